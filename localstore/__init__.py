@@ -1,0 +1,86 @@
+"""Sessions of AI agents as plain JSON or YAML documents in a directory tree.
+
+from localstore import JsonStorage, Message, Run
+
+storage = JsonStorage("tmp/sessions")
+storage.append("s1", Run(messages=[Message(role="user", content="hi")]), user_id="alice")
+storage.read("s1").messages()
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from localstore.agents.agent import Agent
+    from localstore.agents.models import FunctionModel
+    from localstore.agents.openai_chat import OpenAIChat
+    from localstore.errors import (
+        Conflict,
+        DocumentBroken,
+        KindMismatch,
+        LocalstoreError,
+        LockTimeout,
+        NewerFormat,
+        OlderFormat,
+        OwnerMismatch,
+        SessionNotFound,
+        StoreNotFound,
+        UnstorableValue,
+    )
+    from localstore.info import SessionInfo
+    from localstore.sessions import ContentPart, Message, Metrics, Run, Session, Step, ToolCall, Update
+    from localstore.storage import JsonStorage, YamlStorage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "Conflict",
+    "ContentPart",
+    "DocumentBroken",
+    "FunctionModel",
+    "JsonStorage",
+    "KindMismatch",
+    "LocalstoreError",
+    "LockTimeout",
+    "Message",
+    "Metrics",
+    "NewerFormat",
+    "OlderFormat",
+    "OpenAIChat",
+    "OwnerMismatch",
+    "Run",
+    "Session",
+    "SessionInfo",
+    "SessionNotFound",
+    "Step",
+    "StoreNotFound",
+    "ToolCall",
+    "UnstorableValue",
+    "Update",
+    "YamlStorage",
+]
+
+# Loaded at first use, so that `import localstore` stays light.
+_HOME = {
+    "agents.agent": ("Agent",),
+    "agents.models": ("FunctionModel",),
+    "agents.openai_chat": ("OpenAIChat",),
+    "info": ("SessionInfo",),
+    "sessions": ("ContentPart", "Message", "Metrics", "Run", "Session", "Step", "ToolCall", "Update"),
+    "storage": ("JsonStorage", "YamlStorage"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'localstore' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"localstore.{_MODULE.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,103 @@
+"""Our messages as the Chat Completions API takes them, and its reply as our message."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localstore.agents.models import Reply
+from localstore.files.values import plain
+from localstore.sessions import ContentPart, Message, ToolCall
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletion, ChatCompletionMessageToolCallUnion
+
+
+def request(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """The `messages` of a request. Raises ValueError for a part that the API cannot take, OSError for its file."""
+    return [_message(message) for message in messages]
+
+
+def _message(message: Message) -> dict[str, Any]:
+    content: str | list[dict[str, Any]] = message.text
+    if message.role == "user" and isinstance(message.content, list):  # other roles may only have text
+        content = [_part(part) for part in message.content]
+    result: dict[str, Any] = {"role": message.role, "content": content}
+    if message.role == "tool":
+        result["tool_call_id"] = message.tool_call_id or ""
+    elif message.name:
+        result["name"] = message.name
+    if message.tool_calls:
+        result["tool_calls"] = [_call(call) for call in message.tool_calls]
+    return result
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    arguments = call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments, ensure_ascii=False)
+    return {"id": call.id or "", "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _part(part: ContentPart) -> dict[str, Any]:
+    if part.type == "text":
+        return {"type": "text", "text": part.text or ""}
+    if part.type == "image":
+        return {"type": "image_url", "image_url": {"url": part.url or _data_url(part)}}
+    if part.type == "audio":
+        data = base64.b64encode(_file(part).read_bytes()).decode()
+        return {"type": "input_audio", "input_audio": {"data": data, "format": _file(part).suffix.lstrip(".").lower()}}
+    if part.type == "file":
+        return {"type": "file", "file": {"filename": _file(part).name, "file_data": _data_url(part)}}
+    return part.__document__()  # a part in the API's own form
+
+
+def _data_url(part: ContentPart) -> str:
+    file = _file(part)
+    mime_type = part.mime_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return f"data:{mime_type};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _file(part: ContentPart) -> Path:
+    if part.path is None:
+        other = "url or path" if part.type == "image" else "path"
+        raise ValueError(f"The API cannot take a part of type {part.type!r} without a {other}. Give it one.")
+    return Path(part.path)
+
+
+def reply(completion: ChatCompletion) -> Reply:
+    """The answer in the API's reply. Raises OpenAIError when there is none in it."""
+    if not completion.choices:
+        from openai import OpenAIError
+
+        raise OpenAIError("The server replied without an answer (no choices). Is it a Chat Completions server?")
+    answer = completion.choices[0].message
+    calls = [_tool_call(call) for call in answer.tool_calls or ()]
+    text = answer.content if answer.content is not None else answer.refusal
+    message = Message(role="assistant", content=None if text is None else _unicode(text), tool_calls=calls or None)
+    usage = completion.usage
+    if usage is None:
+        return Reply(message)
+    return Reply(message, usage.prompt_tokens, usage.completion_tokens)
+
+
+def _tool_call(call: ChatCompletionMessageToolCallUnion) -> ToolCall:
+    if call.type == "custom":
+        return ToolCall(id=call.id, name=call.custom.name, arguments=_unicode(call.custom.input))
+    return ToolCall(id=call.id, name=call.function.name, arguments=_arguments(_unicode(call.function.arguments)))
+
+
+def _arguments(text: str) -> dict[str, Any] | str:
+    """The object that the model wrote, or its text where that is none, or one that no document can hold."""
+    try:
+        value = plain(json.loads(text))
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, dict) else text
+
+
+def _unicode(text: str) -> str:
+    """A server may cut an answer between the halves of a surrogate pair; no document can hold half of one."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

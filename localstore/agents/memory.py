@@ -1,0 +1,59 @@
+"""What an agent needs of a storage, and the stand-in for an agent that has none."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from itertools import islice
+from typing import Any, Protocol
+
+from localstore.sessions import STATEFUL, HistoryEntry, Kind, Run, Session
+
+
+class AgentStorage(Protocol):
+    """The calls that an agent makes. `JsonStorage` and `YamlStorage` have them."""
+
+    def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None: ...
+
+    def append(
+        self,
+        session_id: str,
+        run: Run,
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: Kind | None = None,
+        create: bool = True,
+    ) -> None: ...
+
+
+class Memory:
+    """Keeps the runs of an agent without storage, for as long as the agent lives. It has no owners."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, dict[str, Run]] = {}
+        self._current: dict[str, dict[str, Any]] = {}
+
+    def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None:
+        """The session with its last runs, or None. What the caller changes in it is not kept."""
+        runs = self._runs.get(session_id)
+        if runs is None:
+            return None
+        newest: list[HistoryEntry] = [run.model_copy(deep=True) for run in islice(reversed(runs.values()), last_runs)]
+        current = deepcopy(self._current[session_id])
+        return Session(session_id=session_id, user_id=user_id, history=newest[::-1], **current)
+
+    def append(
+        self,
+        session_id: str,
+        run: Run,
+        *,
+        user_id: str | None = None,  # noqa: ARG002 - the storage's signature
+        entity_id: str | None = None,  # noqa: ARG002
+        kind: Kind | None = None,  # noqa: ARG002
+        create: bool = True,  # noqa: ARG002
+    ) -> None:
+        """Add the run, or finish the one with its `run_id`."""
+        kept = run.model_copy(deep=True)
+        self._runs.setdefault(session_id, {})[run.run_id] = kept
+        current = self._current.setdefault(session_id, {})
+        current.update({name: value for name in STATEFUL if (value := getattr(kept, name)) is not None})

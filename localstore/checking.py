@@ -1,0 +1,311 @@
+"""Reads a whole store and says what is wrong. Takes no lock, prints nothing, changes no byte."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.files import names, rescue, tree
+from localstore.files.atomic import FILE_MODE, FOLDER_MODE, TEMPORARY_SUFFIX, is_private
+from localstore.files.document import LAYOUTS, Parsed, parse_document
+from localstore.files.document_file import DocumentFile
+from localstore.files.locks import pool_of
+from localstore.files.malformed import Malformed
+from localstore.files.manifest import Manifest
+from localstore.files.rows import Row, fingerprint, is_row, row_of
+
+_MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
+_DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
+_LOOKS = 5
+"""How often a document that does not parse is read again while somebody is writing it."""
+_MOST_PROBLEMS = 10
+"""Wrong fields that are named for one document."""
+_HEALS = "Nothing to do, the next listing corrects it."
+_DERIVED = ("foreign", "boot", "rewrite", "fingerprint", "offsets", "unfinished", "problem")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong (`error`) or worth knowing (`note`), at an absolute path.
+
+    `line` counts from 1, None where no line is known. `problem` is a clause, `advice` says in a sentence what to do.
+    """
+
+    severity: Literal["error", "note"]
+    path: str
+    line: int | None
+    problem: str
+    advice: str
+
+    @property
+    def place(self) -> str:
+        """`path:line`, or the path alone."""
+        return self.path if self.line is None else f"{self.path}:{self.line}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def check(store: Path | str) -> Generator[Finding, None, int]:
+    """What is wrong in the store at this path, one finding after the other; at the end the number of sessions.
+
+    Every document is parsed and validated, then the store is held against its manifest. Other programs may write
+    meanwhile. Raises StoreNotFound, OlderFormat, NewerFormat, and OSError when the folder itself cannot be read.
+    """
+    return (yield from _Sweep(tree.open_store(Path(store), create=False)).run())
+
+
+class _Sweep:
+    """One pass over a store. Paths are relative to the root, with slashes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.documents: list[str] = []
+        self.rows: dict[str, Row] = {}
+        self.leftovers: list[str] = []
+
+    def run(self) -> Generator[Finding, None, int]:
+        for path, status in self._walk("", deep=False):
+            if path == "manifest.jsonl":
+                yield from self._permissions(path, status)
+        for path, status in (*self._walk(tree.SESSIONS), *self._walk(".localstore"), *self._walk("schemas")):
+            if not path.startswith("schemas"):
+                yield from self._permissions(path, status)
+            if path.startswith(f"{tree.SESSIONS}/"):
+                yield from self._place(path, status)
+            elif Path(path).parent == rescue.FOLDER:
+                yield self._note(path, "holds what was set aside", "Look whether you still need it, then delete it.")
+        for path in self.documents:
+            yield from self._document(path)
+        yield from self._duplicates()
+        yield from self._manifest()
+        for path in self.leftovers:
+            if os.path.lexists(self.root / path):
+                yield self._error(path, "is left from a write that was cut off", "Delete it.")
+        return len(self.documents)
+
+    def _error(self, path: str, problem: str, advice: str, line: int | None = None) -> Finding:
+        return Finding("error", str(self.root / path), line, problem, advice)
+
+    def _note(self, path: str, problem: str, advice: str, line: int | None = None) -> Finding:
+        return Finding("note", str(self.root / path), line, problem, advice)
+
+    # Names, places, permissions
+
+    def _walk(self, folder: str, *, deep: bool = True) -> Iterator[tuple[str, os.stat_result]]:
+        """A folder of the store and all that is in it, sorted. Links are not followed, temporary files set aside."""
+        if deep:
+            try:
+                yield folder, os.lstat(self.root / folder)
+            except FileNotFoundError:
+                return
+        try:
+            with os.scandir(self.root / folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            path = f"{folder}/{entry.name}".removeprefix("/")
+            if entry.name.startswith(".") and entry.name.endswith(TEMPORARY_SUFFIX):
+                self.leftovers.append(path)
+            elif entry.is_dir(follow_symlinks=False):
+                # Hidden folders among the months belong to other programs.
+                if deep and not (folder == tree.SESSIONS and entry.name.startswith(".")):
+                    yield from self._walk(path)
+            else:
+                try:
+                    yield path, os.lstat(entry.path)
+                except FileNotFoundError:
+                    continue
+
+    def _permissions(self, path: str, status: os.stat_result) -> Iterator[Finding]:
+        if os.name != "posix" or not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            return
+        right = FOLDER_MODE if stat.S_ISDIR(status.st_mode) else FILE_MODE
+        mode = stat.S_IMODE(status.st_mode)
+        if not is_private(mode) or mode & right != right:
+            what = "gives others access" if not is_private(mode) else "keeps you from using it"
+            yield self._error(
+                path, f"has mode {mode:04o}, which {what}", f"Set it with: chmod {right:o} {str(self.root / path)!r}"
+            )
+
+    def _place(self, path: str, status: os.stat_result) -> Iterator[Finding]:
+        """Whether a file below `sessions/` is where documents are read; those that are go on the list."""
+        folder, _, name = path.rpartition("/")
+        if stat.S_ISLNK(status.st_mode):
+            yield self._error(path, "is a symbolic link, and links are not followed", "Put the thing itself there.")
+        elif stat.S_ISDIR(status.st_mode):
+            if folder == tree.SESSIONS and not _MONTH.match(name):
+                yield self._note(path, "is not named like a month (2026-11)", "Move its documents to month folders.")
+        elif not _DOCUMENT.match(name):
+            return
+        elif folder.count("/") != 1:
+            yield self._error(
+                path,
+                "is not in a month folder, so it is not read",
+                f"Move it to a folder such as {tree.SESSIONS}/2026-11.",
+            )
+        elif not name.endswith(tuple(LAYOUTS)):
+            yield self._error(path, "is not read, because of its ending", "Rename it to end in .json or .yaml.")
+        elif not stat.S_ISREG(status.st_mode):
+            yield self._error(path, "is not a regular file", "Move it out of the store.")
+        else:
+            self.documents.append(path)
+
+    # Documents
+
+    def _document(self, path: str) -> Iterator[Finding]:
+        try:
+            raw, status, parsed = self._read(path)
+        except FileNotFoundError:
+            return  # deleted since it was listed
+        except OSError as error:
+            yield self._error(path, f"cannot be read: {error.strerror}", "Check its permissions and the disk.")
+            return
+        except LocalstoreError as error:
+            yield self._refused(path, error)
+            return
+        self.rows[path] = row_of(parsed, path, status, None)
+        if not parsed.in_layout:
+            yield self._note(
+                path, "is valid, but not laid out as localstore writes it", "Nothing to do, the next write rewrites it."
+            )
+        yield from self._strict(path, raw, parsed)
+        yield from self._fields(path, parsed)
+        expected = names.stem(parsed.header["session_id"]) + parsed.layout.suffix
+        if os.path.basename(path) != expected:
+            yield self._note(path, "is not named after its session_id", f"Rename it to {expected} to find it faster.")
+
+    def _read(self, path: str) -> tuple[bytes, os.stat_result, Parsed]:
+        """A document, read again while it does not parse and somebody is writing it."""
+        before = None
+        for look in range(_LOOKS):
+            with DocumentFile(self.root / path) as file:
+                raw, status, layout = file.read_all(), file.status, file.layout
+            try:
+                return raw, status, parse_document(raw, layout, self.root / path)
+            except LocalstoreError:
+                if raw == before or look == _LOOKS - 1:
+                    raise
+                before = raw
+        raise AssertionError  # the loop always ends in one of its two ways
+
+    def _refused(self, path: str, error: LocalstoreError) -> Finding:
+        line = error.line if isinstance(error, DocumentBroken) else None
+        text = str(error).removeprefix(str(self.root / path))
+        if isinstance(error, DocumentBroken):
+            column = f" (column {error.column})" if error.column else ""
+            problem = re.sub(r"\A(?:, line \d+)?(?:, column \d+)?: ", "", text).partition(". Nothing was changed.")[0]
+            return self._error(path, problem + column, "Mend it in an editor.", line)
+        problem, _, advice = text.strip().partition(" Nothing was changed. ")
+        return self._error(path, problem.rstrip("."), advice, line)
+
+    def _strict(self, path: str, raw: bytes, parsed: Parsed) -> Iterator[Finding]:
+        """What parses, but would not survive a rewrite."""
+        try:
+            parsed.layout.parse_strict(raw)
+        except Malformed as error:
+            yield self._error(
+                path, error.problem, "Mend it in an editor; until then writes may be refused.", error.line
+            )
+
+    def _fields(self, path: str, parsed: Parsed) -> Iterator[Finding]:
+        """The fields that have a wrong type."""
+        from pydantic import ValidationError
+
+        from localstore.sessions import Session
+
+        try:
+            Session.model_validate({**parsed.header, "history": parsed.entries})
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_context=False)
+            for problem in problems[:_MOST_PROBLEMS]:
+                where, line = _where(problem["loc"], parsed)
+                yield self._error(path, f"{where}: {problem['msg']}", "Mend it in an editor.", line)
+            if len(problems) > _MOST_PROBLEMS:
+                more = f"{len(problems) - _MOST_PROBLEMS} more fields are wrong"
+                yield self._error(path, more, "Mend those above, then check again.")
+
+    def _duplicates(self) -> Iterator[Finding]:
+        first: dict[str, str] = {}
+        for path, row in self.rows.items():
+            other = first.setdefault(row["session_id"], path)
+            if other != path:
+                problem = f"has the same session_id as {self.root / other}"
+                yield self._error(path, problem, "Delete one of them, or give one another session_id.")
+
+    # The manifest
+
+    def _manifest(self) -> Iterator[Finding]:
+        name = "manifest.jsonl"
+        try:
+            lines = (self.root / name).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            if self.rows:
+                yield self._note(name, "is missing", "Nothing to do, the next listing makes it anew.")
+            return
+        except OSError as error:
+            yield self._error(name, f"cannot be read: {error.strerror}", "Delete it; it is made anew.")
+            return
+        for number, line in enumerate(lines, 1):
+            if not _is_usable(line) and (line or number < len(lines)):
+                yield self._note(name, "is no line of a manifest, and skipped", _HEALS, number)
+        manifest = Manifest(self.root, pool_of(self.root), 0)
+        manifest.refresh()
+        known = {row["path"]: row for _, session_id in manifest.newest(None, None) if (row := manifest.get(session_id))}
+        for path in known:
+            if path not in self.rows and not os.path.lexists(self.root / path):
+                yield self._note(path, "is gone, but the manifest still names it", _HEALS)
+        ids = {row["session_id"] for row in known.values() if row["path"] in self.rows}
+        for path, row in self.rows.items():
+            if path in known:
+                yield from self._compare(path, row, known[path])
+            elif row["session_id"] not in ids:
+                yield self._note(path, "is not in the manifest yet", _HEALS)
+
+    def _compare(self, path: str, row: Row, known: Row) -> Iterator[Finding]:
+        """A document against its line in the manifest."""
+        keys = [key for key in {**row, **known} if key not in _DERIVED and row.get(key) != known.get(key)]
+        try:
+            now = fingerprint(os.lstat(self.root / path))
+        except OSError:
+            return
+        if not keys or now != row["fingerprint"]:  # right, or changed while we looked
+            return
+        problem = f"and the manifest disagree on {', '.join(sorted(keys))}"
+        if known["fingerprint"] == row["fingerprint"]:
+            yield self._error(path, problem, "Delete manifest.jsonl; the next listing makes it anew.")
+        else:
+            yield self._note(path, problem, _HEALS)
+
+
+def _where(location: tuple[int | str, ...], parsed: Parsed) -> tuple[str, int | None]:
+    """Where a field sits, in words, and the line on which its entry (or header field) starts."""
+    line = None
+    steps = list(location)
+    if len(steps) > 1 and steps[0] == "history" and isinstance(steps[1], int):
+        del steps[2:3]  # the name of the model that was tried
+        if parsed.in_layout:
+            line = parsed.raw.count(b"\n", 0, parsed.starts[steps[1]]) + 1
+    elif steps:
+        found = re.search(rb'^(?:  ")?%s"?:' % re.escape(str(steps[0]).encode()), parsed.raw, re.MULTILINE)
+        line = parsed.raw.count(b"\n", 0, found.start()) + 1 if found else None
+    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return where.removeprefix("."), line
+
+
+def _is_usable(line: bytes) -> bool:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return is_row(value) or (isinstance(value, dict) and ("generation" in value or value.get("deleted") is True))

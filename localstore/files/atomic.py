@@ -1,0 +1,220 @@
+"""The one place that changes files: positioned writes, sync, replace, link, unlink.
+
+Everything goes through `system`, so that tests can make any single operation fail, and so that the ways of Windows
+and macOS stand beside the POSIX ones.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+TEMPORARY_SUFFIX = ".tmp"
+_REPLACE_PATIENCE = 2.0
+"""Seconds for which a replace is tried again on Windows while a reader has the file open."""
+
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+class System:
+    """The operations on the disk that can fail. Thin on purpose: tests replace them one by one."""
+
+    def open(self, path: str, flags: int) -> int:
+        return os.open(path, flags | _BINARY | _NO_FOLLOW, FILE_MODE)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    if hasattr(os, "pread"):
+
+        def read(self, fd: int, size: int, offset: int) -> bytes:
+            return os.pread(fd, size, offset)
+
+        def write(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+            return os.pwrite(fd, data, offset)
+
+    else:
+
+        def read(self, fd: int, size: int, offset: int) -> bytes:
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.read(fd, size)
+
+        def write(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.write(fd, data)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    if sys.platform == "darwin":
+
+        def sync(self, fd: int) -> None:
+            import fcntl
+
+            # On macOS fsync leaves the data in the drive's cache.
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+
+    else:
+
+        def sync(self, fd: int) -> None:
+            getattr(os, "fdatasync", os.fsync)(fd)
+
+    if sys.platform == "win32":
+
+        def sync_folder(self, path: str) -> None:
+            """Windows keeps names durable by itself and cannot open a folder."""
+
+        def replace(self, source: str, target: str) -> None:
+            give_up = time.monotonic() + _REPLACE_PATIENCE
+            while True:
+                try:
+                    return os.replace(source, target)
+                except PermissionError:
+                    if time.monotonic() > give_up:
+                        raise
+                    time.sleep(0.005)
+
+    else:
+
+        def sync_folder(self, path: str) -> None:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+        def replace(self, source: str, target: str) -> None:
+            os.replace(source, target)
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_folder(self, path: str) -> None:
+        os.rmdir(path)
+
+    def make_folder(self, path: str) -> None:
+        os.mkdir(path, FOLDER_MODE)
+
+
+system = System()
+
+
+def read_at(fd: int, size: int, offset: int) -> bytes:
+    """Up to `size` bytes from `offset`; fewer only at the end of the file."""
+    data = system.read(fd, size, offset)
+    if len(data) == size or not data:
+        return data
+    parts = [data]
+    got = len(data)
+    while got < size and (data := system.read(fd, size - got, offset + got)):
+        parts.append(data)
+        got += len(data)
+    return b"".join(parts)
+
+
+def write_at(fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`, going on after short writes."""
+    written = system.write(fd, data, offset)
+    while written < len(data):
+        more = system.write(fd, memoryview(data)[written:], offset + written)
+        if more == 0:
+            raise OSError(errno.EIO, "The disk took no more bytes")
+        written += more
+
+
+def extend(fd: int, size: int, old: bytes, new: bytes) -> None:
+    """Replace `old`, the last bytes of a file of `size` bytes, by `new`, which is at least as long.
+
+    First what lies beyond the old end of the file, then the few bytes that overlap it: stopped in between, the file
+    is the old one with something odd behind its end. When a write fails the file is put back as it was, as far as
+    the disk lets us, and the error is raised.
+    """
+    overlap = len(old)
+    try:
+        write_at(fd, new[overlap:], size)
+        write_at(fd, new[:overlap], size - overlap)
+    except OSError:
+        with contextlib.suppress(OSError):
+            system.truncate(fd, size)
+            write_at(fd, old, size - overlap)
+        raise
+
+
+def add_line(fd: int, size: int, line: bytes) -> None:
+    """Write `line` at the end of a file of `size` bytes; the file is cut back when that fails."""
+    extend(fd, size, b"", line)
+
+
+def write_file(path: Path | str, parts: Iterable[bytes]) -> None:
+    """Make or replace the file at `path`, durably: it holds the old bytes or the new ones, never anything between.
+
+    Temporary file in the same folder, write, sync, replace, sync the folder. No temporary file is left when it
+    fails. Raises OSError.
+    """
+    path = str(path)
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}{TEMPORARY_SUFFIX}")
+    fd = system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        try:
+            offset = 0
+            for part in parts:
+                write_at(fd, part, offset)
+                offset += len(part)
+            system.sync(fd)
+        finally:
+            system.close(fd)
+        system.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            system.unlink(temporary)
+        raise
+    system.sync_folder(folder)
+
+
+def remove_file(path: Path | str) -> None:
+    """Remove a file durably. Raises OSError."""
+    system.unlink(str(path))
+    system.sync_folder(os.path.dirname(str(path)))
+
+
+def remove_folder_if_empty(path: Path) -> None:
+    """Remove a folder that holds nothing; any other stays. Raises no error for that."""
+    with contextlib.suppress(OSError):
+        system.remove_folder(str(path))
+        system.sync_folder(str(path.parent))
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and the missing ones above it, durably, for this user only. Raises OSError."""
+    missing = []
+    folder = path
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            system.make_folder(str(folder))
+        system.sync_folder(str(folder.parent))
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "This is not a folder", str(path))
+
+
+def sync_file(fd: int, path: str) -> None:
+    """Make the file's bytes durable. Raises OSError that names the path."""
+    try:
+        system.sync(fd)
+    except OSError as error:
+        raise OSError(error.errno, f"The disk did not keep the last write: {error.strerror}", path) from error
+
+
+def is_private(mode: int) -> bool:
+    """Whether only the owner may use a file or folder of this mode."""
+    return not stat.S_IMODE(mode) & 0o077

@@ -1,0 +1,237 @@
+"""Which sessions a store has: the manifest held against the tree.
+
+The manifest answers; the folders correct it. A folder whose time changed is looked through by name, so that files
+which were added, moved or removed by hand, or by a tool that synchronises folders, are noticed without opening others.
+"""
+
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.files import tree
+from localstore.files.document import LAYOUTS, parse_document
+from localstore.files.document_file import DocumentFile
+from localstore.files.malformed import Malformed
+from localstore.files.manifest import Manifest
+from localstore.files.rows import Row, boot_id, fingerprint, row_of
+
+_COARSE_TICK, _FINE_TICK = 2_500_000_000, 50_000_000
+"""How long, in ns, a folder's time may stand still while names in it change (FAT counts in steps of two seconds)."""
+_BATCH = 1000
+
+
+class Catalog:
+    """The sessions of one store, found by id or listed."""
+
+    def __init__(self, root: Path, manifest: Manifest) -> None:
+        self._root = root
+        self._manifest = manifest
+        self._scanned: dict[str, int] = {}
+        self._restarts = 0
+        self.unreadable: dict[str, tuple[list[int], str]] = {}
+        """Files that hold no session that can be told: path to fingerprint and what is wrong."""
+
+    def find(self, session_id: str) -> Row | None:
+        """The row of a session, looked for under its file name when the manifest does not know it."""
+        self._manifest.refresh()
+        row = self._manifest.get(session_id)
+        if row is not None:
+            return row
+        for path in tree.candidates(self._root, session_id):
+            found = self.adopt(path)
+            if found is not None and found["session_id"] == session_id:
+                return self._manifest.get(session_id)
+        return None
+
+    def find_anywhere(self, session_id: str) -> Row | None:
+        """Like `find`; a file of another name is found as well."""
+        row = self.find(session_id)
+        if row is None:
+            self.scan()
+            row = self._manifest.get(session_id)
+        return row
+
+    def moved(self, row: Row) -> Row | None:
+        """The row of a session whose file is no longer where `row` says."""
+        with self._manifest.mutex:
+            current = self._manifest.get(row["session_id"])
+            if current is not None and current["path"] == row["path"]:
+                self._manifest.hide(row["session_id"])
+        self._scanned.clear()
+        return self.find_anywhere(row["session_id"])
+
+    def scan(self) -> None:
+        """Take the names in changed folders into account."""
+        manifest = self._manifest
+        manifest.refresh()
+        if self._restarts != manifest.restarts:
+            self._restarts = manifest.restarts
+            self._scanned.clear()
+        now = time.time_ns()
+        folders = tree.folders(self._root)
+        added: list[str] = []
+        with manifest.mutex:
+            for folder in manifest.folders():
+                if folder not in folders:
+                    self._hide(manifest.paths_in(folder).values())
+        for folder, changed in folders.items():
+            if self._scanned.get(folder) == changed:
+                continue
+            found = set(tree.documents(self._root, folder))
+            with manifest.mutex:
+                known = manifest.paths_in(folder)
+                self._hide([session_id for path, session_id in known.items() if path not in found])
+                added += [path for path in found if path not in known]
+            tick = _FINE_TICK if changed % 1_000_000_000 else _COARSE_TICK
+            self._scanned[folder] = changed if now - changed > tick else -1
+        self._adopt_all(added)
+
+    def _hide(self, session_ids: Iterable[str]) -> None:
+        for session_id in list(session_ids):
+            self._manifest.hide(session_id)
+
+    def note_own(self, folder: str, before: int | None) -> None:
+        """One of us made or removed a name in a folder whose time was `before`: no reason to look through it."""
+        if before is not None and self._scanned.get(folder) == before:
+            now = folder_time(self._root, folder)
+            if now is not None:
+                self._scanned[folder] = now
+
+    def adopt(self, path: str) -> Row | None:
+        """Read a document that the manifest does not know, or knows otherwise, and take it in."""
+        row = self._read(path)
+        if row is not None and not self._is_duplicate(row):
+            self._take(row)
+        return row
+
+    def _take(self, row: Row) -> None:
+        if "problem" not in row:
+            self._manifest.record([row])
+        else:
+            with self._manifest.mutex:
+                self._manifest.put(row)
+
+    def _adopt_all(self, paths: list[str]) -> None:
+        rows = []
+        for path in sorted(paths):
+            row = self._read(path)
+            if row is None or self._is_duplicate(row):
+                continue
+            with self._manifest.mutex:
+                self._manifest.put(row)
+            if "problem" not in row:
+                rows.append(row)
+            if len(rows) >= _BATCH:
+                self._manifest.record(rows)
+                rows = []
+        if rows:
+            self._manifest.record(rows)
+
+    def _is_duplicate(self, row: Row) -> bool:
+        """Whether another document already has this id. The first one keeps it; `check` names both."""
+        with self._manifest.mutex:
+            known = self._manifest.get(row["session_id"])
+        return known is not None and known["path"] != row["path"] and os.path.lexists(self._root / known["path"])
+
+    def _read(self, path: str) -> Row | None:
+        """The row for the document at `path`. One that is broken but tells its id has a row with its `problem`."""
+        try:
+            with DocumentFile(self._root / path) as file:
+                if not tree.is_regular(file.status):
+                    return None
+                raw = file.read_all()
+                status, layout = file.status, file.layout
+        except (OSError, DocumentBroken) as error:
+            self.unreadable[path] = ([], str(error))
+            return None
+        if self.unreadable.get(path, ([],))[0] == fingerprint(status):
+            return None
+        try:
+            row = row_of(parse_document(raw, layout, self._root / path), path, status, boot_id())
+        except LocalstoreError as error:
+            return self._read_head(path, raw, status, error)
+        self.unreadable.pop(path, None)
+        return row
+
+    def _read_head(self, path: str, raw: bytes, status: os.stat_result, error: LocalstoreError) -> Row | None:
+        known_id = self._manifest.at(path)
+        known = self._manifest.get(known_id) if known_id is not None else None
+        layout = LAYOUTS[path[path.rindex(".") :]]
+        opened = raw.find(layout.opening)
+        try:
+            header = layout.parse_head(raw[: opened + len(layout.opening)]) if opened >= 0 else None
+        except Malformed:
+            header = None
+        if isinstance(header, dict) and isinstance(header.get("session_id"), str) and header["session_id"]:
+            row: Row = {
+                "session_id": header["session_id"],
+                "path": path,
+                "kind": str(header.get("kind", "")),
+                "created_at": str(header.get("created_at", "")),
+                "updated_at": str(header.get("created_at", "")),
+                "version": header["schema_version"] if type(header.get("schema_version")) is int else 0,
+                "entries": 0,
+                "runs": 0,
+                "fingerprint": [],
+            }
+            user_id = header.get("user_id")
+            if isinstance(user_id, str):
+                row["user_id"] = user_id
+            if known is not None and known["session_id"] == row["session_id"]:
+                row = {**known}
+        elif known is not None:
+            row = {**known}
+        else:
+            self.unreadable[path] = (fingerprint(status), str(error))
+            return None
+        row["problem"] = str(error)
+        return row
+
+    def rows(self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None) -> list[Row]:
+        """The sessions that fit, newest activity first. Only these rows are held against their files."""
+        self.scan()
+        found: list[Row] = []
+        with self._manifest.mutex:
+            newest = self._manifest.newest(user_id, entity_id).copy()
+        for _, session_id in reversed(newest):
+            if len(found) == limit:
+                break
+            row = self._manifest.get(session_id)
+            if row is None or not _fits(row, user_id, entity_id, kind):
+                continue
+            current = self.current(row)
+            if current is not None and _fits(current, user_id, entity_id, kind):
+                found.append(current)
+        return found
+
+    def current(self, row: Row) -> Row | None:
+        """The row as its file is now; None when the file is gone."""
+        try:
+            status = os.lstat(self._root / row["path"])
+        except OSError:
+            return None
+        if row["fingerprint"] == fingerprint(status):
+            return row
+        fresh = self._read(row["path"])
+        if fresh is None or self._is_duplicate(fresh):
+            return None
+        self._take(fresh)
+        return fresh
+
+
+def folder_time(root: Path, folder: str) -> int | None:
+    """The mtime_ns of a folder of the store; None when there is none."""
+    try:
+        return os.lstat(root / folder).st_mtime_ns
+    except OSError:
+        return None
+
+
+def _fits(row: Row, user_id: str | None, entity_id: str | None, kind: str | None) -> bool:
+    return (
+        (user_id is None or row.get("user_id") == user_id)
+        and (entity_id is None or row.get("entity_id") == entity_id)
+        and (kind is None or row["kind"] == kind)
+    )

@@ -1,0 +1,245 @@
+"""A document as bytes: parse it, check it, find its entries, and save what a crash left of it. Touches no file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
+from localstore.files.json_layout import LAYOUT as JSON
+from localstore.files.json_layout import JsonLayout
+from localstore.files.malformed import Malformed
+from localstore.files.yaml_layout import LAYOUT as YAML
+from localstore.files.yaml_layout import YamlLayout
+
+SCHEMA_VERSION = 1
+KINDS = ("agent", "team", "workflow")
+STATEFUL = ("instructions", "session_state", "session_summary", "session_data")
+"""Keys of an entry that hold from there on for the session; the newest one counts."""
+
+HEADER_ORDER = (
+    "schema_version",
+    "session_id",
+    "kind",
+    "agent_id",
+    "team_id",
+    "workflow_id",
+    "user_id",
+    "name",
+    "tags",
+    "metadata",
+    "created_at",
+)
+Layout = JsonLayout | YamlLayout
+LAYOUTS: dict[str, Layout] = {JSON.suffix: JSON, YAML.suffix: YAML}
+ADVICE = "Nothing was changed. Mend the file in an editor, or run 'localstore check' to see all that is wrong."
+
+
+class Misfit(Exception):
+    """Bytes that should be in our layout are not: look again, at the whole document."""
+
+
+@dataclass(slots=True)
+class Parsed:
+    """A whole document. `starts` holds the offset of each entry when the document is `in_layout`, else nothing."""
+
+    layout: Layout
+    raw: bytes
+    header: dict[str, Any]
+    entries: list[dict[str, Any]]
+    starts: list[int] = field(default_factory=list)
+    in_layout: bool = True
+
+    @property
+    def head(self) -> bytes:
+        """The bytes up to the first entry of a document in our layout."""
+        return self.raw[: self.starts[0]] if self.starts else self.layout.head(self.header)
+
+    def slices(self) -> list[bytes]:
+        """The bytes of each entry of a document in our layout, without separators."""
+        return cut_entries(self.layout, self.raw, self.starts, len(self.raw))
+
+
+def parse_document(raw: bytes, layout: Layout, path: Path | str) -> Parsed:
+    """Parse and check a whole document, in our layout or not.
+
+    Raises DocumentBroken with line and column, NewerFormat, OlderFormat.
+    """
+    try:
+        parsed = _parse_in_layout(raw, layout) or _parse_foreign(raw, layout)
+        check_version(parsed.header, path)
+        _check(parsed)
+    except Malformed as error:
+        raise broken(error, path) from None
+    return parsed
+
+
+def broken(error: Malformed, path: Path | str) -> DocumentBroken:
+    """The public error for bytes that are not a session."""
+    place = "" if error.line is None else f", line {error.line}"
+    place += "" if error.column is None else f", column {error.column}"
+    message = f"{path}{place}: {error.problem}. {ADVICE}"
+    return DocumentBroken(message, path=str(path), line=error.line, column=error.column)
+
+
+def check_version(header: Mapping[str, Any], path: Path | str) -> None:
+    """Refuse versions that this release does not know. Raises NewerFormat, OlderFormat, Malformed."""
+    version = header.get("schema_version")
+    if version is None and ("memory" in header or "session_data" in header or "agent_data" in header):
+        version = 0
+    if type(version) is not int or version < 0:
+        raise Malformed('expected "schema_version" with a whole number', 1)
+    if version > SCHEMA_VERSION:
+        raise NewerFormat(
+            f"{path} has schema version {version}; this localstore knows up to {SCHEMA_VERSION}. "
+            "Nothing was changed. Update localstore.",
+            path=str(path),
+        )
+    if version < SCHEMA_VERSION:
+        raise OlderFormat(
+            f"{path} has schema version {version}, from before localstore; this release cannot read it. "
+            "Nothing was changed. Move the file out of the store.",
+            path=str(path),
+        )
+
+
+def cut_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> list[bytes]:
+    """The bytes between entry starts, up to the end of a document of `size` bytes. Raises Misfit."""
+    ends = [start - len(layout.separator) for start in starts[1:]]
+    for end in ends:
+        if not raw.startswith(layout.separator, end):
+            raise Misfit
+    if starts:
+        ends.append(size - len(layout.end))
+    return [raw[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def _parse_in_layout(raw: bytes, layout: Layout) -> Parsed | None:
+    """The document cut at its entry lines; None unless each piece parses and follows its predecessor directly."""
+    opened = raw.find(layout.opening)
+    if opened < 0 or not raw.endswith(layout.closing):
+        empty = layout.assemble(b"", [])
+        if not raw.endswith(empty) or opened >= 0:
+            return None
+        try:
+            header = layout.parse(raw)
+        except Malformed:
+            return None
+        if not isinstance(header, dict) or list(header)[-1] != "history" or header["history"] != []:
+            return None
+        return Parsed(layout, raw, _header(header), [])
+    starts = layout.starts(raw, opened + len(layout.opening))
+    if not starts:
+        return None
+    try:
+        header = layout.parse_head(raw[: starts[0]])
+        entries = [layout.parse_entry(piece) for piece in cut_entries(layout, raw, starts, len(raw))]
+    except (Malformed, Misfit):
+        return None
+    if not isinstance(header, dict) or list(header)[-1] != "history" or header["history"]:
+        return None
+    return Parsed(layout, raw, _header(header), entries, starts)
+
+
+def _header(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in ("$schema", "history")}
+
+
+def _parse_foreign(raw: bytes, layout: Layout, *, strict: bool = False) -> Parsed:
+    document = layout.parse_strict(raw) if strict else layout.parse(raw)
+    if not isinstance(document, dict):
+        raise Malformed("expected one mapping with the session", 1, 1)
+    history = document.get("history", [])
+    return Parsed(layout, raw, _header(document), [] if history is None else history, in_layout=False)
+
+
+def normalise(parsed: Parsed, path: Path | str) -> Parsed:
+    """The same session in our layout. Raises DocumentBroken when that would drop or round something."""
+    try:
+        strict = _parse_foreign(parsed.raw, parsed.layout, strict=True)
+    except Malformed as error:
+        raise broken(error, path) from None
+    layout = parsed.layout
+    raw = layout.assemble(layout.head(strict.header), [layout.entry(entry) for entry in strict.entries])
+    return parse_document(raw, layout, path)
+
+
+_TEXT: tuple[type, ...] = (str,)
+_HEADER_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "agent_id": (_TEXT, "text"),
+    "team_id": (_TEXT, "text"),
+    "workflow_id": (_TEXT, "text"),
+    "user_id": (_TEXT, "text"),
+    "name": (_TEXT, "text"),
+    "metadata": ((dict,), "a mapping"),
+}
+_ENTRY_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "messages": ((list,), "a list"),
+    "session_state": ((dict,), "a mapping"),
+    "session_data": ((dict,), "a mapping"),
+    "instructions": (_TEXT, "text"),
+    "status": (_TEXT, "text"),
+}
+
+
+def _check(parsed: Parsed) -> None:
+    """The structure that everything relies on; the models check the rest. Raises Malformed."""
+    header = parsed.header
+    if not isinstance(header.get("session_id"), str) or not header["session_id"]:
+        raise Malformed('expected "session_id" with a text that is not empty', 1)
+    if header.get("kind") not in KINDS:
+        raise Malformed(f'expected "kind" with one of {", ".join(KINDS)}', 1)
+    if not isinstance(header.get("created_at"), str):
+        raise Malformed('expected "created_at" with a time such as 2026-11-22T07:01:20.123Z', 1)
+    _check_types(header, _HEADER_TYPES, "", 1)
+    tags = header.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise Malformed('expected "tags" with a list of texts', 1)
+    if not isinstance(parsed.entries, list):
+        raise Malformed('expected "history" with a list', None)
+    for number, entry in enumerate(parsed.entries):
+        try:
+            check_entry(entry, f"history[{number}]")
+        except Malformed as error:
+            line = parsed.raw.count(b"\n", 0, parsed.starts[number]) + 1 if parsed.in_layout else None
+            raise Malformed(error.problem, line) from None
+
+
+def check_entry(entry: Any, where: str) -> None:
+    """The structure of one entry. Raises Malformed."""
+    if not isinstance(entry, dict):
+        raise Malformed(f"expected a mapping at {where}", None)
+    if not isinstance(entry.get("type"), str):
+        raise Malformed(f'expected "type" with a text such as run in {where}', None)
+    if entry["type"] in ("run", "update") and not isinstance(entry.get("created_at"), str):
+        raise Malformed(f'expected "created_at" with a time in {where}', None)
+    if entry["type"] == "run" and not isinstance(entry.get("run_id"), str):
+        raise Malformed(f'expected "run_id" with a text in {where}', None)
+    _check_types(entry, _ENTRY_TYPES, f" in {where}", None)
+
+
+def _check_types(
+    record: Mapping[str, Any], types: dict[str, tuple[tuple[type, ...], str]], where: str, line: int | None
+) -> None:
+    for name, (expected, words) in types.items():
+        if not isinstance(record.get(name), (*expected, type(None))):
+            raise Malformed(f'expected "{name}" with {words}{where}', line)
+
+
+def run_key(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
+    """The run id of an entry's bytes (None when it is not a run), and whether the run is unfinished."""
+    run_id = layout.run_id(piece)
+    if run_id is None:
+        entry = layout.parse_entry(piece)
+        if not isinstance(entry, dict) or entry.get("type") != "run":
+            return None, False
+        return entry.get("run_id"), entry.get("status") == "unfinished"
+    return run_id, (piece + layout.end).endswith(_UNFINISHED[layout.suffix])
+
+
+_UNFINISHED = {JSON.suffix: b'\n      "status": "unfinished"' + JSON.closing, YAML.suffix: b"\n" + YAML.unfinished}
+
+
+def in_order(header: dict[str, Any]) -> dict[str, Any]:
+    """A header in the order of the format, keys that we do not know at the end."""
+    return {key: header[key] for key in HEADER_ORDER if key in header} | header

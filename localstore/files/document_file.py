@@ -1,0 +1,140 @@
+"""An open document: read its head, its tail or all of it. Reading takes no lock and never changes a byte."""
+
+import errno
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from localstore.errors import DocumentBroken
+from localstore.files import atomic
+from localstore.files.document import LAYOUTS, Misfit, Parsed, cut_entries, parse_document
+from localstore.files.malformed import Malformed
+from localstore.files.rows import fingerprint
+
+_BLOCK = 16 * 1024
+
+
+class DocumentFile:
+    """One document, open. Use it in a `with` statement. Raises FileNotFoundError when there is none."""
+
+    __slots__ = ("fd", "layout", "path", "size", "status")
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        self.path = path
+        self.layout = LAYOUTS[path.suffix]
+        try:
+            self.fd = atomic.system.open(str(path), os.O_RDWR if write else os.O_RDONLY)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EMLINK):
+                raise DocumentBroken(
+                    f"{path} is a symbolic link, and links are not followed. Put the document itself there.",
+                    path=str(path),
+                ) from None
+            raise
+        self.look()
+
+    def look(self) -> None:
+        """Take the state of the file as it is now."""
+        self.status = os.fstat(self.fd)
+        self.size = self.status.st_size
+
+    def close(self) -> None:
+        atomic.system.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def is_unchanged(self) -> bool:
+        """Whether nobody wrote since the last look."""
+        return fingerprint(os.fstat(self.fd)) == fingerprint(self.status)
+
+    def read_all(self) -> bytes:
+        self.look()
+        return atomic.read_at(self.fd, self.size, 0)
+
+    def whole(self) -> Parsed:
+        """The whole document. Raises DocumentBroken, NewerFormat, OlderFormat."""
+        return parse_document(self.read_all(), self.layout, self.path)
+
+    # For documents that are trusted to be in our layout; anything that does not fit raises Misfit.
+
+    def header(self) -> dict[str, Any]:
+        """The header, read alone."""
+        size = _BLOCK
+        while True:
+            data = atomic.read_at(self.fd, min(size, self.size), 0)
+            opened = data.find(self.layout.opening)
+            if opened >= 0:
+                break
+            if size >= self.size:
+                raise Misfit
+            size *= 4
+        header = self._parsed(self.layout.parse_head, data[: opened + len(self.layout.opening)])
+        return {key: value for key, value in header.items() if key not in ("$schema", "history")}
+
+    def tail(self, count: int) -> list[tuple[int, bytes]]:
+        """The offsets and bytes of the last `count` entries (fewer when there are fewer), oldest first."""
+        begin, starts, data = self.size, list[int](), b""
+        size = _BLOCK
+        while len(starts) < count and begin > 0:
+            begin = max(0, self.size - size)
+            data = atomic.read_at(self.fd, self.size - begin, begin)
+            if not data.endswith(self.layout.closing):
+                raise Misfit
+            opened = data.find(self.layout.opening)
+            starts = self.layout.starts(data, max(0, opened))
+            if opened >= 0:
+                break
+            size *= 4
+        starts = starts[-count:] if count else []
+        pieces = cut_entries(self.layout, data, starts, len(data))
+        return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
+
+    def last_runs(self, count: int, entries: int) -> list[tuple[int, dict[str, Any]]]:
+        """The offset and value of each entry from the last `count` runs on, oldest first.
+
+        `entries` is how many the document has, `count` at least 1.
+        """
+        want = count
+        while True:
+            found = []
+            missing = count
+            for offset, piece in reversed(self.tail(want)):
+                entry = self._parsed(self.layout.parse_entry, piece)
+                found.append((offset, entry))
+                missing -= entry.get("type") == "run"
+                if not missing:
+                    break
+            if not missing or len(found) >= entries:
+                return found[::-1]
+            if len(found) < want:
+                raise Misfit
+            want *= 4
+
+    def entry_at(self, offset: int) -> dict[str, Any]:
+        """The entry that starts at `offset`."""
+        size = _BLOCK
+        while True:
+            data = atomic.read_at(self.fd, min(size, self.size - offset), offset)
+            end = self.layout.cut(data, 0)
+            if end >= 0:
+                return self._parsed(self.layout.parse_entry, data[:end])
+            if size >= self.size - offset:
+                raise Misfit
+            size *= 4
+
+    @staticmethod
+    def _parsed(parse: Any, data: bytes) -> dict[str, Any]:
+        try:
+            value = parse(data)
+        except Malformed:
+            raise Misfit from None
+        if not isinstance(value, dict):
+            raise Misfit
+        return value

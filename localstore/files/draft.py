@@ -1,0 +1,267 @@
+"""A document that is being changed, under its session's lock: the only writer of documents.
+
+Appending extends the file and costs the entry. Everything else writes the whole document anew and replaces the file.
+"""
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from localstore.errors import DocumentBroken
+from localstore.files import atomic, rescue
+from localstore.files.document import LAYOUTS, Parsed, normalise, parse_document, run_key
+from localstore.files.document_file import DocumentFile
+from localstore.files.rows import Row, boot_id, count_entry, fingerprint, is_trusted, note_entry, row_of
+from localstore.files.salvage import known, salvage
+
+
+class Recent(NamedTuple):
+    """An entry near the end of the history, which starts at `offset`. `run_id` is None for what is not a run."""
+
+    run_id: str | None
+    unfinished: bool
+    offset: int
+
+
+class Interfered(Exception):
+    """Somebody wrote to the file in the same instant: read again, mend, and do what is still missing."""
+
+
+class Draft:
+    """An open document whose session is locked. Every change returns; the new state is in `row`, to be recorded.
+
+    `row["path"]` is below `root`. With `durable` every change is on the disk when it returns.
+    """
+
+    def __init__(self, root: Path, row: Row, *, durable: bool) -> None:
+        self._root = root
+        self._durable = durable
+        self._parsed: Parsed | None = None
+        self._rewrite = False
+        self.row: Row = row.copy()
+        self.changed = False
+        """Whether `row` says something that the manifest does not know yet."""
+        self._foreign: bytes | None = None
+        self.file = DocumentFile(root / row["path"], write=True)
+        try:
+            self._settle()
+        except BaseException:
+            self.file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+    def _settle(self) -> None:
+        """Get a document that can be written to: trust it, or parse it whole, or mend what a crash left."""
+        if is_trusted(self.row, self.file.status):
+            self._rewrite = self.file.status.st_nlink > 1 or not self.row["entries"]
+            return
+        before = known(self.row)
+        must = bool(self.row.get("rewrite"))
+        try:
+            self._parsed = self.file.whole()
+        except DocumentBroken:
+            saved = salvage(self.file.read_all(), self.file.layout, before, self.file.path)
+            if saved is None:
+                raise
+            for offset, data in saved.rest:
+                self._set_aside("torn by a crash", rescue.piece(offset, data))
+            self._replace(saved.parsed.raw)
+            return
+        self.row = row_of(self._parsed, self.row["path"], self.file.status, boot_id())
+        self.changed = True
+        if not self._parsed.in_layout:
+            self._normalise()
+        self._rewrite = must or self._rewrite or self.file.status.st_nlink > 1 or not self.row["entries"]
+
+    def _normalise(self) -> None:
+        """Bring a foreign layout into ours in memory; the next change writes it. Comments would be lost: keep them."""
+        assert self._parsed is not None  # noqa: S101 (for the type checker)
+        foreign = self._parsed.raw
+        self._parsed = normalise(self._parsed, self.file.path)
+        self._rewrite = True
+        if self.file.layout.keeps_comments and b"#" in foreign:
+            self._foreign = foreign
+
+    def _set_aside(self, reason: str, content: dict[str, Any]) -> None:
+        rescue.set_aside(self._root, self.row["path"], self.row["session_id"], reason, content)
+
+    def _whole(self) -> Parsed:
+        if self._parsed is None:
+            self._parsed = self.file.whole()
+        return self._parsed
+
+    # What it holds
+
+    def header(self) -> dict[str, Any]:
+        return self._parsed.header if self._parsed is not None else self.file.header()
+
+    def whole(self) -> Parsed:
+        """The whole document, in our layout."""
+        parsed = self._whole()
+        if not parsed.in_layout:
+            raise Interfered
+        return parsed
+
+    def recent(self, count: int) -> list[Recent]:
+        """The last `count` entries, oldest first."""
+        if self._parsed is not None:
+            found = list(zip(self._parsed.starts, self._parsed.slices(), strict=True))[-count:]
+        else:
+            found = self.file.tail(count)
+        return [Recent(*run_key(self.file.layout, piece), offset) for offset, piece in found]
+
+    # What can be done to it
+
+    def sync(self) -> None:
+        """Make everything that was written before durable; rewrite it when an earlier sync failed."""
+        if self.row.get("rewrite") or self._rewrite:
+            self._replace(self._whole().raw)
+        else:
+            self._sync()
+            if self.row.pop("boot", None) is not None:
+                self.changed = True
+
+    def append(self, entries: list[dict[str, Any]]) -> int | None:
+        """Add entries at the end; the offset of the first one, or None when the document was written anew.
+
+        Raises OSError; the document is then as it was.
+        """
+        layout = self.file.layout
+        pieces = [layout.entry(entry) for entry in entries]
+        if self._rewrite:
+            parsed = self.whole()
+            self._replace(layout.assemble(parsed.head, [*parsed.slices(), *pieces]))
+            return None
+        first = offset = self.file.size - len(layout.end) + len(layout.separator)
+        new = b"".join(layout.separator + piece for piece in pieces) + layout.end
+        self._extend(layout.end, new)
+        for entry, piece in zip(entries, pieces, strict=True):
+            count_entry(self.row, entry, offset)
+            offset += len(piece) + len(layout.separator)
+        self._written()
+        return first
+
+    def finish(self, run: Recent, entry: dict[str, Any], *, is_last: bool) -> bool:
+        """Put the finished run in the place of the unfinished one; whether only the end of the file changed."""
+        layout = self.file.layout
+        if is_last and not self._rewrite:
+            old = atomic.read_at(self.file.fd, self.file.size - run.offset, run.offset)
+            new = layout.entry(entry) + layout.end
+            if new == old:
+                self.sync()
+                return True
+            # Only the constant bytes behind the messages may be overwritten in place.
+            fixed = len(old) - len(layout.unfinished)
+            if old.endswith(layout.unfinished) and len(new) >= len(old) and new.startswith(old[:fixed]):
+                while old[fixed] == new[fixed]:
+                    fixed += 1
+                self._extend(old[fixed:], new[fixed:])
+                note_entry(self.row, entry, run.offset)
+                self._written()
+                return True
+        self.change(self.header(), {run.offset: entry}, [])
+        return False
+
+    def change(
+        self, header: dict[str, Any], replaced: dict[int, dict[str, Any] | None], added: list[dict[str, Any]]
+    ) -> None:
+        """Write the whole document with another header, other entries at these offsets (None removes one), and more
+        at the end. What is not named stays byte for byte."""
+        layout = self.file.layout
+        parsed = self.whole()
+        pieces = []
+        for start, old in zip(parsed.starts, parsed.slices(), strict=True):
+            entry = replaced.get(start, old)
+            if isinstance(entry, dict):
+                end = layout.cut(old, 0)
+                pieces.append(layout.entry(entry) + (old[end:] if end >= 0 else b""))  # a comment behind it stays
+            elif entry is not None:
+                pieces.append(entry)
+        pieces += [layout.entry(entry) for entry in added]
+        head = parsed.head if header == parsed.header else self._new_head(parsed, header)
+        self._replace(layout.assemble(head, pieces))
+
+    def _new_head(self, parsed: Parsed, header: dict[str, Any]) -> bytes:
+        head = self.file.layout.head(header)
+        if not self.file.layout.keeps_comments:
+            return head
+        first, _, rest = head.partition(b"\n")
+        comments = [line for line in parsed.head.split(b"\n") if line.startswith(b"#") and line != first]
+        if parsed.head.count(b"#") > len(comments) + 1:
+            self._foreign = parsed.raw
+        return b"\n".join([first, *comments, rest])
+
+    # How it is written
+
+    def _extend(self, old: bytes, new: bytes) -> None:
+        size = self.file.size
+        if atomic.read_at(self.file.fd, len(old), size - len(old)) != old:
+            raise Interfered
+        atomic.extend(self.file.fd, size, old, new)
+        expected = size + len(new) - len(old)
+        self._sync_if_durable()
+        self.file.look()
+        if self.file.size != expected:
+            raise Interfered
+
+    def _sync_if_durable(self) -> None:
+        if self._durable:
+            self._sync()
+            self.row.pop("boot", None)
+        else:
+            self.row["boot"] = boot_id()
+
+    def _sync(self) -> None:
+        try:
+            atomic.sync_file(self.file.fd, str(self.file.path))
+        except OSError:
+            # The kernel may have dropped the pages: nobody may trust the file's tail before it is written anew.
+            self.row["rewrite"] = True
+            self.changed = True
+            raise
+
+    def _written(self) -> None:
+        self.row["fingerprint"] = fingerprint(self.file.status)
+        self._parsed = None
+        self.changed = True
+
+    def _replace(self, raw: bytes) -> None:
+        """Write the whole document anew, having made sure that it is one."""
+        parsed = parse_document(raw, self.file.layout, self.file.path)
+        if self._foreign is not None:
+            self._set_aside("comments that a rewrite cannot keep", rescue.piece(0, self._foreign))
+            self._foreign = None
+        if not self.file.is_unchanged():
+            raise Interfered
+        atomic.write_file(self.file.path, [raw])
+        self.file.close()
+        self.file = DocumentFile(self.file.path, write=True)
+        self.row = row_of(parsed, self.row["path"], self.file.status, None)
+        self.changed = True
+        self._parsed = None
+        self._rewrite = not self.row["entries"]
+
+
+def create_document(root: Path, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> Row:
+    """Write a new document, durably, and return its row. Raises DocumentBroken when the path is taken, OSError."""
+    target = root / path
+    if os.path.lexists(target):
+        raise DocumentBroken(
+            f"{target} is in the way of a new session and holds none of that id. Rename or remove it.",
+            path=str(target),
+            session_id=header["session_id"],
+        )
+    layout = LAYOUTS[target.suffix]
+    raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
+    parsed = parse_document(raw, layout, target)
+    atomic.make_folders(target.parent)
+    atomic.write_file(target, [raw])
+    return row_of(parsed, path, os.lstat(target), None)

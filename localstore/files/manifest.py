@@ -1,0 +1,244 @@
+"""The manifest: one line per session, appended, the last one per session wins. Derived, rebuildable, never the truth.
+
+Every process follows the file by itself: it reads what was added since it looked last, and everything anew when the
+file was replaced. Lines that cannot be used are skipped.
+"""
+
+import bisect
+import contextlib
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import orjson
+
+from localstore.errors import LockTimeout
+from localstore.files import atomic
+from localstore.files.locks import LockPool
+from localstore.files.rows import Row, is_row
+
+_NAME = "manifest.jsonl"
+_SPARE_LINES = 1000
+"""Dead lines that are left alone, so that small manifests are never compacted."""
+
+
+class _Order:
+    """Ids by time, newest last. Kept sorted, because a listing wants a few of the newest among very many."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[str, str]] = []
+
+    def add(self, row: Row) -> None:
+        key = (row["updated_at"], row["session_id"])
+        if not self.keys or key > self.keys[-1]:
+            self.keys.append(key)
+        else:
+            bisect.insort(self.keys, key)
+
+    def remove(self, row: Row) -> None:
+        key = (row["updated_at"], row["session_id"])
+        at = bisect.bisect_left(self.keys, key)
+        if at < len(self.keys) and self.keys[at] == key:
+            del self.keys[at]
+
+
+class Manifest:
+    """The rows of a store, as this process knows them. Guarded by `mutex`; the file by its own lock."""
+
+    def __init__(self, root: Path, locks: LockPool, timeout: float) -> None:
+        self.path = root / _NAME
+        self.mutex = threading.RLock()
+        self._locks = locks
+        self._timeout = timeout
+        self.restarts = 0
+        """How often everything was forgotten; what was derived from the rows is then void as well."""
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        self.restarts += 1
+        self._rows: dict[str, Row] = {}
+        self._folders: dict[str, dict[str, str]] = {}
+        self._orders: dict[tuple[str, str | None], _Order] = {}
+        self._seen: tuple[int, int, int] | None = None
+        self._generation = b""
+        self._consumed = 0
+        self._lines = 0
+
+    # Reading
+
+    def get(self, session_id: str) -> Row | None:
+        """The row of a session. The caller holds `mutex` or does not mind an older one."""
+        return self._rows.get(session_id)
+
+    def at(self, path: str) -> str | None:
+        """The id of the session that the row with this path is about."""
+        return self._folders.get(path.rpartition("/")[0], {}).get(path)
+
+    def folders(self) -> list[str]:
+        return list(self._folders)
+
+    def paths_in(self, folder: str) -> dict[str, str]:
+        """Path to session id, for the rows in a folder."""
+        return self._folders.get(folder, {})
+
+    def newest(self, user_id: str | None, entity_id: str | None) -> list[tuple[str, str]]:
+        """(updated_at, session_id), oldest first, of a superset of what both filters ask for."""
+        key = (
+            ("user_id", user_id)
+            if user_id is not None
+            else ("entity_id", entity_id)
+            if entity_id is not None
+            else ("", None)
+        )
+        order = self._orders.get(key)
+        return order.keys if order else []
+
+    def refresh(self) -> None:
+        """Follow the file. Never fails on its content; raises OSError when it is there and cannot be read."""
+        with self.mutex:
+            try:
+                status = os.stat(self.path)
+            except FileNotFoundError:
+                if self._seen is not None:
+                    self._forget_all()
+                return None
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if seen == self._seen:
+                return None
+            try:
+                fd = atomic.system.open(str(self.path), os.O_RDONLY)
+            except FileNotFoundError:
+                return self._forget_all()
+            try:
+                self._follow(fd)
+            finally:
+                atomic.system.close(fd)
+
+    def _follow(self, fd: int) -> None:
+        status = os.fstat(fd)
+        generation = atomic.read_at(fd, 128, 0).partition(b"\n")[0]
+        if status.st_size < self._consumed or generation != self._generation:
+            self._forget_all()
+            self._generation = generation
+        data = atomic.read_at(fd, status.st_size - self._consumed, self._consumed)
+        whole = data[: data.rfind(b"\n") + 1]
+        self._consumed += len(whole)
+        self._seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+        self._consume(whole.split(b"\n")[:-1])
+
+    def _consume(self, lines: list[bytes]) -> None:
+        self._lines += len(lines)
+        last: dict[str, Row | None] = {}
+        for line in lines:
+            try:
+                value = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue
+            if is_row(value):
+                last[value["session_id"]] = value
+            elif isinstance(value, dict) and value.get("deleted") is True and isinstance(value.get("session_id"), str):
+                last[value["session_id"]] = None
+        changed = [row for row in last.values() if row is not None]
+        changed.sort(key=lambda row: row["updated_at"])
+        for session_id in last:
+            self.hide(session_id)
+        for row in changed:
+            self.put(row)
+
+    def put(self, row: Row) -> None:
+        """Know a row in this process."""
+        self.hide(row["session_id"])
+        holder = self.at(row["path"])
+        if holder is not None:  # the file was given another id
+            self.hide(holder)
+        self._rows[row["session_id"]] = row
+        self._folders.setdefault(row["path"].rpartition("/")[0], {})[row["path"]] = row["session_id"]
+        for key in self._keys(row):
+            self._orders.setdefault(key, _Order()).add(row)
+
+    def hide(self, session_id: str) -> None:
+        """Forget a row in this process: its file is gone."""
+        row = self._rows.pop(session_id, None)
+        if row is None:
+            return
+        for key in self._keys(row):
+            self._orders[key].remove(row)
+        folder = self._folders[row["path"].rpartition("/")[0]]
+        folder.pop(row["path"], None)
+
+    @staticmethod
+    def _keys(row: Row) -> Iterator[tuple[str, str | None]]:
+        yield "", None
+        if "user_id" in row:
+            yield "user_id", row["user_id"]
+        if "entity_id" in row:
+            yield "entity_id", row["entity_id"]
+
+    # Writing
+
+    def record(self, rows: Iterable[Row]) -> None:
+        """Add rows. A line that cannot be written is no failure: the manifest is derived, and heals by itself.
+
+        The caller must not hold `mutex`, which comes after the file's lock.
+        """
+        rows = list(rows)
+        self._write([orjson.dumps(row) for row in rows])
+        with self.mutex:
+            for row in rows:
+                self.put(row)
+
+    def record_deletion(self, session_id: str) -> None:
+        """Add the line that says that a session is gone."""
+        self._write([orjson.dumps({"session_id": session_id, "deleted": True})])
+        with self.mutex:
+            self.hide(session_id)
+
+    def _write(self, lines: list[bytes]) -> None:
+        with contextlib.suppress(OSError, LockTimeout), self._locks.manifest(self._timeout), self.mutex:
+            self.refresh()
+            self._append(lines)
+            if self._lines > 2 * len(self._rows) + _SPARE_LINES:
+                self.refresh()
+                self._replace()
+
+    def _append(self, lines: list[bytes]) -> None:
+        try:
+            fd = atomic.system.open(str(self.path), os.O_RDWR)
+        except FileNotFoundError:
+            atomic.write_file(self.path, [_generation_line()])
+            fd = atomic.system.open(str(self.path), os.O_RDWR)
+        try:
+            size = os.fstat(fd).st_size
+            if size == 0:
+                lines = [_generation_line().rstrip(), *lines]
+            elif size != self._consumed and atomic.read_at(fd, 1, size - 1) != b"\n":
+                lines = [b"", *lines]  # somebody was cut off in the middle of a line
+            data = b"\n".join([*lines, b""])
+            atomic.add_line(fd, size, data)
+            if size and size == self._consumed:  # our own lines need no second look
+                status = os.fstat(fd)
+                self._consumed += len(data)
+                self._lines += len(lines)
+                self._seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+        finally:
+            atomic.system.close(fd)
+
+    def _replace(self) -> None:
+        """Rewrite the file with the last line of each session, oldest activity first."""
+        lines = [orjson.dumps(self._rows[session_id]) + b"\n" for _, session_id in self.newest(None, None)]
+        atomic.write_file(self.path, [_generation_line(), b"".join(lines)])
+
+    def replace_all(self, rows: Iterable[Row]) -> None:
+        """Start a new manifest that holds just these rows. Raises LockTimeout, OSError."""
+        with self._locks.manifest(self._timeout), self.mutex:
+            self._forget_all()
+            for row in rows:
+                self.put(row)
+            self._replace()
+
+
+def _generation_line() -> bytes:
+    return orjson.dumps({"localstore": "manifest", "format": 1, "generation": os.urandom(8).hex()}) + b"\n"

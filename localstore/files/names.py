@@ -1,0 +1,34 @@
+"""From a session id to a file name: readable, and safe on every system. An id is never a path."""
+
+import re
+import unicodedata
+from hashlib import blake2b
+
+MAX_NAME = 100
+"""Bytes of a file name, suffix included: short enough for every file system and for names made from it."""
+
+_LONGEST_SUFFIX = len(".json")
+_SAFE = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9_-])?\Z")
+_UNSAFE = re.compile(r"[^a-z0-9_-]+")
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z")
+
+
+def stem(session_id: str) -> str:
+    """The file name, without its suffix, for a session id.
+
+    An id of lower-case letters, digits, `_`, `-` and inner dots is its own file name. Any other gets its slug, `~`
+    and a hash of 48 bits; `~` keeps the two kinds apart. Reserved names of Windows (`con`, `nul`, ...) and ids that
+    are too long are of the second kind.
+    """
+    limit = MAX_NAME - _LONGEST_SUFFIX
+    if len(session_id) <= limit and _SAFE.match(session_id) and not _RESERVED.match(session_id.partition(".")[0]):
+        return session_id
+    digest = blake2b(session_id.encode(), digest_size=6).hexdigest()
+    ascii_text = unicodedata.normalize("NFKD", session_id[:1000]).encode("ascii", "ignore").decode().lower()
+    slug = _UNSAFE.sub("-", ascii_text)[: limit - len(digest) - 1].strip("-_")
+    return f"{slug or 'session'}~{digest}"
+
+
+def stripe(session_id: str, stripes: int) -> int:
+    """The number of the lock that guards a session: the same in every process and release."""
+    return int.from_bytes(blake2b(session_id.encode(), digest_size=4).digest(), "little") % stripes

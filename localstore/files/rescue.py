@@ -1,0 +1,36 @@
+"""What could not stay in a document or could not get into it: kept in `.localstore/rescue/`, durably, never dropped."""
+
+import base64
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from localstore.files import atomic
+
+FOLDER = Path(".localstore") / "rescue"
+
+
+def set_aside(root: Path, document: str, session_id: str, reason: str, content: dict[str, Any]) -> Path:
+    """Write one rescue file and return its path. Raises OSError.
+
+    The file is a JSON object: `session_id`, `document` (path in the store), `reason`, `set_aside_at`, and the content.
+    """
+    moment = time.time()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment * 1000) % 1000:03d}Z"
+    record = {"session_id": session_id, "document": document, "reason": reason, "set_aside_at": stamp, **content}
+    folder = root / FOLDER
+    atomic.make_folders(folder)
+    name = f"{Path(document).stem}.{stamp.replace(':', '')}.{os.urandom(3).hex()}.json"
+    atomic.write_file(folder / name, [orjson.dumps(record, option=orjson.OPT_INDENT_2), b"\n"])
+    return folder / name
+
+
+def piece(offset: int, data: bytes) -> dict[str, Any]:
+    """The content of a rescue file for bytes that stood at `offset` in a document: `text`, or `base64`."""
+    try:
+        return {"offset": offset, "text": data.decode()}
+    except UnicodeDecodeError:
+        return {"offset": offset, "base64": base64.b64encode(data).decode()}

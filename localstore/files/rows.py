@@ -1,0 +1,144 @@
+"""A line of the manifest: all that listing, filtering and the write path need to know of a document."""
+
+import os
+import re
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from localstore.files.document import STATEFUL, Parsed
+
+PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
+"""The only form of a path that is believed: never out of the store, never two levels up."""
+
+
+class Row(TypedDict):
+    """What the manifest knows of a session. Keys without a value are absent.
+
+    `fingerprint` is size, mtime_ns, ctime_ns, inode. `offsets` says in which entry the newest value of each
+    `session_*` key and of `instructions` stands. `boot` is set while the last writes were not synced, and names the
+    boot of the machine in which they are safe. `foreign`: not in our layout. `rewrite`: a sync failed.
+    """
+
+    session_id: str
+    path: str
+    kind: str
+    entity_id: NotRequired[str]
+    user_id: NotRequired[str]
+    name: NotRequired[str]
+    tags: NotRequired[list[str]]
+    created_at: str
+    updated_at: str
+    version: int
+    entries: int
+    runs: int
+    fingerprint: list[int]
+    offsets: NotRequired[dict[str, int]]
+    unfinished: NotRequired[bool]
+    boot: NotRequired[str]
+    foreign: NotRequired[bool]
+    rewrite: NotRequired[bool]
+    problem: NotRequired[str]
+
+
+def fingerprint(status: os.stat_result) -> list[int]:
+    """Size, mtime_ns, ctime_ns and inode: differs when anybody wrote, replaced or moved the file."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def row_of(parsed: Parsed, path: str, status: os.stat_result, boot: str | None) -> Row:
+    """The row for a whole document."""
+    header = parsed.header
+    row: Row = {
+        "session_id": header["session_id"],
+        "path": path,
+        "kind": header["kind"],
+        "created_at": header["created_at"],
+        "updated_at": header["created_at"],
+        "version": header["schema_version"],
+        "entries": 0,
+        "runs": 0,
+        "fingerprint": fingerprint(status),
+    }
+    entity_id = header.get(f"{header['kind']}_id")
+    if entity_id is not None:
+        row["entity_id"] = entity_id
+    if header.get("user_id") is not None:
+        row["user_id"] = header["user_id"]
+    if header.get("name") is not None:
+        row["name"] = header["name"]
+    if header.get("tags"):
+        row["tags"] = header["tags"]
+    if boot is not None:
+        row["boot"] = boot
+    if not parsed.in_layout:
+        row["foreign"] = True
+    for index, entry in enumerate(parsed.entries):
+        count_entry(row, entry, parsed.starts[index] if parsed.starts else 0)
+    return row
+
+
+def count_entry(row: Row, entry: dict[str, Any], offset: int) -> None:
+    """Take an entry that was added at `offset` into the row."""
+    row["entries"] += 1
+    row["runs"] += entry["type"] == "run"
+    note_entry(row, entry, offset)
+
+
+def note_entry(row: Row, entry: dict[str, Any], offset: int) -> None:
+    """What the newest entry says of the session, whether it was added or finished."""
+    if isinstance(entry.get("created_at"), str):
+        row["updated_at"] = entry["created_at"]
+    changed = {name: offset for name in STATEFUL if entry.get(name) is not None}
+    if changed:
+        row["offsets"] = {**row.get("offsets", {}), **changed}
+    if entry.get("status") == "unfinished" and entry["type"] == "run":
+        row["unfinished"] = True
+    else:
+        row.pop("unfinished", None)
+
+
+def is_trusted(row: Row, status: os.stat_result) -> bool:
+    """Whether the document is as one of us left it, in our layout, so that its tail alone may be read."""
+    return (
+        row["fingerprint"] == fingerprint(status)
+        and not row.get("foreign")
+        and not row.get("rewrite")
+        and (row.get("boot") is None or row["boot"] == boot_id())
+    )
+
+
+def is_row(value: Any) -> bool:
+    """Whether a line of the manifest can be used; anything else is skipped, whoever wrote it."""
+    if not isinstance(value, dict):
+        return False
+    prints = value.get("fingerprint")
+    offsets = value.get("offsets", {})
+    return (
+        all(type(value.get(name)) is str for name in ("session_id", "path", "kind", "created_at", "updated_at"))
+        and all(type(value.get(name)) is int for name in ("version", "entries", "runs"))
+        and PATH.match(value["path"]) is not None
+        and isinstance(prints, list)
+        and len(prints) == 4
+        and all(type(number) is int for number in prints)
+        and all(isinstance(value.get(name, ""), str) for name in ("entity_id", "user_id", "name", "boot", "problem"))
+        and isinstance(value.get("tags", []), list)
+        and isinstance(offsets, dict)
+        and all(type(offset) is int for offset in offsets.values())
+    )
+
+
+@cache
+def boot_id() -> str:
+    """Names the boot of this machine: bytes written in the same boot survive without a sync.
+
+    Where the system does not tell, it names this process, so that nobody else trusts what was not synced.
+    """
+    if sys.platform == "linux":
+        try:
+            return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            pass
+    return f"process-{os.getpid()}-{time.time_ns()}"

@@ -1,0 +1,166 @@
+"""What a crash left of a document, entry by entry.
+
+Every entry that parses stays, everything else is handed out to be set aside. Cutting after the last good entry would
+lose entries that a reordered write left whole behind a torn one.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from localstore.errors import LocalstoreError
+from localstore.files.document import Layout, Parsed, check_entry, parse_document
+from localstore.files.malformed import Malformed
+from localstore.files.rows import Row, boot_id
+
+_LINE_START = {
+    ".json": re.compile(rb"(?:^|(?<=[\n\0]))    \{\n"),
+    ".yaml": re.compile(rb"(?:^|(?<=[\n\0]))- "),
+}
+_COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
+_NOTHING = b"\0 \r\n"
+
+
+class Known(NamedTuple):
+    """What the manifest knew of a document: `size` in bytes, the number of `entries`, whether the last one is
+    `unfinished`, and whether the disk `may_lack` what was written since the last sync (another boot)."""
+
+    size: int
+    entries: int
+    unfinished: bool
+    may_lack: bool
+
+
+def known(row: Row) -> Known | None:
+    """What a row says of its document; None when it says nothing."""
+    if not row["fingerprint"]:
+        return None
+    other_boot = row.get("boot", boot_id()) != boot_id()
+    return Known(row["fingerprint"][0], row["entries"], bool(row.get("unfinished")), other_boot)
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """The mended document, and the pieces that are not part of it, each with its offset in the torn one."""
+
+    parsed: Parsed
+    rest: list[tuple[int, bytes]]
+
+
+class _Piece(NamedTuple):
+    start: int
+    end: int
+    data: bytes
+
+
+def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) -> Salvaged | None:
+    """Mend a document that does not parse; None when a crash does not explain the damage.
+
+    A crash explains it when everything up to the end of the last entry that the manifest knew is unchanged and only
+    the tail is odd. Where the manifest knows nothing, all entries must follow each other and the closing must lack.
+    """
+    opened = raw.find(layout.opening)
+    if opened < 0:
+        return None
+    begin = opened + len(layout.opening)
+    counted = before.size - len(layout.end) if before else begin
+    pieces = _scan(raw, layout, begin, counted)
+    whole = _contiguous(raw, layout, begin, pieces)
+    if before is None:
+        if raw.endswith(layout.closing) or len(whole) < len(pieces):
+            return None
+    elif not before.may_lack and not _holds_all(whole, before.entries, counted):
+        restored = _restore_unfinished(raw, layout, before, whole) if before.unfinished else None
+        if restored is None:
+            return None
+        if len(whole) < before.entries:
+            whole.append(restored)
+            pieces = sorted({*pieces, restored})
+    return _assemble(raw, layout, begin, whole, pieces, path)
+
+
+def _scan(raw: bytes, layout: Layout, begin: int, counted: int) -> list[_Piece]:
+    pieces = []
+    at = begin
+    for match in _LINE_START[layout.suffix].finditer(raw, begin):
+        start = match.start()
+        if start < at:
+            continue
+        end = layout.cut(raw, start)
+        if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
+            complete = end > 0 and raw[end - 1 : end] == b"\n" and b"\0" not in raw[start : end + 1]
+            if not complete:
+                end = len(raw) if end < 0 else end
+                if not (end <= counted and raw[end - 1 : end] == b"\n"):
+                    continue
+        if end < 0 or not _is_entry(layout, raw[start:end]):
+            continue
+        pieces.append(_Piece(start, end, raw[start:end]))
+        at = end
+    return pieces
+
+
+def _is_entry(layout: Layout, data: bytes) -> bool:
+    try:
+        check_entry(layout.parse_entry(data), "entry")
+    except Malformed:
+        return False
+    return True
+
+
+def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[_Piece]) -> list[_Piece]:
+    """The pieces from the first one on that directly follow each other."""
+    whole: list[_Piece] = []
+    for piece in pieces:
+        gap = raw[whole[-1].end if whole else begin : piece.start]
+        if gap != (layout.separator if whole else b"") and not (layout.keeps_comments and _COMMENTS.match(gap)):
+            break
+        whole.append(piece)
+    return whole
+
+
+def _holds_all(whole: list[_Piece], entries: int, counted: int) -> bool:
+    """Whether the entries up to the offset `counted` are just those that the manifest knew."""
+    return sum(piece.end <= counted for piece in whole) == entries and (
+        not entries or whole[entries - 1].end == counted
+    )
+
+
+def _restore_unfinished(raw: bytes, layout: Layout, before: Known, whole: list[_Piece]) -> _Piece | None:
+    """The last entry that the manifest knew, as it was before somebody began to finish it."""
+    if len(whole) < before.entries - 1:
+        return None
+    if len(whole) >= before.entries:
+        return whole[before.entries - 1]
+    end = before.size - len(layout.unfinished)
+    match = _LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
+    if match is None:
+        return None
+    data = (raw[match.start() : end] + layout.unfinished).removesuffix(layout.end)
+    return _Piece(match.start(), end, data) if _is_entry(layout, data) else None
+
+
+def _assemble(
+    raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece], path: Path | str
+) -> Salvaged | None:
+    """The bytes up to the last entry that follows its predecessor stay as they are; later entries come after it."""
+    head = raw[: whole[-1].start] if whole else raw[:begin]
+    kept = [whole[-1].data] if whole else []
+    at = whole[-1].end if whole else begin
+    rest: list[tuple[int, bytes]] = []
+    for piece in pieces[len(whole) :]:
+        _add_rest(rest, layout, raw, at, piece.start)
+        kept.append(piece.data)
+        at = piece.end
+    _add_rest(rest, layout, raw, at, len(raw))
+    try:
+        return Salvaged(parse_document(layout.assemble(head, kept), layout, path), rest)
+    except LocalstoreError:
+        return None
+
+
+def _add_rest(rest: list[tuple[int, bytes]], layout: Layout, raw: bytes, start: int, end: int) -> None:
+    data = raw[start:end]
+    if data.strip(_NOTHING) and data not in (layout.separator, layout.end):
+        rest.append((start, data))

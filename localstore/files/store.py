@@ -1,0 +1,269 @@
+"""The engine of a storage: find a session's document, read it consistently, change it under its lock."""
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
+from localstore.files import atomic, locks, rescue, tree
+from localstore.files.catalog import Catalog, folder_time
+from localstore.files.document import STATEFUL, Misfit, Parsed
+from localstore.files.document_file import DocumentFile
+from localstore.files.draft import Draft, Interfered, Recent, create_document
+from localstore.files.manifest import Manifest
+from localstore.files.rows import Row, boot_id, fingerprint, is_trusted, row_of
+from localstore.files.salvage import known, salvage
+
+Result = TypeVar("Result")
+
+_REMEMBERED_RUNS = 64
+"""A repeated run_id is recognised among so many of the last entries."""
+_REMEMBERED_SESSIONS = 256
+_ATTEMPTS = 5
+"""How often an operation starts again when another program writes to the same file at the same time."""
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A session as it stands in a document, in plain values.
+
+    `entries` are all, or the newest; `current` is the newest value of each key that holds for the session;
+    `fingerprint` is the document's at that time.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    entries: list[dict[str, Any]]
+    current: dict[str, Any]
+    fingerprint: list[int]
+
+
+class Store:
+    """One open store. Methods raise LockTimeout, DocumentBroken, NewerFormat, OlderFormat and OSError."""
+
+    def __init__(self, root: Path, *, durable: bool, timeout: float) -> None:
+        self.root = root
+        self.durable = durable
+        self._timeout = timeout
+        self._locks = locks.pool_of(root)
+        self._manifest = Manifest(root, self._locks, timeout)
+        self.catalog = Catalog(root, self._manifest)
+        self._recent: dict[str, tuple[list[int], list[Recent]]] = {}
+
+    # Changing
+
+    def change(self, session_id: str, work: Callable[[Draft | None], Result]) -> Result:
+        """Do `work` on the session's document (None when there is none) under its lock; the manifest follows."""
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._locks.session(session_id, self._timeout):
+                    draft = self._draft(session_id)
+                    if draft is None:
+                        return work(None)
+                    with draft:
+                        try:
+                            return work(draft)
+                        finally:
+                            if draft.changed:
+                                self._manifest.record([draft.row])
+            except (Interfered, Misfit):
+                self._distrust(session_id)
+        raise DocumentBroken(
+            f"The document of session {session_id!r} is being changed by another program all the time. "
+            "Nothing was written. Close the program that writes to it and try again.",
+            session_id=session_id,
+        )
+
+    def _draft(self, session_id: str) -> Draft | None:
+        row = self.catalog.find(session_id)
+        while row is not None:
+            try:
+                draft = Draft(self.root, row, durable=self.durable)
+            except FileNotFoundError:
+                row = self.catalog.moved(row)
+                continue
+            if draft.row["session_id"] == session_id:
+                return draft
+            draft.file.close()  # somebody gave the document another id
+            self._manifest.record([draft.row])
+            row = self.catalog.find(session_id)
+        return None
+
+    def _distrust(self, session_id: str) -> None:
+        with self._manifest.mutex:
+            row = self._manifest.get(session_id)
+            if row is not None:
+                self._manifest.put({**row, "foreign": True})
+
+    def append_run(self, draft: Draft, entry: dict[str, Any]) -> None:
+        """Add a run, finish an unfinished one, or recognise a repetition."""
+        recent = self.recent(draft)
+        run_id, unfinished = entry["run_id"], entry["status"] == "unfinished"
+        at = next((at for at in range(len(recent) - 1, -1, -1) if recent[at].run_id == run_id), None)
+        if at is None:
+            offset = draft.append([entry])
+            if offset is not None:
+                self._remember(draft, [*recent[1 - _REMEMBERED_RUNS :], Recent(run_id, unfinished, offset)])
+        elif recent[at].unfinished:
+            if draft.finish(recent[at], entry, is_last=at == len(recent) - 1):
+                self._remember(draft, [*recent[:at], recent[at]._replace(unfinished=unfinished)])
+        elif self.durable:
+            draft.sync()
+
+    def recent(self, draft: Draft) -> list[Recent]:
+        """The last 64 entries, remembered from our own last write when nobody else wrote since."""
+        remembered = self._recent.get(draft.row["session_id"])
+        if remembered is not None and remembered[0] == draft.row["fingerprint"]:
+            return remembered[1]
+        return draft.recent(_REMEMBERED_RUNS)
+
+    def _remember(self, draft: Draft, recent: list[Recent]) -> None:
+        session_id = draft.row["session_id"]
+        if session_id not in self._recent:
+            while len(self._recent) >= _REMEMBERED_SESSIONS:
+                self._recent.pop(next(iter(self._recent)), None)
+        self._recent[session_id] = draft.row["fingerprint"], recent
+
+    def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> Row:
+        """Write the document of a new session. The caller holds its lock, and has looked for it."""
+        session_id = header["session_id"]
+        for path in tree.candidates(self.root, session_id):
+            if path in self.catalog.unreadable:
+                raise DocumentBroken(
+                    f"{self.catalog.unreadable[path][1]} Its name says that it is session {session_id!r}.",
+                    path=str(self.root / path),
+                    session_id=session_id,
+                )
+        path = tree.new_path(session_id, header["created_at"], suffix)
+        folder = path.rpartition("/")[0]
+        before = folder_time(self.root, folder)
+        row = create_document(self.root, path, header, entries)
+        self._manifest.record([row])
+        self.catalog.note_own(folder, before)
+        return row
+
+    def delete(self, session_id: str, allow: Callable[[Row], None]) -> bool:
+        """Remove a document for good, broken or not, when `allow` does not raise."""
+        with self._locks.session(session_id, self._timeout):
+            row = self.locate(session_id)
+            if row is None:
+                return False
+            allow(row)
+            folder = row["path"].rpartition("/")[0]
+            before = folder_time(self.root, folder)
+            atomic.remove_file(self.root / row["path"])
+            self._manifest.record_deletion(session_id)
+            self.catalog.note_own(folder, before)
+            return True
+
+    def drop(self) -> None:
+        """Remove every session, and the folders that are empty then."""
+        with self._locks.all_sessions(self._timeout):
+            for row in self.catalog.rows(None, None, None, None):
+                atomic.remove_file(self.root / row["path"])
+            for folder in tree.folders(self.root):
+                atomic.remove_folder_if_empty(self.root / folder)
+            self._manifest.replace_all([])
+
+    def keep_run(self, error: DocumentBroken, session_id: str, entry: dict[str, Any]) -> DocumentBroken:
+        """Keep a run that could not be written, and return the error that says where."""
+        path = error.path or ""
+        kept = rescue.set_aside(self.root, path, session_id, "its document could not be written", {"entry": entry})
+        return DocumentBroken(
+            f"{error.message} The run was kept in {kept}.",
+            path=error.path,
+            session_id=session_id,
+            line=error.line,
+            column=error.column,
+            rescued=str(kept),
+        )
+
+    # Reading
+
+    def locate(self, session_id: str) -> Row | None:
+        """The row of a session whose file is there."""
+        row = self.catalog.find_anywhere(session_id)
+        while row is not None and not os.path.lexists(self.root / row["path"]):
+            row = self.catalog.moved(row)
+        return row
+
+    def look(self, session_id: str, wanted: Callable[[Row], bool], last_runs: int | None) -> Snapshot | None:
+        """A consistent view of a session; None when there is none or its row is not `wanted`.
+
+        Takes no lock unless something does not fit; then looks once more under the lock.
+        """
+        row = self.catalog.find_anywhere(session_id)
+        if row is None:
+            return None
+        try:
+            with DocumentFile(self.root / row["path"]) as file:
+                if is_trusted(row, file.status):
+                    if not wanted(row):
+                        return None
+                    seen = _trusted_view(file, row, last_runs)
+                    if file.is_unchanged():
+                        return seen
+        except (Misfit, FileNotFoundError, LocalstoreError):
+            pass
+        try:
+            with self._locks.session(session_id, self._timeout):
+                return self._look_again(session_id, wanted, last_runs)
+        except OSError as error:
+            if error.errno not in _READ_ONLY or isinstance(error, LockTimeout):
+                raise
+            return self._look_again(session_id, wanted, last_runs)  # nobody writes to a store that is read-only
+
+    def _look_again(self, session_id: str, wanted: Callable[[Row], bool], last_runs: int | None) -> Snapshot | None:
+        row = self.locate(session_id)
+        if row is None:
+            return None
+        with DocumentFile(self.root / row["path"]) as file:
+            if is_trusted(row, file.status):
+                try:
+                    return _trusted_view(file, row, last_runs) if wanted(row) else None
+                except Misfit:
+                    pass
+            try:
+                parsed = file.whole()
+            except DocumentBroken:
+                saved = salvage(file.read_all(), file.layout, known(row), file.path)
+                if saved is None:
+                    raise
+                parsed = saved.parsed  # what the next write will make of it; a read changes nothing
+                fresh = row_of(parsed, row["path"], file.status, boot_id())
+            else:
+                fresh = row_of(parsed, row["path"], file.status, boot_id())
+                self._manifest.record([fresh])
+            if fresh["session_id"] != session_id or not wanted(fresh):
+                return None
+            return _view(parsed, file, last_runs)
+
+
+def _trusted_view(file: DocumentFile, row: Row, last_runs: int | None) -> Snapshot:
+    """From the tail, and from the places where the manifest says that the state stands."""
+    if last_runs is None or not row["entries"]:
+        return _view(file.whole(), file, last_runs)
+    found = file.last_runs(last_runs, row["entries"]) if last_runs else []
+    by_offset = dict(found)
+    current = {}
+    for name, offset in row.get("offsets", {}).items():
+        if offset not in by_offset:
+            by_offset[offset] = file.entry_at(offset)
+        if by_offset[offset].get(name) is None:
+            raise Misfit
+        current[name] = by_offset[offset][name]
+    return Snapshot(file.path, file.header(), [entry for _, entry in found], current, fingerprint(file.status))
+
+
+def _view(parsed: Parsed, file: DocumentFile, last_runs: int | None) -> Snapshot:
+    entries = parsed.entries
+    current = {name: entry[name] for entry in entries for name in STATEFUL if entry.get(name) is not None}
+    if last_runs is not None:
+        runs = [number for number, entry in enumerate(entries) if entry["type"] == "run"]
+        first = len(entries) if not last_runs else runs[-last_runs] if last_runs <= len(runs) else 0
+        entries = entries[first:]
+    return Snapshot(file.path, parsed.header, entries, current, fingerprint(file.status))

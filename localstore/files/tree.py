@@ -1,0 +1,131 @@
+"""The folders of a store: make one, recognise one, name the documents in it."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from localstore.errors import NewerFormat, OlderFormat, StoreNotFound
+from localstore.files import atomic, names
+from localstore.files.document import LAYOUTS
+
+MARKER = "localstore.json"
+FORMAT = 1
+SESSIONS = "sessions"
+_SCHEMA = "session-1.schema.json"
+_MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])(?=-)")
+_AGNO_KEYS = (b"memory", b"session_data", b"agent_data", b"team_data", b"workflow_data")
+
+
+def open_store(path: Path, *, create: bool) -> Path:
+    """The real path of the store at `path`, made when it is missing and `create` says so.
+
+    Raises StoreNotFound, NewerFormat, OlderFormat, OSError.
+    """
+    root = Path(os.path.realpath(path))
+    try:
+        marker = (root / MARKER).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        _refuse_agno_folder(root)
+        if not create:
+            raise StoreNotFound(
+                f"There is no store at {path}. Give the folder that holds {MARKER}, or make one by storing a session.",
+                path=str(path),
+            ) from None
+        return _make(root)
+    _check_marker(marker, root / MARKER)
+    return root
+
+
+def _check_marker(marker: bytes, path: Path) -> None:
+    try:
+        version = orjson.loads(marker)["format"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        version = None
+    if type(version) is not int or version < 1:
+        raise StoreNotFound(
+            f'{path} does not say which format this store has. Put {{"format": {FORMAT}}} into it.', path=str(path)
+        )
+    if version > FORMAT:
+        raise NewerFormat(
+            f"{path} says format {version}; this localstore knows up to {FORMAT}. "
+            "Nothing was changed. Update localstore.",
+            path=str(path),
+        )
+
+
+def _make(root: Path) -> Path:
+    for folder in (root / SESSIONS, root / "schemas", root / ".localstore" / "locks"):
+        atomic.make_folders(folder)
+    schema = Path(__file__).with_name(_SCHEMA).read_bytes()
+    atomic.write_file(root / "schemas" / _SCHEMA, [schema])
+    marker = {"localstore": "store", "format": FORMAT}
+    atomic.write_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
+    return root
+
+
+def _refuse_agno_folder(root: Path) -> None:
+    """Raise OlderFormat for a folder of flat session files, as agno 1.x writes them."""
+    if not root.is_dir():
+        return
+    with os.scandir(root) as entries:
+        for entry in entries:
+            if entry.name.endswith((".json", ".yaml", ".yml")) and entry.is_file(follow_symlinks=False):
+                with open(entry.path, "rb") as file:
+                    head = file.read(1 << 20)
+                if b"session_id" in head and any(key in head for key in _AGNO_KEYS):
+                    raise OlderFormat(
+                        f"{root} holds session files of agno 1.x, such as {entry.name}, which this release cannot "
+                        "convert. Nothing was changed. Give another folder for the new store.",
+                        path=str(root),
+                    )
+
+
+def folders(root: Path) -> dict[str, int]:
+    """The folders below `sessions/` that may hold documents, and their mtime_ns. Links are not followed."""
+    found = {}
+    try:
+        with os.scandir(root / SESSIONS) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                    # On Windows the mtime of the listing itself may be old.
+                    found[f"{SESSIONS}/{entry.name}"] = os.lstat(entry.path).st_mtime_ns
+    except FileNotFoundError:
+        pass
+    return found
+
+
+def documents(root: Path, folder: str) -> Iterator[str]:
+    """The paths, relative to the root, of the files in a folder that may be documents."""
+    suffixes = tuple(LAYOUTS)
+    try:
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(suffixes) and not entry.name.startswith("."):
+                    yield f"{folder}/{entry.name}"
+    except FileNotFoundError:
+        return
+
+
+def candidates(root: Path, session_id: str) -> Iterator[str]:
+    """The files, in any folder and of any format, that have the name of this session."""
+    stem = names.stem(session_id)
+    for folder in folders(root):
+        for suffix in LAYOUTS:
+            if os.path.lexists(root / folder / f"{stem}{suffix}"):
+                yield f"{folder}/{stem}{suffix}"
+
+
+def new_path(session_id: str, created_at: str, suffix: str) -> str:
+    """Where a new document goes: the month of its creation, and the file name of its id."""
+    match = _MONTH.match(created_at)
+    month = match[0] if match else datetime.now(UTC).strftime("%Y-%m")
+    return f"{SESSIONS}/{month}/{names.stem(session_id)}{suffix}"
+
+
+def is_regular(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode)

@@ -1,0 +1,80 @@
+"""The YAML layout: block style, `history` last and not indented, and the indentation is the index.
+
+An entry starts at `- ` in column 0, everything else in it is indented, and the document ends with the end marker
+line `...`, which tells a whole document from one that was cut.
+"""
+
+import re
+from typing import Any
+
+from localstore.files import yaml_emitter, yaml_reader
+from localstore.files.json_layout import SCHEMA
+from localstore.files.malformed import Malformed
+
+_RUN_ID = re.compile(rb"- type: run\n  run_id: ([0-9A-Za-z][0-9A-Za-z_-]*[A-Za-z_-][0-9A-Za-z_-]*)\n")
+_START = b"\n- "
+_NEXT = re.compile(rb"[\n\0](?=[^ \n\r\0])")
+
+
+class YamlLayout:
+    """Bytes of a YAML document from and to plain values. It holds no state and touches no file."""
+
+    suffix = ".yaml"
+    opening = b"\nhistory:\n"
+    separator = b""
+    end = b"...\n"
+    closing = b"\n...\n"
+    unfinished = b"  status: unfinished\n...\n"
+    keeps_comments = True
+
+    def head(self, header: dict[str, Any]) -> bytes:
+        """The document up to and including the line that opens the history."""
+        return f"# yaml-language-server: $schema={SCHEMA}\n{yaml_emitter.mapping(header)}history:\n".encode()
+
+    def entry(self, entry: dict[str, Any]) -> bytes:
+        """The bytes of one entry, from its `- ` to the newline that ends it."""
+        return yaml_emitter.item(entry).encode()
+
+    def assemble(self, head: bytes, slices: list[bytes]) -> bytes:
+        """A whole document. One without entries ends in `history: []` and the end marker."""
+        if not slices:
+            return head.removesuffix(b"\n") + b" []\n" + self.end
+        return head + b"".join(slices) + self.end
+
+    def starts(self, raw: bytes, begin: int) -> list[int]:
+        """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
+        found = []
+        at = raw.find(_START, max(0, begin - 1))
+        while at >= 0:
+            found.append(at + 1)
+            at = raw.find(_START, at + 1)
+        return found
+
+    def cut(self, raw: bytes, start: int) -> int:
+        """Where the entry that starts at `start` ends, or -1. A run of NUL counts as a line break."""
+        match = _NEXT.search(raw, start)
+        return match.end() if match else -1
+
+    def run_id(self, entry: bytes) -> str | None:
+        """The run's id, when it can be seen without parsing the entry."""
+        match = _RUN_ID.match(entry)
+        return match[1].decode() if match else None
+
+    def parse_head(self, head: bytes) -> Any:
+        return yaml_reader.load(head)
+
+    def parse_entry(self, entry: bytes, line: int = 1) -> Any:
+        items = yaml_reader.load(entry, first_line=line)
+        if not isinstance(items, list) or len(items) != 1:
+            raise Malformed("this is not one entry", line)
+        return items[0]
+
+    def parse(self, raw: bytes) -> Any:
+        return yaml_reader.load(raw)
+
+    def parse_strict(self, raw: bytes) -> Any:
+        """Parse what is going to be written anew: whatever that would drop or round is refused."""
+        return yaml_reader.load(raw, strict=True)
+
+
+LAYOUT = YamlLayout()

@@ -1,0 +1,215 @@
+"""The three-way merge behind `upsert`: what was read, what it became here, and what is in the store now."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from localstore.errors import Conflict, DocumentBroken, OwnerMismatch
+from localstore.files.document import in_order
+from localstore.files.draft import Draft
+from localstore.files.rows import Row
+from localstore.files.store import Snapshot, Store
+from localstore.files.values import plain
+from localstore.sessions import STATEFUL, HistoryEntry, Session, now
+
+_entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
+_FIXED = ("schema_version", "session_id", "kind", "created_at")
+
+
+def session_of(snapshot: Snapshot) -> Session:
+    """The models for a snapshot. Raises DocumentBroken when a value is of the wrong type, naming where."""
+    try:
+        session = Session.model_validate({**snapshot.header, "history": snapshot.entries, **snapshot.current})
+    except ValidationError as error:
+        raise _wrong_type(error, snapshot) from None
+    session._base = snapshot
+    return session
+
+
+def _wrong_type(error: ValidationError, snapshot: Snapshot) -> DocumentBroken:
+    first = error.errors()[0]
+    where = ""
+    for step in first["loc"]:
+        if step not in ("run", "update", "entry") or not where.endswith("]"):
+            where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else str(step)
+    return DocumentBroken(
+        f"{snapshot.path}: {where}: {first['msg']}. Nothing was changed. Mend the file in an editor.",
+        path=str(snapshot.path),
+        session_id=snapshot.header["session_id"],
+    )
+
+
+@dataclass(slots=True)
+class Plan:
+    """What an upsert has to do: `replaced` maps the index of an entry in the store to its new value or None."""
+
+    header: dict[str, Any]
+    replaced: dict[int, dict[str, Any] | None] = field(default_factory=dict)
+    added: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Mine:
+    """A Session as plain values, validated."""
+
+    header: dict[str, Any]
+    entries: list[dict[str, Any]]
+    current: dict[str, Any]
+    named: frozenset[str]
+    """The header's fields that were set explicitly; they count where nothing was read before."""
+
+    @classmethod
+    def of(cls, session: Session) -> "Mine":
+        """Raises UnstorableValue."""
+        return cls(
+            plain(session),
+            plain(session.history, "history"),
+            plain(session.current()),
+            frozenset(session.model_fields_set) | frozenset(session.model_extra or ()),
+        )
+
+    def new_entries(self) -> list[dict[str, Any]]:
+        """The history of a new document: the entries, and the state that none of them says."""
+        said = {name: entry[name] for entry in self.entries for name in STATEFUL if entry.get(name) is not None}
+        state = {name: value for name, value in self.current.items() if said.get(name) != value}
+        return [*self.entries, _update(state)] if state else self.entries
+
+    def stored(self, row: Row) -> Snapshot:
+        """What the session is compared with at the next upsert."""
+        return Snapshot(Path(row["path"]), self.header, self.entries, self.current, row["fingerprint"])
+
+
+def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -> Row:
+    """Bring what changed here into the document, appending when that is enough. Raises Conflict, OwnerMismatch."""
+    owner = draft.header().get("user_id")
+    if mine.header.get("user_id", owner) != owner or (base is not None and base.header.get("user_id") != owner):
+        raise OwnerMismatch(
+            f"Session {draft.row['session_id']!r} belongs to another user. Nothing was written. "
+            "Use another session_id, or the user_id that it was created with.",
+            path=draft.row["path"],
+            session_id=draft.row["session_id"],
+        )
+    if base is not None and base.fingerprint == draft.row["fingerprint"]:
+        plan = merge(mine, base, base)  # nobody wrote since: what was read is what is there
+        known = {run.run_id for run in store.recent(draft)} - {entry.get("run_id") for entry in base.entries}
+        if not plan.replaced and plan.header == base.header and not known & {e.get("run_id") for e in plan.added}:
+            if plan.added:
+                draft.append(plan.added)
+            return draft.row
+    parsed = draft.whole()
+    current = {name: entry[name] for entry in parsed.entries for name in STATEFUL if entry.get(name) is not None}
+    theirs = Snapshot(draft.file.path, parsed.header, parsed.entries, current, draft.row["fingerprint"])
+    plan = merge(mine, base, theirs)
+    if plan.replaced or plan.header != parsed.header:
+        replaced = {parsed.starts[index]: entry for index, entry in plan.replaced.items()}
+        draft.change(in_order(plan.header), replaced, plan.added)
+    elif plan.added:
+        draft.append(plan.added)
+    return draft.row
+
+
+def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
+    """What has to be done to the document so that it holds both sides. Raises Conflict."""
+    session_id = theirs.header["session_id"]
+    plan = Plan(_merge_header(mine, base, theirs.header))
+    before = _by_key(_normal(base.entries)) if base else {}
+    here = _by_key(mine.entries)
+    there = _by_key(_normal(theirs.entries))
+    index = {key: number for number, key in enumerate(there)}
+    for key, old in before.items():
+        new, now_there = here.get(key), there.get(key)
+        if new in (old, now_there):
+            continue
+        if now_there != old:
+            raise _conflict(session_id, _name(key))
+        plan.replaced[index[key]] = new
+    for key, new in here.items():
+        if key in before:
+            continue
+        now_there = there.get(key)
+        if now_there is None:
+            plan.added.append(new)
+        elif now_there.get("status") == "unfinished" and new.get("status") != "unfinished":
+            plan.replaced[index[key]] = new
+        elif now_there != new:
+            raise _conflict(session_id, _name(key))
+    _merge_current(plan, mine, base, theirs)
+    return plan
+
+
+def _merge_header(mine: Mine, base: Snapshot | None, theirs: dict[str, Any]) -> dict[str, Any]:
+    result = dict(theirs)
+    for name in {**theirs, **mine.header, **(base.header if base else {})}:
+        if name in _FIXED or (base is None and name not in mine.named):
+            continue
+        new, there = mine.header.get(name), theirs.get(name)
+        old = there if base is None else base.header.get(name)
+        if new in (old, there):
+            continue
+        if there != old:
+            raise _conflict(theirs["session_id"], name)
+        if new is None:
+            del result[name]
+        else:
+            result[name] = new
+    return result
+
+
+def _merge_current(plan: Plan, mine: Mine, base: Snapshot | None, theirs: Snapshot) -> None:
+    """State that was changed on the Session itself becomes an update, unless a new run already says so."""
+    changed: dict[str, Any] = {}
+    for name in STATEFUL:
+        new = mine.current.get(name)
+        old = _value(base.current, name) if base else None
+        there = _value(theirs.current, name)
+        for entry in plan.added:
+            there = entry.get(name, there)
+        if new in (old, there):
+            continue
+        if _value(theirs.current, name) != old and base:
+            raise _conflict(theirs.header["session_id"], name)
+        changed[name] = new if new is not None else {} if name in ("session_state", "session_data") else ""
+    if changed:
+        plan.added.append(_update(changed))
+
+
+def _update(state: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "update", "created_at": now(), **state}
+
+
+def _value(current: dict[str, Any], name: str) -> Any:
+    return current.get(name) or None
+
+
+def _normal(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries as the models would write them, so that only what they say is compared."""
+    result: list[dict[str, Any]] = plain(_entries.validate_python(entries))
+    return result
+
+
+def _by_key(entries: list[dict[str, Any]]) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Entries by what identifies them: a run by its id, anything else by what it says, and its number among equals."""
+    result: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for entry in entries:
+        run_id = entry.get("run_id") if entry["type"] == "run" else None
+        name = run_id or orjson.dumps(entry, option=orjson.OPT_SORT_KEYS).decode()
+        number = 0
+        while (entry["type"], name, number) in result:
+            number += 1
+        result[entry["type"], name, number] = entry
+    return result
+
+
+def _name(key: tuple[str, str, int]) -> str:
+    return f"run {key[1]}" if key[0] == "run" else f"a {key[0]} entry"
+
+
+def _conflict(session_id: str, what: str) -> Conflict:
+    return Conflict(
+        f"Session {session_id!r}: {what} was changed here and in the store. Nothing was written. "
+        "Read the session again, repeat the change, and upsert that.",
+        session_id=session_id,
+    )

@@ -1,0 +1,244 @@
+"""The records of a session: what a document holds, as pydantic models.
+
+Keys that a model does not know are kept, read and written again. A field that is None is absent in the document.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
+
+SCHEMA_VERSION = 1
+"""The version of the document format that this release writes."""
+
+Kind = Literal["agent", "team", "workflow"]
+STATEFUL = ("instructions", "session_state", "session_summary", "session_data")
+"""Keys of an entry that hold from there on for the session; the newest one counts."""
+
+
+def now() -> str:
+    """The time in the form that documents use: UTC, ISO 8601, milliseconds."""
+    return time_text(datetime.now(UTC))
+
+
+def time_text(moment: datetime) -> str:
+    """A moment in the form that documents use. One without a time zone is taken as local time."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _time(value: object) -> object:
+    return time_text(value) if isinstance(value, datetime) else value
+
+
+Time = Annotated[str, BeforeValidator(_time)]
+
+
+class Record(BaseModel):
+    """A mapping in a document: known fields in the order of the format, then the keys that we do not know."""
+
+    model_config = ConfigDict(extra="allow", validate_assignment=False, protected_namespaces=())
+
+    def __document__(self) -> dict[str, Any]:
+        """The fields that have a value, one level deep; the values are not converted."""
+        fields = self.__dict__
+        known = {name: fields[name] for name in type(self).model_fields if fields[name] is not None}
+        return {**known, **(self.__pydantic_extra__ or {})}
+
+
+class ToolCall(Record):
+    """A call that the model asked for. `arguments` is an object whenever the model wrote one, else its raw text."""
+
+    id: str | None = None
+    name: str
+    arguments: dict[str, Any] | str = Field(default_factory=dict)
+
+
+class ContentPart(Record):
+    """One part of a message that is more than text: `type` says which (`text`, `image`, `audio`, `file`)."""
+
+    type: str
+    text: str | None = None
+    url: str | None = None
+    path: str | None = None
+    mime_type: str | None = None
+
+
+class Message(Record):
+    """One message of a run. `content` is text, or a list of parts."""
+
+    role: str
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The message's text; the texts of its parts joined by newlines."""
+        if self.content is None or isinstance(self.content, str):
+            return self.content or ""
+        return "\n".join(part.text for part in self.content if part.text is not None)
+
+
+class Metrics(Record):
+    """What a run cost."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    duration_seconds: float | None = None
+
+
+class Step(Record):
+    """One finished or failed step of a workflow's run."""
+
+    name: str
+    created_at: Time = Field(default_factory=now)
+    input: Any = None
+    output: Any = None
+    messages: list[Message] | None = None
+    metrics: Metrics | None = None
+    error: str | None = None
+    status: str | None = None
+
+
+class Entry(Record):
+    """An item of the history that is neither a run nor an update: kept as it is."""
+
+    type: str
+    created_at: Time | None = None
+
+
+class Update(Record):
+    """A change of the session's state that was made outside a run."""
+
+    type: Literal["update"] = "update"
+    created_at: Time = Field(default_factory=now)
+    instructions: str | None = None
+    session_state: dict[str, Any] | None = None
+    session_summary: Any = None
+    session_data: dict[str, Any] | None = None
+
+
+class Run(Record):
+    """One run: a question, what followed from it, and how it ended.
+
+    `status` is `unfinished`, `completed`, `error` or `cancelled`. `session_state`, `session_summary`, `session_data`
+    and `instructions` are set only when they changed in this run. `agent_id`, `team_id`, `workflow_id` and
+    `tool_call_id` stand in member runs.
+    """
+
+    type: Literal["run"] = "run"
+    run_id: str = Field(default_factory=lambda: str(uuid4()))
+    agent_id: str | None = None
+    team_id: str | None = None
+    workflow_id: str | None = None
+    tool_call_id: str | None = None
+    created_at: Time = Field(default_factory=now)
+    input: Any = None
+    messages: list[Message] = Field(default_factory=list)
+    member_runs: list[Run] | None = None
+    steps: list[Step] | None = None
+    instructions: str | None = None
+    session_state: dict[str, Any] | None = None
+    session_summary: Any = None
+    session_data: dict[str, Any] | None = None
+    model: str | None = None
+    metrics: Metrics | None = None
+    error: str | None = None
+    status: str = "completed"
+
+    def __document__(self) -> dict[str, Any]:
+        known = super().__document__()
+        if not self.messages:
+            del known["messages"]
+        # How it ended comes last, after keys that we do not know.
+        for name in ("error", "status"):
+            if name in known:
+                known[name] = known.pop(name)
+        return known
+
+    @property
+    def question(self) -> str:
+        """The text of the run's first message of role `user`, else its input when that is text, else ''."""
+        for message in self.messages:
+            if message.role == "user":
+                return message.text
+        return self.input if isinstance(self.input, str) else ""
+
+    @property
+    def answer(self) -> str:
+        """The text of the run's last message of role `assistant`, or ''."""
+        for message in reversed(self.messages):
+            if message.role == "assistant":
+                return message.text
+        return ""
+
+
+def _entry_type(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return kind if kind in ("run", "update") else "entry"
+
+
+HistoryEntry = Annotated[
+    Annotated[Run, Tag("run")] | Annotated[Update, Tag("update")] | Annotated[Entry, Tag("entry")],
+    Discriminator(_entry_type),
+]
+
+
+class Session(Record):
+    """One conversation. Read it, change it, and hand it to `storage.upsert`.
+
+    `history` holds the entries that were read: all, or with `last_runs` only the newest. `session_state`,
+    `session_summary`, `session_data` and `instructions` are the newest values in the whole session, whatever was
+    read; changing one and calling `upsert` adds an `update` entry.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    session_id: str = Field(default_factory=lambda: str(uuid4()))
+    kind: Kind = "agent"
+    agent_id: str | None = None
+    team_id: str | None = None
+    workflow_id: str | None = None
+    user_id: str | None = None
+    name: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    created_at: Time = Field(default_factory=now)
+    history: list[HistoryEntry] = Field(default_factory=list)
+
+    session_state: dict[str, Any] = Field(default_factory=dict)
+    session_summary: Any = None
+    session_data: dict[str, Any] = Field(default_factory=dict)
+    instructions: str | None = None
+
+    _base: Any = PrivateAttr(default=None)
+    """What was read, for a three-way merge on `upsert`; None for a session that was not read."""
+
+    def __document__(self) -> dict[str, Any]:
+        """The header: every key of the document before `history`."""
+        hidden = {"history", *STATEFUL}
+        header = {name: value for name, value in super().__document__().items() if name not in hidden}
+        return {name: value for name, value in header.items() if value or name not in ("tags", "metadata")}
+
+    def current(self) -> dict[str, Any]:
+        """The newest state of the session by key, empty values left out."""
+        return {name: value for name in STATEFUL if (value := getattr(self, name)) not in (None, {})}
+
+    @property
+    def entity_id(self) -> str | None:
+        """The id of the agent, team or workflow, as the session's kind says."""
+        value: str | None = getattr(self, f"{self.kind}_id")
+        return value
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that were read, oldest first."""
+        return [entry for entry in self.history if isinstance(entry, Run)]
+
+    def messages(self, last_runs: int | None = None) -> list[Message]:
+        """The messages of the last runs (of all that were read, when None), oldest first."""
+        runs = self.runs if last_runs is None else self.runs[max(0, len(self.runs) - last_runs) :]
+        return [message for run in runs for message in run.messages]

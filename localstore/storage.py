@@ -1,0 +1,336 @@
+"""An open store: what people use."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from localstore.errors import DocumentBroken, KindMismatch, OwnerMismatch, SessionNotFound
+from localstore.files import tree
+from localstore.files.document import KINDS, SCHEMA_VERSION, STATEFUL, in_order
+from localstore.files.draft import Draft
+from localstore.files.rows import Row
+from localstore.files.store import Store
+from localstore.files.values import plain
+from localstore.info import SessionInfo
+
+if TYPE_CHECKING:
+    from localstore.sessions import Run, Session
+
+
+class _Unset:
+    """The default of an argument that may also be None."""
+
+    def __repr__(self) -> str:
+        return "unset"
+
+
+_UNSET = _Unset()
+
+
+class Storage:
+    """Sessions in a directory tree. Safe for many threads and processes of one machine, also across a fork.
+
+    Every method that writes returns when the change is on the disk (`durability="full"`), or when it is safe from a
+    crash of the process but not of the machine (`"relaxed"`). Methods raise LockTimeout when another process holds a
+    lock for longer than `lock_timeout` seconds, DocumentBroken, NewerFormat and OlderFormat for a document that
+    cannot be read, and OSError for what the system refuses; nothing is written then.
+    """
+
+    _suffix: str
+
+    def __init__(
+        self,
+        dir_path: str | os.PathLike[str],
+        *,
+        durability: Literal["full", "relaxed"] = "full",
+        lock_timeout: float = 10.0,
+        create: bool = True,
+    ) -> None:
+        """Open the store in the folder `dir_path`; it is made when missing, unless `create` is False.
+
+        Raises StoreNotFound, NewerFormat, OlderFormat (a folder of agno 1.x), OSError.
+        """
+        if durability not in ("full", "relaxed"):
+            raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
+        if not lock_timeout >= 0:
+            raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {lock_timeout!r}")
+        self.root = tree.open_store(Path(dir_path), create=create)
+        self._store = Store(self.root, durable=durability == "full", timeout=float(lock_timeout))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.root)!r})"
+
+    # Writing
+
+    def append(
+        self,
+        session_id: str,
+        run: "Run",
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        create: bool = True,
+    ) -> None:
+        """Add a run to a session; costs the run, whatever the session's length.
+
+        A run with the `run_id` of an unfinished run finishes it. One with the `run_id` of a finished run among the
+        last 64 entries is taken as a repetition: nothing is written. A missing session is created, of `kind` (agent
+        when None), `entity_id` and `user_id`; with `create=False` it raises SessionNotFound. Raises OwnerMismatch,
+        KindMismatch, UnstorableValue. When the document is broken the run is kept in `.localstore/rescue/`.
+        """
+        _check_id(session_id)
+        _check_kind(kind)
+        entry: dict[str, Any] = plain(run)
+        if entry.get("type") != "run":
+            raise TypeError(f"append takes a Run, not {type(run).__name__}")
+
+        def work(draft: Draft | None) -> None:
+            if draft is None:
+                if not create:
+                    raise _not_found(session_id)
+                header = _new_header(session_id, kind or "agent", entity_id, user_id, entry["created_at"])
+                self._store.create(header, [entry], self._suffix)
+                return
+            _check_access(draft.row, user_id, kind)
+            self._store.append_run(draft, entry)
+
+        try:
+            self._store.change(session_id, work)
+        except DocumentBroken as error:
+            raise self._store.keep_run(error, session_id, entry) from None
+
+    def update(
+        self,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        session_state: dict[str, Any] | None = None,
+        session_summary: Any = None,
+        session_data: dict[str, Any] | None = None,
+        instructions: str | None = None,
+        name: str | _Unset | None = _UNSET,
+        tags: list[str] | _Unset | None = _UNSET,
+        metadata: dict[str, Any] | _Unset | None = _UNSET,
+    ) -> None:
+        """Replace what is named. State is added to the history as an entry (costs the entry); `name`, `tags` and
+        `metadata` stand in the header, so that the document is written anew; None removes them.
+
+        Raises SessionNotFound, OwnerMismatch, UnstorableValue.
+        """
+        from localstore.sessions import now
+
+        _check_id(session_id)
+        named = zip(STATEFUL, (instructions, session_state, session_summary, session_data), strict=True)
+        state: dict[str, Any] = plain({key: value for key, value in named if value is not None})
+        values = {"name": name, "tags": tags, "metadata": metadata}
+        header: dict[str, Any] = plain({key: value for key, value in values.items() if value is not _UNSET})
+        _check_update(state, header)
+
+        def work(draft: Draft | None) -> None:
+            if draft is None:
+                raise _not_found(session_id)
+            _check_access(draft.row, user_id, None)
+            entries = [{"type": "update", "created_at": now(), **state}] if state else []
+            if header:
+                draft.change(_with(draft.header(), header), {}, entries)
+            elif entries:
+                draft.append(entries)
+
+        self._store.change(session_id, work)
+
+    def upsert(self, session: "Session") -> None:
+        """Store a session that was read and changed, or a new one.
+
+        Runs that others added since stay. Runs that were read and are now missing are removed; no other run ever is.
+        Raises Conflict when the same run, field or state was changed here and in the store, SessionNotFound when the
+        session was deleted since it was read, OwnerMismatch, KindMismatch, UnstorableValue.
+        """
+        from localstore.merge import Mine, upsert_into
+
+        _check_id(session.session_id)
+        mine, base = Mine.of(session), session._base
+
+        def work(draft: Draft | None) -> Row:
+            if draft is not None:
+                _check_access(draft.row, None, session.kind)
+                return upsert_into(self._store, draft, mine, base)
+            if base is not None:
+                raise _not_found(session.session_id, " It was deleted since it was read.")
+            return self._store.create(in_order(mine.header), mine.new_entries(), self._suffix)
+
+        session._base = mine.stored(self._store.change(session.session_id, work))
+
+    def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
+        """Remove a session for good; False when there is none. Raises OwnerMismatch."""
+        _check_id(session_id)
+        return self._store.delete(session_id, lambda row: _check_access(row, user_id, None))
+
+    def drop(self) -> None:
+        """Remove all sessions of this store for good, and nothing else: files that are no sessions stay."""
+        self._store.drop()
+
+    # Reading
+
+    def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> "Session | None":
+        """A session, or None when there is none or (with `user_id`) it belongs to somebody else.
+
+        With `last_runs` its history holds the entries from the last so many runs on, at the cost of these; 0 reads
+        the header and the state alone. Reading takes no lock in the common case and never changes a byte.
+        """
+        _check_id(session_id)
+        if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
+            raise ValueError(f"last_runs must be None or a whole number from 0 on, not {last_runs!r}")
+        snapshot = self._store.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, last_runs)
+        if snapshot is None:
+            return None
+        from localstore.merge import session_of
+
+        return session_of(snapshot)
+
+    def list_sessions(
+        self,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        limit: int | None = None,
+    ) -> list[SessionInfo]:
+        """The sessions that fit, newest activity first, from the manifest: no document is opened unless its file
+        was changed by hand."""
+        _check_kind(kind)
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
+        return [self._info(row) for row in self._store.catalog.rows(user_id, entity_id, kind, limit)]
+
+    def get_all_session_ids(
+        self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
+    ) -> list[str]:
+        """The ids of the sessions that fit, newest activity first."""
+        return [info.session_id for info in self.list_sessions(user_id, entity_id, kind)]
+
+    def get_all_sessions(
+        self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
+    ) -> "list[Session]":
+        """The sessions that fit, read whole, newest activity first."""
+        return self.get_recent_sessions(user_id, entity_id, kind, limit=None)
+
+    def get_recent_sessions(
+        self,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        limit: int | None = 2,
+    ) -> "list[Session]":
+        """The `limit` newest of the sessions that fit, read whole, newest activity first."""
+        infos = self.list_sessions(user_id, entity_id, kind, limit)
+        sessions = (self.read(info.session_id, user_id=user_id) for info in infos)
+        return [session for session in sessions if session is not None]
+
+    def path(self, session_id: str) -> Path:
+        """The document of a session. Raises SessionNotFound."""
+        _check_id(session_id)
+        row = self._store.locate(session_id)
+        if row is None:
+            raise _not_found(session_id)
+        return self.root / row["path"]
+
+    def _info(self, row: Row) -> SessionInfo:
+        return SessionInfo(
+            session_id=row["session_id"],
+            kind=row["kind"],
+            entity_id=row.get("entity_id"),
+            user_id=row.get("user_id"),
+            name=row.get("name"),
+            tags=tuple(row.get("tags", ())),
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            runs=row["runs"],
+            size=row["fingerprint"][0] if row["fingerprint"] else 0,
+            schema_version=row["version"],
+            path=str(self.root / row["path"]),
+            problem=row.get("problem"),
+        )
+
+
+class JsonStorage(Storage):
+    """A store whose new sessions are JSON documents. Documents of either format are read and written as they are."""
+
+    _suffix = ".json"
+
+
+class YamlStorage(Storage):
+    """A store whose new sessions are YAML documents. Documents of either format are read and written as they are."""
+
+    _suffix = ".yaml"
+
+
+def _new_header(
+    session_id: str, kind: str, entity_id: str | None, user_id: str | None, created_at: str
+) -> dict[str, Any]:
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "session_id": session_id,
+        "kind": kind,
+        f"{kind}_id": entity_id,
+        "user_id": user_id,
+        "created_at": created_at,
+    }
+    return {key: value for key, value in header.items() if value is not None}
+
+
+def _with(header: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The header with other values; None and empty ones are left out."""
+    merged = {**header, **values}
+    return in_order({key: value for key, value in merged.items() if key not in values or value})
+
+
+def _check_id(session_id: str) -> None:
+    if not isinstance(session_id, str):
+        raise TypeError(f"session_id must be text, not {type(session_id).__name__}")
+    if not session_id:
+        raise ValueError("session_id must not be empty")
+    plain(session_id, "session_id")
+
+
+def _check_kind(kind: str | None) -> None:
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+
+
+def _check_access(row: Row, user_id: str | None, kind: str | None) -> None:
+    session_id = row["session_id"]
+    if user_id is not None and row.get("user_id") != user_id:
+        raise OwnerMismatch(
+            f"Session {session_id!r} does not belong to user {user_id!r}. Nothing was written. "
+            "Use another session_id, or the user_id that it was created with.",
+            path=row["path"],
+            session_id=session_id,
+        )
+    if kind is not None and row["kind"] != kind:
+        raise KindMismatch(
+            f"Session {session_id!r} is of kind {row['kind']}, not {kind}. Nothing was written. "
+            "Use another session_id.",
+            path=row["path"],
+            session_id=session_id,
+        )
+
+
+def _check_update(state: dict[str, Any], header: dict[str, Any]) -> None:
+    for values, name, kind, words in (
+        (state, "session_state", dict, "a dict"),
+        (state, "session_data", dict, "a dict"),
+        (state, "instructions", str, "text"),
+        (header, "name", str, "text"),
+        (header, "tags", list, "a list of texts"),
+        (header, "metadata", dict, "a dict"),
+    ):
+        if not isinstance(values.get(name), (kind, type(None))):
+            raise TypeError(f"{name} must be {words}, not {type(values[name]).__name__}")
+    if not all(isinstance(tag, str) for tag in header.get("tags") or ()):
+        raise TypeError("tags must be a list of texts")
+
+
+def _not_found(session_id: str, why: str = "") -> SessionNotFound:
+    return SessionNotFound(
+        f"There is no session {session_id!r}.{why} Check the id, or store a new session.", session_id=session_id
+    )
