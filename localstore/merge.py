@@ -1,7 +1,6 @@
 """The three-way merge behind `upsert`: what was read, what it became here, and what is in the store now."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -37,7 +36,7 @@ def _wrong_type(error: ValidationError, snapshot: Snapshot) -> DocumentBroken:
             where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else str(step)
     return DocumentBroken(
         f"{snapshot.path}: {where}: {first['msg']}. Nothing was changed. Mend the file in an editor.",
-        path=str(snapshot.path),
+        path=snapshot.path,
         session_id=snapshot.header["session_id"],
     )
 
@@ -79,7 +78,7 @@ class Mine:
 
     def stored(self, row: Row) -> Snapshot:
         """What the session is compared with at the next upsert."""
-        return Snapshot(Path(row["path"]), self.header, self.entries, self.current, row["fingerprint"])
+        return Snapshot(row["path"], self.header, self.entries, self.current, row["fingerprint"])
 
 
 def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -> Row:
@@ -94,7 +93,7 @@ def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -
         )
     if base is not None and base.fingerprint == draft.row["fingerprint"]:
         plan = merge(mine, base, base)  # nobody wrote since: what was read is what is there
-        known = {run.run_id for run in store.recent(draft)} - {entry.get("run_id") for entry in base.entries}
+        known = store.recent(draft).keys() - {entry.get("run_id") for entry in base.entries}
         if not plan.replaced and plan.header == base.header and not known & {e.get("run_id") for e in plan.added}:
             if plan.added:
                 draft.append(plan.added)

@@ -43,9 +43,10 @@ class Record(BaseModel):
 
     def __document__(self) -> dict[str, Any]:
         """The fields that have a value, one level deep; the values are not converted."""
-        fields = self.__dict__
-        known = {name: fields[name] for name in type(self).model_fields if fields[name] is not None}
-        return {**known, **(self.__pydantic_extra__ or {})}
+        known = {name: value for name, value in self.__dict__.items() if value is not None}
+        if self.__pydantic_extra__:
+            known.update(self.__pydantic_extra__)
+        return known
 
 
 class ToolCall(Record):
@@ -154,10 +155,10 @@ class Run(Record):
         known = super().__document__()
         if not self.messages:
             del known["messages"]
-        # How it ended comes last, after keys that we do not know.
-        for name in ("error", "status"):
-            if name in known:
-                known[name] = known.pop(name)
+        if self.__pydantic_extra__:  # how it ended comes last, after keys that we do not know
+            for name in ("error", "status"):
+                if name in known:
+                    known[name] = known.pop(name)
         return known
 
     @property

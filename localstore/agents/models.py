@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from localstore.files.values import plain
 from localstore.sessions import Message
 
 
@@ -51,13 +52,14 @@ class FunctionModel:
     def respond(self, messages: Sequence[Message]) -> Reply:
         """Call the function; an async one runs in an event loop of its own.
 
-        Raises RuntimeError for an async one inside a running event loop, and TypeError for an answer of another type.
+        Raises RuntimeError for an async one inside a running event loop, TypeError for an answer of another type,
+        UnstorableValue for one that no document can hold.
         """
         answer = self._function(list(messages))
         return _reply(_wait_for(answer) if inspect.isawaitable(answer) else answer)
 
     async def arespond(self, messages: Sequence[Message]) -> Reply:
-        """Await the function. Raises TypeError for an answer of another type."""
+        """Await the function. Raises TypeError and UnstorableValue as `respond` does."""
         if inspect.iscoroutinefunction(self._function):
             return _reply(await self._function(list(messages)))
         answer = await asyncio.to_thread(self._function, list(messages))
@@ -82,4 +84,5 @@ def _reply(answer: Any) -> Reply:
         answer = Message(role="assistant", content=answer)
     if not isinstance(answer, Message):
         raise TypeError(f"The model's function returned {type(answer).__name__}. Return text or a Message.")
+    plain(answer, "answer")  # one that no document can hold is the model's failure, and is stored as such
     return Reply(answer)

@@ -72,8 +72,9 @@ class OpenAIChat:
         if running not in self._async_clients:
             from openai import AsyncOpenAI
 
-            for loop in [loop for loop in self._async_clients if loop.is_closed()]:
-                self._async_clients.pop(loop, None)
+            for loop in list(self._async_clients):
+                if loop.is_closed():
+                    self._async_clients.pop(loop, None)
             client = self._connect(AsyncOpenAI)
             guard = _close_with_loop(client)
             self._async_clients[running] = client, guard

@@ -139,7 +139,8 @@ def extend(fd: int, size: int, old: bytes, new: bytes) -> None:
     overlap = len(old)
     try:
         write_at(fd, new[overlap:], size)
-        write_at(fd, new[:overlap], size - overlap)
+        if overlap:
+            write_at(fd, new[:overlap], size - overlap)
     except OSError:
         with contextlib.suppress(OSError):
             system.truncate(fd, size)
@@ -185,11 +186,11 @@ def remove_file(path: Path | str) -> None:
     system.sync_folder(os.path.dirname(str(path)))
 
 
-def remove_folder_if_empty(path: Path) -> None:
+def remove_folder_if_empty(path: str) -> None:
     """Remove a folder that holds nothing; any other stays. Raises no error for that."""
     with contextlib.suppress(OSError):
-        system.remove_folder(str(path))
-        system.sync_folder(str(path.parent))
+        system.remove_folder(path)
+        system.sync_folder(os.path.dirname(path))
 
 
 def make_folders(path: Path) -> None:

@@ -7,7 +7,6 @@ which were added, moved or removed by hand, or by a tool that synchronises folde
 import os
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.files import tree
@@ -25,7 +24,7 @@ _BATCH = 1000
 class Catalog:
     """The sessions of one store, found by id or listed."""
 
-    def __init__(self, root: Path, manifest: Manifest) -> None:
+    def __init__(self, root: str, manifest: Manifest) -> None:
         self._root = root
         self._manifest = manifest
         self._scanned: dict[str, int] = {}
@@ -65,7 +64,7 @@ class Catalog:
     def scan(self) -> None:
         """Take the names in changed folders into account."""
         manifest = self._manifest
-        manifest.refresh()
+        manifest.refresh(thorough=True)
         if self._restarts != manifest.restarts:
             self._restarts = manifest.restarts
             self._scanned.clear()
@@ -133,12 +132,12 @@ class Catalog:
         """Whether another document already has this id. The first one keeps it; `check` names both."""
         with self._manifest.mutex:
             known = self._manifest.get(row["session_id"])
-        return known is not None and known["path"] != row["path"] and os.path.lexists(self._root / known["path"])
+        return known is not None and known["path"] != row["path"] and os.path.lexists(f"{self._root}/{known['path']}")
 
     def _read(self, path: str) -> Row | None:
         """The row for the document at `path`. One that is broken but tells its id has a row with its `problem`."""
         try:
-            with DocumentFile(self._root / path) as file:
+            with DocumentFile(f"{self._root}/{path}") as file:
                 if not tree.is_regular(file.status):
                     return None
                 raw = file.read_all()
@@ -149,7 +148,7 @@ class Catalog:
         if self.unreadable.get(path, ([],))[0] == fingerprint(status):
             return None
         try:
-            row = row_of(parse_document(raw, layout, self._root / path), path, status, boot_id())
+            row = row_of(parse_document(raw, layout, f"{self._root}/{path}"), path, status, boot_id())
         except LocalstoreError as error:
             return self._read_head(path, raw, status, error)
         self.unreadable.pop(path, None)
@@ -209,7 +208,7 @@ class Catalog:
     def current(self, row: Row) -> Row | None:
         """The row as its file is now; None when the file is gone."""
         try:
-            status = os.lstat(self._root / row["path"])
+            status = os.lstat(f"{self._root}/{row['path']}")
         except OSError:
             return None
         if row["fingerprint"] == fingerprint(status):
@@ -221,10 +220,10 @@ class Catalog:
         return fresh
 
 
-def folder_time(root: Path, folder: str) -> int | None:
+def folder_time(root: str, folder: str) -> int | None:
     """The mtime_ns of a folder of the store; None when there is none."""
     try:
-        return os.lstat(root / folder).st_mtime_ns
+        return os.lstat(f"{root}/{folder}").st_mtime_ns
     except OSError:
         return None
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,16 +19,16 @@ class DocumentFile:
 
     __slots__ = ("fd", "layout", "path", "size", "status")
 
-    def __init__(self, path: Path, *, write: bool = False) -> None:
+    def __init__(self, path: str, *, write: bool = False) -> None:
         self.path = path
-        self.layout = LAYOUTS[path.suffix]
+        self.layout = LAYOUTS[path[-5:]]
         try:
-            self.fd = atomic.system.open(str(path), os.O_RDWR if write else os.O_RDONLY)
+            self.fd = atomic.system.open(path, os.O_RDWR if write else os.O_RDONLY)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.EMLINK):
                 raise DocumentBroken(
                     f"{path} is a symbolic link, and links are not followed. Put the document itself there.",
-                    path=str(path),
+                    path=path,
                 ) from None
             raise
         self.look()

@@ -17,11 +17,10 @@ from localstore.files.salvage import known, salvage
 
 
 class Recent(NamedTuple):
-    """An entry near the end of the history, which starts at `offset`. `run_id` is None for what is not a run."""
+    """A run near the end of the history, whose entry starts at `offset`."""
 
-    run_id: str | None
-    unfinished: bool
     offset: int
+    unfinished: bool
 
 
 class Interfered(Exception):
@@ -34,7 +33,7 @@ class Draft:
     `row["path"]` is below `root`. With `durable` every change is on the disk when it returns.
     """
 
-    def __init__(self, root: Path, row: Row, *, durable: bool) -> None:
+    def __init__(self, root: str, row: Row, *, durable: bool) -> None:
         self._root = root
         self._durable = durable
         self._parsed: Parsed | None = None
@@ -43,7 +42,7 @@ class Draft:
         self.changed = False
         """Whether `row` says something that the manifest does not know yet."""
         self._foreign: bytes | None = None
-        self.file = DocumentFile(root / row["path"], write=True)
+        self.file = DocumentFile(f"{root}/{row['path']}", write=True)
         try:
             self._settle()
         except BaseException:
@@ -110,13 +109,18 @@ class Draft:
             raise Interfered
         return parsed
 
-    def recent(self, count: int) -> list[Recent]:
-        """The last `count` entries, oldest first."""
+    def recent(self, count: int) -> dict[str, Recent]:
+        """The runs among the last `count` entries by their ids, oldest first."""
         if self._parsed is not None:
             found = list(zip(self._parsed.starts, self._parsed.slices(), strict=True))[-count:]
         else:
             found = self.file.tail(count)
-        return [Recent(*run_key(self.file.layout, piece), offset) for offset, piece in found]
+        runs = {}
+        for offset, piece in found:
+            run_id, unfinished = run_key(self.file.layout, piece)
+            if run_id is not None:
+                runs[run_id] = Recent(offset, unfinished)
+        return runs
 
     # What can be done to it
 
@@ -149,10 +153,10 @@ class Draft:
         self._written()
         return first
 
-    def finish(self, run: Recent, entry: dict[str, Any], *, is_last: bool) -> bool:
+    def finish(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Put the finished run in the place of the unfinished one; whether only the end of the file changed."""
         layout = self.file.layout
-        if is_last and not self._rewrite:
+        if not self._rewrite and self._is_last(run):
             old = atomic.read_at(self.file.fd, self.file.size - run.offset, run.offset)
             new = layout.entry(entry) + layout.end
             if new == old:
@@ -169,6 +173,9 @@ class Draft:
                 return True
         self.change(self.header(), {run.offset: entry}, [])
         return False
+
+    def _is_last(self, run: Recent) -> bool:
+        return self.file.tail(1)[0][0] == run.offset
 
     def change(
         self, header: dict[str, Any], replaced: dict[int, dict[str, Any] | None], added: list[dict[str, Any]]
@@ -221,7 +228,7 @@ class Draft:
 
     def _sync(self) -> None:
         try:
-            atomic.sync_file(self.file.fd, str(self.file.path))
+            atomic.sync_file(self.file.fd, self.file.path)
         except OSError:
             # The kernel may have dropped the pages: nobody may trust the file's tail before it is written anew.
             self.row["rewrite"] = True
@@ -250,9 +257,9 @@ class Draft:
         self._rewrite = not self.row["entries"]
 
 
-def create_document(root: Path, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> Row:
+def create_document(root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> Row:
     """Write a new document, durably, and return its row. Raises DocumentBroken when the path is taken, OSError."""
-    target = root / path
+    target = Path(root, path)
     if os.path.lexists(target):
         raise DocumentBroken(
             f"{target} is in the way of a new session and holds none of that id. Rename or remove it.",

@@ -8,9 +8,12 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import weakref
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Protocol
+from weakref import WeakValueDictionary
 
 from localstore.errors import LockTimeout
 from localstore.files import atomic, names
@@ -20,6 +23,7 @@ MANIFEST = STRIPES
 """The manifest's lock: the leaf, taken last and held shortest."""
 
 _FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.0002, 0.005, 1.5
+_FOREVER = threading.TIMEOUT_MAX
 
 
 class _Lock:
@@ -31,6 +35,28 @@ class _Lock:
         self.mutex = threading.Lock()
 
 
+class _Held:
+    __slots__ = ("_numbers", "_pool", "_timeout")
+
+    def __init__(self, pool: "LockPool", numbers: range, timeout: float) -> None:
+        self._pool = pool
+        self._numbers = numbers
+        self._timeout = timeout
+
+    def __enter__(self) -> None:
+        for number in self._numbers:
+            try:
+                self._pool.acquire(number, self._timeout)
+            except BaseException:
+                for held in range(self._numbers.start, number):
+                    self._pool.release(held)
+                raise
+
+    def __exit__(self, *_: object) -> None:
+        for number in self._numbers:
+            self._pool.release(number)
+
+
 class LockPool:
     """The locks of one store. Use `pool_of`, so that every storage of a process on a store shares them."""
 
@@ -38,39 +64,25 @@ class LockPool:
         self._folder = folder
         self._locks = [_Lock(folder / f"{number:02d}.lock") for number in range(STRIPES)]
         self._locks.append(_Lock(folder / "manifest.lock"))
+        weakref.finalize(self, _close, self._locks)
 
-    @contextmanager
-    def session(self, session_id: str, timeout: float) -> Iterator[None]:
-        """Hold the lock of one session. Raises LockTimeout, OSError."""
-        number = names.stripe(session_id, STRIPES)
-        self._acquire(number, timeout)
-        try:
-            yield
-        finally:
-            self._release(number)
+    def session(self, session_id: str, timeout: float) -> "_Held":
+        """Hold the lock of one session in a `with` statement. Entering raises LockTimeout, OSError."""
+        return _Held(self, range(number := names.stripe(session_id, STRIPES), number + 1), timeout)
 
-    @contextmanager
-    def manifest(self, timeout: float) -> Iterator[None]:
-        """Hold the manifest's lock. Take no other one inside. Raises LockTimeout, OSError."""
-        self._acquire(MANIFEST, timeout)
-        try:
-            yield
-        finally:
-            self._release(MANIFEST)
+    def manifest(self, timeout: float) -> "_Held":
+        """Hold the manifest's lock. Take no other one inside."""
+        return _Held(self, range(MANIFEST, MANIFEST + 1), timeout)
 
-    @contextmanager
-    def all_sessions(self, timeout: float) -> Iterator[None]:
-        """Hold every session's lock, taken in ascending order. Raises LockTimeout, OSError."""
-        with ExitStack() as stack:
-            for number in range(STRIPES):
-                self._acquire(number, timeout)
-                stack.callback(self._release, number)
-            yield
+    def all_sessions(self, timeout: float) -> "_Held":
+        """Hold every session's lock, taken in ascending order."""
+        return _Held(self, range(STRIPES), timeout)
 
-    def _acquire(self, number: int, timeout: float) -> None:
+    def acquire(self, number: int, timeout: float) -> None:
+        """Take one lock within `timeout` seconds. Raises LockTimeout, OSError."""
         lock = self._locks[number]
         deadline = time.monotonic() + timeout
-        if not lock.mutex.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+        if not lock.mutex.acquire(blocking=False) and not lock.mutex.acquire(timeout=min(timeout, _FOREVER)):
             raise _too_long(lock.path, timeout)
         try:
             self._lock_file(lock, deadline, timeout)
@@ -84,7 +96,7 @@ class LockPool:
         while True:
             if lock.fd < 0:
                 lock.fd = self._open(lock.path)
-            if lock_descriptor(lock.fd):
+            if lock_descriptor(lock.fd, blocking=False):
                 if os.fstat(lock.fd).st_nlink:
                     return
                 # Somebody removed the file: others would lock a new one of the same name.
@@ -104,7 +116,8 @@ class LockPool:
             atomic.make_folders(self._folder)
             return atomic.system.open(path, os.O_RDWR | os.O_CREAT)
 
-    def _release(self, number: int) -> None:
+    def release(self, number: int) -> None:
+        """Give one lock back."""
         lock = self._locks[number]
         try:
             _primitives()[1](lock.fd)
@@ -113,11 +126,16 @@ class LockPool:
 
     def start_afresh(self) -> None:
         """After a fork: close, never unlock, what the parent holds, and forget its threads."""
+        _close(self._locks)
         for lock in self._locks:
-            if lock.fd >= 0:
-                os.close(lock.fd)
-                lock.fd = -1
             lock.mutex = threading.Lock()
+
+
+def _close(files: list[_Lock]) -> None:
+    for lock in files:
+        if lock.fd >= 0:
+            os.close(lock.fd)
+            lock.fd = -1
 
 
 def _too_long(path: str, timeout: float) -> LockTimeout:
@@ -128,35 +146,35 @@ def _too_long(path: str, timeout: float) -> LockTimeout:
     )
 
 
-_found: list[tuple[Callable[[int], bool], Callable[[int], None]]] = []
+class _TryLock(Protocol):
+    def __call__(self, fd: int, *, blocking: bool) -> bool: ...
 
 
-def _primitives() -> tuple[Callable[[int], bool], Callable[[int], None]]:
+@cache
+def _primitives() -> tuple[_TryLock, Callable[[int], None]]:
     """filelock's primitives for a descriptor, loaded at the first lock because readers never need them."""
-    if not _found:
-        from filelock import lock_descriptor, unlock_descriptor
+    from filelock import lock_descriptor, unlock_descriptor
 
-        def try_lock(fd: int) -> bool:
-            return lock_descriptor(fd, blocking=False)
-
-        _found.append((try_lock, unlock_descriptor))
-    return _found[0]
+    return lock_descriptor, unlock_descriptor
 
 
-_pools: dict[str, LockPool] = {}
+_pools: WeakValueDictionary[str, LockPool] = WeakValueDictionary()
 _pools_mutex = threading.Lock()
 
 
 def pool_of(root: Path) -> LockPool:
     """The pool for the store at `root`, a real path: the same one for every storage in this process."""
     with _pools_mutex:
-        return _pools.setdefault(str(root), LockPool(root / ".localstore" / "locks"))
+        pool = _pools.get(str(root))
+        if pool is None:
+            pool = _pools[str(root)] = LockPool(root / ".localstore" / "locks")
+        return pool
 
 
 def _after_fork() -> None:
     global _pools_mutex
     _pools_mutex = threading.Lock()
-    for pool in _pools.values():
+    for pool in list(_pools.values()):
         pool.start_afresh()
 
 

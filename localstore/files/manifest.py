@@ -5,11 +5,11 @@ file was replaced. Lines that cannot be used are skipped.
 """
 
 import bisect
-import contextlib
+import errno
 import os
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import orjson
 
@@ -19,6 +19,8 @@ from localstore.files.locks import LockPool
 from localstore.files.rows import Row, is_row
 
 _NAME = "manifest.jsonl"
+_KEEP_OPEN = os.name != "nt"
+"""Windows does not let a file be replaced while somebody has it open."""
 _SPARE_LINES = 1000
 """Dead lines that are left alone, so that small manifests are never compacted."""
 
@@ -48,8 +50,9 @@ class _Order:
 class Manifest:
     """The rows of a store, as this process knows them. Guarded by `mutex`; the file by its own lock."""
 
-    def __init__(self, root: Path, locks: LockPool, timeout: float) -> None:
-        self.path = root / _NAME
+    def __init__(self, root: str, locks: LockPool, timeout: float) -> None:
+        self._path = f"{root}/{_NAME}"
+        self._fd = -1
         self.mutex = threading.RLock()
         self._locks = locks
         self._timeout = timeout
@@ -62,7 +65,6 @@ class Manifest:
         self._rows: dict[str, Row] = {}
         self._folders: dict[str, dict[str, str]] = {}
         self._orders: dict[tuple[str, str | None], _Order] = {}
-        self._seen: tuple[int, int, int] | None = None
         self._generation = b""
         self._consumed = 0
         self._lines = 0
@@ -96,37 +98,57 @@ class Manifest:
         order = self._orders.get(key)
         return order.keys if order else []
 
-    def refresh(self) -> None:
-        """Follow the file. Never fails on its content; raises OSError when it is there and cannot be read."""
-        with self.mutex:
-            try:
-                status = os.stat(self.path)
-            except FileNotFoundError:
-                if self._seen is not None:
-                    self._forget_all()
-                return None
-            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if seen == self._seen:
-                return None
-            try:
-                fd = atomic.system.open(str(self.path), os.O_RDONLY)
-            except FileNotFoundError:
-                return self._forget_all()
-            try:
-                self._follow(fd)
-            finally:
-                atomic.system.close(fd)
+    def refresh(self, *, thorough: bool = False) -> None:
+        """Follow the file. Never fails on its content; raises OSError when it is there and cannot be read.
 
-    def _follow(self, fd: int) -> None:
-        status = os.fstat(fd)
-        generation = atomic.read_at(fd, 128, 0).partition(b"\n")[0]
+        A file that was replaced or removed is noticed; one that was only moved away, when `thorough`.
+        """
+        with self.mutex:
+            if self._fd >= 0:
+                status = os.fstat(self._fd)
+                if status.st_size == self._consumed and status.st_nlink == 1 and not thorough:
+                    return
+                if self._is_current(status):
+                    self._follow(status)
+                    return
+                self._close()
+            try:
+                self._open(os.O_RDONLY)
+            except FileNotFoundError:
+                self._forget_all()
+                return
+            self._follow(os.fstat(self._fd))
+            if not _KEEP_OPEN:
+                self._close()
+
+    def _is_current(self, status: os.stat_result) -> bool:
+        try:
+            return os.path.samestat(status, os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def _open(self, flags: int) -> None:
+        try:
+            self._fd = atomic.system.open(self._path, os.O_RDWR)
+        except OSError as error:
+            if flags == os.O_RDWR or error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+                raise
+            self._fd = atomic.system.open(self._path, flags)
+        self._closer = weakref.finalize(self, os.close, self._fd)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            self._fd = -1
+            self._closer()
+
+    def _follow(self, status: os.stat_result) -> None:
+        generation = atomic.read_at(self._fd, 128, 0).partition(b"\n")[0]
         if status.st_size < self._consumed or generation != self._generation:
             self._forget_all()
             self._generation = generation
-        data = atomic.read_at(fd, status.st_size - self._consumed, self._consumed)
+        data = atomic.read_at(self._fd, status.st_size - self._consumed, self._consumed)
         whole = data[: data.rfind(b"\n") + 1]
         self._consumed += len(whole)
-        self._seen = (status.st_ino, status.st_size, status.st_mtime_ns)
         self._consume(whole.split(b"\n")[:-1])
 
     def _consume(self, lines: list[bytes]) -> None:
@@ -150,6 +172,15 @@ class Manifest:
 
     def put(self, row: Row) -> None:
         """Know a row in this process."""
+        old = self._rows.get(row["session_id"])
+        if (
+            old is not None
+            and old["updated_at"] == row["updated_at"]
+            and old["path"] == row["path"]
+            and list(self._keys(old)) == list(self._keys(row))
+        ):
+            self._rows[row["session_id"]] = row
+            return
         self.hide(row["session_id"])
         holder = self.at(row["path"])
         if holder is not None:  # the file was given another id
@@ -184,56 +215,62 @@ class Manifest:
 
         The caller must not hold `mutex`, which comes after the file's lock.
         """
-        rows = list(rows)
-        self._write([orjson.dumps(row) for row in rows])
-        with self.mutex:
-            for row in rows:
-                self.put(row)
+        self._write(list(rows), None)
 
     def record_deletion(self, session_id: str) -> None:
         """Add the line that says that a session is gone."""
-        self._write([orjson.dumps({"session_id": session_id, "deleted": True})])
-        with self.mutex:
-            self.hide(session_id)
+        self._write([], session_id)
 
-    def _write(self, lines: list[bytes]) -> None:
-        with contextlib.suppress(OSError, LockTimeout), self._locks.manifest(self._timeout), self.mutex:
-            self.refresh()
-            self._append(lines)
-            if self._lines > 2 * len(self._rows) + _SPARE_LINES:
+    def _write(self, rows: list[Row], deleted: str | None) -> None:
+        try:
+            with self._locks.manifest(self._timeout), self.mutex:
                 self.refresh()
-                self._replace()
+                self._know(rows, deleted)
+                lines = [orjson.dumps(row) for row in rows]
+                if deleted is not None:
+                    lines.append(orjson.dumps({"session_id": deleted, "deleted": True}))
+                self._append(lines)
+                if self._lines > 2 * len(self._rows) + _SPARE_LINES:
+                    self._replace()
+        except (OSError, LockTimeout):
+            with self.mutex:
+                self._know(rows, deleted)
+
+    def _know(self, rows: list[Row], deleted: str | None) -> None:
+        for row in rows:
+            self.put(row)
+        if deleted is not None:
+            self.hide(deleted)
 
     def _append(self, lines: list[bytes]) -> None:
+        if self._fd < 0:
+            if not os.path.lexists(self._path):
+                atomic.write_file(self._path, [_generation_line()])
+            self._open(os.O_RDWR)
         try:
-            fd = atomic.system.open(str(self.path), os.O_RDWR)
-        except FileNotFoundError:
-            atomic.write_file(self.path, [_generation_line()])
-            fd = atomic.system.open(str(self.path), os.O_RDWR)
-        try:
-            size = os.fstat(fd).st_size
+            size = os.fstat(self._fd).st_size
             if size == 0:
                 lines = [_generation_line().rstrip(), *lines]
-            elif size != self._consumed and atomic.read_at(fd, 1, size - 1) != b"\n":
+            elif size != self._consumed and atomic.read_at(self._fd, 1, size - 1) != b"\n":
                 lines = [b"", *lines]  # somebody was cut off in the middle of a line
             data = b"\n".join([*lines, b""])
-            atomic.add_line(fd, size, data)
+            atomic.add_line(self._fd, size, data)
             if size and size == self._consumed:  # our own lines need no second look
-                status = os.fstat(fd)
                 self._consumed += len(data)
                 self._lines += len(lines)
-                self._seen = (status.st_ino, status.st_size, status.st_mtime_ns)
         finally:
-            atomic.system.close(fd)
+            if not _KEEP_OPEN:
+                self._close()
 
     def _replace(self) -> None:
         """Rewrite the file with the last line of each session, oldest activity first."""
         lines = [orjson.dumps(self._rows[session_id]) + b"\n" for _, session_id in self.newest(None, None)]
-        atomic.write_file(self.path, [_generation_line(), b"".join(lines)])
+        atomic.write_file(self._path, [_generation_line(), b"".join(lines)])
 
     def replace_all(self, rows: Iterable[Row]) -> None:
         """Start a new manifest that holds just these rows. Raises LockTimeout, OSError."""
         with self._locks.manifest(self._timeout), self.mutex:
+            self._close()
             self._forget_all()
             for row in rows:
                 self.put(row)

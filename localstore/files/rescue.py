@@ -13,7 +13,7 @@ from localstore.files import atomic
 FOLDER = Path(".localstore") / "rescue"
 
 
-def set_aside(root: Path, document: str, session_id: str, reason: str, content: dict[str, Any]) -> Path:
+def set_aside(root: str, document: str, session_id: str, reason: str, content: dict[str, Any]) -> Path:
     """Write one rescue file and return its path. Raises OSError.
 
     The file is a JSON object: `session_id`, `document` (path in the store), `reason`, `set_aside_at`, and the content.
@@ -21,7 +21,7 @@ def set_aside(root: Path, document: str, session_id: str, reason: str, content: 
     moment = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment * 1000) % 1000:03d}Z"
     record = {"session_id": session_id, "document": document, "reason": reason, "set_aside_at": stamp, **content}
-    folder = root / FOLDER
+    folder = Path(root) / FOLDER
     atomic.make_folders(folder)
     name = f"{Path(document).stem}.{stamp.replace(':', '')}.{os.urandom(3).hex()}.json"
     atomic.write_file(folder / name, [orjson.dumps(record, option=orjson.OPT_INDENT_2), b"\n"])

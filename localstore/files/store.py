@@ -35,7 +35,7 @@ class Snapshot:
     `fingerprint` is the document's at that time.
     """
 
-    path: Path
+    path: str
     header: dict[str, Any]
     entries: list[dict[str, Any]]
     current: dict[str, Any]
@@ -46,13 +46,13 @@ class Store:
     """One open store. Methods raise LockTimeout, DocumentBroken, NewerFormat, OlderFormat and OSError."""
 
     def __init__(self, root: Path, *, durable: bool, timeout: float) -> None:
-        self.root = root
+        self.root = str(root)
         self.durable = durable
         self._timeout = timeout
         self._locks = locks.pool_of(root)
-        self._manifest = Manifest(root, self._locks, timeout)
-        self.catalog = Catalog(root, self._manifest)
-        self._recent: dict[str, tuple[list[int], list[Recent]]] = {}
+        self._manifest = Manifest(self.root, self._locks, timeout)
+        self.catalog = Catalog(self.root, self._manifest)
+        self._recent: dict[str, tuple[list[int], dict[str, Recent]]] = {}
 
     # Changing
 
@@ -101,31 +101,35 @@ class Store:
 
     def append_run(self, draft: Draft, entry: dict[str, Any]) -> None:
         """Add a run, finish an unfinished one, or recognise a repetition."""
-        recent = self.recent(draft)
         run_id, unfinished = entry["run_id"], entry["status"] == "unfinished"
-        at = next((at for at in range(len(recent) - 1, -1, -1) if recent[at].run_id == run_id), None)
-        if at is None:
+        recent = self.recent(draft)
+        known = recent.get(run_id)
+        offset: int | None
+        if known is None:
             offset = draft.append([entry])
-            if offset is not None:
-                self._remember(draft, [*recent[1 - _REMEMBERED_RUNS :], Recent(run_id, unfinished, offset)])
-        elif recent[at].unfinished:
-            if draft.finish(recent[at], entry, is_last=at == len(recent) - 1):
-                self._remember(draft, [*recent[:at], recent[at]._replace(unfinished=unfinished)])
-        elif self.durable:
-            draft.sync()
+        elif known.unfinished:
+            offset = known.offset if draft.finish(known, entry) else None
+        else:
+            if self.durable:
+                draft.sync()
+            return
+        if offset is not None:
+            recent[run_id] = Recent(offset, unfinished)
+            self._remember(draft, recent)
 
-    def recent(self, draft: Draft) -> list[Recent]:
-        """The last 64 entries, remembered from our own last write when nobody else wrote since."""
+    def recent(self, draft: Draft) -> dict[str, Recent]:
+        """The newest runs by id, remembered from our own last write when nobody else wrote since."""
         remembered = self._recent.get(draft.row["session_id"])
         if remembered is not None and remembered[0] == draft.row["fingerprint"]:
             return remembered[1]
         return draft.recent(_REMEMBERED_RUNS)
 
-    def _remember(self, draft: Draft, recent: list[Recent]) -> None:
+    def _remember(self, draft: Draft, recent: dict[str, Recent]) -> None:
         session_id = draft.row["session_id"]
-        if session_id not in self._recent:
-            while len(self._recent) >= _REMEMBERED_SESSIONS:
-                self._recent.pop(next(iter(self._recent)), None)
+        if len(recent) > _REMEMBERED_RUNS:
+            del recent[next(iter(recent))]
+        if session_id not in self._recent and len(self._recent) >= _REMEMBERED_SESSIONS:
+            self._recent.pop(next(iter(self._recent)), None)
         self._recent[session_id] = draft.row["fingerprint"], recent
 
     def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> Row:
@@ -135,7 +139,7 @@ class Store:
             if path in self.catalog.unreadable:
                 raise DocumentBroken(
                     f"{self.catalog.unreadable[path][1]} Its name says that it is session {session_id!r}.",
-                    path=str(self.root / path),
+                    path=f"{self.root}/{path}",
                     session_id=session_id,
                 )
         path = tree.new_path(session_id, header["created_at"], suffix)
@@ -155,7 +159,7 @@ class Store:
             allow(row)
             folder = row["path"].rpartition("/")[0]
             before = folder_time(self.root, folder)
-            atomic.remove_file(self.root / row["path"])
+            atomic.remove_file(f"{self.root}/{row['path']}")
             self._manifest.record_deletion(session_id)
             self.catalog.note_own(folder, before)
             return True
@@ -164,15 +168,16 @@ class Store:
         """Remove every session, and the folders that are empty then."""
         with self._locks.all_sessions(self._timeout):
             for row in self.catalog.rows(None, None, None, None):
-                atomic.remove_file(self.root / row["path"])
+                atomic.remove_file(f"{self.root}/{row['path']}")
             for folder in tree.folders(self.root):
-                atomic.remove_folder_if_empty(self.root / folder)
+                atomic.remove_folder_if_empty(f"{self.root}/{folder}")
             self._manifest.replace_all([])
 
     def keep_run(self, error: DocumentBroken, session_id: str, entry: dict[str, Any]) -> DocumentBroken:
         """Keep a run that could not be written, and return the error that says where."""
         path = error.path or ""
-        kept = rescue.set_aside(self.root, path, session_id, "its document could not be written", {"entry": entry})
+        content = {"entry": entry}
+        kept = rescue.set_aside(self.root, path, session_id, "its document could not be written", content)
         return DocumentBroken(
             f"{error.message} The run was kept in {kept}.",
             path=error.path,
@@ -187,7 +192,7 @@ class Store:
     def locate(self, session_id: str) -> Row | None:
         """The row of a session whose file is there."""
         row = self.catalog.find_anywhere(session_id)
-        while row is not None and not os.path.lexists(self.root / row["path"]):
+        while row is not None and not os.path.lexists(f"{self.root}/{row['path']}"):
             row = self.catalog.moved(row)
         return row
 
@@ -200,7 +205,7 @@ class Store:
         if row is None:
             return None
         try:
-            with DocumentFile(self.root / row["path"]) as file:
+            with DocumentFile(f"{self.root}/{row['path']}") as file:
                 if is_trusted(row, file.status):
                     if not wanted(row):
                         return None
@@ -221,7 +226,7 @@ class Store:
         row = self.locate(session_id)
         if row is None:
             return None
-        with DocumentFile(self.root / row["path"]) as file:
+        with DocumentFile(f"{self.root}/{row['path']}") as file:
             if is_trusted(row, file.status):
                 try:
                     return _trusted_view(file, row, last_runs) if wanted(row) else None

@@ -85,11 +85,11 @@ def _refuse_agno_folder(root: Path) -> None:
                     )
 
 
-def folders(root: Path) -> dict[str, int]:
+def folders(root: str) -> dict[str, int]:
     """The folders below `sessions/` that may hold documents, and their mtime_ns. Links are not followed."""
     found = {}
     try:
-        with os.scandir(root / SESSIONS) as entries:
+        with os.scandir(f"{root}/{SESSIONS}") as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                     # On Windows the mtime of the listing itself may be old.
@@ -99,11 +99,11 @@ def folders(root: Path) -> dict[str, int]:
     return found
 
 
-def documents(root: Path, folder: str) -> Iterator[str]:
+def documents(root: str, folder: str) -> Iterator[str]:
     """The paths, relative to the root, of the files in a folder that may be documents."""
     suffixes = tuple(LAYOUTS)
     try:
-        with os.scandir(root / folder) as entries:
+        with os.scandir(f"{root}/{folder}") as entries:
             for entry in entries:
                 if entry.name.endswith(suffixes) and not entry.name.startswith("."):
                     yield f"{folder}/{entry.name}"
@@ -111,12 +111,12 @@ def documents(root: Path, folder: str) -> Iterator[str]:
         return
 
 
-def candidates(root: Path, session_id: str) -> Iterator[str]:
+def candidates(root: str, session_id: str) -> Iterator[str]:
     """The files, in any folder and of any format, that have the name of this session."""
     stem = names.stem(session_id)
     for folder in folders(root):
         for suffix in LAYOUTS:
-            if os.path.lexists(root / folder / f"{stem}{suffix}"):
+            if os.path.lexists(f"{root}/{folder}/{stem}{suffix}"):
                 yield f"{folder}/{stem}{suffix}"
 
 
