@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -21,6 +22,7 @@ from localstore.files.locks import pool_of
 from localstore.files.malformed import Malformed
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, fingerprint, is_row, row_of
+from localstore.files.salvage import known, salvage
 
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
 _DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
@@ -61,14 +63,16 @@ def check(store: Path | str) -> Generator[Finding, None, int]:
     Every document is parsed and validated, then the store is held against its manifest. Other programs may write
     meanwhile. Raises StoreNotFound, OlderFormat, NewerFormat, and OSError when the folder itself cannot be read.
     """
-    return (yield from _Sweep(tree.open_store(Path(store), create=False)).run())
+    root = tree.open_store(Path(store), create=False)
+    return (yield from _Sweep(str(root)).run())
 
 
 class _Sweep:
     """One pass over a store. Paths are relative to the root, with slashes."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str) -> None:
         self.root = root
+        self.manifest = Manifest(root, pool_of(Path(root)), 0)
         self.documents: list[str] = []
         self.rows: dict[str, Row] = {}
         self.leftovers: list[str] = []
@@ -84,20 +88,25 @@ class _Sweep:
                 yield from self._place(path, status)
             elif Path(path).parent == rescue.FOLDER:
                 yield self._note(path, "holds what was set aside", "Look whether you still need it, then delete it.")
+        with contextlib.suppress(OSError):  # named below
+            self.manifest.refresh()
         for path in self.documents:
             yield from self._document(path)
         yield from self._duplicates()
         yield from self._manifest()
         for path in self.leftovers:
-            if os.path.lexists(self.root / path):
+            if os.path.lexists(self._full(path)):
                 yield self._error(path, "is left from a write that was cut off", "Delete it.")
         return len(self.documents)
 
+    def _full(self, path: str) -> str:
+        return os.path.join(self.root, *path.split("/"))
+
     def _error(self, path: str, problem: str, advice: str, line: int | None = None) -> Finding:
-        return Finding("error", str(self.root / path), line, problem, advice)
+        return Finding("error", self._full(path), line, problem, advice)
 
     def _note(self, path: str, problem: str, advice: str, line: int | None = None) -> Finding:
-        return Finding("note", str(self.root / path), line, problem, advice)
+        return Finding("note", self._full(path), line, problem, advice)
 
     # Names, places, permissions
 
@@ -105,11 +114,11 @@ class _Sweep:
         """A folder of the store and all that is in it, sorted. Links are not followed, temporary files set aside."""
         if deep:
             try:
-                yield folder, os.lstat(self.root / folder)
+                yield folder, os.lstat(self._full(folder))
             except FileNotFoundError:
                 return
         try:
-            with os.scandir(self.root / folder) as found:
+            with os.scandir(self._full(folder)) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -135,7 +144,7 @@ class _Sweep:
         if not is_private(mode) or mode & right != right:
             what = "gives others access" if not is_private(mode) else "keeps you from using it"
             yield self._error(
-                path, f"has mode {mode:04o}, which {what}", f"Set it with: chmod {right:o} {str(self.root / path)!r}"
+                path, f"has mode {mode:04o}, which {what}", f"Set it with: chmod {right:o} {self._full(path)!r}"
             )
 
     def _place(self, path: str, status: os.stat_result) -> Iterator[Finding]:
@@ -171,8 +180,12 @@ class _Sweep:
         except OSError as error:
             yield self._error(path, f"cannot be read: {error.strerror}", "Check its permissions and the disk.")
             return
+        except DocumentBroken as error:
+            yield self._broken(path, error)
+            return
         except LocalstoreError as error:
-            yield self._refused(path, error)
+            problem, _, advice = str(error).removeprefix(self._full(path)).strip().partition(" Nothing was changed. ")
+            yield self._error(path, problem.rstrip("."), advice)
             return
         self.rows[path] = row_of(parsed, path, status, None)
         if not parsed.in_layout:
@@ -189,25 +202,38 @@ class _Sweep:
         """A document, read again while it does not parse and somebody is writing it."""
         before = None
         for look in range(_LOOKS):
-            with DocumentFile(self.root / path) as file:
+            with DocumentFile(self._full(path)) as file:
                 raw, status, layout = file.read_all(), file.status, file.layout
             try:
-                return raw, status, parse_document(raw, layout, self.root / path)
+                return raw, status, parse_document(raw, layout, self._full(path))
             except LocalstoreError:
                 if raw == before or look == _LOOKS - 1:
                     raise
                 before = raw
         raise AssertionError  # the loop always ends in one of its two ways
 
-    def _refused(self, path: str, error: LocalstoreError) -> Finding:
-        line = error.line if isinstance(error, DocumentBroken) else None
-        text = str(error).removeprefix(str(self.root / path))
-        if isinstance(error, DocumentBroken):
-            column = f" (column {error.column})" if error.column else ""
-            problem = re.sub(r"\A(?:, line \d+)?(?:, column \d+)?: ", "", text).partition(". Nothing was changed.")[0]
-            return self._error(path, problem + column, "Mend it in an editor.", line)
-        problem, _, advice = text.strip().partition(" Nothing was changed. ")
-        return self._error(path, problem.rstrip("."), advice, line)
+    def _broken(self, path: str, error: DocumentBroken) -> Finding:
+        if self._is_torn(path):
+            return self._error(
+                path,
+                "was torn by a crash",
+                f"The next write mends it and keeps the rest in {rescue.FOLDER}.",
+                error.line,
+            )
+        text = str(error).removeprefix(self._full(path)).partition(". Nothing was changed.")[0]
+        problem = re.sub(r"\A(?:, line \d+)?(?:, column \d+)?: ", "", text)
+        column = f" (column {error.column})" if error.column else ""
+        return self._error(path, problem + column, "Mend it in an editor.", error.line)
+
+    def _is_torn(self, path: str) -> bool:
+        """Whether a crash explains why the document does not parse, so that localstore mends it by itself."""
+        session_id = self.manifest.at(path)
+        row = self.manifest.get(session_id) if session_id is not None else None
+        try:
+            with DocumentFile(self._full(path)) as file:
+                return salvage(file.read_all(), file.layout, known(row) if row else None, file.path) is not None
+        except (OSError, LocalstoreError):
+            return False
 
     def _strict(self, path: str, raw: bytes, parsed: Parsed) -> Iterator[Finding]:
         """What parses, but would not survive a rewrite."""
@@ -240,7 +266,7 @@ class _Sweep:
         for path, row in self.rows.items():
             other = first.setdefault(row["session_id"], path)
             if other != path:
-                problem = f"has the same session_id as {self.root / other}"
+                problem = f"has the same session_id as {self._full(other)}"
                 yield self._error(path, problem, "Delete one of them, or give one another session_id.")
 
     # The manifest
@@ -248,7 +274,7 @@ class _Sweep:
     def _manifest(self) -> Iterator[Finding]:
         name = "manifest.jsonl"
         try:
-            lines = (self.root / name).read_bytes().split(b"\n")
+            lines = Path(self._full(name)).read_bytes().split(b"\n")
         except FileNotFoundError:
             if self.rows:
                 yield self._note(name, "is missing", "Nothing to do, the next listing makes it anew.")
@@ -259,30 +285,29 @@ class _Sweep:
         for number, line in enumerate(lines, 1):
             if not _is_usable(line) and (line or number < len(lines)):
                 yield self._note(name, "is no line of a manifest, and skipped", _HEALS, number)
-        manifest = Manifest(self.root, pool_of(self.root), 0)
-        manifest.refresh()
-        known = {row["path"]: row for _, session_id in manifest.newest(None, None) if (row := manifest.get(session_id))}
-        for path in known:
-            if path not in self.rows and not os.path.lexists(self.root / path):
+        self.manifest.refresh(thorough=True)
+        ids = [session_id for _, session_id in self.manifest.newest(None, None)]
+        listed = {row["path"]: row for session_id in ids if (row := self.manifest.get(session_id))}
+        for path in listed:
+            if path not in self.rows and not os.path.lexists(self._full(path)):
                 yield self._note(path, "is gone, but the manifest still names it", _HEALS)
-        ids = {row["session_id"] for row in known.values() if row["path"] in self.rows}
         for path, row in self.rows.items():
-            if path in known:
-                yield from self._compare(path, row, known[path])
-            elif row["session_id"] not in ids:
+            if path in listed:
+                yield from self._compare(path, row, listed[path])
+            elif row["session_id"] not in ids:  # a second document with the same id was named already
                 yield self._note(path, "is not in the manifest yet", _HEALS)
 
-    def _compare(self, path: str, row: Row, known: Row) -> Iterator[Finding]:
+    def _compare(self, path: str, row: Row, listed: Row) -> Iterator[Finding]:
         """A document against its line in the manifest."""
-        keys = [key for key in {**row, **known} if key not in _DERIVED and row.get(key) != known.get(key)]
+        keys = [key for key in {**row, **listed} if key not in _DERIVED and row.get(key) != listed.get(key)]
         try:
-            now = fingerprint(os.lstat(self.root / path))
+            now = fingerprint(os.lstat(self._full(path)))
         except OSError:
             return
         if not keys or now != row["fingerprint"]:  # right, or changed while we looked
             return
         problem = f"and the manifest disagree on {', '.join(sorted(keys))}"
-        if known["fingerprint"] == row["fingerprint"]:
+        if listed["fingerprint"] == row["fingerprint"]:
             yield self._error(path, problem, "Delete manifest.jsonl; the next listing makes it anew.")
         else:
             yield self._note(path, problem, _HEALS)
