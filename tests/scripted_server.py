@@ -1,0 +1,128 @@
+"""A Chat Completions server on loopback that answers from a script, for tests with the real `openai` client."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server sends to one request. A `cut` one promises the whole body and sends half of it."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: bool = False
+
+
+def text(content: str | None, *, input_tokens: int = 7, output_tokens: int = 3, **message: Any) -> Reply:
+    """An answer; further keywords go into its message."""
+    usage = {
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
+    answer = {"role": "assistant", "content": content, **message}
+    choice = {"index": 0, "message": answer, "finish_reason": "tool_calls" if "tool_calls" in message else "stop"}
+    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "scripted", "choices": [choice]}
+    return Reply(200, {**body, "usage": usage})
+
+
+def tool_call(name: str, arguments: str, call_id: str = "call_1") -> Reply:
+    """An answer that is one tool call; `arguments` is the text that the model wrote."""
+    call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    return text(None, tool_calls=[call])
+
+
+def error(status: int, message: str, **headers: str) -> Reply:
+    """An error in the API's form; in header names `_` stands for `-`."""
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status, {"error": {"message": message, "type": "error", "code": None}}, fields)
+
+
+CUT = Reply(200, {"cut": "x" * 1000}, cut=True)
+
+
+class ScriptedServer(ThreadingHTTPServer):
+    """Sends the replies in order; `requests` holds the bodies and `keys` the API keys that came in."""
+
+    daemon_threads = False
+
+    def __init__(self, script: tuple[Reply, ...]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self._script = iter(script)
+        self._lock = Lock()
+        self._open: set[socket.socket] = set()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def next_reply(self, request: dict[str, Any], key: str) -> Reply:
+        with self._lock:
+            self.requests.append(request)
+            self.keys.append(key)
+            return next(self._script, error(400, "the script is over"))
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def hang_up(self) -> None:
+        """End the connections that clients keep open, so that their threads end."""
+        for connection in tuple(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # already gone
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ScriptedServer
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        key = (self.headers["Authorization"] or "").removeprefix("Bearer ")
+        if self.path != "/v1/chat/completions":
+            reply = error(404, f"no such path: {self.path}")
+        else:
+            reply = self.server.next_reply(request, key)
+        body = json.dumps(reply.body).encode()
+        self.send_response(reply.status)
+        for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if reply.cut else body)
+        self.close_connection = reply.cut
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
+        """Stay silent."""
+
+
+@contextmanager
+def scripted_server(*script: Reply) -> Iterator[ScriptedServer]:
+    """A running server; it is gone, with its threads and connections, when the block ends."""
+    with ScriptedServer(script) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            server.hang_up()
+            thread.join()

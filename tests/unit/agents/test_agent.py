@@ -1,0 +1,597 @@
+"""The agent: what it stores, what it gives the model, what it costs, and what is left when something fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import openai
+import pytest
+
+from localstore import (
+    Agent,
+    FunctionModel,
+    JsonStorage,
+    Message,
+    OpenAIChat,
+    OwnerMismatch,
+    Run,
+    Session,
+    SessionNotFound,
+    UnstorableValue,
+    YamlStorage,
+)
+from localstore.agents.memory import AgentStorage
+from localstore.sessions import Kind
+from tests.scripted_server import error, scripted_server, text
+
+Asking = Callable[[Agent, str], Run]
+
+
+def ask(agent: Agent, question: str) -> Run:
+    return agent.run(question)
+
+
+def ask_async(agent: Agent, question: str) -> Run:
+    return asyncio.run(agent.arun(question))
+
+
+both_ways = pytest.mark.parametrize("asking", [ask, ask_async])
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> JsonStorage:
+    return JsonStorage(tmp_path)
+
+
+def transcript(messages: list[Message]) -> str:
+    """What the model was given, short: `u:hello a:hi u:...`."""
+    return " ".join(f"{message.role[0]}:{message.text}" for message in messages)
+
+
+def fail_the_test(messages: list[Message]) -> str:
+    raise AssertionError("the model was called")
+
+
+echo = FunctionModel(transcript, id="echo")
+never = FunctionModel(fail_the_test)
+
+
+def document(storage: JsonStorage, session_id: str) -> Any:
+    """The session's file, judged by a parser that is not ours."""
+    return json.loads(storage.path(session_id).read_bytes())
+
+
+class Watched:
+    """A storage that writes down the calls that reach it."""
+
+    def __init__(self, storage: AgentStorage) -> None:
+        self.calls: list[tuple[str, Any]] = []
+        self._storage = storage
+
+    def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None:
+        self.calls.append(("read", last_runs))
+        return self._storage.read(session_id, user_id=user_id, last_runs=last_runs)
+
+    def append(
+        self,
+        session_id: str,
+        run: Run,
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: Kind | None = None,
+        create: bool = True,
+    ) -> None:
+        self.calls.append(("append", (run.status, create)))
+        self._storage.append(session_id, run, user_id=user_id, entity_id=entity_id, kind=kind, create=create)
+
+
+@both_ways
+def test_a_run_is_stored_with_all_that_belongs_to_it(storage: JsonStorage, asking: Asking) -> None:
+    """Question, answer, model, metrics; header with agent and user; instructions apart from the messages."""
+    agent = Agent(
+        model=echo,
+        name="The Geographer",
+        session_id="s",
+        user_id="alice",
+        storage=storage,
+        session_state={"seen": []},
+        instructions=["Be brief.", "Be kind."],
+    )
+    run = asking(agent, "hello")
+    assert run.answer == "s:Be brief.\nBe kind. u:hello"
+    stored = document(storage, "s")
+    assert (stored["kind"], stored["agent_id"], stored["user_id"]) == ("agent", "the-geographer", "alice")
+    [entry] = stored["history"]
+    assert entry["run_id"] == run.run_id
+    assert entry["messages"] == [
+        {"role": "user", "content": "hello"},
+        {"role": "assistant", "content": run.answer},
+    ]
+    assert entry["instructions"] == "Be brief.\nBe kind."
+    assert entry["session_state"] == {"seen": []}
+    assert (entry["model"], entry["status"]) == ("echo", "completed")
+    assert entry["metrics"].keys() == {"duration_seconds"}
+    assert entry["metrics"]["duration_seconds"] == round(entry["metrics"]["duration_seconds"], 3)
+
+
+def test_an_agent_has_a_session_from_the_start() -> None:
+    """Two agents never share one by accident; ids that are given hold."""
+    first, second = Agent(model=echo), Agent(model=echo)
+    assert first.session_id != second.session_id
+    assert first.agent_id is None
+    assert Agent(model=echo, name="Ä & B").agent_id == "ä-b"
+    named = Agent(model=echo, name="A", agent_id="other", session_id="s")
+    assert (named.agent_id, named.session_id) == ("other", "s")
+
+
+@both_ways
+def test_the_question_is_on_disk_before_the_model_is_called(storage: JsonStorage, asking: Asking) -> None:
+    """A process that dies during the answer leaves an unfinished run with its question."""
+    seen: list[Any] = []
+
+    def look(messages: list[Message]) -> str:
+        seen.append(document(storage, "s")["history"])
+        return "done"
+
+    run = asking(Agent(model=FunctionModel(look), session_id="s", storage=storage), "hello")
+    [[entry]] = seen
+    assert entry == {
+        "type": "run",
+        "run_id": run.run_id,
+        "created_at": run.created_at,
+        "messages": [{"role": "user", "content": "hello"}],
+        "status": "unfinished",
+    }
+    assert [entry["status"] for entry in document(storage, "s")["history"]] == ["completed"]
+
+
+def test_the_model_is_given_the_last_runs(storage: JsonStorage) -> None:
+    """History comes before the question, the oldest first, and only as many runs as asked for."""
+    agent = Agent(
+        model=FunctionModel(lambda messages: messages[-1].text.upper()),
+        session_id="s",
+        storage=storage,
+        add_history_to_messages=True,
+        num_history_runs=2,
+    )
+    for question in ("a", "b", "c"):
+        agent.run(question)
+    agent.model = echo
+    assert agent.run("d").answer == "u:b a:B u:c a:C u:d"
+    agent.num_history_runs = 0
+    assert agent.run("e").answer == "u:e"
+    agent.add_history_to_messages, agent.num_history_runs = False, 3
+    assert agent.run("f").answer == "u:f"
+
+
+def test_history_is_never_stored_twice(storage: JsonStorage) -> None:
+    """However many runs the model was given, a run stores its own messages only."""
+    agent = Agent(model=echo, session_id="s", storage=storage, add_history_to_messages=True, instructions="Be brief.")
+    for number in range(5):
+        agent.run(f"q{number}")
+    history = document(storage, "s")["history"]
+    assert [[message["role"] for message in entry["messages"]] for entry in history] == [["user", "assistant"]] * 5
+    assert [entry["messages"][0]["content"] for entry in history] == [f"q{number}" for number in range(5)]
+    assert ["instructions" in entry for entry in history] == [True, False, False, False, False]
+    assert [message.text for message in agent.get_messages_for_session()[::2]] == [f"q{number}" for number in range(5)]
+
+
+def test_only_completed_runs_are_history(storage: JsonStorage) -> None:
+    """Failed and unfinished runs do not crowd out the conversation before them."""
+    agent = Agent(model=echo, session_id="s", storage=storage)
+    agent.run("kept")
+    for status in ("error", "unfinished", "cancelled"):
+        storage.append("s", Run(messages=[Message(role="user", content=status)], status=status))
+    agent.add_history_to_messages = True
+    assert agent.run("now").answer == "u:kept a:u:kept u:now"
+
+
+def test_a_run_reads_only_the_tail(storage: JsonStorage) -> None:
+    """What a run costs does not depend on the length of the session: it never reads the whole."""
+    for number in range(50):
+        storage.append("s", Run(messages=[Message(role="user", content=str(number))]))
+    watched = Watched(storage)
+    agent = Agent(model=echo, session_id="s", storage=watched)
+    agent.run("without history")
+    agent.add_history_to_messages = True
+    agent.run("with history")
+    storage.append("s", Run(status="error"))
+    agent.run("with a failed run among the last")
+    assert [what for call, what in watched.calls if call == "read"] == [0, 3, 3, 35]
+    assert watched.calls[1:3] == [("append", ("unfinished", False)), ("append", ("completed", False))]
+
+
+@both_ways
+def test_a_failing_model_leaves_a_run_with_its_error(storage: JsonStorage, asking: Asking) -> None:
+    """The question and the error are stored, the model's own exception is raised, and the agent goes on."""
+
+    def fail(messages: list[Message]) -> str:
+        raise ConnectionError("no network: \udcff")
+
+    agent = Agent(model=FunctionModel(fail), session_id="s", storage=storage, add_history_to_messages=True)
+    with pytest.raises(ConnectionError, match="no network"):
+        asking(agent, "hello")
+    [entry] = document(storage, "s")["history"]
+    assert entry["messages"] == [{"role": "user", "content": "hello"}]
+    assert entry["error"] == "ConnectionError: no network: \\udcff"
+    assert (entry["status"], entry["model"]) == ("error", "function")
+    agent.model = echo
+    assert asking(agent, "again").answer == "u:again"
+
+
+def test_a_refusing_server_leaves_a_run_with_its_error(storage: JsonStorage) -> None:
+    """The same through the real client: status and message of the server are in the file."""
+    with scripted_server(error(401, "wrong key"), text("Paris")) as server:
+        model = OpenAIChat(api_key="none", base_url=server.base_url, max_retries=0)
+        agent = Agent(model=model, session_id="s", storage=storage)
+        with pytest.raises(openai.AuthenticationError):
+            agent.run("hello")
+        agent.run("What is the capital of France?")
+        model.close()
+    failed, answered = document(storage, "s")["history"]
+    assert failed["error"].startswith("AuthenticationError: Error code: 401")
+    assert answered["messages"][1] == {"role": "assistant", "content": "Paris"}
+    assert answered["metrics"]["input_tokens"] == 7
+    assert answered["metrics"]["output_tokens"] == 3
+    assert answered["model"] == "gpt-4o-mini"
+
+
+def test_an_interrupted_run_is_cancelled(storage: JsonStorage) -> None:
+    """Ctrl-C during the answer keeps the question."""
+
+    def interrupt(messages: list[Message]) -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Agent(model=FunctionModel(interrupt), session_id="s", storage=storage).run("hello")
+    [entry] = document(storage, "s")["history"]
+    assert (entry["status"], entry["messages"]) == ("cancelled", [{"role": "user", "content": "hello"}])
+    assert "error" not in entry
+
+
+def test_a_cancelled_task_leaves_a_cancelled_run(storage: JsonStorage) -> None:
+    """Cancellation during the answer goes on to the caller after the run was stored."""
+
+    async def cancel_during_the_answer() -> None:
+        asked = asyncio.Event()
+
+        async def wait(messages: list[Message]) -> str:
+            asked.set()
+            await asyncio.Event().wait()
+            return "never"
+
+        task = asyncio.create_task(
+            Agent(model=FunctionModel(wait), session_id="s", storage=storage).arun("hello"),
+        )
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel_during_the_answer())
+    [entry] = document(storage, "s")["history"]
+    assert (entry["status"], entry["messages"]) == ("cancelled", [{"role": "user", "content": "hello"}])
+
+
+def test_a_task_cancelled_while_the_question_is_stored_leaves_a_cancelled_run(storage: JsonStorage) -> None:
+    """The write that is under way is waited for, so the file says how the run ended and the model is not called."""
+    storing, go_on = Event(), Event()
+
+    class Slow(Watched):
+        def append(self, session_id: str, run: Run, **options: Any) -> None:
+            if run.status == "unfinished":
+                storing.set()
+                go_on.wait()
+            super().append(session_id, run, **options)
+
+    async def cancel_during_the_write() -> None:
+        agent = Agent(model=never, session_id="s", storage=Slow(storage))
+        task = asyncio.create_task(agent.arun("hello"))
+        await asyncio.to_thread(storing.wait)
+        task.cancel()
+        asyncio.get_running_loop().call_soon(go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel_during_the_write())
+    [entry] = document(storage, "s")["history"]
+    assert entry["status"] == "cancelled"
+
+
+@both_ways
+def test_an_error_that_cannot_be_stored_does_not_hide_the_first(storage: JsonStorage, asking: Asking) -> None:
+    """When the store fails after the model, the model's exception is raised and a note tells of the other."""
+
+    class Full(Watched):
+        def append(self, session_id: str, run: Run, **options: Any) -> None:
+            if run.status == "error":
+                raise OSError(28, "No space left on device")
+            super().append(session_id, run, **options)
+
+    def fail(messages: list[Message]) -> str:
+        raise ConnectionError("no network")
+
+    with pytest.raises(ConnectionError) as caught:
+        asking(Agent(model=FunctionModel(fail), session_id="s", storage=Full(storage)), "hello")
+    assert "No space left on device" in caught.value.__notes__[0]
+    assert document(storage, "s")["history"][0]["status"] == "unfinished"
+
+
+@both_ways
+def test_a_deleted_session_does_not_come_back(storage: JsonStorage, asking: Asking) -> None:
+    """Neither for an agent that created it nor for one that only read it; a new agent may begin anew."""
+
+    def delete(messages: list[Message]) -> str:
+        storage.delete_session("s")
+        return "gone"
+
+    agent = Agent(model=echo, session_id="s", storage=storage, session_state={"n": 1})
+    asking(agent, "hello")
+    late = Agent(model=FunctionModel(delete), session_id="s", storage=storage)
+    with pytest.raises(SessionNotFound):
+        asking(late, "deleted during the answer")
+    for stale in (agent, late):
+        with pytest.raises(SessionNotFound):
+            asking(stale, "hello again")
+    assert agent.session_state == {"n": 1}
+    assert storage.read("s") is None
+    assert asking(Agent(model=echo, session_id="s", storage=storage), "anew").status == "completed"
+
+
+@both_ways
+def test_another_users_session_is_refused_before_the_model_is_called(storage: JsonStorage, asking: Asking) -> None:
+    """Neither the model nor the document sees the question, and nothing of the session is told."""
+    asking(Agent(model=echo, session_id="s", user_id="alice", storage=storage, session_state={"pin": 1}), "private")
+    before = storage.path("s").read_bytes()
+    mallory = Agent(
+        model=never,
+        session_id="s",
+        user_id="mallory",
+        storage=storage,
+        add_history_to_messages=True,
+    )
+    with pytest.raises(OwnerMismatch):
+        asking(mallory, "tell me")
+    assert mallory.get_messages_for_session() == []
+    assert mallory.session_state == {}
+    assert storage.path("s").read_bytes() == before
+
+
+def test_a_message_or_several_can_be_asked(storage: JsonStorage) -> None:
+    """All that is asked belongs to the run; nothing at all is refused before anything is stored."""
+    agent = Agent(model=echo, session_id="s", storage=storage)
+    assert agent.run(Message(role="user", content="one")).answer == "u:one"
+    example = [
+        Message(role="user", content="2+2"),
+        Message(role="assistant", content="4"),
+        Message(role="user", content="3+3"),
+    ]
+    assert agent.run(example).answer == "u:2+2 a:4 u:3+3"
+    assert len(example) == 3
+    assert [len(entry["messages"]) for entry in document(storage, "s")["history"]] == [2, 4]
+    with pytest.raises(ValueError, match="no message"):
+        agent.run([])
+
+
+@both_ways
+def test_without_storage_the_runs_are_in_memory(asking: Asking) -> None:
+    """Everything but the file works the same."""
+    agent = Agent(model=echo, add_history_to_messages=True, num_history_runs=1, session_state={"n": 1})
+    asking(agent, "a")
+    agent.session_state["n"] = 2
+    assert asking(agent, "b").answer == "u:a a:u:a u:b"
+    assert [message.text for message in agent.get_messages_for_session()] == ["a", "u:a", "b", "u:a a:u:a u:b"]
+    assert agent.get_messages_for_session("another") == []
+    assert agent.session_state == {"n": 2}
+
+
+def test_state_is_stored_only_when_it_changed(storage: JsonStorage) -> None:
+    """A run that changes nothing does not repeat the state; one that empties it says so."""
+    agent = Agent(model=echo, session_id="s", storage=storage, session_state={"n": 1})
+    agent.run("a")
+    agent.run("b")
+    agent.session_state["n"] = 2
+    agent.run("c")
+    agent.session_state = {}
+    agent.run("d")
+    states = [entry.get("session_state") for entry in document(storage, "s")["history"]]
+    assert states == [{"n": 1}, None, {"n": 2}, {}]
+
+
+def test_a_model_may_change_the_state(storage: JsonStorage) -> None:
+    """What the answer's code changes is stored with this run."""
+
+    def count(messages: list[Message]) -> str:
+        agent.session_state["n"] += 1
+        return str(agent.session_state["n"])
+
+    agent = Agent(model=FunctionModel(count), session_id="s", storage=storage, session_state={"n": 0})
+    assert [agent.run("+").answer for _ in range(2)] == ["1", "2"]
+    assert document(storage, "s")["history"][-1]["session_state"] == {"n": 2}
+
+
+def test_stored_state_is_adopted_and_changes_win_by_key(storage: JsonStorage) -> None:
+    """Each agent takes over what the other stored, keeps what it changed itself, and drops what was removed."""
+    one, two = (
+        Agent(model=echo, session_id="s", storage=storage, session_state={"city": "Wien", "days": 1, "list": []})
+        for _ in range(2)
+    )
+    one.session_state["city"] = "Paris"
+    one.run("a")
+    held = two.session_state
+    two.session_state["days"] = 2
+    two.run("b")
+    assert two.session_state is held
+    assert two.session_state == {"city": "Paris", "days": 2, "list": []}
+    del one.session_state["list"]
+    one.run("c")
+    assert one.session_state == {"city": "Paris", "days": 2}
+    two.run("d")
+    assert two.session_state == one.session_state
+    assert storage.read("s").session_state == one.session_state  # type: ignore[union-attr]
+
+
+def test_values_of_a_new_agent_do_not_overwrite_the_session(storage: JsonStorage) -> None:
+    """What an agent is made with is a beginning: an existing session's values hold, missing ones are added."""
+    defaults: dict[str, Any] = {"cart": [], "currency": "EUR"}
+    first = Agent(model=echo, session_id="s", storage=storage, session_state=defaults)
+    first.session_state["cart"].append("map")
+    first.run("a")
+    assert defaults == {"cart": [], "currency": "EUR"}
+    second = Agent(model=echo, session_id="s", storage=storage, session_state={**defaults, "new": True})
+    second.run("b")
+    assert second.session_state == {"cart": ["map"], "currency": "EUR", "new": True}
+
+
+def test_a_failed_write_loses_no_change_of_the_state(storage: JsonStorage) -> None:
+    """What could not be stored still counts as changed at the next run."""
+
+    class Locked(Watched):
+        fail = True
+
+        def append(self, session_id: str, run: Run, **options: Any) -> None:
+            if self.fail:
+                raise TimeoutError("locked")
+            super().append(session_id, run, **options)
+
+    storage.append("s", Run(session_state={"n": 1, "m": 1}))
+    locked = Locked(storage)
+    agent = Agent(model=echo, session_id="s", storage=locked, session_state={"default": True})
+    agent.session_state["n"] = 2
+    with pytest.raises(TimeoutError):
+        agent.run("a")
+    locked.fail = False
+    agent.run("b")
+    assert document(storage, "s")["history"][-1]["session_state"] == {"default": True, "n": 2, "m": 1}
+
+
+def test_state_does_not_leak_into_another_session(storage: JsonStorage) -> None:
+    """An agent that moves to another session takes along what it was made with and what was changed since."""
+    agent = Agent(model=echo, session_id="one", storage=storage, session_state={"n": 0})
+    agent.session_state.update(n=1, city="of one")
+    agent.run("a")
+    agent.session_id = "two"
+    agent.session_state["carried"] = True
+    agent.run("b")
+    assert agent.session_state == {"n": 0, "carried": True}
+
+
+def test_objects_in_the_state_stay_what_they_are(storage: JsonStorage) -> None:
+    """A value that is stored as text is not taken for a change, nor replaced by its text."""
+    when = datetime(2026, 11, 22, tzinfo=UTC)
+    agent = Agent(model=echo, session_id="s", storage=storage, session_state={"when": when})
+    agent.run("a")
+    agent.run("b")
+    assert agent.session_state["when"] is not None
+    assert isinstance(agent.session_state["when"], datetime)
+    assert ["session_state" in entry for entry in document(storage, "s")["history"]] == [True, False]
+
+
+@both_ways
+def test_a_state_that_cannot_be_stored_is_refused_before_the_model_is_called(
+    storage: JsonStorage, asking: Asking
+) -> None:
+    """No answer is paid for that could not be kept; the error says where the value sits."""
+    agent = Agent(model=never, session_id="s", storage=storage)
+    agent.session_state["cart"] = [object()]
+    with pytest.raises(UnstorableValue, match=r"session_state\.cart\[0\]"):
+        asking(agent, "a")
+    assert storage.read("s") is None
+
+
+def test_several_agents_share_an_event_loop(storage: JsonStorage) -> None:
+    """Twenty runs at once on one session: each question with its own answer, none lost."""
+
+    async def together() -> list[Run]:
+        agents = [Agent(model=echo, session_id="s", storage=storage) for _ in range(4)]
+        return await asyncio.gather(*(agents[number % 4].arun(f"q{number}") for number in range(20)))
+
+    answers = {run.question: run.answer for run in asyncio.run(together())}
+    assert answers == {f"q{number}": f"u:q{number}" for number in range(20)}
+    history = document(storage, "s")["history"]
+    assert {tuple(message["content"] for message in entry["messages"]) for entry in history} == set(answers.items())
+
+
+SCRIPT = """
+import sys
+from localstore import Agent, FunctionModel, JsonStorage, YamlStorage
+
+def remember(messages):
+    return f"{len(messages) - 1} before, the first: {messages[0].text}"
+
+storage = {"json": JsonStorage, "yaml": YamlStorage}[sys.argv[1]](sys.argv[2])
+agent = Agent(model=FunctionModel(remember), session_id="s", storage=storage, add_history_to_messages=True)
+agent.session_state["processes"] = agent.session_state.get("processes", 0)
+for question in sys.argv[3:]:
+    print(agent.run(question).answer)
+"""
+
+
+@pytest.mark.parametrize("layout", ["json", "yaml"])
+def test_another_process_continues_the_session(tmp_path: Path, layout: str) -> None:
+    """A second process is given what the first one asked and answered."""
+
+    def process(*questions: str) -> list[str]:
+        command = [sys.executable, "-W", "error", "-c", SCRIPT, layout, str(tmp_path), *questions]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.splitlines()
+
+    assert process("one", "two") == ["0 before, the first: one", "2 before, the first: one"]
+    assert process("three") == ["4 before, the first: one"]
+    storage = YamlStorage(tmp_path) if layout == "yaml" else JsonStorage(tmp_path)
+    session = storage.read("s")
+    assert session is not None
+    assert [run.question for run in session.runs] == ["one", "two", "three"]
+
+
+WAITING = """
+import asyncio, sys
+from localstore import Agent, FunctionModel, JsonStorage
+
+def wait(messages):
+    print("asked", flush=True)
+    sys.stdin.read()
+
+async def wait_async(messages):
+    print("asked", flush=True)
+    await asyncio.Event().wait()
+
+def agent(function):
+    return Agent(model=FunctionModel(function), session_id="s", storage=JsonStorage(sys.argv[2]))
+
+if sys.argv[1] == "run":
+    agent(wait).run("hello")
+else:
+    asyncio.run(agent(wait_async).arun("hello"))
+"""
+
+
+@pytest.mark.parametrize("way", ["run", "arun"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, "cancelled"), (signal.SIGKILL, "unfinished")])
+def test_a_process_stopped_during_the_answer_keeps_the_question(
+    tmp_path: Path, way: str, number: signal.Signals, status: str
+) -> None:
+    """Ctrl-C leaves a cancelled run; kill -9 an unfinished one; both can be read and continued."""
+    command = [sys.executable, "-c", WAITING, way, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asked\n"
+        process.send_signal(number)
+        process.wait()
+    storage = JsonStorage(tmp_path)
+    [entry] = document(storage, "s")["history"]
+    assert (entry["status"], entry["messages"]) == (status, [{"role": "user", "content": "hello"}])
+    assert Agent(model=echo, session_id="s", storage=storage).run("again").status == "completed"
+    assert [run.status for run in storage.read("s").runs] == [status, "completed"]  # type: ignore[union-attr]
