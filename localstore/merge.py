@@ -88,7 +88,7 @@ def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -
         raise OwnerMismatch(
             f"Session {draft.row['session_id']!r} belongs to another user. Nothing was written. "
             "Use another session_id, or the user_id that it was created with.",
-            path=draft.row["path"],
+            path=draft.file.path,
             session_id=draft.row["session_id"],
         )
     if base is not None and base.fingerprint == draft.row["fingerprint"]:

@@ -39,7 +39,7 @@ Time = Annotated[str, BeforeValidator(_time)]
 class Record(BaseModel):
     """A mapping in a document: known fields in the order of the format, then the keys that we do not know."""
 
-    model_config = ConfigDict(extra="allow", validate_assignment=False, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", validate_assignment=True, protected_namespaces=())
 
     def __document__(self) -> dict[str, Any]:
         """The fields that have a value, one level deep; the values are not converted."""

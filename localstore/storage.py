@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from localstore.errors import DocumentBroken, KindMismatch, OwnerMismatch, SessionNotFound
 from localstore.files import tree
-from localstore.files.document import KINDS, SCHEMA_VERSION, STATEFUL, in_order
+from localstore.files.document import KINDS, SCHEMA_VERSION, STATEFUL, check_entry, in_order
 from localstore.files.draft import Draft
+from localstore.files.malformed import Malformed
 from localstore.files.rows import Row
 from localstore.files.store import Store
 from localstore.files.values import plain
@@ -81,9 +82,7 @@ class Storage:
         """
         _check_id(session_id)
         _check_kind(kind)
-        entry: dict[str, Any] = plain(run)
-        if entry.get("type") != "run":
-            raise TypeError(f"append takes a Run, not {type(run).__name__}")
+        entry = _entry(run)
 
         def work(draft: Draft | None) -> None:
             if draft is None:
@@ -92,7 +91,7 @@ class Storage:
                 header = _new_header(session_id, kind or "agent", entity_id, user_id, entry["created_at"])
                 self._store.create(header, [entry], self._suffix)
                 return
-            _check_access(draft.row, user_id, kind)
+            self._check_access(draft.row, user_id, kind)
             self._store.append_run(draft, entry)
 
         try:
@@ -130,7 +129,7 @@ class Storage:
         def work(draft: Draft | None) -> None:
             if draft is None:
                 raise _not_found(session_id)
-            _check_access(draft.row, user_id, None)
+            self._check_access(draft.row, user_id, None)
             entries = [{"type": "update", "created_at": now(), **state}] if state else []
             if header:
                 draft.change(_with(draft.header(), header), {}, entries)
@@ -153,7 +152,7 @@ class Storage:
 
         def work(draft: Draft | None) -> Row:
             if draft is not None:
-                _check_access(draft.row, None, session.kind)
+                self._check_access(draft.row, None, session.kind)
                 return upsert_into(self._store, draft, mine, base)
             if base is not None:
                 raise _not_found(session.session_id, " It was deleted since it was read.")
@@ -164,7 +163,7 @@ class Storage:
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove a session for good; False when there is none. Raises OwnerMismatch."""
         _check_id(session_id)
-        return self._store.delete(session_id, lambda row: _check_access(row, user_id, None))
+        return self._store.delete(session_id, lambda row: self._check_access(row, user_id, None))
 
     def drop(self) -> None:
         """Remove all sessions of this store for good, and nothing else: files that are no sessions stay."""
@@ -234,6 +233,23 @@ class Storage:
             raise _not_found(session_id)
         return self.root / row["path"]
 
+    def _check_access(self, row: Row, user_id: str | None, kind: str | None) -> None:
+        session_id = row["session_id"]
+        if user_id is not None and row.get("user_id") != user_id:
+            raise OwnerMismatch(
+                f"Session {session_id!r} does not belong to user {user_id!r}. Nothing was written. "
+                "Use another session_id, or the user_id that it was created with.",
+                path=str(self.root / row["path"]),
+                session_id=session_id,
+            )
+        if kind is not None and row["kind"] != kind:
+            raise KindMismatch(
+                f"Session {session_id!r} is of kind {row['kind']}, not {kind}. Nothing was written. "
+                "Use another session_id.",
+                path=str(self.root / row["path"]),
+                session_id=session_id,
+            )
+
     def _info(self, row: Row) -> SessionInfo:
         return SessionInfo(
             session_id=row["session_id"],
@@ -284,6 +300,17 @@ def _with(header: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     return in_order({key: value for key, value in merged.items() if key not in values or value})
 
 
+def _entry(run: "Run") -> dict[str, Any]:
+    entry = plain(run)
+    if not isinstance(entry, dict) or entry.get("type") != "run":
+        raise TypeError(f"append takes a Run, not {type(run).__name__}")
+    try:
+        check_entry(entry, "run")
+    except Malformed as error:
+        raise TypeError(f"append takes a valid Run: {error.problem}") from None
+    return entry
+
+
 def _check_id(session_id: str) -> None:
     if not isinstance(session_id, str):
         raise TypeError(f"session_id must be text, not {type(session_id).__name__}")
@@ -295,24 +322,6 @@ def _check_id(session_id: str) -> None:
 def _check_kind(kind: str | None) -> None:
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-
-
-def _check_access(row: Row, user_id: str | None, kind: str | None) -> None:
-    session_id = row["session_id"]
-    if user_id is not None and row.get("user_id") != user_id:
-        raise OwnerMismatch(
-            f"Session {session_id!r} does not belong to user {user_id!r}. Nothing was written. "
-            "Use another session_id, or the user_id that it was created with.",
-            path=row["path"],
-            session_id=session_id,
-        )
-    if kind is not None and row["kind"] != kind:
-        raise KindMismatch(
-            f"Session {session_id!r} is of kind {row['kind']}, not {kind}. Nothing was written. "
-            "Use another session_id.",
-            path=row["path"],
-            session_id=session_id,
-        )
 
 
 def _check_update(state: dict[str, Any], header: dict[str, Any]) -> None:

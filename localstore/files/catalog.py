@@ -28,7 +28,9 @@ class Catalog:
         self._root = root
         self._manifest = manifest
         self._scanned: dict[str, int] = {}
+        self._folders: set[str] = set()
         self._restarts = 0
+        self._duplicates: dict[str, str] = {}
         self.unreadable: dict[str, tuple[list[int], str]] = {}
         """Files that hold no session that can be told: path to fingerprint and what is wrong."""
 
@@ -37,7 +39,11 @@ class Catalog:
         self._manifest.refresh()
         row = self._manifest.get(session_id)
         if row is not None:
-            return row
+            folder = row["path"].rpartition("/")[0]
+            if folder not in self._folders:
+                self._folders = set(tree.folders(self._root))
+            if folder in self._folders:
+                return row  # else the folder is gone, or a link that may lead out of the store
         for path in tree.candidates(self._root, session_id):
             found = self.adopt(path)
             if found is not None and found["session_id"] == session_id:
@@ -58,8 +64,21 @@ class Catalog:
             current = self._manifest.get(row["session_id"])
             if current is not None and current["path"] == row["path"]:
                 self._manifest.hide(row["session_id"])
-        self._scanned.clear()
+        self.look_anew()
         return self.find_anywhere(row["session_id"])
+
+    def look_anew(self) -> None:
+        """Trust no earlier look at the folders."""
+        self._scanned.clear()
+
+    def next_duplicate(self, session_id: str) -> Row | None:
+        """Another document with this id, now that the first one is gone."""
+        for path in [path for path, duplicate in self._duplicates.items() if duplicate == session_id]:
+            del self._duplicates[path]
+            row = self.adopt(path)
+            if row is not None and row["session_id"] == session_id:
+                return row
+        return None
 
     def scan(self) -> None:
         """Take the names in changed folders into account."""
@@ -70,6 +89,7 @@ class Catalog:
             self._scanned.clear()
         now = time.time_ns()
         folders = tree.folders(self._root)
+        self._folders = set(folders)
         added: list[str] = []
         with manifest.mutex:
             for folder in manifest.folders():
@@ -132,7 +152,10 @@ class Catalog:
         """Whether another document already has this id. The first one keeps it; `check` names both."""
         with self._manifest.mutex:
             known = self._manifest.get(row["session_id"])
-        return known is not None and known["path"] != row["path"] and os.path.lexists(f"{self._root}/{known['path']}")
+        if known is None or known["path"] == row["path"] or not os.path.lexists(f"{self._root}/{known['path']}"):
+            return False
+        self._duplicates[row["path"]] = row["session_id"]
+        return True
 
     def _read(self, path: str) -> Row | None:
         """The row for the document at `path`. One that is broken but tells its id has a row with its `problem`."""

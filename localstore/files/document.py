@@ -216,6 +216,9 @@ def check_entry(entry: Any, where: str) -> None:
     if entry["type"] == "run" and not isinstance(entry.get("run_id"), str):
         raise Malformed(f'expected "run_id" with a text in {where}', None)
     _check_types(entry, _ENTRY_TYPES, f" in {where}", None)
+    for number, message in enumerate(entry.get("messages") or ()):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise Malformed(f'expected a mapping with a "role" at {where}.messages[{number}]', None)
 
 
 def _check_types(

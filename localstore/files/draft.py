@@ -125,7 +125,9 @@ class Draft:
     # What can be done to it
 
     def sync(self) -> None:
-        """Make everything that was written before durable; rewrite it when an earlier sync failed."""
+        """Make everything that was written before durable, if that is asked for; rewrite it when a sync failed."""
+        if not self._durable:
+            return
         if self.row.get("rewrite") or self._rewrite:
             self._replace(self._whole().raw)
         else:

@@ -47,6 +47,19 @@ class _Order:
             del self.keys[at]
 
 
+_all: "weakref.WeakSet[Manifest]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In the child, what another thread of the parent was doing may be half done."""
+    for manifest in list(_all):
+        manifest.start_afresh()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class Manifest:
     """The rows of a store, as this process knows them. Guarded by `mutex`; the file by its own lock."""
 
@@ -58,6 +71,12 @@ class Manifest:
         self._timeout = timeout
         self.restarts = 0
         """How often everything was forgotten; what was derived from the rows is then void as well."""
+        self._forget_all()
+        _all.add(self)
+
+    def start_afresh(self) -> None:
+        """Forget everything, and who holds `mutex`."""
+        self.mutex = threading.RLock()
         self._forget_all()
 
     def _forget_all(self) -> None:

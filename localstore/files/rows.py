@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from localstore.files.document import STATEFUL, Parsed
+from localstore.files.document import SCHEMA_VERSION, STATEFUL, Parsed
 
 PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
 """The only form of a path that is believed: never out of the store, never two levels up."""
@@ -104,6 +104,7 @@ def is_trusted(row: Row, status: os.stat_result) -> bool:
     """Whether the document is as one of us left it, in our layout, so that its tail alone may be read."""
     return (
         row["fingerprint"] == fingerprint(status)
+        and row["version"] == SCHEMA_VERSION
         and not row.get("foreign")
         and not row.get("rewrite")
         and (row.get("boot") is None or row["boot"] == boot_id())

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class Store:
         self._locks = locks.pool_of(root)
         self._manifest = Manifest(self.root, self._locks, timeout)
         self.catalog = Catalog(self.root, self._manifest)
-        self._recent: dict[str, tuple[list[int], dict[str, Recent]]] = {}
+        self._recent: OrderedDict[str, tuple[list[int], dict[str, Recent]]] = OrderedDict()
 
     # Changing
 
@@ -110,8 +111,7 @@ class Store:
         elif known.unfinished:
             offset = known.offset if draft.finish(known, entry) else None
         else:
-            if self.durable:
-                draft.sync()
+            draft.sync()
             return
         if offset is not None:
             recent[run_id] = Recent(offset, unfinished)
@@ -129,7 +129,7 @@ class Store:
         if len(recent) > _REMEMBERED_RUNS:
             del recent[next(iter(recent))]
         if session_id not in self._recent and len(self._recent) >= _REMEMBERED_SESSIONS:
-            self._recent.pop(next(iter(self._recent)), None)
+            self._recent.popitem(last=False)
         self._recent[session_id] = draft.row["fingerprint"], recent
 
     def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> Row:
@@ -156,19 +156,23 @@ class Store:
             row = self.locate(session_id)
             if row is None:
                 return False
-            allow(row)
-            folder = row["path"].rpartition("/")[0]
-            before = folder_time(self.root, folder)
-            atomic.remove_file(f"{self.root}/{row['path']}")
-            self._manifest.record_deletion(session_id)
-            self.catalog.note_own(folder, before)
+            while row is not None:  # a second document with this id would come back in its place
+                allow(row)
+                folder = row["path"].rpartition("/")[0]
+                before = folder_time(self.root, folder)
+                atomic.remove_file(f"{self.root}/{row['path']}")
+                self._manifest.record_deletion(session_id)
+                self.catalog.note_own(folder, before)
+                row = self.catalog.next_duplicate(session_id)
             return True
 
     def drop(self) -> None:
         """Remove every session, and the folders that are empty then."""
         with self._locks.all_sessions(self._timeout):
-            for row in self.catalog.rows(None, None, None, None):
-                atomic.remove_file(f"{self.root}/{row['path']}")
+            while rows := self.catalog.rows(None, None, None, None):  # again, for documents with the same id
+                for row in rows:
+                    atomic.remove_file(f"{self.root}/{row['path']}")
+                self.catalog.look_anew()
             for folder in tree.folders(self.root):
                 atomic.remove_folder_if_empty(f"{self.root}/{folder}")
             self._manifest.replace_all([])

@@ -77,7 +77,8 @@ def _refuse_agno_folder(root: Path) -> None:
             if entry.name.endswith((".json", ".yaml", ".yml")) and entry.is_file(follow_symlinks=False):
                 with open(entry.path, "rb") as file:
                     head = file.read(1 << 20)
-                if b"session_id" in head and any(key in head for key in _AGNO_KEYS):
+                stem = re.escape(entry.name.rpartition(".")[0].encode())  # agno names a file by the session's id
+                if re.search(rb"session_id\"?:\s*[\"']?" + stem, head) and any(key in head for key in _AGNO_KEYS):
                     raise OlderFormat(
                         f"{root} holds session files of agno 1.x, such as {entry.name}, which this release cannot "
                         "convert. Nothing was changed. Give another folder for the new store.",
