@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import stat
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -24,10 +26,15 @@ from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, fingerprint, is_row, row_of
 from localstore.files.salvage import known, salvage
 
+if TYPE_CHECKING:
+    from localstore.storage import Storage
+
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
 _DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
 _LOOKS = 5
 """How often a document that does not parse is read again while somebody is writing it."""
+_YOUNG, _PATIENCE = 60, 2
+"""Seconds: for how long a temporary file may belong to a writer at work, and how long the sweep waits for that."""
 _MOST_PROBLEMS = 10
 """Wrong fields that are named for one document."""
 _HEALS = "Nothing to do, the next listing corrects it."
@@ -57,13 +64,13 @@ class Finding:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def check(store: Path | str) -> Generator[Finding, None, int]:
-    """What is wrong in the store at this path, one finding after the other; at the end the number of sessions.
+def check(store: Storage | Path | str) -> Generator[Finding, None, int]:
+    """What is wrong in a store, open or at this path, one finding after the other; at the end the number of sessions.
 
     Every document is parsed and validated, then the store is held against its manifest. Other programs may write
     meanwhile. Raises StoreNotFound, OlderFormat, NewerFormat, and OSError when the folder itself cannot be read.
     """
-    root = tree.open_store(Path(store), create=False)
+    root = tree.open_store(Path(store) if isinstance(store, (str, Path)) else store.root, create=False)
     return (yield from _Sweep(str(root)).run())
 
 
@@ -76,6 +83,8 @@ class _Sweep:
         self.documents: list[str] = []
         self.rows: dict[str, Row] = {}
         self.leftovers: list[str] = []
+        self.closed: dict[str, str] = {}
+        """Folders that could not be looked into, and why."""
 
     def run(self) -> Generator[Finding, None, int]:
         for path, status in self._walk("", deep=False):
@@ -88,19 +97,40 @@ class _Sweep:
                 yield from self._place(path, status)
             elif Path(path).parent == rescue.FOLDER:
                 yield self._note(path, "holds what was set aside", "Look whether you still need it, then delete it.")
+        for path, why in self.closed.items():
+            yield self._error(path, f"cannot be looked into: {why}", "Check its permissions and the disk.")
         with contextlib.suppress(OSError):  # named below
             self.manifest.refresh()
         for path in self.documents:
             yield from self._document(path)
         yield from self._duplicates()
         yield from self._manifest()
-        for path in self.leftovers:
-            if os.path.lexists(self._full(path)):
-                yield self._error(path, "is left from a write that was cut off", "Delete it.")
+        yield from self._leftovers()
         return len(self.documents)
 
     def _full(self, path: str) -> str:
         return os.path.join(self.root, *path.split("/"))
+
+    def _is_gone(self, path: str) -> bool:
+        try:
+            os.lstat(self._full(path))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def _leftovers(self) -> Iterator[Finding]:
+        """Temporary files that stay: those of writers at work are given some time to go."""
+        deadline = time.monotonic() + _PATIENCE
+        for path in self.leftovers:
+            with contextlib.suppress(FileNotFoundError):
+                while True:
+                    age = time.time() - os.lstat(self._full(path)).st_mtime
+                    if age > _YOUNG or time.monotonic() > deadline:
+                        yield self._error(path, "is left from a write that was cut off", "Delete it.")
+                        break
+                    time.sleep(0.01)
 
     def _error(self, path: str, problem: str, advice: str, line: int | None = None) -> Finding:
         return Finding("error", self._full(path), line, problem, advice)
@@ -121,6 +151,9 @@ class _Sweep:
             with os.scandir(self._full(folder)) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self.closed[folder] = error.strerror or str(error)
             return
         for entry in entries:
             path = f"{folder}/{entry.name}".removeprefix("/")
@@ -144,7 +177,9 @@ class _Sweep:
         if not is_private(mode) or mode & right != right:
             what = "gives others access" if not is_private(mode) else "keeps you from using it"
             yield self._error(
-                path, f"has mode {mode:04o}, which {what}", f"Set it with: chmod {right:o} {self._full(path)!r}"
+                path,
+                f"has mode {mode:04o}, which {what}",
+                f"Set it with: chmod {right:o} {shlex.quote(self._full(path))}",
             )
 
     def _place(self, path: str, status: os.stat_result) -> Iterator[Finding]:
@@ -241,7 +276,7 @@ class _Sweep:
             parsed.layout.parse_strict(raw)
         except Malformed as error:
             yield self._error(
-                path, error.problem, "Mend it in an editor; until then writes may be refused.", error.line
+                path, error.problem, "Mend it in an editor, before a rewrite drops or rounds it.", error.line
             )
 
     def _fields(self, path: str, parsed: Parsed) -> Iterator[Finding]:
@@ -253,10 +288,12 @@ class _Sweep:
         try:
             Session.model_validate({**parsed.header, "history": parsed.entries})
         except ValidationError as error:
-            problems = error.errors(include_url=False, include_context=False)
-            for problem in problems[:_MOST_PROBLEMS]:
-                where, line = _where(problem["loc"], parsed)
-                yield self._error(path, f"{where}: {problem['msg']}", "Mend it in an editor.", line)
+            problems: dict[str, tuple[str, int | None]] = {}
+            for found in error.errors(include_url=False, include_context=False):
+                where, line = _where(found["loc"], found["type"] == "missing", parsed)
+                problems.setdefault(where, (found["msg"], line))
+            for where, (problem, line) in list(problems.items())[:_MOST_PROBLEMS]:
+                yield self._error(path, f"{where}: {problem}", "Mend it in an editor.", line)
             if len(problems) > _MOST_PROBLEMS:
                 more = f"{len(problems) - _MOST_PROBLEMS} more fields are wrong"
                 yield self._error(path, more, "Mend those above, then check again.")
@@ -289,7 +326,7 @@ class _Sweep:
         ids = [session_id for _, session_id in self.manifest.newest(None, None)]
         listed = {row["path"]: row for session_id in ids if (row := self.manifest.get(session_id))}
         for path in listed:
-            if path not in self.rows and not os.path.lexists(self._full(path)):
+            if path not in self.rows and self._is_gone(path):
                 yield self._note(path, "is gone, but the manifest still names it", _HEALS)
         for path, row in self.rows.items():
             if path in listed:
@@ -313,19 +350,25 @@ class _Sweep:
             yield self._note(path, problem, _HEALS)
 
 
-def _where(location: tuple[int | str, ...], parsed: Parsed) -> tuple[str, int | None]:
+def _where(location: tuple[int | str, ...], is_missing: bool, parsed: Parsed) -> tuple[str, int | None]:
     """Where a field sits, in words, and the line on which its entry (or header field) starts."""
+    value: Any = {**parsed.header, "history": parsed.entries}
+    where = ""
+    for step in location:  # between the steps stand the names of the types that were tried
+        if isinstance(value, list) and isinstance(step, int):
+            value = value[step]
+            where += f"[{step}]"
+        elif isinstance(value, dict) and (step in value or (is_missing and step == location[-1])):
+            value = value.get(step)
+            where += f".{step}" if where else str(step)
     line = None
-    steps = list(location)
-    if len(steps) > 1 and steps[0] == "history" and isinstance(steps[1], int):
-        del steps[2:3]  # the name of the model that was tried
+    if len(location) > 1 and location[0] == "history" and isinstance(location[1], int):
         if parsed.in_layout:
-            line = parsed.raw.count(b"\n", 0, parsed.starts[steps[1]]) + 1
-    elif steps:
-        found = re.search(rb'^(?:  ")?%s"?:' % re.escape(str(steps[0]).encode()), parsed.raw, re.MULTILINE)
+            line = parsed.raw.count(b"\n", 0, parsed.starts[location[1]]) + 1
+    elif location:
+        found = re.search(rb'^(?:  ")?%s"?:' % re.escape(str(location[0]).encode()), parsed.raw, re.MULTILINE)
         line = parsed.raw.count(b"\n", 0, found.start()) + 1 if found else None
-    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    return where.removeprefix("."), line
+    return where, line
 
 
 def _is_usable(line: bytes) -> bool:

@@ -15,6 +15,7 @@ from localstore.files.values import plain
 from localstore.sessions import STATEFUL, HistoryEntry, Session, now
 
 _entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
+_SORTED = orjson.OPT_SORT_KEYS
 _FIXED = ("schema_version", "session_id", "kind", "created_at")
 
 
@@ -65,7 +66,7 @@ class Mine:
         """Raises UnstorableValue."""
         return cls(
             plain(session),
-            plain(session.history, "history"),
+            [plain(entry, f"history[{number}]") for number, entry in enumerate(session.history)],
             plain(session.current()),
             frozenset(session.model_fields_set) | frozenset(session.model_extra or ()),
         )
@@ -73,16 +74,20 @@ class Mine:
     def new_entries(self) -> list[dict[str, Any]]:
         """The history of a new document: the entries, and the state that none of them says."""
         said = {name: entry[name] for entry in self.entries for name in STATEFUL if entry.get(name) is not None}
-        state = {name: value for name, value in self.current.items() if said.get(name) != value}
+        state = {name: value for name, value in self.current.items() if not _same(said.get(name), value)}
         return [*self.entries, _update(state)] if state else self.entries
 
-    def stored(self, row: Row) -> Snapshot:
-        """What the session is compared with at the next upsert."""
-        return Snapshot(row["path"], self.header, self.entries, self.current, row["fingerprint"])
+    def stored(self, row: Row, *, alone: bool = True) -> Snapshot:
+        """What the session is compared with at the next upsert. When others wrote as well (not `alone`) there is more
+        in the document than we know of, so that no fingerprint fits it."""
+        return Snapshot(row["path"], self.header, self.entries, self.current, row["fingerprint"] if alone else [])
 
 
-def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -> Row:
-    """Bring what changed here into the document, appending when that is enough. Raises Conflict, OwnerMismatch."""
+def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -> Snapshot:
+    """Bring what changed here into the document, appending when that is enough; what to compare with next time.
+
+    Raises Conflict, OwnerMismatch.
+    """
     owner = draft.header().get("user_id")
     if mine.header.get("user_id", owner) != owner or (base is not None and base.header.get("user_id") != owner):
         raise OwnerMismatch(
@@ -91,23 +96,24 @@ def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -
             path=draft.file.path,
             session_id=draft.row["session_id"],
         )
-    if base is not None and base.fingerprint == draft.row["fingerprint"]:
+    alone = base is not None and base.fingerprint == draft.row["fingerprint"]
+    if base is not None and alone:
         plan = merge(mine, base, base)  # nobody wrote since: what was read is what is there
         known = store.recent(draft).keys() - {entry.get("run_id") for entry in base.entries}
-        if not plan.replaced and plan.header == base.header and not known & {e.get("run_id") for e in plan.added}:
+        if not plan.replaced and _same(plan.header, base.header) and not known & {e.get("run_id") for e in plan.added}:
             if plan.added:
                 draft.append(plan.added)
-            return draft.row
+            return mine.stored(draft.row)
     parsed = draft.whole()
     current = {name: entry[name] for entry in parsed.entries for name in STATEFUL if entry.get(name) is not None}
     theirs = Snapshot(draft.file.path, parsed.header, parsed.entries, current, draft.row["fingerprint"])
     plan = merge(mine, base, theirs)
-    if plan.replaced or plan.header != parsed.header:
+    if plan.replaced or not _same(plan.header, parsed.header):
         replaced = {parsed.starts[index]: entry for index, entry in plan.replaced.items()}
         draft.change(in_order(plan.header), replaced, plan.added)
     elif plan.added:
         draft.append(plan.added)
-    return draft.row
+    return mine.stored(draft.row, alone=alone)
 
 
 def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
@@ -120,9 +126,9 @@ def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
     index = {key: number for number, key in enumerate(there)}
     for key, old in before.items():
         new, now_there = here.get(key), there.get(key)
-        if new in (old, now_there):
+        if _same(new, old) or _same(new, now_there):
             continue
-        if now_there != old:
+        if not _same(now_there, old):
             raise _conflict(session_id, _name(key))
         plan.replaced[index[key]] = new
     for key, new in here.items():
@@ -133,7 +139,7 @@ def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
             plan.added.append(new)
         elif now_there.get("status") == "unfinished" and new.get("status") != "unfinished":
             plan.replaced[index[key]] = new
-        elif now_there != new:
+        elif not _same(now_there, new):
             raise _conflict(session_id, _name(key))
     _merge_current(plan, mine, base, theirs)
     return plan
@@ -146,9 +152,9 @@ def _merge_header(mine: Mine, base: Snapshot | None, theirs: dict[str, Any]) -> 
             continue
         new, there = mine.header.get(name), theirs.get(name)
         old = there if base is None else base.header.get(name)
-        if new in (old, there):
+        if _same(new, old) or _same(new, there):
             continue
-        if there != old:
+        if not _same(there, old):
             raise _conflict(theirs["session_id"], name)
         if new is None:
             del result[name]
@@ -161,14 +167,14 @@ def _merge_current(plan: Plan, mine: Mine, base: Snapshot | None, theirs: Snapsh
     """State that was changed on the Session itself becomes an update, unless a new run already says so."""
     changed: dict[str, Any] = {}
     for name in STATEFUL:
-        new = mine.current.get(name)
+        new = _value(mine.current, name)
         old = _value(base.current, name) if base else None
         there = _value(theirs.current, name)
         for entry in plan.added:
             there = entry.get(name, there)
-        if new in (old, there):
+        if _same(new, old) or _same(new, there):
             continue
-        if _value(theirs.current, name) != old and base:
+        if base and not _same(_value(theirs.current, name), old):
             raise _conflict(theirs.header["session_id"], name)
         changed[name] = new if new is not None else {} if name in ("session_state", "session_data") else ""
     if changed:
@@ -180,13 +186,18 @@ def _update(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(current: dict[str, Any], name: str) -> Any:
-    return current.get(name) or None
+    value = current.get(name)
+    return None if value in (None, "", {}) else value
 
 
 def _normal(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Entries as the models would write them, so that only what they say is compared."""
-    result: list[dict[str, Any]] = plain(_entries.validate_python(entries))
-    return result
+    return [plain(entry) for entry in _entries.validate_python(entries)]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, and of equal types: for Python 1, 1.0 and True are the same."""
+    return one == other and orjson.dumps(one, option=_SORTED) == orjson.dumps(other, option=_SORTED)
 
 
 def _by_key(entries: list[dict[str, Any]]) -> dict[tuple[str, str, int], dict[str, Any]]:
@@ -194,7 +205,7 @@ def _by_key(entries: list[dict[str, Any]]) -> dict[tuple[str, str, int], dict[st
     result: dict[tuple[str, str, int], dict[str, Any]] = {}
     for entry in entries:
         run_id = entry.get("run_id") if entry["type"] == "run" else None
-        name = run_id or orjson.dumps(entry, option=orjson.OPT_SORT_KEYS).decode()
+        name = run_id or orjson.dumps(entry, option=_SORTED).decode()
         number = 0
         while (entry["type"], name, number) in result:
             number += 1

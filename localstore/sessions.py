@@ -226,7 +226,7 @@ class Session(Record):
 
     def current(self) -> dict[str, Any]:
         """The newest state of the session by key, empty values left out."""
-        return {name: value for name in STATEFUL if (value := getattr(self, name)) not in (None, {})}
+        return {name: value for name in STATEFUL if (value := getattr(self, name)) not in (None, "", {})}
 
     @property
     def entity_id(self) -> str | None:

@@ -15,6 +15,7 @@ from localstore.files.values import plain
 from localstore.info import SessionInfo
 
 if TYPE_CHECKING:
+    from localstore.files.store import Snapshot
     from localstore.sessions import Run, Session
 
 
@@ -149,16 +150,18 @@ class Storage:
 
         _check_id(session.session_id)
         mine, base = Mine.of(session), session._base
+        if base is not None and base.header["session_id"] != session.session_id:
+            base = None  # a copy under another id is a new session
 
-        def work(draft: Draft | None) -> Row:
+        def work(draft: Draft | None) -> "Snapshot":
             if draft is not None:
                 self._check_access(draft.row, None, session.kind)
                 return upsert_into(self._store, draft, mine, base)
             if base is not None:
                 raise _not_found(session.session_id, " It was deleted since it was read.")
-            return self._store.create(in_order(mine.header), mine.new_entries(), self._suffix)
+            return mine.stored(self._store.create(in_order(mine.header), mine.new_entries(), self._suffix))
 
-        session._base = mine.stored(self._store.change(session.session_id, work))
+        session._base = self._store.change(session.session_id, work)
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove a session for good; False when there is none. Raises OwnerMismatch."""
@@ -316,7 +319,8 @@ def _check_id(session_id: str) -> None:
         raise TypeError(f"session_id must be text, not {type(session_id).__name__}")
     if not session_id:
         raise ValueError("session_id must not be empty")
-    plain(session_id, "session_id")
+    if not session_id.isascii():
+        plain(session_id, "session_id")
 
 
 def _check_kind(kind: str | None) -> None:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterable
 
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.files import tree
-from localstore.files.document import LAYOUTS, parse_document
+from localstore.files import salvage, tree
+from localstore.files.document import LAYOUTS
 from localstore.files.document_file import DocumentFile
 from localstore.files.malformed import Malformed
 from localstore.files.manifest import Manifest
-from localstore.files.rows import Row, boot_id, fingerprint, row_of
+from localstore.files.rows import Row, boot_id, fingerprint, keep_distrust, row_of
 
 _COARSE_TICK, _FINE_TICK = 2_500_000_000, 50_000_000
 """How long, in ns, a folder's time may stand still while names in it change (FAT counts in steps of two seconds)."""
@@ -90,10 +90,13 @@ class Catalog:
         now = time.time_ns()
         folders = tree.folders(self._root)
         self._folders = set(folders)
+        self._scanned = {folder: seen for folder, seen in self._scanned.items() if folder in folders}
         added: list[str] = []
+        hidden: list[str] = []
         with manifest.mutex:
             for folder in manifest.folders():
                 if folder not in folders:
+                    hidden += manifest.paths_in(folder).values()
                     self._hide(manifest.paths_in(folder).values())
         for folder, changed in folders.items():
             if self._scanned.get(folder) == changed:
@@ -101,11 +104,16 @@ class Catalog:
             found = set(tree.documents(self._root, folder))
             with manifest.mutex:
                 known = manifest.paths_in(folder)
-                self._hide([session_id for path, session_id in known.items() if path not in found])
+                gone = [session_id for path, session_id in known.items() if path not in found]
+                self._hide(gone)
+                hidden += gone
                 added += [path for path in found if path not in known]
             tick = _FINE_TICK if changed % 1_000_000_000 else _COARSE_TICK
             self._scanned[folder] = changed if now - changed > tick else -1
         self._adopt_all(added)
+        for session_id in hidden:
+            if manifest.get(session_id) is None:
+                self.next_duplicate(session_id)
 
     def _hide(self, session_ids: Iterable[str]) -> None:
         for session_id in list(session_ids):
@@ -126,6 +134,8 @@ class Catalog:
         return row
 
     def _take(self, row: Row) -> None:
+        if self._manifest.get(row["session_id"]) is row:
+            return
         if "problem" not in row:
             self._manifest.record([row])
         else:
@@ -152,10 +162,21 @@ class Catalog:
         """Whether another document already has this id. The first one keeps it; `check` names both."""
         with self._manifest.mutex:
             known = self._manifest.get(row["session_id"])
-        if known is None or known["path"] == row["path"] or not os.path.lexists(f"{self._root}/{known['path']}"):
+        if known is None or known["path"] == row["path"] or not self._holds(known["path"], row["session_id"]):
             return False
         self._duplicates[row["path"]] = row["session_id"]
         return True
+
+    def _holds(self, path: str, session_id: str) -> bool:
+        """Whether the file at `path` is there and not known to be another session's by now."""
+        row = self._known(path)
+        try:
+            if row is not None and row["fingerprint"] == fingerprint(os.lstat(f"{self._root}/{path}")):
+                return True
+        except OSError:
+            return False
+        there = self._read(path)
+        return there is None or there["session_id"] == session_id
 
     def _read(self, path: str) -> Row | None:
         """The row for the document at `path`. One that is broken but tells its id has a row with its `problem`."""
@@ -165,21 +186,39 @@ class Catalog:
                     return None
                 raw = file.read_all()
                 status, layout = file.status, file.layout
+        except FileNotFoundError:
+            return None
         except (OSError, DocumentBroken) as error:
+            known = self._known(path)
+            if known is not None:  # it is there: what was known of it still is
+                return {**known, "problem": str(error)}
             self.unreadable[path] = ([], str(error))
             return None
         if self.unreadable.get(path, ([],))[0] == fingerprint(status):
             return None
         try:
-            row = row_of(parse_document(raw, layout, f"{self._root}/{path}"), path, status, boot_id())
+            before = self._known(path)
+            parsed = salvage.parse_or_mend(raw, layout, before and salvage.known(before), f"{self._root}/{path}")
+            if isinstance(parsed, salvage.Salvaged):
+                if before is not None:
+                    return before  # somebody is writing, or was cut off: the next write mends it, a reader sees past it
+                raise DocumentBroken(
+                    f"{self._root}/{path} was cut off in the middle of a write. The next write mends it."
+                )
+            row = keep_distrust(row_of(parsed, path, status, boot_id()), before)
         except LocalstoreError as error:
             return self._read_head(path, raw, status, error)
         self.unreadable.pop(path, None)
         return row
 
+    def _known(self, path: str) -> Row | None:
+        """What the manifest says of the document at `path`."""
+        with self._manifest.mutex:
+            session_id = self._manifest.at(path)
+            return None if session_id is None else self._manifest.get(session_id)
+
     def _read_head(self, path: str, raw: bytes, status: os.stat_result, error: LocalstoreError) -> Row | None:
-        known_id = self._manifest.at(path)
-        known = self._manifest.get(known_id) if known_id is not None else None
+        known = self._known(path)
         layout = LAYOUTS[path[path.rindex(".") :]]
         opened = raw.find(layout.opening)
         try:
@@ -213,8 +252,19 @@ class Catalog:
 
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None) -> list[Row]:
         """The sessions that fit, newest activity first. Only these rows are held against their files."""
+        found = self._rows(user_id, entity_id, kind, limit)
+        while found is None:
+            self.look_anew()
+            found = self._rows(user_id, entity_id, kind, limit)
+        return found
+
+    def _rows(
+        self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None
+    ) -> list[Row] | None:
+        """None when documents took each other's names: the folders have to be looked at anew."""
         self.scan()
         found: list[Row] = []
+        renamed = False
         with self._manifest.mutex:
             newest = self._manifest.newest(user_id, entity_id).copy()
         for _, session_id in reversed(newest):
@@ -224,9 +274,11 @@ class Catalog:
             if row is None or not _fits(row, user_id, entity_id, kind):
                 continue
             current = self.current(row)
-            if current is not None and _fits(current, user_id, entity_id, kind):
+            if current is not None and current["session_id"] != session_id:
+                renamed = True
+            elif current is not None and _fits(current, user_id, entity_id, kind):
                 found.append(current)
-        return found
+        return None if renamed else found
 
     def current(self, row: Row) -> Row | None:
         """The row as its file is now; None when the file is gone."""

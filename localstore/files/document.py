@@ -35,6 +35,9 @@ LAYOUTS: dict[str, Layout] = {JSON.suffix: JSON, YAML.suffix: YAML}
 ADVICE = "Nothing was changed. Mend the file in an editor, or run 'localstore check' to see all that is wrong."
 
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
 class Misfit(Exception):
     """Bytes that should be in our layout are not: look again, at the whole document."""
 
@@ -53,7 +56,10 @@ class Parsed:
     @property
     def head(self) -> bytes:
         """The bytes up to the first entry of a document in our layout."""
-        return self.raw[: self.starts[0]] if self.starts else self.layout.head(self.header)
+        if self.starts:
+            return self.raw[: self.starts[0]]
+        head = self.raw.removesuffix(self.layout.assemble(b"", [])) + b"\n"
+        return head if head.endswith(self.layout.opening) else self.layout.head(self.header)
 
     def slices(self) -> list[bytes]:
         """The bytes of each entry of a document in our layout, without separators."""
@@ -116,6 +122,8 @@ def cut_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> lis
 
 def _parse_in_layout(raw: bytes, layout: Layout) -> Parsed | None:
     """The document cut at its entry lines; None unless each piece parses and follows its predecessor directly."""
+    if raw.startswith(_BYTE_ORDER_MARK):
+        return None
     opened = raw.find(layout.opening)
     if opened < 0 or not raw.endswith(layout.closing):
         empty = layout.assemble(b"", [])
@@ -133,9 +141,12 @@ def _parse_in_layout(raw: bytes, layout: Layout) -> Parsed | None:
         return None
     try:
         header = layout.parse_head(raw[: starts[0]])
-        entries = [layout.parse_entry(piece) for piece in cut_entries(layout, raw, starts, len(raw))]
+        pieces = cut_entries(layout, raw, starts, len(raw))
+        entries = [layout.parse_entry(piece) for piece in pieces]
     except (Malformed, Misfit):
         return None
+    if not layout.keeps_comments and any(layout.cut(piece, 0) != len(piece) for piece in pieces):
+        return None  # a line inside an entry looks like its end
     if not isinstance(header, dict) or list(header)[-1] != "history" or header["history"]:
         return None
     return Parsed(layout, raw, _header(header), entries, starts)
@@ -164,21 +175,20 @@ def normalise(parsed: Parsed, path: Path | str) -> Parsed:
     return parse_document(raw, layout, path)
 
 
-_TEXT: tuple[type, ...] = (str,)
-_HEADER_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "agent_id": (_TEXT, "text"),
-    "team_id": (_TEXT, "text"),
-    "workflow_id": (_TEXT, "text"),
-    "user_id": (_TEXT, "text"),
-    "name": (_TEXT, "text"),
-    "metadata": ((dict,), "a mapping"),
+_HEADER_TYPES: dict[str, tuple[type, str]] = {
+    "agent_id": (str, "text"),
+    "team_id": (str, "text"),
+    "workflow_id": (str, "text"),
+    "user_id": (str, "text"),
+    "name": (str, "text"),
+    "metadata": (dict, "a mapping"),
 }
-_ENTRY_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
-    "messages": ((list,), "a list"),
-    "session_state": ((dict,), "a mapping"),
-    "session_data": ((dict,), "a mapping"),
-    "instructions": (_TEXT, "text"),
-    "status": (_TEXT, "text"),
+_ENTRY_TYPES: dict[str, tuple[type, str]] = {
+    "messages": (list, "a list"),
+    "session_state": (dict, "a mapping"),
+    "session_data": (dict, "a mapping"),
+    "instructions": (str, "text"),
+    "status": (str, "text"),
 }
 
 
@@ -221,23 +231,24 @@ def check_entry(entry: Any, where: str) -> None:
             raise Malformed(f'expected a mapping with a "role" at {where}.messages[{number}]', None)
 
 
-def _check_types(
-    record: Mapping[str, Any], types: dict[str, tuple[tuple[type, ...], str]], where: str, line: int | None
-) -> None:
+def _check_types(record: Mapping[str, Any], types: dict[str, tuple[type, str]], where: str, line: int | None) -> None:
     for name, (expected, words) in types.items():
-        if not isinstance(record.get(name), (*expected, type(None))):
+        value = record.get(name)
+        if value is not None and type(value) is not expected:
             raise Malformed(f'expected "{name}" with {words}{where}', line)
 
 
 def run_key(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
     """The run id of an entry's bytes (None when it is not a run), and whether the run is unfinished."""
     run_id = layout.run_id(piece)
-    if run_id is None:
+    if run_id is not None and (piece + layout.end).endswith(_UNFINISHED[layout.suffix]):
+        return run_id, True
+    if run_id is None or b"unfinished" in piece:  # a person may have written something behind the status
         entry = layout.parse_entry(piece)
         if not isinstance(entry, dict) or entry.get("type") != "run":
             return None, False
         return entry.get("run_id"), entry.get("status") == "unfinished"
-    return run_id, (piece + layout.end).endswith(_UNFINISHED[layout.suffix])
+    return run_id, False
 
 
 _UNFINISHED = {JSON.suffix: b'\n      "status": "unfinished"' + JSON.closing, YAML.suffix: b"\n" + YAML.unfinished}

@@ -39,7 +39,9 @@ class DocumentFile:
         self.size = self.status.st_size
 
     def close(self) -> None:
-        atomic.system.close(self.fd)
+        fd, self.fd = self.fd, -1  # never twice: the number may belong to another file by then
+        if fd >= 0:
+            atomic.system.close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -121,11 +123,13 @@ class DocumentFile:
         size = _BLOCK
         while True:
             data = atomic.read_at(self.fd, min(size, self.size - offset), offset)
-            end = self.layout.cut(data, 0)
-            if end >= 0:
-                return self._parsed(self.layout.parse_entry, data[:end])
+            following = self.layout.starts(data, 1)
+            if following:
+                return self._parsed(self.layout.parse_entry, data[: following[0] - len(self.layout.separator)])
             if size >= self.size - offset:
-                raise Misfit
+                if not data.endswith(self.layout.closing):
+                    raise Misfit
+                return self._parsed(self.layout.parse_entry, data.removesuffix(self.layout.end))
             size *= 4
 
     @staticmethod

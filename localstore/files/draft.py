@@ -4,16 +4,22 @@ Appending extends the file and costs the entry. Everything else writes the whole
 """
 
 import os
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from localstore.errors import DocumentBroken
 from localstore.files import atomic, rescue
-from localstore.files.document import LAYOUTS, Parsed, normalise, parse_document, run_key
+from localstore.files.document import LAYOUTS, Parsed, broken, normalise, parse_document, run_key
 from localstore.files.document_file import DocumentFile
-from localstore.files.rows import Row, boot_id, count_entry, fingerprint, is_trusted, note_entry, row_of
-from localstore.files.salvage import known, salvage
+from localstore.files.malformed import Malformed
+from localstore.files.rows import Row, boot_id, count_entry, fingerprint, is_trusted, keep_distrust, note_entry, row_of
+from localstore.files.salvage import Salvaged, known, parse_or_mend
+
+
+_COMMENT = re.compile(rb"(?m)(?:^|[ \t])#(?! yaml-language-server:)")
+"""What may be a comment in YAML; the one that names the schema is ours."""
 
 
 class Recent(NamedTuple):
@@ -38,6 +44,7 @@ class Draft:
         self._durable = durable
         self._parsed: Parsed | None = None
         self._rewrite = False
+        self._unsure = False
         self.row: Row = row.copy()
         self.changed = False
         """Whether `row` says something that the manifest does not know yet."""
@@ -63,22 +70,21 @@ class Draft:
             self._rewrite = self.file.status.st_nlink > 1 or not self.row["entries"]
             return
         before = known(self.row)
-        must = bool(self.row.get("rewrite"))
-        try:
-            self._parsed = self.file.whole()
-        except DocumentBroken:
-            saved = salvage(self.file.read_all(), self.file.layout, before, self.file.path)
-            if saved is None:
-                raise
-            for offset, data in saved.rest:
+        self._unsure = True
+        found = parse_or_mend(self.file.read_all(), self.file.layout, before, self.file.path)
+        if isinstance(found, Salvaged):
+            for offset, data in found.rest:
                 self._set_aside("torn by a crash", rescue.piece(offset, data))
-            self._replace(saved.parsed.raw)
+            self._replace(found.parsed.raw)
             return
-        self.row = row_of(self._parsed, self.row["path"], self.file.status, boot_id())
+        self._parsed = found
+        self.row = keep_distrust(row_of(self._parsed, self.row["path"], self.file.status, boot_id()), self.row)
         self.changed = True
         if not self._parsed.in_layout:
             self._normalise()
-        self._rewrite = must or self._rewrite or self.file.status.st_nlink > 1 or not self.row["entries"]
+        self._rewrite = (
+            bool(self.row.get("rewrite")) or self._rewrite or self.file.status.st_nlink > 1 or not self.row["entries"]
+        )
 
     def _normalise(self) -> None:
         """Bring a foreign layout into ours in memory; the next change writes it. Comments would be lost: keep them."""
@@ -86,7 +92,7 @@ class Draft:
         foreign = self._parsed.raw
         self._parsed = normalise(self._parsed, self.file.path)
         self._rewrite = True
-        if self.file.layout.keeps_comments and b"#" in foreign:
+        if self.file.layout.keeps_comments and _COMMENT.search(foreign):
             self._foreign = foreign
 
     def _set_aside(self, reason: str, content: dict[str, Any]) -> None:
@@ -186,27 +192,50 @@ class Draft:
         at the end. What is not named stays byte for byte."""
         layout = self.file.layout
         parsed = self.whole()
+        if not replaced.keys() <= set(parsed.starts):
+            raise Interfered
         pieces = []
         for start, old in zip(parsed.starts, parsed.slices(), strict=True):
-            entry = replaced.get(start, old)
-            if isinstance(entry, dict):
-                end = layout.cut(old, 0)
-                pieces.append(layout.entry(entry) + (old[end:] if end >= 0 else b""))  # a comment behind it stays
-            elif entry is not None:
-                pieces.append(entry)
+            if start not in replaced:
+                pieces.append(old)
+                continue
+            entry, end = replaced[start], layout.cut(old, 0)
+            behind = b"" if entry is None or end < 0 else old[end:]  # a comment behind it stays
+            self._give_up(parsed, start, old.removesuffix(behind))
+            if entry is not None:
+                pieces.append(layout.entry(entry) + behind)
         pieces += [layout.entry(entry) for entry in added]
         head = parsed.head if header == parsed.header else self._new_head(parsed, header)
         self._replace(layout.assemble(head, pieces))
 
     def _new_head(self, parsed: Parsed, header: dict[str, Any]) -> bytes:
-        head = self.file.layout.head(header)
-        if not self.file.layout.keeps_comments:
+        layout = self.file.layout
+        self._strictly(layout.assemble(parsed.head, []), 0)
+        head = layout.head(header)
+        if not layout.keeps_comments:
             return head
         first, _, rest = head.partition(b"\n")
-        comments = [line for line in parsed.head.split(b"\n") if line.startswith(b"#") and line != first]
-        if parsed.head.count(b"#") > len(comments) + 1:
+        lines = parsed.head.split(b"\n")
+        comments = [line for line in lines if line.startswith(b"#") and line != first]
+        others = b"\n".join(line for line in lines if not line.startswith(b"#"))
+        if b"#" in others and others != layout.head(parsed.header).partition(b"\n")[2]:
             self._foreign = parsed.raw
         return b"\n".join([first, *comments, rest])
+
+    def _give_up(self, parsed: Parsed, start: int, old: bytes) -> None:
+        """Make sure that nothing is lost with the bytes of an entry that is replaced or removed."""
+        layout = self.file.layout
+        self._strictly(old, parsed.raw.count(b"\n", 0, start))
+        if layout.keeps_comments and b"#" in old and layout.entry(layout.parse_entry(old)) != old:
+            self._foreign = parsed.raw
+
+    def _strictly(self, raw: bytes, lines_before: int) -> None:
+        """Refuse what writing it anew would drop or round. Raises DocumentBroken."""
+        try:
+            self.file.layout.parse_strict(raw)
+        except Malformed as error:
+            line = None if error.line is None else error.line + lines_before
+            raise broken(Malformed(error.problem, line, error.column), self.file.path) from None
 
     # How it is written
 
@@ -231,6 +260,8 @@ class Draft:
     def _sync(self) -> None:
         try:
             atomic.sync_file(self.file.fd, self.file.path)
+            if self._unsure:  # who made the file may not have made its name durable
+                atomic.system.sync_folder(os.path.dirname(self.file.path))
         except OSError:
             # The kernel may have dropped the pages: nobody may trust the file's tail before it is written anew.
             self.row["rewrite"] = True

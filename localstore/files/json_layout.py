@@ -77,13 +77,15 @@ class JsonLayout:
     def parse_strict(self, raw: bytes) -> Any:
         """Parse what is going to be written anew: whatever that would drop or round is refused."""
         try:
-            return json.loads(
+            value = json.loads(
                 raw.decode("utf-8-sig"), object_pairs_hook=_unique, parse_int=_integer, parse_float=_float
             )
-        except RecursionError:
-            raise Malformed("nested too deeply") from None
+            orjson.dumps([[value]])  # orjson reads deeper than it writes
+        except (RecursionError, orjson.JSONEncodeError):
+            raise Malformed("nested too deeply to be written anew") from None
         except json.JSONDecodeError as error:
             raise Malformed(error.msg, error.lineno, error.colno) from None
+        return value
 
 
 def parse(raw: bytes, line: int = 1) -> Any:

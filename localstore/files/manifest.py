@@ -9,7 +9,7 @@ import errno
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import orjson
 
@@ -23,28 +23,6 @@ _KEEP_OPEN = os.name != "nt"
 """Windows does not let a file be replaced while somebody has it open."""
 _SPARE_LINES = 1000
 """Dead lines that are left alone, so that small manifests are never compacted."""
-
-
-class _Order:
-    """Ids by time, newest last. Kept sorted, because a listing wants a few of the newest among very many."""
-
-    __slots__ = ("keys",)
-
-    def __init__(self) -> None:
-        self.keys: list[tuple[str, str]] = []
-
-    def add(self, row: Row) -> None:
-        key = (row["updated_at"], row["session_id"])
-        if not self.keys or key > self.keys[-1]:
-            self.keys.append(key)
-        else:
-            bisect.insort(self.keys, key)
-
-    def remove(self, row: Row) -> None:
-        key = (row["updated_at"], row["session_id"])
-        at = bisect.bisect_left(self.keys, key)
-        if at < len(self.keys) and self.keys[at] == key:
-            del self.keys[at]
 
 
 _all: "weakref.WeakSet[Manifest]" = weakref.WeakSet()
@@ -83,7 +61,9 @@ class Manifest:
         self.restarts += 1
         self._rows: dict[str, Row] = {}
         self._folders: dict[str, dict[str, str]] = {}
-        self._orders: dict[tuple[str, str | None], _Order] = {}
+        self._orders: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        self._sorted: dict[str, Row] = {}
+        self._unsorted: set[str] = set()
         self._generation = b""
         self._consumed = 0
         self._lines = 0
@@ -107,15 +87,34 @@ class Manifest:
 
     def newest(self, user_id: str | None, entity_id: str | None) -> list[tuple[str, str]]:
         """(updated_at, session_id), oldest first, of a superset of what both filters ask for."""
-        key = (
-            ("user_id", user_id)
-            if user_id is not None
-            else ("entity_id", entity_id)
-            if entity_id is not None
-            else ("", None)
-        )
-        order = self._orders.get(key)
-        return order.keys if order else []
+        self._sort()
+        if user_id is not None:
+            return self._orders.get(("user_id", user_id), [])
+        if entity_id is not None:
+            return self._orders.get(("entity_id", entity_id), [])
+        return self._orders.get(("", ""), [])
+
+    def _sort(self) -> None:
+        """Bring the orders up to the rows. They are kept sorted because a listing wants a few of very many."""
+        if len(self._unsorted) > 100 + len(self._rows) // 10:
+            self._orders, self._sorted = {}, {}
+            newest = sorted(self._rows.values(), key=lambda row: (row["updated_at"], row["session_id"]))
+            for row in newest:
+                self._sorted[row["session_id"]] = row
+                for name in _order_names(row):
+                    self._orders.setdefault(name, []).append((row["updated_at"], row["session_id"]))
+        else:
+            for session_id in self._unsorted:
+                old, new = self._sorted.pop(session_id, None), self._rows.get(session_id)
+                if old is not None:
+                    for name in _order_names(old):
+                        order = self._orders[name]
+                        del order[bisect.bisect_left(order, (old["updated_at"], session_id))]
+                if new is not None:
+                    self._sorted[session_id] = new
+                    for name in _order_names(new):
+                        bisect.insort(self._orders.setdefault(name, []), (new["updated_at"], session_id))
+        self._unsorted.clear()
 
     def refresh(self, *, thorough: bool = False) -> None:
         """Follow the file. Never fails on its content; raises OSError when it is there and cannot be read.
@@ -182,50 +181,31 @@ class Manifest:
                 last[value["session_id"]] = value
             elif isinstance(value, dict) and value.get("deleted") is True and isinstance(value.get("session_id"), str):
                 last[value["session_id"]] = None
-        changed = [row for row in last.values() if row is not None]
-        changed.sort(key=lambda row: row["updated_at"])
-        for session_id in last:
-            self.hide(session_id)
-        for row in changed:
-            self.put(row)
+        for session_id, row in last.items():
+            if row is None:
+                self.hide(session_id)
+            else:
+                self.put(row)
 
     def put(self, row: Row) -> None:
         """Know a row in this process."""
-        old = self._rows.get(row["session_id"])
-        if (
-            old is not None
-            and old["updated_at"] == row["updated_at"]
-            and old["path"] == row["path"]
-            and list(self._keys(old)) == list(self._keys(row))
-        ):
-            self._rows[row["session_id"]] = row
-            return
-        self.hide(row["session_id"])
-        holder = self.at(row["path"])
-        if holder is not None:  # the file was given another id
-            self.hide(holder)
-        self._rows[row["session_id"]] = row
-        self._folders.setdefault(row["path"].rpartition("/")[0], {})[row["path"]] = row["session_id"]
-        for key in self._keys(row):
-            self._orders.setdefault(key, _Order()).add(row)
+        session_id, path = row["session_id"], row["path"]
+        old = self._rows.get(session_id)
+        if old is None or old["path"] != path:
+            self.hide(session_id)
+            holder = self.at(path)
+            if holder is not None:  # the file was given another id
+                self.hide(holder)
+            self._folders.setdefault(path.rpartition("/")[0], {})[path] = session_id
+        self._rows[session_id] = row
+        self._unsorted.add(session_id)
 
     def hide(self, session_id: str) -> None:
         """Forget a row in this process: its file is gone."""
         row = self._rows.pop(session_id, None)
-        if row is None:
-            return
-        for key in self._keys(row):
-            self._orders[key].remove(row)
-        folder = self._folders[row["path"].rpartition("/")[0]]
-        folder.pop(row["path"], None)
-
-    @staticmethod
-    def _keys(row: Row) -> Iterator[tuple[str, str | None]]:
-        yield "", None
-        if "user_id" in row:
-            yield "user_id", row["user_id"]
-        if "entity_id" in row:
-            yield "entity_id", row["entity_id"]
+        if row is not None:
+            del self._folders[row["path"].rpartition("/")[0]][row["path"]]
+            self._unsorted.add(session_id)
 
     # Writing
 
@@ -294,6 +274,16 @@ class Manifest:
             for row in rows:
                 self.put(row)
             self._replace()
+
+
+def _order_names(row: Row) -> list[tuple[str, str]]:
+    """The orders that a row is in: all sessions, its user's, its entity's."""
+    names = [("", "")]
+    if "user_id" in row:
+        names.append(("user_id", row["user_id"]))
+    if "entity_id" in row:
+        names.append(("entity_id", row["entity_id"]))
+    return names
 
 
 def _generation_line() -> bytes:

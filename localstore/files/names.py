@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from hashlib import blake2b
+from functools import lru_cache
 
 MAX_NAME = 100
 """Bytes of a file name, suffix included: short enough for every file system and for names made from it."""
@@ -23,12 +23,19 @@ def stem(session_id: str) -> str:
     limit = MAX_NAME - _LONGEST_SUFFIX
     if len(session_id) <= limit and _SAFE.match(session_id) and not _RESERVED.match(session_id.partition(".")[0]):
         return session_id
-    digest = blake2b(session_id.encode(), digest_size=6).hexdigest()
+    digest = _hash(session_id, 6).hex()
     ascii_text = unicodedata.normalize("NFKD", session_id[:1000]).encode("ascii", "ignore").decode().lower()
     slug = _UNSAFE.sub("-", ascii_text)[: limit - len(digest) - 1].strip("-_")
     return f"{slug or 'session'}~{digest}"
 
 
+@lru_cache(maxsize=1024)
 def stripe(session_id: str, stripes: int) -> int:
     """The number of the lock that guards a session: the same in every process and release."""
-    return int.from_bytes(blake2b(session_id.encode(), digest_size=4).digest(), "little") % stripes
+    return int.from_bytes(_hash(session_id, 4), "little") % stripes
+
+
+def _hash(session_id: str, size: int) -> bytes:
+    from hashlib import blake2b  # when needed: listing is done without, and it loads a large library
+
+    return blake2b(session_id.encode(), digest_size=size).digest()

@@ -80,6 +80,13 @@ def row_of(parsed: Parsed, path: str, status: os.stat_result, boot: str | None) 
     return row
 
 
+def keep_distrust(fresh: Row, before: Row | None) -> Row:
+    """A failed sync is not made good by reading the file again: the next write still has to be a whole one."""
+    if before is not None and before.get("rewrite"):
+        fresh["rewrite"] = True
+    return fresh
+
+
 def count_entry(row: Row, entry: dict[str, Any], offset: int) -> None:
     """Take an entry that was added at `offset` into the row."""
     row["entries"] += 1

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from localstore.errors import LocalstoreError
-from localstore.files.document import Layout, Parsed, check_entry, parse_document
+from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.files.document import Layout, Parsed, check_entry, parse_document, run_key
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id
 
@@ -20,6 +20,7 @@ _LINE_START = {
 }
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
 _NOTHING = b"\0 \r\n"
+_MARKER = b"\n..."
 
 
 class Known(NamedTuple):
@@ -48,6 +49,26 @@ class Salvaged:
     rest: list[tuple[int, bytes]]
 
 
+def parse_or_mend(raw: bytes, layout: Layout, before: Known | None, path: Path | str) -> Parsed | Salvaged:
+    """A document as it stands, or what a crash left of it.
+
+    Raises DocumentBroken when a crash does not explain the damage, NewerFormat, OlderFormat.
+    """
+    try:
+        parsed = parse_document(raw, layout, path)
+    except DocumentBroken:
+        saved = salvage(raw, layout, before, path)
+        if saved is None:
+            raise
+        return saved
+    if before is None or not layout.keeps_comments or _MARKER in raw:
+        return parsed
+    # YAML that was cut off may parse: then only the missing end marker tells.
+    if len(parsed.entries) > before.entries or before.unfinished:
+        return salvage(raw, layout, before, path) or parsed
+    return parsed
+
+
 class _Piece(NamedTuple):
     start: int
     end: int
@@ -70,13 +91,15 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
     if before is None:
         if raw.endswith(layout.closing) or len(whole) < len(pieces):
             return None
-    elif not before.may_lack and not _holds_all(whole, before.entries, counted):
-        restored = _restore_unfinished(raw, layout, before, whole) if before.unfinished else None
-        if restored is None:
+    elif not before.may_lack and not _holds_all(whole, layout, before, counted):
+        if not before.unfinished or len(whole) < before.entries - 1:
             return None
-        if len(whole) < before.entries:
-            whole.append(restored)
-            pieces = sorted({*pieces, restored})
+        if len(whole) < before.entries or whole[before.entries - 1].end <= counted:  # not finished: begun to be
+            restored = _restore_unfinished(raw, layout, before, whole[: before.entries - 1])
+            if restored is None:
+                return None
+            pieces = sorted({*whole[: before.entries - 1], restored, *(p for p in pieces if p.start > restored.end)})
+            whole = [*whole[: before.entries - 1], restored]
     return _assemble(raw, layout, begin, whole, pieces, path)
 
 
@@ -92,6 +115,8 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int) -> list[_Piece]:
             complete = end > 0 and raw[end - 1 : end] == b"\n" and b"\0" not in raw[start : end + 1]
             if not complete:
                 end = len(raw) if end < 0 else end
+                if start < counted < end:  # the manifest knew where its last entry ended, whatever follows now
+                    end = counted
                 if not (end <= counted and raw[end - 1 : end] == b"\n"):
                     continue
         if end < 0 or not _is_entry(layout, raw[start:end]):
@@ -120,19 +145,16 @@ def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[_Piece]) ->
     return whole
 
 
-def _holds_all(whole: list[_Piece], entries: int, counted: int) -> bool:
+def _holds_all(whole: list[_Piece], layout: Layout, before: Known, counted: int) -> bool:
     """Whether the entries up to the offset `counted` are just those that the manifest knew."""
-    return sum(piece.end <= counted for piece in whole) == entries and (
-        not entries or whole[entries - 1].end == counted
-    )
+    held = [piece for piece in whole if piece.end <= counted]
+    if len(held) != before.entries:
+        return False
+    return not held or (held[-1].end == counted and run_key(layout, held[-1].data)[1] == before.unfinished)
 
 
 def _restore_unfinished(raw: bytes, layout: Layout, before: Known, whole: list[_Piece]) -> _Piece | None:
-    """The last entry that the manifest knew, as it was before somebody began to finish it."""
-    if len(whole) < before.entries - 1:
-        return None
-    if len(whole) >= before.entries:
-        return whole[before.entries - 1]
+    """The entry that follows those that are `whole`, as it was before somebody began to finish it."""
     end = before.size - len(layout.unfinished)
     match = _LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
     if match is None:

@@ -15,8 +15,8 @@ from localstore.files.document import STATEFUL, Misfit, Parsed
 from localstore.files.document_file import DocumentFile
 from localstore.files.draft import Draft, Interfered, Recent, create_document
 from localstore.files.manifest import Manifest
-from localstore.files.rows import Row, boot_id, fingerprint, is_trusted, row_of
-from localstore.files.salvage import known, salvage
+from localstore.files.rows import Row, boot_id, fingerprint, is_trusted, keep_distrust, row_of
+from localstore.files.salvage import Salvaged, known, parse_or_mend
 
 Result = TypeVar("Result")
 
@@ -64,6 +64,7 @@ class Store:
                 with self._locks.session(session_id, self._timeout):
                     draft = self._draft(session_id)
                     if draft is None:
+                        self._refuse_unreadable(session_id)
                         return work(None)
                     with draft:
                         try:
@@ -80,7 +81,7 @@ class Store:
         )
 
     def _draft(self, session_id: str) -> Draft | None:
-        row = self.catalog.find(session_id)
+        row = self.catalog.find_anywhere(session_id)
         while row is not None:
             try:
                 draft = Draft(self.root, row, durable=self.durable)
@@ -89,9 +90,9 @@ class Store:
                 continue
             if draft.row["session_id"] == session_id:
                 return draft
-            draft.file.close()  # somebody gave the document another id
+            draft.file.close()  # the file holds another session by now
             self._manifest.record([draft.row])
-            row = self.catalog.find(session_id)
+            row = self.catalog.moved(row)
         return None
 
     def _distrust(self, session_id: str) -> None:
@@ -134,15 +135,7 @@ class Store:
 
     def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> Row:
         """Write the document of a new session. The caller holds its lock, and has looked for it."""
-        session_id = header["session_id"]
-        for path in tree.candidates(self.root, session_id):
-            if path in self.catalog.unreadable:
-                raise DocumentBroken(
-                    f"{self.catalog.unreadable[path][1]} Its name says that it is session {session_id!r}.",
-                    path=f"{self.root}/{path}",
-                    session_id=session_id,
-                )
-        path = tree.new_path(session_id, header["created_at"], suffix)
+        path = tree.new_path(header["session_id"], header["created_at"], suffix)
         folder = path.rpartition("/")[0]
         before = folder_time(self.root, folder)
         row = create_document(self.root, path, header, entries)
@@ -155,6 +148,7 @@ class Store:
         with self._locks.session(session_id, self._timeout):
             row = self.locate(session_id)
             if row is None:
+                self._refuse_unreadable(session_id)
                 return False
             while row is not None:  # a second document with this id would come back in its place
                 allow(row)
@@ -194,11 +188,25 @@ class Store:
     # Reading
 
     def locate(self, session_id: str) -> Row | None:
-        """The row of a session whose file is there."""
+        """The row of a session as its file is now: somebody may have given the file another owner or another id."""
         row = self.catalog.find_anywhere(session_id)
-        while row is not None and not os.path.lexists(f"{self.root}/{row['path']}"):
+        while row is not None:
+            current = self.catalog.current(row)
+            if current is not None and current["session_id"] == session_id:
+                return current
             row = self.catalog.moved(row)
-        return row
+        return None
+
+    def _refuse_unreadable(self, session_id: str) -> None:
+        """Raise DocumentBroken when a file has the name of this session and nobody can tell what it holds: a document
+        that cannot be read is never taken for a missing one."""
+        for path in tree.candidates(self.root, session_id):
+            if path in self.catalog.unreadable:
+                raise DocumentBroken(
+                    f"{self.catalog.unreadable[path][1]} Its name says that it is session {session_id!r}.",
+                    path=f"{self.root}/{path}",
+                    session_id=session_id,
+                )
 
     def look(self, session_id: str, wanted: Callable[[Row], bool], last_runs: int | None) -> Snapshot | None:
         """A consistent view of a session; None when there is none or its row is not `wanted`.
@@ -207,6 +215,7 @@ class Store:
         """
         row = self.catalog.find_anywhere(session_id)
         if row is None:
+            self._refuse_unreadable(session_id)
             return None
         try:
             with DocumentFile(f"{self.root}/{row['path']}") as file:
@@ -226,30 +235,33 @@ class Store:
                 raise
             return self._look_again(session_id, wanted, last_runs)  # nobody writes to a store that is read-only
 
+    def _present(self, session_id: str) -> Row | None:
+        """The row of a session whose file is there, whatever it holds by now."""
+        row = self.catalog.find_anywhere(session_id)
+        while row is not None and not os.path.lexists(f"{self.root}/{row['path']}"):
+            row = self.catalog.moved(row)
+        return row
+
     def _look_again(self, session_id: str, wanted: Callable[[Row], bool], last_runs: int | None) -> Snapshot | None:
-        row = self.locate(session_id)
-        if row is None:
-            return None
-        with DocumentFile(f"{self.root}/{row['path']}") as file:
-            if is_trusted(row, file.status):
-                try:
-                    return _trusted_view(file, row, last_runs) if wanted(row) else None
-                except Misfit:
-                    pass
-            try:
-                parsed = file.whole()
-            except DocumentBroken:
-                saved = salvage(file.read_all(), file.layout, known(row), file.path)
-                if saved is None:
-                    raise
-                parsed = saved.parsed  # what the next write will make of it; a read changes nothing
+        while (row := self._present(session_id)) is not None:
+            with DocumentFile(f"{self.root}/{row['path']}") as file:
+                if is_trusted(row, file.status):
+                    try:
+                        return _trusted_view(file, row, last_runs) if wanted(row) else None
+                    except Misfit:
+                        pass
+                found = parse_or_mend(file.read_all(), file.layout, known(row), file.path)
+                # Of a torn document, what the next write will make of it; a read changes nothing.
+                parsed = found.parsed if isinstance(found, Salvaged) else found
                 fresh = row_of(parsed, row["path"], file.status, boot_id())
-            else:
-                fresh = row_of(parsed, row["path"], file.status, boot_id())
-                self._manifest.record([fresh])
-            if fresh["session_id"] != session_id or not wanted(fresh):
-                return None
-            return _view(parsed, file, last_runs)
+                if parsed is found:
+                    fresh = keep_distrust(fresh, row)
+                    self._manifest.record([fresh])
+                if fresh["session_id"] == session_id:
+                    return _view(parsed, file, last_runs) if wanted(fresh) else None
+            self.catalog.moved(row)  # the file holds another session by now
+        self._refuse_unreadable(session_id)
+        return None
 
 
 def _trusted_view(file: DocumentFile, row: Row, last_runs: int | None) -> Snapshot:

@@ -1,5 +1,6 @@
 """The folders of a store: make one, recognise one, name the documents in it."""
 
+import contextlib
 import os
 import re
 import stat
@@ -17,7 +18,7 @@ MARKER = "localstore.json"
 FORMAT = 1
 SESSIONS = "sessions"
 _SCHEMA = "session-1.schema.json"
-_MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])(?=-)")
+_MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
 _AGNO_KEYS = (b"memory", b"session_data", b"agent_data", b"team_data", b"workflow_data")
 
 
@@ -92,9 +93,10 @@ def folders(root: str) -> dict[str, int]:
     try:
         with os.scandir(f"{root}/{SESSIONS}") as entries:
             for entry in entries:
-                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                if _is_visible(entry.name) and entry.is_dir(follow_symlinks=False):
                     # On Windows the mtime of the listing itself may be old.
-                    found[f"{SESSIONS}/{entry.name}"] = os.lstat(entry.path).st_mtime_ns
+                    with contextlib.suppress(FileNotFoundError):  # removed since
+                        found[f"{SESSIONS}/{entry.name}"] = os.lstat(entry.path).st_mtime_ns
     except FileNotFoundError:
         pass
     return found
@@ -106,10 +108,15 @@ def documents(root: str, folder: str) -> Iterator[str]:
     try:
         with os.scandir(f"{root}/{folder}") as entries:
             for entry in entries:
-                if entry.name.endswith(suffixes) and not entry.name.startswith("."):
+                if entry.name.endswith(suffixes) and _is_visible(entry.name):
                     yield f"{folder}/{entry.name}"
     except FileNotFoundError:
         return
+
+
+def _is_visible(name: str) -> bool:
+    """Not hidden, and a text: a name that is not UTF-8 fits into no manifest."""
+    return not name.startswith(".") and (name.isascii() or name.encode(errors="ignore").decode() == name)
 
 
 def candidates(root: str, session_id: str) -> Iterator[str]:

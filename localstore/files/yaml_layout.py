@@ -7,13 +7,14 @@ line `...`, which tells a whole document from one that was cut.
 import re
 from typing import Any
 
-from localstore.files import yaml_emitter, yaml_reader
 from localstore.files.json_layout import SCHEMA
 from localstore.files.malformed import Malformed
 
 _RUN_ID = re.compile(rb"- type: run\n  run_id: ([0-9A-Za-z][0-9A-Za-z_-]*[A-Za-z_-][0-9A-Za-z_-]*)\n")
 _START = b"\n- "
-_NEXT = re.compile(rb"[\n\0](?=[^ \n\r\0])")
+# A comment in column 0 is inside the entry when the entry goes on behind it.
+_INSIDE = rb"#[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)* [ \t]*[^ \t\r\n#]"
+_NEXT = re.compile(rb"[\n\0](?=[^ \n\r\0])(?!%s)" % _INSIDE)
 
 
 class YamlLayout:
@@ -29,11 +30,15 @@ class YamlLayout:
 
     def head(self, header: dict[str, Any]) -> bytes:
         """The document up to and including the line that opens the history."""
-        return f"# yaml-language-server: $schema={SCHEMA}\n{yaml_emitter.mapping(header)}history:\n".encode()
+        from localstore.files.yaml_emitter import mapping  # when needed: the patterns take time to compile
+
+        return f"# yaml-language-server: $schema={SCHEMA}\n{mapping(header)}history:\n".encode()
 
     def entry(self, entry: dict[str, Any]) -> bytes:
         """The bytes of one entry, from its `- ` to the newline that ends it."""
-        return yaml_emitter.item(entry).encode()
+        from localstore.files.yaml_emitter import item
+
+        return item(entry).encode()
 
     def assemble(self, head: bytes, slices: list[bytes]) -> bytes:
         """A whole document. One without entries ends in `history: []` and the end marker."""
@@ -61,20 +66,26 @@ class YamlLayout:
         return match[1].decode() if match else None
 
     def parse_head(self, head: bytes) -> Any:
-        return yaml_reader.load(head)
+        return _load(head)
 
     def parse_entry(self, entry: bytes, line: int = 1) -> Any:
-        items = yaml_reader.load(entry, first_line=line)
+        items = _load(entry, first_line=line)
         if not isinstance(items, list) or len(items) != 1:
             raise Malformed("this is not one entry", line)
         return items[0]
 
     def parse(self, raw: bytes) -> Any:
-        return yaml_reader.load(raw)
+        return _load(raw)
 
     def parse_strict(self, raw: bytes) -> Any:
         """Parse what is going to be written anew: whatever that would drop or round is refused."""
-        return yaml_reader.load(raw, strict=True)
+        return _load(raw, strict=True)
+
+
+def _load(raw: bytes, *, strict: bool = False, first_line: int = 1) -> Any:
+    from localstore.files.yaml_reader import load
+
+    return load(raw, strict=strict, first_line=first_line)
 
 
 LAYOUT = YamlLayout()
