@@ -1,0 +1,97 @@
+"""`localstore ls`: the sessions of a store, newest activity first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import output
+from ..store import open_store, store_option
+
+if TYPE_CHECKING:
+    from localstore.info import SessionInfo
+
+ON_A_TERMINAL = 50
+"""How many sessions a person sees without `--all` or `--limit`."""
+
+
+@click.command()
+@click.option("--user", metavar="ID", help="List only the sessions of this user.")
+@click.option("--entity", metavar="ID", help="List only the sessions of this agent, team or workflow.")
+@click.option("--kind", type=click.Choice(["agent", "team", "workflow"]), help="List only the sessions of this kind.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most the N newest sessions.")
+@click.option("--all", "everything", is_flag=True, help=f"List more than {ON_A_TERMINAL} on a terminal too.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all that is known of each session.")
+@store_option
+def command(
+    user: str | None,
+    entity: str | None,
+    kind: str | None,
+    limit: int | None,
+    everything: bool,
+    as_json: bool,
+    store: str | None,
+) -> None:
+    """List the sessions of the store, newest activity first.
+
+    Into a pipe go all of them, one line each: id, name, kind, entity, user, runs, updated and problem, separated by
+    tabs. Control characters in them are written as escapes, and every command takes an id in this form, too.
+    """
+    if limit and everything:
+        raise click.UsageError("--limit and --all exclude each other", click.get_current_context())
+    storage = open_store(store)
+    rows = storage.list_sessions(user_id=user, entity_id=entity, kind=kind, limit=limit)
+    if as_json:
+        output.write_json([row.as_dict() for row in rows])
+    elif output.to_terminal():
+        _show(rows, None if limit or everything else ON_A_TERMINAL)
+    else:
+        output.write_rows(map(_cells, rows))
+    if not rows and not as_json:
+        filtered = user is not None or entity is not None or kind is not None
+        text = "No session here fits. 'localstore ls' lists all." if filtered else "No sessions in this store yet."
+        output.note(text)
+
+
+def _cells(row: SessionInfo) -> tuple[str, ...]:
+    return (
+        row.session_id,
+        row.name or "",
+        row.kind,
+        row.entity_id or "",
+        row.user_id or "",
+        str(row.runs),
+        row.updated_at,
+        row.problem or "",
+    )
+
+
+def _show(rows: list[SessionInfo], most: int | None) -> None:
+    from ..table import print_table
+
+    shown = rows[:most]
+    if not shown:
+        return
+    cells = [_cells(row) for row in shown]
+    screen = output.console()
+    print_table(
+        screen,
+        {
+            "id": [row[0] for row in cells],
+            "name": [row[1] for row in cells],
+            "kind": [row[2] for row in cells],
+            "entity": [row[3] for row in cells],
+            "user": [row[4] for row in cells],
+            "runs": [row[5] for row in cells],
+            "updated": [output.when(row[6]) for row in cells],
+        },
+        numbers=("runs",),
+        kept_longest=("id", "updated", "runs", "name", "user", "entity", "kind"),
+        marked=[bool(row.problem) for row in shown],
+    )
+    for row in shown:
+        if row.problem:
+            screen.print(output.one_line(f"{row.session_id}: {row.problem}"), style="red")
+    if len(rows) > len(shown):
+        screen.print(f"… and {len(rows) - len(shown):,} more. --all lists them.", style="dim")

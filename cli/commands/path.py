@@ -1,0 +1,21 @@
+"""`localstore path`: where a session's document is."""
+
+from __future__ import annotations
+
+import click
+
+from ..output import write
+from ..sessions import find_session
+from ..store import open_store, store_option
+
+
+@click.command()
+@click.argument("session")
+@store_option
+def command(session: str, store: str | None) -> None:
+    """Print the absolute path of a session's document, and nothing else.
+
+    SESSION is an id, a name, or the beginning of an id that no other one shares.
+    To edit a session: $EDITOR "$(localstore path SESSION)"
+    """
+    write(f"{find_session(open_store(store), session).path}\n")

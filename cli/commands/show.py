@@ -1,0 +1,94 @@
+"""`localstore show`: one session as a text, or its document as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from localstore.errors import SessionNotFound
+
+from .. import output
+from ..sessions import find_session, newest_session
+from ..store import open_store, store_option
+
+if TYPE_CHECKING:
+    from ..transcript import Piece
+
+ON_A_TERMINAL = 10
+"""How many entries a person sees without `--all` or `--last`."""
+
+
+@click.command()
+@click.argument("session", required=False)
+@click.option("--last", type=click.IntRange(min=0), metavar="N", help="Show only the last N entries.")
+@click.option("--all", "everything", is_flag=True, help=f"Show more than {ON_A_TERMINAL} on a terminal too.")
+@click.option("--full", is_flag=True, help="Show tool output in full length on a terminal too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the document as JSON, whatever its own format.")
+@store_option
+def command(
+    session: str | None, last: int | None, everything: bool, full: bool, as_json: bool, store: str | None
+) -> None:
+    """Show a session: what it is, then what happened in it, oldest first.
+
+    SESSION is an id, a name, or the beginning of an id that no other one shares; the newest session when left out.
+    """
+    if last is not None and everything:
+        raise click.UsageError("--last and --all exclude each other", click.get_current_context())
+    storage = open_store(store)
+    info = find_session(storage, session) if session is not None else newest_session(storage)
+    if session is None:
+        output.note(f"Showing the newest session, {info.session_id}")
+    person = output.to_terminal()
+    if last is None and person and not everything and not as_json:
+        last = ON_A_TERMINAL
+    found = storage.read(info.session_id, last_runs=last)
+    if found is None:
+        raise SessionNotFound(f"Session '{info.session_id}' was deleted just now. 'localstore ls' lists the others.")
+    if last is not None:
+        found.history = found.history[max(0, len(found.history) - last) :]
+
+    from ..transcript import Piece, Transcript, plain
+
+    if as_json:
+        output.write_json({**plain(found), "history": plain(found.history)})
+        return
+    transcript = Transcript(person=person, fold=person and not full)
+    pieces = list(transcript.header(found, info))
+    number = max(0, info.runs - len(found.runs))
+    if number:
+        pieces.append(Piece(f"… {number:,} earlier runs. --all shows them.", style="dim"))
+    printed = _Printer(person)
+    printed(pieces)
+    for entry in found.history:
+        is_run = entry.type == "run"
+        number += is_run
+        printed([Piece(""), *transcript.entry(entry, number if is_run else None)])
+
+
+class _Printer:
+    """Prints pieces, for a person or into a pipe."""
+
+    def __init__(self, person: bool) -> None:
+        self.screen = output.console() if person else None
+
+    def __call__(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            text = output.lines(piece.text)
+            if self.screen is None:
+                margin = " " * piece.indent
+                output.write("".join(f"{margin}{line}".rstrip(" ") + "\n" for line in text.split("\n")))
+            else:
+                self.print_wrapped(text, piece)
+
+    def print_wrapped(self, text: str, piece: Piece) -> None:
+        """Print with every line wrapped below its own beginning."""
+        from rich.text import Text
+
+        assert self.screen is not None  # noqa: S101 (for the type checker)
+        margin = min(piece.indent, self.screen.width // 3)
+        for line in Text(text, piece.style).wrap(self.screen, self.screen.width - margin, tab_size=4):
+            line.rstrip()
+            line.pad_left(margin)
+            self.screen.print(line)

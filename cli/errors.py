@@ -1,0 +1,128 @@
+"""How a run of the command line ends: one table from error to exit code, one line for each error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+import click
+
+from localstore.errors import LocalstoreError, LockTimeout, SessionNotFound, StoreNotFound
+
+from .output import one_line
+
+DONE, FINDINGS, USAGE, NOT_FOUND, REFUSED, CANNOT_NOW, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 4, 5, 70, 130, 141
+
+
+class Ambiguous(LocalstoreError, LookupError):
+    """Not exactly one thing was named. `candidates` are lines that say what could have been meant."""
+
+    def __init__(self, message: str, candidates: list[str]) -> None:
+        super().__init__(message)
+        self.candidates = candidates
+
+
+# The first row that fits counts: our own errors are also OSError, LookupError and the like.
+EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (click.UsageError, USAGE),
+    (SessionNotFound, NOT_FOUND),
+    (StoreNotFound, NOT_FOUND),
+    (Ambiguous, NOT_FOUND),
+    (LockTimeout, CANNOT_NOW),
+    (LocalstoreError, REFUSED),
+    (OSError, CANNOT_NOW),
+    (MemoryError, CANNOT_NOW),
+    (KeyboardInterrupt, INTERRUPTED),
+    (click.Abort, INTERRUPTED),
+    (Exception, BUG),
+)
+
+
+def run(action: Callable[[], None]) -> int:
+    """Call `action`, deliver what it printed, say what went wrong, and return the exit code."""
+    try:
+        action()
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "The standard output is closed")
+        sys.stdout.flush()
+        return DONE
+    except click.exceptions.Exit as end:
+        return _finish(end.exit_code)
+    except BaseException as error:  # noqa: BLE001 (the last stop: nobody is to see a traceback)
+        return _fail(error)
+
+
+def _finish(code: int) -> int:
+    """Deliver what was printed before the command ended itself with `code`."""
+    try:
+        sys.stdout.flush()
+    except (OSError, KeyboardInterrupt) as error:
+        return _fail(error)
+    return code
+
+
+def _fail(error: BaseException) -> int:
+    if isinstance(error, BrokenPipeError):
+        _discard_output()  # the reader had enough, as in `localstore ls | head -1`
+        return BROKEN_PIPE
+    code = next((code for kind, code in EXIT_CODES if isinstance(error, kind)), BUG)
+    try:
+        if code != INTERRUPTED:
+            sys.stdout.flush()  # what came before the error stands before it
+    except (OSError, AttributeError):
+        pass
+    _discard_output()
+    if sys.stderr is not None:
+        try:
+            for line in (f"localstore: {message(error)}", *getattr(error, "candidates", ())):
+                sys.stderr.write(f"{one_line(line)}\n")
+            sys.stderr.flush()
+        except OSError:
+            pass  # nobody listens; the exit code still says it
+    return code
+
+
+def _discard_output() -> None:
+    """Send what is still buffered for the standard output nowhere, so that the end of the process does not fail."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError, AttributeError):
+        return  # closed, or not a real file
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def message(error: BaseException) -> str:
+    """What went wrong and what to do, in one line."""
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "localstore"
+        text = error.format_message()
+        return f"{text}{'' if text.endswith(('.', '?')) else '.'} See '{command} --help'."
+    if isinstance(error, LocalstoreError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{_os_error(error)}."
+    if isinstance(error, MemoryError):
+        return "Out of memory. Close other programs, or look at fewer entries with --last."
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return "Interrupted."
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}" if trace else "?"
+    return f"A bug in localstore ({type(error).__name__} at {place}: {error}). Please report this line."
+
+
+def _os_error(error: OSError) -> str:
+    what = error.strerror or str(error) or type(error).__name__
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "Free some space and try again"
+    elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        advice = "Check the permissions and try again"
+    else:
+        advice = "Check that the folder and the disk can be reached, and try again"
+    return f"{where}{what}. {advice}"

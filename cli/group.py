@@ -1,0 +1,54 @@
+"""The group of all commands: what `localstore` alone does, and how it finds a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+import localstore
+
+from . import errors, output
+from .store import store_option
+
+COMMANDS = ("ls", "show", "path", "check")
+"""In the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`."""
+
+
+class Commands(click.Group):
+    """A group that imports the module of a command when it is called, so that no command pays for another."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"{__package__}.commands.{cmd_name}").command
+        return command
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
+        """Run one command line and exit with its code. Replaces click's own way to end, which knows other codes."""
+        raise SystemExit(errors.run(lambda: self._run(args)))
+
+    def _run(self, args: Sequence[str] | None) -> None:
+        output.prepare()
+        with self.make_context("localstore", output.arguments(args)) as context:
+            self.invoke(context)
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@store_option
+@click.version_option(localstore.__version__, prog_name="localstore", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context, store: str | None) -> None:  # noqa: ARG001 (commands look it up in the context)
+    """List, show and check the sessions of AI agents in a localstore folder."""
+    if context.invoked_subcommand is None:
+        output.write(context.get_help() + "\n")

@@ -1,0 +1,134 @@
+"""Which store a command works on."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from localstore.errors import StoreNotFound
+
+from .errors import Ambiguous
+from .output import note
+
+if TYPE_CHECKING:
+    from localstore.storage import JsonStorage
+
+MARKER = "localstore.json"
+DEPTH = 4
+"""How many folders below the working directory a store is looked for."""
+MOST_FOLDERS = 2000
+"""How many folders are looked into before the search gives up."""
+SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages", "venv"})
+
+
+def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option `--store`. The group has it too; the one after the command counts."""
+    text = "Use the store in DIR. Default: LOCALSTORE_DIR, else the store at, above or below the working directory."
+    return click.option("--store", metavar="DIR", help=text)(command)
+
+
+def open_store(given: str | None) -> JsonStorage:
+    """The store to read, whatever the format of its documents.
+
+    Raises StoreNotFound, Ambiguous, OlderFormat, NewerFormat.
+    """
+    root = find_store(given)
+    from localstore.storage import JsonStorage  # after the search, which may already say that there is none
+
+    return JsonStorage(root, create=False)
+
+
+def find_store(given: str | None) -> str:
+    """The folder of the store: named by option or environment, else looked for around the working directory."""
+    if given is None:
+        given = click.get_current_context().find_root().params.get("store")
+    if given is not None:
+        return _named(given, "--store")
+    if named := os.environ.get("LOCALSTORE_DIR"):
+        return _named(named, "LOCALSTORE_DIR")
+    here = _working_directory()
+    return _nearest(here) or _only_one_below(here)
+
+
+def _named(folder: str, by: str) -> str:
+    if not os.path.isdir(folder):
+        raise StoreNotFound(f"{by} names '{folder}', and there is no such folder. Correct the path.", path=folder)
+    if by != "--store" and not _is_store(folder):
+        note(f"{by} names {folder}")  # the error that follows comes from the library, which cannot know
+    return os.path.abspath(folder)
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError as error:
+        problem = "The working directory no longer exists. Change into another one, or pass --store DIR."
+        raise StoreNotFound(problem) from error
+
+
+def _nearest(folder: str) -> str | None:
+    while not _is_store(folder):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+    return folder
+
+
+def _only_one_below(here: str) -> str:
+    found, complete = _below(here)
+    if len(found) == 1 and complete:
+        note(f"Using the store in {os.path.relpath(found[0], here)}")
+        return found[0]
+    if found:
+        many = f"{len(found)} stores" if complete else "very many folders, and not all were searched for stores,"
+        raise Ambiguous(
+            f"There are {many} below {here}. Choose one with --store DIR or LOCALSTORE_DIR:",
+            [f"  {os.path.relpath(store, here)}" for store in found],
+        )
+    where = f"at, above or below {here}"
+    if not complete:
+        where = f"at or above {here}, nor in the first {MOST_FOLDERS:,} folders below it"
+    raise StoreNotFound(f"No store {where}. Name one with --store DIR or LOCALSTORE_DIR.", path=here)
+
+
+def _below(here: str) -> tuple[list[str], bool]:
+    """The stores below a folder, the near ones first, and whether the search saw everything in reach.
+
+    Hidden folders, links and folders of installed packages are not entered, and no store inside of a store is seen.
+    """
+    found: list[str] = []
+    waiting = deque([(here, 0)])
+    looked_into = 0
+    while waiting:
+        folder, depth = waiting.popleft()
+        if depth and _is_store(folder):
+            found.append(folder)
+            continue
+        if depth == DEPTH:
+            continue
+        if looked_into == MOST_FOLDERS:
+            return found, False
+        looked_into += 1
+        waiting.extend((child, depth + 1) for child in _folders(folder))
+    return found, True
+
+
+def _folders(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                entry.path
+                for entry in entries
+                if not entry.name.startswith(".") and entry.name not in SKIPPED and entry.is_dir(follow_symlinks=False)
+            )
+    except OSError:
+        return []  # not ours to read, or gone by now
+
+
+def _is_store(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, MARKER))

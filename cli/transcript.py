@@ -1,0 +1,163 @@
+"""A session as a text that people read: its header, then its entries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from localstore.info import SessionInfo
+from localstore.sessions import Entry, Message, Record, Run, Session, Update
+
+from .output import local_time
+
+FOLDED_LINES = 8
+FOLDED_LINE = 400
+STEP = 2
+"""Columns of one level of indentation."""
+IN_HEADING = ("type", "run_id", "created_at", "model", "status")
+COLOURS = {"user": "bold green", "assistant": "bold cyan", "tool": "bold magenta"}
+STATUS_COLOURS = {"error": "bold red", "unfinished": "bold yellow", "cancelled": "bold yellow"}
+
+
+class Piece(NamedTuple):
+    """Lines of text that belong together: `style` in the words of rich, `indent` in columns."""
+
+    text: str
+    indent: int = 0
+    style: str = ""
+
+
+class Transcript:
+    """Writes a session out. For a person at a terminal, times are local and what machines wrote is folded."""
+
+    def __init__(self, *, person: bool, fold: bool) -> None:
+        self.person = person
+        self.fold = fold
+
+    def header(self, session: Session, info: SessionInfo) -> Iterator[Piece]:
+        """What the session is, and the state that it has from entries that are not shown."""
+        fields = session.__document__()
+        for name in ("$schema", "schema_version"):
+            fields.pop(name, None)
+        if "created_at" in fields:
+            fields["created_at"] = self.time(str(fields["created_at"]))
+        fields |= {"updated_at": self.time(info.updated_at), "runs": info.runs, "path": info.path}
+        width = max(len(name) for name in fields if len(name) <= 16)
+        for name, value in fields.items():
+            yield Piece(f"{name:<{width}}  {self.folded(compact(value))}")
+        for name, value in session.current().items():
+            if all(getattr(entry, name, None) is None for entry in session.history):
+                yield from self.field(f"{name} (from earlier)", value, 0)
+
+    def entry(self, entry: Run | Update | Entry, number: int | None = None, indent: int = 0) -> Iterator[Piece]:
+        """One entry of the history, or a run of a member in one."""
+        fields = entry.__document__()
+        words = [str(fields.get("type", "entry")), *([f"{number}"] if number else [])]
+        heading = [" ".join(words)]
+        for name in IN_HEADING[1:]:
+            if name in fields and not (self.person and name == "run_id"):
+                heading.append(self.time(fields[name]) if name == "created_at" else compact(fields[name]))
+        style = STATUS_COLOURS.get(str(fields.get("status")), "bold")
+        yield Piece("  ".join(heading), indent, style if indent == 0 else style.replace("bold ", ""))
+        calls: dict[str, str] = {}
+        for name, value in fields.items():
+            if name not in IN_HEADING:
+                yield from self.part(name, value, indent + STEP, calls)
+
+    def part(self, name: str, value: Any, indent: int, calls: dict[str, str]) -> Iterator[Piece]:
+        """One key of a run, an update or a step. `calls` collects the names of tools by the id of the call."""
+        if name == "messages" and _all(value, Message):
+            for message in value:
+                yield from self.message(message, indent, calls)
+        elif name == "member_runs" and _all(value, Run):
+            for run in value:
+                yield from self.entry(run, indent=indent)
+        elif name == "steps" and _all(value, Record):
+            for step in value:
+                yield from self.step(step, indent)
+        elif name == "metrics" and isinstance(value, Record):
+            text = ", ".join(f"{key} {compact(number)}" for key, number in value.__document__().items())
+            yield Piece(f"{name}  {text}", indent, "dim")
+        else:
+            yield from self.field(name, value, indent, "red" if name == "error" else "")
+
+    def step(self, step: Record, indent: int) -> Iterator[Piece]:
+        """One step of a workflow."""
+        fields = step.__document__()
+        heading = ["step " + compact(fields.pop("name", "")), self.time(str(fields.pop("created_at", "")))]
+        yield Piece("  ".join([*heading, compact(fields.pop("status", ""))]).rstrip(), indent, "bold")
+        calls: dict[str, str] = {}
+        for name, value in fields.items():
+            yield from self.part(name, value, indent + STEP, calls)
+
+    def message(self, message: Message, indent: int, calls: dict[str, str]) -> Iterator[Piece]:
+        """One message: its role, its text, the tools that it calls, and keys that we do not know."""
+        fields = message.__document__()
+        role = fields.pop("role")
+        name = fields.pop("name", None) or calls.get(fields.get("tool_call_id", ""))
+        yield Piece(compact(f"{role} {name}" if name else role), indent, COLOURS.get(role, "bold"))
+        fields.pop("tool_call_id", None)
+        indent += STEP
+        content = fields.pop("content", "")
+        for text in [content] if isinstance(content, str) else [_part_text(part) for part in content]:
+            if text:
+                yield Piece(self.folded(text) if role == "tool" else text.rstrip("\n"), indent)
+        for call in fields.pop("tool_calls", ()):
+            calls[call.id or ""] = call.name
+            known = call.__document__()
+            rest = {key: value for key, value in known.items() if key not in ("id", "name", "arguments")}
+            text = f"calls {compact(call.name)}({compact(call.arguments)})" + (f" {compact(rest)}" if rest else "")
+            yield Piece(self.folded(text), indent, "magenta")
+        for key, value in fields.items():
+            yield from self.field(key, value, indent)
+
+    def field(self, name: str, value: Any, indent: int, style: str = "") -> Iterator[Piece]:
+        """A key and its value: on one line when short, else the value below the key."""
+        text = value if isinstance(value, str) else compact(value)
+        if not isinstance(value, str) and len(text) > 80:
+            text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+        if "\n" not in text and len(text) <= 80:
+            yield Piece(f"{name}  {text}", indent, style)
+        else:
+            yield Piece(name, indent, style)
+            yield Piece(self.folded(text), indent + STEP, style)
+
+    def time(self, text: str) -> str:
+        """A time of the document, for whoever reads it."""
+        return local_time(text) if self.person else text
+
+    def folded(self, text: str) -> str:
+        """The text, its first lines only when this transcript folds."""
+        rows = text.rstrip("\n").split("\n")
+        if not self.fold:
+            return "\n".join(rows)
+        more = len(rows) - FOLDED_LINES
+        shown = rows if more <= 1 else [*rows[:FOLDED_LINES], f"… {more:,} more lines"]
+        return "\n".join(
+            row if len(row) <= FOLDED_LINE else f"{row[:FOLDED_LINE]}… {len(row) - FOLDED_LINE:,} more characters"
+            for row in shown
+        )
+
+
+def plain(value: Any) -> Any:
+    """The value with its records turned into mappings."""
+    if isinstance(value, Record):
+        return {key: plain(child) for key, child in value.__document__().items()}
+    if isinstance(value, dict):
+        return {key: plain(child) for key, child in value.items()}
+    return [plain(child) for child in value] if isinstance(value, (list, tuple)) else value
+
+
+def compact(value: Any) -> str:
+    """A value on one line: a text as it is, anything else as JSON."""
+    return value.replace("\n", "\\n") if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+
+
+def _part_text(part: Record) -> str:
+    fields = part.__document__()
+    return fields["text"] if fields.keys() == {"type", "text"} else f"[{compact(fields)}]"
+
+
+def _all(value: Any, kind: type[Record]) -> bool:
+    return isinstance(value, list) and all(isinstance(child, kind) for child in value)

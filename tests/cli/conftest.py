@@ -1,0 +1,100 @@
+"""What the tests of the command line share: the real entry point, a store with a few sessions, a pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from localstore import JsonStorage, Message, Run, ToolCall, YamlStorage
+
+ENTRY_POINT = Path(sysconfig.get_path("scripts")) / ("localstore.exe" if sys.platform == "win32" else "localstore")
+Finished = subprocess.CompletedProcess[str]
+Command = Callable[..., Finished]
+
+
+def clean_environment(**extra: str) -> dict[str, str]:
+    """The environment of this process without what would change what the command does or how it looks."""
+    hidden = ("LOCALSTORE_DIR", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+    return {**{name: value for name, value in os.environ.items() if name not in hidden}, **extra}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed() -> None:
+    if not ENTRY_POINT.exists():
+        pytest.fail("the command is not installed here: pip install -e '.[dev]'")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Command:
+    """Runs the command in a process of its own, in `tmp_path` unless `cwd` is given."""
+
+    def call(*args: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] = {}) -> Finished:
+        return subprocess.run(
+            [ENTRY_POINT, *args],
+            cwd=cwd,
+            env=clean_environment(**env),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+
+    return call
+
+
+@pytest.fixture
+def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs the command in this process; its output is no terminal."""
+    monkeypatch.delenv("LOCALSTORE_DIR", raising=False)
+    cli: click.Group = import_module("localstore_cli.group").cli  # the package's folder has another name
+
+    def call(*args: str | Path) -> Result:
+        return CliRunner().invoke(cli, [str(arg) for arg in args])
+
+    return call
+
+
+def weather_run(question: str, answer: str, *, created_at: str, lines: int = 3) -> Run:
+    """A run in which the model calls a tool, whose output has some lines."""
+    output = "\n".join(f"line {number} of the tool" for number in range(1, lines + 1))
+    return Run(
+        created_at=created_at,
+        model="gpt-4o-mini",
+        messages=[
+            Message(role="user", content=question),
+            Message(role="assistant", tool_calls=[ToolCall(id="c1", name="get_weather", arguments={"city": "Wien"})]),
+            Message(role="tool", tool_call_id="c1", content=output),
+            Message(role="assistant", content=answer),
+        ],
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with two JSON sessions and a YAML one; `vienna-trip` is the newest."""
+    root = tmp_path / "store"
+    storage = JsonStorage(root)
+    storage.append(
+        "graz-1",
+        weather_run("Graz?", "Rain.", created_at="2026-01-01T10:00:00.000Z"),
+        user_id="alice",
+        entity_id="guide",
+    )
+    YamlStorage(root).append(
+        "linz-1", weather_run("Linz?", "Fog.", created_at="2026-01-02T10:00:00.000Z"), user_id="bob", kind="team"
+    )
+    for number in range(1, 13):
+        run = weather_run(
+            f"question {number}", f"answer {number}", created_at=f"2026-01-03T10:00:{number:02d}.000Z", lines=130
+        )
+        storage.append("vienna-trip", run, user_id="alice", entity_id="guide")
+    storage.update("vienna-trip", name="Trip to Vienna")
+    return root

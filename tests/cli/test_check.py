@@ -1,0 +1,466 @@
+"""`localstore check`: each kind of finding, and that looking changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from localstore import JsonStorage, Message, Run
+
+from .conftest import Command
+
+Invoke = Callable[..., Result]
+Check = Callable[[], list[dict[str, Any]]]
+posix = pytest.mark.skipif(os.name != "posix", reason="permissions, links and terminals of POSIX")
+
+
+def state_of(root: Path) -> dict[str, tuple[object, ...]]:
+    """Every file and folder with its bytes, mode, times and links."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in [root, *sorted(root.rglob("*"))]:
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK) else None
+        found[str(path)] = (content, status.st_mode, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return found
+
+
+@pytest.fixture
+def check(invoke: Invoke, store: Path) -> Iterator[Check]:
+    """Checks the store, and makes sure of what holds for every check."""
+    before: dict[str, tuple[object, ...]] = {}
+
+    def call() -> list[dict[str, Any]]:
+        before.update(state_of(store))
+        done = invoke("check", "--json", "--store", store)
+        findings: list[dict[str, Any]] = json.loads(done.stdout)
+        assert done.exit_code == any(finding["severity"] == "error" for finding in findings)
+        for finding in findings:
+            assert finding["severity"] in ("error", "note")
+            assert finding["path"].startswith(str(store))
+            assert finding["problem"]
+            assert finding["advice"]
+        return findings
+
+    yield call
+    assert before, "nothing was checked"
+    assert state_of(store) == before
+
+
+def document(store: Path, session_id: str = "graz-1") -> Path:
+    return JsonStorage(store).path(session_id)
+
+
+def only(findings: list[dict[str, Any]]) -> dict[str, Any]:
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_sound_store_has_no_findings(run: Command, store: Path) -> None:
+    """The summary counts the sessions."""
+    before = state_of(store)
+    done = run("check", "--store", store)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 sessions, no findings\n", "")
+    assert json.loads(run("check", "--json", "--store", store).stdout) == []
+    assert state_of(store) == before
+
+
+def test_an_empty_store_has_no_findings(run: Command, tmp_path: Path) -> None:
+    """No sessions are no problem."""
+    JsonStorage(tmp_path / "empty")
+    assert run("check", "--store", tmp_path / "empty").stdout == "0 sessions, no findings\n"
+
+
+def test_a_finding_is_one_line_with_place_problem_and_advice(run: Command, store: Path) -> None:
+    """Into a pipe go the findings alone; the summary is said beside it."""
+    path = document(store)
+    edit(path, '"Graz?"', "Graz?")
+    done = run("check", "--store", store)
+    assert done.returncode == 1
+    place, severity, problem, advice = done.stdout.rstrip("\n").split("\t")
+    line = path.read_text().splitlines().index('          "content": Graz?') + 1
+    assert (place, severity) == (f"{path}:{line}", "error")
+    assert "column" in problem
+    assert advice == "Mend it in an editor."
+    assert done.stderr == "localstore: 3 sessions, 1 error\n"
+
+
+def test_a_yaml_document_that_does_not_parse(check: Check, store: Path) -> None:
+    """The line is that of the file."""
+    path = document(store, "linz-1")
+    edit(path, "content: Linz?", "content: [Linz?")
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("error", str(path))
+    assert finding["line"] > 5
+
+
+def test_a_document_without_what_a_session_needs(check: Check, store: Path) -> None:
+    """Structure is checked, not only syntax."""
+    path = document(store)
+    edit(path, '  "kind": "agent",\n', "")
+    assert '"kind"' in only(check())["problem"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('"content": "Graz?"', '"content": {"x": 1}', "history[0].messages[0].content: "),
+        ('"name": "get_weather"', '"name": 7', "history[0].messages[1].tool_calls[0].name: "),
+        ('"name": "get_weather",', "", "history[0].messages[1].tool_calls[0].name: "),
+        ('"model": "gpt-4o-mini"', '"model": []', "history[0].model: "),
+    ],
+)
+def test_a_field_of_a_wrong_type(check: Check, store: Path, old: str, new: str, where: str) -> None:
+    """Fields that only the models know are checked, with the line of their entry."""
+    path = document(store)
+    edit(path, old, new)
+    finding = only(check())
+    assert finding["severity"] == "error"
+    assert finding["problem"].startswith(where)
+    assert finding["line"] == path.read_text().splitlines().index("    {") + 1
+
+
+def test_a_header_field_of_a_wrong_type(check: Check, store: Path) -> None:
+    """The line is that of the field."""
+    path = document(store)
+    edit(path, '"kind": "agent"', '"kind": "agent",\n  "session_summary": 1,\n  "instructions": 7')
+    finding = only(check())
+    assert finding["problem"].startswith("instructions: ")
+    assert finding["line"] == path.read_text().splitlines().index('  "instructions": 7,') + 1
+
+
+def test_very_many_wrong_fields_are_cut(check: Check, store: Path) -> None:
+    """One broken export does not fill the screen."""
+    path = document(store, "vienna-trip")
+    path.write_text(path.read_text().replace('"model": "gpt-4o-mini"', '"model": 7'))
+    findings = check()
+    assert len(findings) == 11
+    assert findings[-1]["problem"] == "2 more fields are wrong"
+
+
+def test_a_key_that_stands_twice(check: Check, store: Path) -> None:
+    """What a rewrite would drop silently is an error."""
+    path = document(store)
+    edit(path, '  "kind": "agent",\n', '  "kind": "agent",\n  "kind": "agent",\n')
+    assert "twice" in only(check())["problem"]
+
+
+def test_an_integer_beyond_64_bits(check: Check, store: Path) -> None:
+    """What a rewrite would round is an error."""
+    edit(document(store), '  "kind": "agent",\n', '  "kind": "agent",\n  "big": 123456789012345678901234567890,\n')
+    assert any("64 bits" in finding["problem"] for finding in check())
+
+
+def test_a_document_that_was_formatted_anew_is_a_note(check: Check, store: Path) -> None:
+    """Another layout is valid; it costs speed only."""
+    path = document(store)
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("note", str(path))
+    assert "laid out" in finding["problem"]
+
+
+def test_notes_alone_exit_with_0(run: Command, store: Path) -> None:
+    """A note is no reason to fail a script."""
+    path = document(store)
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    done = run("check", "--store", store)
+    assert (done.returncode, done.stderr) == (0, "localstore: 3 sessions, 1 note\n")
+
+
+def test_a_document_of_a_newer_version(check: Check, store: Path) -> None:
+    """It is named and left alone."""
+    path = document(store)
+    edit(path, '"schema_version": 1', '"schema_version": 2')
+    finding = only(check())
+    assert "schema version 2" in finding["problem"]
+    assert finding["advice"] == "Update localstore."
+
+
+def test_a_document_of_an_older_version(check: Check, store: Path) -> None:
+    """It is named and left alone."""
+    edit(document(store), '"schema_version": 1', '"schema_version": 0')
+    assert "schema version 0" in only(check())["problem"]
+
+
+def test_a_torn_tail_is_told_from_an_edit(check: Check, store: Path) -> None:
+    """What a crash left is mended by the next write, and the finding says so."""
+    path = document(store)
+    whole = path.read_bytes()
+    path.write_bytes(whole.removesuffix(b"\n  ]\n}\n") + b',\n    {\n      "type": "run",\n      "run_i')
+    finding = only(check())
+    assert finding["problem"] == "was torn by a crash"
+    assert "rescue" in finding["advice"]
+
+
+def test_two_documents_with_the_same_id(check: Check, store: Path) -> None:
+    """A copied file is an error, because only one of the two is used."""
+    path = document(store)
+    copy = path.with_name("copy.json")
+    shutil.copy2(path, copy)
+    findings = check()
+    duplicate = next(finding for finding in findings if finding["severity"] == "error")
+    assert {str(path), str(copy)} == {duplicate["path"], duplicate["problem"].rpartition(" as ")[2]}
+    note = next(finding for finding in findings if finding["severity"] == "note")
+    assert "Rename it to graz-1.json" in note["advice"]
+    assert len(findings) == 2
+
+
+def test_a_name_that_does_not_fit_the_id(check: Check, store: Path) -> None:
+    """A renamed document is found, only slower."""
+    path = document(store)
+    path.rename(path.with_name("other.json"))
+    findings = check()
+    assert {finding["severity"] for finding in findings} == {"note"}
+    assert any("not named after its session_id" in finding["problem"] for finding in findings)
+
+
+@pytest.mark.parametrize("place", ["sessions/lost.json", "sessions/2026-01/deeper/lost.yaml"])
+def test_a_document_outside_of_the_month_folders(check: Check, store: Path, place: str) -> None:
+    """A file that nobody reads is an error."""
+    (store / place).parent.mkdir(mode=0o700, exist_ok=True)
+    shutil.copy2(document(store), store / place)
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("error", str(store / place))
+    assert "not in a month folder" in finding["problem"]
+
+
+def test_a_folder_that_is_not_a_month(check: Check, store: Path) -> None:
+    """Its documents are read all the same."""
+    (store / "sessions" / "old").mkdir(mode=0o700)
+    document(store).rename(store / "sessions" / "old" / "graz-1.json")
+    findings = check()
+    assert {finding["severity"] for finding in findings} == {"note"}
+    assert any("not named like a month" in finding["problem"] for finding in findings)
+
+
+@pytest.mark.parametrize("ending", [".yml", ".JSON"])
+def test_a_document_with_another_ending(check: Check, store: Path, ending: str) -> None:
+    """A file that looks like a document and is not read is an error."""
+    shutil.copy2(document(store), document(store).with_name(f"extra{ending}"))
+    assert "not read, because of its ending" in only(check())["problem"]
+
+
+def test_files_of_others_are_left_alone(check: Check, store: Path) -> None:
+    """Notes, hidden files and folders of other programs are none of our business."""
+    (store / "README.txt").write_text("mine")
+    (store / "sessions" / "notes.md").write_text("mine")
+    (store / "sessions" / "2026-01" / ".DS_Store").write_text("mine")
+    (store / "sessions" / ".stversions").mkdir()
+    (store / "sessions" / ".stversions" / "x.json").write_text("mine")
+    for path in (store / "sessions" / "notes.md", store / "sessions" / "2026-01" / ".DS_Store"):
+        path.chmod(0o600)
+    assert check() == []
+
+
+@posix
+def test_a_link_among_the_documents(check: Check, store: Path) -> None:
+    """Links are not followed, so what they point to is missing."""
+    (store / "sessions" / "2026-01" / "link.json").symlink_to(document(store))
+    (store / "sessions" / "2025-01").symlink_to(store / "sessions" / "2026-01")
+    assert [finding["problem"] for finding in check()] == ["is a symbolic link, and links are not followed"] * 2
+
+
+@posix
+def test_something_that_is_no_file(check: Check, store: Path) -> None:
+    """A pipe with the name of a document does not make the check wait."""
+    os.mkfifo(store / "sessions" / "2026-01" / "pipe.json", 0o600)
+    assert only(check())["problem"] == "is not a regular file"
+
+
+@posix
+@pytest.mark.parametrize(
+    ("place", "mode"),
+    [
+        ("sessions/2026-01/graz-1.json", 0o644),
+        ("sessions/2026-01", 0o755),
+        ("manifest.jsonl", 0o640),
+        ("sessions", 0o750),
+    ],
+)
+def test_permissions_that_let_others_in(check: Check, store: Path, place: str, mode: int) -> None:
+    """Sessions are private."""
+    (store / place).chmod(mode)
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("error", str(store / place))
+    assert f"{mode:04o}" in finding["problem"]
+    right = "700" if (store / place).is_dir() else "600"
+    assert finding["advice"] == f"Set it with: chmod {right} {store / place}"
+
+
+@posix
+def test_permissions_that_keep_the_owner_out(check: Check, store: Path) -> None:
+    """A document that its owner cannot write to makes the next run fail."""
+    document(store).chmod(0o400)
+    assert "keeps you from using it" in only(check())["problem"]
+
+
+@posix
+def test_what_cannot_be_read_does_not_end_the_check(
+    store: Path, run: Command, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A folder and a document that are closed are named, and the rest is checked."""
+    folder, path = store / "sessions" / "2025-01", document(store)
+    folder.mkdir(mode=0)
+    path.chmod(0)
+    request.addfinalizer(lambda: folder.chmod(0o700))
+    if os.access(folder, os.R_OK):
+        pytest.skip("this user may read everything")
+    done = run("check", "--store", store)
+    assert done.returncode == 1
+    assert f"{folder}\terror\tcannot be looked into: Permission denied" in done.stdout
+    assert f"{path}\terror\tcannot be read: Permission denied" in done.stdout
+    assert done.stderr == "localstore: 3 sessions, 4 errors\n"
+
+
+@pytest.mark.parametrize(
+    "place", ["sessions/2026-01/.graz-1.json.0123456789ab.tmp", ".manifest.jsonl.0123456789ab.tmp"]
+)
+def test_a_temporary_file_that_was_left(check: Check, store: Path, place: str) -> None:
+    """What a killed process left behind can go."""
+    (store / place).write_text("half")
+    os.utime(store / place, (1, 1))
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("error", str(store / place))
+    assert "Delete it" in finding["advice"]
+
+
+def test_what_was_set_aside_is_a_note(check: Check, store: Path) -> None:
+    """Somebody should look at what a broken document kept from being stored."""
+    path = document(store)
+    text = path.read_text()
+    edit(path, '"Graz?"', "Graz?")
+    with pytest.raises(ValueError, match="kept in"):
+        JsonStorage(store).append("graz-1", Run(messages=[Message(role="user", content="more")]))
+    path.write_text(text)
+    finding = only(check())
+    assert (finding["severity"], Path(finding["path"]).parent) == ("note", store / ".localstore" / "rescue")
+
+
+def test_a_document_that_is_gone(check: Check, store: Path) -> None:
+    """The manifest names it until the next listing."""
+    path = document(store)
+    path.unlink()
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("note", str(path))
+    assert "gone" in finding["problem"]
+
+
+def test_a_document_that_the_manifest_does_not_know(check: Check, store: Path) -> None:
+    """A file that was added by hand is fine; the next listing finds it."""
+    path = document(store)
+    added = path.with_name("added.json")
+    added.write_text(path.read_text().replace('"graz-1"', '"added"'))
+    added.chmod(0o600)
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("note", str(added))
+    assert "not in the manifest" in finding["problem"]
+
+
+def test_a_manifest_that_is_behind_is_a_note(check: Check, store: Path) -> None:
+    """After an edit by hand the next listing corrects the manifest."""
+    path = document(store)
+    edit(path, '"alice"', '"carol"')
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("note", str(path))
+    assert "user_id" in finding["problem"]
+
+
+def test_a_manifest_that_is_wrong_is_an_error(check: Check, store: Path) -> None:
+    """A line that fits the file and yet says something else would be believed."""
+    manifest = store / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace('"user_id":"alice"', '"user_id":"mallory"'))
+    findings = check()
+    assert len(findings) == 2
+    assert all(finding["severity"] == "error" and "user_id" in finding["problem"] for finding in findings)
+    assert all("manifest.jsonl" in finding["advice"] for finding in findings)
+
+
+def test_a_manifest_that_is_missing_is_a_note(check: Check, store: Path) -> None:
+    """It is derived."""
+    (store / "manifest.jsonl").unlink()
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("note", str(store / "manifest.jsonl"))
+
+
+def test_a_line_that_is_none_of_a_manifest(check: Check, store: Path) -> None:
+    """It is skipped, and named with its number."""
+    manifest = store / "manifest.jsonl"
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join([lines[0], "garbage\n", *lines[1:]]))
+    finding = only(check())
+    assert (finding["severity"], finding["path"], finding["line"]) == ("note", str(manifest), 2)
+
+
+def test_a_copied_store_has_no_findings(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    """A manifest from another disk is as good as one from this."""
+    copy = tmp_path / "copy"
+    shutil.copytree(store, copy)
+    assert invoke("check", "--store", copy).stdout == "3 sessions, no findings\n"
+
+
+def test_findings_with_hostile_names_stay_on_their_line(run: Command, store: Path) -> None:
+    """A file name is escaped like every other text."""
+    if sys.platform == "win32":
+        pytest.skip("Windows allows no such names")
+    (store / "sessions" / "2026-01" / "a\tb\n\x1b[31m.yml").write_text("x")
+    (store / "sessions" / "2026-01" / "a\tb\n\x1b[31m.yml").chmod(0o600)
+    done = run("check", "--store", store)
+    assert done.stdout.count("\n") == 1
+    assert done.stdout.startswith(f"{store}/sessions/2026-01/a\\tb\\n\\x1b[31m.yml\terror\t")
+
+
+def test_a_store_that_is_written_to_has_no_findings(store: Path) -> None:
+    """Neither half-written documents nor temporary files of writers at work are taken for damage."""
+    program = (
+        "import sys\n"
+        "from localstore import JsonStorage, Message, Run\n"
+        "storage = JsonStorage(sys.argv[1], durability='relaxed')\n"
+        "print('ready', flush=True)\n"
+        "number = 0\n"
+        "while True:\n"
+        "    number += 1\n"
+        "    storage.append('busy', Run(messages=[Message(role='user', content='x' * 50_000)]))\n"
+        "    storage.update('busy', name=f'name {number}')\n"
+        "    if number % 50 == 0: storage.delete_session('busy')\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", program, store], stdout=subprocess.PIPE)
+    try:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        from localstore.checking import check as sweep
+
+        errors = [finding for _ in range(30) for finding in sweep(JsonStorage(store)) if finding.severity == "error"]
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert errors == []
+
+
+@posix
+@pytest.mark.parametrize("columns", [40, 100])
+def test_findings_on_a_terminal(store: Path, columns: int) -> None:
+    """A person sees the same with colours, and the summary at the end."""
+    from .pseudo_terminal import on_terminal
+
+    edit(document(store), '"Graz?"', "Graz?")
+    screen = on_terminal("check", cwd=store, columns=columns)
+    assert screen.code == 1
+    assert "\x1b[1;31merror" in screen.raw
+    assert "Mend it in an editor." in " ".join(screen.text.split())
+    assert screen.lines[-1] == "3 sessions, 1 error"
+    assert all(len(line) <= columns for line in screen.lines)

@@ -1,0 +1,228 @@
+"""The wiring of the command: exit codes, streams, pipes, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import localstore
+
+from .conftest import ENTRY_POINT, Command, clean_environment
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
+COMMANDS = ("ls", "show", "path", "check")
+
+
+def test_the_version_is_printed(run: Command) -> None:
+    """`--version` names program and version."""
+    done = run("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"localstore {localstore.__version__}\n", "")
+
+
+def test_without_a_command_the_help_is_shown(run: Command) -> None:
+    """The bare command helps instead of failing."""
+    done = run()
+    assert done.returncode == 0
+    assert done.stdout == run("--help").stdout
+    for command in COMMANDS:
+        assert f"  {command}" in done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_every_command_is_explained(run: Command, command: str) -> None:
+    """No option stands in the help without a text."""
+    done = run(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    options = done.stdout.partition("Options:\n")[2].splitlines()
+    assert "--store" in done.stdout
+    for number, line in enumerate(options):
+        if line.startswith("  -"):
+            following = options[number + 1] if number + 1 < len(options) else ""
+            assert "  " in line.strip() or following.startswith("      "), line
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("nonsense",),
+        ("ls", "--nonsense"),
+        ("ls", "--limit", "0"),
+        ("ls", "--kind", "x"),
+        ("path",),
+        ("path", ""),
+        ("ls", "extra"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_the_help(run: Command, store: Path, args: tuple[str, ...]) -> None:
+    """Wrong usage ends with 2."""
+    done = run("--store", store, *args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("localstore: ")
+    assert done.stderr.endswith("--help'.\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["ls", "show"])
+def test_contradicting_options_are_wrong_usage(run: Command, store: Path, command: str) -> None:
+    """`--all` and a number exclude each other."""
+    done = run(command, "--store", store, "--all", "--limit" if command == "ls" else "--last", "3")
+    assert done.returncode == 2
+    assert "exclude each other" in done.stderr
+
+
+@posix
+@pytest.mark.parametrize("args", [("ls",), ("ls", "--json"), ("show", "vienna-trip")])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_stops_early_ends_the_command_quietly(
+    store: Path, args: tuple[str, ...], unbuffered: str
+) -> None:
+    """`localstore ls | head -1` prints no complaint."""
+    for number in range(300):  # more than a pipe holds
+        _append(store, "long-" + "x" * 80 + f"-{number}", name="n" * 300)
+    _append(store, "vienna-trip", text="y" * 200_000)
+    process = subprocess.Popen(
+        [ENTRY_POINT, *args, "--store", store],
+        env=clean_environment(PYTHONUNBUFFERED=unbuffered),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (128 + signal.SIGPIPE, b"")
+
+
+@posix
+def test_ctrl_c_ends_with_130_and_one_line(store: Path) -> None:
+    """An interrupted command leaves no traceback."""
+    _append(store, "vienna-trip", text="y" * 500_000)
+    process = subprocess.Popen(
+        [ENTRY_POINT, "show", "vienna-trip", "--store", store],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.read(10)  # now it waits for somebody to read the rest
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert process.stderr is not None
+    assert process.stderr.read() == b"localstore: Interrupted.\n"
+    process.stdout.close()
+    process.stderr.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("args", [("ls",), ("show",), ("path", "graz-1"), ("check",), ("--help",), ("ls", "--help")])
+def test_a_full_disk_is_reported(store: Path, args: tuple[str, ...]) -> None:
+    """Output that could not be written is an error, not silence."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [ENTRY_POINT, "--store", store, *args],
+            env=clean_environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=60,
+        )
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1] == "localstore: No space left on device. Free some space and try again."
+
+
+@posix
+def test_a_closed_output_is_reported(store: Path) -> None:
+    """`localstore ls >&-` fails with a reason."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$0" "$@" >&-', ENTRY_POINT, "ls", "--store", store],
+        env=clean_environment(),
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.returncode == 5
+    assert done.stderr.startswith("localstore: The standard output is closed.")
+
+
+@posix
+def test_a_closed_error_output_changes_no_exit_code(tmp_path: Path) -> None:
+    """An error that nobody can read still has its code."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$0" "$@" 2>&-', ENTRY_POINT, "path", "x"], cwd=tmp_path, env=clean_environment(), timeout=60
+    )
+    assert done.returncode == 3
+
+
+def test_output_into_a_pipe_is_utf_8_whatever_the_locale_says(run: Command, store: Path) -> None:
+    """A pipe gets the bytes of the documents, not those of a code page."""
+    _append(store, "emoji", name="☕ Kaffee")
+    done = run("ls", "--store", store, env={"PYTHONIOENCODING": "latin-1", "LC_ALL": "C", "PYTHONUTF8": "0"})
+    assert "☕ Kaffee" in done.stdout
+
+
+def test_a_bug_is_one_line_that_can_be_reported(store: Path) -> None:
+    """Even an error of ours shows no traceback; it names the place."""
+    program = (
+        "import localstore.storage as s\n"
+        "def broken(*a, **k): raise TypeError('odd')\n"
+        "s.Storage.list_sessions = broken\n"
+        "from localstore_cli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "ls", "--store", store],
+        env=clean_environment(),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (70, "")
+    assert done.stderr == "localstore: A bug in localstore (TypeError at <string>:2: odd). Please report this line.\n"
+
+
+def test_listing_into_a_pipe_loads_nothing_heavy(store: Path) -> None:
+    """`ls` in a script pays for click and the storage only."""
+    program = (
+        "import sys, json, atexit\n"
+        "heavy = {'pydantic', 'rich', 'yaml', 'openai', 'asyncio', 'filelock'}\n"
+        "atexit.register(lambda: print(json.dumps(sorted(heavy & set(sys.modules))), file=sys.stderr))\n"
+        "from localstore_cli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "ls", "--store", store],
+        env=clean_environment(),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.stdout.count("\n") == 3
+    assert json.loads(done.stderr) == []
+
+
+def test_readme_names_every_command() -> None:
+    """A command that the README does not show is one that nobody finds."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert [command for command in _commands() if f"localstore {command}" not in readme] == []
+
+
+def _commands() -> list[str]:
+    from importlib import import_module
+
+    import click
+
+    cli: click.Group = import_module("localstore_cli.group").cli
+    return cli.list_commands(click.Context(cli))
+
+
+def _append(store: Path, session_id: str, *, name: str | None = None, text: str = "hi") -> None:
+    storage = localstore.JsonStorage(store, durability="relaxed")
+    storage.append(session_id, localstore.Run(messages=[localstore.Message(role="user", content=text)]))
+    if name is not None:
+        storage.update(session_id, name=name)

@@ -1,0 +1,205 @@
+"""`localstore ls`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from localstore import JsonStorage, Message, Run
+
+from .conftest import Command
+
+Invoke = Callable[..., Result]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+HOSTILE = "a\tb\nc\x1b[31md\r\x00\x9b\x7f\u202ee"
+ESCAPED = "a\\tb\\nc\\x1b[31md\\r\\x00\\x9b\\x7f\\u202ee"
+
+
+def add(store: Path, session_id: str, *, user_id: str | None = None, entity_id: str | None = None) -> None:
+    storage = JsonStorage(store, durability="relaxed")
+    storage.append(session_id, Run(messages=[Message(role="user", content="hi")]), user_id=user_id, entity_id=entity_id)
+
+
+def test_a_row_holds_id_name_kind_entity_user_runs_time_and_problem(run: Command, store: Path) -> None:
+    """Into a pipe goes one line for each session, newest activity first, without a heading."""
+    done = run("ls", "--store", store)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split("\t") for line in done.stdout.splitlines()] == [
+        ["vienna-trip", "Trip to Vienna", "agent", "guide", "alice", "12", "2026-01-03T10:00:12.000Z", ""],
+        ["linz-1", "", "team", "", "bob", "1", "2026-01-02T10:00:00.000Z", ""],
+        ["graz-1", "", "agent", "guide", "alice", "1", "2026-01-01T10:00:00.000Z", ""],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "ids"),
+    [
+        (("--user", "alice"), ["vienna-trip", "graz-1"]),
+        (("--entity", "guide"), ["vienna-trip", "graz-1"]),
+        (("--kind", "team"), ["linz-1"]),
+        (("--user", "alice", "--limit", "1"), ["vienna-trip"]),
+        (("--limit", "2"), ["vienna-trip", "linz-1"]),
+        (("--all",), ["vienna-trip", "linz-1", "graz-1"]),
+    ],
+)
+def test_filters_and_limit_choose_rows(invoke: Invoke, store: Path, args: tuple[str, ...], ids: list[str]) -> None:
+    """The filters of `list_sessions` are options."""
+    done = invoke("ls", "--store", store, *args)
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ids
+
+
+def test_json_holds_all_that_is_known(invoke: Invoke, store: Path) -> None:
+    """`--json` is an array with the fields of SessionInfo."""
+    rows = json.loads(invoke("ls", "--store", store, "--json").stdout)
+    assert [row["session_id"] for row in rows] == ["vienna-trip", "linz-1", "graz-1"]
+    assert rows[0] == JsonStorage(store).list_sessions()[0].as_dict()
+
+
+def test_an_empty_store_says_so_on_stderr(run: Command, tmp_path: Path) -> None:
+    """Nothing to list is no error, and no output."""
+    JsonStorage(tmp_path / "empty")
+    done = run("ls", "--store", tmp_path / "empty")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "localstore: No sessions in this store yet.\n"
+    assert json.loads(run("ls", "--json", "--store", tmp_path / "empty").stdout) == []
+
+
+def test_a_filter_that_nothing_fits_says_so(run: Command, store: Path) -> None:
+    """An empty answer tells that the filter made it."""
+    done = run("ls", "--store", store, "--user", "nobody")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "localstore: No session here fits. 'localstore ls' lists all.\n"
+
+
+def test_hostile_texts_stay_on_their_row(run: Command, store: Path) -> None:
+    """Control characters are written as escapes: one row is one line, and no terminal obeys them."""
+    add(store, HOSTILE, user_id=HOSTILE, entity_id=HOSTILE)
+    JsonStorage(store).update(HOSTILE, name=HOSTILE)
+    row = run("ls", "--store", store).stdout.splitlines()[0].split("\t")
+    assert row[:6] == [ESCAPED, ESCAPED, "agent", ESCAPED, ESCAPED, "1"]
+    as_json = run("ls", "--json", "--store", store).stdout
+    assert json.loads(as_json)[0]["session_id"] == HOSTILE
+    assert not set("\x1b\x9b\x7f\u202e") & set(as_json)
+
+
+@pytest.mark.parametrize(
+    "text", ["😀 emoji 👩‍👩‍👧", "שלום עולם", "日本語", "[bold]markup[/bold] :smile:", "-dash", "a" * 5000]
+)
+def test_unusual_texts_come_out_as_they_are(run: Command, store: Path, text: str) -> None:
+    """What is no control character is printed."""
+    add(store, text)
+    assert run("ls", "--store", store).stdout.startswith(f"{text}\t")
+
+
+def test_a_broken_document_has_its_problem_in_its_row(run: Command, store: Path) -> None:
+    """Listing goes on, and says what is wrong."""
+    path = JsonStorage(store).path("graz-1")
+    path.write_text(path.read_text().replace('"messages": [', '"messages": [[', 1))
+    rows = {row[0]: row for row in (line.split("\t") for line in run("ls", "--store", store).stdout.splitlines())}
+    assert set(rows) == {"vienna-trip", "linz-1", "graz-1"}
+    assert str(path) in rows["graz-1"][7]
+    assert rows["linz-1"][7] == ""
+
+
+@posix
+def test_a_terminal_shows_the_newest_fifty(store: Path) -> None:
+    """A long list says how many more there are; `--all` and `--limit` show what is asked for."""
+    from .pseudo_terminal import on_terminal
+
+    for number in range(60):
+        add(store, f"s-{number}")
+    screen = on_terminal("ls", cwd=store)
+    assert screen.code == 0
+    assert sum(line.startswith("s-") for line in screen.lines) == 50
+    assert screen.lines[-1] == "… and 13 more. --all lists them."
+    everything = on_terminal("ls", "--all", cwd=store)
+    assert sum(line.startswith(("s-", "graz", "linz", "vienna")) for line in everything.lines) == 63
+    assert "more" not in everything.text
+    assert sum(line.startswith("s-") for line in on_terminal("ls", "--limit", "55", cwd=store).lines) == 55
+
+
+@posix
+@pytest.mark.parametrize("columns", [20, 40, 100])
+def test_every_row_fits_on_a_line_of_the_terminal(store: Path, columns: int) -> None:
+    """A narrow terminal loses columns, never the shape of the table."""
+    from rich.cells import cell_len
+
+    from .pseudo_terminal import on_terminal
+
+    add(store, "日本語" * 40, user_id="😀" * 40, entity_id="e" * 300)
+    add(store, HOSTILE, user_id=HOSTILE)
+    screen = on_terminal("ls", cwd=store, columns=columns)
+    assert len(screen.lines) == 6
+    assert all(cell_len(line) <= columns for line in screen.lines)
+    assert [line[:6] for line in screen.lines[3:]] == ["vienna", "linz-1", "graz-1"]
+    assert screen.lines[0].split()[0] == "id"
+    assert ("entity" in screen.lines[0]) == (columns == 100)
+    assert not set("\x9b\x7f\u202e") & set(screen.text)
+    assert "\x1b" not in screen.text
+
+
+@posix
+def test_times_are_said_as_people_say_them(store: Path) -> None:
+    """On a terminal a fresh session was changed just now."""
+    from .pseudo_terminal import on_terminal
+
+    add(store, "fresh")
+    lines = on_terminal("ls", cwd=store).lines
+    assert "just now" in lines[1]
+    assert "2026-01-03" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (timedelta(seconds=5), "just now"),
+        (timedelta(minutes=5), "5 min ago"),
+        (timedelta(hours=3), "12:00"),
+        (timedelta(hours=20), "yesterday"),
+        (timedelta(days=40), "2026-10-13"),
+        (timedelta(hours=-2), "17:00"),
+        (timedelta(days=-2), "2026-11-24"),
+    ],
+)
+def test_a_time_is_said_relative_to_now(age: timedelta, said: str) -> None:
+    """Today needs no date, and the future is not 'ago'."""
+    from importlib import import_module
+
+    today = datetime(2026, 11, 22, 15, 0).astimezone()
+    assert import_module("localstore_cli.output").when((today - age).isoformat(), today) == said
+
+
+@pytest.mark.parametrize("text", ["", "soon", "9999-99-99", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_is_none_is_shown_as_it_is(text: str) -> None:
+    """A hand-written time breaks no listing."""
+    from importlib import import_module
+
+    assert import_module("localstore_cli.output").when(text) == text
+
+
+@posix
+def test_a_problem_is_told_below_the_table(store: Path) -> None:
+    """A long problem does not squeeze the columns."""
+    from .pseudo_terminal import on_terminal
+
+    path = JsonStorage(store).path("graz-1")
+    path.write_text(path.read_text().replace('"messages": [', '"messages": [[', 1))
+    screen = on_terminal("ls", cwd=store, columns=40)
+    assert screen.code == 0
+    assert "graz-1: " in screen.text.replace("\n", " ")
+    assert "Mend the file" in screen.text.replace("\n", " ")
+
+
+@posix
+def test_an_empty_store_says_so_on_a_terminal(tmp_path: Path) -> None:
+    """A new user sees more than nothing."""
+    from .pseudo_terminal import on_terminal
+
+    JsonStorage(tmp_path)
+    assert on_terminal("ls", cwd=tmp_path).lines == ["localstore: No sessions in this store yet."]

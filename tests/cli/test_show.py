@@ -1,0 +1,288 @@
+"""`localstore show`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from localstore import JsonStorage, Message, Run, Step, YamlStorage
+from localstore.sessions import ContentPart, Metrics
+
+from .conftest import Command
+
+Invoke = Callable[..., Result]
+posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+
+
+def add_run(store: Path, session_id: str, **fields: Any) -> None:
+    fields = {"created_at": "2026-01-05T10:00:00.000Z", "run_id": "r1", **fields}
+    JsonStorage(store).append(session_id, Run(**fields))
+
+
+def edit(store: Path, session_id: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a document as a person would, in the layout of localstore."""
+    path = JsonStorage(store).path(session_id)
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+def test_a_pipe_gets_the_whole_session_as_text(run: Command, store: Path) -> None:
+    """Header first, then every entry, each thing indented below what it belongs to."""
+    done = run("show", "graz-1", "--store", store)
+    assert (done.returncode, done.stderr) == (0, "")
+    run_id = JsonStorage(store).read("graz-1").runs[0].run_id  # type: ignore[union-attr]
+    assert done.stdout == (
+        f"""session_id  graz-1
+kind        agent
+agent_id    guide
+user_id     alice
+created_at  2026-01-01T10:00:00.000Z
+updated_at  2026-01-01T10:00:00.000Z
+runs        1
+path        {store}/sessions/2026-01/graz-1.json
+
+run 1  {run_id}  2026-01-01T10:00:00.000Z  gpt-4o-mini  completed
+  user
+    Graz?
+  assistant
+    calls get_weather({{"city": "Wien"}})
+  tool get_weather
+    line 1 of the tool
+    line 2 of the tool
+    line 3 of the tool
+  assistant
+    Rain.
+"""
+    )
+
+
+def test_a_pipe_gets_everything_in_full(invoke: Invoke, store: Path) -> None:
+    """Neither entries nor tool output are left out."""
+    text = invoke("show", "vienna-trip", "--store", store).stdout
+    assert text.count("line 130 of the tool") == 12
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("run ")] == [str(n) for n in range(1, 13)]
+
+
+def test_the_last_entries_keep_their_numbers(invoke: Invoke, store: Path) -> None:
+    """`--last` says how many runs come before."""
+    text = invoke("show", "vienna-trip", "--store", store, "--last", "2").stdout
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("run ")] == ["11", "12"]
+    assert "… 10 earlier runs. --all shows them." in text
+    assert "question 10" not in text
+    assert "question 11" in text
+
+
+def test_the_header_alone_can_be_shown(invoke: Invoke, store: Path) -> None:
+    """`--last 0` shows what the session is."""
+    text = invoke("show", "vienna-trip", "--store", store, "--last", "0").stdout
+    assert text.startswith("session_id  vienna-trip\n")
+    assert "… 12 earlier runs" in text
+    assert "question" not in text
+
+
+def test_without_a_session_the_newest_is_shown_and_named(run: Command, store: Path) -> None:
+    """The answer says on stderr which session it is about."""
+    done = run("show", "--store", store)
+    assert done.stdout.startswith("session_id  vienna-trip\n")
+    assert done.stderr == "localstore: Showing the newest session, vienna-trip\n"
+
+
+def test_an_empty_store_has_no_newest_session(run: Command, tmp_path: Path) -> None:
+    """Not found is 3, with the reason."""
+    JsonStorage(tmp_path)
+    done = run("show")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("localstore: There is no session in this store.")
+
+
+@pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
+def test_json_is_the_document(invoke: Invoke, store: Path, session_id: str) -> None:
+    """`--json` prints the same JSON for both formats."""
+    from localstore.files.yaml_reader import load
+
+    path = JsonStorage(store).path(session_id)
+    document = load(path.read_bytes()) if path.suffix == ".yaml" else json.loads(path.read_bytes())
+    document.pop("$schema", None)
+    assert json.loads(invoke("show", session_id, "--store", store, "--json").stdout) == document
+
+
+def test_json_of_the_last_entries(invoke: Invoke, store: Path) -> None:
+    """`--json --last` leaves out earlier entries only."""
+    document = json.loads(invoke("show", "vienna-trip", "--store", store, "--json", "--last", "2").stdout)
+    assert [entry["messages"][0]["content"] for entry in document["history"]] == ["question 11", "question 12"]
+    assert document["name"] == "Trip to Vienna"
+
+
+def test_unknown_entries_roles_and_keys_are_shown(invoke: Invoke, store: Path) -> None:
+    """What this release does not know is printed, not hidden."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["mood"] = "sunny"
+        document["history"][0]["rating"] = {"stars": 5}
+        document["history"][0]["messages"].append({"role": "oracle", "content": "Maybe.", "depth": 3})
+        document["history"].append({"type": "bookmark", "label": "here", "range": [1, 2]})
+
+    edit(store, "graz-1", change)
+    text = invoke("show", "graz-1", "--store", store).stdout
+    for line in (
+        "mood        sunny",
+        '  rating  {"stars": 5}',
+        "  oracle",
+        "    depth  3",
+        "bookmark",
+        "  range  [1, 2]",
+    ):
+        assert f"\n{line}\n" in text
+
+
+def test_the_kinds_of_content_are_shown(invoke: Invoke, store: Path) -> None:
+    """Parts, steps, runs of members, state, metrics and errors each have a form."""
+    member = Run(
+        run_id="m1", agent_id="scout", messages=[Message(role="user", content="Look!")], status="error", error="lost"
+    )
+    add_run(
+        store,
+        "rich",
+        input={"topic": "x"},
+        messages=[
+            Message(
+                role="user", content=[ContentPart(type="text", text="See:"), ContentPart(type="image", url="a.png")]
+            )
+        ],
+        member_runs=[member],
+        steps=[
+            Step(
+                name="search",
+                output=["found"],
+                messages=[Message(role="user", content="in a step")],
+                status="completed",
+            )
+        ],
+        session_state={"cart": [{"item": f"thing {number}", "price": 9.5} for number in range(4)]},
+        metrics=Metrics(input_tokens=31, output_tokens=12, duration_seconds=0.8),
+        error="the model did not answer",
+        status="error",
+    )
+    text = invoke("show", "rich", "--store", store).stdout
+    for part in (
+        '\n  input  {"topic": "x"}\n',
+        '\n    See:\n    [{"type": "image", "url": "a.png"}]\n',
+        "\n  run  m1  ",
+        "\n    agent_id  scout\n",
+        "\n      Look!\n",
+        "\n    error  lost\n",
+        "\n  step search  ",
+        '\n    output  ["found"]\n',
+        "\n      in a step\n",
+        '\n  session_state\n    {\n      "cart": [\n',
+        "\n  metrics  input_tokens 31, output_tokens 12, duration_seconds 0.8\n",
+        "\n  error  the model did not answer\n",
+    ):
+        assert part in text, part
+
+
+def test_the_state_from_entries_that_are_not_shown_is_told(invoke: Invoke, store: Path) -> None:
+    """The last entries alone would hide what the agent knows."""
+    storage = YamlStorage(store)
+    storage.update("linz-1", session_state={"cart": 1})
+    storage.append("linz-1", Run(messages=[Message(role="user", content="again")]))
+    assert (
+        'session_state (from earlier)  {"cart": 1}' in invoke("show", "linz-1", "--store", store, "--last", "1").stdout
+    )
+    assert "from earlier" not in invoke("show", "linz-1", "--store", store).stdout
+
+
+def test_hostile_texts_are_escaped(run: Command, store: Path) -> None:
+    """Text keeps its lines and tabs; nothing else in it reaches the terminal as a command."""
+    add_run(
+        store, "bad\x1b]0;id", messages=[Message(role="u\nser", content="one\ttab\ntwo\x1b[2J\x07\r\u202ethree 😀")]
+    )
+    text = run("show", "--store", store).stdout
+    assert "\n  u\\nser\n    one\ttab\n    two\\x1b[2J\\x07\\r\\u202ethree 😀\n" in text
+    assert "session_id  bad\\x1b]0;id\n" in text
+    as_json = run("show", "--store", store, "--json").stdout
+    assert json.loads(as_json)["session_id"] == "bad\x1b]0;id"
+    assert not set("\x1b\x07\r\u202e") & set(as_json)
+
+
+def test_a_broken_document_is_refused_with_its_place(run: Command, store: Path) -> None:
+    """Exit code 4, with the path and what to do."""
+    path = JsonStorage(store).path("graz-1")
+    path.write_text(path.read_text().replace('"messages": [', '"messages": [[', 1))
+    done = run("show", "graz-1", "--store", store)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert str(path) in done.stderr
+    assert "line " in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_document_of_a_newer_version_is_refused(run: Command, store: Path) -> None:
+    """Exit code 4, and the document stays as it is."""
+    edit(store, "graz-1", lambda document: document.update(schema_version=99))
+    before = JsonStorage(store).path("graz-1").read_bytes()
+    done = run("show", "graz-1", "--store", store)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "Update localstore." in done.stderr
+    assert JsonStorage(store).path("graz-1").read_bytes() == before
+
+
+@posix
+def test_a_terminal_shows_the_last_ten_entries_folded(store: Path) -> None:
+    """Long tool output is cut with the number of lines that are missing."""
+    from .pseudo_terminal import on_terminal
+
+    screen = on_terminal("show", "vienna-trip", cwd=store)
+    assert screen.code == 0
+    assert [line.split()[1] for line in screen.lines if line.startswith("run ")] == [str(n) for n in range(3, 13)]
+    assert sum(line.strip() == "… 122 more lines" for line in screen.lines) == 10
+    assert "line 8 of the tool" in screen.text
+    assert "line 9 of the tool" not in screen.text
+    assert "… 2 earlier runs. --all shows them." in screen.text
+    assert "\x1b[1;32m  user" in screen.raw
+
+
+@posix
+def test_a_terminal_shows_everything_on_request(store: Path) -> None:
+    """`--all` and `--full` undo what a terminal leaves out."""
+    from .pseudo_terminal import on_terminal
+
+    everything = on_terminal("show", "vienna-trip", "--all", cwd=store)
+    assert sum(line.startswith("run ") for line in everything.lines) == 12
+    assert "more lines" in everything.text
+    full = on_terminal("show", "vienna-trip", "--full", "--last", "1", cwd=store)
+    assert "line 130 of the tool" in full.text
+    assert "more lines" not in full.text
+
+
+@posix
+@pytest.mark.parametrize("columns", [40, 100])
+def test_a_session_fits_the_width_of_the_terminal(store: Path, columns: int) -> None:
+    """Long lines are wrapped below their own beginning, and control characters stay harmless."""
+    from rich.cells import cell_len
+
+    from .pseudo_terminal import on_terminal
+
+    content = "word " * 60 + "\n\x1b[2J\x9b\x7f\u202e[red]not markup[/red]\n日本語" + "長" * 80
+    add_run(store, "hostile", messages=[Message(role="user", content=content)])
+    screen = on_terminal("show", cwd=store, columns=columns)
+    assert all(cell_len(line) <= columns for line in screen.lines[1:])  # the first is from stderr
+    assert all(line.startswith("    ") for line in screen.lines if "word" in line)
+    assert "\\x1b[2J\\x9b\\x7f\\u202e[red]not markup[/red]" in " ".join(screen.text.split())
+    assert not set("\x1b\x9b\x7f\u202e") & set(screen.text)
+
+
+@posix
+def test_a_very_long_line_of_a_tool_is_folded(store: Path) -> None:
+    """Tools like to answer in one line."""
+    from .pseudo_terminal import on_terminal
+
+    add_run(store, "long", messages=[Message(role="tool", content="x" * 5000)])
+    screen = on_terminal("show", "long", cwd=store)
+    assert "… 4,600 more characters" in screen.text.replace("\n    ", "")
