@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
 _DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
 _LOOKS = 5
-"""How often a document that does not parse is read again while somebody is writing it."""
+"""How often a document that looks torn is read, while somebody is writing it."""
 _YOUNG, _PATIENCE = 60, 2
 """Seconds: for how long a temporary file may belong to a writer at work, and how long the sweep waits for that."""
 _MOST_PROBLEMS = 10
@@ -234,17 +234,21 @@ class _Sweep:
             yield self._note(path, "is not named after its session_id", f"Rename it to {expected} to find it faster.")
 
     def _read(self, path: str) -> tuple[bytes, os.stat_result, Parsed]:
-        """A document, read again while it does not parse and somebody is writing it."""
+        """A document, read again while it looks torn and somebody is writing it."""
         before = None
         for look in range(_LOOKS):
             with DocumentFile(self._full(path)) as file:
                 raw, status, layout = file.read_all(), file.status, file.layout
+            is_last = raw == before or look == _LOOKS - 1
+            before = raw
             try:
-                return raw, status, parse_document(raw, layout, self._full(path))
+                parsed = parse_document(raw, layout, self._full(path))
             except LocalstoreError:
-                if raw == before or look == _LOOKS - 1:
+                if is_last:
                     raise
-                before = raw
+            else:
+                if parsed.in_layout or is_last:  # half a YAML document is often a document
+                    return raw, status, parsed
         raise AssertionError  # the loop always ends in one of its two ways
 
     def _broken(self, path: str, error: DocumentBroken) -> Finding:
@@ -255,8 +259,7 @@ class _Sweep:
                 f"The next write mends it and keeps the rest in {rescue.FOLDER}.",
                 error.line,
             )
-        text = str(error).removeprefix(self._full(path)).partition(". Nothing was changed.")[0]
-        problem = re.sub(r"\A(?:, line \d+)?(?:, column \d+)?: ", "", text)
+        problem = error.problem or str(error)
         column = f" (column {error.column})" if error.column else ""
         return self._error(path, problem + column, "Mend it in an editor.", error.line)
 

@@ -46,7 +46,8 @@ class StoreNotFound(LocalstoreError, FileNotFoundError):
 class DocumentBroken(LocalstoreError, ValueError):
     """A document cannot be read as a session. It is left byte for byte as it is.
 
-    `line` and `column` are 1-based and None where unknown; `rescued` is the file in which a run that could not be
+    `problem` says what is wrong without the place and the advice, '' where the message says it all. `line` and `column`
+    are 1-based and None where unknown; `rescued` is the file in which a run that could not be
     written is kept, or None.
     """
 
@@ -56,11 +57,13 @@ class DocumentBroken(LocalstoreError, ValueError):
         *,
         path: str | None = None,
         session_id: str | None = None,
+        problem: str = "",
         line: int | None = None,
         column: int | None = None,
         rescued: str | None = None,
     ) -> None:
         super().__init__(message, path=path, session_id=session_id)
+        self.problem = problem
         self.line = line
         self.column = column
         self.rescued = rescued

@@ -11,11 +11,10 @@ from localstore.files.document import in_order
 from localstore.files.draft import Draft
 from localstore.files.rows import Row
 from localstore.files.store import Snapshot, Store
-from localstore.files.values import plain
+from localstore.files.values import plain, same
 from localstore.sessions import STATEFUL, HistoryEntry, Session, now
 
 _entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
-_SORTED = orjson.OPT_SORT_KEYS
 _FIXED = ("schema_version", "session_id", "kind", "created_at")
 
 
@@ -29,9 +28,8 @@ def session_of(snapshot: Snapshot) -> Session:
     return session
 
 
-def _wrong_type(error: ValidationError, snapshot: Snapshot) -> DocumentBroken:
+def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> DocumentBroken:
     first = error.errors()[0]
-    where = ""
     for step in first["loc"]:
         if step not in ("run", "update", "entry") or not where.endswith("]"):
             where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else str(step)
@@ -74,7 +72,7 @@ class Mine:
     def new_entries(self) -> list[dict[str, Any]]:
         """The history of a new document: the entries, and the state that none of them says."""
         said = {name: entry[name] for entry in self.entries for name in STATEFUL if entry.get(name) is not None}
-        state = {name: value for name, value in self.current.items() if not _same(said.get(name), value)}
+        state = {name: value for name, value in self.current.items() if not same(said.get(name), value)}
         return [*self.entries, _update(state)] if state else self.entries
 
     def stored(self, row: Row, *, alone: bool = True) -> Snapshot:
@@ -100,7 +98,7 @@ def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -
     if base is not None and alone:
         plan = merge(mine, base, base)  # nobody wrote since: what was read is what is there
         known = store.recent(draft).keys() - {entry.get("run_id") for entry in base.entries}
-        if not plan.replaced and _same(plan.header, base.header) and not known & {e.get("run_id") for e in plan.added}:
+        if not plan.replaced and same(plan.header, base.header) and not known & {e.get("run_id") for e in plan.added}:
             if plan.added:
                 draft.append(plan.added)
             return mine.stored(draft.row)
@@ -108,7 +106,7 @@ def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -
     current = {name: entry[name] for entry in parsed.entries for name in STATEFUL if entry.get(name) is not None}
     theirs = Snapshot(draft.file.path, parsed.header, parsed.entries, current, draft.row["fingerprint"])
     plan = merge(mine, base, theirs)
-    if plan.replaced or not _same(plan.header, parsed.header):
+    if plan.replaced or not same(plan.header, parsed.header):
         replaced = {parsed.starts[index]: entry for index, entry in plan.replaced.items()}
         draft.change(in_order(plan.header), replaced, plan.added)
     elif plan.added:
@@ -120,15 +118,15 @@ def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
     """What has to be done to the document so that it holds both sides. Raises Conflict."""
     session_id = theirs.header["session_id"]
     plan = Plan(_merge_header(mine, base, theirs.header))
-    before = _by_key(_normal(base.entries)) if base else {}
+    before = _by_key(_normal(base)) if base else {}
     here = _by_key(mine.entries)
-    there = _by_key(_normal(theirs.entries))
+    there = _by_key(_normal(theirs))
     index = {key: number for number, key in enumerate(there)}
     for key, old in before.items():
         new, now_there = here.get(key), there.get(key)
-        if _same(new, old) or _same(new, now_there):
+        if same(new, old) or same(new, now_there):
             continue
-        if not _same(now_there, old):
+        if not same(now_there, old):
             raise _conflict(session_id, _name(key))
         plan.replaced[index[key]] = new
     for key, new in here.items():
@@ -139,7 +137,7 @@ def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
             plan.added.append(new)
         elif now_there.get("status") == "unfinished" and new.get("status") != "unfinished":
             plan.replaced[index[key]] = new
-        elif not _same(now_there, new):
+        elif not same(now_there, new):
             raise _conflict(session_id, _name(key))
     _merge_current(plan, mine, base, theirs)
     return plan
@@ -152,9 +150,9 @@ def _merge_header(mine: Mine, base: Snapshot | None, theirs: dict[str, Any]) -> 
             continue
         new, there = mine.header.get(name), theirs.get(name)
         old = there if base is None else base.header.get(name)
-        if _same(new, old) or _same(new, there):
+        if same(new, old) or same(new, there):
             continue
-        if not _same(there, old):
+        if not same(there, old):
             raise _conflict(theirs["session_id"], name)
         if new is None:
             del result[name]
@@ -172,9 +170,9 @@ def _merge_current(plan: Plan, mine: Mine, base: Snapshot | None, theirs: Snapsh
         there = _value(theirs.current, name)
         for entry in plan.added:
             there = entry.get(name, there)
-        if _same(new, old) or _same(new, there):
+        if same(new, old) or same(new, there):
             continue
-        if base and not _same(_value(theirs.current, name), old):
+        if base and not same(_value(theirs.current, name), old):
             raise _conflict(theirs.header["session_id"], name)
         changed[name] = new if new is not None else {} if name in ("session_state", "session_data") else ""
     if changed:
@@ -190,14 +188,12 @@ def _value(current: dict[str, Any], name: str) -> Any:
     return None if value in (None, "", {}) else value
 
 
-def _normal(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Entries as the models would write them, so that only what they say is compared."""
-    return [plain(entry) for entry in _entries.validate_python(entries)]
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal, and of equal types: for Python 1, 1.0 and True are the same."""
-    return one == other and orjson.dumps(one, option=_SORTED) == orjson.dumps(other, option=_SORTED)
+def _normal(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Entries as the models would write them, so that only what they say is compared. Raises DocumentBroken."""
+    try:
+        return [plain(entry) for entry in _entries.validate_python(snapshot.entries)]
+    except ValidationError as error:
+        raise _wrong_type(error, snapshot, "history") from None
 
 
 def _by_key(entries: list[dict[str, Any]]) -> dict[tuple[str, str, int], dict[str, Any]]:
@@ -205,7 +201,7 @@ def _by_key(entries: list[dict[str, Any]]) -> dict[tuple[str, str, int], dict[st
     result: dict[tuple[str, str, int], dict[str, Any]] = {}
     for entry in entries:
         run_id = entry.get("run_id") if entry["type"] == "run" else None
-        name = run_id or orjson.dumps(entry, option=_SORTED).decode()
+        name = run_id or orjson.dumps(entry, option=orjson.OPT_SORT_KEYS).decode()
         number = 0
         while (entry["type"], name, number) in result:
             number += 1

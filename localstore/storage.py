@@ -204,6 +204,10 @@ class Storage:
             raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
         return [self._info(row) for row in self._store.catalog.rows(user_id, entity_id, kind, limit)]
 
+    def unreadable_files(self) -> dict[Path, str]:
+        """Files where documents belong that hold no session that can be told, and why, as of the last listing."""
+        return {self.root / path: problem for path, (_, problem) in self._store.catalog.unreadable.items()}
+
     def get_all_session_ids(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
     ) -> list[str]:
@@ -266,7 +270,7 @@ class Storage:
             runs=row["runs"],
             size=row["fingerprint"][0] if row["fingerprint"] else 0,
             schema_version=row["version"],
-            path=str(self.root / row["path"]),
+            path=os.path.join(self._store.root, *row["path"].split("/")),
             problem=row.get("problem"),
         )
 

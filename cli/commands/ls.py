@@ -48,6 +48,10 @@ def command(
         _show(rows, None if limit or everything else ON_A_TERMINAL)
     else:
         output.write_rows(map(_cells, rows))
+    unreadable = len(storage.unreadable_files())
+    if unreadable:
+        files = "1 file" if unreadable == 1 else f"{unreadable:,} files"
+        output.note(f"{files} cannot be read as a session. 'localstore check' says why.")
     if not rows and not as_json:
         filtered = user is not None or entity is not None or kind is not None
         text = "No session here fits. 'localstore ls' lists all." if filtered else "No sessions in this store yet."

@@ -19,6 +19,8 @@ from localstore.files.rows import Row, boot_id, fingerprint, keep_distrust, row_
 _COARSE_TICK, _FINE_TICK = 2_500_000_000, 50_000_000
 """How long, in ns, a folder's time may stand still while names in it change (FAT counts in steps of two seconds)."""
 _BATCH = 1000
+_LOOKS = 3
+"""How often a listing is made anew because documents were changed by hand; more only if that happens meanwhile."""
 
 
 class Catalog:
@@ -30,7 +32,7 @@ class Catalog:
         self._scanned: dict[str, int] = {}
         self._folders: set[str] = set()
         self._restarts = 0
-        self._duplicates: dict[str, str] = {}
+        self._duplicates: dict[str, tuple[list[int], str]] = {}
         self.unreadable: dict[str, tuple[list[int], str]] = {}
         """Files that hold no session that can be told: path to fingerprint and what is wrong."""
 
@@ -73,7 +75,7 @@ class Catalog:
 
     def next_duplicate(self, session_id: str) -> Row | None:
         """Another document with this id, now that the first one is gone."""
-        for path in [path for path, duplicate in self._duplicates.items() if duplicate == session_id]:
+        for path in [path for path, (_, duplicate) in list(self._duplicates.items()) if duplicate == session_id]:
             del self._duplicates[path]
             row = self.adopt(path)
             if row is not None and row["session_id"] == session_id:
@@ -91,7 +93,7 @@ class Catalog:
         folders = tree.folders(self._root)
         self._folders = set(folders)
         self._scanned = {folder: seen for folder, seen in self._scanned.items() if folder in folders}
-        added: list[str] = []
+        added = self._mended()
         hidden: list[str] = []
         with manifest.mutex:
             for folder in manifest.folders():
@@ -107,7 +109,7 @@ class Catalog:
                 gone = [session_id for path, session_id in known.items() if path not in found]
                 self._hide(gone)
                 hidden += gone
-                added += [path for path in found if path not in known]
+                added |= found - known.keys()
             tick = _FINE_TICK if changed % 1_000_000_000 else _COARSE_TICK
             self._scanned[folder] = changed if now - changed > tick else -1
         self._adopt_all(added)
@@ -142,7 +144,7 @@ class Catalog:
             with self._manifest.mutex:
                 self._manifest.put(row)
 
-    def _adopt_all(self, paths: list[str]) -> None:
+    def _adopt_all(self, paths: Iterable[str]) -> None:
         rows = []
         for path in sorted(paths):
             row = self._read(path)
@@ -164,8 +166,23 @@ class Catalog:
             known = self._manifest.get(row["session_id"])
         if known is None or known["path"] == row["path"] or not self._holds(known["path"], row["session_id"]):
             return False
-        self._duplicates[row["path"]] = row["session_id"]
+        self._duplicates[row["path"]] = row["fingerprint"], row["session_id"]
         return True
+
+    def _mended(self) -> set[str]:
+        """The files that were no session of their own at the last look, and were changed since in their place."""
+        found = set()
+        for seen in (self.unreadable, self._duplicates):
+            for path, (before, _) in list(seen.items()):
+                try:
+                    status = os.lstat(f"{self._root}/{path}")
+                except OSError:
+                    status = None
+                if status is None or fingerprint(status) != before:
+                    seen.pop(path, None)
+                if status is not None and fingerprint(status) != before:
+                    found.add(path)
+        return found
 
     def _holds(self, path: str, session_id: str) -> bool:
         """Whether the file at `path` is there and not known to be another session's by now."""
@@ -252,19 +269,19 @@ class Catalog:
 
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None) -> list[Row]:
         """The sessions that fit, newest activity first. Only these rows are held against their files."""
-        found = self._rows(user_id, entity_id, kind, limit)
-        while found is None:
-            self.look_anew()
-            found = self._rows(user_id, entity_id, kind, limit)
+        for _ in range(_LOOKS):
+            found, moved = self._rows(user_id, entity_id, kind, limit)
+            if not moved:
+                break
         return found
 
     def _rows(
         self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None
-    ) -> list[Row] | None:
-        """None when documents took each other's names: the folders have to be looked at anew."""
+    ) -> tuple[list[Row], bool]:
+        """The rows, and whether some of them turned out to belong elsewhere in the order, or to another session."""
         self.scan()
         found: list[Row] = []
-        renamed = False
+        moved = False
         with self._manifest.mutex:
             newest = self._manifest.newest(user_id, entity_id).copy()
         for _, session_id in reversed(newest):
@@ -274,11 +291,15 @@ class Catalog:
             if row is None or not _fits(row, user_id, entity_id, kind):
                 continue
             current = self.current(row)
-            if current is not None and current["session_id"] != session_id:
-                renamed = True
-            elif current is not None and _fits(current, user_id, entity_id, kind):
+            if current is None:
+                continue
+            moved = moved or current["updated_at"] != row["updated_at"]
+            if current["session_id"] != session_id:  # documents took each other's names
+                self.look_anew()
+                moved = True
+            elif _fits(current, user_id, entity_id, kind):
                 found.append(current)
-        return None if renamed else found
+        return found, moved
 
     def current(self, row: Row) -> Row | None:
         """The row as its file is now; None when the file is gone."""

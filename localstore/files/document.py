@@ -85,7 +85,7 @@ def broken(error: Malformed, path: Path | str) -> DocumentBroken:
     place = "" if error.line is None else f", line {error.line}"
     place += "" if error.column is None else f", column {error.column}"
     message = f"{path}{place}: {error.problem}. {ADVICE}"
-    return DocumentBroken(message, path=str(path), line=error.line, column=error.column)
+    return DocumentBroken(message, path=str(path), problem=error.problem, line=error.line, column=error.column)
 
 
 def check_version(header: Mapping[str, Any], path: Path | str) -> None:

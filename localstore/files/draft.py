@@ -16,7 +16,7 @@ from localstore.files.document_file import DocumentFile
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, count_entry, fingerprint, is_trusted, keep_distrust, note_entry, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
-
+from localstore.files.values import same
 
 _COMMENT = re.compile(rb"(?m)(?:^|[ \t])#(?! yaml-language-server:)")
 """What may be a comment in YAML; the one that names the schema is ours."""
@@ -205,7 +205,7 @@ class Draft:
             if entry is not None:
                 pieces.append(layout.entry(entry) + behind)
         pieces += [layout.entry(entry) for entry in added]
-        head = parsed.head if header == parsed.header else self._new_head(parsed, header)
+        head = parsed.head if same(header, parsed.header) else self._new_head(parsed, header)
         self._replace(layout.assemble(head, pieces))
 
     def _new_head(self, parsed: Parsed, header: dict[str, Any]) -> bytes:
@@ -281,8 +281,8 @@ class Draft:
             self._foreign = None
         if not self.file.is_unchanged():
             raise Interfered
+        self.file.close()  # Windows replaces no file that is open
         atomic.write_file(self.file.path, [raw])
-        self.file.close()
         self.file = DocumentFile(self.file.path, write=True)
         self.row = row_of(parsed, self.row["path"], self.file.status, None)
         self.changed = True
@@ -296,6 +296,12 @@ def create_document(root: str, path: str, header: dict[str, Any], entries: list[
     if os.path.lexists(target):
         raise DocumentBroken(
             f"{target} is in the way of a new session and holds none of that id. Rename or remove it.",
+            path=str(target),
+            session_id=header["session_id"],
+        )
+    if os.path.islink(target.parent):
+        raise DocumentBroken(
+            f"{target.parent} is a symbolic link, and links are not followed. Put the folder itself there.",
             path=str(target),
             session_id=header["session_id"],
         )

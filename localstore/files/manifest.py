@@ -133,7 +133,8 @@ class Manifest:
             try:
                 self._open(os.O_RDONLY)
             except FileNotFoundError:
-                self._forget_all()
+                if self._generation:
+                    self._forget_all()
                 return
             self._follow(os.fstat(self._fd))
             if not _KEEP_OPEN:
@@ -244,7 +245,9 @@ class Manifest:
     def _append(self, lines: list[bytes]) -> None:
         if self._fd < 0:
             if not os.path.lexists(self._path):
-                atomic.write_file(self._path, [_generation_line()])
+                line = _generation_line()
+                atomic.write_file(self._path, [line])
+                self._generation, self._consumed = line.rstrip(), len(line)
             self._open(os.O_RDWR)
         try:
             size = os.fstat(self._fd).st_size
@@ -263,8 +266,12 @@ class Manifest:
 
     def _replace(self) -> None:
         """Rewrite the file with the last line of each session, oldest activity first."""
-        lines = [orjson.dumps(self._rows[session_id]) + b"\n" for _, session_id in self.newest(None, None)]
-        atomic.write_file(self._path, [_generation_line(), b"".join(lines)])
+        lines = [_generation_line()]
+        for _, session_id in self.newest(None, None):
+            row = self._rows[session_id].copy()
+            row.pop("problem", None)  # what was known before it came up
+            lines.append(orjson.dumps(row) + b"\n")
+        atomic.write_file(self._path, [b"".join(lines)])
 
     def replace_all(self, rows: Iterable[Row]) -> None:
         """Start a new manifest that holds just these rows. Raises LockTimeout, OSError."""

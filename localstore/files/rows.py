@@ -120,21 +120,42 @@ def is_trusted(row: Row, status: os.stat_result) -> bool:
 
 def is_row(value: Any) -> bool:
     """Whether a line of the manifest can be used; anything else is skipped, whoever wrote it."""
-    if not isinstance(value, dict):
+    try:
+        numbers = value["fingerprint"]
+        return (
+            # Written out, because a manifest may have very many lines.
+            type(value["session_id"]) is str
+            and type(value["path"]) is str
+            and type(value["kind"]) is str
+            and type(value["created_at"]) is str
+            and type(value["updated_at"]) is str
+            and type(value["version"]) is int
+            and type(value["entries"]) is int
+            and type(value["runs"]) is int
+            and type(numbers) is list
+            and [type(number) for number in numbers] == _FINGERPRINT
+            and PATH.match(value["path"]) is not None
+            and (len(value) == _LEAST_KEYS or _are_valid(value))
+        )
+    except (KeyError, TypeError):
         return False
-    prints = value.get("fingerprint")
-    offsets = value.get("offsets", {})
+
+
+_FINGERPRINT: list[type] = [int, int, int, int]
+_LEAST_KEYS = len(Row.__required_keys__)
+
+
+def _are_valid(row: dict[str, Any]) -> bool:
+    """Whether the keys that need not be there are what they should be."""
+    tags, offsets = row.get("tags", ()), row.get("offsets")
     return (
-        all(type(value.get(name)) is str for name in ("session_id", "path", "kind", "created_at", "updated_at"))
-        and all(type(value.get(name)) is int for name in ("version", "entries", "runs"))
-        and PATH.match(value["path"]) is not None
-        and isinstance(prints, list)
-        and len(prints) == 4
-        and all(type(number) is int for number in prints)
-        and all(isinstance(value.get(name, ""), str) for name in ("entity_id", "user_id", "name", "boot", "problem"))
-        and isinstance(value.get("tags", []), list)
-        and isinstance(offsets, dict)
-        and all(type(offset) is int for offset in offsets.values())
+        "problem" not in row  # known to this process alone
+        and type(row.get("entity_id", "")) is str
+        and type(row.get("user_id", "")) is str
+        and type(row.get("name", "")) is str
+        and type(row.get("boot", "")) is str
+        and (not tags or (type(tags) is list and all(type(tag) is str for tag in tags)))
+        and (offsets is None or (type(offsets) is dict and all(type(offset) is int for offset in offsets.values())))
     )
 
 

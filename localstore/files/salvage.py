@@ -21,6 +21,8 @@ _LINE_START = {
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
 _NOTHING = b"\0 \r\n"
 _MARKER = b"\n..."
+_FOLLOWS = (b"- ", b"...\n", b"#")
+"""What may stand in column 0 behind an entry in YAML."""
 
 
 class Known(NamedTuple):
@@ -112,7 +114,7 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int) -> list[_Piece]:
             continue
         end = layout.cut(raw, start)
         if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
-            complete = end > 0 and raw[end - 1 : end] == b"\n" and b"\0" not in raw[start : end + 1]
+            complete = end > 0 and raw.startswith(_FOLLOWS, end) and b"\0" not in raw[start : end + 1]
             if not complete:
                 end = len(raw) if end < 0 else end
                 if start < counted < end:  # the manifest knew where its last entry ended, whatever follows now

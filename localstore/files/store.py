@@ -77,6 +77,7 @@ class Store:
         raise DocumentBroken(
             f"The document of session {session_id!r} is being changed by another program all the time. "
             "Nothing was written. Close the program that writes to it and try again.",
+            path=f"{self.root}/{row['path']}" if (row := self.catalog.find(session_id)) else None,
             session_id=session_id,
         )
 
@@ -173,13 +174,14 @@ class Store:
 
     def keep_run(self, error: DocumentBroken, session_id: str, entry: dict[str, Any]) -> DocumentBroken:
         """Keep a run that could not be written, and return the error that says where."""
-        path = error.path or ""
+        path = (error.path or "").removeprefix(f"{self.root}/")
         content = {"entry": entry}
         kept = rescue.set_aside(self.root, path, session_id, "its document could not be written", content)
         return DocumentBroken(
             f"{error.message} The run was kept in {kept}.",
             path=error.path,
             session_id=session_id,
+            problem=error.problem,
             line=error.line,
             column=error.column,
             rescued=str(kept),

@@ -11,6 +11,8 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from localstore.errors import UnstorableValue
 
 MAX_DEPTH = 200
@@ -42,6 +44,16 @@ def plain(value: Any, what: str = "") -> Any:
     except _Unstorable as error:
         where = _path(what, reversed(error.where))
         raise UnstorableValue(f"{where or 'The value'} {error.problem}", where=where) from None
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two plain values are equal in their types as well: for Python 1, 1.0 and True are equal."""
+    if one != other:
+        return False
+    try:
+        return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # nested too deeply to look closer
+        return True
 
 
 def _path(what: str, steps: Any) -> str:

@@ -43,7 +43,10 @@ class YamlLayout:
     def assemble(self, head: bytes, slices: list[bytes]) -> bytes:
         """A whole document. One without entries ends in `history: []` and the end marker."""
         if not slices:
-            return head.removesuffix(b"\n") + b" []\n" + self.end
+            before, opening, comments = head.rpartition(self.opening)
+            if opening:  # comments above the first entry stay, above the line of the history
+                return before + b"\n" + comments + b"history: []\n" + self.end
+            return head + b" []\n" + self.end
         return head + b"".join(slices) + self.end
 
     def starts(self, raw: bytes, begin: int) -> list[int]:

@@ -120,8 +120,8 @@ def measure_reads(folder: Path, rounds: int) -> dict[str, dict[int, float]]:
         sides[f"sqlite3 {size}"] = lambda n, p=peer: p.last_three("s1")  # type: ignore[misc]
     result: dict[str, dict[int, float]] = {}
     for name, median in interleave(sides, rounds).items():
-        kind, size = name.split()
-        result.setdefault(kind, {})[int(size)] = median
+        kind, _, runs = name.partition(" ")
+        result.setdefault(kind, {})[int(runs)] = median
     return result
 
 

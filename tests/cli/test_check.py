@@ -451,6 +451,35 @@ def test_a_store_that_is_written_to_has_no_findings(store: Path) -> None:
     assert errors == []
 
 
+def test_a_session_that_changes_during_the_check_is_no_finding(store: Path) -> None:
+    """The manifest may be newer than the document was when it was read."""
+    from localstore.checking import check as sweep
+
+    edit(document(store), '"Graz?"', "Graz?")
+    findings = sweep(store)
+    first = next(findings)
+    JsonStorage(store).update("linz-1", name="changed meanwhile")
+    assert list(findings) == []
+    assert first.path == str(document(store))
+
+
+def test_a_document_is_read_again_while_it_is_being_written(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a document is damage only when it stays."""
+    from localstore.checking import check as sweep
+    from localstore.files.document_file import DocumentFile
+
+    whole = DocumentFile.read_all
+    looks: list[str] = []
+
+    def torn_at_first(file: DocumentFile) -> bytes:
+        looks.append(str(file.path))
+        return whole(file)[: -10 if looks.count(str(file.path)) == 1 else None]
+
+    monkeypatch.setattr(DocumentFile, "read_all", torn_at_first)
+    assert list(sweep(store)) == []
+    assert len(looks) == 6
+
+
 @posix
 @pytest.mark.parametrize("columns", [40, 100])
 def test_findings_on_a_terminal(store: Path, columns: int) -> None:

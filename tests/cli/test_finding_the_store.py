@@ -96,7 +96,9 @@ def test_links_are_not_followed(run: Command, tmp_path: Path) -> None:
     here.mkdir()
     (here / "circle").symlink_to(here)
     (here / "link").symlink_to(tmp_path / "elsewhere" / "store")
-    assert run("ls", cwd=here).returncode == 3
+    done = run("ls", cwd=here)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"localstore: No store at, above or below {here}.")
 
 
 def test_very_many_folders_are_not_searched_to_the_end(run: Command, tmp_path: Path) -> None:

@@ -203,3 +203,19 @@ def test_an_empty_store_says_so_on_a_terminal(tmp_path: Path) -> None:
 
     JsonStorage(tmp_path)
     assert on_terminal("ls", cwd=tmp_path).lines == ["localstore: No sessions in this store yet."]
+
+
+def test_a_file_that_holds_no_session_is_mentioned(run: Command, store: Path) -> None:
+    (next((store / "sessions").iterdir()) / "odd.json").write_text("{")
+    done = run("ls", "--store", store)
+    assert done.returncode == 0
+    assert "odd" not in done.stdout
+    assert done.stderr == "localstore: 1 file cannot be read as a session. 'localstore check' says why.\n"
+
+
+def test_a_broken_document_is_listed_after_the_manifest_was_deleted(run: Command, store: Path) -> None:
+    document = JsonStorage(store).path(JsonStorage(store).get_all_session_ids()[0])
+    document.write_text(document.read_text()[:-4] + "?")
+    (store / "manifest.jsonl").unlink()
+    first, second = run("ls", "--store", store), run("ls", "--store", store)
+    assert len(first.stdout.splitlines()) == len(second.stdout.splitlines()) == len(list(store.glob("sessions/*/*")))

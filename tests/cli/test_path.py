@@ -121,6 +121,13 @@ def test_what_ls_prints_names_the_session(run: Command, store: Path, session_id:
     assert run("path", "--store", store, "--", cell).stdout == f"{path}\n"
 
 
+def test_an_escaped_id_that_begins_another_names_its_session(run: Command, store: Path) -> None:
+    """An id in full comes before beginnings in its escaped form, too."""
+    path = add(store, "tab\t")
+    add(store, "tab\t2")
+    assert run("path", "--store", store, "tab\\t").stdout == f"{path}\n"
+
+
 def test_a_broken_document_has_a_path(run: Command, store: Path) -> None:
     """That is the one that needs an editor."""
     path = JsonStorage(store).path("graz-1")

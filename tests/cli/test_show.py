@@ -286,3 +286,14 @@ def test_a_very_long_line_of_a_tool_is_folded(store: Path) -> None:
     add_run(store, "long", messages=[Message(role="tool", content="x" * 5000)])
     screen = on_terminal("show", "long", cwd=store)
     assert "… 4,600 more characters" in screen.text.replace("\n    ", "")
+
+
+@pytest.mark.parametrize(("lines", "shown"), [(8, 8), (9, 9), (10, 9)])
+def test_a_text_is_folded_when_that_saves_a_line(lines: int, shown: int) -> None:
+    """'… 1 more line' would take the place of that line."""
+    from importlib import import_module
+
+    transcript = import_module("localstore_cli.transcript").Transcript(person=True, fold=True)
+    text = transcript.folded("line\n" * lines)
+    assert text.count("\n") + 1 == shown
+    assert text.endswith("… 2 more lines") == (lines == 10)
