@@ -1,0 +1,281 @@
+"""The manifest held against the tree: whatever people and other programs do with the files, the listing follows."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from localstore import DocumentBroken, JsonStorage, YamlStorage
+from tests.unit.raw import Storage, answered, edit, parse, run_ids
+from tests.unit.watched_disk import WatchedDisk
+
+
+@pytest.fixture(params=[True, False], ids=["the same process", "another process"])
+def later(request: pytest.FixtureRequest, storage: Storage) -> Callable[[], Storage]:
+    """The storage as it is used afterwards."""
+    for name in ("a", "b", "c"):
+        storage.append(name, answered(f"run-{name}"), user_id="alice")
+    storage.list_sessions()
+    return lambda: storage if request.param else type(storage)(storage.root)
+
+
+def give_id(path: Path, session_id: str) -> None:
+    old = parse(path)["session_id"]
+    edit(path, f'"session_id": "{old}"' if path.suffix == ".json" else f"session_id: {old}\n",
+         f'"session_id": "{session_id}"' if path.suffix == ".json" else f"session_id: {session_id}\n")  # fmt: skip
+
+
+def check(storage: Storage, *expected: str) -> None:
+    """The listing, and every way to a session, agree on which ones there are."""
+    infos = storage.list_sessions()
+    assert sorted(info.session_id for info in infos) == sorted(expected)
+    for info in infos:
+        assert parse(Path(info.path))["session_id"] == info.session_id
+        assert str(storage.path(info.session_id)) == info.path
+        session = storage.read(info.session_id)
+        assert session is not None
+        assert session.session_id == info.session_id
+    for name in {"a", "b", "c"} - set(expected):
+        assert storage.read(name) is None
+
+
+def test_a_document_that_was_removed_is_gone(storage: Storage, later: Callable[[], Storage]) -> None:
+    storage.path("a").unlink()
+    check(later(), "b", "c")
+
+
+def test_a_document_that_was_renamed_is_found(storage: Storage, later: Callable[[], Storage]) -> None:
+    path = storage.path("a")
+    path.rename(path.with_name(f"Trip to Vienna{path.suffix}"))
+    opened = later()
+    assert opened.read("a") is not None, "without a listing before"
+    check(opened, "a", "b", "c")
+    opened.append("a", answered("next"))
+    assert run_ids(opened.path("a")) == ["run-a", "next"]
+    assert not path.exists()
+
+
+def test_a_document_that_was_moved_to_another_folder_is_found(storage: Storage, later: Callable[[], Storage]) -> None:
+    path = storage.path("a")
+    folder = storage.root / "sessions" / "archive"
+    folder.mkdir()
+    path.rename(folder / path.name)
+    opened = later()
+    opened.append("a", answered("next"))
+    assert opened.path("a") == folder / path.name
+    check(opened, "a", "b", "c")
+
+
+def test_a_folder_that_was_renamed_or_removed_takes_its_documents_along(
+    storage: Storage, later: Callable[[], Storage]
+) -> None:
+    folder = storage.path("a").parent
+    folder.rename(folder.with_name("elsewhere"))
+    check(later(), "a", "b", "c")
+    shutil.rmtree(folder.with_name("elsewhere"))
+    check(later())
+
+
+def test_a_document_that_was_added_is_found_by_name_and_by_listing(
+    storage: Storage, later: Callable[[], Storage], tmp_path: Path
+) -> None:
+    other = type(storage)(tmp_path / "other")
+    for name in ("d", "E"):
+        other.append(name, answered("run-d"))
+        path = storage.path("a").parent / other.path(name).name
+        shutil.copy2(other.path(name), path)
+    opened = later()
+    opened.append("d", answered("next"))
+    assert run_ids(opened.path("d")) == ["run-d", "next"]
+    check(opened, "a", "b", "c", "d", "E")
+
+
+def test_a_document_of_the_other_format_is_the_same_session(storage: Storage, later: Callable[[], Storage]) -> None:
+    other = (YamlStorage if isinstance(storage, JsonStorage) else JsonStorage)(storage.root)
+    other.append("d", answered("run-d"))
+    opened = later()
+    opened.append("d", answered("next"))
+    other.append("a", answered("next"))
+    assert run_ids(other.path("a")) == ["run-a", "next"]
+    assert {path.suffix for path in storage.root.glob("sessions/*/*")} == {".json", ".yaml"}
+    check(opened, "a", "b", "c", "d")
+
+
+def test_documents_that_took_each_others_names_are_both_there(storage: Storage, later: Callable[[], Storage]) -> None:
+    a, b = storage.path("a"), storage.path("b")
+    aside = a.with_name("aside")
+    a.rename(aside)
+    b.rename(a)
+    aside.rename(b)
+    check(later(), "a", "b", "c")
+    opened = later()
+    opened.append("a", answered("next"))
+    assert run_ids(b) == ["run-a", "next"]
+
+
+def test_a_document_that_took_the_name_of_another_is_found_by_listing(
+    storage: Storage, later: Callable[[], Storage]
+) -> None:
+    a, b = storage.path("a"), storage.path("b")
+    os.replace(a, b)
+    opened = later()
+    check(opened, "a", "c")
+    opened.append("a", answered("next"))
+    assert run_ids(b) == ["run-a", "next"]
+    check(opened, "a", "c")
+
+
+def test_a_document_that_was_given_another_id_is_that_session(storage: Storage, later: Callable[[], Storage]) -> None:
+    path = storage.path("a")
+    give_id(path, "new")
+    opened = later()
+    assert opened.delete_session("a") is False
+    assert path.exists(), "it is not the session that was to be deleted"
+    check(opened, "new", "b", "c")
+    opened.append("new", answered("next"))
+    assert run_ids(path) == ["run-a", "next"]
+
+
+def test_a_name_in_the_way_is_refused_and_the_run_is_kept(storage: Storage, later: Callable[[], Storage]) -> None:
+    path = storage.path("a")
+    give_id(path, "new")
+    raw = path.read_bytes()
+    with pytest.raises(DocumentBroken, match="is in the way") as caught:
+        later().append("a", answered("next"))
+    assert caught.value.rescued is not None
+    assert path.read_bytes() == raw
+
+
+def test_of_two_documents_with_one_id_the_first_one_counts(storage: Storage, later: Callable[[], Storage]) -> None:
+    path = storage.path("a")
+    copy = path.with_name(f"copy{path.suffix}")
+    shutil.copy2(path, copy)
+    raw = copy.read_bytes()
+    opened = later()
+    check(opened, "a", "b", "c")
+    opened.append("a", answered("next"))
+    assert run_ids(path) == ["run-a", "next"]
+    assert copy.read_bytes() == raw
+    path.unlink()
+    check(later(), "a", "b", "c")
+    assert run_ids(later().path("a")) == ["run-a"]
+
+
+def test_a_deleted_session_does_not_come_back_from_a_copy(storage: Storage, later: Callable[[], Storage]) -> None:
+    path = storage.path("a")
+    shutil.copy2(path, path.with_name(f"copy{path.suffix}"))
+    opened = later()
+    opened.list_sessions()
+    assert opened.delete_session("a")
+    check(opened, "b", "c")
+    check(type(storage)(storage.root), "b", "c")
+
+
+@pytest.mark.parametrize("text", ["", "{", "just a text", "\xff\xfe", "[]", "a: [\n"])
+def test_a_file_that_is_no_session_is_left_alone_and_never_taken_for_missing(
+    storage: Storage, later: Callable[[], Storage], text: str
+) -> None:
+    path = storage.path("a").with_stem("d")
+    path.write_bytes(text.encode("latin-1"))
+    opened = later()
+    check(opened, "a", "b", "c")
+    calls: list[Callable[[], object]] = [lambda: opened.read("d"), lambda: opened.append("d", answered("next"))]
+    for call in calls:
+        with pytest.raises(DocumentBroken) as caught:
+            call()
+        assert caught.value.path == str(path)
+    assert path.read_bytes() == text.encode("latin-1")
+    assert opened.read("d-e") is None
+    path.unlink()
+    opened.append("d", answered("next"))
+    check(opened, "a", "b", "c", "d")
+
+
+def test_a_document_that_was_broken_and_mended_is_listed_with_its_problem_and_without(
+    storage: Storage, later: Callable[[], Storage]
+) -> None:
+    path = storage.path("a")
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"run_id", b'"run_id": [', 1))
+    info = next(info for info in later().list_sessions() if info.session_id == "a")
+    assert info.problem is not None
+    assert str(path) in info.problem
+    assert (info.runs, info.user_id) == (1, "alice")
+    path.write_bytes(raw)
+    assert [info.problem for info in later().list_sessions()] == [None] * 3
+
+
+def test_links_and_other_kinds_of_files_are_no_documents(
+    storage: Storage, later: Callable[[], Storage], tmp_path: Path
+) -> None:
+    path = storage.path("a")
+    outside = tmp_path / f"outside{path.suffix}"
+    path.rename(outside)
+    path.symlink_to(outside)
+    raw = outside.read_bytes()
+    os.mkfifo(path.with_stem("pipe"))
+    path.with_stem("folder").mkdir()
+    path.with_stem("dangling").symlink_to(tmp_path / "nowhere")
+    opened = later()
+    assert {info.session_id for info in opened.list_sessions() if info.problem is None} == {"b", "c"}
+    for name in ("a", "dangling"):
+        with pytest.raises(DocumentBroken, match="symbolic link"):
+            opened.append(name, answered("next"))
+        with pytest.raises(DocumentBroken, match="symbolic link"):
+            opened.read(name)
+    for name in ("pipe", "folder"):
+        with pytest.raises((DocumentBroken, OSError)):
+            opened.append(name, answered("next"))
+    assert outside.read_bytes() == raw
+
+
+def test_a_folder_that_is_a_link_is_not_followed(storage: Storage, tmp_path: Path) -> None:
+    storage.append("a", answered("run-a"))
+    folder = storage.path("a").parent
+    folder.rename(tmp_path / "outside")
+    folder.symlink_to(tmp_path / "outside")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "outside").iterdir()}
+    opened = type(storage)(storage.root)
+    assert opened.read("a") is None
+    assert opened.list_sessions() == []
+    with pytest.raises(DocumentBroken, match="symbolic link"):
+        opened.append("d", answered("run-d"))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "outside").iterdir()} == before
+
+
+def test_listing_opens_no_document(storage: Storage, later: Callable[[], Storage], disk: WatchedDisk) -> None:
+    opened = later()
+    opened.list_sessions()
+    disk.forget()
+    assert len(opened.list_sessions(user_id="alice", limit=2)) == 2
+    assert not disk.of("open", name=storage.path("a").suffix)
+    storage.append("b", answered("next"))
+    disk.forget()
+    opened.list_sessions()
+    assert not disk.of("open", name=storage.path("a").suffix), "what one of us wrote is in the manifest"
+
+
+def test_a_document_that_was_edited_is_the_only_one_that_is_read(
+    storage: Storage, later: Callable[[], Storage], disk: WatchedDisk
+) -> None:
+    path = storage.path("a")
+    edit(path, "alice", "carol")
+    opened = later()
+    disk.forget()
+    infos = {info.session_id: info for info in opened.list_sessions()}
+    assert infos["a"].user_id == "carol"
+    assert {call.path for call in disk.of("open", name=path.suffix)} == {str(path)}
+    disk.forget()
+    assert [info.session_id for info in opened.list_sessions(user_id="carol")] == ["a"]
+    assert not disk.of("open", name=path.suffix)
+
+
+def test_an_entry_added_by_hand_moves_its_session_to_the_front(storage: Storage, later: Callable[[], Storage]) -> None:
+    path = storage.path("a")
+    created_at = parse(path)["history"][0]["created_at"]
+    raw = path.read_bytes()
+    head, _, tail = raw.rpartition(created_at.encode())
+    path.write_bytes(head + b"2999" + created_at.encode()[4:] + tail)
+    assert later().get_all_session_ids()[0] == "a"

@@ -1,0 +1,242 @@
+"""A document as bytes: in our layout or any other, checked, refused with its place, and brought into our layout."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from localstore import DocumentBroken, NewerFormat, OlderFormat
+from localstore.files.document import LAYOUTS, Layout, in_order, normalise, parse_document, run_key
+from localstore.files.json_layout import LAYOUT as JSON
+from localstore.files.yaml_layout import LAYOUT as YAML
+
+HEADER = {"schema_version": 1, "session_id": "s1", "kind": "agent", "created_at": "2026-11-22T07:01:20.123Z"}
+
+
+def run(run_id: str, **more: Any) -> dict[str, Any]:
+    message = {"role": "user", "content": "two\nlines"}
+    return {"type": "run", "run_id": run_id, "created_at": "2026-11-22T07:01:20.123Z", "messages": [message], **more}
+
+
+ENTRIES = [run("r1", status="completed"), {"type": "note", "x": None}, run("r2", status="unfinished")]
+
+
+@pytest.fixture(params=LAYOUTS.values(), ids=["json", "yaml"])
+def layout(request: pytest.FixtureRequest) -> Layout:
+    chosen: Layout = request.param
+    return chosen
+
+
+def written(layout: Layout, header: dict[str, Any] = HEADER, entries: list[dict[str, Any]] = ENTRIES) -> bytes:
+    return layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
+
+
+def test_a_document_in_our_layout_is_cut_at_its_entry_lines(layout: Layout) -> None:
+    raw = written(layout)
+    parsed = parse_document(raw, layout, "file")
+    assert parsed.in_layout
+    assert (parsed.header, parsed.entries) == (HEADER, ENTRIES)
+    assert parsed.slices() == [layout.entry(entry) for entry in ENTRIES]
+    assert layout.assemble(parsed.head, parsed.slices()) == raw
+
+
+def test_a_document_without_entries_is_in_our_layout(layout: Layout) -> None:
+    parsed = parse_document(written(layout, entries=[]), layout, "file")
+    assert parsed.in_layout
+    assert (parsed.header, parsed.entries, parsed.starts) == (HEADER, [], [])
+    assert layout.assemble(parsed.head, [layout.entry(entry) for entry in ENTRIES]) == written(layout)
+
+
+DOCUMENT = {**HEADER, "history": ENTRIES}
+BY_OTHERS: dict[str, tuple[Layout, bytes]] = {
+    "json on one line": (JSON, json.dumps(DOCUMENT).encode()),
+    "json indented by four": (JSON, json.dumps(DOCUMENT, indent=4).encode()),
+    "json with tabs": (JSON, json.dumps(DOCUMENT, indent="\t").encode()),
+    "json with CRLF": (JSON, written(JSON).replace(b"\n", b"\r\n")),
+    "json with a byte order mark": (JSON, b"\xef\xbb\xbf" + written(JSON)),
+    "json with history first": (JSON, json.dumps({"history": ENTRIES, **HEADER}, indent=2).encode()),
+    "json without a newline at the end": (JSON, written(JSON)[:-1]),
+    "json with blanks at the end": (JSON, written(JSON) + b"\n\n"),
+    "json with a key after history": (JSON, json.dumps({**DOCUMENT, "kind": "agent"}, indent=2).encode()),
+    "json with one entry on one line": (
+        JSON,
+        written(JSON).replace(JSON.entry(ENTRIES[1]), b"    " + json.dumps(ENTRIES[1]).encode()),
+    ),
+    "json with a line inside that looks like an end": (
+        JSON,
+        written(JSON).replace(b'"x": null', b'"x": {\n    }').replace(b"{\n    }\n    }", b'{\n    },\n"y": 1\n    }'),
+    ),
+    "yaml by PyYAML": (YAML, yaml.safe_dump(DOCUMENT).encode()),
+    "yaml in one line": (YAML, json.dumps(DOCUMENT).encode()),
+    "yaml with CRLF": (YAML, written(YAML).replace(b"\n", b"\r\n")),
+    "yaml with a byte order mark": (YAML, b"\xef\xbb\xbf" + written(YAML)),
+    "yaml without the end marker": (YAML, written(YAML).removesuffix(b"...\n")),
+    "yaml with the history indented": (
+        YAML,
+        re.sub(rb"(?m)^(?=- |  )", b"  ", written(YAML)),
+    ),
+    "yaml with a key after history": (YAML, written(YAML).replace(b"\n...\n", b"\nkind2: x\n...\n")),
+}
+
+
+@pytest.mark.parametrize("name", BY_OTHERS)
+def test_a_document_in_another_layout_is_the_same_session(name: str) -> None:
+    layout, raw = BY_OTHERS[name]
+    parsed = parse_document(raw, layout, "file")
+    assert not parsed.in_layout
+    assert {key: parsed.header[key] for key in HEADER} == HEADER
+    expected = (
+        ENTRIES if "looks like an end" not in name else [ENTRIES[0], {"type": "note", "x": {}, "y": 1}, ENTRIES[2]]
+    )
+    assert parsed.entries == expected
+    normal = normalise(parsed, "file")
+    assert normal.in_layout
+    assert (normal.header, normal.entries) == (parsed.header, parsed.entries)
+    assert not normal.raw.startswith(b"\xef\xbb\xbf")
+    assert b"\r" not in normal.raw
+
+
+def test_a_document_without_a_history_has_no_entries(layout: Layout) -> None:
+    histories: list[dict[str, Any]] = [{}, {"history": None}, {"history": []}]
+    for history in histories:
+        raw = json.dumps({**HEADER, **history}).encode()
+        assert parse_document(raw, layout, "file").entries == []
+
+
+def test_comments_between_entries_do_not_leave_the_layout() -> None:
+    raw = (
+        written(YAML).replace(b"history:\n", b"history:\n# first\n").replace(b"- type: note", b"# second\n- type: note")
+    )
+    parsed = parse_document(raw, YAML, "file")
+    assert parsed.in_layout
+    assert parsed.entries == ENTRIES
+    assert YAML.assemble(parsed.head, parsed.slices()) == raw
+
+
+def changed(**more: Any) -> dict[str, Any]:
+    return {key: value for key, value in {**HEADER, **more}.items() if value is not Ellipsis}
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "a list": ([1], "expected one mapping"),
+    "a text": ("x", "expected one mapping"),
+    "no session_id": (changed(session_id=...), '"session_id"'),
+    "an empty session_id": (changed(session_id=""), '"session_id"'),
+    "session_id a number": (changed(session_id=5), '"session_id"'),
+    "kind unknown": (changed(kind="robot"), 'expected "kind" with one of agent, team, workflow'),
+    "created_at a number": (changed(created_at=5), '"created_at"'),
+    "user_id a number": (changed(user_id=5), 'expected "user_id" with text'),
+    "tags a text": (changed(tags="a"), 'expected "tags" with a list of texts'),
+    "tags of numbers": (changed(tags=[1]), 'expected "tags" with a list of texts'),
+    "metadata a list": (changed(metadata=[]), 'expected "metadata" with a mapping'),
+    "no schema_version": (changed(schema_version=...), '"schema_version"'),
+    "schema_version a text": (changed(schema_version="1"), '"schema_version"'),
+    "schema_version true": (changed(schema_version=True), '"schema_version"'),
+    "schema_version negative": (changed(schema_version=-1), '"schema_version"'),
+    "history a mapping": ({**HEADER, "history": {}}, 'expected "history" with a list'),
+    "an entry that is a text": ({**HEADER, "history": [run("r1"), "x"]}, r"expected a mapping at history\[1\]"),
+    "an entry without type": ({**HEADER, "history": [{}]}, r'expected "type" .* in history\[0\]'),
+    "a run without an id": ({**HEADER, "history": [{**run("r"), "run_id": 7}]}, '"run_id"'),
+    "a run without a time": ({**HEADER, "history": [{**run("r"), "created_at": None}]}, '"created_at"'),
+    "messages a text": ({**HEADER, "history": [{**run("r"), "messages": "x"}]}, '"messages" with a list'),
+    "a message without a role": ({**HEADER, "history": [{**run("r"), "messages": [{}]}]}, '"role"'),
+    "session_state a list": ({**HEADER, "history": [run("r", session_state=[])]}, '"session_state" with a mapping'),
+    "status a number": ({**HEADER, "history": [run("r", status=1)]}, '"status" with text'),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_not_a_session_is_refused_in_words(layout: Layout, name: str) -> None:
+    document, words = WRONG[name]
+    with pytest.raises(DocumentBroken, match=words) as caught:
+        parse_document(json.dumps(document).encode(), layout, "/a/file")
+    assert caught.value.path == "/a/file"
+    assert str(caught.value).startswith("/a/file")
+    assert "Nothing was changed. Mend the file" in str(caught.value)
+
+
+def test_a_wrong_entry_is_named_with_its_line(layout: Layout) -> None:
+    raw = written(layout, entries=[run("r1"), run("r2", status=5), run("r3")])
+    with pytest.raises(DocumentBroken, match=r"history\[1\]") as caught:
+        parse_document(raw, layout, "file")
+    assert caught.value.line == raw[: layout.starts(raw, raw.find(layout.opening))[1]].count(b"\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("layout", "old", "new", "line", "column"),
+    [
+        (JSON, b'"run_id": "r2"', b'"run_id" "r2"', 26, 16),
+        (JSON, b'"kind": "agent"', b'"kind": agent"', 5, 11),
+        (YAML, b"run_id: r2", b"run_id: [r2", 20, 13),
+        (YAML, b"kind: agent", b"kind: *agent", 4, 7),
+    ],
+)
+def test_what_does_not_parse_is_named_with_line_and_column(
+    layout: Layout, old: bytes, new: bytes, line: int, column: int
+) -> None:
+    raw = written(layout)
+    assert raw.count(old) == 1
+    with pytest.raises(DocumentBroken) as caught:
+        parse_document(raw.replace(old, new), layout, "/a/file")
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert f"/a/file, line {line}, column {column}: " in str(caught.value)
+
+
+def test_a_newer_version_is_refused_and_so_is_an_older_one(layout: Layout) -> None:
+    with pytest.raises(NewerFormat, match="schema version 2; this localstore knows up to 1"):
+        parse_document(written(layout, changed(schema_version=2)), layout, "file")
+    with pytest.raises(NewerFormat):
+        parse_document(json.dumps({"schema_version": 99, "sessions": "all new"}).encode(), layout, "file")
+    with pytest.raises(OlderFormat, match="schema version 0"):
+        parse_document(json.dumps({"session_id": "s", "memory": {}, "session_data": {}}).encode(), layout, "file")
+
+
+@pytest.mark.parametrize(
+    ("layout", "old", "new"),
+    [
+        (JSON, b'"kind": "agent"', b'"kind": "agent", "x": 1, "x": 2'),
+        (JSON, b'"role": "user"', b'"role": "user", "x": 1, "x": 1'),
+        (JSON, b'"x": null', b'"x": 18446744073709551616'),
+        (YAML, b"x: null", b"x: 18446744073709551616"),
+    ],
+)
+def test_what_a_rewrite_would_drop_or_round_is_not_brought_into_our_layout(
+    layout: Layout, old: bytes, new: bytes
+) -> None:
+    raw = written(layout).replace(old, new).replace(b"\n", b"\r\n")
+    parsed = parse_document(raw, layout, "file")
+    with pytest.raises(DocumentBroken, match=r"stands twice|64 bits"):
+        normalise(parsed, "file")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (run("r1", status="unfinished"), ("r1", True)),
+        (run("r1", status="completed"), ("r1", False)),
+        (run("r1"), ("r1", False)),
+        (run('r"1', status="unfinished"), ('r"1', True)),
+        (run("12", status="unfinished"), ("12", True)),
+        (run("run-1", status="unfinished", note="behind it"), ("run-1", True)),
+        (run("run-1", status="completed", note="\n  status: unfinished"), ("run-1", False)),
+        (run("run-1", session_state={"status": "unfinished"}), ("run-1", False)),
+        ({"run_id": "r1", "type": "run", "status": "unfinished"}, ("r1", True)),
+        ({"type": "update", "run_id": "r1", "status": "unfinished"}, (None, False)),
+    ],
+)
+def test_id_and_end_of_a_run_are_seen_whoever_wrote_it(
+    layout: Layout, entry: dict[str, Any], expected: tuple[str | None, bool]
+) -> None:
+    assert run_key(layout, layout.entry(entry)) == expected
+
+
+def test_a_comment_behind_the_status_does_not_finish_a_run() -> None:
+    piece = YAML.entry(run("run-1", status="unfinished")).replace(b"unfinished", b"unfinished  # hm")
+    assert run_key(YAML, piece) == ("run-1", True)
+
+
+def test_a_header_stands_in_the_order_of_the_format() -> None:
+    header = {"zebra": 1, "name": "n", "created_at": "t", "kind": "agent", "agent_id": "a", "apple": 2}
+    assert list(in_order(header)) == ["kind", "agent_id", "name", "created_at", "zebra", "apple"]

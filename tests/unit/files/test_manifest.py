@@ -1,0 +1,331 @@
+"""The manifest: followed by every process, never believed where it is odd, and made anew without loss."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstore import JsonStorage
+from localstore.files.locks import pool_of
+from localstore.files.manifest import Manifest
+from localstore.files.rows import Row
+from tests.unit.raw import Storage, answered, edit, manifest_lines, run_ids
+from tests.unit.watched_disk import Call, WatchedDisk
+
+
+def row(session_id: str, updated_at: str = "2026-11-22T07:01:20.123Z", **more: Any) -> Row:
+    made: Row = {
+        "session_id": session_id,
+        "path": f"sessions/2026-11/{session_id}.json",
+        "kind": "agent",
+        "created_at": updated_at,
+        "updated_at": updated_at,
+        "version": 1,
+        "entries": 1,
+        "runs": 1,
+        "fingerprint": [1, 2, 3, 4],
+    }
+    return {**made, **more}  # type: ignore[typeddict-item]
+
+
+@pytest.fixture
+def open_manifest(tmp_path: Path) -> Callable[[], Manifest]:
+    (tmp_path / ".localstore" / "locks").mkdir(parents=True)
+    return lambda: Manifest(str(tmp_path), pool_of(tmp_path), 1.0)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "manifest.jsonl"
+
+
+def known(manifest: Manifest) -> list[str]:
+    manifest.refresh(thorough=True)
+    return [session_id for _, session_id in manifest.newest(None, None)]
+
+
+def test_a_line_is_appended_and_the_last_one_counts(open_manifest: Callable[[], Manifest], file: Path) -> None:
+    manifest = open_manifest()
+    manifest.record([row("a"), row("b")])
+    first = file.read_bytes()
+    manifest.record([row("a", runs=2)])
+    assert file.read_bytes().startswith(first)
+    assert file.read_bytes().endswith(b"\n")
+    other = open_manifest()
+    assert known(other) == ["a", "b"]
+    assert other.get("a") == row("a", runs=2)
+    generation, *lines = [json.loads(line) for line in file.read_bytes().splitlines()]
+    assert generation["generation"]
+    assert lines == [row("a"), row("b"), row("a", runs=2)]
+
+
+def test_a_deletion_is_a_line_too(open_manifest: Callable[[], Manifest], file: Path) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    manifest.record([row("a"), row("b")])
+    assert known(follower) == ["a", "b"]
+    manifest.record_deletion("a")
+    assert json.loads(file.read_bytes().splitlines()[-1]) == {"session_id": "a", "deleted": True}
+    assert known(follower) == known(manifest) == known(open_manifest()) == ["b"]
+    assert follower.at("sessions/2026-11/a.json") is None
+
+
+def test_a_follower_reads_only_what_was_added(
+    open_manifest: Callable[[], Manifest], file: Path, disk: WatchedDisk
+) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    manifest.record([row(f"s{number}") for number in range(500)])
+    assert len(known(follower)) == 500
+    manifest.record([row("new")])
+    disk.forget()
+    follower.refresh()
+    assert disk.size("read") < 1000
+    assert follower.get("new") == row("new")
+    disk.forget()
+    follower.refresh()
+    assert disk.calls == []
+
+
+def test_the_newest_comes_last_in_every_order(open_manifest: Callable[[], Manifest]) -> None:
+    manifest = open_manifest()
+    rows = [
+        row("a", "2026-01-03", user_id="u", entity_id="e"),
+        row("b", "2026-01-01", user_id="u"),
+        row("c", "2026-01-02", user_id="v", entity_id="e"),
+    ]
+    manifest.record(rows)
+    assert [name for _, name in manifest.newest(None, None)] == ["b", "c", "a"]
+    assert [name for _, name in manifest.newest("u", None)] == ["b", "a"]
+    assert [name for _, name in manifest.newest(None, "e")] == ["c", "a"]
+    assert manifest.newest("nobody", None) == []
+    manifest.record([row("b", "2026-01-04", user_id="w")])
+    assert [name for _, name in manifest.newest(None, None)] == ["c", "a", "b"]
+    assert [name for _, name in manifest.newest("u", None)] == ["a"]
+    assert [name for _, name in manifest.newest("w", None)] == ["b"]
+
+
+GARBAGE = [
+    b"no json\n",
+    b"\xff\xfe\0\n",
+    b"[1, 2]\n",
+    b"null\n",
+    b"\n",
+    b'{"session_id": "x"}\n',
+    b'{"session_id": 5, "deleted": true}\n',
+    json.dumps(row("x", path="../../etc/x.json")).encode() + b"\n",
+    json.dumps(row("x", path="sessions/../x.json")).encode() + b"\n",
+    json.dumps(row("x", fingerprint=[1])).encode() + b"\n",
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: str(garbage[:30]))
+def test_a_line_that_cannot_be_used_is_skipped(
+    open_manifest: Callable[[], Manifest], file: Path, garbage: bytes
+) -> None:
+    manifest = open_manifest()
+    manifest.record([row("a")])
+    with file.open("ab") as other:
+        other.write(garbage)
+    manifest.record([row("b")])
+    assert known(manifest) == known(open_manifest()) == ["a", "b"]
+
+
+def test_a_line_that_was_cut_off_spoils_no_other(open_manifest: Callable[[], Manifest], file: Path) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    manifest.record([row("a")])
+    with file.open("ab") as other:
+        other.write(json.dumps(row("torn")).encode()[:-20])
+    assert known(follower) == ["a"]
+    manifest.record([row("b")])
+    assert known(follower) == known(manifest) == known(open_manifest()) == ["a", "b"]
+
+
+def test_a_failed_write_is_no_failure_and_leaves_no_half_line(
+    open_manifest: Callable[[], Manifest], file: Path, disk: WatchedDisk
+) -> None:
+    manifest = open_manifest()
+    manifest.record([row("a")])
+    before = file.read_bytes()
+    disk.most_at_once = 10
+    disk.fail("write", file.name, 3)
+    manifest.record([row("b")])
+    assert file.read_bytes() == before
+    assert manifest.get("b") == row("b"), "this process knows it all the same"
+
+
+def test_a_locked_manifest_is_no_failure(open_manifest: Callable[[], Manifest], tmp_path: Path) -> None:
+    manifest = Manifest(str(tmp_path), pool_of(tmp_path), 0.0)
+    with pool_of(tmp_path).manifest(1):
+        manifest.record([row("a")])
+    assert manifest.get("a") == row("a")
+
+
+def test_a_manifest_full_of_dead_lines_is_compacted_under_its_followers(
+    open_manifest: Callable[[], Manifest], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localstore.files.manifest._SPARE_LINES", 10)
+    manifest, follower = open_manifest(), open_manifest()
+    generations = set()
+    for number in range(60):
+        manifest.record([row(f"s{number % 3}", f"2026-01-01T00:00:{number:02}", runs=number)])
+        if number % 7 == 0:
+            manifest.record_deletion("s1")
+        assert known(follower) == known(manifest)
+        for session_id in known(follower):
+            assert follower.get(session_id) == manifest.get(session_id)
+        generations.add(file.read_bytes().partition(b"\n")[0])
+        assert file.read_bytes().count(b"\n") <= 20
+    assert len(generations) > 2
+    follower.record([row("from the follower")])
+    assert "from the follower" in known(manifest)
+
+
+def test_a_replaced_manifest_is_noticed_at_the_same_length(open_manifest: Callable[[], Manifest], file: Path) -> None:
+    manifest = open_manifest()
+    manifest.record([row("a")])
+    assert known(manifest) == ["a"]
+    other = file.with_name("other")
+    other.write_bytes(file.read_bytes().replace(b'"a"', b'"b"').replace(b"/a.json", b"/b.json"))
+    other.write_bytes(other.read_bytes().replace(other.read_bytes()[50:60], b"0123456789"))
+    other.replace(file)
+    assert known(manifest) == ["b"]
+
+
+# The same through the storage: whatever happens to the manifest, the answers stay the same.
+
+
+def destroy(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def truncate_in_a_line(path: Path) -> None:
+    raw = path.read_bytes()
+    path.write_bytes(raw[: len(raw) * 2 // 3])
+
+
+def truncate_in_the_first_line(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:10])
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"\0\xff garbage \n\n[]\n{}\n" * 50)
+
+
+def overwrite_without_lines(path: Path) -> None:
+    path.write_bytes(b"x" * 5000)
+
+
+def move_away(path: Path) -> None:
+    path.rename(path.with_name("old-manifest"))
+
+
+def another_stores(path: Path) -> None:
+    other = JsonStorage(path.parent / "other-store")
+    for name in ("s1", "foreign"):
+        other.append(name, answered("x"), user_id="mallory")
+    path.write_bytes((other.root / "manifest.jsonl").read_bytes())
+
+
+def lies(path: Path) -> None:
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for line in lines[1:]:
+        line.update(fingerprint=[1, 2, 3, 4], runs=99, offsets={"session_state": 7}, entries=99)
+    path.write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+
+
+def backwards(path: Path) -> None:
+    first, *lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b"".join(reversed(lines)))
+
+
+def dots_in_paths(path: Path) -> None:
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    for line in lines:
+        if "path" in line:
+            line["path"] = f"sessions/2026-11/../../{line['path']}"
+    path.write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+
+
+ACCIDENTS = [
+    *(destroy, empty, truncate_in_a_line, truncate_in_the_first_line, overwrite, overwrite_without_lines, move_away),
+    *(another_stores, lies, backwards, dots_in_paths),
+]
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+@pytest.mark.parametrize("fresh", [True, False], ids=["another process", "the same process"])
+def test_the_answers_stay_the_same_whatever_happens_to_the_manifest(
+    storage: Storage, accident: Callable[[Path], None], fresh: bool
+) -> None:
+    for number in range(6):
+        user = "alice" if number % 2 else "bob"
+        storage.append(f"s{number}", answered("r1", session_state={"n": number}), user_id=user, entity_id="e")
+        storage.append(f"s{number}", answered("r2"))
+    storage.delete_session("s4")
+    before = storage.list_sessions()
+    paths = {info.session_id: info.path for info in before}
+    accident(storage.root / "manifest.jsonl")
+    opened = type(storage)(storage.root) if fresh else storage
+    assert opened.list_sessions() == before
+    assert opened.list_sessions(user_id="alice") == [info for info in before if info.user_id == "alice"]
+    for name in paths:
+        session = opened.read(name, last_runs=1)
+        assert session is not None
+        assert session.session_state == {"n": int(name[1:])}
+    assert opened.read("foreign") is None
+    opened.append("s1", answered("r3"))
+    assert str(opened.path("s1")) == paths["s1"]
+    assert run_ids(opened.path("s1")) == ["r1", "r2", "r3"]
+    assert not list(storage.root.glob("sessions/*/s4.*"))
+    assert type(storage)(storage.root).get_all_session_ids() == opened.get_all_session_ids()
+
+
+@pytest.mark.parametrize("accident", [destroy, lies, another_stores, truncate_in_a_line])
+def test_writing_first_makes_no_second_document(storage: Storage, accident: Callable[[Path], None]) -> None:
+    for number in range(3):
+        storage.append(f"s{number}", answered("r1"))
+    accident(storage.root / "manifest.jsonl")
+    opened = type(storage)(storage.root)
+    opened.append("s1", answered("r2"))
+    opened.append("S1", answered("other"))
+    assert len(list(storage.root.glob("sessions/*/*"))) == 4
+    assert run_ids(storage.path("s1")) == ["r1", "r2"]
+
+
+def test_a_run_is_acknowledged_though_its_line_is_lost(storage: Storage, disk: WatchedDisk) -> None:
+    storage.append("s1", answered("r1"))
+    lines = len(manifest_lines(storage))
+
+    def full(call: Call) -> None:
+        if call.operation == "write" and call.name == "manifest.jsonl":
+            raise OSError(28, "No space left on device")
+
+    disk.before = full
+    storage.append("s1", answered("r2"))
+    assert len(manifest_lines(storage)) == lines
+    opened = type(storage)(storage.root)
+    session = opened.read("s1", last_runs=1)
+    assert session is not None
+    assert session.runs[0].run_id == "r2"
+    assert opened.list_sessions()[0].runs == 2
+
+
+def test_a_manifest_of_a_later_release_is_read_as_far_as_it_goes(storage: Storage) -> None:
+    storage.append("s1", answered("r1"))
+    with (storage.root / "manifest.jsonl").open("ab") as manifest:
+        manifest.write(b'{"checkpoint": 7}\n{"session_id": "s1", "hint": true}\n')
+    assert type(storage)(storage.root).get_all_session_ids() == ["s1"]
+
+
+def test_a_line_of_another_version_is_not_believed(storage: Storage) -> None:
+    storage.append("s1", answered("r1"))
+    edit(storage.root / "manifest.jsonl", '"version":1', '"version":7')
+    opened = type(storage)(storage.root)
+    session = opened.read("s1", last_runs=1)
+    assert session is not None
+    assert session.schema_version == 1

@@ -1,0 +1,133 @@
+"""What is imported when, and what the library keeps its hands off: judged by the source and by a fresh process."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import localstore
+
+ROOT = Path(localstore.__file__).parent
+MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
+# From the left to the right; a module imports only what stands to the left of it, or in its own group.
+LAYERS = [
+    {"errors"},
+    {"sessions"},
+    {"info"},
+    {"versions"},
+    {"files"},
+    {"merge", "storage", "checking"},
+    {"upgrade"},
+    {"agents"},
+    {"integrations"},
+]
+PEERS = {"sessions", "info", "versions", "files"}
+"""These stand side by side: none of them imports another."""
+
+
+def layer(module: str) -> int:
+    group = module.split(".")[1]
+    return next(number for number, names in enumerate(LAYERS) if group in names)
+
+
+def imported(path: Path) -> Iterator[tuple[str, bool]]:
+    """The modules that a file imports anywhere, those for the type checker aside, and whether at its top level."""
+    tree = ast.parse(path.read_text())
+    unseen = {
+        id(node)
+        for statement in ast.walk(tree)
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+        for inner in statement.body
+        for node in ast.walk(inner)
+    }
+    for node in ast.walk(tree):
+        if id(node) in unseen:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in tree.body) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            assert node.module is not None
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield (whole if whole in MODULES else node.module), node in tree.body
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.endswith("__init__")])
+def test_imports_point_left_only(module: str) -> None:
+    for name, _ in imported(MODULES[module]):
+        if name == "localstore" or not name.startswith("localstore."):
+            assert name not in ("localstore", "localstore_cli", "cli")
+            continue
+        mine, theirs = module.split(".")[1], name.split(".")[1]
+        assert layer(name) <= layer(module), f"{module} imports {name}"
+        assert mine == theirs or not {mine, theirs} <= PEERS, f"{module} imports {name}"
+
+
+def test_the_errors_import_nothing() -> None:
+    assert list(imported(ROOT / "errors.py")) == []
+
+
+def test_the_command_line_reaches_into_no_private_name() -> None:
+    for path in sorted((ROOT.parent / "cli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("localstore"):
+                assert not [alias.name for alias in node.names if alias.name.startswith("_")]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_library_does_not_print_and_reads_no_environment(module: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("print", "input") or module == "localstore.agents.terminal"
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in ("environ", "environb", "getenv", "expanduser", "expandvars", "home")
+            if module != "localstore.agents.terminal":
+                assert node.attr not in ("stdout", "stderr", "stdin")
+
+
+def loaded_after(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT.parent,
+    )
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+HEAVY = {"openai", "click", "rich", "yaml", "pydantic", "filelock", "orjson", "asyncio", "httpx"}
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not loaded_after("import localstore") & HEAVY
+
+
+def test_listing_loads_neither_pydantic_nor_yaml(tmp_path: Path) -> None:
+    loaded = loaded_after(f"import localstore\nlocalstore.JsonStorage({str(tmp_path / 'store')!r}).list_sessions()")
+    assert not loaded & {"openai", "click", "rich", "yaml", "pydantic"}
+
+
+def test_storing_loads_no_model_client_and_no_terminal(tmp_path: Path) -> None:
+    code = (
+        "from localstore import JsonStorage, Run\n"
+        f"storage = JsonStorage({str(tmp_path / 'store')!r})\n"
+        "storage.append('s1', Run())\nstorage.read('s1')"
+    )
+    assert not loaded_after(code) & {"openai", "click", "rich", "yaml"}
+
+
+def test_the_public_names_are_sorted_and_all_there() -> None:
+    assert localstore.__all__ == sorted(localstore.__all__)
+    assert set(localstore.__all__) <= set(dir(localstore))
+    for name in localstore.__all__:
+        assert getattr(localstore, name).__name__ == name
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = localstore.Nothing
