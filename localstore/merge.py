@@ -87,7 +87,8 @@ def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -
     Raises Conflict, OwnerMismatch.
     """
     owner = draft.header().get("user_id")
-    if mine.header.get("user_id", owner) != owner or (base is not None and base.header.get("user_id") != owner):
+    wanted = mine.header.get("user_id", owner if base is None else None)
+    if wanted != owner or (base is not None and base.header.get("user_id") != owner):
         raise OwnerMismatch(
             f"Session {draft.row['session_id']!r} belongs to another user. Nothing was written. "
             "Use another session_id, or the user_id that it was created with.",

@@ -30,7 +30,16 @@ def time_text(moment: datetime) -> str:
 
 
 def _time(value: object) -> object:
-    return time_text(value) if isinstance(value, datetime) else value
+    """Times in the form of the format. A text that is no time, or that names no time zone, stays as it is."""
+    if isinstance(value, datetime):
+        return time_text(value)
+    if isinstance(value, str) and not (len(value) == len("2026-11-22T07:01:20.123Z") and value[-1] == "Z"):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+        return value if moment.tzinfo is None else time_text(moment)
+    return value
 
 
 Time = Annotated[str, BeforeValidator(_time)]

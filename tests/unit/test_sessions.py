@@ -177,3 +177,19 @@ def test_a_value_of_the_wrong_type_is_refused_at_once() -> None:
         Message(role=None)  # type: ignore[arg-type]
     with pytest.raises(ValidationError):
         Session(session_id="s", kind="robot")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2026-11-22T08:01:20.123456+01:00", "2026-11-22T07:01:20.123Z"),
+        ("2026-11-22T07:01:20Z", "2026-11-22T07:01:20.000Z"),
+        ("2026-11-22T07:01:20.123Z", "2026-11-22T07:01:20.123Z"),
+        ("2026-11-22 07:01", "2026-11-22 07:01"),
+        ("last week", "last week"),
+    ],
+)
+def test_a_time_as_text_is_brought_into_the_form_of_the_format_where_it_says_which_time_it_is(
+    given: str, kept: str
+) -> None:
+    assert Run(created_at=given).created_at == kept

@@ -332,10 +332,11 @@ def test_a_session_that_was_deleted_does_not_come_back(stored: Storage) -> None:
 
 def test_owner_and_kind_cannot_be_changed(stored: Storage) -> None:
     before = stored.path("s1").read_bytes()
-    session = read(stored)
-    session.user_id = "bob"
-    with pytest.raises(OwnerMismatch):
-        stored.upsert(session)
+    for other_user in ("bob", None):
+        session = read(stored)
+        session.user_id = other_user
+        with pytest.raises(OwnerMismatch):
+            stored.upsert(session)
     session = read(stored)
     session.kind = "team"
     with pytest.raises(KindMismatch):
