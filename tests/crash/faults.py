@@ -1,0 +1,115 @@
+"""A file layer of which one chosen operation fails."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+
+from localstore.files import atomic
+
+Result = TypeVar("Result")
+Fault = Literal["EIO", "ENOSPC", "EACCES", "torn write", "short write", "synced not"]
+FAULTS: tuple[Fault, ...] = ("EIO", "ENOSPC", "EACCES", "torn write", "short write", "synced not")
+_SYNCS = ("sync", "sync_folder")
+_WRITES = ("write",)
+
+
+class FaultySystem(atomic.System):
+    """Lets everything through but the operation with number `fail_at`, counted from 1 among those that the fault is
+    about: writes for the torn and the short write, syncs for `synced not`, all of them for the others.
+
+    Nothing is really synced: this is not about power cuts, and takes less time. A torn write leaves
+    half of its bytes behind and fails; a short one is reported as short, which is no failure.
+    """
+
+    def __init__(self, fault: Fault, fail_at: int) -> None:
+        self.fault = fault
+        self.fail_at = fail_at
+        self.count = 0
+        self.trace: list[str] = []
+
+    @property
+    def happened(self) -> bool:
+        return self.count >= self.fail_at
+
+    def _is_due(self, name: str, about: str) -> bool:
+        if self.fault in ("torn write", "short write") and name not in _WRITES:
+            return False
+        if self.fault == "synced not" and name not in _SYNCS:
+            return False
+        self.count += 1
+        self.trace.append(f"{name} {about}")
+        return self.count == self.fail_at
+
+    def _error(self) -> OSError:
+        number = getattr(errno, self.fault, errno.EIO)
+        return OSError(number, f"injected: {self.trace[-1]}")
+
+    def _do(self, name: str, about: object, work: Callable[[], Result]) -> Result:
+        if self._is_due(name, str(about)):
+            raise self._error()
+        return work()
+
+    def open(self, path: str, flags: int) -> int:
+        return self._do("open", path, lambda: super(FaultySystem, self).open(path, flags))
+
+    def close(self, fd: int) -> None:
+        due = self._is_due("close", str(fd))
+        super().close(fd)  # a descriptor is gone even when closing it fails
+        if due:
+            raise self._error()
+
+    def read(self, fd: int, size: int, offset: int) -> bytes:
+        return self._do("read", offset, lambda: super(FaultySystem, self).read(fd, size, offset))
+
+    def write(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        if not self._is_due("write", f"{len(data)} bytes at {offset}"):
+            return super().write(fd, data, offset)
+        if self.fault in ("torn write", "short write"):
+            written = super().write(fd, memoryview(data)[: (len(data) + 1) // 2], offset)
+            if self.fault == "short write":
+                return written
+        raise self._error()
+
+    def truncate(self, fd: int, size: int) -> None:
+        self._do("truncate", size, lambda: super(FaultySystem, self).truncate(fd, size))
+
+    def sync(self, fd: int) -> None:
+        self._do("sync", fd, lambda: None)
+
+    def sync_folder(self, path: str) -> None:
+        self._do("sync_folder", path, lambda: None)
+
+    def replace(self, source: str, target: str) -> None:
+        self._do("replace", os.path.basename(target), lambda: super(FaultySystem, self).replace(source, target))
+
+    def unlink(self, path: str) -> None:
+        self._do("unlink", path, lambda: super(FaultySystem, self).unlink(path))
+
+    def remove_folder(self, path: str) -> None:
+        self._do("remove_folder", path, lambda: super(FaultySystem, self).remove_folder(path))
+
+    def make_folder(self, path: str) -> None:
+        self._do("make_folder", path, lambda: super(FaultySystem, self).make_folder(path))
+
+
+class UnsyncedSystem(atomic.System):
+    """For what is done around the operation that is tested."""
+
+    def sync(self, fd: int) -> None:
+        pass
+
+    def sync_folder(self, path: str) -> None:
+        pass
+
+
+@contextmanager
+def installed(system: atomic.System) -> Iterator[None]:
+    """Everything that localstore does to files goes through `system` inside."""
+    before = atomic.system
+    atomic.system = system
+    try:
+        yield
+    finally:
+        atomic.system = before

@@ -1,0 +1,405 @@
+"""Every operation of the file layer fails once, in every public operation: nothing acknowledged is lost.
+
+Another public operation joins by one line in `OPERATIONS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstore import JsonStorage, LocalstoreError, Message, Run, Session, YamlStorage
+from localstore.files import atomic
+from tests import oracle
+from tests.crash.faults import FAULTS, Fault, FaultySystem, UnsyncedSystem, installed
+
+Storage = JsonStorage | YamlStorage
+FORMATS: tuple[type[Storage], ...] = (JsonStorage, YamlStorage)
+
+
+def run(number: int, status: str = "completed", answer: str = "") -> Run:
+    messages = [Message(role="user", content=f"question {number}")]
+    if answer:
+        messages.append(Message(role="assistant", content=answer))
+    moment = f"2026-11-22T07:01:{number:02d}.000Z"
+    return Run(run_id=f"r{number}", created_at=moment, messages=messages, status=status)
+
+
+@dataclass
+class Scene:
+    """A store in which an operation is about to be tried, and what the operation is given."""
+
+    root: Path
+    storage: Storage
+    given: list[Any] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        return self.storage.path("s")
+
+
+# How a store looks before
+
+
+def _empty(scene: Scene) -> None:
+    """Another session is there, none of the id that the operations are about."""
+    scene.storage.append("other", run(1), user_id="bob")
+
+
+def _with_runs(scene: Scene) -> None:
+    _empty(scene)
+    for number in (1, 2, 3):
+        scene.storage.append("s", run(number), user_id="alice")
+
+
+def _with_question(scene: Scene) -> None:
+    _with_runs(scene)
+    scene.storage.append("s", run(4, "unfinished"))
+
+
+def _with_buried(scene: Scene) -> None:
+    _with_question(scene)
+    scene.storage.append("s", run(5))
+
+
+def _read(scene: Scene) -> None:
+    _with_runs(scene)
+    session = scene.storage.read("s")
+    assert session is not None
+    scene.given.append(session)
+
+
+def _read_and_extended(scene: Scene) -> None:
+    _read(scene)
+    scene.given[0].history.append(run(4))
+
+
+def _read_and_changed(scene: Scene) -> None:
+    _read(scene)
+    scene.given[0].history.append(run(4))
+    scene.given[0].runs[1].messages = [Message(role="user", content="other words")]
+    scene.given[0].name = "new name"
+
+
+def _torn(scene: Scene) -> None:
+    """A writer was killed inside an append: what lies beyond the old end of the file was written, half of it."""
+    _with_runs(scene)
+    raw = scene.path.read_bytes()
+    scene.storage.append("s", run(4, answer="long " * 2000))
+    new = scene.path.read_bytes()
+    scene.path.write_bytes(raw + new[len(raw) : len(raw) + (len(new) - len(raw)) // 2])
+    _forget_line(scene.root, 1)
+
+
+def _foreign(scene: Scene) -> None:
+    """A formatter was at work."""
+    _with_runs(scene)
+    raw = scene.path.read_bytes()
+    if scene.path.suffix == ".json":
+        scene.path.write_bytes(json.dumps(json.loads(raw), indent=4).encode())
+    else:
+        scene.path.write_bytes(raw.replace(b"\n", b"\r\n").replace(b"kind: agent", b"kind: agent # mine"))
+
+
+def _without_manifest(scene: Scene) -> None:
+    _with_runs(scene)
+    (scene.root / "manifest.jsonl").unlink()
+
+
+def _with_dead_lines(scene: Scene) -> None:
+    """The next line makes the manifest worth compacting."""
+    _with_runs(scene)
+    path = scene.root / "manifest.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"session_id": "gone", "deleted": true}\n' * 1100)
+
+
+def _forget_line(root: Path, count: int) -> None:
+    path = root / "manifest.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-count]))
+
+
+# What is tried, and what must be there when it succeeds
+
+
+def _has(*run_ids: str, **header: Any) -> Callable[[dict[str, oracle.Document]], bool]:
+    def holds(found: dict[str, oracle.Document]) -> bool:
+        document = found["s"]
+        return document.run_ids == list(run_ids) and header.items() <= document.header.items()
+
+    return holds
+
+
+def _finished(found: dict[str, oracle.Document]) -> bool:
+    entry = next(entry for entry in found["s"].history if entry.get("run_id") == "r4")
+    return bool(entry["status"] == "completed" and entry["messages"][-1]["content"] == "answer")
+
+
+def _has_state(found: dict[str, oracle.Document]) -> bool:
+    return found["s"].run_ids == ["r1", "r2", "r3"] and found["s"].history[-1].get("session_state") == {"cart": [1]}
+
+
+def _named(found: dict[str, oracle.Document]) -> bool:
+    return _has("r1", "r2", "r3", name="new")(found)
+
+
+def _changed(found: dict[str, oracle.Document]) -> bool:
+    other = found["s"].history[1]["messages"][0]["content"]
+    return _has("r1", "r2", "r3", "r4", name="new name")(found) and other == "other words"
+
+
+def _upsert_new(scene: Scene) -> None:
+    scene.storage.upsert(Session(session_id="s", history=[run(1)]))
+
+
+def _list(scene: Scene) -> None:
+    assert sorted(info.session_id for info in scene.storage.list_sessions()) == ["other", "s"]
+
+
+def _list_what_can_be_read(scene: Scene) -> None:
+    """Nobody knows the id of a file that is in no manifest and cannot be read: the next listing has it again."""
+    assert {info.session_id for info in scene.storage.list_sessions()} <= {"other", "s"}
+
+
+def _read_all(scene: Scene) -> None:
+    session = scene.storage.read("s")
+    assert session is not None
+    assert [one.run_id for one in session.runs] == ["r1", "r2", "r3"]
+
+
+def _read_last(scene: Scene) -> None:
+    session = scene.storage.read("s", last_runs=1)
+    assert session is not None
+    assert session.runs[-1].run_id == "r3"
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    before: Callable[[Scene], None]
+    work: Callable[[Scene], object]
+    done: Callable[[dict[str, oracle.Document]], bool]
+    durability: Any = "full"
+
+
+_SAME = _has("r1", "r2", "r3")
+_ONE_MORE = _has("r1", "r2", "r3", "r4")
+OPERATIONS = [
+    Operation("create", _empty, lambda s: s.storage.append("s", run(1), user_id="alice"), _has("r1", user_id="alice")),
+    Operation("create by upsert", _empty, _upsert_new, _has("r1")),
+    Operation("append", _with_runs, lambda s: s.storage.append("s", run(4)), _ONE_MORE),
+    Operation("append relaxed", _with_runs, lambda s: s.storage.append("s", run(4)), _ONE_MORE, "relaxed"),
+    Operation("append the question", _with_runs, lambda s: s.storage.append("s", run(4, "unfinished")), _ONE_MORE),
+    Operation("append again", _with_runs, lambda s: s.storage.append("s", run(3)), _SAME),
+    Operation("finish", _with_question, lambda s: s.storage.append("s", run(4, answer="answer")), _finished),
+    Operation("finish later", _with_buried, lambda s: s.storage.append("s", run(4, answer="answer")), _finished),
+    Operation("update state", _with_runs, lambda s: s.storage.update("s", session_state={"cart": [1]}), _has_state),
+    Operation("update header", _with_runs, lambda s: s.storage.update("s", name="new"), _named),
+    Operation("upsert by appending", _read_and_extended, lambda s: s.storage.upsert(s.given[0]), _ONE_MORE),
+    Operation("upsert by rewriting", _read_and_changed, lambda s: s.storage.upsert(s.given[0]), _changed),
+    Operation("delete", _with_runs, lambda s: s.storage.delete_session("s"), lambda found: "s" not in found),
+    Operation("drop", _with_runs, lambda s: s.storage.drop(), lambda found: not found),
+    Operation("salvage", _torn, lambda s: s.storage.append("s", run(5)), _has("r1", "r2", "r3", "r5")),
+    Operation("rewrite a foreign layout", _foreign, lambda s: s.storage.append("s", run(4)), _ONE_MORE),
+    Operation("append without manifest", _without_manifest, lambda s: s.storage.append("s", run(4)), _ONE_MORE),
+    Operation("compact the manifest", _with_dead_lines, lambda s: s.storage.append("s", run(4)), _ONE_MORE),
+    Operation("read", _with_runs, _read_all, _SAME),
+    Operation("read the last run", _with_runs, _read_last, _SAME),
+    Operation("read a foreign layout", _foreign, _read_all, _SAME),
+    Operation("read without manifest", _without_manifest, _read_all, _SAME),
+    Operation("read a torn document", _torn, _read_all, lambda found: True),
+    Operation("list", _with_runs, _list, _SAME),
+    Operation("list a foreign layout", _foreign, _list, _SAME),
+    Operation("list without manifest", _without_manifest, _list_what_can_be_read, _SAME),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
+def test_an_operation_survives_any_single_failure(
+    kind: type[Storage], operation: Operation, fault: Fault, tmp_path: Path
+) -> None:
+    fail_at = 1
+    with installed(UnsyncedSystem()):
+        while _try(kind, operation, fault, fail_at, tmp_path / str(fail_at)):
+            fail_at += 1
+    assert fail_at < 200, "the operation does ever more"
+
+
+def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, root: Path) -> bool:
+    """One attempt with one failure; False when the operation did not get that far."""
+    scene = Scene(root.resolve(), kind(root, durability=operation.durability, lock_timeout=1))
+    operation.before(scene)
+    scene.storage = kind(root, durability=operation.durability, lock_timeout=1) if not scene.given else scene.storage
+    before = _documents(scene.root)
+    system = FaultySystem(fault, fail_at)
+    failure: Exception | None = None
+    with installed(system):
+        try:
+            operation.work(scene)
+        except (OSError, LocalstoreError) as error:
+            failure = error
+    where = f"{fault} at {system.trace[fail_at - 1] if system.happened else 'the end'}"
+    assert system.happened or failure is None, f"failed without a fault: {failure!r}"
+    if fault == "short write":
+        assert failure is None, f"{where}: {failure!r}"
+    left = _left_by(system)
+    oracle.assert_locks_free(scene.root)
+    assert left or not list(scene.root.rglob("*.tmp")), where
+    assert [one for one in oracle.open_descriptors(scene.root) if one.endswith((".json", ".yaml"))] == [], where
+
+    if failure is None:
+        assert operation.done(_documents(scene.root)), f"{where}: said that it was done"
+    _assert_acknowledged(before, operation, failure, scene, where)
+    return system.happened
+
+
+def _documents(root: Path) -> dict[str, oracle.Document]:
+    """The sessions whose files parse: a torn one is the scene of its own operations."""
+    found = {}
+    for path in oracle.document_paths(root):
+        with contextlib.suppress(ValueError):
+            document = oracle.parse(path)
+            assert document.header["session_id"] not in found
+            found[document.header["session_id"]] = document
+    return found
+
+
+def _left_by(system: FaultySystem) -> bool:
+    """Whether removing the temporary file is itself what failed."""
+    return system.happened and system.trace[system.fail_at - 1].endswith(atomic.TEMPORARY_SUFFIX)
+
+
+def _assert_acknowledged(
+    before: dict[str, oracle.Document], operation: Operation, failure: Exception | None, scene: Scene, where: str
+) -> None:
+    """Both the same handle and a new one see what was acknowledged and can write on."""
+    removing = operation.name in ("delete", "drop")
+    fresh = type(scene.storage)(scene.root, lock_timeout=1)
+    for storage, number in ((scene.storage, 21), (fresh, 22)):
+        names = ["s", "other"]
+        listed = [info.session_id for info in storage.list_sessions()]
+        assert set(listed) >= _documents(scene.root).keys(), where
+        for session_id in names:
+            session = storage.read(session_id)
+            known = before.get(session_id)
+            if known is not None and not removing:
+                assert session is not None, f"{where}: {session_id} is gone"
+                ids = [one.run_id for one in session.runs]
+                assert [one for one in ids if one in known.run_ids] == known.run_ids, f"{where}: {ids}"
+                assert len(ids) == len(set(ids)), f"{where}: {ids}"
+        storage.append("s", run(number), kind="agent")
+        again = storage.read("s")
+        assert again is not None
+        assert again.runs[-1].run_id == f"r{number}", where
+        storage.append("s", run(number))
+        found = oracle.sessions(scene.root)
+        assert found["s"].run_ids.count(f"r{number}") == 1, where
+        assert found["s"].run_ids == [one.run_id for one in again.runs], where
+        oracle.assert_own_layout(found["s"])
+        if failure is None and not removing:
+            ids = found["s"].run_ids
+            trimmed = [entry for entry in found["s"].history if entry.get("run_id") not in ("r21", "r22")]
+            document = oracle.Document(found["s"].path, found["s"].raw, found["s"].header, trimmed)
+            assert operation.done(found | {"s": document}), f"{where}: undone by the next run ({ids})"
+    oracle.assert_locks_free(scene.root)
+
+
+class _NoSync(atomic.System):
+    def sync(self, fd: int) -> None:
+        raise OSError(5, "injected")
+
+
+@pytest.mark.parametrize("between", ["nothing", "read", "list", "a new handle", "a refused write"])
+@pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
+def test_the_write_after_a_failed_sync_is_a_whole_one_whoever_looked_meanwhile(
+    kind: type[Storage], between: str, tmp_path: Path
+) -> None:
+    """Reading the document again once made it trusted: the next append then relied on pages that the system may have
+    dropped."""
+    storage = kind(tmp_path)
+    storage.append("s", run(1))
+    inode = storage.path("s").stat().st_ino
+    with installed(_NoSync()), pytest.raises(OSError, match="did not keep the last write"):
+        storage.append("s", run(2))
+    match between:
+        case "read":
+            storage.read("s")
+        case "list":
+            storage.list_sessions()
+        case "a new handle":
+            storage = kind(tmp_path)
+            storage.list_sessions()
+            storage.read("s")
+        case "a refused write":
+            with pytest.raises(LocalstoreError):
+                storage.append("s", run(3), user_id="mallory")
+    storage.append("s", run(3))
+    assert storage.path("s").stat().st_ino != inode
+    assert oracle.sessions(tmp_path)["s"].run_ids == ["r1", "r2", "r3"]
+
+
+class _NoFolderSync(atomic.System):
+    def sync_folder(self, path: str) -> None:
+        raise OSError(5, "injected")
+
+
+class _Recording(atomic.System):
+    def __init__(self) -> None:
+        self.synced: list[str] = []
+
+    def sync_folder(self, path: str) -> None:
+        super().sync_folder(path)
+        self.synced.append(path)
+
+
+@pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
+def test_an_append_makes_the_name_of_its_document_durable_when_nobody_is_known_to_have_done_so(
+    kind: type[Storage], tmp_path: Path
+) -> None:
+    """An acknowledged run is of no use in a file whose name is lost in a power cut."""
+    storage = kind(tmp_path)
+    storage.append("s", run(1))
+    with installed(_NoFolderSync()), pytest.raises(OSError, match="injected"):
+        storage.update("s", name="new")
+    with installed(recording := _Recording()):
+        storage.append("s", run(2))
+    assert os.path.dirname(storage.path("s")) in recording.synced
+
+
+@pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
+def test_a_descriptor_is_closed_once_when_the_rewritten_document_cannot_be_opened(
+    kind: type[Storage], tmp_path: Path
+) -> None:
+    """Closed twice, the number could belong to a file that another thread had opened meanwhile."""
+
+    class NoReopen(atomic.System):
+        closed: list[int] = []  # noqa: RUF012
+        replaced = False
+
+        def replace(self, source: str, target: str) -> None:
+            super().replace(source, target)
+            self.replaced = True
+
+        def open(self, path: str, flags: int) -> int:
+            if self.replaced and path.endswith((".json", ".yaml")):
+                raise OSError(24, "injected")
+            return super().open(path, flags)
+
+        def close(self, fd: int) -> None:
+            super().close(fd)
+            self.closed.append(fd)
+
+    storage = kind(tmp_path)
+    storage.append("s", run(1))
+    with installed(NoReopen()), pytest.raises(OSError, match="injected"):
+        storage.update("s", name="new")
+    assert oracle.sessions(tmp_path)["s"].header["name"] == "new"

@@ -1,0 +1,106 @@
+"""What people and other programs do to a store with an editor or a file manager."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from tests import oracle
+
+
+def locate(root: Path, session_id: str) -> Path:
+    """The document of a session, found without localstore. Raises LookupError."""
+    for path in oracle.document_paths(root):
+        try:
+            if oracle.parse(path).header["session_id"] == session_id:
+                return path
+        except ValueError:
+            continue
+    raise LookupError(session_id)
+
+
+def write_in_place(path: Path, raw: bytes) -> None:
+    """Save as an editor does that keeps the file. The time of a file moves in steps of some milliseconds, and nobody
+    types that fast after a write of ours: go on until it moved."""
+    before = path.stat().st_ctime_ns
+    path.write_bytes(raw)
+    while path.stat().st_ctime_ns == before:
+        os.utime(path)
+
+
+def write_by_rename(path: Path, raw: bytes) -> None:
+    """Save as an editor does that writes another file and renames it."""
+    other = path.with_name(f".{path.name}.swp")
+    other.write_bytes(raw)
+    os.replace(other, path)
+
+
+def move(path: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    os.replace(path, target)
+
+
+def rename_session(raw: bytes, suffix: str, session_id: str) -> bytes:
+    """The bytes of a document with another id, which consists of letters, digits and hyphens."""
+    if suffix == ".json":
+        return json.dumps(json.loads(raw) | {"session_id": session_id}, indent=2, ensure_ascii=False).encode()
+    return re.sub(rb"(?m)^session_id: .*\n(?:(?: .*)?\n)*", f"session_id: {session_id}\n".encode(), raw, count=1)
+
+
+def damage_header(raw: bytes) -> bytes:
+    return b"@@@" + raw
+
+
+def damage_entry(raw: bytes) -> bytes:
+    """Break the first entry of a document that has one, in JSON and in YAML."""
+    place = raw.index(b"type", raw.index(b"history"))
+    return raw[:place] + b't"y: [pe' + raw[place + 4 :]
+
+
+def styles(suffix: str) -> list[str]:
+    return sorted(_JSON if suffix == ".json" else _YAML)
+
+
+def restyle(raw: bytes, suffix: str, style: int) -> bytes:
+    """The same session in another layout."""
+    table = _JSON if suffix == ".json" else _YAML
+    return table[sorted(table)[style % len(table)]](raw)
+
+
+def _dump(raw: bytes, **how: object) -> bytes:
+    return json.dumps(json.loads(raw), **how).encode()  # type: ignore[arg-type]
+
+
+def _history_first(raw: bytes) -> bytes:
+    value = json.loads(raw)
+    return json.dumps({"history": value.pop("history"), **value}, indent=2, ensure_ascii=False).encode()
+
+
+def _crlf(raw: bytes) -> bytes:
+    return raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def _with_mark(raw: bytes) -> bytes:
+    return b"\xef\xbb\xbf" + raw.removeprefix(b"\xef\xbb\xbf")
+
+
+_JSON = {
+    "byte order mark": _with_mark,
+    "compact": lambda raw: _dump(raw.removeprefix(b"\xef\xbb\xbf"), separators=(",", ":")),
+    "crlf": _crlf,
+    "history first": lambda raw: _history_first(raw.removeprefix(b"\xef\xbb\xbf")),
+    "indented by four, ASCII": lambda raw: _dump(raw.removeprefix(b"\xef\xbb\xbf"), indent=4),
+    "more line breaks": lambda raw: raw + b"\n\n",
+    "our own once more": lambda raw: _dump(raw.removeprefix(b"\xef\xbb\xbf"), indent=2, ensure_ascii=False) + b"\n",
+}
+_YAML = {
+    "byte order mark": _with_mark,
+    "comment above an entry": lambda raw: re.sub(rb"(?m)^- type:", b"# a note\n- type:", raw, count=1),
+    "comment at the end": lambda raw: re.sub(rb"(?m)^\.\.\.", b"# the end\n...", raw, count=1),
+    "comment in an entry": lambda raw: re.sub(rb"(?m)^  created_at:", b"# why\n  created_at:", raw, count=1),
+    "comment in the header": lambda raw: re.sub(rb"(?m)^kind:", b"# the kind\nkind:", raw, count=1),
+    "comment on a line": lambda raw: re.sub(rb"(?m)^(kind: \w+)", rb"\1 # mine", raw, count=1),
+    "crlf": _crlf,
+    "indented comment": lambda raw: re.sub(rb"(?m)^  created_at:", b"  # inner\n  created_at:", raw, count=1),
+    "no end marker": lambda raw: re.sub(rb"(?m)^\.\.\.\r?\n\Z", b"", raw),
+}

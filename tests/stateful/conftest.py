@@ -1,0 +1,12 @@
+"""The profiles of the stateful tests; HYPOTHESIS_PROFILE names one: `bounded` (as CI runs them) or `long`."""
+
+from hypothesis import HealthCheck, settings
+
+_SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
+
+settings.register_profile(
+    "bounded", max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=_SLOW_IS_FINE
+)
+settings.register_profile(
+    "long", max_examples=1500, stateful_step_count=60, deadline=None, suppress_health_check=_SLOW_IS_FINE
+)
