@@ -12,7 +12,8 @@ from localstore.files.draft import Draft
 from localstore.files.rows import Row
 from localstore.files.store import Snapshot, Store
 from localstore.files.values import plain, same
-from localstore.sessions import STATEFUL, HistoryEntry, Session, now
+from localstore.schema import STATEFUL
+from localstore.sessions import HistoryEntry, Session, now
 
 _entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
 _FIXED = ("schema_version", "session_id", "kind", "created_at")

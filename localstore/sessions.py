@@ -11,12 +11,9 @@ from uuid import uuid4
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
-SCHEMA_VERSION = 1
-"""The version of the document format that this release writes."""
+from localstore.schema import SCHEMA_VERSION, STATEFUL
 
 Kind = Literal["agent", "team", "workflow"]
-STATEFUL = ("instructions", "session_state", "session_summary", "session_data")
-"""Keys of an entry that hold from there on for the session; the newest one counts."""
 
 
 def now() -> str:

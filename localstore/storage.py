@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from localstore.errors import DocumentBroken, KindMismatch, OwnerMismatch, SessionNotFound
 from localstore.files import tree
-from localstore.files.document import KINDS, SCHEMA_VERSION, STATEFUL, check_entry, in_order
+from localstore.files.document import check_entry, in_order
 from localstore.files.draft import Draft
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row
 from localstore.files.store import Store
 from localstore.files.values import plain
 from localstore.info import SessionInfo
+from localstore.schema import KINDS, SCHEMA_VERSION, STATEFUL
 
 if TYPE_CHECKING:
     from localstore.files.store import Snapshot
@@ -127,15 +128,21 @@ class Storage:
         header: dict[str, Any] = plain({key: value for key, value in values.items() if value is not _UNSET})
         _check_update(state, header)
 
+        entries = [{"type": "update", "created_at": now(), **state}] if state else []
+        again = False
+
         def work(draft: Draft | None) -> None:
+            nonlocal again
             if draft is None:
                 raise _not_found(session_id)
             self._check_access(draft.row, user_id, None)
-            entries = [{"type": "update", "created_at": now(), **state}] if state else []
+            # Interrupted by another program's write, it may have been done already.
+            added = [] if again and draft.whole().entries[-1:] == entries else entries
+            again = True
             if header:
-                draft.change(_with(draft.header(), header), {}, entries)
-            elif entries:
-                draft.append(entries)
+                draft.change(_with(draft.header(), header), {}, added)
+            elif added:
+                draft.append(added)
 
         self._store.change(session_id, work)
 

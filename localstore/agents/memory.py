@@ -6,7 +6,8 @@ from copy import deepcopy
 from itertools import islice
 from typing import Any, Protocol
 
-from localstore.sessions import STATEFUL, HistoryEntry, Kind, Run, Session
+from localstore.schema import STATEFUL
+from localstore.sessions import HistoryEntry, Kind, Run, Session
 
 
 class AgentStorage(Protocol):

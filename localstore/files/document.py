@@ -11,25 +11,8 @@ from localstore.files.json_layout import JsonLayout
 from localstore.files.malformed import Malformed
 from localstore.files.yaml_layout import LAYOUT as YAML
 from localstore.files.yaml_layout import YamlLayout
+from localstore.schema import HEADER_ORDER, KINDS, SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
-KINDS = ("agent", "team", "workflow")
-STATEFUL = ("instructions", "session_state", "session_summary", "session_data")
-"""Keys of an entry that hold from there on for the session; the newest one counts."""
-
-HEADER_ORDER = (
-    "schema_version",
-    "session_id",
-    "kind",
-    "agent_id",
-    "team_id",
-    "workflow_id",
-    "user_id",
-    "name",
-    "tags",
-    "metadata",
-    "created_at",
-)
 Layout = JsonLayout | YamlLayout
 LAYOUTS: dict[str, Layout] = {JSON.suffix: JSON, YAML.suffix: YAML}
 ADVICE = "Nothing was changed. Mend the file in an editor, or run 'localstore check' to see all that is wrong."

@@ -48,12 +48,7 @@ class JsonLayout:
 
     def starts(self, raw: bytes, begin: int) -> list[int]:
         """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
-        found = []
-        at = raw.find(_START, max(0, begin - 1))
-        while at >= 0:
-            found.append(at + 1)
-            at = raw.find(_START, at + 1)
-        return found
+        return lines_at(raw, _START, begin)
 
     def cut(self, raw: bytes, start: int) -> int:
         """Where the entry that starts at `start` ends, or -1."""
@@ -86,6 +81,16 @@ class JsonLayout:
         except json.JSONDecodeError as error:
             raise Malformed(error.msg, error.lineno, error.colno) from None
         return value
+
+
+def lines_at(raw: bytes, mark: bytes, begin: int) -> list[int]:
+    """Where in `raw`, from `begin` on, the lines start that have this mark: the newline before them and their bytes."""
+    found = []
+    at = raw.find(mark, max(0, begin - 1))
+    while at >= 0:
+        found.append(at + 1)
+        at = raw.find(mark, at + 1)
+    return found
 
 
 def parse(raw: bytes, line: int = 1) -> Any:

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from localstore.files.document import SCHEMA_VERSION, STATEFUL, Parsed
+from localstore.files.document import Parsed
+from localstore.schema import SCHEMA_VERSION, STATEFUL
 
 PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
 """The only form of a path that is believed: never out of the store, never two levels up."""

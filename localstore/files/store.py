@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
 from localstore.files import atomic, locks, rescue, tree
 from localstore.files.catalog import Catalog, folder_time
-from localstore.files.document import STATEFUL, Misfit, Parsed
+from localstore.files.document import Misfit, Parsed
 from localstore.files.document_file import DocumentFile
 from localstore.files.draft import Draft, Interfered, Recent, create_document
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, boot_id, fingerprint, is_trusted, keep_distrust, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
+from localstore.schema import STATEFUL
 
 Result = TypeVar("Result")
 
@@ -53,6 +54,7 @@ class Store:
         self._locks = locks.pool_of(root)
         self._manifest = Manifest(self.root, self._locks, timeout)
         self.catalog = Catalog(self.root, self._manifest)
+        self._durable_folders: set[str] = set()
         self._recent: OrderedDict[str, tuple[list[int], dict[str, Recent]]] = OrderedDict()
 
     # Changing
@@ -138,6 +140,9 @@ class Store:
         """Write the document of a new session. The caller holds its lock, and has looked for it."""
         path = tree.new_path(header["session_id"], header["created_at"], suffix)
         folder = path.rpartition("/")[0]
+        if folder not in self._durable_folders:
+            tree.make_durable(self.root, folder)
+            self._durable_folders.add(folder)
         before = folder_time(self.root, folder)
         row = create_document(self.root, path, header, entries)
         self._manifest.record([row])

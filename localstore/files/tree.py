@@ -102,6 +102,15 @@ def folders(root: str) -> dict[str, int]:
     return found
 
 
+def make_durable(root: str, folder: str) -> None:
+    """Make a folder for documents, and the names of all folders above it durable, whoever made them. Raises OSError."""
+    path = Path(root, folder)
+    atomic.make_folders(path)
+    for above in (path.parent, Path(root), Path(root).parent):
+        with contextlib.suppress(PermissionError):  # what is above the store may be closed to us
+            atomic.system.sync_folder(str(above))
+
+
 def documents(root: str, folder: str) -> Iterator[str]:
     """The paths, relative to the root, of the files in a folder that may be documents."""
     suffixes = tuple(LAYOUTS)

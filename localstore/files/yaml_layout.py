@@ -7,7 +7,7 @@ line `...`, which tells a whole document from one that was cut.
 import re
 from typing import Any
 
-from localstore.files.json_layout import SCHEMA
+from localstore.files.json_layout import SCHEMA, lines_at
 from localstore.files.malformed import Malformed
 
 _RUN_ID = re.compile(rb"- type: run\n  run_id: ([0-9A-Za-z][0-9A-Za-z_-]*[A-Za-z_-][0-9A-Za-z_-]*)\n")
@@ -51,12 +51,7 @@ class YamlLayout:
 
     def starts(self, raw: bytes, begin: int) -> list[int]:
         """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
-        found = []
-        at = raw.find(_START, max(0, begin - 1))
-        while at >= 0:
-            found.append(at + 1)
-            at = raw.find(_START, at + 1)
-        return found
+        return lines_at(raw, _START, begin)
 
     def cut(self, raw: bytes, start: int) -> int:
         """Where the entry that starts at `start` ends, or -1. A run of NUL counts as a line break."""

@@ -13,6 +13,7 @@ from localstore import JsonStorage, Message, Metrics, Run, Session, Step, ToolCa
 from localstore.files import document, tree
 from localstore.files.document import LAYOUTS
 from localstore.files.values import plain
+from localstore.schema import STATEFUL
 from localstore.sessions import ContentPart, Record
 
 FROZEN = Path(__file__).parent / "schema-1"
@@ -108,7 +109,7 @@ def test_models_format_and_schema_name_the_same_fields(
 ) -> None:
     fields = set(record.model_fields)
     if record is Session:
-        fields -= set(document.STATEFUL)
+        fields -= set(STATEFUL)
     start = FORMAT.index(f"{heading}\n") + len(heading)
     rows = [line for line in FORMAT[start : FORMAT.index("\n#", start)].splitlines() if line.startswith("| `")]
     told = {word for row in rows for word in row.split("|")[1].replace("`", "").replace(",", " ").split()}

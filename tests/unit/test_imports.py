@@ -14,7 +14,7 @@ ROOT = Path(localstore.__file__).parent
 MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
 # From the left to the right; a module imports only what stands to the left of it, or in its own group.
 LAYERS = [
-    {"errors"},
+    {"errors", "schema"},
     {"sessions"},
     {"info"},
     {"versions"},

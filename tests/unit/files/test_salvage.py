@@ -83,8 +83,9 @@ def test_an_append_that_was_cut_off_anywhere_loses_nothing(storage: Storage) -> 
 
 
 def test_a_finish_that_was_cut_off_anywhere_leaves_the_question_or_the_whole_answer(storage: Storage) -> None:
-    last = answered("r2", "the question", "an answer\nof two lines", model="m")
-    crash = Crash(storage, [answered("r1"), question("r2", "the question", status="unfinished")], last)
+    asked = question("r2", "the question", status="unfinished")
+    last = answered("r2", "the question", "an answer\nof two lines", model="m", created_at=asked.created_at)
+    crash = Crash(storage, [answered("r1"), asked], last)
     outcomes = set()
     for raw in crash.states():
         opened = crash.set(raw)
