@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import click
@@ -27,16 +28,19 @@ def find_session(storage: JsonStorage, text: str) -> SessionInfo:
     if not text:
         raise click.UsageError("SESSION is empty", click.get_current_context())
     rows = storage.list_sessions()
-    for named in (
-        [row for row in rows if row.session_id == text],
-        [row for row in rows if row.name == text],
-        [row for row in rows if one_line(row.session_id) == text],
-        [row for row in rows if one_line(row.session_id).startswith(text)],
+    for how, named in (
+        ("have the id", [row for row in rows if row.session_id == text]),
+        ("have the name", [row for row in rows if row.name == text]),
+        ("have the id", [row for row in rows if one_line(row.session_id) == text]),
+        ("have an id that begins with", [row for row in rows if one_line(row.session_id).startswith(text)]),
     ):
+        if how == "have an id that begins with":
+            with contextlib.suppress(SessionNotFound):
+                storage.path(text)  # a file of this very name that cannot be read comes before others
         if len(named) == 1:
             return named[0]
         if named:
-            raise Ambiguous(f"{len(named)} sessions are called '{text}'. Give the whole id of one:", _lines(named))
+            raise Ambiguous(f"{len(named)} sessions {how} '{text}'. Give the whole id of one:", _lines(named))
     wanted = text.casefold()
     alike = [row for row in rows if wanted in row.session_id.casefold() or wanted in (row.name or "").casefold()]
     if alike:

@@ -37,6 +37,8 @@ _YOUNG, _PATIENCE = 60, 2
 """Seconds: for how long a temporary file may belong to a writer at work, and how long the sweep waits for that."""
 _MOST_PROBLEMS = 10
 """Wrong fields that are named for one document."""
+_MOST_MODES = 3
+"""Files and folders with wrong permissions that are named one by one: a copy of a store may have them all wrong."""
 _HEALS = "Nothing to do, the next listing corrects it."
 _DERIVED = ("foreign", "boot", "rewrite", "fingerprint", "offsets", "unfinished", "problem")
 
@@ -83,6 +85,7 @@ class _Sweep:
         self.documents: list[str] = []
         self.rows: dict[str, Row] = {}
         self.leftovers: list[str] = []
+        self.modes = 0
         self.closed: dict[str, str] = {}
         """Folders that could not be looked into, and why."""
 
@@ -97,6 +100,9 @@ class _Sweep:
                 yield from self._place(path, status)
             elif Path(path).parent == rescue.FOLDER:
                 yield self._note(path, "holds what was set aside", "Look whether you still need it, then delete it.")
+        if self.modes > _MOST_MODES:
+            problem = f"and {self.modes - _MOST_MODES:,} more files and folders below have such modes"
+            yield self._error("", problem, f"Set them all with: chmod -R u+rwX,go= {shlex.quote(self.root)}")
         for path, why in self.closed.items():
             yield self._error(path, f"cannot be looked into: {why}", "Check its permissions and the disk.")
         with contextlib.suppress(OSError):  # named below
@@ -176,6 +182,9 @@ class _Sweep:
         mode = stat.S_IMODE(status.st_mode)
         if not is_private(mode) or mode & right != right:
             what = "gives others access" if not is_private(mode) else "keeps you from using it"
+            self.modes += 1
+            if self.modes > _MOST_MODES:
+                return
             yield self._error(
                 path,
                 f"has mode {mode:04o}, which {what}",
@@ -229,6 +238,7 @@ class _Sweep:
             )
         yield from self._strict(path, raw, parsed)
         yield from self._fields(path, parsed)
+        yield from self._run_ids(path, parsed)
         expected = names.stem(parsed.header["session_id"]) + parsed.layout.suffix
         if os.path.basename(path) != expected:
             yield self._note(path, "is not named after its session_id", f"Rename it to {expected} to find it faster.")
@@ -300,6 +310,17 @@ class _Sweep:
             if len(problems) > _MOST_PROBLEMS:
                 more = f"{len(problems) - _MOST_PROBLEMS} more fields are wrong"
                 yield self._error(path, more, "Mend those above, then check again.")
+
+    def _run_ids(self, path: str, parsed: Parsed) -> Iterator[Finding]:
+        """Runs that share an id: the store recognises a repetition among the newest entries only."""
+        seen: set[str] = set()
+        for number, entry in enumerate(parsed.entries):
+            if entry["type"] == "run":
+                if entry["run_id"] in seen:
+                    line = parsed.raw.count(b"\n", 0, parsed.starts[number]) + 1 if parsed.starts else None
+                    problem = f"has a second run with the run_id {entry['run_id']}"
+                    yield self._note(path, problem, "Give one of them another run_id, or delete it.", line)
+                seen.add(entry["run_id"])
 
     def _duplicates(self) -> Iterator[Finding]:
         first: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """The three-way merge behind `upsert`: what was read, what it became here, and what is in the store now."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +13,7 @@ from localstore.files.rows import Row
 from localstore.files.store import Snapshot, Store
 from localstore.files.values import plain, same
 from localstore.schema import STATEFUL
-from localstore.sessions import HistoryEntry, Session, now
+from localstore.sessions import HistoryEntry, Run, Session, is_sound, now, what_is_wrong
 
 _entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
 _FIXED = ("schema_version", "session_id", "kind", "created_at")
@@ -30,15 +30,26 @@ def session_of(snapshot: Snapshot) -> Session:
 
 
 def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> DocumentBroken:
-    first = error.errors()[0]
-    for step in first["loc"]:
-        if step not in ("run", "update", "entry") or not where.endswith("]"):
-            where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else str(step)
     return DocumentBroken(
-        f"{snapshot.path}: {where}: {first['msg']}. Nothing was changed. Mend the file in an editor.",
+        f"{snapshot.path}: {what_is_wrong(error, where)}. Nothing was changed. Mend the file in an editor.",
         path=snapshot.path,
         session_id=snapshot.header["session_id"],
     )
+
+
+def run_of(value: Any) -> dict[str, Any]:
+    """A run as plain values that can be read back. Raises UnstorableValue, and TypeError for what is no valid run."""
+    entry = plain(value)
+    if isinstance(value, Run) and is_sound(value):
+        return cast(dict[str, Any], entry)
+    if not isinstance(entry, dict) or entry.get("type") != "run":
+        raise TypeError(f"append takes a Run, not {type(value).__name__}")
+    try:
+        return cast(dict[str, Any], plain(Run.model_validate(entry)))
+    except ValidationError as error:
+        raise TypeError(
+            f"append takes a valid Run. In this one, {what_is_wrong(error)}. Nothing was written."
+        ) from None
 
 
 @dataclass(slots=True)
@@ -62,10 +73,23 @@ class Mine:
 
     @classmethod
     def of(cls, session: Session) -> "Mine":
-        """Raises UnstorableValue."""
+        """Raises UnstorableValue, and TypeError for what is no valid session."""
+        if not isinstance(session, Session):
+            raise TypeError(f"upsert takes a Session, not {type(session).__name__}")
+        header = plain(session)
+        entries = [plain(entry, f"history[{number}]") for number, entry in enumerate(session.history)]
+        try:
+            Session.model_validate(header)
+            for number, entry in enumerate(session.history):
+                if not is_sound(entry):
+                    (checked,) = _entries.validate_python([entries[number]])
+                    entries[number] = plain(checked)
+        except ValidationError as error:
+            problem = what_is_wrong(error)
+            raise TypeError(f"upsert takes a valid Session. In this one, {problem}. Nothing was written.") from None
         return cls(
-            plain(session),
-            [plain(entry, f"history[{number}]") for number, entry in enumerate(session.history)],
+            header,
+            entries,
             plain(session.current()),
             frozenset(session.model_fields_set) | frozenset(session.model_extra or ()),
         )
@@ -91,8 +115,8 @@ def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -
     wanted = mine.header.get("user_id", owner if base is None else None)
     if wanted != owner or (base is not None and base.header.get("user_id") != owner):
         raise OwnerMismatch(
-            f"Session {draft.row['session_id']!r} belongs to another user. Nothing was written. "
-            "Use another session_id, or the user_id that it was created with.",
+            f"Session {draft.row['session_id']!r} belongs to {'nobody' if owner is None else 'another user'}, and "
+            "upsert does not change that. Nothing was written. Use another session_id, or leave user_id as it was.",
             path=draft.file.path,
             session_id=draft.row["session_id"],
         )

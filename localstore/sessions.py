@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, ValidationError
 
 from localstore.schema import SCHEMA_VERSION, STATEFUL
 
@@ -193,6 +193,29 @@ HistoryEntry = Annotated[
     Annotated[Run, Tag("run")] | Annotated[Update, Tag("update")] | Annotated[Entry, Tag("entry")],
     Discriminator(_entry_type),
 ]
+
+
+def is_sound(entry: Any) -> bool:
+    """Whether an entry is made of records that were validated. Lists that were changed in place may hold anything."""
+    if type(entry) is not Run:
+        return False
+    for message in entry.messages:
+        if type(message) is not Message:
+            return False
+        if message.tool_calls is not None and any(type(call) is not ToolCall for call in message.tool_calls):
+            return False
+        if type(message.content) is list and any(type(part) is not ContentPart for part in message.content):
+            return False
+    return entry.member_runs is None and entry.steps is None
+
+
+def what_is_wrong(error: ValidationError, where: str = "") -> str:
+    """The first problem and where it is, below `where`: `messages[0].role: Field required`."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    for step in first["loc"]:
+        if step not in ("run", "update", "entry") or not where.endswith("]"):
+            where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else str(step)
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 class Session(Record):

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from localstore.errors import DocumentBroken, KindMismatch, OwnerMismatch, SessionNotFound
 from localstore.files import tree
-from localstore.files.document import check_entry, in_order
+from localstore.files.document import in_order
 from localstore.files.draft import Draft
-from localstore.files.malformed import Malformed
 from localstore.files.rows import Row
 from localstore.files.store import Store
 from localstore.files.values import plain
@@ -55,13 +54,21 @@ class Storage:
         """
         if durability not in ("full", "relaxed"):
             raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
-        if not lock_timeout >= 0:
+        if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
             raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {lock_timeout!r}")
+        if not os.fspath(dir_path):
+            raise ValueError("dir_path is empty. Name a folder; '.' is the working directory.")
+        if str(dir_path).startswith("~"):
+            raise ValueError(f"dir_path {str(dir_path)!r} is not expanded. Use pathlib.Path(...).expanduser().")
         self.root = tree.open_store(Path(dir_path), create=create)
         self._store = Store(self.root, durable=durability == "full", timeout=float(lock_timeout))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.root)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as the path and the options: another process opens the same store."""
+        return _open, (type(self), str(self.root), self._store.durable, self._store.timeout)
 
     # Writing
 
@@ -77,14 +84,21 @@ class Storage:
     ) -> None:
         """Add a run to a session; costs the run, whatever the session's length.
 
-        A run with the `run_id` of an unfinished run finishes it. One with the `run_id` of a finished run among the
-        last 64 entries is taken as a repetition: nothing is written. A missing session is created, of `kind` (agent
-        when None), `entity_id` and `user_id`; with `create=False` it raises SessionNotFound. Raises OwnerMismatch,
-        KindMismatch, UnstorableValue. When the document is broken the run is kept in `.localstore/rescue/`.
+        Among the last 64 entries, a run with the `run_id` of an unfinished run finishes it; one that was stored
+        before is a repetition, and nothing is written; one that says something else than the finished run of the same
+        `run_id` raises Conflict. Further back, run ids are not looked at.
+
+        A missing session is created, of `kind` (agent when None), `entity_id` and `user_id`; with `create=False` it
+        raises SessionNotFound. Raises OwnerMismatch, KindMismatch, UnstorableValue, and TypeError for what is no valid
+        run. When the document is broken the run is kept in `.localstore/rescue/`.
         """
+        from localstore.merge import run_of
+
         _check_id(session_id)
         _check_kind(kind)
-        entry = _entry(run)
+        _check_text("user_id", user_id)
+        _check_text("entity_id", entity_id)
+        entry = run_of(run)
 
         def work(draft: Draft | None) -> None:
             if draft is None:
@@ -150,8 +164,9 @@ class Storage:
         """Store a session that was read and changed, or a new one.
 
         Runs that others added since stay. Runs that were read and are now missing are removed; no other run ever is.
-        Raises Conflict when the same run, field or state was changed here and in the store, SessionNotFound when the
-        session was deleted since it was read, OwnerMismatch, KindMismatch, UnstorableValue.
+        New entries come last, in their order; the order of the others and `created_at` do not change. Raises Conflict
+        when the same run, field or state was changed here and in the store, SessionNotFound when the session was
+        deleted since it was read, OwnerMismatch, KindMismatch, UnstorableValue, TypeError for what is no valid session.
         """
         from localstore.merge import Mine, upsert_into
 
@@ -224,7 +239,7 @@ class Storage:
     def get_all_sessions(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
     ) -> "list[Session]":
-        """The sessions that fit, read whole, newest activity first."""
+        """The sessions that fit, read whole, newest activity first. Raises DocumentBroken when one is broken."""
         return self.get_recent_sessions(user_id, entity_id, kind, limit=None)
 
     def get_recent_sessions(
@@ -244,15 +259,17 @@ class Storage:
         _check_id(session_id)
         row = self._store.locate(session_id)
         if row is None:
+            self._store.refuse_unreadable(session_id)
             raise _not_found(session_id)
         return self.root / row["path"]
 
     def _check_access(self, row: Row, user_id: str | None, kind: str | None) -> None:
         session_id = row["session_id"]
         if user_id is not None and row.get("user_id") != user_id:
+            advice = "the user_id that it was created with" if "user_id" in row else "no user_id: it has no owner"
             raise OwnerMismatch(
                 f"Session {session_id!r} does not belong to user {user_id!r}. Nothing was written. "
-                "Use another session_id, or the user_id that it was created with.",
+                f"Use another session_id, or {advice}.",
                 path=str(self.root / row["path"]),
                 session_id=session_id,
             )
@@ -294,6 +311,10 @@ class YamlStorage(Storage):
     _suffix = ".yaml"
 
 
+def _open(kind: type[Storage], root: str, durable: bool, timeout: float) -> Storage:
+    return kind(root, durability="full" if durable else "relaxed", lock_timeout=timeout, create=False)
+
+
 def _new_header(
     session_id: str, kind: str, entity_id: str | None, user_id: str | None, created_at: str
 ) -> dict[str, Any]:
@@ -314,17 +335,6 @@ def _with(header: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     return in_order({key: value for key, value in merged.items() if key not in values or value})
 
 
-def _entry(run: "Run") -> dict[str, Any]:
-    entry = plain(run)
-    if not isinstance(entry, dict) or entry.get("type") != "run":
-        raise TypeError(f"append takes a Run, not {type(run).__name__}")
-    try:
-        check_entry(entry, "run")
-    except Malformed as error:
-        raise TypeError(f"append takes a valid Run: {error.problem}") from None
-    return entry
-
-
 def _check_id(session_id: str) -> None:
     if not isinstance(session_id, str):
         raise TypeError(f"session_id must be text, not {type(session_id).__name__}")
@@ -332,6 +342,11 @@ def _check_id(session_id: str) -> None:
         raise ValueError("session_id must not be empty")
     if not session_id.isascii():
         plain(session_id, "session_id")
+
+
+def _check_text(name: str, value: str | None) -> None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be text or None, not {type(value).__name__}. Use str(...).")
 
 
 def _check_kind(kind: str | None) -> None:

@@ -54,8 +54,8 @@ def command(
         output.note(f"{files} cannot be read as a session. 'localstore check' says why.")
     if not rows and not as_json:
         filtered = user is not None or entity is not None or kind is not None
-        text = "No session here fits. 'localstore ls' lists all." if filtered else "No sessions in this store yet."
-        output.note(text)
+        none = f"No sessions in the store {storage.root} yet."
+        output.note("No session here fits. 'localstore ls' lists all." if filtered else none)
 
 
 def _cells(row: SessionInfo) -> tuple[str, ...]:

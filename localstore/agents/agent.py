@@ -66,6 +66,12 @@ class Agent:
         add_history_to_messages: bool = False,
         num_history_runs: int = 3,
     ) -> None:
+        if not hasattr(model, "respond"):
+            raise TypeError(f"model must be a model such as OpenAIChat(id={str(model)!r}), not {_kind(model)}")
+        if storage is not None and not hasattr(storage, "append"):
+            raise TypeError(f"storage must be a storage such as JsonStorage({str(storage)!r}), not {_kind(storage)}")
+        if session_state is not None and not isinstance(session_state, dict):
+            raise TypeError(f"session_state must be a dict, not {_kind(session_state)}")
         self.model = model
         self.name = name
         self.agent_id = agent_id or _slug(name)
@@ -161,7 +167,8 @@ class Agent:
         failed = isinstance(error, Exception)  # else KeyboardInterrupt, asyncio.CancelledError
         if failed:
             # A file name in the text may hold what is not Unicode.
-            call.run.error = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+            said = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+            call.run.error = said.encode(errors="backslashreplace").decode()
         try:
             self._store(call, status="error" if failed else "cancelled")
         except Exception as second:  # noqa: BLE001 - whatever it is, the first error is the one to raise
@@ -215,10 +222,16 @@ class Agent:
 def _messages(message: Question) -> list[Message]:
     if isinstance(message, str):
         return [Message(role="user", content=message)]
-    messages = [message] if isinstance(message, Message) else list(message)
+    messages = [message] if isinstance(message, Message) else list(message or ())
+    if not all(isinstance(item, Message) for item in messages):
+        raise TypeError("The question must be a text, a Message, or a list of Messages.")
     if not messages:
         raise ValueError("There is no message to answer. Pass a text or at least one Message.")
     return messages
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 def _completed(session: Session) -> list[Run]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from localstore.agents import chat_messages
@@ -53,12 +54,14 @@ class OpenAIChat:
             from openai import OpenAI
 
             self._client = self._connect(OpenAI)
-        return chat_messages.reply(self._client.chat.completions.create(**self._request(messages)))
+        with _naming_the_server(self._client):
+            return chat_messages.reply(self._client.chat.completions.create(**self._request(messages)))
 
     async def arespond(self, messages: Sequence[Message]) -> Reply:
         """Ask the server without blocking the event loop. Raises what `respond` raises."""
         client = await self._async_client()
-        return chat_messages.reply(await client.chat.completions.create(**self._request(messages)))
+        with _naming_the_server(client):
+            return chat_messages.reply(await client.chat.completions.create(**self._request(messages)))
 
     def close(self) -> None:
         """Close what `respond` opened; the connections of `arespond` close with their event loop. May be repeated."""
@@ -93,6 +96,18 @@ class OpenAIChat:
 
     def _request(self, messages: Sequence[Message]) -> dict[str, Any]:
         return {"model": self.id, "messages": chat_messages.request(messages), **self._parameters}
+
+
+@contextmanager
+def _naming_the_server(client: OpenAI | AsyncOpenAI) -> Iterator[None]:
+    """Let an error say which server could not be reached: the package's own does not."""
+    from openai import APIConnectionError
+
+    try:
+        yield
+    except APIConnectionError as error:
+        error.add_note(f"The server is {client.base_url}. Is it running? Correct base_url= or OPENAI_BASE_URL.")
+        raise
 
 
 async def _close_with_loop(client: AsyncOpenAI) -> AsyncGenerator[None]:

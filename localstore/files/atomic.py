@@ -173,9 +173,11 @@ def write_file(path: Path | str, parts: Iterable[bytes]) -> None:
         finally:
             system.close(fd)
         system.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             system.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = path
         raise
     system.sync_folder(folder)
 

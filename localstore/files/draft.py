@@ -128,6 +128,15 @@ class Draft:
                 runs[run_id] = Recent(offset, unfinished)
         return runs
 
+    def holds(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """Whether the run's entry says just this. When it was made and what it cost may differ: whoever tries again
+        may make the run again."""
+        if self._parsed is not None:
+            there = self._parsed.entries[self._parsed.starts.index(run.offset)]
+        else:
+            there = self.file.entry_at(run.offset)
+        return same(_substance(there), _substance(entry))
+
     # What can be done to it
 
     def sync(self) -> None:
@@ -243,7 +252,11 @@ class Draft:
         size = self.file.size
         if atomic.read_at(self.file.fd, len(old), size - len(old)) != old:
             raise Interfered
-        atomic.extend(self.file.fd, size, old, new)
+        try:
+            atomic.extend(self.file.fd, size, old, new)
+        except OSError as error:
+            error.filename = self.file.path
+            raise
         expected = size + len(new) - len(old)
         self._sync_if_durable()
         self.file.look()
@@ -288,6 +301,10 @@ class Draft:
         self.changed = True
         self._parsed = None
         self._rewrite = not self.row["entries"]
+
+
+def _substance(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in ("created_at", "metrics")}
 
 
 def create_document(root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> Row:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-from localstore.errors import LockTimeout
+from localstore.errors import LockTimeout, StoreNotFound
 from localstore.files import atomic, names
 
 STRIPES = 64
@@ -36,9 +36,10 @@ class _Lock:
 
 
 class _Held:
-    __slots__ = ("_numbers", "_pool", "_timeout")
+    __slots__ = ("_numbers", "_pool", "_session_id", "_timeout")
 
-    def __init__(self, pool: "LockPool", numbers: range, timeout: float) -> None:
+    def __init__(self, pool: "LockPool", numbers: range, timeout: float, session_id: str | None = None) -> None:
+        self._session_id = session_id
         self._pool = pool
         self._numbers = numbers
         self._timeout = timeout
@@ -47,7 +48,9 @@ class _Held:
         for number in self._numbers:
             try:
                 self._pool.acquire(number, self._timeout)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, LockTimeout):
+                    error.session_id = self._session_id
                 for held in range(self._numbers.start, number):
                     self._pool.release(held)
                 raise
@@ -68,7 +71,7 @@ class LockPool:
 
     def session(self, session_id: str, timeout: float) -> "_Held":
         """Hold the lock of one session in a `with` statement. Entering raises LockTimeout, OSError."""
-        return _Held(self, range(number := names.stripe(session_id, STRIPES), number + 1), timeout)
+        return _Held(self, range(number := names.stripe(session_id, STRIPES), number + 1), timeout, session_id)
 
     def manifest(self, timeout: float) -> "_Held":
         """Hold the manifest's lock. Take no other one inside."""
@@ -113,6 +116,11 @@ class LockPool:
         try:
             return atomic.system.open(path, os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:  # `.localstore` is machine-local, somebody may have cleared it
+            root = self._folder.parent.parent
+            if not root.is_dir():
+                raise StoreNotFound(
+                    f"The store at {root} was removed. Open the storage again to make a new one.", path=str(root)
+                ) from None
             atomic.make_folders(self._folder)
             return atomic.system.open(path, os.O_RDWR | os.O_CREAT)
 

@@ -1,8 +1,10 @@
 """What could not stay in a document or could not get into it: kept in `.localstore/rescue/`, durably, never dropped."""
 
 import base64
+import contextlib
 import os
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,23 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
     name = f"{Path(document).stem}.{stamp.replace(':', '')}.{os.urandom(3).hex()}.json"
     atomic.write_file(folder / name, [orjson.dumps(record, option=orjson.OPT_INDENT_2), b"\n"])
     return folder / name
+
+
+def forget(root: str, session_ids: Container[str]) -> None:
+    """Remove what was set aside of sessions that are deleted for good. Raises OSError."""
+    try:
+        with os.scandir(Path(root) / FOLDER) as entries:
+            paths = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
+    except FileNotFoundError:
+        return
+    for path in paths:
+        try:
+            record = orjson.loads(Path(path).read_bytes())
+        except (FileNotFoundError, orjson.JSONDecodeError):
+            continue  # not one of ours
+        if isinstance(record, dict) and record.get("session_id") in session_ids and "set_aside_at" in record:
+            with contextlib.suppress(FileNotFoundError):
+                atomic.system.unlink(path)
 
 
 def piece(offset: int, data: bytes) -> dict[str, Any]:

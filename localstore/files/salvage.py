@@ -19,6 +19,10 @@ _LINE_START = {
     ".yaml": re.compile(rb"(?:^|(?<=[\n\0]))- "),
 }
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
+_STARTS = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
+"""What the bytes of an append begin with, in the place of the old end."""
+_HOW_IT_ENDED = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
+"""The last line of a run: a run that ends in it is whole, whether or not anything follows."""
 _NOTHING = b"\0 \r\n"
 _MARKER = b"\n..."
 _FOLLOWS = (b"- ", b"...\n", b"#")
@@ -81,8 +85,11 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
     """Mend a document that does not parse; None when a crash does not explain the damage.
 
     A crash explains it when everything up to the end of the last entry that the manifest knew is unchanged and only
-    the tail is odd. Where the manifest knows nothing, all entries must follow each other and the closing must lack.
+    the tail is odd, in a way in which an interrupted write leaves it. Where the manifest knows nothing, all entries
+    must follow each other and the closing must lack.
     """
+    if before is not None and not before.may_lack and not _is_torn(raw, layout, before):
+        return None
     opened = raw.find(layout.opening)
     if opened < 0:
         return None
@@ -105,6 +112,24 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
     return _assemble(raw, layout, begin, whole, pieces, path)
 
 
+def _is_torn(raw: bytes, layout: Layout, before: Known) -> bool:
+    """Whether the tail is what an interrupted write leaves, and not what a person typed there.
+
+    An interrupted append leaves old, new and zero bytes where the old end was, and then what an entry begins with. A
+    tail that is new from its first to its last byte would parse. What finishing a run leaves cannot be told.
+    """
+    if before.unfinished:
+        return True
+    start = _STARTS[layout.suffix]
+    old, new = layout.end, start[: len(layout.end)]
+    tail = raw[before.size - len(old) :]
+    overlap, beyond = tail[: len(old)], tail[len(old) : len(start)]
+    mixed = all(byte in (0, *pair) for byte, *pair in zip(overlap, old, new, strict=False))
+    begun = all(byte in (0, there) for byte, there in zip(beyond, start[len(old) :], strict=False))
+    is_whole = overlap == new and raw.endswith(layout.closing) and b"\0" not in tail
+    return mixed and begun and not is_whole
+
+
 def _scan(raw: bytes, layout: Layout, begin: int, counted: int) -> list[_Piece]:
     pieces = []
     at = begin
@@ -115,12 +140,14 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int) -> list[_Piece]:
         end = layout.cut(raw, start)
         if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
             complete = end > 0 and raw.startswith(_FOLLOWS, end) and b"\0" not in raw[start : end + 1]
-            if not complete:
+            if not complete and not (end < 0 and _HOW_IT_ENDED.search(raw, start)):
                 end = len(raw) if end < 0 else end
                 if start < counted < end:  # the manifest knew where its last entry ended, whatever follows now
                     end = counted
                 if not (end <= counted and raw[end - 1 : end] == b"\n"):
                     continue
+        if end < 0 and layout.keeps_comments:
+            end = len(raw)
         if end < 0 or not _is_entry(layout, raw[start:end]):
             continue
         pieces.append(_Piece(start, end, raw[start:end]))

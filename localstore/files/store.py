@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
+from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
 from localstore.files import atomic, locks, rescue, tree
 from localstore.files.catalog import Catalog, folder_time
 from localstore.files.document import Misfit, Parsed
@@ -50,7 +50,7 @@ class Store:
     def __init__(self, root: Path, *, durable: bool, timeout: float) -> None:
         self.root = str(root)
         self.durable = durable
-        self._timeout = timeout
+        self.timeout = timeout
         self._locks = locks.pool_of(root)
         self._manifest = Manifest(self.root, self._locks, timeout)
         self.catalog = Catalog(self.root, self._manifest)
@@ -63,10 +63,10 @@ class Store:
         """Do `work` on the session's document (None when there is none) under its lock; the manifest follows."""
         for _ in range(_ATTEMPTS):
             try:
-                with self._locks.session(session_id, self._timeout):
+                with self._locks.session(session_id, self.timeout):
                     draft = self._draft(session_id)
                     if draft is None:
-                        self._refuse_unreadable(session_id)
+                        self.refuse_unreadable(session_id)
                         return work(None)
                     with draft:
                         try:
@@ -114,9 +114,16 @@ class Store:
             offset = draft.append([entry])
         elif known.unfinished:
             offset = known.offset if draft.finish(known, entry) else None
-        else:
+        elif unfinished or draft.holds(known, entry):
             draft.sync()
             return
+        else:
+            raise Conflict(
+                f"Run {run_id!r} of session {draft.row['session_id']!r} is finished and says something else. Nothing "
+                "was written. Give the new run another run_id, or read the session, change the run, and upsert it.",
+                path=draft.file.path,
+                session_id=draft.row["session_id"],
+            )
         if offset is not None:
             recent[run_id] = Recent(offset, unfinished)
             self._remember(draft, recent)
@@ -151,10 +158,10 @@ class Store:
 
     def delete(self, session_id: str, allow: Callable[[Row], None]) -> bool:
         """Remove a document for good, broken or not, when `allow` does not raise."""
-        with self._locks.session(session_id, self._timeout):
+        with self._locks.session(session_id, self.timeout):
             row = self.locate(session_id)
             if row is None:
-                self._refuse_unreadable(session_id)
+                self.refuse_unreadable(session_id)
                 return False
             while row is not None:  # a second document with this id would come back in its place
                 allow(row)
@@ -164,15 +171,19 @@ class Store:
                 self._manifest.record_deletion(session_id)
                 self.catalog.note_own(folder, before)
                 row = self.catalog.next_duplicate(session_id)
+            rescue.forget(self.root, [session_id])
             return True
 
     def drop(self) -> None:
         """Remove every session, and the folders that are empty then."""
-        with self._locks.all_sessions(self._timeout):
+        dropped: set[str] = set()
+        with self._locks.all_sessions(self.timeout):
             while rows := self.catalog.rows(None, None, None, None):  # again, for documents with the same id
                 for row in rows:
                     atomic.remove_file(f"{self.root}/{row['path']}")
+                    dropped.add(row["session_id"])
                 self.catalog.look_anew()
+            rescue.forget(self.root, dropped)
             for folder in tree.folders(self.root):
                 atomic.remove_folder_if_empty(f"{self.root}/{folder}")
             self._manifest.replace_all([])
@@ -204,11 +215,12 @@ class Store:
             row = self.catalog.moved(row)
         return None
 
-    def _refuse_unreadable(self, session_id: str) -> None:
+    def refuse_unreadable(self, session_id: str) -> None:
         """Raise DocumentBroken when a file has the name of this session and nobody can tell what it holds: a document
         that cannot be read is never taken for a missing one."""
         for path in tree.candidates(self.root, session_id):
             if path in self.catalog.unreadable:
+                DocumentFile(f"{self.root}/{path}").close()  # raises what the system says when it may not be opened
                 raise DocumentBroken(
                     f"{self.catalog.unreadable[path][1]} Its name says that it is session {session_id!r}.",
                     path=f"{self.root}/{path}",
@@ -222,7 +234,7 @@ class Store:
         """
         row = self.catalog.find_anywhere(session_id)
         if row is None:
-            self._refuse_unreadable(session_id)
+            self.refuse_unreadable(session_id)
             return None
         try:
             with DocumentFile(f"{self.root}/{row['path']}") as file:
@@ -235,7 +247,7 @@ class Store:
         except (Misfit, FileNotFoundError, LocalstoreError):
             pass
         try:
-            with self._locks.session(session_id, self._timeout):
+            with self._locks.session(session_id, self.timeout):
                 return self._look_again(session_id, wanted, last_runs)
         except OSError as error:
             if error.errno not in _READ_ONLY or isinstance(error, LockTimeout):
@@ -267,7 +279,7 @@ class Store:
                 if fresh["session_id"] == session_id:
                     return _view(parsed, file, last_runs) if wanted(fresh) else None
             self.catalog.moved(row)  # the file holds another session by now
-        self._refuse_unreadable(session_id)
+        self.refuse_unreadable(session_id)
         return None
 
 

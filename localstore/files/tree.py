@@ -62,6 +62,7 @@ def _check_marker(marker: bytes, path: Path) -> None:
 def _make(root: Path) -> Path:
     for folder in (root / SESSIONS, root / "schemas", root / ".localstore" / "locks"):
         atomic.make_folders(folder)
+    atomic.write_file(root / ".localstore" / ".gitignore", [b"*\n"])  # of this machine alone
     schema = Path(__file__).with_name(_SCHEMA).read_bytes()
     atomic.write_file(root / "schemas" / _SCHEMA, [schema])
     marker = {"localstore": "store", "format": FORMAT}

@@ -19,6 +19,7 @@ MAX_DEPTH = 200
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 """The integers that every reader keeps exactly (what orjson reads and writes)."""
 
+_LONGEST_PLACE = 120
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -43,6 +44,8 @@ def plain(value: Any, what: str = "") -> Any:
         return _plain(value, MAX_DEPTH)
     except _Unstorable as error:
         where = _path(what, reversed(error.where))
+        if len(where) > _LONGEST_PLACE:
+            where = f"{where[:_LONGEST_PLACE]}…"
         raise UnstorableValue(f"{where or 'The value'} {error.problem}", where=where) from None
 
 

@@ -73,7 +73,7 @@ def test_a_shared_beginning_lists_the_candidates(run: Command, store: Path) -> N
     done = run("path", "--store", store, "vien")
     assert (done.returncode, done.stdout) == (3, "")
     head, *candidates = done.stderr.splitlines()
-    assert head == "localstore: 2 sessions are called 'vien'. Give the whole id of one:"
+    assert head == "localstore: 2 sessions have an id that begins with 'vien'. Give the whole id of one:"
     assert sorted(candidates) == ["  vienna-2", "  vienna-trip  (Trip to Vienna)"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,8 @@ class Kept:
             self.history.append(copy.deepcopy(run))
         elif known["status"] == "unfinished":
             self.history[self.history.index(known)] = copy.deepcopy(run)
+        elif run["status"] != "unfinished" and _substance(run) != _substance(known):
+            raise Refused("Conflict")
 
     def update(self, state: Plain, header: Plain) -> None:
         if state:
@@ -85,6 +88,11 @@ class Kept:
             self.header.pop(name, None)
             if value:
                 self.header[name] = copy.deepcopy(value)
+
+
+def _substance(run: Plain) -> str:
+    """What a run says; when it was made and what it cost may differ when it is sent again."""
+    return json.dumps({key: run[key] for key in run if key not in ("created_at", "metrics")}, sort_keys=True)
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Appending: a run once, a question and then its answer, and nothing that could not be read again."""
 
+import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,12 @@ from typing import Any
 import pytest
 
 from localstore import (
+    Conflict,
     DocumentBroken,
+    JsonStorage,
     Message,
     Run,
+    StoreNotFound,
     UnstorableValue,
     Update,
 )
@@ -25,12 +30,81 @@ def test_a_repeated_run_is_answered_without_writing_after_a_sync(storage: Storag
     for opened in (storage, type(storage)(storage.root)):
         for number in (69, 30, 6):
             disk.forget()
-            opened.append("s1", answered(f"r{number}", "another text"))
+            opened.append("s1", answered(f"r{number}"))
             assert not disk.of("write", "replace", name=path.name)
             assert disk.of("sync", name=path.name)
     assert path.read_bytes() == before
     type(storage)(storage.root).append("s1", answered("r0"))
     assert run_ids(path).count("r0") == 2, "only the last 64 entries are looked at"
+
+
+def test_a_run_that_says_something_else_than_the_one_with_its_id_is_a_conflict(
+    storage: Storage, disk: WatchedDisk
+) -> None:
+    """An answer that was stored under the id of an older run was acknowledged and dropped."""
+    storage.append("s1", answered("r1"))
+    storage.append("s1", answered("r2"))
+    for opened in (storage, type(storage)(storage.root)):
+        disk.forget()
+        with pytest.raises(Conflict, match="finished and says something else"):
+            opened.append("s1", answered("r1", "another text"))
+        assert not disk.of("write", "replace")
+        opened.append("s1", question("r1", status="unfinished"))
+    assert run_ids(storage.path("s1")) == ["r1", "r2"]
+
+
+def test_a_run_with_a_wrong_part_is_refused_before_it_is_written(storage: Storage) -> None:
+    """A tool call in another form was acknowledged, and the session could not be read from then on."""
+    openai_form = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    storage.append("s1", answered("r1"))
+    before = storage.path("s1").read_bytes()
+    for message in ({"role": "assistant", "tool_calls": [openai_form]}, {"role": "user", "content": 5}, "text"):
+        run = answered("r2")
+        run.messages.append(message)  # type: ignore[arg-type]
+        session = storage.read("s1")
+        assert session is not None
+        session.history.append(run)
+        with pytest.raises(TypeError, match=r"valid Run.*messages\[2\]"):
+            storage.append("s1", run)
+        with pytest.raises(TypeError, match=r"valid Session.*messages\[2\]"):
+            storage.upsert(session)
+    assert storage.path("s1").read_bytes() == before
+    sound = answered("r2")
+    sound.messages.append({"role": "user", "content": "a mapping in the right form"})  # type: ignore[arg-type]
+    storage.append("s1", sound)
+    again = storage.read("s1")
+    assert again is not None
+    assert again.runs[-1].messages[-1].text == "a mapping in the right form"
+
+
+@pytest.mark.parametrize("arguments", [{"user_id": 5}, {"entity_id": 5}])
+def test_an_id_that_is_no_text_is_refused(storage: Storage, arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="must be text or None, not int"):
+        storage.append("s1", answered("r1"), **arguments)
+    assert storage.list_sessions() == []
+
+
+def test_a_store_that_was_removed_does_not_come_back_by_itself(storage: Storage) -> None:
+    storage.append("s1", answered("r1"))
+    shutil.rmtree(storage.root)
+    with pytest.raises(StoreNotFound, match="was removed"):
+        storage.append("s1", answered("r2"))
+    assert not storage.root.exists()
+
+
+def test_a_storage_pickles_as_its_path_and_options(storage: Storage) -> None:
+    storage.append("s1", answered("r1"))
+    again = pickle.loads(  # noqa: S301 (just made)
+        pickle.dumps(type(storage)(storage.root, durability="relaxed", lock_timeout=3))
+    )
+    assert repr(again) == repr(storage)
+    assert again.get_all_session_ids() == ["s1"]
+
+
+@pytest.mark.parametrize("path", ["", "~", "~/sessions"])
+def test_a_folder_that_cannot_be_meant_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="dir_path"):
+        JsonStorage(path)
 
 
 def test_a_repeated_run_is_known_among_updates(storage: Storage) -> None:

@@ -2,10 +2,8 @@
 
 import pytest
 
-from localstore import (
-    SessionNotFound,
-)
-from tests.unit.raw import Storage, answered, manifest_lines, run_ids
+from localstore import DocumentBroken, SessionNotFound
+from tests.unit.raw import Storage, answered, manifest_lines, rescued, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
 
@@ -59,3 +57,21 @@ def test_dropping_removes_sessions_and_leaves_foreign_files(storage: Storage) ->
     assert left == set(foreign[1:])
     storage.append("s1", answered("r2"))
     assert run_ids(storage.path("s1")) == ["r2"]
+
+
+def test_what_was_set_aside_of_a_session_goes_with_it(storage: Storage) -> None:
+    """A text that was deleted for good was still in the rescue folder."""
+    for session_id in ("s1", "s2", "s3"):
+        storage.append(session_id, answered("r1"))
+        path = storage.path(session_id)
+        whole = path.read_bytes()
+        path.write_bytes(b"{")
+        with pytest.raises(DocumentBroken):
+            storage.append(session_id, answered("r2", "secret"))
+        path.write_bytes(whole)
+    assert storage.delete_session("s1")
+    assert sorted(record["session_id"] for record in rescued(storage)) == ["s2", "s3"]
+    foreign = storage.root / ".localstore" / "rescue" / "mine.txt"
+    foreign.write_text("mine")
+    storage.drop()
+    assert list(foreign.parent.iterdir()) == [foreign]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from localstore import DocumentBroken, Message, YamlStorage
+from localstore import Conflict, DocumentBroken, Message, YamlStorage
 from tests.unit.raw import Storage, answered, edit, edit_by_rename, in_our_layout, parse, question, rescued, run_ids
 
 Edit = Callable[[Path, str, str], None]
@@ -110,8 +110,49 @@ def test_an_entry_typed_by_hand_is_an_entry(storage: Storage, opened: Storage) -
     add_an_entry(path)
     opened.append("s1", answered("r3"))
     assert run_ids(path) == ["r1", "r2", "typed", "r3"]
-    opened.append("s1", answered("typed"))
+    with pytest.raises(Conflict):
+        opened.append("s1", answered("typed"))
     assert run_ids(path) == ["r1", "r2", "typed", "r3"]
+
+
+def test_what_a_person_typed_at_the_end_is_never_taken_for_a_torn_write(storage: Storage, opened: Storage) -> None:
+    """An entry with a mistake, typed behind the last one, was moved to the rescue folder without a word."""
+    path = storage.path("s1")
+    whole = path.read_text()
+    if path.suffix == ".json":
+        typed = [
+            whole.replace(
+                "\n    }\n  ]\n}\n", '\n    },\n    {\n      "type": "note",\n      "text": "mine",\n    }\n  ]\n}\n'
+            ),
+            whole + "my remark\n",
+        ]
+    else:
+        typed = [whole.replace("\n...\n", "\n- type: note\n  text: [mine\n...\n"), whole + "my remark\n"]
+    for text in typed:
+        path.write_text(text)
+        with pytest.raises(DocumentBroken):
+            opened.read("s1")
+        with pytest.raises(DocumentBroken):
+            opened.append("s1", answered("r9"))
+        assert path.read_text() == text
+        assert {record["reason"] for record in rescued(storage)} <= {"its document could not be written"}
+
+
+def test_a_run_typed_in_the_place_of_the_end_marker_stays(tmp_path: Path) -> None:
+    storage = YamlStorage(tmp_path / "store")
+    storage.append("s1", answered("r1"))
+    path = storage.path("s1")
+    edit(
+        path,
+        "\n...\n",
+        '\n- type: run\n  run_id: typed\n  created_at: "2026-11-22T07:01:20.123Z"\n  status: completed\n',
+    )
+    session = storage.read("s1")
+    assert session is not None
+    assert [run.run_id for run in session.runs] == ["r1", "typed"]
+    storage.append("s1", answered("r2"))
+    assert run_ids(path) == ["r1", "typed", "r2"]
+    assert rescued(storage) == []
 
 
 def one_line(path: Path) -> None:

@@ -1,6 +1,7 @@
 """The locks: between threads, between processes, across a fork, and whatever happens to their files."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -152,10 +153,7 @@ def test_a_removed_lock_file_is_made_anew(pool: LockPool) -> None:
 def test_a_removed_folder_of_locks_is_made_anew(tmp_path: Path) -> None:
     storage = JsonStorage(tmp_path / "store")
     storage.append("s1", answered("r1"))
-    for path in (storage.root / ".localstore" / "locks").iterdir():
-        path.unlink()
-    (storage.root / ".localstore" / "locks").rmdir()
-    (storage.root / ".localstore").rmdir()
+    shutil.rmtree(storage.root / ".localstore")
     storage.append("s1", answered("r2"))
     assert run_ids(storage.path("s1")) == ["r1", "r2"]
 
