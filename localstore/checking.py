@@ -1,4 +1,7 @@
-"""Reads a whole store and says what is wrong. Takes no lock, prints nothing, changes no byte."""
+"""Reads a whole store and says what is wrong. Prints nothing, changes no byte.
+
+It takes a lock only to look again at a document that seems to be torn.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import shlex
 import stat
 import time
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -81,7 +85,8 @@ class _Sweep:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.manifest = Manifest(root, pool_of(Path(root)), 0)
+        self.locks = pool_of(Path(root))
+        self.manifest = Manifest(root, self.locks, 0)
         self.documents: list[str] = []
         self.rows: dict[str, Row] = {}
         self.leftovers: list[str] = []
@@ -244,22 +249,31 @@ class _Sweep:
             yield self._note(path, "is not named after its session_id", f"Rename it to {expected} to find it faster.")
 
     def _read(self, path: str) -> tuple[bytes, os.stat_result, Parsed]:
-        """A document, read again while it looks torn and somebody is writing it."""
-        before = None
-        for look in range(_LOOKS):
-            with DocumentFile(self._full(path)) as file:
-                raw, status, layout = file.read_all(), file.status, file.layout
-            is_last = raw == before or look == _LOOKS - 1
-            before = raw
-            try:
-                parsed = parse_document(raw, layout, self._full(path))
-            except LocalstoreError:
-                if is_last:
-                    raise
-            else:
-                if parsed.in_layout or is_last:  # half a YAML document is often a document
-                    return raw, status, parsed
-        raise AssertionError  # the loop always ends in one of its two ways
+        """A document; one that looks torn is read again under its lock, because somebody may be writing it."""
+        try:
+            found = self._look(path)
+            if found[2].in_layout:
+                return found
+        except LocalstoreError:
+            pass
+        with ExitStack() as stack:
+            self._wait_for_writer(path, stack)
+            return self._look(path)
+
+    def _look(self, path: str) -> tuple[bytes, os.stat_result, Parsed]:
+        with DocumentFile(self._full(path)) as file:
+            raw = file.read_all()
+            return raw, file.status, parse_document(raw, file.layout, self._full(path))
+
+    def _wait_for_writer(self, path: str, stack: ExitStack) -> None:
+        """Hold the session's lock, if there is one to hold: where no lock file is, nobody is writing."""
+        session_id = self.manifest.at(path)
+        if session_id is None:
+            self.manifest.refresh()
+            session_id = self.manifest.at(path)
+        if session_id is not None and self.locks.has_been_used(session_id):
+            with contextlib.suppress(OSError):  # a lock that cannot be had, or not in time
+                stack.enter_context(self.locks.session(session_id, _PATIENCE))
 
     def _broken(self, path: str, error: DocumentBroken) -> Finding:
         if self._is_torn(path):

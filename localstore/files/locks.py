@@ -73,6 +73,10 @@ class LockPool:
         """Hold the lock of one session in a `with` statement. Entering raises LockTimeout, OSError."""
         return _Held(self, range(number := names.stripe(session_id, STRIPES), number + 1), timeout, session_id)
 
+    def has_been_used(self, session_id: str) -> bool:
+        """Whether anybody ever wrote under this session's lock here; makes no lock file."""
+        return os.path.exists(self._locks[names.stripe(session_id, STRIPES)].path)
+
     def manifest(self, timeout: float) -> "_Held":
         """Hold the manifest's lock. Take no other one inside."""
         return _Held(self, range(MANIFEST, MANIFEST + 1), timeout)
