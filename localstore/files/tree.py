@@ -28,6 +28,12 @@ def open_store(path: Path, *, create: bool) -> Path:
     Raises StoreNotFound, NewerFormat, OlderFormat, OSError.
     """
     root = Path(os.path.realpath(path))
+    if os.path.islink(root / SESSIONS):
+        raise StoreNotFound(
+            f"{root / SESSIONS} is a symbolic link, and links are not followed. Put the folder itself there, or give "
+            "a link to the whole store.",
+            path=str(root),
+        )
     try:
         marker = (root / MARKER).read_bytes()
     except (FileNotFoundError, NotADirectoryError):

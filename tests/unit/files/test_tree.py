@@ -190,3 +190,15 @@ def test_a_store_without_a_sessions_folder_is_empty(tmp_path: Path) -> None:
     assert storage.read("s1") is None
     storage.append("s1", answered("r1"))
     assert storage.get_all_session_ids() == ["s1"]
+
+
+def test_sessions_behind_a_link_are_refused(tmp_path: Path) -> None:
+    """Documents were written out of the store."""
+    root = JsonStorage(tmp_path / "store").root
+    (root / "sessions").rename(tmp_path / "elsewhere")
+    (root / "sessions").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreNotFound, match="links are not followed"):
+        JsonStorage(root)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    (tmp_path / "link").symlink_to(JsonStorage(tmp_path / "whole").root)
+    assert JsonStorage(tmp_path / "link").root == (tmp_path / "whole").resolve()
