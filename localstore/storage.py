@@ -84,9 +84,9 @@ class Storage:
     ) -> None:
         """Add a run to a session; costs the run, whatever the session's length.
 
-        Among the last 64 entries, a run with the `run_id` of an unfinished run finishes it; one that was stored
-        before is a repetition, and nothing is written; one that says something else than the finished run of the same
-        `run_id` raises Conflict. Further back, run ids are not looked at.
+        A run with the `run_id` of an unfinished run finishes it. Among the last 64 entries, one that was stored before
+        is a repetition, and nothing is written; one that says something else than the finished run of the same `run_id`
+        raises Conflict. Further back, the ids of finished runs are not looked at.
 
         A missing session is created, of `kind` (agent when None), `entity_id` and `user_id`; with `create=False` it
         raises SessionNotFound. Raises OwnerMismatch, KindMismatch, UnstorableValue, and TypeError for what is no valid

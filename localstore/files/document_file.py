@@ -120,6 +120,8 @@ class DocumentFile:
 
     def entry_at(self, offset: int) -> dict[str, Any]:
         """The entry that starts at `offset`."""
+        if not 0 < offset < self.size:
+            raise Misfit
         size = _BLOCK
         while True:
             data = atomic.read_at(self.fd, min(size, self.size - offset), offset)

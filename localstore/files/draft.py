@@ -131,11 +131,15 @@ class Draft:
     def holds(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Whether the run's entry says just this. When it was made and what it cost may differ: whoever tries again
         may make the run again."""
-        if self._parsed is not None:
-            there = self._parsed.entries[self._parsed.starts.index(run.offset)]
-        else:
-            there = self.file.entry_at(run.offset)
-        return same(_substance(there), _substance(entry))
+        return same(_substance(self.entry(run)), _substance(entry))
+
+    def entry(self, run: Recent) -> dict[str, Any]:
+        """The run's entry. Raises Misfit or Interfered when none starts there."""
+        if self._parsed is None:
+            return self.file.entry_at(run.offset)
+        if run.offset not in self._parsed.starts:
+            raise Interfered
+        return self._parsed.entries[self._parsed.starts.index(run.offset)]
 
     # What can be done to it
 

@@ -19,7 +19,8 @@ class Row(TypedDict):
     """What the manifest knows of a session. Keys without a value are absent.
 
     `fingerprint` is size, mtime_ns, ctime_ns, inode. `offsets` says in which entry the newest value of each
-    `session_*` key and of `instructions` stands. `boot` is set while the last writes were not synced, and names the
+    `session_*` key and of `instructions` stands, and `waiting`, by run id, where the unfinished runs stand;
+    `unfinished` says that the last entry is one. `boot` is set while the last writes were not synced, and names the
     boot of the machine in which they are safe. `foreign`: not in our layout. `rewrite`: a sync failed.
     """
 
@@ -38,6 +39,7 @@ class Row(TypedDict):
     fingerprint: list[int]
     offsets: NotRequired[dict[str, int]]
     unfinished: NotRequired[bool]
+    waiting: NotRequired[dict[str, int]]
     boot: NotRequired[str]
     foreign: NotRequired[bool]
     rewrite: NotRequired[bool]
@@ -102,10 +104,16 @@ def note_entry(row: Row, entry: dict[str, Any], offset: int) -> None:
     changed = {name: offset for name in STATEFUL if entry.get(name) is not None}
     if changed:
         row["offsets"] = {**row.get("offsets", {}), **changed}
-    if entry.get("status") == "unfinished" and entry["type"] == "run":
+    waiting = row.get("waiting", {})
+    if entry["type"] == "run" and entry.get("status") == "unfinished":
         row["unfinished"] = True
+        row["waiting"] = {**waiting, entry["run_id"]: offset}
     else:
         row.pop("unfinished", None)
+        if waiting and waiting.get(entry.get("run_id", "")) == offset:
+            row["waiting"] = {run_id: at for run_id, at in waiting.items() if at != offset}
+            if not row["waiting"]:
+                del row["waiting"]
 
 
 def is_trusted(row: Row, status: os.stat_result) -> bool:
@@ -148,7 +156,7 @@ _LEAST_KEYS = len(Row.__required_keys__)
 
 def _are_valid(row: dict[str, Any]) -> bool:
     """Whether the keys that need not be there are what they should be."""
-    tags, offsets = row.get("tags", ()), row.get("offsets")
+    tags, offsets, waiting = row.get("tags", ()), row.get("offsets"), row.get("waiting")
     return (
         "problem" not in row  # known to this process alone
         and type(row.get("entity_id", "")) is str
@@ -157,6 +165,7 @@ def _are_valid(row: dict[str, Any]) -> bool:
         and type(row.get("boot", "")) is str
         and (not tags or (type(tags) is list and all(type(tag) is str for tag in tags)))
         and (offsets is None or (type(offsets) is dict and all(type(offset) is int for offset in offsets.values())))
+        and (waiting is None or (type(waiting) is dict and all(type(offset) is int for offset in waiting.values())))
     )
 
 

@@ -109,6 +109,10 @@ class Store:
         run_id, unfinished = entry["run_id"], entry["status"] == "unfinished"
         recent = self.recent(draft)
         known = recent.get(run_id)
+        if known is None and run_id in (waiting := draft.row.get("waiting", {})):
+            known = Recent(waiting[run_id], unfinished=True)  # it was asked longer ago
+            if draft.entry(known).get("run_id") != run_id:
+                raise Misfit
         offset: int | None
         if known is None:
             offset = draft.append([entry])

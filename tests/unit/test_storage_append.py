@@ -1,5 +1,6 @@
 """Appending: a run once, a question and then its answer, and nothing that could not be read again."""
 
+import json
 import pickle
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,9 @@ from localstore import (
 from tests.unit.raw import Storage, answered, edit, parse, question, rescued, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
+FIRST = {".json": b"    {\n", ".yaml": b"- type"}
+"""What an entry begins with."""
+
 
 def test_a_repeated_run_is_answered_without_writing_after_a_sync(storage: Storage, disk: WatchedDisk) -> None:
     for number in range(70):
@@ -36,6 +40,40 @@ def test_a_repeated_run_is_answered_without_writing_after_a_sync(storage: Storag
     assert path.read_bytes() == before
     type(storage)(storage.root).append("s1", answered("r0"))
     assert run_ids(path).count("r0") == 2, "only the last 64 entries are looked at"
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["another process", "the same process"])
+def test_an_unfinished_run_is_finished_however_much_followed_it(storage: Storage, fresh: bool) -> None:
+    """An answer that took long, in a session that many write to, was stored as a second run."""
+    for run_id in ("first", "second"):
+        storage.append("s1", question(run_id, "what?", status="unfinished"))
+    for number in range(70):
+        storage.append("s1", answered(f"r{number}"))
+    opened = type(storage)(storage.root) if fresh else storage
+    for run_id in ("second", "first"):
+        opened.append("s1", answered(run_id, "what?", "that"))
+    assert run_ids(storage.path("s1"))[:3] == ["first", "second", "r0"]
+    assert len(run_ids(storage.path("s1"))) == 72
+    session = type(storage)(storage.root).read("s1")
+    assert session is not None
+    assert {run.status for run in session.runs} == {"completed"}
+    assert '"waiting"' not in (storage.root / "manifest.jsonl").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("shift", [0, 1, -(10**6), 10**9])
+def test_a_manifest_that_lies_about_an_unfinished_run_overwrites_no_other(storage: Storage, shift: int) -> None:
+    storage.append("s1", answered("r0"))
+    storage.append("s1", question("asked", "what?", status="unfinished"))
+    for number in range(1, 70):
+        storage.append("s1", answered(f"r{number}"))
+    path, manifest = storage.path("s1"), storage.root / "manifest.jsonl"
+    row = json.loads(manifest.read_text().splitlines()[-1])
+    row["waiting"] = {"asked": max(0, path.read_bytes().index(FIRST[path.suffix]) + shift)}
+    with manifest.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    type(storage)(storage.root).append("s1", answered("asked", "what?", "that"))
+    assert run_ids(path) == ["r0", "asked", *(f"r{number}" for number in range(1, 70))]
+    assert parse(path)["history"][1]["status"] == "completed"
 
 
 def test_a_run_that_says_something_else_than_the_one_with_its_id_is_a_conflict(

@@ -53,6 +53,7 @@ def test_a_row_says_what_listing_and_writing_need(status: os.stat_result) -> Non
         "fingerprint": [5, status.st_mtime_ns, status.st_ctime_ns, status.st_ino],
         "offsets": {"instructions": starts[0], "session_state": starts[2]},
         "unfinished": True,
+        "waiting": {"r2": starts[3]},
     }
 
 
