@@ -493,3 +493,23 @@ def test_findings_on_a_terminal(store: Path, columns: int) -> None:
     assert "Mend it in an editor." in " ".join(screen.text.split())
     assert screen.lines[-1] == "3 sessions, 1 error"
     assert all(len(line) <= columns for line in screen.lines)
+
+
+@posix
+def test_very_many_wrong_permissions_are_summed_up(check: Check, store: Path) -> None:
+    """A store that git or a copy brought has them all wrong; a line for each hid everything else."""
+    for path in [*store.glob("sessions/*/*"), *store.glob("sessions/*"), store / "manifest.jsonl"]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    *named, last = [finding for finding in check() if "mode" in finding["problem"]]
+    assert len(named) == 3
+    assert last["problem"].startswith("and ")
+    assert last["advice"] == f"Set them all with: chmod -R u+rwX,go= {store}"
+
+
+def test_two_runs_with_one_id_are_noted(check: Check, store: Path) -> None:
+    """Only the newest entries are looked at when a run is repeated."""
+    path = document(store)
+    session = json.loads(path.read_bytes())
+    session["history"].append(session["history"][0])
+    path.write_text(json.dumps(session, indent=2) + "\n")
+    assert any("second run with the run_id" in finding["problem"] for finding in check())

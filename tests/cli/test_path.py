@@ -144,3 +144,16 @@ def test_a_path_that_is_not_utf_8_comes_out_byte_for_byte(store: Path, tmp_path:
         [ENTRY_POINT, "path", "graz-1", "--store", odd], env=clean_environment(), capture_output=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (0, odd + b"/sessions/2026-01/graz-1.json\n")
+
+
+def test_an_exact_id_whose_document_is_broken_is_not_taken_for_the_beginning_of_another(
+    run: Command, store: Path
+) -> None:
+    """The editor opened another session."""
+    add(store, "j")
+    add(store, "j2")
+    JsonStorage(store).path("j").write_text("<<<<<<< HEAD\n")
+    (store / "manifest.jsonl").unlink()
+    done = run("path", "--store", store, "j")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "session 'j'" in done.stderr

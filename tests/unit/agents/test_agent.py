@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -595,3 +596,35 @@ def test_a_process_stopped_during_the_answer_keeps_the_question(
     assert (entry["status"], entry["messages"]) == (status, [{"role": "user", "content": "hello"}])
     assert Agent(model=echo, session_id="s", storage=storage).run("again").status == "completed"
     assert [run.status for run in storage.read("s").runs] == [status, "completed"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"model": "gpt-4"}, "OpenAIChat(id='gpt-4')"),
+        ({"model": echo, "storage": "tmp"}, "JsonStorage('tmp')"),
+        ({"model": echo, "session_state": [1]}, "session_state must be a dict, not list"),
+    ],
+)
+def test_a_wrong_argument_says_what_to_pass(arguments: dict[str, Any], said: str) -> None:
+    """A text in the place of a model or a storage failed later, with an AttributeError."""
+    with pytest.raises(TypeError, match=re.escape(said)):
+        Agent(**arguments)
+
+
+@pytest.mark.parametrize("question", [None, [], [1], ["text"]])
+def test_a_question_that_is_none_is_refused(question: Any, storage: JsonStorage) -> None:
+    """Nothing is stored for it."""
+    with pytest.raises((TypeError, ValueError), match=r"question must be|no message"):
+        Agent(model=echo, storage=storage).run(question)
+    assert storage.list_sessions() == []
+
+
+def test_a_server_that_cannot_be_reached_is_named_in_the_error_and_in_the_run(storage: JsonStorage) -> None:
+    """'Connection error.' left people guessing which address was wrong."""
+    model = OpenAIChat(api_key="none", base_url="http://127.0.0.1:9/v1", max_retries=0)
+    with pytest.raises(openai.APIConnectionError) as caught:
+        Agent(model=model, session_id="s", storage=storage).run("hi")
+    model.close()
+    assert "http://127.0.0.1:9/v1/" in caught.value.__notes__[0]
+    assert "http://127.0.0.1:9/v1/" in document(storage, "s")["history"][0]["error"]

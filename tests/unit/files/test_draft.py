@@ -404,3 +404,18 @@ def test_an_update_in_the_history_is_an_append(watched: Storage, disk: WatchedDi
     expected = plain(Update(created_at=entry["created_at"], session_state={"a": 1}, instructions="Be kind."))
     assert entry == expected
     assert list(entry) == ["type", "created_at", "instructions", "session_state"]
+
+
+@pytest.mark.parametrize("operation", ["append", "rewrite"])
+def test_a_full_disk_names_the_file(storage: Storage, disk: WatchedDisk, operation: str) -> None:
+    """'No space left on device' alone did not say where."""
+    storage.append("s1", answered("r1"))
+
+    def full(call: Call) -> None:
+        if call.operation == "write" and "lock" not in call.path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    disk.before = full
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        storage.append("s1", answered("r2")) if operation == "append" else storage.update("s1", name="n")
+    assert caught.value.filename == str(storage.path("s1"))

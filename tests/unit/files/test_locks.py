@@ -333,3 +333,9 @@ def test_waiting_grows_to_a_limit_and_is_jittered(pool: LockPool, monkeypatch: p
     assert 0.0001 <= waits[0] <= 0.0002
     assert max(waits) <= 0.005
     assert waits[-1] >= 0.0025
+
+
+def test_a_lock_that_was_not_had_in_time_names_the_session(pool: LockPool) -> None:
+    with pool.session("s1", 1), pytest.raises(LockTimeout) as caught, pool.session("s1", 0.01):
+        pass
+    assert caught.value.session_id == "s1"
