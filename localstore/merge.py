@@ -7,7 +7,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from localstore.errors import Conflict, DocumentBroken, OwnerMismatch
-from localstore.files.document import in_order
+from localstore.files.document import in_order, newest_state
 from localstore.files.draft import Draft
 from localstore.files.rows import Row
 from localstore.files.store import Snapshot, Store
@@ -40,7 +40,7 @@ def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> 
 def run_of(value: Any) -> dict[str, Any]:
     """A run as plain values that can be read back. Raises UnstorableValue, and TypeError for what is no valid run."""
     entry = plain(value)
-    if isinstance(value, Run) and is_sound(value):
+    if is_sound(value):
         return cast(dict[str, Any], entry)
     if not isinstance(entry, dict) or entry.get("type") != "run":
         raise TypeError(f"append takes a Run, not {type(value).__name__}")
@@ -74,8 +74,6 @@ class Mine:
     @classmethod
     def of(cls, session: Session) -> "Mine":
         """Raises UnstorableValue, and TypeError for what is no valid session."""
-        if not isinstance(session, Session):
-            raise TypeError(f"upsert takes a Session, not {type(session).__name__}")
         header = plain(session)
         entries = [plain(entry, f"history[{number}]") for number, entry in enumerate(session.history)]
         try:
@@ -96,7 +94,7 @@ class Mine:
 
     def new_entries(self) -> list[dict[str, Any]]:
         """The history of a new document: the entries, and the state that none of them says."""
-        said = {name: entry[name] for entry in self.entries for name in STATEFUL if entry.get(name) is not None}
+        said = newest_state(self.entries)
         state = {name: value for name, value in self.current.items() if not same(said.get(name), value)}
         return [*self.entries, _update(state)] if state else self.entries
 
@@ -129,8 +127,8 @@ def upsert_into(store: Store, draft: Draft, mine: Mine, base: Snapshot | None) -
                 draft.append(plan.added)
             return mine.stored(draft.row)
     parsed = draft.whole()
-    current = {name: entry[name] for entry in parsed.entries for name in STATEFUL if entry.get(name) is not None}
-    theirs = Snapshot(draft.file.path, parsed.header, parsed.entries, current, draft.row["fingerprint"])
+    current, fingerprint = newest_state(parsed.entries), draft.row["fingerprint"]
+    theirs = Snapshot(draft.file.path, parsed.header, parsed.entries, current, fingerprint)
     plan = merge(mine, base, theirs)
     if plan.replaced or not same(plan.header, parsed.header):
         replaced = {parsed.starts[index]: entry for index, entry in plan.replaced.items()}

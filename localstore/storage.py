@@ -169,7 +169,10 @@ class Storage:
         deleted since it was read, OwnerMismatch, KindMismatch, UnstorableValue, TypeError for what is no valid session.
         """
         from localstore.merge import Mine, upsert_into
+        from localstore.sessions import Session
 
+        if not isinstance(session, Session):
+            raise TypeError(f"upsert takes a Session, not {type(session).__name__}")
         _check_id(session.session_id)
         mine, base = Mine.of(session), session._base
         if base is not None and base.header["session_id"] != session.session_id:

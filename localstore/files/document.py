@@ -11,7 +11,7 @@ from localstore.files.json_layout import JsonLayout
 from localstore.files.malformed import Malformed
 from localstore.files.yaml_layout import LAYOUT as YAML
 from localstore.files.yaml_layout import YamlLayout
-from localstore.schema import HEADER_ORDER, KINDS, SCHEMA_VERSION
+from localstore.schema import HEADER_ORDER, KINDS, SCHEMA_VERSION, STATEFUL
 
 Layout = JsonLayout | YamlLayout
 LAYOUTS: dict[str, Layout] = {JSON.suffix: JSON, YAML.suffix: YAML}
@@ -118,7 +118,7 @@ def _parse_in_layout(raw: bytes, layout: Layout) -> Parsed | None:
             return None
         if not isinstance(header, dict) or list(header)[-1] != "history" or header["history"] != []:
             return None
-        return Parsed(layout, raw, _header(header), [])
+        return Parsed(layout, raw, header_of(header), [])
     starts = layout.starts(raw, opened + len(layout.opening))
     if not starts:
         return None
@@ -132,10 +132,11 @@ def _parse_in_layout(raw: bytes, layout: Layout) -> Parsed | None:
         return None  # a line inside an entry looks like its end
     if not isinstance(header, dict) or list(header)[-1] != "history" or header["history"]:
         return None
-    return Parsed(layout, raw, _header(header), entries, starts)
+    return Parsed(layout, raw, header_of(header), entries, starts)
 
 
-def _header(document: dict[str, Any]) -> dict[str, Any]:
+def header_of(document: dict[str, Any]) -> dict[str, Any]:
+    """The header in a whole document, or in its head alone."""
     return {key: value for key, value in document.items() if key not in ("$schema", "history")}
 
 
@@ -144,7 +145,7 @@ def _parse_foreign(raw: bytes, layout: Layout, *, strict: bool = False) -> Parse
     if not isinstance(document, dict):
         raise Malformed("expected one mapping with the session", 1, 1)
     history = document.get("history", [])
-    return Parsed(layout, raw, _header(document), [] if history is None else history, in_layout=False)
+    return Parsed(layout, raw, header_of(document), [] if history is None else history, in_layout=False)
 
 
 def normalise(parsed: Parsed, path: Path | str) -> Parsed:
@@ -235,6 +236,11 @@ def run_key(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
 
 
 _UNFINISHED = {JSON.suffix: b'\n      "status": "unfinished"' + JSON.closing, YAML.suffix: b"\n" + YAML.unfinished}
+
+
+def newest_state(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The newest value of each key that holds for the session."""
+    return {name: entry[name] for entry in entries for name in STATEFUL if entry.get(name) is not None}
 
 
 def in_order(header: dict[str, Any]) -> dict[str, Any]:

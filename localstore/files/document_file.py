@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from localstore.errors import DocumentBroken
 from localstore.files import atomic
-from localstore.files.document import LAYOUTS, Misfit, Parsed, cut_entries, parse_document
+from localstore.files.document import LAYOUTS, Misfit, Parsed, cut_entries, header_of, parse_document
 from localstore.files.malformed import Malformed
 from localstore.files.rows import fingerprint
 
@@ -76,8 +76,7 @@ class DocumentFile:
             if size >= self.size:
                 raise Misfit
             size *= 4
-        header = self._parsed(self.layout.parse_head, data[: opened + len(self.layout.opening)])
-        return {key: value for key, value in header.items() if key not in ("$schema", "history")}
+        return header_of(self._parsed(self.layout.parse_head, data[: opened + len(self.layout.opening)]))
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
         """The offsets and bytes of the last `count` entries (fewer when there are fewer), oldest first."""

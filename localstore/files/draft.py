@@ -98,11 +98,6 @@ class Draft:
     def _set_aside(self, reason: str, content: dict[str, Any]) -> None:
         rescue.set_aside(self._root, self.row["path"], self.row["session_id"], reason, content)
 
-    def _whole(self) -> Parsed:
-        if self._parsed is None:
-            self._parsed = self.file.whole()
-        return self._parsed
-
     # What it holds
 
     def header(self) -> dict[str, Any]:
@@ -110,10 +105,11 @@ class Draft:
 
     def whole(self) -> Parsed:
         """The whole document, in our layout."""
-        parsed = self._whole()
-        if not parsed.in_layout:
+        if self._parsed is None:
+            self._parsed = self.file.whole()
+        if not self._parsed.in_layout:
             raise Interfered
-        return parsed
+        return self._parsed
 
     def recent(self, count: int) -> dict[str, Recent]:
         """The runs among the last `count` entries by their ids, oldest first."""
@@ -148,7 +144,7 @@ class Draft:
         if not self._durable:
             return
         if self.row.get("rewrite") or self._rewrite:
-            self._replace(self._whole().raw)
+            self._replace(self.whole().raw)
         else:
             self._sync()
             if self.row.pop("boot", None) is not None:

@@ -11,13 +11,12 @@ from typing import Any, TypeVar
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
 from localstore.files import atomic, locks, rescue, tree
 from localstore.files.catalog import Catalog, folder_time
-from localstore.files.document import Misfit, Parsed
+from localstore.files.document import Misfit, Parsed, newest_state
 from localstore.files.document_file import DocumentFile
 from localstore.files.draft import Draft, Interfered, Recent, create_document
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, boot_id, fingerprint, is_trusted, keep_distrust, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
-from localstore.schema import STATEFUL
 
 Result = TypeVar("Result")
 
@@ -305,7 +304,7 @@ def _trusted_view(file: DocumentFile, row: Row, last_runs: int | None) -> Snapsh
 
 def _view(parsed: Parsed, file: DocumentFile, last_runs: int | None) -> Snapshot:
     entries = parsed.entries
-    current = {name: entry[name] for entry in entries for name in STATEFUL if entry.get(name) is not None}
+    current = newest_state(entries)
     if last_runs is not None:
         runs = [number for number, entry in enumerate(entries) if entry["type"] == "run"]
         first = len(entries) if not last_runs else runs[-last_runs] if last_runs <= len(runs) else 0

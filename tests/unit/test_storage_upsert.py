@@ -388,3 +388,10 @@ def test_an_upsert_keeps_what_it_does_not_change_byte_for_byte(stored: Storage) 
     stored.upsert(session)
     raw = stored.path("s1").read_bytes()
     assert [piece in raw for piece in pieces] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("value", [None, "s1", Run()])
+def test_what_is_no_session_is_refused(storage: Storage, value: object) -> None:
+    """It failed with an AttributeError."""
+    with pytest.raises(TypeError, match="upsert takes a Session, not"):
+        storage.upsert(value)  # type: ignore[arg-type]
