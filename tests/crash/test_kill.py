@@ -1,15 +1,13 @@
 """Processes that write are killed at any moment: everything acknowledged is there, once and in order, and no reader
 ever sees half a run.
 
-`LOCALSTORE_TEST_KILLS=400 pytest tests/crash/test_kill.py` kills 400 writers; as CI runs it, 40.
-`--log-cli-level=INFO` shows the figures.
+CI kills 40 writers, the long form (see `tests/effort.py`) 400. `--log-cli-level=INFO` shows the figures.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 import shutil
 import subprocess
@@ -27,9 +25,10 @@ import pytest
 from localstore import JsonStorage, Message, Run, Session, YamlStorage
 from tests import oracle
 from tests.crash.writer import SESSION, STORAGES, is_whole, sealed
+from tests.effort import rounds
 
 Storage = JsonStorage | YamlStorage
-KILLS = int(os.environ.get("LOCALSTORE_TEST_KILLS", "40"))
+KILLS = rounds(40, 400)
 _HOME = Path(__file__).parents[2]
 _LARGE = 40_000_000
 _log = logging.getLogger(__name__)

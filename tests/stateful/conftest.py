@@ -1,4 +1,4 @@
-"""The profiles of the stateful tests; HYPOTHESIS_PROFILE names one: `bounded` (as CI runs them) or `long`."""
+"""The profiles of the stateful tests: `bounded`, as CI runs them, and `long` (see `tests/effort.py`)."""
 
 from hypothesis import HealthCheck, settings
 
