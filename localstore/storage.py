@@ -230,8 +230,11 @@ class Storage:
         return [self._info(row) for row in self._store.catalog.rows(user_id, entity_id, kind, limit)]
 
     def unreadable_files(self) -> dict[Path, str]:
-        """Files where documents belong that hold no session that can be told, and why, as of the last listing."""
-        return {self.root / path: problem for path, (_, problem) in self._store.catalog.unreadable.items()}
+        """Files where documents belong that hold no session that can be told, folders that cannot be looked into, and
+        why, as of the last listing."""
+        catalog = self._store.catalog
+        problems = {path: problem for path, (_, problem) in catalog.unreadable.items()} | catalog.closed
+        return {self.root / path: problem for path, problem in problems.items()}
 
     def get_all_session_ids(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None

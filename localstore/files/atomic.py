@@ -1,4 +1,4 @@
-"""The one place that changes files: positioned writes, sync, replace, link, unlink.
+"""The one place that touches the disk: positioned reads and writes, sync, replace, unlink, status, names, locks.
 
 Everything goes through `system`, so that tests can make any single operation fail, and so that the ways of Windows
 and macOS stand beside the POSIX ones.
@@ -10,8 +10,10 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -21,6 +23,18 @@ _REPLACE_PATIENCE = 2.0
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wait for somebody at a named pipe
+
+
+class _TryLock(Protocol):
+    def __call__(self, fd: int, *, blocking: bool) -> bool: ...
+
+
+@cache
+def _lock_primitives() -> tuple[_TryLock, Callable[[int], None]]:
+    """filelock's, loaded at the first lock because readers never need them."""
+    from filelock import lock_descriptor, unlock_descriptor
+
+    return lock_descriptor, unlock_descriptor
 
 
 class System:
@@ -92,6 +106,25 @@ class System:
 
         def replace(self, source: str, target: str) -> None:
             os.replace(source, target)
+
+    def status(self, path: str) -> os.stat_result:
+        """Of the name itself: a link is not followed."""
+        return os.lstat(path)
+
+    def status_of(self, fd: int) -> os.stat_result:
+        return os.fstat(fd)
+
+    def entries(self, path: str) -> list["os.DirEntry[str]"]:
+        """What stands in a folder."""
+        with os.scandir(path) as found:
+            return list(found)
+
+    def lock(self, fd: int) -> bool:
+        """Lock an open file for this process alone, without waiting; False while somebody else has it."""
+        return _lock_primitives()[0](fd, blocking=False)
+
+    def unlock(self, fd: int) -> None:
+        _lock_primitives()[1](fd)
 
     def unlink(self, path: str) -> None:
         os.unlink(path)
@@ -216,6 +249,20 @@ def sync_file(fd: int, path: str) -> None:
         system.sync(fd)
     except OSError as error:
         raise OSError(error.errno, f"The disk did not keep the last write: {error.strerror}", path) from error
+
+
+def status_if_there(path: str) -> os.stat_result | None:
+    """The status of what has this name, None when nothing has. What cannot be told raises OSError: it is never taken
+    for missing."""
+    try:
+        return system.status(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def exists(path: str) -> bool:
+    """Whether anything has this name. Raises OSError when that cannot be told."""
+    return status_if_there(path) is not None
 
 
 def is_private(mode: int) -> bool:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.files import salvage, tree
+from localstore.files import atomic, salvage, tree
 from localstore.files.document import LAYOUTS
 from localstore.files.document_file import DocumentFile
 from localstore.files.malformed import Malformed
@@ -35,6 +35,8 @@ class Catalog:
         self._duplicates: dict[str, tuple[list[int], str]] = {}
         self.unreadable: dict[str, tuple[list[int], str]] = {}
         """Files that hold no session that can be told: path to fingerprint and what is wrong."""
+        self.closed: dict[str, str] = {}
+        """Folders that could not be looked into at the last scan, and why."""
 
     def find(self, session_id: str) -> Row | None:
         """The row of a session, looked for under its file name when the manifest does not know it."""
@@ -93,6 +95,7 @@ class Catalog:
         folders = tree.folders(self._root)
         self._folders = set(folders)
         self._scanned = {folder: seen for folder, seen in self._scanned.items() if folder in folders}
+        self.closed.clear()
         added = self._mended()
         hidden: list[str] = []
         with manifest.mutex:
@@ -103,7 +106,11 @@ class Catalog:
         for folder, changed in folders.items():
             if self._scanned.get(folder) == changed:
                 continue
-            found = set(tree.documents(self._root, folder))
+            try:
+                found = set(tree.documents(self._root, folder))
+            except OSError as error:  # nobody can tell what is in it: what was known of it still is
+                self.closed[folder] = str(error)
+                continue
             with manifest.mutex:
                 known = manifest.paths_in(folder)
                 gone = [session_id for path, session_id in known.items() if path not in found]
@@ -175,9 +182,9 @@ class Catalog:
         for seen in (self.unreadable, self._duplicates):
             for path, (before, _) in list(seen.items()):
                 try:
-                    status = os.lstat(f"{self._root}/{path}")
+                    status = atomic.status_if_there(f"{self._root}/{path}")
                 except OSError:
-                    status = None
+                    continue
                 if status is None or fingerprint(status) != before:
                     seen.pop(path, None)
                 if status is not None and fingerprint(status) != before:
@@ -188,10 +195,11 @@ class Catalog:
         """Whether the file at `path` is there and not known to be another session's by now."""
         row = self._known(path)
         try:
-            if row is not None and row["fingerprint"] == fingerprint(os.lstat(f"{self._root}/{path}")):
-                return True
+            status = atomic.status_if_there(f"{self._root}/{path}")
         except OSError:
-            return False
+            return True  # nobody can tell: it keeps its id
+        if status is None or (row is not None and row["fingerprint"] == fingerprint(status)):
+            return status is not None
         there = self._read(path)
         return there is None or there["session_id"] == session_id
 
@@ -304,8 +312,10 @@ class Catalog:
     def current(self, row: Row) -> Row | None:
         """The row as its file is now; None when the file is gone."""
         try:
-            status = os.lstat(f"{self._root}/{row['path']}")
-        except OSError:
+            status = atomic.status_if_there(f"{self._root}/{row['path']}")
+        except OSError as error:
+            return {**row, "problem": str(error)}
+        if status is None:
             return None
         if row["fingerprint"] == fingerprint(status):
             return row
@@ -319,7 +329,7 @@ class Catalog:
 def folder_time(root: str, folder: str) -> int | None:
     """The mtime_ns of a folder of the store; None when there is none."""
     try:
-        return os.lstat(f"{root}/{folder}").st_mtime_ns
+        return atomic.system.status(f"{root}/{folder}").st_mtime_ns
     except OSError:
         return None
 

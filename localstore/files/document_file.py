@@ -31,11 +31,15 @@ class DocumentFile:
                     path=path,
                 ) from None
             raise
-        self.look()
+        try:
+            self.look()
+        except BaseException:
+            self.close()
+            raise
 
     def look(self) -> None:
         """Take the state of the file as it is now."""
-        self.status = os.fstat(self.fd)
+        self.status = atomic.system.status_of(self.fd)
         self.size = self.status.st_size
 
     def close(self) -> None:
@@ -53,7 +57,7 @@ class DocumentFile:
 
     def is_unchanged(self) -> bool:
         """Whether nobody wrote since the last look."""
-        return fingerprint(os.fstat(self.fd)) == fingerprint(self.status)
+        return fingerprint(atomic.system.status_of(self.fd)) == fingerprint(self.status)
 
     def read_all(self) -> bytes:
         self.look()

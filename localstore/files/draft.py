@@ -310,7 +310,7 @@ def _substance(entry: dict[str, Any]) -> dict[str, Any]:
 def create_document(root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> Row:
     """Write a new document, durably, and return its row. Raises DocumentBroken when the path is taken, OSError."""
     target = Path(root, path)
-    if os.path.lexists(target):
+    if atomic.exists(str(target)):
         raise DocumentBroken(
             f"{target} is in the way of a new session and holds none of that id. Rename or remove it.",
             path=str(target),
@@ -327,4 +327,4 @@ def create_document(root: str, path: str, header: dict[str, Any], entries: list[
     parsed = parse_document(raw, layout, target)
     atomic.make_folders(target.parent)
     atomic.write_file(target, [raw])
-    return row_of(parsed, path, os.lstat(target), None)
+    return row_of(parsed, path, atomic.system.status(str(target)), None)

@@ -4,15 +4,13 @@ A lock belongs to the open file, so the system frees it when its process ends, h
 never removed: a removed one would let two processes hold "the same" lock.
 """
 
+import contextlib
 import os
 import random
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 from localstore.errors import LockTimeout, StoreNotFound
@@ -51,13 +49,20 @@ class _Held:
             except BaseException as error:
                 if isinstance(error, LockTimeout):
                     error.session_id = self._session_id
-                for held in range(self._numbers.start, number):
-                    self._pool.release(held)
+                self._release(range(self._numbers.start, number))
                 raise
 
     def __exit__(self, *_: object) -> None:
-        for number in self._numbers:
-            self._pool.release(number)
+        self._release(self._numbers)
+
+    def _release(self, numbers: range) -> None:
+        """Give all of them back, even when the person at the keyboard interrupts that."""
+        for number in numbers:
+            try:
+                self._pool.release(number)
+            except BaseException:
+                self._release(range(number + 1, numbers.stop))
+                raise
 
 
 class LockPool:
@@ -98,18 +103,18 @@ class LockPool:
             raise
 
     def _lock_file(self, lock: _Lock, deadline: float, timeout: float) -> None:
-        lock_descriptor, unlock_descriptor = _primitives()
         wait = _FIRST_WAIT
         while True:
             if lock.fd < 0:
                 lock.fd = self._open(lock.path)
-            if lock_descriptor(lock.fd, blocking=False):
-                if os.fstat(lock.fd).st_nlink:
-                    return
-                # Somebody removed the file: others would lock a new one of the same name.
-                unlock_descriptor(lock.fd)
-                os.close(lock.fd)
-                lock.fd = -1
+            if atomic.system.lock(lock.fd):
+                try:
+                    if atomic.system.status_of(lock.fd).st_nlink:
+                        return
+                except BaseException:
+                    _close([lock])
+                    raise
+                _close([lock])  # somebody removed the file: others would lock a new one of the same name
                 continue
             if time.monotonic() > deadline:
                 raise _too_long(lock.path, timeout)
@@ -132,7 +137,11 @@ class LockPool:
         """Give one lock back."""
         lock = self._locks[number]
         try:
-            _primitives()[1](lock.fd)
+            atomic.system.unlock(lock.fd)
+        except BaseException as error:
+            _close([lock])  # which unlocks it too
+            if not isinstance(error, OSError):
+                raise
         finally:
             lock.mutex.release()
 
@@ -145,9 +154,10 @@ class LockPool:
 
 def _close(files: list[_Lock]) -> None:
     for lock in files:
-        if lock.fd >= 0:
-            os.close(lock.fd)
-            lock.fd = -1
+        fd, lock.fd = lock.fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 def _too_long(path: str, timeout: float) -> LockTimeout:
@@ -156,18 +166,6 @@ def _too_long(path: str, timeout: float) -> LockTimeout:
         "Try again, or give the storage a longer lock_timeout.",
         path=path,
     )
-
-
-class _TryLock(Protocol):
-    def __call__(self, fd: int, *, blocking: bool) -> bool: ...
-
-
-@cache
-def _primitives() -> tuple[_TryLock, Callable[[int], None]]:
-    """filelock's primitives for a descriptor, loaded at the first lock because readers never need them."""
-    from filelock import lock_descriptor, unlock_descriptor
-
-    return lock_descriptor, unlock_descriptor
 
 
 _pools: WeakValueDictionary[str, LockPool] = WeakValueDictionary()

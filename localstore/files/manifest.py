@@ -123,7 +123,7 @@ class Manifest:
         """
         with self.mutex:
             if self._fd >= 0:
-                status = os.fstat(self._fd)
+                status = atomic.system.status_of(self._fd)
                 if status.st_size == self._consumed and status.st_nlink == 1 and not thorough:
                     return
                 if self._is_current(status):
@@ -136,13 +136,13 @@ class Manifest:
                 if self._generation:
                     self._forget_all()
                 return
-            self._follow(os.fstat(self._fd))
+            self._follow(atomic.system.status_of(self._fd))
             if not _KEEP_OPEN:
                 self._close()
 
     def _is_current(self, status: os.stat_result) -> bool:
         try:
-            return os.path.samestat(status, os.stat(self._path))
+            return os.path.samestat(status, atomic.system.status(self._path))
         except FileNotFoundError:
             return False
 
@@ -244,13 +244,13 @@ class Manifest:
 
     def _append(self, lines: list[bytes]) -> None:
         if self._fd < 0:
-            if not os.path.lexists(self._path):
+            if not atomic.exists(self._path):
                 line = _generation_line()
                 atomic.write_file(self._path, [line])
                 self._generation, self._consumed = line.rstrip(), len(line)
             self._open(os.O_RDWR)
         try:
-            size = os.fstat(self._fd).st_size
+            size = atomic.system.status_of(self._fd).st_size
             if size == 0:
                 lines = [_generation_line().rstrip(), *lines]
             elif size != self._consumed and atomic.read_at(self._fd, 1, size - 1) != b"\n":

@@ -33,11 +33,10 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
 def forget(root: str, session_ids: Container[str]) -> None:
     """Remove what was set aside of sessions that are deleted for good. Raises OSError."""
     try:
-        with os.scandir(Path(root) / FOLDER) as entries:
-            paths = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
+        entries = atomic.system.entries(str(Path(root) / FOLDER))
     except FileNotFoundError:
         return
-    for path in paths:
+    for path in [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]:
         try:
             record = orjson.loads(Path(path).read_bytes())
         except (FileNotFoundError, orjson.JSONDecodeError):

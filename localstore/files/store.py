@@ -1,7 +1,6 @@
 """The engine of a storage: find a session's document, read it consistently, change it under its lock."""
 
 import errno
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -260,7 +259,7 @@ class Store:
     def _present(self, session_id: str) -> Row | None:
         """The row of a session whose file is there, whatever it holds by now."""
         row = self.catalog.find_anywhere(session_id)
-        while row is not None and not os.path.lexists(f"{self.root}/{row['path']}"):
+        while row is not None and not atomic.exists(f"{self.root}/{row['path']}"):
             row = self.catalog.moved(row)
         return row
 

@@ -98,12 +98,11 @@ def folders(root: str) -> dict[str, int]:
     """The folders below `sessions/` that may hold documents, and their mtime_ns. Links are not followed."""
     found = {}
     try:
-        with os.scandir(f"{root}/{SESSIONS}") as entries:
-            for entry in entries:
-                if _is_visible(entry.name) and entry.is_dir(follow_symlinks=False):
-                    # On Windows the mtime of the listing itself may be old.
-                    with contextlib.suppress(FileNotFoundError):  # removed since
-                        found[f"{SESSIONS}/{entry.name}"] = os.lstat(entry.path).st_mtime_ns
+        for entry in atomic.system.entries(f"{root}/{SESSIONS}"):
+            if _is_visible(entry.name) and entry.is_dir(follow_symlinks=False):
+                # On Windows the mtime of the listing itself may be old.
+                with contextlib.suppress(FileNotFoundError):  # removed since
+                    found[f"{SESSIONS}/{entry.name}"] = atomic.system.status(entry.path).st_mtime_ns
     except FileNotFoundError:
         pass
     return found
@@ -122,10 +121,9 @@ def documents(root: str, folder: str) -> Iterator[str]:
     """The paths, relative to the root, of the files in a folder that may be documents."""
     suffixes = tuple(LAYOUTS)
     try:
-        with os.scandir(f"{root}/{folder}") as entries:
-            for entry in entries:
-                if entry.name.endswith(suffixes) and _is_visible(entry.name):
-                    yield f"{folder}/{entry.name}"
+        for entry in atomic.system.entries(f"{root}/{folder}"):
+            if entry.name.endswith(suffixes) and _is_visible(entry.name):
+                yield f"{folder}/{entry.name}"
     except FileNotFoundError:
         return
 
@@ -140,7 +138,7 @@ def candidates(root: str, session_id: str) -> Iterator[str]:
     stem = names.stem(session_id)
     for folder in folders(root):
         for suffix in LAYOUTS:
-            if os.path.lexists(f"{root}/{folder}/{stem}{suffix}"):
+            if atomic.exists(f"{root}/{folder}/{stem}{suffix}"):
                 yield f"{folder}/{stem}{suffix}"
 
 

@@ -9,8 +9,10 @@ from typing import Literal, TypeVar
 from localstore.files import atomic
 
 Result = TypeVar("Result")
-Fault = Literal["EIO", "ENOSPC", "EACCES", "torn write", "short write", "synced not"]
-FAULTS: tuple[Fault, ...] = ("EIO", "ENOSPC", "EACCES", "torn write", "short write", "synced not")
+Fault = Literal["EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C", "torn write", "short write", "synced not"]
+FAULTS: tuple[Fault, ...] = (
+    "EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C", "torn write", "short write", "synced not"
+)  # fmt: skip
 _SYNCS = ("sync", "sync_folder")
 _WRITES = ("write",)
 
@@ -20,7 +22,8 @@ class FaultySystem(atomic.System):
     about: writes for the torn and the short write, syncs for `synced not`, all of them for the others.
 
     Nothing is really synced: this is not about power cuts, and takes less time. A torn write leaves
-    half of its bytes behind and fails; a short one is reported as short, which is no failure.
+    half of its bytes behind and fails; a short one is reported as short, which is no failure. Ctrl-C comes before the
+    operation.
     """
 
     def __init__(self, fault: Fault, fail_at: int) -> None:
@@ -42,7 +45,9 @@ class FaultySystem(atomic.System):
         self.trace.append(f"{name} {about}")
         return self.count == self.fail_at
 
-    def _error(self) -> OSError:
+    def _error(self) -> OSError | KeyboardInterrupt:
+        if self.fault == "Ctrl-C":
+            return KeyboardInterrupt()
         number = getattr(errno, self.fault, errno.EIO)
         return OSError(number, f"injected: {self.trace[-1]}")
 
@@ -83,6 +88,21 @@ class FaultySystem(atomic.System):
 
     def replace(self, source: str, target: str) -> None:
         self._do("replace", os.path.basename(target), lambda: super(FaultySystem, self).replace(source, target))
+
+    def status(self, path: str) -> os.stat_result:
+        return self._do("status", path, lambda: super(FaultySystem, self).status(path))
+
+    def status_of(self, fd: int) -> os.stat_result:
+        return self._do("status_of", fd, lambda: super(FaultySystem, self).status_of(fd))
+
+    def entries(self, path: str) -> list[os.DirEntry[str]]:
+        return self._do("entries", path, lambda: super(FaultySystem, self).entries(path))
+
+    def lock(self, fd: int) -> bool:
+        return self._do("lock", fd, lambda: super(FaultySystem, self).lock(fd))
+
+    def unlock(self, fd: int) -> None:
+        self._do("unlock", fd, lambda: super(FaultySystem, self).unlock(fd))
 
     def unlink(self, path: str) -> None:
         self._do("unlink", path, lambda: super(FaultySystem, self).unlink(path))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from localstore import JsonStorage, LockTimeout
-from localstore.files import locks, names
+from localstore.files import atomic, names
 from localstore.files.locks import MANIFEST, STRIPES, LockPool, pool_of
 from tests.unit.conftest import StorageClass
 from tests.unit.raw import answered, run_ids
@@ -327,7 +327,8 @@ def test_waiting_grows_to_a_limit_and_is_jittered(pool: LockPool, monkeypatch: p
     waits: list[float] = []
     answers = iter([False] * 12 + [True])
     monkeypatch.setattr("localstore.files.locks.time.sleep", waits.append)
-    monkeypatch.setattr(locks, "_primitives", lambda: (lambda fd, *, blocking: next(answers), lambda fd: None))
+    monkeypatch.setattr(atomic.System, "lock", lambda *_: next(answers))
+    monkeypatch.setattr(atomic.System, "unlock", lambda *_: None)
     with pool.session("s1", 60):
         pass
     assert 0.0001 <= waits[0] <= 0.0002
