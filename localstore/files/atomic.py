@@ -139,6 +139,12 @@ class System:
 system = System()
 
 
+def name_file(error: BaseException | None, path: str) -> None:
+    """Let an error of the system say which file it is about: those about a descriptor do not."""
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = path
+
+
 def read_at(fd: int, size: int, offset: int) -> bytes:
     """Up to `size` bytes from `offset`; fewer only at the end of the file."""
     data = system.read(fd, size, offset)
@@ -209,16 +215,15 @@ def write_file(path: Path | str, parts: Iterable[bytes]) -> None:
     except BaseException as error:
         with contextlib.suppress(OSError):
             system.unlink(temporary)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = path
+        name_file(error, path)
         raise
-    system.sync_folder(folder)
+    sync_folder(folder)
 
 
 def remove_file(path: Path | str) -> None:
     """Remove a file durably. Raises OSError."""
     system.unlink(str(path))
-    system.sync_folder(os.path.dirname(str(path)))
+    sync_folder(os.path.dirname(str(path)))
 
 
 def remove_folder_if_empty(path: str) -> None:
@@ -238,9 +243,18 @@ def make_folders(path: Path) -> None:
     for folder in reversed(missing):
         with contextlib.suppress(FileExistsError):
             system.make_folder(str(folder))
-        system.sync_folder(str(folder.parent))
+        sync_folder(str(folder.parent))
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "This is not a folder", str(path))
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable. Raises OSError that names it."""
+    try:
+        system.sync_folder(path)
+    except OSError as error:
+        name_file(error, path)
+        raise
 
 
 def sync_file(fd: int, path: str) -> None:

@@ -33,7 +33,8 @@ class DocumentFile:
             raise
         try:
             self.look()
-        except BaseException:
+        except BaseException as error:
+            atomic.name_file(error, path)
             self.close()
             raise
 
@@ -45,7 +46,11 @@ class DocumentFile:
     def close(self) -> None:
         fd, self.fd = self.fd, -1  # never twice: the number may belong to another file by then
         if fd >= 0:
-            atomic.system.close(fd)
+            try:
+                atomic.system.close(fd)
+            except OSError as error:
+                atomic.name_file(error, self.path)
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -53,6 +58,7 @@ class DocumentFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        atomic.name_file(error, self.path)
         self.close()
 
     def is_unchanged(self) -> bool:

@@ -52,7 +52,8 @@ class Draft:
         self.file = DocumentFile(f"{root}/{row['path']}", write=True)
         try:
             self._settle()
-        except BaseException:
+        except BaseException as error:
+            atomic.name_file(error, self.file.path)
             self.file.close()
             raise
 
@@ -62,6 +63,7 @@ class Draft:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        atomic.name_file(error, self.file.path)
         self.file.close()
 
     def _settle(self) -> None:
@@ -252,11 +254,7 @@ class Draft:
         size = self.file.size
         if atomic.read_at(self.file.fd, len(old), size - len(old)) != old:
             raise Interfered
-        try:
-            atomic.extend(self.file.fd, size, old, new)
-        except OSError as error:
-            error.filename = self.file.path
-            raise
+        atomic.extend(self.file.fd, size, old, new)
         expected = size + len(new) - len(old)
         self._sync_if_durable()
         self.file.look()
@@ -274,7 +272,7 @@ class Draft:
         try:
             atomic.sync_file(self.file.fd, self.file.path)
             if self._unsure:  # who made the file may not have made its name durable
-                atomic.system.sync_folder(os.path.dirname(self.file.path))
+                atomic.sync_folder(os.path.dirname(self.file.path))
         except OSError:
             # The kernel may have dropped the pages: nobody may trust the file's tail before it is written anew.
             self.row["rewrite"] = True

@@ -98,7 +98,8 @@ class LockPool:
             raise _too_long(lock.path, timeout)
         try:
             self._lock_file(lock, deadline, timeout)
-        except BaseException:
+        except BaseException as error:
+            atomic.name_file(error, lock.path)
             lock.mutex.release()
             raise
 

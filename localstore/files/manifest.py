@@ -122,23 +122,30 @@ class Manifest:
         A file that was replaced or removed is noticed; one that was only moved away, when `thorough`.
         """
         with self.mutex:
-            if self._fd >= 0:
-                status = atomic.system.status_of(self._fd)
-                if status.st_size == self._consumed and status.st_nlink == 1 and not thorough:
-                    return
-                if self._is_current(status):
-                    self._follow(status)
-                    return
-                self._close()
             try:
-                self._open(os.O_RDONLY)
-            except FileNotFoundError:
-                if self._generation:
-                    self._forget_all()
+                self._refresh(thorough)
+            except OSError as error:
+                atomic.name_file(error, self._path)
+                raise
+
+    def _refresh(self, thorough: bool) -> None:
+        if self._fd >= 0:
+            status = atomic.system.status_of(self._fd)
+            if status.st_size == self._consumed and status.st_nlink == 1 and not thorough:
                 return
-            self._follow(atomic.system.status_of(self._fd))
-            if not _KEEP_OPEN:
-                self._close()
+            if self._is_current(status):
+                self._follow(status)
+                return
+            self._close()
+        try:
+            self._open(os.O_RDONLY)
+        except FileNotFoundError:
+            if self._generation:
+                self._forget_all()
+            return
+        self._follow(atomic.system.status_of(self._fd))
+        if not _KEEP_OPEN:
+            self._close()
 
     def _is_current(self, status: os.stat_result) -> bool:
         try:

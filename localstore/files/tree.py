@@ -114,7 +114,7 @@ def make_durable(root: str, folder: str) -> None:
     atomic.make_folders(path)
     for above in (path.parent, Path(root), Path(root).parent):
         with contextlib.suppress(PermissionError):  # what is above the store may be closed to us
-            atomic.system.sync_folder(str(above))
+            atomic.sync_folder(str(above))
 
 
 def documents(root: str, folder: str) -> Iterator[str]:

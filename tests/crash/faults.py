@@ -46,10 +46,12 @@ class FaultySystem(atomic.System):
         return self.count == self.fail_at
 
     def _error(self) -> OSError | KeyboardInterrupt:
+        """As the system raises it: with the path when it was given one, without when it was given a descriptor."""
         if self.fault == "Ctrl-C":
             return KeyboardInterrupt()
         number = getattr(errno, self.fault, errno.EIO)
-        return OSError(number, f"injected: {self.trace[-1]}")
+        name, _, about = self.trace[-1].partition(" ")
+        return OSError(number, f"injected: {name}", about if about.startswith("/") else None)
 
     def _do(self, name: str, about: object, work: Callable[[], Result]) -> Result:
         if self._is_due(name, str(about)):
@@ -87,7 +89,7 @@ class FaultySystem(atomic.System):
         self._do("sync_folder", path, lambda: None)
 
     def replace(self, source: str, target: str) -> None:
-        self._do("replace", os.path.basename(target), lambda: super(FaultySystem, self).replace(source, target))
+        self._do("replace", target, lambda: super(FaultySystem, self).replace(source, target))
 
     def status(self, path: str) -> os.stat_result:
         return self._do("status", path, lambda: super(FaultySystem, self).status(path))

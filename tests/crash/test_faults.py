@@ -251,6 +251,8 @@ def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, 
     assert system.happened or failure is None, f"failed without a fault: {failure!r}"
     if fault == "short write":
         assert failure is None, f"{where}: {failure!r}"
+    if failure is not None and not isinstance(failure, KeyboardInterrupt):
+        assert getattr(failure, "path", None) or getattr(failure, "filename", None), f"{where}: {failure!r} names nothing"
     left = _left_by(system)
     oracle.assert_locks_free(scene.root)
     assert left or not list(scene.root.rglob("*.tmp")), where
