@@ -4,6 +4,7 @@ The manifest answers; the folders correct it. A folder whose time changed is loo
 which were added, moved or removed by hand, or by a tool that synchronises folders, are noticed without opening others.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
@@ -14,10 +15,12 @@ from localstore.files.document import LAYOUTS
 from localstore.files.document_file import DocumentFile
 from localstore.files.malformed import Malformed
 from localstore.files.manifest import Manifest
-from localstore.files.rows import Row, boot_id, fingerprint, keep_distrust, row_of
+from localstore.files.rows import COARSE_TICK, Row, boot_id, fingerprint, is_coarse, keep_distrust, row_of, says_of
 
-_COARSE_TICK, _FINE_TICK = 2_500_000_000, 50_000_000
-"""How long, in ns, a folder's time may stand still while names in it change (FAT counts in steps of two seconds)."""
+_FINE_TICK = 50_000_000
+"""How long, in ns, a folder's time may stand still while names in it change, where times are no whole seconds."""
+_SWEEP_SHARE = 100
+"""A sweep over all rows comes again when at least so many times as long as it took has gone by, and a second."""
 _BATCH = 1000
 _LOOKS = 3
 """How often a listing is made anew because documents were changed by hand; more only if that happens meanwhile."""
@@ -31,7 +34,8 @@ class Catalog:
         self._manifest = manifest
         self._scanned: dict[str, int] = {}
         self._folders: set[str] = set()
-        self._restarts = 0
+        self._restarts = self._swept = 0
+        self._sweep_due = 0.0
         self._duplicates: dict[str, tuple[list[int], str]] = {}
         self.unreadable: dict[str, tuple[list[int], str]] = {}
         """Files that hold no session that can be told: path to fingerprint and what is wrong."""
@@ -117,12 +121,40 @@ class Catalog:
                 self._hide(gone)
                 hidden += gone
                 added |= found - known.keys()
-            tick = _FINE_TICK if changed % 1_000_000_000 else _COARSE_TICK
+            tick = COARSE_TICK if is_coarse(changed) else _FINE_TICK
             self._scanned[folder] = changed if now - changed > tick else -1
         self._adopt_all(added)
         for session_id in hidden:
             if manifest.get(session_id) is None:
                 self.next_duplicate(session_id)
+
+    def _sweep(self) -> None:
+        """Hold every row against its file: always when the rows are new to this process, because a manifest that is
+        late or from elsewhere, or an edit by hand, may have put a session in the wrong order or under another user.
+        Later at most so often that it costs a hundredth of the time."""
+        now = time.monotonic()
+        if self._swept == self._manifest.restarts and now < self._sweep_due:
+            return
+        with self._manifest.mutex:
+            self._swept = self._manifest.restarts
+            rows = self._manifest.all()
+        if self._changed(rows):
+            self._manifest.refresh()  # what others write just now they tell themselves
+            with self._manifest.mutex:
+                rows = self._manifest.all()
+            self._adopt_all(self._changed(rows))
+        end = time.monotonic()
+        self._sweep_due = end + max(1.0, _SWEEP_SHARE * (end - now))
+
+    def _changed(self, rows: Iterable[Row]) -> list[str]:
+        """The paths of the rows whose files are there and not as the rows say."""
+        changed = []
+        for row in rows:
+            with contextlib.suppress(OSError):  # named when it is listed
+                status = atomic.status_if_there(f"{self._root}/{row['path']}")
+                if status is not None and not says_of(row, status):
+                    changed.append(row["path"])
+        return changed
 
     def _hide(self, session_ids: Iterable[str]) -> None:
         for session_id in list(session_ids):
@@ -288,6 +320,7 @@ class Catalog:
     ) -> tuple[list[Row], bool]:
         """The rows, and whether some of them turned out to belong elsewhere in the order, or to another session."""
         self.scan()
+        self._sweep()
         found: list[Row] = []
         moved = False
         with self._manifest.mutex:
@@ -317,7 +350,7 @@ class Catalog:
             return {**row, "problem": str(error)}
         if status is None:
             return None
-        if row["fingerprint"] == fingerprint(status):
+        if says_of(row, status):
             return row
         fresh = self._read(row["path"])
         if fresh is None or self._is_duplicate(fresh):

@@ -14,7 +14,7 @@ from localstore.files import atomic, rescue
 from localstore.files.document import LAYOUTS, Parsed, broken, normalise, parse_document, run_key
 from localstore.files.document_file import DocumentFile
 from localstore.files.malformed import Malformed
-from localstore.files.rows import Row, boot_id, count_entry, fingerprint, is_trusted, keep_distrust, note_entry, row_of
+from localstore.files.rows import Row, boot_id, count_entry, is_trusted, keep_distrust, note_entry, note_status, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
 from localstore.files.values import same
 
@@ -280,7 +280,7 @@ class Draft:
             raise
 
     def _written(self) -> None:
-        self.row["fingerprint"] = fingerprint(self.file.status)
+        note_status(self.row, self.file.status)
         self._parsed = None
         self.changed = True
 

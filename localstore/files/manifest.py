@@ -74,6 +74,9 @@ class Manifest:
         """The row of a session. The caller holds `mutex` or does not mind an older one."""
         return self._rows.get(session_id)
 
+    def all(self) -> list[Row]:
+        return list(self._rows.values())
+
     def at(self, path: str) -> str | None:
         """The id of the session that the row with this path is about."""
         return self._folders.get(path.rpartition("/")[0], {}).get(path)

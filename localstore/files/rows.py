@@ -15,13 +15,18 @@ PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
 """The only form of a path that is believed: never out of the store, never two levels up."""
 
 
+COARSE_TICK = 2_500_000_000
+"""How long, in ns, a time may stand still while things change, where times are whole seconds (FAT: two of them)."""
+
+
 class Row(TypedDict):
     """What the manifest knows of a session. Keys without a value are absent.
 
     `fingerprint` is size, mtime_ns, ctime_ns, inode. `offsets` says in which entry the newest value of each
     `session_*` key and of `instructions` stands, and `waiting`, by run id, where the unfinished runs stand;
     `unfinished` says that the last entry is one. `boot` is set while the last writes were not synced, and names the
-    boot of the machine in which they are safe. `foreign`: not in our layout. `rewrite`: a sync failed.
+    boot of the machine in which they are safe. `foreign`: not in our layout. `rewrite`: a sync failed. `unsettled`: the
+    file's time is a whole second that had not passed yet, so that an edit in the same second would leave no trace.
     """
 
     session_id: str
@@ -43,12 +48,31 @@ class Row(TypedDict):
     boot: NotRequired[str]
     foreign: NotRequired[bool]
     rewrite: NotRequired[bool]
+    unsettled: NotRequired[bool]
     problem: NotRequired[str]
 
 
 def fingerprint(status: os.stat_result) -> list[int]:
     """Size, mtime_ns, ctime_ns and inode: differs when anybody wrote, replaced or moved the file."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def note_status(row: Row, status: os.stat_result) -> None:
+    """Take the file's fingerprint as it was when the row became true of it."""
+    row["fingerprint"] = fingerprint(status)
+    if is_coarse(status.st_mtime_ns) and status.st_mtime_ns > time.time_ns() - COARSE_TICK:
+        row["unsettled"] = True
+    else:
+        row.pop("unsettled", None)
+
+
+def is_coarse(moment: int) -> bool:
+    """Whether a time in ns is from a file system that counts in whole seconds, as far as can be told."""
+    return moment % 1_000_000_000 == 0
+
+
+def _may_hide_an_edit(row: Row) -> bool:
+    return abs(time.time_ns() - row["fingerprint"][1]) > COARSE_TICK
 
 
 def row_of(parsed: Parsed, path: str, status: os.stat_result, boot: str | None) -> Row:
@@ -63,8 +87,9 @@ def row_of(parsed: Parsed, path: str, status: os.stat_result, boot: str | None) 
         "version": header["schema_version"],
         "entries": 0,
         "runs": 0,
-        "fingerprint": fingerprint(status),
+        "fingerprint": [],
     }
+    note_status(row, status)
     entity_id = header.get(f"{header['kind']}_id")
     if entity_id is not None:
         row["entity_id"] = entity_id
@@ -116,10 +141,15 @@ def note_entry(row: Row, entry: dict[str, Any], offset: int) -> None:
                 del row["waiting"]
 
 
+def says_of(row: Row, status: os.stat_result) -> bool:
+    """Whether the row was made of the file in this very state."""
+    return row["fingerprint"] == fingerprint(status) and not (row.get("unsettled") and _may_hide_an_edit(row))
+
+
 def is_trusted(row: Row, status: os.stat_result) -> bool:
     """Whether the document is as one of us left it, in our layout, so that its tail alone may be read."""
     return (
-        row["fingerprint"] == fingerprint(status)
+        says_of(row, status)
         and row["version"] == SCHEMA_VERSION
         and not row.get("foreign")
         and not row.get("rewrite")

@@ -252,7 +252,9 @@ def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, 
     if fault == "short write":
         assert failure is None, f"{where}: {failure!r}"
     if failure is not None and not isinstance(failure, KeyboardInterrupt):
-        assert getattr(failure, "path", None) or getattr(failure, "filename", None), f"{where}: {failure!r} names nothing"
+        assert getattr(failure, "path", None) or getattr(failure, "filename", None), (
+            f"{where}: {failure!r} names nothing"
+        )
     left = _left_by(system)
     oracle.assert_locks_free(scene.root)
     assert left or not list(scene.root.rglob("*.tmp")), where
