@@ -44,7 +44,7 @@ _MOST_PROBLEMS = 10
 _MOST_MODES = 3
 """Files and folders with wrong permissions that are named one by one: a copy of a store may have them all wrong."""
 _HEALS = "Nothing to do, the next listing corrects it."
-_DERIVED = ("foreign", "boot", "rewrite", "fingerprint", "offsets", "unfinished", "unsettled", "problem")
+_DERIVED = ("foreign", "boot", "era", "rewrite", "fingerprint", "offsets", "unfinished", "unsettled", "problem")
 
 
 @dataclass(frozen=True, slots=True)

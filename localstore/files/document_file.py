@@ -69,11 +69,17 @@ class DocumentFile:
         self.look()
         return atomic.read_at(self.fd, self.size, 0)
 
-    def whole(self) -> Parsed:
-        """The whole document. Raises DocumentBroken, NewerFormat, OlderFormat."""
-        return parse_document(self.read_all(), self.layout, self.path)
-
     # For documents that are trusted to be in our layout; anything that does not fit raises Misfit.
+
+    def whole(self) -> Parsed:
+        """The whole document. Raises NewerFormat, OlderFormat."""
+        try:
+            parsed = parse_document(self.read_all(), self.layout, self.path)
+        except DocumentBroken:
+            raise Misfit from None  # a power cut may have kept the times of a file, and not all of its bytes
+        if not parsed.in_layout:
+            raise Misfit
+        return parsed
 
     def header(self) -> dict[str, Any]:
         """The header, read alone."""

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import time
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -25,8 +26,9 @@ class Row(TypedDict):
     `fingerprint` is size, mtime_ns, ctime_ns, inode. `offsets` says in which entry the newest value of each
     `session_*` key and of `instructions` stands, and `waiting`, by run id, where the unfinished runs stand;
     `unfinished` says that the last entry is one. `boot` is set while the last writes were not synced, and names the
-    boot of the machine in which they are safe. `foreign`: not in our layout. `rewrite`: a sync failed. `unsettled`: the
-    file's time is a whole second that had not passed yet, so that an edit in the same second would leave no trace.
+    boot of the machine in which they are safe; `era` tells the boots apart in which rows were made. `foreign`: not in
+    our layout. `rewrite`: a sync failed. `unsettled`: the file's time is a whole second that had not passed yet, so
+    that an edit in the same second would leave no trace.
     """
 
     session_id: str
@@ -42,6 +44,7 @@ class Row(TypedDict):
     entries: int
     runs: int
     fingerprint: list[int]
+    era: NotRequired[str]
     offsets: NotRequired[dict[str, int]]
     unfinished: NotRequired[bool]
     waiting: NotRequired[dict[str, int]]
@@ -60,6 +63,7 @@ def fingerprint(status: os.stat_result) -> list[int]:
 def note_status(row: Row, status: os.stat_result) -> None:
     """Take the file's fingerprint as it was when the row became true of it."""
     row["fingerprint"] = fingerprint(status)
+    row["era"] = era()
     if is_coarse(status.st_mtime_ns) and status.st_mtime_ns > time.time_ns() - COARSE_TICK:
         row["unsettled"] = True
     else:
@@ -193,6 +197,7 @@ def _are_valid(row: dict[str, Any]) -> bool:
         and type(row.get("user_id", "")) is str
         and type(row.get("name", "")) is str
         and type(row.get("boot", "")) is str
+        and type(row.get("era", "")) is str
         and (not tags or (type(tags) is list and all(type(tag) is str for tag in tags)))
         and (offsets is None or (type(offsets) is dict and all(type(offset) is int for offset in offsets.values())))
         and (waiting is None or (type(waiting) is dict and all(type(offset) is int for offset in waiting.values())))
@@ -211,3 +216,9 @@ def boot_id() -> str:
         except OSError:
             pass
     return f"process-{os.getpid()}-{time.time_ns()}"
+
+
+@cache
+def era() -> str:
+    """A short name of this boot. A row of another one may be late: the lines that followed it were never synced."""
+    return format(zlib.crc32(boot_id().encode()), "08x")

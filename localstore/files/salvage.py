@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.files.document import Layout, Parsed, check_entry, parse_document, run_key
+from localstore.files.document import Layout, Parsed, check_entry, header_of, parse_document, run_key
 from localstore.files.malformed import Malformed
-from localstore.files.rows import Row, boot_id
+from localstore.files.rows import Row, boot_id, era
+from localstore.files.yaml_layout import LAYOUT as YAML
 
 _LINE_START = {
     ".json": re.compile(rb"(?:^|(?<=[\n\0]))    \{\n"),
@@ -21,8 +22,19 @@ _LINE_START = {
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
 _STARTS = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
 """What the bytes of an append begin with, in the place of the old end."""
+_STAYS = {".json": b"\n        }", ".yaml": b"  "}
+"""What the end of an unfinished run and its finish have in common: no write changes that."""
+_MESSAGE_ENDS = {".json": re.compile(rb"\n        \}"), ".yaml": re.compile(rb"\n(?=    - |  [^ \n]|\0)")}
+"""Where a message of a run may have ended."""
+_WRITTEN_ON = {
+    ".json": re.compile(rb"\n  \]\n\}\n(?=\s*\S)"),
+    ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=\s*[^\s#])"),
+}
+"""The end of a document with something behind it."""
 _HOW_IT_ENDED = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
 """The last line of a run: a run that ends in it is whole, whether or not anything follows."""
+_SECTOR = 512
+"""What a disk writes at once, or not at all."""
 _NOTHING = b"\0 \r\n"
 _MARKER = b"\n..."
 _FOLLOWS = (b"- ", b"...\n", b"#")
@@ -31,12 +43,14 @@ _FOLLOWS = (b"- ", b"...\n", b"#")
 
 class Known(NamedTuple):
     """What the manifest knew of a document: `size` in bytes, the number of `entries`, whether the last one is
-    `unfinished`, and whether the disk `may_lack` what was written since the last sync (another boot)."""
+    `unfinished`, whether the disk `may_lack` what was written since the last sync (another boot), and whether the
+    manifest `may_lag`: what it said later was never synced (another boot as well)."""
 
     size: int
     entries: int
     unfinished: bool
-    may_lack: bool
+    may_lack: bool = False
+    may_lag: bool = False
 
 
 def known(row: Row) -> Known | None:
@@ -44,7 +58,8 @@ def known(row: Row) -> Known | None:
     if not row["fingerprint"]:
         return None
     other_boot = row.get("boot", boot_id()) != boot_id()
-    return Known(row["fingerprint"][0], row["entries"], bool(row.get("unfinished")), other_boot)
+    may_lag = row.get("era") != era()
+    return Known(row["fingerprint"][0], row["entries"], bool(row.get("unfinished")), other_boot, may_lag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +82,10 @@ def parse_or_mend(raw: bytes, layout: Layout, before: Known | None, path: Path |
         if saved is None:
             raise
         return saved
-    if before is None or not layout.keeps_comments or _MARKER in raw:
+    if not layout.keeps_comments or _MARKER in raw:
         return parsed
     # YAML that was cut off may parse: then only the missing end marker tells.
-    if len(parsed.entries) > before.entries or before.unfinished:
+    if before is None or before.may_lack or len(parsed.entries) > before.entries or before.unfinished:
         return salvage(raw, layout, before, path) or parsed
     return parsed
 
@@ -85,22 +100,32 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
     """Mend a document that does not parse; None when a crash does not explain the damage.
 
     A crash explains it when everything up to the end of the last entry that the manifest knew is unchanged and only
-    the tail is odd, in a way in which an interrupted write leaves it. Where the manifest knows nothing, all entries
-    must follow each other and the closing must lack.
+    the tail is odd, in a way in which an interrupted write leaves it. Where the manifest knows nothing, or may lag
+    behind, that goes for the entries that follow each other from the first one on.
     """
-    if before is not None and not before.may_lack and not _is_torn(raw, layout, before):
+    if _is_whole(raw, layout):
         return None
     opened = raw.find(layout.opening)
     if opened < 0:
         return None
     begin = opened + len(layout.opening)
     counted = before.size - len(layout.end) if before else begin
-    pieces = _scan(raw, layout, begin, counted)
+    is_late = before is None or before.may_lag
+    pieces = _scan(raw, layout, begin, counted, is_late=is_late)
     whole = _contiguous(raw, layout, begin, pieces)
-    if before is None:
-        if raw.endswith(layout.closing) or len(whole) < len(pieces):
+    may_lack = before is not None and before.may_lack
+    if before is None or may_lack or (before.may_lag and len(whole) >= before.entries):
+        if before is None and not _is_header_of_ours(raw[:begin], layout):
             return None
-    elif not before.may_lack and not _holds_all(whole, layout, before, counted):
+        asked = _begun_question(raw, layout, begin, whole, pieces)
+        if not may_lack and not _is_torn_at_last(raw, layout, begin, whole, pieces, asked):
+            return None
+        if asked is not None:
+            pieces = [*whole, asked, *pieces[len(whole) :]]
+            whole = [*whole, asked]
+    elif not _is_torn(raw, layout, before):
+        return None
+    elif not _holds_all(whole, layout, before, counted):
         if not before.unfinished or len(whole) < before.entries - 1:
             return None
         if len(whole) < before.entries or whole[before.entries - 1].end <= counted:  # not finished: begun to be
@@ -118,11 +143,13 @@ def _is_torn(raw: bytes, layout: Layout, before: Known) -> bool:
     An interrupted append leaves old, new and zero bytes where the old end was, and then what an entry begins with. A
     tail that is new from its first to its last byte would parse. What finishing a run leaves cannot be told.
     """
-    if before.unfinished:
-        return True
+    return before.unfinished or _is_like_torn(raw, layout, before.size - len(layout.end))
+
+
+def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
     start = _STARTS[layout.suffix]
     old, new = layout.end, start[: len(layout.end)]
-    tail = raw[before.size - len(old) :]
+    tail = raw[at:]
     overlap, beyond = tail[: len(old)], tail[len(old) : len(start)]
     mixed = all(byte in (0, *pair) for byte, *pair in zip(overlap, old, new, strict=False))
     begun = all(byte in (0, there) for byte, there in zip(beyond, start[len(old) :], strict=False))
@@ -130,7 +157,91 @@ def _is_torn(raw: bytes, layout: Layout, before: Known) -> bool:
     return mixed and begun and not is_whole
 
 
-def _scan(raw: bytes, layout: Layout, begin: int, counted: int) -> list[_Piece]:
+def _is_torn_at_last(
+    raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece], asked: _Piece | None
+) -> bool:
+    """Whether the last write that began behind the entries that are `whole` (or finished the last one, or the run that
+    was `asked` behind them) was interrupted: no person leaves zeros or writes on behind the end of the document, and
+    where only the end is missing there is nothing whole behind."""
+    at = whole[-1].end if whole else begin
+    tail = raw[at:]
+    is_like_torn = bool(whole) and _is_like_torn(raw, layout, at)
+    is_mixed = is_like_torn and tail[: len(layout.end)] not in (layout.end, _STARTS[layout.suffix][: len(layout.end)])
+    is_mixed = is_mixed or (asked is not None and _is_half_finished(raw, layout, asked.end))
+    traces = is_mixed or b"\0" in tail or _WRITTEN_ON[layout.suffix].search(tail) is not None
+    may_be_finished = asked is not None or (bool(whole) and run_key(layout, whole[-1].data)[1])
+    if traces:
+        return may_be_finished or is_like_torn
+    if raw.endswith(layout.end) or len(whole) < len(pieces) or not (whole or asked):
+        return False
+    return may_be_finished or _is_begun(raw, layout, at)
+
+
+def _is_half_finished(raw: bytes, layout: Layout, at: int) -> bool:
+    """Whether the end of an unfinished run stands at this offset up to the end of a sector, and something else then."""
+    same = 0
+    for byte, old in zip(raw[at:], layout.unfinished, strict=False):
+        if byte != old:
+            break
+        same += 1
+    return same < len(layout.unfinished) and (at + same) // _SECTOR * _SECTOR > at + len(_STAYS[layout.suffix])
+
+
+def _begun_question(raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece]) -> _Piece | None:
+    """What may be an unfinished run behind the entries that are `whole`, that somebody began to finish: its messages as
+    far as they are complete. Nobody can tell it from a run that somebody began to append; as an unfinished run it is
+    right in both cases."""
+    place = whole[-1].end + len(layout.separator) if whole else begin
+    match = _LINE_START[layout.suffix].match(raw, place)
+    if match is None:
+        return None
+    bound = pieces[len(whole)].start if len(whole) < len(pieces) else len(raw)
+    ends = [found.start() for found in _MESSAGE_ENDS[layout.suffix].finditer(raw, match.end(), bound)]
+    for end in reversed(ends):
+        if layout.keeps_comments:
+            end += 1
+            if raw[end] == 0 and end % _SECTOR == 0:
+                continue  # the zeros may as well be in the place of the rest of the message
+        data = (raw[place:end] + layout.unfinished).removesuffix(layout.end)
+        if _is_entry(layout, data) and run_key(layout, data)[1] and layout.parse_entry(data).get("messages"):
+            return _Piece(place, end, data)
+    return None
+
+
+def _is_whole(raw: bytes, layout: Layout) -> bool:
+    """Whether it parses to its end: what is wrong with it is no matter of a crash then."""
+    if layout.keeps_comments and not raw.endswith(layout.closing):
+        return False  # YAML parses wherever it is cut off
+    try:
+        layout.parse(raw)
+    except Malformed:
+        return False
+    return True
+
+
+def _is_header_of_ours(head: bytes, layout: Layout) -> bool:
+    """Whether the header is as we write it. Where the manifest knows nothing, a document that a person wrote, without
+    the closing and with a mistake in its last entry, looks much like a torn one."""
+    try:
+        header = layout.parse_head(head)
+        return isinstance(header, dict) and layout.head(header_of(header)) == head
+    except (Malformed, TypeError):  # no serialiser takes it
+        return False
+
+
+def _is_begun(raw: bytes, layout: Layout, at: int) -> bool:
+    """Whether what stands behind the whole entries, from `at` on, was never whole, as far as one can see."""
+    if not _is_like_torn(raw, layout, at):
+        return False
+    for match in _LINE_START[layout.suffix].finditer(raw, at):
+        end = layout.cut(raw, match.start())
+        data = raw[match.start() : end if end > 0 else len(raw)]
+        if b"\0" not in data and (end > 0 or (layout.keeps_comments and _HOW_IT_ENDED.search(data))):
+            return False  # complete, and wrong, as it is not among the whole ones
+    return True
+
+
+def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool = False) -> list[_Piece]:
     pieces = []
     at = begin
     for match in _LINE_START[layout.suffix].finditer(raw, begin):
@@ -139,20 +250,34 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int) -> list[_Piece]:
             continue
         end = layout.cut(raw, start)
         if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
-            complete = end > 0 and raw.startswith(_FOLLOWS, end) and b"\0" not in raw[start : end + 1]
-            if not complete and not (end < 0 and _HOW_IT_ENDED.search(raw, start)):
-                end = len(raw) if end < 0 else end
+            zeros = raw.find(b"\0", start, end if end > 0 else len(raw))
+            if is_late and zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):
+                pieces.append(_Piece(start, zeros, raw[start:zeros]))
+                at = zeros
+                continue
+            followed = end > 0 and raw.startswith(_FOLLOWS, end)
+            end = len(raw) if end < 0 else end
+            complete = followed or _HOW_IT_ENDED.search(raw[start:end]) is not None
+            if not complete or b"\0" in raw[start : end + 1]:
                 if start < counted < end:  # the manifest knew where its last entry ended, whatever follows now
                     end = counted
                 if not (end <= counted and raw[end - 1 : end] == b"\n"):
                     continue
-        if end < 0 and layout.keeps_comments:
-            end = len(raw)
         if end < 0 or not _is_entry(layout, raw[start:end]):
             continue
         pieces.append(_Piece(start, end, raw[start:end]))
         at = end
     return pieces
+
+
+def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
+    """Whether YAML that stands before zeros, which begin at this offset, is a whole entry: it says how it ended, or the
+    zeros begin where no sector does, so that they stand in the place of the old end."""
+    return (
+        entry.endswith(b"\n")
+        and _is_entry(YAML, entry)
+        and (_HOW_IT_ENDED.search(entry) is not None or zeros % _SECTOR != 0)
+    )
 
 
 def _is_entry(layout: Layout, data: bytes) -> bool:
@@ -186,7 +311,8 @@ def _restore_unfinished(raw: bytes, layout: Layout, before: Known, whole: list[_
     """The entry that follows those that are `whole`, as it was before somebody began to finish it."""
     end = before.size - len(layout.unfinished)
     match = _LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
-    if match is None:
+    stays = _STAYS[layout.suffix]
+    if match is None or any(byte not in (0, there) for byte, there in zip(raw[end:], stays, strict=False)):
         return None
     data = (raw[match.start() : end] + layout.unfinished).removesuffix(layout.end)
     return _Piece(match.start(), end, data) if _is_entry(layout, data) else None

@@ -8,7 +8,7 @@ import pytest
 
 from localstore.files.document import parse_document
 from localstore.files.json_layout import LAYOUT as JSON
-from localstore.files.rows import Row, boot_id, count_entry, fingerprint, is_row, is_trusted, note_entry, row_of
+from localstore.files.rows import Row, boot_id, count_entry, era, fingerprint, is_row, is_trusted, note_entry, row_of
 from localstore.files.yaml_layout import LAYOUT as YAML
 
 TIME = "2026-11-22T07:01:2{}.123Z"
@@ -38,6 +38,7 @@ def test_a_row_says_what_listing_and_writing_need(status: os.stat_result) -> Non
     raw = JSON.assemble(JSON.head(header), [JSON.entry(entry) for entry in ENTRIES])
     starts = parse_document(raw, JSON, "file").starts
     assert made(status, header) == {
+        "era": era(),
         "session_id": "s1",
         "path": PATH,
         "kind": "team",

@@ -1,0 +1,235 @@
+"""The power fails at every moment of every operation, and the disk keeps what it likes of what was not synced.
+
+`power.py` says what is assumed. The operations come from the table in `test_faults.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstore import JsonStorage, YamlStorage
+from localstore.files.values import plain
+from tests import oracle
+from tests.crash.faults import UnsyncedSystem, installed
+from tests.crash.power import HOW, Disk, RecordingSystem, materialise, state
+from tests.crash.test_faults import FORMATS, OPERATIONS, Operation, Scene, run
+from tests.effort import rounds
+
+Storage = JsonStorage | YamlStorage
+Value = dict[str, Any] | None
+"""A session as plain values, None where there is none."""
+Versions = dict[str, list[Value]]
+"""By id, what a session may be after a power cut: what was made durable last, and everything since."""
+STATES = rounds(4, 300)
+"""How many states are tried at each moment, besides the corners."""
+_IDS = ("s", "other", "t")
+_QUESTION = re.compile(rb"question [0-9]+")
+_log = logging.getLogger(__name__)
+
+
+def _sessions(storage: Storage) -> dict[str, Value]:
+    """Everything that the store says of its sessions."""
+    found: dict[str, Value] = {}
+    for session_id in _IDS:
+        session = storage.read(session_id)
+        found[session_id] = None if session is None else {**plain(session), "history": plain(session.history)}
+    return found
+
+
+class Cuts:
+    """Operations that were recorded, and for each moment what may be there after a power cut in it."""
+
+    def __init__(self, kind: type[Storage], seed: str, folder: Path) -> None:
+        self.kind = kind
+        self.seed = seed
+        self.folder = folder
+        self.tried = 0
+
+    def cut(self, system: RecordingSystem, versions: Versions) -> None:
+        """Cut the power in every moment that was recorded since the last call, and try what is left."""
+        for number, (disk, what) in enumerate(zip(system.moments, system.trace, strict=True)):
+            for turn in range(len(HOW) - 1 + STATES):
+                how = HOW[min(turn, len(HOW) - 1)]
+                where = f"after {number} ({what}), {how}, turn {turn}"
+                self._try(where, disk, how, random.Random(f"{self.seed} {self.tried}"), versions)
+                self.tried += 1
+        system.moments.clear()
+        system.trace.clear()
+
+    def _try(self, where: str, disk: Disk, how: str, chance: random.Random, versions: Versions) -> None:
+        root = self.folder / "after"
+        with installed(materialise(root, *state(disk, how, chance))):
+            before = {path: path.read_bytes() for path in oracle.document_paths(root)}
+            storage = self.kind(root, lock_timeout=1)
+            listed_first = chance.random() < 0.5
+            listed = {info.session_id: info for info in storage.list_sessions()} if listed_first else {}
+            found = _sessions(storage)
+            for session_id in _IDS:
+                assert may_be(found[session_id], versions.get(session_id, [None])), f"{where}: {found[session_id]}"
+            if not listed_first:
+                listed = {info.session_id: info for info in storage.list_sessions()}
+            assert {path: path.read_bytes() for path in oracle.document_paths(root)} == before, f"{where}: read wrote"
+            there = {session_id: value for session_id, value in found.items() if value is not None}
+            assert {session_id for session_id, info in listed.items() if info.problem is None} <= there.keys(), where
+            assert {info.session_id for info in storage.list_sessions()} == there.keys(), where
+            self._go_on(where, root, storage, found, before)
+        shutil.rmtree(root)
+
+    def _go_on(
+        self, where: str, root: Path, storage: Storage, found: dict[str, Value], before: dict[Path, bytes]
+    ) -> None:
+        """Sessions are written to as if nothing had happened, and what cannot stay is set aside."""
+        written = [one for one in _IDS if one != "t" or found["t"] is not None]
+        for number, session_id in enumerate(written, 30):
+            storage.append(session_id, run(number))
+        documents = oracle.sessions(root)
+        for number, session_id in enumerate(written, 30):
+            value = found[session_id]
+            oracle.assert_own_layout(documents[session_id])
+            ids = documents[session_id].run_ids
+            known = [] if value is None else [one["run_id"] for one in value["history"] if one["type"] == "run"]
+            assert ids == [*known, f"r{number}"], where
+        kept = b"".join(document.raw for document in documents.values())
+        kept += "\n".join(one.get("text", "") for one in oracle.rescued(root)).encode()
+        kept += json.dumps([one.get("base64") for one in oracle.rescued(root)]).encode()
+        for raw in before.values():
+            lost = set(_QUESTION.findall(raw)) - set(_QUESTION.findall(kept))
+            assert not lost, f"{where}: {lost} was there and is not set aside"
+        oracle.assert_locks_free(root)
+
+
+def may_be(value: Value, versions: list[Value]) -> bool:
+    """Whether a session is one of its versions or, when several of them were on their way, has whole entries of them:
+    all of the first version, which is durable, and any of the others, in their order."""
+    value, versions = _without_begun(value, versions)
+    if value in versions:
+        return True
+    durable, *later = versions
+    if value is None or durable is None or len(later) < 2:
+        return False
+    others = [one for one in versions if one is not None]
+    if _header(value) not in [_header(one) for one in others]:
+        return False
+    whole = [entry for one in others for entry in one["history"]]
+    keys = [_key(entry) for one in others for entry in one["history"]]
+    order = list(dict.fromkeys(keys))
+    found = [_key(entry) for entry in value["history"]]
+    return (
+        all(entry in whole for entry in value["history"])
+        and {_key(entry) for entry in durable["history"]} <= set(found)
+        and found == sorted(set(found), key=order.index)
+    )
+
+
+def _without_begun(value: Value, versions: list[Value]) -> tuple[Value, list[Value]]:
+    """Both without a run that stands as unfinished, with the first messages of the run that it was to become: nobody
+    can tell whether its question had been acknowledged alone, and it says what it is. All messages that are durable
+    are there."""
+    for entry in [] if value is None else value["history"]:
+        forms = [one for version in versions if version for one in version["history"] if _key(one) == _key(entry)]
+        if entry.get("status") != "unfinished" or entry in forms:
+            continue
+        count = len(entry["messages"])
+        durable = [one for one in (versions[0] or {"history": []})["history"] if _key(one) == _key(entry)]
+        if any(one["messages"][:count] == entry["messages"] for one in forms) and all(
+            len(one["messages"]) <= count and one["status"] == "unfinished" for one in durable
+        ):
+            value, *versions = [_without(one, entry) for one in (value, *versions)]
+    return value, versions
+
+
+def _without(value: Value, entry: dict[str, Any]) -> Value:
+    if value is None:
+        return None
+    return {**value, "history": [one for one in value["history"] if _key(one) != _key(entry)]}
+
+
+def _header(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: value[key] for key in value if key != "history"}
+
+
+def _key(entry: dict[str, Any]) -> str:
+    return str(entry.get("run_id") or json.dumps(entry, sort_keys=True))
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
+def test_a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged(
+    kind: type[Storage], operation: Operation, tmp_path: Path
+) -> None:
+    root = tmp_path / "store"
+    with installed(UnsyncedSystem()):
+        scene = Scene(root.resolve(), kind(root, durability=operation.durability, lock_timeout=1))
+        operation.before(scene)
+        if not scene.given:
+            scene.storage = kind(root, durability=operation.durability, lock_timeout=1)
+        before = _sessions(kind(root))
+    cuts = Cuts(kind, f"{kind.__name__} {operation.name}", tmp_path)
+    with installed(system := RecordingSystem(scene.root)):
+        operation.work(scene)
+    with installed(UnsyncedSystem()):
+        after = _sessions(kind(root))
+    cuts.cut(system, {session_id: [before[session_id], after[session_id]] for session_id in _IDS})
+    system.take("it is acknowledged")
+    unsynced = operation.durability == "relaxed"
+    cuts.cut(system, {one: [*([before[one]] if unsynced else []), after[one]] for one in _IDS})
+    _log.info("%s states after a power cut", cuts.tried)
+
+
+_STEPS: dict[str, Callable[[Storage, int], object]] = {
+    "append": lambda storage, turn: storage.append("s", run(turn, answer="a" * (turn * 97 % 1500))),
+    "ask": lambda storage, turn: storage.append("s", run(turn, "unfinished")),
+    "finish": lambda storage, turn: storage.append("s", run(turn - 1, answer="the answer")),
+    "state": lambda storage, turn: storage.update("s", session_state={"n": turn}),
+    "name": lambda storage, turn: storage.update("s", name=f"name {turn}"),
+    "create": lambda storage, turn: storage.append("t", run(turn)),
+    "delete": lambda storage, _: storage.delete_session("t"),
+}
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", range(rounds(5, 60)))
+@pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
+def test_a_power_cut_in_a_row_of_operations_keeps_the_synced_ones_and_what_came_before_them(
+    kind: type[Storage], number: int, tmp_path: Path
+) -> None:
+    """One of two handles is relaxed: what it wrote since the last sync of the session may be lost, never a document,
+    and never a durable entry that came after."""
+    chance = random.Random(f"{kind.__name__} {number}")
+    cuts = Cuts(kind, f"{kind.__name__} row {number}", tmp_path)
+    root = tmp_path.resolve() / "store"
+    with installed(UnsyncedSystem()):
+        full, relaxed = kind(root, lock_timeout=1), kind(root, durability="relaxed", lock_timeout=1)
+        full.append("s", run(1), user_id="alice")
+        full.append("other", run(1))
+        versions: Versions = {session_id: [value] for session_id, value in _sessions(full).items()}
+    system = RecordingSystem(root)
+    step = ""
+    for turn in range(2, 10):
+        step = (
+            "finish" if step == "ask" else chance.choice([*(one for one in _STEPS if one != "finish"), "append", "ask"])
+        )
+        storage = chance.choice((full, relaxed))
+        with installed(system):
+            _STEPS[step](storage, turn)
+        with installed(UnsyncedSystem()):
+            for session_id, value in _sessions(kind(root)).items():
+                if value != versions[session_id][-1]:
+                    versions[session_id].append(value)
+        cuts.cut(system, versions)
+        for session_id in ("t",) if step in ("create", "delete") else ("s",):
+            if storage is full or step in ("name", "create", "delete"):
+                del versions[session_id][:-1]
+        system.take("it is acknowledged")
+        cuts.cut(system, versions)
+    _log.info("%s states after a power cut", cuts.tried)
