@@ -12,7 +12,7 @@ from ..errors import FINDINGS
 from ..store import find_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.checking import Finding
+    from localstore.findings import Finding
 
 
 @click.command()

@@ -13,6 +13,13 @@ import orjson
 from localstore.files import atomic
 
 FOLDER = Path(".localstore") / "rescue"
+_YOUNG = 60
+"""Seconds for which a temporary file may belong to a writer at work."""
+
+
+def is_old(status: os.stat_result) -> bool:
+    """Whether a temporary file is surely not one that somebody is writing."""
+    return time.time() - status.st_mtime > _YOUNG
 
 
 def set_aside(root: str, document: str, session_id: str, reason: str, content: dict[str, Any]) -> Path:

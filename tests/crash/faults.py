@@ -84,6 +84,9 @@ class FaultySystem(atomic.System):
     def replace(self, source: str, target: str) -> None:
         self._do("replace", os.path.basename(target), lambda: super(FaultySystem, self).replace(source, target))
 
+    def set_mode(self, path: str, mode: int) -> None:
+        self._do("set_mode", path, lambda: super(FaultySystem, self).set_mode(path, mode))
+
     def unlink(self, path: str) -> None:
         self._do("unlink", path, lambda: super(FaultySystem, self).unlink(path))
 
