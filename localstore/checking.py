@@ -66,6 +66,8 @@ class Sweep:
         """What the manifest should say of each document that can be read."""
         self.duplicates: dict[str, str] = {}
         """Documents whose id belongs to another one, and which one that is."""
+        self.doubtful: list[tuple[str, str]] = []
+        """Documents of which the manifest says something else, and their ids."""
         self.modes: list[tuple[str, int]] = []
         """What has the wrong permissions, and the right ones."""
         self._unwritable: set[str] = set()
@@ -344,6 +346,7 @@ class Sweep:
             return
         if not keys or now != row["fingerprint"]:  # right, or changed while we looked
             return
+        self.doubtful.append((path, row["session_id"]))
         problem = f"and the manifest disagree on {', '.join(sorted(keys))}"
         if listed["fingerprint"] == row["fingerprint"]:
             advice = "Delete manifest.jsonl; the next listing makes it anew."

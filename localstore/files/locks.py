@@ -9,7 +9,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -38,21 +38,21 @@ class _Lock:
 class _Held:
     __slots__ = ("_numbers", "_pool", "_session_id", "_timeout")
 
-    def __init__(self, pool: "LockPool", numbers: range, timeout: float, session_id: str | None = None) -> None:
+    def __init__(self, pool: "LockPool", numbers: Sequence[int], timeout: float, session_id: str | None = None) -> None:
         self._session_id = session_id
         self._pool = pool
         self._numbers = numbers
         self._timeout = timeout
 
     def __enter__(self) -> None:
-        for number in self._numbers:
+        for held, number in enumerate(self._numbers):
             try:
                 self._pool.acquire(number, self._timeout)
             except BaseException as error:
                 if isinstance(error, LockTimeout):
                     error.session_id = self._session_id
-                for held in range(self._numbers.start, number):
-                    self._pool.release(held)
+                for other in self._numbers[:held]:
+                    self._pool.release(other)
                 raise
 
     def __exit__(self, *_: object) -> None:
@@ -71,7 +71,11 @@ class LockPool:
 
     def session(self, session_id: str, timeout: float) -> "_Held":
         """Hold the lock of one session in a `with` statement. Entering raises LockTimeout, OSError."""
-        return _Held(self, range(number := names.stripe(session_id, STRIPES), number + 1), timeout, session_id)
+        return _Held(self, (names.stripe(session_id, STRIPES),), timeout, session_id)
+
+    def sessions(self, session_ids: Iterable[str], timeout: float) -> "_Held":
+        """Hold the locks of several sessions, taken in ascending order."""
+        return _Held(self, sorted({names.stripe(session_id, STRIPES) for session_id in session_ids}), timeout)
 
     def has_been_used(self, session_id: str) -> bool:
         """Whether anybody ever wrote under this session's lock here; makes no lock file."""
@@ -79,7 +83,7 @@ class LockPool:
 
     def manifest(self, timeout: float) -> "_Held":
         """Hold the manifest's lock. Take no other one inside."""
-        return _Held(self, range(MANIFEST, MANIFEST + 1), timeout)
+        return _Held(self, (MANIFEST,), timeout)
 
     def all_sessions(self, timeout: float) -> "_Held":
         """Hold every session's lock, taken in ascending order."""
