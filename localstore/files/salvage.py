@@ -75,6 +75,19 @@ def parse_or_mend(raw: bytes, layout: Layout, before: Known | None, path: Path |
     return parsed
 
 
+def whole_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]:
+    """The entries that are whole in any bytes, whatever stands between them, and what that is."""
+    entries: list[bytes] = []
+    rest: list[tuple[int, bytes]] = []
+    at = 0
+    for piece in _scan(raw, layout, 0, 0):
+        _add_rest(rest, layout, raw, at, piece.start)
+        entries.append(piece.data)
+        at = piece.end
+    _add_rest(rest, layout, raw, at, len(raw))
+    return entries, [data for _, data in rest]
+
+
 class _Piece(NamedTuple):
     start: int
     end: int
