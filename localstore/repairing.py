@@ -67,10 +67,9 @@ def _try(repairs: _Repairs, finding: Finding) -> tuple[str, str | None]:
     except (DocumentBroken, NewerFormat, OlderFormat) as error:
         return f", and cannot be mended: {getattr(error, 'problem', '') or error}", None
     except PermissionError as error:
-        if finding.kind != "mode":
+        if error.errno != errno.EPERM:
             raise
-        reason = "it belongs to another user" if error.errno == errno.EPERM else error.strerror
-        return f", and cannot be set: {reason}", None
+        return ", and cannot be mended: it belongs to another user, or the system protects it", None
 
 
 def _all_of(run: Generator[Finding, None, int]) -> tuple[list[Finding], int]:

@@ -117,7 +117,8 @@ def restore(
 
     An entry that is there already is not added again; an unfinished run that is there is finished. State that the
     session was given later than by these entries still holds. When everything in the file is in the session, durably,
-    the file is removed. With `create` a session that is gone is made anew; with `dry_run` nothing is written.
+    the file is removed. A copy that was kept for its comments is left alone. With `create` a session that is gone is
+    made anew; with `dry_run` no entry is written.
 
     Raises FileNotFoundError when there is no such rescue file, SessionNotFound, DocumentBroken when the session's
     document has to be mended first, NewerFormat, OlderFormat, LockTimeout, OSError.
@@ -128,19 +129,28 @@ def restore(
     if one is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     found = content(one)
-    if one.session_id is None or not (found.entries or found.header):
-        why = "it holds no whole run" if one.document else "it was not set aside by localstore"
+    if (why := _nothing_to_restore(one, found)) is not None:
         return Restored(one.name, one.session_id, 0, 0, (why,), removed=False)
     engine = Store(root, durable=True, timeout=lock_timeout)
     plan = _look(engine, one, found, create) if dry_run else _change(engine, one, found, create)
     left = list(plan.conflicts)
     if found.rest:
-        left.append(f"{len(found.rest):,} bytes in it are no whole run")
+        more = f"{len(found.rest):,} bytes in it are no whole run"
+        left.append(more if found.header is None else "it has another layout, or comments")
     if not left and not dry_run:
         with contextlib.suppress(FileNotFoundError):
             atomic.remove_file(path)
     added = len(plan.added) + len(plan.finished)
     return Restored(one.name, one.session_id, added, plan.present, tuple(left), removed=not left)
+
+
+def _nothing_to_restore(one: Rescued, found: Content) -> str | None:
+    """Why nothing of a rescue file can be put back, None when something can."""
+    if one.reason == rescue.COMMENTS:  # and some of its runs may have been removed on purpose since
+        return "it was kept for its comments, and its runs stayed in the session"
+    if one.session_id is None or not (found.entries or found.header):
+        return "it holds no whole run" if one.document else "it was not set aside by localstore"
+    return None
 
 
 def _root(store: Storage | Path | str) -> Path:

@@ -290,7 +290,7 @@ class Draft:
         """Write the whole document anew, having made sure that it is one."""
         parsed = parse_document(raw, self.file.layout, self.file.path)
         if self._foreign is not None:
-            self._set_aside("comments that a rewrite cannot keep", rescue.piece(0, self._foreign))
+            self._set_aside(rescue.COMMENTS, rescue.piece(0, self._foreign))
             self._foreign = None
         if not self.file.is_unchanged():
             raise Interfered

@@ -43,6 +43,7 @@ class Mender:
     def mend_torn(self, path: str) -> None:
         """Do what the next write would do to a torn document: set the odd bytes aside and write the others anew."""
         for _ in range(_ATTEMPTS):
+            self._manifest.refresh()  # only with what it knows a crash can be told from an edit
             row = self._catalog.adopt(path)
             if row is None:
                 return  # gone by now

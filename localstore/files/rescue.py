@@ -4,6 +4,7 @@ import base64
 import contextlib
 import os
 import re
+import stat
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ FOLDER = Path(".localstore") / "rescue"
 _MOVED = re.compile(r"(.+)\.(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\.part\Z", re.DOTALL)
 """The name of a temporary file that was moved here: what it was to become, when, and random digits."""
 _LONGEST_NAME = 150
+
+COMMENTS = "comments that a rewrite cannot keep"
+"""Why a whole document is kept although all of its entries stay where they are."""
 _YOUNG = 60
 """Seconds for which a temporary file may belong to a writer at work."""
 
@@ -52,7 +56,7 @@ def move_aside(root: str, path: str, became: str) -> Path:
     atomic.make_folders(folder)
     stamp = _stamp(time.time()).replace(":", "")
     target = folder / f"{became[:_LONGEST_NAME]}.{stamp}.{os.urandom(6).hex()}.part"
-    if not atomic.is_private(os.lstat(source).st_mode):
+    if os.name == "posix" and stat.S_IMODE(os.lstat(source).st_mode) != atomic.FILE_MODE:
         atomic.system.set_mode(source, atomic.FILE_MODE)
     atomic.move_file(source, str(target))
     return target
@@ -90,9 +94,11 @@ def listing(root: str) -> list[Rescued]:
 
 
 def describe(path: str) -> Rescued | None:
-    """What one file there is; None when it is gone. A file that is not ours is described as well. Raises OSError."""
+    """What a file there is; None when it is none or gone. One that is not ours is described as well. Raises OSError."""
     try:
         status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return None
         record = read_record(path)
         if record is None:
             return _described_by_name(path, status)

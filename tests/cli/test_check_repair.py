@@ -367,7 +367,9 @@ def test_permissions_that_only_another_user_may_set_stay_a_finding(
     assert done.exit_code == 1
     (error,) = [finding for finding in findings(done) if finding["severity"] == "error"]
     assert error["path"] == str(path)
-    assert error["problem"].endswith("which gives others access, and cannot be set: it belongs to another user")
+    assert error["problem"].endswith(
+        "access, and cannot be mended: it belongs to another user, or the system protects it"
+    )
 
 
 @posix
