@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from localstore.info import SessionInfo
 from localstore.sessions import Entry, Message, Record, Run, Session, Update
 
-from .output import local_time
+from .output import console, lines, local_time, write
 
 FOLDED_LINES = 8
 FOLDED_LINE = 400
@@ -64,6 +64,18 @@ class Transcript:
         for name, value in fields.items():
             if name not in IN_HEADING:
                 yield from self.part(name, value, indent + STEP, calls)
+
+    def plain_entry(self, fields: dict[str, Any]) -> Iterator[Piece]:
+        """One entry that no session has validated: whatever its fields are."""
+        from pydantic import TypeAdapter, ValidationError
+
+        from localstore.sessions import HistoryEntry
+
+        adapter: TypeAdapter[Any] = TypeAdapter(HistoryEntry)
+        try:
+            yield from self.entry(adapter.validate_python(fields))
+        except ValidationError:
+            yield from self.field(str(fields.get("type", "entry")), fields, 0)
 
     def part(self, name: str, value: Any, indent: int, calls: dict[str, str]) -> Iterator[Piece]:
         """One key of a run, an update or a step. `calls` collects the names of tools by the id of the call."""
@@ -138,6 +150,33 @@ class Transcript:
             row if len(row) <= FOLDED_LINE else f"{row[:FOLDED_LINE]}… {len(row) - FOLDED_LINE:,} more characters"
             for row in shown
         )
+
+
+class Printer:
+    """Prints pieces, for a person or into a pipe."""
+
+    def __init__(self, person: bool) -> None:
+        self.screen = console() if person else None
+
+    def __call__(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            text = lines(piece.text)
+            if self.screen is None:
+                margin = " " * piece.indent
+                write("".join(f"{margin}{line}".rstrip(" ") + "\n" for line in text.split("\n")))
+            else:
+                self.print_wrapped(text, piece)
+
+    def print_wrapped(self, text: str, piece: Piece) -> None:
+        """Print with every line wrapped below its own beginning."""
+        from rich.text import Text
+
+        assert self.screen is not None  # noqa: S101 (for the type checker)
+        margin = min(piece.indent, self.screen.width // 3)
+        for line in Text(text, piece.style).wrap(self.screen, self.screen.width - margin, tab_size=4):
+            line.rstrip()
+            line.pad_left(margin)
+            self.screen.print(line)
 
 
 def plain(value: Any) -> Any:

@@ -13,61 +13,35 @@ import stat
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import orjson
 
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.files import names, rescue, tree
-from localstore.files.atomic import FILE_MODE, FOLDER_MODE, TEMPORARY_SUFFIX, is_private
+from localstore.files.atomic import FILE_MODE, FOLDER_MODE, is_private, temporary_for
 from localstore.files.document import LAYOUTS, Parsed, parse_document
 from localstore.files.document_file import DocumentFile
 from localstore.files.locks import pool_of
-from localstore.files.malformed import Malformed
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, fingerprint, is_row, row_of
-from localstore.files.salvage import known, salvage
+from localstore.files.salvage import Salvaged, known, parse_or_mend
+from localstore.findings import Finding, Kind
+from localstore.inspection import repeated_runs, unwritable, wrong_fields
 
 if TYPE_CHECKING:
     from localstore.storage import Storage
 
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
 _DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
-_LOOKS = 5
-"""How often a document that looks torn is read, while somebody is writing it."""
-_YOUNG, _PATIENCE = 60, 2
-"""Seconds: for how long a temporary file may belong to a writer at work, and how long the sweep waits for that."""
-_MOST_PROBLEMS = 10
-"""Wrong fields that are named for one document."""
-_MOST_MODES = 3
+_PATIENCE = 2
+"""Seconds for which the sweep waits for a writer at work."""
+MOST_MODES = 3
 """Files and folders with wrong permissions that are named one by one: a copy of a store may have them all wrong."""
 _HEALS = "Nothing to do, the next listing corrects it."
 _DERIVED = ("foreign", "boot", "era", "rewrite", "fingerprint", "offsets", "unfinished", "unsettled", "problem")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is wrong (`error`) or worth knowing (`note`), at an absolute path.
-
-    `line` counts from 1, None where no line is known. `problem` is a clause, `advice` says in a sentence what to do.
-    """
-
-    severity: Literal["error", "note"]
-    path: str
-    line: int | None
-    problem: str
-    advice: str
-
-    @property
-    def place(self) -> str:
-        """`path:line`, or the path alone."""
-        return self.path if self.line is None else f"{self.path}:{self.line}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__}
+"""What a row may say otherwise than the document does; offsets must fit while the document is unchanged."""
 
 
 def check(store: Storage | Path | str) -> Generator[Finding, None, int]:
@@ -77,11 +51,11 @@ def check(store: Storage | Path | str) -> Generator[Finding, None, int]:
     meanwhile. Raises StoreNotFound, OlderFormat, NewerFormat, and OSError when the folder itself cannot be read.
     """
     root = tree.open_store(Path(store) if isinstance(store, (str, Path)) else store.root, create=False)
-    return (yield from _Sweep(str(root)).run())
+    return (yield from Sweep(str(root)).run())
 
 
-class _Sweep:
-    """One pass over a store. Paths are relative to the root, with slashes."""
+class Sweep:
+    """One pass over a store, and what a repair needs to know of it. Paths are relative to the root, with slashes."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -89,8 +63,15 @@ class _Sweep:
         self.manifest = Manifest(root, self.locks, 0)
         self.documents: list[str] = []
         self.rows: dict[str, Row] = {}
-        self.leftovers: list[str] = []
-        self.modes = 0
+        """What the manifest should say of each document that can be read."""
+        self.duplicates: dict[str, str] = {}
+        """Documents whose id belongs to another one, and which one that is."""
+        self.doubtful: list[tuple[str, str]] = []
+        """Documents of which the manifest says something else, and their ids."""
+        self.modes: list[tuple[str, int]] = []
+        """What has the wrong permissions, and the right ones."""
+        self._unwritable: set[str] = set()
+        self._leftovers: list[str] = []
         self.closed: dict[str, str] = {}
         """Folders that could not be looked into, and why."""
 
@@ -104,10 +85,13 @@ class _Sweep:
             if path.startswith(f"{tree.SESSIONS}/"):
                 yield from self._place(path, status)
             elif Path(path).parent == rescue.FOLDER:
-                yield self._note(path, "holds what was set aside", "Look whether you still need it, then delete it.")
-        if self.modes > _MOST_MODES:
-            problem = f"and {self.modes - _MOST_MODES:,} more files and folders below have such modes"
-            yield self._error("", problem, f"Set them all with: chmod -R u+rwX,go= {shlex.quote(self.root)}")
+                name = shlex.quote(os.path.basename(path))
+                yield self._note(path, "holds what was set aside", f"See it with: localstore rescue {name}")
+        if len(self.modes) > MOST_MODES:
+            problem = f"and {len(self.modes) - MOST_MODES:,} more files and folders below have such modes"
+            yield self._error(
+                "", problem, f"Set them all with: chmod -R u+rwX,go= {shlex.quote(self.root)}", kind="mode"
+            )
         for path, why in self.closed.items():
             yield self._error(path, f"cannot be looked into: {why}", "Check its permissions and the disk.")
         with contextlib.suppress(OSError):  # named below
@@ -115,8 +99,9 @@ class _Sweep:
         for path in self.documents:
             yield from self._document(path)
         yield from self._duplicates()
+        yield from self._names()
         yield from self._manifest()
-        yield from self._leftovers()
+        yield from self._left()
         return len(self.documents)
 
     def _full(self, path: str) -> str:
@@ -131,23 +116,26 @@ class _Sweep:
             pass
         return False
 
-    def _leftovers(self) -> Iterator[Finding]:
+    def _left(self) -> Iterator[Finding]:
         """Temporary files that stay: those of writers at work are given some time to go."""
         deadline = time.monotonic() + _PATIENCE
-        for path in self.leftovers:
+        problem = "is left from a write that was cut off"
+        for path in self._leftovers:
             with contextlib.suppress(FileNotFoundError):
-                while True:
-                    age = time.time() - os.lstat(self._full(path)).st_mtime
-                    if age > _YOUNG or time.monotonic() > deadline:
-                        yield self._error(path, "is left from a write that was cut off", "Delete it.")
-                        break
+                while not (is_old := rescue.is_old(os.lstat(self._full(path)))) and time.monotonic() < deadline:
                     time.sleep(0.01)
+                if is_old:
+                    yield self._error(path, problem, "Delete it.", kind="leftover")
+                else:
+                    yield self._error(path, problem, "Look again in a minute, it may still be written.")
 
-    def _error(self, path: str, problem: str, advice: str, line: int | None = None) -> Finding:
-        return Finding("error", self._full(path), line, problem, advice)
+    def _error(
+        self, path: str, problem: str, advice: str, line: int | None = None, kind: Kind | None = None
+    ) -> Finding:
+        return Finding("error", self._full(path), line, problem, advice, kind)
 
-    def _note(self, path: str, problem: str, advice: str, line: int | None = None) -> Finding:
-        return Finding("note", self._full(path), line, problem, advice)
+    def _note(self, path: str, problem: str, advice: str, line: int | None = None, kind: Kind | None = None) -> Finding:
+        return Finding("note", self._full(path), line, problem, advice, kind)
 
     # Names, places, permissions
 
@@ -168,8 +156,8 @@ class _Sweep:
             return
         for entry in entries:
             path = f"{folder}/{entry.name}".removeprefix("/")
-            if entry.name.startswith(".") and entry.name.endswith(TEMPORARY_SUFFIX):
-                self.leftovers.append(path)
+            if temporary_for(entry.name) and entry.is_file(follow_symlinks=False):
+                self._leftovers.append(path)
             elif entry.is_dir(follow_symlinks=False):
                 # Hidden folders among the months belong to other programs.
                 if deep and not (folder == tree.SESSIONS and entry.name.startswith(".")):
@@ -187,13 +175,14 @@ class _Sweep:
         mode = stat.S_IMODE(status.st_mode)
         if not is_private(mode) or mode & right != right:
             what = "gives others access" if not is_private(mode) else "keeps you from using it"
-            self.modes += 1
-            if self.modes > _MOST_MODES:
+            self.modes.append((path, right))
+            if len(self.modes) > MOST_MODES:
                 return
             yield self._error(
                 path,
                 f"has mode {mode:04o}, which {what}",
                 f"Set it with: chmod {right:o} {shlex.quote(self._full(path))}",
+                kind="mode",
             )
 
     def _place(self, path: str, status: os.stat_result) -> Iterator[Finding]:
@@ -223,36 +212,42 @@ class _Sweep:
 
     def _document(self, path: str) -> Iterator[Finding]:
         try:
-            raw, status, parsed = self._read(path)
+            raw, status, found = self._read(path)
         except FileNotFoundError:
             return  # deleted since it was listed
         except OSError as error:
             yield self._error(path, f"cannot be read: {error.strerror}", "Check its permissions and the disk.")
             return
         except DocumentBroken as error:
-            yield self._broken(path, error)
+            problem = error.problem or str(error)
+            column = f" (column {error.column})" if error.column else ""
+            yield self._error(path, problem + column, "Mend it in an editor.", error.line)
             return
         except LocalstoreError as error:
             problem, _, advice = str(error).removeprefix(self._full(path)).strip().partition(" Nothing was changed. ")
             yield self._error(path, problem.rstrip("."), advice)
             return
-        self.rows[path] = row_of(parsed, path, status, None)
-        if not parsed.in_layout:
+        if isinstance(found, Salvaged):
+            torn_at = found.rest[0][0] if found.rest else len(raw)
+            advice = f"The next write mends it and keeps the rest in {rescue.FOLDER}."
+            yield self._error(path, "was torn by a crash", advice, raw.count(b"\n", 0, torn_at) + 1, "torn")
+            return
+        self.rows[path] = row_of(found, path, status, None)
+        if not found.in_layout:
             yield self._note(
                 path, "is valid, but not laid out as localstore writes it", "Nothing to do, the next write rewrites it."
             )
-        yield from self._strict(path, raw, parsed)
-        yield from self._fields(path, parsed)
-        yield from self._run_ids(path, parsed)
-        expected = names.stem(parsed.header["session_id"]) + parsed.layout.suffix
-        if os.path.basename(path) != expected:
-            yield self._note(path, "is not named after its session_id", f"Rename it to {expected} to find it faster.")
+        for finding in unwritable(self._full(path), found):
+            self._unwritable.add(path)
+            yield finding
+        yield from wrong_fields(self._full(path), found)
+        yield from repeated_runs(self._full(path), found)
 
-    def _read(self, path: str) -> tuple[bytes, os.stat_result, Parsed]:
+    def _read(self, path: str) -> tuple[bytes, os.stat_result, Parsed | Salvaged]:
         """A document; one that looks torn is read again under its lock, because somebody may be writing it."""
         try:
             found = self._look(path)
-            if found[2].in_layout:
+            if isinstance(found[2], Parsed) and found[2].in_layout:
                 return found
         except LocalstoreError:
             pass
@@ -260,89 +255,57 @@ class _Sweep:
             self._wait_for_writer(path, stack)
             return self._look(path)
 
-    def _look(self, path: str) -> tuple[bytes, os.stat_result, Parsed]:
+    def _look(self, path: str) -> tuple[bytes, os.stat_result, Parsed | Salvaged]:
+        row = self._row(path)
         with DocumentFile(self._full(path)) as file:
             raw = file.read_all()
-            return raw, file.status, parse_document(raw, file.layout, self._full(path))
+            found = parse_or_mend(raw, file.layout, known(row) if row else None, file.path)
+            if isinstance(found, Salvaged) and not found.rest:
+                with contextlib.suppress(DocumentBroken):  # all is there, and everybody can read it
+                    found = parse_document(raw, file.layout, file.path)
+            return raw, file.status, found
+
+    def _row(self, path: str) -> Row | None:
+        """What the manifest says of the document at `path`."""
+        session_id = self.manifest.at(path)
+        return None if session_id is None else self.manifest.get(session_id)
 
     def _wait_for_writer(self, path: str, stack: ExitStack) -> None:
         """Hold the session's lock, if there is one to hold: where no lock file is, nobody is writing."""
-        session_id = self.manifest.at(path)
-        if session_id is None:
+        with contextlib.suppress(OSError):  # a lock that cannot be had, or not in time
             self.manifest.refresh()
             session_id = self.manifest.at(path)
-        if session_id is not None and self.locks.has_been_used(session_id):
-            with contextlib.suppress(OSError):  # a lock that cannot be had, or not in time
+            if session_id is not None and self.locks.has_been_used(session_id):
                 stack.enter_context(self.locks.session(session_id, _PATIENCE))
-
-    def _broken(self, path: str, error: DocumentBroken) -> Finding:
-        if self._is_torn(path):
-            return self._error(
-                path,
-                "was torn by a crash",
-                f"The next write mends it and keeps the rest in {rescue.FOLDER}.",
-                error.line,
-            )
-        problem = error.problem or str(error)
-        column = f" (column {error.column})" if error.column else ""
-        return self._error(path, problem + column, "Mend it in an editor.", error.line)
-
-    def _is_torn(self, path: str) -> bool:
-        """Whether a crash explains why the document does not parse, so that localstore mends it by itself."""
-        session_id = self.manifest.at(path)
-        row = self.manifest.get(session_id) if session_id is not None else None
-        try:
-            with DocumentFile(self._full(path)) as file:
-                return salvage(file.read_all(), file.layout, known(row) if row else None, file.path) is not None
-        except (OSError, LocalstoreError):
-            return False
-
-    def _strict(self, path: str, raw: bytes, parsed: Parsed) -> Iterator[Finding]:
-        """What parses, but would not survive a rewrite."""
-        try:
-            parsed.layout.parse_strict(raw)
-        except Malformed as error:
-            yield self._error(
-                path, error.problem, "Mend it in an editor, before a rewrite drops or rounds it.", error.line
-            )
-
-    def _fields(self, path: str, parsed: Parsed) -> Iterator[Finding]:
-        """The fields that have a wrong type."""
-        from pydantic import ValidationError
-
-        from localstore.sessions import Session
-
-        try:
-            Session.model_validate({**parsed.header, "history": parsed.entries})
-        except ValidationError as error:
-            problems: dict[str, tuple[str, int | None]] = {}
-            for found in error.errors(include_url=False, include_context=False):
-                where, line = _where(found["loc"], found["type"] == "missing", parsed)
-                problems.setdefault(where, (found["msg"], line))
-            for where, (problem, line) in list(problems.items())[:_MOST_PROBLEMS]:
-                yield self._error(path, f"{where}: {problem}", "Mend it in an editor.", line)
-            if len(problems) > _MOST_PROBLEMS:
-                more = f"{len(problems) - _MOST_PROBLEMS} more fields are wrong"
-                yield self._error(path, more, "Mend those above, then check again.")
-
-    def _run_ids(self, path: str, parsed: Parsed) -> Iterator[Finding]:
-        """Runs that share an id: the store recognises a repetition among the newest entries only."""
-        seen: set[str] = set()
-        for number, entry in enumerate(parsed.entries):
-            if entry["type"] == "run":
-                if entry["run_id"] in seen:
-                    line = parsed.raw.count(b"\n", 0, parsed.starts[number]) + 1 if parsed.starts else None
-                    problem = f"has a second run with the run_id {entry['run_id']}"
-                    yield self._note(path, problem, "Give one of them another run_id, or delete it.", line)
-                seen.add(entry["run_id"])
+                self.manifest.refresh()
 
     def _duplicates(self) -> Iterator[Finding]:
-        first: dict[str, str] = {}
+        """The document that the manifest names keeps the id, else the one that is named after it, else the first."""
+        holders: dict[str, list[str]] = {}
+        for path, found in self.rows.items():
+            holders.setdefault(found["session_id"], []).append(path)
+        for session_id, paths in holders.items():
+            row = self.manifest.get(session_id)
+            named = row["path"] if row is not None else None
+            keeper = min(paths, key=lambda path: (path != named, not self._is_named_after(path, session_id)))
+            for path in paths:
+                if path != keeper:
+                    self.duplicates[path] = keeper
+                    problem = f"has the same session_id as {self._full(keeper)}"
+                    advice = "Delete one of them, or give one another session_id."
+                    kind: Kind | None = None if path in self._unwritable else "duplicate"
+                    yield self._error(path, problem, advice, kind=kind)
+
+    def _names(self) -> Iterator[Finding]:
         for path, row in self.rows.items():
-            other = first.setdefault(row["session_id"], path)
-            if other != path:
-                problem = f"has the same session_id as {self._full(other)}"
-                yield self._error(path, problem, "Delete one of them, or give one another session_id.")
+            if path not in self.duplicates and not self._is_named_after(path, row["session_id"]):
+                expected = names.stem(row["session_id"]) + os.path.splitext(path)[1]
+                advice = f"Rename it to {expected} to find it faster."
+                yield self._note(path, "is not named after its session_id", advice)
+
+    @staticmethod
+    def _is_named_after(path: str, session_id: str) -> bool:
+        return os.path.splitext(os.path.basename(path))[0] == names.stem(session_id)
 
     # The manifest
 
@@ -350,63 +313,46 @@ class _Sweep:
         name = "manifest.jsonl"
         try:
             lines = Path(self._full(name)).read_bytes().split(b"\n")
+            self.manifest.refresh(thorough=True)
         except FileNotFoundError:
             if self.rows:
-                yield self._note(name, "is missing", "Nothing to do, the next listing makes it anew.")
+                yield self._note(name, "is missing", "Nothing to do, the next listing makes it anew.", kind="manifest")
             return
         except OSError as error:
             yield self._error(name, f"cannot be read: {error.strerror}", "Delete it; it is made anew.")
             return
         for number, line in enumerate(lines, 1):
             if not _is_usable(line) and (line or number < len(lines)):
-                yield self._note(name, "is no line of a manifest, and skipped", _HEALS, number)
-        self.manifest.refresh(thorough=True)
-        ids = [session_id for _, session_id in self.manifest.newest(None, None)]
+                yield self._note(name, "is no line of a manifest, and skipped", _HEALS, number, "manifest")
+        ids = {session_id for _, session_id in self.manifest.newest(None, None)}
         listed = {row["path"]: row for session_id in ids if (row := self.manifest.get(session_id))}
-        for path in listed:
+        for path in sorted(listed):
             if path not in self.rows and self._is_gone(path):
-                yield self._note(path, "is gone, but the manifest still names it", _HEALS)
+                yield self._note(path, "is gone, but the manifest still names it", _HEALS, kind="manifest")
         for path, row in self.rows.items():
             if path in listed:
                 yield from self._compare(path, row, listed[path])
             elif row["session_id"] not in ids:  # a second document with the same id was named already
-                yield self._note(path, "is not in the manifest yet", _HEALS)
+                yield self._note(path, "is not in the manifest yet", _HEALS, kind="manifest")
 
     def _compare(self, path: str, row: Row, listed: Row) -> Iterator[Finding]:
         """A document against its line in the manifest."""
-        keys = [key for key in {**row, **listed} if key not in _DERIVED and row.get(key) != listed.get(key)]
+        is_believed = listed["fingerprint"] == row["fingerprint"] and not listed.get("foreign")
+        unseen = _DERIVED if not is_believed else [key for key in _DERIVED if key not in ("offsets", "unfinished")]
+        keys = [key for key in {**row, **listed} if key not in unseen and row.get(key) != listed.get(key)]
         try:
             now = fingerprint(os.lstat(self._full(path)))
         except OSError:
             return
         if not keys or now != row["fingerprint"]:  # right, or changed while we looked
             return
+        self.doubtful.append((path, row["session_id"]))
         problem = f"and the manifest disagree on {', '.join(sorted(keys))}"
         if listed["fingerprint"] == row["fingerprint"]:
-            yield self._error(path, problem, "Delete manifest.jsonl; the next listing makes it anew.")
+            advice = "Delete manifest.jsonl; the next listing makes it anew."
+            yield self._error(path, problem, advice, kind="manifest")
         else:
-            yield self._note(path, problem, _HEALS)
-
-
-def _where(location: tuple[int | str, ...], is_missing: bool, parsed: Parsed) -> tuple[str, int | None]:
-    """Where a field sits, in words, and the line on which its entry (or header field) starts."""
-    value: Any = {**parsed.header, "history": parsed.entries}
-    where = ""
-    for step in location:  # between the steps stand the names of the types that were tried
-        if isinstance(value, list) and isinstance(step, int):
-            value = value[step]
-            where += f"[{step}]"
-        elif isinstance(value, dict) and (step in value or (is_missing and step == location[-1])):
-            value = value.get(step)
-            where += f".{step}" if where else str(step)
-    line = None
-    if len(location) > 1 and location[0] == "history" and isinstance(location[1], int):
-        if parsed.in_layout:
-            line = parsed.raw.count(b"\n", 0, parsed.starts[location[1]]) + 1
-    elif location:
-        found = re.search(rb'^(?:  ")?%s"?:' % re.escape(str(location[0]).encode()), parsed.raw, re.MULTILINE)
-        line = parsed.raw.count(b"\n", 0, found.start()) + 1 if found else None
-    return where, line
+            yield self._note(path, problem, _HEALS, kind="manifest")
 
 
 def _is_usable(line: bytes) -> bool:

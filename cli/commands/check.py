@@ -1,4 +1,4 @@
-"""`localstore check`: read every file of a store and say what is wrong."""
+"""`localstore check`: read every file of a store and say what is wrong; mend it with `--repair`."""
 
 from __future__ import annotations
 
@@ -12,42 +12,57 @@ from ..errors import FINDINGS
 from ..store import find_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.checking import Finding
+    from localstore.findings import Finding
 
 
 @click.command()
+@click.option("--repair", is_flag=True, help="Mend what can be mended, and say what was done.")
+@click.option("--dry-run", is_flag=True, help="With --repair: only say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON array.")
 @store_option
-def command(as_json: bool, store: str | None) -> None:
-    """Read every file of the store and say what is wrong and what to do. Changes nothing.
+def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> None:
+    """Read every file of the store and say what is wrong and what to do. Changes nothing without --repair.
 
     Each finding is one line: where, whether it is an error or a note, what is wrong, what to do. With errors the
     exit code is 1; notes alone leave it 0.
-    """
-    from localstore.checking import check
 
+    --repair mends what crashes and copies leave: torn documents, the manifest, temporary files, permissions, and a
+    session_id that two documents have. A line that says `repair` says what was done; the lines after it, and the exit
+    code, are about what is left. Nothing is deleted: see what was set aside with 'localstore rescue'.
+    """
+    if dry_run and not repair:
+        raise click.UsageError("--dry-run goes with --repair", click.get_current_context())
     root = find_store(store)
     found: list[Finding] = []
     sessions = 0
 
     def findings() -> Iterator[Finding]:
         nonlocal sessions
-        sessions = yield from check(root)
+        if repair:
+            from localstore.repairing import repair as mend
+
+            sessions = yield from mend(root, dry_run=dry_run)
+        else:
+            from localstore.checking import check
+
+            sessions = yield from check(root)
 
     show = _line_for_person() if output.to_terminal() else _line
     for finding in findings():
         found.append(finding)
         if not as_json:
             show(finding)
-    errors = sum(finding.severity == "error" for finding in found)
-    summary = f"{_count(sessions, 'session')}, {_summary(errors, len(found) - errors)}"
+    summary = f"{_count(sessions, 'session')}, {_summary(found, dry_run)}"
     if as_json:
         output.write_json([finding.as_dict() for finding in found])
     elif found and not output.to_terminal():
         output.note(summary)
     else:
         output.write(f"{summary}\n")
-    if errors:
+    mendable = 0 if repair else sum(finding.kind is not None for finding in found)
+    if mendable and not as_json:
+        output.note(f"'localstore check --repair' mends {_count(mendable, 'finding')}; add --dry-run to see how.")
+    if any(finding.severity == "error" for finding in found):
         click.get_current_context().exit(FINDINGS)
 
 
@@ -59,7 +74,7 @@ def _line_for_person() -> Callable[[Finding], None]:
     from rich.text import Text
 
     screen = output.console()
-    colours = {"error": "bold red", "note": "yellow"}
+    colours = {"error": "bold red", "note": "yellow", "repair": "bold green"}
 
     def show(finding: Finding) -> None:
         screen.print(
@@ -75,8 +90,11 @@ def _line_for_person() -> Callable[[Finding], None]:
     return show
 
 
-def _summary(errors: int, notes: int) -> str:
-    counts = [_count(number, word) for number, word in ((errors, "error"), (notes, "note")) if number]
+def _summary(found: list[Finding], dry_run: bool) -> str:
+    number = {word: sum(finding.severity == word for finding in found) for word in ("repair", "error", "note")}
+    counts = [_count(number[word], word) for word in ("error", "note") if number[word]]
+    if number["repair"]:
+        counts.insert(0, f"{number['repair']:,} to repair" if dry_run else f"{number['repair']:,} repaired")
     return ", ".join(counts) or "no findings"
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
 import click
 
 from localstore.errors import SessionNotFound
@@ -12,9 +9,6 @@ from localstore.errors import SessionNotFound
 from .. import output
 from ..sessions import find_session, newest_session
 from ..store import open_store, store_option
-
-if TYPE_CHECKING:
-    from ..transcript import Piece
 
 ON_A_TERMINAL = 10
 """How many entries a person sees without `--all` or `--last`."""
@@ -49,7 +43,7 @@ def command(
     if last is not None:
         found.history = found.history[max(0, len(found.history) - last) :]
 
-    from ..transcript import Piece, Transcript, plain
+    from ..transcript import Piece, Printer, Transcript, plain
 
     if as_json:
         output.write_json({**plain(found), "history": plain(found.history)})
@@ -59,36 +53,9 @@ def command(
     number = max(0, info.runs - len(found.runs))
     if number:
         pieces.append(Piece(f"… {number:,} earlier runs. --all shows them.", style="dim"))
-    printed = _Printer(person)
+    printed = Printer(person)
     printed(pieces)
     for entry in found.history:
         is_run = entry.type == "run"
         number += is_run
         printed([Piece(""), *transcript.entry(entry, number if is_run else None)])
-
-
-class _Printer:
-    """Prints pieces, for a person or into a pipe."""
-
-    def __init__(self, person: bool) -> None:
-        self.screen = output.console() if person else None
-
-    def __call__(self, pieces: Iterable[Piece]) -> None:
-        for piece in pieces:
-            text = output.lines(piece.text)
-            if self.screen is None:
-                margin = " " * piece.indent
-                output.write("".join(f"{margin}{line}".rstrip(" ") + "\n" for line in text.split("\n")))
-            else:
-                self.print_wrapped(text, piece)
-
-    def print_wrapped(self, text: str, piece: Piece) -> None:
-        """Print with every line wrapped below its own beginning."""
-        from rich.text import Text
-
-        assert self.screen is not None  # noqa: S101 (for the type checker)
-        margin = min(piece.indent, self.screen.width // 3)
-        for line in Text(text, piece.style).wrap(self.screen, self.screen.width - margin, tab_size=4):
-            line.rstrip()
-            line.pad_left(margin)
-            self.screen.print(line)

@@ -7,6 +7,7 @@ and macOS stand beside the POSIX ones.
 import contextlib
 import errno
 import os
+import re
 import stat
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import Protocol
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 TEMPORARY_SUFFIX = ".tmp"
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp\Z", re.DOTALL)
 _REPLACE_PATIENCE = 2.0
 """Seconds for which a replace is tried again on Windows while a reader has the file open."""
 
@@ -126,6 +128,28 @@ class System:
     def unlock(self, fd: int) -> None:
         _lock_primitives()[1](fd)
 
+    if sys.platform == "win32":
+
+        def set_mode(self, path: str, mode: int) -> None:
+            """Windows has no such modes; a folder of the user's is the user's."""
+
+    elif sys.platform == "linux":
+
+        def set_mode(self, path: str, mode: int) -> None:
+            # Not by name: the name could be given to a link in between. Nor opened: the mode may forbid just that.
+            fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if stat.S_ISLNK(os.fstat(fd).st_mode):
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                os.chmod(f"/proc/self/fd/{fd}", mode)
+            finally:
+                os.close(fd)
+
+    else:
+
+        def set_mode(self, path: str, mode: int) -> None:
+            os.chmod(path, mode, follow_symlinks=False)
+
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
@@ -218,6 +242,30 @@ def write_file(path: Path | str, parts: Iterable[bytes]) -> None:
         name_file(error, path)
         raise
     sync_folder(folder)
+
+
+def temporary_for(name: str) -> str | None:
+    """The name of the file that a temporary file with this name was to become; None for any other file."""
+    match = _TEMPORARY.match(name)
+    return match[1] if match else None
+
+
+def move_file(source: str, target: str) -> None:
+    """Give a file another name, durably, and its bytes with it. Raises FileExistsError when the name is taken, OSError.
+
+    The caller makes sure, by a lock or a random name, that none of us takes the name in the same instant.
+    """
+    if exists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    fd = system.open(source, os.O_RDWR)  # Windows syncs only what may be written to
+    try:
+        sync_file(fd, source)
+    finally:
+        system.close(fd)
+    system.replace(source, target)
+    sync_folder(os.path.dirname(target))
+    if os.path.dirname(source) != os.path.dirname(target):
+        sync_folder(os.path.dirname(source))
 
 
 def remove_file(path: Path | str) -> None:

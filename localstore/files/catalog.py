@@ -260,7 +260,8 @@ class Catalog:
                 if before is not None:
                     return before  # somebody is writing, or was cut off: the next write mends it, a reader sees past it
                 raise DocumentBroken(
-                    f"{self._root}/{path} was cut off in the middle of a write. The next write mends it."
+                    f"{self._root}/{path} was cut off in the middle of a write. The next write mends it, and so "
+                    "does 'localstore check --repair'."
                 )
             row = keep_distrust(row_of(parsed, path, status, boot_id()), before)
         except LocalstoreError as error:

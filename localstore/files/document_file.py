@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from localstore.errors import DocumentBroken
 from localstore.files import atomic
-from localstore.files.document import LAYOUTS, Misfit, Parsed, cut_entries, header_of, parse_document
+from localstore.files.document import LAYOUTS, Layout, Misfit, Parsed, cut_entries, header_of, parse_document
 from localstore.files.malformed import Malformed
 from localstore.files.rows import fingerprint
 
@@ -15,13 +15,16 @@ _BLOCK = 16 * 1024
 
 
 class DocumentFile:
-    """One document, open. Use it in a `with` statement. Raises FileNotFoundError when there is none."""
+    """One document, open. Use it in a `with` statement. Raises FileNotFoundError when there is none.
+
+    Its layout is the one that the path's ending says, unless another is given.
+    """
 
     __slots__ = ("fd", "layout", "path", "size", "status")
 
-    def __init__(self, path: str, *, write: bool = False) -> None:
+    def __init__(self, path: str, *, write: bool = False, layout: Layout | None = None) -> None:
         self.path = path
-        self.layout = LAYOUTS[path[-5:]]
+        self.layout = layout or LAYOUTS[path[-5:]]
         try:
             self.fd = atomic.system.open(path, os.O_RDWR if write else os.O_RDONLY)
         except OSError as error:

@@ -129,7 +129,7 @@ class Draft:
     def holds(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Whether the run's entry says just this. When it was made and what it cost may differ: whoever tries again
         may make the run again."""
-        return same(_substance(self.entry(run)), _substance(entry))
+        return same(substance(self.entry(run)), substance(entry))
 
     def entry(self, run: Recent) -> dict[str, Any]:
         """The run's entry. Raises Misfit or Interfered when none starts there."""
@@ -288,7 +288,7 @@ class Draft:
         """Write the whole document anew, having made sure that it is one."""
         parsed = parse_document(raw, self.file.layout, self.file.path)
         if self._foreign is not None:
-            self._set_aside("comments that a rewrite cannot keep", rescue.piece(0, self._foreign))
+            self._set_aside(rescue.COMMENTS, rescue.piece(0, self._foreign))
             self._foreign = None
         if not self.file.is_unchanged():
             raise Interfered
@@ -301,7 +301,8 @@ class Draft:
         self._rewrite = not self.row["entries"]
 
 
-def _substance(entry: dict[str, Any]) -> dict[str, Any]:
+def substance(entry: dict[str, Any]) -> dict[str, Any]:
+    """What a run says, without when it was made and what it cost."""
     return {key: value for key, value in entry.items() if key not in ("created_at", "metrics")}
 
 

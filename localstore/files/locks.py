@@ -10,6 +10,7 @@ import random
 import threading
 import time
 import weakref
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -36,32 +37,32 @@ class _Lock:
 class _Held:
     __slots__ = ("_numbers", "_pool", "_session_id", "_timeout")
 
-    def __init__(self, pool: "LockPool", numbers: range, timeout: float, session_id: str | None = None) -> None:
+    def __init__(self, pool: "LockPool", numbers: Sequence[int], timeout: float, session_id: str | None = None) -> None:
         self._session_id = session_id
         self._pool = pool
         self._numbers = numbers
         self._timeout = timeout
 
     def __enter__(self) -> None:
-        for number in self._numbers:
+        for held, number in enumerate(self._numbers):
             try:
                 self._pool.acquire(number, self._timeout)
             except BaseException as error:
                 if isinstance(error, LockTimeout):
                     error.session_id = self._session_id
-                self._release(range(self._numbers.start, number))
+                self._release(self._numbers[:held])
                 raise
 
     def __exit__(self, *_: object) -> None:
         self._release(self._numbers)
 
-    def _release(self, numbers: range) -> None:
+    def _release(self, numbers: Sequence[int]) -> None:
         """Give all of them back, even when the person at the keyboard interrupts that."""
-        for number in numbers:
+        for done, number in enumerate(numbers, 1):
             try:
                 self._pool.release(number)
             except BaseException:
-                self._release(range(number + 1, numbers.stop))
+                self._release(numbers[done:])
                 raise
 
 
@@ -76,7 +77,11 @@ class LockPool:
 
     def session(self, session_id: str, timeout: float) -> "_Held":
         """Hold the lock of one session in a `with` statement. Entering raises LockTimeout, OSError."""
-        return _Held(self, range(number := names.stripe(session_id, STRIPES), number + 1), timeout, session_id)
+        return _Held(self, (names.stripe(session_id, STRIPES),), timeout, session_id)
+
+    def sessions(self, session_ids: Iterable[str], timeout: float) -> "_Held":
+        """Hold the locks of several sessions, taken in ascending order."""
+        return _Held(self, sorted({names.stripe(session_id, STRIPES) for session_id in session_ids}), timeout)
 
     def has_been_used(self, session_id: str) -> bool:
         """Whether anybody ever wrote under this session's lock here; makes no lock file."""
@@ -84,7 +89,7 @@ class LockPool:
 
     def manifest(self, timeout: float) -> "_Held":
         """Hold the manifest's lock. Take no other one inside."""
-        return _Held(self, range(MANIFEST, MANIFEST + 1), timeout)
+        return _Held(self, (MANIFEST,), timeout)
 
     def all_sessions(self, timeout: float) -> "_Held":
         """Hold every session's lock, taken in ascending order."""

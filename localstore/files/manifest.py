@@ -280,8 +280,15 @@ class Manifest:
         for _, session_id in self.newest(None, None):
             row = self._rows[session_id].copy()
             row.pop("problem", None)  # what was known before it came up
-            lines.append(orjson.dumps(row) + b"\n")
+            if row["fingerprint"]:  # else nothing was: its document never could be read
+                lines.append(orjson.dumps(row) + b"\n")
         atomic.write_file(self._path, [b"".join(lines)])
+
+    def compact(self) -> None:
+        """Rewrite the file with nothing but the rows that are known. Raises LockTimeout, OSError."""
+        with self._locks.manifest(self._timeout), self.mutex:
+            self.refresh(thorough=True)
+            self._replace()
 
     def replace_all(self, rows: Iterable[Row]) -> None:
         """Start a new manifest that holds just these rows. Raises LockTimeout, OSError."""

@@ -90,6 +90,19 @@ def parse_or_mend(raw: bytes, layout: Layout, before: Known | None, path: Path |
     return parsed
 
 
+def whole_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]:
+    """The entries that are whole in any bytes, whatever stands between them, and what that is."""
+    entries: list[bytes] = []
+    rest: list[tuple[int, bytes]] = []
+    at = 0
+    for piece in _scan(raw, layout, 0, 0):
+        _add_rest(rest, layout, raw, at, piece.start)
+        entries.append(piece.data)
+        at = piece.end
+    _add_rest(rest, layout, raw, at, len(raw))
+    return entries, [data for _, data in rest]
+
+
 class _Piece(NamedTuple):
     start: int
     end: int
@@ -178,13 +191,16 @@ def _is_torn_at_last(
 
 
 def _is_half_finished(raw: bytes, layout: Layout, at: int) -> bool:
-    """Whether the end of an unfinished run stands at this offset up to the end of a sector, and something else then."""
-    same = 0
-    for byte, old in zip(raw[at:], layout.unfinished, strict=False):
-        if byte != old:
-            break
-        same += 1
-    return same < len(layout.unfinished) and (at + same) // _SECTOR * _SECTOR > at + len(_STAYS[layout.suffix])
+    """Whether one of the sectors in which the end of an unfinished run stood, from this offset on, still holds it, and
+    another one does not."""
+    end, kept = at + len(layout.unfinished), set()
+    place = at
+    while place < end:
+        border = min((place // _SECTOR + 1) * _SECTOR, end)
+        if border > at + len(_STAYS[layout.suffix]):
+            kept.add(raw[place:border] == layout.unfinished[place - at : border - at])
+        place = border
+    return len(kept) == 2
 
 
 def _begun_question(raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece]) -> _Piece | None:

@@ -196,7 +196,8 @@ class Store:
         content = {"entry": entry}
         kept = rescue.set_aside(self.root, path, session_id, "its document could not be written", content)
         return DocumentBroken(
-            f"{error.message} The run was kept in {kept}.",
+            f"{error.message} The run was kept in {kept}. Once the file is mended, put it back with: "
+            f"localstore rescue {kept.name} --restore",
             path=error.path,
             session_id=session_id,
             problem=error.problem,

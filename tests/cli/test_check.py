@@ -212,12 +212,17 @@ def test_two_documents_with_the_same_id(check: Check, store: Path) -> None:
     path = document(store)
     copy = path.with_name("copy.json")
     shutil.copy2(path, copy)
-    findings = check()
-    duplicate = next(finding for finding in findings if finding["severity"] == "error")
-    assert {str(path), str(copy)} == {duplicate["path"], duplicate["problem"].rpartition(" as ")[2]}
-    note = next(finding for finding in findings if finding["severity"] == "note")
-    assert "Rename it to graz-1.json" in note["advice"]
-    assert len(findings) == 2
+    duplicate = only(check())
+    assert (duplicate["severity"], duplicate["path"]) == ("error", str(copy))
+    assert duplicate["problem"] == f"has the same session_id as {path}"
+
+
+def test_of_two_documents_with_one_id_the_one_that_the_manifest_names_counts(check: Check, store: Path) -> None:
+    """The first one by name was taken for the right one, and the one in use for the copy."""
+    path = document(store)
+    copy = path.with_name("a-copy.json")
+    shutil.copy2(path, copy)
+    assert only(check())["path"] == str(copy)
 
 
 def test_a_name_that_does_not_fit_the_id(check: Check, store: Path) -> None:
@@ -339,6 +344,53 @@ def test_a_temporary_file_that_was_left(check: Check, store: Path, place: str) -
     assert "Delete it" in finding["advice"]
 
 
+def test_a_temporary_file_that_may_still_be_written_is_left_alone(check: Check, store: Path) -> None:
+    """Nobody is told to delete what another process is writing."""
+    (store / "sessions" / "2026-01" / ".graz-1.json.0123456789ab.tmp").write_text("half")
+    finding = only(check())
+    assert finding["advice"] == "Look again in a minute, it may still be written."
+    assert finding["kind"] is None
+
+
+def test_temporary_files_of_other_programs_are_left_alone(check: Check, store: Path) -> None:
+    """Only names that localstore gives count; an editor's file was to be deleted, too."""
+    (store / "sessions" / "2026-01" / ".editor.tmp").write_text("mine")
+    (store / "sessions" / "2026-01" / ".editor.tmp").chmod(0o600)
+    (store / "sessions" / "2026-01" / ".graz-1.json.0123456789ac.tmp").mkdir(mode=0o700)
+    assert check() == []
+
+
+def test_a_torn_yaml_document_that_parses_is_torn(check: Check, store: Path) -> None:
+    """It was called a question of layout, while the next write cut off its last run."""
+    path = document(store, "linz-1")
+    torn = path.read_text().removesuffix("...\n")
+    path.write_text(torn + '- type: run\n  run_id: r2\n  created_at: "2026-01-02T10:00:01.000Z"\n')
+    finding = only(check())
+    assert (finding["problem"], finding["line"]) == ("was torn by a crash", torn.count("\n") + 1)
+
+
+def test_a_manifest_that_hides_the_state_of_a_session_is_an_error(check: Check, store: Path) -> None:
+    """Readers of the last runs take the state from where the manifest says that it stands."""
+    JsonStorage(store).update("graz-1", session_state={"a": 1})
+    manifest = store / "manifest.jsonl"
+    lines = manifest.read_text().splitlines(keepends=True)
+    row = json.loads(lines[-1])
+    del row["offsets"]
+    manifest.write_text("".join([*lines[:-1], json.dumps(row) + "\n"]))
+    finding = only(check())
+    assert (finding["severity"], finding["kind"]) == ("error", "manifest")
+    assert "offsets" in finding["problem"]
+
+
+@posix
+def test_a_manifest_that_is_a_link_does_not_end_the_check(check: Check, store: Path) -> None:
+    """The check itself failed with it."""
+    manifest = store / "manifest.jsonl"
+    manifest.rename(store / "elsewhere.jsonl")
+    manifest.symlink_to(store / "elsewhere.jsonl")
+    assert only(check())["problem"].startswith("cannot be read")
+
+
 def test_what_was_set_aside_is_a_note(check: Check, store: Path) -> None:
     """Somebody should look at what a broken document kept from being stored."""
     path = document(store)
@@ -349,6 +401,7 @@ def test_what_was_set_aside_is_a_note(check: Check, store: Path) -> None:
     path.write_text(text)
     finding = only(check())
     assert (finding["severity"], Path(finding["path"]).parent) == ("note", store / ".localstore" / "rescue")
+    assert finding["advice"] == f"See it with: localstore rescue {Path(finding['path']).name}"
 
 
 def test_a_document_that_is_gone(check: Check, store: Path) -> None:

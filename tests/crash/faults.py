@@ -106,6 +106,9 @@ class FaultySystem(atomic.System):
     def unlock(self, fd: int) -> None:
         self._do("unlock", fd, lambda: super(FaultySystem, self).unlock(fd))
 
+    def set_mode(self, path: str, mode: int) -> None:
+        self._do("set_mode", path, lambda: super(FaultySystem, self).set_mode(path, mode))
+
     def unlink(self, path: str) -> None:
         self._do("unlink", path, lambda: super(FaultySystem, self).unlink(path))
 

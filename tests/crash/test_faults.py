@@ -17,6 +17,8 @@ import pytest
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, Session, YamlStorage
 from localstore.files import atomic
+from localstore.repairing import repair
+from localstore.rescuing import rescued, restore
 from tests import oracle
 from tests.crash.faults import FAULTS, Fault, FaultySystem, UnsyncedSystem, installed
 
@@ -120,6 +122,16 @@ def _with_dead_lines(scene: Scene) -> None:
     path.write_bytes(path.read_bytes() + b'{"session_id": "gone", "deleted": true}\n' * 1100)
 
 
+def _with_rescued_run(scene: Scene) -> None:
+    """A run could not be written while the document was broken."""
+    _with_runs(scene)
+    raw = scene.path.read_bytes()
+    scene.path.write_bytes(b"{")
+    with pytest.raises(LocalstoreError):
+        scene.storage.append("s", run(4))
+    scene.path.write_bytes(raw)
+
+
 def _forget_line(root: Path, count: int) -> None:
     path = root / "manifest.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -180,6 +192,17 @@ def _read_last(scene: Scene) -> None:
     assert session.runs[-1].run_id == "r3"
 
 
+def _repair(scene: Scene) -> None:
+    left = [finding for finding in repair(scene.root, lock_timeout=1) if finding.severity == "error"]
+    if left:  # the repair could not read something
+        raise OSError(5, left[0].problem, left[0].path)
+
+
+def _restore(scene: Scene) -> None:
+    (one,) = rescued(scene.root)
+    restore(scene.root, one.name, lock_timeout=1)
+
+
 @dataclass(frozen=True)
 class Operation:
     name: str
@@ -218,6 +241,9 @@ OPERATIONS = [
     Operation("list", _with_runs, _list, _SAME),
     Operation("list a foreign layout", _foreign, _list, _SAME),
     Operation("list without manifest", _without_manifest, _list_what_can_be_read, _SAME),
+    Operation("repair a torn document", _torn, _repair, _SAME),
+    Operation("repair without manifest", _without_manifest, _repair, _SAME),
+    Operation("restore a rescued run", _with_rescued_run, _restore, _ONE_MORE),
 ]  # fmt: skip
 
 

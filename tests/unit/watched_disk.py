@@ -99,6 +99,10 @@ class WatchedDisk(System):
         self._note("replace", target)
         super().replace(source, target)
 
+    def set_mode(self, path: str, mode: int) -> None:
+        self._note("set_mode", path)
+        super().set_mode(path, mode)
+
     def unlink(self, path: str) -> None:
         self._note("unlink", path)
         super().unlink(path)

@@ -340,3 +340,15 @@ def test_a_lock_that_was_not_had_in_time_names_the_session(pool: LockPool) -> No
     with pool.session("s1", 1), pytest.raises(LockTimeout) as caught, pool.session("s1", 0.01):
         pass
     assert caught.value.session_id == "s1"
+
+
+def test_the_locks_of_several_sessions_are_held_once_each_and_all_given_back(pool: LockPool) -> None:
+    ids = ["s1", "s2", "s1", *(f"x{number}" for number in range(100))]
+    numbers = {names.stripe(session_id, STRIPES) for session_id in ids}
+    with pool.sessions(ids, 1):
+        assert not any(another_process_gets(pool, number) for number in list(numbers)[:3])
+    assert all(another_process_gets(pool, number) for number in list(numbers)[:3])
+    with pool.session("s2", 1), pytest.raises(LockTimeout):  # noqa: SIM117 (the outer one is what the inner one meets)
+        with pool.sessions(["s1", "s2", "s3"], 0):
+            pass
+    assert all(another_process_gets(pool, names.stripe(session_id, STRIPES)) for session_id in ("s1", "s2", "s3"))

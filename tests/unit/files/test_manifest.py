@@ -329,3 +329,19 @@ def test_a_line_of_another_version_is_not_believed(storage: Storage) -> None:
     session = opened.read("s1", last_runs=1)
     assert session is not None
     assert session.schema_version == 1
+
+
+def test_a_compacted_manifest_has_only_lines_that_can_be_used(
+    open_manifest: Callable[[], Manifest], file: Path
+) -> None:
+    """A document that never could be read has a row without a fingerprint, and that became a line nobody reads."""
+    manifest = open_manifest()
+    manifest.record([row("a"), row("a", entries=2), row("b")])
+    manifest.put(row("broken", fingerprint=[], problem="cannot be read"))
+    manifest.put(row("b", problem="broken by now"))
+    file.write_bytes(file.read_bytes() + b"garbage\n")
+    manifest.compact()
+    lines = [json.loads(line) for line in file.read_bytes().splitlines()[1:]]
+    assert [(line["session_id"], line["entries"]) for line in lines] == [("a", 2), ("b", 1)]
+    assert all("problem" not in line for line in lines)
+    assert known(open_manifest()) == ["a", "b"]

@@ -1,0 +1,134 @@
+"""`localstore rescue`: what was set aside; show it, and put it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import output
+from ..store import find_store, store_option
+
+if TYPE_CHECKING:
+    from localstore.errors import LocalstoreError
+    from localstore.files.rescue import Rescued
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--restore", is_flag=True, help="Put the whole runs in it back into their session.")
+@click.option("--all", "everything", is_flag=True, help="With --restore: everything that was set aside, oldest first.")
+@click.option("--create", is_flag=True, help="With --restore: make a session anew that is gone.")
+@click.option("--dry-run", is_flag=True, help="With --restore: only say what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@store_option
+def command(
+    name: str | None, restore: bool, everything: bool, create: bool, dry_run: bool, as_json: bool, store: str | None
+) -> None:
+    """List what was set aside, newest first; with NAME, show it.
+
+    Runs that could not be written, what a crash tore, and temporary files that were left are kept in the store's
+    folder .localstore/rescue. NAME is the name of a file there, or the beginning of one that no other one shares.
+    Into a pipe go name, session, when, why and bytes, separated by tabs.
+
+    --restore adds the whole runs to the end of their session, each once. The file is removed when everything in it
+    is in the session; else it stays, and the line says why.
+    """
+    _check(name, restore, everything, create=create, dry_run=dry_run)
+    root = find_store(store)
+    from localstore.rescuing import rescued
+
+    found = rescued(root)
+    if restore:
+        from ..rescued import find_rescued
+
+        chosen = found[::-1] if name is None else [find_rescued(found, name)]
+        _restore(root, chosen, create=create, dry_run=dry_run, as_json=as_json)
+    elif name is not None:
+        _show(found, name, as_json)
+    elif as_json:
+        output.write_json([one.as_dict() for one in found])
+    else:
+        _list(found)
+    if name is None and not found and not as_json:
+        output.note("Nothing was set aside in this store.")
+
+
+def _check(name: str | None, restore: bool, everything: bool, **with_restore: bool) -> None:
+    """Refuse options that make no sense together."""
+    context = click.get_current_context()
+    if name == "":
+        raise click.UsageError("NAME is empty", context)
+    for option, is_given in {"all": everything, **with_restore}.items():
+        if is_given and not restore:
+            raise click.UsageError(f"--{option.replace('_', '-')} goes with --restore", context)
+    if restore and (name is not None) == everything:
+        raise click.UsageError("--restore takes either NAME or --all", context)
+
+
+def _list(found: list[Rescued]) -> None:
+    rows = [(one.name, one.session_id or "", one.set_aside_at, one.reason, str(one.size)) for one in found]
+    if not output.to_terminal():
+        output.write_rows(rows)
+    elif rows:
+        from ..table import print_table
+
+        print_table(
+            output.console(),
+            {
+                "name": [row[0] for row in rows],
+                "session": [row[1] for row in rows],
+                "when": [output.when(row[2]) for row in rows],
+                "why": [row[3] for row in rows],
+                "bytes": [f"{one.size:,}" for one in found],
+            },
+            numbers=("bytes",),
+            kept_longest=("name", "when", "why", "session", "bytes"),
+            marked=[False] * len(rows),
+        )
+
+
+def _show(found: list[Rescued], name: str, as_json: bool) -> None:
+    from localstore.rescuing import content
+
+    from ..rescued import entries, find_rescued, heading
+    from ..transcript import Printer, Transcript
+
+    one = find_rescued(found, name)
+    held = content(one)
+    if as_json:
+        rest = held.rest.decode(errors="backslashreplace")
+        output.write_json({**one.as_dict(), "entries": held.entries, "rest": rest})
+        return
+    person = output.to_terminal()
+    Printer(person)([*heading(one, person), *entries(held, Transcript(person=person, fold=False))])
+
+
+def _restore(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, as_json: bool) -> None:
+    """Put back one after the other; one whose session cannot take it keeps no other one from going back."""
+    from localstore.errors import LocalstoreError, LockTimeout
+    from localstore.rescuing import restore
+
+    from ..rescued import outcome
+
+    done = []
+    failed: list[LocalstoreError] = []
+    for one in chosen:
+        try:
+            result = restore(root, one.name, create=create, dry_run=dry_run)
+        except FileNotFoundError:
+            continue  # somebody else put it back just now
+        except LocalstoreError as error:
+            if len(chosen) == 1 or isinstance(error, LockTimeout):
+                raise
+            failed.append(error)
+            continue
+        done.append(result)
+        if not as_json:
+            output.write(f"{output.one_line(outcome(result, dry_run))}\n")
+    if as_json:
+        output.write_json([result.as_dict() for result in done])
+    for other in failed[:-1]:
+        output.note(str(other))
+    if failed:
+        raise failed[-1]

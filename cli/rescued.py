@@ -1,0 +1,66 @@
+"""Which rescue file a command works on, and what it looks like."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .errors import Ambiguous
+from .output import local_time, one_line
+from .sessions import MOST_CANDIDATES
+from .transcript import Piece, Transcript
+
+if TYPE_CHECKING:
+    from localstore.files.rescue import Rescued
+    from localstore.rescuing import Content, Restored
+
+
+def find_rescued(found: list[Rescued], text: str) -> Rescued:
+    """The rescue file with this name or path, else the only one whose name begins like this. Raises Ambiguous."""
+    name = os.path.basename(text)
+    named = [one for one in found if one.name == name or one_line(one.name) == name]
+    if not named and name:
+        named = [one for one in found if one_line(one.name).startswith(name)]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        left = [f"  … and {len(named) - MOST_CANDIDATES} more"] if len(named) > MOST_CANDIDATES else []
+        lines = [f"  {one_line(one.name)}" for one in named[:MOST_CANDIDATES]]
+        raise Ambiguous(f"{len(named)} names begin with '{text}'. Give more of one of these:", [*lines, *left])
+    raise Ambiguous(f"Nothing that was set aside is called '{text}'. 'localstore rescue' lists what there is.", [])
+
+
+def heading(one: Rescued, person: bool) -> Iterator[Piece]:
+    """What a rescue file is."""
+    for name, value in one.as_dict().items():
+        if value not in (None, ""):
+            shown = local_time(value) if person and name == "set_aside_at" else value
+            shown = f"{value:,} bytes" if name == "size" else shown
+            yield Piece(f"{name:<12}  {shown}")
+
+
+def entries(found: Content, transcript: Transcript) -> Iterator[Piece]:
+    """The entries of a rescue file as `show` has them; then as text what is none, where it says more."""
+    for entry in found.entries:
+        yield Piece("")
+        yield from transcript.plain_entry(entry)
+    if found.rest:
+        yield Piece("")
+        yield Piece("The whole file" if found.header else "No whole run", style="bold")
+        yield Piece(transcript.folded(found.rest.decode(errors="backslashreplace")), indent=2)
+
+
+def outcome(done: Restored, dry_run: bool) -> str:
+    """What became of a rescue file, in a line."""
+    said = []
+    if done.added:
+        count = f"{done.added:,} {'entry' if done.added == 1 else 'entries'}"
+        said.append(f"{count} {'to put' if dry_run else 'put'} back into {done.session_id}")
+    if done.present:
+        said.append(f"{done.present:,} there already")
+    if done.removed:
+        said.append("file to remove" if dry_run else "file removed")
+    else:
+        said += ["file stays", *done.left]
+    return f"{done.name}: {', '.join(said)}"

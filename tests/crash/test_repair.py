@@ -1,0 +1,190 @@
+"""A repair that fails or is killed at any point: nothing is lost, and running it again finishes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from localstore import JsonStorage, LocalstoreError, Message, Run, YamlStorage
+from localstore.repairing import repair
+from localstore.rescuing import rescued, restore
+from tests import oracle
+from tests.crash.faults import Fault, FaultySystem, UnsyncedSystem, installed
+
+Storage = JsonStorage | YamlStorage
+FORMATS = (JsonStorage, YamlStorage)
+
+
+def run(number: int, text: str = "question") -> Run:
+    moment = f"2026-11-22T07:01:{number:02d}.000Z"
+    return Run(run_id=f"r{number}", created_at=moment, messages=[Message(role="user", content=f"{text} {number}")])
+
+
+# What is to be mended
+
+
+def _torn(storage: Storage) -> None:
+    """A writer was killed inside an append."""
+    path = storage.path("s")
+    raw = path.read_bytes()
+    storage.append("s", run(9, "long " * 2000))
+    new = path.read_bytes()
+    path.write_bytes(raw + new[len(raw) : len(raw) + (len(new) - len(raw)) // 2])
+    manifest = storage.root / "manifest.jsonl"
+    manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def _copied(storage: Storage) -> None:
+    """A copy with an entry of its own."""
+    path = storage.path("s")
+    copy = path.with_name(f"a copy{path.suffix}")
+    shutil.copy2(path, copy)
+    copy.write_bytes(copy.read_bytes().replace(b"question 3", b"an answer of its own"))
+
+
+def _left(storage: Storage) -> None:
+    """Writers were killed before they renamed what they had written."""
+    path = storage.path("s")
+    for folder, name in ((path.parent, path.name), (storage.root, "manifest.jsonl")):
+        temporary = folder / f".{name}.0123456789ab.tmp"
+        temporary.write_bytes(path.read_bytes()[:-30])
+        temporary.chmod(0o600)
+        os.utime(temporary, (1, 1))
+
+
+def _open_to_others(storage: Storage) -> None:
+    storage.path("s").chmod(0o644)
+    storage.path("s").parent.chmod(0o755)
+
+
+def _without_manifest(storage: Storage) -> None:
+    (storage.root / "manifest.jsonl").unlink()
+
+
+def _broken_manifest(storage: Storage) -> None:
+    manifest = storage.root / "manifest.jsonl"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"user_id":"alice"', b'"user_id":"mallory"') + b"garbage")
+
+
+def _rescued(storage: Storage) -> None:
+    """Runs that could not be written while a person had left the document broken, and one that is there by now."""
+    path = storage.path("s")
+    whole = path.read_bytes()
+    path.write_bytes(b"{")
+    for number in (4, 5):
+        with pytest.raises(LocalstoreError):
+            storage.append("s", run(number))
+    path.write_bytes(whole)
+    storage.append("s", run(5))
+
+
+DAMAGES = [_torn, _copied, _left, _open_to_others, _without_manifest, _broken_manifest, _rescued]
+
+
+def _repair(root: Path) -> None:
+    left = [finding for finding in repair(root, lock_timeout=1) if finding.severity == "error"]
+    if left:
+        raise OSError(f"not all is mended: {left}")
+
+
+def _restore_all(root: Path) -> None:
+    for one in reversed(rescued(root)):
+        restore(root, one.name, lock_timeout=1)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class DyingSystem(FaultySystem):
+    """From the operation with number `fail_at` on, nothing is done any more: as if the process had been killed."""
+
+    def _is_due(self, name: str, about: str) -> bool:
+        super()._is_due(name, about)
+        if self.happened:
+            raise Killed
+        return False
+
+
+@pytest.fixture(params=FORMATS, ids=["json", "yaml"])
+def kind(request: pytest.FixtureRequest) -> type[Storage]:
+    chosen: type[Storage] = request.param
+    return chosen
+
+
+def _scene(kind: type[Storage], root: Path, damage: Callable[[Storage], None]) -> None:
+    storage = kind(root, lock_timeout=1)
+    storage.append("other", run(1), user_id="bob")
+    for number in (1, 2, 3):
+        storage.append("s", run(number), user_id="alice")
+    damage(storage)
+
+
+def _work_for(damage: Callable[[Storage], None]) -> Callable[[Path], None]:
+    return _restore_all if damage is _rescued else _repair
+
+
+@pytest.mark.parametrize("fault", ["EIO", "EACCES", "torn write", "synced not", "killed"])
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__[1:])
+def test_a_repair_that_fails_anywhere_is_finished_by_the_next_one(
+    kind: type[Storage], damage: Callable[[Storage], None], fault: Fault, tmp_path: Path
+) -> None:
+    fail_at, happened = 1, True
+    with installed(UnsyncedSystem()):
+        while happened:
+            root = tmp_path / str(fail_at)
+            _scene(kind, root, damage)
+            happened = _try(root, fault, fail_at, _work_for(damage))
+            _assert_finished(root, damage, f"{fault} at {fail_at}")
+            fail_at += 1
+    assert fail_at < 300, "the repair does ever more"
+
+
+def _try(root: Path, fault: str, fail_at: int, work: Callable[[Path], None]) -> bool:
+    """One attempt with one failure, then one without; False when the repair did not get that far."""
+    system = DyingSystem("EIO", fail_at) if fault == "killed" else FaultySystem(fault, fail_at)  # type: ignore[arg-type]
+    with installed(system):
+        try:
+            work(root)
+        except (OSError, LocalstoreError, Killed):
+            assert system.happened, "failed without a fault"
+    oracle.assert_locks_free(root)
+    for temporary in root.rglob("*.tmp"):
+        os.utime(temporary, (1, 1))
+    work(root)
+    _repair(root)  # a killed one left a temporary file
+    return system.happened
+
+
+def _assert_finished(root: Path, damage: Callable[[Storage], None], where: str) -> None:
+    found = oracle.sessions(root)
+    oracle.assert_sound(root)
+    oracle.assert_private(root)
+    expected = ["r1", "r2", "r3"]
+    runs = found["s"].run_ids
+    assert runs[:3] == expected, where
+    kept = json.dumps(oracle.rescued(root)) + "".join(
+        path.read_text() for path in root.glob(".localstore/rescue/*.part")
+    )
+    if damage is _torn:
+        assert "long long" in kept, where
+    elif damage is _copied:
+        assert found["s-2"].run_ids == expected, where
+        assert b"an answer of its own" in found["s-2"].raw, where
+        assert found["s-2"].path.stem == "s-2", where
+        assert b"question 3" in found["s"].raw, where
+        assert set(found) == {"s", "s-2", "other"}, where
+    elif damage is _left:
+        assert "question 2" in kept, where
+    elif damage is _rescued:
+        assert sorted(runs) == ["r1", "r2", "r3", "r4", "r5"], where
+        assert all("entry" not in record for record in oracle.rescued(root)), where
+    assert oracle.manifest(root).keys() == found.keys(), where
+    assert [finding for finding in repair(root) if finding.kind is not None] == [], where
+    JsonStorage(root, lock_timeout=1).append("s", run(20))
+    assert oracle.sessions(root)["s"].run_ids == [*runs, "r20"], where
