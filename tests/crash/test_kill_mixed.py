@@ -113,6 +113,10 @@ class Writer:
         """Wait until all that it said is in the ledger."""
         self._thread.join(_PATIENCE)
         assert not self._thread.is_alive()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
     def bury(self) -> None:
         """It must have been killed, not failed."""
@@ -120,10 +124,6 @@ class Writer:
         if self._failed is not None:
             raise self._failed
         assert self._process.returncode == -9, f"{self.orders.slot} failed by itself in {self.call}"
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
 
 
 class Reader:
