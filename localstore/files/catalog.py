@@ -313,8 +313,9 @@ class Catalog:
         for _ in range(_LOOKS):
             found, moved = self._rows(user_id, entity_id, kind, limit)
             if not moved:
-                break
-        return found
+                return found
+        # Others write all the time: the rows are at least in the order of what they say.
+        return sorted(found, key=lambda row: (row["updated_at"], row["session_id"]), reverse=True)
 
     def _rows(
         self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None
@@ -326,7 +327,7 @@ class Catalog:
         moved = False
         with self._manifest.mutex:
             newest = self._manifest.newest(user_id, entity_id).copy()
-        for _, session_id in reversed(newest):
+        for updated_at, session_id in reversed(newest):
             if len(found) == limit:
                 break
             row = self._manifest.get(session_id)
@@ -335,7 +336,7 @@ class Catalog:
             current = self.current(row)
             if current is None:
                 continue
-            moved = moved or current["updated_at"] != row["updated_at"]
+            moved = moved or current["updated_at"] != updated_at  # others' lines may have come in meanwhile
             if current["session_id"] != session_id:  # documents took each other's names
                 self.look_anew()
                 moved = True

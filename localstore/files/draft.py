@@ -1,6 +1,7 @@
 """A document that is being changed, under its session's lock: the only writer of documents.
 
-Appending extends the file and costs the entry. Everything else writes the whole document anew and replaces the file.
+Appending one entry extends the file and costs the entry. Everything else writes the whole document anew and replaces
+the file.
 """
 
 import os
@@ -155,22 +156,21 @@ class Draft:
     def append(self, entries: list[dict[str, Any]]) -> int | None:
         """Add entries at the end; the offset of the first one, or None when the document was written anew.
 
-        Raises OSError; the document is then as it was.
+        Several are written with the whole document: what is left of a torn write is kept entry by entry, so that some
+        of them would stay without the others. Raises OSError; the document is then as it was.
         """
         layout = self.file.layout
         pieces = [layout.entry(entry) for entry in entries]
-        if self._rewrite:
+        if self._rewrite or len(entries) > 1:
             parsed = self.whole()
             self._replace(layout.assemble(parsed.head, [*parsed.slices(), *pieces]))
             return None
-        first = offset = self.file.size - len(layout.end) + len(layout.separator)
-        new = b"".join(layout.separator + piece for piece in pieces) + layout.end
-        self._extend(layout.end, new)
-        for entry, piece in zip(entries, pieces, strict=True):
-            count_entry(self.row, entry, offset)
-            offset += len(piece) + len(layout.separator)
+        (entry,), (piece,) = entries, pieces
+        offset = self.file.size - len(layout.end) + len(layout.separator)
+        self._extend(layout.end, layout.separator + piece + layout.end)
+        count_entry(self.row, entry, offset)
         self._written()
-        return first
+        return offset
 
     def finish(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Put the finished run in the place of the unfinished one; whether only the end of the file changed."""

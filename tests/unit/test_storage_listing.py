@@ -1,11 +1,13 @@
 """Listing: the newest activity first, filtered and limited, with all that a row says."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from localstore import SessionInfo, Update
+from localstore.files.rows import Row
 from tests.unit.raw import Storage, answered, question
 
 
@@ -130,3 +132,49 @@ def test_two_storages_see_each_others_sessions(full: Storage) -> None:
     assert other.list_sessions() == []
     other.append("after", answered("r1"))
     assert full.get_all_session_ids() == ["after"]
+
+
+def _write_in_between(full: Storage, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], None]) -> None:
+    """While `full` lists, call `write` with the id of each row just before that is held against its file."""
+    catalog = full._store.catalog
+    current = catalog.current
+
+    def current_after_a_write(row: Row) -> Row | None:
+        write(row["session_id"])
+        return current(row)
+
+    monkeypatch.setattr(catalog, "current", current_after_a_write)
+
+
+def test_rows_are_in_order_when_others_write_to_all_of_them_all_the_time(
+    full: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every look found every session changed, and the last one was returned as it was: in the order of the times
+    before, which is that of no moment at all."""
+    other, minutes = type(full)(full.root), iter(range(60))
+
+    def append(session_id: str) -> None:
+        run = answered(f"late-{session_id}-{(minute := next(minutes))}")
+        run.created_at = f"2026-11-22T08:{minute:02d}:00.000Z"
+        other.append(session_id, run)
+
+    _write_in_between(full, monkeypatch, append)
+    times = [info.updated_at for info in full.list_sessions()]
+    assert times == sorted(times, reverse=True)
+    assert len(times) == 5
+
+
+def test_a_row_whose_new_line_came_in_during_the_listing_is_in_its_place(
+    full: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taking in one changed document brought the lines of others along, and a session with new activity stayed at
+    its old place at the end."""
+    other, pending = type(full)(full.root), ["a"]
+
+    def rename_the_first_and_append_to_the_last(session_id: str) -> None:
+        if session_id == "e" and pending:
+            other.append(pending.pop(), answered("late"))
+            other.update("e", name="renamed")
+
+    _write_in_between(full, monkeypatch, rename_the_first_and_append_to_the_last)
+    assert [info.session_id for info in full.list_sessions()] == ["a", "e", "d", "c", "b"]

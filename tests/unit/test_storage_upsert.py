@@ -1,11 +1,13 @@
 """Upsert: what others did stays, what was done here is stored, and the same thing changed twice is a conflict."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from localstore import Conflict, DocumentBroken, KindMismatch, OwnerMismatch, Run, Session, SessionNotFound, Update
+from localstore.files import atomic
 from localstore.files.document import LAYOUTS
 from localstore.files.values import plain
 from tests.unit.conftest import StorageClass
@@ -184,8 +186,28 @@ def test_the_same_new_run_with_another_content_is_a_conflict(stored: Storage) ->
         stored.upsert(ours)
 
 
+@pytest.mark.parametrize("what", ["a run", "a run with state", "state"])
+def test_one_new_entry_is_appended(stored: Storage, disk: WatchedDisk, what: str) -> None:
+    session = read(stored, 1)
+    old = stored.path("s1").read_bytes()
+    state = None if what == "a run" else {"n": "new"}
+    if what != "state":
+        session.history.append(answered("new", session_state=state))
+    if state is not None:
+        session.session_state = state
+    disk.forget()
+    stored.upsert(session)
+    path = stored.path("s1")
+    assert not disk.of("replace", name=path.suffix)
+    assert path.read_bytes().startswith(old.removesuffix(LAYOUTS[path.suffix].end))
+    assert len(parse(path)["history"]) == 5
+    assert read(other(stored), 1).session_state["n"] == ("new" if state else 3)
+
+
 @pytest.mark.parametrize("number", [1, 100])
-def test_only_additions_are_appended(stored: Storage, disk: WatchedDisk, number: int) -> None:
+def test_several_new_entries_are_written_with_the_whole_document(
+    stored: Storage, disk: WatchedDisk, number: int
+) -> None:
     session = read(stored, 1)
     old = stored.path("s1").read_bytes()
     runs = [answered(f"new-{index}") for index in range(number)]
@@ -194,9 +216,8 @@ def test_only_additions_are_appended(stored: Storage, disk: WatchedDisk, number:
     disk.forget()
     stored.upsert(session)
     path = stored.path("s1")
-    layout = LAYOUTS[path.suffix]
-    assert not disk.of("replace", name=path.suffix)
-    assert path.read_bytes().startswith(old.removesuffix(layout.end))
+    assert disk.of("replace", name=path.suffix)
+    assert path.read_bytes().startswith(old.removesuffix(LAYOUTS[path.suffix].end))
     assert run_ids(path)[4:] == [run.run_id for run in runs]
     after = read(other(stored), 1)
     assert after.session_state == {"n": "new"}
@@ -395,3 +416,43 @@ def test_what_is_no_session_is_refused(storage: Storage, value: object) -> None:
     """It failed with an AttributeError."""
     with pytest.raises(TypeError, match="upsert takes a Session, not"):
         storage.upsert(value)  # type: ignore[arg-type]
+
+
+class _Stopped(BaseException):
+    """The process is gone: nothing that it would have done after this happens."""
+
+
+class _StopsInAWrite(atomic.System):
+    """Stops in the write with this number, with some of its bytes written."""
+
+    def __init__(self, number: int, share: float) -> None:
+        self._left = number
+        self._share = share
+
+    def write(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        self._left -= 1
+        if self._left == 0:
+            super().write(fd, memoryview(data)[: round(len(data) * self._share)], offset)
+            raise _Stopped
+        return super().write(fd, data, offset)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.7, 1.0])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_several_entries_of_one_upsert_are_all_there_or_none_after_a_crash(
+    stored: Storage, number: int, share: float, monkeypatch: pytest.MonkeyPatch, reopen: Callable[[], Storage]
+) -> None:
+    """They were appended in one piece. What was torn was kept entry by entry: the second run without the first, or
+    the run without the state that it led to."""
+    session = read(stored)
+    session.history += [answered("a"), answered("b")]
+    session.session_state = {"n": "after b"}
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "system", _StopsInAWrite(number, share))
+        with contextlib.suppress(_Stopped):
+            stored.upsert(session)
+    again = reopen()
+    again.append("s1", answered("next"))
+    ids = [run.run_id for run in read(again).runs][4:]
+    assert ids in (["next"], ["a", "b", "next"])
+    assert read(again).session_state["n"] == ("after b" if len(ids) > 1 else 3)
