@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from tests import oracle
 from tests.crash.faults import FAULTS, Fault, FaultySystem, UnsyncedSystem, installed
 
 Storage = JsonStorage | YamlStorage
+_log = logging.getLogger(__name__)
 FORMATS: tuple[type[Storage], ...] = (JsonStorage, YamlStorage)
 
 
@@ -258,6 +260,7 @@ def test_an_operation_survives_any_single_failure(
         while _try(kind, operation, fault, fail_at, tmp_path / str(fail_at)):
             fail_at += 1
     assert fail_at < 1000, "the operation does ever more"
+    _log.info("%s failures of one operation of the disk", fail_at - 1)
 
 
 def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, root: Path) -> bool:
