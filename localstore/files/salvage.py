@@ -287,13 +287,12 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
 
 
 def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
-    """Whether YAML that stands before zeros, which begin at this offset, is a whole entry: it says how it ended, or the
-    zeros begin where no sector does, so that they stand in the place of the old end."""
-    return (
-        entry.endswith(b"\n")
-        and _is_entry(YAML, entry)
-        and (_HOW_IT_ENDED.search(entry) is not None or zeros % _SECTOR != 0)
-    )
+    """Whether YAML that stands before zeros, which begin at this offset, is a whole entry: a run says how it ended; and
+    before others, the zeros begin where no sector does, so that they stand in the place of the old end."""
+    if not entry.endswith(b"\n") or not _is_entry(YAML, entry):
+        return False
+    is_run = YAML.parse_entry(entry)["type"] == "run"
+    return _HOW_IT_ENDED.search(entry) is not None if is_run else zeros % _SECTOR != 0
 
 
 def _is_entry(layout: Layout, data: bytes) -> bool:

@@ -4,6 +4,7 @@ The states of a crash are made by hand: the bytes of one append (or of finishing
 the line of the manifest does not.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -232,3 +233,88 @@ def test_what_a_person_broke_is_never_mended(storage: Storage, what: str) -> Non
         assert path.read_bytes() == raw
     (record,) = rescued(storage)
     assert record["entry"]["run_id"] == "next"
+
+
+def _without_lines(crash: Crash, how: str) -> None:
+    """The power cut took the lines of the manifest that were not synced: all of them, or the newest one."""
+    if how == "no manifest":
+        crash.manifest.unlink()
+        return
+    lines = crash.line.splitlines(keepends=True)[:-1]
+    (era,) = {value["era"] for line in lines if "era" in (value := json.loads(line))}
+    crash.manifest.write_bytes(b"".join(lines).replace(era.encode(), b"00000000"))
+
+
+@pytest.mark.parametrize("how", ["no manifest", "a line of another boot"])
+@pytest.mark.parametrize("width", [1, 480])
+def test_a_question_stays_when_the_power_fails_while_its_run_is_finished(
+    storage: Storage, how: str, width: int
+) -> None:
+    """The line that knew of the question was not on the disk yet: the torn run was taken for a person's mistake, or
+    went to rescue with its question, which had been acknowledged."""
+    asked = question("r2", "the question" * width, status="unfinished")
+    last = answered("r2", "the question" * width, "an answer\nof two lines", created_at=asked.created_at)
+    crash = Crash(storage, [answered("r1"), asked], last)
+    old, new, size = crash.old, crash.new, len(crash.old)
+    border = size // 512 * 512
+    states = [
+        old + new[size:],
+        new[:size],
+        new[: size + 10],
+        new[:size] + bytes(len(new) - size),
+        old + bytes(len(new) - size),
+        old[: crash.same] + bytes(size - crash.same) + new[size:],
+        *([new[:border] + old[border:], old[:border] + new[border:]] if border > crash.same else []),
+    ]
+    for raw in states:
+        crash.set(raw)
+        _without_lines(crash, how)
+        opened = type(storage)(storage.root)
+        session = opened.read("s1")
+        assert session is not None, raw
+        assert [run.run_id for run in session.runs] == ["r1", "r2"], raw
+        assert session.runs[1].question == "the question" * width
+        assert (session.runs[1].status, session.runs[1].answer) in (
+            ("unfinished", ""),
+            ("unfinished", "an answer\nof two lines"),  # all of it had arrived, but how it ended
+        ), raw
+        opened.append("s1", last)
+        assert parse(crash.path)["history"][-1]["status"] == "completed"
+
+
+@pytest.mark.parametrize("how", ["no manifest", "a line of another boot"])
+def test_a_persons_mistake_is_no_power_cut_however_little_is_known(storage: Storage, how: str) -> None:
+    """Nothing of what a person typed may be moved aside because the machine was started anew since."""
+    crash = Crash(storage, [answered("r1"), answered("r2")], answered("r3", "what a person changes"))
+    text = crash.new.decode()
+    mistakes = [text.replace("what a person changes", 'what" a: [person changes'), text.replace("r3", 'r"3: ]')]
+    if crash.path.suffix == ".json":
+        mistakes += [text.replace('"type"', 'type"'), text.replace("    },\n", "    }\n", 1), text + "oops\n"]
+    for mistake in mistakes:
+        crash.set(mistake.encode())
+        _without_lines(crash, how)
+        opened = type(storage)(storage.root)
+        with pytest.raises(DocumentBroken):
+            opened.append("s1", question("next"))
+        assert crash.path.read_bytes() == mistake.encode()
+
+
+def test_yaml_that_fits_the_manifest_but_was_cut_is_not_believed(tmp_path: Path) -> None:
+    """A power cut kept size and times of the file and half of the overwritten bytes: the half of a run was read,
+    because YAML parses wherever it is cut."""
+    storage = YamlStorage(tmp_path / "store")
+    asked = question("r2", "the question", status="unfinished")
+    crash = Crash(storage, [answered("r1"), asked], answered("r2", "the question", created_at=asked.created_at))
+    status = crash.path.stat()
+    opened = crash.set(crash.new[: len(crash.old)])
+    now = crash.path.stat()
+    told = [status.st_mtime_ns, status.st_ctime_ns]
+    row = json.loads(crash.line.splitlines()[-1])
+    row["fingerprint"] = [len(crash.old), now.st_mtime_ns, now.st_ctime_ns, now.st_ino]
+    assert told != row["fingerprint"][1:3]
+    with crash.manifest.open("ab") as file:
+        file.write(json.dumps(row).encode() + b"\n")
+    for last_runs in (None, 1):
+        session = opened.read("s1", last_runs=last_runs)
+        assert session is not None
+        assert (session.runs[-1].status, len(session.runs[-1].messages)) == ("unfinished", 1)
