@@ -39,6 +39,8 @@ _NOTHING = b"\0 \r\n"
 _MARKER = b"\n..."
 _FOLLOWS = (b"- ", b"...\n", b"#")
 """What may stand in column 0 behind an entry in YAML."""
+_STOPPED = re.compile(rb"(?:\.{1,3}|-(?: (?:t(?:y(?:p(?:e:?)?)?)?)?)?)\Z")
+"""The beginning of what follows an entry in YAML, at the end of the file: the entry is whole, what follows was cut."""
 
 
 class Known(NamedTuple):
@@ -122,7 +124,7 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
     if opened < 0:
         return None
     begin = opened + len(layout.opening)
-    counted = before.size - len(layout.end) if before else begin
+    counted = before.size - len(layout.end) if before and not before.may_lack else begin
     is_late = before is None or before.may_lag
     pieces = _scan(raw, layout, begin, counted, is_late=is_late)
     whole = _contiguous(raw, layout, begin, pieces)
@@ -271,7 +273,7 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
                 pieces.append(_Piece(start, zeros, raw[start:zeros]))
                 at = zeros
                 continue
-            followed = end > 0 and raw.startswith(_FOLLOWS, end)
+            followed = end > 0 and (raw.startswith(_FOLLOWS, end) or _STOPPED.match(raw, end) is not None)
             end = len(raw) if end < 0 else end
             complete = followed or _HOW_IT_ENDED.search(raw[start:end]) is not None
             if not complete or b"\0" in raw[start : end + 1]:
