@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.files.document import Layout, Parsed, check_entry, parse_document, run_key
+from localstore.files.document import Layout, Parsed, check_entry, header_of, parse_document, run_key
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id
 
@@ -21,6 +21,8 @@ _LINE_START = {
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
 _STARTS = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
 """What the bytes of an append begin with, in the place of the old end."""
+_STAYS = {".json": b"\n        }", ".yaml": b"  "}
+"""What the end of an unfinished run and its finish have in common: no write changes that."""
 _HOW_IT_ENDED = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
 """The last line of a run: a run that ends in it is whole, whether or not anything follows."""
 _NOTHING = b"\0 \r\n"
@@ -30,9 +32,10 @@ _FOLLOWS = (b"- ", b"...\n", b"#")
 
 
 class Known(NamedTuple):
-    """What the manifest knew of a document: `size` in bytes, the number of `entries`, whether the last one is
-    `unfinished`, and whether the disk `may_lack` what was written since the last sync (another boot)."""
+    """What the manifest knew of a document: whose it is, its `size` in bytes, the number of `entries`, whether the last
+    one is `unfinished`, and whether the disk `may_lack` what was written since the last sync (another boot)."""
 
+    session_id: str
     size: int
     entries: int
     unfinished: bool
@@ -44,7 +47,7 @@ def known(row: Row) -> Known | None:
     if not row["fingerprint"]:
         return None
     other_boot = row.get("boot", boot_id()) != boot_id()
-    return Known(row["fingerprint"][0], row["entries"], bool(row.get("unfinished")), other_boot)
+    return Known(row["session_id"], row["fingerprint"][0], row["entries"], bool(row.get("unfinished")), other_boot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
     """
     if before is not None and not before.may_lack and not _is_torn(raw, layout, before):
         return None
+    if _is_whole(raw, layout):
+        return None
     opened = raw.find(layout.opening)
     if opened < 0:
         return None
@@ -98,7 +103,9 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
     pieces = _scan(raw, layout, begin, counted)
     whole = _contiguous(raw, layout, begin, pieces)
     if before is None:
-        if raw.endswith(layout.closing) or len(whole) < len(pieces):
+        if raw.endswith(layout.end) or not whole or len(whole) < len(pieces):
+            return None
+        if not _is_header_of_ours(raw[:begin], layout) or not _is_begun(raw, layout, whole[-1].end):
             return None
     elif not before.may_lack and not _holds_all(whole, layout, before, counted):
         if not before.unfinished or len(whole) < before.entries - 1:
@@ -109,25 +116,76 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
                 return None
             pieces = sorted({*whole[: before.entries - 1], restored, *(p for p in pieces if p.start > restored.end)})
             whole = [*whole[: before.entries - 1], restored]
-    return _assemble(raw, layout, begin, whole, pieces, path)
+    saved = _assemble(raw, layout, begin, whole, pieces, path)
+    if saved is not None and before is not None and saved.parsed.header["session_id"] != before.session_id:
+        return None  # no crash changes that
+    return saved
 
 
 def _is_torn(raw: bytes, layout: Layout, before: Known) -> bool:
-    """Whether the tail is what an interrupted write leaves, and not what a person typed there.
+    """Whether the tail is what an interrupted write leaves, and not what a person typed there."""
+    if not before.entries:
+        return False  # it is written anew with its first entry
+    if not before.unfinished:
+        return _is_like_torn(raw, layout, before.size - len(layout.end))
+    # What finishing a run writes can be told only where it reached the end: then the last of the old bytes is there
+    # still, because without it all of them would be new, and the document whole.
+    old = layout.unfinished
+    tail = raw[before.size - len(old) :]
+    if b"\0" in tail or not raw.endswith(layout.closing):
+        return True
+    return len(tail) >= len(old) and tail[len(old) - 1] == old[-1]
+
+
+def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
+    """Whether what stands in the place of the old end, from `at` on, is the beginning of an append.
 
     An interrupted append leaves old, new and zero bytes where the old end was, and then what an entry begins with. A
-    tail that is new from its first to its last byte would parse. What finishing a run leaves cannot be told.
+    tail that is new from its first to its last byte would parse.
     """
-    if before.unfinished:
-        return True
     start = _STARTS[layout.suffix]
     old, new = layout.end, start[: len(layout.end)]
-    tail = raw[before.size - len(old) :]
+    if len(raw) < at:
+        return False  # what was on the disk stays there
+    tail = raw[at:]
     overlap, beyond = tail[: len(old)], tail[len(old) : len(start)]
     mixed = all(byte in (0, *pair) for byte, *pair in zip(overlap, old, new, strict=False))
     begun = all(byte in (0, there) for byte, there in zip(beyond, start[len(old) :], strict=False))
     is_whole = overlap == new and raw.endswith(layout.closing) and b"\0" not in tail
     return mixed and begun and not is_whole
+
+
+def _is_whole(raw: bytes, layout: Layout) -> bool:
+    """Whether it parses to its end: what is wrong with it is no matter of a crash then."""
+    if layout.keeps_comments and not raw.endswith(layout.closing):
+        return False  # YAML parses wherever it is cut off
+    try:
+        layout.parse(raw)
+    except Malformed:
+        return False
+    return True
+
+
+def _is_header_of_ours(head: bytes, layout: Layout) -> bool:
+    """Whether the header is as we write it. Where the manifest knows nothing, a document that a person wrote, without
+    the closing and with a mistake in its last entry, looks much like a torn one."""
+    try:
+        header = layout.parse_head(head)
+        return isinstance(header, dict) and layout.head(header_of(header)) == head
+    except (Malformed, TypeError):  # no serialiser takes it
+        return False
+
+
+def _is_begun(raw: bytes, layout: Layout, at: int) -> bool:
+    """Whether what stands behind the whole entries, from `at` on, was never whole, as far as one can see."""
+    if not _is_like_torn(raw, layout, at):
+        return False
+    for match in _LINE_START[layout.suffix].finditer(raw, at):
+        end = layout.cut(raw, match.start())
+        data = raw[match.start() : end if end > 0 else len(raw)]
+        if b"\0" not in data and (end > 0 or (layout.keeps_comments and _HOW_IT_ENDED.search(data))):
+            return False  # complete, and wrong, as it is not among the whole ones
+    return True
 
 
 def _scan(raw: bytes, layout: Layout, begin: int, counted: int) -> list[_Piece]:
@@ -139,15 +197,14 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int) -> list[_Piece]:
             continue
         end = layout.cut(raw, start)
         if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
-            complete = end > 0 and raw.startswith(_FOLLOWS, end) and b"\0" not in raw[start : end + 1]
-            if not complete and not (end < 0 and _HOW_IT_ENDED.search(raw, start)):
-                end = len(raw) if end < 0 else end
+            followed = end > 0 and raw.startswith(_FOLLOWS, end)
+            end = len(raw) if end < 0 else end
+            complete = followed or _HOW_IT_ENDED.search(raw[start:end]) is not None
+            if not complete or b"\0" in raw[start : end + 1]:
                 if start < counted < end:  # the manifest knew where its last entry ended, whatever follows now
                     end = counted
                 if not (end <= counted and raw[end - 1 : end] == b"\n"):
                     continue
-        if end < 0 and layout.keeps_comments:
-            end = len(raw)
         if end < 0 or not _is_entry(layout, raw[start:end]):
             continue
         pieces.append(_Piece(start, end, raw[start:end]))
@@ -186,7 +243,8 @@ def _restore_unfinished(raw: bytes, layout: Layout, before: Known, whole: list[_
     """The entry that follows those that are `whole`, as it was before somebody began to finish it."""
     end = before.size - len(layout.unfinished)
     match = _LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
-    if match is None:
+    stays = _STAYS[layout.suffix]
+    if match is None or any(byte not in (0, there) for byte, there in zip(raw[end:], stays, strict=False)):
         return None
     data = (raw[match.start() : end] + layout.unfinished).removesuffix(layout.end)
     return _Piece(match.start(), end, data) if _is_entry(layout, data) else None
