@@ -5,6 +5,7 @@ Keys that a model does not know are kept, read and written again. A field that i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -33,13 +34,18 @@ def _time(value: object) -> object:
     if isinstance(value, str) and not (len(value) == len("2026-11-22T07:01:20.123Z") and value[-1] == "Z"):
         try:
             moment = datetime.fromisoformat(value)
-        except ValueError:
+            return value if moment.tzinfo is None else time_text(moment)
+        except (ValueError, OverflowError):  # in UTC, the first and the last day may be out of the calendar
             return value
-        return value if moment.tzinfo is None else time_text(moment)
     return value
 
 
 Time = Annotated[str, BeforeValidator(_time)]
+
+
+def _null_is(make: Callable[[], object]) -> BeforeValidator:
+    """For a field that always has a value: null in a document is the same as a key that is not there."""
+    return BeforeValidator(lambda value: make() if value is None else value)
 
 
 class Record(BaseModel):
@@ -60,7 +66,7 @@ class ToolCall(Record):
 
     id: str | None = None
     name: str
-    arguments: dict[str, Any] | str = Field(default_factory=dict)
+    arguments: Annotated[dict[str, Any] | str, _null_is(dict)] = Field(default_factory=dict)
 
 
 class ContentPart(Record):
@@ -145,7 +151,7 @@ class Run(Record):
     tool_call_id: str | None = None
     created_at: Time = Field(default_factory=now)
     input: Any = None
-    messages: list[Message] = Field(default_factory=list)
+    messages: Annotated[list[Message], _null_is(list)] = Field(default_factory=list)
     member_runs: list[Run] | None = None
     steps: list[Step] | None = None
     instructions: str | None = None
@@ -155,7 +161,7 @@ class Run(Record):
     model: str | None = None
     metrics: Metrics | None = None
     error: str | None = None
-    status: str = "completed"
+    status: Annotated[str, _null_is(lambda: "completed")] = "completed"
 
     def __document__(self) -> dict[str, Any]:
         known = super().__document__()
@@ -234,8 +240,8 @@ class Session(Record):
     workflow_id: str | None = None
     user_id: str | None = None
     name: str | None = None
-    tags: list[str] = Field(default_factory=list)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    tags: Annotated[list[str], _null_is(list)] = Field(default_factory=list)
+    metadata: Annotated[dict[str, Any], _null_is(dict)] = Field(default_factory=dict)
     created_at: Time = Field(default_factory=now)
     history: list[HistoryEntry] = Field(default_factory=list)
 

@@ -128,8 +128,8 @@ def _parse_in_layout(raw: bytes, layout: Layout) -> Parsed | None:
         entries = [layout.parse_entry(piece) for piece in pieces]
     except (Malformed, Misfit):
         return None
-    if not layout.keeps_comments and any(layout.cut(piece, 0) != len(piece) for piece in pieces):
-        return None  # a line inside an entry looks like its end
+    if any(map(layout.is_split, pieces)):
+        return None
     if not isinstance(header, dict) or list(header)[-1] != "history" or header["history"]:
         return None
     return Parsed(layout, raw, header_of(header), entries, starts)
@@ -167,11 +167,13 @@ _HEADER_TYPES: dict[str, tuple[type, str]] = {
     "name": (str, "text"),
     "metadata": (dict, "a mapping"),
 }
-_ENTRY_TYPES: dict[str, tuple[type, str]] = {
-    "messages": (list, "a list"),
+_STATE_TYPES: dict[str, tuple[type, str]] = {
     "session_state": (dict, "a mapping"),
     "session_data": (dict, "a mapping"),
     "instructions": (str, "text"),
+}
+_RUN_TYPES: dict[str, tuple[type, str]] = {
+    "messages": (list, "a list"),
     "status": (str, "text"),
 }
 
@@ -186,8 +188,8 @@ def _check(parsed: Parsed) -> None:
     if not isinstance(header.get("created_at"), str):
         raise Malformed('expected "created_at" with a time such as 2026-11-22T07:01:20.123Z', 1)
     _check_types(header, _HEADER_TYPES, "", 1)
-    tags = header.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+    tags = header.get("tags")
+    if tags is not None and (not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags)):
         raise Malformed('expected "tags" with a list of texts', 1)
     if not isinstance(parsed.entries, list):
         raise Malformed('expected "history" with a list', None)
@@ -207,9 +209,12 @@ def check_entry(entry: Any, where: str) -> None:
         raise Malformed(f'expected "type" with a text such as run in {where}', None)
     if entry["type"] in ("run", "update") and not isinstance(entry.get("created_at"), str):
         raise Malformed(f'expected "created_at" with a time in {where}', None)
-    if entry["type"] == "run" and not isinstance(entry.get("run_id"), str):
+    _check_types(entry, _STATE_TYPES, f" in {where}", None)
+    if entry["type"] != "run":
+        return
+    if not isinstance(entry.get("run_id"), str):
         raise Malformed(f'expected "run_id" with a text in {where}', None)
-    _check_types(entry, _ENTRY_TYPES, f" in {where}", None)
+    _check_types(entry, _RUN_TYPES, f" in {where}", None)
     for number, message in enumerate(entry.get("messages") or ()):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise Malformed(f'expected a mapping with a "role" at {where}.messages[{number}]', None)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from localstore.errors import DocumentBroken
 from localstore.files import atomic, rescue
-from localstore.files.document import LAYOUTS, Parsed, broken, normalise, parse_document, run_key
+from localstore.files.document import LAYOUTS, Misfit, Parsed, broken, normalise, parse_document, run_key
 from localstore.files.document_file import DocumentFile
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, count_entry, is_trusted, keep_distrust, note_entry, note_status, row_of
@@ -115,14 +115,19 @@ class Draft:
         return self._parsed
 
     def recent(self, count: int) -> dict[str, Recent]:
-        """The runs among the last `count` entries by their ids, oldest first."""
+        """The runs among the last `count` entries by their ids, oldest first. Raises Misfit."""
+        if not self.row["entries"]:
+            return {}  # a list in the header may look like entries
         if self._parsed is not None:
             found = list(zip(self._parsed.starts, self._parsed.slices(), strict=True))[-count:]
         else:
             found = self.file.tail(count)
         runs = {}
         for offset, piece in found:
-            run_id, unfinished = run_key(self.file.layout, piece)
+            try:
+                run_id, unfinished = run_key(self.file.layout, piece)
+            except Malformed:
+                raise Misfit from None
             if run_id is not None:
                 runs[run_id] = Recent(offset, unfinished)
         return runs

@@ -17,6 +17,8 @@ SCHEMA = "../../schemas/session-1.schema.json"
 
 _RUN_ID = re.compile(rb'    \{\n      "type": "run",\n      "run_id": "([^"\\]+)"')
 _START = b"\n    {\n"
+_DEEP = 200
+"""So many brackets are no nesting that could be too deep."""
 
 
 class JsonLayout:
@@ -55,6 +57,10 @@ class JsonLayout:
         end = raw.find(b"\n    }", start)
         return -1 if end < 0 else end + len(b"\n    }")
 
+    def is_split(self, entry: bytes) -> bool:
+        """Whether a line inside the entry looks like its end."""
+        return self.cut(entry, 0) != len(entry)
+
     def run_id(self, entry: bytes) -> str | None:
         """The run's id, when it can be seen without parsing the entry."""
         match = _RUN_ID.match(entry)
@@ -75,7 +81,7 @@ class JsonLayout:
             value = json.loads(
                 raw.decode("utf-8-sig"), object_pairs_hook=_unique, parse_int=_integer, parse_float=_float
             )
-            orjson.dumps([[value]])  # orjson reads deeper than it writes
+            orjson.dumps([[value]])  # the history around an entry
         except (RecursionError, orjson.JSONEncodeError):
             raise Malformed("nested too deeply to be written anew") from None
         except json.JSONDecodeError as error:
@@ -96,7 +102,12 @@ def lines_at(raw: bytes, mark: bytes, begin: int) -> list[int]:
 def parse(raw: bytes, line: int = 1) -> Any:
     """Parse JSON text whose first line is line number `line` of its file. Raises Malformed."""
     try:
-        return orjson.loads(raw.removeprefix(b"\xef\xbb\xbf"))
+        value = orjson.loads(raw.removeprefix(b"\xef\xbb\xbf"))
+        if raw.count(b"[") + raw.count(b"{") > _DEEP:
+            orjson.dumps(value)  # it reads deeper than it writes, and deeper than others can follow
+        return value
+    except orjson.JSONEncodeError:
+        raise Malformed("nested too deeply") from None
     except orjson.JSONDecodeError as error:
         problem = error.msg.partition(": line ")[0]
         try:

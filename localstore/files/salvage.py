@@ -44,10 +44,11 @@ _STOPPED = re.compile(rb"(?:\.{1,3}|-(?: (?:t(?:y(?:p(?:e:?)?)?)?)?)?)\Z")
 
 
 class Known(NamedTuple):
-    """What the manifest knew of a document: `size` in bytes, the number of `entries`, whether the last one is
-    `unfinished`, whether the disk `may_lack` what was written since the last sync (another boot), and whether the
-    manifest `may_lag`: what it said later was never synced (another boot as well)."""
+    """What the manifest knew of a document: whose it is, its `size` in bytes, the number of `entries`, whether the last
+    one is `unfinished`, whether the disk `may_lack` what was written since the last sync (another boot), and whether
+    the manifest `may_lag`: what it said later was never synced (another boot as well)."""
 
+    session_id: str
     size: int
     entries: int
     unfinished: bool
@@ -61,7 +62,8 @@ def known(row: Row) -> Known | None:
         return None
     other_boot = row.get("boot", boot_id()) != boot_id()
     may_lag = row.get("era") != era()
-    return Known(row["fingerprint"][0], row["entries"], bool(row.get("unfinished")), other_boot, may_lag)
+    size, is_unfinished = row["fingerprint"][0], bool(row.get("unfinished"))
+    return Known(row["session_id"], size, row["entries"], is_unfinished, other_boot, may_lag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,21 +151,37 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
                 return None
             pieces = sorted({*whole[: before.entries - 1], restored, *(p for p in pieces if p.start > restored.end)})
             whole = [*whole[: before.entries - 1], restored]
-    return _assemble(raw, layout, begin, whole, pieces, path)
+    saved = _assemble(raw, layout, begin, whole, pieces, path)
+    if saved is not None and before is not None and saved.parsed.header["session_id"] != before.session_id:
+        return None  # no crash changes that
+    return saved
 
 
 def _is_torn(raw: bytes, layout: Layout, before: Known) -> bool:
-    """Whether the tail is what an interrupted write leaves, and not what a person typed there.
-
-    An interrupted append leaves old, new and zero bytes where the old end was, and then what an entry begins with. A
-    tail that is new from its first to its last byte would parse. What finishing a run leaves cannot be told.
-    """
-    return before.unfinished or _is_like_torn(raw, layout, before.size - len(layout.end))
+    """Whether the tail is what an interrupted write leaves, and not what a person typed there."""
+    if not before.entries:
+        return False  # it is written anew with its first entry
+    if not before.unfinished:
+        return _is_like_torn(raw, layout, before.size - len(layout.end))
+    # What finishing a run writes can be told only where it reached the end: then the last of the old bytes is there
+    # still, because without it all of them would be new, and the document whole.
+    old = layout.unfinished
+    tail = raw[before.size - len(old) :]
+    if b"\0" in tail or not raw.endswith(layout.closing):
+        return True
+    return len(tail) >= len(old) and tail[len(old) - 1] == old[-1]
 
 
 def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
+    """Whether what stands in the place of the old end, from `at` on, is the beginning of an append.
+
+    An interrupted append leaves old, new and zero bytes where the old end was, and then what an entry begins with. A
+    tail that is new from its first to its last byte would parse.
+    """
     start = _STARTS[layout.suffix]
     old, new = layout.end, start[: len(layout.end)]
+    if len(raw) < at:
+        return False  # what was on the disk stays there
     tail = raw[at:]
     overlap, beyond = tail[: len(old)], tail[len(old) : len(start)]
     mixed = all(byte in (0, *pair) for byte, *pair in zip(overlap, old, new, strict=False))
@@ -183,7 +201,10 @@ def _is_torn_at_last(
     is_like_torn = bool(whole) and _is_like_torn(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (layout.end, _STARTS[layout.suffix][: len(layout.end)])
     is_mixed = is_mixed or (asked is not None and _is_half_finished(raw, layout, asked.end))
-    traces = is_mixed or b"\0" in tail or _WRITTEN_ON[layout.suffix].search(tail) is not None
+    is_written_on = _WRITTEN_ON[layout.suffix].search(tail) is not None
+    # What was written on behind the old end reaches its own end, or was cut off before.
+    is_written_on = is_written_on and (raw.endswith(layout.closing) or not raw.endswith(layout.end))
+    traces = is_mixed or is_written_on or b"\0" in tail
     may_be_finished = asked is not None or (bool(whole) and run_key(layout, whole[-1].data)[1])
     if traces:
         return may_be_finished or is_like_torn

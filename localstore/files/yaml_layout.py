@@ -16,6 +16,8 @@ _START = b"\n- "
 _INSIDE = rb"#[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)* [ \t]*[^ \t\r\n#]"
 _NEXT = re.compile(rb"[\n\0](?=[^ \n\r\0])(?!%s)" % _INSIDE)
 
+_DOCUMENT_ENDS = re.compile(rb"[\n\r](?:\.\.\.|---)")
+
 
 class YamlLayout:
     """Bytes of a YAML document from and to plain values. It holds no state and touches no file."""
@@ -57,6 +59,10 @@ class YamlLayout:
         """Where the entry that starts at `start` ends, or -1. A run of NUL counts as a line break."""
         match = _NEXT.search(raw, start)
         return match.end() if match else -1
+
+    def is_split(self, entry: bytes) -> bool:
+        """Whether a line inside the entry ends the document: what is added behind it would be another one."""
+        return _DOCUMENT_ENDS.search(entry) is not None
 
     def run_id(self, entry: bytes) -> str | None:
         """The run's id, when it can be seen without parsing the entry."""

@@ -349,7 +349,7 @@ def test_comments_in_a_document_without_entries_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", ['"kind": "agent"', '"role": "user"'])
-@pytest.mark.parametrize("new", ['"x": 1, "x": 2', '"x": 18446744073709551616', '"x": ' + "[" * 400 + "]" * 400])
+@pytest.mark.parametrize("new", ['"x": 1, "x": 2', '"x": 18446744073709551616'])
 def test_what_a_rewrite_would_drop_or_round_refuses_the_rewrite_and_nothing_else(
     tmp_path: Path, old: str, new: str
 ) -> None:
@@ -366,7 +366,7 @@ def test_what_a_rewrite_would_drop_or_round_refuses_the_rewrite_and_nothing_else
         lambda: storage.append("s1", answered("r1")),
     ]
     refused, allowed = changes if "kind" in old else reversed(changes)
-    with pytest.raises(DocumentBroken, match=r"stands twice|64 bits|too deeply"):
+    with pytest.raises(DocumentBroken, match=r"stands twice|64 bits"):
         refused()
     assert path.read_bytes() == raw
     allowed()
