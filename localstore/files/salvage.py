@@ -86,7 +86,13 @@ def parse_or_mend(raw: bytes, layout: Layout, before: Known | None, path: Path |
         if saved is None:
             raise
         return saved
-    if not layout.keeps_comments or _MARKER in raw:
+    if not layout.keeps_comments:
+        return parsed
+    if _MARKER in raw:
+        # Half old and half new bytes of the end of a run may make another message of it, but no status.
+        is_odd = bool(parsed.entries) and parsed.entries[-1]["type"] == "run" and "status" not in parsed.entries[-1]
+        if is_odd and (before is None or before.may_lag or before.unfinished):
+            return salvage(raw, layout, before, path, is_odd=True) or parsed
         return parsed
     # YAML that was cut off may parse: then only the missing end marker tells.
     if before is None or before.may_lack or len(parsed.entries) > before.entries or before.unfinished:
@@ -113,14 +119,17 @@ class _Piece(NamedTuple):
     data: bytes
 
 
-def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) -> Salvaged | None:
+def salvage(
+    raw: bytes, layout: Layout, before: Known | None, path: Path | str, *, is_odd: bool = False
+) -> Salvaged | None:
     """Mend a document that does not parse; None when a crash does not explain the damage.
 
     A crash explains it when everything up to the end of the last entry that the manifest knew is unchanged and only
     the tail is odd, in a way in which an interrupted write leaves it. Where the manifest knows nothing, or may lag
-    behind, that goes for the entries that follow each other from the first one on.
+    behind, that goes for the entries that follow each other from the first one on. Where the last entry `is_odd`, it
+    parses, and is not believed.
     """
-    if _is_whole(raw, layout):
+    if not is_odd and _is_whole(raw, layout):
         return None
     opened = raw.find(layout.opening)
     if opened < 0:
@@ -128,7 +137,7 @@ def salvage(raw: bytes, layout: Layout, before: Known | None, path: Path | str) 
     begin = opened + len(layout.opening)
     counted = before.size - len(layout.end) if before and not before.may_lack else begin
     is_late = before is None or before.may_lag
-    pieces = _scan(raw, layout, begin, counted, is_late=is_late)
+    pieces = _scan(raw, layout, begin, counted, is_late=is_late)[: -1 if is_odd else None]
     whole = _contiguous(raw, layout, begin, pieces)
     may_lack = before is not None and before.may_lack
     if before is None or may_lack or (before.may_lag and len(whole) >= before.entries):
