@@ -21,6 +21,8 @@ _FINE_TICK = 50_000_000
 """How long, in ns, a folder's time may stand still while names in it change, where times are no whole seconds."""
 _SWEEP_SHARE = 100
 """A sweep over all rows comes again when at least so many times as long as it took has gone by, and a second."""
+_YOUNG = 2_000_000_000
+"""For so long, in ns, a sweep leaves a changed file to whoever changed it."""
 _BATCH = 1000
 _LOOKS = 3
 """How often a listing is made anew because documents were changed by hand; more only if that happens meanwhile."""
@@ -133,27 +135,32 @@ class Catalog:
         late or from elsewhere, or an edit by hand, may have put a session in the wrong order or under another user.
         Later at most so often that it costs a hundredth of the time."""
         now = time.monotonic()
-        if self._swept == self._manifest.restarts and now < self._sweep_due:
+        is_first = self._swept != self._manifest.restarts
+        if not is_first and now < self._sweep_due:
             return
         with self._manifest.mutex:
             self._swept = self._manifest.restarts
             rows = self._manifest.all()
-        if self._changed(rows):
-            self._manifest.refresh()  # what others write just now they tell themselves
+        # What others write just now they tell themselves: later sweeps leave it to the one after.
+        young = 0 if is_first else _YOUNG
+        if self._changed(rows, young):
+            self._manifest.refresh()
             with self._manifest.mutex:
                 rows = self._manifest.all()
-            self._adopt_all(self._changed(rows))
+            self._adopt_all(self._changed(rows, young))
         end = time.monotonic()
         self._sweep_due = end + max(1.0, _SWEEP_SHARE * (end - now))
 
-    def _changed(self, rows: Iterable[Row]) -> list[str]:
-        """The paths of the rows whose files are there and not as the rows say."""
+    def _changed(self, rows: Iterable[Row], young: int) -> list[str]:
+        """The paths of the rows whose files are there, are not as the rows say, and older than `young` ns."""
         changed = []
+        now = time.time_ns()
         for row in rows:
             with contextlib.suppress(OSError):  # named when it is listed
                 status = atomic.status_if_there(f"{self._root}/{row['path']}")
-                if status is not None and not says_of(row, status):
-                    changed.append(row["path"])
+                if status is None or says_of(row, status) or 0 <= now - status.st_mtime_ns < young:
+                    continue
+                changed.append(row["path"])
         return changed
 
     def _hide(self, session_ids: Iterable[str]) -> None:
