@@ -34,6 +34,7 @@ def test_a_hostile_document_is_read_right_or_refused_by_name(tmp_path: Path) -> 
         workers.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     counts: Counter[str] = Counter()
     failures: list[str] = []
+    peaks: list[int] = []
     for worker in workers:
         printed, said = worker.communicate()
         if not printed:
@@ -41,9 +42,10 @@ def test_a_hostile_document_is_read_right_or_refused_by_name(tmp_path: Path) -> 
             continue
         result = json.loads(printed)
         failures += result["failures"]
-        assert result["counts"].pop("peak MB") < MOST_MEMORY
+        peaks.append(result["counts"].pop("peak MB"))
         counts.update(result["counts"])
     assert not failures, "\n\n".join([f"{len(failures)} failures, the first of them:", *failures[:3]])
+    assert max(peaks) < MOST_MEMORY
     assert counts["documents"] >= documents
     # The mutations reach what they are meant to reach.
     kinds = [name for name in counts if name.startswith("kind ")]
