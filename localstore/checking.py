@@ -22,7 +22,7 @@ from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.files import names, rescue, tree
 from localstore.files.atomic import FILE_MODE, FOLDER_MODE, is_private, temporary_for
 from localstore.files.document import LAYOUTS, Parsed, parse_document
-from localstore.files.document_file import DocumentFile
+from localstore.files.document_file import IRREGULAR, DocumentFile
 from localstore.files.locks import pool_of
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, fingerprint, is_row, row_of
@@ -193,6 +193,8 @@ class Sweep:
         elif stat.S_ISDIR(status.st_mode):
             if folder == tree.SESSIONS and not _MONTH.match(name):
                 yield self._note(path, "is not named like a month (2026-11)", "Move its documents to month folders.")
+            elif folder.count("/") == 1 and name.endswith(tuple(LAYOUTS)) and not name.startswith("."):
+                yield self._error(path, IRREGULAR, "Move it out of the store.")
         elif not _DOCUMENT.match(name):
             return
         elif folder.count("/") != 1:
@@ -204,7 +206,7 @@ class Sweep:
         elif not name.endswith(tuple(LAYOUTS)):
             yield self._error(path, "is not read, because of its ending", "Rename it to end in .json or .yaml.")
         elif not stat.S_ISREG(status.st_mode):
-            yield self._error(path, "is not a regular file", "Move it out of the store.")
+            yield self._error(path, IRREGULAR, "Move it out of the store.")
         else:
             self.documents.append(path)
 
@@ -312,6 +314,9 @@ class Sweep:
     def _manifest(self) -> Iterator[Finding]:
         name = "manifest.jsonl"
         try:
+            if not stat.S_ISREG(os.lstat(self._full(name)).st_mode):  # a named pipe would be waited for
+                yield self._error(name, "is not a regular file, and not used", "Move it away; it is made anew.")
+                return
             lines = Path(self._full(name)).read_bytes().split(b"\n")
             self.manifest.refresh(thorough=True)
         except FileNotFoundError:

@@ -203,7 +203,7 @@ HistoryEntry = Annotated[
 
 def is_sound(entry: Any) -> bool:
     """Whether an entry is made of records that were validated. Lists that were changed in place may hold anything."""
-    if type(entry) is not Run:
+    if type(entry) is not Run or not all(type(text) is str for text in (entry.run_id, entry.created_at, entry.status)):
         return False
     for message in entry.messages:
         if type(message) is not Message:

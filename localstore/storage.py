@@ -332,7 +332,8 @@ def _new_header(
         "user_id": user_id,
         "created_at": created_at,
     }
-    return {key: value for key, value in header.items() if value is not None}
+    kept: dict[str, Any] = plain({key: value for key, value in header.items() if value is not None})
+    return kept
 
 
 def _with(header: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.files import atomic, salvage, tree
 from localstore.files.document import LAYOUTS
-from localstore.files.document_file import DocumentFile
+from localstore.files.document_file import IRREGULAR, DocumentFile
 from localstore.files.malformed import Malformed
 from localstore.files.manifest import Manifest
 from localstore.files.rows import COARSE_TICK, Row, boot_id, fingerprint, is_coarse, keep_distrust, row_of, says_of
@@ -35,7 +35,6 @@ class Catalog:
         self._root = root
         self._manifest = manifest
         self._scanned: dict[str, int] = {}
-        self._folders: set[str] = set()
         self._restarts = self._swept = 0
         self._sweep_due = 0.0
         self._duplicates: dict[str, tuple[list[int], str]] = {}
@@ -48,12 +47,8 @@ class Catalog:
         """The row of a session, looked for under its file name when the manifest does not know it."""
         self._manifest.refresh()
         row = self._manifest.get(session_id)
-        if row is not None:
-            folder = row["path"].rpartition("/")[0]
-            if folder not in self._folders:
-                self._folders = set(tree.folders(self._root))
-            if folder in self._folders:
-                return row  # else the folder is gone, or a link that may lead out of the store
+        if row is not None and tree.holds_folder(self._root, row["path"].rpartition("/")[0]):
+            return row
         for path in tree.candidates(self._root, session_id):
             found = self.adopt(path)
             if found is not None and found["session_id"] == session_id:
@@ -99,7 +94,6 @@ class Catalog:
             self._scanned.clear()
         now = time.time_ns()
         folders = tree.folders(self._root)
-        self._folders = set(folders)
         self._scanned = {folder: seen for folder, seen in self._scanned.items() if folder in folders}
         self.closed.clear()
         added = self._mended()
@@ -246,15 +240,14 @@ class Catalog:
         """The row for the document at `path`. One that is broken but tells its id has a row with its `problem`."""
         try:
             with DocumentFile(f"{self._root}/{path}") as file:
-                if not tree.is_regular(file.status):
-                    return None
                 raw = file.read_all()
                 status, layout = file.status, file.layout
         except FileNotFoundError:
             return None
         except (OSError, DocumentBroken) as error:
             known = self._known(path)
-            if known is not None:  # it is there: what was known of it still is
+            # What was known of a file that is there still is; what is no file is no session.
+            if known is not None and getattr(error, "problem", "") != IRREGULAR:
                 return {**known, "problem": str(error)}
             self.unreadable[path] = ([], str(error))
             return None

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +11,9 @@ from localstore.files import atomic
 from localstore.files.document import LAYOUTS, Layout, Misfit, Parsed, cut_entries, header_of, parse_document
 from localstore.files.malformed import Malformed
 from localstore.files.rows import fingerprint
+
+IRREGULAR = "is not a regular file"
+"""The problem of a folder, named pipe or socket that is named like a document: never one, whatever stood there."""
 
 _BLOCK = 16 * 1024
 
@@ -33,9 +37,13 @@ class DocumentFile:
                     f"{path} is a symbolic link, and links are not followed. Put the document itself there.",
                     path=path,
                 ) from None
+            if error.errno in (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP):  # a folder, a socket
+                raise _irregular(path) from None
             raise
         try:
             self.look()
+            if not stat.S_ISREG(self.status.st_mode):
+                raise _irregular(path)
         except BaseException as error:
             atomic.name_file(error, path)
             self.close()
@@ -161,3 +169,7 @@ class DocumentFile:
         if not isinstance(value, dict):
             raise Misfit
         return value
+
+
+def _irregular(path: str) -> DocumentBroken:
+    return DocumentBroken(f"{path} {IRREGULAR}. Move it out of the store.", path=path, problem=IRREGULAR)

@@ -7,6 +7,7 @@ file was replaced. Lines that cannot be used are skipped.
 import bisect
 import errno
 import os
+import stat
 import threading
 import weakref
 from collections.abc import Iterable
@@ -36,6 +37,10 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+class _Irregular(OSError):
+    """Something else has the manifest's name: a folder, a link, a named pipe. The documents say all that it could."""
 
 
 class Manifest:
@@ -142,7 +147,7 @@ class Manifest:
             self._close()
         try:
             self._open(os.O_RDONLY)
-        except FileNotFoundError:
+        except (FileNotFoundError, _Irregular):
             if self._generation:
                 self._forget_all()
             return
@@ -160,10 +165,15 @@ class Manifest:
         try:
             self._fd = atomic.system.open(self._path, os.O_RDWR)
         except OSError as error:
+            if error.errno in (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP, errno.ELOOP, errno.EMLINK):
+                raise _Irregular(error.errno, error.strerror, self._path) from None
             if flags == os.O_RDWR or error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
                 raise
             self._fd = atomic.system.open(self._path, flags)
         self._closer = weakref.finalize(self, os.close, self._fd)
+        if not stat.S_ISREG(atomic.system.status_of(self._fd).st_mode):
+            self._close()
+            raise _Irregular(errno.EINVAL, "This is not a regular file", self._path)
 
     def _close(self) -> None:
         if self._fd >= 0:

@@ -28,11 +28,10 @@ def open_store(path: Path, *, create: bool) -> Path:
     Raises StoreNotFound, NewerFormat, OlderFormat, OSError.
     """
     root = Path(os.path.realpath(path))
-    if os.path.islink(root / SESSIONS):
+    _refuse_link(str(root))
+    if os.path.lexists(root / MARKER) and not os.path.isfile(root / MARKER):  # a named pipe would be waited for
         raise StoreNotFound(
-            f"{root / SESSIONS} is a symbolic link, and links are not followed. Put the folder itself there, or give "
-            "a link to the whole store.",
-            path=str(root),
+            f"{root / MARKER} is not a regular file. Put one there that says the format.", path=str(root)
         )
     try:
         marker = (root / MARKER).read_bytes()
@@ -46,6 +45,15 @@ def open_store(path: Path, *, create: bool) -> Path:
         return _make(root)
     _check_marker(marker, root / MARKER)
     return root
+
+
+def _refuse_link(root: str) -> None:
+    if os.path.islink(f"{root}/{SESSIONS}"):
+        raise StoreNotFound(
+            f"{root}/{SESSIONS} is a symbolic link, and links are not followed. Put the folder itself there, or give "
+            "a link to the whole store.",
+            path=root,
+        )
 
 
 def _check_marker(marker: bytes, path: Path) -> None:
@@ -95,7 +103,11 @@ def _refuse_agno_folder(root: Path) -> None:
 
 
 def folders(root: str) -> dict[str, int]:
-    """The folders below `sessions/` that may hold documents, and their mtime_ns. Links are not followed."""
+    """The folders below `sessions/` that may hold documents, and their mtime_ns. Links are not followed.
+
+    Raises StoreNotFound when `sessions/` has become a link, OSError.
+    """
+    _refuse_link(root)
     found = {}
     try:
         for entry in atomic.system.entries(f"{root}/{SESSIONS}"):
@@ -106,6 +118,14 @@ def folders(root: str) -> dict[str, int]:
     except FileNotFoundError:
         pass
     return found
+
+
+def holds_folder(root: str, folder: str) -> bool:
+    """Whether a folder for documents is there, and no link may lead out of the store on the way to it."""
+    try:
+        return all(stat.S_ISDIR(atomic.system.status(f"{root}/{name}").st_mode) for name in (SESSIONS, folder))
+    except FileNotFoundError:
+        return False
 
 
 def make_durable(root: str, folder: str) -> None:
@@ -147,7 +167,3 @@ def new_path(session_id: str, created_at: str, suffix: str) -> str:
     match = _MONTH.match(created_at)
     month = match[0] if match else datetime.now(UTC).strftime("%Y-%m")
     return f"{SESSIONS}/{month}/{names.stem(session_id)}{suffix}"
-
-
-def is_regular(status: os.stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode)

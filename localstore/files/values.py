@@ -47,6 +47,12 @@ def plain(value: Any, what: str = "") -> Any:
         if len(where) > _LONGEST_PLACE:
             where = f"{where[:_LONGEST_PLACE]}…"
         raise UnstorableValue(f"{where or 'The value'} {error.problem}", where=where) from None
+    except Exception as error:  # an object of the caller's refused to be looked at
+        raise UnstorableValue(
+            f"{what or 'The value'} holds something that raises {type(error).__name__} when it is looked at. "
+            "Convert it to text, numbers, lists or dicts.",
+            where=what,
+        ) from error
 
 
 def same(one: Any, other: Any) -> bool:

@@ -388,7 +388,7 @@ def test_a_manifest_that_is_a_link_does_not_end_the_check(check: Check, store: P
     manifest = store / "manifest.jsonl"
     manifest.rename(store / "elsewhere.jsonl")
     manifest.symlink_to(store / "elsewhere.jsonl")
-    assert only(check())["problem"].startswith("cannot be read")
+    assert only(check())["problem"].startswith("is not a regular file")
 
 
 def test_what_was_set_aside_is_a_note(check: Check, store: Path) -> None:
