@@ -259,9 +259,10 @@ def test_a_store_that_everybody_may_write_works_and_is_named(storage: Storage) -
 # As another user
 
 AS_NOBODY = """
-import os, sys, filelock, logging  # before the folders of the interpreter may be closed
+import os, sys, filelock, logging, yaml  # before the folders of the interpreter may be closed
 from localstore import JsonStorage, Message, Run
 import localstore.merge, localstore.sessions
+import localstore.files.yaml_emitter, localstore.files.yaml_reader
 os.setgid(65534); os.setuid(65534)
 storage = JsonStorage(sys.argv[1], lock_timeout=1)
 """
