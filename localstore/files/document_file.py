@@ -80,6 +80,17 @@ class DocumentFile:
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
         """The offsets and bytes of the last `count` entries (fewer when there are fewer), oldest first."""
+        begin, starts, data = self._tail(count)
+        pieces = cut_entries(self.layout, data, starts, len(data))
+        return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
+
+    def tail_bytes(self, count: int) -> bytes:
+        """The bytes from the start of the last `count` entries (fewer when there are fewer) to the end."""
+        _, starts, data = self._tail(count)
+        return data[starts[0] :] if starts else b""
+
+    def _tail(self, count: int) -> tuple[int, list[int], bytes]:
+        """Bytes up to the end, where they begin, and where in them the last `count` entries start."""
         begin, starts, data = self.size, list[int](), b""
         size = _BLOCK
         while len(starts) < count and begin > 0:
@@ -92,9 +103,7 @@ class DocumentFile:
             if opened >= 0:
                 break
             size *= 4
-        starts = starts[-count:] if count else []
-        pieces = cut_entries(self.layout, data, starts, len(data))
-        return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
+        return begin, starts[-count:] if count else [], data
 
     def last_runs(self, count: int, entries: int) -> list[tuple[int, dict[str, Any]]]:
         """The offset and value of each entry from the last `count` runs on, oldest first.

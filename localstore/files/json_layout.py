@@ -29,6 +29,8 @@ class JsonLayout:
     closing = b"\n    }" + end
     unfinished = b'\n        }\n      ],\n      "status": "unfinished"' + closing
     keeps_comments = False
+    escape = b"\\u"
+    """What may stand for a letter or a digit."""
 
     def head(self, header: dict[str, Any]) -> bytes:
         """The document up to and including the line that opens the history."""

@@ -27,6 +27,8 @@ class YamlLayout:
     closing = b"\n...\n"
     unfinished = b"  status: unfinished\n...\n"
     keeps_comments = True
+    escape = b"\\"
+    """What may stand for a letter or a digit, or break a text that has none."""
 
     def head(self, header: dict[str, Any]) -> bytes:
         """The document up to and including the line that opens the history."""
