@@ -132,7 +132,7 @@ class Draft:
         """Whether no entry among the last `count` can be this run, seen without looking at each of them."""
         if self._parsed is not None or not _PLAIN_ID.match(run_id):
             return False
-        tail = self.file.tail_bytes(count)
+        tail, _ = self.file.tail_bytes(count)
         return run_id.encode() not in tail and self.file.layout.escape not in tail
 
     def holds(self, run: Recent, entry: dict[str, Any]) -> bool:

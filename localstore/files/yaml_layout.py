@@ -55,6 +55,10 @@ class YamlLayout:
         """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
         return lines_at(raw, _START, begin)
 
+    def count_starts(self, raw: bytes) -> int:
+        """How many lines start an entry in `raw`, when it has no header; its first line is not counted."""
+        return raw.count(_START)
+
     def cut(self, raw: bytes, start: int) -> int:
         """Where the entry that starts at `start` ends, or -1. A run of NUL counts as a line break."""
         match = _NEXT.search(raw, start)
