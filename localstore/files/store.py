@@ -90,10 +90,13 @@ class Store:
             except FileNotFoundError:
                 row = self.catalog.moved(row)
                 continue
+            if draft.changed:
+                # Before anything is added: what a crash leaves of that is told by what the manifest knew.
+                self._manifest.record([draft.row])
+                draft.changed = False
             if draft.row["session_id"] == session_id:
                 return draft
             draft.file.close()  # the file holds another session by now
-            self._manifest.record([draft.row])
             row = self.catalog.moved(row)
         return None
 
