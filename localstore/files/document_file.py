@@ -107,21 +107,23 @@ class DocumentFile:
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
         """The offsets and bytes of the last `count` entries (fewer when there are fewer), oldest first."""
-        begin, starts, data = self.size, list[int](), b""
-        size = _BLOCK
-        while len(starts) < count and begin > 0:
-            begin = max(0, self.size - size)
-            data = atomic.read_at(self.fd, self.size - begin, begin)
+        data, opened = self.tail_bytes(count)
+        begin = self.size - len(data)
+        starts = self.layout.starts(data, max(0, opened))[-count:] if count else []
+        pieces = cut_entries(self.layout, data, starts, len(data))
+        return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
+
+    def tail_bytes(self, count: int) -> tuple[bytes, int]:
+        """Bytes up to the end that hold the last `count` entries, and more, and where in them the history opens (-1
+        when it does before)."""
+        data, opened, size = b"", -1, _BLOCK
+        while opened < 0 and len(data) < self.size and self.layout.count_starts(data) < count:
+            data = atomic.read_at(self.fd, min(size, self.size), max(0, self.size - size))
             if not data.endswith(self.layout.closing):
                 raise Misfit
             opened = data.find(self.layout.opening)
-            starts = self.layout.starts(data, max(0, opened))
-            if opened >= 0:
-                break
             size *= 4
-        starts = starts[-count:] if count else []
-        pieces = cut_entries(self.layout, data, starts, len(data))
-        return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
+        return data, opened
 
     def last_runs(self, count: int, entries: int) -> list[tuple[int, dict[str, Any]]]:
         """The offset and value of each entry from the last `count` runs on, oldest first.

@@ -22,6 +22,9 @@ from localstore.files.values import same
 _COMMENT = re.compile(rb"(?m)(?:^|[ \t])#(?! yaml-language-server:)")
 """What may be a comment in YAML; the one that names the schema is ours."""
 
+_PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
+"""An id that stands in a document as it is, unless a person wrote it with escapes."""
+
 
 class Recent(NamedTuple):
     """A run near the end of the history, whose entry starts at `offset`."""
@@ -131,6 +134,13 @@ class Draft:
             if run_id is not None:
                 runs[run_id] = Recent(offset, unfinished)
         return runs
+
+    def surely_lacks(self, run_id: str, count: int) -> bool:
+        """Whether no entry among the last `count` can be this run, seen without looking at each of them."""
+        if self._parsed is not None or not _PLAIN_ID.match(run_id):
+            return False
+        tail, _ = self.file.tail_bytes(count)
+        return run_id.encode() not in tail and self.file.layout.escape not in tail
 
     def holds(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Whether the run's entry says just this. When it was made and what it cost may differ: whoever tries again

@@ -31,6 +31,8 @@ class JsonLayout:
     closing = b"\n    }" + end
     unfinished = b'\n        }\n      ],\n      "status": "unfinished"' + closing
     keeps_comments = False
+    escape = b"\\u"
+    """What may stand for a letter or a digit."""
 
     def head(self, header: dict[str, Any]) -> bytes:
         """The document up to and including the line that opens the history."""
@@ -51,6 +53,10 @@ class JsonLayout:
     def starts(self, raw: bytes, begin: int) -> list[int]:
         """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
         return lines_at(raw, _START, begin)
+
+    def count_starts(self, raw: bytes) -> int:
+        """How many lines start an entry in `raw`, when it has no header; its first line is not counted."""
+        return raw.count(_START)
 
     def cut(self, raw: bytes, start: int) -> int:
         """Where the entry that starts at `start` ends, or -1."""

@@ -1,30 +1,40 @@
 """The manifest: one line per session, appended, the last one per session wins. Derived, rebuildable, never the truth.
 
 Every process follows the file by itself: it reads what was added since it looked last, and everything anew when the
-file was replaced. Lines that cannot be used are skipped.
+file was replaced. Most lines are about sessions that this process never asks for, and are superseded by others soon:
+a line is looked into when its session is asked for. Lines that cannot be used are skipped.
 """
 
-import bisect
 import errno
 import os
+import re
 import stat
 import threading
 import weakref
 from collections.abc import Iterable
+from typing import cast
 
 import orjson
 
 from localstore.errors import LockTimeout
 from localstore.files import atomic
 from localstore.files.locks import LockPool
+from localstore.files.orders import Key, Orders
 from localstore.files.rows import Row, is_row
 
 _NAME = "manifest.jsonl"
 _KEEP_OPEN = os.name != "nt"
 """Windows does not let a file be replaced while somebody has it open."""
-_SPARE_LINES = 1000
-"""Dead lines that are left alone, so that small manifests are never compacted."""
+_SPARE_LINES = 4000
+"""Dead lines that are left alone, so that small manifests are seldom compacted: all processes read them anew then."""
+_ABOUT = re.compile(rb'\{"session_id":"([^"\\]*)"')
+"""How each of our lines begins, unless there is something to escape in the id."""
 
+_NAMED = re.compile(rb'"(user_id|entity_id)"[ \t]*:[ \t]*("[^"]*")')
+_ANYTHING = b"", b""
+"""What a line says that may say everything, because there is something escaped in it."""
+_DELETED = cast(Row, {})
+"""What a line says that is about a deletion."""
 
 _all: "weakref.WeakSet[Manifest]" = weakref.WeakSet()
 
@@ -65,10 +75,13 @@ class Manifest:
     def _forget_all(self) -> None:
         self.restarts += 1
         self._rows: dict[str, Row] = {}
+        self._unread: dict[str, bytes | list[bytes] | Row] = {}
+        """The lines of each session that were not looked into yet, or the row that they gave; the session with the
+        newest line comes last."""
+        self._named: dict[tuple[bytes, bytes], set[str]] = {}
+        """The sessions whose unread lines may say such a key and value, with quotation marks."""
         self._folders: dict[str, dict[str, str]] = {}
-        self._orders: dict[tuple[str, str], list[tuple[str, str]]] = {}
-        self._sorted: dict[str, Row] = {}
-        self._unsorted: set[str] = set()
+        self._orders = Orders(self._rows)
         self._generation = b""
         self._consumed = 0
         self._lines = 0
@@ -77,52 +90,54 @@ class Manifest:
 
     def get(self, session_id: str) -> Row | None:
         """The row of a session. The caller holds `mutex` or does not mind an older one."""
+        if isinstance(self._unread.get(session_id), (bytes, list)):
+            with self.mutex:
+                self._look_into(session_id)
         return self._rows.get(session_id)
 
     def all(self) -> list[Row]:
+        """All rows. The caller holds `mutex`."""
+        self._look_into_all()
         return list(self._rows.values())
 
     def at(self, path: str) -> str | None:
-        """The id of the session that the row with this path is about."""
+        """The id of the session that the row with this path is about. The caller holds `mutex`, as below."""
+        holder = self._holder(path)
+        if holder is not None:
+            self._look_into(holder)
+        if holder is None or self._holder(path) != holder:
+            self._look_into_all()
+        return self._holder(path)
+
+    def _holder(self, path: str) -> str | None:
         return self._folders.get(path.rpartition("/")[0], {}).get(path)
 
     def folders(self) -> list[str]:
+        """The folders of the rows that were looked into so far."""
         return list(self._folders)
 
     def paths_in(self, folder: str) -> dict[str, str]:
         """Path to session id, for the rows in a folder."""
+        self._look_into_all()
         return self._folders.get(folder, {})
 
     def newest(self, user_id: str | None, entity_id: str | None) -> list[tuple[str, str]]:
         """(updated_at, session_id), oldest first, of a superset of what both filters ask for."""
-        self._sort()
         if user_id is not None:
-            return self._orders.get(("user_id", user_id), [])
+            return self._newest_with("user_id", user_id)
         if entity_id is not None:
-            return self._orders.get(("entity_id", entity_id), [])
-        return self._orders.get(("", ""), [])
+            return self._newest_with("entity_id", entity_id)
+        self._look_into_all()
+        return self._orders.newest()
 
-    def _sort(self) -> None:
-        """Bring the orders up to the rows. They are kept sorted because a listing wants a few of very many."""
-        if len(self._unsorted) > 100 + len(self._rows) // 10:
-            self._orders, self._sorted = {}, {}
-            newest = sorted(self._rows.values(), key=lambda row: (row["updated_at"], row["session_id"]))
-            for row in newest:
-                self._sorted[row["session_id"]] = row
-                for name in _order_names(row):
-                    self._orders.setdefault(name, []).append((row["updated_at"], row["session_id"]))
-        else:
-            for session_id in self._unsorted:
-                old, new = self._sorted.pop(session_id, None), self._rows.get(session_id)
-                if old is not None:
-                    for name in _order_names(old):
-                        order = self._orders[name]
-                        del order[bisect.bisect_left(order, (old["updated_at"], session_id))]
-                if new is not None:
-                    self._sorted[session_id] = new
-                    for name in _order_names(new):
-                        bisect.insort(self._orders.setdefault(name, []), (new["updated_at"], session_id))
-        self._unsorted.clear()
+    def _newest_with(self, key: Key, value: str) -> list[tuple[str, str]]:
+        """Lines that cannot be about this value are not looked into."""
+        if not self._rows:
+            self._look_into_all()
+        named = self._named.pop((key.encode(), orjson.dumps(value)), set())
+        for session_id in {*named, *self._named.pop(_ANYTHING, ()), *self._orders.members(key, value)}:
+            self._look_into(session_id)
+        return self._orders.newest_with(key, value)
 
     def refresh(self, *, thorough: bool = False) -> None:
         """Follow the file. Never fails on its content; raises OSError when it is there and cannot be read.
@@ -137,13 +152,17 @@ class Manifest:
                 raise
 
     def _refresh(self, thorough: bool) -> None:
+        read_to_the_end = False
         if self._fd >= 0:
             status = atomic.system.status_of(self._fd)
             if status.st_size == self._consumed and status.st_nlink == 1 and not thorough:
                 return
+            read_to_the_end = status.st_nlink == 0  # nobody writes to a file that was replaced
             if self._is_current(status):
                 self._follow(status)
                 return
+            if read_to_the_end:
+                self._follow(status)
             self._close()
         try:
             self._open(os.O_RDONLY)
@@ -151,7 +170,7 @@ class Manifest:
             if self._generation:
                 self._forget_all()
             return
-        self._follow(atomic.system.status_of(self._fd))
+        self._follow(atomic.system.status_of(self._fd), read_to_the_end=read_to_the_end)
         if not _KEEP_OPEN:
             self._close()
 
@@ -180,53 +199,93 @@ class Manifest:
             self._fd = -1
             self._closer()
 
-    def _follow(self, status: os.stat_result) -> None:
-        generation = atomic.read_at(self._fd, 128, 0).partition(b"\n")[0]
+    def _follow(self, status: os.stat_result, *, read_to_the_end: bool = False) -> None:
+        """Take in what was added; with `read_to_the_end`, of the file that took the place of the one before."""
+        generation = atomic.read_at(self._fd, 256, 0).partition(b"\n")[0]
+        known_lines = 0
         if status.st_size < self._consumed or generation != self._generation:
-            self._forget_all()
-            self._generation = generation
+            if read_to_the_end:
+                known_lines = _lines_known_from(generation, self._generation)
+            if not known_lines:
+                self._forget_all()
+            self._generation, self._consumed, self._lines = generation, 0, 0
         data = atomic.read_at(self._fd, status.st_size - self._consumed, self._consumed)
         whole = data[: data.rfind(b"\n") + 1]
         self._consumed += len(whole)
-        self._consume(whole.split(b"\n")[:-1])
+        lines = whole.split(b"\n")[:-1]
+        self._lines += len(lines)
+        self._consume(lines[known_lines:])
 
     def _consume(self, lines: list[bytes]) -> None:
-        self._lines += len(lines)
-        last: dict[str, Row | None] = {}
         for line in lines:
-            try:
-                value = orjson.loads(line)
-            except orjson.JSONDecodeError:
+            session_id = _id_in(line)
+            if session_id is None:
                 continue
-            if is_row(value):
-                last[value["session_id"]] = value
-            elif isinstance(value, dict) and value.get("deleted") is True and isinstance(value.get("session_id"), str):
-                last[value["session_id"]] = None
-        for session_id, row in last.items():
-            if row is None:
-                self.hide(session_id)
+            before = self._unread.pop(session_id, None)  # to come last
+            if isinstance(before, bytes):
+                self._unread[session_id] = [before, line]
+            elif isinstance(before, list):
+                before.append(line)
+                self._unread[session_id] = before
             else:
-                self.put(row)
+                self._unread[session_id] = line
+            if self._rows:  # else the first question takes all in
+                for named in _NAMED.findall(line) if b"\\" not in line else (_ANYTHING,):
+                    self._named.setdefault(named, set()).add(session_id)
+
+    def _look_into(self, session_id: str) -> None:
+        """Take in the lines of one session. Where it is not in the file where it was, the order of all lines counts."""
+        lines = self._unread.get(session_id)
+        if lines is None or isinstance(lines, dict):
+            return
+        row, old = _last_usable(session_id, lines), self._rows.get(session_id)
+        if row is None or old is None or row.get("path") != old["path"]:
+            self._look_into_all()
+        else:
+            self._unread[session_id] = row  # in its place: older lines may say that another session has this path
+            self._take(row)
+
+    def _look_into_all(self) -> None:
+        unread, self._unread = self._unread, {}
+        self._named.clear()
+        for session_id, lines in unread.items():
+            row = lines if isinstance(lines, dict) else _last_usable(session_id, lines)
+            if row is _DELETED:
+                self._drop(session_id)
+            elif row is not None:
+                self._take(row)
 
     def put(self, row: Row) -> None:
-        """Know a row in this process."""
-        session_id, path = row["session_id"], row["path"]
-        old = self._rows.get(session_id)
-        if old is None or old["path"] != path:
-            self.hide(session_id)
-            holder = self.at(path)
-            if holder is not None:  # the file was given another id
-                self.hide(holder)
-            self._folders.setdefault(path.rpartition("/")[0], {})[path] = session_id
-        self._rows[session_id] = row
-        self._unsorted.add(session_id)
+        """Know a row in this process, whatever the lines said so far."""
+        if not self._rows:
+            self._look_into_all()
+        if self._unread:
+            self._unread.pop(row["session_id"], None)
+            self._unread[row["session_id"]] = row
+        self._take(row)
 
     def hide(self, session_id: str) -> None:
         """Forget a row in this process: its file is gone."""
+        self._unread.pop(session_id, None)
+        self._drop(session_id)
+
+    def _take(self, row: Row) -> None:
+        session_id, path = row["session_id"], row["path"]
+        old = self._rows.get(session_id)
+        if old is None or old["path"] != path:
+            self._drop(session_id)
+            holder = self._holder(path)
+            if holder is not None:  # the file was given another id
+                self._drop(holder)
+            self._folders.setdefault(path.rpartition("/")[0], {})[path] = session_id
+        self._rows[session_id] = row
+        self._orders.note(session_id, old, row)
+
+    def _drop(self, session_id: str) -> None:
         row = self._rows.pop(session_id, None)
         if row is not None:
             del self._folders[row["path"].rpartition("/")[0]][row["path"]]
-            self._unsorted.add(session_id)
+            self._orders.note(session_id, row, None)
 
     # Writing
 
@@ -250,11 +309,16 @@ class Manifest:
                 if deleted is not None:
                     lines.append(orjson.dumps({"session_id": deleted, "deleted": True}))
                 self._append(lines)
-                if self._lines > 2 * len(self._rows) + _SPARE_LINES:
-                    self._replace()
+                if self._is_full():
+                    self._look_into_all()
+                    if self._is_full():
+                        self._replace()
         except (OSError, LockTimeout):
             with self.mutex:
                 self._know(rows, deleted)
+
+    def _is_full(self) -> bool:
+        return self._lines > 2 * len(self._rows) + _SPARE_LINES
 
     def _know(self, rows: list[Row], deleted: str | None) -> None:
         for row in rows:
@@ -286,8 +350,9 @@ class Manifest:
 
     def _replace(self) -> None:
         """Rewrite the file with the last line of each session, oldest activity first."""
-        lines = [_generation_line()]
-        for _, session_id in self.newest(None, None):
+        newest = self.newest(None, None)
+        lines = [_generation_line(self._generation, len(newest) + 1)]
+        for _, session_id in newest:
             row = self._rows[session_id].copy()
             row.pop("problem", None)  # what was known before it came up
             if row["fingerprint"]:  # else nothing was: its document never could be read
@@ -310,15 +375,59 @@ class Manifest:
             self._replace()
 
 
-def _order_names(row: Row) -> list[tuple[str, str]]:
-    """The orders that a row is in: all sessions, its user's, its entity's."""
-    names = [("", "")]
-    if "user_id" in row:
-        names.append(("user_id", row["user_id"]))
-    if "entity_id" in row:
-        names.append(("entity_id", row["entity_id"]))
-    return names
+def _last_usable(session_id: str, lines: bytes | list[bytes]) -> Row | None:
+    """What the last line says that can be used: a row, or _DELETED; None when there is no such line."""
+    for line in (lines,) if isinstance(lines, bytes) else reversed(lines):
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if not isinstance(value, dict) or value.get("session_id") != session_id:
+            continue
+        if value.get("deleted") is True:
+            return _DELETED
+        if is_row(value):
+            return cast(Row, value)
+    return None
 
 
-def _generation_line() -> bytes:
-    return orjson.dumps({"localstore": "manifest", "format": 1, "generation": os.urandom(8).hex()}) + b"\n"
+def _id_in(line: bytes) -> str | None:
+    """The id of the session that a line is about, or may be about: whether it can be used is seen later."""
+    match = _ABOUT.match(line)
+    if match is not None:
+        return match[1].decode(errors="replace")
+    try:  # whoever wrote it in another way
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    session_id = value.get("session_id") if isinstance(value, dict) else None
+    return session_id if isinstance(session_id, str) else None
+
+
+def _generation_line(before: bytes = b"", lines: int = 0) -> bytes:
+    """The first line; of a file that is made from the one whose first line is `before`, it says so: whoever has read
+    that one to its end knows already what so many `lines` of this one say."""
+    first = {"localstore": "manifest", "format": 1, "generation": os.urandom(8).hex()}
+    name = _name_in(before)
+    if name is not None:
+        first |= {"follows": name, "lines": lines}
+    return orjson.dumps(first) + b"\n"
+
+
+def _name_in(first_line: bytes) -> str | None:
+    """The name of the generation that a first line begins; None when it is not one of ours."""
+    try:
+        name = orjson.loads(first_line)["generation"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return name if isinstance(name, str) and len(name) <= 64 else None
+
+
+def _lines_known_from(first_line: bytes, before: bytes) -> int:
+    """How many lines of a file those know who have read the one whose first line is `before`."""
+    name = _name_in(before)
+    if name is None or _name_in(first_line) is None:
+        return 0
+    first = orjson.loads(first_line)
+    lines = first.get("lines")
+    return lines if first.get("follows") == name and type(lines) is int and lines > 0 else 0

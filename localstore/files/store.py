@@ -53,7 +53,7 @@ class Store:
         self._manifest = Manifest(self.root, self._locks, timeout)
         self.catalog = Catalog(self.root, self._manifest)
         self._durable_folders: set[str] = set()
-        self._recent: OrderedDict[str, tuple[list[int], dict[str, Recent]]] = OrderedDict()
+        self._recent: OrderedDict[str, tuple[list[int], dict[str, Recent] | None]] = OrderedDict()
 
     # Changing
 
@@ -89,10 +89,13 @@ class Store:
             except FileNotFoundError:
                 row = self.catalog.moved(row)
                 continue
+            if draft.changed:
+                # Before anything is added: what a crash leaves of that is told by what the manifest knew.
+                self._manifest.record([draft.row])
+                draft.changed = False
             if draft.row["session_id"] == session_id:
                 return draft
             draft.file.close()  # the file holds another session by now
-            self._manifest.record([draft.row])
             row = self.catalog.moved(row)
         return None
 
@@ -105,8 +108,8 @@ class Store:
     def append_run(self, draft: Draft, entry: dict[str, Any]) -> None:
         """Add a run, finish an unfinished one, or recognise a repetition."""
         run_id, unfinished = entry["run_id"], entry["status"] == "unfinished"
-        recent = self.recent(draft)
-        known = recent.get(run_id)
+        recent = self._recent_or_none(draft, run_id)
+        known = recent.get(run_id) if recent is not None else None
         if known is None and run_id in (waiting := draft.row.get("waiting", {})):
             known = Recent(waiting[run_id], unfinished=True)  # it was asked longer ago
             if draft.entry(known).get("run_id") != run_id:
@@ -127,19 +130,30 @@ class Store:
                 session_id=draft.row["session_id"],
             )
         if offset is not None:
-            recent[run_id] = Recent(offset, unfinished)
+            if recent is not None:
+                recent[run_id] = Recent(offset, unfinished)
             self._remember(draft, recent)
+
+    def _recent_or_none(self, draft: Draft, run_id: str) -> dict[str, Recent] | None:
+        """The newest runs by id; None when this run is not among them and it is of no use to remember them: others
+        write to the session as well, or this process writes to very many."""
+        remembered = self._recent.get(draft.row["session_id"])
+        if remembered is None:
+            of_use = len(self._recent) < _REMEMBERED_SESSIONS
+        else:
+            of_use = remembered[0] == draft.row["fingerprint"]
+        return self.recent(draft) if of_use or not draft.surely_lacks(run_id, _REMEMBERED_RUNS) else None
 
     def recent(self, draft: Draft) -> dict[str, Recent]:
         """The newest runs by id, remembered from our own last write when nobody else wrote since."""
         remembered = self._recent.get(draft.row["session_id"])
-        if remembered is not None and remembered[0] == draft.row["fingerprint"]:
+        if remembered is not None and remembered[0] == draft.row["fingerprint"] and remembered[1] is not None:
             return remembered[1]
         return draft.recent(_REMEMBERED_RUNS)
 
-    def _remember(self, draft: Draft, recent: dict[str, Recent]) -> None:
+    def _remember(self, draft: Draft, recent: dict[str, Recent] | None) -> None:
         session_id = draft.row["session_id"]
-        if len(recent) > _REMEMBERED_RUNS:
+        if recent is not None and len(recent) > _REMEMBERED_RUNS:
             del recent[next(iter(recent))]
         if session_id not in self._recent and len(self._recent) >= _REMEMBERED_SESSIONS:
             self._recent.popitem(last=False)

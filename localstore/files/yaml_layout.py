@@ -29,6 +29,8 @@ class YamlLayout:
     closing = b"\n...\n"
     unfinished = b"  status: unfinished\n...\n"
     keeps_comments = True
+    escape = b"\\"
+    """What may stand for a letter or a digit, or break a text that has none."""
 
     def head(self, header: dict[str, Any]) -> bytes:
         """The document up to and including the line that opens the history."""
@@ -54,6 +56,10 @@ class YamlLayout:
     def starts(self, raw: bytes, begin: int) -> list[int]:
         """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
         return lines_at(raw, _START, begin)
+
+    def count_starts(self, raw: bytes) -> int:
+        """How many lines start an entry in `raw`, when it has no header; its first line is not counted."""
+        return raw.count(_START)
 
     def cut(self, raw: bytes, start: int) -> int:
         """Where the entry that starts at `start` ends, or -1. A run of NUL counts as a line break."""

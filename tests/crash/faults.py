@@ -129,6 +129,54 @@ class UnsyncedSystem(atomic.System):
         pass
 
 
+class Stopped(BaseException):
+    """The process is gone: nothing that it would have done after this happens."""
+
+
+class StoppingSystem(UnsyncedSystem):
+    """Stops in the operation that changes the disk with this number, counted from 1: before it when `share` is less
+    than a half, else behind it; a write with this share of its bytes written. From then on nothing is done any more,
+    so that what cleans up behind an error does not either."""
+
+    def __init__(self, number: int, share: float) -> None:
+        self._left = number
+        self._share = share
+
+    @property
+    def happened(self) -> bool:
+        return self._left <= 0
+
+    def _around(self, work: Callable[[], Result]) -> Result:
+        self._left -= 1
+        if self._left > 0:
+            return work()
+        if self._left == 0 and self._share >= 0.5:
+            work()
+        raise Stopped
+
+    def open(self, path: str, flags: int) -> int:
+        if not flags & os.O_CREAT:
+            return super().open(path, flags)
+        return self._around(lambda: super(StoppingSystem, self).open(path, flags))
+
+    def write(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        self._left -= 1
+        if self._left > 0:
+            return super().write(fd, data, offset)
+        if self._left == 0:
+            super().write(fd, memoryview(data)[: round(len(data) * self._share)], offset)
+        raise Stopped
+
+    def truncate(self, fd: int, size: int) -> None:
+        self._around(lambda: super(StoppingSystem, self).truncate(fd, size))
+
+    def replace(self, source: str, target: str) -> None:
+        self._around(lambda: super(StoppingSystem, self).replace(source, target))
+
+    def unlink(self, path: str) -> None:
+        self._around(lambda: super(StoppingSystem, self).unlink(path))
+
+
 @contextmanager
 def installed(system: atomic.System) -> Iterator[None]:
     """Everything that localstore does to files goes through `system` inside."""

@@ -42,6 +42,38 @@ def test_a_repeated_run_is_answered_without_writing_after_a_sync(storage: Storag
     assert run_ids(path).count("r0") == 2, "only the last 64 entries are looked at"
 
 
+@pytest.mark.parametrize("escaped", [False, True], ids=["as it was written", "with an escape"])
+def test_a_repeated_run_is_recognised_where_others_write_as_well(storage: Storage, escaped: bool) -> None:
+    """Whoever wrote last does not remember the runs of others; ids that are nowhere in the bytes need no look."""
+    other = type(storage)(storage.root)
+    for number in range(20):
+        (storage, other)[number % 2].append("s1", answered(f"r{number}"))
+    path = storage.path("s1")
+    if escaped:
+        old, new = ('"r11"', '"\\u007211"') if path.suffix == ".json" else ("run_id: r11", 'run_id: "\\x7211"')
+        edit(path, old, new)
+    for number in (11, 19, 0, 12):
+        for opened in (storage, other):
+            opened.append("s1", answered(f"r{number}"))
+    assert run_ids(path) == [f"r{number}" for number in range(20)]
+    for number in range(20, 24):
+        (storage, other)[number // 2 % 2].append("s1", answered(f"r{number}"))
+        (storage, other)[number % 2].append("s1", answered("r11"))
+    assert run_ids(path) == [f"r{number}" for number in range(24)]
+
+
+def test_a_repeated_run_is_recognised_by_a_process_that_writes_to_very_many_sessions(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localstore.files.store._REMEMBERED_SESSIONS", 2)
+    for turn in range(3):
+        for number in range(5):
+            storage.append(f"s{number}", answered(f"r{turn}"))
+            storage.append(f"s{(number + turn) % 5}", answered("r0"))
+    for number in range(5):
+        assert run_ids(storage.path(f"s{number}")) == ["r0", "r1", "r2"]
+
+
 @pytest.mark.parametrize("fresh", [True, False], ids=["another process", "the same process"])
 def test_an_unfinished_run_is_finished_however_much_followed_it(storage: Storage, fresh: bool) -> None:
     """An answer that took long, in a session that many write to, was stored as a second run."""

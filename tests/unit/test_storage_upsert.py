@@ -10,6 +10,7 @@ from localstore import Conflict, DocumentBroken, KindMismatch, OwnerMismatch, Ru
 from localstore.files import atomic
 from localstore.files.document import LAYOUTS
 from localstore.files.values import plain
+from tests.crash.faults import Stopped, StoppingSystem
 from tests.unit.conftest import StorageClass
 from tests.unit.raw import Storage, answered, edit, parse, question, run_ids
 from tests.unit.watched_disk import WatchedDisk
@@ -418,27 +419,8 @@ def test_what_is_no_session_is_refused(storage: Storage, value: object) -> None:
         storage.upsert(value)  # type: ignore[arg-type]
 
 
-class _Stopped(BaseException):
-    """The process is gone: nothing that it would have done after this happens."""
-
-
-class _StopsInAWrite(atomic.System):
-    """Stops in the write with this number, with some of its bytes written."""
-
-    def __init__(self, number: int, share: float) -> None:
-        self._left = number
-        self._share = share
-
-    def write(self, fd: int, data: bytes | memoryview, offset: int) -> int:
-        self._left -= 1
-        if self._left == 0:
-            super().write(fd, memoryview(data)[: round(len(data) * self._share)], offset)
-            raise _Stopped
-        return super().write(fd, data, offset)
-
-
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.7, 1.0])
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", range(1, 7))
 def test_several_entries_of_one_upsert_are_all_there_or_none_after_a_crash(
     stored: Storage, number: int, share: float, monkeypatch: pytest.MonkeyPatch, reopen: Callable[[], Storage]
 ) -> None:
@@ -448,8 +430,8 @@ def test_several_entries_of_one_upsert_are_all_there_or_none_after_a_crash(
     session.history += [answered("a"), answered("b")]
     session.session_state = {"n": "after b"}
     with monkeypatch.context() as patch:
-        patch.setattr(atomic, "system", _StopsInAWrite(number, share))
-        with contextlib.suppress(_Stopped):
+        patch.setattr(atomic, "system", StoppingSystem(number, share))
+        with contextlib.suppress(Stopped):
             stored.upsert(session)
     again = reopen()
     again.append("s1", answered("next"))

@@ -1,16 +1,20 @@
 """The manifest: followed by every process, never believed where it is odd, and made anew without loss."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from localstore import JsonStorage
 from localstore.files.locks import pool_of
 from localstore.files.manifest import Manifest
-from localstore.files.rows import Row
+from localstore.files.rows import Row, is_row
+from tests.effort import rounds
 from tests.unit.raw import Storage, answered, edit, manifest_lines, run_ids
 from tests.unit.watched_disk import Call, WatchedDisk
 
@@ -179,6 +183,172 @@ def test_a_manifest_full_of_dead_lines_is_compacted_under_its_followers(
     assert len(generations) > 2
     follower.record([row("from the follower")])
     assert "from the follower" in known(manifest)
+
+
+def test_a_follower_goes_on_behind_what_a_compaction_wrote(
+    open_manifest: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch, disk: WatchedDisk
+) -> None:
+    """All processes forgot everything at each compaction, and took in the whole file again, all at once."""
+    monkeypatch.setattr("localstore.files.manifest._SPARE_LINES", 50)
+    manifest, follower = open_manifest(), open_manifest()
+    manifest.record([row(f"s{number}", user_id="u") for number in range(20)])
+    assert len(known(follower)) == 20
+    restarts, seen = follower.restarts, follower.get("s7")
+    number = 0
+    disk.forget()
+    while not disk.of("replace", name="manifest.jsonl"):
+        number += 1
+        manifest.record([row("s3", runs=number), row("new", runs=number)])
+    manifest.record([row("behind", user_id="u")])
+    assert [name for _, name in follower.newest("u", None)] == [f"s{one}" for one in sorted(range(20), key=str)]
+    follower.refresh()
+    assert follower.get("s3") == row("s3", runs=number)  # written between our last look and the compaction
+    assert follower.get("s7") is seen
+    assert follower.restarts == restarts
+    assert known(follower) == known(manifest) == known(open_manifest())
+    assert "behind" in [name for _, name in follower.newest("u", None)]
+    assert "s3" not in [name for _, name in follower.newest("u", None)]
+
+
+@pytest.mark.parametrize("lines", [-1, 0, True, "21", None])
+def test_a_first_line_that_nobody_of_ours_wrote_is_not_believed(
+    open_manifest: Callable[[], Manifest], file: Path, lines: object
+) -> None:
+    manifest = open_manifest()
+    manifest.record([row("a")])
+    first = json.loads(file.read_bytes().splitlines()[0])
+    other = file.with_name("other")
+    made = {**first, "generation": "x", "follows": first["generation"], "lines": lines}
+    other.write_text(f"{json.dumps(made)}\n{json.dumps(row('b'))}\n")
+    other.replace(file)
+    assert known(manifest) == ["b"]
+
+
+def test_a_file_without_a_generation_is_compacted_like_any_other(
+    open_manifest: Callable[[], Manifest], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localstore.files.manifest._SPARE_LINES", 3)
+    file.write_bytes(b"garbage\n" * 10)
+    manifest, follower = open_manifest(), open_manifest()
+    follower.refresh()
+    manifest.record([row("a")])
+    assert len(file.read_bytes().splitlines()) == 2
+    assert known(follower) == known(manifest) == ["a"]
+
+
+# A line is looked into when its session is asked for; that must not be seen.
+
+
+def test_lines_cost_nothing_until_somebody_asks_for_their_session(
+    open_manifest: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    rows = [row(f"s{number}", user_id=f"u{number % 10}") for number in range(100)]
+    manifest.record(rows)
+    assert len(known(follower)) == 100
+    manifest.record([{**one, "runs": 2} for one in rows])
+    looked: list[Any] = []
+
+    def look(value: Any) -> bool:
+        looked.append(value)
+        return is_row(value)
+
+    monkeypatch.setattr("localstore.files.manifest.is_row", look)
+    follower.refresh()
+    assert follower.get("s7") == row("s7", user_id="u7", runs=2)
+    assert len(follower.newest("u3", None)) == 10
+    assert len(looked) == 11
+    assert follower.at("sessions/2026-11/s8.json") == "s8"
+    assert len(looked) == 12
+
+
+@pytest.mark.parametrize("user_id", ["u", 'quoted "u"', "back\\slash", "ü\n", ""])
+def test_every_user_is_found_in_lines_that_nobody_looked_into(
+    open_manifest: Callable[[], Manifest], file: Path, user_id: str
+) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    manifest.record([row("a", user_id="before"), row("b", user_id=user_id), row("c", user_id=user_id)])
+    assert known(follower) == ["a", "b", "c"]
+    manifest.record([row("a", user_id=user_id), row("c", user_id="after")])
+    with file.open("ab") as other:  # as somebody else would write it
+        other.write(json.dumps(row("d", user_id=user_id)).encode() + b"\n")
+        other.write(b" " + json.dumps({"user_id": user_id, **row("e")}, indent=None).encode() + b"\n")
+    follower.refresh()
+    assert [name for _, name in follower.newest(user_id, None)] == ["a", "b", "d", "e"]
+    assert [name for _, name in follower.newest("after", None)] == ["c"]
+    assert follower.newest("before", None) == []
+
+
+def test_a_line_that_was_cut_off_does_not_hide_the_one_before(
+    open_manifest: Callable[[], Manifest], file: Path
+) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    manifest.record([row("a"), row("b")])
+    assert known(follower) == ["a", "b"]
+    manifest.record([row("a", runs=2)])
+    with file.open("ab") as other:
+        other.write(json.dumps(row("a", runs=3), separators=(",", ":")).encode()[:60])
+    manifest.record([row("b", runs=4)])
+    follower.refresh()
+    assert follower.get("a") == row("a", runs=2)
+    assert follower.get("b") == row("b", runs=4)
+
+
+@pytest.mark.parametrize("first", ["a", "b", ""])
+def test_documents_that_took_each_others_ids_are_told_by_the_order_of_all_lines(
+    open_manifest: Callable[[], Manifest], first: str
+) -> None:
+    """Whoever is asked for first: the newest line about a path counts."""
+    manifest, follower = open_manifest(), open_manifest()
+    path = row("b")["path"]
+    manifest.record([row("a"), row("b")])
+    assert known(follower) == ["a", "b"]
+    manifest.record([row("a", path=path)])
+    manifest.record([row("b", runs=2)])
+    follower.refresh()
+    if first:
+        follower.get(first)
+    assert known(follower) == ["b"]
+    assert follower.at(path) == "b"
+    assert follower.get("a") is None
+    follower.record([row("c", path=path)])
+    assert known(follower) == known(manifest) == ["c"]
+
+
+@settings(max_examples=rounds(100, 5000), deadline=None)
+@given(data=st.data())
+def test_a_follower_that_asks_now_and_then_knows_what_one_knows_that_always_asks(data: st.DataObject) -> None:
+    names, users, folders = st.sampled_from("abcd"), st.sampled_from(["u", "v", 'w"']), st.sampled_from(["1", "2"])
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / ".localstore" / "locks").mkdir(parents=True)
+        manifests = [Manifest(folder, pool_of(root), 1.0) for _ in range(3)]
+        writer, always, seldom = manifests
+        for number in range(data.draw(st.integers(1, 25))):
+            match data.draw(st.sampled_from(["record", "record", "delete", "get", "user", "at"])):
+                case "record":
+                    name = data.draw(names)
+                    path = f"sessions/{data.draw(folders)}/{name}.json"
+                    writer.record([row(name, f"2026-01-01T00:00:{number:02}", path=path, user_id=data.draw(users))])
+                case "delete":
+                    writer.record_deletion(data.draw(names))
+                case "get":
+                    seldom.refresh()
+                    seldom.get(data.draw(names))
+                case "user":
+                    seldom.refresh()
+                    seldom.newest(data.draw(users), None)
+                case _:
+                    seldom.refresh()
+                    seldom.at(f"sessions/{data.draw(folders)}/{data.draw(names)}.json")
+            always.refresh()
+            always.newest(None, None)
+        for manifest in manifests:
+            manifest.refresh(thorough=True)
+        for user_id in ("u", "v", 'w"'):
+            assert seldom.newest(user_id, None) == always.newest(user_id, None)
+        assert seldom.newest(None, None) == always.newest(None, None) == writer.newest(None, None)
+        assert [seldom.get(name) for name in "abcd"] == [always.get(name) for name in "abcd"]
 
 
 def test_a_replaced_manifest_is_noticed_at_the_same_length(open_manifest: Callable[[], Manifest], file: Path) -> None:
