@@ -91,7 +91,11 @@ class Store:
                 continue
             if draft.changed:
                 # Before anything is added: what a crash leaves of that is told by what the manifest knew.
-                self._manifest.record([draft.row])
+                try:
+                    self._manifest.record([draft.row])
+                except BaseException:
+                    draft.file.close()
+                    raise
                 draft.changed = False
             if draft.row["session_id"] == session_id:
                 return draft
