@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from localstore.info import SessionInfo
 from localstore.sessions import Entry, Message, Record, Run, Session, Update
 
-from .output import console, lines, local_time, write
+from .output import local_time
 
 FOLDED_LINES = 8
 FOLDED_LINE = 400
@@ -150,33 +150,6 @@ class Transcript:
             row if len(row) <= FOLDED_LINE else f"{row[:FOLDED_LINE]}… {len(row) - FOLDED_LINE:,} more characters"
             for row in shown
         )
-
-
-class Printer:
-    """Prints pieces, for a person or into a pipe."""
-
-    def __init__(self, person: bool) -> None:
-        self.screen = console() if person else None
-
-    def __call__(self, pieces: Iterable[Piece]) -> None:
-        for piece in pieces:
-            text = lines(piece.text)
-            if self.screen is None:
-                margin = " " * piece.indent
-                write("".join(f"{margin}{line}".rstrip(" ") + "\n" for line in text.split("\n")))
-            else:
-                self.print_wrapped(text, piece)
-
-    def print_wrapped(self, text: str, piece: Piece) -> None:
-        """Print with every line wrapped below its own beginning."""
-        from rich.text import Text
-
-        assert self.screen is not None  # noqa: S101 (for the type checker)
-        margin = min(piece.indent, self.screen.width // 3)
-        for line in Text(text, piece.style).wrap(self.screen, self.screen.width - margin, tab_size=4):
-            line.rstrip()
-            line.pad_left(margin)
-            self.screen.print(line)
 
 
 def plain(value: Any) -> Any:

@@ -50,7 +50,7 @@ def check(store: Storage | Path | str) -> Generator[Finding, None, int]:
     Every document is parsed and validated, then the store is held against its manifest. Other programs may write
     meanwhile. Raises StoreNotFound, OlderFormat, NewerFormat, and OSError when the folder itself cannot be read.
     """
-    root = tree.open_store(Path(store) if isinstance(store, (str, Path)) else store.root, create=False)
+    root = tree.root_of(store)
     return (yield from Sweep(str(root)).run())
 
 
@@ -105,7 +105,7 @@ class Sweep:
         return len(self.documents)
 
     def _full(self, path: str) -> str:
-        return os.path.join(self.root, *path.split("/"))
+        return tree.full_path(self.root, path)
 
     def _is_gone(self, path: str) -> bool:
         try:

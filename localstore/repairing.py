@@ -32,7 +32,7 @@ def repair(
     documents have. Other programs may write meanwhile; nothing is deleted; stopped at any point it may be run again.
     Raises what `check` raises, LockTimeout, and OSError when the store cannot be written to.
     """
-    root = tree.open_store(Path(store) if isinstance(store, (str, Path)) else store.root, create=False)
+    root = tree.root_of(store)
     tried: dict[tuple[str, int | None, str], str] = {}
     """What was mended or could not be, so that nothing is done twice; and why it could not."""
     for left in reversed(range(_ROUNDS)):

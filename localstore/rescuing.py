@@ -60,7 +60,7 @@ def rescued(store: Storage | Path | str) -> list[Rescued]:
 
     Raises StoreNotFound, OlderFormat, NewerFormat, OSError.
     """
-    return rescue.listing(str(_root(store)))
+    return rescue.listing(str(tree.root_of(store)))
 
 
 def content(one: Rescued) -> Content:
@@ -123,7 +123,7 @@ def restore(
     Raises FileNotFoundError when there is no such rescue file, SessionNotFound, DocumentBroken when the session's
     document has to be mended first, NewerFormat, OlderFormat, LockTimeout, OSError.
     """
-    root = _root(store)
+    root = tree.root_of(store)
     path = str(root / rescue.FOLDER / os.path.basename(name))
     one = rescue.describe(path)
     if one is None:
@@ -151,10 +151,6 @@ def _nothing_to_restore(one: Rescued, found: Content) -> str | None:
     if one.session_id is None or not (found.entries or found.header):
         return "it holds no whole run" if one.document else "it was not set aside by localstore"
     return None
-
-
-def _root(store: Storage | Path | str) -> Path:
-    return tree.open_store(Path(store) if isinstance(store, (str, Path)) else store.root, create=False)
 
 
 @dataclass(slots=True)

@@ -300,7 +300,7 @@ class Storage:
             runs=row["runs"],
             size=row["fingerprint"][0] if row["fingerprint"] else 0,
             schema_version=row["version"],
-            path=os.path.join(self._store.root, *row["path"].split("/")),
+            path=tree.full_path(self._store.root, row["path"]),
             problem=row.get("problem"),
         )
 

@@ -91,8 +91,9 @@ def _list(found: list[Rescued]) -> None:
 def _show(found: list[Rescued], name: str, as_json: bool) -> None:
     from localstore.rescuing import content
 
+    from ..printer import Printer
     from ..rescued import entries, find_rescued, heading
-    from ..transcript import Printer, Transcript
+    from ..transcript import Transcript
 
     one = find_rescued(found, name)
     held = content(one)

@@ -43,7 +43,8 @@ def command(
     if last is not None:
         found.history = found.history[max(0, len(found.history) - last) :]
 
-    from ..transcript import Piece, Printer, Transcript, plain
+    from ..printer import Printer
+    from ..transcript import Piece, Transcript, plain
 
     if as_json:
         output.write_json({**plain(found), "history": plain(found.history)})

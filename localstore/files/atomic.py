@@ -27,6 +27,12 @@ _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os,
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wait for somebody at a named pipe
 
 
+LINK = (errno.ELOOP, errno.EMLINK)
+"""What opening a symbolic link fails with; EMLINK is FreeBSD's."""
+NO_FILE = (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP)
+"""What opening a folder or a socket fails with."""
+
+
 class _TryLock(Protocol):
     def __call__(self, fd: int, *, blocking: bool) -> bool: ...
 

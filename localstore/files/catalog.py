@@ -137,16 +137,16 @@ class Catalog:
             rows = self._manifest.all()
         # What others write just now they tell themselves: later sweeps leave it to the one after.
         young = 0 if is_first else _YOUNG
-        if self._changed(rows, young):
+        changed = self._changed(rows, young)
+        if changed:
             self._manifest.refresh()
-            with self._manifest.mutex:
-                rows = self._manifest.all()
-            self._adopt_all(self._changed(rows, young))
+            again = [row for old in changed if (row := self._manifest.get(old["session_id"])) is not None]
+            self._adopt_all(row["path"] for row in self._changed(again, young))
         end = time.monotonic()
         self._sweep_due = end + max(1.0, _SWEEP_SHARE * (end - now))
 
-    def _changed(self, rows: Iterable[Row], young: int) -> list[str]:
-        """The paths of the rows whose files are there, are not as the rows say, and older than `young` ns."""
+    def _changed(self, rows: Iterable[Row], young: int) -> list[Row]:
+        """The rows whose files are there, are not as the rows say, and older than `young` ns."""
         changed = []
         now = time.time_ns()
         for row in rows:
@@ -154,7 +154,7 @@ class Catalog:
                 status = atomic.status_if_there(f"{self._root}/{row['path']}")
                 if status is None or says_of(row, status) or 0 <= now - status.st_mtime_ns < young:
                     continue
-                changed.append(row["path"])
+                changed.append(row)
         return changed
 
     def _hide(self, session_ids: Iterable[str]) -> None:

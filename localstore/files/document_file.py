@@ -1,6 +1,5 @@
 """An open document: read its head, its tail or all of it. Reading takes no lock and never changes a byte."""
 
-import errno
 import os
 import stat
 from types import TracebackType
@@ -32,12 +31,12 @@ class DocumentFile:
         try:
             self.fd = atomic.system.open(path, os.O_RDWR if write else os.O_RDONLY)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.EMLINK):
+            if error.errno in atomic.LINK:
                 raise DocumentBroken(
                     f"{path} is a symbolic link, and links are not followed. Put the document itself there.",
                     path=path,
                 ) from None
-            if error.errno in (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP):  # a folder, a socket
+            if error.errno in atomic.NO_FILE:
                 raise _irregular(path) from None
             raise
         try:
@@ -80,12 +79,16 @@ class DocumentFile:
         self.look()
         return atomic.read_at(self.fd, self.size, 0)
 
+    def parse(self) -> Parsed:
+        """The whole document, whoever wrote it. Raises DocumentBroken, NewerFormat, OlderFormat."""
+        return parse_document(self.read_all(), self.layout, self.path)
+
     # For documents that are trusted to be in our layout; anything that does not fit raises Misfit.
 
     def whole(self) -> Parsed:
         """The whole document. Raises NewerFormat, OlderFormat."""
         try:
-            parsed = parse_document(self.read_all(), self.layout, self.path)
+            parsed = self.parse()
         except DocumentBroken:
             raise Misfit from None  # a power cut may have kept the times of a file, and not all of its bytes
         if not parsed.in_layout:

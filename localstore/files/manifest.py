@@ -184,7 +184,7 @@ class Manifest:
         try:
             self._fd = atomic.system.open(self._path, os.O_RDWR)
         except OSError as error:
-            if error.errno in (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP, errno.ELOOP, errno.EMLINK):
+            if error.errno in (*atomic.NO_FILE, *atomic.LINK):
                 raise _Irregular(error.errno, error.strerror, self._path) from None
             if flags == os.O_RDWR or error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
                 raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from localstore.errors import LocalstoreError
 from localstore.files import atomic, names, rescue, tree
 from localstore.files.catalog import Catalog
-from localstore.files.document import Misfit, Parsed, broken, parse_document
+from localstore.files.document import Misfit, Parsed, broken
 from localstore.files.document_file import DocumentFile
 from localstore.files.draft import Draft, Interfered
 from localstore.files.locks import pool_of
@@ -150,8 +150,7 @@ class Mender:
         with self._locks.session(session_id, self._timeout):
             self._manifest.refresh()
             with DocumentFile(self._full(path)) as file:
-                parsed = parse_document(file.read_all(), file.layout, file.path)
-                row = row_of(parsed, path, file.status, boot_id())
+                row = row_of(file.parse(), path, file.status, boot_id())
             known = self._manifest.get(session_id)
             if row["session_id"] != session_id:
                 return
@@ -166,10 +165,10 @@ class Mender:
 
     def _parse(self, path: str) -> Parsed:
         with DocumentFile(self._full(path)) as file:
-            return parse_document(file.read_all(), file.layout, file.path)
+            return file.parse()
 
     def _full(self, path: str) -> str:
-        return os.path.join(self._root, *path.split("/"))
+        return tree.full_path(self._root, path)
 
 
 def free_ids(session_id: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from localstore.files import atomic, names
+from localstore.files import atomic, names, tree
 from localstore.files.document import LAYOUTS, Misfit
 from localstore.files.document_file import DocumentFile
 
@@ -52,7 +52,7 @@ def move_aside(root: str, path: str, became: str) -> Path:
 
     Its name says what it was and when it was set aside: the file is never copied, however large it is.
     """
-    folder, source = Path(root) / FOLDER, os.path.join(root, *path.split("/"))
+    folder, source = Path(root) / FOLDER, tree.full_path(root, path)
     atomic.make_folders(folder)
     stamp = _stamp(time.time()).replace(":", "")
     target = folder / f"{became[:_LONGEST_NAME]}.{stamp}.{os.urandom(6).hex()}.part"

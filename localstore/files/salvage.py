@@ -250,10 +250,16 @@ def _begun_question(raw: bytes, layout: Layout, begin: int, whole: list[_Piece],
             end += 1
             if raw[end] == 0 and end % _SECTOR == 0:
                 continue  # the zeros may as well be in the place of the rest of the message
-        data = (raw[place:end] + layout.unfinished).removesuffix(layout.end)
-        if _is_entry(layout, data) and run_key(layout, data)[1] and layout.parse_entry(data).get("messages"):
-            return _Piece(place, end, data)
+        asked = _as_unfinished(raw, layout, place, end)
+        if asked is not None and run_key(layout, asked.data)[1] and layout.parse_entry(asked.data).get("messages"):
+            return asked
     return None
+
+
+def _as_unfinished(raw: bytes, layout: Layout, start: int, end: int) -> _Piece | None:
+    """What stands there as an unfinished run, None when that is no entry."""
+    data = (raw[start:end] + layout.unfinished).removesuffix(layout.end)
+    return _Piece(start, end, data) if _is_entry(layout, data) else None
 
 
 def _is_whole(raw: bytes, layout: Layout) -> bool:
@@ -298,8 +304,8 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
             continue
         end = layout.cut(raw, start)
         if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
-            zeros = raw.find(b"\0", start, end if end > 0 else len(raw))
-            if is_late and zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):
+            zeros = raw.find(b"\0", start, end if end > 0 else len(raw)) if is_late else -1
+            if zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):
                 pieces.append(_Piece(start, zeros, raw[start:zeros]))
                 at = zeros
                 continue
@@ -361,8 +367,7 @@ def _restore_unfinished(raw: bytes, layout: Layout, before: Known, whole: list[_
     stays = _STAYS[layout.suffix]
     if match is None or any(byte not in (0, there) for byte, there in zip(raw[end:], stays, strict=False)):
         return None
-    data = (raw[match.start() : end] + layout.unfinished).removesuffix(layout.end)
-    return _Piece(match.start(), end, data) if _is_entry(layout, data) else None
+    return _as_unfinished(raw, layout, match.start(), end)
 
 
 def _assemble(

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
@@ -45,6 +46,22 @@ def open_store(path: Path, *, create: bool) -> Path:
         return _make(root)
     _check_marker(marker, root / MARKER)
     return root
+
+
+class Opened(Protocol):
+    """What has the real path of a store: an open storage."""
+
+    root: Path
+
+
+def root_of(store: Opened | Path | str) -> Path:
+    """The real path of a store, open or at this path. Raises what `open_store` raises."""
+    return open_store(Path(store) if isinstance(store, (str, Path)) else store.root, create=False)
+
+
+def full_path(root: str, path: str) -> str:
+    """The path of the system for one below the root, as rows have them."""
+    return os.path.join(root, *path.split("/"))
 
 
 def _refuse_link(root: str) -> None:
