@@ -81,6 +81,18 @@ def write_json(value: Any) -> None:
     write(_CONTROL.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text) + "\n")
 
 
+def write_bytes(parts: Iterable[bytes]) -> None:
+    """Print bytes as they are; to a terminal with the control characters in them written as escapes."""
+    if sys.stdout is None:
+        return
+    sys.stdout.flush()
+    for part in parts:
+        if to_terminal():
+            sys.stdout.write(lines(part.decode(errors="backslashreplace")))
+        else:
+            sys.stdout.buffer.write(part)
+
+
 def note(text: str) -> None:
     """Tell the person something that is not the answer."""
     if sys.stderr is not None:

@@ -1,10 +1,11 @@
 """An open store: what people use."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from localstore.errors import DocumentBroken, KindMismatch, OwnerMismatch, SessionNotFound
+from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, SessionNotFound
 from localstore.files import tree
 from localstore.files.document import in_order
 from localstore.files.draft import Draft
@@ -17,6 +18,7 @@ from localstore.schema import KINDS, SCHEMA_VERSION, STATEFUL
 if TYPE_CHECKING:
     from localstore.files.store import Snapshot
     from localstore.sessions import Run, Session
+    from localstore.upgrade import Upgraded
 
 
 class _Unset:
@@ -47,8 +49,13 @@ class Storage:
         durability: Literal["full", "relaxed"] = "full",
         lock_timeout: float = 10.0,
         create: bool = True,
+        auto_upgrade_schema: bool = False,
     ) -> None:
         """Open the store in the folder `dir_path`; it is made when missing, unless `create` is False.
+
+        With `auto_upgrade_schema` a document of an older schema version is upgraded by the first write to it, and a
+        folder of agno 1.x is turned into a store at once; what could not be is a UserWarning. Their old selves are
+        kept, see `localstore backups`. Without it, older documents can be read, and a write raises OlderFormat.
 
         Raises StoreNotFound, NewerFormat, OlderFormat (a folder of agno 1.x), OSError.
         """
@@ -60,15 +67,30 @@ class Storage:
             raise ValueError("dir_path is empty. Name a folder; '.' is the working directory.")
         if str(dir_path).startswith("~"):
             raise ValueError(f"dir_path {str(dir_path)!r} is not expanded. Use pathlib.Path(...).expanduser().")
-        self.root = tree.open_store(Path(dir_path), create=create)
-        self._store = Store(self.root, durable=durability == "full", timeout=float(lock_timeout))
+        try:
+            self.root = tree.open_store(Path(dir_path), create=create)
+        except OlderFormat:
+            if not auto_upgrade_schema:
+                raise
+            self._convert(Path(dir_path), float(lock_timeout))
+            self.root = tree.open_store(Path(dir_path), create=create)
+        self._store = Store(
+            self.root, durable=durability == "full", timeout=float(lock_timeout), upgrades=auto_upgrade_schema
+        )
+
+    @staticmethod
+    def _convert(folder: Path, lock_timeout: float) -> None:
+        from localstore.upgrade import upgrade
+
+        for problem in upgrade(folder, lock_timeout=lock_timeout).problems:
+            warnings.warn(f"Not upgraded: {problem}", stacklevel=3)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.root)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as the path and the options: another process opens the same store."""
-        return _open, (type(self), str(self.root), self._store.durable, self._store.timeout)
+        return _open, (type(self), str(self.root), self._store.durable, self._store.timeout, self._store.upgrades)
 
     # Writing
 
@@ -194,8 +216,23 @@ class Storage:
         return self._store.delete(session_id, lambda row: self._check_access(row, user_id, None))
 
     def drop(self) -> None:
-        """Remove all sessions of this store for good, and nothing else: files that are no sessions stay."""
+        """Remove all sessions of this store for good, and nothing else: files that are no sessions stay.
+
+        Raises NewerFormat, before it removes any, when one of them is of a newer localstore.
+        """
         self._store.drop()
+
+    def upgrade_schema(self) -> "Upgraded":
+        """Upgrade every document of an older schema version. Other threads and processes may work meanwhile.
+
+        One that cannot be upgraded stays byte for byte as it was and stops no other one; it is among the `problems`
+        of what is returned. The old selves are kept, and `localstore upgrade --undo` brings them back. Interrupted and
+        called again, it goes on. Raises LockTimeout when another upgrade is at work, OSError when there is too little
+        room, before anything is written.
+        """
+        from localstore.upgrade import upgrade
+
+        return upgrade(self.root, lock_timeout=self._store.timeout)
 
     # Reading
 
@@ -317,8 +354,9 @@ class YamlStorage(Storage):
     _suffix = ".yaml"
 
 
-def _open(kind: type[Storage], root: str, durable: bool, timeout: float) -> Storage:
-    return kind(root, durability="full" if durable else "relaxed", lock_timeout=timeout, create=False)
+def _open(kind: type[Storage], root: str, durable: bool, timeout: float, upgrades: bool) -> Storage:
+    durability: Literal["full", "relaxed"] = "full" if durable else "relaxed"
+    return kind(root, durability=durability, lock_timeout=timeout, create=False, auto_upgrade_schema=upgrades)
 
 
 def _new_header(

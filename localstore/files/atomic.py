@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import stat
 import sys
 import time
@@ -31,6 +32,10 @@ LINK = (errno.ELOOP, errno.EMLINK)
 """What opening a symbolic link fails with; EMLINK is FreeBSD's."""
 NO_FILE = (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP)
 """What opening a folder or a socket fails with."""
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.EINVAL)
+"""What making a hard link fails with where there are none, or no more."""
+_PIECE = 1 << 20
+"""So many bytes are copied at a time."""
 
 
 class _TryLock(Protocol):
@@ -159,6 +164,21 @@ class System:
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
+    if os.link in os.supports_follow_symlinks:
+
+        def link(self, source: str, target: str) -> None:
+            """Give a file a second name. Raises OSError where the file system knows no such thing."""
+            os.link(source, target, follow_symlinks=False)
+
+    else:
+
+        def link(self, source: str, target: str) -> None:
+            os.link(source, target)
+
+    def free_space(self, path: str) -> int:
+        """How many bytes this user may still write to the file system of a folder."""
+        return shutil.disk_usage(path).free
+
     def remove_folder(self, path: str) -> None:
         os.rmdir(path)
 
@@ -222,15 +242,16 @@ def add_line(fd: int, size: int, line: bytes) -> None:
     extend(fd, size, b"", line)
 
 
-def write_file(path: Path | str, parts: Iterable[bytes]) -> None:
+def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True) -> None:
     """Make or replace the file at `path`, durably: it holds the old bytes or the new ones, never anything between.
 
     Temporary file in the same folder, write, sync, replace, sync the folder. No temporary file is left when it
-    fails. Raises OSError.
+    fails. Without `settle` the caller syncs the folder; before, the name may lead to the old bytes after a power cut.
+    Raises OSError.
     """
     path = str(path)
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}{TEMPORARY_SUFFIX}")
+    folder = os.path.dirname(path)
+    temporary = _temporary(path)
     fd = system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         try:
@@ -247,7 +268,13 @@ def write_file(path: Path | str, parts: Iterable[bytes]) -> None:
             system.unlink(temporary)
         name_file(error, path)
         raise
-    sync_folder(folder)
+    if settle:
+        sync_folder(folder)
+
+
+def _temporary(path: str) -> str:
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.{os.urandom(6).hex()}{TEMPORARY_SUFFIX}")
 
 
 def temporary_for(name: str) -> str | None:
@@ -272,6 +299,45 @@ def move_file(source: str, target: str) -> None:
     sync_folder(os.path.dirname(target))
     if os.path.dirname(source) != os.path.dirname(target):
         sync_folder(os.path.dirname(source))
+
+
+def keep_file(source: str, target: str) -> None:
+    """Give a file a second name, or, where the file system has no links, a copy that was read back and compared.
+
+    Whatever has the name `target` is replaced. The name is not durable before the folder of `target` is synced; the
+    bytes of a copy are. Raises OSError.
+    """
+    temporary = _temporary(target)
+    try:
+        try:
+            system.link(source, temporary)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            _copy(source, temporary)
+        system.replace(temporary, target)
+    finally:
+        with contextlib.suppress(OSError):
+            system.unlink(temporary)  # a link that replaces another one of the same file stays
+
+
+def _copy(source: str, target: str) -> None:
+    reading = system.open(source, os.O_RDONLY)
+    try:
+        writing = system.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            offset = 0
+            while data := read_at(reading, _PIECE, offset):
+                write_at(writing, data, offset)
+                offset += len(data)
+            sync_file(writing, target)
+            for at in range(0, offset + 1, _PIECE):
+                if read_at(writing, _PIECE, at) != read_at(reading, _PIECE, at):
+                    raise OSError(errno.EIO, "The copy is not like the file, or the file was changed", source)
+        finally:
+            system.close(writing)
+    finally:
+        system.close(reading)
 
 
 def remove_file(path: Path | str) -> None:

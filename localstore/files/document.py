@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
+from localstore.errors import DocumentBroken, NewerFormat
 from localstore.files.json_layout import LAYOUT as JSON
 from localstore.files.json_layout import JsonLayout
 from localstore.files.malformed import Malformed
+from localstore.files.places import place_of
 from localstore.files.yaml_layout import LAYOUT as YAML
 from localstore.files.yaml_layout import YamlLayout
 from localstore.schema import HEADER_ORDER, KINDS, SCHEMA_VERSION, STATEFUL
+from localstore.versions import CannotUpgrade, upgraded, version_of
 
 Layout = JsonLayout | YamlLayout
 LAYOUTS: dict[str, Layout] = {JSON.suffix: JSON, YAML.suffix: YAML}
@@ -27,7 +29,10 @@ class Misfit(Exception):
 
 @dataclass(slots=True)
 class Parsed:
-    """A whole document. `starts` holds the offset of each entry when the document is `in_layout`, else nothing."""
+    """A whole document. `starts` holds the offset of each entry when the document is `in_layout`, else nothing.
+
+    `header` and `entries` are always those of the current schema version; `version` is the one that `raw` has.
+    """
 
     layout: Layout
     raw: bytes
@@ -35,6 +40,7 @@ class Parsed:
     entries: list[dict[str, Any]]
     starts: list[int] = field(default_factory=list)
     in_layout: bool = True
+    version: int = SCHEMA_VERSION
 
     @property
     def head(self) -> bytes:
@@ -50,13 +56,14 @@ class Parsed:
 
 
 def parse_document(raw: bytes, layout: Layout, path: Path | str) -> Parsed:
-    """Parse and check a whole document, in our layout or not.
+    """Parse and check a whole document, in our layout or not. An older one is brought up to the current version.
 
-    Raises DocumentBroken with line and column, NewerFormat, OlderFormat.
+    Raises DocumentBroken with line and column, NewerFormat.
     """
     try:
-        parsed = _parse_in_layout(raw, layout) or _parse_foreign(raw, layout)
-        check_version(parsed.header, path)
+        parsed = _parse_in_layout(raw, layout)
+        if parsed is None or _version(parsed.header, path) != SCHEMA_VERSION:
+            parsed = _parse_foreign(raw, layout, path)
         _check(parsed)
     except Malformed as error:
         raise broken(error, path) from None
@@ -71,25 +78,24 @@ def broken(error: Malformed, path: Path | str) -> DocumentBroken:
     return DocumentBroken(message, path=str(path), problem=error.problem, line=error.line, column=error.column)
 
 
-def check_version(header: Mapping[str, Any], path: Path | str) -> None:
-    """Refuse versions that this release does not know. Raises NewerFormat, OlderFormat, Malformed."""
-    version = header.get("schema_version")
-    if version is None and ("memory" in header or "session_data" in header or "agent_data" in header):
-        version = 0
-    if type(version) is not int or version < 0:
+def _version(document: Mapping[str, Any], path: Path | str) -> int:
+    """The schema version of a document; of one in our layout, the header alone tells. Raises NewerFormat, Malformed."""
+    version = version_of(document)
+    if version is None:
         raise Malformed('expected "schema_version" with a whole number', 1)
     if version > SCHEMA_VERSION:
-        raise NewerFormat(
-            f"{path} has schema version {version}; this localstore knows up to {SCHEMA_VERSION}. "
-            "Nothing was changed. Update localstore.",
-            path=str(path),
-        )
-    if version < SCHEMA_VERSION:
-        raise OlderFormat(
-            f"{path} has schema version {version}, from before localstore; this release cannot read it. "
-            "Nothing was changed. Move the file out of the store.",
-            path=str(path),
-        )
+        raise newer(version, path)
+    return version
+
+
+def newer(version: int, path: Path | str, session_id: str | None = None) -> NewerFormat:
+    """The error for a document that a newer localstore wrote."""
+    return NewerFormat(
+        f"{path} has schema version {version}; this localstore knows up to {SCHEMA_VERSION}. Nothing was changed. "
+        f"Update localstore to a release that knows version {version}.",
+        path=str(path),
+        session_id=session_id,
+    )
 
 
 def cut_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> list[bytes]:
@@ -140,18 +146,39 @@ def header_of(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key not in ("$schema", "history")}
 
 
-def _parse_foreign(raw: bytes, layout: Layout, *, strict: bool = False) -> Parsed:
-    document = layout.parse_strict(raw) if strict else layout.parse(raw)
+def _parse_foreign(raw: bytes, layout: Layout, path: Path | str, *, strict: bool = False) -> Parsed:
+    document = _load(raw, layout, strict=strict)
     if not isinstance(document, dict):
         raise Malformed("expected one mapping with the session", 1, 1)
+    version = _version(document, path)
+    if version < SCHEMA_VERSION:
+        try:
+            document = upgraded(document, version)
+        except CannotUpgrade as error:
+            place = place_of(raw, error.where)
+            raise Malformed(f"cannot be upgraded from schema version {version}: {error}", *place) from None
     history = document.get("history", [])
-    return Parsed(layout, raw, header_of(document), [] if history is None else history, in_layout=False)
+    entries = [] if history is None else history
+    return Parsed(layout, raw, header_of(document), entries, in_layout=False, version=version)
+
+
+def _load(raw: bytes, layout: Layout, *, strict: bool) -> Any:
+    try:
+        return layout.parse_strict(raw) if strict else layout.parse(raw)
+    except Malformed as error:
+        if not isinstance(layout, YamlLayout) or b"schema_version" in raw:
+            raise
+        document = layout.parse_with_aliases(raw, strict=strict)
+        if not isinstance(document, dict) or version_of(document) != 0:
+            raise error from None
+        return document
 
 
 def normalise(parsed: Parsed, path: Path | str) -> Parsed:
-    """The same session in our layout. Raises DocumentBroken when that would drop or round something."""
+    """The same session in our layout and of the current version. Raises DocumentBroken when that would drop or round
+    something."""
     try:
-        strict = _parse_foreign(parsed.raw, parsed.layout, strict=True)
+        strict = _parse_foreign(parsed.raw, parsed.layout, path, strict=True)
     except Malformed as error:
         raise broken(error, path) from None
     layout = parsed.layout

@@ -6,11 +6,13 @@ the file.
 
 import os
 import re
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from localstore.errors import DocumentBroken
+from localstore.errors import DocumentBroken, OlderFormat
 from localstore.files import atomic, rescue
 from localstore.files.document import LAYOUTS, Misfit, Parsed, broken, normalise, parse_document, run_key
 from localstore.files.document_file import DocumentFile
@@ -18,12 +20,17 @@ from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, count_entry, is_trusted, keep_distrust, note_entry, note_status, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
 from localstore.files.values import same
+from localstore.schema import SCHEMA_VERSION
 
 _COMMENT = re.compile(rb"(?m)(?:^|[ \t])#(?! yaml-language-server:)")
 """What may be a comment in YAML; the one that names the schema is ours."""
 
 _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
 """An id that stands in a document as it is, unless a person wrote it with escapes."""
+
+
+Keep = Callable[[str], None]
+"""Keeps the file at a path below the root as it is, durably."""
 
 
 class Recent(NamedTuple):
@@ -40,12 +47,16 @@ class Interfered(Exception):
 class Draft:
     """An open document whose session is locked. Every change returns; the new state is in `row`, to be recorded.
 
-    `row["path"]` is below `root`. With `durable` every change is on the disk when it returns.
+    `row["path"]` is below `root`. With `durable` every change is on the disk when it returns. A document of an older
+    schema version is upgraded by the first change, its old self given to `keep` before; without that, opening it
+    raises OlderFormat.
     """
 
-    def __init__(self, root: str, row: Row, *, durable: bool) -> None:
+    def __init__(self, root: str, row: Row, *, durable: bool, keep: Keep | None = None) -> None:
         self._root = root
         self._durable = durable
+        self._keep = keep
+        self._is_older = False
         self._parsed: Parsed | None = None
         self._rewrite = False
         self._unsure = False
@@ -84,6 +95,9 @@ class Draft:
             self._replace(found.parsed.raw)
             return
         self._parsed = found
+        self._is_older = found.version != SCHEMA_VERSION
+        if self._is_older and self._keep is None:
+            raise older(found, self.file.path, self._root)
         self.row = keep_distrust(row_of(self._parsed, self.row["path"], self.file.status, boot_id()), self.row)
         self.changed = True
         if not self._parsed.in_layout:
@@ -307,6 +321,9 @@ class Draft:
             self._foreign = None
         if not self.file.is_unchanged():
             raise Interfered
+        if self._is_older and self._keep is not None:
+            self._keep(self.row["path"])
+            self._is_older = False
         self.file.close()  # Windows replaces no file that is open
         atomic.write_file(self.file.path, [raw])
         self.file = DocumentFile(self.file.path, write=True)
@@ -319,6 +336,16 @@ class Draft:
 def substance(entry: dict[str, Any]) -> dict[str, Any]:
     """What a run says, without when it was made and what it cost."""
     return {key: value for key, value in entry.items() if key not in ("created_at", "metrics")}
+
+
+def older(parsed: Parsed, path: str, root: str) -> OlderFormat:
+    """The error for writing to a document of an older version."""
+    return OlderFormat(
+        f"{path} has schema version {parsed.version}, and this localstore writes version {SCHEMA_VERSION}. Nothing was "
+        f"changed. Upgrade the store with: localstore upgrade {shlex.quote(root)}",
+        path=path,
+        session_id=parsed.header["session_id"],
+    )
 
 
 def create_document(root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> Row:

@@ -20,6 +20,8 @@ from localstore.files import atomic, names
 STRIPES = 64
 MANIFEST = STRIPES
 """The manifest's lock: the leaf, taken last and held shortest."""
+MIGRATION = STRIPES + 1
+"""The lock of who rewrites many documents: taken first, and alone."""
 
 _FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.0002, 0.005, 1.5
 _FOREVER = threading.TIMEOUT_MAX
@@ -73,6 +75,7 @@ class LockPool:
         self._folder = folder
         self._locks = [_Lock(folder / f"{number:02d}.lock") for number in range(STRIPES)]
         self._locks.append(_Lock(folder / "manifest.lock"))
+        self._locks.append(_Lock(folder / "migration.lock"))
         weakref.finalize(self, _close, self._locks)
 
     def session(self, session_id: str, timeout: float) -> "_Held":
@@ -90,6 +93,10 @@ class LockPool:
     def manifest(self, timeout: float) -> "_Held":
         """Hold the manifest's lock. Take no other one inside."""
         return _Held(self, (MANIFEST,), timeout)
+
+    def migration(self, timeout: float) -> "_Held":
+        """Hold what keeps two upgrades or conversions of one store apart. Take it before any other one."""
+        return _Held(self, (MIGRATION,), timeout)
 
     def all_sessions(self, timeout: float) -> "_Held":
         """Hold every session's lock, taken in ascending order."""

@@ -88,7 +88,7 @@ def row_of(parsed: Parsed, path: str, status: os.stat_result, boot: str | None) 
         "kind": header["kind"],
         "created_at": header["created_at"],
         "updated_at": header["created_at"],
-        "version": header["schema_version"],
+        "version": parsed.version,
         "entries": 0,
         "runs": 0,
         "fingerprint": [],

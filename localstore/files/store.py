@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
-from localstore.files import atomic, locks, rescue, tree
+from localstore.files import atomic, backups, locks, rescue, tree
 from localstore.files.catalog import Catalog, folder_time
-from localstore.files.document import Misfit, Parsed, newest_state
+from localstore.files.document import Misfit, Parsed, newer, newest_state
 from localstore.files.document_file import DocumentFile
 from localstore.files.draft import Draft, Interfered, Recent, create_document
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, boot_id, fingerprint, is_trusted, keep_distrust, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
+from localstore.schema import SCHEMA_VERSION
 
 Result = TypeVar("Result")
 
@@ -45,8 +46,10 @@ class Snapshot:
 class Store:
     """One open store. Methods raise LockTimeout, DocumentBroken, NewerFormat, OlderFormat and OSError."""
 
-    def __init__(self, root: Path, *, durable: bool, timeout: float) -> None:
+    def __init__(self, root: Path, *, durable: bool, timeout: float, upgrades: bool = False) -> None:
         self.root = str(root)
+        self.upgrades = upgrades
+        self._backup: backups.Backup | None = None
         self.durable = durable
         self.timeout = timeout
         self._locks = locks.pool_of(root)
@@ -85,7 +88,8 @@ class Store:
         row = self.catalog.find_anywhere(session_id)
         while row is not None:
             try:
-                draft = Draft(self.root, row, durable=self.durable)
+                keep = self._keep if self.upgrades else None
+                draft = Draft(self.root, row, durable=self.durable, keep=keep)
             except FileNotFoundError:
                 row = self.catalog.moved(row)
                 continue
@@ -102,6 +106,13 @@ class Store:
             draft.file.close()  # the file holds another session by now
             row = self.catalog.moved(row)
         return None
+
+    def _keep(self, path: str) -> None:
+        """Keep an older document before it is upgraded by a write. All those of one open store are one backup."""
+        if self._backup is None or not atomic.exists(self._backup.folder):
+            self._backup = backups.make(self.root, "write", finished=True)
+        self._backup.keep(path)
+        self._backup.settle()
 
     def _distrust(self, session_id: str) -> None:
         with self._manifest.mutex:
@@ -177,13 +188,14 @@ class Store:
         return row
 
     def delete(self, session_id: str, allow: Callable[[Row], None]) -> bool:
-        """Remove a document for good, broken or not, when `allow` does not raise."""
+        """Remove a document for good, broken or not, when `allow` does not raise. Raises NewerFormat."""
         with self._locks.session(session_id, self.timeout):
             row = self.locate(session_id)
             if row is None:
                 self.refuse_unreadable(session_id)
                 return False
             while row is not None:  # a second document with this id would come back in its place
+                refuse_newer(row, self.root)
                 allow(row)
                 folder = row["path"].rpartition("/")[0]
                 before = folder_time(self.root, folder)
@@ -195,10 +207,12 @@ class Store:
             return True
 
     def drop(self) -> None:
-        """Remove every session, and the folders that are empty then."""
+        """Remove every session, and the folders that are empty then. Raises NewerFormat, before it removes any."""
         dropped: set[str] = set()
         with self._locks.all_sessions(self.timeout):
             while rows := self.catalog.rows(None, None, None, None):  # again, for documents with the same id
+                for row in rows:
+                    refuse_newer(row, self.root)
                 for row in rows:
                     atomic.remove_file(f"{self.root}/{row['path']}")
                     dropped.add(row["session_id"])
@@ -296,12 +310,19 @@ class Store:
                 fresh = row_of(parsed, row["path"], file.status, boot_id())
                 if parsed is found:
                     fresh = keep_distrust(fresh, row)
-                    self._manifest.record([fresh])
+                    if fresh != row:
+                        self._manifest.record([fresh])
                 if fresh["session_id"] == session_id:
                     return _view(parsed, file, last_runs) if wanted(fresh) else None
             self.catalog.moved(row)  # the file holds another session by now
         self.refuse_unreadable(session_id)
         return None
+
+
+def refuse_newer(row: Row, root: str) -> None:
+    """Raise NewerFormat when a newer localstore wrote the document: it is left alone."""
+    if row["version"] > SCHEMA_VERSION:
+        raise newer(row["version"], f"{root}/{row['path']}", row["session_id"])
 
 
 def _trusted_view(file: DocumentFile, row: Row, last_runs: int | None) -> Snapshot:

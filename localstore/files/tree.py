@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ FORMAT = 1
 SESSIONS = "sessions"
 _SCHEMA = "session-1.schema.json"
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
+_IGNORE = b"*\n"
+_HEAD = 1 << 20
+"""So many bytes of a file, at both ends, are looked at to tell what it is."""
 _AGNO_KEYS = (b"memory", b"session_data", b"agent_data", b"team_data", b"workflow_data")
 
 
@@ -44,7 +48,11 @@ def open_store(path: Path, *, create: bool) -> Path:
                 path=str(path),
             ) from None
         return _make(root)
-    _check_marker(marker, root / MARKER)
+    try:
+        _check_marker(marker, root / MARKER)
+    except StoreNotFound:
+        _refuse_agno_folder(root)  # of a session with just this id
+        raise
     return root
 
 
@@ -91,32 +99,112 @@ def _check_marker(marker: bytes, path: Path) -> None:
 
 
 def _make(root: Path) -> Path:
-    for folder in (root / SESSIONS, root / "schemas", root / ".localstore" / "locks"):
-        atomic.make_folders(folder)
-    atomic.write_file(root / ".localstore" / ".gitignore", [b"*\n"])  # of this machine alone
-    schema = Path(__file__).with_name(_SCHEMA).read_bytes()
-    atomic.write_file(root / "schemas" / _SCHEMA, [schema])
-    marker = {"localstore": "store", "format": FORMAT}
-    atomic.write_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
+    prepare(root)
+    mark(root)
     return root
 
 
-def _refuse_agno_folder(root: Path) -> None:
-    """Raise OlderFormat for a folder of flat session files, as agno 1.x writes them."""
-    if not root.is_dir():
+def prepare(root: Path) -> None:
+    """Make all that a store has but its marker: nobody takes the folder for a store yet."""
+    for folder in (root / SESSIONS, root / "schemas", root / ".localstore" / "locks"):
+        atomic.make_folders(folder)
+    atomic.write_file(root / ".localstore" / ".gitignore", [_IGNORE])  # of this machine alone
+    atomic.write_file(root / "schemas" / _SCHEMA, [_schema()])
+
+
+def mark(root: Path) -> None:
+    """Say that a folder is a store."""
+    marker = {"localstore": "store", "format": FORMAT}
+    atomic.write_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
+
+
+def _schema() -> bytes:
+    return Path(__file__).with_name(_SCHEMA).read_bytes()
+
+
+def is_store(root: Path) -> bool:
+    """Whether a folder says that it is a store, of this format or of a newer one."""
+    try:
+        _check_marker((root / MARKER).read_bytes(), root / MARKER)
+    except NewerFormat:
+        return True
+    except (OSError, StoreNotFound):
+        return False
+    return True
+
+
+def unmake(root: Path) -> None:
+    """Take away what `prepare` and `mark` made, and the manifest. What holds anything else stays, and so does the
+    marker as long as there is a document. Nobody may work on the store."""
+    folder = str(root)
+    for month in folders(folder):
+        atomic.remove_folder_if_empty(f"{folder}/{month}")
+    atomic.remove_folder_if_empty(f"{folder}/{SESSIONS}")
+    if atomic.exists(f"{folder}/{SESSIONS}"):
         return
-    with os.scandir(root) as entries:
-        for entry in entries:
-            if entry.name.endswith((".json", ".yaml", ".yml")) and entry.is_file(follow_symlinks=False):
-                with open(entry.path, "rb") as file:
-                    head = file.read(1 << 20)
-                stem = re.escape(entry.name.rpartition(".")[0].encode())  # agno names a file by the session's id
-                if re.search(rb"session_id\"?:\s*[\"']?" + stem, head) and any(key in head for key in _AGNO_KEYS):
-                    raise OlderFormat(
-                        f"{root} holds session files of agno 1.x, such as {entry.name}, which this release cannot "
-                        "convert. Nothing was changed. Give another folder for the new store.",
-                        path=str(root),
-                    )
+    for path, content in ((MARKER, None), ("manifest.jsonl", None), (f"schemas/{_SCHEMA}", _schema())):
+        full = root / path
+        if os.path.isfile(full) and (content is None or full.read_bytes() == content):
+            atomic.remove_file(full)
+    atomic.remove_folder_if_empty(f"{folder}/schemas")
+    private = root / ".localstore"
+    for name in ("backups", "rescue", "trash"):
+        atomic.remove_folder_if_empty(str(private / name))
+    if {entry.name for entry in atomic.system.entries(str(private))} <= {"locks", ".gitignore"}:
+        for entry in atomic.system.entries(str(private / "locks")):
+            if entry.name.endswith(".lock"):
+                atomic.system.unlink(entry.path)
+        atomic.remove_folder_if_empty(str(private / "locks"))
+        atomic.remove_file(private / ".gitignore")
+        atomic.remove_folder_if_empty(str(private))
+
+
+def flat_files(root: str) -> Iterator["os.DirEntry[str]"]:
+    """What stands in a folder itself and is named like a document, sorted: sessions of agno 1.x stand there."""
+    try:
+        found = atomic.system.entries(root)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in sorted(found, key=lambda entry: entry.name):
+        if entry.name.endswith(tuple(LAYOUTS)) and _is_visible(entry.name):
+            yield entry
+
+
+def is_of_agno(path: str) -> bool:
+    """Whether a flat file is a session of agno 1.x, by a look at its head and its end: it says the id that its name
+    says, and has a key of theirs. Raises OSError."""
+    fd = atomic.system.open(path, os.O_RDONLY)
+    try:
+        status = atomic.system.status_of(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        seen = atomic.read_at(fd, _HEAD, 0)
+        if status.st_size > _HEAD:  # YAML has its keys in alphabetical order
+            seen += atomic.read_at(fd, _HEAD, max(_HEAD, status.st_size - _HEAD))
+    finally:
+        atomic.system.close(fd)
+    stem = os.path.splitext(os.path.basename(path))[0]
+    names_it = re.search(rb"session_id\"?:\s*[\"']?" + re.escape(stem.encode(errors="surrogateescape")), seen)
+    return bool(names_it) and any(key in seen for key in _AGNO_KEYS)
+
+
+def session_of_agno(root: str) -> str | None:
+    """The name of a flat session file, as agno 1.x writes them, in a folder that is no store; None without any."""
+    for entry in flat_files(root):
+        if entry.is_file(follow_symlinks=False) and is_of_agno(entry.path):
+            return entry.name
+    return None
+
+
+def _refuse_agno_folder(root: Path) -> None:
+    """Raise OlderFormat for a folder of agno 1.x."""
+    name = session_of_agno(str(root))
+    if name is not None:
+        raise OlderFormat(
+            f"{root} holds session files of agno 1.x, such as {name}. Nothing was changed. Turn it into a store with: "
+            f"localstore upgrade {shlex.quote(str(root))}",
+            path=str(root),
+        )
 
 
 def folders(root: str) -> dict[str, int]:

@@ -91,11 +91,15 @@ class YamlLayout:
         """Parse what is going to be written anew: whatever that would drop or round is refused."""
         return _load(raw, strict=True)
 
+    def parse_with_aliases(self, raw: bytes, *, strict: bool) -> Any:
+        """Parse what another program wrote: values that are used several times may stand there once."""
+        return _load(raw, strict=strict, aliases=True)
 
-def _load(raw: bytes, *, strict: bool = False, first_line: int = 1) -> Any:
+
+def _load(raw: bytes, *, strict: bool = False, first_line: int = 1, aliases: bool = False) -> Any:
     from localstore.files.yaml_reader import load
 
-    return load(raw, strict=strict, first_line=first_line)
+    return load(raw, strict=strict, first_line=first_line, aliases=aliases)
 
 
 LAYOUT = YamlLayout()

@@ -31,17 +31,22 @@ _ODD_BREAK = re.compile("[\x85\u2028\u2029]")
 _TAG_DIRECTIVE = re.compile(r"^\ufeff?%TAG", re.MULTILINE)
 
 
-def load(raw: bytes, *, strict: bool = False, first_line: int = 1) -> Any:
+_MOST_NODES = 1_000_000
+"""So many values a document with aliases may have, each counted wherever it is used."""
+
+
+def load(raw: bytes, *, strict: bool = False, first_line: int = 1, aliases: bool = False) -> Any:
     """The value of the one document in `raw`, which is UTF-8, with or without a byte order mark.
 
     Lines are counted from `first_line`, for the slice of a file. `strict` refuses integers beyond 64 bits as well,
-    which other programs would round. Raises `Malformed` for everything that is not exactly one such document.
+    which other programs would round. With `aliases` one value may be used several times, as PyYAML writes what Python
+    shares; the result shares it too. Raises `Malformed` for everything that is not exactly one such document.
     """
     _check(raw, first_line)
     import yaml  # only here, because `import localstore` must not load it
 
     try:
-        return _build(yaml.CSafeLoader(raw), strict, first_line)
+        return _build(yaml.CSafeLoader(raw), strict, first_line, aliases=aliases)
     except yaml.MarkedYAMLError as error:
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
@@ -82,7 +87,7 @@ def _place(text: str, position: int, first_line: int) -> tuple[int, int]:
     return before.count("\n") + first_line, len(before) - before.rfind("\n")
 
 
-def _build(parser: Any, strict: bool, first_line: int) -> Any:
+def _build(parser: Any, strict: bool, first_line: int, *, aliases: bool) -> Any:
     """The value that the events of a stream of one document make."""
     from yaml.events import (
         AliasEvent,
@@ -108,12 +113,16 @@ def _build(parser: Any, strict: bool, first_line: int) -> Any:
     container: Any = root
     in_mapping = False
     key: str | None = None  # of the value that comes next; None: a key comes next, or we are in a sequence
+    nodes = 0  # values so far, those of aliases too
+    opened: list[tuple[str | None, int]] = []  # anchor of each container around, and the values before it
+    anchored: dict[str, tuple[Any, int]] = {}  # value and the number of values in it
     while True:
         event = next_event()
         kind = type(event)
+        nodes += 1
         value: Any
         if kind is ScalarEvent:
-            if event.anchor is not None:
+            if event.anchor is not None and not aliases:
                 refuse("anchors are not allowed")
             if in_mapping and key is None:
                 if event.tag is not None and event.tag != f"{_CORE}str":
@@ -129,8 +138,10 @@ def _build(parser: Any, strict: bool, first_line: int) -> Any:
                     value = _plain(event.value, strict) if event.implicit[0] else event.value
             except Malformed as error:  # that function knows no place
                 refuse(error.problem)
-        elif kind is MappingStartEvent or kind is SequenceStartEvent:
             if event.anchor is not None:
+                anchored[event.anchor] = value, 1
+        elif kind is MappingStartEvent or kind is SequenceStartEvent:
+            if event.anchor is not None and not aliases:
                 refuse("anchors are not allowed")
             if in_mapping and key is None:
                 refuse("a key must be a text, not a mapping or sequence")
@@ -140,10 +151,22 @@ def _build(parser: Any, strict: bool, first_line: int) -> Any:
                 refuse(f"nested more than {DEPTH_LIMIT} levels deep")
             value = {} if kind is MappingStartEvent else []
         elif kind is AliasEvent:
-            refuse("aliases are not allowed")
+            if not aliases:
+                refuse("aliases are not allowed")
+            if in_mapping and key is None:
+                refuse("a key must be a text, not an alias")
+            if event.anchor not in anchored:
+                refuse("an alias stands inside of what it stands for")
+            value, size = anchored[event.anchor]
+            nodes += size
+            if nodes > _MOST_NODES:
+                refuse(f"aliases make more than {_MOST_NODES:,} values of it")
         elif kind is DocumentEndEvent:
             break
         else:  # the end of a mapping or a sequence
+            anchor, before = opened.pop()
+            if anchor is not None:
+                anchored[anchor] = container, nodes - before
             container = around.pop()
             in_mapping = type(container) is dict
             continue
@@ -152,7 +175,10 @@ def _build(parser: Any, strict: bool, first_line: int) -> Any:
             key = None
         else:
             container.append(value)
-        if kind is not ScalarEvent:
+        if kind is MappingStartEvent or kind is SequenceStartEvent:
+            if event.anchor is not None:
+                anchored.pop(event.anchor, None)
+            opened.append((event.anchor, nodes))
             around.append(container)
             container = value
             in_mapping = kind is MappingStartEvent

@@ -1,0 +1,105 @@
+"""`localstore backups`: the old selves of documents that were rewritten; delete them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import output
+from ..migration import sizes
+from ..store import find_store, store_option
+
+if TYPE_CHECKING:
+    from localstore.files.backups import BackupInfo
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--prune", is_flag=True, help="Delete the backup NAME for good, or with --keep all but the newest ones.")
+@click.option("--keep", type=click.IntRange(0), metavar="N", help="With --prune: how many of the newest stay.")
+@click.option("--yes", is_flag=True, help="With --prune: do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@store_option
+def command(name: str | None, prune: bool, keep: int | None, yes: bool, as_json: bool, store: str | None) -> None:
+    """List the backups that upgrades and conversions made, newest first; with NAME, the documents in it.
+
+    A backup takes no space where the file system has hard links, as long as the store has not changed. 'localstore
+    upgrade --undo' brings the newest one back. NAME may be the beginning of a name that no other one shares. Into a
+    pipe go name, what made it, when, documents and bytes, separated by tabs.
+    """
+    context = click.get_current_context()
+    if name == "":
+        raise click.UsageError("NAME is empty", context)
+    if (keep is not None or yes) and not prune:
+        raise click.UsageError("--keep and --yes go with --prune", context)
+    if prune and (name is None) == (keep is None):
+        raise click.UsageError("--prune takes either NAME or --keep N", context)
+    root = find_store(store)
+    from localstore.files import backups
+    from localstore.files.tree import root_of
+
+    root = str(root_of(root))
+    if prune:
+        chosen = backups.listing(root)[keep:] if name is None else [backups.named(root, name)]
+        _prune(root, chosen, yes=yes, as_json=as_json)
+        return
+    if name is not None:
+        _show(root, backups.named(root, name), as_json)
+        return
+    _list(backups.listing(root), as_json)
+
+
+def _list(found: list[BackupInfo], as_json: bool) -> None:
+    if as_json:
+        output.write_json([one.as_dict() for one in found])
+    elif not output.to_terminal():
+        output.write_rows([(one.name, one.action, one.made_at, str(one.documents), str(one.size)) for one in found])
+    elif found:
+        from ..table import print_table
+
+        print_table(
+            output.console(),
+            {
+                "name": [one.name for one in found],
+                "made by": [one.action if one.finished else f"{one.action} (interrupted)" for one in found],
+                "when": [output.when(one.made_at) for one in found],
+                "documents": [f"{one.documents:,}" for one in found],
+                "bytes": [f"{one.size:,}" for one in found],
+            },
+            numbers=("documents", "bytes"),
+            kept_longest=("name", "when", "made by", "documents", "bytes"),
+            marked=[False] * len(found),
+        )
+    if not found and not as_json:
+        output.note("There is no backup in this store.")
+
+
+def _show(root: str, one: BackupInfo, as_json: bool) -> None:
+    from localstore.files.backups import Backup
+
+    paths = Backup(root, one.name).paths()
+    if as_json:
+        output.write_json({**one.as_dict(), "paths": paths})
+    else:
+        output.write_rows([(path,) for path in paths])
+
+
+def _prune(root: str, chosen: list[BackupInfo], *, yes: bool, as_json: bool) -> None:
+    from localstore.files.backups import Backup
+
+    count = sum(one.documents for one in chosen)
+    if chosen and not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("Nobody can be asked here: add --yes", click.get_current_context())
+        names = ", ".join(one.name for one in chosen)
+        click.confirm(f"Delete {sizes(count)} of backup {names} for good?", abort=True, err=True)
+    for one in chosen:
+        Backup(root, one.name).remove()
+        if not as_json:
+            output.write(f"deleted {one.name}\n")
+    if as_json:
+        output.write_json([one.as_dict() for one in chosen])
+    elif not chosen:
+        output.note("There is nothing to delete.")

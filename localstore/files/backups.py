@@ -1,0 +1,234 @@
+"""Documents as they were before something rewrote them: kept in `.localstore/backups/<time>/`, until they are undone
+or pruned.
+
+    .localstore/backups/2026-11-25T004012.345Z/
+      backup.json                   what it was made by, when, and whether that is done
+      files/sessions/2026-11/x.json the old documents, below `files` where they stood below the root
+
+A document there is a second name of the old file where the file system has such names, which takes no space and no
+time, else a copy that was read back. Nothing else is remembered: what an old document became is told by its session.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from localstore.errors import LocalstoreError
+from localstore.files import atomic, tree
+from localstore.files.document import LAYOUTS
+from localstore.files.rescue import time_stamp
+
+FOLDER = Path(".localstore") / "backups"
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{3}Z(?:-\d+)?\Z")
+_ABOUT = "backup.json"
+_FILES = "files"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupInfo:
+    """One backup. `action` made it (`upgrade`, `convert`, `write`), at `made_at` (UTC, ISO 8601, milliseconds);
+    `finished` is False while that is at work, or was interrupted. `documents` are there, of `size` bytes together,
+    in the folder `path`."""
+
+    name: str
+    action: str
+    made_at: str
+    finished: bool
+    documents: int
+    size: int
+    path: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class NoSuchBackup(LocalstoreError, LookupError):
+    """No backup has this name, or several begin like this."""
+
+
+class Backup:
+    """A backup that documents are added to. Paths are relative to the root of the store, with slashes."""
+
+    def __init__(self, root: str, name: str) -> None:
+        self.root = root
+        self.name = name
+        self.folder = f"{root}/{FOLDER.as_posix()}/{name}"
+        self._unsettled: set[str] = set()
+
+    def place(self, path: str) -> str:
+        """Where the old document of a path is kept."""
+        return tree.full_path(self.folder, f"{_FILES}/{path}")
+
+    def keep(self, path: str) -> None:
+        """Keep the file at `path` as it is now. It is durable after `settle`. Raises OSError."""
+        place = self.place(path)
+        folder = os.path.dirname(place)
+        if folder not in self._unsettled:
+            atomic.make_folders(Path(folder))
+        self._unsettled.add(folder)
+        atomic.keep_file(tree.full_path(self.root, path), place)
+
+    def settle(self) -> None:
+        """Make what was kept durable."""
+        for folder in sorted(self._unsettled):
+            atomic.sync_folder(folder)
+        self._unsettled.clear()
+
+    def holds(self, path: str, status: os.stat_result, raw: bytes) -> bool:
+        """Whether what is kept of `path` is the file with this status and these bytes."""
+        place = self.place(path)
+        kept = atomic.status_if_there(place)
+        if kept is None or kept.st_size != status.st_size:
+            return False
+        return os.path.samestat(kept, status) or read(place) == raw
+
+    def forget(self, path: str) -> None:
+        """Do not keep the file at `path` any more: it stays as it is."""
+        if atomic.exists(self.place(path)):
+            atomic.system.unlink(self.place(path))
+
+    def paths(self) -> list[str]:
+        """What is kept, sorted. Links are not followed."""
+        top = f"{self.folder}/{_FILES}"
+        return sorted(path.removeprefix(f"{top}/") for path, _ in _files(top))
+
+    def finish(self) -> None:
+        """Say that all is kept that was to be; without any document, remove the backup."""
+        if not self.paths():
+            self.remove()
+        else:
+            about = _about(self.folder)
+            self._write({**about, "finished": True})
+
+    def remove(self) -> None:
+        """Delete it with all that it keeps, durably."""
+        for path, _ in list(_files(f"{self.folder}/{_FILES}")):
+            atomic.system.unlink(path)
+        self.remove_if_empty()
+
+    def remove_if_empty(self) -> None:
+        """Remove the folders that hold nothing any more, and at last the backup itself."""
+        for folder, folders, _ in os.walk(f"{self.folder}/{_FILES}", topdown=False):
+            if not os.path.islink(folder) and not any(os.path.islink(f"{folder}/{name}") for name in folders):
+                atomic.remove_folder_if_empty(folder)
+        if atomic.exists(f"{self.folder}/{_FILES}"):
+            return
+        if atomic.exists(f"{self.folder}/{_ABOUT}"):
+            atomic.remove_file(f"{self.folder}/{_ABOUT}")
+        atomic.remove_folder_if_empty(self.folder)
+
+    def _write(self, about: dict[str, Any]) -> None:
+        atomic.write_file(f"{self.folder}/{_ABOUT}", [orjson.dumps(about, option=orjson.OPT_INDENT_2), b"\n"])
+
+
+def begin(root: str, action: str) -> Backup:
+    """The backup for `action`: the one that was interrupted, if there is one, else a new one."""
+    for one in listing(root):
+        if one.action == action and not one.finished:
+            return Backup(root, one.name)
+    return make(root, action, finished=False)
+
+
+def make(root: str, action: str, *, finished: bool) -> Backup:
+    """A new backup. `finished` says that it may be undone as it is at any time."""
+    made_at = time_stamp(time.time())
+    folder = Path(root) / FOLDER
+    atomic.make_folders(folder)
+    number = 1
+    while True:
+        name = made_at.replace(":", "") + (f"-{number}" if number > 1 else "")
+        backup = Backup(root, name)
+        try:
+            atomic.system.make_folder(backup.folder)
+            break
+        except FileExistsError:
+            number += 1
+    atomic.sync_folder(str(folder))
+    backup._write({"localstore": "backup", "action": action, "made_at": made_at, "finished": finished})
+    return backup
+
+
+def listing(root: str) -> list[BackupInfo]:
+    """All backups of a store, newest first. Raises OSError."""
+    top = f"{root}/{FOLDER.as_posix()}"
+    status = atomic.status_if_there(top)
+    if status is None or not os.path.isdir(top) or os.path.islink(top):
+        return []
+    found = []
+    for entry in atomic.system.entries(top):
+        if _NAME.match(entry.name) and entry.is_dir(follow_symlinks=False):
+            about = _about(entry.path)
+            sizes = [status.st_size for _, status in _files(f"{entry.path}/{_FILES}")]
+            action, made_at, finished = about.get("action"), about.get("made_at"), about.get("finished")
+            found.append(
+                BackupInfo(
+                    entry.name,
+                    action if isinstance(action, str) else "unknown",
+                    made_at if isinstance(made_at, str) else _time_in(entry.name),
+                    finished is True,
+                    len(sizes),
+                    sum(sizes),
+                    entry.path,
+                )
+            )
+    return sorted(found, key=lambda one: (one.made_at, len(one.name), one.name), reverse=True)
+
+
+def named(root: str, name: str | None) -> BackupInfo:
+    """The backup with this name, or the only one that begins like this; the newest one when None.
+
+    Raises LocalstoreError when there is none or several."""
+    found = listing(root)
+    chosen = found[:1] if name is None else [one for one in found if one.name == name]
+    if not chosen and name:
+        chosen = [one for one in found if one.name.startswith(name)]
+    if len(chosen) == 1:
+        return chosen[0]
+    what = "There is no backup" if name is None else f"{len(chosen) or 'No'} backups are called {name!r}"
+    raise NoSuchBackup(f"{what} in this store. 'localstore backups' lists them.", path=root)
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file that is no link. Raises OSError."""
+    fd = atomic.system.open(path, os.O_RDONLY)
+    try:
+        return atomic.read_at(fd, atomic.system.status_of(fd).st_size, 0)
+    finally:
+        atomic.system.close(fd)
+
+
+def _about(folder: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(read(f"{folder}/{_ABOUT}"))
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _time_in(name: str) -> str:
+    return f"{name[:13]}:{name[13:15]}:{name[15:22]}"
+
+
+def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The documents in a folder and below, with slashes. Links are not followed."""
+    try:
+        entries = atomic.system.entries(top)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        path = f"{top}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(path)
+        elif (
+            entry.is_file(follow_symlinks=False)
+            and path.endswith(tuple(LAYOUTS))
+            and atomic.temporary_for(entry.name) is None
+        ):
+            yield path, atomic.system.status(path)

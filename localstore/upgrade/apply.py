@@ -1,0 +1,200 @@
+"""Upgrade a store, or turn a folder of agno 1.x into one."""
+
+import errno
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from pathlib import Path
+
+from localstore.files import atomic, backups, tree
+from localstore.files.backups import Backup
+from localstore.files.document import Parsed, normalise
+from localstore.files.locks import pool_of
+from localstore.schema import SCHEMA_VERSION
+from localstore.upgrade.plan import ACTION, make_plan
+from localstore.upgrade.results import Upgraded
+from localstore.upgrade.rewriting import Outcome, Rewriter, Transform
+
+Progress = Callable[[int, int], None]
+"""Is told how many documents were looked at, and how many there are."""
+
+_BATCH, _BATCH_BYTES = 64, 8 << 20
+"""So many documents, or bytes, are rewritten between two looks at the clock."""
+_WORTH_A_PROCESS, _WORTH_BYTES = 256, 32 << 20
+"""With fewer documents and bytes than these, other processes take longer to start than they save."""
+_MARGIN = 16 << 20
+"""Bytes that are left free on the disk."""
+
+
+def upgrade(
+    folder: Path | str, *, processes: int = 1, lock_timeout: float = 10.0, progress: Progress | None = None
+) -> Upgraded:
+    """Bring every document of a store, or of a folder of agno 1.x, up to the current schema version.
+
+    One document at a time, atomically, under its lock; others may work on the store meanwhile. The old selves are kept
+    in a backup first. A document that cannot be upgraded stays as it is, is named in the result, and stops no other.
+    Interrupted at any point and called again, the result is the same as in one go. With `processes` above 1 the work
+    is shared by so many processes; the main module of the program is imported by each.
+
+    Raises StoreNotFound, NewerFormat, LockTimeout when another upgrade or conversion is at work, and OSError when
+    there is too little room, before anything is written.
+    """
+    plan = make_plan(folder, lock_timeout=lock_timeout)
+    if plan.is_store and not plan.paths and not plan.goes_on:
+        return Upgraded(0, plan.problems, None)
+    root = Path(plan.root)
+    if not plan.is_store:
+        tree.prepare(root)
+    with pool_of(root).migration(lock_timeout):
+        plan = make_plan(folder, lock_timeout=lock_timeout)  # others may have done some of it while we waited
+        outcome, backup = rewrite_all(plan.root, ACTION, plan.paths, to_current, processes, lock_timeout, progress)
+        if not tree.is_store(root):
+            tree.mark(root)
+    return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], backup)
+
+
+def to_current(parsed: Parsed, path: str) -> tuple[str, Parsed] | None:
+    """The document at the current version, and where it goes: flat files go to the month of their creation."""
+    if parsed.version == SCHEMA_VERSION:
+        return None
+    new = normalise(parsed, path)
+    if path.startswith(f"{tree.SESSIONS}/"):
+        return path, new
+    return tree.new_path(new.header["session_id"], new.header["created_at"], os.path.splitext(path)[1]), new
+
+
+def rewrite_all(
+    root: str,
+    action: str,
+    paths: Sequence[str],
+    transform: Transform,
+    processes: int,
+    lock_timeout: float,
+    progress: Progress | None,
+) -> tuple[Outcome, str | None]:
+    """Rewrite these documents, their old selves kept in one backup; the name of the backup, if it holds any.
+
+    The caller holds the lock of migrations.
+    """
+    sizes = {path: _size(root, path) for path in paths}
+    backup = backups.begin(root, action)
+    total = Outcome()
+    try:
+        _refuse_small_room(root, backup, sizes)
+        batches = list(_batches(paths, sizes))
+        if processes < 2 or (len(paths) < _WORTH_A_PROCESS and sum(sizes.values()) < _WORTH_BYTES):
+            rewriter = Rewriter(root, backup, transform, lock_timeout)
+            done: Iterator[tuple[int, Outcome]] = ((len(batch), rewriter.rewrite(batch)) for batch in batches)
+        else:
+            done = _by_processes(root, backup.name, batches, transform, processes, lock_timeout)
+        looked_at = 0
+        for count, outcome in done:
+            total.documents += outcome.documents
+            total.problems += outcome.problems
+            looked_at += count
+            if progress is not None:
+                progress(looked_at, len(paths))
+    except BaseException:
+        if not backup.paths():
+            backup.remove()
+        raise
+    backup.finish()
+    return total, backup.name if atomic.exists(backup.folder) else None
+
+
+def _size(root: str, path: str) -> int:
+    status = atomic.status_if_there(tree.full_path(root, path))
+    return 0 if status is None else status.st_size
+
+
+def _batches(paths: Sequence[str], sizes: dict[str, int]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for path in paths:
+        if batch and (len(batch) == _BATCH or size + sizes[path] > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(path)
+        size += sizes[path]
+    if batch:
+        yield batch
+
+
+def _refuse_small_room(root: str, backup: Backup, sizes: dict[str, int]) -> None:
+    """Raise OSError unless the new documents fit on the disk, and the copies of the old ones where there are no links.
+
+    A new document is taken to be as large as its old one; none of the upgrades makes more of it.
+    """
+    size = sum(sizes.values())
+    if not size:
+        return
+    needed = size + _MARGIN if _has_links(backup) else 2 * size + _MARGIN
+    free = atomic.system.free_space(root)
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"Too little room: {_megabytes(needed)} are needed, and {_megabytes(free)} are free. Nothing was changed",
+            root,
+        )
+
+
+def _has_links(backup: Backup) -> bool:
+    probe = f"{backup.folder}/.probe"
+    try:
+        atomic.system.link(f"{backup.folder}/backup.json", probe)
+    except OSError as error:
+        if error.errno in atomic.NO_LINKS:
+            return False
+        if not isinstance(error, FileExistsError):
+            raise
+    atomic.system.unlink(probe)
+    return True
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:,.0f} MB"
+
+
+# In several processes
+
+_rewriter: Rewriter
+"""The one of this process, when it is one of those that share the work."""
+
+
+def _by_processes(
+    root: str, backup: str, batches: Sequence[list[str]], transform: Transform, processes: int, timeout: float
+) -> Iterator[tuple[int, Outcome]]:
+    """The outcome of each batch, as they come. Stopped, what was begun is finished first."""
+    pool = ProcessPoolExecutor(
+        min(processes, len(batches)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(root, backup, transform, timeout),
+    )
+    try:
+        waiting = iter(batches)
+        # Not all at once: a failure or Ctrl-C is to stop soon.
+        running = {
+            pool.submit(_work, batch): len(batch) for _, batch in zip(range(2 * processes), waiting, strict=False)
+        }
+        while running:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                count = running.pop(future)
+                yield count, future.result()
+                batch = next(waiting, None)
+                if batch is not None:
+                    running[pool.submit(_work, batch)] = len(batch)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start(root: str, backup: str, transform: Transform, timeout: float) -> None:
+    global _rewriter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began it decides
+    _rewriter = Rewriter(root, Backup(root, backup), transform, timeout)
+
+
+def _work(batch: list[str]) -> Outcome:
+    return _rewriter.rewrite(batch)

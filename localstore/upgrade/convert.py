@@ -1,0 +1,76 @@
+"""Documents of one format become documents of the other."""
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from localstore.errors import DocumentBroken, SessionNotFound
+from localstore.files import tree
+from localstore.files.catalog import Catalog
+from localstore.files.document import LAYOUTS, Parsed, normalise, parse_document
+from localstore.files.draft import older
+from localstore.files.locks import pool_of
+from localstore.files.manifest import Manifest
+from localstore.files.values import same
+from localstore.schema import SCHEMA_VERSION
+from localstore.upgrade.apply import Progress, rewrite_all
+from localstore.upgrade.results import Upgraded
+
+
+def convert(
+    store: tree.Opened | Path | str,
+    to: Literal["json", "yaml"],
+    session_ids: Sequence[str] | None = None,
+    *,
+    processes: int = 1,
+    lock_timeout: float = 10.0,
+    progress: Progress | None = None,
+) -> Upgraded:
+    """Write the documents of these sessions (of all, when None) in the other format; nothing in them changes.
+
+    As for `upgrade`: one at a time, under its lock, the old ones kept in a backup; one that cannot be converted stays
+    as it is and is named; interrupted and called again, it goes on. Comments in YAML have no place in JSON: the backup
+    has them. Raises SessionNotFound, StoreNotFound, LockTimeout, and OSError when there is too little room.
+    """
+    root = str(tree.root_of(store))
+    suffix = f".{to}"
+    paths = _all_others(root, suffix) if session_ids is None else _those(root, session_ids, suffix, lock_timeout)
+    if not paths:
+        return Upgraded()
+    with pool_of(Path(root)).migration(lock_timeout):
+        work = functools.partial(_converted, suffix, root)
+        outcome, backup = rewrite_all(root, f"convert to {to}", paths, work, processes, lock_timeout, progress)
+    return Upgraded(outcome.documents, outcome.problems, backup)
+
+
+def _all_others(root: str, suffix: str) -> list[str]:
+    found = (path for folder in tree.folders(root) for path in tree.documents(root, folder))
+    return sorted(path for path in found if not path.endswith(suffix))
+
+
+def _those(root: str, session_ids: Sequence[str], suffix: str, timeout: float) -> list[str]:
+    catalog = Catalog(root, Manifest(root, pool_of(Path(root)), timeout))
+    paths = []
+    for session_id in session_ids:
+        row = catalog.find_anywhere(session_id)
+        if row is None:
+            raise SessionNotFound(f"There is no session {session_id!r}. Check the id.", session_id=session_id)
+        paths.append(row["path"])
+    return sorted({path for path in paths if not path.endswith(suffix)})
+
+
+def _converted(suffix: str, root: str, parsed: Parsed, path: str) -> tuple[str, Parsed] | None:
+    if path.endswith(suffix):
+        return None
+    if parsed.version != SCHEMA_VERSION:
+        raise older(parsed, tree.full_path(root, path), root)
+    layout = LAYOUTS[suffix]
+    strict = normalise(parsed, path)
+    raw = layout.assemble(layout.head(strict.header), [layout.entry(entry) for entry in strict.entries])
+    new = parse_document(raw, layout, path)
+    if not (same(new.header, strict.header) and same(new.entries, strict.entries)):
+        problem = f"holds something that {suffix[1:].upper()} cannot say"
+        raise DocumentBroken(f"{path} {problem}. Nothing was changed.", path=path, problem=problem)
+    return os.path.splitext(path)[0] + suffix, new

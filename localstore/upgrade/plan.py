@@ -1,0 +1,138 @@
+"""What an upgrade is going to do. The versions come from the manifest: documents that are current are not opened."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localstore.errors import StoreNotFound
+from localstore.files import atomic, backups, tree
+from localstore.files.catalog import Catalog
+from localstore.files.document import newer
+from localstore.files.locks import pool_of
+from localstore.files.manifest import Manifest
+from localstore.schema import SCHEMA_VERSION
+from localstore.upgrade.results import Problem
+from localstore.versions import STEPS, Step
+
+ACTION = "upgrade"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many documents stand at which version, and what an upgrade would do.
+
+    `paths` are the documents that would be upgraded, relative to `root`, `size` their bytes. `is_store` is False for a
+    folder of agno 1.x. `problems` are documents that would be left alone. `goes_on` says that an upgrade was
+    interrupted.
+    """
+
+    root: str
+    is_store: bool
+    versions: dict[int, int]
+    paths: list[str]
+    size: int
+    problems: list[Problem]
+    goes_on: bool
+
+    @property
+    def steps(self) -> list[tuple[Step, int]]:
+        """The steps that would run, and on how many documents each."""
+        found = []
+        for number, step in enumerate(STEPS):
+            count = sum(count for version, count in self.versions.items() if version <= number)
+            if count:
+                found.append((step, count))
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain JSON values."""
+        return {
+            "store": self.root,
+            "versions": {str(version): count for version, count in self.versions.items()},
+            "steps": [{"version": step.version, "title": step.title, "documents": n} for step, n in self.steps],
+            "documents": len(self.paths),
+            "size": self.size,
+            "problems": [problem.as_dict() for problem in self.problems],
+        }
+
+
+def make_plan(folder: Path | str, *, lock_timeout: float = 10.0) -> Plan:
+    """Look at a store, or at a folder of agno 1.x, and change nothing but the manifest.
+
+    Raises StoreNotFound for a folder that is neither, NewerFormat, OSError.
+    """
+    root = Path(os.path.realpath(folder))
+    is_store = tree.is_store(root)
+    if is_store:
+        tree.open_store(root, create=False)  # raises what is wrong with it
+    versions: Counter[int] = Counter()
+    paths: list[str] = []
+    problems: list[Problem] = []
+    size = 0
+    if is_store or (root / tree.SESSIONS).is_dir():
+        size = _look_into_store(str(root), lock_timeout, versions, paths, problems)
+    size += _look_at_flat_files(str(root), versions, paths, problems, is_store=is_store)
+    goes_on = any(one.action == ACTION and not one.finished for one in backups.listing(str(root)))
+    if not is_store and not goes_on and 0 not in versions:
+        raise StoreNotFound(
+            f"There is no store and no folder of agno 1.x at {folder}. Give the folder that holds {tree.MARKER}, or "
+            "the one with the session files of agno.",
+            path=str(folder),
+        )
+    return Plan(str(root), is_store, dict(sorted(versions.items())), paths, size, problems, goes_on)
+
+
+def is_folder_of_agno(folder: Path | str) -> bool:
+    """Whether a folder is no store, and holds sessions that agno 1.x wrote. Raises OSError."""
+    return not tree.is_store(Path(folder)) and tree.session_of_agno(str(folder)) is not None
+
+
+def _look_into_store(
+    root: str, timeout: float, versions: Counter[int], paths: list[str], problems: list[Problem]
+) -> int:
+    manifest = Manifest(root, pool_of(Path(root)), timeout)
+    catalog = Catalog(root, manifest)
+    size = 0
+    for row in sorted(catalog.rows(None, None, None, None), key=lambda row: row["path"]):
+        path = tree.full_path(root, row["path"])
+        if row["version"] > SCHEMA_VERSION:
+            versions[row["version"]] += 1
+            problems.append(Problem.of(path, newer(row["version"], path)))
+        elif "problem" in row:
+            problems.append(Problem.of(path, OSError(row["problem"])))
+        else:
+            versions[row["version"]] += 1
+            if row["version"] < SCHEMA_VERSION:
+                paths.append(row["path"])
+                size += row["fingerprint"][0]
+    for path, (_, problem) in sorted(catalog.unreadable.items()):
+        problems.append(Problem.of(tree.full_path(root, path), OSError(problem)))
+    for path, problem in sorted(catalog.closed.items()):
+        problems.append(Problem(tree.full_path(root, path), f"cannot be looked into: {problem}"))
+    return size
+
+
+def _look_at_flat_files(
+    root: str, versions: Counter[int], paths: list[str], problems: list[Problem], *, is_store: bool
+) -> int:
+    """What stands in the folder itself. In a store, other files than those of agno are nobody's business."""
+    size = 0
+    for entry in tree.flat_files(root):
+        if entry.is_dir(follow_symlinks=False) or (is_store and entry.name == tree.MARKER):
+            continue
+        try:
+            if not entry.is_file(follow_symlinks=False):
+                if not is_store:
+                    what = "a symbolic link, and links are not followed" if entry.is_symlink() else "no regular file"
+                    problems.append(Problem(entry.path, f"is {what}"))
+            elif tree.is_of_agno(entry.path):
+                versions[0] += 1
+                paths.append(entry.name)
+                size += atomic.system.status(entry.path).st_size
+            elif not is_store:
+                problems.append(Problem(entry.path, "is no session of agno 1.x, or is cut off"))
+        except OSError as error:
+            problems.append(Problem.of(entry.path, error))
+    return size

@@ -1,0 +1,38 @@
+"""What an upgrade would make of each document, without writing anything."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from localstore.errors import LocalstoreError
+from localstore.files import tree
+from localstore.files.document_file import DocumentFile
+from localstore.upgrade.apply import to_current
+from localstore.upgrade.plan import Plan
+from localstore.upgrade.results import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One document: its path below the root and its bytes, before and after."""
+
+    path: str
+    new_path: str
+    old: bytes
+    new: bytes
+
+
+def preview(plan: Plan) -> Iterator[Change | Problem]:
+    """What becomes of each document of the plan, one after the other, and which ones cannot be upgraded."""
+    for path in plan.paths:
+        full = tree.full_path(plan.root, path)
+        try:
+            with DocumentFile(full) as file:
+                parsed = file.parse()
+            change = to_current(parsed, path)
+        except FileNotFoundError:
+            continue
+        except (LocalstoreError, OSError) as error:
+            yield Problem.of(full, error)
+            continue
+        if change is not None:
+            yield Change(path, change[0], parsed.raw, change[1].raw)

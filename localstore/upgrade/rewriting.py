@@ -1,0 +1,218 @@
+"""Give documents other bytes, and another place where they need one, one at a time, under its lock.
+
+In batches, so that the folders and the manifest are written once for many documents:
+
+1. Keep the old documents in the backup, and make that durable.
+2. For each: parse, transform, lock, see that it is still the same, write the new one: temporary file, sync, rename.
+3. Make the new names durable, then tell the manifest.
+4. Where the new document has another path, remove the old one, unless somebody wrote to it meanwhile.
+
+Stopped anywhere, the old document or the new one is in its place, or both; the same call does the rest.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.files import atomic, locks, tree
+from localstore.files.backups import Backup
+from localstore.files.catalog import Catalog
+from localstore.files.document import Parsed, parse_document
+from localstore.files.document_file import IRREGULAR, DocumentFile
+from localstore.files.manifest import Manifest
+from localstore.files.rows import Row, fingerprint, row_of
+from localstore.files.values import same
+from localstore.upgrade.results import FULL, Problem
+
+Transform = Callable[[Parsed, str], tuple[str, Parsed] | None]
+"""From a document and its path below the root to the new path and document; None when it is right as it is."""
+
+_Result = TypeVar("_Result")
+
+_ATTEMPTS = 5
+"""How often a document is tried again that somebody else writes to at the same time."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of some documents: how many were rewritten, and which were not."""
+
+    documents: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Written:
+    """A new document: its row, and what the old one was when it was read, if that stood elsewhere."""
+
+    row: Row
+    source: str | None
+    fingerprint: list[int]
+
+
+class Rewriter:
+    """Rewrites documents of the store at `root` by `transform`. Paths are relative to the root, with slashes."""
+
+    def __init__(self, root: str, backup: Backup, transform: Transform, timeout: float) -> None:
+        self._root = root
+        self._backup = backup
+        self._transform = transform
+        self._timeout = timeout
+        self._locks = locks.pool_of(Path(root))
+        self._manifest = Manifest(root, self._locks, timeout)
+        self._catalog = Catalog(root, self._manifest)
+
+    def rewrite(self, paths: Sequence[str]) -> Outcome:
+        """Do it to these documents. One that cannot be rewritten stays as it is, and is named.
+
+        Raises OSError when the disk is full; what was done until then is done.
+        """
+        outcome = Outcome()
+        kept = [path for path in paths if self._try(path, outcome, self._keep)]
+        self._backup.settle()
+        written: list[_Written] = []
+        try:
+            for path in kept:
+                done = self._try(path, outcome, self._write)
+                if done is None:
+                    self._backup.forget(path)
+                else:
+                    written.append(done)
+        finally:
+            for folder in {os.path.dirname(self._full(done.row["path"])) for done in written}:
+                atomic.sync_folder(folder)
+            self._manifest.record([done.row for done in written if self._is_to_be_known(done)])
+        outcome.documents += len(written)
+        self._remove_sources(written, outcome)
+        return outcome
+
+    def _keep(self, path: str) -> bool:
+        status = atomic.system.status(self._full(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise DocumentBroken(f"{self._full(path)} {IRREGULAR}.", path=self._full(path), problem=IRREGULAR)
+        self._backup.keep(path)
+        return True
+
+    def _try(self, path: str, outcome: Outcome, work: Callable[[str], _Result | None]) -> _Result | None:
+        """Do one thing about a document; None when it could not be done, which is named, or nothing was to be done."""
+        try:
+            return work(path)
+        except FileNotFoundError as error:
+            if not atomic.exists(self._full(path)):
+                return None  # deleted meanwhile
+            outcome.problems.append(Problem.of(self._full(path), error))
+        except (LocalstoreError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            outcome.problems.append(Problem.of(self._full(path), error))
+        return None
+
+    def _write(self, path: str) -> _Written | None:
+        for _ in range(_ATTEMPTS):
+            with DocumentFile(self._full(path)) as file:
+                raw, status = file.read_all(), file.status
+            change = self._transform(parse_document(raw, file.layout, file.path), path)
+            if change is None:
+                return None
+            target, new = change
+            with self._locks.session(new.header["session_id"], self._timeout):
+                now = atomic.status_if_there(self._full(path))
+                if now is None:
+                    return None
+                if fingerprint(now) != fingerprint(status):
+                    continue
+                if not self._backup.holds(path, now, raw):
+                    self._backup.keep(path)
+                    self._backup.settle()
+                    now = atomic.system.status(self._full(path))
+                if target != path:
+                    target, is_there = self._place(target, path, new)
+                    if is_there:
+                        return self._already(target, path, now)
+                atomic.write_file(self._full(target), [new.raw], settle=False)
+                row = row_of(new, target, atomic.system.status(self._full(target)), None)
+                return _Written(row, None if target == path else path, fingerprint(now))
+        raise DocumentBroken(
+            f"{self._full(path)} is being changed by another program all the time. Nothing was changed.",
+            path=self._full(path),
+            problem="is being changed by another program all the time",
+        )
+
+    def _place(self, target: str, source: str, new: Parsed) -> tuple[str, bool]:
+        """Where the new document goes, and whether it is there already: left by somebody who was stopped in between."""
+        session_id = new.header["session_id"]
+        holder = self._catalog.find(session_id)
+        if holder is not None and holder["path"] not in (source, target) and atomic.exists(self._full(holder["path"])):
+            target = holder["path"]
+        if not atomic.exists(self._full(target)):
+            atomic.make_folders(Path(os.path.dirname(self._full(target))))
+            return target, False
+        with DocumentFile(self._full(target)) as file:
+            there = file.parse()
+        if there.header["session_id"] == session_id:
+            if goes_on_from(there, new):
+                return target, True
+            if goes_on_from(new, there):
+                return target, False
+        raise DocumentBroken(
+            f"{self._full(source)} and {self._full(target)} say different things about session {session_id!r}. "
+            "Nothing was changed.",
+            path=self._full(source),
+            problem=f"is session {session_id!r}, and so is {self._full(target)}, which says something else. Give one "
+            "of them another session_id, or remove it",
+        )
+
+    def _already(self, target: str, source: str, status: os.stat_result) -> _Written:
+        with DocumentFile(self._full(target)) as file:
+            row = row_of(file.parse(), target, file.status, None)
+        return _Written(row, source, fingerprint(status))
+
+    def _is_to_be_known(self, done: _Written) -> bool:
+        """Whether the manifest is to name this document for its session: not when it names another one."""
+        self._manifest.refresh()
+        known = self._manifest.get(done.row["session_id"])
+        return (
+            known is None
+            or known["path"] in (done.row["path"], done.source)
+            or not atomic.exists(self._full(known["path"]))
+        )
+
+    def _remove_sources(self, written: list[_Written], outcome: Outcome) -> None:
+        """Remove the old documents. What somebody wrote to them since they were read is taken over first."""
+        again: list[str] = []
+        folders: set[str] = set()
+        for done in written:
+            if done.source is None:
+                continue
+            source = self._full(done.source)
+            try:
+                with self._locks.session(done.row["session_id"], self._timeout):
+                    now = atomic.status_if_there(source)
+                    if now is not None and fingerprint(now) == done.fingerprint:
+                        atomic.system.unlink(source)
+                        folders.add(os.path.dirname(source))
+                    elif now is not None:
+                        again.append(done.source)
+            except (LocalstoreError, OSError) as error:
+                outcome.problems.append(Problem.of(source, error))
+                outcome.documents -= 1
+        for folder in folders:
+            atomic.sync_folder(folder)
+        if again:
+            outcome.documents -= len(again)
+            more = self.rewrite(again)
+            outcome.documents += more.documents
+            outcome.problems += more.problems
+
+    def _full(self, path: str) -> str:
+        return tree.full_path(self._root, path)
+
+
+def goes_on_from(longer: Parsed, shorter: Parsed) -> bool:
+    """Whether a document says all that the other one says, and goes on from there, if at all."""
+    entries = longer.entries[: len(shorter.entries)]
+    return same(longer.header, shorter.header) and same(entries, shorter.entries)
