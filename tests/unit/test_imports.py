@@ -15,9 +15,9 @@ MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path f
 # From the left to the right; a module imports only what stands to the left of it, or in its own group.
 LAYERS = [
     {"errors", "schema"},
+    {"versions"},
     {"sessions"},
     {"info"},
-    {"versions"},
     {"files"},
     {"findings"},
     {"merge", "storage", "inspection", "checking", "repairing", "rescuing"},
@@ -25,7 +25,7 @@ LAYERS = [
     {"agents"},
     {"integrations"},
 ]
-PEERS = {"sessions", "info", "versions", "files"}
+PEERS = {"sessions", "info", "files"}
 """These stand side by side: none of them imports another."""
 
 

@@ -1,0 +1,110 @@
+"""Runs and steps in the words of agno 1.8: what its own classes read."""
+
+from math import floor
+from typing import Any
+
+from localstore.versions.agno_messages import message_down, metrics_down
+from localstore.versions.agno_runs import ANSWERING, EXECUTOR, OTHER_STATUS, last_answer, sum_of
+from localstore.versions.step import Document
+from localstore.versions.values import is_empty, seconds_of
+
+_ANY_RUN = frozenset(
+    {
+        *("content", "content_type", "metrics", "run_id", "session_id", "images", "videos", "audio", "response_audio"),
+        *("extra_data", "created_at", "events", "status"),
+    }
+)
+_MODEL_RUN = _ANY_RUN | {
+    *("thinking", "reasoning_content", "messages", "model", "model_provider", "team_session_id", "tools"),
+    *("formatted_tool_calls", "citations"),
+}
+AGENT_RUN = _MODEL_RUN | {"agent_id", "agent_name", "workflow_id"}
+TEAM_RUN = _MODEL_RUN | {"team_id", "team_name", "member_responses"}
+WORKFLOW_RUN = _ANY_RUN | {"workflow_id", "workflow_name", "step_responses", "workflow_metrics"}
+"""What agno's classes for runs take; anything else fails there."""
+_STATUS = {"completed": "COMPLETED", "cancelled": "CANCELLED", "error": "ERROR"}
+_STEP_TAKEN = {"name", "created_at", "input", "output", "messages", "steps", "metrics", "error", "status", "response"}
+
+
+def run_down(run: Document, session_id: str, fields: frozenset[str]) -> Document:
+    """A run with no keys but these. The history before it is not copied into it: agno finds that in the runs before."""
+    seconds = seconds_of(run["created_at"]) or 0
+    messages = [message_down(message, run["created_at"]) for message in run.get("messages") or []]
+    answer = last_answer(messages)
+    metrics = metrics_down(run.get("metrics") or {})
+    if metrics and answer is not None and not any("metrics" in message for message in messages):
+        answer["metrics"] = metrics
+    if instructions := run.get("instructions"):
+        said_first = {"content": instructions, "from_history": False, "stop_after_tool_call": False, "role": "system"}
+        messages.insert(0, {**said_first, "created_at": floor(seconds)})
+    raw: Document = {
+        "content": _content(run, answer),
+        "content_type": "str",
+        **{key: value for key, value in run.items() if key in fields and value is not None},
+        "session_id": run.get("session_id") or session_id,
+        "created_at": seconds,
+        "status": _status(run),
+        "messages": messages,
+        "metrics": metrics_down(run.get("metrics") or {}, lists=True),
+        "member_responses": [
+            run_down(member, session_id, AGENT_RUN if member.get("agent_id") else TEAM_RUN)
+            for member in run.get("member_runs") or []
+        ],
+        "step_responses": [step_down(step, session_id) for step in run.get("steps") or []],
+    }
+    if raw["step_responses"] and "workflow_metrics" not in raw and (sums := sum_of(raw["step_responses"])) is not None:
+        raw["workflow_metrics"] = sums
+    return {key: value for key, value in raw.items() if key in fields and not (is_empty(value) and key != "tools")}
+
+
+def _content(run: Document, answer: Document | None) -> Any:
+    if run.get("status") == "error" and run.get("error"):
+        return run["error"]
+    if "content" in run:
+        return run["content"]
+    return answer.get("content") if answer is not None else None
+
+
+def _status(run: Document) -> str:
+    other = run.get(OTHER_STATUS)
+    return other if isinstance(other, str) else _STATUS.get(str(run.get("status")), "RUNNING")
+
+
+def step_down(step: Document, session_id: str) -> Document:
+    """A step as agno's `StepOutput` reads it. It overlooks keys that it does not know."""
+    raw = {key: value for key, value in step.items() if key not in _STEP_TAKEN}
+    named = {"step_name": step["name"], **{key: raw.pop(key) for key in EXECUTOR if key in raw}}
+    metrics = metrics_down(step.get("metrics") or {}, lists=True)
+    response = step.get("response")
+    if isinstance(response, dict) or step.get("messages"):
+        raw["response"] = _response_down(response if isinstance(response, dict) else {}, step, session_id)
+    raw |= {
+        "step_name": step["name"],
+        "created_at": seconds_of(step["created_at"]),
+        "content": step.get("output"),
+        "success": step.get("status") != "error",
+        "error": step.get("error"),
+        "stop": step.get("stop", False),
+        "metrics": {**named, "metrics": metrics} if metrics or len(named) > 1 else None,
+    }
+    if step.get("input") is not None:
+        raw["input"] = step["input"]
+    if inner := step.get("steps"):
+        raw["steps"] = [step_down(one, session_id) for one in inner] if _are_steps(inner) else inner
+    return raw
+
+
+def _are_steps(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(step, dict) and isinstance(step.get("name"), str) and isinstance(step.get("created_at"), str)
+        for step in value
+    )
+
+
+def _response_down(response: Document, step: Document, session_id: str) -> Document:
+    said: Document = {key: step[key] for key in ("created_at", "messages", "metrics", "status") if key in step}
+    whole: Document = {**said, **response}
+    if "content" not in whole and not any(one.get("role") in ANSWERING for one in step.get("messages") or []):
+        whole["content"] = step.get("output")
+    is_team = whole.get("team_id") or whole.get("team_name")
+    return run_down(whole, session_id, TEAM_RUN if is_team else AGENT_RUN)
