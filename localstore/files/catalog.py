@@ -280,7 +280,7 @@ class Catalog:
         layout = LAYOUTS[path[path.rindex(".") :]]
         opened = raw.find(layout.opening)
         try:
-            header = layout.parse_head(raw[: opened + len(layout.opening)]) if opened >= 0 else None
+            header = layout.parse_head(raw[: opened + len(layout.opening)]) if opened >= 0 else layout.parse(raw)
         except Malformed:
             header = None
         if isinstance(header, dict) and isinstance(header.get("session_id"), str) and header["session_id"]:

@@ -91,8 +91,8 @@ def _version(document: Mapping[str, Any], path: Path | str) -> int:
 def newer(version: int, path: Path | str, session_id: str | None = None) -> NewerFormat:
     """The error for a document that a newer localstore wrote."""
     return NewerFormat(
-        f"{path} has schema version {version}; this localstore knows up to {SCHEMA_VERSION}. Nothing was changed. "
-        f"Update localstore to a release that knows version {version}.",
+        f"{path} has schema version {version}; this localstore knows up to {SCHEMA_VERSION}, and one that knows "
+        f"{version} is needed. Nothing was changed. Update localstore.",
         path=str(path),
         session_id=session_id,
     )

@@ -1,6 +1,7 @@
 """Every error is a standard type as well, carries path and id, pickles, and says what to do."""
 
 import copy
+import json
 import pickle
 import re
 from collections.abc import Callable
@@ -104,8 +105,9 @@ def newer_store(storage: JsonStorage) -> None:
 
 
 def older(storage: JsonStorage) -> None:
-    edit(storage.path("s1"), '"schema_version": 1', '"schema_version": 0')
-    storage.read("s1")
+    old = {"session_id": "s1", "agent_id": "a", "memory": {"runs": []}, "session_data": {}, "created_at": 1795331435}
+    storage.path("s1").write_text(json.dumps(old))
+    storage.append("s1", question("r2"))
 
 
 def conflict(storage: JsonStorage) -> None:
@@ -143,6 +145,7 @@ SCENES: dict[Callable[[JsonStorage], None], type[LocalstoreError]] = {
 TO_DO = (
     r"(Use|Check|Give|Read|Mend|Update|Move|Try|Put|Convert)\b[^.]*"
     r"(, or [^.]*|\.[a-z][^.]*)*\.( [^.]*repeat[^.]*\.)?"
+    r"|Upgrade the store with: localstore upgrade \S+"
 )
 
 
@@ -157,7 +160,7 @@ def test_an_error_ends_in_what_to_do_and_carries_what_it_is_about(
         scene(storage)
     error = caught.value
     assert type(error) is SCENES[scene]
-    assert re.search(rf"[.)] {TO_DO}\Z", str(error)), str(error)
+    assert re.search(rf"[.)] ({TO_DO})\Z", str(error)), str(error)
     if isinstance(error, (errors.OwnerMismatch, errors.KindMismatch, errors.DocumentBroken)) or scene in (newer, older):
         assert error.path == str(document)
     elif isinstance(error, (errors.LockTimeout, errors.StoreNotFound, errors.NewerFormat)):

@@ -20,8 +20,8 @@ LAYERS = [
     {"info"},
     {"files"},
     {"findings"},
-    {"merge", "storage", "inspection", "checking", "repairing", "rescuing"},
     {"upgrade"},
+    {"merge", "storage", "inspection", "checking", "repairing", "rescuing"},
     {"agents"},
     {"integrations"},
 ]

@@ -1,18 +1,12 @@
 """Reading: the last runs at the cost of these, never a byte changed, other versions refused."""
 
-import json
 import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from localstore import (
-    NewerFormat,
-    OlderFormat,
-    Session,
-    Update,
-)
+from localstore import NewerFormat, Session, Update
 from tests.unit.raw import Storage, answered, edit, question
 from tests.unit.watched_disk import WatchedDisk
 
@@ -93,16 +87,3 @@ def test_a_newer_document_is_refused_and_stays_byte_for_byte(storage: Storage, f
     (info,) = opened.list_sessions()
     assert "schema version 2" in (info.problem or "")
     assert opened.path("s1") == path
-
-
-def test_an_older_document_is_refused_and_stays_byte_for_byte(storage: Storage) -> None:
-    storage.append("s1", answered("r1"))
-    path = storage.path("s1")
-    old = json.dumps({"session_id": "s1", "memory": {"runs": []}, "session_data": {}, "created_at": 1795331435})
-    path.write_text(old)
-    for opened in (storage, type(storage)(storage.root)):
-        with pytest.raises(OlderFormat):
-            opened.read("s1")
-        with pytest.raises(OlderFormat):
-            opened.append("s1", question("r2"))
-    assert path.read_text() == old

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from localstore import DocumentBroken, NewerFormat, OlderFormat
+from localstore import DocumentBroken, NewerFormat
 from localstore.files.document import LAYOUTS, Layout, in_order, normalise, parse_document, run_key
 from localstore.files.json_layout import LAYOUT as JSON
 from localstore.files.yaml_layout import LAYOUT as YAML
@@ -184,13 +184,62 @@ def test_what_does_not_parse_is_named_with_line_and_column(
     assert f"/a/file, line {line}, column {column}: " in str(caught.value)
 
 
-def test_a_newer_version_is_refused_and_so_is_an_older_one(layout: Layout) -> None:
+def test_a_newer_version_is_refused(layout: Layout) -> None:
     with pytest.raises(NewerFormat, match="schema version 2; this localstore knows up to 1"):
         parse_document(written(layout, changed(schema_version=2)), layout, "file")
     with pytest.raises(NewerFormat):
         parse_document(json.dumps({"schema_version": 99, "sessions": "all new"}).encode(), layout, "file")
-    with pytest.raises(OlderFormat, match="schema version 0"):
-        parse_document(json.dumps({"session_id": "s", "memory": {}, "session_data": {}}).encode(), layout, "file")
+
+
+def old_session() -> dict[str, Any]:
+    """A small session as agno 1.x wrote it."""
+    run = {"run_id": "r1", "content": "Vienna.", "messages": [{"role": "user", "content": "Where?"}], "created_at": 5}
+    return {"session_id": "s1", "agent_id": "geo", "memory": {"runs": [run]}, "session_data": {}, "created_at": 7}
+
+
+def test_an_older_document_is_read_as_one_of_today_and_keeps_its_version(layout: Layout) -> None:
+    parsed = parse_document(json.dumps(old_session(), indent=4).encode(), layout, "file")
+    assert (parsed.version, parsed.in_layout, parsed.header["schema_version"]) == (0, False, 1)
+    assert parsed.header["agent_id"] == "geo"
+    assert [entry["run_id"] for entry in parsed.entries if entry["type"] == "run"] == ["r1"]
+    normal = normalise(parsed, "file")
+    assert (normal.version, normal.in_layout) == (1, True)
+    assert (normal.header, normal.entries) == (parsed.header, parsed.entries)
+
+
+def test_an_older_document_that_cannot_be_upgraded_is_named_with_its_line(layout: Layout) -> None:
+    session = old_session()
+    session["memory"]["runs"][0]["messages"] = "none"
+    raw = json.dumps(session, indent=4).encode()
+    line = raw[: raw.index(b'"messages"')].count(b"\n") + 1
+    with pytest.raises(DocumentBroken, match="cannot be upgraded from schema version 0") as caught:
+        parse_document(raw, layout, "file")
+    assert caught.value.line == line
+
+
+def test_yaml_that_shares_values_is_read_when_it_is_of_agno() -> None:
+    """PyYAML writes an object that Python shares as an anchor and aliases; agno's storage lets it."""
+    shared = {"unit": "km"}
+    session = old_session() | {"session_data": {"session_state": {"one": shared, "two": shared}}}
+    raw = yaml.dump(session, default_flow_style=False).encode()
+    assert b"&id001" in raw
+    parsed = normalise(parse_document(raw, YAML, "file"), "file")
+    assert parsed.entries[-1]["session_state"] == {"one": shared, "two": shared}
+    with pytest.raises(DocumentBroken, match="anchors are not allowed"):
+        parse_document(b"schema_version: 1\n" + raw, YAML, "file")
+
+
+def test_an_alias_bomb_is_refused_in_no_time() -> None:
+    levels = [b"session_id: s1\nmemory: {}\nsession_data:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"]
+    levels += [b"  a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 12)]
+    with pytest.raises(DocumentBroken, match="aliases make more than"):
+        parse_document(b"".join(levels), YAML, "file")
+
+
+def test_an_alias_inside_of_its_own_value_is_refused() -> None:
+    raw = b"session_id: s1\nmemory: {}\nsession_data: &a\n  b: *a\n"
+    with pytest.raises(DocumentBroken, match="inside of what it stands for"):
+        parse_document(raw, YAML, "file")
 
 
 @pytest.mark.parametrize(

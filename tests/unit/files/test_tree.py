@@ -112,7 +112,7 @@ def agno(kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["agent", "team", "workflow"])
-@pytest.mark.parametrize("suffix", ["json", "yaml", "yml"])
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
 @pytest.mark.parametrize("create", [True, False])
 def test_a_folder_of_agno_1_is_refused_and_stays_as_it_is(
     tmp_path: Path, kind: str, suffix: str, create: bool, storage_class: StorageClass
