@@ -24,6 +24,7 @@ _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
 _IGNORE = b"*\n"
 _HEAD = 1 << 20
 """So many bytes of a file, at both ends, are looked at to tell what it is."""
+_SAYS_AN_ID = re.compile(rb"session_id\"?:\s*[\"']?")
 _AGNO_KEYS = (b"memory", b"session_data", b"agent_data", b"team_data", b"workflow_data")
 
 
@@ -183,9 +184,9 @@ def is_of_agno(path: str) -> bool:
             seen += atomic.read_at(fd, _HEAD, max(_HEAD, status.st_size - _HEAD))
     finally:
         atomic.system.close(fd)
-    stem = os.path.splitext(os.path.basename(path))[0]
-    names_it = re.search(rb"session_id\"?:\s*[\"']?" + re.escape(stem.encode(errors="surrogateescape")), seen)
-    return bool(names_it) and any(key in seen for key in _AGNO_KEYS)
+    stem = os.path.splitext(os.path.basename(path))[0].encode(errors="surrogateescape")
+    names_it = any(seen.startswith(stem, found.end()) for found in _SAYS_AN_ID.finditer(seen))
+    return names_it and any(key in seen for key in _AGNO_KEYS)
 
 
 def session_of_agno(root: str) -> str | None:

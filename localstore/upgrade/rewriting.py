@@ -21,7 +21,7 @@ from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.files import atomic, locks, tree
 from localstore.files.backups import Backup
 from localstore.files.catalog import Catalog
-from localstore.files.document import Parsed, parse_document
+from localstore.files.document import Parsed, parse_strictly
 from localstore.files.document_file import IRREGULAR, DocumentFile
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, fingerprint, row_of
@@ -29,7 +29,8 @@ from localstore.files.values import same
 from localstore.upgrade.results import FULL, Problem
 
 Transform = Callable[[Parsed, str], tuple[str, Parsed] | None]
-"""From a document and its path below the root to the new path and document; None when it is right as it is."""
+"""From a document, strictly parsed, and its path below the root to the new path and document; None when it is right as
+it is."""
 
 _Result = TypeVar("_Result")
 
@@ -115,7 +116,7 @@ class Rewriter:
         for _ in range(_ATTEMPTS):
             with DocumentFile(self._full(path)) as file:
                 raw, status = file.read_all(), file.status
-            change = self._transform(parse_document(raw, file.layout, file.path), path)
+            change = self._transform(parse_strictly(raw, file.layout, file.path), path)
             if change is None:
                 return None
             target, new = change
