@@ -12,7 +12,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -208,6 +208,26 @@ def read_at(fd: int, size: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
+@contextlib.contextmanager
+def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """A descriptor of a file that is no link, for a `with` statement; errors in it name the file. Raises OSError."""
+    try:
+        fd = system.open(path, flags)
+        try:
+            yield fd
+        finally:
+            system.close(fd)
+    except OSError as error:
+        name_file(error, path)
+        raise
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a file that is no link. Raises OSError."""
+    with opened(path) as fd:
+        return read_at(fd, system.status_of(fd).st_size, 0)
+
+
 def write_at(fd: int, data: bytes, offset: int) -> None:
     """Write all of `data` at `offset`, going on after short writes."""
     written = system.write(fd, data, offset)
@@ -322,22 +342,15 @@ def keep_file(source: str, target: str) -> None:
 
 
 def _copy(source: str, target: str) -> None:
-    reading = system.open(source, os.O_RDONLY)
-    try:
-        writing = system.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        try:
-            offset = 0
-            while data := read_at(reading, _PIECE, offset):
-                write_at(writing, data, offset)
-                offset += len(data)
-            sync_file(writing, target)
-            for at in range(0, offset + 1, _PIECE):
-                if read_at(writing, _PIECE, at) != read_at(reading, _PIECE, at):
-                    raise OSError(errno.EIO, "The copy is not like the file, or the file was changed", source)
-        finally:
-            system.close(writing)
-    finally:
-        system.close(reading)
+    with opened(source) as reading, opened(target, os.O_RDWR | os.O_CREAT | os.O_EXCL) as writing:
+        offset = 0
+        while data := read_at(reading, _PIECE, offset):
+            write_at(writing, data, offset)
+            offset += len(data)
+        sync_file(writing, target)
+        for at in range(0, offset + 1, _PIECE):
+            if read_at(writing, _PIECE, at) != read_at(reading, _PIECE, at):
+                raise OSError(errno.EIO, "The copy is not like the file, or the file was changed", source)
 
 
 def remove_file(path: Path | str) -> None:

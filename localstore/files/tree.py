@@ -135,8 +135,8 @@ def is_store(root: Path) -> bool:
 
 
 def unmake(root: Path) -> None:
-    """Take away what `prepare` and `mark` made, and the manifest. What holds anything else stays, and so does the
-    marker as long as there is a document. Nobody may work on the store."""
+    """Take away what `prepare` and `mark` made, the private folder aside, and the manifest. What holds anything else
+    stays, and so does all of it as long as there is a document. Nobody may work on the store."""
     folder = str(root)
     for month in folders(folder):
         atomic.remove_folder_if_empty(f"{folder}/{month}")
@@ -148,15 +148,23 @@ def unmake(root: Path) -> None:
         if os.path.isfile(full) and (content is None or full.read_bytes() == content):
             atomic.remove_file(full)
     atomic.remove_folder_if_empty(f"{folder}/schemas")
+
+
+def unmake_private(root: Path) -> None:
+    """Take away `.localstore` unless it holds more than locks. Nobody may work on the store."""
     private = root / ".localstore"
+    if not private.is_dir() or private.is_symlink():
+        return
     for name in ("backups", "rescue", "trash"):
         atomic.remove_folder_if_empty(str(private / name))
     if {entry.name for entry in atomic.system.entries(str(private))} <= {"locks", ".gitignore"}:
-        for entry in atomic.system.entries(str(private / "locks")):
-            if entry.name.endswith(".lock"):
-                atomic.system.unlink(entry.path)
-        atomic.remove_folder_if_empty(str(private / "locks"))
-        atomic.remove_file(private / ".gitignore")
+        if (private / "locks").is_dir():
+            for entry in atomic.system.entries(str(private / "locks")):
+                if entry.name.endswith(".lock"):
+                    atomic.system.unlink(entry.path)
+            atomic.remove_folder_if_empty(str(private / "locks"))
+        if (private / ".gitignore").is_file():
+            atomic.remove_file(private / ".gitignore")
         atomic.remove_folder_if_empty(str(private))
 
 
@@ -174,16 +182,13 @@ def flat_files(root: str) -> Iterator["os.DirEntry[str]"]:
 def is_of_agno(path: str) -> bool:
     """Whether a flat file is a session of agno 1.x, by a look at its head and its end: it says the id that its name
     says, and has a key of theirs. Raises OSError."""
-    fd = atomic.system.open(path, os.O_RDONLY)
-    try:
+    with atomic.opened(path) as fd:
         status = atomic.system.status_of(fd)
         if not stat.S_ISREG(status.st_mode):
             return False
         seen = atomic.read_at(fd, _HEAD, 0)
         if status.st_size > _HEAD:  # YAML has its keys in alphabetical order
             seen += atomic.read_at(fd, _HEAD, max(_HEAD, status.st_size - _HEAD))
-    finally:
-        atomic.system.close(fd)
     stem = os.path.splitext(os.path.basename(path))[0].encode(errors="surrogateescape")
     names_it = any(seen.startswith(stem, found.end()) for found in _SAYS_AN_ID.finditer(seen))
     return names_it and any(key in seen for key in _AGNO_KEYS)

@@ -43,13 +43,15 @@ def upgrade(
     """
     root = Path(os.path.realpath(folder))
     if tree.is_store(root) or not is_folder_of_agno(root):
-        plan = make_plan(folder, lock_timeout=lock_timeout)
+        plan = make_plan(folder, thorough=True, lock_timeout=lock_timeout)
         if plan.is_store and not plan.paths and not plan.goes_on:
             return Upgraded(0, plan.problems, None)
     else:
         tree.prepare(root)
     with pool_of(root).migration(lock_timeout):
-        plan = make_plan(folder, lock_timeout=lock_timeout)  # others may have done some of it while we waited
+        plan = make_plan(
+            folder, thorough=True, lock_timeout=lock_timeout
+        )  # others may have done some of it while we waited
         outcome, backup = rewrite_all(plan.root, ACTION, plan.paths, to_current, processes, lock_timeout, progress)
         if not tree.is_store(root):
             tree.mark(root)

@@ -7,7 +7,7 @@ from typing import Any
 
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.files import atomic, backups, locks, tree
-from localstore.files.backups import Backup
+from localstore.files.backups import Backup, NoSuchBackup
 from localstore.files.catalog import Catalog
 from localstore.files.document import Parsed, parse_document
 from localstore.files.document_file import DocumentFile
@@ -16,6 +16,7 @@ from localstore.files.rows import Row, row_of
 from localstore.files.values import same
 from localstore.schema import SCHEMA_VERSION
 from localstore.upgrade.apply import Progress
+from localstore.upgrade.plan import ACTION
 from localstore.upgrade.results import Problem, Undone
 from localstore.upgrade.rewriting import goes_on_from
 from localstore.versions import downgraded, upgraded
@@ -34,9 +35,11 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
     root = Path(os.path.realpath(folder))
     if tree.is_store(root):
         tree.open_store(root, create=False)
-    name = backups.named(str(root), None).name
+    _newest(root)
     with locks.pool_of(root).migration(lock_timeout):
-        backup = Backup(str(root), name)
+        info = _newest(root)  # others may have undone it while we waited
+        backup = Backup(str(root), info.name)
+        backup.begin_undo()
         work = _Undoing(str(root), backup, lock_timeout)
         problems: list[Problem] = []
         paths = backup.paths()
@@ -47,10 +50,23 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
                 problems.append(Problem.of(tree.full_path(str(root), path), error))
             if progress is not None:
                 progress(number, len(paths))
-        backup.remove_if_empty()
-        if any(not path.startswith(f"{tree.SESSIONS}/") for path in paths) and not problems:
-            tree.unmake(root)
-    return Undone(name, work.restored, work.changed, problems)
+        if not problems:
+            if info.action == ACTION and tree.session_of_agno(str(root)) is not None:
+                tree.unmake(root)
+            backup.remove_if_empty()
+            backups.tidy(str(root))
+            if not tree.is_store(root):
+                tree.unmake_private(root)
+    return Undone(info.name, work.restored, work.changed, problems)
+
+
+def _newest(root: Path) -> backups.BackupInfo:
+    try:
+        return backups.newest(str(root))
+    except NoSuchBackup:
+        if not tree.is_store(root):
+            tree.unmake_private(root)  # stopped at the very last, it was left
+        raise
 
 
 class _Undoing:
@@ -67,6 +83,8 @@ class _Undoing:
 
     def bring_back(self, path: str) -> None:
         """Put one old document back. The old one is in its place, durably, before anything else is removed."""
+        if not path.startswith(f"{tree.SESSIONS}/"):
+            self._remove_temporaries(path)
         old = self._parse(self._backup.place(path))
         session_id = old.header["session_id"]
         with self._locks.session(session_id, self._timeout):
@@ -82,6 +100,12 @@ class _Undoing:
                 atomic.remove_file(self._full(other))
             self._tell_manifest(path, session_id)
             atomic.remove_file(self._backup.place(path))
+
+    def _remove_temporaries(self, name: str) -> None:
+        """What somebody left who was killed while he wrote the flat file; no check would find it there."""
+        for entry in atomic.system.entries(self._root):
+            if atomic.temporary_for(entry.name) == name:
+                atomic.system.unlink(entry.path)
 
     def _others(self, session_id: str, path: str) -> dict[str, Parsed]:
         """The documents of this session that stand elsewhere."""

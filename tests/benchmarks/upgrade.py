@@ -134,7 +134,7 @@ def peak_memory(folder: Path, count: int) -> int:
     """Bytes that a process needs at most to upgrade large documents, beyond what one small document needs."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom localstore.upgrade import upgrade\nupgrade(sys.argv[1])\n"
-        "print(Path(\"/proc/self/status\").read_text().partition(\"VmHWM:\")[2].split()[0])"
+        'print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])'
     )
     found = []
     for size, number in ((SMALL, 1), (LARGE, count)):
