@@ -3,8 +3,9 @@
 from math import floor
 from typing import Any
 
+from localstore.versions.agno_conversation import ANSWERING, OTHER_STATUS, last_answer
 from localstore.versions.agno_messages import message_down, metrics_down
-from localstore.versions.agno_runs import ANSWERING, EXECUTOR, OTHER_STATUS, last_answer, sum_of
+from localstore.versions.agno_runs import EXECUTOR, sum_of
 from localstore.versions.step import Document
 from localstore.versions.values import is_empty, seconds_of
 
@@ -74,6 +75,9 @@ def step_down(step: Document, session_id: str) -> Document:
     """A step as agno's `StepOutput` reads it. It overlooks keys that it does not know."""
     raw = {key: value for key, value in step.items() if key not in _STEP_TAKEN}
     named = {"step_name": step["name"], **{key: raw.pop(key) for key in EXECUTOR if key in raw}}
+    if isinstance(side := raw.get("parallel_steps"), dict):
+        named["parallel_steps"] = _measured_down(side)
+        del raw["parallel_steps"]
     metrics = metrics_down(step.get("metrics") or {}, lists=True)
     response = step.get("response")
     if isinstance(response, dict) or step.get("messages"):
@@ -92,6 +96,21 @@ def step_down(step: Document, session_id: str) -> Document:
     if inner := step.get("steps"):
         raw["steps"] = [step_down(one, session_id) for one in inner] if _are_steps(inner) else inner
     return raw
+
+
+def _measured_down(steps: Document) -> Document:
+    measured: Document = {}
+    for name, told in steps.items():
+        measured[name] = told
+        if isinstance(told, dict):
+            metrics = told.get("metrics")
+            measured[name] = {
+                **told,
+                "metrics": metrics_down(metrics, lists=True) if isinstance(metrics, dict) else None,
+            }
+            if isinstance(told.get("parallel_steps"), dict):
+                measured[name]["parallel_steps"] = _measured_down(told["parallel_steps"])
+    return measured
 
 
 def _are_steps(value: Any) -> bool:
