@@ -50,12 +50,17 @@ def own_messages(raw: Any, where: Place, conversation: Conversation) -> list[Pla
 
 
 def began(told: Any, messages: list[Placed], where: Place, since: str | None) -> str:
-    """When the run began: its first message knows. What agno notes for the run may be the time of the run before."""
+    """When the run began: its first message knows. What agno notes for the run may be the time of a run before it.
+
+    The system message may be older as well.
+    """
     noted = moment(told, (*where, "created_at"))
-    for message, place in messages:
-        if message.get(FROM_HISTORY) is not True and message.get("created_at") is not None:
-            first = moment(message["created_at"], (*place, "created_at")) or ""
-            return noted if noted is not None and noted[:19] == first[:19] else first
+    timed = [placed for placed in messages if placed[0].get("created_at") is not None]
+    own = [placed for placed in timed if placed[0].get(FROM_HISTORY) is not True]
+    asked = [placed for placed in own if placed[0].get("role") != "system"]
+    for message, place in asked or own:
+        first = moment(message["created_at"], (*place, "created_at")) or ""
+        return noted if noted is not None and noted[:19] == first[:19] else first
     return noted or since or "1970-01-01T00:00:00.000Z"
 
 
