@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localstore.schema import HEADER_ORDER, KINDS, STATEFUL
-from localstore.versions.agno_back import AGENT_RUN, TEAM_RUN, WORKFLOW_RUN, run_down
+from localstore.versions.agno_back import AGENT_RUN, TEAM_RUN, WORKFLOW_RUN, bare, run_down
 from localstore.versions.agno_conversation import Conversation
 from localstore.versions.agno_remainder import KEY, is_remainder, remainder, restored
 from localstore.versions.agno_runs import free_name, run_up
@@ -42,7 +42,12 @@ def down(document: Document) -> Document:
     """The session as agno 1.8 reads it and continues it. Raises CannotUpgrade for what is no document of version 1."""
     own = checked(copied(document))
     raw = _raw(own)
-    parts = remainder(_converted(copied(raw)), _in_order(own))
+    try:
+        base = _converted(copied(raw))
+    except CannotUpgrade:  # a key of somebody's own means something else to agno
+        raw = _raw(_bare(own))
+        base = _converted(copied(raw))
+    parts = remainder(base, _in_order(own))
     return raw if parts is None else {**raw, KEY: parts}
 
 
@@ -173,6 +178,12 @@ def _interactions(memory: Document) -> list[Document]:
 
 
 # Down
+
+
+def _bare(document: Document) -> Document:
+    """The document without the keys that version 1 does not know."""
+    header = {key: value for key, value in document.items() if key in HEADER_ORDER}
+    return {**header, "history": [bare(entry) if entry["type"] == "run" else entry for entry in document["history"]]}
 
 
 def _raw(document: Document) -> Document:
