@@ -82,8 +82,9 @@ def bare(record: Document) -> Document:
     for key in ("messages", "member_runs", "steps"):
         if isinstance(kept.get(key), list):
             kept[key] = [bare(inner) for inner in kept[key]]
-    if isinstance(kept.get("metrics"), dict):
-        kept["metrics"] = {key: value for key, value in kept["metrics"].items() if key in _KNOWN_METRICS}
+    metrics = kept.pop("metrics", {})
+    if document_shape.fits(document_shape.metrics, metrics):
+        kept["metrics"] = {key: value for key, value in metrics.items() if key in _KNOWN_METRICS}
     return kept
 
 
