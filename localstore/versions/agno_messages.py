@@ -150,7 +150,7 @@ def metrics_up(raw: Any, where: Place) -> Document:
 def metrics_down(metrics: Document, *, lists: bool = False) -> Document:
     """The metrics under agno's names; for a run as lists of one."""
     raw = {_renamed(key, _THEIRS, metrics): value for key, value in metrics.items()}
-    return {key: [value] for key, value in raw.items()} if lists else raw
+    return {key: value if isinstance(value, list) else [value] for key, value in raw.items()} if lists else raw
 
 
 def _renamed(key: str, names: dict[str, str], others: Document) -> str:
