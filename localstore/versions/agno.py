@@ -77,7 +77,7 @@ def _converted(raw: Document) -> Document:
     history = [
         run_up(run, (*place, index), conversation, str(index))
         for index, run in enumerate(runs)
-        if identity(run) not in members
+        if not members or identity(run) not in members
     ]
     summary = _summary(memory, session_id, raw.get("user_id"))
     _forget_messages(memory, conversation)

@@ -73,7 +73,8 @@ def _content(run: Document, answer: Document | None) -> Any:
 
 def _status(run: Document) -> str:
     other = run.get(OTHER_STATUS)
-    return other if isinstance(other, str) else _STATUS.get(str(run.get("status")), "RUNNING")
+    usual = _STATUS.get(str(run.get("status")))
+    return usual or (other if isinstance(other, str) else "RUNNING")
 
 
 def bare(record: Document) -> Document:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from localstore.versions.agno import up
+from localstore.versions.agno import down, up
 from tests.unit.versions.sessions_of_agno import message, run, session
 
 AT = 1_795_331_432
@@ -89,5 +89,17 @@ def test_the_messages_tell_how_a_run_ended(status: Any, messages: list[Any], con
 
 def test_a_paused_run_keeps_what_it_waits_for() -> None:
     tools = [{"tool_call_id": "c1", "requires_confirmation": True, "confirmed": None}]
-    entry = up(session(run(QUESTION, CALL, status="PAUSED", tools=tools)))["history"][0]
+    document = up(session(run(QUESTION, CALL, status="PAUSED", tools=tools)))
+    entry = document["history"][0]
     assert (entry["agno_status"], entry["tools"]) == ("PAUSED", tools)
+    waiting = down(document)["memory"]["runs"][0]
+    assert (waiting["status"], waiting["tools"]) == ("PAUSED", tools)
+
+
+def test_a_paused_run_that_was_finished_since_is_finished_for_agno_too() -> None:
+    document = up(session(run(QUESTION, CALL, status="PAUSED")))
+    document["history"][0]["messages"].append({"role": "assistant", "content": "done"})
+    document["history"][0]["status"] = "completed"
+    back = down(document)
+    assert back["memory"]["runs"][0]["status"] == "COMPLETED"
+    assert up(back) == document
