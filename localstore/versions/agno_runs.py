@@ -67,8 +67,9 @@ def _made_id(conversation: Conversation, position: str) -> str:
 
 
 def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str | None) -> Document:
-    told = _of_old_memory(mapping(raw, where, "a run"), where)
-    messages = own_messages(told.pop("messages", None), (*where, "messages"), conversation)
+    told, where, moved = _of_old_memory(mapping(raw, where, "a run"), where)
+    place = moved.get("messages", (*where, "messages"))
+    messages = own_messages(told.pop("messages", None), place, conversation)
     answer = answer_of(messages)
     created_at = began(told.pop("created_at", None), messages, where, since)
     run: Document = {"type": "run", "created_at": created_at}
@@ -98,7 +99,7 @@ def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, s
     run["metrics"] = metrics_up(told.pop("metrics", None), (*where, "metrics"))
     _say_metrics_once(run)
 
-    place = (*where, "member_responses")
+    place = moved.get("member_responses", (*where, "member_responses"))
     run["member_runs"] = [
         _run_up(member, (*place, index), conversation, f"{position}.{index}", created_at)
         for index, member in enumerate(items(told.pop("member_responses", None), place, "a list of runs"))
@@ -144,18 +145,21 @@ def _name_the_calls(run: Document) -> None:
     run["member_runs"] = [ordered(member) for member in run["member_runs"]]
 
 
-def _of_old_memory(raw: Document, where: Place) -> Document:
-    """The run, taken out of the wrapping in which the memories of agno before 1.3 kept it."""
+def _of_old_memory(raw: Document, where: Place) -> tuple[Document, Place, dict[str, Place]]:
+    """The run, out of the wrapping in which old memories of agno keep it; its place, and of what stood around it."""
     response = raw.get("response")
     if not isinstance(response, dict) or "run_id" in raw:
-        return dict(raw)
+        return dict(raw), where, {}
     run = dict(response)
     rest = {key: value for key, value in raw.items() if key != "response" and not is_empty(value)}
+    moved: dict[str, Place] = {}
     inside = items(run.get("messages"), (*where, "response", "messages"), "a list of messages")
     if not inside and isinstance(rest.get("messages"), list):
         run["messages"] = inside = rest.pop("messages")
+        moved["messages"] = (*where, "messages")
     if not inside and isinstance(rest.get("message"), dict):
         run["messages"] = inside = [rest.pop("message")]
+        moved["messages"] = where
     there = {sameness(message) for message in inside}
     if "message" in rest and sameness(rest["message"]) in there:
         del rest["message"]
@@ -167,9 +171,10 @@ def _of_old_memory(raw: Document, where: Place) -> Document:
     members = rest.get("member_responses")
     if members is not None and is_empty(run.get("member_responses")):
         run["member_responses"] = rest.pop("member_responses")
+        moved["member_responses"] = (*where, "member_responses")
     for key, value in rest.items():
         run[free_name(f"agno_{key}", run)] = value
-    return run
+    return run, (*where, "response"), moved
 
 
 # Steps of workflows

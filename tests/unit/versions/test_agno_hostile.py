@@ -89,7 +89,7 @@ def upgraded_or_not(raw: Any) -> Document | None:
     try:
         document = upgraded(raw, 0)
     except CannotUpgrade as error:
-        _judged(error)
+        _judged(error, raw)
         return None
     finally:
         assert repr(raw) == before
@@ -99,9 +99,14 @@ def upgraded_or_not(raw: Any) -> Document | None:
     return document
 
 
-def _judged(error: CannotUpgrade) -> None:
+def _judged(error: CannotUpgrade, raw: Any) -> None:
+    """The place leads to the value, or to where one is missing. What is too deep or too big may show later only."""
     assert error.problem
-    assert all(isinstance(key, (str, int)) for key in error.where)
+    if KEY in raw or any(word in error.problem for word in ("levels", "64 bits", "finite")):
+        return
+    for key in error.where[:-1]:
+        raw = raw[key]
+    assert not error.where or isinstance(raw, dict) or error.where[-1] in range(len(raw))
 
 
 def there_and_back(document: Document) -> None:
@@ -120,7 +125,7 @@ FROZEN = frozen()
 
 
 @seed(1)
-@settings(max_examples=rounds(250, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(800, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**64))
 def test_a_changed_session_becomes_a_valid_document_or_an_error(number: int) -> None:
     rng = Random(number)
@@ -130,7 +135,7 @@ def test_a_changed_session_becomes_a_valid_document_or_an_error(number: int) -> 
 
 
 @seed(2)
-@settings(max_examples=rounds(250, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(800, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**64))
 def test_a_changed_session_that_was_ours_becomes_a_valid_document_or_an_error(number: int) -> None:
     rng = Random(number)
@@ -149,7 +154,7 @@ OURS = [upgraded(raw, 0) for raw in FROZEN] + [
 
 
 @seed(4)
-@settings(max_examples=rounds(250, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(800, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**64))
 def test_any_document_of_version_1_goes_there_and_back(number: int) -> None:
     rng = Random(number)
