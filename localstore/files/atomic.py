@@ -34,6 +34,8 @@ NO_FILE = (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP)
 """What opening a folder or a socket fails with."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.EINVAL)
 """What making a hard link fails with where there are none, or no more."""
+_STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY)
+"""What removing a folder fails with that is not empty, not there, or in use."""
 _PIECE = 1 << 20
 """So many bytes are copied at a time."""
 
@@ -360,10 +362,14 @@ def remove_file(path: Path | str) -> None:
 
 
 def remove_folder_if_empty(path: str) -> None:
-    """Remove a folder that holds nothing; any other stays. Raises no error for that."""
-    with contextlib.suppress(OSError):
+    """Remove a folder that holds nothing; any other stays, and so does what is none. Raises OSError."""
+    try:
         system.remove_folder(path)
-        system.sync_folder(os.path.dirname(path))
+    except OSError as error:
+        if error.errno not in _STAYS:
+            raise
+        return
+    sync_folder(os.path.dirname(path))
 
 
 def make_folders(path: Path) -> None:

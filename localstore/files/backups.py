@@ -91,10 +91,18 @@ class Backup:
             return False
         return os.path.samestat(kept, status) or atomic.read_file(place) == raw
 
-    def forget(self, path: str) -> None:
-        """Do not keep the file at `path` any more: it stays as it is."""
-        if atomic.exists(self.place(path)):
+    def forget_unchanged(self, path: str) -> None:
+        """Do not keep a file any more that stands where it stood, as it was."""
+        kept = atomic.status_if_there(self.place(path))
+        there = atomic.status_if_there(tree.full_path(self.root, path))
+        if kept is not None and there is not None and self._is_kept(kept, there, path):
             atomic.system.unlink(self.place(path))
+
+    def _is_kept(self, kept: os.stat_result, there: os.stat_result, path: str) -> bool:
+        return os.path.samestat(kept, there) or (
+            kept.st_size == there.st_size
+            and atomic.read_file(self.place(path)) == atomic.read_file(tree.full_path(self.root, path))
+        )
 
     def paths(self) -> list[str]:
         """What is kept, sorted. Links are not followed."""
@@ -172,9 +180,9 @@ def make(root: str, action: str, *, finished: bool) -> Backup:
 
 
 def tidy(root: str) -> None:
-    """Remove what is left of backups that never held a document. The caller holds the lock of migrations."""
+    """Remove what is left of backups that hold no document. The caller holds the lock of migrations."""
     for one in _all(root):
-        if not one.documents and one.action == _UNKNOWN:
+        if not one.documents and _about(one.path).get("undoing") is not True:
             Backup(root, one.name).remove_if_empty()
 
 
@@ -237,7 +245,7 @@ def named(root: str, name: str) -> BackupInfo:
 def _about(folder: str) -> dict[str, Any]:
     try:
         value = orjson.loads(atomic.read_file(f"{folder}/{_ABOUT}"))
-    except (OSError, orjson.JSONDecodeError):
+    except (FileNotFoundError, orjson.JSONDecodeError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -148,6 +148,9 @@ def unmake(root: Path) -> None:
         if os.path.isfile(full) and (content is None or full.read_bytes() == content):
             atomic.remove_file(full)
     atomic.remove_folder_if_empty(f"{folder}/schemas")
+    for entry in atomic.system.entries(folder):
+        if atomic.temporary_for(entry.name) in (MARKER, "manifest.jsonl"):
+            atomic.system.unlink(entry.path)
 
 
 def unmake_private(root: Path) -> None:

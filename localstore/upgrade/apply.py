@@ -52,10 +52,12 @@ def upgrade(
         plan = make_plan(
             folder, thorough=True, lock_timeout=lock_timeout
         )  # others may have done some of it while we waited
-        outcome, backup = rewrite_all(plan.root, ACTION, plan.paths, to_current, processes, lock_timeout, progress)
+        backup, outcome = rewrite_all(plan.root, ACTION, plan.paths, to_current, processes, lock_timeout, progress)
         if not tree.is_store(root):
             tree.mark(root)
-    return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], backup)
+        backup.finish()
+        name = backup.name if atomic.exists(backup.folder) else None
+    return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], name)
 
 
 def to_current(old: Parsed, path: str) -> tuple[str, Parsed] | None:
@@ -76,8 +78,8 @@ def rewrite_all(
     processes: int,
     lock_timeout: float,
     progress: Progress | None,
-) -> tuple[Outcome, str | None]:
-    """Rewrite these documents, their old selves kept in one backup; the name of the backup, if it holds any.
+) -> tuple[Backup, Outcome]:
+    """Rewrite these documents, their old selves kept in one backup, which the caller finishes.
 
     The caller holds the lock of migrations.
     """
@@ -103,8 +105,7 @@ def rewrite_all(
         if not backup.paths():
             backup.remove()
         raise
-    backup.finish()
-    return total, backup.name if atomic.exists(backup.folder) else None
+    return backup, total
 
 
 def _size(root: str, path: str) -> int:

@@ -80,7 +80,7 @@ class Rewriter:
             for path in kept:
                 done = self._try(path, outcome, self._write)
                 if done is None:
-                    self._backup.forget(path)
+                    self._backup.forget_unchanged(path)
                 else:
                     written.append(done)
         finally:

@@ -19,7 +19,7 @@ from localstore.upgrade.apply import Progress
 from localstore.upgrade.plan import ACTION
 from localstore.upgrade.results import Problem, Undone
 from localstore.upgrade.rewriting import goes_on_from
-from localstore.versions import downgraded, upgraded
+from localstore.versions import CannotUpgrade, downgraded, upgraded
 
 
 def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress | None = None) -> Undone:
@@ -65,7 +65,8 @@ def _newest(root: Path) -> backups.BackupInfo:
         return backups.newest(str(root))
     except NoSuchBackup:
         if not tree.is_store(root):
-            tree.unmake_private(root)  # stopped at the very last, it was left
+            backups.tidy(str(root))  # stopped at the very last, it was left
+            tree.unmake_private(root)
         raise
 
 
@@ -176,8 +177,12 @@ def _in_form_of(old: Parsed, current: Parsed, path: str) -> bytes:
     if old.version == SCHEMA_VERSION:
         raw = layout.assemble(layout.head(current.header), [layout.entry(entry) for entry in current.entries])
         return parse_document(raw, layout, path).raw
-    before = downgraded(document, old.version)
-    if before is None or not same(upgraded(before, old.version), document):
+    try:
+        before = downgraded(document, old.version)
+        is_whole = before is not None and same(upgraded(before, old.version), document)
+    except CannotUpgrade:
+        before, is_whole = None, False
+    if before is None or not is_whole:
         problem = f"was changed since, and has no form in schema version {old.version} that holds all of it"
         raise DocumentBroken(f"{path} {problem}. Nothing was changed.", path=path, problem=problem)
     if old.version == 0:
