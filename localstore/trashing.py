@@ -1,0 +1,122 @@
+"""The trash of a store: move sessions there, list it, put them back, empty it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localstore.errors import Conflict, DocumentBroken, OlderFormat, SessionNotFound
+from localstore.files import atomic, names, rescue, trash, tree
+from localstore.files.document import Misfit, check_version
+from localstore.files.draft import Draft, Interfered
+from localstore.files.locks import pool_of
+from localstore.files.rows import Row
+from localstore.files.store import Store
+from localstore.files.trash import Trashed
+from localstore.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from localstore.storage import Storage
+
+
+def trashed(store: Storage | Path | str) -> list[Trashed]:
+    """All that is in the trash of a store, open or at this path, newest first.
+
+    Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken when a link stands in its place, OSError.
+    """
+    return trash.listing(str(tree.root_of(store)))
+
+
+def throw_away(store: Storage | Path | str, session_id: str, *, lock_timeout: float = 10.0) -> list[Trashed]:
+    """Move the document of a session to the trash, and any other document with this id.
+
+    Its bytes stay as they are, broken or not; what a crash tore is mended first, as the next write would have done.
+    What was set aside of the session stays in `.localstore/rescue/`. Stopped at any point, each document stands in
+    its place or in the trash.
+
+    Raises SessionNotFound, NewerFormat for a document that a newer localstore wrote, LockTimeout, DocumentBroken when
+    there is no telling whose the document is, OSError; that document stays where it is.
+    """
+    root = tree.root_of(store)
+    engine = Store(root, durable=True, timeout=lock_timeout)
+    moved: list[Trashed] = []
+
+    def take(row: Row) -> None:
+        _settle(engine.root, row)
+        moved.append(trash.move_in(engine.root, row["path"], session_id))
+
+    if not engine.take_out(session_id, take):
+        raise SessionNotFound(
+            f"There is no session {session_id!r}. 'localstore ls' lists what there is.", session_id=session_id
+        )
+    return moved
+
+
+def _settle(root: str, row: Row) -> None:
+    """Refuse a newer document. What a later look could not tell without the manifest's line is done now: mend a torn
+    document, and write one anew of which the last sync failed."""
+    if row["version"] > SCHEMA_VERSION:
+        check_version({"schema_version": row["version"]}, tree.full_path(root, row["path"]))
+    with contextlib.suppress(DocumentBroken, OlderFormat, Interfered, Misfit), Draft(root, row, durable=True) as draft:
+        if draft.row.get("rewrite"):
+            draft.sync()
+
+
+def put_back(store: Storage | Path | str, name: str, *, lock_timeout: float = 10.0) -> Trashed:
+    """Move a document from the trash back to where it stood. `name` is that of its folder in the trash.
+
+    Raises FileNotFoundError when there is none of that name; Conflict when another file stands in the place, or a
+    session of that id in the store, and nothing is changed then; DocumentBroken, LockTimeout, OSError.
+    """
+    root = tree.root_of(store)
+    one = trash.describe(str(root), name)
+    if one is None:
+        path = tree.full_path(str(root), f"{trash.FOLDER}/{os.path.basename(name)}")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    engine = Store(root, durable=True, timeout=lock_timeout)
+    locks = pool_of(root)
+    stem = os.path.splitext(os.path.basename(one.document))[0]
+    # A session whose file name this is may be created in this moment: of any id, unless the name is that of this one.
+    own = one.session_id if one.session_id is not None and names.stem(one.session_id) == stem else None
+    with locks.all_sessions(lock_timeout) if own is None else locks.session(own, lock_timeout):
+        _refuse_what_is_in_the_way(engine, one)
+        trash.move_out(engine.root, one)
+        engine.catalog.adopt(one.document)
+    return one
+
+
+def _refuse_what_is_in_the_way(engine: Store, one: Trashed) -> None:
+    again = f"Nothing was changed. {{}}, and try again: localstore restore {one.name}"
+    there = engine.locate(one.session_id) if one.session_id is not None else None
+    if there is not None:
+        path = tree.full_path(engine.root, there["path"])
+        advice = again.format(f"Move that one to the trash with 'localstore rm {shlex.quote(there['session_id'])}'")
+        raise Conflict(
+            f"Session {one.session_id!r} is in the store again, at {path}. {advice}",
+            path=path,
+            session_id=one.session_id,
+        )
+    path = tree.full_path(engine.root, one.document)
+    if atomic.exists(path):
+        advice = again.format("Move or rename that file")
+        raise Conflict(
+            f"{path} is in the way of what stood there before. {advice}", path=path, session_id=one.session_id
+        )
+    if one.session_id is not None:
+        engine.refuse_unreadable(one.session_id)
+
+
+def empty(store: Storage | Path | str, *, older_than: float = 0.0) -> list[Trashed]:
+    """Delete for good what is in the trash, and was moved there at least `older_than` seconds ago; what was deleted.
+
+    What was set aside of the sessions stays. Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken, OSError.
+    """
+    root = str(tree.root_of(store))
+    limit = rescue.stamp_of(time.time() - older_than) if older_than else None
+    found = [one for one in trash.listing(root) if limit is None or one.trashed_at <= limit]
+    return [one for one in found if trash.remove(root, one)]
