@@ -13,7 +13,7 @@ import localstore
 from . import errors, output
 from .store import store_option
 
-COMMANDS = ("ls", "show", "path", "check", "rescue")
+COMMANDS = ("ls", "show", "path", "state", "rename", "tag", "rm", "restore", "check", "rescue")
 """In the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`."""
 
 

@@ -7,6 +7,7 @@ import errno
 import os
 import shlex
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from localstore.storage import Storage
 
 
-def trashed(store: Storage | Path | str) -> list[Trashed]:
-    """All that is in the trash of a store, open or at this path, newest first.
+def trashed(store: Storage | Path | str, *, older_than: float = 0.0) -> list[Trashed]:
+    """What is in the trash of a store, open or at this path, for at least `older_than` seconds; newest first.
 
     Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken when a link stands in its place, OSError.
     """
-    return trash.listing(str(tree.root_of(store)))
+    found = trash.listing(str(tree.root_of(store)))
+    limit = rescue.stamp_of(max(0.0, time.time() - older_than))
+    return [one for one in found if not older_than or one.trashed_at <= limit]
 
 
 def throw_away(store: Storage | Path | str, session_id: str, *, lock_timeout: float = 10.0) -> list[Trashed]:
@@ -67,8 +70,9 @@ def _settle(root: str, row: Row) -> None:
             draft.sync()
 
 
-def put_back(store: Storage | Path | str, name: str, *, lock_timeout: float = 10.0) -> Trashed:
-    """Move a document from the trash back to where it stood. `name` is that of its folder in the trash.
+def put_back(store: Storage | Path | str, name: str, *, lock_timeout: float = 10.0) -> Path:
+    """Move a document from the trash back to where it stood, and return this path. `name` is that of its folder in the
+    trash.
 
     Raises FileNotFoundError when there is none of that name; Conflict when another file stands in the place, or a
     session of that id in the store, and nothing is changed then; DocumentBroken, LockTimeout, OSError.
@@ -87,7 +91,7 @@ def put_back(store: Storage | Path | str, name: str, *, lock_timeout: float = 10
         _refuse_what_is_in_the_way(engine, one)
         trash.move_out(engine.root, one)
         engine.catalog.adopt(one.document)
-    return one
+    return Path(tree.full_path(engine.root, one.document))
 
 
 def _refuse_what_is_in_the_way(engine: Store, one: Trashed) -> None:
@@ -111,12 +115,11 @@ def _refuse_what_is_in_the_way(engine: Store, one: Trashed) -> None:
         engine.refuse_unreadable(one.session_id)
 
 
-def empty(store: Storage | Path | str, *, older_than: float = 0.0) -> list[Trashed]:
-    """Delete for good what is in the trash, and was moved there at least `older_than` seconds ago; what was deleted.
+def empty(store: Storage | Path | str, items: Iterable[Trashed]) -> list[Trashed]:
+    """Delete these for good, as far as they are still in the trash; what was deleted.
 
-    What was set aside of the sessions stays. Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken, OSError.
+    What was set aside of their sessions stays. Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken, OSError.
     """
     root = str(tree.root_of(store))
-    limit = rescue.stamp_of(time.time() - older_than) if older_than else None
-    found = [one for one in trash.listing(root) if limit is None or one.trashed_at <= limit]
-    return [one for one in found if trash.remove(root, one)]
+    there = (trash.describe(root, one.name) for one in items)
+    return [one for one in there if one is not None and trash.remove(root, one)]
