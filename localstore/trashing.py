@@ -53,6 +53,7 @@ def throw_away(store: Storage | Path | str, session_id: str, *, lock_timeout: fl
         _settle(engine.root, row)
         moved.append(trash.move_in(engine.root, row["path"], session_id))
 
+    engine.catalog.scan()  # which tells of other documents with this id
     if not engine.take_out(session_id, take):
         raise SessionNotFound(
             f"There is no session {session_id!r}. 'localstore ls' lists what there is.", session_id=session_id

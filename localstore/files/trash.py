@@ -115,8 +115,8 @@ def move_in(root: str, document: str, session_id: str) -> Trashed:
     target = tree.full_path(root, f"{FOLDER}/{name}/{document}")
     try:
         atomic.make_folders(Path(target).parent)
-        for above in (FOLDER, ".localstore", ""):  # made by somebody else, their names need not be durable yet
-            atomic.sync_folder(os.path.join(root, above))
+        for above in (tree.full_path(root, FOLDER), tree.full_path(root, ".localstore"), root):
+            atomic.sync_folder(above)  # made by somebody else, a name in it need not be durable yet
         atomic.move_file(source, target)
     except BaseException:
         _remove_folders(root, name, document)  # they stay when the document is in them
