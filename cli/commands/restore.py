@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def command(name: str | None, as_json: bool, store: str | None) -> None:
-    """List what is in the trash or was set aside, newest first; with NAME, put it back.
+    """List what was thrown away or set aside; put it back.
 
-    NAME is a name from the list, the beginning of one that no other one shares, or the id of a session of which there
-    is just one thing. Into a pipe go kind, name, session, when, what, and bytes, separated by tabs.
+    Without NAME there is a list, newest first; into a pipe go kind, name, session, when, what, and bytes, separated by
+    tabs. NAME is a name from the list, the beginning of one that no other one shares, or the id of a session of which
+    there is just one thing.
 
     A document in the trash goes back to where it stood, never over another one. What was set aside goes back as with
     'localstore rescue NAME --restore'.

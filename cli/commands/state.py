@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -18,21 +19,31 @@ if TYPE_CHECKING:
     from localstore.storage import JsonStorage
 
 
+class _Source(click.File):
+    """A file to read, or the standard input, which may be closed."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "-" and sys.stdin is None:
+            self.fail("The standard input is closed", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command()
 @click.argument("session")
 @click.option("--edit", is_flag=True, help="Edit it in VISUAL or EDITOR, and store what it is then.")
-@click.option(
-    "--set", "source", type=click.File("rb"), metavar="FILE", help="Replace it by what FILE says; - is stdin."
-)
+@click.option("--set", "source", type=_Source("rb"), metavar="FILE", help="Replace it by what FILE says; - is stdin.")
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print, edit or read YAML instead of JSON.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, which it is anyway.")
 @store_option
 def command(
     session: str, edit: bool, source: IO[bytes] | None, as_yaml: bool, as_json: bool, store: str | None
 ) -> None:
-    """Print the session_state of a session as JSON, whatever the format of its document; with --yaml as YAML.
+    """Print, edit or replace the session_state of a session.
 
-    SESSION is an id, a name, or the beginning of an id that no other one shares.
+    SESSION is an id, a name, or the beginning of an id that no other one shares. The state is printed and read as JSON,
+    whatever the format of the document; with --yaml as YAML.
 
     --edit and --set store only a mapping that a document can hold. When the state was changed by somebody else while
     you edited it, nothing is overwritten; what you typed is kept in a file, and its name is printed.

@@ -222,6 +222,15 @@ def test_yaml_that_cannot_be_stored_is_refused_with_its_place(invoke: Invoke, st
     assert state(store) == STATE
 
 
+@posix
+def test_a_standard_input_that_is_closed(store: Path) -> None:
+    """Is wrong usage."""
+    line = f'"{ENTRY_POINT}" state graz-1 --set - --store "{store}" <&-'
+    done = subprocess.run(line, shell=True, capture_output=True, env=clean_environment(), check=False)  # noqa: S602
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"The standard input is closed" in done.stderr
+
+
 # Editing
 
 
