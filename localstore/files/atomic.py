@@ -314,9 +314,13 @@ def move_file(source: str, target: str) -> None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     fd = system.open(source, os.O_RDWR)  # Windows syncs only what may be written to
     try:
-        sync_file(fd, source)
-    finally:
-        system.close(fd)
+        try:
+            sync_file(fd, source)
+        finally:
+            system.close(fd)
+    except BaseException as error:
+        name_file(error, source)
+        raise
     system.replace(source, target)
     sync_folder(os.path.dirname(target))
     if os.path.dirname(source) != os.path.dirname(target):

@@ -23,7 +23,7 @@ import orjson
 from localstore.errors import LocalstoreError
 from localstore.files import atomic, tree
 from localstore.files.document import LAYOUTS
-from localstore.files.rescue import time_stamp
+from localstore.files.rescue import stamp_of
 
 FOLDER = Path(".localstore") / "backups"
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{3}Z(?:-\d+)?\Z")
@@ -162,7 +162,7 @@ def begin(root: str, action: str) -> Backup:
 
 def make(root: str, action: str, *, finished: bool) -> Backup:
     """A new backup. `finished` says that it may be undone as it is at any time."""
-    made_at = time_stamp(time.time())
+    made_at = stamp_of(time.time())
     folder = Path(root) / FOLDER
     atomic.make_folders(folder)
     number = 1
