@@ -64,7 +64,7 @@ def _in_backups(root: str) -> Iterator[Restorable]:
 
     for one in backups.listing(root):
 
-        def work(as_json: bool, name: str = one.name) -> None:
+        def work(as_json: bool, name: str = one.name, path: str = one.path) -> None:
             from localstore.errors import Conflict
 
             from .migration import say_undone
@@ -73,7 +73,7 @@ def _in_backups(root: str) -> Iterator[Restorable]:
             if name != newest:
                 raise Conflict(
                     f"Backup {name} is not the newest one. Nothing was changed. Put back {newest} first, or take the "
-                    f"documents that you want from {one.path}.",
+                    f"documents that you want from {path}.",
                     path=root,
                 )
             say_undone(root, as_json=as_json)

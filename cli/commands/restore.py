@@ -1,4 +1,4 @@
-"""`localstore restore`: what was thrown away or set aside, in one list; put it back."""
+"""`localstore restore`: what was thrown away, set aside or backed up, in one list; put it back."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def command(name: str | None, as_json: bool, store: str | None) -> None:
-    """List what was thrown away or set aside; put it back.
+    """List what was thrown away, set aside or backed up; put it back.
 
     Without NAME there is a list, newest first; into a pipe go kind, name, session, when, what, and bytes, separated by
     tabs. NAME is a name from the list, the beginning of one that no other one shares, or the id of a session of which
     there is just one thing.
 
     A document in the trash goes back to where it stood, never over another one. What was set aside goes back as with
-    'localstore rescue NAME --restore'.
+    'localstore rescue NAME --restore', and the newest backup as with 'localstore upgrade --undo'.
     """
     if name == "":
         raise click.UsageError("NAME is empty", click.get_current_context())
@@ -40,7 +40,7 @@ def command(name: str | None, as_json: bool, store: str | None) -> None:
     elif found:
         _list(found)
     else:
-        output.note("The trash is empty, and nothing was set aside in this store.")
+        output.note("The trash is empty, nothing was set aside, and there is no backup in this store.")
 
 
 def _list(found: list[Restorable]) -> None:
