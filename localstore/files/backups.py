@@ -99,13 +99,18 @@ class Backup:
         top = f"{self.folder}/{_FILES}"
         return sorted(path.removeprefix(f"{top}/") for path, _ in _files(top))
 
-    def finish(self) -> None:
-        """Say that all is kept that was to be; without any document, remove the backup."""
+    @property
+    def made_store(self) -> bool:
+        """Whether the folder was no store before."""
+        return _about(self.folder).get("made_store") is True
+
+    def finish(self) -> str | None:
+        """Say that all is kept that was to be; the backup's name. Without any document, remove it."""
         if not self.paths():
             self.remove()
-        else:
-            about = _about(self.folder)
-            self._write({**about, "finished": True})
+            return None
+        self._write({**_about(self.folder), "finished": True})
+        return self.name
 
     def remove(self) -> None:
         """Delete it with all that it keeps, durably."""
@@ -128,16 +133,17 @@ class Backup:
         atomic.write_file(f"{self.folder}/{_ABOUT}", [orjson.dumps(about, option=orjson.OPT_INDENT_2), b"\n"])
 
 
-def begin(root: str, action: str) -> Backup:
+def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
     """The backup for `action`: the one that was interrupted, if there is one, else a new one."""
     for one in listing(root):
         if one.action == action and not one.finished:
             return Backup(root, one.name)
-    return make(root, action, finished=False)
+    return make(root, action, finished=False, made_store=made_store)
 
 
-def make(root: str, action: str, *, finished: bool) -> Backup:
-    """A new backup. `finished` says that it may be undone as it is at any time."""
+def make(root: str, action: str, *, finished: bool, made_store: bool = False) -> Backup:
+    """A new backup. `finished` says that it may be undone as it is at any time, `made_store` that the folder is no
+    store yet."""
     made_at = time_stamp(time.time())
     folder = Path(root) / FOLDER
     atomic.make_folders(folder)
@@ -151,7 +157,8 @@ def make(root: str, action: str, *, finished: bool) -> Backup:
         except FileExistsError:
             number += 1
     atomic.sync_folder(str(folder))
-    backup._write({"localstore": "backup", "action": action, "made_at": made_at, "finished": finished})
+    about = {"localstore": "backup", "action": action, "made_at": made_at, "finished": finished}
+    backup._write({**about, "made_store": True} if made_store else about)
     return backup
 
 

@@ -1,6 +1,7 @@
 """The folders of a store: make one, recognise one, name the documents in it."""
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -133,20 +134,27 @@ def is_store(root: Path) -> bool:
     return True
 
 
-def unmake(root: Path) -> None:
-    """Take away what `prepare` and `mark` made, and the manifest. What holds anything else stays, and so does the
-    marker as long as there is a document. Nobody may work on the store."""
+def unmark(root: Path) -> bool:
+    """Take away what makes a folder a store, and the manifest, unless there is a document; whether that was so. What
+    holds anything else stays. Nobody may work on the store."""
     folder = str(root)
     for month in folders(folder):
         atomic.remove_folder_if_empty(f"{folder}/{month}")
     atomic.remove_folder_if_empty(f"{folder}/{SESSIONS}")
     if atomic.exists(f"{folder}/{SESSIONS}"):
-        return
-    for path, content in ((MARKER, None), ("manifest.jsonl", None), (f"schemas/{_SCHEMA}", _schema())):
+        return False
+    if is_store(root):  # else a session of agno may have this name
+        atomic.remove_file(root / MARKER)
+    for path, content in (("manifest.jsonl", None), (f"schemas/{_SCHEMA}", _schema())):
         full = root / path
         if os.path.isfile(full) and (content is None or full.read_bytes() == content):
             atomic.remove_file(full)
     atomic.remove_folder_if_empty(f"{folder}/schemas")
+    return True
+
+
+def clear(root: Path) -> None:
+    """Remove what is of this machine alone, when none of it is worth keeping. Nobody may work on the store."""
     private = root / ".localstore"
     for name in ("backups", "rescue", "trash"):
         atomic.remove_folder_if_empty(str(private / name))
@@ -155,7 +163,8 @@ def unmake(root: Path) -> None:
             if entry.name.endswith(".lock"):
                 atomic.system.unlink(entry.path)
         atomic.remove_folder_if_empty(str(private / "locks"))
-        atomic.remove_file(private / ".gitignore")
+        if atomic.exists(str(private / ".gitignore")):
+            atomic.remove_file(private / ".gitignore")
         atomic.remove_folder_if_empty(str(private))
 
 
@@ -184,8 +193,21 @@ def is_of_agno(path: str) -> bool:
     finally:
         atomic.system.close(fd)
     stem = os.path.splitext(os.path.basename(path))[0]
-    names_it = re.search(rb"session_id\"?:\s*[\"']?" + re.escape(stem.encode(errors="surrogateescape")), seen)
+    said = b"|".join(re.escape(form) for form in _forms(stem))
+    names_it = re.search(rb"session_id\"?:\s*[\"']?(?:" + said + rb")", seen)
     return bool(names_it) and any(key in seen for key in _AGNO_KEYS)
+
+
+def _forms(text: str) -> set[bytes]:
+    """How a text may stand in JSON or YAML: as it is, or with escapes."""
+    in_yaml = text.replace("\\", "\\\\").replace('"', '\\"')
+    for char in {char for char in text if not char.isascii()}:
+        code = ord(char)
+        escape = f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
+        in_yaml = in_yaml.replace(char, escape)
+    forms = {text, text.replace("'", "''"), in_yaml}
+    in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    return {form.encode(errors="surrogateescape") for form in forms | in_json}
 
 
 def session_of_agno(root: str) -> str | None:

@@ -45,14 +45,25 @@ def upgrade(
     if plan.is_store and not plan.paths and not plan.goes_on:
         return Upgraded(0, plan.problems, None)
     root = Path(plan.root)
-    if not plan.is_store:
-        tree.prepare(root)
     with pool_of(root).migration(lock_timeout):
-        plan = make_plan(folder, lock_timeout=lock_timeout)  # others may have done some of it while we waited
-        outcome, backup = rewrite_all(plan.root, ACTION, plan.paths, to_current, processes, lock_timeout, progress)
-        if not tree.is_store(root):
-            tree.mark(root)
-    return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], backup)
+        try:
+            plan = make_plan(folder, lock_timeout=lock_timeout)  # others may have done some of it while we waited
+            if not plan.is_store:
+                tree.prepare(root)
+            backup = backups.begin(plan.root, ACTION, made_store=not plan.is_store)
+            outcome = rewrite_all(plan.root, backup, plan.paths, to_current, processes, lock_timeout, progress)
+            if not plan.is_store and any(True for _ in _documents(plan.root)):
+                tree.mark(root)
+            name = backup.finish()
+        finally:
+            if not tree.is_store(root) and tree.unmark(root):  # nothing came of it
+                tree.clear(root)
+    return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], name)
+
+
+def _documents(root: str) -> Iterator[str]:
+    for folder in tree.folders(root):
+        yield from tree.documents(root, folder)
 
 
 def to_current(parsed: Parsed, path: str) -> tuple[str, Parsed] | None:
@@ -67,19 +78,18 @@ def to_current(parsed: Parsed, path: str) -> tuple[str, Parsed] | None:
 
 def rewrite_all(
     root: str,
-    action: str,
+    backup: Backup,
     paths: Sequence[str],
     transform: Transform,
     processes: int,
     lock_timeout: float,
     progress: Progress | None,
-) -> tuple[Outcome, str | None]:
-    """Rewrite these documents, their old selves kept in one backup; the name of the backup, if it holds any.
+) -> Outcome:
+    """Rewrite these documents, their old selves kept in the backup, which the caller finishes.
 
     The caller holds the lock of migrations.
     """
     sizes = {path: _size(root, path) for path in paths}
-    backup = backups.begin(root, action)
     total = Outcome()
     try:
         _refuse_small_room(root, backup, sizes)
@@ -100,8 +110,7 @@ def rewrite_all(
         if not backup.paths():
             backup.remove()
         raise
-    backup.finish()
-    return total, backup.name if atomic.exists(backup.folder) else None
+    return total
 
 
 def _size(root: str, path: str) -> int:

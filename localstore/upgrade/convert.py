@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from localstore.errors import DocumentBroken, SessionNotFound
-from localstore.files import tree
+from localstore.files import backups, tree
 from localstore.files.catalog import Catalog
 from localstore.files.document import LAYOUTS, Parsed, normalise, parse_document
 from localstore.files.draft import older
@@ -41,8 +41,9 @@ def convert(
         return Upgraded()
     with pool_of(Path(root)).migration(lock_timeout):
         work = functools.partial(_converted, suffix, root)
-        outcome, backup = rewrite_all(root, f"convert to {to}", paths, work, processes, lock_timeout, progress)
-    return Upgraded(outcome.documents, outcome.problems, backup)
+        backup = backups.begin(root, f"convert to {to}")
+        outcome = rewrite_all(root, backup, paths, work, processes, lock_timeout, progress)
+        return Upgraded(outcome.documents, outcome.problems, backup.finish())
 
 
 def _all_others(root: str, suffix: str) -> list[str]:

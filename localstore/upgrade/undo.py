@@ -39,7 +39,8 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
         backup = Backup(str(root), name)
         work = _Undoing(str(root), backup, lock_timeout)
         problems: list[Problem] = []
-        paths = backup.paths()
+        # A session that is called as the marker of a store comes last: until then the marker has its place.
+        paths = sorted(backup.paths(), key=lambda path: path == tree.MARKER)
         for number, path in enumerate(paths, 1):
             try:
                 work.bring_back(path)
@@ -47,9 +48,10 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
                 problems.append(Problem.of(tree.full_path(str(root), path), error))
             if progress is not None:
                 progress(number, len(paths))
+        is_store = problems or not backup.made_store or not tree.unmark(root)
         backup.remove_if_empty()
-        if any(not path.startswith(f"{tree.SESSIONS}/") for path in paths) and not problems:
-            tree.unmake(root)
+        if not is_store:
+            tree.clear(root)
     return Undone(name, work.restored, work.changed, problems)
 
 
@@ -71,32 +73,45 @@ class _Undoing:
         session_id = old.header["session_id"]
         with self._locks.session(session_id, self._timeout):
             others = self._others(session_id, path)
-            there = self._parse(self._full(path)) if atomic.exists(self._full(path)) else None
+            there = self._parse(self._full(path)) if self._is_taken(path) else None
             current = self._newest([one for one in (there, *others.values()) if one is not None], session_id, path)
             is_back = there is not None and _has_form_of(there, old) and goes_on_from(there, current)
             if not is_back:
                 if there is not None and there.header["session_id"] != session_id:
                     raise _in_the_way(self._full(path), session_id)
                 self._put_back(path, old, current)
-            for other in others:
-                atomic.remove_file(self._full(other))
+            for other, parsed in others.items():
+                # What stood beside it before stays: it has the old form, or is brought back by itself.
+                was_there = _has_form_of(parsed, old) or atomic.exists(self._backup.place(other))
+                if other.startswith(f"{tree.SESSIONS}/") and not was_there:
+                    atomic.remove_file(self._full(other))
             self._tell_manifest(path, session_id)
             atomic.remove_file(self._backup.place(path))
 
     def _others(self, session_id: str, path: str) -> dict[str, Parsed]:
-        """The documents of this session that stand elsewhere."""
+        """The documents of this session that stand elsewhere, those of agno in the other format included."""
         row = self._catalog.find_anywhere(session_id)
         stem = os.path.splitext(path)[0]
         paths = {f"{stem}.json", f"{stem}.yaml", *tree.candidates(self._root, session_id)}
         if row is not None:
             paths.add(row["path"])
         found = {}
-        for other in sorted(paths - {path}):
-            if other.startswith(f"{tree.SESSIONS}/") and atomic.exists(self._full(other)):
+        for other in sorted(paths - {path, tree.MARKER}):
+            if not atomic.exists(self._full(other)):
+                continue
+            if other.startswith(f"{tree.SESSIONS}/") or tree.is_of_agno(self._full(other)):
                 parsed = self._parse(self._full(other))
                 if parsed.header["session_id"] == session_id:
                     found[other] = parsed
         return found
+
+    def _is_taken(self, path: str) -> bool:
+        """Whether something has this name. The marker gives way once no document stands in the store."""
+        if path != tree.MARKER or not tree.is_store(Path(self._root)):
+            return atomic.exists(self._full(path))
+        if len([one for folder in tree.folders(self._root) for one in tree.documents(self._root, folder)]) > 1:
+            raise _in_the_way(self._full(path), os.path.splitext(path)[0])
+        return False
 
     def _newest(self, found: list[Parsed], session_id: str, path: str) -> Parsed:
         """The document that says all that the others say."""
