@@ -9,6 +9,7 @@ A document there is a second name of the old file where the file system has such
 time, else a copy that was read back. Nothing else is remembered: what an old document became is told by its session.
 """
 
+import contextlib
 import os
 import re
 import time
@@ -101,7 +102,7 @@ class Backup:
 
     @property
     def made_store(self) -> bool:
-        """Whether the folder was no store before."""
+        """Whether the folder was no store before. Raises OSError."""
         return _about(self.folder).get("made_store") is True
 
     def finish(self) -> str | None:
@@ -171,7 +172,9 @@ def listing(root: str) -> list[BackupInfo]:
     found = []
     for entry in atomic.system.entries(top):
         if _NAME.match(entry.name) and entry.is_dir(follow_symlinks=False):
-            about = _about(entry.path)
+            about: dict[str, Any] = {}
+            with contextlib.suppress(OSError):  # it is listed even so
+                about = _about(entry.path)
             sizes = [status.st_size for _, status in _files(f"{entry.path}/{_FILES}")]
             action, made_at, finished = about.get("action"), about.get("made_at"), about.get("finished")
             found.append(
@@ -212,9 +215,10 @@ def read(path: str) -> bytes:
 
 
 def _about(folder: str) -> dict[str, Any]:
+    """What a backup says of itself; nothing when it does not. Raises OSError when that cannot be told."""
     try:
         value = orjson.loads(read(f"{folder}/{_ABOUT}"))
-    except (OSError, orjson.JSONDecodeError):
+    except (FileNotFoundError, orjson.JSONDecodeError):
         return {}
     return value if isinstance(value, dict) else {}
 

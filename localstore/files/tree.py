@@ -138,11 +138,11 @@ def unmark(root: Path) -> bool:
     """Take away what makes a folder a store, and the manifest, unless there is a document; whether that was so. What
     holds anything else stays. Nobody may work on the store."""
     folder = str(root)
+    if any(True for _ in all_documents(folder)):
+        return False
     for month in folders(folder):
         atomic.remove_folder_if_empty(f"{folder}/{month}")
     atomic.remove_folder_if_empty(f"{folder}/{SESSIONS}")
-    if atomic.exists(f"{folder}/{SESSIONS}"):
-        return False
     if is_store(root):  # else a session of agno may have this name
         atomic.remove_file(root / MARKER)
     for path, content in (("manifest.jsonl", None), (f"schemas/{_SCHEMA}", _schema())):
@@ -273,6 +273,12 @@ def documents(root: str, folder: str) -> Iterator[str]:
                 yield f"{folder}/{entry.name}"
     except FileNotFoundError:
         return
+
+
+def all_documents(root: str) -> Iterator[str]:
+    """The paths, relative to the root, of all files that may be documents."""
+    for folder in folders(root):
+        yield from documents(root, folder)
 
 
 def _is_visible(name: str) -> bool:

@@ -52,18 +52,13 @@ def upgrade(
                 tree.prepare(root)
             backup = backups.begin(plan.root, ACTION, made_store=not plan.is_store)
             outcome = rewrite_all(plan.root, backup, plan.paths, to_current, processes, lock_timeout, progress)
-            if not plan.is_store and any(True for _ in _documents(plan.root)):
+            if not plan.is_store and any(True for _ in tree.all_documents(plan.root)):
                 tree.mark(root)
             name = backup.finish()
         finally:
             if not tree.is_store(root) and tree.unmark(root):  # nothing came of it
                 tree.clear(root)
     return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], name)
-
-
-def _documents(root: str) -> Iterator[str]:
-    for folder in tree.folders(root):
-        yield from tree.documents(root, folder)
 
 
 def to_current(parsed: Parsed, path: str) -> tuple[str, Parsed] | None:

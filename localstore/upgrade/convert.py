@@ -47,8 +47,7 @@ def convert(
 
 
 def _all_others(root: str, suffix: str) -> list[str]:
-    found = (path for folder in tree.folders(root) for path in tree.documents(root, folder))
-    return sorted(path for path in found if not path.endswith(suffix))
+    return sorted(path for path in tree.all_documents(root) if not path.endswith(suffix))
 
 
 def _those(root: str, session_ids: Sequence[str], suffix: str, timeout: float) -> list[str]:

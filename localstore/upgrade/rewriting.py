@@ -47,6 +47,20 @@ class Outcome:
 
 
 @dataclass(slots=True)
+class _Seen:
+    """A document as it was read, and what is to become of it."""
+
+    raw: bytes
+    status: os.stat_result
+    target: str
+    new: Parsed
+
+    @property
+    def session_id(self) -> str:
+        return str(self.new.header["session_id"])
+
+
+@dataclass(slots=True)
 class _Written:
     """A new document: its row, and what the old one was when it was read, if that stood elsewhere. `settled` says that
     the manifest knows it and the old one is gone."""
@@ -119,39 +133,58 @@ class Rewriter:
         return None
 
     def _write(self, path: str) -> _Written | None:
+        """Rewrite one document. It is read without the lock first; under it when somebody writes to it just now."""
         for _ in range(_ATTEMPTS):
-            with DocumentFile(self._full(path)) as file:
-                raw, status = file.read_all(), file.status
-            change = self._transform(parse_document(raw, file.layout, file.path), path)
-            if change is None:
+            try:
+                seen = self._read(path)
+            except DocumentBroken:
+                break
+            if seen is None:
                 return None
-            target, new = change
-            with self._locks.session(new.header["session_id"], self._timeout):
+            with self._locks.session(seen.session_id, self._timeout):
                 now = atomic.status_if_there(self._full(path))
                 if now is None:
                     return None
-                if fingerprint(now) != fingerprint(status):
-                    continue
-                if not self._backup.holds(path, now, raw):
-                    self._backup.keep(path)
-                    self._backup.settle()
-                    now = atomic.system.status(self._full(path))
-                if target != path:
-                    target, is_there = self._place(target, path, new)
-                    if is_there:
-                        return self._already(target, path, now)
-                atomic.write_file(self._full(target), [new.raw], settle=False)
-                self._made.add(target)
-                row = row_of(new, target, atomic.system.status(self._full(target)), None)
-                done = _Written(row, None if target == path else path, fingerprint(now))
-                if target != path and path.startswith(f"{tree.SESSIONS}/"):
-                    self._settle(done, path)
-                return done
-        raise DocumentBroken(
-            f"{self._full(path)} is being changed by another program all the time. Nothing was changed.",
-            path=self._full(path),
-            problem="is being changed by another program all the time",
-        )
+                if fingerprint(now) == fingerprint(seen.status):
+                    return self._put(path, seen)
+        session_id = self._session_at(path)
+        with self._locks.session(session_id, self._timeout):
+            seen = self._read(path)
+            if seen is None or seen.session_id == session_id:
+                return None if seen is None else self._put(path, seen)
+        problem = "is being changed by another program all the time"
+        raise DocumentBroken(f"{self._full(path)} {problem}.", path=self._full(path), problem=problem)
+
+    def _session_at(self, path: str) -> str:
+        """Whose document this is, as far as can be told without reading it."""
+        self._manifest.refresh()
+        with self._manifest.mutex:
+            return self._manifest.at(path) or os.path.splitext(os.path.basename(path))[0]
+
+    def _read(self, path: str) -> _Seen | None:
+        with DocumentFile(self._full(path)) as file:
+            raw, status = file.read_all(), file.status
+        change = self._transform(parse_document(raw, file.layout, file.path), path)
+        return None if change is None else _Seen(raw, status, *change)
+
+    def _put(self, path: str, seen: _Seen) -> _Written:
+        """Write the new document, under the lock of its session; the old one is still what was seen."""
+        target, new, now = seen.target, seen.new, seen.status
+        if not self._backup.holds(path, now, seen.raw):
+            self._backup.keep(path)
+            self._backup.settle()
+            now = atomic.system.status(self._full(path))
+        if target != path:
+            target, is_there = self._place(target, path, new)
+            if is_there:
+                return self._already(target, path, now)
+        atomic.write_file(self._full(target), [new.raw], settle=False)
+        self._made.add(target)
+        row = row_of(new, target, atomic.system.status(self._full(target)), None)
+        done = _Written(row, None if target == path else path, fingerprint(now))
+        if target != path and path.startswith(f"{tree.SESSIONS}/"):
+            self._settle(done, path)
+        return done
 
     def _place(self, target: str, source: str, new: Parsed) -> tuple[str, bool]:
         """Where the new document goes, and whether it is there already: left by somebody who was stopped in between."""

@@ -37,6 +37,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
     name = backups.named(str(root), None).name
     with locks.pool_of(root).migration(lock_timeout):
         backup = Backup(str(root), name)
+        made_store = backup.made_store
         work = _Undoing(str(root), backup, lock_timeout)
         problems: list[Problem] = []
         # A session that is called as the marker of a store comes last: until then the marker has its place.
@@ -48,7 +49,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
                 problems.append(Problem.of(tree.full_path(str(root), path), error))
             if progress is not None:
                 progress(number, len(paths))
-        is_store = problems or not backup.made_store or not tree.unmark(root)
+        is_store = not made_store or backup.paths() or not tree.unmark(root)
         backup.remove_if_empty()
         if not is_store:
             tree.clear(root)
@@ -65,6 +66,7 @@ class _Undoing:
         self._locks = locks.pool_of(Path(root))
         self._manifest = Manifest(root, self._locks, timeout)
         self._catalog = Catalog(root, self._manifest)
+        self._back: set[str] = set()
         self.restored = self.changed = 0
 
     def bring_back(self, path: str) -> None:
@@ -82,15 +84,19 @@ class _Undoing:
                 self._put_back(path, old, current)
             for other, parsed in others.items():
                 # What stood beside it before stays: it has the old form, or is brought back by itself.
-                was_there = _has_form_of(parsed, old) or atomic.exists(self._backup.place(other))
+                is_kept = other in self._back or atomic.exists(self._backup.place(other))
+                was_there = is_kept or _has_form_of(parsed, old)
                 if other.startswith(f"{tree.SESSIONS}/") and not was_there:
                     atomic.remove_file(self._full(other))
             self._tell_manifest(path, session_id)
             atomic.remove_file(self._backup.place(path))
+            self._back.add(path)
 
     def _others(self, session_id: str, path: str) -> dict[str, Parsed]:
         """The documents of this session that stand elsewhere, those of agno in the other format included."""
         row = self._catalog.find_anywhere(session_id)
+        while row is not None and not atomic.exists(self._full(row["path"])):
+            row = self._catalog.moved(row)
         stem = os.path.splitext(path)[0]
         paths = {f"{stem}.json", f"{stem}.yaml", *tree.candidates(self._root, session_id)}
         if row is not None:
@@ -109,7 +115,7 @@ class _Undoing:
         """Whether something has this name. The marker gives way once no document stands in the store."""
         if path != tree.MARKER or not tree.is_store(Path(self._root)):
             return atomic.exists(self._full(path))
-        if len([one for folder in tree.folders(self._root) for one in tree.documents(self._root, folder)]) > 1:
+        if len(list(tree.all_documents(self._root))) > 1:
             raise _in_the_way(self._full(path), os.path.splitext(path)[0])
         return False
 
