@@ -353,6 +353,7 @@ def _copy(source: str, target: str) -> None:
         while data := read_at(reading, _PIECE, offset):
             write_at(writing, data, offset)
             offset += len(data)
+        system.set_mode(target, stat.S_IMODE(system.status_of(reading).st_mode))
         sync_file(writing, target)
         for at in range(0, offset + 1, _PIECE):
             if read_at(writing, _PIECE, at) != read_at(reading, _PIECE, at):

@@ -9,6 +9,8 @@ A document there is a second name of the old file where the file system has such
 time, else a copy that was read back. Nothing else is remembered: what an old document became is told by its session.
 """
 
+import contextlib
+import errno
 import os
 import re
 import stat
@@ -109,14 +111,27 @@ class Backup:
         top = f"{self.folder}/{_FILES}"
         return sorted(path.removeprefix(f"{top}/") for path, _ in _files(top))
 
-    def finish(self) -> None:
-        """Say that all is kept that was to be; without any document, remove the backup."""
+    @property
+    def made_store(self) -> bool:
+        """Whether the folder was no store before. Raises OSError."""
+        return _about(self.folder).get("made_store") is True
+
+    def finish(self) -> str | None:
+        """Say that all is kept that was to be; the backup's name. Without any document, remove it."""
+        if not self.paths():
+            self.remove_if_empty()
+            return None
         self._note(finished=True)
-        self.remove_if_empty()
+        return self.name
 
     def begin_undo(self) -> None:
-        """Say that it is being undone: it stays, even without documents, until it is removed."""
-        self._note(undoing=True)
+        """Say that it is being undone: it stays, even without documents, until it is removed. A full disk is no reason
+        not to undo."""
+        try:
+            self._note(undoing=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
 
     def remove(self) -> None:
         """Delete it with all that it keeps, durably."""
@@ -151,17 +166,18 @@ class Backup:
         atomic.write_file(f"{self.folder}/{_ABOUT}", [orjson.dumps(about, option=orjson.OPT_INDENT_2), b"\n"])
 
 
-def begin(root: str, action: str) -> Backup:
+def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
     """The backup for `action`: the one that was interrupted, if there is one, else a new one."""
     tidy(root)
     for one in _all(root):
         if one.action == action and not one.finished:
             return Backup(root, one.name)
-    return make(root, action, finished=False)
+    return make(root, action, finished=False, made_store=made_store)
 
 
-def make(root: str, action: str, *, finished: bool) -> Backup:
-    """A new backup. `finished` says that it may be undone as it is at any time."""
+def make(root: str, action: str, *, finished: bool, made_store: bool = False) -> Backup:
+    """A new backup. `finished` says that it may be undone as it is at any time, `made_store` that the folder is no
+    store yet."""
     made_at = stamp_of(time.time())
     folder = Path(root) / FOLDER
     atomic.make_folders(folder)
@@ -175,7 +191,8 @@ def make(root: str, action: str, *, finished: bool) -> Backup:
         except FileExistsError:
             number += 1
     atomic.sync_folder(str(folder))
-    backup._write({"localstore": "backup", "action": action, "made_at": made_at, "finished": finished})
+    about = {"localstore": "backup", "action": action, "made_at": made_at, "finished": finished}
+    backup._write({**about, "made_store": True} if made_store else about)
     return backup
 
 
@@ -212,7 +229,9 @@ def _all(root: str) -> list[BackupInfo]:
     found = []
     for entry in atomic.system.entries(top):
         if _NAME.match(entry.name) and entry.is_dir(follow_symlinks=False):
-            about = _about(entry.path)
+            about: dict[str, Any] = {}
+            with contextlib.suppress(OSError):  # it is listed even so
+                about = _about(entry.path)
             sizes = [status.st_size for _, status in _files(f"{entry.path}/{_FILES}")]
             action, made_at, finished = about.get("action"), about.get("made_at"), about.get("finished")
             found.append(
@@ -243,6 +262,7 @@ def named(root: str, name: str) -> BackupInfo:
 
 
 def _about(folder: str) -> dict[str, Any]:
+    """What a backup says of itself; nothing when it does not. Raises OSError when that cannot be told."""
     try:
         value = orjson.loads(atomic.read_file(f"{folder}/{_ABOUT}"))
     except (FileNotFoundError, orjson.JSONDecodeError):

@@ -40,6 +40,8 @@ class Catalog:
         self._duplicates: dict[str, tuple[list[int], str]] = {}
         self.unreadable: dict[str, tuple[list[int], str]] = {}
         """Files that hold no session that can be told: path to fingerprint and what is wrong."""
+        self.duplicates = self._duplicates.keys()
+        """Files that hold a session of which another file is the document."""
         self.closed: dict[str, str] = {}
         """Folders that could not be looked into at the last scan, and why."""
 

@@ -17,9 +17,13 @@ def place_of(raw: bytes, where: Sequence[str | int]) -> tuple[int | None, int | 
 
     try:
         mark = _Walk(yaml.CSafeLoader(raw)).to(where)
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, _NothingThere):
         return None, None
     return mark.line + 1, mark.column + 1
+
+
+class _NothingThere(Exception):
+    """The text ends before there is a value."""
 
 
 class _Walk:
@@ -30,6 +34,8 @@ class _Walk:
 
     def _next(self) -> tuple[Any, str]:
         event = self._parser.get_event()
+        if event is None:
+            raise _NothingThere
         return event, type(event).__name__
 
     def to(self, where: Sequence[str | int]) -> Any:

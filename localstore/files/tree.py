@@ -1,6 +1,7 @@
 """The folders of a store: make one, recognise one, name the documents in it."""
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -134,16 +135,18 @@ def is_store(root: Path) -> bool:
     return True
 
 
-def unmake(root: Path) -> None:
-    """Take away what `prepare` and `mark` made, the private folder aside, and the manifest. What holds anything else
-    stays, and so does all of it as long as there is a document. Nobody may work on the store."""
+def unmark(root: Path) -> bool:
+    """Take away what makes a folder a store, and the manifest, unless there is a document; whether that was so. What
+    holds anything else stays. Nobody may work on the store."""
     folder = str(root)
+    if any(True for _ in all_documents(folder)):
+        return False
     for month in folders(folder):
         atomic.remove_folder_if_empty(f"{folder}/{month}")
     atomic.remove_folder_if_empty(f"{folder}/{SESSIONS}")
-    if atomic.exists(f"{folder}/{SESSIONS}"):
-        return
-    for path, content in ((MARKER, None), ("manifest.jsonl", None), (f"schemas/{_SCHEMA}", _schema())):
+    if is_store(root):  # else a session of agno may have this name
+        atomic.remove_file(root / MARKER)
+    for path, content in (("manifest.jsonl", None), (f"schemas/{_SCHEMA}", _schema())):
         full = root / path
         if os.path.isfile(full) and (content is None or full.read_bytes() == content):
             atomic.remove_file(full)
@@ -151,10 +154,11 @@ def unmake(root: Path) -> None:
     for entry in atomic.system.entries(folder):
         if atomic.temporary_for(entry.name) in (MARKER, "manifest.jsonl"):
             atomic.system.unlink(entry.path)
+    return True
 
 
-def unmake_private(root: Path) -> None:
-    """Take away `.localstore` unless it holds more than locks. Nobody may work on the store."""
+def clear(root: Path) -> None:
+    """Remove what is of this machine alone, when none of it is worth keeping. Nobody may work on the store."""
     private = root / ".localstore"
     if not private.is_dir() or private.is_symlink():
         return
@@ -192,9 +196,22 @@ def is_of_agno(path: str) -> bool:
         seen = atomic.read_at(fd, _HEAD, 0)
         if status.st_size > _HEAD:  # YAML has its keys in alphabetical order
             seen += atomic.read_at(fd, _HEAD, max(_HEAD, status.st_size - _HEAD))
-    stem = os.path.splitext(os.path.basename(path))[0].encode(errors="surrogateescape")
-    names_it = any(seen.startswith(stem, found.end()) for found in _SAYS_AN_ID.finditer(seen))
+    stem = os.path.splitext(os.path.basename(path))[0]
+    forms = tuple(_forms(stem))
+    names_it = any(seen.startswith(forms, found.end()) for found in _SAYS_AN_ID.finditer(seen))
     return names_it and any(key in seen for key in _AGNO_KEYS)
+
+
+def _forms(text: str) -> set[bytes]:
+    """How a text may stand in JSON or YAML: as it is, or with escapes."""
+    in_yaml = text.replace("\\", "\\\\").replace('"', '\\"')
+    for char in {char for char in text if not char.isascii()}:
+        code = ord(char)
+        escape = f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"
+        in_yaml = in_yaml.replace(char, escape)
+    forms = {text, text.replace("'", "''"), in_yaml}
+    in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    return {form.encode(errors="surrogateescape") for form in forms | in_json}
 
 
 def session_of_agno(root: str) -> str | None:
@@ -260,6 +277,12 @@ def documents(root: str, folder: str) -> Iterator[str]:
                 yield f"{folder}/{entry.name}"
     except FileNotFoundError:
         return
+
+
+def all_documents(root: str) -> Iterator[str]:
+    """The paths, relative to the root, of all files that may be documents."""
+    for folder in folders(root):
+        yield from documents(root, folder)
 
 
 def _is_visible(name: str) -> bool:

@@ -46,17 +46,20 @@ def upgrade(
         plan = make_plan(folder, thorough=True, lock_timeout=lock_timeout)
         if plan.is_store and not plan.paths and not plan.goes_on:
             return Upgraded(0, plan.problems, None)
-    else:
-        tree.prepare(root)
     with pool_of(root).migration(lock_timeout):
-        plan = make_plan(
-            folder, thorough=True, lock_timeout=lock_timeout
-        )  # others may have done some of it while we waited
-        backup, outcome = rewrite_all(plan.root, ACTION, plan.paths, to_current, processes, lock_timeout, progress)
-        if not tree.is_store(root):
-            tree.mark(root)
-        backup.finish()
-        name = backup.name if atomic.exists(backup.folder) else None
+        try:
+            # Others may have done some of it while we waited.
+            plan = make_plan(folder, thorough=True, lock_timeout=lock_timeout)
+            if not plan.is_store:
+                tree.prepare(root)
+            backup = backups.begin(plan.root, ACTION, made_store=not plan.is_store)
+            outcome = rewrite_all(plan.root, backup, plan.paths, to_current, processes, lock_timeout, progress)
+            if not plan.is_store and any(True for _ in tree.all_documents(plan.root)):
+                tree.mark(root)
+            name = backup.finish()
+        finally:
+            if not tree.is_store(root) and tree.unmark(root):  # nothing came of it
+                tree.clear(root)
     return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], name)
 
 
@@ -72,19 +75,18 @@ def to_current(old: Parsed, path: str) -> tuple[str, Parsed] | None:
 
 def rewrite_all(
     root: str,
-    action: str,
+    backup: Backup,
     paths: Sequence[str],
     transform: Transform,
     processes: int,
     lock_timeout: float,
     progress: Progress | None,
-) -> tuple[Backup, Outcome]:
-    """Rewrite these documents, their old selves kept in one backup, which the caller finishes.
+) -> Outcome:
+    """Rewrite these documents, their old selves kept in the backup, which the caller finishes.
 
     The caller holds the lock of migrations.
     """
     sizes = {path: _size(root, path) for path in paths}
-    backup = backups.begin(root, action)
     total = Outcome()
     try:
         _refuse_small_room(root, backup, sizes)
@@ -105,7 +107,7 @@ def rewrite_all(
         if not backup.paths():
             backup.remove()
         raise
-    return backup, total
+    return total
 
 
 def _size(root: str, path: str) -> int:

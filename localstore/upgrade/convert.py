@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from localstore.errors import DocumentBroken, SessionNotFound
-from localstore.files import atomic, tree
+from localstore.files import backups, tree
 from localstore.files.catalog import Catalog
 from localstore.files.document import LAYOUTS, Parsed, in_layout
 from localstore.files.draft import older
@@ -41,15 +41,13 @@ def convert(
         return Upgraded()
     with pool_of(Path(root)).migration(lock_timeout):
         work = functools.partial(_converted, suffix, root)
-        backup, outcome = rewrite_all(root, f"convert to {to}", paths, work, processes, lock_timeout, progress)
-        backup.finish()
-        name = backup.name if atomic.exists(backup.folder) else None
-    return Upgraded(outcome.documents, outcome.problems, name)
+        backup = backups.begin(root, f"convert to {to}")
+        outcome = rewrite_all(root, backup, paths, work, processes, lock_timeout, progress)
+        return Upgraded(outcome.documents, outcome.problems, backup.finish())
 
 
 def _all_others(root: str, suffix: str) -> list[str]:
-    found = (path for folder in tree.folders(root) for path in tree.documents(root, folder))
-    return sorted(path for path in found if not path.endswith(suffix))
+    return sorted(path for path in tree.all_documents(root) if not path.endswith(suffix))
 
 
 def _those(root: str, session_ids: Sequence[str], suffix: str, timeout: float) -> list[str]:

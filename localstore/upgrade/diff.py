@@ -1,13 +1,18 @@
 """A change of a document as a unified diff that `patch -p1` takes, byte for byte."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator
+from typing import Literal
 
 from localstore.upgrade.preview import Change
 
-_MOST_LINES = 5000
-"""Beyond so many changed lines, on either side, they are shown as one: finding the fewest takes quadratic time."""
+_MOST_LINES, _MOST_EFFORT = 5000, 50_000_000
+"""Beyond so many changed lines, on either side, they are shown as one: finding the fewest takes quadratic time, and
+more where many lines are the same."""
 _CONTEXT = 3
+_Code = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
+"""What becomes of the lines i to j of the old document: the lines k to n of the new one."""
 
 
 def unified_diff(change: Change) -> Iterator[bytes]:
@@ -34,24 +39,7 @@ def _lines(raw: bytes) -> list[bytes]:
 
 
 def _hunks(old: list[bytes], new: list[bytes]) -> Iterator[bytes]:
-    first = 0
-    while first < min(len(old), len(new)) and old[first] == new[first]:
-        first += 1
-    last = 0
-    while last < min(len(old), len(new)) - first and old[-1 - last] == new[-1 - last]:
-        last += 1
-    changed = max(len(old), len(new)) - first - last
-    if changed > _MOST_LINES:
-        groups = [[("equal", first - min(first, _CONTEXT), first, first - min(first, _CONTEXT), first)]]
-        groups[0].append(("replace", first, len(old) - last, first, len(new) - last))
-        behind = min(last, _CONTEXT)
-        groups[0].append(
-            ("equal", len(old) - last, len(old) - last + behind, len(new) - last, len(new) - last + behind)
-        )
-    else:
-        matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-        groups = [list(group) for group in matcher.get_grouped_opcodes(_CONTEXT)]
-    for group in groups:
+    for group in _Groups(_changes(old, new)).get_grouped_opcodes(_CONTEXT):
         yield f"@@ -{_range(group[0][1], group[-1][2])} +{_range(group[0][3], group[-1][4])} @@\n".encode()
         for tag, i, j, k, n in group:
             if tag == "equal":
@@ -59,6 +47,42 @@ def _hunks(old: list[bytes], new: list[bytes]) -> Iterator[bytes]:
                 continue
             yield from (b"-" + line for line in old[i:j])
             yield from (b"+" + line for line in new[k:n])
+
+
+def _changes(old: list[bytes], new: list[bytes]) -> list[_Code]:
+    if old == new:
+        return []
+    first = 0
+    while first < min(len(old), len(new)) and old[first] == new[first]:
+        first += 1
+    last = 0
+    while last < min(len(old), len(new)) - first and old[-1 - last] == new[-1 - last]:
+        last += 1
+    old_end, new_end = len(old) - last, len(new) - last
+    before, after = old[first:old_end], new[first:new_end]
+    codes: list[_Code] = [("replace", 0, len(before), 0, len(after))]
+    if max(len(before), len(after)) <= _MOST_LINES and _effort(before, after) <= _MOST_EFFORT:
+        codes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    between = [(tag, i + first, j + first, k + first, n + first) for tag, i, j, k, n in codes]
+    return [("equal", 0, first, 0, first), *between, ("equal", old_end, len(old), new_end, len(new))]
+
+
+def _effort(old: list[bytes], new: list[bytes]) -> int:
+    """How long it takes at most to find what is equal: each equal pair is looked at for each equal stretch."""
+    counts = Counter(new)
+    pairs = [counts[line] for line in old]
+    return (sum(pairs) + len(old)) * sum(map(bool, pairs))
+
+
+class _Groups(difflib.SequenceMatcher[bytes]):
+    """Puts changes that are found already into groups with their context."""
+
+    def __init__(self, codes: list[_Code]) -> None:
+        super().__init__(None, [], [])
+        self._codes = codes
+
+    def get_opcodes(self) -> list[_Code]:
+        return self._codes
 
 
 def _range(start: int, stop: int) -> str:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localstore.errors import StoreNotFound
+from localstore.errors import LocalstoreError, StoreNotFound
 from localstore.files import atomic, backups, tree
 from localstore.files.catalog import Catalog
 from localstore.files.document import newer
+from localstore.files.document_file import DocumentFile
 from localstore.files.locks import pool_of
 from localstore.files.manifest import Manifest
 from localstore.schema import SCHEMA_VERSION
@@ -113,16 +114,39 @@ def _look_into_store(
             versions[row["version"]] += 1
             problems.append(Problem.of(path, newer(row["version"], path)))
         elif "problem" in row:
-            problems.append(Problem.of(path, OSError(row["problem"])))
+            problems += _problem_of(path)
         else:
             versions[row["version"]] += 1
             paths.append(row["path"])
             size += row["fingerprint"][0]
-    for path, (_, problem) in sorted(catalog.unreadable.items()):
-        problems.append(Problem.of(tree.full_path(root, path), OSError(problem)))
+    for path in sorted(catalog.unreadable):
+        problems += _problem_of(tree.full_path(root, path))
+    for path in sorted(catalog.duplicates):  # no listing shows them
+        try:
+            with DocumentFile(tree.full_path(root, path)) as file:
+                version, length = file.parse().version, file.size
+        except (LocalstoreError, OSError):
+            problems += _problem_of(tree.full_path(root, path))
+            continue
+        if version < SCHEMA_VERSION:
+            versions[version] += 1
+            paths.append(path)
+            size += length
     for path, problem in sorted(catalog.closed.items()):
         problems.append(Problem(tree.full_path(root, path), f"cannot be looked into: {problem}"))
     return size
+
+
+def _problem_of(path: str) -> list[Problem]:
+    """What is wrong with a document, with its place; nothing when it was mended or removed meanwhile."""
+    try:
+        with DocumentFile(path) as file:
+            file.parse()
+    except FileNotFoundError:
+        return []
+    except (LocalstoreError, OSError) as error:
+        return [Problem.of(path, error)]
+    return []
 
 
 def _look_at_flat_files(

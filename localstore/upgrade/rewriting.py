@@ -5,7 +5,8 @@ In batches, so that the folders and the manifest are written once for many docum
 1. Keep the old documents in the backup, and make that durable.
 2. For each: parse, transform, lock, see that it is still the same, write the new one: temporary file, sync, rename.
 3. Make the new names durable, then tell the manifest.
-4. Where the new document has another path, remove the old one, unless somebody wrote to it meanwhile.
+4. Where the new document has another path, remove the old one, unless somebody wrote to it meanwhile. What stands in
+   the store is written to all the time: there, 3 and 4 are done for each document before its lock is given back.
 
 Stopped anywhere, the old document or the new one is in its place, or both; the same call does the rest.
 """
@@ -47,12 +48,28 @@ class Outcome:
 
 
 @dataclass(slots=True)
+class _Seen:
+    """A document as it was read, and what is to become of it."""
+
+    raw: bytes
+    status: os.stat_result
+    target: str
+    new: Parsed
+
+    @property
+    def session_id(self) -> str:
+        return str(self.new.header["session_id"])
+
+
+@dataclass(slots=True)
 class _Written:
-    """A new document: its row, and what the old one was when it was read, if that stood elsewhere."""
+    """A new document: its row, and what the old one was when it was read, if that stood elsewhere. `settled` says that
+    the manifest knows it and the old one is gone."""
 
     row: Row
     source: str | None
     fingerprint: list[int]
+    settled: bool = False
 
 
 class Rewriter:
@@ -66,6 +83,8 @@ class Rewriter:
         self._locks = locks.pool_of(Path(root))
         self._manifest = Manifest(root, self._locks, timeout)
         self._catalog = Catalog(root, self._manifest)
+        self._goes_on: set[str] = set()
+        self._made: set[str] = set()
 
     def rewrite(self, paths: Sequence[str]) -> Outcome:
         """Do it to these documents. One that cannot be rewritten stays as it is, and is named.
@@ -86,7 +105,7 @@ class Rewriter:
         finally:
             for folder in {os.path.dirname(self._full(done.row["path"])) for done in written}:
                 atomic.sync_folder(folder)
-            self._manifest.record([done.row for done in written if self._is_to_be_known(done)])
+            self._manifest.record([done.row for done in written if not done.settled and self._is_to_be_known(done)])
         outcome.documents += len(written)
         self._remove_sources(written, outcome)
         return outcome
@@ -95,6 +114,8 @@ class Rewriter:
         status = atomic.system.status(self._full(path))
         if not stat.S_ISREG(status.st_mode):
             raise DocumentBroken(f"{self._full(path)} {IRREGULAR}.", path=self._full(path), problem=IRREGULAR)
+        if atomic.exists(self._backup.place(path)):
+            self._goes_on.add(path)
         self._backup.keep(path)
         return True
 
@@ -113,35 +134,58 @@ class Rewriter:
         return None
 
     def _write(self, path: str) -> _Written | None:
+        """Rewrite one document. It is read without the lock first; under it when somebody writes to it just now."""
         for _ in range(_ATTEMPTS):
-            with DocumentFile(self._full(path)) as file:
-                raw, status = file.read_all(), file.status
-            change = self._transform(parse_strictly(raw, file.layout, file.path), path)
-            if change is None:
+            try:
+                seen = self._read(path)
+            except DocumentBroken:
+                break
+            if seen is None:
                 return None
-            target, new = change
-            with self._locks.session(new.header["session_id"], self._timeout):
+            with self._locks.session(seen.session_id, self._timeout):
                 now = atomic.status_if_there(self._full(path))
                 if now is None:
                     return None
-                if fingerprint(now) != fingerprint(status):
-                    continue
-                if not self._backup.holds(path, now, raw):
-                    self._backup.keep(path)
-                    self._backup.settle()
-                    now = atomic.system.status(self._full(path))
-                if target != path:
-                    target, is_there = self._place(target, path, new)
-                    if is_there:
-                        return self._already(target, path, now)
-                atomic.write_file(self._full(target), [new.raw], settle=False)
-                row = row_of(new, target, atomic.system.status(self._full(target)), None)
-                return _Written(row, None if target == path else path, fingerprint(now))
-        raise DocumentBroken(
-            f"{self._full(path)} is being changed by another program all the time. Nothing was changed.",
-            path=self._full(path),
-            problem="is being changed by another program all the time",
-        )
+                if fingerprint(now) == fingerprint(seen.status):
+                    return self._put(path, seen)
+        session_id = self._session_at(path)
+        with self._locks.session(session_id, self._timeout):
+            seen = self._read(path)
+            if seen is None or seen.session_id == session_id:
+                return None if seen is None else self._put(path, seen)
+        problem = "is being changed by another program all the time"
+        raise DocumentBroken(f"{self._full(path)} {problem}.", path=self._full(path), problem=problem)
+
+    def _session_at(self, path: str) -> str:
+        """Whose document this is, as far as can be told without reading it."""
+        self._manifest.refresh()
+        with self._manifest.mutex:
+            return self._manifest.at(path) or os.path.splitext(os.path.basename(path))[0]
+
+    def _read(self, path: str) -> _Seen | None:
+        with DocumentFile(self._full(path)) as file:
+            raw, status = file.read_all(), file.status
+        change = self._transform(parse_strictly(raw, file.layout, file.path), path)
+        return None if change is None else _Seen(raw, status, *change)
+
+    def _put(self, path: str, seen: _Seen) -> _Written:
+        """Write the new document, under the lock of its session; the old one is still what was seen."""
+        target, new, now = seen.target, seen.new, seen.status
+        if not self._backup.holds(path, now, seen.raw):
+            self._backup.keep(path)
+            self._backup.settle()
+            now = atomic.system.status(self._full(path))
+        if target != path:
+            target, is_there = self._place(target, path, new)
+            if is_there:
+                return self._already(target, path, now)
+        atomic.write_file(self._full(target), [new.raw], settle=False)
+        self._made.add(target)
+        row = row_of(new, target, atomic.system.status(self._full(target)), None)
+        done = _Written(row, None if target == path else path, fingerprint(now))
+        if target != path and path.startswith(f"{tree.SESSIONS}/"):
+            self._settle(done, path)
+        return done
 
     def _place(self, target: str, source: str, new: Parsed) -> tuple[str, bool]:
         """Where the new document goes, and whether it is there already: left by somebody who was stopped in between."""
@@ -156,8 +200,10 @@ class Rewriter:
             there = file.parse()
         if there.header["session_id"] == session_id:
             if goes_on_from(there, new):
+                self._keep_other(target, source)
                 return target, True
-            if goes_on_from(new, there):
+            if goes_on_from(new, there) and there.layout is new.layout:
+                self._keep_other(target, source)
                 return target, False
         raise DocumentBroken(
             f"{self._full(source)} and {self._full(target)} say different things about session {session_id!r}. "
@@ -166,6 +212,21 @@ class Rewriter:
             problem=f"is session {session_id!r}, and so is {self._full(target)}, which says something else. Give one "
             "of them another session_id, or remove it",
         )
+
+    def _settle(self, done: _Written, source: str) -> None:
+        """Let the new document be the session's before its lock is given back. Others write to what stands in the
+        store, and would write to the old one first and to the new one later."""
+        atomic.sync_folder(os.path.dirname(self._full(done.row["path"])))
+        if self._is_to_be_known(done):
+            self._manifest.record([done.row])
+        atomic.system.unlink(self._full(source))
+        done.settled = True
+
+    def _keep_other(self, target: str, source: str) -> None:
+        """Keep a document that was there before: not one of ours, of now or of when we were interrupted."""
+        if source not in self._goes_on and target not in self._made:
+            self._backup.keep(target)
+            self._backup.settle()
 
     def _already(self, target: str, source: str, status: os.stat_result) -> _Written:
         with DocumentFile(self._full(target)) as file:
@@ -190,12 +251,14 @@ class Rewriter:
             if done.source is None:
                 continue
             source = self._full(done.source)
+            folders.add(os.path.dirname(source))
+            if done.settled:
+                continue
             try:
                 with self._locks.session(done.row["session_id"], self._timeout):
                     now = atomic.status_if_there(source)
                     if now is not None and fingerprint(now) == done.fingerprint:
                         atomic.system.unlink(source)
-                        folders.add(os.path.dirname(source))
                     elif now is not None:
                         again.append(done.source)
             except (LocalstoreError, OSError) as error:

@@ -16,7 +16,6 @@ from localstore.files.rows import Row, row_of
 from localstore.files.values import same
 from localstore.schema import SCHEMA_VERSION
 from localstore.upgrade.apply import Progress
-from localstore.upgrade.plan import ACTION
 from localstore.upgrade.results import Problem, Undone
 from localstore.upgrade.rewriting import goes_on_from
 from localstore.versions import CannotUpgrade, downgraded, upgraded
@@ -40,9 +39,11 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
         info = _newest(root)  # others may have undone it while we waited
         backup = Backup(str(root), info.name)
         backup.begin_undo()
+        made_store = backup.made_store
         work = _Undoing(str(root), backup, lock_timeout)
         problems: list[Problem] = []
-        paths = backup.paths()
+        # A session that is called as the marker of a store comes last: until then the marker has its place.
+        paths = sorted(backup.paths(), key=lambda path: path == tree.MARKER)
         for number, path in enumerate(paths, 1):
             try:
                 work.bring_back(path)
@@ -51,12 +52,12 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
             if progress is not None:
                 progress(number, len(paths))
         if not problems:
-            if info.action == ACTION and tree.session_of_agno(str(root)) is not None:
-                tree.unmake(root)
+            if made_store and not backup.paths():
+                tree.unmark(root)
             backup.remove_if_empty()
             backups.tidy(str(root))
             if not tree.is_store(root):
-                tree.unmake_private(root)
+                tree.clear(root)
     return Undone(info.name, work.restored, work.changed, problems)
 
 
@@ -66,7 +67,7 @@ def _newest(root: Path) -> backups.BackupInfo:
     except NoSuchBackup:
         if not tree.is_store(root):
             backups.tidy(str(root))  # stopped at the very last, it was left
-            tree.unmake_private(root)
+            tree.clear(root)
         raise
 
 
@@ -80,6 +81,7 @@ class _Undoing:
         self._locks = locks.pool_of(Path(root))
         self._manifest = Manifest(root, self._locks, timeout)
         self._catalog = Catalog(root, self._manifest)
+        self._back: set[str] = set()
         self.restored = self.changed = 0
 
     def bring_back(self, path: str) -> None:
@@ -90,17 +92,22 @@ class _Undoing:
         session_id = old.header["session_id"]
         with self._locks.session(session_id, self._timeout):
             others = self._others(session_id, path)
-            there = self._parse(self._full(path)) if atomic.exists(self._full(path)) else None
+            there = self._parse(self._full(path)) if self._is_taken(path) else None
             current = self._newest([one for one in (there, *others.values()) if one is not None], session_id, path)
             is_back = there is not None and _has_form_of(there, old) and goes_on_from(there, current)
             if not is_back:
                 if there is not None and there.header["session_id"] != session_id:
                     raise _in_the_way(self._full(path), session_id)
                 self._put_back(path, old, current)
-            for other in others:
-                atomic.remove_file(self._full(other))
+            for other, parsed in others.items():
+                # What stood beside it before stays: it has the old form, or is brought back by itself.
+                is_kept = other in self._back or atomic.exists(self._backup.place(other))
+                was_there = is_kept or _has_form_of(parsed, old)
+                if other.startswith(f"{tree.SESSIONS}/") and not was_there:
+                    atomic.remove_file(self._full(other))
             self._tell_manifest(path, session_id)
             atomic.remove_file(self._backup.place(path))
+            self._back.add(path)
 
     def _remove_temporaries(self, name: str) -> None:
         """What somebody left who was killed while he wrote the flat file; no check would find it there."""
@@ -109,19 +116,31 @@ class _Undoing:
                 atomic.system.unlink(entry.path)
 
     def _others(self, session_id: str, path: str) -> dict[str, Parsed]:
-        """The documents of this session that stand elsewhere."""
+        """The documents of this session that stand elsewhere, those of agno in the other format included."""
         row = self._catalog.find_anywhere(session_id)
+        while row is not None and not atomic.exists(self._full(row["path"])):
+            row = self._catalog.moved(row)
         stem = os.path.splitext(path)[0]
         paths = {f"{stem}.json", f"{stem}.yaml", *tree.candidates(self._root, session_id)}
         if row is not None:
             paths.add(row["path"])
         found = {}
-        for other in sorted(paths - {path}):
-            if other.startswith(f"{tree.SESSIONS}/") and atomic.exists(self._full(other)):
+        for other in sorted(paths - {path, tree.MARKER}):
+            if not atomic.exists(self._full(other)):
+                continue
+            if other.startswith(f"{tree.SESSIONS}/") or tree.is_of_agno(self._full(other)):
                 parsed = self._parse(self._full(other))
                 if parsed.header["session_id"] == session_id:
                     found[other] = parsed
         return found
+
+    def _is_taken(self, path: str) -> bool:
+        """Whether something has this name. The marker gives way once no document stands in the store."""
+        if path != tree.MARKER or not tree.is_store(Path(self._root)):
+            return atomic.exists(self._full(path))
+        if len(list(tree.all_documents(self._root))) > 1:
+            raise _in_the_way(self._full(path), os.path.splitext(path)[0])
+        return False
 
     def _newest(self, found: list[Parsed], session_id: str, path: str) -> Parsed:
         """The document that says all that the others say."""
