@@ -388,7 +388,7 @@ def test_random_interruptions_of_real_processes_give_the_same_tree(tmp_path: Pat
                 assert documents(root) == wanted
                 assert kept(root) == kept(whole)
             else:
-                if (root / ".localstore" / "backups").exists() and kept(root):
+                with contextlib.suppress(NoSuchBackup):  # the last one got to the end
                     assert undo(root).problems == []
                 assert hashes(root) == wanted
     assert interruptions > 0
