@@ -30,8 +30,9 @@ _SPARE_LINES = 4000
 _LINE = re.compile(rb'^((?:\{"session_id":"([^"\n]*)"(?:.*"user_id":("[^"\n]*"))?)?.*)$', re.MULTILINE)
 """A line, and the session and the user whom it names when it is one of ours, with nothing escaped in it."""
 
-_USER, _ANYTHING = b'"user_id"', b"?"
-"""What a line says that takes a closer look: it may be about any user."""
+_USER = b'"user_id"'
+_ANYTHING = b"?"
+"""The user whom a line names when that takes a closer look."""
 _DELETED = cast(Row, {})
 """What a line says that is about a deletion."""
 
@@ -58,6 +59,8 @@ class Manifest:
     def __init__(self, root: str, locks: LockPool, timeout: float) -> None:
         self._path = f"{root}/{_NAME}"
         self._fd = -1
+        self._opened = 0, 0
+        """Which file that is."""
         self.mutex = threading.RLock()
         self._locks = locks
         self._timeout = timeout
@@ -133,13 +136,14 @@ class Manifest:
 
     def _look_into_those_of(self, user_id: str) -> None:
         said = self._said.pop(orjson.dumps(user_id), set())
-        for session_id in {*said, *self._said.pop(_ANYTHING, ()), *self._orders.members("user_id", user_id)}:
+        for session_id in {*said, *self._said.pop(_ANYTHING, ()), *self._orders.of_user(user_id)}:
             self._look_into(session_id)
 
     def refresh(self, *, thorough: bool = False) -> None:
         """Follow the file. Never fails on its content; raises OSError when it is there and cannot be read.
 
-        A file that was replaced or removed is noticed; one that was only moved away, when `thorough`.
+        A file that was replaced, removed or moved away is noticed; one that was written anew in its place, at the
+        same length, when `thorough`.
         """
         with self.mutex:
             try:
@@ -151,13 +155,13 @@ class Manifest:
     def _refresh(self, thorough: bool) -> None:
         read_to_the_end = False
         if self._fd >= 0:
+            current = self._current()
+            if current is not None:
+                if thorough or current.st_size != self._consumed:
+                    self._follow(current)
+                return
             status = atomic.system.status_of(self._fd)
-            if status.st_size == self._consumed and status.st_nlink == 1 and not thorough:
-                return
             read_to_the_end = status.st_nlink == 0  # nobody writes to a file that was replaced
-            if self._is_current(status):
-                self._follow(status)
-                return
             if read_to_the_end:
                 self._follow(status)
             self._close()
@@ -171,11 +175,12 @@ class Manifest:
         if not _KEEP_OPEN:
             self._close()
 
-    def _is_current(self, status: os.stat_result) -> bool:
-        try:
-            return os.path.samestat(status, atomic.system.status(self._path))
-        except FileNotFoundError:
-            return False
+    def _current(self) -> os.stat_result | None:
+        """The status of the file by its name; None when that is not the one that is open."""
+        if self._fd < 0:
+            return None
+        status = atomic.status_if_there(self._path)
+        return status if status is not None and (status.st_dev, status.st_ino) == self._opened else None
 
     def _open(self, flags: int) -> None:
         try:
@@ -187,7 +192,9 @@ class Manifest:
                 raise
             self._fd = atomic.system.open(self._path, flags)
         self._closer = weakref.finalize(self, os.close, self._fd)
-        if not stat.S_ISREG(atomic.system.status_of(self._fd).st_mode):
+        status = atomic.system.status_of(self._fd)
+        self._opened = status.st_dev, status.st_ino
+        if not stat.S_ISREG(status.st_mode):
             self._close()
             raise _Irregular(errno.EINVAL, "This is not a regular file", self._path)
 
@@ -331,9 +338,9 @@ class Manifest:
 
     def _size(self) -> int:
         """The size of the file, opened for writing. What others added is not taken in: everybody waits for us."""
-        status = atomic.system.status_of(self._fd) if self._fd >= 0 else None
-        if status is not None and status.st_nlink == 1 and status.st_size >= self._consumed:
-            return status.st_size
+        current = self._current()
+        if current is not None and current.st_size >= self._consumed:
+            return current.st_size
         self._refresh(thorough=False)
         if self._fd < 0:
             if not atomic.exists(self._path):
@@ -402,8 +409,8 @@ def _last_usable(session_id: str, lines: bytes | list[bytes]) -> Row | None:
 
 
 def _lines_in(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    """The lines; of each, where it says so: the session that it is or may be about, and its user's id, quoted.
-    Whether it can be used is seen later."""
+    """The lines, and what each of them says of its session and its user, whose id has quotation marks; nothing where a
+    closer look has to tell, or nothing is said. Whether a line can be used is seen later."""
     lines: list[tuple[bytes, bytes, bytes]] = _LINE.findall(data)
     named = sum(1 for _, _, user in lines if user)
     if data.count(_USER) == named and b"\\" not in data:
