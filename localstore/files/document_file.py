@@ -116,10 +116,10 @@ class DocumentFile:
         pieces = cut_entries(self.layout, data, starts, len(data))
         return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
 
-    def tail_bytes(self, count: int) -> tuple[bytes, int]:
+    def tail_bytes(self, count: int, guess: int = 0) -> tuple[bytes, int]:
         """Bytes up to the end that hold the last `count` entries, and more, and where in them the history opens (-1
-        when it does before)."""
-        data, opened, size = b"", -1, _BLOCK
+        when it does before). The size of the first look is a `guess`."""
+        data, opened, size = b"", -1, max(guess, _BLOCK)
         while opened < 0 and len(data) < self.size and self.layout.count_starts(data) < count:
             data = atomic.read_at(self.fd, min(size, self.size), max(0, self.size - size))
             if not data.endswith(self.layout.closing):

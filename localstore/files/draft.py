@@ -25,6 +25,8 @@ from localstore.schema import SCHEMA_VERSION
 _COMMENT = re.compile(rb"(?m)(?:^|[ \t])#(?! yaml-language-server:)")
 """What may be a comment in YAML; the one that names the schema is ours."""
 
+_LARGE_LOOK = 128 * 1024
+
 _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
 """An id that stands in a document as it is, unless a person wrote it with escapes."""
 
@@ -153,7 +155,9 @@ class Draft:
         """Whether no entry among the last `count` can be this run, seen without looking at each of them."""
         if self._parsed is not None or not _PLAIN_ID.match(run_id):
             return False
-        tail, _ = self.file.tail_bytes(count)
+        # One look will do when entries are of much the same size; looks that grow read the same again and again.
+        guess = self.file.size * (count + 4) // max(1, self.row["entries"])
+        tail, _ = self.file.tail_bytes(count, min(guess, _LARGE_LOOK))
         return run_id.encode() not in tail and self.file.layout.escape not in tail
 
     def holds(self, run: Recent, entry: dict[str, Any]) -> bool:

@@ -19,7 +19,7 @@ import orjson
 from localstore.errors import LockTimeout
 from localstore.files import atomic
 from localstore.files.locks import LockPool
-from localstore.files.orders import Key, Orders
+from localstore.files.orders import Orders
 from localstore.files.rows import Row, is_row
 
 _NAME = "manifest.jsonl"
@@ -27,12 +27,12 @@ _KEEP_OPEN = os.name != "nt"
 """Windows does not let a file be replaced while somebody has it open."""
 _SPARE_LINES = 4000
 """Dead lines that are left alone, so that small manifests are seldom compacted: all processes read them anew then."""
-_ABOUT = re.compile(rb'\{"session_id":"([^"\\]*)"')
-"""How each of our lines begins, unless there is something to escape in the id."""
+_LINE = re.compile(rb'^((?:\{"session_id":"([^"\n]*)"(?:.*"user_id":("[^"\n]*"))?)?.*)$', re.MULTILINE)
+"""A line, and the session and the user whom it names when it is one of ours, with nothing escaped in it."""
 
-_NAMED = re.compile(rb'"(user_id|entity_id)"[ \t]*:[ \t]*("[^"]*")')
-_ANYTHING = b"", b""
-"""What a line says that may say everything, because there is something escaped in it."""
+_USER = b'"user_id"'
+_ANYTHING = b"?"
+"""The user whom a line names when that takes a closer look."""
 _DELETED = cast(Row, {})
 """What a line says that is about a deletion."""
 
@@ -59,6 +59,8 @@ class Manifest:
     def __init__(self, root: str, locks: LockPool, timeout: float) -> None:
         self._path = f"{root}/{_NAME}"
         self._fd = -1
+        self._opened = 0, 0
+        """Which file that is."""
         self.mutex = threading.RLock()
         self._locks = locks
         self._timeout = timeout
@@ -78,8 +80,8 @@ class Manifest:
         self._unread: dict[str, bytes | list[bytes] | Row] = {}
         """The lines of each session that were not looked into yet, or the row that they gave; the session with the
         newest line comes last."""
-        self._named: dict[tuple[bytes, bytes], set[str]] = {}
-        """The sessions whose unread lines may say such a key and value, with quotation marks."""
+        self._said: dict[bytes, set[str]] = {}
+        """The sessions whose unread lines may say that they belong to a user, whose id has quotation marks here."""
         self._folders: dict[str, dict[str, str]] = {}
         self._orders = Orders(self._rows)
         self._generation = b""
@@ -123,26 +125,25 @@ class Manifest:
 
     def newest(self, user_id: str | None, entity_id: str | None) -> list[tuple[str, str]]:
         """(updated_at, session_id), oldest first, of a superset of what both filters ask for."""
+        if user_id is None or not self._rows:
+            self._look_into_all()
         if user_id is not None:
-            return self._newest_with("user_id", user_id)
+            self._look_into_those_of(user_id)
+            return self._orders.newest_with("user_id", user_id)
         if entity_id is not None:
-            return self._newest_with("entity_id", entity_id)
-        self._look_into_all()
+            return self._orders.newest_with("entity_id", entity_id)
         return self._orders.newest()
 
-    def _newest_with(self, key: Key, value: str) -> list[tuple[str, str]]:
-        """Lines that cannot be about this value are not looked into."""
-        if not self._rows:
-            self._look_into_all()
-        named = self._named.pop((key.encode(), orjson.dumps(value)), set())
-        for session_id in {*named, *self._named.pop(_ANYTHING, ()), *self._orders.members(key, value)}:
+    def _look_into_those_of(self, user_id: str) -> None:
+        said = self._said.pop(orjson.dumps(user_id), set())
+        for session_id in {*said, *self._said.pop(_ANYTHING, ()), *self._orders.of_user(user_id)}:
             self._look_into(session_id)
-        return self._orders.newest_with(key, value)
 
     def refresh(self, *, thorough: bool = False) -> None:
         """Follow the file. Never fails on its content; raises OSError when it is there and cannot be read.
 
-        A file that was replaced or removed is noticed; one that was only moved away, when `thorough`.
+        A file that was replaced, removed or moved away is noticed; one that was written anew in its place, at the
+        same length, when `thorough`.
         """
         with self.mutex:
             try:
@@ -154,13 +155,13 @@ class Manifest:
     def _refresh(self, thorough: bool) -> None:
         read_to_the_end = False
         if self._fd >= 0:
+            current = self._current()
+            if current is not None:
+                if thorough or current.st_size != self._consumed:
+                    self._follow(current)
+                return
             status = atomic.system.status_of(self._fd)
-            if status.st_size == self._consumed and status.st_nlink == 1 and not thorough:
-                return
             read_to_the_end = status.st_nlink == 0  # nobody writes to a file that was replaced
-            if self._is_current(status):
-                self._follow(status)
-                return
             if read_to_the_end:
                 self._follow(status)
             self._close()
@@ -174,11 +175,12 @@ class Manifest:
         if not _KEEP_OPEN:
             self._close()
 
-    def _is_current(self, status: os.stat_result) -> bool:
-        try:
-            return os.path.samestat(status, atomic.system.status(self._path))
-        except FileNotFoundError:
-            return False
+    def _current(self) -> os.stat_result | None:
+        """The status of the file by its name; None when that is not the one that is open."""
+        if self._fd < 0:
+            return None
+        status = atomic.status_if_there(self._path)
+        return status if status is not None and (status.st_dev, status.st_ino) == self._opened else None
 
     def _open(self, flags: int) -> None:
         try:
@@ -190,7 +192,9 @@ class Manifest:
                 raise
             self._fd = atomic.system.open(self._path, flags)
         self._closer = weakref.finalize(self, os.close, self._fd)
-        if not stat.S_ISREG(atomic.system.status_of(self._fd).st_mode):
+        status = atomic.system.status_of(self._fd)
+        self._opened = status.st_dev, status.st_ino
+        if not stat.S_ISREG(status.st_mode):
             self._close()
             raise _Irregular(errno.EINVAL, "This is not a regular file", self._path)
 
@@ -210,15 +214,17 @@ class Manifest:
                 self._forget_all()
             self._generation, self._consumed, self._lines = generation, 0, 0
         data = atomic.read_at(self._fd, status.st_size - self._consumed, self._consumed)
-        whole = data[: data.rfind(b"\n") + 1]
-        self._consumed += len(whole)
-        lines = whole.split(b"\n")[:-1]
+        size = data.rfind(b"\n") + 1
+        if not size:
+            return
+        self._consumed += size
+        lines = _lines_in(data[: size - 1])
         self._lines += len(lines)
-        self._consume(lines[known_lines:])
+        self._consume(lines[known_lines:] if known_lines else lines)
 
-    def _consume(self, lines: list[bytes]) -> None:
-        for line in lines:
-            session_id = _id_in(line)
+    def _consume(self, lines: list[tuple[bytes, bytes, bytes]]) -> None:
+        for line, about, user in lines:
+            session_id = about.decode(errors="replace") if about else _id_in(line)
             if session_id is None:
                 continue
             before = self._unread.pop(session_id, None)  # to come last
@@ -229,9 +235,12 @@ class Manifest:
                 self._unread[session_id] = before
             else:
                 self._unread[session_id] = line
-            if self._rows:  # else the first question takes all in
-                for named in _NAMED.findall(line) if b"\\" not in line else (_ANYTHING,):
-                    self._named.setdefault(named, set()).add(session_id)
+            if user and self._rows:  # else the first question takes all in
+                said = self._said.get(user)
+                if said is None:
+                    self._said[user] = {session_id}
+                else:
+                    said.add(session_id)
 
     def _look_into(self, session_id: str) -> None:
         """Take in the lines of one session. Where it is not in the file where it was, the order of all lines counts."""
@@ -247,7 +256,7 @@ class Manifest:
 
     def _look_into_all(self) -> None:
         unread, self._unread = self._unread, {}
-        self._named.clear()
+        self._said.clear()
         for session_id, lines in unread.items():
             row = lines if isinstance(lines, dict) else _last_usable(session_id, lines)
             if row is _DELETED:
@@ -301,15 +310,16 @@ class Manifest:
         self._write([], session_id)
 
     def _write(self, rows: list[Row], deleted: str | None) -> None:
+        lines = [orjson.dumps(row) for row in rows]
+        if deleted is not None:
+            lines.append(orjson.dumps({"session_id": deleted, "deleted": True}))
         try:
             with self._locks.manifest(self._timeout), self.mutex:
-                self.refresh()
+                size = self._size()
                 self._know(rows, deleted)
-                lines = [orjson.dumps(row) for row in rows]
-                if deleted is not None:
-                    lines.append(orjson.dumps({"session_id": deleted, "deleted": True}))
-                self._append(lines)
+                self._append(lines, size)
                 if self._is_full():
+                    self._refresh(thorough=False)
                     self._look_into_all()
                     if self._is_full():
                         self._replace()
@@ -326,22 +336,29 @@ class Manifest:
         if deleted is not None:
             self.hide(deleted)
 
-    def _append(self, lines: list[bytes]) -> None:
+    def _size(self) -> int:
+        """The size of the file, opened for writing. What others added is not taken in: everybody waits for us."""
+        current = self._current()
+        if current is not None and current.st_size >= self._consumed:
+            return current.st_size
+        self._refresh(thorough=False)
         if self._fd < 0:
             if not atomic.exists(self._path):
                 line = _generation_line()
                 atomic.write_file(self._path, [line])
                 self._generation, self._consumed = line.rstrip(), len(line)
             self._open(os.O_RDWR)
+        return atomic.system.status_of(self._fd).st_size
+
+    def _append(self, lines: list[bytes], size: int) -> None:
         try:
-            size = atomic.system.status_of(self._fd).st_size
             if size == 0:
                 lines = [_generation_line().rstrip(), *lines]
             elif size != self._consumed and atomic.read_at(self._fd, 1, size - 1) != b"\n":
                 lines = [b"", *lines]  # somebody was cut off in the middle of a line
             data = b"\n".join([*lines, b""])
             atomic.add_line(self._fd, size, data)
-            if size and size == self._consumed:  # our own lines need no second look
+            if size and size == self._consumed:  # else our own lines come after those of others
                 self._consumed += len(data)
                 self._lines += len(lines)
         finally:
@@ -391,12 +408,21 @@ def _last_usable(session_id: str, lines: bytes | list[bytes]) -> Row | None:
     return None
 
 
+def _lines_in(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
+    """The lines, and what each of them says of its session and its user, whose id has quotation marks; nothing where a
+    closer look has to tell, or nothing is said. Whether a line can be used is seen later."""
+    lines: list[tuple[bytes, bytes, bytes]] = _LINE.findall(data)
+    named = sum(1 for _, _, user in lines if user)
+    if data.count(_USER) == named and b"\\" not in data:
+        return lines
+    if len(lines) == 1:
+        return [(data, b"", _ANYTHING)]
+    return [found for line, _, _ in lines for found in _lines_in(line)]
+
+
 def _id_in(line: bytes) -> str | None:
-    """The id of the session that a line is about, or may be about: whether it can be used is seen later."""
-    match = _ABOUT.match(line)
-    if match is not None:
-        return match[1].decode(errors="replace")
-    try:  # whoever wrote it in another way
+    """The id of the session that a line is about, whoever wrote it in which way."""
+    try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None

@@ -47,9 +47,9 @@ class Orders:
             if (before := old.get("entity_id")) is not None and before != entity_id:
                 self._entities[before].changed.add(session_id)
 
-    def members(self, key: Key, value: str) -> set[str]:
-        """The sessions with this value, and those that had it when their order was last brought up to date."""
-        order = (self._users if key == "user_id" else self._entities).get(value)
+    def of_user(self, user_id: str) -> set[str]:
+        """The sessions of this user, and those that were when the user's order was last brought up to date."""
+        order = self._users.get(user_id)
         return set() if order is None else order.placed.keys() | order.changed
 
     def newest(self) -> list[tuple[str, str]]:

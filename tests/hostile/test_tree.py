@@ -270,13 +270,17 @@ storage = JsonStorage(sys.argv[1], lock_timeout=1)
 
 def as_nobody(root: Path, code: str) -> str:
     """What the code says when another user runs it on the store."""
-    for folder in root.parents:
-        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
+    open_the_way(root)
     command = [sys.executable, "-c", AS_NOBODY + code, str(root)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def open_the_way(root: Path) -> None:
+    for folder in root.parents:
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
 
 
 def share(root: Path, *, write: bool = False) -> None:
@@ -342,3 +346,65 @@ except PermissionError:
     print("refused")
 """
     assert as_nobody(storage.root, code) == "True\nrefused\n"
+
+
+COMMAND_AS_NOBODY = """
+import os, sys, filelock, logging, yaml, json, encodings.utf_8_sig  # before the folders of the interpreter are closed
+import localstore.checking, localstore.merge, localstore.repairing, localstore.rescuing
+import localstore.files.yaml_emitter, localstore.files.yaml_reader
+from localstore_cli.group import cli
+for name in cli.list_commands(None):
+    cli.get_command(None, name)
+os.setgid(65534); os.setuid(65534)
+cli.main()
+"""
+
+READS = (["ls"], ["show", "s1"], ["path", "s1"], ["rescue"], ["check"])
+CLOSED: dict[str, tuple[str, str]] = {
+    # What is closed, by its pattern: the exit codes of READS, and of putting back a run that was kept
+    "": ("00001", "5"),
+    "manifest.jsonl": ("55501", "5"),
+    "localstore.json": ("55555", "5"),
+    "sessions": ("55501", "5"),
+    "sessions/*": ("05001", "5"),
+    "sessions/*/*": ("05001", "5"),
+    ".localstore": ("00051", "5"),
+    ".localstore/rescue": ("00051", "5"),
+    ".localstore/locks": ("00001", "5"),
+    ".localstore/locks/*": ("00001", "5"),
+}
+"""The command `check` reports what it cannot look into; the listing, which sessions cannot be read."""
+
+
+@as_another_user
+@pytest.mark.parametrize("closed", CLOSED)
+def test_the_command_says_in_one_line_what_another_user_may_not_do(storage: Storage, closed: str) -> None:
+    path = storage.path("s2")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"role", b"\0ole"))
+    with pytest.raises(DocumentBroken) as broken:
+        storage.append("s2", question("r2"))
+    assert broken.value.rescued is not None
+    path.write_bytes(whole)
+    share(storage.root, write=bool(closed))
+    for one in storage.root.glob(closed) if closed else ():
+        one.chmod(0)
+    before = bytes_below(storage.root / "sessions")
+    codes = ""
+    for command in (*READS, ["rescue", Path(broken.value.rescued).name, "--restore"]):
+        done = command_as_nobody(storage.root, command)
+        assert "Traceback" not in done.stderr
+        if done.returncode == 5:
+            assert done.stdout == ""
+            assert done.stderr.startswith(f"localstore: {storage.root}/")
+            assert done.stderr.endswith(": Permission denied. Check the permissions and try again.\n")
+            assert done.stderr.count("\n") == 1
+        codes += str(done.returncode)
+    assert (codes[:-1], codes[-1]) == CLOSED[closed]
+    assert bytes_below(storage.root / "sessions") == before
+
+
+def command_as_nobody(root: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    open_the_way(root)
+    words = [sys.executable, "-c", COMMAND_AS_NOBODY, "--store", str(root), *command]
+    return subprocess.run(words, capture_output=True, text=True, timeout=30, cwd="/")

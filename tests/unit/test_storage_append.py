@@ -62,6 +62,18 @@ def test_a_repeated_run_is_recognised_where_others_write_as_well(storage: Storag
     assert run_ids(path) == [f"r{number}" for number in range(24)]
 
 
+@pytest.mark.parametrize("large", [0, 63], ids=["the first entry is large", "the last one is"])
+def test_a_repeated_run_is_recognised_among_entries_of_any_size(storage: Storage, large: int) -> None:
+    other = type(storage)(storage.root)
+    for number in range(64):
+        run = answered(f"r{number}", "x" * 600_000 if number == large else "yes")
+        (storage, other)[number % 2].append("s1", run)
+    for opened in (storage, other):
+        opened.append("s1", answered("r0", "x" * 600_000 if large == 0 else "yes"))
+        opened.append("s1", answered("r33", "yes"))
+    assert run_ids(storage.path("s1")) == [f"r{number}" for number in range(64)]
+
+
 def test_a_repeated_run_is_recognised_by_a_process_that_writes_to_very_many_sessions(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -257,6 +257,24 @@ def test_listing_opens_no_document(storage: Storage, later: Callable[[], Storage
     assert not disk.of("open", name=storage.path("a").suffix), "what one of us wrote is in the manifest"
 
 
+def test_what_one_of_us_writes_during_a_listing_is_not_read(
+    storage: Storage, later: Callable[[], Storage], disk: WatchedDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, path, status = later(), storage.path("a"), disk.status
+    opened.list_sessions()
+
+    def write_before(name: str) -> os.stat_result:
+        if name == str(path):
+            monkeypatch.setattr(disk, "status", status)
+            storage.append("a", answered("next"))
+        return status(name)
+
+    monkeypatch.setattr(disk, "status", write_before)
+    disk.forget()
+    assert {info.session_id: info.runs for info in opened.list_sessions()}["a"] == 2
+    assert len(disk.of("open", name=path.suffix)) == 1, "the writer's"
+
+
 def test_a_document_that_was_edited_is_the_only_one_that_is_read(
     storage: Storage, later: Callable[[], Storage], disk: WatchedDisk
 ) -> None:

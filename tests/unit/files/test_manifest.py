@@ -262,6 +262,36 @@ def test_lines_cost_nothing_until_somebody_asks_for_their_session(
     assert len(looked) == 12
 
 
+def test_who_adds_a_line_does_not_take_in_what_others_added(
+    open_manifest: Callable[[], Manifest], file: Path, disk: WatchedDisk
+) -> None:
+    """Everybody waits for that lock."""
+    manifest, other = open_manifest(), open_manifest()
+    manifest.record([row("a"), row("b")])
+    assert known(other) == ["a", "b"]
+    manifest.record([row("a", runs=2), row("b", runs=2), row("c")])
+    disk.forget()
+    other.record([row("b", runs=3)])
+    assert sum(call.size for call in disk.calls if call.operation == "read") == 1
+    assert other.get("b") == row("b", runs=3)
+    assert known(other) == ["a", "b", "c"]
+    assert other.get("a") == row("a", runs=2)
+    assert other.get("b") == row("b", runs=3)
+    assert [json.loads(line)["session_id"] for line in file.read_bytes().splitlines()[1:]] == [*"ababcb"]
+
+
+def test_who_adds_a_line_adds_none_to_a_file_that_was_moved_away(
+    open_manifest: Callable[[], Manifest], file: Path
+) -> None:
+    manifest = open_manifest()
+    manifest.record([row("a")])
+    moved = file.rename(file.with_name("moved.jsonl"))
+    before = moved.read_bytes()
+    manifest.record([row("b")])
+    assert moved.read_bytes() == before
+    assert known(open_manifest()) == ["b"]
+
+
 @pytest.mark.parametrize("user_id", ["u", 'quoted "u"', "back\\slash", "ü\n", ""])
 def test_every_user_is_found_in_lines_that_nobody_looked_into(
     open_manifest: Callable[[], Manifest], file: Path, user_id: str
@@ -273,8 +303,10 @@ def test_every_user_is_found_in_lines_that_nobody_looked_into(
     with file.open("ab") as other:  # as somebody else would write it
         other.write(json.dumps(row("d", user_id=user_id)).encode() + b"\n")
         other.write(b" " + json.dumps({"user_id": user_id, **row("e")}, indent=None).encode() + b"\n")
+        nested = {**row("f", user_id=user_id), "shared": [{"user_id": "after"}]}
+        other.write(json.dumps(nested, separators=(",", ":")).encode() + b"\n")
     follower.refresh()
-    assert [name for _, name in follower.newest(user_id, None)] == ["a", "b", "d", "e"]
+    assert [name for _, name in follower.newest(user_id, None)] == ["a", "b", "d", "e", "f"]
     assert [name for _, name in follower.newest("after", None)] == ["c"]
     assert follower.newest("before", None) == []
 
