@@ -128,6 +128,9 @@ class Backup:
             return
         if atomic.exists(f"{self.folder}/{_ABOUT}"):
             atomic.remove_file(f"{self.folder}/{_ABOUT}")
+        for entry in atomic.system.entries(self.folder):
+            if atomic.temporary_for(entry.name) is not None:  # of a process that was stopped while it made the backup
+                atomic.system.unlink(entry.path)
         atomic.remove_folder_if_empty(self.folder)
 
     def _write(self, about: dict[str, Any]) -> None:
