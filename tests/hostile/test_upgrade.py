@@ -274,13 +274,18 @@ def plant_link_outside(path: Path) -> None:
     path.symlink_to(outside)
 
 
+def plant_full_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "x.json").write_bytes(old(".json"))
+
+
 PLANTS: dict[str, Callable[[Path], object]] = {
     "a link inside": plant_link_inside,
     "a link outside": plant_link_outside,
     "a link to nothing": lambda path: path.symlink_to("nowhere"),
     "a pipe": os.mkfifo,
     "a folder": os.mkdir,
-    "a full folder": lambda path: (os.mkdir(path), (path / "x.json").write_bytes(old(".json"))),
+    "a full folder": plant_full_folder,
 }
 
 

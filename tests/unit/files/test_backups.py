@@ -167,6 +167,15 @@ def test_what_is_not_a_backup_is_neither_listed_nor_followed(root: str, tmp_path
     assert (outside / "mine.json").read_text() == "mine"
 
 
+def test_one_that_was_stopped_while_it_was_made_can_be_removed(root: str) -> None:
+    """With the temporary file that was to say what it is."""
+    backup = kept(root)
+    Path(backup.folder, "backup.json").rename(Path(backup.folder, ".backup.json.0123456789ab.tmp"))
+    assert [one.action for one in backups.listing(root)] == ["unknown"]
+    backup.remove()
+    assert backups.listing(root) == []
+
+
 def test_what_a_person_put_into_a_backup_stays(root: str) -> None:
     """And so does the backup then."""
     backup = kept(root, "a.json")
