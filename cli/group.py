@@ -13,7 +13,21 @@ import localstore
 from . import errors, output
 from .store import store_option
 
-COMMANDS = ("ls", "show", "path", "check", "rescue", "upgrade", "backups", "convert")
+COMMANDS = (
+    "ls",
+    "show",
+    "path",
+    "state",
+    "rename",
+    "tag",
+    "rm",
+    "restore",
+    "check",
+    "rescue",
+    "upgrade",
+    "backups",
+    "convert",
+)
 """In the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`."""
 
 
@@ -49,6 +63,6 @@ class Commands(click.Group):
 @click.version_option(localstore.__version__, prog_name="localstore", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context, store: str | None) -> None:  # noqa: ARG001 (commands look it up in the context)
-    """List, show and check the sessions of AI agents in a localstore folder."""
+    """List, show, change and check the sessions of AI agents in a localstore folder."""
     if context.invoked_subcommand is None:
         output.write(context.get_help() + "\n")

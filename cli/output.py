@@ -43,6 +43,11 @@ def to_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
+def can_ask() -> bool:
+    """Whether a person can answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def one_line(text: str) -> str:
     """The text with every control character written as an escape: never more than one line."""
     return text if text.isascii() and text.isprintable() else _CONTROL.sub(_escape, text)
@@ -74,11 +79,16 @@ def write_rows(rows: Iterable[Sequence[str]]) -> None:
 
 
 def write_json(value: Any) -> None:
-    """Print a value as JSON, two spaces deep. Characters that a terminal would obey are written as escapes."""
+    """Print a value as JSON."""
+    write(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON, two spaces deep. Characters that a terminal would obey are written as escapes."""
     import json
 
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    write(_CONTROL.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text) + "\n")
+    return _CONTROL.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
 def write_bytes(parts: Iterable[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Which rescue file a command works on, and what it looks like."""
+"""Which rescue file a command works on, what it looks like, and how it goes back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from localstore.errors import LocalstoreError, LockTimeout
+
 from .errors import Ambiguous
-from .output import local_time, one_line
+from .output import local_time, note, one_line, write, write_json
 from .sessions import MOST_CANDIDATES
 from .transcript import Piece, Transcript
 
@@ -64,3 +66,30 @@ def outcome(done: Restored, dry_run: bool) -> str:
     else:
         said += ["file stays", *done.left]
     return f"{done.name}: {', '.join(said)}"
+
+
+def put_back(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, as_json: bool) -> None:
+    """Put back one after the other; one whose session cannot take it keeps no other one from going back."""
+    from localstore.rescuing import restore
+
+    done = []
+    failed: list[LocalstoreError] = []
+    for one in chosen:
+        try:
+            result = restore(root, one.name, create=create, dry_run=dry_run)
+        except FileNotFoundError:
+            continue  # somebody else put it back just now
+        except LocalstoreError as error:
+            if len(chosen) == 1 or isinstance(error, LockTimeout):
+                raise
+            failed.append(error)
+            continue
+        done.append(result)
+        if not as_json:
+            write(f"{one_line(outcome(result, dry_run))}\n")
+    if as_json:
+        write_json([result.as_dict() for result in done])
+    for other in failed[:-1]:
+        note(str(other))
+    if failed:
+        raise failed[-1]

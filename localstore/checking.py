@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.files import names, rescue, tree
+from localstore.files import backups, names, rescue, trash, tree
 from localstore.files.atomic import FILE_MODE, FOLDER_MODE, is_private, temporary_for
 from localstore.files.document import LAYOUTS, Parsed, parse_document
 from localstore.files.document_file import IRREGULAR, DocumentFile
@@ -29,12 +29,15 @@ from localstore.files.rows import Row, fingerprint, is_row, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
 from localstore.findings import Finding, Kind
 from localstore.inspection import repeated_runs, unwritable, wrong_fields
+from localstore.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from localstore.storage import Storage
 
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
 _DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
+_AS_THEY_WERE = (f"{backups.FOLDER.as_posix()}/", f"{trash.FOLDER}/")
+"""Documents there keep the mode that they had; their folder is private."""
 _PATIENCE = 2
 """Seconds for which the sweep waits for a writer at work."""
 MOST_MODES = 3
@@ -101,8 +104,17 @@ class Sweep:
         yield from self._duplicates()
         yield from self._names()
         yield from self._manifest()
+        yield from self._migrations()
         yield from self._left()
         return len(self.documents)
+
+    def _migrations(self) -> Iterator[Finding]:
+        for one in backups.listing(self.root):
+            if not one.finished and one.action != "unknown":
+                path = f"{backups.FOLDER.as_posix()}/{one.name}"
+                again = "upgrade" if one.action == "upgrade" else one.action.replace(" to ", " --to ")
+                advice = f"Go on with: localstore {again} --store {shlex.quote(self.root)}"
+                yield self._note(path, f"is the backup of an interrupted {one.action}", advice)
 
     def _full(self, path: str) -> str:
         return tree.full_path(self.root, path)
@@ -172,6 +184,8 @@ class Sweep:
         if os.name != "posix" or not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             return
         right = FOLDER_MODE if stat.S_ISDIR(status.st_mode) else FILE_MODE
+        if stat.S_ISREG(status.st_mode) and path.startswith(_AS_THEY_WERE):
+            return  # their folder is private
         mode = stat.S_IMODE(status.st_mode)
         if not is_private(mode) or mode & right != right:
             what = "gives others access" if not is_private(mode) else "keeps you from using it"
@@ -235,7 +249,10 @@ class Sweep:
             yield self._error(path, "was torn by a crash", advice, raw.count(b"\n", 0, torn_at) + 1, "torn")
             return
         self.rows[path] = row_of(found, path, status, None)
-        if not found.in_layout:
+        if found.version != SCHEMA_VERSION:
+            advice = f"Upgrade it with: localstore upgrade {shlex.quote(self.root)}"
+            yield self._note(path, f"has schema version {found.version}, which is read and not written to", advice)
+        elif not found.in_layout:
             yield self._note(
                 path, "is valid, but not laid out as localstore writes it", "Nothing to do, the next write rewrites it."
             )

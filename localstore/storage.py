@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from localstore.files.store import Store
 from localstore.files.values import plain
 from localstore.info import SessionInfo
 from localstore.schema import KINDS, SCHEMA_VERSION, STATEFUL
+from localstore.tagging import retagging
 
 if TYPE_CHECKING:
     from localstore.files.store import Snapshot
@@ -149,9 +151,14 @@ class Storage:
         name: str | _Unset | None = _UNSET,
         tags: list[str] | _Unset | None = _UNSET,
         metadata: dict[str, Any] | _Unset | None = _UNSET,
+        add_tags: Iterable[str] = (),
+        remove_tags: Iterable[str] = (),
     ) -> None:
         """Replace what is named. State is added to the history as an entry (costs the entry); `name`, `tags` and
         `metadata` stand in the header, so that the document is written anew; None removes them.
+
+        `add_tags` and `remove_tags` change the tags that the session has at that moment, or that `tags` gives it: of
+        two processes that add one each, neither loses its own. Added ones come last, each once.
 
         Raises SessionNotFound, OwnerMismatch, UnstorableValue.
         """
@@ -163,6 +170,7 @@ class Storage:
         values = {"name": name, "tags": tags, "metadata": metadata}
         header: dict[str, Any] = plain({key: value for key, value in values.items() if value is not _UNSET})
         _check_update(state, header)
+        retag = retagging(add_tags, remove_tags)
 
         entries = [{"type": "update", "created_at": now(), **state}] if state else []
         again = False
@@ -175,8 +183,13 @@ class Storage:
             # Interrupted by another program's write, it may have been done already.
             added = [] if again and draft.whole().entries[-1:] == entries else entries
             again = True
-            if header:
-                draft.change(_with(draft.header(), header), {}, added)
+            values = header
+            if retag is not None:
+                before = (header if "tags" in header else draft.header()).get("tags") or []
+                if (after := retag(before)) != before:
+                    values = {**header, "tags": after}
+            if values:
+                draft.change(_with(draft.header(), values), {}, added)
             elif added:
                 draft.append(added)
 

@@ -109,6 +109,23 @@ def rescued(root: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_bytes()) for path in sorted((root / ".localstore" / "rescue").glob("*.json"))]
 
 
+def trashed(root: Path) -> list[Path]:
+    """The documents in the trash, oldest first."""
+    return sorted((root / ".localstore" / "trash").glob("*/sessions/*/*"))
+
+
+def kept(root: Path) -> dict[str, set[str]]:
+    """By id, the runs of each session that is whole in its place or in the trash."""
+    found: dict[str, set[str]] = {}
+    for path in [*document_paths(root), *trashed(root)]:
+        try:
+            document = parse(path)
+        except ValueError:
+            continue
+        found.setdefault(document.header["session_id"], set()).update(document.run_ids)
+    return found
+
+
 # Invariants of a tree
 
 

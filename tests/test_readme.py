@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,9 @@ def run_command(line: str, folder: Path) -> str:
 
 
 def test_the_examples_print_what_the_readme_says(folder: Path) -> None:
+    (folder / "old").mkdir()
+    for name, session_id in (("team", "team"), ("workflow-v2", "v2")):
+        shutil.copy(ROOT / "tests" / "format" / "agno-1" / f"{name}.json", folder / "old" / f"{session_id}.json")
     printed = None
     compared = 0
     for language, text in blocks("## Five minutes for authors"):
@@ -78,7 +82,7 @@ def test_the_examples_print_what_the_readme_says(folder: Path) -> None:
                 line, _, expected = part.partition("\n")
                 assert settled(run_command(line, folder), folder) == settled(expected, folder), line
                 compared += 1
-    assert compared == 7
+    assert compared == 10
 
 
 def test_the_file_in_the_readme_is_the_one_that_the_first_example_writes(folder: Path) -> None:

@@ -10,7 +10,6 @@ from .. import output
 from ..store import find_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.errors import LocalstoreError
     from localstore.files.rescue import Rescued
 
 
@@ -40,10 +39,10 @@ def command(
 
     found = rescued(root)
     if restore:
-        from ..rescued import find_rescued
+        from ..rescued import find_rescued, put_back
 
         chosen = found[::-1] if name is None else [find_rescued(found, name)]
-        _restore(root, chosen, create=create, dry_run=dry_run, as_json=as_json)
+        put_back(root, chosen, create=create, dry_run=dry_run, as_json=as_json)
     elif name is not None:
         _show(found, name, as_json)
     elif as_json:
@@ -103,33 +102,3 @@ def _show(found: list[Rescued], name: str, as_json: bool) -> None:
         return
     person = output.to_terminal()
     Printer(person)([*heading(one, person), *entries(held, Transcript(person=person, fold=False))])
-
-
-def _restore(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, as_json: bool) -> None:
-    """Put back one after the other; one whose session cannot take it keeps no other one from going back."""
-    from localstore.errors import LocalstoreError, LockTimeout
-    from localstore.rescuing import restore
-
-    from ..rescued import outcome
-
-    done = []
-    failed: list[LocalstoreError] = []
-    for one in chosen:
-        try:
-            result = restore(root, one.name, create=create, dry_run=dry_run)
-        except FileNotFoundError:
-            continue  # somebody else put it back just now
-        except LocalstoreError as error:
-            if len(chosen) == 1 or isinstance(error, LockTimeout):
-                raise
-            failed.append(error)
-            continue
-        done.append(result)
-        if not as_json:
-            output.write(f"{output.one_line(outcome(result, dry_run))}\n")
-    if as_json:
-        output.write_json([result.as_dict() for result in done])
-    for other in failed[:-1]:
-        output.note(str(other))
-    if failed:
-        raise failed[-1]

@@ -12,7 +12,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,8 @@ NO_FILE = (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP)
 """What opening a folder or a socket fails with."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.EINVAL)
 """What making a hard link fails with where there are none, or no more."""
+_STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY)
+"""What removing a folder fails with that is not empty, not there, or in use."""
 _PIECE = 1 << 20
 """So many bytes are copied at a time."""
 
@@ -208,6 +210,26 @@ def read_at(fd: int, size: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
+@contextlib.contextmanager
+def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """A descriptor of a file that is no link, for a `with` statement; errors in it name the file. Raises OSError."""
+    try:
+        fd = system.open(path, flags)
+        try:
+            yield fd
+        finally:
+            system.close(fd)
+    except OSError as error:
+        name_file(error, path)
+        raise
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a file that is no link. Raises OSError."""
+    with opened(path) as fd:
+        return read_at(fd, system.status_of(fd).st_size, 0)
+
+
 def write_at(fd: int, data: bytes, offset: int) -> None:
     """Write all of `data` at `offset`, going on after short writes."""
     written = system.write(fd, data, offset)
@@ -292,9 +314,13 @@ def move_file(source: str, target: str) -> None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     fd = system.open(source, os.O_RDWR)  # Windows syncs only what may be written to
     try:
-        sync_file(fd, source)
-    finally:
-        system.close(fd)
+        try:
+            sync_file(fd, source)
+        finally:
+            system.close(fd)
+    except BaseException as error:
+        name_file(error, source)
+        raise
     system.replace(source, target)
     sync_folder(os.path.dirname(target))
     if os.path.dirname(source) != os.path.dirname(target):
@@ -322,23 +348,16 @@ def keep_file(source: str, target: str) -> None:
 
 
 def _copy(source: str, target: str) -> None:
-    reading = system.open(source, os.O_RDONLY)
-    try:
-        writing = system.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        try:
-            offset = 0
-            while data := read_at(reading, _PIECE, offset):
-                write_at(writing, data, offset)
-                offset += len(data)
-            system.set_mode(target, stat.S_IMODE(system.status_of(reading).st_mode))
-            sync_file(writing, target)
-            for at in range(0, offset + 1, _PIECE):
-                if read_at(writing, _PIECE, at) != read_at(reading, _PIECE, at):
-                    raise OSError(errno.EIO, "The copy is not like the file, or the file was changed", source)
-        finally:
-            system.close(writing)
-    finally:
-        system.close(reading)
+    with opened(source) as reading, opened(target, os.O_RDWR | os.O_CREAT | os.O_EXCL) as writing:
+        offset = 0
+        while data := read_at(reading, _PIECE, offset):
+            write_at(writing, data, offset)
+            offset += len(data)
+        system.set_mode(target, stat.S_IMODE(system.status_of(reading).st_mode))
+        sync_file(writing, target)
+        for at in range(0, offset + 1, _PIECE):
+            if read_at(writing, _PIECE, at) != read_at(reading, _PIECE, at):
+                raise OSError(errno.EIO, "The copy is not like the file, or the file was changed", source)
 
 
 def remove_file(path: Path | str) -> None:
@@ -348,10 +367,14 @@ def remove_file(path: Path | str) -> None:
 
 
 def remove_folder_if_empty(path: str) -> None:
-    """Remove a folder that holds nothing; any other stays. Raises no error for that."""
-    with contextlib.suppress(OSError):
+    """Remove a folder that holds nothing; any other stays, and so does what is none. Raises OSError."""
+    try:
         system.remove_folder(path)
-        system.sync_folder(os.path.dirname(path))
+    except OSError as error:
+        if error.errno not in _STAYS:
+            raise
+        return
+    sync_folder(os.path.dirname(path))
 
 
 def make_folders(path: Path) -> None:

@@ -10,10 +10,12 @@ time, else a copy that was read back. Nothing else is remembered: what an old do
 """
 
 import contextlib
+import errno
 import os
 import re
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,13 @@ import orjson
 from localstore.errors import LocalstoreError
 from localstore.files import atomic, tree
 from localstore.files.document import LAYOUTS
-from localstore.files.rescue import time_stamp
+from localstore.files.rescue import stamp_of
 
 FOLDER = Path(".localstore") / "backups"
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{3}Z(?:-\d+)?\Z")
 _ABOUT = "backup.json"
 _FILES = "files"
+_UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,20 @@ class Backup:
         kept = atomic.status_if_there(place)
         if kept is None or kept.st_size != status.st_size:
             return False
-        return os.path.samestat(kept, status) or read(place) == raw
+        return os.path.samestat(kept, status) or atomic.read_file(place) == raw
 
-    def forget(self, path: str) -> None:
-        """Do not keep the file at `path` any more: it stays as it is."""
-        if atomic.exists(self.place(path)):
+    def forget_unchanged(self, path: str) -> None:
+        """Do not keep a file any more that stands where it stood, as it was."""
+        kept = atomic.status_if_there(self.place(path))
+        there = atomic.status_if_there(tree.full_path(self.root, path))
+        if kept is not None and there is not None and self._is_kept(kept, there, path):
             atomic.system.unlink(self.place(path))
+
+    def _is_kept(self, kept: os.stat_result, there: os.stat_result, path: str) -> bool:
+        return os.path.samestat(kept, there) or (
+            kept.st_size == there.st_size
+            and atomic.read_file(self.place(path)) == atomic.read_file(tree.full_path(self.root, path))
+        )
 
     def paths(self) -> list[str]:
         """What is kept, sorted. Links are not followed."""
@@ -108,10 +119,19 @@ class Backup:
     def finish(self) -> str | None:
         """Say that all is kept that was to be; the backup's name. Without any document, remove it."""
         if not self.paths():
-            self.remove()
+            self.remove_if_empty()
             return None
-        self._write({**_about(self.folder), "finished": True})
+        self._note(finished=True)
         return self.name
+
+    def begin_undo(self) -> None:
+        """Say that it is being undone: it stays, even without documents, until it is removed. A full disk is no reason
+        not to undo."""
+        try:
+            self._note(undoing=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
 
     def remove(self) -> None:
         """Delete it with all that it keeps, durably."""
@@ -120,18 +140,27 @@ class Backup:
         self.remove_if_empty()
 
     def remove_if_empty(self) -> None:
-        """Remove the folders that hold nothing any more, and at last the backup itself."""
-        for folder, folders, _ in os.walk(f"{self.folder}/{_FILES}", topdown=False):
-            if not os.path.islink(folder) and not any(os.path.islink(f"{folder}/{name}") for name in folders):
+        """Remove the folders that hold nothing any more, and without any document the backup itself."""
+        top = f"{self.folder}/{_FILES}"
+        for folder, _, names in os.walk(top, topdown=False):
+            if not os.path.islink(folder):
+                self._remove_temporaries(folder, names)
                 atomic.remove_folder_if_empty(folder)
-        if atomic.exists(f"{self.folder}/{_FILES}"):
-            return
-        if atomic.exists(f"{self.folder}/{_ABOUT}"):
-            atomic.remove_file(f"{self.folder}/{_ABOUT}")
-        for entry in atomic.system.entries(self.folder):
-            if atomic.temporary_for(entry.name) is not None:  # of a process that was stopped while it made the backup
-                atomic.system.unlink(entry.path)
-        atomic.remove_folder_if_empty(self.folder)
+        if not atomic.exists(top):
+            self._remove_temporaries(self.folder, os.listdir(self.folder) if os.path.isdir(self.folder) else ())
+            if atomic.exists(f"{self.folder}/{_ABOUT}"):
+                atomic.remove_file(f"{self.folder}/{_ABOUT}")
+            atomic.remove_folder_if_empty(self.folder)
+
+    @staticmethod
+    def _remove_temporaries(folder: str, names: Iterable[str]) -> None:
+        """Nobody else writes here: they were left by somebody who was killed."""
+        for name in names:
+            if atomic.temporary_for(name) is not None:
+                atomic.system.unlink(f"{folder}/{name}")
+
+    def _note(self, **more: bool) -> None:
+        self._write({**_about(self.folder), **more})
 
     def _write(self, about: dict[str, Any]) -> None:
         atomic.write_file(f"{self.folder}/{_ABOUT}", [orjson.dumps(about, option=orjson.OPT_INDENT_2), b"\n"])
@@ -139,7 +168,8 @@ class Backup:
 
 def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
     """The backup for `action`: the one that was interrupted, if there is one, else a new one."""
-    for one in listing(root):
+    tidy(root)
+    for one in _all(root):
         if one.action == action and not one.finished:
             return Backup(root, one.name)
     return make(root, action, finished=False, made_store=made_store)
@@ -148,7 +178,7 @@ def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
 def make(root: str, action: str, *, finished: bool, made_store: bool = False) -> Backup:
     """A new backup. `finished` says that it may be undone as it is at any time, `made_store` that the folder is no
     store yet."""
-    made_at = time_stamp(time.time())
+    made_at = stamp_of(time.time())
     folder = Path(root) / FOLDER
     atomic.make_folders(folder)
     number = 1
@@ -171,11 +201,35 @@ def make(root: str, action: str, *, finished: bool, made_store: bool = False) ->
     return backup
 
 
+def tidy(root: str) -> None:
+    """Remove what is left of backups that hold no document. The caller holds the lock of migrations."""
+    for one in _all(root):
+        if not one.documents and _about(one.path).get("undoing") is not True:
+            Backup(root, one.name).remove_if_empty()
+
+
+def is_at_work(root: str, action: str) -> bool:
+    """Whether this action was interrupted, or is at work."""
+    return any(one.action == action and not one.finished for one in _all(root))
+
+
 def listing(root: str) -> list[BackupInfo]:
-    """All backups of a store, newest first. Raises OSError."""
+    """The backups of a store that hold documents, newest first. Raises OSError."""
+    return [one for one in _all(root) if one.documents]
+
+
+def newest(root: str) -> BackupInfo:
+    """The one that is being undone, else the newest one. Raises NoSuchBackup."""
+    found = [one for one in _all(root) if one.documents or _about(one.path).get("undoing") is True]
+    if not found:
+        raise NoSuchBackup(f"There is no backup in {root}. Nothing was changed.", path=root)
+    return found[0]
+
+
+def _all(root: str) -> list[BackupInfo]:
     top = f"{root}/{FOLDER.as_posix()}"
     status = atomic.status_if_there(top)
-    if status is None or not os.path.isdir(top) or os.path.islink(top):
+    if status is None or not stat.S_ISDIR(status.st_mode):
         return []
     found = []
     for entry in atomic.system.entries(top):
@@ -188,7 +242,7 @@ def listing(root: str) -> list[BackupInfo]:
             found.append(
                 BackupInfo(
                     entry.name,
-                    action if isinstance(action, str) else "unknown",
+                    action if isinstance(action, str) else _UNKNOWN,
                     made_at if isinstance(made_at, str) else _time_in(entry.name),
                     finished is True,
                     len(sizes),
@@ -199,33 +253,23 @@ def listing(root: str) -> list[BackupInfo]:
     return sorted(found, key=lambda one: (one.made_at, len(one.name), one.name), reverse=True)
 
 
-def named(root: str, name: str | None) -> BackupInfo:
-    """The backup with this name, or the only one that begins like this; the newest one when None.
+def named(root: str, name: str) -> BackupInfo:
+    """The backup with this name, or the only one that begins like this.
 
-    Raises LocalstoreError when there is none or several."""
+    Raises NoSuchBackup when there is none or several."""
     found = listing(root)
-    chosen = found[:1] if name is None else [one for one in found if one.name == name]
-    if not chosen and name:
-        chosen = [one for one in found if one.name.startswith(name)]
+    chosen = [one for one in found if one.name == name] or [one for one in found if one.name.startswith(name)]
     if len(chosen) == 1:
         return chosen[0]
-    what = "There is no backup" if name is None else f"{len(chosen) or 'No'} backups are called {name!r}"
-    raise NoSuchBackup(f"{what} in this store. 'localstore backups' lists them.", path=root)
-
-
-def read(path: str) -> bytes:
-    """The bytes of a file that is no link. Raises OSError."""
-    fd = atomic.system.open(path, os.O_RDONLY)
-    try:
-        return atomic.read_at(fd, atomic.system.status_of(fd).st_size, 0)
-    finally:
-        atomic.system.close(fd)
+    raise NoSuchBackup(
+        f"{len(chosen) or 'No'} backups are called {name!r} in this store. 'localstore backups' lists them.", path=root
+    )
 
 
 def _about(folder: str) -> dict[str, Any]:
     """What a backup says of itself; nothing when it does not. Raises OSError when that cannot be told."""
     try:
-        value = orjson.loads(read(f"{folder}/{_ABOUT}"))
+        value = orjson.loads(atomic.read_file(f"{folder}/{_ABOUT}"))
     except (FileNotFoundError, orjson.JSONDecodeError):
         return {}
     return value if isinstance(value, dict) else {}

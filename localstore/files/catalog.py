@@ -310,6 +310,14 @@ class Catalog:
         row["problem"] = str(error)
         return row
 
+    def all(self, *, thorough: bool) -> list[Row]:
+        """Every session, in no order; each held against its file when `thorough`, else as the manifest has it."""
+        self.scan()
+        if thorough:
+            self._sweep()
+        with self._manifest.mutex:
+            return self._manifest.all()
+
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None) -> list[Row]:
         """The sessions that fit, newest activity first. Only these rows are held against their files."""
         for _ in range(_LOOKS):

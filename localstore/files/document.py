@@ -177,12 +177,25 @@ def _load(raw: bytes, layout: Layout, *, strict: bool) -> Any:
 def normalise(parsed: Parsed, path: Path | str) -> Parsed:
     """The same session in our layout and of the current version. Raises DocumentBroken when that would drop or round
     something."""
+    return in_layout(parse_strictly(parsed.raw, parsed.layout, path), parsed.layout, path)
+
+
+def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> Parsed:
+    """A whole document that is going to be written anew: whatever that would drop or round is refused.
+
+    Raises DocumentBroken with line and column, NewerFormat.
+    """
     try:
-        strict = _parse_foreign(parsed.raw, parsed.layout, path, strict=True)
+        parsed = _parse_foreign(raw, layout, path, strict=True)
+        _check(parsed)
     except Malformed as error:
         raise broken(error, path) from None
-    layout = parsed.layout
-    raw = layout.assemble(layout.head(strict.header), [layout.entry(entry) for entry in strict.entries])
+    return parsed
+
+
+def in_layout(parsed: Parsed, layout: Layout, path: Path | str) -> Parsed:
+    """The same session in our layout of either format, and of the current version."""
+    raw = layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in parsed.entries])
     return parse_document(raw, layout, path)
 
 

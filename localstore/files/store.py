@@ -189,6 +189,16 @@ class Store:
 
     def delete(self, session_id: str, allow: Callable[[Row], None]) -> bool:
         """Remove a document for good, broken or not, when `allow` does not raise. Raises NewerFormat."""
+
+        def take(row: Row) -> None:
+            allow(row)
+            atomic.remove_file(f"{self.root}/{row['path']}")
+
+        return self.take_out(session_id, take, lambda: rescue.forget(self.root, [session_id]))
+
+    def take_out(self, session_id: str, take: Callable[[Row], None], behind: Callable[[], None] | None = None) -> bool:
+        """Let `take` remove the document of a session, broken or not, from its place, under the session's lock, and
+        do what comes `behind` it; False when there is none."""
         with self._locks.session(session_id, self.timeout):
             row = self.locate(session_id)
             if row is None:
@@ -196,14 +206,14 @@ class Store:
                 return False
             while row is not None:  # a second document with this id would come back in its place
                 refuse_newer(row, self.root)
-                allow(row)
                 folder = row["path"].rpartition("/")[0]
                 before = folder_time(self.root, folder)
-                atomic.remove_file(f"{self.root}/{row['path']}")
+                take(row)
                 self._manifest.record_deletion(session_id)
                 self.catalog.note_own(folder, before)
                 row = self.catalog.next_duplicate(session_id)
-            rescue.forget(self.root, [session_id])
+            if behind is not None:
+                behind()
             return True
 
     def drop(self) -> None:

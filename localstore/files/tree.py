@@ -25,6 +25,7 @@ _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
 _IGNORE = b"*\n"
 _HEAD = 1 << 20
 """So many bytes of a file, at both ends, are looked at to tell what it is."""
+_SAYS_AN_ID = re.compile(rb"session_id\"?:\s*[\"']?")
 _AGNO_KEYS = (b"memory", b"session_data", b"agent_data", b"team_data", b"workflow_data")
 
 
@@ -150,20 +151,26 @@ def unmark(root: Path) -> bool:
         if os.path.isfile(full) and (content is None or full.read_bytes() == content):
             atomic.remove_file(full)
     atomic.remove_folder_if_empty(f"{folder}/schemas")
+    for entry in atomic.system.entries(folder):
+        if atomic.temporary_for(entry.name) in (MARKER, "manifest.jsonl"):
+            atomic.system.unlink(entry.path)
     return True
 
 
 def clear(root: Path) -> None:
     """Remove what is of this machine alone, when none of it is worth keeping. Nobody may work on the store."""
     private = root / ".localstore"
+    if not private.is_dir() or private.is_symlink():
+        return
     for name in ("backups", "rescue", "trash"):
         atomic.remove_folder_if_empty(str(private / name))
     if {entry.name for entry in atomic.system.entries(str(private))} <= {"locks", ".gitignore"}:
-        for entry in atomic.system.entries(str(private / "locks")):
-            if entry.name.endswith(".lock"):
-                atomic.system.unlink(entry.path)
-        atomic.remove_folder_if_empty(str(private / "locks"))
-        if atomic.exists(str(private / ".gitignore")):
+        if (private / "locks").is_dir():
+            for entry in atomic.system.entries(str(private / "locks")):
+                if entry.name.endswith(".lock"):
+                    atomic.system.unlink(entry.path)
+            atomic.remove_folder_if_empty(str(private / "locks"))
+        if (private / ".gitignore").is_file():
             atomic.remove_file(private / ".gitignore")
         atomic.remove_folder_if_empty(str(private))
 
@@ -182,20 +189,17 @@ def flat_files(root: str) -> Iterator["os.DirEntry[str]"]:
 def is_of_agno(path: str) -> bool:
     """Whether a flat file is a session of agno 1.x, by a look at its head and its end: it says the id that its name
     says, and has a key of theirs. Raises OSError."""
-    fd = atomic.system.open(path, os.O_RDONLY)
-    try:
+    with atomic.opened(path) as fd:
         status = atomic.system.status_of(fd)
         if not stat.S_ISREG(status.st_mode):
             return False
         seen = atomic.read_at(fd, _HEAD, 0)
         if status.st_size > _HEAD:  # YAML has its keys in alphabetical order
             seen += atomic.read_at(fd, _HEAD, max(_HEAD, status.st_size - _HEAD))
-    finally:
-        atomic.system.close(fd)
     stem = os.path.splitext(os.path.basename(path))[0]
-    said = b"|".join(re.escape(form) for form in _forms(stem))
-    names_it = re.search(rb"session_id\"?:\s*[\"']?(?:" + said + rb")", seen)
-    return bool(names_it) and any(key in seen for key in _AGNO_KEYS)
+    forms = tuple(_forms(stem))
+    names_it = any(seen.startswith(forms, found.end()) for found in _SAYS_AN_ID.finditer(seen))
+    return names_it and any(key in seen for key in _AGNO_KEYS)
 
 
 def _forms(text: str) -> set[bytes]:

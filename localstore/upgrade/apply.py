@@ -12,10 +12,10 @@ from pathlib import Path
 
 from localstore.files import atomic, backups, tree
 from localstore.files.backups import Backup
-from localstore.files.document import Parsed, normalise
+from localstore.files.document import Parsed, in_layout
 from localstore.files.locks import pool_of
 from localstore.schema import SCHEMA_VERSION
-from localstore.upgrade.plan import ACTION, make_plan
+from localstore.upgrade.plan import ACTION, is_folder_of_agno, make_plan
 from localstore.upgrade.results import Upgraded
 from localstore.upgrade.rewriting import Outcome, Rewriter, Transform
 
@@ -43,13 +43,15 @@ def upgrade(
     Raises StoreNotFound, NewerFormat, LockTimeout when another upgrade or conversion is at work, and OSError when
     there is too little room, before anything is written.
     """
-    plan = make_plan(folder, lock_timeout=lock_timeout)
-    if plan.is_store and not plan.paths and not plan.goes_on:
-        return Upgraded(0, plan.problems, None)
-    root = Path(plan.root)
+    root = Path(os.path.realpath(folder))
+    if tree.is_store(root) or not is_folder_of_agno(root):
+        plan = make_plan(folder, thorough=True, lock_timeout=lock_timeout)
+        if plan.is_store and not plan.paths and not plan.goes_on:
+            return Upgraded(0, plan.problems, None)
     with pool_of(root).migration(lock_timeout):
         try:
-            plan = make_plan(folder, lock_timeout=lock_timeout)  # others may have done some of it while we waited
+            # Others may have done some of it while we waited.
+            plan = make_plan(folder, thorough=True, lock_timeout=lock_timeout)
             if not plan.is_store:
                 tree.prepare(root)
             backup = backups.begin(plan.root, ACTION, made_store=not plan.is_store)
@@ -63,11 +65,11 @@ def upgrade(
     return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], name)
 
 
-def to_current(parsed: Parsed, path: str) -> tuple[str, Parsed] | None:
+def to_current(old: Parsed, path: str) -> tuple[str, Parsed] | None:
     """The document at the current version, and where it goes: flat files go to the month of their creation."""
-    if parsed.version == SCHEMA_VERSION:
+    if old.version == SCHEMA_VERSION:
         return None
-    new = normalise(parsed, path)
+    new = in_layout(old, old.layout, path)
     if path.startswith(f"{tree.SESSIONS}/"):
         return path, new
     return tree.new_path(new.header["session_id"], new.header["created_at"], os.path.splitext(path)[1]), new

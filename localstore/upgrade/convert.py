@@ -9,7 +9,7 @@ from typing import Literal
 from localstore.errors import DocumentBroken, SessionNotFound
 from localstore.files import backups, tree
 from localstore.files.catalog import Catalog
-from localstore.files.document import LAYOUTS, Parsed, normalise, parse_document
+from localstore.files.document import LAYOUTS, Parsed, in_layout
 from localstore.files.draft import older
 from localstore.files.locks import pool_of
 from localstore.files.manifest import Manifest
@@ -61,16 +61,13 @@ def _those(root: str, session_ids: Sequence[str], suffix: str, timeout: float) -
     return sorted({path for path in paths if not path.endswith(suffix)})
 
 
-def _converted(suffix: str, root: str, parsed: Parsed, path: str) -> tuple[str, Parsed] | None:
+def _converted(suffix: str, root: str, old: Parsed, path: str) -> tuple[str, Parsed] | None:
     if path.endswith(suffix):
         return None
-    if parsed.version != SCHEMA_VERSION:
-        raise older(parsed, tree.full_path(root, path), root)
-    layout = LAYOUTS[suffix]
-    strict = normalise(parsed, path)
-    raw = layout.assemble(layout.head(strict.header), [layout.entry(entry) for entry in strict.entries])
-    new = parse_document(raw, layout, path)
-    if not (same(new.header, strict.header) and same(new.entries, strict.entries)):
+    if old.version != SCHEMA_VERSION:
+        raise older(old, tree.full_path(root, path), root)
+    new = in_layout(old, LAYOUTS[suffix], path)
+    if not (same(new.header, old.header) and same(new.entries, old.entries)):
         problem = f"holds something that {suffix[1:].upper()} cannot say"
         raise DocumentBroken(f"{path} {problem}. Nothing was changed.", path=path, problem=problem)
     return os.path.splitext(path)[0] + suffix, new

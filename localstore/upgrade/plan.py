@@ -59,8 +59,11 @@ class Plan:
         }
 
 
-def make_plan(folder: Path | str, *, lock_timeout: float = 10.0) -> Plan:
+def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float = 10.0) -> Plan:
     """Look at a store, or at a folder of agno 1.x, and change nothing but the manifest.
+
+    New, moved and removed files are seen; documents that were replaced by hand in their place since the last listing
+    are when `thorough`, which looks at the status of each.
 
     Raises StoreNotFound for a folder that is neither, NewerFormat, OSError.
     """
@@ -73,16 +76,16 @@ def make_plan(folder: Path | str, *, lock_timeout: float = 10.0) -> Plan:
     problems: list[Problem] = []
     size = 0
     if is_store or (root / tree.SESSIONS).is_dir():
-        size = _look_into_store(str(root), lock_timeout, versions, paths, problems)
+        size = _look_into_store(str(root), lock_timeout, versions, paths, problems, thorough=thorough)
     size += _look_at_flat_files(str(root), versions, paths, problems, is_store=is_store)
-    goes_on = any(one.action == ACTION and not one.finished for one in backups.listing(str(root)))
+    goes_on = backups.is_at_work(str(root), ACTION)
     if not is_store and not goes_on and 0 not in versions:
         raise StoreNotFound(
             f"There is no store and no folder of agno 1.x at {folder}. Give the folder that holds {tree.MARKER}, or "
             "the one with the session files of agno.",
             path=str(folder),
         )
-    return Plan(str(root), is_store, dict(sorted(versions.items())), paths, size, problems, goes_on)
+    return Plan(str(root), is_store, dict(sorted((+versions).items())), paths, size, problems, goes_on)
 
 
 def is_folder_of_agno(folder: Path | str) -> bool:
@@ -91,12 +94,21 @@ def is_folder_of_agno(folder: Path | str) -> bool:
 
 
 def _look_into_store(
-    root: str, timeout: float, versions: Counter[int], paths: list[str], problems: list[Problem]
+    root: str,
+    timeout: float,
+    versions: Counter[int],
+    paths: list[str],
+    problems: list[Problem],
+    *,
+    thorough: bool,
 ) -> int:
     manifest = Manifest(root, pool_of(Path(root)), timeout)
     catalog = Catalog(root, manifest)
     size = 0
-    for row in sorted(catalog.rows(None, None, None, None), key=lambda row: row["path"]):
+    rows = catalog.all(thorough=thorough)
+    others = [row for row in rows if row["version"] != SCHEMA_VERSION or "problem" in row]
+    versions[SCHEMA_VERSION] = len(rows) - len(others)
+    for row in sorted(others, key=lambda row: row["path"]):
         path = tree.full_path(root, row["path"])
         if row["version"] > SCHEMA_VERSION:
             versions[row["version"]] += 1
@@ -105,9 +117,8 @@ def _look_into_store(
             problems += _problem_of(path)
         else:
             versions[row["version"]] += 1
-            if row["version"] < SCHEMA_VERSION:
-                paths.append(row["path"])
-                size += row["fingerprint"][0]
+            paths.append(row["path"])
+            size += row["fingerprint"][0]
     for path in sorted(catalog.unreadable):
         problems += _problem_of(tree.full_path(root, path))
     for path in sorted(catalog.duplicates):  # no listing shows them

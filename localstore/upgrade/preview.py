@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from localstore.errors import LocalstoreError
 from localstore.files import tree
+from localstore.files.document import parse_strictly
 from localstore.files.document_file import DocumentFile
 from localstore.upgrade.apply import to_current
 from localstore.upgrade.plan import Plan
@@ -27,12 +28,12 @@ def preview(plan: Plan) -> Iterator[Change | Problem]:
         full = tree.full_path(plan.root, path)
         try:
             with DocumentFile(full) as file:
-                parsed = file.parse()
-            change = to_current(parsed, path)
+                old = parse_strictly(file.read_all(), file.layout, full)
+            change = to_current(old, path)
         except FileNotFoundError:
             continue
         except (LocalstoreError, OSError) as error:
             yield Problem.of(full, error)
             continue
         if change is not None:
-            yield Change(path, change[0], parsed.raw, change[1].raw)
+            yield Change(path, change[0], old.raw, change[1].raw)

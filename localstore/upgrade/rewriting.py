@@ -11,6 +11,7 @@ In batches, so that the folders and the manifest are written once for many docum
 Stopped anywhere, the old document or the new one is in its place, or both; the same call does the rest.
 """
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -19,10 +20,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.files import atomic, locks, tree
+from localstore.files import atomic, backups, locks, tree
 from localstore.files.backups import Backup
 from localstore.files.catalog import Catalog
-from localstore.files.document import Parsed, parse_document
+from localstore.files.document import Parsed, parse_strictly
 from localstore.files.document_file import IRREGULAR, DocumentFile
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, fingerprint, row_of
@@ -30,7 +31,8 @@ from localstore.files.values import same
 from localstore.upgrade.results import FULL, Problem
 
 Transform = Callable[[Parsed, str], tuple[str, Parsed] | None]
-"""From a document and its path below the root to the new path and document; None when it is right as it is."""
+"""From a document, strictly parsed, and its path below the root to the new path and document; None when it is right as
+it is."""
 
 _Result = TypeVar("_Result")
 
@@ -98,7 +100,7 @@ class Rewriter:
             for path in kept:
                 done = self._try(path, outcome, self._write)
                 if done is None:
-                    self._backup.forget(path)
+                    self._backup.forget_unchanged(path)
                 else:
                     written.append(done)
         finally:
@@ -164,7 +166,7 @@ class Rewriter:
     def _read(self, path: str) -> _Seen | None:
         with DocumentFile(self._full(path)) as file:
             raw, status = file.read_all(), file.status
-        change = self._transform(parse_document(raw, file.layout, file.path), path)
+        change = self._transform(parse_strictly(raw, file.layout, file.path), path)
         return None if change is None else _Seen(raw, status, *change)
 
     def _put(self, path: str, seen: _Seen) -> _Written:
@@ -178,12 +180,19 @@ class Rewriter:
             target, is_there = self._place(target, path, new)
             if is_there:
                 return self._already(target, path, now)
-        atomic.write_file(self._full(target), [new.raw], settle=False)
+        is_new = not atomic.exists(self._full(target))
+        try:
+            atomic.write_file(self._full(target), [new.raw], settle=False)
+            row = row_of(new, target, atomic.system.status(self._full(target)), None)
+            done = _Written(row, None if target == path else path, fingerprint(now))
+            if target != path and path.startswith(f"{tree.SESSIONS}/"):
+                self._settle(done, path)
+        except BaseException:
+            if is_new:  # the old one stays: nobody is to take this one for another of that session
+                with contextlib.suppress(OSError):
+                    atomic.system.unlink(self._full(target))
+            raise
         self._made.add(target)
-        row = row_of(new, target, atomic.system.status(self._full(target)), None)
-        done = _Written(row, None if target == path else path, fingerprint(now))
-        if target != path and path.startswith(f"{tree.SESSIONS}/"):
-            self._settle(done, path)
         return done
 
     def _place(self, target: str, source: str, new: Parsed) -> tuple[str, bool]:
@@ -223,9 +232,19 @@ class Rewriter:
 
     def _keep_other(self, target: str, source: str) -> None:
         """Keep a document that was there before: not one of ours, of now or of when we were interrupted."""
-        if source not in self._goes_on and target not in self._made:
-            self._backup.keep(target)
-            self._backup.settle()
+        if source in self._goes_on or target in self._made or self._was_kept(source):
+            return
+        self._backup.keep(target)
+        self._backup.settle()
+
+    def _was_kept(self, source: str) -> bool:
+        """Whether a backup before this one holds this very file: then the other document was made of it."""
+        now = atomic.system.status(self._full(source))
+        for one in backups.listing(self._root):
+            kept = atomic.status_if_there(Backup(self._root, one.name).place(source))
+            if one.name != self._backup.name and kept is not None and os.path.samestat(kept, now):
+                return True
+        return False
 
     def _already(self, target: str, source: str, status: os.stat_result) -> _Written:
         with DocumentFile(self._full(target)) as file:

@@ -7,7 +7,7 @@ from typing import Any
 
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.files import atomic, backups, locks, tree
-from localstore.files.backups import Backup
+from localstore.files.backups import Backup, NoSuchBackup
 from localstore.files.catalog import Catalog
 from localstore.files.document import Parsed, parse_document
 from localstore.files.document_file import DocumentFile
@@ -18,7 +18,7 @@ from localstore.schema import SCHEMA_VERSION
 from localstore.upgrade.apply import Progress
 from localstore.upgrade.results import Problem, Undone
 from localstore.upgrade.rewriting import goes_on_from
-from localstore.versions import downgraded, upgraded
+from localstore.versions import CannotUpgrade, downgraded, upgraded
 
 
 def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress | None = None) -> Undone:
@@ -34,9 +34,11 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
     root = Path(os.path.realpath(folder))
     if tree.is_store(root):
         tree.open_store(root, create=False)
-    name = backups.named(str(root), None).name
+    _newest(root)
     with locks.pool_of(root).migration(lock_timeout):
-        backup = Backup(str(root), name)
+        info = _newest(root)  # others may have undone it while we waited
+        backup = Backup(str(root), info.name)
+        backup.begin_undo()
         made_store = backup.made_store
         work = _Undoing(str(root), backup, lock_timeout)
         problems: list[Problem] = []
@@ -49,11 +51,24 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
                 problems.append(Problem.of(tree.full_path(str(root), path), error))
             if progress is not None:
                 progress(number, len(paths))
-        is_store = not made_store or backup.paths() or not tree.unmark(root)
-        backup.remove_if_empty()
-        if not is_store:
+        if not problems:
+            if made_store and not backup.paths():
+                tree.unmark(root)
+            backup.remove_if_empty()
+            backups.tidy(str(root))
+            if not tree.is_store(root):
+                tree.clear(root)
+    return Undone(info.name, work.restored, work.changed, problems)
+
+
+def _newest(root: Path) -> backups.BackupInfo:
+    try:
+        return backups.newest(str(root))
+    except NoSuchBackup:
+        if not tree.is_store(root):
+            backups.tidy(str(root))  # stopped at the very last, it was left
             tree.clear(root)
-    return Undone(name, work.restored, work.changed, problems)
+        raise
 
 
 class _Undoing:
@@ -71,6 +86,8 @@ class _Undoing:
 
     def bring_back(self, path: str) -> None:
         """Put one old document back. The old one is in its place, durably, before anything else is removed."""
+        if not path.startswith(f"{tree.SESSIONS}/"):
+            self._remove_temporaries(path)
         old = self._parse(self._backup.place(path))
         session_id = old.header["session_id"]
         with self._locks.session(session_id, self._timeout):
@@ -91,6 +108,12 @@ class _Undoing:
             self._tell_manifest(path, session_id)
             atomic.remove_file(self._backup.place(path))
             self._back.add(path)
+
+    def _remove_temporaries(self, name: str) -> None:
+        """What somebody left who was killed while he wrote the flat file; no check would find it there."""
+        for entry in atomic.system.entries(self._root):
+            if atomic.temporary_for(entry.name) == name:
+                atomic.system.unlink(entry.path)
 
     def _others(self, session_id: str, path: str) -> dict[str, Parsed]:
         """The documents of this session that stand elsewhere, those of agno in the other format included."""
@@ -173,8 +196,12 @@ def _in_form_of(old: Parsed, current: Parsed, path: str) -> bytes:
     if old.version == SCHEMA_VERSION:
         raw = layout.assemble(layout.head(current.header), [layout.entry(entry) for entry in current.entries])
         return parse_document(raw, layout, path).raw
-    before = downgraded(document, old.version)
-    if before is None or not same(upgraded(before, old.version), document):
+    try:
+        before = downgraded(document, old.version)
+        is_whole = before is not None and same(upgraded(before, old.version), document)
+    except CannotUpgrade:
+        before, is_whole = None, False
+    if before is None or not is_whole:
         problem = f"was changed since, and has no form in schema version {old.version} that holds all of it"
         raise DocumentBroken(f"{path} {problem}. Nothing was changed.", path=path, problem=problem)
     if old.version == 0:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from localstore.schema import HEADER_ORDER, KINDS, STATEFUL
-from localstore.versions.agno_back import AGENT_RUN, TEAM_RUN, WORKFLOW_RUN, run_down
+from localstore.versions.agno_back import AGENT_RUN, TEAM_RUN, WORKFLOW_RUN, bare, run_down
+from localstore.versions.agno_conversation import Conversation
 from localstore.versions.agno_remainder import KEY, is_remainder, remainder, restored
-from localstore.versions.agno_runs import Conversation, free_name, run_up
+from localstore.versions.agno_runs import free_name, run_up
 from localstore.versions.document_shape import checked
 from localstore.versions.step import CannotUpgrade, Document
 from localstore.versions.values import copied, identity, is_empty, items, mapping, moment, seconds_of, text
@@ -41,7 +42,12 @@ def down(document: Document) -> Document:
     """The session as agno 1.8 reads it and continues it. Raises CannotUpgrade for what is no document of version 1."""
     own = checked(copied(document))
     raw = _raw(own)
-    parts = remainder(_converted(copied(raw)), _in_order(own))
+    try:
+        base = _converted(copied(raw))
+    except CannotUpgrade:  # a key of somebody's own means something else to agno
+        raw = _raw(_bare(own))
+        base = _converted(copied(raw))
+    parts = remainder(base, _in_order(own))
     return raw if parts is None else {**raw, KEY: parts}
 
 
@@ -67,14 +73,15 @@ def _converted(raw: Document) -> Document:
     conversation = Conversation(session_id, _known(raw, kind))
     place = ("runs",) if is_pipeline else ("memory", "runs")
     runs = items((raw if is_pipeline else memory).pop("runs", None), place, "a list of runs")
-    elsewhere = _members(runs)
+    members = _members(runs)
     history = [
         run_up(run, (*place, index), conversation, str(index))
         for index, run in enumerate(runs)
-        if identity(run) not in elsewhere
+        if not members or identity(run) not in members
     ]
     summary = _summary(memory, session_id, raw.get("user_id"))
     _forget_messages(memory, conversation)
+    _refer_to_members(memory, members)
     memory = {key: value for key, value in memory.items() if not is_empty(value)}
 
     header: Document = {"schema_version": 1, "session_id": session_id, "kind": kind, **ids}
@@ -123,7 +130,7 @@ def _known(raw: Document, kind: str) -> Document:
 
 def _members(runs: list[Any]) -> set[str]:
     """The runs of a team's members. With one memory for all, agno keeps them among the team's runs once more."""
-    found = set()
+    found: set[str] = set()
     waiting = list(runs)
     while waiting:
         run = waiting.pop()
@@ -153,7 +160,30 @@ def _forget_messages(memory: Document, conversation: Conversation) -> None:
         del memory["messages"]
 
 
+def _refer_to_members(memory: Document, members: set[str]) -> None:
+    """What the members of a team told each other are their runs once more: their ids are left."""
+    for interaction in _interactions(memory):
+        response = interaction.get("response")
+        if isinstance(response, dict) and isinstance(response.get("run_id"), str) and identity(response) in members:
+            interaction["response"] = {"run_id": response["run_id"]}
+
+
+def _interactions(memory: Document) -> list[Document]:
+    contexts = memory.get("team_context")
+    found = []
+    for context in contexts.values() if isinstance(contexts, dict) else ():
+        told = context.get("member_interactions") if isinstance(context, dict) else None
+        found += told if isinstance(told, list) else []
+    return [interaction for interaction in found if isinstance(interaction, dict)]
+
+
 # Down
+
+
+def _bare(document: Document) -> Document:
+    """The document without the keys that version 1 does not know."""
+    header = {key: value for key, value in document.items() if key in HEADER_ORDER}
+    return {**header, "history": [bare(entry) if entry["type"] == "run" else entry for entry in document["history"]]}
 
 
 def _raw(document: Document) -> Document:
@@ -204,13 +234,24 @@ def _raw(document: Document) -> Document:
     return {**raw, "memory": _memory(document.get("memory"), newest["session_summary"], session_id, user_id, runs)}
 
 
+def _all_members(run: Document) -> list[Document]:
+    members: list[Document] = run.get("member_responses") or []
+    return [*members, *(inner for member in members for inner in _all_members(member))]
+
+
 def _memory(kept: Any, summary: Any, session_id: str, user_id: str | None, runs: list[Document]) -> Document:
     """The memory, without what agno's present one does not take."""
     told = kept if isinstance(kept, dict) else {}
-    memory: Document = {key: told.get(key) for key in ("summaries", "memories", "team_context")}
+    memory: Document = {key: copied(told.get(key)) for key in ("summaries", "memories", "team_context")}
     memory = {key: value if isinstance(value, dict) else {} for key, value in memory.items()}
     if not memory["team_context"]:
         del memory["team_context"]
+    by_id = {member["run_id"]: member for run in runs for member in _all_members(run)}
+    for interaction in _interactions(memory):
+        response = interaction.get("response")
+        run_id = response.get("run_id") if isinstance(response, dict) and len(response) == 1 else None
+        if isinstance(run_id, str) and run_id in by_id:
+            interaction["response"] = by_id[run_id]
     if summary is not None:
         user = user_id or "default"
         of_user = memory["summaries"].get(user)

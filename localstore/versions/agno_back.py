@@ -3,8 +3,10 @@
 from math import floor
 from typing import Any
 
+from localstore.versions import document_shape
+from localstore.versions.agno_conversation import OTHER_STATUS, last_answer
 from localstore.versions.agno_messages import message_down, metrics_down
-from localstore.versions.agno_runs import ANSWERING, EXECUTOR, OTHER_STATUS, last_answer, sum_of
+from localstore.versions.agno_runs import EXECUTOR, LAST, RUN_ORDER, sum_of
 from localstore.versions.step import Document
 from localstore.versions.values import is_empty, seconds_of
 
@@ -24,6 +26,10 @@ WORKFLOW_RUN = _ANY_RUN | {"workflow_id", "workflow_name", "step_responses", "wo
 """What agno's classes for runs take; anything else fails there."""
 _STATUS = {"completed": "COMPLETED", "cancelled": "CANCELLED", "error": "ERROR"}
 _STEP_TAKEN = {"name", "created_at", "input", "output", "messages", "steps", "metrics", "error", "status", "response"}
+_KNOWN = {*RUN_ORDER, *LAST, "role", "content", "name", "tool_calls", "output"}
+_KNOWN_METRICS = ("input_tokens", "output_tokens", "duration_seconds")
+_STEP_READ = {"parallel_step_outputs", "step_name", "content", "success"}
+"""What is taken for something else in a step of agno's."""
 
 
 def run_down(run: Document, session_id: str, fields: frozenset[str]) -> Document:
@@ -67,17 +73,32 @@ def _content(run: Document, answer: Document | None) -> Any:
 
 def _status(run: Document) -> str:
     other = run.get(OTHER_STATUS)
-    return other if isinstance(other, str) else _STATUS.get(str(run.get("status")), "RUNNING")
+    usual = _STATUS.get(str(run.get("status")))
+    return usual or (other if isinstance(other, str) else "RUNNING")
+
+
+def bare(record: Document) -> Document:
+    """A run, step or message without the keys that version 1 does not know."""
+    kept = {key: value for key, value in record.items() if key in _KNOWN}
+    for key in ("messages", "member_runs", "steps"):
+        if isinstance(kept.get(key), list):
+            kept[key] = [bare(inner) for inner in kept[key]]
+    metrics = kept.pop("metrics", {})
+    if document_shape.fits(document_shape.metrics, metrics):
+        kept["metrics"] = {key: value for key, value in metrics.items() if key in _KNOWN_METRICS}
+    return kept
 
 
 def step_down(step: Document, session_id: str) -> Document:
     """A step as agno's `StepOutput` reads it. It overlooks keys that it does not know."""
-    raw = {key: value for key, value in step.items() if key not in _STEP_TAKEN}
+    raw = {key: value for key, value in step.items() if key not in _STEP_TAKEN and key not in _STEP_READ}
     named = {"step_name": step["name"], **{key: raw.pop(key) for key in EXECUTOR if key in raw}}
+    if isinstance(side := raw.get("parallel_steps"), dict):
+        named["parallel_steps"] = _measured_down(side)
+        del raw["parallel_steps"]
     metrics = metrics_down(step.get("metrics") or {}, lists=True)
-    response = step.get("response")
-    if isinstance(response, dict) or step.get("messages"):
-        raw["response"] = _response_down(response if isinstance(response, dict) else {}, step, session_id)
+    if (response := _response_down(step, session_id)) is not None:
+        raw["response"] = response
     raw |= {
         "step_name": step["name"],
         "created_at": seconds_of(step["created_at"]),
@@ -89,22 +110,37 @@ def step_down(step: Document, session_id: str) -> Document:
     }
     if step.get("input") is not None:
         raw["input"] = step["input"]
-    if inner := step.get("steps"):
-        raw["steps"] = [step_down(one, session_id) for one in inner] if _are_steps(inner) else inner
+    inner = step.get("steps")
+    if isinstance(inner, list) and all(document_shape.fits(document_shape.step, one) for one in inner):
+        raw["steps"] = [step_down(one, session_id) for one in inner]
     return raw
 
 
-def _are_steps(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(step, dict) and isinstance(step.get("name"), str) and isinstance(step.get("created_at"), str)
-        for step in value
-    )
+def _measured_down(steps: Document) -> Document:
+    measured: Document = {}
+    for name, told in steps.items():
+        measured[name] = told
+        if isinstance(told, dict):
+            metrics = told.get("metrics")
+            measured[name] = {
+                **told,
+                "metrics": metrics_down(metrics, lists=True) if isinstance(metrics, dict) else None,
+            }
+            if isinstance(told.get("parallel_steps"), dict):
+                measured[name]["parallel_steps"] = _measured_down(told["parallel_steps"])
+    return measured
 
 
-def _response_down(response: Document, step: Document, session_id: str) -> Document:
+def _response_down(step: Document, session_id: str) -> Document | None:
+    """The run of the agent or team that was the step; None when the step tells of none."""
+    response = step.get("response", {})
+    if not isinstance(response, dict) or not (response or step.get("messages")):
+        return None
     said: Document = {key: step[key] for key in ("created_at", "messages", "metrics", "status") if key in step}
-    whole: Document = {**said, **response}
-    if "content" not in whole and not any(one.get("role") in ANSWERING for one in step.get("messages") or []):
+    whole: Document = {"type": "run", "run_id": "", "status": "completed", **said, **response}
+    if not document_shape.fits(document_shape.run, whole):
+        return None
+    if "content" not in whole and last_answer(whole.get("messages") or []) is None:
         whole["content"] = step.get("output")
     is_team = whole.get("team_id") or whole.get("team_name")
     return run_down(whole, session_id, TEAM_RUN if is_team else AGENT_RUN)

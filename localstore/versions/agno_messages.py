@@ -53,8 +53,6 @@ def message_down(message: Document, run_created_at: Any) -> Document:
         raw["tool_calls"] = [_tool_call_down(call) for call in calls]
     if isinstance(metrics := message.get("metrics"), dict):
         raw["metrics"] = metrics_down(metrics)
-    elif metrics is not None:
-        raw["metrics"] = metrics
     seconds = seconds_of(message.get("created_at", run_created_at))
     raw["created_at"] = floor(seconds or 0)
     return raw
@@ -69,18 +67,16 @@ def _content_up(content: Any, where: Place) -> Any:
         return content
     if not isinstance(content, list):
         raise CannotUpgrade("expected text or a list of content parts", where)
-    return [_part_up(part, where) for part in content]
+    return [_part_up(part) for part in content]
 
 
-def _part_up(part: Any, where: Place) -> Document:
+def _part_up(part: Any) -> Document:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    try:
-        document_shape.content_part(part, where)
-    except CannotUpgrade:  # a part in a form of the model's provider
-        return {"type": "data", "data": part}
-    kept: Document = part
-    return kept
+    if document_shape.fits(document_shape.content_part, part):
+        kept: Document = part
+        return kept
+    return {"type": "data", "data": part}  # a part in a form of the model's provider
 
 
 def _tool_call_up(raw: Any, where: Place) -> Document:
@@ -154,7 +150,7 @@ def metrics_up(raw: Any, where: Place) -> Document:
 def metrics_down(metrics: Document, *, lists: bool = False) -> Document:
     """The metrics under agno's names; for a run as lists of one."""
     raw = {_renamed(key, _THEIRS, metrics): value for key, value in metrics.items()}
-    return {key: [value] for key, value in raw.items()} if lists else raw
+    return {key: value if isinstance(value, list) else [value] for key, value in raw.items()} if lists else raw
 
 
 def _renamed(key: str, names: dict[str, str], others: Document) -> str:

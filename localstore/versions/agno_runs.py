@@ -1,10 +1,19 @@
 """Runs and steps of agno 1.x: each once, with its own messages, in the words of the format."""
 
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from localstore.versions.agno_messages import FROM_HISTORY, message_up, metrics_up
+from localstore.versions.agno_conversation import (
+    Conversation,
+    answer_of,
+    began,
+    ended,
+    instructions_of,
+    last_answer,
+    own_messages,
+    sameness,
+)
+from localstore.versions.agno_messages import message_up, metrics_up
 from localstore.versions.step import CannotUpgrade, Document, Place
 from localstore.versions.values import identity, is_empty, items, mapping, moment, text
 
@@ -14,32 +23,9 @@ RUN_ORDER = (
 )
 """The keys of a run that stand first, in this order."""
 LAST = ("error", "status")
-OTHER_STATUS = "agno_status"
-"""What agno calls the status, where that says more than ours."""
-_STATUS = {"COMPLETED": "completed", "CANCELLED": "cancelled", "ERROR": "error"}
-_OPEN = ("RUNNING", "PENDING", None)
-ANSWERING = ("assistant", "model", "CHATBOT")
-"""The roles that answer, with different providers."""
 _STEP_ORDER = ("name", "created_at", "input", "output", "messages", "steps", "metrics")
 _STEP_METRICS = ("step_name", "executor_type", "executor_name")
 EXECUTOR = ("executor_type", "executor_name")
-
-
-@dataclass
-class Conversation:
-    """What is known of the session while its runs are gone through, oldest first."""
-
-    session_id: str
-    known: Document
-    """What a run of this session says of itself, which the header says already."""
-    seen: set[str] = field(default_factory=set)
-    """The messages so far."""
-    run_ids: set[str] = field(default_factory=set)
-    instructions: str | None = None
-
-    def has_seen(self, messages: list[Any]) -> bool:
-        """Whether the runs so far say all these messages."""
-        return all(_sameness(message) in self.seen for message in messages)
 
 
 def ordered(run: Document) -> Document:
@@ -81,10 +67,11 @@ def _made_id(conversation: Conversation, position: str) -> str:
 
 
 def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str | None) -> Document:
-    told = _of_old_memory(mapping(raw, where, "a run"), where)
-    messages = _own_messages(told.pop("messages", None), (*where, "messages"), conversation)
-    answer = _answer(messages)
-    created_at = _began(told.pop("created_at", None), messages, where, since)
+    told, where, moved = _of_old_memory(mapping(raw, where, "a run"), where)
+    place = moved.get("messages", (*where, "messages"))
+    messages = own_messages(told.pop("messages", None), place, conversation)
+    answer = answer_of(messages)
+    created_at = began(told.pop("created_at", None), messages, where, since)
     run: Document = {"type": "run", "created_at": created_at}
     run_id = text(told.pop("run_id", None), (*where, "run_id"))
     run["run_id"] = run_id or _made_id(conversation, position)
@@ -95,11 +82,16 @@ def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, s
         run["input"] = given
 
     content = told.pop("content", None)
-    run |= _ended(told.pop("status", None), content, messages, where)
-    if "error" not in run and not is_empty(content) and (answer is None or identity(content) != identity(answer)):
+    run |= ended(told.pop("status", None), content, messages, where)
+    if (
+        "error" not in run
+        and not is_empty(content)
+        and content != ""
+        and (answer is None or identity(content) != identity(answer))
+    ):
         run["content"] = content
 
-    instructions = _instructions(messages)
+    instructions = instructions_of(messages)
     if instructions is not None:
         run["instructions"] = instructions
         del messages[0]
@@ -107,11 +99,12 @@ def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, s
     run["metrics"] = metrics_up(told.pop("metrics", None), (*where, "metrics"))
     _say_metrics_once(run)
 
-    place = (*where, "member_responses")
+    place = moved.get("member_responses", (*where, "member_responses"))
     run["member_runs"] = [
-        _member_up(member, (*place, index), conversation, f"{position}.{index}", created_at)
+        _run_up(member, (*place, index), conversation, f"{position}.{index}", created_at)
         for index, member in enumerate(items(told.pop("member_responses", None), place, "a list of runs"))
     ]
+    _name_the_calls(run)
     place = (*where, "step_responses")
     steps = items(told.pop("step_responses", None), place, "a list of steps")
     if told.get("workflow_metrics") is not None and identity(told["workflow_metrics"]) == identity(sum_of(steps)):
@@ -138,116 +131,50 @@ def _say_metrics_once(run: Document) -> None:
         del answer["metrics"]
 
 
-def _member_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str) -> Document:
-    return ordered(_run_up(raw, where, conversation, position, since))
+def _name_the_calls(run: Document) -> None:
+    """Which tool call of the team's leader asked for which member's run: they stand in the same order."""
+    calls = [call for message in run["messages"] for call in message.get("tool_calls") or []]
+    for member in run["member_runs"]:
+        name = member.get("agent_id") or member.get("team_id")
+        for call in calls:
+            arguments = call["arguments"]
+            if isinstance(arguments, dict) and name and arguments.get("member_id") == name and "id" in call:
+                member["tool_call_id"] = call["id"]
+                calls.remove(call)
+                break
+    run["member_runs"] = [ordered(member) for member in run["member_runs"]]
 
 
-def _of_old_memory(raw: Document, where: Place) -> Document:
-    """The run, taken out of the wrapping in which the memories of agno before 1.3 kept it."""
+def _of_old_memory(raw: Document, where: Place) -> tuple[Document, Place, dict[str, Place]]:
+    """The run, out of the wrapping in which old memories of agno keep it; its place, and of what stood around it."""
     response = raw.get("response")
     if not isinstance(response, dict) or "run_id" in raw:
-        return dict(raw)
+        return dict(raw), where, {}
     run = dict(response)
     rest = {key: value for key, value in raw.items() if key != "response" and not is_empty(value)}
+    moved: dict[str, Place] = {}
     inside = items(run.get("messages"), (*where, "response", "messages"), "a list of messages")
     if not inside and isinstance(rest.get("messages"), list):
         run["messages"] = inside = rest.pop("messages")
+        moved["messages"] = (*where, "messages")
     if not inside and isinstance(rest.get("message"), dict):
         run["messages"] = inside = [rest.pop("message")]
-    there = {_sameness(message) for message in inside}
-    if "message" in rest and _sameness(rest["message"]) in there:
+        moved["messages"] = where
+    there = {sameness(message) for message in inside}
+    if "message" in rest and sameness(rest["message"]) in there:
         del rest["message"]
     messages = rest.get("messages")
-    if isinstance(messages, list) and all(_sameness(message) in there for message in messages):
+    if isinstance(messages, list) and all(sameness(message) in there for message in messages):
         del rest["messages"]
     if "input" in rest and run.get("input") is None:
         run["input"] = rest.pop("input")
     members = rest.get("member_responses")
     if members is not None and is_empty(run.get("member_responses")):
         run["member_responses"] = rest.pop("member_responses")
+        moved["member_responses"] = (*where, "member_responses")
     for key, value in rest.items():
         run[free_name(f"agno_{key}", run)] = value
-    return run
-
-
-def _sameness(message: Any) -> str:
-    """Equal for a message and for its copy in a later run."""
-    if not isinstance(message, dict):
-        return identity(message)
-    return identity({key: value for key, value in message.items() if key != FROM_HISTORY and value is not None})
-
-
-def _own_messages(raw: Any, where: Place, conversation: Conversation) -> list[tuple[Document, Place]]:
-    """The run's messages without the copies of earlier ones that agno put before them."""
-    own = []
-    met = set()
-    for index, value in enumerate(items(raw, where, "a list of messages")):
-        place = (*where, index)
-        message = mapping(value, place, "a message")
-        same = _sameness(message)
-        if message.get(FROM_HISTORY) is not True or same not in conversation.seen:
-            own.append((message, place))
-            met.add(same)
-    conversation.seen |= met
-    return own
-
-
-def _began(told: Any, messages: list[tuple[Document, Place]], where: Place, since: str | None) -> str:
-    """When the run began: its first message knows. What agno notes for the run may be the time of the run before."""
-    noted = moment(told, (*where, "created_at"))
-    for message, place in messages:
-        if message.get(FROM_HISTORY) is not True and message.get("created_at") is not None:
-            first = moment(message["created_at"], (*place, "created_at")) or ""
-            return noted if noted is not None and noted[:19] == first[:19] else first
-    return noted or since or "1970-01-01T00:00:00.000Z"
-
-
-def _answer(messages: list[tuple[Document, Place]]) -> Any:
-    message = last_answer([message for message, _ in messages])
-    return None if message is None else message.get("content")
-
-
-def last_answer(messages: list[Document]) -> Document | None:
-    """The last message that the model wrote."""
-    return next((message for message in reversed(messages) if message.get("role") in ANSWERING), None)
-
-
-def _ended(status: Any, content: Any, messages: list[tuple[Document, Place]], where: Place) -> Document:
-    """The status, and the error. Runs of agno 1.x say RUNNING when they are long finished: the messages decide."""
-    status = text(status, (*where, "status"))
-    if status in _STATUS:
-        ended: Document = {"status": _STATUS[status]}
-        if status == "ERROR" and isinstance(content, str) and content and content != _answer(messages):
-            ended["error"] = content
-        return ended
-    answered = status != "PAUSED" and is_answered([message for message, _ in messages], content)
-    ended = {"status": "completed" if answered else "unfinished"}
-    return ended if status in _OPEN else {OTHER_STATUS: status, **ended}
-
-
-def is_answered(messages: list[Document], content: Any) -> bool:
-    """Whether the last message is the model's answer, or one of a tool that ends the run; without messages, whether
-    there is content."""
-    if not messages:
-        return not is_empty(content) and content != ""
-    last = messages[-1]
-    if last.get("role") in ANSWERING:
-        told = [last.get(key) for key in ("content", "audio_output", "image_output")]
-        return not last.get("tool_calls") and any(not is_empty(value) and value != "" for value in told)
-    return last.get("role") == "tool" and last.get("stop_after_tool_call") is True
-
-
-def _instructions(messages: list[tuple[Document, Place]]) -> str | None:
-    """The text of the run's system message, if it is nothing but text and stands first."""
-    if not messages or messages[0][0].get("role") != "system":
-        return None
-    message, place = messages[0]
-    content = message.get("content")
-    if not isinstance(content, str) or not content or message.get(FROM_HISTORY) is True:
-        return None
-    created_at = moment(message.get("created_at"), (*place, "created_at"))
-    only_text = message_up(message, place, created_at or "").keys() == {"role", "content"}
-    return content if only_text else None
+    return run, (*where, "response"), moved
 
 
 # Steps of workflows
@@ -255,13 +182,13 @@ def _instructions(messages: list[tuple[Document, Place]]) -> str | None:
 
 def sum_of(steps: list[Any]) -> Document | None:
     """What agno writes as the metrics of a workflow's run: those of its steps once more, by name."""
-    metrics = [step.get("metrics") for step in steps if isinstance(step, dict)]
+    told = [step["metrics"] for step in steps if isinstance(step, dict) and step.get("metrics") is not None]
     by_name = {
-        told["step_name"]: told
-        for told in metrics
-        if isinstance(told, dict) and all(isinstance(told.get(key), str) for key in _STEP_METRICS)
+        metrics["step_name"]: metrics
+        for metrics in told
+        if isinstance(metrics, dict) and all(isinstance(metrics.get(key), str) for key in _STEP_METRICS)
     }
-    return {"total_steps": len(steps), "steps": by_name} if by_name and len(by_name) == len(steps) else None
+    return {"total_steps": len(steps), "steps": by_name} if by_name and len(by_name) == len(told) else None
 
 
 def _steps_up(raw: list[Any], where: Place, conversation: Conversation, position: str, since: str) -> list[Document]:
@@ -316,6 +243,8 @@ def _step_up(
         del step[key]
     if told.get("stop") is False:
         del told["stop"]
+    if (side := measured.pop("parallel_steps", None)) is not None:
+        told[free_name("parallel_steps", told)] = _measured_up(side, (*where, "metrics", "parallel_steps"))
     taken = {*_STEP_ORDER, *LAST, "response"}
     for key, value in [*told.items(), *measured.items()]:
         if not is_empty(value):
@@ -323,6 +252,21 @@ def _step_up(
     first = {key: step[key] for key in _STEP_ORDER if key in step}
     last = {key: step[key] for key in LAST if key in step}
     return {**first, **{key: value for key, value in step.items() if key not in (*_STEP_ORDER, *LAST)}, **last}
+
+
+def _measured_up(raw: Any, where: Place) -> Document:
+    """The metrics of steps that ran side by side, by name."""
+    steps: Document = {}
+    for name, value in mapping(raw, where, "a mapping of metrics").items():
+        told = dict(mapping(value, (*where, name), "a mapping of metrics"))
+        metrics = metrics_up(told.pop("metrics", None), (*where, name, "metrics"))
+        inner = told.pop("parallel_steps", None)
+        steps[name] = told
+        if metrics:
+            told["metrics"] = metrics
+        if inner is not None:
+            told["parallel_steps"] = _measured_up(inner, (*where, name, "parallel_steps"))
+    return steps
 
 
 def _step_ended(told: Document, where: Place) -> Document:

@@ -17,9 +17,18 @@ def checked(document: Document) -> Document:
     return document
 
 
-def _is(what: str, fits: Callable[[Any], bool]) -> _Check:
+def fits(check: _Check, value: Any) -> bool:
+    """Whether the check passes."""
+    try:
+        check(value, ())
+    except CannotUpgrade:
+        return False
+    return True
+
+
+def _is(what: str, is_it: Callable[[Any], bool]) -> _Check:
     def check(value: Any, where: Place) -> None:
-        if not fits(value):
+        if not is_it(value):
             raise CannotUpgrade(f"expected {what}", where)
 
     return check
@@ -56,12 +65,12 @@ def _content(value: Any, where: Place) -> None:
 
 
 def _member_runs(value: Any, where: Place) -> None:
-    _list_of(_run)(value, where)
+    _list_of(run)(value, where)
 
 
 def _entry(value: Any, where: Place) -> None:
     _mapping(value, where)
-    {"run": _run, "update": _update}.get(str(value.get("type")), _other)(value, where)
+    {"run": run, "update": _update}.get(str(value.get("type")), _other)(value, where)
 
 
 _mapping = _is("a mapping", lambda value: isinstance(value, dict))
@@ -81,22 +90,20 @@ _message = _record(
     },
     "role",
 )
-_metrics = _record(
-    {"input_tokens": _integer, "output_tokens": _integer, "duration_seconds": _is("a number", is_number)}
-)
-_step = _record(
+metrics = _record({"input_tokens": _integer, "output_tokens": _integer, "duration_seconds": _is("a number", is_number)})
+step = _record(
     {
         "name": _text,
         "created_at": _text,
         "messages": _list_of(_message),
-        "metrics": _metrics,
+        "metrics": metrics,
         "error": _text,
         "status": _text,
     },
     "name",
     "created_at",
 )
-_run = _record(
+run = _record(
     {
         "type": _is("run", lambda value: value == "run"),
         "run_id": _text,
@@ -107,10 +114,10 @@ _run = _record(
         "created_at": _text,
         "messages": _list_of(_message),
         "member_runs": _member_runs,
-        "steps": _list_of(_step),
+        "steps": _list_of(step),
         **_stateful,
         "model": _text,
-        "metrics": _metrics,
+        "metrics": metrics,
         "error": _text,
         "status": _text,
     },

@@ -12,7 +12,10 @@ Place = tuple[str | int, ...]
 
 
 class CannotUpgrade(ValueError):
-    """A document does not say what its version says it does. `problem` says what is wrong there, `where` the place."""
+    """A document does not say what its version says it does. `problem` says what is wrong there, `where` the place.
+
+    What shows in the result only (it nests too deeply, a sum is too big) is named by its place there.
+    """
 
     def __init__(self, problem: str, where: Place = ()) -> None:
         super().__init__(problem, where)

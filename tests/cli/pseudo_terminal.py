@@ -28,8 +28,10 @@ class Screen:
         self.lines = self.text.splitlines()
 
 
-def on_terminal(*args: str | Path, cwd: Path, columns: int = 100, env: Mapping[str, str] = {}) -> Screen:
-    """Run the command with a terminal as its input, output and error output."""
+def on_terminal(
+    *args: str | Path, cwd: Path, columns: int = 100, env: Mapping[str, str] = {}, typed: bytes = b""
+) -> Screen:
+    """Run the command with a terminal as its input, output and error output, on which a person has `typed` ahead."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = clean_environment(TERM="xterm-256color", PYTHONUTF8="1", **env)
@@ -43,6 +45,7 @@ def on_terminal(*args: str | Path, cwd: Path, columns: int = 100, env: Mapping[s
         start_new_session=True,
     )
     os.close(theirs)
+    os.write(ours, typed)
     chunks = []
     while chunk := _read(ours):
         chunks.append(chunk)

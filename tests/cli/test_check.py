@@ -15,6 +15,7 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage, Message, Run
+from localstore.files.backups import make
 
 from .conftest import Command
 
@@ -566,3 +567,41 @@ def test_two_runs_with_one_id_are_noted(check: Check, store: Path) -> None:
     session["history"].append(session["history"][0])
     path.write_text(json.dumps(session, indent=2) + "\n")
     assert any("second run with the run_id" in finding["problem"] for finding in check())
+
+
+def test_an_older_document_is_a_note_that_says_how_to_upgrade_it(run: Command, store: Path) -> None:
+    path = JsonStorage(store).path("graz-1").with_name("old.json")
+    session = {
+        "session_id": "old",
+        "agent_id": "a",
+        "memory": {"runs": []},
+        "session_data": {},
+        "created_at": 1795331435,
+    }
+    path.write_text(json.dumps(session))
+    path.chmod(0o600)
+    JsonStorage(store).list_sessions()
+    done = run("check", "--store", store)
+    assert done.returncode == 0
+    assert [line.split("\t") for line in done.stdout.splitlines() if "old.json" in line] == [
+        [
+            str(path),
+            "note",
+            "has schema version 0, which is read and not written to",
+            f"Upgrade it with: localstore upgrade {store}",
+        ]
+    ]
+
+
+def test_backups_and_trash_keep_their_modes_and_an_interrupted_upgrade_is_named(run: Command, store: Path) -> None:
+    path = JsonStorage(store).path("graz-1")
+    path.chmod(0o644)
+    assert run("rm", "graz-1", "--store", store).returncode == 0
+    kept = make(str(store), "upgrade", finished=False)
+    other = next(path.parent.glob("*.json"))
+    kept.keep(other.relative_to(store).as_posix())
+    done = run("check", "--store", store)
+    found = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[1:3] for line in found if ".localstore" in line[0]] == [
+        ["note", "is the backup of an interrupted upgrade"]
+    ]

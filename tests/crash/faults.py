@@ -112,6 +112,9 @@ class FaultySystem(atomic.System):
     def unlink(self, path: str) -> None:
         self._do("unlink", path, lambda: super(FaultySystem, self).unlink(path))
 
+    def link(self, source: str, target: str) -> None:
+        self._do("link", target, lambda: super(FaultySystem, self).link(source, target))
+
     def remove_folder(self, path: str) -> None:
         self._do("remove_folder", path, lambda: super(FaultySystem, self).remove_folder(path))
 
@@ -175,6 +178,15 @@ class StoppingSystem(UnsyncedSystem):
 
     def unlink(self, path: str) -> None:
         self._around(lambda: super(StoppingSystem, self).unlink(path))
+
+    def link(self, source: str, target: str) -> None:
+        self._around(lambda: super(StoppingSystem, self).link(source, target))
+
+    def make_folder(self, path: str) -> None:
+        self._around(lambda: super(StoppingSystem, self).make_folder(path))
+
+    def remove_folder(self, path: str) -> None:
+        self._around(lambda: super(StoppingSystem, self).remove_folder(path))
 
 
 @contextmanager

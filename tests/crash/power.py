@@ -184,6 +184,10 @@ class RecordingSystem(atomic.System):
         name = self._name(source)
         self._change(Renaming(self._name(target), self._current[name], name), f"replace {self._name(target)}")
 
+    def link(self, source: str, target: str) -> None:
+        super().link(source, target)
+        self._change(Renaming(self._name(target), self._current[self._name(source)]), f"link {self._name(target)}")
+
     def unlink(self, path: str) -> None:
         super().unlink(path)
         self._change(Renaming(self._name(path), None), f"unlink {self._name(path)}")

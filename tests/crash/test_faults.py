@@ -20,6 +20,7 @@ from localstore import JsonStorage, LocalstoreError, Message, Run, Session, Yaml
 from localstore.files import atomic
 from localstore.repairing import repair
 from localstore.rescuing import rescued, restore
+from localstore.trashing import put_back, throw_away, trashed
 from tests import oracle
 from tests.crash.faults import FAULTS, Fault, FaultySystem, UnsyncedSystem, installed
 
@@ -134,6 +135,11 @@ def _with_rescued_run(scene: Scene) -> None:
     scene.path.write_bytes(raw)
 
 
+def _in_the_trash(scene: Scene) -> None:
+    _with_runs(scene)
+    throw_away(scene.root, "s")
+
+
 def _forget_line(root: Path, count: int) -> None:
     path = root / "manifest.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -162,6 +168,10 @@ def _has_state(found: dict[str, oracle.Document]) -> bool:
 
 def _named(found: dict[str, oracle.Document]) -> bool:
     return _has("r1", "r2", "r3", name="new")(found)
+
+
+def _tagged(found: dict[str, oracle.Document]) -> bool:
+    return _has("r1", "r2", "r3", tags=["x"])(found)
 
 
 def _changed(found: dict[str, oracle.Document]) -> bool:
@@ -205,6 +215,15 @@ def _restore(scene: Scene) -> None:
     restore(scene.root, one.name, lock_timeout=1)
 
 
+def _throw_away(scene: Scene) -> None:
+    throw_away(scene.root, "s", lock_timeout=1)
+
+
+def _put_back(scene: Scene) -> None:
+    (one,) = trashed(scene.root)
+    put_back(scene.root, one.name, lock_timeout=1)
+
+
 @dataclass(frozen=True)
 class Operation:
     name: str
@@ -246,6 +265,10 @@ OPERATIONS = [
     Operation("repair a torn document", _torn, _repair, _SAME),
     Operation("repair without manifest", _without_manifest, _repair, _SAME),
     Operation("restore a rescued run", _with_rescued_run, _restore, _ONE_MORE),
+    Operation("add a tag", _with_runs, lambda s: s.storage.update("s", add_tags=["x"]), _tagged),
+    Operation("move to the trash", _with_runs, _throw_away, lambda found: "s" not in found),
+    Operation("move a torn document to the trash", _torn, _throw_away, lambda found: "s" not in found),
+    Operation("put back from the trash", _in_the_trash, _put_back, _SAME),
 ]  # fmt: skip
 
 
@@ -269,6 +292,7 @@ def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, 
     operation.before(scene)
     scene.storage = kind(root, durability=operation.durability, lock_timeout=1) if not scene.given else scene.storage
     before = _documents(scene.root)
+    whole = oracle.kept(scene.root)
     system = FaultySystem(fault, fail_at)
     failure: BaseException | None = None
     with installed(system):
@@ -289,6 +313,9 @@ def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, 
     assert left or not list(scene.root.rglob("*.tmp")), where
     assert [one for one in oracle.open_descriptors(scene.root) if one.endswith((".json", ".yaml"))] == [], where
 
+    if "trash" in operation.name:  # others write to a document in its place, and may leave it torn
+        lost = [name for name, ids in whole.items() if not ids <= oracle.kept(scene.root).get(name, set())]
+        assert not lost, f"{where}: {lost} is neither in its place nor in the trash"
     if failure is None:
         assert operation.done(_documents(scene.root)), f"{where}: said that it was done"
     _assert_acknowledged(before, operation, failure, scene, where)
@@ -315,7 +342,7 @@ def _assert_acknowledged(
     before: dict[str, oracle.Document], operation: Operation, failure: BaseException | None, scene: Scene, where: str
 ) -> None:
     """Both the same handle and a new one see what was acknowledged and can write on."""
-    removing = operation.name in ("delete", "drop")
+    removing = operation.name in ("delete", "drop") or "to the trash" in operation.name
     fresh = type(scene.storage)(scene.root, lock_timeout=1)
     for storage, number in ((scene.storage, 21), (fresh, 22)):
         names = ["s", "other"]

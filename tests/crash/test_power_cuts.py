@@ -48,8 +48,10 @@ def _sessions(storage: Storage) -> dict[str, Value]:
 class Cuts:
     """Operations that were recorded, and for each moment what may be there after a power cut in it."""
 
-    def __init__(self, kind: type[Storage], seed: str, folder: Path) -> None:
+    def __init__(self, kind: type[Storage], seed: str, folder: Path, whole: dict[str, set[str]] | None = None) -> None:
+        """`whole` are the runs that have to be there all the time, by session, in their place or in the trash."""
         self.kind = kind
+        self.whole = whole or {}
         self.seed = seed
         self.folder = folder
         self.tried = 0
@@ -69,6 +71,9 @@ class Cuts:
         root = self.folder / "after"
         with installed(materialise(root, *state(disk, how, chance))):
             before = {path: path.read_bytes() for path in oracle.document_paths(root)}
+            kept = oracle.kept(root)
+            lost = [session_id for session_id, ids in self.whole.items() if not ids <= kept.get(session_id, set())]
+            assert not lost, f"{where}: {lost} is neither in its place nor in the trash"
             storage = self.kind(root, lock_timeout=1)
             listed_first = chance.random() < 0.5
             listed = {info.session_id: info for info in storage.list_sessions()} if listed_first else {}
@@ -174,7 +179,8 @@ def test_a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged(
         if not scene.given:
             scene.storage = kind(root, durability=operation.durability, lock_timeout=1)
         before = _sessions(kind(root))
-    cuts = Cuts(kind, f"{kind.__name__} {operation.name}", tmp_path)
+        whole = oracle.kept(scene.root) if "trash" in operation.name else {}
+    cuts = Cuts(kind, f"{kind.__name__} {operation.name}", tmp_path, whole)
     with installed(system := RecordingSystem(scene.root)):
         operation.work(scene)
     with installed(UnsyncedSystem()):

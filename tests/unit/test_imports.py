@@ -20,8 +20,9 @@ LAYERS = [
     {"info"},
     {"files"},
     {"findings"},
+    {"tagging"},
     {"upgrade"},
-    {"merge", "storage", "inspection", "checking", "repairing", "rescuing"},
+    {"merge", "storage", "inspection", "checking", "repairing", "rescuing", "trashing"},
     {"agents"},
     {"integrations"},
 ]

@@ -1,5 +1,6 @@
 """Updating: what is named is replaced, everything else stays."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -45,6 +46,9 @@ def test_an_update_of_nothing_writes_nothing(storage: Storage) -> None:
         {"name": 5},
         {"tags": "x"},
         {"tags": [1]},
+        {"add_tags": "x"},
+        {"add_tags": [1]},
+        {"remove_tags": "x"},
         {"metadata": []},
     ],
     ids=str,
@@ -55,3 +59,44 @@ def test_an_update_of_the_wrong_type_is_refused(storage: Storage, wrong: dict[st
     with pytest.raises(TypeError, match=next(iter(wrong))):
         storage.update("s1", **wrong)
     assert storage.path("s1").read_bytes() == before
+
+
+def tags(storage: Storage) -> Any:
+    return parse(storage.path("s1")).get("tags")
+
+
+def test_tags_are_added_once_behind_the_others_and_taken_away(storage: Storage) -> None:
+    storage.append("s1", answered("r1"))
+    storage.update("s1", add_tags=["b", "a", "b"])
+    assert tags(storage) == ["b", "a"]
+    storage.update("s1", add_tags=("c", "b"), remove_tags={"a"}, session_state={"n": 1})
+    assert tags(storage) == ["b", "c"]
+    storage.update("s1", tags=["x"], add_tags=["y"])
+    assert tags(storage) == ["x", "y"]
+    storage.update("s1", remove_tags=["x", "y", "z"])
+    assert tags(storage) is None
+    session = type(storage)(storage.root).read("s1")
+    assert session is not None
+    assert session.session_state == {"n": 1}
+
+
+def test_a_tag_that_is_there_and_one_that_is_not_there_to_remove_write_nothing(storage: Storage) -> None:
+    storage.append("s1", answered("r1"))
+    storage.update("s1", tags=["a"])
+    before = storage.path("s1").stat()
+    storage.update("s1", add_tags=["a"], remove_tags=["b"])
+    assert storage.path("s1").stat() == before
+
+
+def test_no_tag_is_lost_to_another_one_that_is_added_in_the_same_moment(storage: Storage) -> None:
+    """Reading the tags and storing them again would lose those of others."""
+    storage.append("s1", answered("r1"))
+    others = [type(storage)(storage.root) for _ in range(4)]
+
+    def add(number: int) -> None:
+        for turn in range(10):
+            others[number].update("s1", add_tags=[f"{number}.{turn}"])
+
+    with ThreadPoolExecutor(len(others)) as pool:
+        list(pool.map(add, range(len(others))))
+    assert sorted(tags(storage)) == sorted(f"{number}.{turn}" for number in range(len(others)) for turn in range(10))

@@ -22,8 +22,8 @@ def root(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def kept(root: str, *paths: str) -> Backup:
-    backup = backups.make(root, "upgrade", finished=False)
+def kept(root: str, *paths: str, action: str = "upgrade", finished: bool = False) -> Backup:
+    backup = backups.make(root, action, finished=finished)
     for path in paths:
         backup.keep(path)
     backup.settle()
@@ -36,7 +36,7 @@ def test_what_is_kept_is_the_old_file_whatever_takes_its_place(root: str) -> Non
     assert backup.paths() == ["a.json", "sessions/2026-11/b.yaml"]
     assert os.path.samefile(backup.place("a.json"), f"{root}/a.json")
     atomic.write_file(f"{root}/a.json", [b"new"])
-    assert backups.read(backup.place("a.json")) == b"a.json"
+    assert atomic.read_file(backup.place("a.json")) == b"a.json"
     assert os.stat(backup.place("a.json")).st_mode & 0o777 == 0o644
 
 
@@ -49,7 +49,7 @@ def test_without_links_it_is_a_copy_with_the_same_mode(root: str, monkeypatch: p
     Path(root, "a.json").write_bytes(b"x" * (5 << 20))
     backup = kept(root, "a.json", "sessions/2026-11/b.yaml")
     assert not os.path.samefile(backup.place("a.json"), f"{root}/a.json")
-    assert backups.read(backup.place("a.json")) == b"x" * (5 << 20)
+    assert atomic.read_file(backup.place("a.json")) == b"x" * (5 << 20)
     assert os.stat(backup.place("a.json")).st_mode & 0o777 == 0o644
     status = os.lstat(f"{root}/a.json")
     assert backup.holds("a.json", status, b"x" * (5 << 20))
@@ -85,19 +85,29 @@ def test_keeping_it_again_keeps_what_it_is_now(root: str) -> None:
     atomic.write_file(f"{root}/a.json", [b"new"])
     backup.keep("a.json")
     backup.keep("a.json")
-    assert backups.read(backup.place("a.json")) == b"new"
-    backup.forget("a.json")
-    backup.forget("a.json")
+    assert atomic.read_file(backup.place("a.json")) == b"new"
+    backup.forget_unchanged("a.json")
+    backup.forget_unchanged("a.json")
     assert backup.paths() == []
+
+
+def test_what_was_changed_since_is_not_forgotten(root: str) -> None:
+    """A failure behind the rewrite of a document once took its old self out of the backup."""
+    backup = kept(root, "a.json", "sessions/2026-11/b.yaml")
+    atomic.write_file(f"{root}/a.json", [b"new"])
+    os.unlink(f"{root}/sessions/2026-11/b.yaml")
+    for path in backup.paths():
+        backup.forget_unchanged(path)
+    assert backup.paths() == ["a.json", "sessions/2026-11/b.yaml"]
 
 
 def test_a_backup_that_is_not_finished_is_gone_on_with(root: str) -> None:
     """By the same action only; a finished one is not."""
     first = backups.begin(root, "upgrade", made_store=True)
+    first.keep("a.json")
     assert backups.begin(root, "convert to yaml").name != first.name
     again = backups.begin(root, "upgrade")
     assert (again.name, again.made_store) == (first.name, True)
-    again.keep("a.json")
     assert again.finish() == first.name
     assert Backup(root, first.name).made_store
     assert backups.begin(root, "upgrade").name != first.name
@@ -111,8 +121,8 @@ def test_one_that_holds_nothing_is_removed_when_it_is_finished(root: str) -> Non
 
 def test_the_list_has_the_newest_first(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of those that were made within one millisecond."""
-    monkeypatch.setattr(backups, "time_stamp", lambda _: "2026-11-25T01:02:03.456Z")
-    names = [backups.make(root, "upgrade", finished=True).name for _ in range(11)]
+    monkeypatch.setattr(backups, "stamp_of", lambda _: "2026-11-25T01:02:03.456Z")
+    names = [kept(root, "a.json", finished=True).name for _ in range(11)]
     monkeypatch.undo()
     names.append(kept(root, "a.json", "sessions/2026-11/b.yaml").name)
     found = backups.listing(root)
@@ -122,12 +132,12 @@ def test_the_list_has_the_newest_first(root: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_by_name(root: str) -> None:
-    """Or its beginning; None is the newest one."""
+    """Or its beginning."""
     with pytest.raises(NoSuchBackup, match="no backup"):
-        backups.named(root, None)
-    names = [backups.make(root, "upgrade", finished=True).name for _ in range(3)]
+        backups.newest(root)
+    names = [kept(root, "a.json", finished=True).name for _ in range(3)]
     newest = backups.listing(root)[0].name
-    assert backups.named(root, None).name == newest
+    assert backups.newest(root).name == newest
     assert backups.named(root, names[0]).name == names[0]
     with pytest.raises(NoSuchBackup, match="3 backups"):
         backups.named(root, newest[:4])

@@ -1,0 +1,154 @@
+"""`localstore state`: the session_state of a session; print, edit or replace it."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from localstore.errors import Conflict, DocumentBroken, LocalstoreError, SessionNotFound
+
+from .. import output
+from ..errors import REFUSED, message
+from ..sessions import find_session
+from ..store import open_store, store_option
+
+if TYPE_CHECKING:
+    from localstore.sessions import Session
+    from localstore.storage import JsonStorage
+
+
+class _Source(click.File):
+    """A file to read, or the standard input, which may be closed."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "-" and sys.stdin is None:
+            self.fail("The standard input is closed", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+@click.command()
+@click.argument("session")
+@click.option("--edit", is_flag=True, help="Edit it in VISUAL or EDITOR, and store what it is then.")
+@click.option("--set", "source", type=_Source("rb"), metavar="FILE", help="Replace it by what FILE says; - is stdin.")
+@click.option("--yaml", "as_yaml", is_flag=True, help="Print, edit or read YAML instead of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="JSON, which it is anyway.")
+@store_option
+def command(
+    session: str, edit: bool, source: IO[bytes] | None, as_yaml: bool, as_json: bool, store: str | None
+) -> None:
+    """Print, edit or replace the session_state of a session.
+
+    SESSION is an id, a name, or the beginning of an id that no other one shares. The state is printed and read as JSON,
+    whatever the format of the document; with --yaml as YAML.
+
+    --edit and --set store only a mapping that a document can hold. When the state was changed by somebody else while
+    you edited it, nothing is overwritten; what you typed is kept in a file, and its name is printed.
+    """
+    context = click.get_current_context()
+    if edit and source is not None:
+        raise click.UsageError("--edit and --set exclude each other", context)
+    if as_json and as_yaml:
+        raise click.UsageError("--json and --yaml exclude each other", context)
+    storage = open_store(store)
+    session_id = find_session(storage, session).session_id
+    found = storage.read(session_id, last_runs=0)
+    if found is None:
+        raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the others.")
+    if edit:
+        _edit(storage, found, as_yaml)
+    elif source is not None:
+        state = _parsed(source.read(), as_yaml, "the standard input" if source.name == "<stdin>" else source.name)
+        if _is_new(state, found):
+            storage.update(session_id, session_state=state)
+            _say_so(session_id)
+    else:
+        output.write(_text(found.session_state, as_yaml))
+
+
+def _edit(storage: JsonStorage, found: Session, as_yaml: bool) -> None:
+    from localstore.files import names
+
+    from ..editing import edit, editor, file_to_edit
+
+    program = editor()
+    text = _text(found.session_state, as_yaml).encode()
+    suffix = ".yaml" if as_yaml else ".json"
+    with file_to_edit(text, f"state-of-{names.stem(found.session_id)}", suffix) as path:
+        while True:
+            typed = edit(program, path)
+            try:
+                state = found.session_state if typed == text else _parsed(typed, as_yaml, str(path))
+                break
+            except LocalstoreError as error:
+                if not output.can_ask():
+                    raise
+                output.note(message(error))
+                if not click.confirm("Edit it again?", default=True, err=True):
+                    click.get_current_context().exit(REFUSED)
+        if not _is_new(state, found):
+            return
+        found.session_state = state
+        try:
+            storage.upsert(found)  # which refuses to undo what others did to the state since it was read
+        except Conflict:
+            raise Conflict(
+                f"The session_state of {found.session_id!r} was changed by somebody else while you edited it. Nothing "
+                "was stored. Edit it again, and copy what you need from what you typed.",
+                session_id=found.session_id,
+            ) from None
+        _say_so(found.session_id)
+
+
+def _say_so(session_id: str) -> None:
+    output.note(f"The session_state of {session_id} was stored.")
+
+
+def _is_new(state: dict[str, Any], found: Session) -> bool:
+    """Whether there is anything to store; says so if not."""
+    from localstore.files.values import same
+
+    if same(state, found.session_state):
+        output.note("Nothing was changed.")
+        return False
+    return True
+
+
+def _text(state: dict[str, Any], as_yaml: bool) -> str:
+    if as_yaml:
+        from localstore.files.yaml_emitter import mapping
+
+        text = mapping(state)
+        if output.lines(text) == text:
+            return text
+        # JSON is YAML as well, and has escapes for what a terminal would obey.
+    return output.json_text(state)
+
+
+def _parsed(raw: bytes, as_yaml: bool, where: str) -> dict[str, Any]:
+    """The mapping in a text. Raises DocumentBroken with the line, UnstorableValue."""
+    from localstore.files.document import LAYOUTS
+    from localstore.files.malformed import Malformed
+    from localstore.files.values import plain
+
+    layout = LAYOUTS[".yaml" if as_yaml else ".json"]
+    try:
+        layout.parse(raw)  # which knows the lines of more mistakes
+        value = layout.parse_strict(raw)
+        if not isinstance(value, dict):
+            raise Malformed("expected a mapping", 1)
+    except Malformed as error:
+        place = "" if error.line is None else f", line {error.line}"
+        place += "" if error.column is None else f", column {error.column}"
+        raise DocumentBroken(
+            f"{where}{place}: {error.problem}. Nothing was stored. Correct it and try again.",
+            path=where,
+            problem=error.problem,
+            line=error.line,
+            column=error.column,
+        ) from None
+    state: dict[str, Any] = plain(value, "session_state")
+    return state

@@ -1,0 +1,41 @@
+"""`localstore tag`: the tags of a session; add some, or take some away."""
+
+from __future__ import annotations
+
+import click
+
+from localstore.errors import SessionNotFound
+
+from .. import output
+from ..sessions import find_session
+from ..store import open_store, store_option
+
+
+@click.command()
+@click.argument("session")
+@click.argument("tags", metavar="[TAG]...", nargs=-1)
+@click.option("--remove", is_flag=True, help="Take these tags away instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print the tags as a JSON array.")
+@store_option
+def command(session: str, tags: tuple[str, ...], remove: bool, as_json: bool, store: str | None) -> None:
+    """Add tags to a session, each once, and print all that it has then, one a line; without TAG just print them.
+
+    SESSION is an id, a name, or the beginning of an id that no other one shares. Tags that others add in the same
+    moment stay.
+    """
+    context = click.get_current_context()
+    if remove and not tags:
+        raise click.UsageError("--remove takes the tags to take away", context)
+    if "" in tags:
+        raise click.UsageError("TAG is empty", context)
+    storage = open_store(store)
+    session_id = find_session(storage, session).session_id
+    if tags:
+        storage.update(session_id, add_tags=() if remove else tags, remove_tags=tags if remove else ())
+    found = storage.read(session_id, last_runs=0)
+    if found is None:
+        raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the others.")
+    if as_json:
+        output.write_json(found.tags)
+    else:
+        output.write_rows([tag] for tag in found.tags)

@@ -1,0 +1,85 @@
+"""A text in the person's own editor. What was typed is never lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from localstore.errors import LocalstoreError
+
+from .output import note
+
+
+def editor() -> list[str]:
+    """The command of the editor, from VISUAL or EDITOR. Raises UsageError when there is none."""
+    context = click.get_current_context()
+    for variable in ("VISUAL", "EDITOR"):
+        try:
+            words = shlex.split(os.environ.get(variable, ""), posix=os.name == "posix")
+        except ValueError as error:
+            raise click.UsageError(f"{variable} is no command: {error}", context) from None
+        if words:
+            return words
+    raise click.UsageError("There is no editor: set VISUAL or EDITOR, or give the text with --set", context)
+
+
+@contextlib.contextmanager
+def file_to_edit(text: bytes, name: str, suffix: str) -> Iterator[Path]:
+    """A file for the editor with `text` in it. It goes when the block ends; when the block raises, and somebody had
+    changed the file, it stays, and a note says where."""
+    descriptor, path = tempfile.mkstemp(prefix=f"{name}-", suffix=suffix)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(text)
+        yield Path(path)
+    except BaseException:
+        if _holds_something_else(path, text):
+            note(f"What you typed is kept in {path}")
+        else:
+            _remove(path)
+        raise
+    _remove(path)
+
+
+def _holds_something_else(path: str, text: bytes) -> bool:
+    try:
+        return Path(path).read_bytes() != text
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def edit(command: list[str], path: Path) -> bytes:
+    """Let the person edit the file, and return what is in it then. Raises UsageError when the editor cannot be started,
+    LocalstoreError when it failed."""
+    try:
+        process = subprocess.Popen([*command, path])  # noqa: S603 (the person's own editor)
+    except OSError as error:
+        problem = f"The editor '{command[0]}' cannot be started: {error.strerror}. Set VISUAL or EDITOR"
+        raise click.UsageError(problem, click.get_current_context()) from None
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the editor's while it has the terminal
+    try:
+        code = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if code:
+        how = f"ended with code {code}" if code > 0 else f"was ended by signal {-code}"
+        raise LocalstoreError(f"The editor '{command[0]}' {how}. Nothing was stored. Try again.")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise LocalstoreError(f"The editor left no file at {path}. Nothing was stored. Try again.") from None

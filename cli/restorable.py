@@ -1,0 +1,110 @@
+"""What can be put back into a store, from wherever it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from . import output
+from .errors import Ambiguous
+from .migration import sizes
+from .output import one_line
+from .sessions import MOST_CANDIDATES
+
+
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """One thing that can be put back. `when` is when it was taken away, `why` says why or what it is, `size` counts
+    bytes; `put_back` does it and prints what became of it, as JSON or not."""
+
+    kind: str
+    name: str
+    session_id: str | None
+    when: str
+    why: str
+    size: int
+    put_back: Callable[[bool], None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "put_back"}
+
+
+def _in_trash(root: str) -> Iterator[Restorable]:
+    from localstore.trashing import put_back, trashed
+
+    for one in trashed(root):
+
+        def work(as_json: bool, name: str = one.name, session_id: str | None = one.session_id) -> None:
+            path = put_back(root, name)
+            if as_json:
+                output.write_json([{"name": name, "session_id": session_id, "path": str(path)}])
+            else:
+                output.write(f"{one_line(f'{session_id or name} is back: {path}')}\n")
+
+        yield Restorable("trash", one.name, one.session_id, one.trashed_at, one.document, one.size, work)
+
+
+def _set_aside(root: str) -> Iterator[Restorable]:
+    from localstore.rescuing import rescued
+
+    from .rescued import put_back
+
+    for one in rescued(root):
+
+        def work(as_json: bool, one: Any = one) -> None:
+            put_back(root, [one], create=False, dry_run=False, as_json=as_json)
+
+        yield Restorable("rescue", one.name, one.session_id, one.set_aside_at, one.reason, one.size, work)
+
+
+def _in_backups(root: str) -> Iterator[Restorable]:
+    from localstore.files import backups
+
+    for one in backups.listing(root):
+
+        def work(as_json: bool, name: str = one.name, path: str = one.path) -> None:
+            from localstore.errors import Conflict
+
+            from .migration import say_undone
+
+            newest = backups.newest(root).name
+            if name != newest:
+                raise Conflict(
+                    f"Backup {name} is not the newest one. Nothing was changed. Put back {newest} first, or take the "
+                    f"documents that you want from {path}.",
+                    path=root,
+                )
+            say_undone(root, as_json=as_json)
+
+        why = f"{one.action} of {sizes(one.documents)}"
+        yield Restorable("backup", one.name, None, one.made_at, why, one.size, work)
+
+
+SOURCES: tuple[Callable[[str], Iterator[Restorable]], ...] = (_in_trash, _set_aside, _in_backups)
+"""Where things to put back are kept; each lists what it has in the store at a path."""
+
+
+def restorable(root: str) -> list[Restorable]:
+    """All that can be put back, newest first."""
+    found = [one for source in SOURCES for one in source(root)]
+    return sorted(found, key=lambda one: (one.when, one.name), reverse=True)
+
+
+def find_restorable(found: list[Restorable], text: str) -> Restorable:
+    """The one with this name, else the only one of the session with this id, else the only one whose name begins like
+    this. Raises Ambiguous."""
+    for how, named in (
+        ("are called", [one for one in found if text in (one.name, one_line(one.name))]),
+        ("are of session", [one for one in found if one.session_id == text]),
+        ("are of session", [one for one in found if one.session_id and one_line(one.session_id) == text]),
+        ("have a name that begins with", [one for one in found if one_line(one.name).startswith(text)]),
+    ):
+        if len(named) == 1:
+            return named[0]
+        if named:
+            left = [f"  … and {len(named) - MOST_CANDIDATES} more"] if len(named) > MOST_CANDIDATES else []
+            lines = [f"  {one_line(one.name)}  ({one.kind}, {one.when})" for one in named[:MOST_CANDIDATES]]
+            raise Ambiguous(f"{len(named)} things {how} '{text}'. Give the name of one:", [*lines, *left])
+    raise Ambiguous(f"Nothing to put back is called '{text}'. 'localstore restore' lists what there is.", [])

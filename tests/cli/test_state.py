@@ -1,0 +1,425 @@
+"""`localstore state`: printed, replaced, edited; nothing that was typed is lost, nothing of others is overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from localstore import JsonStorage
+from localstore.files import atomic
+from localstore.files.yaml_reader import load
+
+from .conftest import ENTRY_POINT, Command, clean_environment
+from .read_only import ReadOnlySystem
+from .test_check import document, edit, state_of
+
+Invoke = Callable[..., Result]
+Editor = Callable[..., str]
+posix = pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
+STATE: dict[str, Any] = {"cart": [1, 2.5, {"ü": None}], "note": "two\nlines", "no": "yes"}
+
+
+@pytest.fixture
+def store(store: Path) -> Path:
+    """The sessions of the other tests, two of them with state."""
+    for session_id in ("graz-1", "linz-1"):
+        JsonStorage(store).update(session_id, session_state=STATE)
+    return store
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files, where a text that could not be stored is kept."""
+    import tempfile
+
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
+    """Makes an editor of Python statements, which see the `path` of the file and its `text`; sets EDITOR to it."""
+    monkeypatch.delenv("VISUAL", raising=False)
+
+    def make(code: str) -> str:
+        script = tmp_path / "editor with a space.py"
+        first = "import os, pathlib, sys, time\npath = pathlib.Path(sys.argv[-1])\ntext = path.read_text('utf-8')\n"
+        script.write_text(first + code)
+        command = f"{shlex.quote(sys.executable)} {shlex.quote(str(script))}"
+        monkeypatch.setenv("EDITOR", command)
+        return command
+
+    return make
+
+
+def state(store: Path, session_id: str = "graz-1") -> Any:
+    session = JsonStorage(store).read(session_id)
+    assert session is not None
+    return session.session_state
+
+
+def only(folder: Path) -> Path:
+    """The one file that was kept."""
+    (path,) = folder.iterdir()
+    return path
+
+
+# Printing
+
+
+@pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
+def test_it_is_printed_as_json_whatever_the_format(invoke: Invoke, store: Path, session_id: str) -> None:
+    """And as YAML on request; nothing is written."""
+    before = state_of(store)
+    done = invoke("state", session_id, "--store", store)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == json.dumps(STATE, indent=2, ensure_ascii=False) + "\n"
+    assert invoke("state", session_id, "--json", "--store", store).stdout == done.stdout
+    as_yaml = invoke("state", session_id, "--yaml", "--store", store).stdout
+    assert load(as_yaml.encode()) == STATE
+    assert "note: |-\n" in as_yaml
+    assert state_of(store) == before
+
+
+@pytest.mark.parametrize("args", [(), ("--yaml",)])
+def test_a_session_without_state(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None:
+    """Has an empty one."""
+    assert invoke("state", "vienna-trip", *args, "--store", store).stdout == "{}\n"
+
+
+@pytest.mark.parametrize("args", [(), ("--yaml",)])
+def test_no_control_character_reaches_a_terminal_and_every_value_stays(
+    invoke: Invoke, store: Path, args: tuple[str, ...]
+) -> None:
+    """What YAML would print as it is, is printed as JSON, which is YAML too."""
+    odd = {"a\x1b": "b\x9b\u202e\u2028", "tab\t": "\t", "plain": "ü"}
+    JsonStorage(store).update("graz-1", session_state=odd)
+    text = invoke("state", "graz-1", *args, "--store", store).stdout
+    assert not set("\x1b\x9b\u202e\u2028\t") & set(text)
+    assert load(text.encode()) == json.loads(text) == odd
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        ((), 2),
+        (("graz-1", "--yaml", "--json"), 2),
+        (("graz-1", "--edit", "--set", "-"), 2),
+        (("graz-1", "--set", "/nowhere/x"), 2),
+        (("nobody",), 3),
+        (("",), 2),
+    ],
+)
+def test_wrong_usage_and_what_is_not_there(invoke: Invoke, store: Path, args: tuple[str, ...], code: int) -> None:
+    before = state_of(store)
+    done = invoke("state", *args, "--store", store)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (code, "", 1)
+    assert state_of(store) == before
+
+
+@pytest.mark.parametrize("args", [(), ("--set", "-"), ("--edit",)])
+def test_a_document_that_cannot_be_read(invoke: Invoke, store: Path, args: tuple[str, ...], editor: Editor) -> None:
+    """Broken or newer, it is left alone."""
+    editor("path.write_text('{}')")
+    path = document(store)
+    whole = path.read_bytes()
+    for old, new in (('"messages": [', '"messages": [['), ('"schema_version": 1', '"schema_version": 2')):
+        edit(path, old, new)
+        changed = path.read_bytes()
+        done = invoke("state", "graz-1", *args, "--store", store)
+        assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+        assert str(path) in done.stderr
+        assert path.read_bytes() == changed
+        path.write_bytes(whole)
+
+
+# Replacing
+
+
+@pytest.mark.parametrize(
+    ("text", "args"), [('{"n": [1]}', ()), ("n:\n- 1\n", ("--yaml",)), ('{"n": [1]}', ("--yaml",))]
+)
+@pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
+def test_it_is_replaced(run: Command, store: Path, text: str, args: tuple[str, ...], session_id: str) -> None:
+    """From a file or the standard input; the same again writes nothing."""
+    file = store.parent / "new state"
+    file.write_text(text)
+    done = run("state", session_id, "--set", file, *args, "--store", store)
+    said = f"localstore: The session_state of {session_id} was stored.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+    assert state(store, session_id) == {"n": [1]}
+    before = state_of(store)
+    again = subprocess.run(
+        [ENTRY_POINT, "state", session_id, "--set", "-", *args, "--store", store],
+        input=text.encode(),
+        capture_output=True,
+        env=clean_environment(),
+        check=True,
+    )
+    assert again.stderr == b"localstore: Nothing was changed.\n"
+    assert state_of(store) == before
+
+
+def test_what_was_printed_can_be_put_in_again(run: Command, store: Path) -> None:
+    """In both forms."""
+    for args in ((), ("--yaml",)):
+        file = store.parent / "printed"
+        file.write_text(run("state", "graz-1", *args, "--store", store).stdout)
+        JsonStorage(store).update("graz-1", session_state={})
+        assert run("state", "graz-1", "--set", file, *args, "--store", store).returncode == 0
+        assert state(store) == STATE
+
+
+WRONG = [
+    ('{\n  "a": 1,\n}', "line 2"),
+    ("", "line 1"),
+    ("[1]", "line 1: expected a mapping"),
+    ('{"a": NaN}', "line 1"),
+    ('{"a": 1, "a": 2}', "the key 'a' stands twice"),
+    ('{"a": 123456789012345678901234567890}', "beyond 64 bits"),
+    ('{"a": "\\ud800"}', "line 1"),
+    ("[" * 100_000, "line 1"),
+    ('{"a": ' + "[" * 300 + "]" * 300 + "}", ""),
+    ("\xff", "not UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), WRONG, ids=range(len(WRONG)))
+def test_what_cannot_be_stored_is_refused_with_its_place(
+    invoke: Invoke, store: Path, tmp_path: Path, text: str, problem: str
+) -> None:
+    file = tmp_path / "wrong.json"
+    file.write_bytes(text.encode("latin-1"))
+    before = state_of(store)
+    done = invoke("state", "graz-1", "--set", file, "--store", store)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+    assert problem in done.stderr
+    assert state_of(store) == before
+
+
+def test_yaml_that_cannot_be_stored_is_refused_with_its_place(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    for text in ("a: 1\nb: [\n", "a: 1\na: 2\n", "- 1\n", "a: &x 1\nb: *x\n"):
+        file.write_text(text)
+        done = invoke("state", "graz-1", "--yaml", "--set", file, "--store", store)
+        assert (done.exit_code, done.stdout) == (4, "")
+        assert f"{file}, line " in done.stderr
+    assert state(store) == STATE
+
+
+@posix
+def test_a_standard_input_that_is_closed(store: Path) -> None:
+    """Is wrong usage."""
+    line = f'"{ENTRY_POINT}" state graz-1 --set - --store "{store}" <&-'
+    done = subprocess.run(line, shell=True, capture_output=True, env=clean_environment(), check=False)  # noqa: S602
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"The standard input is closed" in done.stderr
+
+
+# Editing
+
+
+@pytest.mark.parametrize("args", [(), ("--yaml",)])
+@pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
+def test_it_is_edited(
+    invoke: Invoke, store: Path, editor: Editor, kept: Path, args: tuple[str, ...], session_id: str
+) -> None:
+    """The editor gets a file that says by its name what it is; nothing is left of it."""
+    log = store.parent / "log"
+    editor(f"pathlib.Path({str(log)!r}).write_text(path.name + oct(path.stat().st_mode))\n"
+           "path.write_text(text.replace('two', 'three'))")  # fmt: skip
+    done = invoke("state", session_id, "--edit", *args, "--store", store)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == f"localstore: The session_state of {session_id} was stored.\n"
+    assert state(store, session_id) == STATE | {"note": "three\nlines"}
+    assert re.fullmatch(rf"state-of-{session_id}-\w+\.{'yaml' if args else 'json'}0o100600", log.read_text())
+    assert list(kept.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", ["", "path.write_text(text)", "path.write_text(text + '\\n')"])
+def test_unchanged_nothing_is_written(invoke: Invoke, store: Path, editor: Editor, kept: Path, code: str) -> None:
+    """Nor when only blanks were changed."""
+    editor(code)
+    before = state_of(store)
+    done = invoke("state", "graz-1", "--edit", "--store", store)
+    assert (done.exit_code, done.stderr) == (0, "localstore: Nothing was changed.\n")
+    assert state_of(store) == before
+    assert list(kept.iterdir()) == []
+
+
+def test_an_editor_that_replaces_the_file(invoke: Invoke, store: Path, editor: Editor, kept: Path) -> None:
+    """As vim does."""
+    editor("other = path.with_name('other')\nother.write_text('{\"n\": 1}')\nos.replace(other, path)")
+    assert invoke("state", "graz-1", "--edit", "--store", store).exit_code == 0
+    assert state(store) == {"n": 1}
+    assert list(kept.iterdir()) == []
+
+
+def test_visual_comes_before_editor(
+    invoke: Invoke, store: Path, editor: Editor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISUAL", editor("path.write_text('{\"n\": 1}')"))
+    monkeypatch.setenv("EDITOR", "nonsense")
+    assert invoke("state", "graz-1", "--edit", "--store", store).exit_code == 0
+    assert state(store) == {"n": 1}
+
+
+@pytest.mark.parametrize("program", ["", " ", "/nowhere/editor", "'", "nonsense-editor --wait"])
+def test_without_an_editor(
+    invoke: Invoke, store: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """Or with one that cannot be started, the error says what to do."""
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", program)
+    done = invoke("state", "graz-1", "--edit", "--store", store)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "EDITOR" in done.stderr
+    assert list(kept.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("path.write_text('{\"n\": ')", "line 1"),
+        ("path.write_text('[1]')", "expected a mapping"),
+        ("path.write_text('{\"n\": 1}')\nsys.exit(3)", "ended with code 3"),
+        ("path.write_text('{\"n\": 1}')\nos.kill(os.getpid(), 9)", "was ended by signal 9"),
+    ],
+)
+def test_what_was_typed_is_kept_when_it_cannot_be_stored(
+    invoke: Invoke, store: Path, editor: Editor, kept: Path, code: str, said: str
+) -> None:
+    """In a file that is named, and the error says why."""
+    editor(code)
+    before = state_of(store)
+    done = invoke("state", "graz-1", "--edit", "--store", store)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert said in done.stderr
+    assert f"localstore: What you typed is kept in {only(kept)}\n" in done.stderr
+    assert code.partition("'")[2].partition("'")[0] == only(kept).read_text()
+    assert state_of(store) == before
+
+
+def test_an_editor_that_fails_before_anything_was_typed_leaves_nothing(
+    invoke: Invoke, store: Path, editor: Editor, kept: Path
+) -> None:
+    editor("sys.exit(1)")
+    assert invoke("state", "graz-1", "--edit", "--store", store).exit_code == 4
+    assert list(kept.iterdir()) == []
+    editor("path.unlink()")
+    assert "left no file" in invoke("state", "graz-1", "--edit", "--store", store).stderr
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_others_stored_meanwhile_is_not_overwritten(
+    invoke: Invoke, store: Path, editor: Editor, kept: Path, same: bool
+) -> None:
+    """A run with other state is refused; one that leaves the state alone, or brings it to the same, is no reason."""
+    theirs = "{'n': 1}" if same else "{'theirs': 1}"
+    editor(
+        "import localstore\n"
+        f"storage = localstore.JsonStorage({str(store)!r})\n"
+        f"storage.append('graz-1', localstore.Run(run_id='meanwhile', session_state={theirs}), create=False)\n"
+        "path.write_text('{\"n\": 1}')"
+    )
+    done = invoke("state", "graz-1", "--edit", "--store", store)
+    if same:
+        assert done.exit_code == 0, done.stderr
+        assert state(store) == {"n": 1}
+        return
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert "was changed by somebody else while you edited it" in done.stderr
+    assert f"is kept in {only(kept)}\n" in done.stderr
+    assert only(kept).read_text() == '{"n": 1}'
+    assert state(store) == {"theirs": 1}
+
+
+def test_a_run_that_others_added_meanwhile_stays(invoke: Invoke, store: Path, editor: Editor) -> None:
+    editor(
+        "import localstore\n"
+        f"localstore.JsonStorage({str(store)!r}).append('graz-1', localstore.Run(run_id='meanwhile'), create=False)\n"
+        "path.write_text('{\"n\": 1}')"
+    )
+    assert invoke("state", "graz-1", "--edit", "--store", store).exit_code == 0
+    session = JsonStorage(store).read("graz-1")
+    assert session is not None
+    assert (session.runs[-1].run_id, session.session_state) == ("meanwhile", {"n": 1})
+
+
+@pytest.mark.parametrize("what", ["deleted", "read-only"])
+def test_what_was_typed_is_kept_when_the_store_refuses_it(
+    invoke: Invoke, store: Path, editor: Editor, kept: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    path = document(store)
+    gone = f"os.unlink({str(path)!r})\n" if what == "deleted" else ""
+    editor(f"{gone}path.write_text('{{\"n\": 1}}')")
+    if what == "read-only":
+        monkeypatch.setattr(atomic, "system", ReadOnlySystem())
+    done = invoke("state", "graz-1", "--edit", "--store", store)
+    assert (done.exit_code, done.stdout) == (3 if what == "deleted" else 5, "")
+    assert f"is kept in {only(kept)}\n" in done.stderr
+    assert only(kept).read_text() == '{"n": 1}'
+
+
+@posix
+def test_ctrl_c_belongs_to_the_editor(store: Path, editor: Editor, kept: Path, tmp_path: Path) -> None:
+    """Many use it for something else than giving up; what was typed is stored when the editor ends."""
+    ready = tmp_path / "ready"
+    editor(
+        "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"path.write_text('{{\"n\": 1}}')\nopen({str(ready)!r}, 'w').close()\ntime.sleep(0.5)"
+    )
+    process = subprocess.Popen(
+        [ENTRY_POINT, "state", "graz-1", "--edit", "--store", store],
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    while not ready.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, b"localstore: The session_state of graz-1 was stored.\n")
+    assert state(store) == {"n": 1}
+
+
+@posix
+@pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"\n", 0), (b"n\n", 4), (b"\x04", 130)])
+def test_a_person_may_edit_again(
+    store: Path, editor: Editor, kept: Path, tmp_path: Path, typed: bytes, code: int
+) -> None:
+    """The second time it is right; whoever gives up finds the text in a file."""
+    from .pseudo_terminal import on_terminal
+
+    first = tmp_path / "first"
+    editor(
+        f"first = pathlib.Path({str(first)!r})\n"
+        "path.write_text('{\"n\": 1' + ('}' if first.exists() else ''))\nfirst.touch()"
+    )
+    screen = on_terminal("state", "graz-1", "--edit", cwd=store, columns=200, typed=typed)
+    assert screen.code == code
+    assert "Edit it again?" in screen.text
+    assert "line 1" in screen.text
+    assert "Traceback" not in screen.text
+    if code == 0:
+        assert state(store) == {"n": 1}
+        assert list(kept.iterdir()) == []
+    else:
+        assert state(store) == STATE
+        assert f"is kept in {only(kept)}" in screen.text
+        assert only(kept).read_text() == '{"n": 1'
