@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from localstore import LockTimeout
-from localstore.files import backups
+from localstore.files import atomic, backups
 from localstore.files.document import Parsed
 from localstore.files.locks import pool_of
+from localstore.upgrade import convert
 from localstore.upgrade.apply import to_current
 from localstore.upgrade.rewriting import Rewriter
 from tests import oracle
@@ -88,7 +89,7 @@ def test_one_that_is_written_to_all_the_time_is_read_under_its_lock(storage: Sto
 
 @pytest.mark.parametrize("when", ["before it is read", "before it is written"])
 def test_one_that_is_deleted_meanwhile_does_not_come_back(storage: Storage, old: Path, when: str) -> None:
-    """It is no problem, and the backup does not keep it."""
+    """It is no problem; what was kept of it by then stays in the backup."""
 
     def delete(path: str) -> None:
         if path == PATHS[0] and when == "before it is written":
@@ -101,7 +102,7 @@ def test_one_that_is_deleted_meanwhile_does_not_come_back(storage: Storage, old:
     assert (done.documents, done.problems) == (1, [])
     assert not old.exists()
     (one,) = backups.listing(str(storage.root))
-    assert one.documents == 1
+    assert one.documents == (2 if when == "before it is written" else 1)
 
 
 def test_one_whose_lock_is_held_too_long_is_named(storage: Storage, old: Path) -> None:
@@ -165,5 +166,25 @@ def test_what_needs_nothing_stays(storage: Storage) -> None:
     done = rewriter(storage.root).rewrite([path])
     assert (done.documents, done.problems) == (0, [])
     assert documents_of(storage.root) == before
-    (one,) = backups.listing(str(storage.root))
-    assert one.documents == 0
+    assert backups.listing(str(storage.root)) == []
+
+
+def test_ctrl_c_in_the_moment_when_the_old_document_went_leaves_the_new_one(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python tells of Ctrl-C when the call of the system is done: the session was in the backup alone then."""
+    storage.append("s1", answered("r1"))
+    path = storage.path("s1")
+    unlink = atomic.System.unlink
+
+    def interrupted(self: atomic.System, name: str) -> None:
+        unlink(self, name)
+        if name == str(path):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(atomic.System, "unlink", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert(storage, "yaml" if path.suffix == ".json" else "json")
+    monkeypatch.undo()
+    assert runs(storage.root, "s1") == ["r1"]
+    assert len(oracle.document_paths(storage.root)) == 1
