@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localstore.errors import StoreNotFound
+
 from .. import output
 from ..migration import end, say_undone, say_what_was_done, sizes
 from ..store import find_store, store_option
@@ -42,6 +44,8 @@ def command(
         raise click.UsageError("--diff prints a diff, and --json prints JSON: choose one", click.get_current_context())
     if folder is not None and store is not None:
         raise click.UsageError("DIR and --store name the same thing: give one", click.get_current_context())
+    if folder and not os.path.isdir(folder):
+        raise StoreNotFound(f"There is no folder '{folder}'. Correct the path.", path=folder)
     root = _find(folder if folder is not None else store)
     if undoes:
         say_undone(root, as_json=as_json)

@@ -190,9 +190,14 @@ def make(root: str, action: str, *, finished: bool, made_store: bool = False) ->
             break
         except FileExistsError:
             number += 1
-    atomic.sync_folder(str(folder))
-    about = {"localstore": "backup", "action": action, "made_at": made_at, "finished": finished}
-    backup._write({**about, "made_store": True} if made_store else about)
+    try:
+        atomic.sync_folder(str(folder))
+        about = {"localstore": "backup", "action": action, "made_at": made_at, "finished": finished}
+        backup._write({**about, "made_store": True} if made_store else about)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            backup.remove_if_empty()
+        raise
     return backup
 
 

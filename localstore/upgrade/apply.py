@@ -1,9 +1,11 @@
 """Upgrade a store, or turn a folder of agno 1.x into one."""
 
+import contextlib
 import errno
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -182,9 +184,10 @@ def _by_processes(
     try:
         waiting = iter(batches)
         # Not all at once: a failure or Ctrl-C is to stop soon.
-        running = {
-            pool.submit(_work, batch): len(batch) for _, batch in zip(range(2 * processes), waiting, strict=False)
-        }
+        with _deaf_to_ctrl_c():
+            running = {
+                pool.submit(_work, batch): len(batch) for _, batch in zip(range(2 * processes), waiting, strict=False)
+            }
         while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 count = running.pop(future)
@@ -194,6 +197,19 @@ def _by_processes(
                     running[pool.submit(_work, batch)] = len(batch)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started inside do not hear Ctrl-C, not even while they load; this one hears it afterwards."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(root: str, backup: str, transform: Transform, timeout: float) -> None:

@@ -134,6 +134,7 @@ def _look_into_store(
             size += length
     for path, problem in sorted(catalog.closed.items()):
         problems.append(Problem(tree.full_path(root, path), f"cannot be looked into: {problem}"))
+    problems.sort(key=lambda problem: problem.path)
     return size
 
 

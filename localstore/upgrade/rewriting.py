@@ -188,8 +188,9 @@ class Rewriter:
             if target != path and path.startswith(f"{tree.SESSIONS}/"):
                 self._settle(done, path)
         except BaseException:
-            if is_new:  # the old one stays: nobody is to take this one for another of that session
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                if is_new and atomic.exists(self._full(path)):
+                    # The old one stays: nobody is to take this one for another of that session.
                     atomic.system.unlink(self._full(target))
             raise
         self._made.add(target)

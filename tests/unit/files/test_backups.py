@@ -177,6 +177,15 @@ def test_what_is_not_a_backup_is_neither_listed_nor_followed(root: str, tmp_path
     assert (outside / "mine.json").read_text() == "mine"
 
 
+def test_one_that_was_stopped_while_it_was_made_can_be_removed(root: str) -> None:
+    """With the temporary file that was to say what it is; no listing shows it."""
+    backup = kept(root)
+    Path(backup.folder, "backup.json").rename(Path(backup.folder, ".backup.json.0123456789ab.tmp"))
+    assert backups.listing(root) == []
+    backups.tidy(root)
+    assert not Path(backup.folder).exists()
+
+
 def test_what_a_person_put_into_a_backup_stays(root: str) -> None:
     """And so does the backup then."""
     backup = kept(root, "a.json")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from localstore import JsonStorage, LockTimeout, NewerFormat, StoreNotFound
+from localstore import JsonStorage, LockTimeout, NewerFormat, OlderFormat, StoreNotFound
 from localstore.files import atomic, backups
 from localstore.files.backups import Backup
 from localstore.files.locks import pool_of
@@ -444,3 +444,50 @@ def test_an_error_in_the_caller_s_progress_leaves_an_upgrade_that_goes_on(tmp_pa
     (one,) = backups.listing(str(tmp_path / "f"))
     assert (one.finished, one.documents) == (True, 100)
     assert Backup(str(tmp_path / "f"), one.name).paths()[0] == "s0.json"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_folder_in_which_nothing_can_be_upgraded_stays_one_of_agno(tmp_path: Path, processes: int) -> None:
+    """It became an empty store, in which its sessions were seen no more."""
+    folder = tmp_path / "f"
+    folder.mkdir()
+    (folder / "a.json").write_bytes(agno_bytes({**old_session("a"), "user_id": 5}, ".json"))
+    before = tree_of(folder)
+    done = upgrade(folder, processes=processes)
+    assert (done.documents, done.backup, len(done.problems)) == (0, None, 1)
+    assert tree_of(folder) == before
+    with pytest.warns(UserWarning, match="Not upgraded"), pytest.raises(OlderFormat):
+        JsonStorage(folder, auto_upgrade_schema=True)
+    assert tree_of(folder) == before
+
+
+def test_one_that_is_mended_later_joins_the_others(tmp_path: Path) -> None:
+    """As a flat file of the store; two backups, which are undone one after the other."""
+    folder = folder_of_agno(tmp_path / "f")
+    bad = agno_bytes({**old_session("d"), "user_id": 5}, ".json")
+    (folder / "d.json").write_bytes(bad)
+    assert len(upgrade(folder).problems) == 1
+    assert (folder / "d.json").read_bytes() == bad
+    (folder / "d.json").write_bytes(agno_bytes(old_session("d"), ".json"))
+    before = tree_of(folder, without=["sessions", "schemas", "manifest.jsonl", ".localstore", "localstore.json"])
+    assert upgrade(folder).documents == 1
+    assert ids(folder) == {"a", "b", "c", "d"}
+    assert undo(folder).restored == 1
+    assert ids(folder) == {"a", "b", "c"}
+    assert undo(folder).restored == 3
+    assert sorted(tree_of(folder)) == ["a.json", "b.json", "c.json", "d.json"]
+    assert before.items() <= tree_of(folder).items()
+
+
+@pytest.mark.parametrize("name", ["sessions", "schemas", ".localstore"])
+def test_a_file_that_has_the_name_of_one_of_our_folders(tmp_path: Path, name: str) -> None:
+    """An error that names it, and every file as it was."""
+    folder = folder_of_agno(tmp_path / "f")
+    (folder / name).write_text("mine")
+    before = tree_of(folder)
+    with pytest.raises(OSError, match=name):
+        upgrade(folder)
+    (folder / name).unlink()
+    del before[name]
+    assert tree_of(folder, without=[".localstore"]) == before
+    assert upgrade(folder).documents == 3
