@@ -109,7 +109,10 @@ class Sweep:
         return len(self.documents)
 
     def _migrations(self) -> Iterator[Finding]:
-        for one in backups.listing(self.root):
+        found: list[backups.BackupInfo] = []
+        with contextlib.suppress(OSError):  # named above
+            found = backups.listing(self.root)
+        for one in found:
             if not one.finished and one.action != "unknown":
                 path = f"{backups.FOLDER.as_posix()}/{one.name}"
                 again = "upgrade" if one.action == "upgrade" else one.action.replace(" to ", " --to ")
