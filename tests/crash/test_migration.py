@@ -223,12 +223,15 @@ class Case:
         return root
 
     def assert_nothing_is_lost(self, root: Path, where: str) -> None:
-        """Each document is in its old place as it was, or in its new one as it is to be; nothing else is there."""
-        found = documents(root)
+        """Each document is in its old place as it was, or in its new one as it is to be, and then, unless this is an
+        undo, in a backup as it was; nothing else is there."""
+        found, old = documents(root), [raw for tree in kept(root) for raw in tree.values()]
+        is_undo = self.migration.work is _undo
         new = {_id(raw, path): (path, raw) for path, raw in self.after.items()}
         for path, raw in self.before.items():
             new_path, new_raw = new[_id(raw, path)]
             assert found.get(path) == raw or found.get(new_path) == new_raw, f"{where}: {path} is lost"
+            assert found.get(path) == raw or is_undo or raw in old, f"{where}: nobody kept {path}"
         for path, raw in found.items():
             assert raw in (self.before.get(path), self.after.get(path)), f"{where}: {path} is neither old nor new"
 
