@@ -92,6 +92,8 @@ class JsonLayout:
             raise Malformed("nested too deeply to be written anew") from None
         except json.JSONDecodeError as error:
             raise Malformed(error.msg, error.lineno, error.colno) from None
+        except UnicodeDecodeError as error:
+            raise Malformed("str is not valid UTF-8", raw.count(b"\n", 0, error.start) + 1) from None
         return value
 
 
