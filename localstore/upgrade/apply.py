@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from localstore.files import atomic, backups, tree
@@ -195,6 +196,9 @@ def _by_processes(
                 batch = next(waiting, None)
                 if batch is not None:
                     running[pool.submit(_work, batch)] = len(batch)
+    except BrokenProcessPool:
+        stopped = "A process that shared the work was stopped from outside. Run the same again, it goes on from here"
+        raise OSError(errno.ECHILD, stopped, root) from None
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -1,6 +1,7 @@
 """An upgrade of a whole store, or of a folder of agno 1.x: what becomes of every file."""
 
 import errno
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -491,3 +492,19 @@ def test_a_file_that_has_the_name_of_one_of_our_folders(tmp_path: Path, name: st
     del before[name]
     assert tree_of(folder, without=[".localstore"]) == before
     assert upgrade(folder).documents == 3
+
+
+def test_a_process_that_is_killed_from_outside_is_named_and_the_next_upgrade_goes_on(tmp_path: Path) -> None:
+    names = [f"s{number:03d}" for number in range(300)]
+    root = folder_of_agno(tmp_path / "f", names, ".json")
+
+    def kill_one(done: int, total: int) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(OSError, match="was stopped from outside"):
+        upgrade(root, processes=2, progress=kill_one)
+    done = upgrade(root, processes=2)
+    assert done.problems == []
+    assert ids(root) == set(names)
+    assert len(backups.listing(str(root))) == 1
