@@ -120,9 +120,10 @@ def kept(root: Path) -> dict[str, set[str]]:
     for path in [*document_paths(root), *trashed(root)]:
         try:
             document = parse(path)
-        except ValueError:
+            run_ids = document.run_ids
+        except (ValueError, TypeError):  # torn, in a way that parses
             continue
-        found.setdefault(document.header["session_id"], set()).update(document.run_ids)
+        found.setdefault(document.header["session_id"], set()).update(run_ids)
     return found
 
 

@@ -6,11 +6,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import localstore
 from localstore import DocumentBroken, JsonStorage, LocalstoreError, StoreNotFound, YamlStorage
 from localstore.checking import check
 from tests.unit.raw import Storage, question
@@ -278,7 +280,10 @@ def as_nobody(root: Path, code: str) -> str:
 
 
 def open_the_way(root: Path) -> None:
-    for folder in root.parents:
+    """Let another user come to the store, and to the package where it stands in a temporary folder."""
+    package = Path(localstore.__file__)
+    temporary = Path(tempfile.gettempdir())
+    for folder in (*root.parents, *(package.parents if package.is_relative_to(temporary) else ())):
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
 

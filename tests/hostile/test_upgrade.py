@@ -18,7 +18,7 @@ from localstore import DocumentBroken, JsonStorage, LocalstoreError, NewerFormat
 from localstore.files import atomic
 from localstore.upgrade import Change, Problem, convert, make_plan, preview, undo, unified_diff, upgrade
 from tests.effort import LONG
-from tests.hostile.test_tree import as_another_user
+from tests.hostile.test_tree import as_another_user, open_the_way
 from tests.unit.test_storage_upgrade import old_session
 from tests.unit.upgrade.old_folders import agno_bytes, folder_of_agno, in_month
 
@@ -333,9 +333,7 @@ os.setgid(65534); os.setuid(65534)
 
 
 def as_nobody(root: Path, code: str) -> Any:
-    for folder in root.parents:
-        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
+    open_the_way(root)
     done = subprocess.run(
         [sys.executable, "-c", AS_NOBODY + code, str(root)], capture_output=True, text=True, timeout=60
     )
