@@ -1,5 +1,6 @@
 """A document as bytes: parse it, check it, find its entries, and save what a crash left of it. Touches no file."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,16 +163,27 @@ def _parse_foreign(raw: bytes, layout: Layout, path: Path | str, *, strict: bool
     return Parsed(layout, raw, header_of(document), entries, in_layout=False, version=version)
 
 
+_SAYS_VERSION = re.compile(rb"""(?m)^["']?schema_version["']?[ ]*:""")
+
+
 def _load(raw: bytes, layout: Layout, *, strict: bool) -> Any:
+    """The whole document as plain values. Version 0 in YAML was written by PyYAML, and is read by its rules."""
     try:
-        return layout.parse_strict(raw) if strict else layout.parse(raw)
+        document = layout.parse_strict(raw) if strict else layout.parse(raw)
+        problem = None
     except Malformed as error:
-        if not isinstance(layout, YamlLayout) or b"schema_version" in raw:
-            raise
-        document = layout.parse_with_aliases(raw, strict=strict)
-        if not isinstance(document, dict) or version_of(document) != 0:
-            raise error from None
-        return document
+        document, problem = None, error
+    if (
+        isinstance(layout, YamlLayout)
+        and not _SAYS_VERSION.search(raw)
+        and (problem is not None or (isinstance(document, dict) and version_of(document) == 0))
+    ):
+        old = layout.parse_by_pyyaml(raw, strict=strict)
+        if isinstance(old, dict) and version_of(old) == 0:
+            return old
+    if problem is not None:
+        raise problem
+    return document
 
 
 def normalise(parsed: Parsed, path: Path | str) -> Parsed:

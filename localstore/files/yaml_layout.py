@@ -91,15 +91,15 @@ class YamlLayout:
         """Parse what is going to be written anew: whatever that would drop or round is refused."""
         return _load(raw, strict=True)
 
-    def parse_with_aliases(self, raw: bytes, *, strict: bool) -> Any:
-        """Parse what another program wrote: values that are used several times may stand there once."""
-        return _load(raw, strict=strict, aliases=True)
+    def parse_by_pyyaml(self, raw: bytes, *, strict: bool) -> Any:
+        """Parse what PyYAML wrote, by its own rules, which are those of YAML 1.1."""
+        return _load(raw, strict=strict, by_pyyaml=True)
 
 
-def _load(raw: bytes, *, strict: bool = False, first_line: int = 1, aliases: bool = False) -> Any:
+def _load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bool = False) -> Any:
     from localstore.files.yaml_reader import load
 
-    return load(raw, strict=strict, first_line=first_line, aliases=aliases)
+    return load(raw, strict=strict, first_line=first_line, by_pyyaml=by_pyyaml)
 
 
 LAYOUT = YamlLayout()

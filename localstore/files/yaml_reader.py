@@ -7,6 +7,7 @@ ends in anything but a value or `Malformed`.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, NoReturn
 
@@ -35,18 +36,19 @@ _MOST_NODES = 1_000_000
 """So many values a document with aliases may have, each counted wherever it is used."""
 
 
-def load(raw: bytes, *, strict: bool = False, first_line: int = 1, aliases: bool = False) -> Any:
+def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bool = False) -> Any:
     """The value of the one document in `raw`, which is UTF-8, with or without a byte order mark.
 
     Lines are counted from `first_line`, for the slice of a file. `strict` refuses integers beyond 64 bits as well,
-    which other programs would round. With `aliases` one value may be used several times, as PyYAML writes what Python
-    shares; the result shares it too. Raises `Malformed` for everything that is not exactly one such document.
+    which other programs would round. What was written `by_pyyaml` is read by its rules, those of YAML 1.1: `1e3` and
+    `089` are text; and one value may be used several times (anchors and aliases), as it writes what Python shares: the
+    result shares it too. Raises `Malformed` for everything that is not exactly one such document.
     """
     _check(raw, first_line)
     import yaml  # only here, because `import localstore` must not load it
 
     try:
-        return _build(yaml.CSafeLoader(raw), strict, first_line, aliases=aliases)
+        return _build(yaml.CSafeLoader(raw), strict, first_line, by_pyyaml=by_pyyaml)
     except yaml.MarkedYAMLError as error:
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
@@ -87,7 +89,7 @@ def _place(text: str, position: int, first_line: int) -> tuple[int, int]:
     return before.count("\n") + first_line, len(before) - before.rfind("\n")
 
 
-def _build(parser: Any, strict: bool, first_line: int, *, aliases: bool) -> Any:
+def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> Any:
     """The value that the events of a stream of one document make."""
     from yaml.events import (
         AliasEvent,
@@ -102,6 +104,7 @@ def _build(parser: Any, strict: bool, first_line: int, *, aliases: bool) -> Any:
         mark = event.start_mark
         raise Malformed(problem, mark.line + first_line, mark.column + 1)
 
+    plain = _plain_by_pyyaml if by_pyyaml else _plain
     next_event = parser.get_event
     next_event()  # the start of the stream
     event: Any = next_event()
@@ -122,7 +125,7 @@ def _build(parser: Any, strict: bool, first_line: int, *, aliases: bool) -> Any:
         nodes += 1
         value: Any
         if kind is ScalarEvent:
-            if event.anchor is not None and not aliases:
+            if event.anchor is not None and not by_pyyaml:
                 refuse("anchors are not allowed")
             if in_mapping and key is None:
                 if event.tag is not None and event.tag != f"{_CORE}str":
@@ -135,13 +138,13 @@ def _build(parser: Any, strict: bool, first_line: int, *, aliases: bool) -> Any:
                 if event.tag is not None:
                     value = _tagged(event.value, event.tag, strict)
                 else:
-                    value = _plain(event.value, strict) if event.implicit[0] else event.value
+                    value = plain(event.value, strict) if event.implicit[0] else event.value
             except Malformed as error:  # that function knows no place
                 refuse(error.problem)
             if event.anchor is not None:
                 anchored[event.anchor] = value, 1
         elif kind is MappingStartEvent or kind is SequenceStartEvent:
-            if event.anchor is not None and not aliases:
+            if event.anchor is not None and not by_pyyaml:
                 refuse("anchors are not allowed")
             if in_mapping and key is None:
                 refuse("a key must be a text, not a mapping or sequence")
@@ -151,7 +154,7 @@ def _build(parser: Any, strict: bool, first_line: int, *, aliases: bool) -> Any:
                 refuse(f"nested more than {DEPTH_LIMIT} levels deep")
             value = {} if kind is MappingStartEvent else []
         elif kind is AliasEvent:
-            if not aliases:
+            if not by_pyyaml:
                 refuse("aliases are not allowed")
             if in_mapping and key is None:
                 refuse("a key must be a text, not an alias")
@@ -200,6 +203,33 @@ def _plain(text: str, strict: bool) -> Any:
     if _FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text):
         return _finite(text)
     return text
+
+
+def _plain_by_pyyaml(text: str, strict: bool) -> Any:
+    """The same by the rules of PyYAML's safe loader. A time stays text."""
+    import yaml
+
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
+    tag = next((tag for tag, pattern in resolvers if pattern.match(text)), f"{_CORE}str")
+    name = tag.removeprefix(_CORE)
+    if name == "null":
+        return None
+    if name == "bool":
+        return yaml.SafeLoader.bool_values[text.lower()]
+    if name not in ("int", "float"):
+        return text
+    if len(text) > _LONGEST_INTEGER:
+        raise Malformed(f"a number of more than {_LONGEST_INTEGER:,} characters")
+    construct = getattr(yaml.constructor.SafeConstructor(), f"construct_yaml_{name}")
+    try:
+        number = construct(yaml.ScalarNode(tag, text))
+    except (ValueError, OverflowError):
+        raise Malformed(f"{_shortened(text)} is no number") from None
+    if name == "int":
+        return _integer(str(number), strict)
+    if not math.isfinite(number):
+        raise Malformed(f"{_shortened(text)} is not a finite number")
+    return number
 
 
 def _tagged(text: str, tag: str, strict: bool) -> Any:

@@ -21,7 +21,7 @@ FILES = sorted(path.name for path in FROZEN.iterdir() if path.suffix in (".json"
 
 def written_by_agno(name: str) -> dict[str, Any]:
     raw = (FROZEN / name).read_bytes()
-    value: dict[str, Any] = json.loads(raw) if name.endswith(".json") else yaml_reader.load(raw)
+    value: dict[str, Any] = json.loads(raw) if name.endswith(".json") else yaml_reader.load(raw, by_pyyaml=True)
     return value
 
 

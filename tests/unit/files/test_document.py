@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from localstore import DocumentBroken, NewerFormat
 from localstore.files.document import LAYOUTS, Layout, in_order, normalise, parse_document, run_key
@@ -227,6 +229,49 @@ def test_yaml_that_shares_values_is_read_when_it_is_of_agno() -> None:
     assert parsed.entries[-1]["session_state"] == {"one": shared, "two": shared}
     with pytest.raises(DocumentBroken, match="anchors are not allowed"):
         parse_document(b"schema_version: 1\n" + raw, YAML, "file")
+
+
+ODD = (
+    "1e3 089 08 0o17 0x1F 12:30 1:30.5 1_000 no y ~ 2026-11-22 = << +1 -0 .5 1. 1e .inf .NaN null 0b1 1e+5 1.0e5 - ? '"
+)
+TEXTS = st.one_of(st.text(max_size=30), st.sampled_from(["", "2026-11-22 07:01:20", *ODD.split()]))
+SCALARS = st.one_of(
+    TEXTS, st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.none()
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=8
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(value=VALUES, said=TEXTS)
+def test_what_pyyaml_wrote_is_read_as_it_was(value: Any, said: str) -> None:
+    """Its rules are those of YAML 1.1: it writes the text `1e3` without quotes, which is a number in YAML 1.2."""
+    session = old_session() | {"session_data": {"session_state": {"value": value}}}
+    session["memory"]["runs"][0]["messages"][0]["content"] = said
+    raw = yaml.dump(session, default_flow_style=False).encode()
+    if yaml.safe_load(raw) != session or any(char in raw.decode() for char in "\x85\u2028\u2029"):
+        return  # it does not read back itself what it wrote
+    parsed = parse_document(raw, YAML, "file")
+    assert parsed.version == 0
+    state = parsed.entries[-1].get("session_state", {"value": None})
+    assert json.dumps(state["value"], sort_keys=True) == json.dumps(value, sort_keys=True)
+    message = parsed.entries[0]["messages"][0] if parsed.entries[0].get("messages") else {}
+    assert message.get("content", "") == said
+
+
+def test_a_document_of_today_is_read_by_the_rules_of_today_whatever_its_texts_say() -> None:
+    raw = written(YAML).replace(b"x: null", b"x: 1e3")
+    assert raw != written(YAML)
+    assert parse_document(raw, YAML, "file").entries[1]["x"] == 1000.0
+
+
+def test_an_old_session_that_speaks_of_schema_versions_is_still_read_by_its_own_rules() -> None:
+    session = old_session()
+    session["memory"]["runs"][0]["messages"][0]["content"] = "089"
+    session["memory"]["runs"][0]["messages"].append({"role": "assistant", "content": "what is\nschema_version: 1?"})
+    parsed = parse_document(yaml.dump(session, default_flow_style=False).encode(), YAML, "file")
+    assert parsed.entries[0]["messages"][0]["content"] == "089"
 
 
 def test_an_alias_bomb_is_refused_in_no_time() -> None:
