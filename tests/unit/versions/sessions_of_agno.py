@@ -14,7 +14,7 @@ FROZEN = Path(__file__).parents[2] / "format" / "agno-1"
 def frozen() -> list[dict[str, Any]]:
     files = sorted(path for path in FROZEN.iterdir() if path.suffix in (".json", ".yaml"))
     return [
-        json.loads(path.read_bytes()) if path.suffix == ".json" else yaml_reader.load(path.read_bytes())
+        json.loads(path.read_bytes()) if path.suffix == ".json" else yaml_reader.load(path.read_bytes(), by_pyyaml=True)
         for path in files
     ]
 
