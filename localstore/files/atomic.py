@@ -274,8 +274,8 @@ def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True)
     path = str(path)
     folder = os.path.dirname(path)
     temporary = _temporary(path)
-    fd = system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
+        fd = system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             offset = 0
             for part in parts:

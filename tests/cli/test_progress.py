@@ -1,0 +1,101 @@
+"""How far a long command is: nothing for a short one, lines for a file, a bar for a person."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+
+import pytest
+
+PROGRESS = import_module("localstore_cli.progress")  # the folder of the package has another name
+
+
+class Clock:
+    """A clock that goes on when it is told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture(params=[False, True], ids=["file", "terminal"])
+def watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], io.StringIO]:
+    """Begins to take down what is written to the standard error: in the test itself, because pytest has its own."""
+
+    def begin() -> io.StringIO:
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda: request.param, raising=False)
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "100")
+        return stream
+
+    return begin
+
+
+def test_a_short_command_says_nothing(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
+    stderr = watch()
+    with PROGRESS.progress("documents") as report:
+        for done in range(10):
+            clock.now += 0.09
+            report(done, 10)
+    assert stderr.getvalue() == ""
+
+
+def test_a_long_one_says_how_many_how_fast_and_how_long(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
+    stderr = watch()
+    with PROGRESS.progress("documents") as report:
+        for done in range(0, 20_001, 500):
+            clock.now += 0.5
+            report(done, 20_000)
+    said = stderr.getvalue()
+    if not stderr.isatty():
+        assert said.splitlines() == [
+            "localstore: 4,500 of 20,000 documents, 900 a second, 17 s left",
+            "localstore: 9,500 of 20,000 documents, 950 a second, 11 s left",
+            "localstore: 14,500 of 20,000 documents, 967 a second, 6 s left",
+            "localstore: 19,500 of 20,000 documents, 975 a second, 1 s left",
+        ]
+    else:
+        assert "documents" in said
+        assert "20000/20000" in said
+        assert "/s" in said
+
+
+def test_one_in_which_nothing_is_done_yet_says_so(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
+    stderr = watch()
+    with PROGRESS.progress("documents") as report:
+        clock.now += 130
+        report(0, 5)
+        clock.now += 300
+        report(1, 5)
+    if not stderr.isatty():
+        first, second = stderr.getvalue().splitlines()
+        assert first == "localstore: 0 of 5 documents, 0 a second"
+        assert second.endswith("0 a second, 29 min left")
+
+
+def test_an_error_takes_the_bar_away(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
+    stderr = watch()
+
+    def fail() -> None:
+        with PROGRESS.progress("documents") as report:
+            clock.now += 10
+            report(1, 5)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    if stderr.isatty():
+        assert "\x1b[?25h" in stderr.getvalue()  # the cursor is shown again
