@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from localstore.arguments import check_id, check_kind, check_text, check_update
 from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, SessionNotFound
 from localstore.files import tree
 from localstore.files.document import in_order
@@ -14,7 +15,7 @@ from localstore.files.rows import Row
 from localstore.files.store import Store
 from localstore.files.values import plain
 from localstore.info import SessionInfo
-from localstore.schema import KINDS, SCHEMA_VERSION, STATEFUL
+from localstore.schema import SCHEMA_VERSION, STATEFUL
 from localstore.tagging import retagging
 
 if TYPE_CHECKING:
@@ -118,10 +119,10 @@ class Storage:
         """
         from localstore.merge import run_of
 
-        _check_id(session_id)
-        _check_kind(kind)
-        _check_text("user_id", user_id)
-        _check_text("entity_id", entity_id)
+        check_id(session_id)
+        check_kind(kind)
+        check_text("user_id", user_id)
+        check_text("entity_id", entity_id)
         entry = run_of(run)
 
         def work(draft: Draft | None) -> None:
@@ -164,12 +165,12 @@ class Storage:
         """
         from localstore.sessions import now
 
-        _check_id(session_id)
+        check_id(session_id)
         named = zip(STATEFUL, (instructions, session_state, session_summary, session_data), strict=True)
         state: dict[str, Any] = plain({key: value for key, value in named if value is not None})
         values = {"name": name, "tags": tags, "metadata": metadata}
         header: dict[str, Any] = plain({key: value for key, value in values.items() if value is not _UNSET})
-        _check_update(state, header)
+        check_update(state, header)
         retag = retagging(add_tags, remove_tags)
 
         entries = [{"type": "update", "created_at": now(), **state}] if state else []
@@ -208,7 +209,7 @@ class Storage:
 
         if not isinstance(session, Session):
             raise TypeError(f"upsert takes a Session, not {type(session).__name__}")
-        _check_id(session.session_id)
+        check_id(session.session_id)
         mine, base = Mine.of(session), session._base
         if base is not None and base.header["session_id"] != session.session_id:
             base = None  # a copy under another id is a new session
@@ -225,7 +226,7 @@ class Storage:
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove a session for good; False when there is none. Raises OwnerMismatch."""
-        _check_id(session_id)
+        check_id(session_id)
         return self._store.delete(session_id, lambda row: self._check_access(row, user_id, None))
 
     def drop(self) -> None:
@@ -255,7 +256,7 @@ class Storage:
         With `last_runs` its history holds the entries from the last so many runs on, at the cost of these; 0 reads
         the header and the state alone. Reading takes no lock in the common case and never changes a byte.
         """
-        _check_id(session_id)
+        check_id(session_id)
         if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
             raise ValueError(f"last_runs must be None or a whole number from 0 on, not {last_runs!r}")
         snapshot = self._store.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, last_runs)
@@ -274,7 +275,7 @@ class Storage:
     ) -> list[SessionInfo]:
         """The sessions that fit, newest activity first, from the manifest: no document is opened unless its file
         was changed by hand."""
-        _check_kind(kind)
+        check_kind(kind)
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
         return [self._info(row) for row in self._store.catalog.rows(user_id, entity_id, kind, limit)]
@@ -312,7 +313,7 @@ class Storage:
 
     def path(self, session_id: str) -> Path:
         """The document of a session. Raises SessionNotFound."""
-        _check_id(session_id)
+        check_id(session_id)
         row = self._store.locate(session_id)
         if row is None:
             self._store.refuse_unreadable(session_id)
@@ -391,40 +392,6 @@ def _with(header: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The header with other values; None and empty ones are left out."""
     merged = {**header, **values}
     return in_order({key: value for key, value in merged.items() if key not in values or value})
-
-
-def _check_id(session_id: str) -> None:
-    if not isinstance(session_id, str):
-        raise TypeError(f"session_id must be text, not {type(session_id).__name__}")
-    if not session_id:
-        raise ValueError("session_id must not be empty")
-    if not session_id.isascii():
-        plain(session_id, "session_id")
-
-
-def _check_text(name: str, value: str | None) -> None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be text or None, not {type(value).__name__}. Use str(...).")
-
-
-def _check_kind(kind: str | None) -> None:
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-
-
-def _check_update(state: dict[str, Any], header: dict[str, Any]) -> None:
-    for values, name, kind, words in (
-        (state, "session_state", dict, "a dict"),
-        (state, "session_data", dict, "a dict"),
-        (state, "instructions", str, "text"),
-        (header, "name", str, "text"),
-        (header, "tags", list, "a list of texts"),
-        (header, "metadata", dict, "a dict"),
-    ):
-        if not isinstance(values.get(name), (kind, type(None))):
-            raise TypeError(f"{name} must be {words}, not {type(values[name]).__name__}")
-    if not all(isinstance(tag, str) for tag in header.get("tags") or ()):
-        raise TypeError("tags must be a list of texts")
 
 
 def _not_found(session_id: str, why: str = "") -> SessionNotFound:

@@ -20,7 +20,7 @@ LAYERS = [
     {"info"},
     {"files"},
     {"findings"},
-    {"tagging"},
+    {"tagging", "arguments"},
     {"upgrade"},
     {"merge", "storage", "inspection", "checking", "repairing", "rescuing", "trashing"},
     {"agents"},
