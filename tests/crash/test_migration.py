@@ -7,6 +7,7 @@ Another one joins by one line in `MIGRATIONS`.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import os
@@ -34,9 +35,13 @@ from tests.effort import rounds
 
 _log = logging.getLogger(__name__)
 STATES = rounds(1, 100)
-"""How many states are tried at each moment of a power cut, besides the corners."""
-_STRIDE = rounds(4, 1)
-"""Each operation fails in one way of so many; each way is tried with every so many-th operation."""
+"""How many mixed states are tried at each moment of a power cut."""
+_CORNERS = rounds(2, len(HOW) - 1)
+"""How many of the corners are tried at each moment: others at the next one."""
+_STRIDE = rounds(8, 1)
+"""Each way to fail is tried with every so many-th operation: each operation fails in one way, or in all."""
+_STOPS = rounds(2, 1)
+"""The process is stopped before, or after, every so many-th change: each change is stopped on one side, or on both."""
 
 
 def old_session(session_id: str, runs: int = 2) -> dict[str, Any]:
@@ -303,7 +308,7 @@ def test_a_migration_survives_any_single_failure_and_the_next_one_does_the_rest(
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_migration_that_is_killed_at_any_moment_is_finished_by_the_next_one(case: Case, share: float) -> None:
-    number = 1
+    number = 1 + (share > 0) % _STOPS
     is_more = True
     while is_more:
         with installed(UnsyncedSystem()):
@@ -316,8 +321,8 @@ def test_a_migration_that_is_killed_at_any_moment_is_finished_by_the_next_one(ca
             case.assert_done(root, where, at_once=case.migration.work is not _append)
             shutil.rmtree(root)
         is_more = system.happened
-        number += 1
-    _log.info("%s stops", number - 1)
+        number += _STOPS
+    _log.info("%s stops", number // _STOPS)
 
 
 @pytest.mark.timeout(3600)
@@ -327,8 +332,9 @@ def test_a_power_cut_at_any_moment_of_a_migration_loses_no_document(case: Case) 
     with installed(system := RecordingSystem(root)):
         case.migration.work(root, case.suffix)
     tried = 0
+    corners = itertools.cycle(HOW[:-1])
     for disk, what in zip(system.moments, system.trace, strict=True):
-        for how in (*HOW[:-1], *["mixed"] * STATES):
+        for how in (*itertools.islice(corners, _CORNERS), *["mixed"] * STATES):
             left, times = state(disk, how, chance)
             again = case.folder / f"cut-{tried}"
             with installed(UnsyncedSystem()):
