@@ -99,7 +99,7 @@ def message(error: BaseException) -> str:
     """What went wrong and what to do, in one line."""
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "localstore"
-        text = error.format_message()
+        text = error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", ")  # click's list of choices
         return f"{text}{'' if text.endswith(('.', '?')) else '.'} See '{command} --help'."
     if isinstance(error, LocalstoreError):
         return str(error)

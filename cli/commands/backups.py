@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def command(name: str | None, prune: bool, keep: int | None, yes: bool, as_json: bool, store: str | None) -> None:
-    """List the backups that upgrades and conversions made, newest first; with NAME, the documents in it.
+    """List what upgrades and conversions kept.
 
+    The newest backup comes first. With NAME, the documents in it are listed.
     A backup takes no space where the file system has hard links, as long as the store has not changed. 'localstore
     upgrade --undo' brings the newest one back. NAME may be the beginning of a name that no other one shares. Into a
     pipe go name, what made it, when, documents and bytes, separated by tabs.

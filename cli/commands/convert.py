@@ -20,8 +20,9 @@ from ..store import open_store, store_option
 def command(
     sessions: tuple[str, ...], to: Literal["json", "yaml"], jobs: int | None, as_json: bool, store: str | None
 ) -> None:
-    """Write documents in the other format: those of each SESSION, or without one all of the store.
+    """Write documents in the other format.
 
+    Those of each SESSION are converted, or without one all of the store.
     Nothing in a session changes. The old documents are kept in a backup, and 'localstore upgrade --undo' brings them
     back, with what was added since. A document that cannot be converted stays as it is and is named, and the exit
     code is 1. Interrupted, run it again. Comments in YAML have no place in JSON; the backup has them.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def command(
     folder: str | None, dry_run: bool, diff: bool, undoes: bool, jobs: int | None, as_json: bool, store: str | None
 ) -> None:
-    """Upgrade every document of a store to the schema version of this localstore.
+    """Bring old documents up to the current schema version.
 
     DIR may also be a folder of session files that agno 1.x wrote: it is turned into a store in place.
 

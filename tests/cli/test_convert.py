@@ -109,3 +109,10 @@ def test_into_a_closed_pipe(store: Path, tmp_path: Path) -> None:
     assert code == 141
     assert "Traceback" not in errors
     assert set(suffixes(store).values()) == {".yaml"}
+
+
+def test_the_missing_format_is_named_in_one_line(run: Command, store: Path) -> None:
+    done = run("convert", "--store", store)
+    assert (done.returncode, done.stdout) == (2, "")
+    expected = "localstore: Missing option '--to'. Choose from: json, yaml. See 'localstore convert --help'.\n"
+    assert done.stderr == expected
