@@ -121,7 +121,7 @@ def kept(root: Path) -> dict[str, set[str]]:
         try:
             document = parse(path)
             run_ids = document.run_ids
-        except (ValueError, TypeError):  # torn, in a way that parses
+        except (ValueError, TypeError, KeyError):  # torn, in a way that parses
             continue
         found.setdefault(document.header["session_id"], set()).update(run_ids)
     return found
