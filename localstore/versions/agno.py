@@ -204,11 +204,7 @@ def _raw(document: Document) -> Document:
         for key in STATEFUL
     }
     usual, known = fields_of(document), known_of(document, document["kind"])
-    runs = [
-        session_run_down(entry, document, known, usual)
-        for entry in document["history"]
-        if entry["type"] == "run"
-    ]
+    runs = [session_run_down(entry, document, known, usual) for entry in document["history"] if entry["type"] == "run"]
     times = [document["created_at"], *(entry.get("created_at") for entry in document["history"])]
     return session_down(document, newest, runs, times)
 
