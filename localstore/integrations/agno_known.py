@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
-from localstore.files.document import Parsed, newest_state
+from localstore.files.document import newest_state
 from localstore.integrations.agno_runs import NOTE, Runs, Told, digest, told_by
 from localstore.versions import Document
 
@@ -68,8 +68,9 @@ class Known:
             self.is_all_told = False
 
 
-def load_newest(known: Known, parsed: Parsed, fingerprint: list[int]) -> None:
-    known.load(parsed.header, parsed.entries, fingerprint, _REMEMBERED_RUNS)
+def load_newest(known: Known, header: Document, entries: list[Document], fingerprint: list[int]) -> None:
+    """Take in a whole document, and what the newest runs told."""
+    known.load(header, entries, fingerprint, _REMEMBERED_RUNS)
 
 
 def state_of(header: Document, entries: list[Document]) -> Document:
