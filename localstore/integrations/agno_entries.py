@@ -7,11 +7,21 @@ import orjson
 
 from localstore.files.document import newest_state
 from localstore.files.draft import Draft
-from localstore.files.store import Snapshot
 from localstore.files.values import plain, same
-from localstore.integrations.agno_known import Known
+from localstore.integrations.agno_known import Handed, Known, hand
 from localstore.integrations.agno_parts import KEPT, Parts, given_of
-from localstore.integrations.agno_runs import NOTE, Runs, digest, own_messages, repeated, sources, told_by
+from localstore.integrations.agno_runs import (
+    NOTE,
+    Runs,
+    copied,
+    form,
+    note_of,
+    own_messages,
+    put_before,
+    repeated,
+    sources,
+    told_by,
+)
 from localstore.sessions import now
 from localstore.versions import Document
 from localstore.versions.agno_runs import ordered
@@ -22,7 +32,7 @@ class Given:
     """A run as agno gives it: its id, its form and the run itself, not yet looked at."""
 
     run_id: str
-    form: bytes | None
+    said: int | None
     raw: Document
 
 
@@ -31,9 +41,8 @@ def fresh_runs(known: Known, runs: list[Document], session_id: str) -> list[Give
     fresh: dict[str, Given] = {}
     for index, run in enumerate(runs):
         run_id = run.get("run_id") or f"{session_id}:{index}"
-        form = digest(run)
-        if not known.has_seen(run_id, form):
-            fresh[run_id] = Given(run_id, form, {**plain(run, f"runs[{index}]"), "run_id": run_id})
+        if not known.has_seen(run_id, run):
+            fresh[run_id] = Given(run_id, form(run), {**plain(run, f"runs[{index}]"), "run_id": run_id})
     return list(fresh.values())
 
 
@@ -65,10 +74,13 @@ class Builder:
         self._runs = Runs(header)
         self._instructions = known.instructions
         self._told = list(known.told)
-        self._forms: list[tuple[str, bytes | None]] = []
+        self._forms: list[tuple[str, int | None]] = []
         self._new_state: Document = {}
         self._new_interactions: list[Any] = []
         self._own: dict[str, list[Document]] = {}
+        self._handed: list[Handed] = []
+        self._replaces = False
+        self._updated_at: str | None = None
 
     def entries(self, added: list[Given], changes: Document, interactions: list[Any]) -> list[Document]:
         """The entries for new runs, the last one with the state that changed; an update, when there is no run."""
@@ -77,7 +89,7 @@ class Builder:
         for given in alone:
             entry = self._entry(given, beside.get(given.run_id, []))
             entries.append(entry)
-        new = [told for told in interactions if digest(told) not in self._known.interactions]
+        new = [told for told in interactions if form(told) not in self._known.interactions]
         if changes or new:
             if not entries:
                 entries.append({"type": "update", "created_at": now()})
@@ -86,6 +98,7 @@ class Builder:
                 last[NOTE] = {**last.get(NOTE, {}), "interactions": new}
             entries[-1] = ordered(last)
         self._new_state, self._new_interactions = changes, new
+        self._updated_at = entries[-1]["created_at"] if entries else None
         return entries
 
     def _entry(self, given: Given, beside: list[Given]) -> Document:
@@ -93,14 +106,14 @@ class Builder:
         self._instructions = entry.get("instructions", self._instructions)
         if beside:
             entry = ordered({**entry, NOTE: {**entry.get(NOTE, {}), "beside": [run.run_id for run in beside]}})
-        back = self._runs.raw(entry, self._instructions, {})
+        back = self._runs.bare(entry, self._instructions)
+        self._handed.append(hand(back, entry))
         self._own[entry["run_id"]] = own_messages(back)
         self._told.append(told_by(back))
-        self._forms += [(run.run_id, run.form) for run in (given, *beside)]
+        self._forms += [(run.run_id, run.said) for run in (given, *beside)]
         if "history" in entry.get(NOTE, ()):
-            start, copies = repeated(given.raw)
-            back["messages"] = [*back["messages"][:start], *copies, *back["messages"][start:]]
-        self._forms.append((given.run_id, digest(back)))
+            put_before(back, repeated(given.raw)[1])
+        self._forms.append((given.run_id, form(back)))
         return entry
 
     def _sources(self, copies: list[Document]) -> list[str] | None:
@@ -117,7 +130,7 @@ class Builder:
         """What a run that is in the document becomes, by the offset of its entry."""
         assert self._draft is not None  # noqa: S101 (for the type checker)
         parsed = self._draft.whole()
-        self._forms.append((given.run_id, given.form))
+        self._forms.append((given.run_id, given.said))
         index = [entry.get("run_id") if entry["type"] == "run" else None for entry in parsed.entries].index(
             given.run_id
         )
@@ -126,53 +139,48 @@ class Builder:
 
         def find(copies: list[Document]) -> list[str] | None:
             told = (entry for entry in reversed(parsed.entries[:index]) if entry["type"] == "run")
-            before = (told_by(self._runs.raw(entry, None, {})) for entry in told)
+            before = (told_by(self._runs.bare(entry, None)) for entry in told)
             return sources(copies, before)
 
         new = self._runs.entry(given.raw, given.run_id, instructions, find)
         kept = {key: old[key] for key in (*KEPT, "run_id") if key in old and key not in new}
-        note = {key: value for key, value in _note(old).items() if key in ("beside", "interactions")}
+        note = {key: value for key, value in note_of(old).items() if key in ("beside", "interactions")}
         if note:
             new[NOTE] = {**new.get(NOTE, {}), **note}
         new = ordered({**new, **kept})
         is_older = new["status"] == "unfinished" and old.get("status") != "unfinished"
-        return {} if is_older or same(new, old) else {start: new}
+        if is_older or same(new, old):
+            return {}
+        self._replaces = True
+        return {start: new}
 
     def done(self, fingerprint: list[int], parts: Parts) -> None:
         """It is written: nothing of this is written again."""
         known = self._known
-        for run_id, form in self._forms:
-            known.see(run_id, form)
+        for run_id, said in self._forms:
+            known.see(run_id, said)
+        if known.handed is not None:
+            known.handed = None if self._replaces else [*known.handed, *self._handed]
         for told in self._told[len(self._told) - len(self._own) :] if self._own else ():
             known.tell(told)
         known.instructions = self._instructions
         known.current = {**known.current, **self._new_state}
-        known.interactions |= {form for told in self._new_interactions if (form := digest(told))}
+        known.interactions |= {said: told for told in self._new_interactions if (said := form(told))}
+        known.updated_at = self._updated_at or known.updated_at
         known.fingerprint = fingerprint
         known.given = {**given_of(self._header, known.current), **parts.state}
 
 
-class Unfolded:
-    """All runs of a document in agno's form."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.runs: list[Document] = []
-        made = Runs(snapshot.header)
-        own: dict[str, list[Document]] = {}
-        instructions = None
-        for entry in snapshot.entries:
-            instructions = entry.get("instructions", instructions)
-            if entry["type"] != "run":
-                continue
-            run = made.raw(entry, instructions, own)
-            own[run["run_id"]] = own_messages(run)
-            beside = _note(entry).get("beside")
-            if beside:
-                members = [member for member in run.get("member_responses", ()) if member.get("run_id") in beside]
-                self.runs += orjson.loads(orjson.dumps(members))
-            self.runs.append(run)
-
-
-def _note(entry: Document) -> Document:
-    note = entry.get(NOTE)
-    return note if isinstance(note, dict) else {}
+def unfolded(handed: list[Handed]) -> list[Document]:
+    """The runs as agno has them, sharing nothing with others."""
+    runs: list[Document] = []
+    own: dict[str, list[Document]] = {}
+    for run, (_, note) in zip(orjson.loads(b"[%b]" % b",".join(run.data for run in handed)), handed, strict=True):
+        own[run["run_id"]] = own_messages(run)
+        if note:
+            if copies := [copied(message) for run_id in note.get("history", ()) for message in own.get(run_id, ())]:
+                put_before(run, copies)
+            members = [one for one in run.get("member_responses", ()) if one.get("run_id") in note.get("beside", ())]
+            runs += orjson.loads(orjson.dumps(members))
+        runs.append(run)
+    return runs

@@ -3,16 +3,27 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
+
+import orjson
 
 from localstore.files.document import newest_state
-from localstore.integrations.agno_runs import NOTE, Runs, Told, digest, told_by
+from localstore.integrations.agno_runs import Runs, Told, form, note_of, told_by
 from localstore.versions import Document
 
 MEMORY = "memory"
 """The key of an entry that holds what agno remembers beside the runs, from there on for the session."""
+_AROUND = ("history", "beside")
 _REMEMBERED_RUNS = 64
 """So many of the last runs are recognised in the history of a new one without a look at the whole document."""
+
+
+class Handed(NamedTuple):
+    """A run as it is given to agno: as JSON, without the copies of earlier messages; and what stands in the entry of
+    those, and of the runs beside it."""
+
+    data: bytes
+    note: Document
 
 
 @dataclass
@@ -20,8 +31,10 @@ class Known:
     """One session. Changes happen under `lock`; a writer holds the lock of the session before."""
 
     lock: Lock = field(default_factory=Lock)
-    seen: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    seen: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """By run id, the forms that agno gave or was given: they are not stored again, not even when they were deleted."""
+    last_form: dict[str, int] = field(default_factory=dict)
+    """By run id, a form in its order of keys that was seen."""
     given: Document = field(default_factory=dict)
     """State and header keys as agno gave them, or was given them, last: what it does not change, it does not write."""
     fingerprint: list[int] = field(default_factory=list)
@@ -32,19 +45,33 @@ class Known:
     is_all_told: bool = True
     instructions: str | None = None
     current: Document = field(default_factory=dict)
-    interactions: set[bytes] = field(default_factory=set)
+    interactions: dict[int, Any] = field(default_factory=dict)
+    """What the members of a team were told, by form, in order."""
+    updated_at: str | None = None
+    handed: "list[Handed] | None" = None
+    """The runs in agno's form, when the fingerprint is the document's."""
 
-    def has_seen(self, run_id: str, form: bytes | None) -> bool:
-        return form is not None and form in self.seen.get(run_id, ())
+    def has_seen(self, run_id: str, run: Any) -> bool:
+        """Whether agno gave the run, or was given it, as it is."""
+        quick = form(run, in_order=True)
+        if quick is None or run_id not in self.seen:
+            return False
+        if self.last_form.get(run_id) == quick:
+            return True
+        if form(run) not in self.seen[run_id]:
+            return False
+        self.last_form[run_id] = quick
+        return True
 
-    def see(self, run_id: str, *forms: bytes | None) -> None:
+    def see(self, run_id: str, said: int | None) -> None:
         before = self.seen.get(run_id, ())
-        self.seen[run_id] = (*before, *(form for form in dict.fromkeys(forms) if form and form not in before))
+        if said is not None and said not in before:
+            self.seen[run_id] = (*before, said)
 
     def forget_document(self) -> None:
         """There is no document, or another one. What agno has seen stays known."""
         self.fingerprint, self.run_ids, self.told, self.is_all_told = [], set(), [], True
-        self.instructions, self.current, self.interactions = None, {}, set()
+        self.instructions, self.current, self.interactions, self.handed = None, {}, {}, None
 
     def load(self, header: Document, entries: list[Document], fingerprint: list[int], last: int | None = None) -> None:
         """Take in a whole document; of the last so many runs (of all, when None) also what they told."""
@@ -53,11 +80,12 @@ class Known:
         self.run_ids = {entry["run_id"] for entry in runs}
         kept = runs if last is None else runs[-last:]
         made = Runs(header)
-        self.told = [told_by(made.raw(entry, None, {})) for entry in kept]
+        self.told = [told_by(made.bare(entry, None)) for entry in kept]
         self.is_all_told = len(kept) == len(runs)
         self.current = state_of(header, entries)
         self.instructions = self.current.get("instructions")
-        self.interactions = {form for told in interactions_of(entries) if (form := digest(told))}
+        self.interactions = {said: told for told in interactions_of(entries) if (said := form(told))}
+        self.updated_at = entries[-1].get("created_at") if entries else header["created_at"]
         self.fingerprint = fingerprint
 
     def tell(self, told: Told) -> None:
@@ -83,7 +111,23 @@ def state_of(header: Document, entries: list[Document]) -> Document:
 def interactions_of(entries: list[Document]) -> Iterator[Any]:
     """What the members of a team were told, in order."""
     for entry in entries:
-        note = entry.get(NOTE)
-        told = note.get("interactions") if isinstance(note, dict) else None
+        told = note_of(entry).get("interactions")
         if isinstance(told, list):
             yield from told
+
+
+def handed_out(header: Document, entries: list[Document]) -> list[Handed]:
+    """The runs of a document as they are given to agno."""
+    made = Runs(header)
+    instructions = None
+    runs = []
+    for entry in entries:
+        instructions = entry.get("instructions", instructions)
+        if entry["type"] == "run":
+            runs.append(hand(made.bare(entry, instructions), entry))
+    return runs
+
+
+def hand(bare: Document, entry: Document) -> Handed:
+    """A run that is ready to be given to agno."""
+    return Handed(orjson.dumps(bare), {key: value for key, value in note_of(entry).items() if key in _AROUND})

@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from localstore.errors import UnstorableValue
 from localstore.files.store import Snapshot
 from localstore.files.values import plain, same
-from localstore.integrations.agno_known import MEMORY, Known, interactions_of, state_of
+from localstore.integrations.agno_known import MEMORY, Handed, Known, handed_out, interactions_of, state_of
 from localstore.schema import STATEFUL
 from localstore.sessions import now
 from localstore.versions import CannotUpgrade, Document
@@ -28,6 +30,23 @@ class Parts:
     header: Document
     state: Document
     interactions: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class View:
+    """What a document says of a session beside its header."""
+
+    handed: list[Handed]
+    current: Document
+    interactions: list[Any]
+    updated_at: str | None
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "View":
+        header, entries = snapshot.header, snapshot.entries
+        updated_at = entries[-1].get("created_at") if entries else None
+        handed = handed_out(header, entries)
+        return cls(handed, state_of(header, entries), list(interactions_of(entries)), updated_at)
 
 
 def parts_of(raw: Document, kind: str, *, is_first: bool) -> Parts:
@@ -101,18 +120,16 @@ def given_of(header: Document, current: Document) -> Document:
     return {**{key: value for key, value in header.items() if key not in _FIXED}, **current}
 
 
-def session_of(snapshot: Snapshot, runs: list[Document]) -> Document:
-    header, entries = snapshot.header, snapshot.entries
-    current = state_of(header, entries)
-    memory = dict(current.get(MEMORY) or {})
-    interactions = list(interactions_of(entries))
-    if interactions:
-        contexts = dict(memory.get(_CONTEXT) or {})
+def session_of(header: Document, view: View, runs: list[Document]) -> Document:
+    """The session in agno's form. It shares nothing with the view."""
+    current: Document = orjson.loads(orjson.dumps(view.current))
+    memory = current.get(MEMORY) or {}
+    if view.interactions:
+        contexts = memory.get(_CONTEXT) or {}
         context = contexts.get(header["session_id"]) or {"text": None}
-        told = [*(context.get("member_interactions") or ()), *interactions]
+        told = [*(context.get("member_interactions") or ()), *(dict(told) for told in view.interactions)]
         memory[_CONTEXT] = {**contexts, header["session_id"]: {**context, "member_interactions": told}}
-    times = [header["created_at"], *(entry.get("created_at") for entry in entries[-1:])]
-    raw = session_down({**header, MEMORY: memory}, current, runs, times)
+    raw = session_down({**header, MEMORY: memory}, current, runs, [header["created_at"], view.updated_at])
     kind = header["kind"]
     if kind != "workflow" and raw.get(f"{kind}_data") and header.get(f"{kind}_id"):
         raw[f"{kind}_data"] = {f"{kind}_id": header[f"{kind}_id"], **raw[f"{kind}_data"]}

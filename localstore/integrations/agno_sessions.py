@@ -1,7 +1,7 @@
 """Sessions of agno 1.x in a store, as plain mappings: each write appends what is new of them."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import Any
 
@@ -11,10 +11,18 @@ from localstore.files.draft import Draft
 from localstore.files.rows import Row
 from localstore.files.store import Snapshot
 from localstore.files.values import same
-from localstore.integrations.agno_entries import Builder, Given, Unfolded, fresh_runs
+from localstore.integrations.agno_entries import Builder, Given, fresh_runs, unfolded
 from localstore.integrations.agno_known import Known, load_newest
-from localstore.integrations.agno_parts import Parts, changed_header, changed_state, given_of, parts_of, session_of
-from localstore.integrations.agno_runs import digest
+from localstore.integrations.agno_parts import (
+    Parts,
+    View,
+    changed_header,
+    changed_state,
+    given_of,
+    parts_of,
+    session_of,
+)
+from localstore.integrations.agno_runs import form
 from localstore.storage import Storage
 from localstore.versions import Document
 from localstore.versions.agno import FIRST_WORKFLOWS, MODE
@@ -122,25 +130,42 @@ class Sessions:
             return True
 
         known = self._of(session_id)
-        fingerprint = known.fingerprint
-        snapshot = self._store.look(session_id, wanted, None)
-        if snapshot is None:
-            return None
+        if (seen := self._seen(known, session_id, wanted)) is not None:
+            header, view = seen
+        else:
+            fingerprint = known.fingerprint
+            snapshot = self._store.look(session_id, wanted, None)
+            if snapshot is None:
+                return None
+            header = snapshot.header
+            view = View.of(snapshot)
+            with known.lock:
+                if known.fingerprint == fingerprint:
+                    self._see(known, snapshot, view)
         if kind == "workflow":
-            _check_mode(snapshot.header, is_first=is_first)
-        runs = Unfolded(snapshot).runs
-        with known.lock:
-            if known.fingerprint == fingerprint:
-                self._see(known, snapshot, runs)
-        return session_of(snapshot, runs)
+            _check_mode(header, is_first=is_first)
+        return session_of(header, view, unfolded(view.handed))
 
-    def _see(self, known: Known, snapshot: Snapshot, runs: list[Document]) -> None:
-        if known.fingerprint == snapshot.fingerprint:
-            known.given = given_of(snapshot.header, known.current)
-            return
-        for run in runs:
-            known.see(run["run_id"], digest(run))
-        load_newest(known, snapshot.header, snapshot.entries, snapshot.fingerprint)
+    def _seen(self, known: Known, session_id: str, wanted: Callable[[Row], bool]) -> tuple[Document, View] | None:
+        """The header, and what is known already, when nobody wrote to the document since."""
+        with known.lock:
+            if known.handed is None:
+                return None
+            fingerprint = known.fingerprint
+            view = View(known.handed, known.current, list(known.interactions.values()), known.updated_at)
+        snapshot = self._store.look(session_id, wanted, 0)
+        if snapshot is None or snapshot.fingerprint != fingerprint:
+            return None
+        with known.lock:
+            known.given = given_of(snapshot.header, view.current)
+        return snapshot.header, view
+
+    def _see(self, known: Known, snapshot: Snapshot, view: View) -> None:
+        if known.fingerprint != snapshot.fingerprint:
+            load_newest(known, snapshot.header, snapshot.entries, snapshot.fingerprint)
+        for run in unfolded(view.handed):
+            known.see(run["run_id"], form(run))
+        known.handed = view.handed
         known.given = given_of(snapshot.header, known.current)
 
     def ids(self, user_id: str | None, entity_id: str | None, kind: str, *, is_first: bool) -> Iterator[str]:
