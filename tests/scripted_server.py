@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,9 +102,11 @@ class _Handler(BaseHTTPRequestHandler):
             reply = error(404, f"no such path: {self.path}")
         else:
             reply = self.server.next_reply(request, key)
-        body = json.dumps(reply.body).encode()
+        streams = request.get("stream") is True and reply.status == 200 and not reply.cut
+        body = _stream(reply.body) if streams else json.dumps(reply.body).encode()
+        kind = "text/event-stream" if streams else "application/json"
         self.send_response(reply.status)
-        for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+        for name, value in {"Content-Type": kind, **reply.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -112,6 +115,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
         """Stay silent."""
+
+
+def _stream(body: dict[str, Any]) -> bytes:
+    """The same answer in events: the text word by word, a tool call in two halves, then why it ended, then the usage."""
+    choice = body["choices"][0]
+    message = choice["message"]
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": word} for word in re.findall(r"\S+\s*", message["content"] or "")]
+    for index, call in enumerate(message.get("tool_calls", ())):
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        half = len(arguments) // 2
+        begun = {**call, "index": index, "function": {"name": name, "arguments": arguments[:half]}}
+        deltas += [{"tool_calls": [begun]}]
+        deltas += [{"tool_calls": [{"index": index, "function": {"arguments": arguments[half:]}}]}]
+    common = {key: body[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    events = [{**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    events += [{**common, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]}]
+    events += [{**common, "choices": [], "usage": body["usage"]}]
+    return b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in events) + b"data: [DONE]\n\n"
 
 
 @contextmanager
