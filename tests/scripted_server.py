@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _stream(body: dict[str, Any]) -> bytes:
-    """The same answer in events: the text word by word, a tool call in two halves, then why it ended, then the usage."""
+    """The same answer in events: the text word by word, a tool call in two halves, why it ended, the usage."""
     choice = body["choices"][0]
     message = choice["message"]
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]

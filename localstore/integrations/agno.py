@@ -10,7 +10,7 @@ agno gives the whole session after each run; what is new of it is appended.
 import os
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol
-from weakref import ref
+from weakref import WeakValueDictionary
 
 from localstore import storage as stores
 from localstore.integrations.agno_sessions import Sessions
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
         """What agno's four classes of sessions have in common."""
 
         session_id: str
+        user_id: str | None
+        session_data: dict[str, Any] | None
+        extra_data: dict[str, Any] | None
         created_at: int | None
+        updated_at: int | None
+        memory: Any
+        """Those of later workflows have `runs` in its place."""
 
     class AgnoStorage:
         """agno's base class of storages."""
@@ -77,13 +83,16 @@ class _Storage(AgnoStorage):
         """The store, for everything that agno does not know: paths, listings, tags."""
         self.dir_path = self.store.root
         self._sessions = Sessions(self.store)
-        self._finished: dict[int, Any] = {}
+        self._finished: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Storage":
         return self  # an agent that agno copies goes on with the same sessions
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_finished": {}}
+        return {**self.__dict__, "_finished": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _finished=WeakValueDictionary())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.store.root)!r}, mode={self.mode!r})"
@@ -139,7 +148,7 @@ class _Storage(AgnoStorage):
             said = {key: value for key, value in metrics.items() if value not in (None, 0)}
             told["session_data"] = {**told["session_data"], "session_metrics": said}
         created_at = self._sessions.write(told, runs, self._kind, is_first=self._is_first)
-        self._finished |= {id(run): ref(run) for run in given if run.status in ("COMPLETED", "CANCELLED", "ERROR")}
+        self._finished.update({id(run): run for run in given if run.status in ("COMPLETED", "CANCELLED", "ERROR")})
         session.created_at = created_at
         return session
 
@@ -166,7 +175,7 @@ class _Storage(AgnoStorage):
 
     def _unfinished(self, runs: list[Any]) -> list[Any]:
         """The runs of a workflow that are not known to be stored as they ended."""
-        return [run for run in runs if (known := self._finished.get(id(run))) is None or known() is not run]
+        return [run for run in runs if self._finished.get(id(run)) is not run]
 
     def _session(self, raw: Document) -> Any:
         metrics = (raw.get("session_data") or {}).get("session_metrics")

@@ -12,7 +12,7 @@ from localstore.integrations.agno_known import MEMORY, Handed, Known, handed_out
 from localstore.schema import STATEFUL
 from localstore.sessions import now
 from localstore.versions import CannotUpgrade, Document
-from localstore.versions.agno import session_down, session_up, take_summary
+from localstore.versions.agno import is_pipeline, session_down, session_up, take_summary
 from localstore.versions.values import is_empty
 
 KEPT = (*STATEFUL, MEMORY)
@@ -130,7 +130,9 @@ def session_of(header: Document, view: View, runs: list[Document]) -> Document:
         told = [*(context.get("member_interactions") or ()), *(dict(told) for told in view.interactions)]
         memory[_CONTEXT] = {**contexts, header["session_id"]: {**context, "member_interactions": told}}
     raw = session_down({**header, MEMORY: memory}, current, runs, [header["created_at"], view.updated_at])
+    for key in ("created_at", "updated_at"):
+        raw[key] = int(raw[key] or 0)
     kind = header["kind"]
-    if kind != "workflow" and raw.get(f"{kind}_data") and header.get(f"{kind}_id"):
+    if not is_pipeline(header) and raw.get(f"{kind}_data") and header.get(f"{kind}_id"):
         raw[f"{kind}_data"] = {f"{kind}_id": header[f"{kind}_id"], **raw[f"{kind}_data"]}
     return raw

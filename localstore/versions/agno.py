@@ -278,7 +278,7 @@ def _memory(kept: Any, summary: Any, session_id: str, user_id: str | None, runs:
         response = interaction.get("response")
         run_id = response.get("run_id") if isinstance(response, dict) and len(response) == 1 else None
         if isinstance(run_id, str) and run_id in by_id:
-            interaction["response"] = by_id[run_id]
+            interaction["response"] = copied(by_id[run_id])
     if summary is not None:
         user = user_id or "default"
         of_user = memory["summaries"].get(user)

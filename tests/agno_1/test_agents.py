@@ -44,7 +44,7 @@ def remember(agent: Agent, place: str) -> str:
     return "noted"
 
 
-@tool(requires_confirmation=True)
+@tool(requires_confirmation=True)  # type: ignore[untyped-decorator]
 def remove(name: str) -> str:
     """Remove a file."""
     return f"removed {name}"
@@ -56,7 +56,12 @@ def test_the_sample_run_twice_as_two_processes_continues(serve: Serve, tmp_path:
         done = subprocess.run(
             [sys.executable, str(SAMPLE)],
             cwd=tmp_path,
-            env={"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k", "PYTHONPATH": str(ROOT), "AGNO_TELEMETRY": "false"},
+            env={
+                "OPENAI_BASE_URL": server.base_url,
+                "OPENAI_API_KEY": "k",
+                "PYTHONPATH": str(ROOT),
+                "AGNO_TELEMETRY": "false",
+            },
             capture_output=True,
             text=True,
             timeout=120,

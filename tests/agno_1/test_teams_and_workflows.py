@@ -47,7 +47,9 @@ def ask(member: str, task: str) -> Any:
 
 
 def test_a_team(serve: Serve, folder: Path) -> None:
-    server = serve(ask("ann", "one"), text("Paris"), text("It is Paris."), ask("bob", "two"), text("Rome"), text("Rome!"))
+    server = serve(
+        ask("ann", "one"), text("Paris"), text("It is Paris."), ask("bob", "two"), text("Rome"), text("Rome!")
+    )
     storage = Beside(folder, "team")
     for question in ("capital of France?", "of Italy?"):
         assert make_team(server, storage).run(question, user_id="alice").content
@@ -68,7 +70,7 @@ def test_a_team(serve: Serve, folder: Path) -> None:
 def test_a_first_workflow(serve: Serve, folder: Path) -> None:
     server = serve(text("About trains."), text("About boats."))
 
-    class Report(Workflow):
+    class Report(Workflow):  # type: ignore[misc]
         def run(self, topic: str) -> Iterator[RunResponse]:
             self.session_state["topics"] = [*self.session_state.get("topics", []), topic]
             answer = Agent(model=model(server), **OFFLINE).run(topic).content
@@ -103,6 +105,6 @@ def test_a_workflow_with_steps(serve: Serve, folder: Path) -> None:
     assert pipeline.run("planes").content == "A THIRD."
     session = storage.store.read("p1")
     assert session is not None
-    assert [[step.name for step in run.steps or ()] for run in session.runs] == [["draft", "shout"]] * 3
+    assert [[step.name for step in run.steps or ()] for run in session.runs] == [["draft", "step 2"]] * 3
     assert JsonStorage(folder, "workflow_v2").get_all_session_ids(entity_id="digest") == ["p1"]
     assert JsonStorage(folder, "workflow").get_all_session_ids() == []

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.agno [--runs 1000] [--rounds 30] [--folder DIR]
 
-Runs with agno and sqlalchemy installed. Medians of interleaved turns. One turn is what agno does with its storage in one
-run of an agent: read the session, then upsert it with one more run. The sessions have `--runs` runs of about 1.1 KB of
-text; with `--history` each repeats the messages of the three before it, as `add_history_to_messages` does.
+Runs with agno and sqlalchemy installed. Medians of interleaved turns. One turn is what agno does with its storage in
+one run of an agent: read the session, then upsert it with one more run. The sessions have `--runs` runs of about 1.1 KB
+of text; with `--history` each repeats the messages of the three before it, as `add_history_to_messages` does.
 """
 
 import argparse
@@ -142,7 +142,9 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     medians = {key: statistics.median(times) for key, times in taken.items()}
-    table(f"Sessions of {args.runs} runs, ms", [(f"{name}: {what}", value, "") for (name, what), value in medians.items()])
+    table(
+        f"Sessions of {args.runs} runs, ms", [(f"{name}: {what}", value, "") for (name, what), value in medians.items()]
+    )
     ours = medians["localstore", "upsert"]
     table(
         "Ratios",
