@@ -164,7 +164,8 @@ def copied(message: Document) -> Document:
 
 
 def _as_agno_leaves_it(run: Document) -> None:
-    """agno 1.8 says of its finished runs that they are running, and counts tokens by call of the model."""
+    """agno 1.8 says of its finished runs that they are running, counts tokens by call of the model, and does not write
+    the names of steps."""
     if run.get("status") == "COMPLETED" and "workflow_name" not in run and "step_responses" not in run:
         run["status"] = "RUNNING"
     measured = [
@@ -184,6 +185,7 @@ def _as_agno_leaves_it(run: Document) -> None:
     for member in run.get("member_responses") or ():
         _as_agno_leaves_it(member)
     for step in run.get("step_responses") or ():
+        del step["step_name"], step["created_at"]
         response = step.get("response")
         if isinstance(response, dict):
             _as_agno_leaves_it(response)
