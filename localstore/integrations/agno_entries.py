@@ -5,11 +5,12 @@ from typing import Any
 
 import orjson
 
+from localstore.errors import UnstorableValue
 from localstore.files.document import newest_state
 from localstore.files.draft import Draft
 from localstore.files.values import plain, same
 from localstore.integrations.agno_known import Handed, Known, hand
-from localstore.integrations.agno_parts import KEPT, Parts, given_of
+from localstore.integrations.agno_parts import KEPT, LEFT, Parts, given_of
 from localstore.integrations.agno_runs import (
     NOTE,
     Runs,
@@ -40,6 +41,8 @@ def fresh_runs(known: Known, runs: list[Document], session_id: str) -> list[Give
     """The runs that were neither given by agno nor to it before, as plain values. Raises UnstorableValue."""
     fresh: dict[str, Given] = {}
     for index, run in enumerate(runs):
+        if "response" in run and "run_id" not in run:
+            raise UnstorableValue(f"runs[{index}] {LEFT}", where=f"runs[{index}]")
         run_id = run.get("run_id") or f"{session_id}:{index}"
         if not known.has_seen(run_id, run):
             fresh[run_id] = Given(run_id, form(run), {**plain(run, f"runs[{index}]"), "run_id": run_id})

@@ -17,6 +17,10 @@ from localstore.versions.values import is_empty
 
 KEPT = (*STATEFUL, MEMORY)
 """The keys of an entry that hold from there on for the session."""
+LEFT = (
+    "is of a form that agno left (AgentMemory, TeamMemory, WorkflowMemory). Nothing was written. "
+    "Use agno.memory.v2.memory.Memory."
+)
 _CONTEXT = "team_context"
 _CLEARED = ("session_state", "session_data")
 """What agno takes away by leaving it out."""
@@ -57,11 +61,7 @@ def parts_of(raw: Document, kind: str, *, is_first: bool) -> Parts:
     if isinstance(data, dict) and f"{kind}_id" in data:
         told[f"{kind}_data"] = {key: value for key, value in data.items() if key != f"{kind}_id"}
     if "create_user_memories" in memory:
-        raise UnstorableValue(
-            "memory is an AgentMemory or a TeamMemory, the form that agno left. Nothing was written. "
-            "Use agno.memory.v2.Memory.",
-            where="memory",
-        )
+        raise UnstorableValue(f"memory {LEFT}", where="memory")
     interactions: list[Any] = []
     try:
         summary = take_summary(memory, raw["session_id"], raw.get("user_id"))

@@ -206,7 +206,8 @@ def _raw(document: Document) -> Document:
     usual, known = fields_of(document), known_of(document, document["kind"])
     runs = [session_run_down(entry, document, known, usual) for entry in document["history"] if entry["type"] == "run"]
     times = [document["created_at"], *(entry.get("created_at") for entry in document["history"])]
-    return session_down(document, newest, runs, times)
+    memories = [entry["memory"] for entry in document["history"] if isinstance(entry.get("memory"), dict)]
+    return session_down({**document, "memory": memories[-1]} if memories else document, newest, runs, times)
 
 
 def is_pipeline(document: Document) -> bool:

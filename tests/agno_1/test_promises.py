@@ -269,8 +269,9 @@ def test_a_folder_of_agnos_own_is_refused_or_converted(folder: Path, own: type[A
 def test_a_memory_of_the_form_that_agno_left_is_refused(folder: Path) -> None:
     old = session(run(1))
     old.memory = {"create_user_memories": False, "runs": [{"response": run(1)}]}
-    with pytest.raises(UnstorableValue, match=r"agno\.memory\.v2\.Memory"):
-        JsonStorage(folder).upsert(old)
+    for memory in (old.memory, {"runs": [{"input": {"topic": "x"}, "response": run(1)}]}):
+        with pytest.raises(UnstorableValue, match=r"agno\.memory\.v2\.memory\.Memory"):
+            JsonStorage(folder).upsert(replace(old, memory=memory))
 
 
 def test_a_session_of_localstore_can_be_gone_on_with(folder: Path) -> None:
