@@ -162,8 +162,8 @@ class Builder:
         known = self._known
         for run_id, said in self._forms:
             known.see(run_id, said)
-        if known.handed is not None:
-            known.handed = None if self._replaces else [*known.handed, *self._handed]
+        if (handed := known.handed) is not None:
+            known.handed = None if self._replaces else [*handed, *self._handed]
         for told in self._told[len(self._told) - len(self._own) :] if self._own else ():
             known.tell(told)
         known.instructions = self._instructions

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import islice
 from threading import Lock
 from typing import Any
 
@@ -29,6 +30,8 @@ from localstore.versions.agno import FIRST_WORKFLOWS, MODE
 from localstore.versions.values import is_empty, seconds_of
 
 _REMEMBERED_SESSIONS = 64
+_READY_SESSIONS = 8
+"""So many are kept as agno reads them: as large as their documents."""
 
 
 class Sessions:
@@ -49,6 +52,8 @@ class Sessions:
             self._known.move_to_end(session_id)
             if len(self._known) > _REMEMBERED_SESSIONS:
                 self._known.popitem(last=False)
+            for older in islice(reversed(self._known.values()), _READY_SESSIONS, _READY_SESSIONS + 1):
+                older.handed = None
             return known
 
     # Writing
@@ -132,6 +137,7 @@ class Sessions:
         known = self._of(session_id)
         if (seen := self._seen(known, session_id, wanted)) is not None:
             header, view = seen
+            runs = unfolded(view.handed)
         else:
             fingerprint = known.fingerprint
             snapshot = self._store.look(session_id, wanted, None)
@@ -139,12 +145,13 @@ class Sessions:
                 return None
             header = snapshot.header
             view = View.of(snapshot)
+            runs = unfolded(view.handed)
             with known.lock:
                 if known.fingerprint == fingerprint:
-                    self._see(known, snapshot, view)
+                    self._see(known, snapshot, view, runs)
         if kind == "workflow":
             _check_mode(header, is_first=is_first)
-        return session_of(header, view, unfolded(view.handed))
+        return session_of(header, view, runs)
 
     def _seen(self, known: Known, session_id: str, wanted: Callable[[Row], bool]) -> tuple[Document, View] | None:
         """The header, and what is known already, when nobody wrote to the document since."""
@@ -160,10 +167,10 @@ class Sessions:
             known.given = given_of(snapshot.header, view.current)
         return snapshot.header, view
 
-    def _see(self, known: Known, snapshot: Snapshot, view: View) -> None:
+    def _see(self, known: Known, snapshot: Snapshot, view: View, runs: list[Document]) -> None:
         if known.fingerprint != snapshot.fingerprint:
             load_newest(known, snapshot.header, snapshot.entries, snapshot.fingerprint)
-        for run in unfolded(view.handed):
+        for run in runs:
             known.see(run["run_id"], form(run))
         known.handed = view.handed
         known.given = given_of(snapshot.header, known.current)

@@ -1,6 +1,8 @@
 """What has to be right whatever agno does: nothing is lost, taken over, brought back or taken for missing."""
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -203,6 +205,27 @@ def test_an_append_costs_the_run(folder: Path) -> None:
     storage.upsert(session(*runs, run(300)))
     assert path.stat().st_ino == inode
     assert path.stat().st_size - before < 1000
+
+
+def test_very_many_sessions_in_one_process(folder: Path) -> None:
+    storage = JsonStorage(folder, durability="relaxed")
+    for number in range(1, 4):
+        for name in range(80):
+            session_id = f"s{name}"
+            known = storage.read(session_id)
+            before = [] if known is None else known.memory["runs"]
+            assert len(before) == number - 1
+            storage.upsert(session(*before, run(number, session_id), session_id=session_id))
+    assert ids(storage, "s0") == ids(storage, "s79") == ["r1", "r2", "r3"]
+
+
+def test_it_pickles_and_is_copied(folder: Path) -> None:
+    storage = YamlStorage(folder, "team")
+    again = pickle.loads(pickle.dumps(storage))  # noqa: S301 (our own)
+    assert (type(again), again.mode, again.dir_path) == (YamlStorage, "team", storage.dir_path)
+    assert copy.deepcopy(storage) is storage
+    again.upsert(TeamSession(session_id="t1", team_id="x"))
+    assert storage.get_all_session_ids() == ["t1"]
 
 
 CLASSES: dict[Any, tuple[type[Any], str]] = {
