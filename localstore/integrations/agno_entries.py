@@ -83,6 +83,7 @@ class Builder:
         self._own: dict[str, list[Document]] = {}
         self._handed: list[Handed] = []
         self._replaces = False
+        self._beside: set[str] = set()
         self._updated_at: str | None = None
 
     def entries(self, added: list[Given], changes: Document, interactions: list[Any]) -> list[Document]:
@@ -108,6 +109,7 @@ class Builder:
         entry = self._runs.entry(given.raw, given.run_id, self._instructions, self._sources)
         self._instructions = entry.get("instructions", self._instructions)
         if beside:
+            self._beside |= {run.run_id for run in beside}
             entry = ordered({**entry, NOTE: {**entry.get(NOTE, {}), "beside": [run.run_id for run in beside]}})
         back = self._runs.bare(entry, self._instructions)
         self._handed.append(hand(back, entry))
@@ -128,6 +130,10 @@ class Builder:
             self._told = [*self._known.told, *new]
             found = sources(copies, reversed(self._told))
         return found
+
+    def pass_over(self, given: Given) -> None:
+        """A run that is in the entry of the team that it is beside: it changes there."""
+        self._forms.append((given.run_id, given.said))
 
     def replacement(self, given: Given) -> dict[int, Document | None]:
         """What a run that is in the document becomes, by the offset of its entry."""
@@ -166,6 +172,7 @@ class Builder:
             known.handed = None if self._replaces else [*handed, *self._handed]
         for told in self._told[len(self._told) - len(self._own) :] if self._own else ():
             known.tell(told)
+        known.beside |= self._beside
         known.instructions = self._instructions
         known.current = {**known.current, **self._new_state}
         known.interactions |= {said: told for told in self._new_interactions if (said := form(told))}

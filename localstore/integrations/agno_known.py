@@ -40,6 +40,8 @@ class Known:
     fingerprint: list[int] = field(default_factory=list)
     """The document's, when the rest was true of it."""
     run_ids: set[str] = field(default_factory=set)
+    beside: set[str] = field(default_factory=set)
+    """The ids of member runs that are runs of the session as well."""
     told: list[Told] = field(default_factory=list)
     """What the last runs told, oldest first."""
     is_all_told: bool = True
@@ -71,6 +73,7 @@ class Known:
     def forget_document(self) -> None:
         """There is no document, or another one. What agno has seen stays known."""
         self.fingerprint, self.run_ids, self.told, self.is_all_told = [], set(), [], True
+        self.beside = set()
         self.instructions, self.current, self.interactions, self.handed = None, {}, {}, None
 
     def load(self, header: Document, entries: list[Document], fingerprint: list[int], last: int | None = None) -> None:
@@ -78,6 +81,7 @@ class Known:
         self.forget_document()
         runs = [entry for entry in entries if entry["type"] == "run"]
         self.run_ids = {entry["run_id"] for entry in runs}
+        self.beside = {run_id for entry in runs for run_id in note_of(entry).get("beside", ())}
         kept = runs if last is None else runs[-last:]
         made = Runs(header)
         self.told = [told_by(made.bare(entry, None)) for entry in kept]

@@ -102,7 +102,9 @@ class Sessions:
         replaced: dict[int, Document | None] = {}
         added = []
         for given in fresh:
-            if given.run_id in known.run_ids:
+            if given.run_id in known.beside:
+                builder.pass_over(given)
+            elif given.run_id in known.run_ids:
                 replaced |= builder.replacement(given)
             else:
                 added.append(given)

@@ -21,6 +21,7 @@ from localstore import Message, Run
 from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, UnstorableValue
 from localstore.integrations.agno import JsonStorage, YamlStorage
 from tests.agno_1.conftest import OFFLINE
+from tests.agno_1.sides import told
 from tests.scripted_server import ScriptedServer, text
 
 Serve = Callable[..., ScriptedServer]
@@ -207,6 +208,32 @@ def test_an_append_costs_the_run(folder: Path) -> None:
     assert path.stat().st_size - before < 1000
 
 
+def test_a_members_run_that_stands_beside_its_teams_is_stored_once_and_given_twice(folder: Path) -> None:
+    def team_run(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        member = run(f"m{number}", "t1")
+        whole = run(number, "t1", team_id="x", member_responses=[copy.deepcopy(member)])
+        del whole["agent_id"]
+        return member, whole
+
+    runs: list[dict[str, Any]] = []
+    for number in (1, 2):
+        runs += team_run(number)
+        context = {
+            "member_interactions": [
+                {"member_name": "m", "task": "one", "response": copy.deepcopy(one)} for one in runs[::2]
+            ],
+            "text": f"text {number}",
+        }
+        memory = {"summaries": {}, "memories": {}, "team_context": {"t1": context}, "runs": copy.deepcopy(runs)}
+        wanted = TeamSession(session_id="t1", team_id="x", memory=memory, created_at=SECOND)
+        JsonStorage(folder, "team").upsert(copy.deepcopy(wanted))
+        found = JsonStorage(folder, "team").read("t1")
+        assert told(found)["memory"] == told(replace(wanted, updated_at=0))["memory"]
+    document = JsonStorage(folder).store.path("t1").read_text()
+    assert document.count('"question m1"') == 1
+    assert ids(JsonStorage(folder), "t1") == ["r1", "r2"]
+
+
 def test_very_many_sessions_in_one_process(folder: Path) -> None:
     storage = JsonStorage(folder, durability="relaxed")
     for number in range(1, 4):
@@ -304,10 +331,10 @@ def test_a_session_of_localstore_can_be_gone_on_with(folder: Path) -> None:
     found = storage.read("s1")
     assert found is not None
     assert found.memory is not None
-    (told,) = found.memory["runs"]
-    assert [(one["role"], one["content"]) for one in told["messages"]] == [("user", "hi"), ("assistant", "hello")]
+    (first,) = found.memory["runs"]
+    assert [(one["role"], one["content"]) for one in first["messages"]] == [("user", "hi"), ("assistant", "hello")]
     whole: Any = found
-    storage.upsert(replace(whole, memory={**found.memory, "runs": [told, run(2)]}))
+    storage.upsert(replace(whole, memory={**found.memory, "runs": [first, run(2)]}))
     assert ids(storage) == ["r1", "r2"]
     document = json.loads(storage.store.path("s1").read_bytes())
     assert document["agent_id"] == "a1"
