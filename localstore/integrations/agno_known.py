@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from localstore.files.document import newest_state
+from localstore.files.values import plain
 from localstore.integrations.agno_runs import Runs, Told, form, note_of, told_by
 from localstore.versions import Document
 
@@ -33,8 +34,8 @@ class Known:
     lock: Lock = field(default_factory=Lock)
     seen: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """By run id, the forms that agno gave or was given: they are not stored again, not even when they were deleted."""
-    last_form: dict[str, int] = field(default_factory=dict)
-    """By run id, a form in its order of keys that was seen."""
+    last_data: dict[str, bytes] = field(default_factory=dict)
+    """By run id, one of these as agno gave it last: to compare bytes is quicker than to know a form."""
     given: Document = field(default_factory=dict)
     """State and header keys as agno gave them, or was given them, last: what it does not change, it does not write."""
     fingerprint: list[int] = field(default_factory=list)
@@ -55,14 +56,17 @@ class Known:
 
     def has_seen(self, run_id: str, run: Any) -> bool:
         """Whether agno gave the run, or was given it, as it is."""
-        quick = form(run, in_order=True)
-        if quick is None or run_id not in self.seen:
+        if run_id not in self.seen:
             return False
-        if self.last_form.get(run_id) == quick:
+        try:
+            data = orjson.dumps(run, default=plain)
+        except (TypeError, ValueError):
+            return False
+        if self.last_data.get(run_id) == data:
             return True
         if form(run) not in self.seen[run_id]:
             return False
-        self.last_form[run_id] = quick
+        self.last_data[run_id] = data
         return True
 
     def see(self, run_id: str, said: int | None) -> None:

@@ -200,10 +200,10 @@ def _write_compactly(function: Document) -> None:
         return  # the model wrote no valid object: it stays as it is
 
 
-def form(value: Any, *, in_order: bool = False) -> int | None:
+def form(value: Any) -> int | None:
     """Equal for equal values of whatever types that have a form in a document; None where one has none. In this process
-    only. With `in_order`, which is twice as fast, the order of the keys makes a difference."""
+    only."""
     try:
-        return hash(orjson.dumps(value, default=plain, option=0 if in_order else _SORTED))
+        return hash(orjson.dumps(value, default=plain, option=_SORTED))
     except (TypeError, ValueError):
         return None

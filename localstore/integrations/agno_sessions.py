@@ -31,7 +31,7 @@ from localstore.versions.values import is_empty, seconds_of
 
 _REMEMBERED_SESSIONS = 64
 _READY_SESSIONS = 8
-"""So many are kept as agno reads them: as large as their documents."""
+"""So many are kept as agno reads and gives them: twice as large as their documents."""
 
 
 class Sessions:
@@ -53,7 +53,7 @@ class Sessions:
             if len(self._known) > _REMEMBERED_SESSIONS:
                 self._known.popitem(last=False)
             for older in islice(reversed(self._known.values()), _READY_SESSIONS, _READY_SESSIONS + 1):
-                older.handed = None
+                older.handed, older.last_data = None, {}
             return known
 
     # Writing
