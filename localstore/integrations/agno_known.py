@@ -86,9 +86,9 @@ class Known:
         runs = [entry for entry in entries if entry["type"] == "run"]
         self.run_ids = {entry["run_id"] for entry in runs}
         self.beside = {run_id for entry in runs for run_id in note_of(entry).get("beside", ())}
-        kept = runs if last is None else runs[-last:]
+        kept = runs_of(entries) if last is None else runs_of(entries)[-last:]
         made = Runs(header)
-        self.told = [told_by(made.bare(entry, None)) for entry in kept]
+        self.told = [told_by(made.bare(entry, instructions)) for entry, instructions in kept]
         self.is_all_told = len(kept) == len(runs)
         self.current = state_of(header, entries)
         self.instructions = self.current.get("instructions")
@@ -124,16 +124,22 @@ def interactions_of(entries: list[Document]) -> Iterator[Any]:
             yield from told
 
 
-def handed_out(header: Document, entries: list[Document]) -> list[Handed]:
-    """The runs of a document as they are given to agno."""
-    made = Runs(header)
+def runs_of(entries: list[Document]) -> list[tuple[Document, str | None]]:
+    """The runs, each with the instructions that hold with it: they tell whether it has a system message, and what is
+    noted beside messages goes by their places."""
     instructions = None
     runs = []
     for entry in entries:
         instructions = entry.get("instructions", instructions)
         if entry["type"] == "run":
-            runs.append(hand(made.bare(entry, instructions), entry))
+            runs.append((entry, instructions))
     return runs
+
+
+def handed_out(header: Document, entries: list[Document]) -> list[Handed]:
+    """The runs of a document as they are given to agno."""
+    made = Runs(header)
+    return [hand(made.bare(entry, instructions), entry) for entry, instructions in runs_of(entries)]
 
 
 def hand(bare: Document, entry: Document) -> Handed:
