@@ -1,10 +1,14 @@
-"""A Chat Completions server on loopback that answers from a script, for tests with the real `openai` client."""
+"""A Chat Completions server on loopback that answers from a script, for tests with the real `openai` client.
+
+Embeddings, where a test asks for them, are computed and not scripted.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,9 +55,13 @@ CUT = Reply(200, {"cut": "x" * 1000}, cut=True)
 
 
 class ScriptedServer(ThreadingHTTPServer):
-    """Sends the replies in order; `requests` holds the bodies and `keys` the API keys that came in."""
+    """Sends the replies in order; `requests` holds the bodies and `keys` the API keys that came in.
+
+    `embed`, when it is set, gives the vectors of texts at /v1/embeddings.
+    """
 
     daemon_threads = False
+    embed: Callable[[str], list[float]] | None = None
 
     def __init__(self, script: tuple[Reply, ...]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -97,13 +105,17 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         key = (self.headers["Authorization"] or "").removeprefix("Bearer ")
-        if self.path != "/v1/chat/completions":
+        if self.path == "/v1/embeddings" and self.server.embed is not None:
+            reply = _embedded(request["input"], self.server.embed)
+        elif self.path != "/v1/chat/completions":
             reply = error(404, f"no such path: {self.path}")
         else:
             reply = self.server.next_reply(request, key)
-        body = json.dumps(reply.body).encode()
+        streams = request.get("stream") is True and reply.status == 200 and not reply.cut
+        body = _stream(reply.body) if streams else json.dumps(reply.body).encode()
+        kind = "text/event-stream" if streams else "application/json"
         self.send_response(reply.status)
-        for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+        for name, value in {"Content-Type": kind, **reply.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -112,6 +124,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
         """Stay silent."""
+
+
+def _embedded(given: str | list[str], embed: Callable[[str], list[float]]) -> Reply:
+    texts = [given] if isinstance(given, str) else given
+    data = [{"object": "embedding", "index": index, "embedding": embed(text)} for index, text in enumerate(texts)]
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    return Reply(200, {"object": "list", "model": "scripted", "data": data, "usage": usage})
+
+
+def _stream(body: dict[str, Any]) -> bytes:
+    """The same answer in events: the text word by word, a tool call in two halves, why it ended, the usage."""
+    choice = body["choices"][0]
+    message = choice["message"]
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": word} for word in re.findall(r"\S+\s*", message["content"] or "")]
+    for index, call in enumerate(message.get("tool_calls", ())):
+        name, arguments = call["function"]["name"], call["function"]["arguments"]
+        half = len(arguments) // 2
+        begun = {**call, "index": index, "function": {"name": name, "arguments": arguments[:half]}}
+        deltas += [{"tool_calls": [begun]}]
+        deltas += [{"tool_calls": [{"index": index, "function": {"arguments": arguments[half:]}}]}]
+    common = {key: body[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    events = [{**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    events += [{**common, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]}]
+    events += [{**common, "choices": [], "usage": body["usage"]}]
+    return b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in events) + b"data: [DONE]\n\n"
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from localstore.versions.document_shape import checked
 from localstore.versions.step import CannotUpgrade, Document
 from localstore.versions.values import copied, identity, is_empty, items, mapping, moment, seconds_of, text
 
-_MODE = "agno_mode"
+MODE = "agno_mode"
 """Header key of the sessions of agno's first workflows, which agno keeps in another form than its later ones."""
-_IDS = ("agent_id", "team_id", "workflow_id")
-_TAKEN = {"session_id", "user_id", *_IDS, "session_data", "created_at", "updated_at", "schema_version"}
-_RESERVED = {*HEADER_ORDER, *STATEFUL, "$schema", "history", "updated_at", _MODE}
+FIRST_WORKFLOWS = "workflow"
+IDS = ("agent_id", "team_id", "workflow_id")
+_TAKEN = {"session_id", "user_id", *IDS, "session_data", "created_at", "updated_at", "schema_version"}
+_RESERVED = {*HEADER_ORDER, *STATEFUL, "$schema", "history", "updated_at", MODE}
 _TOLD_BY_ALL = ("memory", "runs", "session_data", "extra_data")
 
 
@@ -65,51 +66,62 @@ def _converted(raw: Document) -> Document:
     if not session_id:
         raise CannotUpgrade("expected the id of the session", ("session_id",))
     kind = _kind(raw)
-    ids = {key: value for key in _IDS if (value := text(raw.get(key), (key,))) is not None}
     memory = dict(mapping(raw.pop("memory", None), ("memory",)))
     session_data = dict(mapping(raw.pop("session_data", None), ("session_data",)))
-    is_pipeline = kind == "workflow" and ("runs" in raw or "workflow_name" in raw)
+    has_steps = kind == "workflow" and ("runs" in raw or "workflow_name" in raw)
 
-    conversation = Conversation(session_id, _known(raw, kind))
-    place = ("runs",) if is_pipeline else ("memory", "runs")
-    runs = items((raw if is_pipeline else memory).pop("runs", None), place, "a list of runs")
+    conversation = Conversation(session_id, known_of(raw, kind))
+    place = ("runs",) if has_steps else ("memory", "runs")
+    runs = items((raw if has_steps else memory).pop("runs", None), place, "a list of runs")
     members = _members(runs)
     history = [
         run_up(run, (*place, index), conversation, str(index))
         for index, run in enumerate(runs)
         if not members or identity(run) not in members
     ]
-    summary = _summary(memory, session_id, raw.get("user_id"))
+    summary = take_summary(memory, session_id, raw.get("user_id"))
     _forget_messages(memory, conversation)
     _refer_to_members(memory, members)
     memory = {key: value for key, value in memory.items() if not is_empty(value)}
+    begun = [run["created_at"] for run in history]
+    is_first = kind == "workflow" and not has_steps
+    header, state = session_up({**raw, "session_data": session_data, "memory": memory}, kind, begun, is_first=is_first)
+    written = moment(raw.get("updated_at"), ("updated_at",)) or moment(raw.get("created_at"), ("created_at",))
+    if not is_empty(summary):
+        state["session_summary"] = summary
+    if state:
+        state = {key: state[key] for key in STATEFUL if key in state}
+        time = written or max(begun, default=header["created_at"])
+        history.append({"type": "update", "created_at": time, **state})
+    return _in_order({**header, "history": history})
 
-    header: Document = {"schema_version": 1, "session_id": session_id, "kind": kind, **ids}
+
+def session_up(raw: Document, kind: str, begun: list[str], *, is_first: bool) -> tuple[Document, Document]:
+    """The header of a session of agno, and its state, without what its runs and its summary say.
+
+    `begun`: when the runs began. `is_first`: it is one of agno's first workflows. Raises CannotUpgrade.
+    """
+    session_data = dict(mapping(raw.get("session_data"), ("session_data",)))
+    header: Document = {"schema_version": 1, "session_id": raw["session_id"], "kind": kind}
+    header |= {key: value for key in IDS if (value := text(raw.get(key), (key,))) is not None}
     header["user_id"] = text(raw.get("user_id"), ("user_id",))
     header["name"] = text(session_data.pop("session_name", None), ("session_data", "session_name"))
-    extra = raw.get("extra_data")
-    if isinstance(extra, dict):
-        header["metadata"] = raw.pop("extra_data")
+    has_metadata = isinstance(raw.get("extra_data"), dict)
+    if has_metadata:
+        header["metadata"] = raw["extra_data"]
     created_at = moment(raw.get("created_at"), ("created_at",))
-    begun = [run["created_at"] for run in history]
     header["created_at"] = min([*begun, *([created_at] if created_at else [])], default="1970-01-01T00:00:00.000Z")
-    if kind == "workflow" and not is_pipeline:
-        header[_MODE] = "workflow"
-    for key, value in [*raw.items(), ("memory", memory)]:
-        if key not in _TAKEN:
+    if is_first:
+        header[MODE] = FIRST_WORKFLOWS
+    for key, value in raw.items():
+        if key not in _TAKEN and not (has_metadata and key == "extra_data"):
             header[free_name(key, {*_RESERVED, *header})] = value
-    header = {key: value for key, value in header.items() if not is_empty(value)}
-
-    written = moment(raw.get("updated_at"), ("updated_at",)) or created_at
-    update = {
-        "type": "update",
-        "created_at": written or max(begun, default=header["created_at"]),
+    state = {
         "session_state": mapping(session_data.pop("session_state", None), ("session_data", "session_state")),
-        "session_summary": summary,
         "session_data": session_data,
     }
-    update = {key: value for key, value in update.items() if not is_empty(value)}
-    return _in_order({**header, "history": [*history, update] if len(update) > 2 else history})
+    kept = {key: value for key, value in header.items() if not is_empty(value)}
+    return kept, {key: value for key, value in state.items() if not is_empty(value)}
 
 
 def _kind(raw: Document) -> str:
@@ -120,7 +132,7 @@ def _kind(raw: Document) -> str:
     raise CannotUpgrade("expected the id or the data of an agent, a team or a workflow")
 
 
-def _known(raw: Document, kind: str) -> Document:
+def known_of(raw: Document, kind: str) -> Document:
     """What each run of the session says of its agent, team or workflow, and the session says as well."""
     data = raw.get(f"{kind}_data")
     name = raw.get("workflow_name") or (data.get("name") if isinstance(data, dict) else None)
@@ -141,7 +153,7 @@ def _members(runs: list[Any]) -> set[str]:
     return found
 
 
-def _summary(memory: Document, session_id: str, user_id: Any) -> Any:
+def take_summary(memory: Document, session_id: str, user_id: Any) -> Any:
     """Takes the summary of this session out of the memory."""
     by_user = mapping(memory.get("summaries"), ("memory", "summaries"))
     user = user_id if isinstance(user_id, str) else "default"
@@ -187,29 +199,46 @@ def _bare(document: Document) -> Document:
 
 
 def _raw(document: Document) -> Document:
-    kind = document["kind"]
-    session_id, user_id = document["session_id"], document.get("user_id")
-    is_pipeline = kind == "workflow" and document.get(_MODE) != "workflow"
     newest = {
         key: next((entry[key] for entry in reversed(document["history"]) if entry.get(key) is not None), None)
         for key in STATEFUL
     }
-    session_data = dict(newest["session_data"] or {})
-    if newest["session_state"] is not None:
+    usual, known = fields_of(document), known_of(document, document["kind"])
+    runs = [session_run_down(entry, document, known, usual) for entry in document["history"] if entry["type"] == "run"]
+    times = [document["created_at"], *(entry.get("created_at") for entry in document["history"])]
+    memories = [entry["memory"] for entry in document["history"] if isinstance(entry.get("memory"), dict)]
+    return session_down({**document, "memory": memories[-1]} if memories else document, newest, runs, times)
+
+
+def is_pipeline(document: Document) -> bool:
+    """Whether it is a session of agno's later workflows, which have steps."""
+    return document["kind"] == "workflow" and document.get(MODE) != FIRST_WORKFLOWS
+
+
+def fields_of(document: Document) -> frozenset[str]:
+    """What agno's class for the runs of the session takes."""
+    return TEAM_RUN if document["kind"] == "team" else WORKFLOW_RUN if is_pipeline(document) else AGENT_RUN
+
+
+def session_run_down(run: Document, header: Document, known: Document, usual: frozenset[str]) -> Document:
+    """A run of the session. `known` is what the session says of all its runs, `usual` the fields of one of them."""
+    if header["kind"] != "workflow" and (run.get("agent_id") or run.get("team_id")):
+        return run_down(run, header["session_id"], AGENT_RUN if run.get("agent_id") else TEAM_RUN)
+    return run_down({**known, **run}, header["session_id"], usual)
+
+
+def session_down(document: Document, newest: Document, runs: list[Document], times: list[Any]) -> Document:
+    """The session as agno reads it: the header of the document, the newest state, and the runs in agno's form."""
+    kind = document["kind"]
+    session_id, user_id = document["session_id"], document.get("user_id")
+    session_data = dict(newest.get("session_data") or {})
+    if newest.get("session_state") is not None:
         session_data["session_state"] = newest["session_state"]
     if document.get("name") is not None:
         session_data["session_name"] = document["name"]
 
-    usual = TEAM_RUN if kind == "team" else WORKFLOW_RUN if is_pipeline else AGENT_RUN
-    known = _known(document, kind)
-    runs = []
-    for entry in document["history"]:
-        if entry["type"] == "run":
-            other = kind != "workflow" and (entry.get("agent_id") or entry.get("team_id"))
-            fields = (AGENT_RUN if entry.get("agent_id") else TEAM_RUN) if other else usual
-            runs.append(run_down(entry if other else {**known, **entry}, session_id, fields))
-
-    seconds = [seconds_of(record.get("created_at")) for record in (document, *document["history"])]
+    created_at = seconds_of(document["created_at"])
+    seconds = (seconds_of(time) for time in reversed(times))
     others = {
         key: value
         for key, value in document.items()
@@ -218,20 +247,19 @@ def _raw(document: Document) -> Document:
     raw: Document = {
         "session_id": session_id,
         "user_id": user_id,
-        **{key: document[key] for key in _IDS if document.get(key) is not None},
+        **{key: document[key] for key in IDS if document.get(key) is not None},
         f"{kind}_id": document.get(f"{kind}_id"),
         **others,
         "session_data": session_data,
         "extra_data": document.get("metadata", document.get("extra_data")),
-        "created_at": seconds_of(document["created_at"]),
-        "updated_at": next(
-            (time for time in reversed(seconds) if time is not None), seconds_of(document["created_at"])
-        ),
+        "created_at": created_at,
+        "updated_at": next((time for time in seconds if time is not None), created_at),
     }
     raw.setdefault(f"{kind}_data", None)
-    if is_pipeline:
+    if is_pipeline(document):
         return {**raw, "workflow_name": document.get("workflow_name"), "runs": runs}
-    return {**raw, "memory": _memory(document.get("memory"), newest["session_summary"], session_id, user_id, runs)}
+    summary = newest.get("session_summary")
+    return {**raw, "memory": _memory(document.get("memory"), summary, session_id, user_id, runs)}
 
 
 def _all_members(run: Document) -> list[Document]:
@@ -251,7 +279,7 @@ def _memory(kept: Any, summary: Any, session_id: str, user_id: str | None, runs:
         response = interaction.get("response")
         run_id = response.get("run_id") if isinstance(response, dict) and len(response) == 1 else None
         if isinstance(run_id, str) and run_id in by_id:
-            interaction["response"] = by_id[run_id]
+            interaction["response"] = copied(by_id[run_id])
     if summary is not None:
         user = user_id or "default"
         of_user = memory["summaries"].get(user)

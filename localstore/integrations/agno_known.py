@@ -1,0 +1,147 @@
+"""What is known of a session between two writes: what agno has seen of it, and what its document says."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, NamedTuple
+
+import orjson
+
+from localstore.files.document import newest_state
+from localstore.files.values import plain
+from localstore.integrations.agno_runs import Runs, Told, form, note_of, told_by
+from localstore.versions import Document
+
+MEMORY = "memory"
+"""The key of an entry that holds what agno remembers beside the runs, from there on for the session."""
+_AROUND = ("history", "beside")
+_REMEMBERED_RUNS = 64
+"""So many of the last runs are recognised in the history of a new one without a look at the whole document."""
+
+
+class Handed(NamedTuple):
+    """A run as it is given to agno: as JSON, without the copies of earlier messages; and what stands in the entry of
+    those, and of the runs beside it."""
+
+    data: bytes
+    note: Document
+
+
+@dataclass
+class Known:
+    """One session. Changes happen under `lock`; a writer holds the lock of the session before."""
+
+    lock: Lock = field(default_factory=Lock)
+    seen: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """By run id, the forms that agno gave or was given: they are not stored again, not even when they were deleted."""
+    last_data: dict[str, bytes] = field(default_factory=dict)
+    """By run id, one of these as agno gave it last: to compare bytes is quicker than to know a form."""
+    given: Document = field(default_factory=dict)
+    """State and header keys as agno gave them, or was given them, last: what it does not change, it does not write."""
+    fingerprint: list[int] = field(default_factory=list)
+    """The document's, when the rest was true of it."""
+    run_ids: set[str] = field(default_factory=set)
+    beside: set[str] = field(default_factory=set)
+    """The ids of member runs that are runs of the session as well."""
+    told: list[Told] = field(default_factory=list)
+    """What the last runs told, oldest first."""
+    is_all_told: bool = True
+    instructions: str | None = None
+    current: Document = field(default_factory=dict)
+    interactions: dict[int, Any] = field(default_factory=dict)
+    """What the members of a team were told, by form, in order."""
+    updated_at: str | None = None
+    handed: "list[Handed] | None" = None
+    """The runs in agno's form, when the fingerprint is the document's."""
+
+    def has_seen(self, run_id: str, run: Any) -> bool:
+        """Whether agno gave the run, or was given it, as it is."""
+        if run_id not in self.seen:
+            return False
+        try:
+            data = orjson.dumps(run, default=plain)
+        except (TypeError, ValueError):
+            return False
+        if self.last_data.get(run_id) == data:
+            return True
+        if form(run) not in self.seen[run_id]:
+            return False
+        self.last_data[run_id] = data
+        return True
+
+    def see(self, run_id: str, said: int | None) -> None:
+        before = self.seen.get(run_id, ())
+        if said is not None and said not in before:
+            self.seen[run_id] = (*before, said)
+
+    def forget_document(self) -> None:
+        """There is no document, or another one. What agno has seen stays known."""
+        self.fingerprint, self.run_ids, self.told, self.is_all_told = [], set(), [], True
+        self.beside = set()
+        self.instructions, self.current, self.interactions, self.handed = None, {}, {}, None
+
+    def load(self, header: Document, entries: list[Document], fingerprint: list[int], last: int | None = None) -> None:
+        """Take in a whole document; of the last so many runs (of all, when None) also what they told."""
+        self.forget_document()
+        runs = [entry for entry in entries if entry["type"] == "run"]
+        self.run_ids = {entry["run_id"] for entry in runs}
+        self.beside = {run_id for entry in runs for run_id in note_of(entry).get("beside", ())}
+        kept = runs_of(entries) if last is None else runs_of(entries)[-last:]
+        made = Runs(header)
+        self.told = [told_by(made.bare(entry, instructions)) for entry, instructions in kept]
+        self.is_all_told = len(kept) == len(runs)
+        self.current = state_of(header, entries)
+        self.instructions = self.current.get("instructions")
+        self.interactions = {said: told for told in interactions_of(entries) if (said := form(told))}
+        self.updated_at = entries[-1].get("created_at") if entries else header["created_at"]
+        self.fingerprint = fingerprint
+
+    def tell(self, told: Told) -> None:
+        self.run_ids.add(told.run_id)
+        self.told.append(told)
+        if len(self.told) > 2 * _REMEMBERED_RUNS:
+            del self.told[:_REMEMBERED_RUNS]
+            self.is_all_told = False
+
+
+def load_newest(known: Known, header: Document, entries: list[Document], fingerprint: list[int]) -> None:
+    """Take in a whole document, and what the newest runs told."""
+    known.load(header, entries, fingerprint, _REMEMBERED_RUNS)
+
+
+def state_of(header: Document, entries: list[Document]) -> Document:
+    """The newest state, what agno remembers beside the runs among it."""
+    current = newest_state(entries)
+    memory = next((entry[MEMORY] for entry in reversed(entries) if entry.get(MEMORY) is not None), header.get(MEMORY))
+    return current if memory is None else {**current, MEMORY: memory}
+
+
+def interactions_of(entries: list[Document]) -> Iterator[Any]:
+    """What the members of a team were told, in order."""
+    for entry in entries:
+        told = note_of(entry).get("interactions")
+        if isinstance(told, list):
+            yield from told
+
+
+def runs_of(entries: list[Document]) -> list[tuple[Document, str | None]]:
+    """The runs, each with the instructions that hold with it: they tell whether it has a system message, and what is
+    noted beside messages goes by their places."""
+    instructions = None
+    runs = []
+    for entry in entries:
+        instructions = entry.get("instructions", instructions)
+        if entry["type"] == "run":
+            runs.append((entry, instructions))
+    return runs
+
+
+def handed_out(header: Document, entries: list[Document]) -> list[Handed]:
+    """The runs of a document as they are given to agno."""
+    made = Runs(header)
+    return [hand(made.bare(entry, instructions), entry) for entry, instructions in runs_of(entries)]
+
+
+def hand(bare: Document, entry: Document) -> Handed:
+    """A run that is ready to be given to agno."""
+    return Handed(orjson.dumps(bare), {key: value for key, value in note_of(entry).items() if key in _AROUND})

@@ -1,0 +1,198 @@
+"""Sessions of agno 1.x in a store, as plain mappings: each write appends what is new of them."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from itertools import islice
+from threading import Lock
+from typing import Any
+
+from localstore.errors import KindMismatch
+from localstore.files.document import in_order
+from localstore.files.draft import Draft
+from localstore.files.rows import Row
+from localstore.files.store import Snapshot
+from localstore.files.values import same
+from localstore.integrations.agno_entries import Builder, Given, fresh_runs, unfolded
+from localstore.integrations.agno_known import Known, load_newest
+from localstore.integrations.agno_parts import (
+    Parts,
+    View,
+    changed_header,
+    changed_state,
+    given_of,
+    parts_of,
+    session_of,
+)
+from localstore.integrations.agno_runs import form
+from localstore.storage import Storage
+from localstore.versions import Document
+from localstore.versions.agno import FIRST_WORKFLOWS, MODE
+from localstore.versions.values import is_empty, seconds_of
+
+_REMEMBERED_SESSIONS = 64
+_READY_SESSIONS = 8
+"""So many are kept as agno reads and gives them: twice as large as their documents."""
+
+
+class Sessions:
+    """The sessions of one mode of agno in a store. Safe for many threads and processes."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._store = storage._store
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._storage,)
+
+    def _of(self, session_id: str) -> Known:
+        with self._lock:
+            known = self._known.setdefault(session_id, Known())
+            self._known.move_to_end(session_id)
+            if len(self._known) > _REMEMBERED_SESSIONS:
+                self._known.popitem(last=False)
+            for older in islice(reversed(self._known.values()), _READY_SESSIONS, _READY_SESSIONS + 1):
+                older.handed, older.last_data = None, {}
+            return known
+
+    # Writing
+
+    def write(self, raw: Document, runs: list[Document], kind: str, *, is_first: bool) -> int:
+        """Store what is new of a session: `raw` is the session without its `runs`. When it was created, in seconds.
+
+        Raises what Storage.append raises.
+        """
+        session_id = raw["session_id"]
+        known = self._of(session_id)
+        fresh = fresh_runs(known, runs, session_id)
+        parts = parts_of(raw, kind, is_first=is_first)
+
+        def work(draft: Draft | None) -> str:
+            with known.lock:
+                if draft is None:
+                    return self._create(known, parts, fresh)
+                self._check(draft, raw.get("user_id"), kind, is_first=is_first)
+                if known.fingerprint != draft.row["fingerprint"]:
+                    parsed = draft.whole()
+                    load_newest(known, parsed.header, parsed.entries, draft.row["fingerprint"])
+                self._add(known, draft, parts, fresh)
+                return draft.row["created_at"]
+
+        return int(seconds_of(self._store.change(session_id, work)) or 0)
+
+    def _create(self, known: Known, parts: Parts, fresh: list[Given]) -> str:
+        known.forget_document()
+        header = parts.header
+        changes = {key: value for key, value in parts.state.items() if not is_empty(value)}
+        builder = Builder(known, header, None)
+        entries = builder.entries(fresh, changes, parts.interactions)
+        begun = [header["created_at"], *(entry["created_at"] for entry in entries if entry["type"] == "run")]
+        header = in_order({**header, "created_at": min(begun)})
+        row = self._store.create(header, entries, self._storage._suffix)
+        builder.done(row["fingerprint"], parts)
+        created_at: str = header["created_at"]
+        return created_at
+
+    def _add(self, known: Known, draft: Draft, parts: Parts, fresh: list[Given]) -> None:
+        before = draft.header()
+        header = changed_header(known, before, parts.header)
+        changes = changed_state(known, parts.state)
+        builder = Builder(known, header, draft)
+        replaced: dict[int, Document | None] = {}
+        added = []
+        for given in fresh:
+            if given.run_id in known.beside:
+                builder.pass_over(given)
+            elif given.run_id in known.run_ids:
+                replaced |= builder.replacement(given)
+            else:
+                added.append(given)
+        entries = builder.entries(added, changes, parts.interactions)
+        if replaced or not same(header, before):
+            draft.change(in_order(header), replaced, entries)
+        else:
+            for entry in entries:
+                draft.append([entry])
+        builder.done(draft.row["fingerprint"], parts)
+
+    def _check(self, draft: Draft, user_id: str | None, kind: str, *, is_first: bool) -> None:
+        self._storage._check_access(draft.row, user_id, kind)
+        if kind == "workflow":
+            _check_mode(draft.header(), is_first=is_first)
+
+    # Reading
+
+    def read(self, session_id: str, user_id: str | None, kind: str, *, is_first: bool) -> Document | None:
+        """The session in agno's form; None when there is none, or (with `user_id`) it is somebody else's.
+
+        Raises KindMismatch, DocumentBroken, NewerFormat, OlderFormat, OSError.
+        """
+        storage = self._storage
+
+        def wanted(row: Row) -> bool:
+            if user_id is not None and row.get("user_id") != user_id:
+                return False
+            storage._check_access(row, None, kind)
+            return True
+
+        known = self._of(session_id)
+        if (seen := self._seen(known, session_id, wanted)) is not None:
+            header, view = seen
+            runs = unfolded(view.handed)
+        else:
+            fingerprint = known.fingerprint
+            snapshot = self._store.look(session_id, wanted, None)
+            if snapshot is None:
+                return None
+            header = snapshot.header
+            view = View.of(snapshot)
+            runs = unfolded(view.handed)
+            with known.lock:
+                if known.fingerprint == fingerprint:
+                    self._see(known, snapshot, view, runs)
+        if kind == "workflow":
+            _check_mode(header, is_first=is_first)
+        return session_of(header, view, runs)
+
+    def _seen(self, known: Known, session_id: str, wanted: Callable[[Row], bool]) -> tuple[Document, View] | None:
+        """The header, and what is known already, when nobody wrote to the document since."""
+        with known.lock:
+            if known.handed is None:
+                return None
+            fingerprint = known.fingerprint
+            view = View(known.handed, known.current, list(known.interactions.values()), known.updated_at)
+        snapshot = self._store.look(session_id, wanted, 0)
+        if snapshot is None or snapshot.fingerprint != fingerprint:
+            return None
+        with known.lock:
+            known.given = given_of(snapshot.header, view.current)
+        return snapshot.header, view
+
+    def _see(self, known: Known, snapshot: Snapshot, view: View, runs: list[Document]) -> None:
+        if known.fingerprint != snapshot.fingerprint:
+            load_newest(known, snapshot.header, snapshot.entries, snapshot.fingerprint)
+        for run in runs:
+            known.see(run["run_id"], form(run))
+        known.handed = view.handed
+        known.given = given_of(snapshot.header, known.current)
+
+    def ids(self, user_id: str | None, entity_id: str | None, kind: str, *, is_first: bool) -> Iterator[str]:
+        """The ids of the sessions that fit, the newest first by the time at which they were created."""
+        infos = self._storage.list_sessions(user_id, entity_id, kind)
+        for info in sorted(infos, key=lambda info: info.created_at, reverse=True):
+            if kind != "workflow" or self._is_of_mode(info.session_id, is_first):
+                yield info.session_id
+
+    def _is_of_mode(self, session_id: str, is_first: bool) -> bool:
+        snapshot = self._store.look(session_id, lambda _: True, 0)
+        return snapshot is not None and (snapshot.header.get(MODE) == FIRST_WORKFLOWS) is is_first
+
+
+def _check_mode(header: Document, *, is_first: bool) -> None:
+    if (header.get(MODE) == FIRST_WORKFLOWS) is not is_first:
+        raise KindMismatch(
+            f"Session {header['session_id']!r} is one of agno's {'later' if is_first else 'first'} workflows. Nothing "
+            "was written. Use another session_id.",
+            session_id=header["session_id"],
+        )

@@ -1,0 +1,37 @@
+"""These tests need agno 1.x, which is no part of the development environment: `tests/unit/integrations/test_agno.py`
+runs them in one of their own."""
+
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.scripted_server import Reply, ScriptedServer, scripted_server
+
+if find_spec("agno") is None:
+    collect_ignore_glob = ["test_*.py"]
+
+OFFLINE = {"telemetry": False, "monitoring": False}
+"""Nobody calls home in a test."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "sessions"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., ScriptedServer]]:
+    """Starts a scripted server that runs until the test ends."""
+    running: list[Any] = []
+
+    def start(*script: Reply) -> ScriptedServer:
+        running.append(scripted_server(*script))
+        server: ScriptedServer = running[-1].__enter__()
+        return server
+
+    yield start
+    for server in running:
+        server.__exit__(None, None, None)

@@ -1,0 +1,40 @@
+"""The same calls to agno's own storage and to ours, and what agno gets back of both."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from agno.storage.json import JsonStorage as OwnStorage
+
+from localstore.integrations.agno import JsonStorage
+from localstore.versions.values import is_empty
+
+
+class Beside(JsonStorage):
+    """Ours, which gives everything to agno's own storage as well."""
+
+    def __init__(self, folder: Path, mode: Any = "agent") -> None:
+        super().__init__(folder, mode)
+        self.own = OwnStorage(folder.with_name("own"), mode)
+
+    def upsert(self, session: Any) -> Any:
+        self.own.mode = self.mode
+        assert self.own.upsert(session) is not None
+        return super().upsert(session)
+
+
+def told(session: Any) -> Any:
+    """A session without what cannot be equal: the time at which agno's own storage forgot its creation, and empty
+    values, which agno takes for absent."""
+    said = asdict(session) if not hasattr(session, "upsert_run") else session.to_dict()
+    for key in ("created_at", "updated_at"):
+        assert type(said.pop(key)) is int
+    return _filled(json.loads(json.dumps(said)))
+
+
+def _filled(value: Any) -> Any:
+    if isinstance(value, dict):
+        filled = {key: _filled(item) for key, item in value.items()}
+        return {key: item for key, item in filled.items() if not is_empty(item)}
+    return [_filled(item) for item in value] if isinstance(value, list) else value
