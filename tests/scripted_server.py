@@ -1,4 +1,7 @@
-"""A Chat Completions server on loopback that answers from a script, for tests with the real `openai` client."""
+"""A Chat Completions server on loopback that answers from a script, for tests with the real `openai` client.
+
+A request with `stream` gets the same answer in pieces.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +93,23 @@ class ScriptedServer(ThreadingHTTPServer):
                 continue  # already gone
 
 
+_TYPES = {False: "application/json", True: "text/event-stream"}
+
+
+def _events(answer: dict[str, Any]) -> bytes:
+    """An answer as the chunks of a stream: the content in two pieces, tool calls whole, what it cost at the end."""
+    message = dict(answer["choices"][0]["message"])
+    content, calls = message.pop("content", None) or "", message.pop("tool_calls", ())
+    half = len(content) // 2
+    deltas = [message, {"content": content[:half]}, {"content": content[half:]}] if content else [message]
+    deltas += [{"tool_calls": [{"index": number, **call}]} for number, call in enumerate(calls)]
+    choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+    choices.append({"index": 0, "delta": {}, "finish_reason": answer["choices"][0]["finish_reason"]})
+    head = {key: answer[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    chunks = [{**head, "choices": [choice]} for choice in choices] + [{**head, "choices": [], "usage": answer["usage"]}]
+    return b"".join(f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks) + b"data: [DONE]\n\n"
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: ScriptedServer
@@ -101,9 +121,10 @@ class _Handler(BaseHTTPRequestHandler):
             reply = error(404, f"no such path: {self.path}")
         else:
             reply = self.server.next_reply(request, key)
-        body = json.dumps(reply.body).encode()
+        streamed = bool(request.get("stream")) and reply.status == 200 and not reply.cut
+        body = _events(reply.body) if streamed else json.dumps(reply.body).encode()
         self.send_response(reply.status)
-        for name, value in {"Content-Type": "application/json", **reply.headers}.items():
+        for name, value in {"Content-Type": _TYPES[streamed], **reply.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

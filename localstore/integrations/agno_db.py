@@ -5,6 +5,7 @@ import dataclasses
 import os
 from abc import update_abstractmethods
 from collections.abc import Callable, Iterable
+from functools import cache
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from agno.session import AgentSession, TeamSession, WorkflowSession
 from localstore.errors import OwnerMismatch
 from localstore.files.rows import Row
 from localstore.files.values import plain
+from localstore.integrations.agno_db_elsewhere import elsewhere
 from localstore.integrations.agno_db_memories import Memories
 from localstore.integrations.agno_db_messages import seconds_of
 from localstore.integrations.agno_db_reading import Reader, sorted_by
@@ -283,8 +285,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
             return None
         header, current, seconds, runs = found
         record = record_of(header, current, seconds, _FIELDS[header["kind"]])
-        # agno 2.0 reads the first of the runs without looking whether there is one.
-        data = runs if runs or _RUNS_APART else None
+        data = runs or _no_runs(header["kind"])
         return self._object(record, data) if deserialize else {**record, "runs": data}
 
     @staticmethod
@@ -294,6 +295,16 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         known.runs = {} if _RUNS_APART else {run_id: _state_of(run) for run_id, run in _by_id(session.runs or ())}
         session.__dict__["_localstore"] = known
         return session
+
+
+@cache
+def _no_runs(kind: str) -> list[Any] | None:
+    """What this release stores for no runs, and reads again: some look at the first of the runs, or at each of None."""
+    try:
+        _SESSIONS[kind].from_dict({"session_id": "s", "runs": [] if _RUNS_APART else None})
+    except (IndexError, TypeError):
+        return None if _RUNS_APART else []
+    return [] if _RUNS_APART else None
 
 
 def _record(session: Any) -> dict[str, Any]:
@@ -356,32 +367,6 @@ def _page(items: list[Any], limit: int | None, page: int | None) -> list[Any]:
     return items[start : start + limit]
 
 
-# What is not stored here
-
-_ELSEWHERE = {
-    "knowledge": "`Knowledge(contents_db=SqliteDb(...))`",
-    "eval": "an evaluation with `db=SqliteDb(...)`",
-    "trace": "`setup_tracing(db=SqliteDb(...))`",
-    "span": "`setup_tracing(db=SqliteDb(...))`",
-    "metrics": "the metrics in each run and in `session_data`, or `SqliteDb`",
-    "learning": "a learning machine with `db=SqliteDb(...)`",
-    "cultural": "a culture manager with `db=SqliteDb(...)`",
-}
-
-
-def _elsewhere(name: str) -> Callable[..., Any]:
-    advice = next((advice for word, advice in _ELSEWHERE.items() if word in name), "agno's `SqliteDb`")
-
-    def method(self: LocalDb, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError(
-            f"LocalDb stores sessions, runs and user memories, and has no {name}. Use {advice} for it."
-        )
-
-    method.__name__ = name
-    method.__doc__ = f"Not stored here: raises NotImplementedError, which names {advice}."
-    return method
-
-
 for _name in sorted(LocalDb.__abstractmethods__):
-    setattr(LocalDb, _name, _elsewhere(_name))
+    setattr(LocalDb, _name, elsewhere(_name))
 update_abstractmethods(LocalDb)

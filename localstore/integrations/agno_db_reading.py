@@ -33,7 +33,8 @@ class Reader:
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None) -> list[Row]:
         """The sessions that fit, the oldest first."""
         rows = self._store.catalog.rows(user_id, entity_id, kind, None)
-        return sorted(rows[::-1], key=lambda row: row["created_at"])
+        rows.reverse()
+        return sorted(rows, key=lambda row: row["created_at"])
 
     @staticmethod
     def sorted(rows: list[Row], sort_by: str | None, sort_order: str | None) -> list[Row]:

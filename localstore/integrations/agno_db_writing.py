@@ -56,7 +56,7 @@ class Writer:
     ) -> None:
         """Bring a session, or with `parts` None only its runs, into the document; nothing is ever removed.
 
-        When the document is missing it is made, without the runs that `known` says were in it before: it was deleted.
+        Runs that `known` says were stored before, and that are no more, were deleted, and stay so.
         `new` says, of a number of runs in the document, whether the runs are certainly others.
         Raises OwnerMismatch, KindMismatch, UnstorableValue, SessionNotFound for a member's run without a session.
         """
@@ -81,9 +81,9 @@ class Writer:
             header = there = draft.header()
             for entry in entries:
                 found = None if new is not None and new(draft.row["runs"]) else change.find(entry["run_id"])
-                if found is None:
+                if found is None and (known is None or entry["run_id"] not in known.runs):
                     change.add(entry)
-                else:
+                elif found is not None:
                     change.replace(found, entry)
             if parts is not None:
                 base = known.parts if known else None
