@@ -18,7 +18,7 @@ ROOT = Path(localstore.__file__).parent.parent
 OLDEST, NEWEST = "2.0.0", "3.1.10"
 RELEASES = (OLDEST, "2.5.17", NEWEST) if not LONG else (OLDEST, "2.1.10", "2.3.26", "2.5.17", "2.9.0", "3.0.11", NEWEST)
 """The oldest and the newest release that are supported, and some between them."""
-_NEEDS = ("openai", "orjson", "filelock", "pydantic", "PyYAML")
+_NEEDS = ("fastapi", "openai", "orjson", "filelock", "pydantic", "PyYAML")
 
 
 class NotThere(Exception):
@@ -35,7 +35,7 @@ def interpreter(release: str) -> Path:
         if not (folder / "complete").exists():
             venv.create(folder / "env", clear=True, with_pip=True)
             needs = [f"agno=={release}", *_NEEDS]
-            command = [found, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needs]
+            command = [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needs]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise NotThere(f"agno {release} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
@@ -47,7 +47,7 @@ def run_inside(release: str, *args: str | Path, timeout: float = 240) -> subproc
     """Run `python -m ARGS` with that release, and with localstore and its tests from this checkout."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "AGNO_"))}
     environment |= {"PYTHONPATH": str(ROOT), "AGNO_TELEMETRY": "false", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [interpreter(release), "-m", *args]
+    command = [str(interpreter(release)), "-m", *map(str, args)]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=timeout, cwd=ROOT
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import agno.run
 from agno.agent import Agent
 from agno.db.base import BaseDb, SessionType
 from agno.db.json import JsonDb
@@ -20,20 +21,21 @@ from tests.scripted_server import ScriptedServer
 AGENT, TEAM, WORKFLOW = SessionType.AGENT, SessionType.TEAM, SessionType.WORKFLOW
 RUNS_APART = hasattr(BaseDb, "upsert_run")
 
-if RUNS_APART:
-    from agno.run import RunContext
 
-    def visit(run_context: RunContext, city: str) -> str:
-        """Note that a city was visited."""
-        run_context.session_state.setdefault("visited", []).append(city)
-        return f"{city} noted"
+def _visit_2(session_state: Any, city: str) -> str:
+    """Note that a city was visited."""
+    session_state["visited"] = [*session_state.get("visited", ()), city]
+    return f"{city} noted"
 
-else:
 
-    def visit(session_state: dict[str, Any], city: str) -> str:
-        """Note that a city was visited."""
-        session_state.setdefault("visited", []).append(city)
-        return f"{city} noted"
+def _visit(run_context: Any, city: str) -> str:
+    """Note that a city was visited."""
+    return _visit_2(run_context.session_state, city)
+
+
+visit = _visit if hasattr(agno.run, "RunContext") else _visit_2
+"""A tool that changes the state of the session; releases differ in how it comes to it."""
+visit.__name__ = "visit"
 
 
 class Twin(LocalDb):
@@ -86,6 +88,11 @@ def agent(db: Any, server: ScriptedServer | None = None, **options: Any) -> Agen
     model = OpenAIChat(id="scripted", base_url=url, api_key="k")
     defaults = {"session_id": "s1", "add_history_to_context": True, "num_history_runs": 3, "telemetry": False}
     return Agent(name="geographer", model=model, db=db, **defaults | options)
+
+
+def said(request: dict[str, Any]) -> list[str]:
+    """The questions and answers of a request."""
+    return [m["content"] for m in request["messages"] if m["role"] in ("user", "assistant") and m.get("content")]
 
 
 def run(run_id: str, text: str = "hi", **more: Any) -> RunOutput:
