@@ -90,8 +90,9 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
     # Sessions
 
     def upsert_session(self, session: Any, deserialize: bool | None = True) -> Any:
-        """Store a session: what was changed in it since it was read. With agno 2.x its new and changed runs as well;
-        with 3.x `upsert_run` stores them. No run is ever removed.
+        """Store a session: what was changed in it since it was read. With agno 2.x its new and changed runs as well.
+        With 3.x `upsert_run` stores them; when one is new, which it will be called for next, it is stored here, so that
+        a run and what it changed are one entry. No run is ever removed.
 
         Raises OwnerMismatch when it is another user's, KindMismatch, UnstorableValue.
         """
@@ -99,18 +100,21 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         known: Known = session.__dict__.setdefault("_localstore", Known())
         record = _record(session)
         parts = parts_of(record)
-        runs = {} if _RUNS_APART else _changed(session.runs or (), known)
+        changed = _changed(session.runs or (), known)
+        runs = changed if not _RUNS_APART or len(changed) == 1 else []
         self._writer.write(
             session.session_id,
             kind,
             parts,
-            [plain(run if isinstance(run, dict) else run.to_dict(), "run") for run in runs.values()],
+            [plain(run if isinstance(run, dict) else run.to_dict(), "run") for _, run in runs],
             known=known,
             created_at=session.created_at,
             user_id=session.user_id,
+            places=[place for place, _ in runs],
+            replace=not _RUNS_APART,
         )
         known.parts = parts
-        known.runs |= {run_id: _state_of(run) for run_id, run in runs.items()}
+        known.runs |= {_id_of(run): _state_of(run) for _, run in changed}
         if deserialize:
             return session
         own = [run if isinstance(run, dict) else run.to_dict() for run in session.runs or ()]
@@ -222,11 +226,14 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         if data.get("run_id") is None:
             raise ValueError("Run must have a run_id")
 
-        def new(runs: int) -> bool:
-            return run_index is not None and run_index >= runs
-
         self._writer.write(
-            session_id, _kind_of(data), None, [data], created_at=data.get("created_at"), user_id=user_id, new=new
+            session_id,
+            _kind_of(data),
+            None,
+            [data],
+            created_at=data.get("created_at"),
+            user_id=user_id,
+            places=[run_index],
         )
 
     def get_run(self, run_id: str, deserialize: bool | None = True) -> Any:
@@ -292,7 +299,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
     def _object(record: dict[str, Any], runs: list[dict[str, Any]] | None) -> Any:
         session = _SESSIONS[record["session_type"]].from_dict({**record, "runs": runs})
         known = Known(parts_of(_record(session)))
-        known.runs = {} if _RUNS_APART else {run_id: _state_of(run) for run_id, run in _by_id(session.runs or ())}
+        known.runs = {_id_of(run): _state_of(run) for run in session.runs or ()}
         session.__dict__["_localstore"] = known
         return session
 
@@ -316,28 +323,26 @@ def _record(session: Any) -> dict[str, Any]:
     return record
 
 
-def _by_id(runs: Iterable[Any]) -> Iterable[tuple[str, Any]]:
-    for run in runs:
-        run_id = run.get("run_id") if isinstance(run, dict) else run.run_id
-        if run_id is not None:
-            yield run_id, run
+def _id_of(run: Any) -> Any:
+    return run.get("run_id") if isinstance(run, dict) else run.run_id
 
 
-def _state_of(run: Any) -> tuple[Any, Any, int]:
+def _state_of(run: Any) -> tuple[Any, Any, int, bool]:
     """What tells whether a run was changed since: agno replaces it, or adds messages and sets its status."""
-    if isinstance(run, dict):
-        return run, run.get("status"), len(run.get("messages") or ())
-    return run, getattr(run, "status", None), len(getattr(run, "messages", None) or ())
+    get = run.get if isinstance(run, dict) else run.__dict__.get
+    status = get("status")
+    return run, status, len(get("messages") or ()), _value(status) not in _OPEN
 
 
-def _changed(runs: Iterable[Any], known: Known) -> dict[str, Any]:
-    """The runs by id that are new, were changed, or are not over."""
-    changed = {}
-    for run_id, run in _by_id(runs):
-        before, now = known.runs.get(run_id), _state_of(run)
-        if before is None or before[0] is not run or before[1:] != now[1:] or _value(now[1]) in _OPEN:
-            changed[run_id] = run
-    return changed
+def _changed(runs: Iterable[Any], known: Known) -> list[tuple[int, Any]]:
+    """The runs that are new, and with agno 2.x those that were changed, or are not over, with their places."""
+    changed, before = [], known.runs
+    for place, run in enumerate(runs):
+        run_id = _id_of(run)
+        old = before.get(run_id)
+        if old is None or (not _RUNS_APART and (old[0] is not run or not old[3] or old != _state_of(run))):
+            changed.append((place, run))
+    return [(place, run) for place, run in changed if _id_of(run) is not None]
 
 
 def _kind_of(run: dict[str, Any]) -> str:

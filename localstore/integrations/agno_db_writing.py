@@ -5,8 +5,9 @@ already is remembered with agno's session object, so that they are not looked at
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from localstore.errors import DocumentBroken, KindMismatch, OwnerMismatch, SessionNotFound
@@ -29,10 +30,10 @@ _FOUND_AS_IT_IS = re.compile(r"[0-9A-Za-z_-]+\Z")
 @dataclass(slots=True)
 class Known:
     """What a session object of agno was when it was read or stored last: its parts, and by their ids the runs, each
-    with its object, status and number of messages."""
+    with its object, status, number of messages, and whether it is over."""
 
     parts: Parts | None = None
-    runs: dict[str, tuple[Any, Any, int]] = field(default_factory=dict)
+    runs: dict[str, tuple[Any, Any, int, bool]] = field(default_factory=dict)
 
 
 class Writer:
@@ -52,12 +53,15 @@ class Writer:
         known: Known | None = None,
         created_at: Any = None,
         user_id: str | None = None,
-        new: Callable[[int], bool] | None = None,
+        places: Sequence[int | None] = (),
+        replace: bool = True,
     ) -> None:
         """Bring a session, or with `parts` None only its runs, into the document; nothing is ever removed.
 
         Runs that `known` says were stored before, and that are no more, were deleted, and stay so.
-        `new` says, of a number of runs in the document, whether the runs are certainly others.
+        `places` says how many runs there are before each of the runs, as far as the caller knows: when the document
+        has no more, it is a new one, and is not looked for far back. Without `replace`, runs that are in the document
+        stay as they are.
         Raises OwnerMismatch, KindMismatch, UnstorableValue, SessionNotFound for a member's run without a session.
         """
         entries = [entry_of(run, session_id) for run in runs]
@@ -79,11 +83,12 @@ class Writer:
                 draft, user_id, kind if parts is not None else None, f"{self._store.root}/{draft.row['path']}"
             )
             header = there = draft.header()
-            for entry in entries:
-                found = None if new is not None and new(draft.row["runs"]) else change.find(entry["run_id"])
+            count = draft.row["runs"]
+            for entry, place in zip_longest(entries, places):
+                found = change.find(entry["run_id"], far=place is None or place < count)
                 if found is None and (known is None or entry["run_id"] not in known.runs):
                     change.add(entry)
-                elif found is not None:
+                elif found is not None and replace:
                     change.replace(found, entry)
             if parts is not None:
                 base = known.parts if known else None
@@ -128,8 +133,8 @@ class _Change:
         self._replaced: dict[int, dict[str, Any] | None] = {}
         self._finished: tuple[Recent, dict[str, Any]] | None = None
 
-    def find(self, run_id: str) -> Recent | None:
-        """Where a run of the document stands, however old it is."""
+    def find(self, run_id: str, *, far: bool = True) -> Recent | None:
+        """Where a run of the document stands, however old it is; unless `far`, among the last ones."""
         draft = self._draft
         if draft is None:
             return None
@@ -138,7 +143,7 @@ class _Change:
                 return found
             if (offset := draft.row.get("waiting", {}).get(run_id)) is not None:
                 return Recent(offset, True)
-            if _FOUND_AS_IT_IS.match(run_id) and run_id.encode() not in draft.file.read_all():
+            if not far or (_FOUND_AS_IT_IS.match(run_id) and run_id.encode() not in draft.file.read_all()):
                 return None
         parsed = draft.whole()
         for offset, entry in zip(parsed.starts, parsed.entries, strict=True):

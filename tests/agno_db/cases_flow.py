@@ -31,6 +31,19 @@ def case_an_agent_goes_on_with_the_last_three_runs(folder: Path) -> None:
     assert "agno_run" not in content
 
 
+def case_a_run_and_what_it_changed_are_one_entry_at_the_end(folder: Path) -> None:
+    with scripted_server(*[text(f"a{number}") for number in range(4)]) as server:
+        for number in range(4):
+            agent(LocalDb(folder), server, session_state={"n": 1}, instructions="Be brief.").run(f"q{number}")
+            path = document(folder)
+            if number == 0:
+                inode, before = path.stat().st_ino, b""
+            assert path.stat().st_ino == inode
+            assert path.read_bytes().startswith(before[:-14])
+            before = path.read_bytes()
+    assert [entry["type"] for entry in json.loads(before)["history"]] == ["run"] * 4
+
+
 def case_copies_of_the_history_are_not_stored_twice(folder: Path) -> None:
     with scripted_server(*[text(f"a{number}") for number in range(5)]) as server:
         db = Twin(folder)
