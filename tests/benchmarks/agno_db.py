@@ -3,10 +3,12 @@
     python -m tests.benchmarks.agno_db [--release 3.1.10] [--runs 1000] [--rounds 20]
 
 Both get the calls that an agent makes when a run ends: `upsert_session`, and `upsert_run` where the release has it.
-Then the reads with which a run begins. Medians of interleaved turns, in an environment with that release.
+Then the reads with which a run begins. The runs are those of a real agent, with a tool call. Medians of interleaved
+turns, in an environment with that release.
 """
 
 import argparse
+import copy
 import gc
 import importlib.util
 import shutil
@@ -46,14 +48,17 @@ def main() -> None:
 def measure(folder: Path, runs: int, rounds: int) -> None:
     from agno.db.base import SessionType
     from agno.db.json import JsonDb
-    from agno.models.message import Message
+    from agno.run.agent import RunOutput
 
     from localstore.integrations.agno_db import LocalDb
-    from tests.agno_db.parts import RUNS_APART, run, session
+    from tests.agno_db.parts import RUNS_APART, agent, session, visit
+    from tests.scripted_server import scripted_server, text, tool_call
+
+    with scripted_server(tool_call("visit", '{"city": "Wien"}'), text(TEXT * 5)) as server:
+        real = agent(None, server, tools=[visit], instructions=TEXT).run(TEXT * 4).to_dict()
 
     def new(name: str) -> Any:
-        texts = [("system", TEXT), ("user", TEXT * 4), ("assistant", TEXT * 5)]
-        return run(name, messages=[Message(role=role, content=content) for role, content in texts])
+        return RunOutput.from_dict({**copy.deepcopy(real), "run_id": name})
 
     sides: dict[str, Any] = {
         "LocalDb": LocalDb(folder / "full"),
