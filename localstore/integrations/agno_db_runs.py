@@ -95,8 +95,8 @@ def run_of(entry: dict[str, Any], session_id: str) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key not in absent}
 
 
-def _entry(data: dict[str, Any], session_id: str) -> dict[str, Any]:
-    if any(key.startswith("agno_") for key in data):
+def _entry(data: Any, session_id: str) -> dict[str, Any]:
+    if not isinstance(data, dict) or any(key.startswith("agno_") for key in data):
         raise Odd
     rest = dict(data)
     messages = rest.pop("messages", None)

@@ -99,9 +99,11 @@ class Writer:
         try:
             self._store.change(session_id, work)
         except DocumentBroken as error:
+            if not entries:
+                raise
             for entry in entries:
-                raise self._store.keep_run(error, session_id, entry) from None
-            raise
+                error = self._store.keep_run(error, session_id, entry)
+            raise error from None
 
     def delete_run(self, session_id: str, run_id: str) -> bool:
         """Remove one run from a session; False when it is not there. What it said of the session stays said."""
@@ -154,20 +156,19 @@ class _Change:
     def add(self, entry: dict[str, Any]) -> None:
         """Add a run at the end."""
         entry = dict(entry)
-        take_out_history(entry, self._earlier())
         text = take_out_system(entry)
+        take_out_history(entry, self._earlier())
         if text is not None and text != self.current.get("instructions"):
             self.current["instructions"] = entry["instructions"] = text
         self._settle_state(entry, self.current.get("session_state"))
-        _mend_positions(entry)
         self.added.append(in_order(entry))
 
     def replace(self, found: Recent, entry: dict[str, Any]) -> None:
         """Put a run in the place of the one with its id. What that said of the session it still says."""
         assert self._draft is not None  # noqa: S101 (for the type checker)
         old, entry = self._draft.entry(found), dict(entry)
-        take_out_history(entry, self._earlier(found.offset))
         text = take_out_system(entry)
+        take_out_history(entry, self._earlier(found.offset))
         entry |= {key: old[key] for key in STATEFUL if old.get(key) is not None}
         holds = entry.get("instructions")
         if holds is None and self._draft.row.get("offsets", {}).get("instructions", found.offset + 1) <= found.offset:
@@ -175,7 +176,6 @@ class _Change:
         if text is not None and text != holds:
             entry["agno_system"] = {"content": text, **entry["agno_system"]}
         self._settle_state(entry, old.get("session_state"))
-        _mend_positions(entry)
         entry = in_order(entry)
         if not same(entry, old):
             self._replaced[found.offset] = entry
@@ -232,12 +232,6 @@ class _Change:
             for run in reversed(self._store.recent(self._draft).values()):
                 if before is None or run.offset < before:
                     yield self._draft.entry(run)
-
-
-def _mend_positions(entry: dict[str, Any]) -> None:
-    """Positions count without the system prompt, which was taken out after the history."""
-    if "agno_system" in entry and "agno_history" in entry:
-        entry["agno_history"] = [{**group, "at": group["at"] - 1} for group in entry["agno_history"]]
 
 
 def _current(draft: Draft) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.effort import LONG
 
 ROOT = Path(localstore.__file__).parent.parent
 OLDEST, NEWEST = "2.0.0", "3.1.10"
-RELEASES = (OLDEST, "2.5.17", NEWEST) if not LONG else (OLDEST, "2.1.10", "2.3.26", "2.5.17", "2.9.0", "3.0.11", NEWEST)
+RELEASES = (OLDEST, "2.5.17", NEWEST) if not LONG else (OLDEST, "2.2.13", "2.3.26", "2.5.17", "2.9.0", "3.0.11", NEWEST)
 """The oldest and the newest release that are supported, and some between them."""
 _NEEDS = ("fastapi", "openai", "orjson", "filelock", "pydantic", "PyYAML")
 
