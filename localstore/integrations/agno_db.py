@@ -101,7 +101,9 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         record = _record(session)
         parts = parts_of(record)
         changed = _changed(session.runs or (), known)
-        runs = changed if not _RUNS_APART or len(changed) == 1 else []
+        runs = changed
+        if _RUNS_APART and (len(changed) > 1 or any(_is_members(run) for _, run in changed)):
+            runs = []
         self._writer.write(
             session.session_id,
             kind,
@@ -325,6 +327,11 @@ def _record(session: Any) -> dict[str, Any]:
 
 def _id_of(run: Any) -> Any:
     return run.get("run_id") if isinstance(run, dict) else run.run_id
+
+
+def _is_members(run: Any) -> bool:
+    parent = run.get("parent_run_id") if isinstance(run, dict) else getattr(run, "parent_run_id", None)
+    return parent is not None
 
 
 def _state_of(run: Any) -> tuple[Any, Any, int, bool]:

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from agno.memory import MemoryManager
 from agno.models.message import Message
+from agno.models.openai import OpenAIChat
 from agno.run.base import RunStatus
 from agno.run.team import TeamRunOutput
 
@@ -148,8 +150,10 @@ def case_an_agent_searches_its_past_sessions(folder: Path) -> None:
 
 def case_memories_are_made_by_the_agent(folder: Path) -> None:
     add = tool_call("add_memory", '{"memory": "Likes trains", "topics": ["travel"]}')
-    with scripted_server(text("Noted."), add, text("done"), text("Take the train.")) as server:
+    with scripted_server(text("Noted.")) as server, scripted_server(add, text("done")) as other:
         db = LocalDb(folder)
-        agent(db, server, user_id="alice", update_memory_on_run=True).run("I like trains.")
+        model = OpenAIChat(id="scripted", base_url=other.base_url, api_key="k")
+        manager = MemoryManager(model=model, db=db)  # works beside the agent
+        agent(db, server, user_id="alice", update_memory_on_run=True, memory_manager=manager).run("I like trains.")
         found = db.get_user_memories("alice")
     assert [(one.memory, one.topics) for one in found] == [("Likes trains", ["travel"])]
