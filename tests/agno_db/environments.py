@@ -25,8 +25,14 @@ class NotThere(Exception):
     """The environment cannot be made here; the text says why."""
 
 
+_not_there: dict[str, str] = {}
+
+
 def interpreter(release: str) -> Path:
-    """The Python of an environment with this release. Raises NotThere when the registry cannot be reached."""
+    """The Python of an environment with this release. Raises NotThere when the registry cannot be reached; that is
+    tried once."""
+    if release in _not_there:
+        raise NotThere(_not_there[release])
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     folder = Path(tempfile.gettempdir(), f"localstore-agno-{release}-py{python}-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -38,7 +44,8 @@ def interpreter(release: str) -> Path:
             command = [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *needs]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                raise NotThere(f"agno {release} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+                _not_there[release] = f"agno {release} cannot be installed: {done.stderr.strip().splitlines()[-1]}"
+                raise NotThere(_not_there[release])
             (folder / "complete").touch()
     return found
 
