@@ -1,6 +1,6 @@
 """A Chat Completions server on loopback that answers from a script, for tests with the real `openai` client.
 
-Embeddings, where a test asks for them, are computed and not scripted.
+Embeddings, where a test asks for them, are computed and not scripted. A request with `stream` gets its answer in pieces.
 """
 
 from __future__ import annotations
@@ -98,6 +98,9 @@ class ScriptedServer(ThreadingHTTPServer):
                 continue  # already gone
 
 
+_TYPES = {False: "application/json", True: "text/event-stream"}
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: ScriptedServer
@@ -111,11 +114,10 @@ class _Handler(BaseHTTPRequestHandler):
             reply = error(404, f"no such path: {self.path}")
         else:
             reply = self.server.next_reply(request, key)
-        streams = request.get("stream") is True and reply.status == 200 and not reply.cut
-        body = _stream(reply.body) if streams else json.dumps(reply.body).encode()
-        kind = "text/event-stream" if streams else "application/json"
+        streamed = bool(request.get("stream")) and reply.status == 200 and not reply.cut
+        body = _stream(reply.body) if streamed else json.dumps(reply.body).encode()
         self.send_response(reply.status)
-        for name, value in {"Content-Type": kind, **reply.headers}.items():
+        for name, value in {"Content-Type": _TYPES[streamed], **reply.headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

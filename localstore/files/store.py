@@ -3,6 +3,7 @@
 import errno
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,6 +84,10 @@ class Store:
             path=f"{self.root}/{row['path']}" if (row := self.catalog.find(session_id)) else None,
             session_id=session_id,
         )
+
+    def locked(self, name: str) -> AbstractContextManager[None]:
+        """Hold a lock for something else that stands in the store: take no other one inside."""
+        return self._locks.session(name, self.timeout)
 
     def _draft(self, session_id: str) -> Draft | None:
         row = self.catalog.find_anywhere(session_id)

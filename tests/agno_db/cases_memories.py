@@ -1,0 +1,132 @@
+"""User memories and schema versions, beside what agno's own JsonDb answers."""
+
+import json
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from agno.db.json import JsonDb
+from agno.db.schemas import UserMemory
+
+from localstore.errors import DocumentBroken, UnstorableValue
+from localstore.integrations.agno_db import LocalDb
+from tests.agno_db.parts import raises
+
+
+def memory(memory_id: str | None, text: str, user_id: str | None = "alice", **more: Any) -> UserMemory:
+    return UserMemory(memory=text, memory_id=memory_id, user_id=user_id, **more)
+
+
+def both(folder: Path) -> tuple[LocalDb, JsonDb]:
+    mine, theirs = LocalDb(folder / "store"), JsonDb(str(folder / "twin"))
+    for db in (mine, theirs):
+        db.upsert_user_memory(memory("m1", "Likes trains", topics=["travel"], agent_id="a1"))
+        db.upsert_user_memory(memory("m2", "Lives in Linz", topics=["home", "travel"], input="hi"))
+        db.upsert_user_memory(memory("m3", "Likes tea", "bob", team_id="t1"))
+        db.upsert_user_memory(memory("m4", "Nobody's", None))
+    return mine, theirs
+
+
+def case_memories_are_as_in_agnos_own_store(folder: Path) -> None:
+    mine, theirs = both(folder)
+    for filters in (
+        {},
+        {"user_id": "alice"},
+        {"user_id": "nobody"},
+        {"agent_id": "a1"},
+        {"team_id": "t1"},
+        {"topics": ["travel"]},
+        {"search_content": "likes"},
+        {"user_id": "alice", "sort_by": "memory_id"},
+        {"user_id": "alice", "sort_by": "memory_id", "sort_order": "asc", "limit": 1, "page": 2},
+    ):
+        found = mine.get_user_memories(**filters)
+        key = lambda one: one.memory_id  # noqa: E731
+        others = theirs.get_user_memories(**filters)
+        if "sort_by" not in filters:
+            found, others = sorted(found, key=key), sorted(others, key=key)
+        assert [(one.memory_id, one.memory, one.topics, one.user_id, one.input) for one in found] == [
+            (one.memory_id, one.memory, one.topics, one.user_id, one.input) for one in others
+        ]
+        assert mine.get_user_memories(**filters, deserialize=False)[1] == len(found) or "limit" in filters
+    assert sorted(mine.get_all_memory_topics()) == ["home", "travel"]
+    assert {one["user_id"]: one["total_memories"] for one in mine.get_user_memory_stats()[0]} == {"alice": 2, "bob": 1}
+    assert mine.get_user_memory_stats(limit=1)[1] == 2
+    assert mine.get_user_memory("m2").memory == "Lives in Linz"
+    assert mine.get_user_memory("none") is None
+
+
+def case_memories_are_readable_files(folder: Path) -> None:
+    both(folder)
+    files = {path.name: json.loads(path.read_text()) for path in (folder / "store" / "memories").iterdir()}
+    assert sorted(files) == ["_nobody.json", "alice.json", "bob.json"]
+    assert files["alice.json"]["user_id"] == "alice"
+    assert [one["memory"] for one in files["alice.json"]["memories"]] == ["Likes trains", "Lives in Linz"]
+
+
+def case_memories_are_changed_and_deleted(folder: Path) -> None:
+    mine, _ = both(folder)
+    changed = mine.get_user_memory("m1")
+    changed.memory = "Loves trains"
+    mine.upsert_user_memory(changed)
+    assert [one.memory for one in mine.get_user_memories("alice")] == ["Loves trains", "Lives in Linz"]
+    mine.delete_user_memory("m1", user_id="bob")
+    assert mine.get_user_memory("m1", user_id="bob") is None
+    assert mine.get_user_memory("m1", user_id="alice") is not None
+    mine.delete_user_memory("m1")
+    mine.delete_user_memories(["m2", "m3"], user_id="bob")
+    assert sorted(one.memory_id for one in mine.get_user_memories()) == ["m2", "m4"]
+    mine.clear_memories()
+    assert mine.get_user_memories() == []
+
+
+def case_memories_of_an_odd_user_stay_inside(folder: Path) -> None:
+    db = LocalDb(folder / "store")
+    for user in ("../x", "_nobody", "a/b", "Ä"):
+        db.upsert_user_memory(memory(None, f"of {user}", user))
+        assert [one.memory for one in db.get_user_memories(user)] == [f"of {user}"]
+    assert [path.name for path in folder.iterdir()] == ["store"]
+    assert len(list((folder / "store" / "memories").iterdir())) == 4
+
+
+def case_eight_threads_keep_eight_memories(folder: Path) -> None:
+    threads = [
+        Thread(target=lambda number=number: LocalDb(folder).upsert_user_memory(memory(f"m{number}", "x")))
+        for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(LocalDb(folder).get_user_memories("alice")) == 8
+
+
+def case_a_broken_file_of_memories_is_never_taken_for_none(folder: Path) -> None:
+    mine, _ = both(folder)
+    path = folder / "store" / "memories" / "alice.json"
+    for text in ("{", "[]", '{"memories": 3}', '{"memories": [3]}', ""):
+        path.write_text(text)
+        raises(DocumentBroken, lambda: mine.get_user_memories("alice"))
+        raises(DocumentBroken, lambda: mine.upsert_user_memory(memory("m9", "x")))
+        raises(DocumentBroken, lambda: mine.delete_user_memory("m1", user_id="alice"))
+        raises(DocumentBroken, mine.clear_memories)
+        assert path.read_text() == text
+
+
+def case_a_memory_that_cannot_be_stored_changes_nothing(folder: Path) -> None:
+    mine, _ = both(folder)
+    path = folder / "store" / "memories" / "alice.json"
+    before = path.read_bytes()
+    raises(UnstorableValue, lambda: mine.upsert_user_memory(memory("m9", "x", topics=[object()])))
+    assert path.read_bytes() == before
+
+
+def case_schema_versions_are_kept(folder: Path) -> None:
+    db = LocalDb(folder)
+    assert db.get_latest_schema_version("agno_sessions") == "2.0.0"
+    db.upsert_schema_version("agno_sessions", "3.0.0")
+    db.upsert_schema_version("agno_memories", "2.5.0")
+    assert LocalDb(folder).get_latest_schema_version("agno_sessions") == "3.0.0"
+    assert db.get_latest_schema_version("agno_memories") == "2.5.0"
+    (folder / "agno.json").write_text("{")
+    raises(DocumentBroken, lambda: db.get_latest_schema_version("agno_sessions"))

@@ -1,0 +1,134 @@
+"""What the cases are made of. Runs where agno is, not in the tests' own environment."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import agno.run
+from agno.agent import Agent
+from agno.db.base import BaseDb, SessionType
+from agno.db.json import JsonDb
+from agno.models.message import Message
+from agno.models.openai import OpenAIChat
+from agno.run.agent import RunOutput
+from agno.run.base import RunStatus
+from agno.session import AgentSession
+
+from localstore import JsonStorage
+from localstore.integrations.agno_db import LocalDb
+from tests.scripted_server import ScriptedServer
+
+AGENT, TEAM, WORKFLOW = SessionType.AGENT, SessionType.TEAM, SessionType.WORKFLOW
+RUNS_APART = hasattr(BaseDb, "upsert_run")
+
+
+def _visit_2(session_state: Any, city: str) -> str:
+    """Note that a city was visited."""
+    session_state["visited"] = [*session_state.get("visited", ()), city]
+    return f"{city} noted"
+
+
+def _visit(run_context: Any, city: str) -> str:
+    """Note that a city was visited."""
+    return _visit_2(run_context.session_state, city)
+
+
+visit = _visit if hasattr(agno.run, "RunContext") else _visit_2
+"""A tool that changes the state of the session; releases differ in how it comes to it."""
+visit.__name__ = "visit"
+
+
+class Twin(LocalDb):
+    """A LocalDb beside agno's own JsonDb: both are told the same, and `same` says whether both give the same back."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        super().__init__(folder / "store", **options)
+        self.twin = JsonDb(str(folder / "twin"))
+
+    def upsert_session(self, session: Any, deserialize: bool | None = True) -> Any:
+        self.twin.upsert_session(session)
+        return super().upsert_session(session, deserialize)
+
+    def upsert_run(self, run: Any, *args: Any, **more: Any) -> None:
+        self.twin.upsert_run(run, *args, **more)
+        super().upsert_run(run, *args, **more)
+
+    def same(self, session_id: str, session_type: Any) -> Any:
+        """The session, having made sure that agno's own store gives the same one, field by field."""
+        mine = self.get_session(session_id, session_type)
+        theirs = self.twin.get_session(session_id, session_type)
+        assert theirs.updated_at == theirs.created_at or abs(mine.updated_at - theirs.updated_at) <= 2
+        mine.updated_at = theirs.updated_at
+        assert same(theirs, mine)
+        as_mapping = super().get_session(session_id, session_type, None, False)
+        theirs_as_mapping = self.twin.get_session(session_id, session_type, None, False)
+        assert as_mapping.keys() == theirs_as_mapping.keys()
+        return mine
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two sessions are equal, and everything in them; names what is not."""
+    first, second = one.to_dict(), other.to_dict()
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        if key != "runs":
+            assert value == second[key], (key, value, second[key])
+    runs, others = first["runs"] or [], second["runs"] or []
+    assert [run["run_id"] for run in runs] == [run["run_id"] for run in others]
+    for run, twin in zip(runs, others, strict=True):
+        for key in run.keys() | twin.keys():
+            assert run.get(key) == twin.get(key), (key, run.get(key), twin.get(key))
+    assert [type(run) for run in one.runs or []] == [type(run) for run in other.runs or []]
+    return bool(one == other)
+
+
+def agent(db: Any, server: ScriptedServer | None = None, **options: Any) -> Agent:
+    """An agent as in the examples, with a model that the server plays."""
+    url = server.base_url if server else "http://127.0.0.1:9/v1"
+    model = OpenAIChat(id="scripted", base_url=url, api_key="k")
+    defaults = {"session_id": "s1", "add_history_to_context": True, "num_history_runs": 3, "telemetry": False}
+    return Agent(name="geographer", model=model, db=db, **defaults | options)
+
+
+def said(request: dict[str, Any]) -> list[str]:
+    """The questions and answers of a request."""
+    return [m["content"] for m in request["messages"] if m["role"] in ("user", "assistant") and m.get("content")]
+
+
+def run(run_id: str, text: str = "hi", **more: Any) -> RunOutput:
+    """A run that is over, with a question and an answer."""
+    messages = [Message(role="user", content=text), Message(role="assistant", content=f"re: {text}")]
+    fields: dict[str, Any] = {"agent_id": "a1", "session_id": "s1", "content": f"re: {text}", "messages": messages}
+    fields["status"] = RunStatus.completed
+    return RunOutput(run_id=run_id, **fields | more)
+
+
+def session(session_id: str = "s1", **more: Any) -> AgentSession:
+    """A new session of an agent."""
+    fields: dict[str, Any] = {"agent_id": "a1", "user_id": "alice", "session_data": {}, "created_at": 1_700_000_000}
+    return AgentSession(session_id=session_id, **fields | more)
+
+
+def store(db: LocalDb, it: Any, *runs: Any) -> Any:
+    """Store a session with more runs, as an agent of this release does."""
+    for one in runs:
+        it.upsert_run(one)
+    db.upsert_session(it)
+    if RUNS_APART:
+        for one in runs:
+            db.upsert_run(one, session_id=it.session_id, user_id=it.user_id, run_index=it.runs.index(one))
+    return it
+
+
+def document(folder: Path, session_id: str = "s1") -> Path:
+    """The file of a session."""
+    return JsonStorage(folder, create=False).path(session_id)
+
+
+def raises(kind: type[BaseException], call: Callable[[], Any]) -> BaseException:
+    """The error that a call raises."""
+    try:
+        call()
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} was not raised")

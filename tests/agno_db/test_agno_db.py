@@ -1,0 +1,89 @@
+"""`LocalDb` inside real releases of agno: their own agents, teams and workflows, in environments of their own."""
+
+import ast
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstore import JsonStorage
+from tests.agno_db.environments import NEWEST, OLDEST, RELEASES, NotThere, run_inside
+from tests.scripted_server import scripted_server, text
+
+FOLDER = Path(__file__).parent
+
+
+def cases(module: str) -> list[str]:
+    """The cases of a module, without importing agno."""
+    body = ast.parse((FOLDER / f"{module}.py").read_text()).body
+    return [node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("case_")]
+
+
+def modules(release: str) -> list[str]:
+    """What is run in a release. Teams are for those in which agno's own JsonDb can read them again."""
+    some = ["cases_store", "cases_memories", "cases_flow"]
+    some += ["cases_groups"] if release != OLDEST else []
+    return [*some, "cases_runs"] if release.startswith("3.") else some
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What became of the cases of a release; they all run in one process."""
+
+    @cache
+    def of(release: str) -> dict[str, str | None]:
+        try:
+            done = run_inside(release, "tests.agno_db.run_cases", tmp_path_factory.mktemp(release), *modules(release))
+        except NotThere as error:
+            pytest.skip(str(error))
+        assert done.returncode == 0, done.stderr[-3000:]
+        answer: dict[str, str | None] = json.loads(done.stdout)
+        return answer
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("release", "case"),
+    [(release, case) for release in RELEASES for module in modules(release) for case in cases(module)],
+)
+def test_in_agno(results: Any, release: str, case: str) -> None:
+    problem = results(release)[case]
+    assert problem is None, problem
+
+
+def inside(release: str, *args: str | Path) -> None:
+    try:
+        done = run_inside(release, *args)
+    except NotThere as error:
+        pytest.skip(str(error))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("release", [OLDEST, NEWEST])
+def test_the_first_example_run_twice_as_two_processes_goes_on(tmp_path: Path, release: str) -> None:
+    with scripted_server(text("Paris."), text("About two million.")) as server:
+        for question in ("What is the capital of France?", "And how many live there?"):
+            inside(release, "tests.agno_db.seed", tmp_path, server.base_url, question)
+        messages = [message["content"] for message in server.requests[1]["messages"] if message["role"] != "system"]
+    assert messages == ["What is the capital of France?", "Paris.", "And how many live there?"]
+    session = JsonStorage(tmp_path).read("fixed_id_for_demo")
+    assert session is not None
+    assert [(run.question, run.answer) for run in session.runs] == [
+        ("What is the capital of France?", "Paris."),
+        ("And how many live there?", "About two million."),
+    ]
+
+
+def test_two_processes_on_one_session_lose_no_run(tmp_path: Path) -> None:
+    with scripted_server(*[text(f"a{number}") for number in range(16)]) as server, ThreadPoolExecutor() as pool:
+        args = [("tests.agno_db.seed", tmp_path, server.base_url, word, "8") for word in ("one", "two")]
+        for done in [pool.submit(inside, NEWEST, *one) for one in args]:
+            done.result()
+    session = JsonStorage(tmp_path).read("fixed_id_for_demo")
+    assert session is not None
+    assert sorted(run.question for run in session.runs) == sorted(f"{w} {n}" for w in ("one", "two") for n in range(8))
+    assert len({run.run_id for run in session.runs}) == 16
