@@ -1,6 +1,6 @@
 """A Chat Completions server on loopback that answers from a script, for tests with the real `openai` client.
 
-Embeddings, where a test asks for them, are computed and not scripted. A request with `stream` gets its answer in pieces.
+Embeddings, where a test asks for them, are computed, not scripted. A request with `stream` gets its answer in pieces.
 """
 
 from __future__ import annotations
