@@ -25,7 +25,7 @@ import orjson
 from localstore.errors import LocalstoreError
 from localstore.files import atomic, tree
 from localstore.files.document import LAYOUTS
-from localstore.files.rescue import stamp_of
+from localstore.files.rescue import is_old, stamp_of
 
 FOLDER = Path(".localstore") / "backups"
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{3}Z(?:-\d+)?\Z")
@@ -168,7 +168,7 @@ class Backup:
 
 def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
     """The backup for `action`: the one that was interrupted, if there is one, else a new one."""
-    tidy(root)
+    tidy(root, old=True)
     for one in _all(root):
         if one.action == action and not one.finished:
             return Backup(root, one.name)
@@ -201,9 +201,12 @@ def make(root: str, action: str, *, finished: bool, made_store: bool = False) ->
     return backup
 
 
-def tidy(root: str) -> None:
-    """Remove what is left of backups that hold no document. The caller holds the lock of migrations."""
+def tidy(root: str, *, old: bool) -> None:
+    """Remove what is left of backups that hold no document, or only the `old` ones: a writer that upgrades a document
+    may be making one just now. The caller holds the lock of migrations."""
     for one in _all(root):
+        if old and not is_old(atomic.system.status(one.path)):
+            continue
         if not one.documents and _about(one.path).get("undoing") is not True:
             Backup(root, one.name).remove_if_empty()
 

@@ -55,8 +55,8 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
             if made_store and not backup.paths():
                 tree.unmark(root)
             backup.remove_if_empty()
-            backups.tidy(str(root))
             if not tree.is_store(root):
+                backups.tidy(str(root), old=False)
                 tree.clear(root)
     return Undone(info.name, work.restored, work.changed, problems)
 
@@ -66,7 +66,7 @@ def _newest(root: Path) -> backups.BackupInfo:
         return backups.newest(str(root))
     except NoSuchBackup:
         if not tree.is_store(root):
-            backups.tidy(str(root))  # stopped at the very last, it was left
+            backups.tidy(str(root), old=False)  # stopped at the very last, it was left
             tree.clear(root)
         raise
 

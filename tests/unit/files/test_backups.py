@@ -182,7 +182,7 @@ def test_one_that_was_stopped_while_it_was_made_can_be_removed(root: str) -> Non
     backup = kept(root)
     Path(backup.folder, "backup.json").rename(Path(backup.folder, ".backup.json.0123456789ab.tmp"))
     assert backups.listing(root) == []
-    backups.tidy(root)
+    backups.tidy(root, old=False)
     assert not Path(backup.folder).exists()
 
 
@@ -194,3 +194,12 @@ def test_what_a_person_put_into_a_backup_stays(root: str) -> None:
     backup.remove()
     assert mine.read_text() == "mine"
     assert Path(root, "a.json").exists()
+
+
+def test_a_backup_that_a_writer_is_just_making_is_left_alone(root: str) -> None:
+    """An upgrade that began in this moment once removed the folder: the write raised FileNotFoundError."""
+    young = backups.make(root, "write", finished=True)
+    old = backups.make(root, "write", finished=True)
+    os.utime(old.folder, (0, 0))
+    made = backups.begin(root, "upgrade")  # it may have the name of the one that is gone
+    assert set(os.listdir(os.path.dirname(made.folder))) == {young.name, made.name}
