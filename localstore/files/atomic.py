@@ -12,7 +12,7 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +32,8 @@ LINK = (errno.ELOOP, errno.EMLINK)
 """What opening a symbolic link fails with; EMLINK is FreeBSD's."""
 NO_FILE = (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP)
 """What opening a folder or a socket fails with."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What writing to a full disk fails with."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.EINVAL)
 """What making a hard link fails with where there are none, or no more."""
 _STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY)
@@ -303,6 +305,15 @@ def temporary_for(name: str) -> str | None:
     """The name of the file that a temporary file with this name was to become; None for any other file."""
     match = _TEMPORARY.match(name)
     return match[1] if match else None
+
+
+def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
+    """Remove what was left in a folder by writers that were killed; with `became`, only what was to become such a
+    file. The caller makes sure that nobody is writing. Raises OSError."""
+    for entry in system.entries(folder):
+        name = temporary_for(entry.name)
+        if name is not None and (not became or name in became) and entry.is_file(follow_symlinks=False):
+            system.unlink(entry.path)
 
 
 def move_file(source: str, target: str) -> None:

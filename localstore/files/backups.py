@@ -10,12 +10,11 @@ time, else a copy that was read back. Nothing else is remembered: what an old do
 """
 
 import contextlib
-import errno
 import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,6 @@ FOLDER = Path(".localstore") / "backups"
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{3}Z(?:-\d+)?\Z")
 _ABOUT = "backup.json"
 _FILES = "files"
-_UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +83,31 @@ class Backup:
             atomic.sync_folder(folder)
         self._unsettled.clear()
 
-    def holds(self, path: str, status: os.stat_result, raw: bytes) -> bool:
-        """Whether what is kept of `path` is the file with this status and these bytes."""
+    def holds(self, path: str, status: os.stat_result, raw: bytes | None = None) -> bool:
+        """Whether what is kept of `path` is the file that stands there, with this status and these bytes (None: they
+        are read when they matter)."""
         place = self.place(path)
         kept = atomic.status_if_there(place)
         if kept is None or kept.st_size != status.st_size:
             return False
-        return os.path.samestat(kept, status) or atomic.read_file(place) == raw
+        if os.path.samestat(kept, status):
+            return True
+        return atomic.read_file(place) == (atomic.read_file(tree.full_path(self.root, path)) if raw is None else raw)
 
     def forget_unchanged(self, path: str) -> None:
         """Do not keep a file any more that stands where it stood, as it was."""
-        kept = atomic.status_if_there(self.place(path))
         there = atomic.status_if_there(tree.full_path(self.root, path))
-        if kept is not None and there is not None and self._is_kept(kept, there, path):
+        if there is not None and self.holds(path, there):
             atomic.system.unlink(self.place(path))
-
-    def _is_kept(self, kept: os.stat_result, there: os.stat_result, path: str) -> bool:
-        return os.path.samestat(kept, there) or (
-            kept.st_size == there.st_size
-            and atomic.read_file(self.place(path)) == atomic.read_file(tree.full_path(self.root, path))
-        )
 
     def paths(self) -> list[str]:
         """What is kept, sorted. Links are not followed."""
         top = f"{self.folder}/{_FILES}"
         return sorted(path.removeprefix(f"{top}/") for path, _ in _files(top))
+
+    def has_documents(self) -> bool:
+        """Whether anything is kept."""
+        return next(_files(f"{self.folder}/{_FILES}"), None) is not None
 
     @property
     def made_store(self) -> bool:
@@ -118,7 +116,7 @@ class Backup:
 
     def finish(self) -> str | None:
         """Say that all is kept that was to be; the backup's name. Without any document, remove it."""
-        if not self.paths():
+        if not self.has_documents():
             self.remove_if_empty()
             return None
         self._note(finished=True)
@@ -130,7 +128,7 @@ class Backup:
         try:
             self._note(undoing=True)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in atomic.FULL:
                 raise
 
     def remove(self) -> None:
@@ -142,22 +140,18 @@ class Backup:
     def remove_if_empty(self) -> None:
         """Remove the folders that hold nothing any more, and without any document the backup itself."""
         top = f"{self.folder}/{_FILES}"
-        for folder, _, names in os.walk(top, topdown=False):
+        for folder, _, _ in os.walk(top, topdown=False):
             if not os.path.islink(folder):
-                self._remove_temporaries(folder, names)
-                atomic.remove_folder_if_empty(folder)
-        if not atomic.exists(top):
-            self._remove_temporaries(self.folder, os.listdir(self.folder) if os.path.isdir(self.folder) else ())
+                self._remove_folder_if_empty(folder)
+        if not atomic.exists(top) and os.path.isdir(self.folder):
             if atomic.exists(f"{self.folder}/{_ABOUT}"):
                 atomic.remove_file(f"{self.folder}/{_ABOUT}")
-            atomic.remove_folder_if_empty(self.folder)
+            self._remove_folder_if_empty(self.folder)
 
     @staticmethod
-    def _remove_temporaries(folder: str, names: Iterable[str]) -> None:
-        """Nobody else writes here: they were left by somebody who was killed."""
-        for name in names:
-            if atomic.temporary_for(name) is not None:
-                atomic.system.unlink(f"{folder}/{name}")
+    def _remove_folder_if_empty(folder: str) -> None:
+        atomic.remove_temporaries(folder)  # nobody else writes here
+        atomic.remove_folder_if_empty(folder)
 
     def _note(self, **more: bool) -> None:
         self._write({**_about(self.folder), **more})
@@ -169,9 +163,9 @@ class Backup:
 def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
     """The backup for `action`: the one that was interrupted, if there is one, else a new one."""
     tidy(root, old=True)
-    for one in _all(root):
-        if one.action == action and not one.finished:
-            return Backup(root, one.name)
+    for backup, about in _all(root):
+        if _is_at_work(about, action):
+            return backup
     return make(root, action, finished=False, made_store=made_store)
 
 
@@ -204,32 +198,37 @@ def make(root: str, action: str, *, finished: bool, made_store: bool = False) ->
 def tidy(root: str, *, old: bool) -> None:
     """Remove what is left of backups that hold no document, or only the `old` ones: a writer that upgrades a document
     may be making one just now. The caller holds the lock of migrations."""
-    for one in _all(root):
-        if old and not is_old(atomic.system.status(one.path)):
+    for backup, about in _all(root):
+        if old and not is_old(atomic.system.status(backup.folder)):
             continue
-        if not one.documents and _about(one.path).get("undoing") is not True:
-            Backup(root, one.name).remove_if_empty()
+        if about.get("undoing") is not True and not backup.has_documents():
+            backup.remove_if_empty()
 
 
 def is_at_work(root: str, action: str) -> bool:
     """Whether this action was interrupted, or is at work."""
-    return any(one.action == action and not one.finished for one in _all(root))
+    return any(_is_at_work(about, action) for _, about in _all(root))
+
+
+def _is_at_work(about: dict[str, Any], action: str) -> bool:
+    return about.get("action") == action and about.get("finished") is not True
 
 
 def listing(root: str) -> list[BackupInfo]:
     """The backups of a store that hold documents, newest first. Raises OSError."""
-    return [one for one in _all(root) if one.documents]
+    return [info for backup, about in _all(root) if (info := _described(backup, about)).documents]
 
 
 def newest(root: str) -> BackupInfo:
     """The one that is being undone, else the newest one. Raises NoSuchBackup."""
-    found = [one for one in _all(root) if one.documents or _about(one.path).get("undoing") is True]
-    if not found:
-        raise NoSuchBackup(f"There is no backup in {root}. Nothing was changed.", path=root)
-    return found[0]
+    for backup, about in _all(root):
+        if about.get("undoing") is True or backup.has_documents():
+            return _described(backup, about)
+    raise NoSuchBackup(f"There is no backup in {root}. Nothing was changed.", path=root)
 
 
-def _all(root: str) -> list[BackupInfo]:
+def _all(root: str) -> list[tuple[Backup, dict[str, Any]]]:
+    """The backups and what they say of themselves, newest first; no look is taken at their documents."""
     top = f"{root}/{FOLDER.as_posix()}"
     status = atomic.status_if_there(top)
     if status is None or not stat.S_ISDIR(status.st_mode):
@@ -240,20 +239,27 @@ def _all(root: str) -> list[BackupInfo]:
             about: dict[str, Any] = {}
             with contextlib.suppress(OSError):  # it is listed even so
                 about = _about(entry.path)
-            sizes = [status.st_size for _, status in _files(f"{entry.path}/{_FILES}")]
-            action, made_at, finished = about.get("action"), about.get("made_at"), about.get("finished")
-            found.append(
-                BackupInfo(
-                    entry.name,
-                    action if isinstance(action, str) else _UNKNOWN,
-                    made_at if isinstance(made_at, str) else _time_in(entry.name),
-                    finished is True,
-                    len(sizes),
-                    sum(sizes),
-                    entry.path,
-                )
-            )
-    return sorted(found, key=lambda one: (one.made_at, len(one.name), one.name), reverse=True)
+            found.append((Backup(root, entry.name), about))
+    return sorted(found, key=lambda one: (_made_at(*one), len(one[0].name), one[0].name), reverse=True)
+
+
+def _described(backup: Backup, about: dict[str, Any]) -> BackupInfo:
+    sizes = [status.st_size for _, status in _files(f"{backup.folder}/{_FILES}")]
+    action = about.get("action")
+    return BackupInfo(
+        backup.name,
+        action if isinstance(action, str) else "unknown",
+        _made_at(backup, about),
+        about.get("finished") is True,
+        len(sizes),
+        sum(sizes),
+        backup.folder,
+    )
+
+
+def _made_at(backup: Backup, about: dict[str, Any]) -> str:
+    made_at = about.get("made_at")
+    return made_at if isinstance(made_at, str) else _time_in(backup.name)
 
 
 def named(root: str, name: str) -> BackupInfo:

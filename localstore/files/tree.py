@@ -142,7 +142,7 @@ def unmark(root: Path) -> bool:
     if any(True for _ in all_documents(folder)):
         return False
     for month in folders(folder):
-        _remove_temporaries(f"{folder}/{month}")
+        atomic.remove_temporaries(f"{folder}/{month}")
         atomic.remove_folder_if_empty(f"{folder}/{month}")
     atomic.remove_folder_if_empty(f"{folder}/{SESSIONS}")
     if is_store(root):  # else a session of agno may have this name
@@ -152,18 +152,10 @@ def unmark(root: Path) -> bool:
         if os.path.isfile(full) and (content is None or full.read_bytes() == content):
             atomic.remove_file(full)
     if os.path.isdir(f"{folder}/schemas"):
-        _remove_temporaries(f"{folder}/schemas", (_SCHEMA,))
+        atomic.remove_temporaries(f"{folder}/schemas", (_SCHEMA,))
         atomic.remove_folder_if_empty(f"{folder}/schemas")
-    _remove_temporaries(folder, (MARKER, "manifest.jsonl"))
+    atomic.remove_temporaries(folder, (MARKER, "manifest.jsonl"))
     return True
-
-
-def _remove_temporaries(folder: str, became: tuple[str, ...] = ()) -> None:
-    """Remove what was left by writers that were killed; with `became`, only what was to become such a file."""
-    for entry in atomic.system.entries(folder):
-        name = atomic.temporary_for(entry.name)
-        if name is not None and (not became or name in became) and entry.is_file(follow_symlinks=False):
-            atomic.system.unlink(entry.path)
 
 
 def clear(root: Path) -> None:
@@ -171,7 +163,7 @@ def clear(root: Path) -> None:
     private = root / ".localstore"
     if not private.is_dir() or private.is_symlink():
         return
-    _remove_temporaries(str(private), (".gitignore",))
+    atomic.remove_temporaries(str(private), (".gitignore",))
     for name in ("backups", "rescue", "trash"):
         atomic.remove_folder_if_empty(str(private / name))
     if {entry.name for entry in atomic.system.entries(str(private))} <= {"locks", ".gitignore"}:

@@ -107,7 +107,7 @@ def rewrite_all(
             if progress is not None:
                 progress(looked_at, len(paths))
     except BaseException:
-        if not backup.paths():
+        if not backup.has_documents():
             backup.remove()
         raise
     return total

@@ -1,6 +1,5 @@
 """What came of rewriting many documents."""
 
-import errno
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +56,3 @@ class Undone:
     restored: int
     changed: int
     problems: list[Problem]
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What writing to a full disk fails with: going on with the next document is of no use."""

@@ -28,7 +28,7 @@ from localstore.files.document_file import IRREGULAR, DocumentFile
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, fingerprint, row_of
 from localstore.files.values import same
-from localstore.upgrade.results import FULL, Problem
+from localstore.upgrade.results import Problem
 
 Transform = Callable[[Parsed, str], tuple[str, Parsed] | None]
 """From a document, strictly parsed, and its path below the root to the new path and document; None when it is right as
@@ -129,8 +129,8 @@ class Rewriter:
                 return None  # deleted meanwhile
             outcome.problems.append(Problem.of(self._full(path), error))
         except (LocalstoreError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise
+            if isinstance(error, OSError) and error.errno in atomic.FULL:
+                raise  # going on with the next document is of no use
             outcome.problems.append(Problem.of(self._full(path), error))
         return None
 

@@ -44,6 +44,9 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
         problems: list[Problem] = []
         # A session that is called as the marker of a store comes last: until then the marker has its place.
         paths = sorted(backup.paths(), key=lambda path: path == tree.MARKER)
+        # What somebody left who was killed while he wrote a flat file; no check would find it there.
+        if flat := {path for path in paths if not path.startswith(f"{tree.SESSIONS}/")}:
+            atomic.remove_temporaries(str(root), flat)
         for number, path in enumerate(paths, 1):
             try:
                 work.bring_back(path)
@@ -52,7 +55,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
             if progress is not None:
                 progress(number, len(paths))
         if not problems:
-            if made_store and not backup.paths():
+            if made_store and not backup.has_documents():
                 tree.unmark(root)
             backup.remove_if_empty()
             if not tree.is_store(root):
@@ -86,8 +89,6 @@ class _Undoing:
 
     def bring_back(self, path: str) -> None:
         """Put one old document back. The old one is in its place, durably, before anything else is removed."""
-        if not path.startswith(f"{tree.SESSIONS}/"):
-            self._remove_temporaries(path)
         old = self._parse(self._backup.place(path))
         session_id = old.header["session_id"]
         with self._locks.session(session_id, self._timeout):
@@ -108,12 +109,6 @@ class _Undoing:
             self._tell_manifest(path, session_id)
             atomic.remove_file(self._backup.place(path))
             self._back.add(path)
-
-    def _remove_temporaries(self, name: str) -> None:
-        """What somebody left who was killed while he wrote the flat file; no check would find it there."""
-        for entry in atomic.system.entries(self._root):
-            if atomic.temporary_for(entry.name) == name:
-                atomic.system.unlink(entry.path)
 
     def _others(self, session_id: str, path: str) -> dict[str, Parsed]:
         """The documents of this session that stand elsewhere, those of agno in the other format included."""
