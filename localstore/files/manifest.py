@@ -7,35 +7,33 @@ a line is looked into when its session is asked for. Lines that cannot be used a
 
 import errno
 import os
-import re
 import stat
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import cast
 
 import orjson
 
 from localstore.errors import LockTimeout
 from localstore.files import atomic
 from localstore.files.locks import LockPool
+from localstore.files.manifest_lines import (
+    ANYTHING,
+    DELETED,
+    generation_line,
+    id_in,
+    last_usable,
+    lines_in,
+    lines_known_from,
+)
 from localstore.files.orders import Orders
-from localstore.files.rows import Row, is_row
+from localstore.files.rows import Row
 
 _NAME = "manifest.jsonl"
 _KEEP_OPEN = os.name != "nt"
 """Windows does not let a file be replaced while somebody has it open."""
 _SPARE_LINES = 4000
 """Dead lines that are left alone, so that small manifests are seldom compacted: all processes read them anew then."""
-_LINE = re.compile(rb'^((?:\{"session_id":"([^"\n]*)"(?:.*"user_id":("[^"\n]*"))?)?.*)$', re.MULTILINE)
-"""A line, and the session and the user whom it names when it is one of ours, with nothing escaped in it."""
-
-_USER = b'"user_id"'
-_ANYTHING = b"?"
-"""The user whom a line names when that takes a closer look."""
-_DELETED = cast(Row, {})
-"""What a line says that is about a deletion."""
-
 _all: "weakref.WeakSet[Manifest]" = weakref.WeakSet()
 
 
@@ -136,7 +134,7 @@ class Manifest:
 
     def _look_into_those_of(self, user_id: str) -> None:
         said = self._said.pop(orjson.dumps(user_id), set())
-        for session_id in {*said, *self._said.pop(_ANYTHING, ()), *self._orders.of_user(user_id)}:
+        for session_id in {*said, *self._said.pop(ANYTHING, ()), *self._orders.of_user(user_id)}:
             self._look_into(session_id)
 
     def refresh(self, *, thorough: bool = False) -> None:
@@ -209,7 +207,7 @@ class Manifest:
         known_lines = 0
         if status.st_size < self._consumed or generation != self._generation:
             if read_to_the_end:
-                known_lines = _lines_known_from(generation, self._generation)
+                known_lines = lines_known_from(generation, self._generation)
             if not known_lines:
                 self._forget_all()
             self._generation, self._consumed, self._lines = generation, 0, 0
@@ -218,13 +216,13 @@ class Manifest:
         if not size:
             return
         self._consumed += size
-        lines = _lines_in(data[: size - 1])
+        lines = lines_in(data[: size - 1])
         self._lines += len(lines)
         self._consume(lines[known_lines:] if known_lines else lines)
 
     def _consume(self, lines: list[tuple[bytes, bytes, bytes]]) -> None:
         for line, about, user in lines:
-            session_id = about.decode(errors="replace") if about else _id_in(line)
+            session_id = about.decode(errors="replace") if about else id_in(line)
             if session_id is None:
                 continue
             before = self._unread.pop(session_id, None)  # to come last
@@ -247,7 +245,7 @@ class Manifest:
         lines = self._unread.get(session_id)
         if lines is None or isinstance(lines, dict):
             return
-        row, old = _last_usable(session_id, lines), self._rows.get(session_id)
+        row, old = last_usable(session_id, lines), self._rows.get(session_id)
         if row is None or old is None or row.get("path") != old["path"]:
             self._look_into_all()
         else:
@@ -258,8 +256,8 @@ class Manifest:
         unread, self._unread = self._unread, {}
         self._said.clear()
         for session_id, lines in unread.items():
-            row = lines if isinstance(lines, dict) else _last_usable(session_id, lines)
-            if row is _DELETED:
+            row = lines if isinstance(lines, dict) else last_usable(session_id, lines)
+            if row is DELETED:
                 self._drop(session_id)
             elif row is not None:
                 self._take(row)
@@ -344,7 +342,7 @@ class Manifest:
         self._refresh(thorough=False)
         if self._fd < 0:
             if not atomic.exists(self._path):
-                line = _generation_line()
+                line = generation_line()
                 atomic.write_file(self._path, [line])
                 self._generation, self._consumed = line.rstrip(), len(line)
             self._open(os.O_RDWR)
@@ -353,7 +351,7 @@ class Manifest:
     def _append(self, lines: list[bytes], size: int) -> None:
         try:
             if size == 0:
-                lines = [_generation_line().rstrip(), *lines]
+                lines = [generation_line().rstrip(), *lines]
             elif size != self._consumed and atomic.read_at(self._fd, 1, size - 1) != b"\n":
                 lines = [b"", *lines]  # somebody was cut off in the middle of a line
             data = b"\n".join([*lines, b""])
@@ -368,7 +366,7 @@ class Manifest:
     def _replace(self) -> None:
         """Rewrite the file with the last line of each session, oldest activity first."""
         newest = self.newest(None, None)
-        lines = [_generation_line(self._generation, len(newest) + 1)]
+        lines = [generation_line(self._generation, len(newest) + 1)]
         for _, session_id in newest:
             row = self._rows[session_id].copy()
             row.pop("problem", None)  # what was known before it came up
@@ -390,70 +388,3 @@ class Manifest:
             for row in rows:
                 self.put(row)
             self._replace()
-
-
-def _last_usable(session_id: str, lines: bytes | list[bytes]) -> Row | None:
-    """What the last line says that can be used: a row, or _DELETED; None when there is no such line."""
-    for line in (lines,) if isinstance(lines, bytes) else reversed(lines):
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        if not isinstance(value, dict) or value.get("session_id") != session_id:
-            continue
-        if value.get("deleted") is True:
-            return _DELETED
-        if is_row(value):
-            return cast(Row, value)
-    return None
-
-
-def _lines_in(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    """The lines, and what each of them says of its session and its user, whose id has quotation marks; nothing where a
-    closer look has to tell, or nothing is said. Whether a line can be used is seen later."""
-    lines: list[tuple[bytes, bytes, bytes]] = _LINE.findall(data)
-    named = sum(1 for _, _, user in lines if user)
-    if data.count(_USER) == named and b"\\" not in data:
-        return lines
-    if len(lines) == 1:
-        return [(data, b"", _ANYTHING)]
-    return [found for line, _, _ in lines for found in _lines_in(line)]
-
-
-def _id_in(line: bytes) -> str | None:
-    """The id of the session that a line is about, whoever wrote it in which way."""
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    session_id = value.get("session_id") if isinstance(value, dict) else None
-    return session_id if isinstance(session_id, str) else None
-
-
-def _generation_line(before: bytes = b"", lines: int = 0) -> bytes:
-    """The first line; of a file that is made from the one whose first line is `before`, it says so: whoever has read
-    that one to its end knows already what so many `lines` of this one say."""
-    first = {"localstore": "manifest", "format": 1, "generation": os.urandom(8).hex()}
-    name = _name_in(before)
-    if name is not None:
-        first |= {"follows": name, "lines": lines}
-    return orjson.dumps(first) + b"\n"
-
-
-def _name_in(first_line: bytes) -> str | None:
-    """The name of the generation that a first line begins; None when it is not one of ours."""
-    try:
-        name = orjson.loads(first_line)["generation"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
-    return name if isinstance(name, str) and len(name) <= 64 else None
-
-
-def _lines_known_from(first_line: bytes, before: bytes) -> int:
-    """How many lines of a file those know who have read the one whose first line is `before`."""
-    name = _name_in(before)
-    if name is None or _name_in(first_line) is None:
-        return 0
-    first = orjson.loads(first_line)
-    lines = first.get("lines")
-    return lines if first.get("follows") == name and type(lines) is int and lines > 0 else 0

@@ -253,7 +253,7 @@ def test_lines_cost_nothing_until_somebody_asks_for_their_session(
         looked.append(value)
         return is_row(value)
 
-    monkeypatch.setattr("localstore.files.manifest.is_row", look)
+    monkeypatch.setattr("localstore.files.manifest_lines.is_row", look)
     follower.refresh()
     assert follower.get("s7") == row("s7", user_id="u7", runs=2)
     assert len(follower.newest("u3", None)) == 10
