@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage
-from tests.agno_db.environments import NEWEST, OLDEST, RELEASES, NotThere, run_inside
+from tests.agno_db.environments import NEWEST, OLDEST, RELEASES, run_inside
+from tests.environments import NotThere
 from tests.scripted_server import scripted_server, text
 
 FOLDER = Path(__file__).parent

@@ -7,7 +7,6 @@ import runpy
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -17,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
+from tests.environments import ROOT, interpreter_or_skip, without_settings
 from tests.scripted_server import ScriptedServer, scripted_server, text, tool_call
 
-ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "agno" / "pdf_knowledge"
 TORTE, SOUP, LENTILS = "Wachauer torte Whip six egg whites", "Barley soup Cook 150 g", "Lentil salad Boil 200 g"
 WORDS = 64
@@ -40,28 +38,12 @@ def embed(said: str) -> list[float]:
 
 @pytest.fixture(scope="session")
 def python_with_knowledge() -> Path:
-    """The interpreter of an environment with the requirements of the sample, made once on this machine. Without a
-    registry of packages the tests are skipped, but not in CI."""
+    """The interpreter of an environment with the requirements of the sample."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     ours = [needed for needed in project["dependencies"] if not needed.startswith("openai")]
-    packages = [*(SAMPLE / "requirements.txt").read_text(encoding="utf-8").split(), *ours]
-    key = sha256(json.dumps([sys.version_info[:2], *packages]).encode()).hexdigest()[:12]
-    owner = getattr(os, "getuid", lambda: "me")()
-    folder = Path(tempfile.gettempdir(), f"localstore-tests-{owner}-pdf-knowledge-{key}")
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    complete = folder / "complete"
-    with FileLock(f"{folder}.lock", timeout=600):
-        if not complete.exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-            command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                reason = f"The sample's requirements could not be installed: {done.stderr.strip().splitlines()[-1:]}"
-                if os.environ.get("CI"):
-                    pytest.fail(reason)
-                pytest.skip(reason)
-            complete.touch()
-    return python
+    return interpreter_or_skip(
+        "pdf-knowledge", [*(SAMPLE / "requirements.txt").read_text(encoding="utf-8").split(), *ours]
+    )
 
 
 class Kitchen:
@@ -72,9 +54,8 @@ class Kitchen:
 
     def ask(self, *arguments: str, typed: str = "") -> str:
         """What a run of the sample prints."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "AGNO_", "PG"))}
         environment = {
-            **kept,
+            **without_settings("PG"),
             "AGNO_TELEMETRY": "false",
             "COLUMNS": "100",
             "OPENAI_BASE_URL": self.server.base_url,

@@ -1,0 +1,66 @@
+"""Environments of their own for tests with packages that are no part of the development environment, each made once on
+this machine and kept in the folder for temporary files.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[1]
+
+
+class NotThere(Exception):
+    """The environment cannot be made here; the text says why."""
+
+
+def interpreter(name: str, packages: Sequence[str]) -> Path:
+    """The Python of an environment with these packages. Raises NotThere when they cannot be installed; that is tried
+    once in a process."""
+    found = _made(name, tuple(packages))
+    if isinstance(found, str):
+        raise NotThere(found)
+    return found
+
+
+def interpreter_or_skip(name: str, packages: Sequence[str]) -> Path:
+    """The same for a test: where they cannot be installed it is skipped, but fails in CI."""
+    try:
+        return interpreter(name, packages)
+    except NotThere as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@cache
+def _made(name: str, packages: tuple[str, ...]) -> Path | str:
+    """The Python of the environment, or why it cannot be made."""
+    key = sha256(json.dumps([sys.version_info[:2], *packages]).encode()).hexdigest()[:12]
+    owner = getattr(os, "getuid", lambda: "me")()
+    folder = Path(tempfile.gettempdir(), f"localstore-tests-{owner}-{name}-{key}")
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    complete = folder / "complete"
+    with FileLock(f"{folder}.lock", timeout=600):
+        if not complete.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+            command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                return f"{name} could not be installed: {done.stderr.strip().splitlines()[-1:]}"
+            complete.touch()
+    return python
+
+
+def without_settings(*more: str) -> dict[str, str]:
+    """The environment variables of this process without those that steer agno, its model clients, or what begins
+    like `more`."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "AGNO_", *more))}
