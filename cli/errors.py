@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -22,6 +22,16 @@ class Ambiguous(LocalstoreError, LookupError):
     def __init__(self, message: str, candidates: list[str]) -> None:
         super().__init__(message)
         self.candidates = candidates
+
+
+MOST_CANDIDATES = 10
+
+
+def candidates(named: Iterable[str]) -> list[str]:
+    """The lines for an error that say what could have been meant; the first of them, when there are many."""
+    lines = [f"  {one}" for one in named]
+    left = len(lines) - MOST_CANDIDATES
+    return [*lines[:MOST_CANDIDATES], f"  … and {left} more"] if left > 0 else lines
 
 
 # The first row that fits counts: our own errors are also OSError, LookupError and the like.

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from localstore.errors import LocalstoreError, LockTimeout
 
-from .errors import Ambiguous
+from .errors import Ambiguous, candidates
 from .output import local_time, note, one_line, write, write_json
-from .sessions import MOST_CANDIDATES
 from .transcript import Piece, Transcript
 
 if TYPE_CHECKING:
@@ -27,9 +26,8 @@ def find_rescued(found: list[Rescued], text: str) -> Rescued:
     if len(named) == 1:
         return named[0]
     if named:
-        left = [f"  … and {len(named) - MOST_CANDIDATES} more"] if len(named) > MOST_CANDIDATES else []
-        lines = [f"  {one_line(one.name)}" for one in named[:MOST_CANDIDATES]]
-        raise Ambiguous(f"{len(named)} names begin with '{text}'. Give more of one of these:", [*lines, *left])
+        lines = candidates(one_line(one.name) for one in named)
+        raise Ambiguous(f"{len(named)} names begin with '{text}'. Give more of one of these:", lines)
     raise Ambiguous(f"Nothing that was set aside is called '{text}'. 'localstore rescue' lists what there is.", [])
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import output
-from .errors import Ambiguous
+from .errors import Ambiguous, candidates
 from .migration import sizes
 from .output import one_line
-from .sessions import MOST_CANDIDATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,6 @@ def find_restorable(found: list[Restorable], text: str) -> Restorable:
         if len(named) == 1:
             return named[0]
         if named:
-            left = [f"  … and {len(named) - MOST_CANDIDATES} more"] if len(named) > MOST_CANDIDATES else []
-            lines = [f"  {one_line(one.name)}  ({one.kind}, {one.when})" for one in named[:MOST_CANDIDATES]]
-            raise Ambiguous(f"{len(named)} things {how} '{text}'. Give the name of one:", [*lines, *left])
+            lines = candidates(f"{one_line(one.name)}  ({one.kind}, {one.when})" for one in named)
+            raise Ambiguous(f"{len(named)} things {how} '{text}'. Give the name of one:", lines)
     raise Ambiguous(f"Nothing to put back is called '{text}'. 'localstore restore' lists what there is.", [])

@@ -9,14 +9,12 @@ import click
 
 from localstore.errors import SessionNotFound
 
-from .errors import Ambiguous
+from .errors import Ambiguous, candidates
 from .output import one_line
 
 if TYPE_CHECKING:
     from localstore.info import SessionInfo
     from localstore.storage import JsonStorage
-
-MOST_CANDIDATES = 10
 
 
 def find_session(storage: JsonStorage, text: str) -> SessionInfo:
@@ -57,6 +55,4 @@ def newest_session(storage: JsonStorage) -> SessionInfo:
 
 
 def _lines(rows: list[SessionInfo]) -> list[str]:
-    named = [f"  {one_line(row.session_id)}" + (f"  ({one_line(row.name)})" if row.name else "") for row in rows]
-    left = len(named) - MOST_CANDIDATES
-    return [*named[:MOST_CANDIDATES], f"  … and {left} more"] if left > 0 else named
+    return candidates(one_line(row.session_id) + (f"  ({one_line(row.name)})" if row.name else "") for row in rows)

@@ -264,6 +264,14 @@ def test_it_waits_for_an_upgrade(tmp_path: Path) -> None:
     assert tree_of(root) == before
 
 
+def migrated(root: Path, kind: str) -> tuple[Path, dict[str, Any]]:
+    """A folder in which something was migrated, and its files before that."""
+    root = prepared(root, kind)
+    before = files_of(root, kind)
+    convert(root, "yaml") if kind == "convert" else upgrade(root)
+    return root, before
+
+
 @pytest.mark.parametrize("kind", ["upgrade", "convert", "upgrade in place"])
 @pytest.mark.parametrize("fault", ["EIO", "Ctrl-C"])
 def test_interrupted_it_goes_on(tmp_path: Path, kind: str, fault: Any) -> None:
@@ -271,9 +279,7 @@ def test_interrupted_it_goes_on(tmp_path: Path, kind: str, fault: Any) -> None:
     number = 0
     while True:
         number += 1
-        root = prepared(tmp_path / str(number), kind)
-        before = files_of(root, kind)
-        convert(root, "yaml") if kind == "convert" else upgrade(root)
+        root, before = migrated(tmp_path / str(number), kind)
         system = FaultySystem(fault, number)
         done = None
         with contextlib.suppress(OSError, KeyboardInterrupt), installed(system):
@@ -295,9 +301,7 @@ def test_killed_it_goes_on(tmp_path: Path, kind: str, share: float) -> None:
     number = 0
     while True:
         number += 1
-        root = prepared(tmp_path / str(number), kind)
-        before = files_of(root, kind)
-        convert(root, "yaml") if kind == "convert" else upgrade(root)
+        root, before = migrated(tmp_path / str(number), kind)
         system = StoppingSystem(number, share)
         with contextlib.suppress(Stopped), installed(system):
             undo(root)
