@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,21 +71,19 @@ def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float
     is_store = tree.is_store(root)
     if is_store:
         tree.open_store(root, create=False)  # raises what is wrong with it
-    versions: Counter[int] = Counter()
-    paths: list[str] = []
-    problems: list[Problem] = []
-    size = 0
+    found = _Found(str(root))
     if is_store or (root / tree.SESSIONS).is_dir():
-        size = _look_into_store(str(root), lock_timeout, versions, paths, problems, thorough=thorough)
-    size += _look_at_flat_files(str(root), versions, paths, problems, is_store=is_store)
+        found.look_into_store(lock_timeout, thorough=thorough)
+    found.look_at_flat_files(is_store=is_store)
     goes_on = backups.is_at_work(str(root), ACTION)
-    if not is_store and not goes_on and 0 not in versions:
+    if not is_store and not goes_on and 0 not in found.versions:
         raise StoreNotFound(
             f"There is no store and no folder of agno 1.x at {folder}. Give the folder that holds {tree.MARKER}, or "
             "the one with the session files of agno.",
             path=str(folder),
         )
-    return Plan(str(root), is_store, dict(sorted((+versions).items())), paths, size, problems, goes_on)
+    versions = dict(sorted((+found.versions).items()))
+    return Plan(str(root), is_store, versions, found.paths, found.size, found.problems, goes_on)
 
 
 def is_folder_of_agno(folder: Path | str) -> bool:
@@ -93,49 +91,68 @@ def is_folder_of_agno(folder: Path | str) -> bool:
     return not tree.is_store(Path(folder)) and tree.session_of_agno(str(folder)) is not None
 
 
-def _look_into_store(
-    root: str,
-    timeout: float,
-    versions: Counter[int],
-    paths: list[str],
-    problems: list[Problem],
-    *,
-    thorough: bool,
-) -> int:
-    manifest = Manifest(root, pool_of(Path(root)), timeout)
-    catalog = Catalog(root, manifest)
-    size = 0
-    rows = catalog.all(thorough=thorough)
-    others = [row for row in rows if row["version"] != SCHEMA_VERSION or "problem" in row]
-    versions[SCHEMA_VERSION] = len(rows) - len(others)
-    for row in sorted(others, key=lambda row: row["path"]):
-        path = tree.full_path(root, row["path"])
-        if row["version"] > SCHEMA_VERSION:
-            versions[row["version"]] += 1
-            problems.append(Problem.of(path, newer(row["version"], path)))
-        elif "problem" in row:
-            problems += _problem_of(path)
-        else:
-            versions[row["version"]] += 1
-            paths.append(row["path"])
-            size += row["fingerprint"][0]
-    for path in sorted(catalog.unreadable):
-        problems += _problem_of(tree.full_path(root, path))
-    for path in sorted(catalog.duplicates):  # no listing shows them
-        try:
-            with DocumentFile(tree.full_path(root, path)) as file:
-                version, length = file.parse().version, file.size
-        except (LocalstoreError, OSError):
-            problems += _problem_of(tree.full_path(root, path))
-            continue
-        if version < SCHEMA_VERSION:
-            versions[version] += 1
-            paths.append(path)
-            size += length
-    for path, problem in sorted(catalog.closed.items()):
-        problems.append(Problem(tree.full_path(root, path), f"cannot be looked into: {problem}"))
-    problems.sort(key=lambda problem: problem.path)
-    return size
+@dataclass(slots=True)
+class _Found:
+    """What was seen so far, in the words of a plan."""
+
+    root: str
+    versions: Counter[int] = field(default_factory=Counter)
+    paths: list[str] = field(default_factory=list)
+    size: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def _is_old(self, path: str, version: int, size: int) -> None:
+        self.versions[version] += 1
+        self.paths.append(path)
+        self.size += size
+
+    def look_into_store(self, timeout: float, *, thorough: bool) -> None:
+        """What stands in `sessions/`, as the manifest and the names of the files have it."""
+        catalog = Catalog(self.root, Manifest(self.root, pool_of(Path(self.root)), timeout))
+        rows = catalog.all(thorough=thorough)
+        others = [row for row in rows if row["version"] != SCHEMA_VERSION or "problem" in row]
+        self.versions[SCHEMA_VERSION] = len(rows) - len(others)
+        for row in sorted(others, key=lambda row: row["path"]):
+            path = tree.full_path(self.root, row["path"])
+            if row["version"] > SCHEMA_VERSION:
+                self.versions[row["version"]] += 1
+                self.problems.append(Problem.of(path, newer(row["version"], path)))
+            elif "problem" in row:
+                self.problems += _problem_of(path)
+            else:
+                self._is_old(row["path"], row["version"], row["fingerprint"][0])
+        for path in sorted(catalog.unreadable):
+            self.problems += _problem_of(tree.full_path(self.root, path))
+        for path in sorted(catalog.duplicates):  # no listing shows them
+            try:
+                with DocumentFile(tree.full_path(self.root, path)) as file:
+                    version, size = file.parse().version, file.size
+            except (LocalstoreError, OSError):
+                self.problems += _problem_of(tree.full_path(self.root, path))
+                continue
+            if version < SCHEMA_VERSION:
+                self._is_old(path, version, size)
+        for path, problem in sorted(catalog.closed.items()):
+            self.problems.append(Problem(tree.full_path(self.root, path), f"cannot be looked into: {problem}"))
+        self.problems.sort(key=lambda problem: problem.path)
+
+    def look_at_flat_files(self, *, is_store: bool) -> None:
+        """What stands in the folder itself. In a store, other files than those of agno are nobody's business."""
+        for entry in tree.flat_files(self.root):
+            if entry.is_dir(follow_symlinks=False) or (is_store and entry.name == tree.MARKER):
+                continue
+            try:
+                if not entry.is_file(follow_symlinks=False):
+                    if not is_store:
+                        is_link = entry.is_symlink()
+                        what = "a symbolic link, and links are not followed" if is_link else "no regular file"
+                        self.problems.append(Problem(entry.path, f"is {what}"))
+                elif tree.is_of_agno(entry.path):
+                    self._is_old(entry.name, 0, atomic.system.status(entry.path).st_size)
+                elif not is_store:
+                    self.problems.append(Problem(entry.path, "is no session of agno 1.x, or is cut off"))
+            except OSError as error:
+                self.problems.append(Problem.of(entry.path, error))
 
 
 def _problem_of(path: str) -> list[Problem]:
@@ -148,27 +165,3 @@ def _problem_of(path: str) -> list[Problem]:
     except (LocalstoreError, OSError) as error:
         return [Problem.of(path, error)]
     return []
-
-
-def _look_at_flat_files(
-    root: str, versions: Counter[int], paths: list[str], problems: list[Problem], *, is_store: bool
-) -> int:
-    """What stands in the folder itself. In a store, other files than those of agno are nobody's business."""
-    size = 0
-    for entry in tree.flat_files(root):
-        if entry.is_dir(follow_symlinks=False) or (is_store and entry.name == tree.MARKER):
-            continue
-        try:
-            if not entry.is_file(follow_symlinks=False):
-                if not is_store:
-                    what = "a symbolic link, and links are not followed" if entry.is_symlink() else "no regular file"
-                    problems.append(Problem(entry.path, f"is {what}"))
-            elif tree.is_of_agno(entry.path):
-                versions[0] += 1
-                paths.append(entry.name)
-                size += atomic.system.status(entry.path).st_size
-            elif not is_store:
-                problems.append(Problem(entry.path, "is no session of agno 1.x, or is cut off"))
-        except OSError as error:
-            problems.append(Problem.of(entry.path, error))
-    return size
