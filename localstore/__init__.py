@@ -22,12 +22,14 @@ if TYPE_CHECKING:
         NewerFormat,
         OlderFormat,
         OwnerMismatch,
+        ResponseInvalid,
         SessionNotFound,
+        StateConflict,
         StoreNotFound,
         UnstorableValue,
     )
     from localstore.info import SessionInfo
-    from localstore.sessions import ContentPart, Message, Metrics, Run, Session, Step, ToolCall, Update
+    from localstore.sessions import ContentPart, Message, Metrics, Origin, Run, Session, Step, ToolCall, Update
     from localstore.storage import JsonStorage, YamlStorage
 
 __version__ = "0.1.0"
@@ -47,11 +49,14 @@ __all__ = [
     "NewerFormat",
     "OlderFormat",
     "OpenAIChat",
+    "Origin",
     "OwnerMismatch",
+    "ResponseInvalid",
     "Run",
     "Session",
     "SessionInfo",
     "SessionNotFound",
+    "StateConflict",
     "Step",
     "StoreNotFound",
     "ToolCall",
@@ -66,7 +71,7 @@ _HOME = {
     "agents.models": ("FunctionModel",),
     "agents.openai_chat": ("OpenAIChat",),
     "info": ("SessionInfo",),
-    "sessions": ("ContentPart", "Message", "Metrics", "Run", "Session", "Step", "ToolCall", "Update"),
+    "sessions": ("ContentPart", "Message", "Metrics", "Origin", "Run", "Session", "Step", "ToolCall", "Update"),
     "storage": ("JsonStorage", "YamlStorage"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

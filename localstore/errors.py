@@ -85,6 +85,29 @@ class Conflict(LocalstoreError, RuntimeError):
     """The same thing was changed here and in the store. Nothing was written."""
 
 
+class StateConflict(Conflict):
+    """Keys of the session's state were changed here and by another run meanwhile. `keys` names them."""
+
+    def __init__(
+        self, message: str, *, keys: tuple[str, ...] = (), path: str | None = None, session_id: str | None = None
+    ) -> None:
+        super().__init__(message, path=path, session_id=session_id)
+        self.keys = keys
+
+
+class ResponseInvalid(LocalstoreError, ValueError):
+    """The model's answer does not fit the `response_model`, not even after it was told what is wrong.
+
+    `answer` is the text that it gave last.
+    """
+
+    def __init__(
+        self, message: str, *, answer: str = "", path: str | None = None, session_id: str | None = None
+    ) -> None:
+        super().__init__(message, path=path, session_id=session_id)
+        self.answer = answer
+
+
 class UnstorableValue(LocalstoreError, ValueError):
     """A value has no form in a document. Nothing was written. `where` says where it sits: `session_state.cart[2]`."""
 

@@ -17,6 +17,7 @@ HEADER_ORDER = (
     "name",
     "tags",
     "metadata",
+    "forked_from",
     "created_at",
 )
 """The keys of a header in the order in which they are written."""

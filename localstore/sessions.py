@@ -139,8 +139,9 @@ class Run(Record):
     """One run: a question, what followed from it, and how it ended.
 
     `status` is `unfinished`, `completed`, `error` or `cancelled`. `session_state`, `session_summary`, `session_data`
-    and `instructions` are set only when they changed in this run. `agent_id`, `team_id`, `workflow_id` and
-    `tool_call_id` stand in member runs.
+    and `instructions` are set only when they changed in this run. `output` is the answer as data, where data was asked
+    for. `state_conflicts` names the keys of `session_state` that another run had changed meanwhile; the value here
+    counts. `agent_id`, `team_id`, `workflow_id` and `tool_call_id` stand in member runs.
     """
 
     type: Literal["run"] = "run"
@@ -154,14 +155,18 @@ class Run(Record):
     messages: Annotated[list[Message], _null_is(list)] = Field(default_factory=list)
     member_runs: list[Run] | None = None
     steps: list[Step] | None = None
+    output: Any = None
     instructions: str | None = None
     session_state: dict[str, Any] | None = None
     session_summary: Any = None
     session_data: dict[str, Any] | None = None
+    state_conflicts: list[str] | None = None
     model: str | None = None
     metrics: Metrics | None = None
     error: str | None = None
     status: Annotated[str, _null_is(lambda: "completed")] = "completed"
+
+    _parsed: Any = PrivateAttr(default=None)
 
     def __document__(self) -> dict[str, Any]:
         known = super().__document__()
@@ -172,6 +177,16 @@ class Run(Record):
                 if name in known:
                     known[name] = known.pop(name)
         return known
+
+    def keep_output(self, output: BaseModel) -> None:
+        """Make `output` of an object, which `parsed` then gives."""
+        self.output = output.model_dump(mode="json")
+        self._parsed = output
+
+    @property
+    def parsed(self) -> Any:
+        """The answer as an object of the agent's `response_model`; None for a run that was read from a storage."""
+        return self._parsed
 
     @property
     def question(self) -> str:
@@ -224,6 +239,13 @@ def what_is_wrong(error: ValidationError, where: str = "") -> str:
     return f"{where}: {first['msg']}" if where else first["msg"]
 
 
+class Origin(Record):
+    """Where a session was forked: the session, and the last run that was taken along."""
+
+    session_id: str
+    run_id: str | None = None
+
+
 class Session(Record):
     """One conversation. Read it, change it, and hand it to `storage.upsert`.
 
@@ -242,6 +264,7 @@ class Session(Record):
     name: str | None = None
     tags: Annotated[list[str], _null_is(list)] = Field(default_factory=list)
     metadata: Annotated[dict[str, Any], _null_is(dict)] = Field(default_factory=dict)
+    forked_from: Origin | None = None
     created_at: Time = Field(default_factory=now)
     history: list[HistoryEntry] = Field(default_factory=list)
 

@@ -106,12 +106,18 @@ class Storage:
         entity_id: str | None = None,
         kind: str | None = None,
         create: bool = True,
+        state_base: dict[str, Any] | None = None,
+        strict_state: bool = False,
     ) -> None:
         """Add a run to a session; costs the run, whatever the session's length.
 
         A run with the `run_id` of an unfinished run finishes it. Among the last 64 entries, one that was stored before
         is a repetition, and nothing is written; one that says something else than the finished run of the same `run_id`
         raises Conflict. Further back, the ids of finished runs are not looked at.
+
+        With `state_base` the run's `session_state` is what that state became: its changes come together with those of
+        other runs by top-level key, in one moment. The run then says what was stored, and in `state_conflicts` which
+        keys both changed; the run's own values count, or with `strict_state` StateConflict is raised.
 
         A missing session is created, of `kind` (agent when None), `entity_id` and `user_id`; with `create=False` it
         raises SessionNotFound. Raises OwnerMismatch, KindMismatch, UnstorableValue, and TypeError for what is no valid
@@ -124,6 +130,11 @@ class Storage:
         check_text("user_id", user_id)
         check_text("entity_id", entity_id)
         entry = run_of(run)
+        merge = None
+        if state_base is not None and run.session_state is not None:
+            from localstore.state_merge import StateMerge
+
+            merge = StateMerge(run, state_base, strict=strict_state)
 
         def work(draft: Draft | None) -> None:
             if draft is None:
@@ -133,12 +144,14 @@ class Storage:
                 self._store.create(header, [entry], self._suffix)
                 return
             self._check_access(draft.row, user_id, kind)
-            self._store.append_run(draft, entry)
+            self._store.append_run(draft, entry if merge is None else merge.entry(draft))
 
         try:
             self._store.change(session_id, work)
         except DocumentBroken as error:
             raise self._store.keep_run(error, session_id, entry) from None
+        if merge is not None:
+            merge.tell()
 
     def update(
         self,

@@ -2,54 +2,63 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Any, ParamSpec, TypeVar
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from localstore.agents.effects import adrive, drive
+from localstore.agents.events import Event, RunFinished
 from localstore.agents.memory import AgentStorage, Memory
-from localstore.agents.models import Model, Reply
+from localstore.agents.models import Model
+from localstore.agents.prompt import fitting, flat, history
+from localstore.agents.question import Question, Source, messages_of, only_asked, whole_rounds
+from localstore.agents.recall import read_chat_history as chat_history_tool
+from localstore.agents.recall import search_previous_sessions
+from localstore.agents.running import Running
 from localstore.agents.state import SharedState
-from localstore.sessions import Message, Metrics, Run, Session
+from localstore.agents.summary import Summaries
+from localstore.agents.tools import Tool, tools_by_name
+from localstore.errors import KindMismatch, SessionNotFound
+from localstore.sessions import Kind, Message, Run, Session
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
-Question = str | Message | Sequence[Message]
+    from localstore.storage import Storage
 
-_FURTHER_BACK = 32
-"""How many runs more are read, once, when some of the newest ones failed or were never finished."""
-
-
-@dataclass(slots=True)
-class _Call:
-    """A run on its way: what is asked, and what its session holds."""
-
-    session_id: str
-    user_id: str | None
-    run: Run
-    question_stored: bool = False
-    state: dict[str, Any] = field(default_factory=dict)
-    instructions: str | None = None
-    started: float = 0.0
+_SEEN = 10_000
+"""Of so many sessions an agent remembers that they were there."""
 
 
 class Agent:
-    """Answers questions with a model and stores each run in a session.
+    """Answers questions with a model and its tools, and stores each run in a session.
 
-    The question is stored as an unfinished run before the model is called; its answer, or how it failed, finishes
-    that run. With `add_history_to_messages` the model is given the messages of the last `num_history_runs` completed
-    runs. The cost of a run does not depend on the length of the session. Without `storage` the runs are kept in
-    memory.
+    The question is stored as an unfinished run before the model is called, each round of tool calls is stored when it
+    is done, and the answer, or how it failed, finishes the run. The cost of a run does not depend on the length of the
+    session. Without `storage` the runs are kept in memory.
 
-    `session_state` follows the session: at the start of a run it takes over what is stored there, except for the
-    top-level keys that were changed on `agent.session_state` since; it is stored with the run when it changed. The
-    state that the agent is made with holds where the session has none.
+    **Tools** are functions (or `Tool`s); what one raises is told to the model. After `max_tool_rounds` rounds the
+    model has to answer. With `response_model`, a pydantic class, the answer is data: `run.output`, `run.parsed`.
 
-    A session that was deleted after the agent has seen it does not come back: `run` raises SessionNotFound.
+    **Memory.** With `add_history_to_messages` the model is given the last `num_history_runs` completed runs, as many
+    as fit into `max_history_tokens` (estimated: a quarter of the bytes). `read_chat_history` gives it a tool for older
+    ones, `search_previous_sessions_history` one for the user's other sessions. `enable_session_summaries` keeps a
+    `session_summary` of the runs that fell out of the history and gives that to the model instead. `examples` are
+    messages that stand between the instructions and the history.
+
+    **State.** `session_state` follows the session: at the start of a run it takes over what is stored there, except
+    for the top-level keys that were changed on `agent.session_state` since; what the run's tools, or the owner, changed
+    is stored with the run. A key that another run changed meanwhile as well is named in the run's `state_conflicts`,
+    and the later value counts; with `strict_state` the run fails with StateConflict. The state that the agent is made
+    with holds where the session has none. `{key}` in the instructions stands for a key of the state.
+
+    `save_partial` stores what has been streamed about five times a second, so that it survives a kill.
+
+    One agent may be used by several threads and tasks, and for several sessions at once (`run(..., session_id=,
+    user_id=)`): each run has a copy of its session's state. A session that was deleted after the agent has seen it does
+    not come back: `run` raises SessionNotFound.
     """
 
     def __init__(
@@ -63,15 +72,29 @@ class Agent:
         storage: AgentStorage | None = None,
         session_state: dict[str, Any] | None = None,
         instructions: str | Sequence[str] | None = None,
+        examples: Sequence[Message] = (),
+        tools: Sequence[Callable[..., Any] | Tool] = (),
+        max_tool_rounds: int = 10,
+        show_tool_calls: bool = False,
+        response_model: type[BaseModel] | None = None,
         add_history_to_messages: bool = False,
         num_history_runs: int = 3,
+        max_history_tokens: int | None = None,
+        read_chat_history: bool = False,
+        search_previous_sessions_history: bool = False,
+        enable_session_summaries: bool = False,
+        save_partial: bool = False,
+        strict_state: bool = False,
     ) -> None:
+        """Raises TypeError and ValueError, which say what to pass."""
         if not hasattr(model, "respond"):
             raise TypeError(f"model must be a model such as OpenAIChat(id={str(model)!r}), not {_kind(model)}")
         if storage is not None and not hasattr(storage, "append"):
             raise TypeError(f"storage must be a storage such as JsonStorage({str(storage)!r}), not {_kind(storage)}")
         if session_state is not None and not isinstance(session_state, dict):
             raise TypeError(f"session_state must be a dict, not {_kind(session_state)}")
+        if response_model is not None and not hasattr(response_model, "model_validate_json"):
+            raise TypeError(f"response_model must be a class of pydantic.BaseModel, not {response_model!r}")
         self.model = model
         self.name = name
         self.agent_id = agent_id or _slug(name)
@@ -79,47 +102,150 @@ class Agent:
         self.user_id = user_id
         self.storage: AgentStorage = Memory() if storage is None else storage
         self.instructions = instructions
+        self.examples = list(examples)
+        self.max_tool_rounds = max_tool_rounds
+        self.show_tool_calls = show_tool_calls
+        self.response_model = response_model
         self.add_history_to_messages = add_history_to_messages
         self.num_history_runs = num_history_runs
-        self._state = SharedState(session_state)
-        self._seen: str | None = None
-        """The id of the session that this agent has read or created."""
+        self.max_history_tokens = max_history_tokens
+        self.save_partial = save_partial
+        self.strict_state = strict_state
+        self.summaries = (
+            Summaries(num_history_runs if add_history_to_messages else 0) if enable_session_summaries else None
+        )
+        more = list(tools)
+        if read_chat_history:
+            more.append(chat_history_tool(self._sessions("read_chat_history")))
+        if search_previous_sessions_history:
+            more.append(search_previous_sessions(self._sessions("search_previous_sessions_history")))
+        self.tools = tools_by_name(more)
+        self.shared_state = SharedState(session_state)
+        self._seen: OrderedDict[str, None] = OrderedDict()
 
     @property
     def session_state(self) -> dict[str, Any]:
         """The state of the session; change it in place or assign a new one."""
-        return self._state.live
+        return self.shared_state.live
 
     @session_state.setter
     def session_state(self, value: dict[str, Any]) -> None:
-        self._state.live = value
+        self.shared_state.live = value
 
-    def run(self, message: Question) -> Run:
-        """Ask the model and return the stored run.
+    # Running
+
+    def run(
+        self,
+        message: Question,
+        *,
+        images: Sequence[Source] = (),
+        files: Sequence[Source] = (),
+        session_id: str | None = None,
+        user_id: str | None = None,
+    ) -> Run:
+        """Ask the model and return the stored run. `images` and `files` (URLs or paths) belong to the question.
 
         What the model raises is raised again after the run was stored with status `error`, or `cancelled` for
-        KeyboardInterrupt. Errors of the storage: OwnerMismatch, SessionNotFound, DocumentBroken, UnstorableValue,
-        LockTimeout, OSError; those that are known before the model is called are raised before.
+        KeyboardInterrupt, with what had arrived. Errors of the storage: OwnerMismatch, SessionNotFound, KindMismatch,
+        DocumentBroken, UnstorableValue, StateConflict, LockTimeout, OSError; those that are known before the model is
+        called are raised before, and one that is raised behind the answer has it as its attribute `run`. Raises
+        ResponseInvalid for an answer that is no `response_model`, FileNotFoundError for a file that is not there.
         """
-        call = self._new_call(message)
-        try:
-            messages = self._begin(call)
-            reply = self.model.respond(messages)
-        except BaseException as error:
-            self._store_failure(call, error)
-            raise
-        return self._finish(call, reply)
+        return _last(drive(self._running(message, images, files, session_id, user_id).steps(), self.model))
 
-    async def arun(self, message: Question) -> Run:
-        """Do what `run` does without blocking the event loop. A cancelled task leaves a run `cancelled`."""
-        call = self._new_call(message)
-        try:
-            messages = await _in_thread(self._begin, call)
-            reply = await self.model.arespond(messages)
-        except BaseException as error:
-            await _in_thread(self._store_failure, call, error)
-            raise
-        return await _in_thread(self._finish, call, reply)
+    async def arun(
+        self,
+        message: Question,
+        *,
+        images: Sequence[Source] = (),
+        files: Sequence[Source] = (),
+        session_id: str | None = None,
+        user_id: str | None = None,
+    ) -> Run:
+        """Do what `run` does without blocking the event loop. A cancelled task leaves a run `cancelled`.
+
+        Async tools that the model calls in one round run at once.
+        """
+        return await _alast(adrive(self._running(message, images, files, session_id, user_id).steps(), self.model))
+
+    def stream(
+        self,
+        message: Question,
+        *,
+        images: Sequence[Source] = (),
+        files: Sequence[Source] = (),
+        session_id: str | None = None,
+        user_id: str | None = None,
+    ) -> Iterator[Event]:
+        """Ask the model, and give what happens as it happens; the last event is RunFinished.
+
+        Raises what `run` raises. Whoever stops early (`close()`, or the end of a `for` that is left) cancels the run:
+        it is stored as `cancelled`, with what had arrived.
+        """
+        running = self._running(message, images, files, session_id, user_id)
+        running.streams = True
+        return drive(running.steps(), self.model)
+
+    def astream(
+        self,
+        message: Question,
+        *,
+        images: Sequence[Source] = (),
+        files: Sequence[Source] = (),
+        session_id: str | None = None,
+        user_id: str | None = None,
+    ) -> AsyncIterator[Event]:
+        """Do what `stream` does without blocking the event loop."""
+        running = self._running(message, images, files, session_id, user_id)
+        running.streams = True
+        return adrive(running.steps(), self.model)
+
+    def resume(self) -> Run | None:
+        """Run the session's last run again when it was never finished, failed, or was cancelled; None when there is
+        nothing to resume.
+
+        An unfinished one goes on behind its last whole round of tool calls and is finished in its place. It may be at
+        work in another process: then the later of the two raises Conflict. A failed or cancelled one stays as it is,
+        and its question is asked in a new run. Raises what `run` raises.
+        """
+        running = self._resuming()
+        return None if running is None else _last(drive(running.steps(), self.model))
+
+    async def aresume(self) -> Run | None:
+        """Do what `resume` does without blocking the event loop."""
+        from localstore.agents.effects import in_thread
+
+        running = await in_thread(self._resuming)
+        return None if running is None else await _alast(adrive(running.steps(), self.model))
+
+    def stream_resumed(self) -> Iterator[Event]:
+        """Do what `resume` does, and give what happens as it happens; no event when there is nothing to resume."""
+        running = self._resuming()
+        if running is not None:
+            running.streams = True
+            yield from drive(running.steps(), self.model)
+
+    def _running(
+        self,
+        message: Question,
+        images: Sequence[Source],
+        files: Sequence[Source],
+        session_id: str | None,
+        user_id: str | None,
+    ) -> Running:
+        run = Run(messages=messages_of(message, images, files), status="unfinished")
+        return Running(self, run, session_id or self.session_id, user_id or self.user_id)
+
+    def _resuming(self) -> Running | None:
+        session = self.read(self.session_id, self.user_id, 1)
+        if session is None or not session.runs or session.runs[-1].status == "completed":
+            return None
+        last = session.runs[-1]
+        if last.status == "unfinished":
+            run = last.model_copy(update={"messages": whole_rounds(last.messages)})
+            return Running(self, run, self.session_id, self.user_id, is_stored=True)
+        run = Run(messages=only_asked(last.messages), status="unfinished")
+        return Running(self, run, self.session_id, self.user_id)
 
     def print_response(self, message: Question, *, markdown: bool = False, show_message: bool = True) -> None:
         """Run, and print the question (with `show_message`) and the answer: panels on a terminal, else plain text.
@@ -128,127 +254,158 @@ class Agent:
         """
         from localstore.agents.terminal import print_response
 
-        question = "\n".join(item.text for item in _messages(message)) if show_message else None
+        question = "\n".join(item.text for item in messages_of(message)) if show_message else None
         print_response(question, lambda: self.run(message).answer, markdown=markdown)
+
+    # Sessions
 
     def get_messages_for_session(self, session_id: str | None = None) -> list[Message]:
         """All messages of this session or of another one of this user, oldest first; none when it does not exist."""
         session = self.storage.read(session_id or self.session_id, user_id=self.user_id)
         return [] if session is None else session.messages()
 
-    def _new_call(self, message: Question) -> _Call:
-        run = Run(messages=_messages(message), status="unfinished")
-        return _Call(self.session_id, self.user_id, run)
+    def new_session(self, session_id: str | None = None) -> str:
+        """Go on in a new session, with the state that the agent was made with; returns its id."""
+        self.session_id = session_id or str(uuid4())
+        self.shared_state.reset(self.session_id, None)
+        return self.session_id
 
-    def _begin(self, call: _Call) -> list[Message]:
-        """Store the question; returns the messages for the model."""
-        self._state.as_stored()  # raises now what would otherwise be raised when the answer is to be stored
-        session = self._read(call, self.num_history_runs if self.add_history_to_messages else 0)
-        history = self._history(call, session) if session is not None else []
-        self._append(call)
-        call.question_stored = True
-        if session is not None:
-            call.state, call.instructions = session.session_state, session.instructions
-        self._state.adopt(call.session_id, call.state)
-        instructions = self._instructions()
-        system = [Message(role="system", content=instructions)] if instructions else []
-        call.started = perf_counter()
-        return [*system, *history, *call.run.messages]
+    def load_session(self, session_id: str) -> Session:
+        """Go on in a session that is there, with its state; returns it without its history.
 
-    def _finish(self, call: _Call, reply: Reply) -> Run:
-        call.run.messages.append(reply.message)
-        tokens = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
-        return self._store(call, status="completed", **tokens)
-
-    def _store_failure(self, call: _Call, error: BaseException) -> None:
-        """Store how the run ended. Never raises instead of `error`, which is about to be raised again."""
-        if not call.question_stored:
-            return
-        failed = isinstance(error, Exception)  # else KeyboardInterrupt, asyncio.CancelledError
-        if failed:
-            # A file name in the text may hold what is not Unicode.
-            said = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
-            call.run.error = said.encode(errors="backslashreplace").decode()
-        try:
-            self._store(call, status="error" if failed else "cancelled")
-        except Exception as second:  # noqa: BLE001 - whatever it is, the first error is the one to raise
-            error.add_note(f"The run could not be stored as failed: {type(second).__name__}: {second}")
-
-    def _store(self, call: _Call, *, status: str, **tokens: int | None) -> Run:
-        run = call.run
-        run.model = self.model.id
-        run.metrics = Metrics(duration_seconds=round(perf_counter() - call.started, 3), **tokens)
-        run.status = status
-        instructions = self._instructions()
-        if instructions and instructions != call.instructions:
-            run.instructions = instructions
-        state = self._state.as_stored()
-        if state != call.state:
-            run.session_state = state
-        self._append(call)
-        self._state.held = state
-        return run
-
-    def _read(self, call: _Call, last_runs: int) -> Session | None:
-        session = self.storage.read(call.session_id, user_id=call.user_id, last_runs=last_runs)
-        if session is not None:
-            self._seen = call.session_id
+        Raises SessionNotFound, also for another user's session, and KindMismatch for a team's or a workflow's.
+        """
+        session = self.read(session_id, self.user_id, 0)
+        if session is None:
+            raise SessionNotFound(
+                f"There is no session {session_id!r} of this user. 'localstore ls' lists what there is.",
+                session_id=session_id,
+            )
+        if session.kind != self._session_kind:
+            raise KindMismatch(
+                f"Session {session_id!r} is of kind {session.kind}, not {self._session_kind}. Load another one.",
+                session_id=session_id,
+            )
+        self._follow(session_id, session)
         return session
 
-    def _append(self, call: _Call) -> None:
+    def rename_session(self, name: str) -> None:
+        """Name the session, for people. Raises SessionNotFound, OwnerMismatch."""
+        self._sessions("rename_session").update(self.session_id, user_id=self.user_id, name=name)
+
+    def fork(self, run_id: str | None = None, *, session_id: str | None = None) -> str:
+        """Go on in a new session that continues from a run of this one (the last one, when None); returns its id.
+
+        Its header says where it comes from. This session stays as it is. Raises SessionNotFound, LookupError for a run
+        that is not there, Conflict when there is a session `session_id`.
+        """
+        from localstore.branching import fork
+
+        storage = self._sessions("fork")
+        forked = fork(storage, self.session_id, run_id, new_id=session_id, user_id=self.user_id)
+        self._follow(forked, self.read(forked, self.user_id, 0))
+        return forked
+
+    def undo(self) -> Run | None:
+        """Take the last run out of the session and return it; None when there is none. The state goes back as well.
+
+        The run is set aside in the store: `localstore rescue` lists it and puts it back. Raises SessionNotFound,
+        OwnerMismatch.
+        """
+        from localstore.branching import undo
+
+        undone = undo(self._sessions("undo"), self.session_id, user_id=self.user_id)
+        self._follow(self.session_id, self.read(self.session_id, self.user_id, 0))
+        return None if undone is None else undone.run
+
+    def _follow(self, session_id: str, session: Session | None) -> None:
+        self.session_id = session_id
+        self.shared_state.reset(session_id, session.session_state if session is not None else None)
+
+    def _sessions(self, what: str) -> Storage:
+        """The storage, for what cannot be done in memory."""
+        storage: Any = self.storage
+        if isinstance(storage, Memory):
+            raise ValueError(f"{what} needs a storage. Give the agent one: storage=JsonStorage(...)")
+        return storage  # type: ignore[no-any-return]
+
+    # What a run needs
+
+    _session_kind: Kind = "agent"
+
+    def read(self, session_id: str, user_id: str | None, last_runs: int) -> Session | None:
+        """The session with its last runs, which is remembered to have been there."""
+        session = self.storage.read(session_id, user_id=user_id, last_runs=last_runs)
+        if session is not None:
+            self._saw(session_id)
+        return session
+
+    def append(self, session_id: str, run: Run, user_id: str | None, **options: Any) -> None:
+        """Store a run, in a new session only when the agent has not seen this one."""
+        create = session_id not in self._seen
         self.storage.append(
-            call.session_id,
-            call.run,
-            user_id=call.user_id,
+            session_id,
+            run,
+            user_id=user_id,
             entity_id=self.agent_id,
-            kind="agent",
-            create=self._seen != call.session_id,
+            kind=self._session_kind,
+            create=create,
+            **options,
         )
-        self._seen = call.session_id
+        self._saw(session_id)
 
-    def _history(self, call: _Call, session: Session) -> list[Message]:
-        wanted = self.num_history_runs
-        completed = _completed(session)
-        if len(completed) < wanted == len(session.runs):
-            completed = _completed(self._read(call, wanted + _FURTHER_BACK) or session)
-        return [message for run in completed[-wanted:] for message in run.messages]
+    def _saw(self, session_id: str) -> None:
+        self._seen[session_id] = None
+        if len(self._seen) > _SEEN:
+            self._seen.popitem(last=False)
 
-    def _instructions(self) -> str | None:
+    def runs_needed(self) -> int:
+        """So many of the last runs of a session are read before a run."""
+        if not self.add_history_to_messages:
+            return 0
+        return self.num_history_runs if self.summaries is None else self.summaries.window
+
+    def history_for(self, session: Session | None, session_id: str, user_id: str | None) -> list[Message]:
+        """The messages of earlier runs that the model is given."""
+        if session is None or not self.add_history_to_messages:
+            return []
+        if self.summaries is not None:
+            return flat(fitting(self.summaries.uncovered(session), self.max_history_tokens))
+        return history(
+            session,
+            lambda count: self.read(session_id, user_id, count),
+            self.num_history_runs,
+            self.max_history_tokens,
+        )
+
+    def instructions_text(self) -> str | None:
+        """The instructions as one text, `{key}` as it stands."""
         if self.instructions is None or isinstance(self.instructions, str):
             return self.instructions or None
         return "\n".join(self.instructions) or None
 
 
-def _messages(message: Question) -> list[Message]:
-    if isinstance(message, str):
-        return [Message(role="user", content=message)]
-    messages = [message] if isinstance(message, Message) else list(message or ())
-    if not all(isinstance(item, Message) for item in messages):
-        raise TypeError("The question must be a text, a Message, or a list of Messages.")
-    if not messages:
-        raise ValueError("There is no message to answer. Pass a text or at least one Message.")
-    return messages
+def _last(events: Iterator[Event]) -> Run:
+    run = None
+    for event in events:
+        if isinstance(event, RunFinished):
+            run = event.run
+    assert run is not None  # noqa: S101 (a run is finished, or raises)
+    return run
+
+
+async def _alast(events: AsyncIterator[Event]) -> Run:
+    run = None
+    async for event in events:
+        if isinstance(event, RunFinished):
+            run = event.run
+    assert run is not None  # noqa: S101
+    return run
 
 
 def _kind(value: object) -> str:
     return type(value).__name__
 
 
-def _completed(session: Session) -> list[Run]:
-    return [run for run in session.runs if run.status == "completed"]
-
-
 def _slug(name: str | None) -> str | None:
     return re.sub(r"\W+", "-", (name or "").casefold()).strip("-") or None
-
-
-async def _in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call the function in a thread. When the task is cancelled meanwhile, wait for it: no write is left alone."""
-    call = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
-    try:
-        return await asyncio.shield(call)
-    except asyncio.CancelledError as error:
-        await asyncio.wait([call])
-        if not call.cancelled() and (failure := call.exception()) is not None:
-            error.add_note(f"Meanwhile this failed: {type(failure).__name__}: {failure}")
-        raise

@@ -5,27 +5,49 @@ from __future__ import annotations
 import base64
 import json
 import mimetypes
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localstore.agents.models import Reply
+from localstore.agents.models import Options, Reply
 from localstore.files.values import plain
 from localstore.sessions import ContentPart, Message, ToolCall
 
 if TYPE_CHECKING:
+    from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessageToolCallUnion
 
 
-def request(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    """The `messages` of a request. Raises ValueError for a part that the API cannot take, OSError for its file."""
-    return [_message(message) for message in messages]
+def request(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The `messages` of a request. A file that older messages name may be gone: then the model is told its name.
+
+    Raises ValueError for a part that the API cannot take, OSError for a file of the last question.
+    """
+    question = max((at for at, message in enumerate(messages) if message.role == "user"), default=0)
+    return [_message(message, is_old=at < question) for at, message in enumerate(messages)]
 
 
-def _message(message: Message) -> dict[str, Any]:
+def wanted(options: Options) -> dict[str, Any]:
+    """What a request says of tools and of data."""
+    said: dict[str, Any] = {}
+    if options.tools:
+        said["tools"] = [{"type": "function", "function": asdict(tool)} for tool in options.tools]
+        if not options.may_call:
+            said["tool_choice"] = "none"
+    if options.output is not None:
+        from openai import pydantic_function_tool
+
+        function = pydantic_function_tool(options.output)["function"]
+        schema = {"name": function["name"], "schema": function["parameters"], "strict": True}
+        said["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return said
+
+
+def _message(message: Message, *, is_old: bool) -> dict[str, Any]:
     content: str | list[dict[str, Any]] = message.text
     if message.role == "user" and isinstance(message.content, list):  # other roles may only have text
-        content = [_part(part) for part in message.content]
+        content = [_old_part(part) if is_old else _part(part) for part in message.content]
     result: dict[str, Any] = {"role": message.role, "content": content}
     if message.role == "tool":
         result["tool_call_id"] = message.tool_call_id or ""
@@ -54,6 +76,13 @@ def _part(part: ContentPart) -> dict[str, Any]:
     return part.__document__()  # a part in the API's own form
 
 
+def _old_part(part: ContentPart) -> dict[str, Any]:
+    try:
+        return _part(part)
+    except OSError:
+        return {"type": "text", "text": f"[The file {part.path} is not there any more.]"}
+
+
 def _data_url(part: ContentPart) -> str:
     file = _file(part)
     mime_type = part.mime_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
@@ -76,8 +105,12 @@ def reply(completion: ChatCompletion) -> Reply:
     answer = completion.choices[0].message
     calls = [_tool_call(call) for call in answer.tool_calls or ()]
     text = answer.content if answer.content is not None else answer.refusal
-    message = Message(role="assistant", content=None if text is None else _unicode(text), tool_calls=calls or None)
-    usage = completion.usage
+    return made_reply(text, calls, completion.usage)
+
+
+def made_reply(text: str | None, calls: list[ToolCall], usage: CompletionUsage | None) -> Reply:
+    """The reply of a server, as ours."""
+    message = Message(role="assistant", content=None if text is None else unicode(text), tool_calls=calls or None)
     if usage is None:
         return Reply(message)
     return Reply(message, usage.prompt_tokens, usage.completion_tokens)
@@ -85,11 +118,11 @@ def reply(completion: ChatCompletion) -> Reply:
 
 def _tool_call(call: ChatCompletionMessageToolCallUnion) -> ToolCall:
     if call.type == "custom":
-        return ToolCall(id=call.id, name=call.custom.name, arguments=_unicode(call.custom.input))
-    return ToolCall(id=call.id, name=call.function.name, arguments=_arguments(_unicode(call.function.arguments)))
+        return ToolCall(id=call.id, name=call.custom.name, arguments=unicode(call.custom.input))
+    return ToolCall(id=call.id, name=call.function.name, arguments=arguments(unicode(call.function.arguments)))
 
 
-def _arguments(text: str) -> dict[str, Any] | str:
+def arguments(text: str) -> dict[str, Any] | str:
     """The object that the model wrote, or its text where that is none, or one that no document can hold."""
     try:
         value = plain(json.loads(text))
@@ -98,6 +131,6 @@ def _arguments(text: str) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else text
 
 
-def _unicode(text: str) -> str:
+def unicode(text: str) -> str:
     """A server may cut an answer between the halves of a surrogate pair; no document can hold half of one."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from copy import deepcopy
 from itertools import islice
+from threading import Lock
 from typing import Any, Protocol
 
+from localstore.files.values import plain
 from localstore.schema import STATEFUL
 from localstore.sessions import HistoryEntry, Kind, Run, Session
+from localstore.state_merge import StateMerge
 
 
 class AgentStorage(Protocol):
-    """The calls that an agent makes. `JsonStorage` and `YamlStorage` have them."""
+    """The calls that an agent makes for every run. `JsonStorage` and `YamlStorage` have them, and those that its
+    other methods need."""
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None: ...
 
@@ -24,7 +28,11 @@ class AgentStorage(Protocol):
         entity_id: str | None = None,
         kind: Kind | None = None,
         create: bool = True,
+        state_base: dict[str, Any] | None = None,
+        strict_state: bool = False,
     ) -> None: ...
+
+    def update(self, session_id: str, *, user_id: str | None = None, session_summary: Any = None) -> None: ...
 
 
 class Memory:
@@ -33,14 +41,18 @@ class Memory:
     def __init__(self) -> None:
         self._runs: dict[str, dict[str, Run]] = {}
         self._current: dict[str, dict[str, Any]] = {}
+        self._lock = Lock()
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None:
         """The session with its last runs, or None. What the caller changes in it is not kept."""
-        runs = self._runs.get(session_id)
-        if runs is None:
-            return None
-        newest: list[HistoryEntry] = [run.model_copy(deep=True) for run in islice(reversed(runs.values()), last_runs)]
-        current = deepcopy(self._current[session_id])
+        with self._lock:
+            runs = self._runs.get(session_id)
+            if runs is None:
+                return None
+            newest: list[HistoryEntry] = [
+                run.model_copy(deep=True) for run in islice(reversed(runs.values()), last_runs)
+            ]
+            current = deepcopy(self._current[session_id])
         return Session(session_id=session_id, user_id=user_id, history=newest[::-1], **current)
 
     def append(
@@ -52,9 +64,21 @@ class Memory:
         entity_id: str | None = None,  # noqa: ARG002
         kind: Kind | None = None,  # noqa: ARG002
         create: bool = True,  # noqa: ARG002
+        state_base: dict[str, Any] | None = None,
+        strict_state: bool = False,
     ) -> None:
         """Add the run, or finish the one with its `run_id`."""
-        kept = run.model_copy(deep=True)
-        self._runs.setdefault(session_id, {})[run.run_id] = kept
-        current = self._current.setdefault(session_id, {})
-        current.update({name: value for name in STATEFUL if (value := getattr(kept, name)) is not None})
+        with self._lock:
+            current = self._current.setdefault(session_id, {})
+            if state_base is not None and run.session_state is not None:
+                merge = StateMerge(run, state_base, strict=strict_state)
+                merge.into(session_id, current.get("session_state", {}))
+                merge.tell()
+            kept: Run = Run.model_validate(plain(run))
+            self._runs.setdefault(session_id, {})[run.run_id] = kept
+            current.update({name: value for name in STATEFUL if (value := getattr(kept, name)) is not None})
+
+    def update(self, session_id: str, *, user_id: str | None = None, session_summary: Any = None) -> None:  # noqa: ARG002
+        """Replace the summary."""
+        with self._lock:
+            self._current.setdefault(session_id, {})["session_summary"] = session_summary

@@ -1,46 +1,121 @@
-"""How an agent's session state and the stored one come together: by top-level key."""
+"""How an agent's session state, that of its runs, and the stored one come together: by top-level key."""
 
 from __future__ import annotations
 
 from copy import deepcopy
+from threading import RLock
 from typing import Any
 
-from localstore.files.values import plain
+from localstore.files.values import plain, same
+
+State = dict[str, Any]
+
+
+def changes(before: State, after: State) -> set[str]:
+    """The keys of which the value was changed, added or removed. Both are plain values."""
+    both = {*before, *after}
+    return {key for key in both if (key in before) != (key in after) or not same(before.get(key), after.get(key))}
+
+
+def _put(target: State, keys: set[str], source: State) -> None:
+    for key in keys:
+        if key in source:
+            target[key] = source[key]
+        else:
+            target.pop(key, None)
 
 
 class SharedState:
     """An agent's session state: `live`, which its owner changes at any time, and `held`, what the session holds.
 
     A key that was changed or removed in `live` since `held` was last set wins over the session's; every other key
-    follows the session. What the agent was made with holds where the session has no value.
+    follows the session. What the agent was made with holds where the session has no value. Its methods may be called
+    by several threads.
     """
 
-    def __init__(self, initial: dict[str, Any] | None) -> None:
-        self.live: dict[str, Any] = deepcopy(initial) if initial else {}
-        self.held: dict[str, Any] = self.as_stored()
-        self._initial = self.held
-        self._session_id: str | None = None
+    def __init__(self, initial: State | None) -> None:
+        self.live: State = deepcopy(initial) if initial else {}
+        self.held: State = self.as_stored()
+        self.initial = self.held
+        self.session_id: str | None = None
+        self._lock = RLock()
 
-    def as_stored(self) -> dict[str, Any]:
+    def as_stored(self) -> State:
         """`live` in the form that a document holds, sharing nothing with it. Raises UnstorableValue."""
-        values: dict[str, Any] = plain(self.live, "session_state")
-        return values
+        return _stored(self.live)
 
-    def adopt(self, session_id: str, held: dict[str, Any]) -> None:
+    def adopt(self, session_id: str, held: State) -> None:
         """Bring `live` up to what the session holds now."""
-        live = self.as_stored()
-        merged = dict(held) if session_id == self._session_id else self._initial | held
-        for key in self.held.keys() - live.keys():
-            merged.pop(key, None)
-        merged.update((key, value) for key, value in live.items() if self._changed(key, value))
-        # In place, and only what is new: others may hold this mapping, or objects in it.
-        for key in live.keys() - merged.keys():
-            del self.live[key]
-        for key, value in merged.items():
-            if key not in live or live[key] != value:
-                self.live[key] = deepcopy(value)
-        self.held = held
-        self._session_id = session_id
+        with self._lock:
+            live = self.as_stored()
+            merged = dict(held) if session_id == self.session_id else self.initial | held
+            _put(merged, changes(self.held, live), live)
+            # In place, and only what is new: others may hold this mapping, or objects in it.
+            _put(self.live, changes(live, merged), deepcopy(merged))
+            self.held = held
+            self.session_id = session_id
 
-    def _changed(self, key: str, value: Any) -> bool:
-        return key not in self.held or self.held[key] != value
+    def begin(self, session_id: str, held: State) -> tuple[State, State]:
+        """Adopt what the session holds; the state as a run of it begins, as it is stored and as it is lived with."""
+        with self._lock:
+            self.adopt(session_id, held)
+            return self.as_stored(), deepcopy(self.live)
+
+    def take_in(self, session_id: str, start: State, live: State, changed: set[str]) -> State:
+        """Take over what a run changed of its state; all that is to be stored with it: that, and what the owner
+        changed since. Raises UnstorableValue."""
+        with self._lock:
+            wanted = dict(start)
+            if session_id == self.session_id:
+                _put(self.live, changed, deepcopy(live))
+                now = self.as_stored()
+                _put(wanted, changes(self.held, now), now)
+            _put(wanted, changed, _stored(live))
+            return wanted
+
+    def settle(self, session_id: str, held: State) -> None:
+        """A run was stored, and with it this state."""
+        with self._lock:
+            if session_id == self.session_id:
+                self.adopt(session_id, held)
+
+    def reset(self, session_id: str, held: State | None) -> None:
+        """Begin anew with another session, or with what this one holds by now: nothing is carried over."""
+        with self._lock:
+            self.held = self.as_stored()
+            self.session_id = None
+            self.adopt(session_id, held or {})
+
+
+class RunState:
+    """The state of one run: `live` is what its tools see and change."""
+
+    def __init__(self, shared: SharedState, session_id: str, held: State, *, is_own: bool) -> None:
+        """`is_own`: of the agent's own session; of another one the agent knows nothing but what is stored."""
+        self._shared = shared if is_own else None
+        self._session_id = session_id
+        self.base = held
+        if is_own:
+            self._start, self.live = shared.begin(session_id, held)
+        else:
+            self._start = shared.initial | held
+            self.live = deepcopy(self._start)
+
+    def wanted(self) -> State | None:
+        """What the session is to hold, None when it holds that. Raises UnstorableValue."""
+        changed = changes(self._start, _stored(self.live))
+        if self._shared is not None:
+            wanted = self._shared.take_in(self._session_id, self._start, self.live, changed)
+        else:
+            wanted = _stored(self.live)
+        return wanted if changes(self.base, wanted) else None
+
+    def settle(self, held: State) -> None:
+        """This is stored by now."""
+        if self._shared is not None:
+            self._shared.settle(self._session_id, held)
+
+
+def _stored(live: State) -> State:
+    values: State = plain(live, "session_state")
+    return values

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 from localstore.errors import DocumentBroken, OlderFormat
 from localstore.files import atomic, rescue
-from localstore.files.document import LAYOUTS, Misfit, Parsed, broken, normalise, parse_document, run_key
+from localstore.files.document import LAYOUTS, Misfit, Parsed, broken, newest_state, normalise, parse_document, run_key
 from localstore.files.document_file import DocumentFile
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, count_entry, is_trusted, keep_distrust, note_entry, note_status, row_of
@@ -132,6 +132,17 @@ class Draft:
         if not self._parsed.in_layout:
             raise Interfered
         return self._parsed
+
+    def state(self) -> dict[str, Any]:
+        """The newest `session_state`. Raises Misfit."""
+        if self._parsed is not None:
+            state: Any = newest_state(self._parsed.entries).get("session_state")
+        elif (offset := self.row.get("offsets", {}).get("session_state")) is not None:
+            if (state := self.file.entry_at(offset).get("session_state")) is None:
+                raise Misfit
+        else:
+            state = None
+        return state if isinstance(state, dict) else {}
 
     def recent(self, count: int) -> dict[str, Recent]:
         """The runs among the last `count` entries by their ids, oldest first. Raises Misfit."""

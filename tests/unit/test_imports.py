@@ -22,7 +22,7 @@ LAYERS = [
     {"findings"},
     {"tagging", "arguments"},
     {"upgrade"},
-    {"merge", "storage", "inspection", "checking", "repairing", "rescuing", "trashing"},
+    {"merge", "state_merge", "storage", "branching", "inspection", "checking", "repairing", "rescuing", "trashing"},
     {"agents"},
     {"integrations"},
 ]

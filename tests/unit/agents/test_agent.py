@@ -91,9 +91,13 @@ class Watched:
         entity_id: str | None = None,
         kind: Kind | None = None,
         create: bool = True,
+        **state: Any,
     ) -> None:
         self.calls.append(("append", (run.status, create)))
-        self._storage.append(session_id, run, user_id=user_id, entity_id=entity_id, kind=kind, create=create)
+        self._storage.append(session_id, run, user_id=user_id, entity_id=entity_id, kind=kind, create=create, **state)
+
+    def update(self, session_id: str, *, user_id: str | None = None, session_summary: Any = None) -> None:
+        self._storage.update(session_id, user_id=user_id, session_summary=session_summary)
 
 
 @both_ways

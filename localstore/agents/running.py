@@ -1,0 +1,237 @@
+"""One run of an agent: the question is stored, the model and its tools take turns, the answer is stored."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+from localstore.agents.effects import Ask, CallTools, Close, Do, Effect, Next, Open, Steps
+from localstore.agents.events import Event, RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
+from localstore.agents.models import Options, Reply
+from localstore.agents.output import parsed, repair
+from localstore.agents.prompt import system_message
+from localstore.agents.state import RunState
+from localstore.agents.tools import Result, RunContext, unknown
+from localstore.errors import ResponseInvalid, StateConflict, UnstorableValue
+from localstore.sessions import Message, Metrics, Run, ToolCall
+
+if TYPE_CHECKING:
+    from localstore.agents.agent import Agent
+
+_SAVE_EVERY = 0.2
+"""Seconds between two writes of a partial answer."""
+_SAVE_SHARE = 10
+"""A write of a partial answer may take one part in so many of the time."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A run on its way. `steps` is the run; whoever drives it does what it yields."""
+
+    agent: Agent
+    run: Run
+    session_id: str
+    user_id: str | None
+    is_stored: bool = False
+    """Whether the question is on disk: an unfinished run that is resumed, or soon any."""
+    streams: bool = False
+
+    _state: RunState | None = None
+    _instructions: str | None = None
+    _started: float = 0.0
+    _tokens: dict[str, int] = field(default_factory=dict)
+    _arrived: list[str] = field(default_factory=list)
+    _arrived_calls: list[ToolCall] = field(default_factory=list)
+    _saved: float = 0.0
+    _wait: float = _SAVE_EVERY
+
+    def steps(self) -> Steps:
+        try:
+            prompt = yield Do(self._begin)
+            yield RunStarted(self.session_id, self.run.run_id)
+            self._started = self._saved = perf_counter()
+            yield from self._answer(prompt)
+            yield Do(self._finish)
+        except BaseException as error:
+            yield Do(partial(self._store_failure, error))  # and no event: whoever listened may be gone
+            raise
+        yield RunFinished(self.run)
+        if self.agent.summaries is not None:
+            yield from self._summarise()
+
+    def _begin(self) -> list[Message]:
+        """Store the question; returns what the model is given before it."""
+        agent = self.agent
+        is_own = self.session_id == agent.session_id
+        if is_own:
+            agent.shared_state.as_stored()  # raises now what would otherwise be raised when the answer is to be stored
+        session = agent.read(self.session_id, self.user_id, agent.runs_needed())
+        history = agent.history_for(session, self.session_id, self.user_id)
+        if not self.is_stored:
+            agent.append(self.session_id, self.run, self.user_id)
+            self.is_stored = True
+        held = session.session_state if session is not None else {}
+        self._state = RunState(agent.shared_state, self.session_id, held, is_own=is_own)
+        self._instructions = session.instructions if session is not None else None
+        summary = session.session_summary if session is not None and agent.summaries is not None else None
+        system = system_message(agent.instructions_text(), self._state.live, summary)
+        return [*system, *agent.examples, *history]
+
+    def _answer(self, prompt: list[Message]) -> Generator[Effect | Event, Any, None]:
+        agent, output = self.agent, self.agent.response_model
+        schemas = tuple(tool.schema for tool in agent.tools.values())
+        rounds = 0
+        while True:
+            may_call = rounds < agent.max_tool_rounds
+            yield from self._ask(prompt, Options(schemas, may_call, output))
+            calls = self.run.messages[-1].tool_calls
+            if not calls:
+                break
+            if not may_call:
+                raise RuntimeError(
+                    f"The model asked for tools more than {agent.max_tool_rounds} times and was told to answer. Give "
+                    "it more: max_tool_rounds=..., or ask for less at once."
+                )
+            yield from self._call_tools(calls)
+            rounds += 1
+            yield Do(lambda: agent.append(self.session_id, self.run, self.user_id))
+        if output is None:
+            return
+        try:
+            self.run.keep_output(parsed(output, self.run.answer))
+        except ResponseInvalid as error:
+            self.run.messages.append(repair(error))
+            yield from self._ask(prompt, Options(schemas, may_call=False, output=output))
+            self.run.keep_output(parsed(output, self.run.answer))
+
+    def _ask(self, prompt: list[Message], options: Options) -> Generator[Effect | Event, Any, None]:
+        """One answer of the model, added to the run's messages."""
+        messages = [*prompt, *self.run.messages]
+        if self.streams or self.agent.save_partial:
+            reply = yield from self._stream(messages, options)
+        else:
+            reply = yield Ask(messages, options)
+        for name in ("input_tokens", "output_tokens"):
+            if (used := getattr(reply, name)) is not None:
+                self._tokens[name] = self._tokens.get(name, 0) + used
+        self.run.messages.append(reply.message)
+        self._arrived, self._arrived_calls = [], []
+
+    def _stream(self, messages: Sequence[Message], options: Options) -> Generator[Effect | Event, Any, Reply]:
+        pieces = yield Open(messages, options)
+        try:
+            while (piece := (yield Next(pieces))) is not None:
+                if isinstance(piece, Reply):
+                    return piece
+                if isinstance(piece, ToolCall):
+                    self._arrived_calls.append(piece)
+                    yield ToolCallStarted(piece)
+                    continue
+                self._arrived.append(piece)
+                yield TextDelta(piece)
+                if self.agent.save_partial and monotonic() - self._saved > self._wait:
+                    yield Do(self._save_partial)
+        finally:
+            yield Close(pieces)
+        raise RuntimeError(f"The model {self.agent.model.id} gave an answer in pieces without a Reply at the end.")
+
+    def _call_tools(self, calls: list[ToolCall]) -> Generator[Effect | Event, Any, None]:
+        """Call what the model asked for; async tools that stand side by side together."""
+        assert self._state is not None  # noqa: S101 (for the type checker)
+        context = RunContext(self.session_id, self.run.run_id, self.user_id, self._state.live)
+        tools = self.agent.tools
+        if not self.streams and not self.agent.save_partial:
+            for call in calls:
+                yield ToolCallStarted(call)
+        at = 0
+        while at < len(calls):
+            tool = tools.get(calls[at].name)
+            group = [calls[at]]
+            while tool is not None and tool.is_async and at + len(group) < len(calls):
+                follower = tools.get(calls[at + len(group)].name)
+                if follower is None or not follower.is_async:
+                    break
+                group.append(calls[at + len(group)])
+            results: list[Result]
+            if tool is None:
+                results = [unknown(calls[at], tools)]
+            else:
+                results = yield CallTools([(tools[call.name], call) for call in group], context)
+            for call, result in zip(group, results, strict=True):
+                self.run.messages.append(Message(role="tool", content=result.text, tool_call_id=call.id))
+                yield ToolCallFinished(call, result.text, result.failed)
+            at += len(group)
+
+    # Storing
+
+    def _save_partial(self) -> None:
+        began = monotonic()
+        text = "".join(self._arrived).rstrip("\n")
+        messages = [*self.run.messages, Message(role="assistant", content=text)]
+        self.agent.append(self.session_id, self.run.model_copy(update={"messages": messages}), self.user_id)
+        self._saved = monotonic()
+        self._wait = max(_SAVE_EVERY, _SAVE_SHARE * (self._saved - began))
+
+    def _finish(self) -> None:
+        try:
+            self._store(self.run, "completed")
+        except Exception as error:
+            # The answer is there, and whoever asked shall not lose it.
+            error.run = self.run  # type: ignore[attr-defined]
+            error.add_note("The model had answered. The answer could not be stored; it is in this error's `run`.")
+            raise
+
+    def _store_failure(self, error: BaseException) -> None:
+        """Store how the run ended. Never raises instead of `error`, which is about to be raised again."""
+        if not self.is_stored or self._state is None:
+            return
+        if self._arrived or self._arrived_calls:
+            text = "".join(self._arrived) or None
+            self.run.messages.append(Message(role="assistant", content=text, tool_calls=self._arrived_calls or None))
+        run = self.run.model_copy()  # the one of `_finish` stays as it is
+        failed = isinstance(error, Exception)  # else KeyboardInterrupt, asyncio.CancelledError, GeneratorExit
+        if failed:
+            # A file name in the text may hold what is not Unicode.
+            said = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+            run.error = said.encode(errors="backslashreplace").decode()
+        try:
+            self._store(run, "error" if failed else "cancelled", with_state=not isinstance(error, StateConflict))
+        except Exception as second:  # noqa: BLE001 - whatever it is, the first error is the one to raise
+            error.add_note(f"The run could not be stored as failed: {type(second).__name__}: {second}")
+
+    def _store(self, run: Run, status: str, *, with_state: bool = True) -> None:
+        agent = self.agent
+        assert self._state is not None  # noqa: S101 (for the type checker)
+        run.model = agent.model.id
+        run.metrics = Metrics(duration_seconds=round(perf_counter() - self._started, 3), **self._tokens)
+        instructions = agent.instructions_text()
+        if instructions and instructions != self._instructions:
+            run.instructions = instructions
+        try:
+            wanted = self._state.wanted() if with_state else None
+        except UnstorableValue:
+            if status == "completed":
+                raise
+            wanted = None  # it is what failed
+        run.session_state = wanted
+        run.status = status
+        merging = {"state_base": self._state.base, "strict_state": agent.strict_state and status == "completed"}
+        agent.append(self.session_id, run, self.user_id, **(merging if wanted is not None else {}))
+        if wanted is not None:
+            self._state.settle(run.session_state if run.session_state is not None else wanted)
+
+    def _summarise(self) -> Steps:
+        """Bring the session's summary up to date. The run is stored: whatever fails here is only told of."""
+        summaries = self.agent.summaries
+        assert summaries is not None  # noqa: S101 (for the type checker)
+        try:
+            task = yield Do(lambda: summaries.task(self.agent, self.session_id, self.user_id))
+            if task is not None:
+                reply = yield Ask(task.messages, Options())
+                yield Do(lambda: summaries.keep(self.agent, self.session_id, self.user_id, task, reply))
+        except Exception as error:  # noqa: BLE001
+            warnings.warn(f"The session's summary could not be made: {type(error).__name__}: {error}", stacklevel=2)
