@@ -66,7 +66,7 @@ class CallTools:
 
 
 class Left(BaseException):
-    """Whoever listened has gone. In the place of GeneratorExit, at which a generator may not yield what is left to do."""
+    """Whoever listened has gone. It stands for GeneratorExit, at which a generator may not yield what is left to do."""
 
 
 Effect = Do | Ask | Open | Next | Close | CallTools

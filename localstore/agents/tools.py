@@ -94,7 +94,7 @@ class Tool:
                     "write each parameter out."
                 )
             default = ... if parameter.default is parameter.empty else parameter.default
-            said = {"description": descriptions[name]} if name in descriptions else {}
+            said: dict[str, Any] = {"description": descriptions[name]} if name in descriptions else {}
             fields[name] = (hint, Field(default, **said))
         config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
         try:
