@@ -53,7 +53,7 @@ def tool_call(name: str, arguments: str, call_id: str = "call_1") -> Reply:
 def stream(*events: str | dict[str, Any] | bytes | Callable[[], Any], cut: bool = False) -> Reply:
     """A streamed answer; a text is an event that brings this text. Unless it is cut, it ends as it should."""
     said = [chunk({"content": event}) if isinstance(event, str) else event for event in events]
-    end = [] if cut else [chunk({}, finish_reason="stop"), b"data: [DONE]\n\n"]
+    end: list[dict[str, Any] | bytes] = [] if cut else [chunk({}, finish_reason="stop"), b"data: [DONE]\n\n"]
     return Reply(200, {}, cut=cut, events=(*said, *end))
 
 

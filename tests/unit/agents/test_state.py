@@ -233,9 +233,10 @@ def test_processes_on_one_session_keep_their_runs_and_their_keys(storage: JsonSt
     processes = [subprocess.Popen(command) for command in commands]
     assert [process.wait() for process in processes] == [0, 0, 0]
     history = json.loads(storage.path("s").read_bytes())["history"]
-    asked = [entry["messages"][0]["content"] for entry in history]
+    runs = [entry for entry in history if entry["type"] == "run"]
+    asked = [entry["messages"][0]["content"] for entry in runs]
     assert {name: asked.count(name) for name in "xyz"} == {"x": 10, "y": 10, "z": 10}
-    assert {entry["status"] for entry in history} == {"completed"}
+    assert {entry["status"] for entry in runs} == {"completed"}
     assert stored_state(storage) == {f"{name}{number}": number for name in "xyz" for number in range(5)}
 
 
