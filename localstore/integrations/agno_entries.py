@@ -9,6 +9,7 @@ from localstore.errors import UnstorableValue
 from localstore.files.document import newest_state
 from localstore.files.draft import Draft
 from localstore.files.values import plain, same
+from localstore.integrations.agno_calls import with_forgotten
 from localstore.integrations.agno_known import Handed, Known, hand
 from localstore.integrations.agno_parts import KEPT, LEFT, Parts, given_of
 from localstore.integrations.agno_runs import (
@@ -16,6 +17,7 @@ from localstore.integrations.agno_runs import (
     Runs,
     copied,
     form,
+    form_of,
     note_of,
     own_messages,
     put_before,
@@ -45,7 +47,7 @@ def fresh_runs(known: Known, runs: list[Document], session_id: str) -> list[Give
             raise UnstorableValue(f"runs[{index}] {LEFT}", where=f"runs[{index}]")
         run_id = run.get("run_id") or f"{session_id}:{index}"
         if not known.has_seen(run_id, run):
-            fresh[run_id] = Given(run_id, form(run), {**plain(run, f"runs[{index}]"), "run_id": run_id})
+            fresh[run_id] = Given(run_id, form_of(run), {**plain(run, f"runs[{index}]"), "run_id": run_id})
     return list(fresh.values())
 
 
@@ -118,7 +120,7 @@ class Builder:
         self._forms += [(run.run_id, run.said) for run in (given, *beside)]
         if "history" in entry.get(NOTE, ()):
             put_before(back, repeated(given.raw)[1])
-        self._forms.append((given.run_id, form(back)))
+        self._forms.append((given.run_id, form_of(back)))
         return entry
 
     def _sources(self, copies: list[Document]) -> list[str] | None:
@@ -156,7 +158,7 @@ class Builder:
         note = {key: value for key, value in note_of(old).items() if key in ("beside", "interactions")}
         if note:
             new[NOTE] = {**new.get(NOTE, {}), **note}
-        new = ordered({**new, **kept})
+        new = ordered({**with_forgotten(new, old), **kept})
         is_older = new["status"] == "unfinished" and old.get("status") != "unfinished"
         if is_older or same(new, old):
             return {}

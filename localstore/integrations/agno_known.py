@@ -9,7 +9,7 @@ import orjson
 
 from localstore.files.document import newest_state
 from localstore.files.values import plain
-from localstore.integrations.agno_runs import Runs, Told, form, note_of, told_by
+from localstore.integrations.agno_runs import Runs, Told, form, form_of, note_of, told_by
 from localstore.versions import Document
 
 MEMORY = "memory"
@@ -64,7 +64,7 @@ class Known:
             return False
         if self.last_data.get(run_id) == data:
             return True
-        if form(run) not in self.seen[run_id]:
+        if form_of(run) not in self.seen[run_id]:
             return False
         self.last_data[run_id] = data
         return True

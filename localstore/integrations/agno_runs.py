@@ -8,6 +8,7 @@ import orjson
 
 from localstore.errors import UnstorableValue
 from localstore.files.values import plain
+from localstore.integrations.agno_calls import without_forgotten
 from localstore.integrations.agno_difference import applied, difference
 from localstore.versions import CannotUpgrade, Document
 from localstore.versions.agno import fields_of, known_of, session_run_down
@@ -198,6 +199,14 @@ def _write_compactly(function: Document) -> None:
         function["arguments"] = json.dumps(json.loads(function["arguments"]), ensure_ascii=False, separators=(",", ":"))
     except ValueError:
         return  # the model wrote no valid object: it stays as it is
+
+
+def form_of(run: Document) -> int | None:
+    """The form of a run, equal before agno read it and after."""
+    try:
+        return form(without_forgotten(run))
+    except RecursionError:
+        return None
 
 
 def form(value: Any) -> int | None:

@@ -23,7 +23,7 @@ from localstore.integrations.agno_parts import (
     parts_of,
     session_of,
 )
-from localstore.integrations.agno_runs import form
+from localstore.integrations.agno_runs import form_of
 from localstore.storage import Storage
 from localstore.versions import Document
 from localstore.versions.agno import FIRST_WORKFLOWS, MODE
@@ -173,7 +173,7 @@ class Sessions:
         if known.fingerprint != snapshot.fingerprint:
             load_newest(known, snapshot.header, snapshot.entries, snapshot.fingerprint)
         for run in runs:
-            known.see(run["run_id"], form(run))
+            known.see(run["run_id"], form_of(run))
         known.handed = view.handed
         known.given = given_of(snapshot.header, known.current)
 
