@@ -3,19 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from localstore.errors import UnstorableValue
 from localstore.files.document import newest_state
 from localstore.files.draft import Draft
 from localstore.files.values import plain, same
 from localstore.integrations.agno_calls import with_forgotten
-from localstore.integrations.agno_known import Handed, Known, hand
+from localstore.integrations.agno_known import Handed, Known, bare_runs, hand
 from localstore.integrations.agno_parts import KEPT, LEFT, Parts, given_of
 from localstore.integrations.agno_runs import (
     NOTE,
     Runs,
-    copied,
     form,
     form_of,
     note_of,
@@ -127,7 +124,8 @@ class Builder:
         found = sources(copies, reversed(self._told))
         if found is None and not self._known.is_all_told and self._draft is not None:
             parsed = self._draft.whole()
-            self._known.load(parsed.header, parsed.entries, self._draft.row["fingerprint"])
+            runs = bare_runs(parsed.header, parsed.entries)
+            self._known.load(parsed.header, parsed.entries, runs, self._draft.row["fingerprint"])
             new = self._told[len(self._told) - len(self._own) :] if self._own else []
             self._told = [*self._known.told, *new]
             found = sources(copies, reversed(self._told))
@@ -181,18 +179,3 @@ class Builder:
         known.updated_at = self._updated_at or known.updated_at
         known.fingerprint = fingerprint
         known.given = {**given_of(self._header, known.current), **parts.state}
-
-
-def unfolded(handed: list[Handed]) -> list[Document]:
-    """The runs as agno has them, sharing nothing with others."""
-    runs: list[Document] = []
-    own: dict[str, list[Document]] = {}
-    for run, (_, note) in zip(orjson.loads(b"[%b]" % b",".join(run.data for run in handed)), handed, strict=True):
-        own[run["run_id"]] = own_messages(run)
-        if note:
-            if copies := [copied(message) for run_id in note.get("history", ()) for message in own.get(run_id, ())]:
-                put_before(run, copies)
-            members = [one for one in run.get("member_responses", ()) if one.get("run_id") in note.get("beside", ())]
-            runs += orjson.loads(orjson.dumps(members))
-        runs.append(run)
-    return runs
