@@ -122,8 +122,8 @@ def given_of(header: Document, current: Document) -> Document:
 
 
 def session_of(header: Document, view: View, runs: list[Document]) -> Document:
-    """The session in agno's form. It shares nothing with the view."""
-    current: Document = orjson.loads(orjson.dumps(view.current))
+    """The session in agno's form. It shares nothing with the header and the view."""
+    header, current = orjson.loads(orjson.dumps([header, view.current]))
     memory = current.get(MEMORY) or {}
     if view.interactions:
         contexts = memory.get(_CONTEXT) or {}

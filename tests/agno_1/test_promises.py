@@ -197,6 +197,20 @@ def test_what_a_person_changes_meanwhile_stays(folder: Path) -> None:
     assert JsonStorage(folder).store.read("s1").session_state == {"n": 3}  # type: ignore[union-attr]
 
 
+def test_what_agno_changes_in_place_is_stored(folder: Path) -> None:
+    """agno merges what an agent is given into the mapping that it read. That was the one that the next write compared
+    with, so that the change was lost."""
+    JsonStorage(folder).upsert(session(run(1), state={"n": {"a": 1}}, extra_data={"k": {"a": 1}}))
+    storage = JsonStorage(folder)
+    for number in range(2):
+        found: Any = storage.read("s1")
+        found.extra_data["k"]["a"] = found.session_data["session_state"]["n"]["a"] = number
+        storage.upsert(found)
+        again: Any = JsonStorage(folder).read("s1")
+        assert again.extra_data == {"k": {"a": number}}
+        assert again.session_data == {"session_state": {"n": {"a": number}}}
+
+
 def test_an_append_costs_the_run(folder: Path) -> None:
     storage = JsonStorage(folder)
     runs = [run(number) for number in range(300)]
