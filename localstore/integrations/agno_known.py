@@ -24,16 +24,20 @@ from localstore.versions import Document
 
 MEMORY = "memory"
 """The key of an entry that holds what agno remembers beside the runs, from there on for the session."""
+_CALL = b'"tool_name":'
+"""In the bytes of a run that has tool calls."""
 _AROUND = ("history", "beside")
 REMEMBERED_RUNS = 64
 """So many of the last runs are recognised in the history of a new one without a look at the whole document."""
 
 
 class Handed(NamedTuple):
-    """A run as it is given to agno: as JSON, without the copies of earlier messages; and what stands in the entry of
-    those, and of the runs beside it."""
+    """A run as it is given to agno, without the copies of earlier messages; and what stands in the entry of those, and of
+    the runs beside it."""
 
+    run_id: str
     data: bytes
+    """JSON with sorted keys."""
     note: Document
 
 
@@ -84,8 +88,8 @@ class Known:
     def settle(self) -> None:
         """Before anything is asked of what agno has seen: it has seen what it was given."""
         unseen, self.unseen = self.unseen, []
-        for run in unfolded(unseen):
-            self.see(run["run_id"], form_of(run))
+        for run_id, said in _forms(unseen):
+            self.see(run_id, said)
 
     def see(self, run_id: str, said: int | None) -> None:
         before = self.seen.get(run_id, ())
@@ -155,7 +159,8 @@ def bare_runs(header: Document, entries: list[Document], last: int = 0) -> list[
 
 def hand(bare: Document, entry: Document) -> Handed:
     """A run that is ready to be given to agno."""
-    return Handed(orjson.dumps(bare), {key: value for key, value in note_of(entry).items() if key in _AROUND})
+    data = orjson.dumps(bare, option=orjson.OPT_SORT_KEYS)
+    return Handed(bare["run_id"], data, {key: value for key, value in note_of(entry).items() if key in _AROUND})
 
 
 def unfolded(handed: list[Handed]) -> list[Document]:
@@ -163,11 +168,20 @@ def unfolded(handed: list[Handed]) -> list[Document]:
     return whole(orjson.loads(b"[%b]" % b",".join(run.data for run in handed)), handed)
 
 
+def _forms(handed: list[Handed]) -> Iterator[tuple[str, int | None]]:
+    """The forms of the runs as agno has them, by their ids. Of most of them the bytes are that of the form."""
+    if any(one.note for one in handed):
+        yield from ((run["run_id"], form_of(run)) for run in unfolded(handed))
+        return
+    for one in handed:
+        yield one.run_id, form_of(orjson.loads(one.data)) if _CALL in one.data else hash(one.data)
+
+
 def whole(bare: list[Document], handed: list[Handed]) -> list[Document]:
     """Runs with the copies of earlier messages, and with the runs beside them; `handed` are the same."""
     runs: list[Document] = []
     own: dict[str, list[Document]] = {}
-    for run, (_, note) in zip(bare, handed, strict=True):
+    for run, note in zip(bare, (one.note for one in handed), strict=True):
         own[run["run_id"]] = own_messages(run)
         if note:
             if copies := [copied(message) for run_id in note.get("history", ()) for message in own.get(run_id, ())]:

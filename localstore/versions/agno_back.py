@@ -43,11 +43,10 @@ def run_down(run: Document, session_id: str, fields: frozenset[str]) -> Document
     if instructions := run.get("instructions"):
         said_first = {"content": instructions, "from_history": False, "stop_after_tool_call": False, "role": "system"}
         messages.insert(0, {**said_first, "created_at": floor(seconds or 0)})
-    raw: Document = {"content": None, "content_type": None, **run}
-    if raw["content"] is None:
-        raw["content"] = _content(run, answer)
-    if raw["content_type"] is None:
-        raw["content_type"] = "str"
+    raw: Document = {"content": _content(run, answer), "content_type": "str"}
+    for key, value in run.items():
+        if key in fields and value is not None:
+            raw[key] = value
     raw["session_id"] = run.get("session_id") or session_id
     raw["created_at"] = seconds or 0
     raw["status"] = _status(run)
@@ -58,13 +57,9 @@ def run_down(run: Document, session_id: str, fields: frozenset[str]) -> Document
         for member in run.get("member_runs") or ()
     ]
     raw["step_responses"] = steps = [step_down(step, session_id) for step in run.get("steps") or ()]
-    if steps and raw.get("workflow_metrics") is None and (sums := sum_of(steps)) is not None:
+    if steps and "workflow_metrics" not in raw and (sums := sum_of(steps)) is not None:
         raw["workflow_metrics"] = sums
-    return {key: raw[key] for key in raw if key in fields and (raw[key] or _is_told(key, raw[key]))}
-
-
-def _is_told(key: str, value: Any) -> bool:
-    return value is not None if key == "tools" else not is_empty(value)
+    return {key: raw[key] for key in raw if key in fields and (raw[key] or key == "tools" or not is_empty(raw[key]))}
 
 
 def _content(run: Document, answer: Document | None) -> Any:
