@@ -32,8 +32,8 @@ REMEMBERED_RUNS = 64
 
 
 class Handed(NamedTuple):
-    """A run as it is given to agno, without the copies of earlier messages; and what stands in the entry of those, and of
-    the runs beside it."""
+    """A run as it is given to agno, without the copies of earlier messages; and what stands in the entry of those, and
+    of the runs beside it."""
 
     run_id: str
     data: bytes

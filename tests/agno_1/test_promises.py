@@ -341,7 +341,7 @@ def test_a_memory_of_the_form_that_agno_left_is_refused(folder: Path) -> None:
 def test_metrics_that_agno_does_not_know_do_not_keep_a_session_from_being_read(folder: Path) -> None:
     storage = JsonStorage(folder)
     told = {"input_tokens": 3, "cost": 0.5}
-    messages = [Message(role=role, content=role, metrics=told) for role in ("user", "assistant", "assistant")]
+    messages: Any = [{"role": role, "content": role, "metrics": told} for role in ("user", "assistant", "assistant")]
     storage.store.append("s1", Run(messages=messages, run_id="r1"), entity_id="a1")
     found: Any = storage.read("s1")
     (first,) = found.memory["runs"]
