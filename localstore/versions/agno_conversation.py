@@ -94,8 +94,7 @@ def is_answered(messages: list[Document], content: Any) -> bool:
         return not is_empty(content) and content != ""
     last = messages[-1]
     if last.get("role") in ANSWERING:
-        told = [last.get(key) for key in ("content", "audio_output", "image_output")]
-        return not last.get("tool_calls") and any(not is_empty(value) and value != "" for value in told)
+        return not last.get("tool_calls")  # models may answer nothing
     return last.get("role") == "tool" and last.get("stop_after_tool_call") is True
 
 
