@@ -71,6 +71,7 @@ def test_a_run_began_with_its_first_message(noted: Any, messages: list[Any], beg
         ("RUNNING", [QUESTION, message("assistant", "")], "", "completed"),
         ("RUNNING", [QUESTION, message("assistant", None)], None, "completed"),
         ("RUNNING", [], "done", "completed"),
+        ("RUNNING", [], "", "completed"),
         ("RUNNING", [], None, "unfinished"),
         ("PENDING", [QUESTION, ANSWER], "yes", "completed"),
         ("PENDING", [QUESTION], None, "unfinished"),
