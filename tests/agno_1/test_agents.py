@@ -20,6 +20,8 @@ from tests.scripted_server import ScriptedServer, text, tool_call
 Serve = Callable[..., ScriptedServer]
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "agno" / "assistant.py"
+CACHED = {"cache_session": True} if hasattr(Agent, "cache_session") else {}
+"""Later releases read the session again in each run, unless they are told that they need not."""
 
 
 def make(server: ScriptedServer, storage: Any, **options: Any) -> Agent:
@@ -200,7 +202,7 @@ def test_two_processes_on_one_session_lose_nothing(serve: Serve, folder: Path) -
 def test_renaming_and_deleting(serve: Serve, folder: Path) -> None:
     server = serve(text("a"), text("b"))
     storage = JsonStorage(folder)
-    agent = make(server, storage, cache_session=True)
+    agent = make(server, storage, **CACHED)
     agent.run("one?")
     agent.rename_session("Trip")
     assert storage.store.list_sessions()[0].name == "Trip"
