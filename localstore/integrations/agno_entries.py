@@ -8,7 +8,7 @@ from localstore.files.document import newest_state
 from localstore.files.draft import Draft
 from localstore.files.values import plain, same
 from localstore.integrations.agno_calls import with_forgotten
-from localstore.integrations.agno_known import Handed, Known, bare_runs, hand
+from localstore.integrations.agno_known import Handed, Known, bare_runs, hand, runs_of
 from localstore.integrations.agno_parts import KEPT, LEFT, Parts, given_of
 from localstore.integrations.agno_runs import (
     NOTE,
@@ -147,9 +147,8 @@ class Builder:
         instructions = newest_state(parsed.entries[:index]).get("instructions")
 
         def find(copies: list[Document]) -> list[str] | None:
-            told = (entry for entry in reversed(parsed.entries[:index]) if entry["type"] == "run")
-            before = (told_by(self._runs.bare(entry, None)) for entry in told)
-            return sources(copies, before)
+            before = reversed(runs_of(parsed.entries[:index]))
+            return sources(copies, (told_by(self._runs.bare(*run)) for run in before))
 
         new = self._runs.entry(given.raw, given.run_id, instructions, find)
         kept = {key: old[key] for key in (*KEPT, "run_id") if key in old and key not in new}

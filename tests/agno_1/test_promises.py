@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from agno.agent import Agent
 from agno.models.openai import OpenAIChat
+from agno.storage import session as sessions
 from agno.storage.json import JsonStorage as OwnStorage
-from agno.storage.session import AgentSession, TeamSession, WorkflowSession, WorkflowSessionV2
+from agno.storage.session import AgentSession, TeamSession, WorkflowSession
 from agno.storage.yaml import YamlStorage as OwnYamlStorage
 
 from localstore import Message, Run
 from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, UnstorableValue
 from localstore.integrations.agno import JsonStorage, YamlStorage
 from tests.agno_1.conftest import OFFLINE
-from tests.agno_1.sides import told
+from tests.agno_1.sides import HAS_STEPS, told
 from tests.scripted_server import ScriptedServer, text
 
 Serve = Callable[..., ScriptedServer]
@@ -273,8 +274,9 @@ CLASSES: dict[Any, tuple[type[Any], str]] = {
     "agent": (AgentSession, "agent_id"),
     "team": (TeamSession, "team_id"),
     "workflow": (WorkflowSession, "workflow_id"),
-    "workflow_v2": (WorkflowSessionV2, "workflow_id"),
 }
+if HAS_STEPS:
+    CLASSES["workflow_v2"] = (sessions.WorkflowSessionV2, "workflow_id")
 
 
 @pytest.mark.parametrize("mode", CLASSES)
