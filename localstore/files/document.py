@@ -71,6 +71,27 @@ def parse_document(raw: bytes, layout: Layout, path: Path | str) -> Parsed:
     return parsed
 
 
+def parse_at_once(raw: bytes, layout: JsonLayout) -> Parsed | None:
+    """A document that was in our layout when it was last looked at, for a reader: it is not cut at its entry lines.
+
+    None unless it is a valid one of the current version and has as many start lines as entries.
+    """
+    if not raw.endswith(layout.closing):
+        return None
+    try:
+        document = layout.parse_own(raw)
+        if not isinstance(document, dict) or version_of(document) != SCHEMA_VERSION:
+            return None
+        entries = document.get("history")
+        if not isinstance(entries, list) or layout.count_starts(raw) != len(entries):
+            return None
+        parsed = Parsed(layout, raw, header_of(document), entries, in_layout=False)
+        _check(parsed)
+    except Malformed:
+        return None
+    return parsed
+
+
 def broken(error: Malformed, path: Path | str) -> DocumentBroken:
     """The public error for bytes that are not a session."""
     place = "" if error.line is None else f", line {error.line}"

@@ -7,7 +7,17 @@ from typing import Any, Self
 
 from localstore.errors import DocumentBroken
 from localstore.files import atomic
-from localstore.files.document import LAYOUTS, Layout, Misfit, Parsed, cut_entries, header_of, parse_document
+from localstore.files.document import (
+    LAYOUTS,
+    Layout,
+    Misfit,
+    Parsed,
+    cut_entries,
+    header_of,
+    parse_at_once,
+    parse_document,
+)
+from localstore.files.json_layout import JsonLayout
 from localstore.files.malformed import Malformed
 from localstore.files.rows import fingerprint
 
@@ -94,6 +104,11 @@ class DocumentFile:
         if not parsed.in_layout:
             raise Misfit
         return parsed
+
+    def to_read(self) -> Parsed:
+        """The whole document for a reader, who needs no places. Raises NewerFormat, OlderFormat."""
+        parsed = parse_at_once(self.read_all(), self.layout) if isinstance(self.layout, JsonLayout) else None
+        return parsed or self.whole()
 
     def header(self) -> dict[str, Any]:
         """The header, read alone."""

@@ -19,6 +19,8 @@ _RUN_ID = re.compile(rb'    \{\n      "type": "run",\n      "run_id": "([^"\\]+)
 _START = b"\n    {\n"
 _DEEP = 200
 """So many brackets are no nesting that could be too deep."""
+_INDENTED_DEEPLY = b" " * 2 * _DEEP
+"""No line of a document in this layout begins with that unless it nests too deeply."""
 
 
 class JsonLayout:
@@ -80,6 +82,15 @@ class JsonLayout:
 
     def parse(self, raw: bytes) -> Any:
         return parse(raw)
+
+    def parse_own(self, raw: bytes) -> Any:
+        """Parse a whole document that is in this layout: its indentation tells whether it nests too deeply."""
+        if _INDENTED_DEEPLY in raw:
+            return parse(raw)
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise Malformed(error.msg) from None
 
     def parse_strict(self, raw: bytes) -> Any:
         """Parse what is going to be written anew: whatever that would drop or round is refused."""

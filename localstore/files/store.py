@@ -354,7 +354,7 @@ def refuse_newer(row: Row, root: str) -> None:
 def _trusted_view(file: DocumentFile, row: Row, last_runs: int | None) -> Snapshot:
     """From the tail, and from the places where the manifest says that the state stands."""
     if last_runs is None or not row["entries"]:
-        return _view(file.whole(), file, last_runs)
+        return _view(file.to_read(), file, last_runs)
     found = file.last_runs(last_runs, row["entries"]) if last_runs else []
     by_offset = dict(found)
     current = {}

@@ -46,15 +46,12 @@ if TYPE_CHECKING:
 
 else:
     from agno.agent.metrics import SessionMetrics
+    from agno.storage import session as sessions
     from agno.storage.base import Storage as AgnoStorage
-    from agno.storage.session import AgentSession, Session, TeamSession, WorkflowSession, WorkflowSessionV2
 
-    _CLASSES = {
-        "agent": AgentSession,
-        "team": TeamSession,
-        "workflow": WorkflowSession,
-        "workflow_v2": WorkflowSessionV2,
-    }
+    _CLASSES = {"agent": sessions.AgentSession, "team": sessions.TeamSession, "workflow": sessions.WorkflowSession}
+    if hasattr(sessions, "WorkflowSessionV2"):  # the workflows with steps came with a release of 1.7
+        _CLASSES["workflow_v2"] = sessions.WorkflowSessionV2
 
     def session_class(mode):
         return _CLASSES[mode]

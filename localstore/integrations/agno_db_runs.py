@@ -12,7 +12,8 @@ from localstore.files.values import same
 from localstore.integrations.agno_db_messages import Odd, data_of, message_of, seconds_of, time_of, without_defaults
 from localstore.sessions import Run, now
 
-_STATUS = {"COMPLETED": "completed", "ERROR": "error", "CANCELLED": "cancelled"}
+_STATUS = {"COMPLETED": "completed", "ERROR": "error", "CANCELLED": "cancelled", "REGENERATED": "cancelled"}
+"""A run whose answer was asked for once more is over, and no part of the history."""
 _TAKEN = ("type", "instructions", "session_summary", "session_data", "member_runs", "steps", "error", "tool_call_id")
 """Keys that mean something else in an entry: agno's own ones get `agno_` put before them."""
 _OWN = ("agno_absent", "agno_status", "agno_run", "agno_system", "agno_history")
@@ -106,7 +107,7 @@ def _entry(data: Any, session_id: str) -> dict[str, Any]:
     own = entry.get("messages", [])
     status = rest.pop("status", None)
     entry["status"] = _STATUS.get(status, "unfinished") if isinstance(status, str) else "completed"
-    if isinstance(status, str) and status not in _STATUS:
+    if isinstance(status, str) and status != entry["status"].upper():
         entry["agno_status"] = status
     for name in ("member_responses", "step_executor_runs"):
         if name in rest and name == _members(data):

@@ -3,19 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from localstore.errors import UnstorableValue
 from localstore.files.document import newest_state
 from localstore.files.draft import Draft
 from localstore.files.values import plain, same
-from localstore.integrations.agno_known import Handed, Known, hand
+from localstore.integrations.agno_calls import with_forgotten
+from localstore.integrations.agno_known import Handed, Known, bare_runs, hand, runs_of
 from localstore.integrations.agno_parts import KEPT, LEFT, Parts, given_of
 from localstore.integrations.agno_runs import (
     NOTE,
     Runs,
-    copied,
     form,
+    form_of,
     note_of,
     own_messages,
     put_before,
@@ -45,7 +44,7 @@ def fresh_runs(known: Known, runs: list[Document], session_id: str) -> list[Give
             raise UnstorableValue(f"runs[{index}] {LEFT}", where=f"runs[{index}]")
         run_id = run.get("run_id") or f"{session_id}:{index}"
         if not known.has_seen(run_id, run):
-            fresh[run_id] = Given(run_id, form(run), {**plain(run, f"runs[{index}]"), "run_id": run_id})
+            fresh[run_id] = Given(run_id, form_of(run), {**plain(run, f"runs[{index}]"), "run_id": run_id})
     return list(fresh.values())
 
 
@@ -118,14 +117,15 @@ class Builder:
         self._forms += [(run.run_id, run.said) for run in (given, *beside)]
         if "history" in entry.get(NOTE, ()):
             put_before(back, repeated(given.raw)[1])
-        self._forms.append((given.run_id, form(back)))
+        self._forms.append((given.run_id, form_of(back)))
         return entry
 
     def _sources(self, copies: list[Document]) -> list[str] | None:
         found = sources(copies, reversed(self._told))
         if found is None and not self._known.is_all_told and self._draft is not None:
             parsed = self._draft.whole()
-            self._known.load(parsed.header, parsed.entries, self._draft.row["fingerprint"])
+            runs = bare_runs(parsed.header, parsed.entries)
+            self._known.load(parsed.header, parsed.entries, runs, self._draft.row["fingerprint"])
             new = self._told[len(self._told) - len(self._own) :] if self._own else []
             self._told = [*self._known.told, *new]
             found = sources(copies, reversed(self._told))
@@ -147,16 +147,15 @@ class Builder:
         instructions = newest_state(parsed.entries[:index]).get("instructions")
 
         def find(copies: list[Document]) -> list[str] | None:
-            told = (entry for entry in reversed(parsed.entries[:index]) if entry["type"] == "run")
-            before = (told_by(self._runs.bare(entry, None)) for entry in told)
-            return sources(copies, before)
+            before = reversed(runs_of(parsed.entries[:index]))
+            return sources(copies, (told_by(self._runs.bare(*run)) for run in before))
 
         new = self._runs.entry(given.raw, given.run_id, instructions, find)
         kept = {key: old[key] for key in (*KEPT, "run_id") if key in old and key not in new}
         note = {key: value for key, value in note_of(old).items() if key in ("beside", "interactions")}
         if note:
             new[NOTE] = {**new.get(NOTE, {}), **note}
-        new = ordered({**new, **kept})
+        new = ordered({**with_forgotten(new, old), **kept})
         is_older = new["status"] == "unfinished" and old.get("status") != "unfinished"
         if is_older or same(new, old):
             return {}
@@ -179,18 +178,3 @@ class Builder:
         known.updated_at = self._updated_at or known.updated_at
         known.fingerprint = fingerprint
         known.given = {**given_of(self._header, known.current), **parts.state}
-
-
-def unfolded(handed: list[Handed]) -> list[Document]:
-    """The runs as agno has them, sharing nothing with others."""
-    runs: list[Document] = []
-    own: dict[str, list[Document]] = {}
-    for run, (_, note) in zip(orjson.loads(b"[%b]" % b",".join(run.data for run in handed)), handed, strict=True):
-        own[run["run_id"]] = own_messages(run)
-        if note:
-            if copies := [copied(message) for run_id in note.get("history", ()) for message in own.get(run_id, ())]:
-                put_before(run, copies)
-            members = [one for one in run.get("member_responses", ()) if one.get("run_id") in note.get("beside", ())]
-            runs += orjson.loads(orjson.dumps(members))
-        runs.append(run)
-    return runs

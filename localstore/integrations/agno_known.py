@@ -9,21 +9,35 @@ import orjson
 
 from localstore.files.document import newest_state
 from localstore.files.values import plain
-from localstore.integrations.agno_runs import Runs, Told, form, note_of, told_by
+from localstore.integrations.agno_runs import (
+    Runs,
+    Told,
+    copied,
+    form,
+    form_of,
+    note_of,
+    own_messages,
+    put_before,
+    told_by,
+)
 from localstore.versions import Document
 
 MEMORY = "memory"
 """The key of an entry that holds what agno remembers beside the runs, from there on for the session."""
+_CALL = b'"tool_name":'
+"""In the bytes of a run that has tool calls."""
 _AROUND = ("history", "beside")
-_REMEMBERED_RUNS = 64
+REMEMBERED_RUNS = 64
 """So many of the last runs are recognised in the history of a new one without a look at the whole document."""
 
 
 class Handed(NamedTuple):
-    """A run as it is given to agno: as JSON, without the copies of earlier messages; and what stands in the entry of
-    those, and of the runs beside it."""
+    """A run as it is given to agno, without the copies of earlier messages; and what stands in the entry of those, and
+    of the runs beside it."""
 
+    run_id: str
     data: bytes
+    """JSON with sorted keys."""
     note: Document
 
 
@@ -53,6 +67,8 @@ class Known:
     updated_at: str | None = None
     handed: "list[Handed] | None" = None
     """The runs in agno's form, when the fingerprint is the document's."""
+    unseen: "list[Handed]" = field(default_factory=list)
+    """What agno was given since its last write: many read, and never write."""
 
     def has_seen(self, run_id: str, run: Any) -> bool:
         """Whether agno gave the run, or was given it, as it is."""
@@ -64,10 +80,16 @@ class Known:
             return False
         if self.last_data.get(run_id) == data:
             return True
-        if form(run) not in self.seen[run_id]:
+        if form_of(run) not in self.seen[run_id]:
             return False
         self.last_data[run_id] = data
         return True
+
+    def settle(self) -> None:
+        """Before anything is asked of what agno has seen: it has seen what it was given."""
+        unseen, self.unseen = self.unseen, []
+        for run_id, said in _forms(unseen):
+            self.see(run_id, said)
 
     def see(self, run_id: str, said: int | None) -> None:
         before = self.seen.get(run_id, ())
@@ -80,16 +102,14 @@ class Known:
         self.beside = set()
         self.instructions, self.current, self.interactions, self.handed = None, {}, {}, None
 
-    def load(self, header: Document, entries: list[Document], fingerprint: list[int], last: int | None = None) -> None:
-        """Take in a whole document; of the last so many runs (of all, when None) also what they told."""
+    def load(self, header: Document, entries: list[Document], newest: list[Document], fingerprint: list[int]) -> None:
+        """Take in a whole document; `newest` are its last runs in agno's form."""
         self.forget_document()
         runs = [entry for entry in entries if entry["type"] == "run"]
         self.run_ids = {entry["run_id"] for entry in runs}
         self.beside = {run_id for entry in runs for run_id in note_of(entry).get("beside", ())}
-        kept = runs_of(entries) if last is None else runs_of(entries)[-last:]
-        made = Runs(header)
-        self.told = [told_by(made.bare(entry, instructions)) for entry, instructions in kept]
-        self.is_all_told = len(kept) == len(runs)
+        self.told = [told_by(run) for run in newest]
+        self.is_all_told = len(newest) == len(runs)
         self.current = state_of(header, entries)
         self.instructions = self.current.get("instructions")
         self.interactions = {said: told for told in interactions_of(entries) if (said := form(told))}
@@ -99,14 +119,9 @@ class Known:
     def tell(self, told: Told) -> None:
         self.run_ids.add(told.run_id)
         self.told.append(told)
-        if len(self.told) > 2 * _REMEMBERED_RUNS:
-            del self.told[:_REMEMBERED_RUNS]
+        if len(self.told) > 2 * REMEMBERED_RUNS:
+            del self.told[:REMEMBERED_RUNS]
             self.is_all_told = False
-
-
-def load_newest(known: Known, header: Document, entries: list[Document], fingerprint: list[int]) -> None:
-    """Take in a whole document, and what the newest runs told."""
-    known.load(header, entries, fingerprint, _REMEMBERED_RUNS)
 
 
 def state_of(header: Document, entries: list[Document]) -> Document:
@@ -136,12 +151,42 @@ def runs_of(entries: list[Document]) -> list[tuple[Document, str | None]]:
     return runs
 
 
-def handed_out(header: Document, entries: list[Document]) -> list[Handed]:
-    """The runs of a document as they are given to agno."""
+def bare_runs(header: Document, entries: list[Document], last: int = 0) -> list[Document]:
+    """The runs of a document in agno's form, without the copies of earlier messages: all, or the last so many."""
     made = Runs(header)
-    return [hand(made.bare(entry, instructions), entry) for entry, instructions in runs_of(entries)]
+    return [made.bare(entry, instructions) for entry, instructions in runs_of(entries)[-last:]]
 
 
 def hand(bare: Document, entry: Document) -> Handed:
     """A run that is ready to be given to agno."""
-    return Handed(orjson.dumps(bare), {key: value for key, value in note_of(entry).items() if key in _AROUND})
+    data = orjson.dumps(bare, option=orjson.OPT_SORT_KEYS)
+    return Handed(bare["run_id"], data, {key: value for key, value in note_of(entry).items() if key in _AROUND})
+
+
+def unfolded(handed: list[Handed]) -> list[Document]:
+    """The runs as agno has them, sharing nothing with others."""
+    return whole(orjson.loads(b"[%b]" % b",".join(run.data for run in handed)), handed)
+
+
+def _forms(handed: list[Handed]) -> Iterator[tuple[str, int | None]]:
+    """The forms of the runs as agno has them, by their ids. Of most of them the bytes are that of the form."""
+    if any(one.note for one in handed):
+        yield from ((run["run_id"], form_of(run)) for run in unfolded(handed))
+        return
+    for one in handed:
+        yield one.run_id, form_of(orjson.loads(one.data)) if _CALL in one.data else hash(one.data)
+
+
+def whole(bare: list[Document], handed: list[Handed]) -> list[Document]:
+    """Runs with the copies of earlier messages, and with the runs beside them; `handed` are the same."""
+    runs: list[Document] = []
+    own: dict[str, list[Document]] = {}
+    for run, note in zip(bare, (one.note for one in handed), strict=True):
+        own[run["run_id"]] = own_messages(run)
+        if note:
+            if copies := [copied(message) for run_id in note.get("history", ()) for message in own.get(run_id, ())]:
+                put_before(run, copies)
+            members = [one for one in run.get("member_responses", ()) if one.get("run_id") in note.get("beside", ())]
+            runs += orjson.loads(orjson.dumps(members))
+        runs.append(run)
+    return runs

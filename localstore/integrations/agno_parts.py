@@ -8,7 +8,7 @@ import orjson
 from localstore.errors import UnstorableValue
 from localstore.files.store import Snapshot
 from localstore.files.values import plain, same
-from localstore.integrations.agno_known import MEMORY, Handed, Known, handed_out, interactions_of, state_of
+from localstore.integrations.agno_known import MEMORY, Handed, Known, hand, interactions_of, state_of
 from localstore.schema import STATEFUL
 from localstore.sessions import now
 from localstore.versions import CannotUpgrade, Document
@@ -46,10 +46,11 @@ class View:
     updated_at: str | None
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> "View":
+    def of(cls, snapshot: Snapshot, bare: list[Document]) -> "View":
+        """`bare` are its runs in agno's form."""
         header, entries = snapshot.header, snapshot.entries
         updated_at = entries[-1].get("created_at") if entries else None
-        handed = handed_out(header, entries)
+        handed = [hand(run, entry) for run, entry in zip(bare, (e for e in entries if e["type"] == "run"), strict=True)]
         return cls(handed, state_of(header, entries), list(interactions_of(entries)), updated_at)
 
 
@@ -121,8 +122,8 @@ def given_of(header: Document, current: Document) -> Document:
 
 
 def session_of(header: Document, view: View, runs: list[Document]) -> Document:
-    """The session in agno's form. It shares nothing with the view."""
-    current: Document = orjson.loads(orjson.dumps(view.current))
+    """The session in agno's form. It shares nothing with the header and the view."""
+    header, current = orjson.loads(orjson.dumps([header, view.current]))
     memory = current.get(MEMORY) or {}
     if view.interactions:
         contexts = memory.get(_CONTEXT) or {}

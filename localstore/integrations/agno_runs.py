@@ -8,6 +8,7 @@ import orjson
 
 from localstore.errors import UnstorableValue
 from localstore.files.values import plain
+from localstore.integrations.agno_calls import without_forgotten
 from localstore.integrations.agno_difference import applied, difference
 from localstore.versions import CannotUpgrade, Document
 from localstore.versions.agno import fields_of, known_of, session_run_down
@@ -25,8 +26,7 @@ _COUNTED = (
     *("input_tokens", "output_tokens", "total_tokens", "audio_tokens", "input_audio_tokens", "output_audio_tokens"),
     *("cached_tokens", "cache_write_tokens", "reasoning_tokens", "prompt_tokens", "completion_tokens"),
 )
-_NOTED = (*("prompt_tokens_details", "completion_tokens_details", "additional_metrics", "time", "time_to_first_token"),)
-"""The metrics of a message in agno: numbers that are 0, and others that are null, when nobody told them."""
+"""The metrics of a message in agno that are 0 when nobody told them; others are null."""
 _SORTED = orjson.OPT_SORT_KEYS
 
 
@@ -171,17 +171,10 @@ def _as_agno_leaves_it(run: Document) -> None:
     measured = [
         message["metrics"]
         for message in run.get("messages") or ()
-        if message.get("role") in ANSWERING and message.get("metrics") and not message.get(FROM_HISTORY)
+        if message.get("metrics") and message.get("role") in ANSWERING and not message.get(FROM_HISTORY)
     ]
     if measured:
-        metrics: Document = {key: [0] * len(measured) for key in _COUNTED}
-        for index, told in enumerate(measured):
-            for key, value in told.items():
-                if key in metrics and key not in _NOTED:
-                    metrics[key][index] = value
-                else:
-                    metrics.setdefault(key, []).append(value)
-        run["metrics"] = metrics
+        run["metrics"] = _by_call(measured)
     for member in run.get("member_responses") or ():
         _as_agno_leaves_it(member)
     for step in run.get("step_responses") or ():
@@ -193,11 +186,31 @@ def _as_agno_leaves_it(run: Document) -> None:
                 step["metrics"]["metrics"] = response["metrics"]
 
 
+def _by_call(measured: list[Document]) -> Document:
+    """The metrics of a run, by those of its calls of the model."""
+    metrics: Document = {key: [0] * len(measured) for key in _COUNTED}
+    for index, told in enumerate(measured):
+        for key, value in told.items():
+            if key in _COUNTED:
+                metrics[key][index] = value
+            else:
+                metrics.setdefault(key, []).append(value)
+    return metrics
+
+
 def _write_compactly(function: Document) -> None:
     try:
         function["arguments"] = json.dumps(json.loads(function["arguments"]), ensure_ascii=False, separators=(",", ":"))
     except ValueError:
         return  # the model wrote no valid object: it stays as it is
+
+
+def form_of(run: Document) -> int | None:
+    """The form of a run, equal before agno read it and after."""
+    try:
+        return form(without_forgotten(run))
+    except RecursionError:
+        return None
 
 
 def form(value: Any) -> int | None:

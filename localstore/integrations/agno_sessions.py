@@ -12,8 +12,8 @@ from localstore.files.draft import Draft
 from localstore.files.rows import Row
 from localstore.files.store import Snapshot
 from localstore.files.values import same
-from localstore.integrations.agno_entries import Builder, Given, fresh_runs, unfolded
-from localstore.integrations.agno_known import Known, load_newest
+from localstore.integrations.agno_entries import Builder, Given, fresh_runs
+from localstore.integrations.agno_known import REMEMBERED_RUNS, Known, bare_runs, unfolded, whole
 from localstore.integrations.agno_parts import (
     Parts,
     View,
@@ -23,7 +23,6 @@ from localstore.integrations.agno_parts import (
     parts_of,
     session_of,
 )
-from localstore.integrations.agno_runs import form
 from localstore.storage import Storage
 from localstore.versions import Document
 from localstore.versions.agno import FIRST_WORKFLOWS, MODE
@@ -52,9 +51,12 @@ class Sessions:
             self._known.move_to_end(session_id)
             if len(self._known) > _REMEMBERED_SESSIONS:
                 self._known.popitem(last=False)
-            for older in islice(reversed(self._known.values()), _READY_SESSIONS, _READY_SESSIONS + 1):
-                older.handed, older.last_data = None, {}
-            return known
+            older = list(islice(reversed(self._known.values()), _READY_SESSIONS, _READY_SESSIONS + 1))
+        for one in older:
+            with one.lock:
+                one.settle()
+                one.handed, one.last_data = None, {}
+        return known
 
     # Writing
 
@@ -65,6 +67,8 @@ class Sessions:
         """
         session_id = raw["session_id"]
         known = self._of(session_id)
+        with known.lock:
+            known.settle()
         fresh = fresh_runs(known, runs, session_id)
         parts = parts_of(raw, kind, is_first=is_first)
 
@@ -75,7 +79,8 @@ class Sessions:
                 self._check(draft, raw.get("user_id"), kind, is_first=is_first)
                 if known.fingerprint != draft.row["fingerprint"]:
                     parsed = draft.whole()
-                    load_newest(known, parsed.header, parsed.entries, draft.row["fingerprint"])
+                    newest = bare_runs(parsed.header, parsed.entries, REMEMBERED_RUNS)
+                    known.load(parsed.header, parsed.entries, newest, draft.row["fingerprint"])
                 self._add(known, draft, parts, fresh)
                 return draft.row["created_at"]
 
@@ -146,11 +151,12 @@ class Sessions:
             if snapshot is None:
                 return None
             header = snapshot.header
-            view = View.of(snapshot)
-            runs = unfolded(view.handed)
+            bare = bare_runs(header, snapshot.entries)
+            view = View.of(snapshot, bare)
             with known.lock:
                 if known.fingerprint == fingerprint:
-                    self._see(known, snapshot, view, runs)
+                    self._see(known, snapshot, view, bare)
+            runs = whole(bare, view.handed)
         if kind == "workflow":
             _check_mode(header, is_first=is_first)
         return session_of(header, view, runs)
@@ -169,12 +175,11 @@ class Sessions:
             known.given = given_of(snapshot.header, view.current)
         return snapshot.header, view
 
-    def _see(self, known: Known, snapshot: Snapshot, view: View, runs: list[Document]) -> None:
+    def _see(self, known: Known, snapshot: Snapshot, view: View, bare: list[Document]) -> None:
         if known.fingerprint != snapshot.fingerprint:
-            load_newest(known, snapshot.header, snapshot.entries, snapshot.fingerprint)
-        for run in runs:
-            known.see(run["run_id"], form(run))
-        known.handed = view.handed
+            known.load(snapshot.header, snapshot.entries, bare[-REMEMBERED_RUNS:], snapshot.fingerprint)
+        known.settle()
+        known.unseen = known.handed = view.handed
         known.given = given_of(snapshot.header, known.current)
 
     def ids(self, user_id: str | None, entity_id: str | None, kind: str, *, is_first: bool) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from localstore.versions import document_shape
 from localstore.versions.agno_conversation import OTHER_STATUS, last_answer
-from localstore.versions.agno_messages import message_down, metrics_down
+from localstore.versions.agno_messages import as_lists, message_down, metrics_down
 from localstore.versions.agno_runs import EXECUTOR, LAST, RUN_ORDER, sum_of
 from localstore.versions.step import Document
 from localstore.versions.values import is_empty, seconds_of
@@ -34,33 +34,32 @@ _STEP_READ = {"parallel_step_outputs", "step_name", "content", "success"}
 
 def run_down(run: Document, session_id: str, fields: frozenset[str]) -> Document:
     """A run with no keys but these. The history before it is not copied into it: agno finds that in the runs before."""
-    seconds = seconds_of(run["created_at"]) or 0
-    messages = [message_down(message, run["created_at"]) for message in run.get("messages") or []]
+    seconds = seconds_of(run["created_at"])
+    messages = [message_down(message, seconds) for message in run.get("messages") or []]
     answer = last_answer(messages)
     metrics = metrics_down(run.get("metrics") or {})
-    if metrics and answer is not None and not any("metrics" in message for message in messages):
+    if metrics and answer is not None and "metrics" not in answer and not any("metrics" in told for told in messages):
         answer["metrics"] = metrics
     if instructions := run.get("instructions"):
         said_first = {"content": instructions, "from_history": False, "stop_after_tool_call": False, "role": "system"}
-        messages.insert(0, {**said_first, "created_at": floor(seconds)})
-    raw: Document = {
-        "content": _content(run, answer),
-        "content_type": "str",
-        **{key: value for key, value in run.items() if key in fields and value is not None},
-        "session_id": run.get("session_id") or session_id,
-        "created_at": seconds,
-        "status": _status(run),
-        "messages": messages,
-        "metrics": metrics_down(run.get("metrics") or {}, lists=True),
-        "member_responses": [
-            run_down(member, session_id, AGENT_RUN if member.get("agent_id") else TEAM_RUN)
-            for member in run.get("member_runs") or []
-        ],
-        "step_responses": [step_down(step, session_id) for step in run.get("steps") or []],
-    }
-    if raw["step_responses"] and "workflow_metrics" not in raw and (sums := sum_of(raw["step_responses"])) is not None:
+        messages.insert(0, {**said_first, "created_at": floor(seconds or 0)})
+    raw: Document = {"content": _content(run, answer), "content_type": "str"}
+    for key, value in run.items():
+        if key in fields and value is not None:
+            raw[key] = value
+    raw["session_id"] = run.get("session_id") or session_id
+    raw["created_at"] = seconds or 0
+    raw["status"] = _status(run)
+    raw["messages"] = messages
+    raw["metrics"] = as_lists(metrics)
+    raw["member_responses"] = [
+        run_down(member, session_id, AGENT_RUN if member.get("agent_id") else TEAM_RUN)
+        for member in run.get("member_runs") or ()
+    ]
+    raw["step_responses"] = steps = [step_down(step, session_id) for step in run.get("steps") or ()]
+    if steps and "workflow_metrics" not in raw and (sums := sum_of(steps)) is not None:
         raw["workflow_metrics"] = sums
-    return {key: value for key, value in raw.items() if key in fields and not (is_empty(value) and key != "tools")}
+    return {key: raw[key] for key in raw if key in fields and (raw[key] or key == "tools" or not is_empty(raw[key]))}
 
 
 def _content(run: Document, answer: Document | None) -> Any:
@@ -96,7 +95,7 @@ def step_down(step: Document, session_id: str) -> Document:
     if isinstance(side := raw.get("parallel_steps"), dict):
         named["parallel_steps"] = _measured_down(side)
         del raw["parallel_steps"]
-    metrics = metrics_down(step.get("metrics") or {}, lists=True)
+    metrics = as_lists(metrics_down(step.get("metrics") or {}))
     if (response := _response_down(step, session_id)) is not None:
         raw["response"] = response
     raw |= {
@@ -124,7 +123,7 @@ def _measured_down(steps: Document) -> Document:
             metrics = told.get("metrics")
             measured[name] = {
                 **told,
-                "metrics": metrics_down(metrics, lists=True) if isinstance(metrics, dict) else None,
+                "metrics": as_lists(metrics_down(metrics)) if isinstance(metrics, dict) else None,
             }
             if isinstance(told.get("parallel_steps"), dict):
                 measured[name]["parallel_steps"] = _measured_down(told["parallel_steps"])

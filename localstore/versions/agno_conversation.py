@@ -5,7 +5,7 @@ from typing import Any
 
 from localstore.versions.agno_messages import FROM_HISTORY, message_up
 from localstore.versions.step import Document, Place
-from localstore.versions.values import identity, is_empty, items, mapping, moment, text
+from localstore.versions.values import identity, items, mapping, moment, text
 
 Placed = tuple[Document, Place]
 """A message of agno's and where it stands."""
@@ -91,11 +91,10 @@ def is_answered(messages: list[Document], content: Any) -> bool:
     """Whether the last message is the model's answer, or one of a tool that ends the run; without messages, whether
     there is content."""
     if not messages:
-        return not is_empty(content) and content != ""
+        return content is not None
     last = messages[-1]
     if last.get("role") in ANSWERING:
-        told = [last.get(key) for key in ("content", "audio_output", "image_output")]
-        return not last.get("tool_calls") and any(not is_empty(value) and value != "" for value in told)
+        return not last.get("tool_calls")  # models may answer nothing
     return last.get("role") == "tool" and last.get("stop_after_tool_call") is True
 
 

@@ -44,17 +44,17 @@ def message_up(raw: Document, where: Place, run_created_at: str) -> Document:
     return message
 
 
-def message_down(message: Document, run_created_at: Any) -> Document:
-    """The message as agno writes it."""
-    raw = {key: value for key, value in message.items() if key not in ("tool_calls", "metrics")}
-    for key in (FROM_HISTORY, "stop_after_tool_call"):
-        raw.setdefault(key, False)
-    if calls := message.get("tool_calls"):
+def message_down(message: Document, began: float | None) -> Document:
+    """The message as agno writes it. `began`: when its run did, in seconds, for one that names no time of its own."""
+    raw = dict(message)
+    calls, metrics = raw.pop("tool_calls", None), raw.pop("metrics", None)
+    raw.setdefault(FROM_HISTORY, False)
+    raw.setdefault("stop_after_tool_call", False)
+    if calls:
         raw["tool_calls"] = [_tool_call_down(call) for call in calls]
-    if isinstance(metrics := message.get("metrics"), dict):
+    if isinstance(metrics, dict):
         raw["metrics"] = metrics_down(metrics)
-    seconds = seconds_of(message.get("created_at", run_created_at))
-    raw["created_at"] = floor(seconds or 0)
+    raw["created_at"] = floor((seconds_of(raw["created_at"]) if "created_at" in raw else began) or 0)
     return raw
 
 
@@ -123,9 +123,9 @@ def _tool_call_down(call: Document) -> Document:
 
 # Metrics: agno 1.x keeps a list with one number for each call of the model in a run, and single numbers in a message.
 
-_OURS = {"time": "duration_seconds"}
-_THEIRS = {ours: theirs for theirs, ours in _OURS.items()}
-_NUMBERS = ("input_tokens", "output_tokens", "time", "duration_seconds")
+_SECONDS, _TIME = "duration_seconds", "time"
+"""What is called otherwise in agno."""
+_NUMBERS = ("input_tokens", "output_tokens", _TIME, _SECONDS)
 _WHOLE = ("input_tokens", "output_tokens")
 
 
@@ -143,19 +143,20 @@ def metrics_up(raw: Any, where: Place) -> Document:
             if not value.is_integer():
                 raise CannotUpgrade("expected whole numbers", (*where, key))
             value = int(value)
-        metrics[_renamed(key, _OURS, told)] = value
+        metrics[_SECONDS if key == _TIME and _SECONDS not in told else key] = value
     return metrics
 
 
-def metrics_down(metrics: Document, *, lists: bool = False) -> Document:
-    """The metrics under agno's names; for a run as lists of one."""
-    raw = {_renamed(key, _THEIRS, metrics): value for key, value in metrics.items()}
-    return {key: value if isinstance(value, list) else [value] for key, value in raw.items()} if lists else raw
+def metrics_down(metrics: Document) -> Document:
+    """The metrics under agno's names."""
+    if _SECONDS not in metrics or _TIME in metrics:
+        return dict(metrics)
+    return {_TIME if key == _SECONDS else key: value for key, value in metrics.items()}
 
 
-def _renamed(key: str, names: dict[str, str], others: Document) -> str:
-    renamed = names.get(key, key)
-    return key if renamed in others else renamed
+def as_lists(metrics: Document) -> Document:
+    """The metrics of a message as those of a run, which are lists with one number for each call of the model."""
+    return {key: value if isinstance(value, list) else [value] for key, value in metrics.items()}
 
 
 def _sum(value: Any) -> Any:

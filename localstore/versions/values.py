@@ -73,7 +73,7 @@ def identity(value: Any) -> str:
 
 def is_empty(value: Any) -> bool:
     """Whether agno writes such a value for nothing: null, an empty list or an empty mapping."""
-    return value is None or value in ([], {})
+    return value is None or (not value and isinstance(value, (list, dict)))
 
 
 def mapping(value: Any, where: Place, what: str = "a mapping") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from agno.storage.json import JsonStorage as OwnStorage
 
 from localstore.integrations.agno import JsonStorage
 from localstore.versions.values import is_empty
+
+HAS_STEPS = find_spec("agno.workflow.v2") is not None
+"""Whether this release has workflows with steps."""
 
 
 class Beside(JsonStorage):
@@ -29,7 +33,8 @@ def told(session: Any) -> Any:
     values, which agno takes for absent."""
     said = asdict(session) if not hasattr(session, "upsert_run") else session.to_dict()
     for key in ("created_at", "updated_at"):
-        assert type(said.pop(key)) is int
+        second = said.pop(key)
+        assert type(second) is int or (second is None and "workflow_id" in said)  # as agno once left it
     return _filled(json.loads(json.dumps(said)))
 
 

@@ -20,6 +20,8 @@ from tests.scripted_server import ScriptedServer, text, tool_call
 Serve = Callable[..., ScriptedServer]
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "agno" / "assistant.py"
+CACHED = {"cache_session": True} if hasattr(Agent, "cache_session") else {}
+"""Later releases read the session again in each run, unless they are told that they need not."""
 
 
 def make(server: ScriptedServer, storage: Any, **options: Any) -> Agent:
@@ -113,6 +115,19 @@ def test_streaming(serve: Serve, folder: Path) -> None:
     assert (run.question, run.answer, run.status) == ("1+2?", "It is 3.", "completed")
 
 
+def test_an_empty_answer_is_an_answer(serve: Serve, folder: Path) -> None:
+    """A small model answered nothing. Its run was taken for one that never ended, and shown so for ever."""
+    server = serve(text(""), text(None), text("Yes."))
+    storage = Beside(folder)
+    for question in ("hi", "hello?", "there?"):
+        make(server, storage, add_history_to_messages=True).run(question)
+        assert told(JsonStorage(folder).read("s1")) == told(storage.own.read("s1"))
+    session = storage.store.read("s1")
+    assert session is not None
+    assert [run.status for run in session.runs] == ["completed"] * 3
+    assert [len(run.messages) for run in session.runs] == [2, 2, 2]
+
+
 def test_a_tool_changes_the_state_and_the_next_process_has_it(serve: Serve, folder: Path) -> None:
     server = serve(tool_call("remember", '{"place": "Vienna"}'), text("noted"), text("Vienna"))
     make(server, JsonStorage(folder), tools=[remember]).run("remember Vienna")
@@ -187,7 +202,7 @@ def test_two_processes_on_one_session_lose_nothing(serve: Serve, folder: Path) -
 def test_renaming_and_deleting(serve: Serve, folder: Path) -> None:
     server = serve(text("a"), text("b"))
     storage = JsonStorage(folder)
-    agent = make(server, storage, cache_session=True)
+    agent = make(server, storage, **CACHED)
     agent.run("one?")
     agent.rename_session("Trip")
     assert storage.store.list_sessions()[0].name == "Trip"

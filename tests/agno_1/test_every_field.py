@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from agno.agent.metrics import SessionMetrics
+from agno.storage import session as sessions
 from agno.storage.json import JsonStorage as OwnStorage
-from agno.storage.session import AgentSession, TeamSession, WorkflowSession, WorkflowSessionV2
+from agno.storage.session import AgentSession, TeamSession, WorkflowSession
 
 from localstore.integrations.agno import JsonStorage
-from tests.agno_1.sides import Beside, told
+from tests.agno_1.sides import HAS_STEPS, Beside, told
 
 FROZEN = Path(__file__).parents[1] / "format" / "agno-1"
 CLASSES: dict[str, tuple[Any, type[Any]]] = {
@@ -23,8 +24,9 @@ CLASSES: dict[str, tuple[Any, type[Any]]] = {
     "summaries-memories-images": ("agent", AgentSession),
     "team": ("team", TeamSession),
     "workflow-v1": ("workflow", WorkflowSession),
-    "workflow-v2": ("workflow_v2", WorkflowSessionV2),
 }
+if HAS_STEPS:
+    CLASSES["workflow-v2"] = ("workflow_v2", sessions.WorkflowSessionV2)
 
 
 def frozen(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -12,7 +12,7 @@ from agno.models.openai import OpenAIChat
 
 from localstore.integrations.agno import JsonStorage
 from tests.agno_1.conftest import OFFLINE
-from tests.scripted_server import ScriptedServer, text
+from tests.scripted_server import ScriptedServer, text, tool_call
 
 
 @pytest.mark.parametrize("is_new_process", [False, True])
@@ -35,3 +35,35 @@ def test_copies_are_known_when_the_messages_of_a_run_are_of_different_seconds(
         [f"question {number}", f"answer {number}"] for number in range(3)
     ]
     assert len(server.requests[-1]["messages"]) == 6
+
+
+def test_copies_are_known_in_a_run_that_agno_gives_again_changed(
+    serve: Callable[..., ScriptedServer], folder: Path
+) -> None:
+    """agno gives runs with tool calls again, a little changed. When the model had written the arguments of an earlier
+    call over several lines, that run was not known as the source of the copies, and they all came into the document."""
+    first = tool_call("add", '{\n  "a" : 17,\n  "b" : 4\n}', call_id="call_1")
+    second = tool_call("add", '{"a": 2, "b": 3}', call_id="call_2")
+    server = serve(first, text("21"), second, text("5"), text("Twice."))
+    options: dict[str, Any] = {"instructions": "Be brief.", "add_history_to_messages": True, "tools": [add], **OFFLINE}
+    for question in ("17+4?", "2+3?", "How often?"):
+        model = OpenAIChat(id="scripted", base_url=server.base_url, api_key="k")
+        Agent(model=model, storage=JsonStorage(folder), session_id="s1", **options).run(question)
+        storage = JsonStorage(folder)
+        session = storage.read("s1")
+        assert session is not None
+        for call in session.memory["runs"][-1].get("tools") or ():
+            call["created_at"] += 1
+        storage.upsert(session)
+    stored = JsonStorage(folder).store.read("s1")
+    assert stored is not None
+    assert [[message.role for message in run.messages] for run in stored.runs] == [
+        ["user", "assistant", "tool", "assistant"],
+        ["user", "assistant", "tool", "assistant"],
+        ["user", "assistant"],
+    ]
+
+
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b

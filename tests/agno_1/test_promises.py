@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from agno.agent import Agent
 from agno.models.openai import OpenAIChat
+from agno.storage import session as sessions
 from agno.storage.json import JsonStorage as OwnStorage
-from agno.storage.session import AgentSession, TeamSession, WorkflowSession, WorkflowSessionV2
+from agno.storage.session import AgentSession, TeamSession, WorkflowSession
 from agno.storage.yaml import YamlStorage as OwnYamlStorage
 
 from localstore import Message, Run
 from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, UnstorableValue
 from localstore.integrations.agno import JsonStorage, YamlStorage
 from tests.agno_1.conftest import OFFLINE
-from tests.agno_1.sides import told
+from tests.agno_1.sides import HAS_STEPS, told
 from tests.scripted_server import ScriptedServer, text
 
 Serve = Callable[..., ScriptedServer]
@@ -197,6 +198,20 @@ def test_what_a_person_changes_meanwhile_stays(folder: Path) -> None:
     assert JsonStorage(folder).store.read("s1").session_state == {"n": 3}  # type: ignore[union-attr]
 
 
+def test_what_agno_changes_in_place_is_stored(folder: Path) -> None:
+    """agno merges what an agent is given into the mapping that it read. That was the one that the next write compared
+    with, so that the change was lost."""
+    JsonStorage(folder).upsert(session(run(1), state={"n": {"a": 1}}, extra_data={"k": {"a": 1}}))
+    storage = JsonStorage(folder)
+    for number in range(2):
+        found: Any = storage.read("s1")
+        found.extra_data["k"]["a"] = found.session_data["session_state"]["n"]["a"] = number
+        storage.upsert(found)
+        again: Any = JsonStorage(folder).read("s1")
+        assert again.extra_data == {"k": {"a": number}}
+        assert again.session_data == {"session_state": {"n": {"a": number}}}
+
+
 def test_an_append_costs_the_run(folder: Path) -> None:
     storage = JsonStorage(folder)
     runs = [run(number) for number in range(300)]
@@ -259,8 +274,9 @@ CLASSES: dict[Any, tuple[type[Any], str]] = {
     "agent": (AgentSession, "agent_id"),
     "team": (TeamSession, "team_id"),
     "workflow": (WorkflowSession, "workflow_id"),
-    "workflow_v2": (WorkflowSessionV2, "workflow_id"),
 }
+if HAS_STEPS:
+    CLASSES["workflow_v2"] = (sessions.WorkflowSessionV2, "workflow_id")
 
 
 @pytest.mark.parametrize("mode", CLASSES)
@@ -322,6 +338,17 @@ def test_a_memory_of_the_form_that_agno_left_is_refused(folder: Path) -> None:
     for memory in (old.memory, {"runs": [{"input": {"topic": "x"}, "response": run(1)}]}):
         with pytest.raises(UnstorableValue, match=r"agno\.memory\.v2\.memory\.Memory"):
             JsonStorage(folder).upsert(replace(old, memory=memory))
+
+
+def test_metrics_that_agno_does_not_know_do_not_keep_a_session_from_being_read(folder: Path) -> None:
+    storage = JsonStorage(folder)
+    told = {"input_tokens": 3, "cost": 0.5}
+    messages: Any = [{"role": role, "content": role, "metrics": told} for role in ("user", "assistant", "assistant")]
+    storage.store.append("s1", Run(messages=messages, run_id="r1"), entity_id="a1")
+    found: Any = storage.read("s1")
+    (first,) = found.memory["runs"]
+    assert first["metrics"]["input_tokens"] == [3, 3]
+    assert first["metrics"]["cost"] == [0.5, 0.5]
 
 
 def test_a_session_of_localstore_can_be_gone_on_with(folder: Path) -> None:

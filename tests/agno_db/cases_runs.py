@@ -12,7 +12,7 @@ from agno.run.team import TeamRunOutput
 
 from localstore.errors import OwnerMismatch, SessionNotFound
 from localstore.integrations.agno_db import LocalDb
-from tests.agno_db.parts import AGENT, Twin, agent, document, raises, run, session, store
+from tests.agno_db.parts import AGENT, Twin, agent, document, raises, run, said, session, store
 from tests.scripted_server import scripted_server, text, tool_call
 
 
@@ -134,6 +134,23 @@ def case_a_run_as_a_mapping(folder: Path) -> None:
     db.upsert_run({**run("r1").to_dict(), "status": "COMPLETED"}, session_id=it.session_id, user_id="alice")
     assert [one.status for one in db.get_session("s1", AGENT).runs] == [RunStatus.completed]
     assert json.loads(document(folder).read_text())["history"][-1]["status"] == "completed"
+
+
+def case_a_regenerated_run_is_over(folder: Path) -> None:
+    """It was shown as one that never ended, for ever, though its answer was asked for once more and came."""
+    if not hasattr(RunStatus, "regenerated"):
+        return
+    with scripted_server(text("Linz."), text("Graz."), text("Yes.")) as server:
+        db = Twin(folder)
+        first = agent(db, server).run("Where?")
+        agent(db, server).continue_run(run_id=first.run_id, session_id="s1", regenerate=True)
+        assert [one.status for one in db.same("s1", AGENT).runs] == [RunStatus.regenerated, RunStatus.completed]
+        agent(db, server).run("Sure?")
+        assert "Linz." not in said(server.requests[-1])
+        db.same("s1", AGENT)
+    stored = db.storage.read("s1")
+    assert stored is not None
+    assert [one.status for one in stored.runs] == ["cancelled", "completed", "completed"]
 
 
 def case_an_agent_searches_its_past_sessions(folder: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localstore import DocumentBroken, NewerFormat
-from localstore.files.document import LAYOUTS, Layout, in_order, normalise, parse_document, run_key
+from localstore.files.document import LAYOUTS, Layout, in_order, normalise, parse_at_once, parse_document, run_key
 from localstore.files.json_layout import LAYOUT as JSON
 from localstore.files.yaml_layout import LAYOUT as YAML
 
@@ -191,6 +191,36 @@ def test_a_newer_version_is_refused(layout: Layout) -> None:
         parse_document(written(layout, changed(schema_version=2)), layout, "file")
     with pytest.raises(NewerFormat):
         parse_document(json.dumps({"schema_version": 99, "sessions": "all new"}).encode(), layout, "file")
+
+
+def test_a_reader_gets_the_same_of_a_document_in_our_layout_without_cutting_it() -> None:
+    parsed = parse_at_once(written(JSON), JSON)
+    assert parsed is not None
+    assert (parsed.header, parsed.entries) == (HEADER, ENTRIES)
+
+
+@pytest.mark.parametrize("name", [name for name, (layout, _) in BY_OTHERS.items() if layout is JSON])
+def test_a_reader_is_told_nothing_else_of_a_document_that_is_in_another_layout_after_all(name: str) -> None:
+    """A power cut may have kept its times, and not all of its bytes."""
+    _, raw = BY_OTHERS[name]
+    parsed, closely = parse_at_once(raw, JSON), parse_document(raw, JSON, "file")
+    assert parsed is None or (parsed.header, parsed.entries) == (closely.header, closely.entries)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"run_id": "r2"', b'"run_id" "r2"'),
+        (b'"run_id": "r2"', b'"run_id": 2'),
+        (b'"kind": "agent"', b'"kind": "x"'),
+        (b'"schema_version": 1', b'"schema_version": 2'),
+        (b"two", b"\0\0\0"),
+        (b'"x": null', b'"x": ' + b"[" * 300 + b"\n" + b" " * 400 + b"]" * 300),
+        (b"\n    {\n", b"\n    {"),
+    ],
+)
+def test_what_is_wrong_is_left_to_the_closer_look(old: bytes, new: bytes) -> None:
+    assert parse_at_once(written(JSON).replace(old, new), JSON) is None
 
 
 def old_session() -> dict[str, Any]:

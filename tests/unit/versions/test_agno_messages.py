@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from localstore.versions.agno_messages import message_down, message_up, metrics_down, metrics_up
+from localstore.versions.agno_messages import as_lists, message_down, message_up, metrics_down, metrics_up
+from localstore.versions.values import seconds_of
 from tests.unit.versions.sessions_of_agno import message
 
 BEGAN = "2026-11-22T07:10:32.130Z"
@@ -57,7 +58,7 @@ def test_a_message_goes_back() -> None:
         tool_calls=[{"type": "function", "id": "c1", "function": {"name": "f", "arguments": '{"ä": 1}'}}],
         metrics={"input_tokens": 3, "time": 0.5},
     )
-    assert message_down(message_up(raw, (), BEGAN), BEGAN) == raw
+    assert message_down(message_up(raw, (), BEGAN), seconds_of(BEGAN)) == raw
 
 
 def test_parts_of_a_provider_are_wrapped() -> None:
@@ -87,4 +88,4 @@ def test_parts_of_a_provider_are_wrapped() -> None:
 def test_metrics_are_sums(raw: Any, sums: dict[str, Any]) -> None:
     assert metrics_up(raw, ()) == sums
     assert metrics_up(metrics_down(sums), ()) == sums
-    assert metrics_up(metrics_down(sums, lists=True), ()) == sums
+    assert metrics_up(as_lists(metrics_down(sums)), ()) == sums
