@@ -16,6 +16,7 @@ from localstore.errors import DocumentBroken, OlderFormat
 from localstore.files import atomic, rescue
 from localstore.files.document import LAYOUTS, Misfit, Parsed, broken, normalise, parse_document, run_key
 from localstore.files.document_file import DocumentFile
+from localstore.files.growth import goes_on, grows_from
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, count_entry, is_trusted, keep_distrust, note_entry, note_status, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
@@ -165,6 +166,17 @@ class Draft:
         may make the run again."""
         return same(substance(self.entry(run)), substance(entry))
 
+    def says(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """Whether there is nothing new in this: a run that is stored already, or an unfinished form of it that is older
+        and comes late."""
+        if entry["status"] != "unfinished":
+            return self.holds(run, entry)
+        return not run.unfinished or goes_on(entry, self.entry(run))
+
+    def grows(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """Whether an unfinished run goes on in this one, which is unfinished as well."""
+        return goes_on(self.entry(run), entry)
+
     def entry(self, run: Recent) -> dict[str, Any]:
         """The run's entry. Raises Misfit or Interfered when none starts there."""
         if self._parsed is None:
@@ -206,7 +218,8 @@ class Draft:
         return offset
 
     def finish(self, run: Recent, entry: dict[str, Any]) -> bool:
-        """Put the finished run in the place of the unfinished one; whether only the end of the file changed."""
+        """Put the run, finished or grown, in the place of the unfinished one; whether only the end of the file
+        changed."""
         layout = self.file.layout
         if not self._rewrite and self._is_last(run):
             old = atomic.read_at(self.file.fd, self.file.size - run.offset, run.offset)
@@ -214,12 +227,9 @@ class Draft:
             if new == old:
                 self.sync()
                 return True
-            # Only the constant bytes behind the messages may be overwritten in place.
-            fixed = len(old) - len(layout.unfinished)
-            if old.endswith(layout.unfinished) and len(new) >= len(old) and new.startswith(old[:fixed]):
-                while old[fixed] == new[fixed]:
-                    fixed += 1
-                self._extend(old[fixed:], new[fixed:])
+            fixed = grows_from(layout, old, new)
+            if fixed is not None:
+                self._extend(old[fixed:], new[fixed:], by_sectors=True)
                 note_entry(self.row, entry, run.offset)
                 self._written()
                 return True
@@ -283,11 +293,11 @@ class Draft:
 
     # How it is written
 
-    def _extend(self, old: bytes, new: bytes) -> None:
+    def _extend(self, old: bytes, new: bytes, *, by_sectors: bool = False) -> None:
         size = self.file.size
         if atomic.read_at(self.file.fd, len(old), size - len(old)) != old:
             raise Interfered
-        atomic.extend(self.file.fd, size, old, new)
+        atomic.extend(self.file.fd, size, old, new, self._sync if by_sectors and self._durable else None)
         expected = size + len(new) - len(old)
         self._sync_if_durable()
         self.file.look()

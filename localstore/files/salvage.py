@@ -5,12 +5,16 @@ lose entries that a reordered write left whole behind a torn one.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.files.atomic import SECTOR
 from localstore.files.document import Layout, Parsed, check_entry, header_of, parse_document, run_key
+from localstore.files.growth import LISTS, text_end
+from localstore.files.json_layout import LAYOUT as JSON
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, era
 from localstore.files.yaml_layout import LAYOUT as YAML
@@ -22,10 +26,21 @@ _LINE_START = {
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
 _STARTS = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
 """What the bytes of an append begin with, in the place of the old end."""
-_STAYS = {".json": b"\n        }", ".yaml": b"  "}
-"""What the end of an unfinished run and its finish have in common: no write changes that."""
-_MESSAGE_ENDS = {".json": re.compile(rb"\n        \}"), ".yaml": re.compile(rb"\n(?=    - |  [^ \n]|\0)")}
-"""Where a message of a run may have ended."""
+_STAYS = {
+    JSON.unfinished: b"\n        }",
+    JSON.ended: b',\n      "',
+    JSON.in_text: b"",
+    YAML.unfinished: b"  ",
+    YAML.in_text: b"",
+}
+"""What the end of an unfinished run and what is written in its place have in common: no write changes that."""
+_PART_ENDS = {
+    ".json": re.compile(rb'\n        \}|(?P<key>,\n      ")'),
+    ".yaml": re.compile(rb"\n(?=    - |(?P<key>  [^ \n])|\0)"),
+}
+"""Where an item of a run's last list may have ended, or the value of a `key`."""
+_LONGEST_ESCAPE = 6
+"""So many bytes stand for one character at most."""
 _WRITTEN_ON = {
     ".json": re.compile(rb"\n  \]\n\}\n(?=\s*\S)"),
     ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=\s*[^\s#])"),
@@ -33,8 +48,6 @@ _WRITTEN_ON = {
 """The end of a document with something behind it."""
 _HOW_IT_ENDED = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
 """The last line of a run: a run that ends in it is whole, whether or not anything follows."""
-_SECTOR = 512
-"""What a disk writes at once, or not at all."""
 _NOTHING = b"\0 \r\n"
 _MARKER = b"\n..."
 _FOLLOWS = (b"- ", b"...\n", b"#")
@@ -91,7 +104,7 @@ def parse_or_mend(raw: bytes, layout: Layout, before: Known | None, path: Path |
     if _MARKER in raw:
         # Half old and half new bytes of the end of a run may make another message of it, but no status.
         is_odd = bool(parsed.entries) and parsed.entries[-1]["type"] == "run" and "status" not in parsed.entries[-1]
-        if is_odd and (before is None or before.may_lag):
+        if is_odd and (before is None or before.may_lag or before.unfinished):
             return salvage(raw, layout, before, path, is_odd=True) or parsed
         return parsed
     # YAML that was cut off may parse: then only the missing end marker tells.
@@ -137,10 +150,13 @@ def salvage(
     begin = opened + len(layout.opening)
     counted = before.size - len(layout.end) if before and not before.may_lack else begin
     is_late = before is None or before.may_lag
-    pieces = _scan(raw, layout, begin, counted, is_late=is_late)[: -1 if is_odd else None]
+    # An unfinished run says itself where it ends.
+    known_end = begin if before and before.unfinished else counted
+    pieces = _scan(raw, layout, begin, known_end, is_late=is_late)[: -1 if is_odd else None]
     whole = _contiguous(raw, layout, begin, pieces)
     may_lack = before is not None and before.may_lack
-    if before is None or may_lack or (before.may_lag and len(whole) >= before.entries):
+    # The manifest may not know how far its last run, which was unfinished, has grown since.
+    if before is None or may_lack or (before.may_lag and len(whole) >= before.entries - before.unfinished):
         if before is None and not _is_header_of_ours(raw[:begin], layout):
             return None
         asked = _begun_question(raw, layout, begin, whole, pieces)
@@ -209,7 +225,7 @@ def _is_torn_at_last(
     tail = raw[at:]
     is_like_torn = bool(whole) and _is_like_torn(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (layout.end, _STARTS[layout.suffix][: len(layout.end)])
-    is_mixed = is_mixed or (asked is not None and _is_half_finished(raw, layout, asked.end))
+    is_mixed = is_mixed or (asked is not None and _is_half_finished(raw, layout, asked))
     is_written_on = _WRITTEN_ON[layout.suffix].search(tail) is not None
     # What was written on behind the old end reaches its own end, or was cut off before.
     is_written_on = is_written_on and (raw.endswith(layout.closing) or not raw.endswith(layout.end))
@@ -222,44 +238,68 @@ def _is_torn_at_last(
     return may_be_finished or _is_begun(raw, layout, at)
 
 
-def _is_half_finished(raw: bytes, layout: Layout, at: int) -> bool:
-    """Whether one of the sectors in which the end of an unfinished run stood, from this offset on, still holds it, and
-    another one does not."""
-    end, kept = at + len(layout.unfinished), set()
-    place = at
+def _is_half_finished(raw: bytes, layout: Layout, asked: _Piece) -> bool:
+    """Whether one of the sectors in which the end of an unfinished run stood still holds it, and another one does
+    not."""
+    closing = asked.data[asked.end - asked.start :] + layout.end
+    if asked.end % SECTOR == 0 and _holds_rest(raw, asked.end, closing):
+        return True
+    place, end, kept = asked.end, asked.end + len(closing), set()
     while place < end:
-        border = min((place // _SECTOR + 1) * _SECTOR, end)
-        if border > at + len(_STAYS[layout.suffix]):
-            kept.add(raw[place:border] == layout.unfinished[place - at : border - at])
+        border = min((place // SECTOR + 1) * SECTOR, end)
+        if border > asked.end + len(_STAYS[closing]):
+            kept.add(raw[place:border] == closing[place - asked.end : border - asked.end])
         place = border
     return len(kept) == 2
 
 
+def _holds_rest(raw: bytes, border: int, closing: bytes) -> bool:
+    """Whether a sector begins with the rest of this closing, and holds nothing else."""
+    rest = raw[border : border + SECTOR].rstrip(b"\0")
+    return rest != b"" and closing.endswith(rest)
+
+
 def _begun_question(raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece]) -> _Piece | None:
-    """What may be an unfinished run behind the entries that are `whole`, that somebody began to finish: its messages as
-    far as they are complete. Nobody can tell it from a run that somebody began to append; as an unfinished run it is
-    right in both cases."""
+    """What may be an unfinished run behind the entries that are `whole`, that somebody began to finish, or that grew:
+    its items as far as they are complete, and of an answer the text as far as it is there. Nobody can tell it from a
+    run that somebody began to append; as an unfinished run it is right in both cases."""
     place = whole[-1].end + len(layout.separator) if whole else begin
     match = _LINE_START[layout.suffix].match(raw, place)
     if match is None:
         return None
     bound = pieces[len(whole)].start if len(whole) < len(pieces) else len(raw)
-    ends = [found.start() for found in _MESSAGE_ENDS[layout.suffix].finditer(raw, match.end(), bound)]
-    for end in reversed(ends):
-        if layout.keeps_comments:
-            end += 1
-            if raw[end] == 0 and end % _SECTOR == 0:
-                continue  # the zeros may as well be in the place of the rest of the message
-        asked = _as_unfinished(raw, layout, place, end)
-        if asked is not None and run_key(layout, asked.data)[1] and layout.parse_entry(asked.data).get("messages"):
+    for end, closing in sorted(_ends(raw, layout, match.end(), bound), reverse=True):
+        asked = _as_unfinished(raw, layout, place, end, closing)
+        if asked is not None:
             return asked
     return None
 
 
-def _as_unfinished(raw: bytes, layout: Layout, start: int, end: int) -> _Piece | None:
-    """What stands there as an unfinished run, None when that is no entry."""
-    data = (raw[start:end] + layout.unfinished).removesuffix(layout.end)
-    return _Piece(start, end, data) if _is_entry(layout, data) else None
+def _ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterator[tuple[int, bytes]]:
+    """Where what is complete of a run may end, and the closing that belongs there."""
+    for found in _PART_ENDS[layout.suffix].finditer(raw, start, bound):
+        end = found.start() + layout.keeps_comments  # in YAML, the newline belongs to what it ends
+        if raw[end : end + 1] == b"\0" and end % SECTOR == 0:
+            continue  # the zeros may as well be in the place of the rest of the message
+        yield end, layout.ended if found["key"] else layout.unfinished
+    end = text_end(layout, raw, start, bound)
+    border = end // SECTOR * SECTOR
+    if end >= 0 and raw[border:end] and _holds_rest(raw, border, layout.in_text):
+        end = border  # old bytes behind new ones
+    for cut in range(_LONGEST_ESCAPE if end >= 0 else 0):
+        yield end - cut, layout.in_text
+
+
+def _as_unfinished(raw: bytes, layout: Layout, start: int, end: int, closing: bytes) -> _Piece | None:
+    """What stands there as an unfinished run that asks something, None when that is no entry."""
+    data = (raw[start:end] + closing).removesuffix(layout.end)
+    if not _is_entry(layout, data) or not run_key(layout, data)[1]:
+        return None
+    run = layout.parse_entry(data)
+    if closing == layout.in_text and not isinstance(run.get("messages", [{}])[-1].get("content"), str):
+        return None
+    is_asking = any(run.get(name) for name in LISTS) or (closing == layout.ended and run.get("input") is not None)
+    return _Piece(start, end, data) if is_asking else None
 
 
 def _is_whole(raw: bytes, layout: Layout) -> bool:
@@ -330,7 +370,7 @@ def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
     if not entry.endswith(b"\n") or not _is_entry(YAML, entry):
         return False
     is_run = YAML.parse_entry(entry)["type"] == "run"
-    return _HOW_IT_ENDED.search(entry) is not None if is_run else zeros % _SECTOR != 0
+    return _HOW_IT_ENDED.search(entry) is not None if is_run else zeros % SECTOR != 0
 
 
 def _is_entry(layout: Layout, data: bytes) -> bool:
@@ -362,12 +402,17 @@ def _holds_all(whole: list[_Piece], layout: Layout, before: Known, counted: int)
 
 def _restore_unfinished(raw: bytes, layout: Layout, before: Known, whole: list[_Piece]) -> _Piece | None:
     """The entry that follows those that are `whole`, as it was before somebody began to finish it."""
-    end = before.size - len(layout.unfinished)
-    match = _LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
-    stays = _STAYS[layout.suffix]
-    if match is None or any(byte not in (0, there) for byte, there in zip(raw[end:], stays, strict=False)):
-        return None
-    return _as_unfinished(raw, layout, match.start(), end)
+    for closing in (layout.unfinished, layout.in_text, layout.ended):
+        end, stays = before.size - len(closing), _STAYS[closing]
+        match = _LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
+        if match is None or any(byte not in (0, there) for byte, there in zip(raw[end:], stays, strict=False)):
+            continue
+        if closing == layout.in_text and text_end(layout, raw, match.end(), end) != end:
+            continue
+        restored = _as_unfinished(raw, layout, match.start(), end, closing)
+        if restored is not None:
+            return restored
+    return None
 
 
 def _assemble(

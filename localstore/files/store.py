@@ -126,7 +126,7 @@ class Store:
                 self._manifest.put({**row, "foreign": True})
 
     def append_run(self, draft: Draft, entry: dict[str, Any]) -> None:
-        """Add a run, finish an unfinished one, or recognise a repetition."""
+        """Add a run, finish an unfinished one or let it grow, or recognise a repetition."""
         run_id, unfinished = entry["run_id"], entry["status"] == "unfinished"
         recent = self._recent_or_none(draft, run_id)
         known = recent.get(run_id) if recent is not None else None
@@ -137,15 +137,16 @@ class Store:
         offset: int | None
         if known is None:
             offset = draft.append([entry])
-        elif known.unfinished:
+        elif known.unfinished and (not unfinished or draft.grows(known, entry)):
             offset = known.offset if draft.finish(known, entry) else None
-        elif unfinished or draft.holds(known, entry):
+        elif draft.says(known, entry):
             draft.sync()
             return
         else:
             raise Conflict(
-                f"Run {run_id!r} of session {draft.row['session_id']!r} is finished and says something else. Nothing "
-                "was written. Give the new run another run_id, or read the session, change the run, and upsert it.",
+                f"Run {run_id!r} of session {draft.row['session_id']!r} is {'un' * unfinished}finished and says "
+                "something else. Nothing was written. Give the new run another run_id, or read the session, change the "
+                "run, and upsert it.",
                 path=draft.file.path,
                 session_id=draft.row["session_id"],
             )
