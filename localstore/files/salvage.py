@@ -43,7 +43,7 @@ _LONGEST_ESCAPE = 6
 """So many bytes stand for one character at most."""
 _WRITTEN_ON = {
     ".json": re.compile(rb"\n  \]\n\}\n(?=\s*\S)"),
-    ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=\s*[^\s#])"),
+    ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=(?:\s*#[^\n]*\n)*\s*[^\s#])"),
 }
 """The end of a document with something behind it."""
 _HOW_IT_ENDED = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
@@ -226,9 +226,11 @@ def _is_torn_at_last(
     is_like_torn = bool(whole) and _is_like_torn(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (layout.end, _STARTS[layout.suffix][: len(layout.end)])
     is_mixed = is_mixed or (asked is not None and _is_half_finished(raw, layout, asked))
-    is_written_on = _WRITTEN_ON[layout.suffix].search(tail) is not None
-    # What was written on behind the old end reaches its own end, or was cut off before.
-    is_written_on = is_written_on and (raw.endswith(layout.closing) or not raw.endswith(layout.end))
+    end = _WRITTEN_ON[layout.suffix].search(tail)
+    # What was written on behind the old end reaches its own end (it may be a piece of that alone), or was cut off.
+    is_written_on = end is not None and (
+        raw.endswith(layout.closing) or layout.closing.endswith(tail[end.end() :]) or not raw.endswith(layout.end)
+    )
     traces = is_mixed or is_written_on or b"\0" in tail
     may_be_finished = asked is not None or (bool(whole) and run_key(layout, whole[-1].data)[1])
     if traces:
