@@ -174,8 +174,8 @@ class Draft:
         return not run.unfinished or goes_on(entry, self.entry(run))
 
     def grows(self, run: Recent, entry: dict[str, Any]) -> bool:
-        """Whether an unfinished run goes on in this one, which is unfinished as well."""
-        return goes_on(self.entry(run), entry)
+        """Whether an unfinished run goes on in this one, which is unfinished as well, and says something new."""
+        return goes_on(self.entry(run), entry) and not self.holds(run, entry)
 
     def entry(self, run: Recent) -> dict[str, Any]:
         """The run's entry. Raises Misfit or Interfered when none starts there."""
@@ -227,7 +227,7 @@ class Draft:
             if new == old:
                 self.sync()
                 return True
-            fixed = grows_from(layout, old, new)
+            fixed = grows_from(layout, old, new, run.offset)
             if fixed is not None:
                 self._extend(old[fixed:], new[fixed:], by_sectors=True)
                 note_entry(self.row, entry, run.offset)

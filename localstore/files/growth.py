@@ -8,6 +8,7 @@ the run, behind an item of its last list, or within the text of the assistant th
 import re
 from typing import Any
 
+from localstore.files.atomic import SECTOR
 from localstore.files.document import Layout
 
 _ANSWER = {
@@ -42,9 +43,9 @@ def text_end(layout: Layout, raw: bytes, begin: int, end: int) -> int:
     return found.start() if found else end
 
 
-def grows_from(layout: Layout, old: bytes, new: bytes) -> int | None:
-    """From where on `old`, the last entry of a document up to its end, has to be overwritten to become `new`; None when
-    more than constant bytes would be."""
+def grows_from(layout: Layout, old: bytes, new: bytes, start: int) -> int | None:
+    """From where on `old`, the end of a document from its last entry on, which begins at `start`, has to be overwritten
+    to become `new`; None when more than constant bytes would be."""
     if len(new) < len(old):
         return None
     at = len(old) - len(layout.in_text)
@@ -55,6 +56,13 @@ def grows_from(layout: Layout, old: bytes, new: bytes) -> int | None:
         return None
     while at < len(old) and old[at] == new[at]:
         at += 1
+    border = (start + len(old)) // SECTOR * SECTOR - start
+    if (
+        layout.keeps_comments
+        and at < border < len(old)
+        and not new[new.rfind(b"\n", 0, border) : border].strip(b"\n -")
+    ):
+        return None  # of a line that is cut there nobody could tell whether it goes on with what is before it
     return at
 
 
