@@ -175,7 +175,8 @@ class Draft:
 
     def grows(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Whether an unfinished run goes on in this one, which is unfinished as well, and says something new."""
-        return goes_on(self.entry(run), entry) and not self.holds(run, entry)
+        known = self.entry(run)
+        return goes_on(known, entry) and not same(substance(known), substance(entry))
 
     def entry(self, run: Recent) -> dict[str, Any]:
         """The run's entry. Raises Misfit or Interfered when none starts there."""
@@ -220,21 +221,28 @@ class Draft:
     def finish(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Put the run, finished or grown, in the place of the unfinished one; whether only the end of the file
         changed."""
-        layout = self.file.layout
-        if not self._rewrite and self._is_last(run):
-            old = atomic.read_at(self.file.fd, self.file.size - run.offset, run.offset)
-            new = layout.entry(entry) + layout.end
-            if new == old:
-                self.sync()
-                return True
-            fixed = grows_from(layout, old, new, run.offset)
-            if fixed is not None:
-                self._extend(old[fixed:], new[fixed:], by_sectors=True)
-                note_entry(self.row, entry, run.offset)
-                self._written()
-                return True
+        if self.finish_in_place(run, entry):
+            return True
         self.change(self.header(), {run.offset: entry}, [])
         return False
+
+    def finish_in_place(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """The same where no more than the end of the file has to change; otherwise nothing is done, and False."""
+        if self._rewrite or not self._is_last(run):
+            return False
+        layout = self.file.layout
+        old = atomic.read_at(self.file.fd, self.file.size - run.offset, run.offset)
+        new = layout.entry(entry) + layout.end
+        if new == old:
+            self.sync()
+            return True
+        fixed = grows_from(layout, old, new, run.offset)
+        if fixed is None:
+            return False
+        self._extend(old[fixed:], new[fixed:], by_sectors=True)
+        note_entry(self.row, entry, run.offset)
+        self._written()
+        return True
 
     def _is_last(self, run: Recent) -> bool:
         return self.file.tail(1)[0][0] == run.offset

@@ -137,8 +137,11 @@ class Store:
         offset: int | None
         if known is None:
             offset = draft.append([entry])
+        elif known.unfinished and draft.finish_in_place(known, entry):
+            offset = known.offset
         elif known.unfinished and (not unfinished or draft.grows(known, entry)):
-            offset = known.offset if draft.finish(known, entry) else None
+            draft.change(draft.header(), {known.offset: entry}, [])
+            offset = None
         elif draft.says(known, entry):
             draft.sync()
             return

@@ -80,7 +80,7 @@ def main(root: Path, suffix: str, durability: Literal["full", "relaxed"], seed: 
 
 
 def _grow(chance: random.Random, storage: JsonStorage | YamlStorage, run: Run) -> None:
-    """A round of tools, then the answer, piece by piece."""
+    """The question, then the answer, piece by piece."""
     asked = run.messages
     length = 0
     while length < 1_500:
