@@ -5,42 +5,28 @@ lose entries that a reordered write left whole behind a torn one.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.files.atomic import SECTOR
-from localstore.files.document import Layout, Parsed, check_entry, header_of, parse_document, run_key
-from localstore.files.growth import LISTS, text_end
-from localstore.files.json_layout import LAYOUT as JSON
+from localstore.files.document import Layout, Parsed, header_of, parse_document, run_key
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, era
+from localstore.files.unfinished import (
+    LINE_START,
+    Piece,
+    begun_question,
+    is_entry,
+    is_half_finished,
+    restore_unfinished,
+)
 from localstore.files.yaml_layout import LAYOUT as YAML
 
-_LINE_START = {
-    ".json": re.compile(rb"(?:^|(?<=[\n\0]))    \{\n"),
-    ".yaml": re.compile(rb"(?:^|(?<=[\n\0]))- "),
-}
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
 _STARTS = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
 """What the bytes of an append begin with, in the place of the old end."""
-_STAYS = {
-    JSON.unfinished: b"\n        }",
-    JSON.ended: b',\n      "',
-    JSON.in_text: b"",
-    YAML.unfinished: b"  ",
-    YAML.in_text: b"",
-}
-"""What the end of an unfinished run and what is written in its place have in common: no write changes that."""
-_PART_ENDS = {
-    ".json": re.compile(rb'\n        \}|(?P<key>,\n      ")'),
-    ".yaml": re.compile(rb"\n(?=    - |(?P<key>  [^ \n])|\0)"),
-}
-"""Where an item of a run's last list may have ended, or the value of a `key`."""
-_LONGEST_ESCAPE = 6
-"""So many bytes stand for one character at most."""
 _WRITTEN_ON = {
     ".json": re.compile(rb"\n  \]\n\}\n(?=\s*\S)"),
     ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=(?:\s*#[^\n]*\n)*\s*[^\s#])"),
@@ -126,12 +112,6 @@ def whole_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]
     return entries, [data for _, data in rest]
 
 
-class _Piece(NamedTuple):
-    start: int
-    end: int
-    data: bytes
-
-
 def salvage(
     raw: bytes, layout: Layout, before: Known | None, path: Path | str, *, is_odd: bool = False
 ) -> Salvaged | None:
@@ -159,7 +139,7 @@ def salvage(
     if before is None or may_lack or (before.may_lag and len(whole) >= before.entries - before.unfinished):
         if before is None and not _is_header_of_ours(raw[:begin], layout):
             return None
-        asked = _begun_question(raw, layout, begin, whole, pieces)
+        asked = begun_question(raw, layout, begin, whole, pieces)
         if not may_lack and not _is_torn_at_last(raw, layout, begin, whole, pieces, asked):
             return None
         if asked is not None:
@@ -171,7 +151,7 @@ def salvage(
         if not before.unfinished or len(whole) < before.entries - 1:
             return None
         if len(whole) < before.entries or whole[before.entries - 1].end <= counted:  # not finished: begun to be
-            restored = _restore_unfinished(raw, layout, before, whole[: before.entries - 1])
+            restored = restore_unfinished(raw, layout, before.size, whole[: before.entries - 1])
             if restored is None:
                 return None
             pieces = sorted({*whole[: before.entries - 1], restored, *(p for p in pieces if p.start > restored.end)})
@@ -216,7 +196,7 @@ def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
 
 
 def _is_torn_at_last(
-    raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece], asked: _Piece | None
+    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], asked: Piece | None
 ) -> bool:
     """Whether the last write that began behind the entries that are `whole` (or finished the last one, or the run that
     was `asked` behind them) was interrupted: no person leaves zeros or writes on behind the end of the document, and
@@ -225,7 +205,7 @@ def _is_torn_at_last(
     tail = raw[at:]
     is_like_torn = bool(whole) and _is_like_torn(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (layout.end, _STARTS[layout.suffix][: len(layout.end)])
-    is_mixed = is_mixed or (asked is not None and _is_half_finished(raw, layout, asked))
+    is_mixed = is_mixed or (asked is not None and is_half_finished(raw, layout, asked))
     end = _WRITTEN_ON[layout.suffix].search(tail)
     # What was written on behind the old end reaches its own end (it may be a piece of that alone), or was cut off.
     is_written_on = end is not None and (
@@ -238,70 +218,6 @@ def _is_torn_at_last(
     if raw.endswith(layout.end) or len(whole) < len(pieces) or not (whole or asked):
         return False
     return may_be_finished or _is_begun(raw, layout, at)
-
-
-def _is_half_finished(raw: bytes, layout: Layout, asked: _Piece) -> bool:
-    """Whether one of the sectors in which the end of an unfinished run stood still holds it, and another one does
-    not."""
-    closing = asked.data[asked.end - asked.start :] + layout.end
-    if asked.end % SECTOR == 0 and _holds_rest(raw, asked.end, closing):
-        return True
-    place, end, kept = asked.end, asked.end + len(closing), set()
-    while place < end:
-        border = min((place // SECTOR + 1) * SECTOR, end)
-        if border > asked.end + len(_STAYS[closing]):
-            kept.add(raw[place:border] == closing[place - asked.end : border - asked.end])
-        place = border
-    return len(kept) == 2
-
-
-def _holds_rest(raw: bytes, border: int, closing: bytes) -> bool:
-    """Whether a sector begins with the rest of this closing, and holds nothing else."""
-    rest = raw[border : border + SECTOR].rstrip(b"\0")
-    return rest != b"" and closing.endswith(rest)
-
-
-def _begun_question(raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece]) -> _Piece | None:
-    """What may be an unfinished run behind the entries that are `whole`, that somebody began to finish, or that grew:
-    its items as far as they are complete, and of an answer the text as far as it is there. Nobody can tell it from a
-    run that somebody began to append; as an unfinished run it is right in both cases."""
-    place = whole[-1].end + len(layout.separator) if whole else begin
-    match = _LINE_START[layout.suffix].match(raw, place)
-    if match is None:
-        return None
-    bound = pieces[len(whole)].start if len(whole) < len(pieces) else len(raw)
-    for end, closing in sorted(_ends(raw, layout, match.end(), bound), reverse=True):
-        asked = _as_unfinished(raw, layout, place, end, closing)
-        if asked is not None:
-            return asked
-    return None
-
-
-def _ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterator[tuple[int, bytes]]:
-    """Where what is complete of a run may end, and the closing that belongs there."""
-    for found in _PART_ENDS[layout.suffix].finditer(raw, start, bound):
-        end = found.start() + layout.keeps_comments  # in YAML, the newline belongs to what it ends
-        if raw[end : end + 1] == b"\0" and end % SECTOR == 0:
-            continue  # the zeros may as well be in the place of the rest of the message
-        yield end, layout.ended if found["key"] else layout.unfinished
-    end = text_end(layout, raw, start, bound)
-    border = end // SECTOR * SECTOR
-    if end >= 0 and raw[border:end] and _holds_rest(raw, border, layout.in_text):
-        end = border  # old bytes behind new ones
-    for cut in range(_LONGEST_ESCAPE if end >= 0 else 0):
-        yield end - cut, layout.in_text
-
-
-def _as_unfinished(raw: bytes, layout: Layout, start: int, end: int, closing: bytes) -> _Piece | None:
-    """What stands there as an unfinished run that asks something, None when that is no entry."""
-    data = (raw[start:end] + closing).removesuffix(layout.end)
-    if not _is_entry(layout, data) or not run_key(layout, data)[1]:
-        return None
-    run = layout.parse_entry(data)
-    if closing == layout.in_text and not isinstance(run.get("messages", [{}])[-1].get("content"), str):
-        return None
-    is_asking = any(run.get(name) for name in LISTS) or (closing == layout.ended and run.get("input") is not None)
-    return _Piece(start, end, data) if is_asking else None
 
 
 def _is_whole(raw: bytes, layout: Layout) -> bool:
@@ -329,7 +245,7 @@ def _is_begun(raw: bytes, layout: Layout, at: int) -> bool:
     """Whether what stands behind the whole entries, from `at` on, was never whole, as far as one can see."""
     if not _is_like_torn(raw, layout, at):
         return False
-    for match in _LINE_START[layout.suffix].finditer(raw, at):
+    for match in LINE_START[layout.suffix].finditer(raw, at):
         end = layout.cut(raw, match.start())
         data = raw[match.start() : end if end > 0 else len(raw)]
         if b"\0" not in data and (end > 0 or (layout.keeps_comments and _HOW_IT_ENDED.search(data))):
@@ -337,10 +253,10 @@ def _is_begun(raw: bytes, layout: Layout, at: int) -> bool:
     return True
 
 
-def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool = False) -> list[_Piece]:
+def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool = False) -> list[Piece]:
     pieces = []
     at = begin
-    for match in _LINE_START[layout.suffix].finditer(raw, begin):
+    for match in LINE_START[layout.suffix].finditer(raw, begin):
         start = match.start()
         if start < at:
             continue
@@ -348,7 +264,7 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
         if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
             zeros = raw.find(b"\0", start, end if end > 0 else len(raw)) if is_late else -1
             if zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):
-                pieces.append(_Piece(start, zeros, raw[start:zeros]))
+                pieces.append(Piece(start, zeros, raw[start:zeros]))
                 at = zeros
                 continue
             followed = end > 0 and (raw.startswith(_FOLLOWS, end) or _STOPPED.match(raw, end) is not None)
@@ -359,9 +275,9 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
                     end = counted
                 if not (end <= counted and raw[end - 1 : end] == b"\n"):
                     continue
-        if end < 0 or not _is_entry(layout, raw[start:end]):
+        if end < 0 or not is_entry(layout, raw[start:end]):
             continue
-        pieces.append(_Piece(start, end, raw[start:end]))
+        pieces.append(Piece(start, end, raw[start:end]))
         at = end
     return pieces
 
@@ -369,23 +285,15 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
 def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
     """Whether YAML that stands before zeros, which begin at this offset, is a whole entry: a run says how it ended; and
     before others, the zeros begin where no sector does, so that they stand in the place of the old end."""
-    if not entry.endswith(b"\n") or not _is_entry(YAML, entry):
+    if not entry.endswith(b"\n") or not is_entry(YAML, entry):
         return False
     is_run = YAML.parse_entry(entry)["type"] == "run"
     return _HOW_IT_ENDED.search(entry) is not None if is_run else zeros % SECTOR != 0
 
 
-def _is_entry(layout: Layout, data: bytes) -> bool:
-    try:
-        check_entry(layout.parse_entry(data), "entry")
-    except Malformed:
-        return False
-    return True
-
-
-def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[_Piece]) -> list[_Piece]:
+def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[Piece]) -> list[Piece]:
     """The pieces from the first one on that directly follow each other."""
-    whole: list[_Piece] = []
+    whole: list[Piece] = []
     for piece in pieces:
         gap = raw[whole[-1].end if whole else begin : piece.start]
         if gap != (layout.separator if whole else b"") and not (layout.keeps_comments and _COMMENTS.match(gap)):
@@ -394,7 +302,7 @@ def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[_Piece]) ->
     return whole
 
 
-def _holds_all(whole: list[_Piece], layout: Layout, before: Known, counted: int) -> bool:
+def _holds_all(whole: list[Piece], layout: Layout, before: Known, counted: int) -> bool:
     """Whether the entries up to the offset `counted` are just those that the manifest knew."""
     held = [piece for piece in whole if piece.end <= counted]
     if len(held) != before.entries:
@@ -402,23 +310,8 @@ def _holds_all(whole: list[_Piece], layout: Layout, before: Known, counted: int)
     return not held or (held[-1].end == counted and run_key(layout, held[-1].data)[1] == before.unfinished)
 
 
-def _restore_unfinished(raw: bytes, layout: Layout, before: Known, whole: list[_Piece]) -> _Piece | None:
-    """The entry that follows those that are `whole`, as it was before somebody began to finish it."""
-    for closing in (layout.unfinished, layout.in_text, layout.ended):
-        end, stays = before.size - len(closing), _STAYS[closing]
-        match = _LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
-        if match is None or any(byte not in (0, there) for byte, there in zip(raw[end:], stays, strict=False)):
-            continue
-        if closing == layout.in_text and text_end(layout, raw, match.end(), end) != end:
-            continue
-        restored = _as_unfinished(raw, layout, match.start(), end, closing)
-        if restored is not None:
-            return restored
-    return None
-
-
 def _assemble(
-    raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece], path: Path | str
+    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], path: Path | str
 ) -> Salvaged | None:
     """The bytes up to the last entry that follows its predecessor stay as they are; later entries come after it."""
     head = raw[: whole[-1].start] if whole else raw[:begin]

@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.growth [--rounds 200] [--folder DIR]
 
-Medians of interleaved turns. In each turn a run is appended with its question, gets a round of tool calls (1 KB), then the first 300
-characters of an answer, 200 more, and the finish with model and metrics. The answer has several lines. DIR should be
-on the disk that is to be measured.
+Medians of interleaved turns. In each turn a question is appended, and gets a round of tool calls (1 KB), then the first
+300 characters of an answer, 200 more, and the finish with model and metrics. The answer has several lines. DIR should
+be on the disk that is to be measured.
 """
 
 import argparse
