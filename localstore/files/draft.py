@@ -305,7 +305,7 @@ class Draft:
         size = self.file.size
         if atomic.read_at(self.file.fd, len(old), size - len(old)) != old:
             raise Interfered
-        atomic.extend(self.file.fd, size, old, new, self._sync if by_sectors and self._durable else None)
+        atomic.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
         expected = size + len(new) - len(old)
         self._sync_if_durable()
         self.file.look()
