@@ -111,9 +111,15 @@ class Storage:
     ) -> None:
         """Add a run to a session; costs the run, whatever the session's length.
 
-        A run with the `run_id` of an unfinished run finishes it. Among the last 64 entries, one that was stored before
-        is a repetition, and nothing is written; one that says something else than the finished run of the same `run_id`
-        raises Conflict. Further back, the ids of finished runs are not looked at.
+        A run with the `run_id` of an unfinished run finishes it, or, unfinished itself, lets it grow: by more messages,
+        steps or member runs, or by more text in the last message, while the assistant is still speaking. As long as no
+        other entry followed, both cost what is added (and reading and writing this run in memory); else, and where
+        earlier bytes of the run change, the document is rewritten. An unfinished form that is older than the stored
+        one is answered without writing; one whose messages, steps or member runs say something else raises Conflict.
+
+        Among the last 64 entries, a run that was stored before is a repetition, and nothing is written; one that says
+        something else than the finished run of the same `run_id` raises Conflict. Further back, the ids of finished
+        runs are not looked at.
 
         With `state_base` the run's `session_state` is what that state became: its changes come together with those of
         other runs by top-level key, in one moment. The run then says what was stored, and in `state_conflicts` which

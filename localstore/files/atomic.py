@@ -19,6 +19,8 @@ from typing import Protocol
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+SECTOR = 512
+"""So many bytes a disk writes at once, or not at all."""
 TEMPORARY_SUFFIX = ".tmp"
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp\Z", re.DOTALL)
 _REPLACE_PATIENCE = 2.0
@@ -242,22 +244,32 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
         written += more
 
 
-def extend(fd: int, size: int, old: bytes, new: bytes) -> None:
+def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] | None = None) -> None:
     """Replace `old`, the last bytes of a file of `size` bytes, by `new`, which is at least as long.
 
     First what lies beyond the old end of the file, then the few bytes that overlap it: stopped in between, the file
-    is the old one with something odd behind its end. When a write fails the file is put back as it was, as far as
-    the disk lets us, and the error is raised.
+    is the old one with something odd behind its end. With `sync` no power cut leaves old bytes of the overlap beside
+    new ones: a disk may write one sector and not the next, so where the overlap (of a sector at most) lies in two,
+    the second one is made zero, durably, before the first one is changed. When a write fails the file is put back as
+    it was, as far as the disk lets us, and the error is raised.
     """
     overlap = len(old)
+    start = size - overlap
+    border = size // SECTOR * SECTOR
     try:
         write_at(fd, new[overlap:], size)
-        if overlap:
-            write_at(fd, new[:overlap], size - overlap)
+        if sync is not None and start < border < size:
+            write_at(fd, bytes(size - border), border)
+            sync()
+            write_at(fd, new[: border - start], start)
+            sync()
+            write_at(fd, new[border - start : overlap], border)
+        elif overlap:
+            write_at(fd, new[:overlap], start)
     except OSError:
         with contextlib.suppress(OSError):
             system.truncate(fd, size)
-            write_at(fd, old, size - overlap)
+            write_at(fd, old, start)
         raise
 
 

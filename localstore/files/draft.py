@@ -16,6 +16,7 @@ from localstore.errors import DocumentBroken, OlderFormat
 from localstore.files import atomic, rescue
 from localstore.files.document import LAYOUTS, Misfit, Parsed, broken, newest_state, normalise, parse_document, run_key
 from localstore.files.document_file import DocumentFile
+from localstore.files.growth import goes_on, grows_from
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, count_entry, is_trusted, keep_distrust, note_entry, note_status, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
@@ -176,6 +177,18 @@ class Draft:
         may make the run again."""
         return same(substance(self.entry(run)), substance(entry))
 
+    def says(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """Whether there is nothing new in this: a run that is stored already, or an unfinished form of it that is older
+        and comes late."""
+        if entry["status"] != "unfinished":
+            return self.holds(run, entry)
+        return not run.unfinished or goes_on(entry, self.entry(run))
+
+    def grows(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """Whether an unfinished run goes on in this one, which is unfinished as well, and says something new."""
+        known = self.entry(run)
+        return goes_on(known, entry) and not same(substance(known), substance(entry))
+
     def entry(self, run: Recent) -> dict[str, Any]:
         """The run's entry. Raises Misfit or Interfered when none starts there."""
         if self._parsed is None:
@@ -217,25 +230,30 @@ class Draft:
         return offset
 
     def finish(self, run: Recent, entry: dict[str, Any]) -> bool:
-        """Put the finished run in the place of the unfinished one; whether only the end of the file changed."""
-        layout = self.file.layout
-        if not self._rewrite and self._is_last(run):
-            old = atomic.read_at(self.file.fd, self.file.size - run.offset, run.offset)
-            new = layout.entry(entry) + layout.end
-            if new == old:
-                self.sync()
-                return True
-            # Only the constant bytes behind the messages may be overwritten in place.
-            fixed = len(old) - len(layout.unfinished)
-            if old.endswith(layout.unfinished) and len(new) >= len(old) and new.startswith(old[:fixed]):
-                while old[fixed] == new[fixed]:
-                    fixed += 1
-                self._extend(old[fixed:], new[fixed:])
-                note_entry(self.row, entry, run.offset)
-                self._written()
-                return True
+        """Put the run, finished or grown, in the place of the unfinished one; whether only the end of the file
+        changed."""
+        if self.finish_in_place(run, entry):
+            return True
         self.change(self.header(), {run.offset: entry}, [])
         return False
+
+    def finish_in_place(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """The same where no more than the end of the file has to change; otherwise nothing is done, and False."""
+        if self._rewrite or not self._is_last(run):
+            return False
+        layout = self.file.layout
+        old = atomic.read_at(self.file.fd, self.file.size - run.offset, run.offset)
+        new = layout.entry(entry) + layout.end
+        if new == old:
+            self.sync()
+            return True
+        fixed = grows_from(layout, old, new, run.offset)
+        if fixed is None:
+            return False
+        self._extend(old[fixed:], new[fixed:], by_sectors=True)
+        note_entry(self.row, entry, run.offset)
+        self._written()
+        return True
 
     def _is_last(self, run: Recent) -> bool:
         return self.file.tail(1)[0][0] == run.offset
@@ -294,11 +312,11 @@ class Draft:
 
     # How it is written
 
-    def _extend(self, old: bytes, new: bytes) -> None:
+    def _extend(self, old: bytes, new: bytes, *, by_sectors: bool = False) -> None:
         size = self.file.size
         if atomic.read_at(self.file.fd, len(old), size - len(old)) != old:
             raise Interfered
-        atomic.extend(self.file.fd, size, old, new)
+        atomic.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
         expected = size + len(new) - len(old)
         self._sync_if_durable()
         self.file.look()

@@ -31,7 +31,9 @@ class JsonLayout:
     separator = b",\n"
     end = b"\n  ]\n}\n"
     closing = b"\n    }" + end
-    unfinished = b'\n        }\n      ],\n      "status": "unfinished"' + closing
+    ended = b',\n      "status": "unfinished"' + closing
+    unfinished = b"\n        }\n      ]" + ended
+    in_text = b'"' + unfinished
     keeps_comments = False
     escape = b"\\u"
     """What may stand for a letter or a digit."""

@@ -10,31 +10,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.files.document import Layout, Parsed, check_entry, header_of, parse_document, run_key
+from localstore.files.atomic import SECTOR
+from localstore.files.document import Layout, Parsed, header_of, parse_document, run_key
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, era
+from localstore.files.unfinished import (
+    LINE_START,
+    Piece,
+    begun_question,
+    is_entry,
+    is_half_finished,
+    restore_unfinished,
+)
 from localstore.files.yaml_layout import LAYOUT as YAML
 
-_LINE_START = {
-    ".json": re.compile(rb"(?:^|(?<=[\n\0]))    \{\n"),
-    ".yaml": re.compile(rb"(?:^|(?<=[\n\0]))- "),
-}
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
 _STARTS = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
 """What the bytes of an append begin with, in the place of the old end."""
-_STAYS = {".json": b"\n        }", ".yaml": b"  "}
-"""What the end of an unfinished run and its finish have in common: no write changes that."""
-_MESSAGE_ENDS = {".json": re.compile(rb"\n        \}"), ".yaml": re.compile(rb"\n(?=    - |  [^ \n]|\0)")}
-"""Where a message of a run may have ended."""
 _WRITTEN_ON = {
     ".json": re.compile(rb"\n  \]\n\}\n(?=\s*\S)"),
-    ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=\s*[^\s#])"),
+    ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=(?:\s*#[^\n]*\n)*\s*[^\s#])"),
 }
 """The end of a document with something behind it."""
 _HOW_IT_ENDED = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
 """The last line of a run: a run that ends in it is whole, whether or not anything follows."""
-_SECTOR = 512
-"""What a disk writes at once, or not at all."""
 _NOTHING = b"\0 \r\n"
 _MARKER = b"\n..."
 _FOLLOWS = (b"- ", b"...\n", b"#")
@@ -91,7 +90,7 @@ def parse_or_mend(raw: bytes, layout: Layout, before: Known | None, path: Path |
     if _MARKER in raw:
         # Half old and half new bytes of the end of a run may make another message of it, but no status.
         is_odd = bool(parsed.entries) and parsed.entries[-1]["type"] == "run" and "status" not in parsed.entries[-1]
-        if is_odd and (before is None or before.may_lag):
+        if is_odd and (before is None or before.may_lag or before.unfinished):
             return salvage(raw, layout, before, path, is_odd=True) or parsed
         return parsed
     # YAML that was cut off may parse: then only the missing end marker tells.
@@ -113,12 +112,6 @@ def whole_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]
     return entries, [data for _, data in rest]
 
 
-class _Piece(NamedTuple):
-    start: int
-    end: int
-    data: bytes
-
-
 def salvage(
     raw: bytes, layout: Layout, before: Known | None, path: Path | str, *, is_odd: bool = False
 ) -> Salvaged | None:
@@ -137,13 +130,16 @@ def salvage(
     begin = opened + len(layout.opening)
     counted = before.size - len(layout.end) if before and not before.may_lack else begin
     is_late = before is None or before.may_lag
-    pieces = _scan(raw, layout, begin, counted, is_late=is_late)[: -1 if is_odd else None]
+    # An unfinished run says itself where it ends.
+    known_end = begin if before and before.unfinished else counted
+    pieces = _scan(raw, layout, begin, known_end, is_late=is_late)[: -1 if is_odd else None]
     whole = _contiguous(raw, layout, begin, pieces)
     may_lack = before is not None and before.may_lack
-    if before is None or may_lack or (before.may_lag and len(whole) >= before.entries):
+    # The manifest may not know how far its last run, which was unfinished, has grown since.
+    if before is None or may_lack or (before.may_lag and len(whole) >= before.entries - before.unfinished):
         if before is None and not _is_header_of_ours(raw[:begin], layout):
             return None
-        asked = _begun_question(raw, layout, begin, whole, pieces)
+        asked = begun_question(raw, layout, begin, whole, pieces)
         if not may_lack and not _is_torn_at_last(raw, layout, begin, whole, pieces, asked):
             return None
         if asked is not None:
@@ -155,7 +151,7 @@ def salvage(
         if not before.unfinished or len(whole) < before.entries - 1:
             return None
         if len(whole) < before.entries or whole[before.entries - 1].end <= counted:  # not finished: begun to be
-            restored = _restore_unfinished(raw, layout, before, whole[: before.entries - 1])
+            restored = restore_unfinished(raw, layout, before.size, whole[: before.entries - 1])
             if restored is None:
                 return None
             pieces = sorted({*whole[: before.entries - 1], restored, *(p for p in pieces if p.start > restored.end)})
@@ -200,7 +196,7 @@ def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
 
 
 def _is_torn_at_last(
-    raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece], asked: _Piece | None
+    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], asked: Piece | None
 ) -> bool:
     """Whether the last write that began behind the entries that are `whole` (or finished the last one, or the run that
     was `asked` behind them) was interrupted: no person leaves zeros or writes on behind the end of the document, and
@@ -209,10 +205,12 @@ def _is_torn_at_last(
     tail = raw[at:]
     is_like_torn = bool(whole) and _is_like_torn(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (layout.end, _STARTS[layout.suffix][: len(layout.end)])
-    is_mixed = is_mixed or (asked is not None and _is_half_finished(raw, layout, asked.end))
-    is_written_on = _WRITTEN_ON[layout.suffix].search(tail) is not None
-    # What was written on behind the old end reaches its own end, or was cut off before.
-    is_written_on = is_written_on and (raw.endswith(layout.closing) or not raw.endswith(layout.end))
+    is_mixed = is_mixed or (asked is not None and is_half_finished(raw, layout, asked))
+    end = _WRITTEN_ON[layout.suffix].search(tail)
+    # What was written on behind the old end reaches its own end (it may be a piece of that alone), or was cut off.
+    is_written_on = end is not None and (
+        raw.endswith(layout.closing) or layout.closing.endswith(tail[end.end() :]) or not raw.endswith(layout.end)
+    )
     traces = is_mixed or is_written_on or b"\0" in tail
     may_be_finished = asked is not None or (bool(whole) and run_key(layout, whole[-1].data)[1])
     if traces:
@@ -220,46 +218,6 @@ def _is_torn_at_last(
     if raw.endswith(layout.end) or len(whole) < len(pieces) or not (whole or asked):
         return False
     return may_be_finished or _is_begun(raw, layout, at)
-
-
-def _is_half_finished(raw: bytes, layout: Layout, at: int) -> bool:
-    """Whether one of the sectors in which the end of an unfinished run stood, from this offset on, still holds it, and
-    another one does not."""
-    end, kept = at + len(layout.unfinished), set()
-    place = at
-    while place < end:
-        border = min((place // _SECTOR + 1) * _SECTOR, end)
-        if border > at + len(_STAYS[layout.suffix]):
-            kept.add(raw[place:border] == layout.unfinished[place - at : border - at])
-        place = border
-    return len(kept) == 2
-
-
-def _begun_question(raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece]) -> _Piece | None:
-    """What may be an unfinished run behind the entries that are `whole`, that somebody began to finish: its messages as
-    far as they are complete. Nobody can tell it from a run that somebody began to append; as an unfinished run it is
-    right in both cases."""
-    place = whole[-1].end + len(layout.separator) if whole else begin
-    match = _LINE_START[layout.suffix].match(raw, place)
-    if match is None:
-        return None
-    bound = pieces[len(whole)].start if len(whole) < len(pieces) else len(raw)
-    ends = [found.start() for found in _MESSAGE_ENDS[layout.suffix].finditer(raw, match.end(), bound)]
-    for end in reversed(ends):
-        if layout.keeps_comments:
-            end += 1
-            if raw[end] == 0 and end % _SECTOR == 0:
-                continue  # the zeros may as well be in the place of the rest of the message
-        asked = _as_unfinished(raw, layout, place, end)
-        if asked is not None and run_key(layout, asked.data)[1] and layout.parse_entry(asked.data).get("messages"):
-            return asked
-    return None
-
-
-def _as_unfinished(raw: bytes, layout: Layout, start: int, end: int) -> _Piece | None:
-    """What stands there as an unfinished run, None when that is no entry."""
-    data = (raw[start:end] + layout.unfinished).removesuffix(layout.end)
-    return _Piece(start, end, data) if _is_entry(layout, data) else None
 
 
 def _is_whole(raw: bytes, layout: Layout) -> bool:
@@ -287,7 +245,7 @@ def _is_begun(raw: bytes, layout: Layout, at: int) -> bool:
     """Whether what stands behind the whole entries, from `at` on, was never whole, as far as one can see."""
     if not _is_like_torn(raw, layout, at):
         return False
-    for match in _LINE_START[layout.suffix].finditer(raw, at):
+    for match in LINE_START[layout.suffix].finditer(raw, at):
         end = layout.cut(raw, match.start())
         data = raw[match.start() : end if end > 0 else len(raw)]
         if b"\0" not in data and (end > 0 or (layout.keeps_comments and _HOW_IT_ENDED.search(data))):
@@ -295,10 +253,10 @@ def _is_begun(raw: bytes, layout: Layout, at: int) -> bool:
     return True
 
 
-def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool = False) -> list[_Piece]:
+def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool = False) -> list[Piece]:
     pieces = []
     at = begin
-    for match in _LINE_START[layout.suffix].finditer(raw, begin):
+    for match in LINE_START[layout.suffix].finditer(raw, begin):
         start = match.start()
         if start < at:
             continue
@@ -306,7 +264,7 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
         if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
             zeros = raw.find(b"\0", start, end if end > 0 else len(raw)) if is_late else -1
             if zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):
-                pieces.append(_Piece(start, zeros, raw[start:zeros]))
+                pieces.append(Piece(start, zeros, raw[start:zeros]))
                 at = zeros
                 continue
             followed = end > 0 and (raw.startswith(_FOLLOWS, end) or _STOPPED.match(raw, end) is not None)
@@ -317,9 +275,9 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
                     end = counted
                 if not (end <= counted and raw[end - 1 : end] == b"\n"):
                     continue
-        if end < 0 or not _is_entry(layout, raw[start:end]):
+        if end < 0 or not is_entry(layout, raw[start:end]):
             continue
-        pieces.append(_Piece(start, end, raw[start:end]))
+        pieces.append(Piece(start, end, raw[start:end]))
         at = end
     return pieces
 
@@ -327,23 +285,15 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
 def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
     """Whether YAML that stands before zeros, which begin at this offset, is a whole entry: a run says how it ended; and
     before others, the zeros begin where no sector does, so that they stand in the place of the old end."""
-    if not entry.endswith(b"\n") or not _is_entry(YAML, entry):
+    if not entry.endswith(b"\n") or not is_entry(YAML, entry):
         return False
     is_run = YAML.parse_entry(entry)["type"] == "run"
-    return _HOW_IT_ENDED.search(entry) is not None if is_run else zeros % _SECTOR != 0
+    return _HOW_IT_ENDED.search(entry) is not None if is_run else zeros % SECTOR != 0
 
 
-def _is_entry(layout: Layout, data: bytes) -> bool:
-    try:
-        check_entry(layout.parse_entry(data), "entry")
-    except Malformed:
-        return False
-    return True
-
-
-def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[_Piece]) -> list[_Piece]:
+def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[Piece]) -> list[Piece]:
     """The pieces from the first one on that directly follow each other."""
-    whole: list[_Piece] = []
+    whole: list[Piece] = []
     for piece in pieces:
         gap = raw[whole[-1].end if whole else begin : piece.start]
         if gap != (layout.separator if whole else b"") and not (layout.keeps_comments and _COMMENTS.match(gap)):
@@ -352,7 +302,7 @@ def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[_Piece]) ->
     return whole
 
 
-def _holds_all(whole: list[_Piece], layout: Layout, before: Known, counted: int) -> bool:
+def _holds_all(whole: list[Piece], layout: Layout, before: Known, counted: int) -> bool:
     """Whether the entries up to the offset `counted` are just those that the manifest knew."""
     held = [piece for piece in whole if piece.end <= counted]
     if len(held) != before.entries:
@@ -360,18 +310,8 @@ def _holds_all(whole: list[_Piece], layout: Layout, before: Known, counted: int)
     return not held or (held[-1].end == counted and run_key(layout, held[-1].data)[1] == before.unfinished)
 
 
-def _restore_unfinished(raw: bytes, layout: Layout, before: Known, whole: list[_Piece]) -> _Piece | None:
-    """The entry that follows those that are `whole`, as it was before somebody began to finish it."""
-    end = before.size - len(layout.unfinished)
-    match = _LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
-    stays = _STAYS[layout.suffix]
-    if match is None or any(byte not in (0, there) for byte, there in zip(raw[end:], stays, strict=False)):
-        return None
-    return _as_unfinished(raw, layout, match.start(), end)
-
-
 def _assemble(
-    raw: bytes, layout: Layout, begin: int, whole: list[_Piece], pieces: list[_Piece], path: Path | str
+    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], path: Path | str
 ) -> Salvaged | None:
     """The bytes up to the last entry that follows its predecessor stay as they are; later entries come after it."""
     head = raw[: whole[-1].start] if whole else raw[:begin]

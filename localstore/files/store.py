@@ -126,7 +126,7 @@ class Store:
                 self._manifest.put({**row, "foreign": True})
 
     def append_run(self, draft: Draft, entry: dict[str, Any], update: dict[str, Any] | None = None) -> None:
-        """Add a run, finish an unfinished one, or recognise a repetition.
+        """Add a run, finish an unfinished one or let it grow, or recognise a repetition.
 
         `update` says the run's state, merged with the newest one: it goes behind all entries when the run is finished
         in a place in front of another state, since the last one counts.
@@ -141,22 +141,23 @@ class Store:
         offset: int | None
         if known is None:
             offset = draft.append([entry])
-        elif known.unfinished:
-            if update is not None and draft.row.get("offsets", {}).get("session_state", -1) > known.offset:
-                said = {
-                    key: value for key, value in entry.items() if key not in update or key in ("type", "created_at")
-                }
-                draft.change(draft.header(), {known.offset: said}, [update])
-                offset = None
-            else:
-                offset = known.offset if draft.finish(known, entry) else None
-        elif unfinished or draft.holds(known, entry):
+        elif known.unfinished and update is not None and _state_at(draft.row) > known.offset:
+            without = {key: value for key, value in entry.items() if key != "session_state"}
+            draft.change(draft.header(), {known.offset: without}, [update])
+            offset = None
+        elif known.unfinished and draft.finish_in_place(known, entry):
+            offset = known.offset
+        elif known.unfinished and (not unfinished or draft.grows(known, entry)):
+            draft.change(draft.header(), {known.offset: entry}, [])
+            offset = None
+        elif draft.says(known, entry):
             draft.sync()
             return
         else:
             raise Conflict(
-                f"Run {run_id!r} of session {draft.row['session_id']!r} is finished and says something else. Nothing "
-                "was written. Give the new run another run_id, or read the session, change the run, and upsert it.",
+                f"Run {run_id!r} of session {draft.row['session_id']!r} is {'un' * unfinished}finished and says "
+                "something else. Nothing was written. Give the new run another run_id, or read the session, change the "
+                "run, and upsert it.",
                 path=draft.file.path,
                 session_id=draft.row["session_id"],
             )
@@ -343,6 +344,12 @@ class Store:
             self.catalog.moved(row)  # the file holds another session by now
         self.refuse_unreadable(session_id)
         return None
+
+
+def _state_at(row: Row) -> int:
+    """Where the entry starts that says the newest state; -1 when none does."""
+    offset: int = row.get("offsets", {}).get("session_state", -1)
+    return offset
 
 
 def refuse_newer(row: Row, root: str) -> None:

@@ -27,7 +27,8 @@ class YamlLayout:
     separator = b""
     end = b"...\n"
     closing = b"\n...\n"
-    unfinished = b"  status: unfinished\n...\n"
+    unfinished = ended = b"  status: unfinished\n...\n"
+    in_text = b"\n" + unfinished
     keeps_comments = True
     escape = b"\\"
     """What may stand for a letter or a digit, or break a text that has none."""

@@ -89,7 +89,9 @@ def overhead(folder: Path, kind: type[JsonStorage | YamlStorage], way: Callable[
 
 
 def memory(folder: Path) -> None:
-    agent = Agent(model=FunctionModel(answer), session_id="s", storage=JsonStorage(folder), add_history_to_messages=True)
+    agent = Agent(
+        model=FunctionModel(answer), session_id="s", storage=JsonStorage(folder), add_history_to_messages=True
+    )
     for _ in range(200):
         ask(agent)
     gc.collect()

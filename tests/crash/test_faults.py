@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from localstore import JsonStorage, LocalstoreError, Message, Run, Session, YamlStorage
+from localstore import JsonStorage, LocalstoreError, Message, Run, Session, Step, YamlStorage
 from localstore.files import atomic
 from localstore.repairing import repair
 from localstore.rescuing import rescued, restore
@@ -67,6 +67,32 @@ def _with_runs(scene: Scene) -> None:
 def _with_question(scene: Scene) -> None:
     _with_runs(scene)
     scene.storage.append("s", run(4, "unfinished"))
+
+
+def _so_far(more: str = "", status: str = "unfinished") -> Run:
+    return run(4, status, _SO_FAR + more)
+
+
+_SO_FAR = "the answer as far as it was streamed, " * 14
+_LONG = "and so on, " * 90
+
+
+def _with_answer_so_far(scene: Scene) -> None:
+    _with_runs(scene)
+    scene.storage.append("s", _so_far())
+
+
+def _with_steps(scene: Scene) -> None:
+    _with_question(scene)
+    scene.storage.append("s", with_steps(4, 1))
+
+
+def with_steps(number: int, count: int, status: str = "unfinished") -> Run:
+    """A run of a workflow after so many steps."""
+    grown = run(number, status)
+    moment = grown.created_at
+    grown.steps = [Step(name=f"step {one}", output=f"result {one}\nof it", created_at=moment) for one in range(count)]
+    return grown
 
 
 def _with_buried(scene: Scene) -> None:
@@ -162,6 +188,16 @@ def _finished(found: dict[str, oracle.Document]) -> bool:
     return bool(entry["status"] == "completed" and entry["messages"][-1]["content"] == "answer")
 
 
+def _grown(answer: str, status: str = "unfinished", steps: int = 0) -> Callable[[dict[str, oracle.Document]], bool]:
+    def holds(found: dict[str, oracle.Document]) -> bool:
+        entry = next(entry for entry in found["s"].history if entry.get("run_id") == "r4")
+        texts = [message["content"] for message in entry["messages"]]
+        expected = ["question 4", *([answer] if answer else [])]
+        return bool(texts == expected and len(entry.get("steps", [])) == steps and entry["status"] == status)
+
+    return holds
+
+
 def _has_state(found: dict[str, oracle.Document]) -> bool:
     return found["s"].run_ids == ["r1", "r2", "r3"] and found["s"].history[-1].get("session_state") == {"cart": [1]}
 
@@ -244,6 +280,22 @@ OPERATIONS = [
     Operation("append again", _with_runs, lambda s: s.storage.append("s", run(3)), _SAME),
     Operation("finish", _with_question, lambda s: s.storage.append("s", run(4, answer="answer")), _finished),
     Operation("finish later", _with_buried, lambda s: s.storage.append("s", run(4, answer="answer")), _finished),
+    Operation("grow", _with_question,
+              lambda s: s.storage.append("s", run(4, "unfinished", "answer")), _grown("answer")),
+    Operation("grow later", _with_buried, lambda s: s.storage.append("s", run(4, "unfinished", "x")), _grown("x")),
+    Operation("grow by the first step", _with_question,
+              lambda s: s.storage.append("s", with_steps(4, 1)), _grown("", steps=1)),
+    Operation("grow by a step", _with_steps, lambda s: s.storage.append("s", with_steps(4, 2)), _grown("", steps=2)),
+    Operation("finish the steps", _with_steps,
+              lambda s: s.storage.append("s", with_steps(4, 2, "completed")), _grown("", "completed", 2)),
+    Operation("grow an answer", _with_answer_so_far,
+              lambda s: s.storage.append("s", _so_far("on")), _grown(_SO_FAR + "on")),
+    Operation("grow an answer relaxed", _with_answer_so_far,
+              lambda s: s.storage.append("s", _so_far(_LONG)), _grown(_SO_FAR + _LONG), "relaxed"),
+    Operation("finish an answer", _with_answer_so_far,
+              lambda s: s.storage.append("s", _so_far(".", "completed")), _grown(_SO_FAR + ".", "completed")),
+    Operation("an older form comes late", _with_answer_so_far,
+              lambda s: s.storage.append("s", run(4, "unfinished")), _grown(_SO_FAR)),
     Operation("update state", _with_runs, lambda s: s.storage.update("s", session_state={"cart": [1]}), _has_state),
     Operation("update header", _with_runs, lambda s: s.storage.update("s", name="new"), _named),
     Operation("upsert by appending", _read_and_extended, lambda s: s.storage.upsert(s.given[0]), _ONE_MORE),

@@ -24,7 +24,7 @@ import pytest
 
 from localstore import JsonStorage, Message, Run, Session, YamlStorage
 from tests import oracle
-from tests.crash.writer import SESSION, STORAGES, is_whole, sealed
+from tests.crash.writer import SESSION, STORAGES, is_sound, sealed
 from tests.effort import rounds
 
 Storage = JsonStorage | YamlStorage
@@ -41,6 +41,8 @@ class Ledger:
     tried: set[str] = field(default_factory=set)
     acknowledged: list[str] = field(default_factory=list)
     finished: set[str] = field(default_factory=set)
+    grown: dict[str, int] = field(default_factory=dict)
+    """How many characters of an answer were acknowledged, by run."""
     latest: dict[str, list[Any]] = field(default_factory=lambda: {"state": [None], "name": [None]})
     """The values that the state and the name may have: the acknowledged one, and one that was on its way."""
 
@@ -48,6 +50,9 @@ class Ledger:
         word, action, what = json.loads(line)
         if action in self.latest:
             self.latest[action] = [what] if word == "ok" else [self.latest[action][-1], what]
+        elif action == "grow":
+            if word == "ok":
+                self.grown[what[0]] = what[1]
         elif word == "try":
             self.tried.add(what)
         elif action == "append":
@@ -99,7 +104,7 @@ def _halves(session: Session) -> list[str]:
 
 
 def _is_whole(message: Message) -> bool:
-    return is_whole(message.text)
+    return is_sound(message.text)
 
 
 class Writer:
@@ -151,6 +156,8 @@ def _assert_kept(root: Path, storage: Storage, ledger: Ledger, number: int) -> N
         assert _halves(session) == []
         status = {run.run_id: run.status for run in session.runs}
         assert [one for one in ledger.finished if status[one] != "completed"] == []
+        length = {run.run_id: len(run.messages[-1].text) if run.messages[1:] else 0 for run in session.runs}
+        assert [one for one, least in ledger.grown.items() if length[one] < least] == []
         assert session.session_state.get("number") in ledger.latest["state"]
         assert session.name in [None if one is None else str(one) for one in ledger.latest["name"]]
         ledger.latest = {"state": [session.session_state.get("number")], "name": [session.name]}

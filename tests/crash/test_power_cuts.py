@@ -10,18 +10,18 @@ import logging
 import random
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from localstore import JsonStorage, YamlStorage
+from localstore import JsonStorage, Message, Run, ToolCall, YamlStorage
 from localstore.files.values import plain
 from tests import oracle
 from tests.crash.faults import UnsyncedSystem, installed
 from tests.crash.power import HOW, Disk, RecordingSystem, materialise, state
-from tests.crash.test_faults import FORMATS, OPERATIONS, Operation, Scene, run
+from tests.crash.test_faults import FORMATS, OPERATIONS, Operation, Scene, run, with_steps
 from tests.effort import rounds
 
 Storage = JsonStorage | YamlStorage
@@ -48,12 +48,20 @@ def _sessions(storage: Storage) -> dict[str, Value]:
 class Cuts:
     """Operations that were recorded, and for each moment what may be there after a power cut in it."""
 
-    def __init__(self, kind: type[Storage], seed: str, folder: Path, whole: dict[str, set[str]] | None = None) -> None:
-        """`whole` are the runs that have to be there all the time, by session, in their place or in the trash."""
+    def __init__(
+        self,
+        kind: type[Storage],
+        seed: str,
+        folder: Path,
+        whole: dict[str, set[str]] | None = None,
+    ) -> None:
+        """`whole` are the runs that have to be there all the time, by session, in their place or in the trash.
+        `again` is what whoever was cut off tries again in the session s."""
         self.kind = kind
         self.whole = whole or {}
         self.seed = seed
         self.folder = folder
+        self.again: Run | None = None
         self.tried = 0
 
     def cut(self, system: RecordingSystem, versions: Versions) -> None:
@@ -109,6 +117,10 @@ class Cuts:
         for raw in before.values():
             lost = set(_QUESTION.findall(raw)) - set(_QUESTION.findall(kept))
             assert not lost, f"{where}: {lost} was there and is not set aside"
+        if self.again is not None:
+            storage.append("s", self.again)
+            entries = {one["run_id"]: one for one in oracle.sessions(root)["s"].history}
+            assert entries[self.again.run_id] == plain(self.again), where
         oracle.assert_locks_free(root)
 
 
@@ -136,20 +148,33 @@ def may_be(value: Value, versions: list[Value]) -> bool:
 
 
 def _without_begun(value: Value, versions: list[Value]) -> tuple[Value, list[Value]]:
-    """Both without a run that stands as unfinished, with the first messages of the run that it was to become: nobody
-    can tell whether its question had been acknowledged alone, and it says what it is. All messages that are durable
-    are there."""
+    """Both without a run that stands as unfinished, with the beginning of the run that it was to become: nobody can
+    tell whether that had been acknowledged alone, and it says what it is. All that is durable of it is there."""
     for entry in [] if value is None else value["history"]:
         forms = [one for version in versions if version for one in version["history"] if _key(one) == _key(entry)]
         if entry.get("status") != "unfinished" or entry in forms:
             continue
-        count = len(entry["messages"])
         durable = [one for one in (versions[0] or {"history": []})["history"] if _key(one) == _key(entry)]
-        if any(one["messages"][:count] == entry["messages"] for one in forms) and all(
-            len(one["messages"]) <= count and one["status"] == "unfinished" for one in durable
+        if any(_goes_on(entry, one) for one in forms) and all(
+            one["status"] == "unfinished" and _goes_on(one, entry) for one in durable
         ):
             value, *versions = [_without(one, entry) for one in (value, *versions)]
     return value, versions
+
+
+def _goes_on(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a run has all messages and items that an older form of it has; of the last message's text that form may
+    have the beginning."""
+    for name in ("messages", "member_runs", "steps"):
+        before, after = old.get(name) or [], (new.get(name) or [])[: len(old.get(name) or [])]
+        if name == "messages" and len(before) == len(after) and before and before[-1]["role"] == "assistant":
+            text, whole = (message[-1].get("content") or "" for message in (before, after))
+            if not whole.startswith(text):
+                return False
+            before, after = before[:-1], after[:-1]
+        if before != after:
+            return False
+    return True
 
 
 def _without(value: Value, entry: dict[str, Any]) -> Value:
@@ -237,6 +262,81 @@ def test_a_power_cut_in_a_row_of_operations_keeps_the_synced_ones_and_what_came_
             is_new = step == "create" and versions["t"][-2:-1] == [None]
             if storage is full or step in ("name", "delete") or is_new:
                 del versions[session_id][:-1]
+        system.take("it is acknowledged")
+        cuts.cut(system, versions)
+    _log.info("%s states after a power cut", cuts.tried)
+
+
+def forms_of_a_run(chance: random.Random) -> Iterator[Run]:
+    """A run as it is stored again and again: its question, rounds of tools or steps, an answer that is streamed in
+    pieces of all sizes, and how it ended."""
+    grown = run(4, "unfinished")
+    grown.messages[0].content = "question 4 " + "?" * chance.randint(0, 520)
+    yield grown.model_copy(deep=True)
+    for number in range(chance.randint(0, 2)):
+        calls = [ToolCall(id=f"call {number}", name="look", arguments={"at": "x" * chance.randint(0, 300)})]
+        grown.messages += [
+            Message(role="assistant", tool_calls=calls),
+            Message(role="tool", content=chance.choice(PIECES), tool_call_id=f"call {number}"),
+        ]
+        yield grown.model_copy(deep=True)
+    if chance.random() < 0.3:
+        for count in range(1, chance.randint(2, 4)):
+            grown.steps = with_steps(4, count).steps
+            yield grown.model_copy(deep=True)
+    else:
+        grown.messages.append(Message(role="assistant", content="It is"))
+        for _ in range(chance.randint(1, 5)):
+            yield grown.model_copy(deep=True)
+            more = chance.choice(PIECES) * chance.choice((1, 1, 1, 20))
+            grown.messages[-1].content = f"{grown.messages[-1].content}{more}"
+    grown.status = chance.choice(("completed", "error"))
+    grown.model = chance.choice((None, "m", "gpt-4o-mini"))
+    yield grown
+
+
+PIECES = (
+    " ",
+    "x",
+    "no",
+    "\n",
+    "\n\nand then",
+    " 12",
+    '"',
+    "\\",
+    "\x01",
+    "ü",
+    "👩",
+    " #",
+    ": ",
+    " as I said",
+    " word" * 30,
+)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", range(rounds(16, 400)))
+@pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
+def test_a_run_that_grows_keeps_what_it_had_when_the_power_fails(
+    kind: type[Storage], number: int, tmp_path: Path
+) -> None:
+    chance = random.Random(f"{kind.__name__} grows {number}")
+    cuts = Cuts(kind, f"{kind.__name__} grows {number}", tmp_path)
+    root = tmp_path.resolve() / "store"
+    with installed(UnsyncedSystem()):
+        storage = kind(root, lock_timeout=1)
+        storage.append("s", run(1))
+        storage.append("other", run(1))
+        versions: Versions = {session_id: [value] for session_id, value in _sessions(storage).items()}
+    system = RecordingSystem(root)
+    for form in forms_of_a_run(chance):
+        cuts.again = form
+        with installed(system):
+            storage.append("s", form)
+        with installed(UnsyncedSystem()):
+            versions["s"].append(_sessions(kind(root))["s"])
+        cuts.cut(system, versions)
+        del versions["s"][:-1]
         system.take("it is acknowledged")
         cuts.cut(system, versions)
     _log.info("%s states after a power cut", cuts.tried)

@@ -76,9 +76,14 @@ class Kept:
         known = self.run(run["run_id"])
         if known is None:
             self.history.append(copy.deepcopy(run))
+        elif known["status"] == run["status"] == "unfinished":
+            if _goes_on(known, run):
+                self.history[self.history.index(known)] = known if _says_the_same(known, run) else copy.deepcopy(run)
+            elif not _goes_on(run, known):
+                raise Refused("Conflict")
         elif known["status"] == "unfinished":
             self.history[self.history.index(known)] = copy.deepcopy(run)
-        elif run["status"] != "unfinished" and _substance(run) != _substance(known):
+        elif run["status"] != "unfinished" and not _says_the_same(run, known):
             raise Refused("Conflict")
 
     def update(self, state: Plain, header: Plain) -> None:
@@ -88,6 +93,19 @@ class Kept:
             self.header.pop(name, None)
             if value:
                 self.header[name] = copy.deepcopy(value)
+
+
+def _goes_on(old: Plain, new: Plain) -> bool:
+    """Whether an unfinished run has all messages of an older form of it, or their beginnings."""
+    before, after = old.get("messages", []), new.get("messages", [])
+    return len(before) <= len(after) and all(
+        one.keys() <= other.keys() and all(str(other[key]).startswith(str(one[key])) for key in one)
+        for one, other in zip(before, after, strict=False)
+    )
+
+
+def _says_the_same(one: Plain, other: Plain) -> bool:
+    return _substance(one) == _substance(other)
 
 
 def _substance(run: Plain) -> str:

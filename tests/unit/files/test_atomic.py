@@ -51,6 +51,37 @@ def test_a_process_stopped_between_the_two_writes_leaves_the_old_bytes(file: Pat
     assert file.read_bytes().startswith(OLD)
 
 
+@pytest.mark.parametrize("closing_at", [*range(430, 441), 500, 505, 511, 512])
+def test_an_overlap_in_two_sectors_is_never_half_old_and_half_new(tmp_path: Path, closing_at: int) -> None:
+    """Each sector of what is overwritten is written alone, and the other one is zero then."""
+    old, closing, new = b"o" * closing_at, b"c" * 72, b"n" * 100
+    path = tmp_path / "file"
+    path.write_bytes(old + closing)
+    fd = os.open(path, os.O_RDWR)
+    seen: list[bytes] = []
+    try:
+        atomic.extend(fd, closing_at + 72, closing, new, lambda: seen.append(path.read_bytes()))
+    finally:
+        os.close(fd)
+    assert path.read_bytes() == old + new
+    first = 512 - closing_at
+    if not 0 < first < 72:
+        assert seen == []
+        return
+    zeros = bytes(72 - first)
+    assert seen == [old + part + zeros + new[72:] for part in (closing[:first], new[:first])]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_failed_write_in_two_sectors_puts_the_file_back(file: Path, fd: int, disk: WatchedDisk, number: int) -> None:
+    old = b"o" * 508 + CLOSING
+    file.write_bytes(old)
+    disk.fail("write", "file", number, errno.EIO)
+    with pytest.raises(OSError, match="error"):
+        atomic.extend(fd, len(old), CLOSING, CLOSING * 3, lambda: None)
+    assert file.read_bytes() == old
+
+
 @pytest.mark.parametrize("most", [1, 3, 100])
 def test_short_writes_are_gone_on_with(file: Path, fd: int, disk: WatchedDisk, most: int) -> None:
     disk.most_at_once = most
