@@ -140,7 +140,8 @@ class Run(Record):
 
     `status` is `unfinished`, `completed`, `error` or `cancelled`. `session_state`, `session_summary`, `session_data`
     and `instructions` are set only when they changed in this run. `agent_id`, `team_id`, `workflow_id` and
-    `tool_call_id` stand in member runs.
+    `tool_call_id` stand in member runs. `rating` is what a person thinks of it, `good` or `bad`; any other word, typed by
+    hand, is kept and rates nothing. `rating_note` says why.
     """
 
     type: Literal["run"] = "run"
@@ -160,6 +161,8 @@ class Run(Record):
     session_data: dict[str, Any] | None = None
     model: str | None = None
     metrics: Metrics | None = None
+    rating: str | None = None
+    rating_note: str | None = None
     error: str | None = None
     status: Annotated[str, _null_is(lambda: "completed")] = "completed"
 

@@ -118,6 +118,8 @@ run = _record(
         **_stateful,
         "model": _text,
         "metrics": metrics,
+        "rating": _text,
+        "rating_note": _text,
         "error": _text,
         "status": _text,
     },
