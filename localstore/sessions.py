@@ -140,8 +140,8 @@ class Run(Record):
 
     `status` is `unfinished`, `completed`, `error` or `cancelled`. `session_state`, `session_summary`, `session_data`
     and `instructions` are set only when they changed in this run. `agent_id`, `team_id`, `workflow_id` and
-    `tool_call_id` stand in member runs. `rating` is what a person thinks of it, `good` or `bad`; any other word, typed by
-    hand, is kept and rates nothing. `rating_note` says why.
+    `tool_call_id` stand in member runs. `rating` is what a person thinks of it, `good` or `bad`; another
+    word, typed by hand, is kept and rates nothing. `rating_note` says why.
     """
 
     type: Literal["run"] = "run"

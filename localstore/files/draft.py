@@ -18,6 +18,7 @@ from localstore.files.document import LAYOUTS, Misfit, Parsed, broken, normalise
 from localstore.files.document_file import DocumentFile
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, count_entry, is_trusted, keep_distrust, note_entry, note_status, row_of
+from localstore.files.run_entry import says_the_same, with_rating_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
 from localstore.files.values import same
 from localstore.schema import SCHEMA_VERSION
@@ -163,7 +164,7 @@ class Draft:
     def holds(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Whether the run's entry says just this. When it was made and what it cost may differ: whoever tries again
         may make the run again."""
-        return same(substance(self.entry(run)), substance(entry))
+        return says_the_same(entry, self.entry(run))
 
     def entry(self, run: Recent) -> dict[str, Any]:
         """The run's entry. Raises Misfit or Interfered when none starts there."""
@@ -223,7 +224,7 @@ class Draft:
                 note_entry(self.row, entry, run.offset)
                 self._written()
                 return True
-        self.change(self.header(), {run.offset: entry}, [])
+        self.change(self.header(), {run.offset: with_rating_of(self.entry(run), entry)}, [])
         return False
 
     def _is_last(self, run: Recent) -> bool:
@@ -335,11 +336,6 @@ class Draft:
         self.changed = True
         self._parsed = None
         self._rewrite = not self.row["entries"]
-
-
-def substance(entry: dict[str, Any]) -> dict[str, Any]:
-    """What a run says, without when it was made and what it cost."""
-    return {key: value for key, value in entry.items() if key not in ("created_at", "metrics")}
 
 
 def older(parsed: Parsed, path: str, root: str) -> OlderFormat:

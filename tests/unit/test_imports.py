@@ -20,9 +20,9 @@ LAYERS = [
     {"info"},
     {"files"},
     {"findings"},
-    {"tagging", "arguments"},
+    {"tagging", "arguments", "headers", "rating", "exporting"},
     {"upgrade"},
-    {"merge", "storage", "inspection", "checking", "repairing", "rescuing", "trashing"},
+    {"merge", "storage", "inspection", "checking", "repairing", "rescuing", "trashing", "examples"},
     {"agents"},
     {"integrations"},
 ]
