@@ -20,6 +20,7 @@ COMMANDS = (
     "state",
     "rename",
     "tag",
+    "rate",
     "rm",
     "restore",
     "check",
