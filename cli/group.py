@@ -21,6 +21,7 @@ COMMANDS = (
     "rename",
     "tag",
     "rate",
+    "export",
     "rm",
     "restore",
     "check",
