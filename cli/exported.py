@@ -78,10 +78,18 @@ class Reading:
 
 
 def refuse_existing(file: str, force: bool) -> None:
-    """Raise UsageError when the file is there already and may not be replaced."""
-    if not force and os.path.lexists(file):
+    """Raise UsageError when the file is there already and may not be replaced. Pipes and devices are written to."""
+    if not force and os.path.lexists(file) and not _is_stream(file):
         problem = f"{file} exists. Choose another name, or replace it with --force"
         raise click.UsageError(problem, click.get_current_context())
+
+
+def _is_stream(file: str) -> bool:
+    try:
+        mode = os.stat(file).st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def deliver(parts: Iterator[str], file: str | None, force: bool) -> None:
@@ -94,9 +102,8 @@ def deliver(parts: Iterator[str], file: str | None, force: bool) -> None:
     from localstore.files import atomic
 
     refuse_existing(file, force)
-    path = os.path.realpath(file)  # a link stays, and leads to the new file
-    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        with open(path, "w", encoding="utf-8", newline="\n") as stream:  # a pipe or a device cannot be replaced
+    if _is_stream(file):
+        with open(file, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(parts)
-        return
-    atomic.write_file(path, (part.encode() for part in parts))
+    else:  # a link stays, and leads to the new file
+        atomic.write_file(os.path.realpath(file), (part.encode() for part in parts))

@@ -48,8 +48,20 @@ def test_a_run_is_rated_and_shown_with_it(invoke: Invoke, store: Path, session_i
 
 @pytest.mark.parametrize(
     ("named", "number"),
-    [("abc1", 0), ("abc2", 1), ("b", 2), ("b\\x1b", 2), ("77", 3), ("7", 3), ("9", 4), ("1", 0), ("5", 4), ("-5", 0), ("-1", 4)],
-)  # fmt: skip
+    [
+        ("abc1", 0),
+        ("abc2", 1),
+        ("b", 2),
+        ("b\\x1b", 2),
+        ("77", 3),
+        ("7", 3),
+        ("9", 4),
+        ("1", 0),
+        ("5", 4),
+        ("-5", 0),
+        ("-1", 4),
+    ],
+)
 def test_a_run_is_named_by_id_number_or_beginning(invoke: Invoke, ids: Path, named: str, number: int) -> None:
     done = invoke("rate", "ids", named, "bad", "--store", ids)
     assert done.exit_code == 0, done.stderr
