@@ -39,16 +39,20 @@ def _answer(messages: list[Message], first: int, call: ToolCall, told: set[int])
     return None
 
 
-def spoken(run: Run) -> list[Message]:
-    """The messages of a run; with its input as the first when no message says it, and with what an agent framework
-    noted as its result as the last when there is no answer."""
+def spoken(run: Run) -> tuple[list[Message], list[Message]]:
+    """The messages of a run before its steps, and those behind them: the answer, when it has steps.
+
+    The input is the first when no message says it, and what an agent framework noted as the result is the last when
+    there is no answer.
+    """
     messages = list(run.messages)
     if run.input is not None and all(message.role != "user" for message in messages):
         messages.insert(0, Message(role="user", content=_text(run.input)))
     result = (run.model_extra or {}).get("content")
     if result is not None and not run.answer:
         messages.append(Message(role="assistant", content=_text(result)))
-    return messages
+    at = len(messages) - bool(run.steps and messages and messages[-1].role == "assistant")
+    return messages[:at], messages[at:]
 
 
 def _text(value: object) -> str:

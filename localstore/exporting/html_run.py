@@ -65,11 +65,13 @@ class RunWriter:
         anchor = self._anchors.new("run", run.run_id)
         link = f'<a href="#{anchor}"><bdi>{_text(name)}</bdi></a>'
         facts = f"{link}{_facts(run_facts(run))}{_ending(run)}{_rating(run)}"
+        before, behind = spoken(run)
         body = [
             f'<article class="run" id="{anchor}">\n<p class="facts">{facts}</p>\n',
             *self._state(run),
-            *self._messages(spoken(run)),
+            *self._messages(before),
             *(self._step(step) for step in run.steps or ()),
+            *self._messages(behind),
             *(self._member(member) for member in run.member_runs or ()),
             *_error(run.error),
         ]

@@ -71,7 +71,7 @@ summary code { color: var(--ink); }
 summary .preview { font-size: .85em; }
 .label { color: var(--quiet); font-size: .8rem; margin-block: .4rem 0; }
 .label.unanswered { color: var(--wait); margin-block-end: .6rem; }
-.nested { padding-bottom: .7rem; } .nested > .run { border: 0; margin-top: 0; padding-top: 0; }
+.nested[open] { padding-bottom: .7rem; } .nested > .run { border: 0; margin-top: 0; padding-top: 0; }
 .error { border-inline-start: 3px solid var(--bad); padding: .1rem 0 .1rem .8rem; margin-top: .9rem; }
 .error .who { color: var(--bad); }
 .error pre { margin: .2rem 0; }
