@@ -123,6 +123,10 @@ def test_storing_loads_no_model_client_and_no_terminal(tmp_path: Path) -> None:
     assert not loaded_after(code) & {"openai", "click", "rich", "yaml"}
 
 
+def test_exporting_loads_a_library_for_markdown_only_to_render_it() -> None:
+    assert "markdown_it" not in loaded_after("from localstore.exporting import json_array, markdown_text")
+
+
 def test_the_public_names_are_sorted_and_all_there() -> None:
     assert localstore.__all__ == sorted(localstore.__all__)
     assert set(localstore.__all__) <= set(dir(localstore))

@@ -14,6 +14,7 @@ from localstore import (
     OwnerMismatch,
     Run,
     RunNotFound,
+    Session,
     SessionNotFound,
     UnstorableValue,
     YamlStorage,
@@ -139,6 +140,20 @@ def test_a_session_that_was_read_can_be_rated_and_stored(storage: Storage) -> No
     storage.rate("s1", "r2", "bad")
     storage.upsert(session)
     assert ratings(storage) == [("good", None), ("bad", None)]
+
+
+def test_a_session_that_was_not_read_keeps_ratings_when_it_is_stored(storage: Storage) -> None:
+    """It finishes a run that was rated, and repeats another one."""
+    storage.append("s1", answered("r1"))
+    storage.append("s1", question("r2", status="unfinished"))
+    known = storage.read("s1")
+    assert known is not None
+    storage.rate("s1", "r1", "good", "yes")
+    storage.rate("s1", "r2", "bad")
+    finished = answered("r2")
+    storage.upsert(Session(session_id="s1", history=[known.runs[0], finished]))
+    assert ratings(storage) == [("good", "yes"), ("bad", None)]
+    assert parse(storage.path("s1"))["history"][1]["status"] == "completed"
 
 
 def test_the_last_line_of_a_run_can_be_rated_with_state_in_it(storage: Storage) -> None:
