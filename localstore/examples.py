@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from localstore.errors import DocumentBroken, NewerFormat
-from localstore.rating import RATINGS, Rating
+from localstore.rating import Rating, check_rating
 from localstore.sessions import Message, Run, Session
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def newest_examples(
 ) -> list[Message]:
     """What `Storage.examples` returns. Raises ValueError for another rating, and for a limit that is no whole number
     from 0 on."""
-    if rating not in RATINGS:
-        raise ValueError(f'rating must be "good" or "bad", not {rating!r}')
+    check_rating(rating)
     if type(limit) is not int or limit < 0:
         raise ValueError(f"limit must be a whole number from 0 on, not {limit!r}")
     best: list[_Pair] = []

@@ -17,6 +17,13 @@ Rating = Literal["good", "bad"]
 RATINGS: tuple[Rating, ...] = ("good", "bad")
 
 
+def check_rating(rating: object) -> None:
+    """Raises ValueError."""
+    if not isinstance(rating, str) or rating not in RATINGS:
+        given = repr(rating) if isinstance(rating, str) else type(rating).__name__
+        raise ValueError(f'rating must be "good" or "bad", not {given}')
+
+
 def rating_of(run_id: str, rating: Rating | None, note: str | None) -> Callable[[Draft], None]:
     """What gives a run of a session this rating and this note, instead of what it had; None takes both away.
 
@@ -24,8 +31,8 @@ def rating_of(run_id: str, rating: Rating | None, note: str | None) -> Callable[
     word, and for a note without a rating; TypeError, UnstorableValue for what is no text. The function that is
     returned raises RunNotFound.
     """
-    if rating is not None and rating not in RATINGS:
-        raise ValueError(f'rating must be "good", "bad" or None, not {rating!r}')
+    if rating is not None:
+        check_rating(rating)
     if not isinstance(run_id, str):
         raise TypeError(f"run_id must be text, not {type(run_id).__name__}")
     check_text("note", note)
