@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from localstore.errors import LocalstoreError, LockTimeout, SessionNotFound, StoreNotFound
+from localstore.errors import LocalstoreError, LockTimeout, RunNotFound, SessionNotFound, StoreNotFound
 
 from .output import one_line
 
@@ -38,6 +38,7 @@ def candidates(named: Iterable[str]) -> list[str]:
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (click.UsageError, USAGE),
     (SessionNotFound, NOT_FOUND),
+    (RunNotFound, NOT_FOUND),
     (StoreNotFound, NOT_FOUND),
     (Ambiguous, NOT_FOUND),
     (LockTimeout, CANNOT_NOW),

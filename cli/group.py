@@ -20,6 +20,8 @@ COMMANDS = (
     "state",
     "rename",
     "tag",
+    "rate",
+    "export",
     "rm",
     "restore",
     "check",

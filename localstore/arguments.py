@@ -6,6 +6,16 @@ from localstore.files.values import plain
 from localstore.schema import KINDS
 
 
+class Unset:
+    """The default of an argument that may also be None."""
+
+    def __repr__(self) -> str:
+        return "unset"
+
+
+UNSET = Unset()
+
+
 def check_id(session_id: str) -> None:
     """Raises TypeError, ValueError, UnstorableValue."""
     if not isinstance(session_id, str):

@@ -39,6 +39,16 @@ class SessionNotFound(LocalstoreError, LookupError):
     """There is no session with this id."""
 
 
+class RunNotFound(LocalstoreError, LookupError):
+    """The session has no run with the id `run_id`. Nothing was written."""
+
+    def __init__(
+        self, message: str, *, path: str | None = None, session_id: str | None = None, run_id: str | None = None
+    ) -> None:
+        super().__init__(message, path=path, session_id=session_id)
+        self.run_id = run_id
+
+
 class StoreNotFound(LocalstoreError, FileNotFoundError):
     """There is no store at this path."""
 

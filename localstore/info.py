@@ -1,5 +1,6 @@
 """The row that a listing returns for a session."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,3 +34,22 @@ class SessionInfo:
         return {
             name: list(value) if name == "tags" else value for name, value in values.items() if value not in (None, ())
         }
+
+
+def info_of(row: Mapping[str, Any], path: str) -> SessionInfo:
+    """What a row of the manifest says of the document at `path`."""
+    return SessionInfo(
+        session_id=row["session_id"],
+        kind=row["kind"],
+        entity_id=row.get("entity_id"),
+        user_id=row.get("user_id"),
+        name=row.get("name"),
+        tags=tuple(row.get("tags", ())),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        runs=row["runs"],
+        size=row["fingerprint"][0] if row["fingerprint"] else 0,
+        schema_version=row["version"],
+        path=path,
+        problem=row.get("problem"),
+    )

@@ -10,6 +10,7 @@ from localstore.errors import Conflict, DocumentBroken, OwnerMismatch
 from localstore.files.document import in_order, newest_state
 from localstore.files.draft import Draft
 from localstore.files.rows import Row
+from localstore.files.run_entry import with_rating_of
 from localstore.files.store import Snapshot, Store
 from localstore.files.values import plain, same
 from localstore.schema import STATEFUL
@@ -160,8 +161,8 @@ def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
         if now_there is None:
             plan.added.append(new)
         elif now_there.get("status") == "unfinished" and new.get("status") != "unfinished":
-            plan.replaced[index[key]] = new
-        elif not same(now_there, new):
+            plan.replaced[index[key]] = with_rating_of(now_there, new)
+        elif not same(now_there, new if key[0] != "run" else with_rating_of(now_there, new)):
             raise _conflict(session_id, _name(key))
     _merge_current(plan, mine, base, theirs)
     return plan

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, SessionNotFound, UnstorableValue
 from localstore.files import atomic, rescue, tree
 from localstore.files.document import LAYOUTS, Layout, check_entry, in_order, parse_document
-from localstore.files.draft import Draft, substance
+from localstore.files.draft import Draft
 from localstore.files.malformed import Malformed
 from localstore.files.rescue import Rescued
+from localstore.files.run_entry import says_the_same, substance
 from localstore.files.salvage import whole_entries
 from localstore.files.store import Store
 from localstore.files.values import plain, same
@@ -223,7 +224,7 @@ def _plan(there: list[Entry], header: dict[str, Any], found: Content) -> _Plan:
             plan.added.append(entry)
             continue
         old = plan.finished.get(at) or [*there, *plan.added][at]
-        if same(substance(entry), substance(old)) or _became(entry, old):
+        if says_the_same(entry, old) or _became(entry, old):
             plan.present += 1
         elif _became(old, entry) and at < len(there):
             plan.finished[at] = entry

@@ -141,7 +141,8 @@ class Run(Record):
     `status` is `unfinished`, `completed`, `error` or `cancelled`. `session_state`, `session_summary`, `session_data`
     and `instructions` are set only when they changed in this run. `output` is the answer as data, where data was asked
     for. `state_conflicts` names the keys of `session_state` that another run had changed meanwhile; the value here
-    counts. `agent_id`, `team_id`, `workflow_id` and `tool_call_id` stand in member runs.
+    counts. `agent_id`, `team_id`, `workflow_id` and `tool_call_id` stand in member runs. `rating` is what a person
+    thinks of it, `good` or `bad`; another word, typed by hand, is kept and rates nothing. `rating_note` says why.
     """
 
     type: Literal["run"] = "run"
@@ -163,6 +164,8 @@ class Run(Record):
     state_conflicts: list[str] | None = None
     model: str | None = None
     metrics: Metrics | None = None
+    rating: str | None = None
+    rating_note: str | None = None
     error: str | None = None
     status: Annotated[str, _null_is(lambda: "completed")] = "completed"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from localstore.arguments import check_id, check_kind, check_text, check_update
+from localstore.arguments import UNSET, Unset, check_id, check_kind, check_text, check_update
 from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, SessionNotFound
 from localstore.files import tree
 from localstore.files.document import in_order
@@ -14,24 +14,16 @@ from localstore.files.draft import Draft
 from localstore.files.rows import Row
 from localstore.files.store import Store
 from localstore.files.values import plain
-from localstore.info import SessionInfo
-from localstore.schema import SCHEMA_VERSION, STATEFUL
+from localstore.headers import header_with, new_header
+from localstore.info import SessionInfo, info_of
+from localstore.rating import Rating, rating_of
+from localstore.schema import STATEFUL
 from localstore.tagging import retagging
 
 if TYPE_CHECKING:
     from localstore.files.store import Snapshot
-    from localstore.sessions import Run, Session
+    from localstore.sessions import Message, Run, Session
     from localstore.upgrade import Upgraded
-
-
-class _Unset:
-    """The default of an argument that may also be None."""
-
-    def __repr__(self) -> str:
-        return "unset"
-
-
-_UNSET = _Unset()
 
 
 class Storage:
@@ -146,7 +138,7 @@ class Storage:
             if draft is None:
                 if not create:
                     raise _not_found(session_id)
-                header = _new_header(session_id, kind or "agent", entity_id, user_id, entry["created_at"])
+                header = new_header(session_id, kind or "agent", entity_id, user_id, entry["created_at"])
                 self._store.create(header, [entry], self._suffix)
                 return
             self._check_access(draft.row, user_id, kind)
@@ -171,9 +163,9 @@ class Storage:
         session_summary: Any = None,
         session_data: dict[str, Any] | None = None,
         instructions: str | None = None,
-        name: str | _Unset | None = _UNSET,
-        tags: list[str] | _Unset | None = _UNSET,
-        metadata: dict[str, Any] | _Unset | None = _UNSET,
+        name: str | Unset | None = UNSET,
+        tags: list[str] | Unset | None = UNSET,
+        metadata: dict[str, Any] | Unset | None = UNSET,
         add_tags: Iterable[str] = (),
         remove_tags: Iterable[str] = (),
     ) -> None:
@@ -191,7 +183,7 @@ class Storage:
         named = zip(STATEFUL, (instructions, session_state, session_summary, session_data), strict=True)
         state: dict[str, Any] = plain({key: value for key, value in named if value is not None})
         values = {"name": name, "tags": tags, "metadata": metadata}
-        header: dict[str, Any] = plain({key: value for key, value in values.items() if value is not _UNSET})
+        header: dict[str, Any] = plain({key: value for key, value in values.items() if value is not UNSET})
         check_update(state, header)
         retag = retagging(add_tags, remove_tags)
 
@@ -212,9 +204,34 @@ class Storage:
                 if (after := retag(before)) != before:
                     values = {**header, "tags": after}
             if values:
-                draft.change(_with(draft.header(), values), {}, added)
+                draft.change(header_with(draft.header(), values), {}, added)
             elif added:
                 draft.append(added)
+
+        self._store.change(session_id, work)
+
+    def rate(
+        self,
+        session_id: str,
+        run_id: str,
+        rating: Rating | None,
+        note: str | None = None,
+        *,
+        user_id: str | None = None,
+    ) -> None:
+        """Say that a run was "good" or "bad", and in `note` why, instead of what was said of it before; None takes
+        both away. Nothing else changes, and nothing that others write meanwhile is lost. The document is written anew.
+
+        Raises SessionNotFound, RunNotFound, OwnerMismatch, ValueError for another word, UnstorableValue.
+        """
+        check_id(session_id)
+        rate = rating_of(run_id, rating, note)
+
+        def work(draft: Draft | None) -> None:
+            if draft is None:
+                raise _not_found(session_id)
+            self._check_access(draft.row, user_id, None)
+            rate(draft)
 
         self._store.change(session_id, work)
 
@@ -300,7 +317,8 @@ class Storage:
         check_kind(kind)
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
-        return [self._info(row) for row in self._store.catalog.rows(user_id, entity_id, kind, limit)]
+        rows = self._store.catalog.rows(user_id, entity_id, kind, limit)
+        return [info_of(row, tree.full_path(self._store.root, row["path"])) for row in rows]
 
     def unreadable_files(self) -> dict[Path, str]:
         """Files where documents belong that hold no session that can be told, folders that cannot be looked into, and
@@ -333,6 +351,25 @@ class Storage:
         sessions = (self.read(info.session_id, user_id=user_id) for info in infos)
         return [session for session in sessions if session is not None]
 
+    def examples(
+        self,
+        rating: Rating = "good",
+        limit: int = 5,
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+    ) -> "list[Message]":
+        """Pairs of a question and its last answer for a prompt, to stand between the system prompt and the history:
+        those of the `limit` newest completed runs with this rating, oldest first, without tools.
+
+        Runs whose question is more than text are left out, and so are documents that cannot be read. Costs a listing
+        and the documents, newest activity first, of which no more are read once none can have a newer such run; of
+        each, the last runs alone when these are enough. Raises ValueError.
+        """
+        from localstore.examples import newest_examples
+
+        return newest_examples(self, rating, limit, user_id=user_id, entity_id=entity_id)
+
     def path(self, session_id: str) -> Path:
         """The document of a session. Raises SessionNotFound."""
         check_id(session_id)
@@ -360,23 +397,6 @@ class Storage:
                 session_id=session_id,
             )
 
-    def _info(self, row: Row) -> SessionInfo:
-        return SessionInfo(
-            session_id=row["session_id"],
-            kind=row["kind"],
-            entity_id=row.get("entity_id"),
-            user_id=row.get("user_id"),
-            name=row.get("name"),
-            tags=tuple(row.get("tags", ())),
-            created_at=row["created_at"],
-            updated_at=row["updated_at"],
-            runs=row["runs"],
-            size=row["fingerprint"][0] if row["fingerprint"] else 0,
-            schema_version=row["version"],
-            path=tree.full_path(self._store.root, row["path"]),
-            problem=row.get("problem"),
-        )
-
 
 class JsonStorage(Storage):
     """A store whose new sessions are JSON documents. Documents of either format are read and written as they are."""
@@ -393,27 +413,6 @@ class YamlStorage(Storage):
 def _open(kind: type[Storage], root: str, durable: bool, timeout: float, upgrades: bool) -> Storage:
     durability: Literal["full", "relaxed"] = "full" if durable else "relaxed"
     return kind(root, durability=durability, lock_timeout=timeout, create=False, auto_upgrade_schema=upgrades)
-
-
-def _new_header(
-    session_id: str, kind: str, entity_id: str | None, user_id: str | None, created_at: str
-) -> dict[str, Any]:
-    header = {
-        "schema_version": SCHEMA_VERSION,
-        "session_id": session_id,
-        "kind": kind,
-        f"{kind}_id": entity_id,
-        "user_id": user_id,
-        "created_at": created_at,
-    }
-    kept: dict[str, Any] = plain({key: value for key, value in header.items() if value is not None})
-    return kept
-
-
-def _with(header: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The header with other values; None and empty ones are left out."""
-    merged = {**header, **values}
-    return in_order({key: value for key, value in merged.items() if key not in values or value})
 
 
 def _not_found(session_id: str, why: str = "") -> SessionNotFound:

@@ -242,8 +242,11 @@ class Agent:
             return None
         last = session.runs[-1]
         if last.status == "unfinished":
-            run = last.model_copy(update={"messages": whole_rounds(last.messages)})
-            return Running(self, run, self.session_id, self.user_id, is_stored=True)
+            whole = whole_rounds(last.messages)
+            if len(whole) < len(last.messages):  # what was half said would be in the way of what comes now
+                last.messages = whole
+                self._sessions("resume").upsert(session)
+            return Running(self, last.model_copy(deep=True), self.session_id, self.user_id, is_stored=True)
         run = Run(messages=only_asked(last.messages), status="unfinished")
         return Running(self, run, self.session_id, self.user_id)
 

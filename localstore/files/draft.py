@@ -19,6 +19,7 @@ from localstore.files.document_file import DocumentFile
 from localstore.files.growth import goes_on, grows_from
 from localstore.files.malformed import Malformed
 from localstore.files.rows import Row, boot_id, count_entry, is_trusted, keep_distrust, note_entry, note_status, row_of
+from localstore.files.run_entry import says_the_same, substance, with_rating_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
 from localstore.files.values import same
 from localstore.schema import SCHEMA_VERSION
@@ -175,7 +176,7 @@ class Draft:
     def holds(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Whether the run's entry says just this. When it was made and what it cost may differ: whoever tries again
         may make the run again."""
-        return same(substance(self.entry(run)), substance(entry))
+        return says_the_same(entry, self.entry(run))
 
     def says(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Whether there is nothing new in this: a run that is stored already, or an unfinished form of it that is older
@@ -234,8 +235,12 @@ class Draft:
         changed."""
         if self.finish_in_place(run, entry):
             return True
-        self.change(self.header(), {run.offset: entry}, [])
+        self.replace_run(run, entry, [])
         return False
+
+    def replace_run(self, run: Recent, entry: dict[str, Any], added: list[dict[str, Any]]) -> None:
+        """Write the whole document anew with another form of a run, and more at the end. A rating of it stays."""
+        self.change(self.header(), {run.offset: with_rating_of(self.entry(run), entry)}, added)
 
     def finish_in_place(self, run: Recent, entry: dict[str, Any]) -> bool:
         """The same where no more than the end of the file has to change; otherwise nothing is done, and False."""
@@ -364,11 +369,6 @@ class Draft:
         self.changed = True
         self._parsed = None
         self._rewrite = not self.row["entries"]
-
-
-def substance(entry: dict[str, Any]) -> dict[str, Any]:
-    """What a run says, without when it was made and what it cost."""
-    return {key: value for key, value in entry.items() if key not in ("created_at", "metrics")}
 
 
 def older(parsed: Parsed, path: str, root: str) -> OlderFormat:

@@ -143,12 +143,12 @@ class Store:
             offset = draft.append([entry])
         elif known.unfinished and update is not None and _state_at(draft.row) > known.offset:
             without = {key: value for key, value in entry.items() if key != "session_state"}
-            draft.change(draft.header(), {known.offset: without}, [update])
+            draft.replace_run(known, without, [update])
             offset = None
         elif known.unfinished and draft.finish_in_place(known, entry):
             offset = known.offset
         elif known.unfinished and (not unfinished or draft.grows(known, entry)):
-            draft.change(draft.header(), {known.offset: entry}, [])
+            draft.replace_run(known, entry, [])
             offset = None
         elif draft.says(known, entry):
             draft.sync()

@@ -119,6 +119,8 @@ run = _record(
         "state_conflicts": _list_of(_text),
         "model": _text,
         "metrics": metrics,
+        "rating": _text,
+        "rating_note": _text,
         "error": _text,
         "status": _text,
     },

@@ -16,7 +16,7 @@ import localstore
 from .conftest import ENTRY_POINT, Command, clean_environment
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
-COMMANDS = ("ls", "show", "path", "state", "rename", "tag", "rm", "restore", "check", "rescue")
+COMMANDS = ("ls", "show", "path", "state", "rename", "tag", "rate", "export", "rm", "restore", "check", "rescue")
 
 
 def test_the_version_is_printed(run: Command) -> None:
@@ -77,7 +77,7 @@ def test_contradicting_options_are_wrong_usage(run: Command, store: Path, comman
 
 
 @posix
-@pytest.mark.parametrize("args", [("ls",), ("ls", "--json"), ("show", "vienna-trip")])
+@pytest.mark.parametrize("args", [("ls",), ("ls", "--json"), ("show", "vienna-trip"), ("export", "--format", "json")])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_stops_early_ends_the_command_quietly(
     store: Path, args: tuple[str, ...], unbuffered: str

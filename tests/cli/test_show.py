@@ -125,7 +125,7 @@ def test_unknown_entries_roles_and_keys_are_shown(invoke: Invoke, store: Path) -
 
     def change(document: dict[str, Any]) -> None:
         document["mood"] = "sunny"
-        document["history"][0]["rating"] = {"stars": 5}
+        document["history"][0]["score"] = {"stars": 5}
         document["history"][0]["messages"].append({"role": "oracle", "content": "Maybe.", "depth": 3})
         document["history"].append({"type": "bookmark", "label": "here", "range": [1, 2]})
 
@@ -133,7 +133,7 @@ def test_unknown_entries_roles_and_keys_are_shown(invoke: Invoke, store: Path) -
     text = invoke("show", "graz-1", "--store", store).stdout
     for line in (
         "mood        sunny",
-        '  rating  {"stars": 5}',
+        '  score  {"stars": 5}',
         "  oracle",
         "    depth  3",
         "bookmark",

@@ -210,6 +210,11 @@ def _tagged(found: dict[str, oracle.Document]) -> bool:
     return _has("r1", "r2", "r3", tags=["x"])(found)
 
 
+def _rated(found: dict[str, oracle.Document]) -> bool:
+    run = found["s"].history[1]
+    return _has("r1", "r2", "r3")(found) and (run.get("rating"), run.get("rating_note")) == ("good", "why")
+
+
 def _changed(found: dict[str, oracle.Document]) -> bool:
     other = found["s"].history[1]["messages"][0]["content"]
     return _has("r1", "r2", "r3", "r4", name="new name")(found) and other == "other words"
@@ -318,6 +323,7 @@ OPERATIONS = [
     Operation("repair without manifest", _without_manifest, _repair, _SAME),
     Operation("restore a rescued run", _with_rescued_run, _restore, _ONE_MORE),
     Operation("add a tag", _with_runs, lambda s: s.storage.update("s", add_tags=["x"]), _tagged),
+    Operation("rate a run", _with_runs, lambda s: s.storage.rate("s", "r2", "good", "why"), _rated),
     Operation("move to the trash", _with_runs, _throw_away, lambda found: "s" not in found),
     Operation("move a torn document to the trash", _torn, _throw_away, lambda found: "s" not in found),
     Operation("put back from the trash", _in_the_trash, _put_back, _SAME),

@@ -283,13 +283,17 @@ class Batch:
         there = _header(document)
         if is_torn:
             there = {key: value for key, value in there.items() if key in header}
+        is_cut_off = slot.path.suffix == ".yaml" and not raw.endswith(b"\n")
+        if is_cut_off and not history and list(header) == list(there):
+            self.counts["answers without another parser's"] += 1
+            return  # the parsers differ on the last line of a text that is cut off
         if canonical(header) != canonical(there):
             raise Wrong(f"the header is {canonical(header)[:500]} and the file says {canonical(document)[:500]}")
         if canonical(entries) == canonical(history) or (slot.path.suffix == ".yaml" and _says_it_twice(raw)):
             return
-        if slot.path.suffix == ".yaml" and not raw.endswith(b"\n"):
+        if is_cut_off:
             self.counts["answers without another parser's"] += 1
-            return  # the parsers differ on the last line of a text that is cut off
+            return
         if is_torn:
             before = history[:-1]
             if canonical(entries[: len(before)]) == canonical(before) and len(entries) <= len(history):

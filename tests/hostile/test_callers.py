@@ -132,6 +132,10 @@ def test_a_value_without_a_form_is_refused_everywhere(storage: Storage, name: st
     refused(storage, lambda: storage.append("s1", anything))
     refused(storage, lambda: storage.upsert(anything))
     refused(storage, lambda: storage.update("s1", tags=[anything]))
+    refused(storage, lambda: storage.rate("s1", "r1", anything))
+    refused(storage, lambda: storage.rate("s1", "r1", "good", anything))
+    refused(storage, lambda: storage.rate("s1", anything, "good"))
+    refused(storage, lambda: storage.examples(anything))
 
 
 @pytest.mark.parametrize("session_id", [b"a", 1, None, [], "", "\ud800"], ids=repr)
@@ -141,6 +145,7 @@ def test_an_id_that_is_none_is_refused(storage: Storage, session_id: Any) -> Non
         lambda: storage.read(session_id),
         lambda: storage.update(session_id, name="n"),
         lambda: storage.path(session_id),
+        lambda: storage.rate(session_id, "r1", "good"),
         lambda: storage.delete_session(session_id),
     ):
         refused(storage, call)
@@ -173,6 +178,7 @@ def test_deep_nesting_reads_back(storage: Storage) -> None:
 def test_a_count_that_is_none_is_refused(storage: Storage, number: Any) -> None:
     refused(storage, lambda: storage.read("s1", last_runs=number), ValueError)
     refused(storage, lambda: storage.list_sessions(limit=number), ValueError)
+    refused(storage, lambda: storage.examples(limit=number), ValueError)
     refused(storage, lambda: storage.get_recent_sessions(limit=number), ValueError)
 
 

@@ -18,6 +18,7 @@ STANDARD = {
     "OwnerMismatch": PermissionError,
     "KindMismatch": ValueError,
     "SessionNotFound": LookupError,
+    "RunNotFound": LookupError,
     "StoreNotFound": FileNotFoundError,
     "DocumentBroken": ValueError,
     "NewerFormat": ValueError,
@@ -46,7 +47,7 @@ def test_an_error_is_the_root_and_a_standard_type(name: str, standard: type[Exce
 @pytest.mark.parametrize("again", [pickled, copy.copy, copy.deepcopy])
 def test_an_error_survives_pickling_and_copying(name: str, again: Callable[[Any], Any]) -> None:
     error = getattr(errors, name)("What. Do that.", path="/a/b", session_id="s1")
-    for attribute in {"line", "column", "rescued", "where"} & error.__dict__.keys():
+    for attribute in {"line", "column", "rescued", "where", "run_id"} & error.__dict__.keys():
         setattr(error, attribute, f"its {attribute}")
     error.add_note("seen on a Monday")
     other = again(error)

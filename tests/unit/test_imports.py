@@ -20,9 +20,20 @@ LAYERS = [
     {"info"},
     {"files"},
     {"findings"},
-    {"tagging", "arguments"},
+    {"tagging", "arguments", "headers", "rating", "exporting"},
     {"upgrade"},
-    {"merge", "state_merge", "storage", "branching", "inspection", "checking", "repairing", "rescuing", "trashing"},
+    {
+        "merge",
+        "state_merge",
+        "storage",
+        "branching",
+        "inspection",
+        "checking",
+        "repairing",
+        "rescuing",
+        "trashing",
+        "examples",
+    },
     {"agents"},
     {"integrations"},
 ]
@@ -121,6 +132,10 @@ def test_storing_loads_no_model_client_and_no_terminal(tmp_path: Path) -> None:
         "storage.append('s1', Run())\nstorage.read('s1')"
     )
     assert not loaded_after(code) & {"openai", "click", "rich", "yaml"}
+
+
+def test_exporting_loads_a_library_for_markdown_only_to_render_it() -> None:
+    assert "markdown_it" not in loaded_after("from localstore.exporting import json_array, markdown_text")
 
 
 def test_the_public_names_are_sorted_and_all_there() -> None:

@@ -21,6 +21,8 @@ def test_the_keys_of_a_run_stand_in_the_order_of_the_format() -> None:
     run = Run(
         status="error",
         error="no",
+        rating_note="n",
+        rating="bad",
         metrics=Metrics(duration_seconds=0.5, output_tokens=2, input_tokens=1),
         model="m",
         session_data={"d": 1},
@@ -35,7 +37,8 @@ def test_the_keys_of_a_run_stand_in_the_order_of_the_format() -> None:
     written = plain(run)
     assert list(written) == [
         *("type", "run_id", "created_at", "input", "messages", "member_runs", "steps", "instructions"),
-        *("session_state", "session_summary", "session_data", "model", "metrics", "error", "status"),
+        *("session_state", "session_summary", "session_data", "model", "metrics"),
+        *("rating", "rating_note", "error", "status"),
     ]
     assert list(written["metrics"]) == ["input_tokens", "output_tokens", "duration_seconds"]
     assert list(written["messages"][0]) == ["role", "content"]

@@ -343,6 +343,26 @@ def test_what_was_streamed_survives_a_kill_and_is_resumed(storage: JsonStorage) 
     assert agent.resume() is None
 
 
+def test_resume_stores_its_rounds_over_what_was_half_said(storage: JsonStorage) -> None:
+    """A partial answer stood in the file, and the round of tools that followed was refused as another run."""
+    said = [Message(role="user", content="go"), Message(role="assistant", content="half")]
+    storage.append("s", Run(run_id="r", messages=said, status="unfinished"))
+    seen: list[Any] = []
+
+    def answer(messages: list[Message]) -> str | Message:
+        seen.append([message["role"] for message in entry(storage)["messages"]])
+        if messages[-1].role == "tool":
+            return "done"
+        return Message(role="assistant", tool_calls=[ToolCall(id="1", name="look", arguments={})])
+
+    def look() -> str:
+        return "sky"
+
+    Agent(model=FunctionModel(answer), tools=[look], session_id="s", storage=storage).resume()
+    assert seen == [["user"], ["user", "assistant", "tool"]]
+    assert [message["role"] for message in entry(storage)["messages"]] == ["user", "assistant", "tool", "assistant"]
+
+
 def test_resume_goes_on_behind_the_last_whole_round_of_tools(storage: JsonStorage) -> None:
     """What a tool did is not done twice; a round of which a call is unanswered is asked for again."""
     done = [

@@ -1,0 +1,109 @@
+"""What an export is made of, and where it goes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
+
+from . import output
+from .errors import message
+from .sessions import find_session
+
+if TYPE_CHECKING:
+    from localstore.info import SessionInfo
+    from localstore.sessions import Session
+    from localstore.storage import JsonStorage
+
+
+def chosen(
+    storage: JsonStorage, named: Iterable[str], user: str | None, tags: Iterable[str], since: datetime | None
+) -> list[SessionInfo]:
+    """The sessions that are named, each once, or all, newest activity first; of these, those that all filters let
+    through. Raises Ambiguous, SessionNotFound."""
+    by_id = {info.session_id: info for info in (find_session(storage, text) for text in named)}
+    infos = list(by_id.values()) if by_id else storage.list_sessions(user_id=user)
+    wanted = set(tags)
+    return [
+        info
+        for info in infos
+        if (user is None or info.user_id == user)
+        and wanted <= set(info.tags)
+        and (since is None or _is_since(info, since))
+    ]
+
+
+def _is_since(info: SessionInfo, since: datetime) -> bool:
+    try:
+        return datetime.fromisoformat(info.updated_at).astimezone() >= since
+    except (ValueError, OverflowError):
+        return True  # nobody can tell
+
+
+class Reading:
+    """Reads sessions one after the other. What cannot be read is named on the standard error and counted."""
+
+    def __init__(self, storage: JsonStorage, infos: list[SessionInfo], rating: str | None) -> None:
+        self._storage = storage
+        self._infos = infos
+        self._rating = rating
+        self.read = 0
+        self.problems = 0
+
+    def __iter__(self) -> Iterator[Session]:
+        from localstore.exporting import only_rated
+
+        for info in self._infos:
+            try:
+                session = self._storage.read(info.session_id)
+            except (DocumentBroken, NewerFormat, OlderFormat, PermissionError) as error:
+                self.problem(message(error))
+                continue
+            if session is not None and self._rating is not None:
+                session = only_rated(session, self._rating)
+            if session is not None:
+                self.read += 1
+                yield session
+
+    def problem(self, text: str) -> None:
+        """Say what is not exported."""
+        self.problems += 1
+        output.note(f"Not exported: {text}")
+
+
+def refuse_existing(file: str, force: bool) -> None:
+    """Raise UsageError when the file is there already and may not be replaced. Pipes and devices are written to."""
+    if not force and os.path.lexists(file) and not _is_stream(file):
+        problem = f"{file} exists. Choose another name, or replace it with --force"
+        raise click.UsageError(problem, click.get_current_context())
+
+
+def _is_stream(file: str) -> bool:
+    try:
+        mode = os.stat(file).st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def deliver(parts: Iterator[str], file: str | None, force: bool) -> None:
+    """Write the export to a file, whole or not at all, or to the standard output. Raises UsageError, OSError."""
+    if file is None:
+        on_terminal = output.to_terminal()
+        for part in parts:
+            output.write(output.lines(part) if on_terminal else part)
+        return
+    from localstore.files import atomic
+
+    refuse_existing(file, force)
+    if _is_stream(file):
+        with open(file, "w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(parts)
+    else:  # a link stays, and leads to the new file
+        atomic.write_file(os.path.realpath(file), (part.encode() for part in parts))

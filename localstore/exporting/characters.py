@@ -1,0 +1,35 @@
+"""Characters that no reader of an export is to obey, and values as JSON."""
+
+import json
+import re
+from typing import Any
+
+from localstore.files.values import plain
+
+# What is no text: control characters (newline and tab aside) and lone surrogates.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# Beside these, what ends a line for some readers of JSON lines, or reorders text on a terminal. All of it is only found
+# inside strings.
+_ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with pictures in the place of its control characters, and every end of a line as a newline."""
+    return _CONTROL.sub(_picture, text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON of one line, or indented; characters that somebody could obey are written as escapes."""
+    text = json.dumps(plain(value), ensure_ascii=False, indent=indent)
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def short_json(value: Any) -> str:
+    """A value as JSON: on one line when that is short."""
+    text = json_text(value)
+    return text if len(text) <= 80 else json_text(value, indent=2)

@@ -1,0 +1,65 @@
+"""The Markdown of models as HTML that cannot do anything: no HTML of theirs, no images, links of known kinds alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from localstore.exporting.characters import visible
+from localstore.exporting.facts import is_safe
+
+if TYPE_CHECKING:
+    from markdown_it.renderer import RendererHTML
+    from markdown_it.token import Token
+
+_HEADINGS_BELOW = 3
+"""Headings of an answer are so many levels below those of the page."""
+
+
+def renderer() -> Callable[[str], str]:
+    """What makes HTML of a text in Markdown. Images become links."""
+    from markdown_it import MarkdownIt
+
+    # Models end lines where they mean it.
+    parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
+    parser.validateLink = is_safe  # type: ignore[method-assign]
+    parser.add_render_rule("image", _image)
+    parser.add_render_rule("link_open", _link_open)
+
+    def render(text: str) -> str:
+        env: dict[str, Any] = {}
+        tokens = parser.parse(visible(text).strip(), env)
+        for token in tokens:
+            if token.type in ("heading_open", "heading_close"):
+                token.tag = f"h{min(6, int(token.tag[1:]) + _HEADINGS_BELOW)}"
+            elif token.type in ("th_open", "td_open") and (style := str(token.attrs.pop("style", ""))):
+                token.attrSet("class", style.rpartition(":")[2])  # no style of an element is allowed to count
+            if token.children:
+                _unlink_images_in_links(token.children)
+        html: str = parser.renderer.render(tokens, parser.options, env)
+        return html
+
+    return render
+
+
+def _unlink_images_in_links(tokens: Sequence[Token]) -> None:
+    depth = 0
+    for token in tokens:
+        depth += {"link_open": 1, "link_close": -1}.get(token.type, 0)
+        if token.type == "image" and depth:
+            token.meta["in_link"] = True
+
+
+def _image(_: RendererHTML, tokens: Sequence[Token], at: int, __: Any, ___: Any) -> str:
+    from html import escape
+
+    token = tokens[at]
+    label = f"[image: {token.content}]" if token.content else "[image]"
+    if token.meta.get("in_link"):
+        return escape(label)
+    return f'<a href="{escape(str(token.attrs["src"]))}" rel="noopener noreferrer">{escape(label)}</a>'
+
+
+def _link_open(of: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    tokens[at].attrSet("rel", "noopener noreferrer")
+    return of.renderToken(tokens, at, options, env)

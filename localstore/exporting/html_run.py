@@ -1,0 +1,192 @@
+"""A run as HTML: who said what, and what it took. All text is escaped here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from html import escape
+from typing import Any
+
+from localstore.exporting.characters import json_text, visible
+from localstore.exporting.conversation import Turn, spoken, turns
+from localstore.exporting.facts import ending, member_title, moment, part_link, run_facts, speaker
+from localstore.exporting.html_markdown import renderer
+from localstore.schema import STATEFUL
+from localstore.sessions import ContentPart, Entry, Message, Run, Step, ToolCall, Update
+
+_LONGEST_PREVIEW = 120
+_NOT_IN_ANCHORS = re.compile(r"[^A-Za-z0-9._~-]")
+_TITLES = {"session_state": "State", "session_summary": "Summary", "session_data": "Data"}
+
+
+class Anchors:
+    """Names for places of the page, each given once."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def new(self, kind: str, name: str) -> str:
+        """`run-abc`; what an address does not take becomes `_`, and a name that is given already gets a number."""
+        wanted = anchor = f"{kind}-{_NOT_IN_ANCHORS.sub('_', name)}"
+        number = 1
+        while anchor in self._given:
+            number += 1
+            anchor = f"{wanted}-{number}"
+        self._given.add(anchor)
+        return anchor
+
+
+class RunWriter:
+    """Writes the entries of a history."""
+
+    def __init__(self, anchors: Anchors) -> None:
+        self._anchors = anchors
+        self._markdown = renderer()
+
+    def history(self, entries: Iterable[Run | Update | Entry]) -> Iterator[str]:
+        """All entries, the runs numbered from 1."""
+        number = 0
+        for entry in entries:
+            if isinstance(entry, Run):
+                number += 1
+                yield self._run(entry, f"Run {number}")
+            elif isinstance(entry, Update):
+                yield f'<div class="run"><p class="facts"><span>Update</span>{_facts([moment(entry.created_at)])}</p>\n'
+                yield f"{''.join(self._state(entry))}</div>\n"
+            else:
+                yield f'<div class="run"><p class="facts"><span><bdi>{_text(entry.type)}</bdi></span></p>\n'
+                yield f"{self.folded('Entry', json_text(entry, indent=2))}</div>\n"
+
+    def folded(self, summary: str, text: str) -> str:
+        """A block that opens when somebody wants to see it."""
+        return f"<details><summary>{_text(summary)}</summary>{_pre(text)}</details>\n"
+
+    def _run(self, run: Run, name: str) -> str:
+        anchor = self._anchors.new("run", run.run_id)
+        link = f'<a href="#{anchor}"><bdi>{_text(name)}</bdi></a>'
+        facts = f"{link}{_facts(run_facts(run))}{_ending(run)}{_rating(run)}"
+        before, behind = spoken(run)
+        body = [
+            f'<article class="run" id="{anchor}">\n<p class="facts">{facts}</p>\n',
+            *self._state(run),
+            *self._messages(before),
+            *(self._step(step) for step in run.steps or ()),
+            *self._messages(behind),
+            *(self._member(member) for member in run.member_runs or ()),
+            *_error(run.error),
+        ]
+        if run.status == "unfinished" and not run.answer:
+            body.append('<p class="notice">There is no answer yet.</p>\n')
+        return "".join([*body, "</article>\n"])
+
+    def _member(self, run: Run) -> str:
+        name = member_title(run)
+        summary = f"<summary><bdi>{_text(name)}</bdi>{_short_ending(run)}</summary>"
+        return f'<details class="nested">{summary}\n{self._run(run, name)}</details>\n'
+
+    def _step(self, step: Step) -> str:
+        summary = f"<summary>Step <bdi>{_text(step.name)}</bdi>{_short_ending(step)}</summary>"
+        body = [f'<p class="facts">{_facts(run_facts(step))}</p>\n']
+        if step.messages:
+            body += self._messages(step.messages)
+        elif isinstance(step.output, str):
+            body.append(self._said(step.output))
+        elif step.output is not None:
+            body.append(_pre(json_text(step.output, indent=2)))
+        return f'<details class="nested">{summary}\n{"".join([*body, *_error(step.error)])}</details>\n'
+
+    def _state(self, entry: Run | Update) -> Iterator[str]:
+        if entry.instructions:
+            yield self.folded("Instructions", entry.instructions)
+        for name in STATEFUL[1:]:
+            value: Any = getattr(entry, name)
+            if value is not None:
+                yield self.folded(_TITLES[name], value if isinstance(value, str) else json_text(value, indent=2))
+
+    def _messages(self, messages: list[Message]) -> Iterator[str]:
+        for turn in turns(messages):
+            yield self._turn(turn)
+
+    def _turn(self, turn: Turn) -> str:
+        message = turn.message
+        parts = self._parts(message)
+        kind = "message" if message.role == "assistant" else "message asked"
+        said = "".join(parts)
+        if message.role in ("tool", "system", "developer"):
+            said = f"<details><summary>{_text(speaker(message))}</summary>{said}</details>\n"
+        elif said or not turn.calls:
+            said = f'<div class="{kind}">\n<p class="who"><bdi>{_text(speaker(message))}</bdi></p>\n{said}</div>\n'
+        return said + "".join(self._call(call, answer) for call, answer in turn.calls)
+
+    def _call(self, call: ToolCall, answer: Message | None) -> str:
+        arguments = call.arguments if isinstance(call.arguments, str) else json_text(call.arguments)
+        preview = _text(arguments[:_LONGEST_PREVIEW])
+        summary = f'<code>{_text(call.name)}</code> <span class="preview">{preview}</span>'
+        if not isinstance(call.arguments, str):
+            arguments = json_text(call.arguments, indent=2)
+        if answer is None:
+            result = '<p class="label unanswered">No answer</p>'
+        else:
+            result = f'<p class="label">Answer</p>{"".join(self._parts(answer))}'
+        asked = f'<p class="label">Arguments</p>{_pre(arguments)}'
+        return f'<details class="call"><summary>{summary}</summary>{asked}{result}</details>\n'
+
+    def _parts(self, message: Message) -> list[str]:
+        content = message.content
+        parts = [ContentPart(type="text", text=content)] if isinstance(content, str) else content or []
+        return [self._part(part, message.role) for part in parts if part.type != "text" or part.text]
+
+    def _part(self, part: ContentPart, role: str) -> str:
+        if part.type != "text" or part.text is None:
+            label, url = part_link(part)
+            if url is None:
+                return f'<p class="part">[<bdi>{_text(label)}</bdi>]</p>\n'
+            return (
+                f'<p class="part"><a href="{_text(url)}" rel="noopener noreferrer"><bdi>{_text(label)}</bdi></a></p>\n'
+            )
+        if role == "assistant":
+            return self._said(part.text)
+        if role == "user":
+            return f'<div class="typed" dir="auto" lang="">{_text(part.text.strip(chr(10)))}</div>\n'
+        return _pre(part.text)
+
+    def _said(self, text: str) -> str:
+        return f'<div class="said" dir="auto" lang="">\n{self._markdown(text)}</div>\n'
+
+
+def _text(text: str) -> str:
+    return escape(visible(text))
+
+
+def _pre(text: str) -> str:
+    return f'<pre dir="auto">{_text(text)}</pre>'
+
+
+def _facts(facts: list[str]) -> str:
+    return "".join(f"<span><bdi>{_text(fact)}</bdi></span>" for fact in facts)
+
+
+def _ending(run: Run | Step) -> str:
+    how = ending(run)
+    if how is None:
+        return ""
+    kind = how if how in ("failed", "unfinished", "cancelled") else "ended"
+    return f'<span class="{kind}"><bdi>{_text(how)}</bdi></span>'
+
+
+def _short_ending(run: Run | Step) -> str:
+    said = _ending(run)
+    return f" {said}" if said else ""
+
+
+def _rating(run: Run) -> str:
+    if not run.rating:
+        return ""
+    kind = run.rating if run.rating in ("good", "bad") else "ended"
+    note = f'<span class="note"><bdi>{_text(run.rating_note)}</bdi></span>' if run.rating_note else ""
+    return f'<span class="{kind}"><bdi>rated {_text(run.rating)}</bdi></span>{note}'
+
+
+def _error(error: str | None) -> Iterator[str]:
+    if error:
+        yield f'<div class="error"><p class="who">Error</p>{_pre(error)}</div>\n'

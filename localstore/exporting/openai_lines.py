@@ -1,0 +1,124 @@
+"""Sessions as lines for the fine-tuning of OpenAI's chat models: `{"messages": [...]}`, one example a line.
+
+A session is one line with all its completed runs in order; with `per_run`, each completed run is a line of its own. A
+system message stands where instructions begin to hold, and in each line first. What tools there were is not known from
+a document, so that no line has `tools`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from localstore.exporting.characters import json_text
+from localstore.exporting.facts import is_safe
+from localstore.sessions import ContentPart, Message, Run, Session
+
+LeftOut = Callable[[Session, Run, str], None]
+
+
+class _Unfit(Exception):
+    """Why a run is no example."""
+
+
+def openai_lines(sessions: Iterable[Session], left_out: LeftOut, *, per_run: bool = False) -> Iterator[str]:
+    """One JSON object a line, each with its newline. A completed run that is no valid example is told to `left_out`,
+    with the reason, and does not stand in any line; nothing is told of runs that did not complete."""
+    for session in sessions:
+        line: list[dict[str, Any]] = []
+        said: str | None = None
+        for run, instructions in _with_instructions(session):
+            if run.status != "completed":
+                continue
+            try:
+                messages = _example(run.messages)
+            except _Unfit as error:
+                left_out(session, run, str(error))
+                continue
+            if instructions != said and instructions and messages[0]["role"] not in ("system", "developer"):
+                line.append({"role": "system", "content": instructions})
+            said = instructions
+            line += messages
+            if per_run:
+                yield _line(line)
+                line, said = [], None
+        if line:
+            yield _line(line)
+
+
+def _line(messages: list[dict[str, Any]]) -> str:
+    return f"{json_text({'messages': messages})}\n"
+
+
+def _with_instructions(session: Session) -> Iterator[tuple[Run, str | None]]:
+    """Each run with the instructions that held in it."""
+    held: str | None = None
+    for entry in session.history:
+        said = getattr(entry, "instructions", None)
+        if isinstance(said, str):
+            held = said
+        if isinstance(entry, Run):
+            yield entry, held
+
+
+def _example(messages: list[Message]) -> list[dict[str, Any]]:
+    """The messages of a run in OpenAI's form. Raises _Unfit."""
+    if all(message.role != "user" for message in messages):
+        raise _Unfit("it has no question")
+    last = messages[-1]
+    if last.role != "assistant" or last.tool_calls or not last.text:
+        raise _Unfit("its last message is no answer")
+    waiting: list[str] = []
+    result = []
+    for message in messages:
+        if message.role == "tool":
+            if message.tool_call_id not in waiting:
+                raise _Unfit("a message of a tool answers no call")
+            waiting.remove(message.tool_call_id)
+        elif waiting:
+            raise _Unfit(f"the tool call {waiting[0]} has no answer")
+        result.append(_message(message))
+        waiting += [call["id"] for call in result[-1].get("tool_calls", ())]
+        if len(set(waiting)) < len(waiting):
+            raise _Unfit("two tool calls have one id")
+    return result
+
+
+def _message(message: Message) -> dict[str, Any]:
+    if message.role == "tool":
+        return {"role": "tool", "tool_call_id": message.tool_call_id, "content": _text(message)}
+    if message.role == "user" and isinstance(message.content, list):
+        return {"role": "user", "content": [_part(part) for part in message.content]}
+    if message.role not in ("system", "developer", "user", "assistant"):
+        raise _Unfit(f"OpenAI knows no role {message.role}")
+    result: dict[str, Any] = {"role": message.role, "content": _text(message)}
+    if message.tool_calls:
+        if not result["content"]:
+            del result["content"]
+        result["tool_calls"] = [_call(call.id, call.name, call.arguments) for call in message.tool_calls]
+    elif message.role == "assistant" and not result["content"]:
+        raise _Unfit("a message of the assistant is empty")
+    return result
+
+
+def _text(message: Message) -> str:
+    if isinstance(message.content, list) and any(part.type != "text" for part in message.content):
+        raise _Unfit(f"a message of the {message.role} is more than text")
+    return message.text
+
+
+def _part(part: ContentPart) -> dict[str, Any]:
+    if part.type == "text":
+        return {"type": "text", "text": part.text or ""}
+    url = part.url or ""
+    if part.type == "image" and ((is_safe(url) and not url.startswith("mailto:")) or url.startswith("data:image/")):
+        return {"type": "image_url", "image_url": {"url": url}}
+    raise _Unfit(f"its question has a part of type {part.type} that OpenAI does not take")
+
+
+def _call(call_id: str | None, name: str, arguments: dict[str, Any] | str) -> dict[str, Any]:
+    if not call_id:
+        raise _Unfit(f"the call of the tool {name} has no id")
+    if isinstance(arguments, str):
+        raise _Unfit(f"the arguments of the tool call {call_id} are no JSON object")
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": json_text(arguments)}}
