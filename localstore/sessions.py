@@ -141,7 +141,8 @@ class Run(Record):
     `status` is `unfinished`, `completed`, `error` or `cancelled`. `session_state`, `session_summary`, `session_data`
     and `instructions` are set only when they changed in this run. `output` is the answer as data, where data was asked
     for. `state_conflicts` names the keys of `session_state` that another run had changed meanwhile; the value here
-    counts. `agent_id`, `team_id`, `workflow_id` and `tool_call_id` stand in member runs.
+    counts. `agent_id`, `team_id`, `workflow_id` and `tool_call_id` stand in member runs. `replay_of` is the run of
+    another session whose question was asked again.
     """
 
     type: Literal["run"] = "run"
@@ -150,6 +151,7 @@ class Run(Record):
     team_id: str | None = None
     workflow_id: str | None = None
     tool_call_id: str | None = None
+    replay_of: str | None = None
     created_at: Time = Field(default_factory=now)
     input: Any = None
     messages: Annotated[list[Message], _null_is(list)] = Field(default_factory=list)
