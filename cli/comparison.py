@@ -85,7 +85,7 @@ class Columns:
 
         question, run = repeated.question, repeated.run
         self._print(f"question {question.number}", "bold")
-        self._screen.print(Padding(Text(output.lines(question.run.question)), (0, 0, 0, 2)))
+        self._screen.print(Padding(_text(question.run.question), (0, 0, 0, 2)))
         for text in remarks(question):
             self._print(text, "dim")
         new = Text(output.lines(run.error), "red") if run.error is not None else _text(repeated.new)
@@ -114,7 +114,7 @@ class Columns:
 def _text(answer: str | None) -> Any:
     from rich.text import Text
 
-    return Text(output.lines(answer)) if answer else Text("(no text)", "dim")
+    return Text(output.lines(answer.strip("\n"))) if answer else Text("(no text)", "dim")
 
 
 def remarks(question: StoredQuestion) -> list[str]:
@@ -134,13 +134,13 @@ class Told:
 
     def __init__(self, total: int) -> None:
         self.done = 0
-        self.has_unanswered = False
+        self.unanswered = 0
         self._total = total
         self._scores: list[Score] = []
 
     def add(self, repeated: Repeated, score: Score | None) -> None:
         self.done += 1
-        self.has_unanswered = self.has_unanswered or repeated.new is None
+        self.unanswered += repeated.new is None
         if score is not None:
             self._scores.append(score)
 
@@ -152,6 +152,8 @@ class Told:
         """Say on the standard error how it went."""
         if self.done < self._total:
             output.note(f"Stopped after {self.done:,} of {self._total:,} questions.")
+        if self.unanswered:
+            output.note(f"{self.unanswered:,} of {self.done:,} questions got no answer.")
         if self._scores:
             mean = sum(score.value for score in self._scores) / len(self._scores)
             passed = sum(score.passed for score in self._scores)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 @click.option("--model", required=True, metavar="M", help="Ask this model.")
 @click.option("--base-url", metavar="URL", help="Ask this server. Default: OPENAI_BASE_URL, else OpenAI.")
 @click.option("--history", type=click.IntRange(min=0), metavar="N", help="Give the N runs before it. Default: all.")
+@click.option("--temperature", type=click.FloatRange(min=0), metavar="T", help="Sample at this temperature.")
+@click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="End each answer after N tokens.")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Ask only the last N questions.")
 @click.option("--pass", "function", metavar="MODULE:FUNCTION", help="Score each answer with this function.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="What a score has to reach. Default: 0.5.")
@@ -38,6 +40,8 @@ def command(
     model: str,
     base_url: str | None,
     history: int | None,
+    temperature: float | None,
+    max_tokens: int | None,
     last: int | None,
     function: str | None,
     threshold: float | None,
@@ -72,12 +76,13 @@ def command(
 
     questions = stored_questions(found, history=history)
     if not questions:
-        raise SessionNotFound(f"Session '{found.session_id}' has no completed run with a question to ask again.")
+        why = " A workflow is code, which no model repeats." if found.kind == "workflow" else ""
+        raise SessionNotFound(f"Session '{found.session_id}' has no completed run with a question to ask again.{why}")
     if left_out := len(found.runs) - len(questions):
         output.note(f"Left out: {left_out:,} of {len(found.runs):,} runs, not completed or without a question.")
     questions = questions if last is None else questions[-last:]
     scorer = None if function is None else Scorer(function, 0.5 if threshold is None else threshold)
-    asked = model_of(model, base_url)
+    asked = model_of(model, base_url, temperature=temperature, max_tokens=max_tokens)
     replay = Replay(found, asked, None if no_store else _same_format(storage, found.session_id))
     shown: Comparison = Columns() if output.to_terminal() else Rows()
     if as_json:
@@ -98,10 +103,10 @@ def command(
         asked.close()
         told.summary()
         if replay.is_kept:
-            output.note(f"The new answers are in the session {replay.session_id}")
+            output.note(f"What was asked and answered is in the session {replay.session_id}")
     if told.has_failing_score:
         context.exit(FINDINGS)
-    if told.has_unanswered:
+    if told.unanswered:
         context.exit(CANNOT_NOW)
 
 
