@@ -162,7 +162,7 @@ def test_a_model_that_asks_for_a_tool_again_is_told_that_there_is_none(storage: 
     with_tools(storage)
     session = read(storage)
     call = Message(role="assistant", tool_calls=[ToolCall(id="x", name="weather")])
-    replies = iter([call, "Rain."])
+    replies = iter([call, Message(role="assistant", content="Rain.")])
     replay = Replay(session, FunctionModel(lambda messages: next(replies)))
     (question,) = stored_questions(session)
     repeated = replay.ask(question)
