@@ -64,6 +64,8 @@ class Scorer:
             raise self._error(f"raised {_told(error)}, with the question {_short(question)}") from error
         if inspect.iscoroutine(value):
             value.close()
+        if getattr(value, "ndim", None) == 0:  # numbers and truth values of numpy and the like
+            value = value.item()
         if isinstance(value, bool):
             return Score(float(value), value)
         if isinstance(value, Real) and 0 <= float(value) <= 1:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="End each answer after N tokens.")
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Ask only the last N questions.")
 @click.option("--pass", "function", metavar="MODULE:FUNCTION", help="Score each answer with this function.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="What a score has to reach. Default: 0.5.")
+@click.option("--threshold", type=click.FloatRange(0, 1), metavar="X", help="What a score has to reach. Default: 0.5.")
 @click.option("--no-store", is_flag=True, help="Keep nothing of it in the store.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each question, one on a line.")
 @store_option

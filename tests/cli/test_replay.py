@@ -254,6 +254,16 @@ def explodes(question, old, new):
 def leaves(question, old, new):
     raise SystemExit(0)
 
+class Scalar:
+    ndim = 0
+    def __init__(self, value):
+        self.value = value
+    def item(self):
+        return self.value
+
+def like_numpy(question, old, new):
+    return Scalar(True) if question == "Graz?" else Scalar(0.75)
+
 constant = 3
 """
 
@@ -284,6 +294,14 @@ def test_a_number_has_to_reach_the_threshold(replay: Ask, judge: None, threshold
     assert done.returncode == code
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(one["score"], one["passed"]) for one in objects] == [(0.5, code == 0)] * 3
+
+
+def test_scores_may_be_numbers_of_numpy(replay: Ask, judge: None) -> None:
+    """Whoever compares vectors returns them without knowing."""
+    with scripted_server(*ANSWERS) as server:
+        done = replay(server, "--pass", "judge:like_numpy")
+    assert done.returncode == 0
+    assert [line.split("\t")[5] for line in done.stdout.splitlines()] == ["1", "0.75", "0.75"]
 
 
 @pytest.mark.parametrize(
