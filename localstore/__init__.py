@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from localstore.agents.agent import Agent
     from localstore.agents.models import FunctionModel
     from localstore.agents.openai_chat import OpenAIChat
+    from localstore.agents.tools import RunContext, Tool
     from localstore.errors import (
         Conflict,
         DocumentBroken,
@@ -53,12 +54,14 @@ __all__ = [
     "OwnerMismatch",
     "ResponseInvalid",
     "Run",
+    "RunContext",
     "Session",
     "SessionInfo",
     "SessionNotFound",
     "StateConflict",
     "Step",
     "StoreNotFound",
+    "Tool",
     "ToolCall",
     "UnstorableValue",
     "Update",
@@ -70,6 +73,7 @@ _HOME = {
     "agents.agent": ("Agent",),
     "agents.models": ("FunctionModel",),
     "agents.openai_chat": ("OpenAIChat",),
+    "agents.tools": ("RunContext", "Tool"),
     "info": ("SessionInfo",),
     "sessions": ("ContentPart", "Message", "Metrics", "Origin", "Run", "Session", "Step", "ToolCall", "Update"),
     "storage": ("JsonStorage", "YamlStorage"),

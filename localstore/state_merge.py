@@ -1,14 +1,12 @@
 """How a run's `session_state` and what other runs stored meanwhile come together: by top-level key."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localstore.errors import StateConflict
 from localstore.files.draft import Draft
 from localstore.files.values import plain, same
 from localstore.merge import run_of
-
-if TYPE_CHECKING:
-    from localstore.sessions import Run
+from localstore.sessions import Run, now
 
 State = dict[str, Any]
 
@@ -32,7 +30,7 @@ def _same(one: State, other: State, key: str) -> bool:
 class StateMerge:
     """The state of one run, merged with what the document holds in the moment in which the run is added."""
 
-    def __init__(self, run: "Run", base: State, *, strict: bool) -> None:
+    def __init__(self, run: Run, base: State, *, strict: bool) -> None:
         """Raises UnstorableValue."""
         self._run = run
         self._base: State = plain(base, "state_base")
@@ -43,13 +41,16 @@ class StateMerge:
         self.state = self._mine
         self.conflicts: list[str] = []
 
-    def entry(self, draft: Draft) -> dict[str, Any]:
-        """The run as it is to be stored. Raises StateConflict when `strict` and both changed a key."""
+    def entries(self, draft: Draft) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """The run as it is to be stored, and an update that says its state. Raises StateConflict when `strict` and
+        both changed a key."""
         theirs = draft.state()
         if self._entry is None or not same(theirs, self.state):  # else it is tried again, and may be there already
             said = self.into(draft.row["session_id"], theirs, draft.file.path)
             self._entry = run_of(self._run.model_copy(update=said))
-        return self._entry
+        if (state := self._entry.get("session_state")) is None:
+            return self._entry, None
+        return self._entry, {"type": "update", "created_at": now(), "session_state": state}
 
     def into(self, session_id: str, theirs: State, path: str | None = None) -> dict[str, Any]:
         """What the run is to say, where the session holds `theirs`. Raises StateConflict."""

@@ -144,7 +144,10 @@ class Storage:
                 self._store.create(header, [entry], self._suffix)
                 return
             self._check_access(draft.row, user_id, kind)
-            self._store.append_run(draft, entry if merge is None else merge.entry(draft))
+            if merge is None:
+                self._store.append_run(draft, entry)
+            else:
+                self._store.append_run(draft, *merge.entries(draft))
 
         try:
             self._store.change(session_id, work)

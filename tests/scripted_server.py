@@ -18,12 +18,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server sends to one request. A `cut` one promises the whole body and sends half of it."""
+    """What the server sends to one request. A `cut` one promises the whole body and sends half of it.
+
+    `events`, where there are some, are sent as a stream, one by one: mappings, or bytes as they are; what can be called
+    is called in between, and may wait. A cut stream ends without its end.
+    """
 
     status: int
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
     cut: bool = False
+    events: tuple[dict[str, Any] | bytes | Callable[[], Any], ...] = ()
 
 
 def text(content: str | None, *, input_tokens: int = 7, output_tokens: int = 3, **message: Any) -> Reply:
@@ -43,6 +48,19 @@ def tool_call(name: str, arguments: str, call_id: str = "call_1") -> Reply:
     """An answer that is one tool call; `arguments` is the text that the model wrote."""
     call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
     return text(None, tool_calls=[call])
+
+
+def stream(*events: str | dict[str, Any] | bytes | Callable[[], Any], cut: bool = False) -> Reply:
+    """A streamed answer; a text is an event that brings this text. Unless it is cut, it ends as it should."""
+    said = [chunk({"content": event}) if isinstance(event, str) else event for event in events]
+    end: list[dict[str, Any] | bytes] = [] if cut else [chunk({}, finish_reason="stop"), b"data: [DONE]\n\n"]
+    return Reply(200, {}, cut=cut, events=(*said, *end))
+
+
+def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    """One event of a streamed answer."""
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "scripted", "choices": [choice]}
 
 
 def error(status: int, message: str, **headers: str) -> Reply:
@@ -114,6 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
             reply = error(404, f"no such path: {self.path}")
         else:
             reply = self.server.next_reply(request, key)
+        if reply.events:
+            self._send_events(reply)
+            return
         streamed = bool(request.get("stream")) and reply.status == 200 and not reply.cut
         body = _stream(reply.body) if streamed else json.dumps(reply.body).encode()
         self.send_response(reply.status)
@@ -123,6 +144,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if reply.cut else body)
         self.close_connection = reply.cut
+
+    def _send_events(self, reply: Reply) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", _TYPES[True])
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            for event in reply.events:
+                if callable(event):
+                    event()
+                    continue
+                data = event if isinstance(event, bytes) else f"data: {json.dumps(event)}\n\n".encode()
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            if not reply.cut:
+                self.wfile.write(b"0\r\n\r\n")
+        except OSError:
+            pass  # whoever asked is gone
+        self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
         """Stay silent."""

@@ -77,5 +77,8 @@ class Arriving:
             from openai import OpenAIError
 
             raise OpenAIError("The server ended its answer in the middle, without a reason (finish_reason). Ask again.")
+        if self._half:
+            self._texts.append(unicode(self._half))
+            yield self._texts[-1]
         yield from self._whole_call()
         yield made_reply("".join(self._texts) or None, self._calls, self._usage)

@@ -65,6 +65,10 @@ class CallTools:
     context: RunContext
 
 
+class Left(BaseException):
+    """Whoever listened has gone. It stands for GeneratorExit, at which a generator may not yield what is left to do."""
+
+
 Effect = Do | Ask | Open | Next | Close | CallTools
 Steps = Generator[Effect | Event, Any, None]
 
@@ -76,7 +80,7 @@ def drive(steps: Steps, model: Model) -> Iterator[Event]:
     while True:
         try:
             step = steps.send(result) if raised is None else steps.throw(raised)
-        except StopIteration:
+        except (StopIteration, Left):
             return
         result, raised = None, None
         try:
@@ -85,7 +89,7 @@ def drive(steps: Steps, model: Model) -> Iterator[Event]:
             else:
                 result = _perform(step, model)
         except BaseException as error:  # noqa: BLE001 - the run stores it, and raises it again
-            raised = error
+            raised = Left() if isinstance(error, GeneratorExit) else error
 
 
 def _perform(effect: Effect, model: Model) -> Any:
@@ -111,7 +115,7 @@ async def adrive(steps: Steps, model: Model) -> AsyncIterator[Event]:
     while True:
         try:
             step = steps.send(result) if raised is None else steps.throw(raised)
-        except StopIteration:
+        except (StopIteration, Left):
             return
         result, raised = None, None
         try:
@@ -120,7 +124,7 @@ async def adrive(steps: Steps, model: Model) -> AsyncIterator[Event]:
             else:
                 result = await _aperform(step, model)
         except BaseException as error:  # noqa: BLE001
-            raised = error
+            raised = Left() if isinstance(error, GeneratorExit) else error
 
 
 async def _aperform(effect: Effect, model: Model) -> Any:

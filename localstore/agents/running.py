@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from localstore.agents.effects import Ask, CallTools, Close, Do, Effect, Next, Open, Steps
@@ -47,13 +47,14 @@ class Running:
     _arrived: list[str] = field(default_factory=list)
     _arrived_calls: list[ToolCall] = field(default_factory=list)
     _saved: float = 0.0
-    _wait: float = _SAVE_EVERY
+    _wait: float = 0.0
 
     def steps(self) -> Steps:
         try:
             prompt = yield Do(self._begin)
             yield RunStarted(self.session_id, self.run.run_id)
             self._started = self._saved = perf_counter()
+            self._wait = _SAVE_EVERY
             yield from self._answer(prompt)
             yield Do(self._finish)
         except BaseException as error:
@@ -133,7 +134,7 @@ class Running:
                     continue
                 self._arrived.append(piece)
                 yield TextDelta(piece)
-                if self.agent.save_partial and monotonic() - self._saved > self._wait:
+                if self.agent.save_partial and perf_counter() - self._saved > self._wait:
                     yield Do(self._save_partial)
         finally:
             yield Close(pieces)
@@ -169,11 +170,11 @@ class Running:
     # Storing
 
     def _save_partial(self) -> None:
-        began = monotonic()
+        began = perf_counter()
         text = "".join(self._arrived).rstrip("\n")
         messages = [*self.run.messages, Message(role="assistant", content=text)]
         self.agent.append(self.session_id, self.run.model_copy(update={"messages": messages}), self.user_id)
-        self._saved = monotonic()
+        self._saved = perf_counter()
         self._wait = max(_SAVE_EVERY, _SAVE_SHARE * (self._saved - began))
 
     def _finish(self) -> None:
@@ -193,7 +194,7 @@ class Running:
             text = "".join(self._arrived) or None
             self.run.messages.append(Message(role="assistant", content=text, tool_calls=self._arrived_calls or None))
         run = self.run.model_copy()  # the one of `_finish` stays as it is
-        failed = isinstance(error, Exception)  # else KeyboardInterrupt, asyncio.CancelledError, GeneratorExit
+        failed = isinstance(error, Exception)  # else KeyboardInterrupt, asyncio.CancelledError, Left
         if failed:
             # A file name in the text may hold what is not Unicode.
             said = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])

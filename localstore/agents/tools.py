@@ -94,7 +94,8 @@ class Tool:
                     "write each parameter out."
                 )
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[name] = (hint, Field(default, description=descriptions.get(name)))
+            said: dict[str, Any] = {"description": descriptions[name]} if name in descriptions else {}
+            fields[name] = (hint, Field(default, **said))
         config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
         try:
             model: type[BaseModel] = create_model(self.name, __config__=config, **fields)

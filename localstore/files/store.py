@@ -125,8 +125,12 @@ class Store:
             if row is not None:
                 self._manifest.put({**row, "foreign": True})
 
-    def append_run(self, draft: Draft, entry: dict[str, Any]) -> None:
-        """Add a run, finish an unfinished one, or recognise a repetition."""
+    def append_run(self, draft: Draft, entry: dict[str, Any], update: dict[str, Any] | None = None) -> None:
+        """Add a run, finish an unfinished one, or recognise a repetition.
+
+        `update` says the run's state, merged with the newest one: it goes behind all entries when the run is finished
+        in a place in front of another state, since the last one counts.
+        """
         run_id, unfinished = entry["run_id"], entry["status"] == "unfinished"
         recent = self._recent_or_none(draft, run_id)
         known = recent.get(run_id) if recent is not None else None
@@ -138,7 +142,14 @@ class Store:
         if known is None:
             offset = draft.append([entry])
         elif known.unfinished:
-            offset = known.offset if draft.finish(known, entry) else None
+            if update is not None and draft.row.get("offsets", {}).get("session_state", -1) > known.offset:
+                said = {
+                    key: value for key, value in entry.items() if key not in update or key in ("type", "created_at")
+                }
+                draft.change(draft.header(), {known.offset: said}, [update])
+                offset = None
+            else:
+                offset = known.offset if draft.finish(known, entry) else None
         elif unfinished or draft.holds(known, entry):
             draft.sync()
             return
