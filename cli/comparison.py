@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Protocol
 
 from localstore.agents.replay import Repeated, StoredQuestion
@@ -38,7 +37,7 @@ class Rows:
                 )
             ]
         )
-        sys.stdout.flush()  # Ctrl-C discards what is not delivered
+        output.deliver()
         for text in remarks(question):
             output.note(f"question {question.number}: {text}")
 
@@ -69,7 +68,7 @@ class JsonLines:
                 "error": run.error,
             }
         )
-        sys.stdout.flush()
+        output.deliver()
 
 
 class Columns:

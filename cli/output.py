@@ -73,6 +73,12 @@ def write(text: str) -> None:
         sys.stdout.write(text)
 
 
+def deliver() -> None:
+    """Hand over what was printed so far: Ctrl-C discards the rest."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def write_rows(rows: Iterable[Sequence[str]]) -> None:
     """Print rows for programs: one line each, cells separated by tabs."""
     write("".join(["\t".join(map(one_line, row)) + "\n" for row in rows]))

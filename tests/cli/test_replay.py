@@ -215,6 +215,24 @@ def test_a_terminal_shows_old_and_new(store: Path, tmp_path: Path, columns: int)
     assert screen.code == 1
 
 
+@posix
+def test_a_terminal_shows_an_error_in_the_place_of_the_answer(store: Path, tmp_path: Path) -> None:
+    """Beside the old one, and counted at the end."""
+    from .pseudo_terminal import on_terminal
+
+    with scripted_server(error(404, "no such model")) as server:
+        screen = on_terminal(
+            *("replay", "trip", "--store", store, "--model", "m1", "--base-url", server.base_url, "--last", "1"),
+            cwd=tmp_path,
+            columns=120,
+            env=NO_SETTINGS,
+        )
+    assert "It rains." in screen.text
+    assert "no such model" in screen.text
+    assert "localstore: 1 of 1 questions got no answer.\n" in screen.text
+    assert screen.code == 5
+
+
 def test_control_characters_of_a_model_do_not_reach_the_output(replay: Ask) -> None:
     """They are escaped, in either form."""
     for args in ((), ("--json",)):
