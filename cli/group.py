@@ -29,6 +29,7 @@ COMMANDS = (
     "upgrade",
     "backups",
     "convert",
+    "replay",
 )
 """In the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`."""
 

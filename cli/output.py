@@ -73,6 +73,12 @@ def write(text: str) -> None:
         sys.stdout.write(text)
 
 
+def deliver() -> None:
+    """Hand over what was printed so far: Ctrl-C discards the rest."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def write_rows(rows: Iterable[Sequence[str]]) -> None:
     """Print rows for programs: one line each, cells separated by tabs."""
     write("".join(["\t".join(map(one_line, row)) + "\n" for row in rows]))
@@ -83,12 +89,22 @@ def write_json(value: Any) -> None:
     write(json_text(value))
 
 
+def write_json_line(value: Any) -> None:
+    """Print a value as JSON on one line."""
+    import json
+
+    write(_escaped_json(json.dumps(value, ensure_ascii=False)) + "\n")
+
+
 def json_text(value: Any) -> str:
     """A value as JSON, two spaces deep. Characters that a terminal would obey are written as escapes."""
     import json
 
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return _CONTROL.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text) + "\n"
+    return _escaped_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
+
+
+def _escaped_json(text: str) -> str:
+    return _CONTROL.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text)
 
 
 def write_bytes(parts: Iterable[bytes]) -> None:

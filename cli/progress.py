@@ -26,6 +26,18 @@ def progress(what: str) -> Iterator[_Lines | _Bar]:
         report.close()
 
 
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say to a person what takes so long, until it is over."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True, highlight=False, markup=False).status(what):
+        yield
+
+
 class _Lines:
     """Is told how many are done, and how many there are."""
 

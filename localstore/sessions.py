@@ -143,6 +143,7 @@ class Run(Record):
     for. `state_conflicts` names the keys of `session_state` that another run had changed meanwhile; the value here
     counts. `agent_id`, `team_id`, `workflow_id` and `tool_call_id` stand in member runs. `rating` is what a person
     thinks of it, `good` or `bad`; another word, typed by hand, is kept and rates nothing. `rating_note` says why.
+    `replay_of` is the run of another session whose question was asked again.
     """
 
     type: Literal["run"] = "run"
@@ -151,6 +152,7 @@ class Run(Record):
     team_id: str | None = None
     workflow_id: str | None = None
     tool_call_id: str | None = None
+    replay_of: str | None = None
     created_at: Time = Field(default_factory=now)
     input: Any = None
     messages: Annotated[list[Message], _null_is(list)] = Field(default_factory=list)

@@ -111,6 +111,7 @@ run = _record(
         "team_id": _text,
         "workflow_id": _text,
         "tool_call_id": _text,
+        "replay_of": _text,
         "created_at": _text,
         "messages": _list_of(_message),
         "member_runs": _member_runs,

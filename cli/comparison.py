@@ -1,0 +1,159 @@
+"""Old and new answers of one question beside each other: for a person, for a pipe, and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from localstore.agents.replay import Repeated, StoredQuestion
+
+from . import output
+from .scoring import Score
+
+WIDE = 80
+"""From so many columns on, the answers stand side by side."""
+
+
+class Comparison(Protocol):
+    """Shows one question at a time, as it is answered."""
+
+    def show(self, repeated: Repeated, score: Score | None) -> None: ...
+
+
+class Rows:
+    """One line each: number, run, question, old answer, new answer, score, error. Remarks go to the standard error."""
+
+    def show(self, repeated: Repeated, score: Score | None) -> None:
+        question = repeated.question
+        output.write_rows(
+            [
+                (
+                    str(question.number),
+                    question.run.run_id,
+                    question.run.question,
+                    repeated.old,
+                    repeated.new or "",
+                    "" if score is None else f"{score.value:g}",
+                    repeated.run.error or "",
+                )
+            ]
+        )
+        output.deliver()
+        for text in remarks(question):
+            output.note(f"question {question.number}: {text}")
+
+
+class JsonLines:
+    """One object each, on a line of its own. `session_id` is the fresh session's, None when nothing is kept."""
+
+    def __init__(self, session_id: str | None) -> None:
+        self._session_id = session_id
+
+    def show(self, repeated: Repeated, score: Score | None) -> None:
+        question, run = repeated.question, repeated.run
+        output.write_json_line(
+            {
+                "number": question.number,
+                "run_id": question.run.run_id,
+                "session_id": self._session_id,
+                "new_run_id": run.run_id,
+                "question": question.run.question,
+                "old_model": question.run.model,
+                "old": repeated.old,
+                "new_model": run.model,
+                "new": repeated.new,
+                "tools": list(question.tools),
+                "missing_files": list(question.missing),
+                "score": None if score is None else score.value,
+                "passed": None if score is None else score.passed,
+                "error": run.error,
+            }
+        )
+        output.deliver()
+
+
+class Columns:
+    """For a person: two columns where they fit, else one answer below the other."""
+
+    def __init__(self) -> None:
+        self._screen = output.console()
+
+    def show(self, repeated: Repeated, score: Score | None) -> None:
+        from rich.padding import Padding
+        from rich.table import Table
+        from rich.text import Text
+
+        question, run = repeated.question, repeated.run
+        self._print(f"question {question.number}", "bold")
+        self._screen.print(Padding(_text(question.run.question), (0, 0, 0, 2)))
+        for text in remarks(question):
+            self._print(text, "dim")
+        new = Text(output.lines(run.error), "red") if run.error is not None else _text(repeated.new)
+        answers = [
+            (f"old  {question.run.model or ''}".rstrip(), _text(repeated.old)),
+            (f"new  {run.model or ''}".rstrip(), new),
+        ]
+        if self._screen.width >= WIDE:
+            table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold cyan", expand=True)
+            for heading, _ in answers:
+                table.add_column(Text(output.one_line(heading)), ratio=1, overflow="fold")
+            table.add_row(*(answer for _, answer in answers))
+            self._screen.print(table)
+        else:
+            for heading, answer in answers:
+                self._print(heading, "bold cyan")
+                self._screen.print(Padding(answer, (0, 0, 0, 2)))
+        if score is not None:
+            self._print(f"score {score.value:g}", "green" if score.passed else "bold red")
+        self._screen.print()
+
+    def _print(self, text: str, style: str) -> None:
+        self._screen.print(output.one_line(text), style=style)
+
+
+def _text(answer: str | None) -> Any:
+    from rich.text import Text
+
+    return Text(output.lines(answer.strip("\n"))) if answer else Text("(no text)", "dim")
+
+
+def remarks(question: StoredQuestion) -> list[str]:
+    """What makes the new question another one than the old one was."""
+    said = []
+    if question.tools:
+        said.append(f"answered from the stored results of {', '.join(question.tools)}")
+    if question.run.output is not None:
+        said.append("the old answer was asked for as data, the new one is not")
+    if question.missing:
+        said.append(f"not there any more: {', '.join(question.missing)}")
+    return said
+
+
+class Told:
+    """Counts what was shown, for the last lines and the exit code."""
+
+    def __init__(self, total: int) -> None:
+        self.done = 0
+        self.unanswered = 0
+        self._total = total
+        self._scores: list[Score] = []
+
+    def add(self, repeated: Repeated, score: Score | None) -> None:
+        self.done += 1
+        self.unanswered += repeated.new is None
+        if score is not None:
+            self._scores.append(score)
+
+    @property
+    def has_failing_score(self) -> bool:
+        return not all(score.passed for score in self._scores)
+
+    def summary(self) -> None:
+        """Say on the standard error how it went."""
+        if self.done < self._total:
+            output.note(f"Stopped after {self.done:,} of {self._total:,} questions.")
+        if self.unanswered:
+            output.note(f"{self.unanswered:,} of {self.done:,} questions got no answer.")
+        if self._scores:
+            mean = sum(score.value for score in self._scores) / len(self._scores)
+            passed = sum(score.passed for score in self._scores)
+            output.note(f"Mean score {mean:.3g}; {passed:,} of {len(self._scores):,} passed.")

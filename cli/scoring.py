@@ -1,0 +1,103 @@
+"""Scores by a function of the user's own: `--pass module:function`."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from numbers import Real
+from typing import Any
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How good an answer is, from 0 to 1, and whether that is enough."""
+
+    value: float
+    passed: bool
+
+
+class Scorer:
+    """Calls the function that was named `module:function`. What it prints goes to the standard error."""
+
+    def __init__(self, named: str, threshold: float) -> None:
+        """Raises UsageError for what cannot be imported, or is no function."""
+        self._named = named
+        self._threshold = threshold
+        module, _, name = named.partition(":")
+        if not module or not name:
+            raise self._error("is not of the form module:function")
+        self._function = self._found(module, name)
+
+    def _found(self, module: str, name: str) -> Callable[..., Any]:
+        here = os.getcwd()
+        if here not in sys.path:
+            sys.path.insert(0, here)  # as `python -m` does
+        try:
+            with _printing_to_stderr():
+                found = import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (module + ".").startswith(error.name + "."):
+                raise self._error(f"names a module that is neither in {here} nor installed") from None
+            raise self._error(f"cannot be imported: {error}") from error
+        except (Exception, SystemExit) as error:  # whatever the module does
+            raise self._error(f"cannot be imported: {_told(error)}") from error
+        function = getattr(found, name, None)
+        if function is None:
+            raise self._error(f"names a function that {found.__file__ or module} does not have")
+        if not callable(function):
+            raise self._error(f"names a {type(function).__name__}, and no function")
+        return function  # type: ignore[no-any-return]
+
+    def __call__(self, question: str, old: str, new: str) -> Score:
+        """Score one answer. Raises UsageError for what the function raises, and for what is no score."""
+        try:
+            with _printing_to_stderr():
+                value = self._function(question, old, new)
+        except (Exception, SystemExit) as error:
+            raise self._error(f"raised {_told(error)}, with the question {_short(question)}") from error
+        if inspect.iscoroutine(value):
+            value.close()
+        if getattr(value, "ndim", None) == 0:  # numbers and truth values of numpy and the like
+            value = value.item()
+        if isinstance(value, bool):
+            return Score(float(value), value)
+        if isinstance(value, Real) and 0 <= float(value) <= 1:
+            return Score(float(value), float(value) >= self._threshold)
+        shown = repr(value) if isinstance(value, (Real, str)) or value is None else f"a {type(value).__name__}"
+        raise self._error(
+            f"returned {_short(shown, quoted=False)}, with the question {_short(question)}. "
+            "It must return True, False, or a number from 0 to 1"
+        )
+
+    def _error(self, problem: str) -> click.UsageError:
+        return click.UsageError(f"--pass '{self._named}' {problem}", click.get_current_context())
+
+
+@contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """The standard output is for the answers."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def _told(error: BaseException) -> str:
+    """What was raised, and at which line."""
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or isinstance(error, SyntaxError):  # which names its line itself
+        return said
+    return f"{said} ({os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno})"
+
+
+def _short(text: str, *, quoted: bool = True) -> str:
+    cut = text if len(text) <= 60 else f"{text[:60]}…"
+    return f"'{cut}'" if quoted else cut
