@@ -7,14 +7,18 @@ import fcntl
 import os
 import pty
 import re
+import select
+import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 
 from .conftest import ENTRY_POINT, clean_environment
 
+ROWS = 24
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -32,25 +36,160 @@ def on_terminal(
     *args: str | Path, cwd: Path, columns: int = 100, env: Mapping[str, str] = {}, typed: bytes = b""
 ) -> Screen:
     """Run the command with a terminal as its input, output and error output, on which a person has `typed` ahead."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = clean_environment(TERM="xterm-256color", PYTHONUTF8="1", **env)
-    process = subprocess.Popen(
-        [ENTRY_POINT, *args],
-        cwd=cwd,
-        env=environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
+    process, ours = _start([ENTRY_POINT, *args], cwd, columns, env)
     os.write(ours, typed)
     chunks = []
     while chunk := _read(ours):
         chunks.append(chunk)
     os.close(ours)
     return Screen(b"".join(chunks).decode(), process.wait(60))
+
+
+def _start(
+    command: Sequence[str | Path], cwd: Path, columns: int, env: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process, and our side of its terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+    environment = clean_environment(**{"TERM": "xterm-256color", "PYTHONUTF8": "1", **env})
+    process = subprocess.Popen(
+        command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_lead
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def _lead() -> None:
+    """Make the terminal the process's own, so that Ctrl-C on it reaches the process."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+class Talk:
+    """A command with which a test talks at a terminal: it types, and waits for what is to come.
+
+    `raw` is all that came; `lines` is what stands on the terminal, as long as nothing was ever wider or stood higher.
+    """
+
+    def __init__(
+        self, *command: str | Path, cwd: Path, columns: int = 100, env: Mapping[str, str] = {}, patience: float = 30
+    ) -> None:
+        self.columns = columns
+        self._process, self._ours = _start(command, cwd, columns, env)
+        self._patience = patience
+        self._raw = b""
+        self._seen = 0
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        os.close(self._ours)
+
+    @property
+    def raw(self) -> str:
+        return self._raw.decode(errors="replace")
+
+    @property
+    def lines(self) -> list[str]:
+        return drawn(self.raw, self.columns)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def type(self, text: str) -> None:
+        """Type, without waiting."""
+        os.write(self._ours, text.encode())
+
+    def enter(self, text: str, wanted: str | None = None) -> None:
+        """Type a line; wait for what is wanted, and then, unless it is nothing, for the next prompt."""
+        self.type(f"{text}\r")
+        self.wait_for(wanted if wanted is not None else "\n")
+        self.wait_for("> ")
+
+    def wait_for(self, wanted: str) -> None:
+        """Wait until this comes, behind what was waited for before; colours and cursor movements do not count."""
+        self._wait(lambda: self._found(wanted), wanted)
+
+    def _found(self, wanted: str) -> bool:
+        at = (plain := _plain(self.raw)).find(wanted, self._seen)
+        if at >= 0:
+            self._seen = at + len(wanted)
+        assert at >= 0 or len(plain) >= self._seen
+        return at >= 0
+
+    def ended(self) -> int:
+        """Wait for the end, and return the exit code."""
+        self._wait(lambda: False, "the end")
+        return self._process.wait(self._patience)
+
+    def kill(self) -> None:
+        """Kill the process as kill -9 does."""
+        self._process.send_signal(signal.SIGKILL)
+        self.ended()
+
+    def _wait(self, is_there: Callable[[], bool], wanted: str) -> None:
+        deadline = monotonic() + self._patience
+        while not is_there():
+            ready, _, _ = select.select([self._ours], [], [], max(0, deadline - monotonic()))
+            assert ready, f"{wanted!r} did not come. The terminal shows:\n{self.text}"
+            chunk = _read(self._ours)
+            if not chunk:
+                assert wanted == "the end", f"the end came, and not {wanted!r}. The terminal shows:\n{self.text}"
+                return
+            self._raw += chunk
+
+
+_CODE = re.compile(r"\x1b(?:\[([0-9;?]*)([A-Za-z@])|[=>78])|([^\x1b])", re.DOTALL)
+
+
+def _plain(raw: str) -> str:
+    return _CODE.sub(lambda found: found[3] or "", raw)
+
+
+def drawn(raw: str, columns: int) -> list[str]:
+    """The lines that stand on a terminal of endless height, of which no line may be overwritten at its end."""
+    lines: list[list[str]] = [[]]
+    row = column = 0
+    for found in _CODE.finditer(raw):
+        number = int(found[1]) if found[1] and found[1].isdecimal() else None
+        count = number or 1
+        match found[2] or found[3]:
+            case "\r":
+                column = 0
+            case "\n":
+                row += 1
+            case "\b" | "D":
+                column = max(0, column - count)
+            case "A" if found[2]:
+                row = max(0, row - count)
+            case "C" if found[2]:
+                column += count
+            case "K" if found[2]:
+                lines[row][: column if number == 2 else len(lines[row])] = [" "] * column if number == 2 else lines[row]
+                del lines[row][column:]
+            case "J" if found[2]:
+                del lines[row][column:]
+                del lines[row + 1 :]
+            case "P" if found[2]:
+                del lines[row][column : column + count]
+            case "@" if found[2]:
+                lines[row][column:column] = [" "] * count
+            case character if found[3] and character >= " ":
+                if column >= columns:
+                    row, column = row + 1, 0
+                while len(lines) <= row:
+                    lines.append([])
+                lines[row] += [" "] * (column - len(lines[row]))
+                lines[row][column : column + 1] = [character]
+                column += 1
+        while len(lines) <= row:
+            lines.append([])
+    return ["".join(line).rstrip() for line in lines]
 
 
 def _read(descriptor: int) -> bytes:

@@ -176,7 +176,7 @@ class Chat:
             say(f"A new session: {short(agent.session_id)}. {ends}".rstrip())
             return
         name = f" ({short(session.name)})" if session.name else ""
-        say(f"Session {short(session.session_id)}{name}. {ends}".rstrip())
+        say(f"Going on in {short(session.session_id)}{name}. {ends}".rstrip())
         last = session.runs[-1]
         say(f"> {self._brief(last.question)}")
         if last.status == "completed":
