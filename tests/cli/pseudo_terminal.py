@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
+from tests.terminal import drawn, plain
+
 from .conftest import ENTRY_POINT, clean_environment
 
 ROWS = 24
@@ -68,7 +70,7 @@ def _lead() -> None:
 class Talk:
     """A command with which a test talks at a terminal: it types, and waits for what is to come.
 
-    `raw` is all that came; `lines` is what stands on the terminal, as long as nothing was ever wider or stood higher.
+    `raw` is all that came; `lines` is what stands on the terminal then, and above it.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class Talk:
 
     @property
     def lines(self) -> list[str]:
-        return drawn(self.raw, self.columns)
+        return drawn(self.raw, self.columns, ROWS)
 
     @property
     def text(self) -> str:
@@ -116,7 +118,7 @@ class Talk:
         self._wait(lambda: self._found(wanted), wanted)
 
     def _found(self, wanted: str) -> bool:
-        at = (plain := _plain(self.raw)).find(wanted, self._seen)
+        at = (plain := plain(self.raw)).find(wanted, self._seen)
         if at >= 0:
             self._seen = at + len(wanted)
         assert at >= 0 or len(plain) >= self._seen
@@ -142,54 +144,6 @@ class Talk:
                 assert wanted == "the end", f"the end came, and not {wanted!r}. The terminal shows:\n{self.text}"
                 return
             self._raw += chunk
-
-
-_CODE = re.compile(r"\x1b(?:\[([0-9;?]*)([A-Za-z@])|[=>78])|([^\x1b])", re.DOTALL)
-
-
-def _plain(raw: str) -> str:
-    return _CODE.sub(lambda found: found[3] or "", raw)
-
-
-def drawn(raw: str, columns: int) -> list[str]:
-    """The lines that stand on a terminal of endless height, of which no line may be overwritten at its end."""
-    lines: list[list[str]] = [[]]
-    row = column = 0
-    for found in _CODE.finditer(raw):
-        number = int(found[1]) if found[1] and found[1].isdecimal() else None
-        count = number or 1
-        match found[2] or found[3]:
-            case "\r":
-                column = 0
-            case "\n":
-                row += 1
-            case "\b" | "D":
-                column = max(0, column - count)
-            case "A" if found[2]:
-                row = max(0, row - count)
-            case "C" if found[2]:
-                column += count
-            case "K" if found[2]:
-                lines[row][: column if number == 2 else len(lines[row])] = [" "] * column if number == 2 else lines[row]
-                del lines[row][column:]
-            case "J" if found[2]:
-                del lines[row][column:]
-                del lines[row + 1 :]
-            case "P" if found[2]:
-                del lines[row][column : column + count]
-            case "@" if found[2]:
-                lines[row][column:column] = [" "] * count
-            case character if found[3] and character >= " ":
-                if column >= columns:
-                    row, column = row + 1, 0
-                while len(lines) <= row:
-                    lines.append([])
-                lines[row] += [" "] * (column - len(lines[row]))
-                lines[row][column : column + 1] = [character]
-                column += 1
-        while len(lines) <= row:
-            lines.append([])
-    return ["".join(line).rstrip() for line in lines]
 
 
 def _read(descriptor: int) -> bytes:

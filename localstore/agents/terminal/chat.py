@@ -43,6 +43,7 @@ class Chat:
         """A question of which the session knows nothing."""
         self._is_over = False
         self._interrupted = False
+        self._help = "/help lists the commands, bye ends." if self.keyboard.is_person else ""
 
     def run(self) -> bool:
         """Talk until the person leaves. Returns whether each question, at last, was answered.
@@ -136,6 +137,8 @@ class Chat:
                 raise
             self.screen.say("Stopped. /retry asks again.")
             return False
+        if self.screen.console is not None:
+            self.screen.write("\n")
         if failed is not None:
             self.screen.complain(f"{problem(failed)} /retry asks again.")
         elif run is not None and not run.answer.strip():
@@ -171,7 +174,7 @@ class Chat:
             return
         if self._follow is not None:
             self._follow(session)
-        ends = "/help lists the commands, bye ends." if self.keyboard.is_person else ""
+        ends, self._help = self._help, ""
         if session is None or not session.runs:
             say(f"A new session: {short(agent.session_id)}. {ends}".rstrip())
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from localstore.info import SessionInfo
 
 _LISTED = 20
+_WIDE = 80
+"""Columns from which on a session is listed on one line."""
 _NO_STORAGE = "This agent has no storage, and keeps one session in memory."
 
 
@@ -78,12 +81,14 @@ def _rows(chat: Chat) -> list[SessionInfo]:
 def _sessions(chat: Chat, _: str) -> None:
     rows = _rows(chat)
     chat.listed = [row.session_id for row in rows[:_LISTED]]
-    shown = []
+    shown: list[tuple[str, ...]] = []
     for number, row in enumerate(rows[:_LISTED], 1):
-        name = f" ({short(row.name)})" if row.name else ""
+        name = f"{short(row.name)}  " if row.name else ""
         here = ", this one" if row.session_id == chat.agent.session_id else ""
         runs = "1 run" if row.runs == 1 else f"{row.runs:,} runs"
-        shown.append((str(number), f"{short(row.session_id)}{name}", f"{row.updated_at[:10]}, {runs}{here}"))
+        shown.append((str(number), f"{name}{short(row.session_id)}", f"{row.updated_at[:10]}, {runs}{here}"))
+    if chat.screen.width < _WIDE:
+        shown = [(number, f"{session}\n{more}") for number, session, more in shown]
     chat.screen.show_rows(shown)
     if not rows:
         chat.screen.say("There is no session yet. The first question begins one.")
@@ -99,8 +104,7 @@ def _open(chat: Chat, wanted: str) -> None:
     found = [row.session_id for row in rows if row.session_id == wanted]
     found = found or [row.session_id for row in rows if row.name == wanted]
     if not found and wanted.isdecimal():
-        chat.listed = chat.listed or [row.session_id for row in rows[:_LISTED]]
-        found = chat.listed[int(wanted) - 1 : int(wanted)] if int(wanted) else []
+        found = _numbered(chat.listed, int(wanted)) or _numbered([row.session_id for row in rows], int(wanted))
     found = found or [row.session_id for row in rows if row.session_id.startswith(wanted)]
     if len(found) != 1:
         several = ", ".join(short(one) for one in found[:5])
@@ -109,6 +113,10 @@ def _open(chat: Chat, wanted: str) -> None:
         return
     chat.agent.load_session(found[0])
     chat.greet()
+
+
+def _numbered(ids: list[str], number: int) -> list[str]:
+    return ids[number - 1 : number] if number else []
 
 
 def _new(chat: Chat, _: str) -> None:
@@ -155,7 +163,8 @@ def _undo(chat: Chat, _: str) -> None:
         return
     run, name = undone
     chat.screen.say(f"Taken out: {short(run.question, 60)}")
-    chat.screen.say(f"To put it back: localstore rescue {name} --restore")
+    chat.screen.say("To put it back:")
+    chat.screen.say(f"localstore rescue {shlex.quote(name)} --restore", wrapped=False)
 
 
 def _retry(chat: Chat, _: str) -> bool:

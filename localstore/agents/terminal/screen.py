@@ -43,12 +43,12 @@ class Screen:
         else:
             self._print(text, "")
 
-    def say(self, text: str) -> None:
-        """Tell something that was not asked for."""
+    def say(self, text: str, *, wrapped: bool = True) -> None:
+        """Tell something that was not asked for; not `wrapped`, it can be copied as one line."""
         if self.console is None:
             _write(sys.stderr, f"{text}\n")
         else:
-            self._print(text, "dim")
+            self._print(text, "dim", wrapped=wrapped)
 
     def complain(self, text: str) -> None:
         """Say what went wrong."""
@@ -90,11 +90,11 @@ class Screen:
         """Columns for a text of one line."""
         return _SHORT if self.console is None else self.console.width
 
-    def _print(self, text: str, style: str) -> None:
+    def _print(self, text: str, style: str, *, wrapped: bool = True) -> None:
         from rich.text import Text
 
         assert self.console is not None  # noqa: S101 (for the type checker)
-        self.console.print(Text(visible(text), style))
+        self.console.print(Text(visible(text), style), soft_wrap=not wrapped)
 
 
 def _console(stream: TextIO | None) -> Console | None:
