@@ -33,8 +33,7 @@ def drawn(raw: str, columns: int, rows: int) -> list[str]:
             case "C" if found[2]:
                 column += count
             case "K" if found[2]:
-                lines[row][: column if number == 2 else len(lines[row])] = [" "] * column if number == 2 else lines[row]
-                del lines[row][column:]
+                del lines[row][0 if number == 2 else column :]
             case "J" if found[2]:
                 del lines[row][column:]
                 del lines[row + 1 :]

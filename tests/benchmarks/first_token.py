@@ -52,13 +52,13 @@ def times(command: list[str | Path], before: bool) -> list[float]:
     with tempfile.TemporaryDirectory() as folder, scripted_server(*script) as server:
         environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "", "LOCALSTORE_DIR": folder}
         with Talk(*command, cwd=Path(folder), env=environment) as talk:
-            talk.wait_for("> ")
+            talk.wait_for_prompt()
             for number in range(QUESTIONS):
                 talk.type("q\r")
                 talk.wait_for(f"Piece-{number} ")
                 taken.append((time.perf_counter() - written[number]) * 1000)
                 talk.wait_for("more.")
-                talk.wait_for("> ")
+                talk.wait_for_prompt()
     return taken
 
 

@@ -107,21 +107,31 @@ class Talk:
         """Type, without waiting."""
         os.write(self._ours, text.encode())
 
-    def enter(self, text: str, wanted: str | None = None) -> None:
-        """Type a line; wait for what is wanted, and then, unless it is nothing, for the next prompt."""
+    def enter(self, text: str, wanted: str) -> None:
+        """Type a line, wait for what is wanted, and for the next prompt."""
         self.type(f"{text}\r")
-        self.wait_for(wanted if wanted is not None else "\n")
-        self.wait_for("> ")
+        self.wait_for(wanted)
+        self.wait_for_prompt()
 
     def wait_for(self, wanted: str) -> None:
-        """Wait until this comes, behind what was waited for before; colours and cursor movements do not count."""
+        """Wait until this comes, behind what was waited for before; colours and movements of the cursor aside."""
         self._wait(lambda: self._found(wanted), wanted)
 
+    def wait_for_prompt(self) -> None:
+        """Wait until the last line is a prompt."""
+        self._wait(self._at_prompt, "a prompt")
+
+    def _at_prompt(self) -> bool:
+        text = plain(self.raw)
+        is_there = text.endswith("\n> ") and len(text) > self._seen
+        if is_there:
+            self._seen = len(text)
+        return is_there
+
     def _found(self, wanted: str) -> bool:
-        at = (plain := plain(self.raw)).find(wanted, self._seen)
+        at = plain(self.raw).find(wanted, self._seen)
         if at >= 0:
             self._seen = at + len(wanted)
-        assert at >= 0 or len(plain) >= self._seen
         return at >= 0
 
     def ended(self) -> int:
