@@ -175,11 +175,13 @@ class Chat:
         if self._follow is not None:
             self._follow(session)
         ends, self._help = self._help, ""
-        if session is None or not session.runs:
+        if session is None:
             say(f"A new session: {short(agent.session_id)}. {ends}".rstrip())
             return
         name = f" ({short(session.name)})" if session.name else ""
         say(f"Going on in {short(session.session_id)}{name}. {ends}".rstrip())
+        if not session.runs:
+            return
         last = session.runs[-1]
         say(f"> {self._brief(last.question)}")
         if last.status == "completed":
