@@ -201,7 +201,7 @@ def test_the_commands(root: Path) -> None:
         talk.enter("/sesions", "Did you mean /sessions?")
         talk.enter("/xyzzy", "/help lists the commands.")
         talk.enter("/open nothing", "No session is called nothing.")
-        talk.enter("/fork 9", "There is no run 9.")
+        talk.enter("/fork 9", "No run is called 9.")
         talk.type("/quit\r")
         assert talk.ended() == 0
         assert "localstore rescue " in talk.text

@@ -16,7 +16,7 @@ import localstore
 from .conftest import ENTRY_POINT, Command, clean_environment
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
-COMMANDS = ("ls", "show", "path", "state", "rename", "tag", "rm", "restore", "check", "rescue")
+COMMANDS = ("ls", "show", "path", "chat", "state", "rename", "tag", "rm", "restore", "check", "rescue")
 
 
 def test_the_version_is_printed(run: Command) -> None:
