@@ -150,6 +150,23 @@ def test_ctrl_c_stops_a_server_that_does_not_begin_to_answer(root: Path) -> None
     assert only_session(root).runs[0].status == "cancelled"
 
 
+def test_ctrl_c_many_times_does_not_end_the_program(root: Path) -> None:
+    """A person presses it until something happens."""
+    hold = Event()
+    with chat_with(root, stream("So far", hold.wait), stream("Yes.")) as talk:
+        talk.type("Slow?\r")
+        talk.wait_for("So far")
+        talk.type("\x03" * 20)
+        talk.wait_for("Stopped.")
+        hold.set()
+        talk.type("Still there?\r")
+        talk.wait_for("Yes.")
+        talk.wait_for_prompt()
+        talk.type("bye\r")
+        assert talk.ended() == 0
+    assert [run.status for run in only_session(root).runs] == ["cancelled", "completed"]
+
+
 def test_ctrl_c_at_the_prompt_clears_the_line_and_a_second_one_says_how_to_leave(root: Path) -> None:
     with scripted_server(stream("Yes.")) as server, chat(root, server) as talk:
         talk.type("nonsense\x03")
@@ -261,6 +278,21 @@ def test_from_a_pipe_the_answers_alone_go_to_the_standard_output(root: Path) -> 
     assert "A new session: " in done.stderr
     assert "\x1b" not in done.stderr
     assert asked == ["hi", "line one\nline two"]
+
+
+def test_into_a_pipe_go_the_answers_alone_while_a_person_types(root: Path) -> None:
+    """The prompts are on the standard error."""
+    command = f"'{ENTRY_POINT}' chat --store store --base-url $URL | tee answers"
+    with (
+        scripted_server(stream("**Yes", ".**")) as server,
+        Talk("sh", "-c", command, cwd=root.parent, env={**NO_KEY, "URL": server.base_url}) as talk,
+    ):
+        talk.wait_for_prompt()
+        talk.type("Well?\r")
+        talk.wait_for("**Yes.**")
+        talk.type("\x04")
+        assert talk.ended() == 0
+    assert (root.parent / "answers").read_text() == "**Yes.**\n"
 
 
 def test_from_a_pipe_a_question_without_an_answer_is_told_by_the_exit_code(root: Path) -> None:

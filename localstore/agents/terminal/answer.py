@@ -118,8 +118,10 @@ class _Drawn:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._ticker.join()
-        self._settle()
+        try:
+            self._ticker.join()
+        finally:
+            self._settle()
 
     def take(self, event: Event) -> None:
         with self._lock:
@@ -177,13 +179,7 @@ class _Drawn:
     def _body(self, text: str) -> RenderableType:
         from rich.text import Text
 
-        body: RenderableType
-        if self._markdown:
-            from rich.markdown import Markdown
-
-            body = Markdown(visible(text), hyperlinks=False)  # the person sees where a link leads
-        else:
-            body = Text(visible(text).rstrip("\n"))
+        body: RenderableType = _markdown(text) if self._markdown else Text(visible(text).rstrip("\n"))
         if not self._panel:
             return body
         from rich.panel import Panel
@@ -194,6 +190,16 @@ class _Drawn:
         from rich.text import Text
 
         self._console.print(Text(text, "magenta"))
+
+
+def _markdown(text: str) -> RenderableType:
+    """Markdown of which nothing is hidden: tags stand there as text, and links say where they lead."""
+    from markdown_it import MarkdownIt
+    from rich.markdown import Markdown
+
+    shown = Markdown("", hyperlinks=False)
+    shown.parsed = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).parse(visible(text))
+    return shown
 
 
 def _asked(call: ToolCall) -> str:

@@ -66,8 +66,8 @@ class Chat:
                     self._say_interrupted()
                 except UnicodeDecodeError as error:
                     self.screen.complain(f"This is not {error.encoding}, and was not asked.")
-            if self.keyboard.is_person and not self._is_over and self.screen.console is not None:
-                self.screen.write("\n")  # Ctrl-D leaves the cursor behind the prompt
+            if self.keyboard.is_person and not self._is_over:
+                self.screen.say("")  # Ctrl-D leaves the cursor behind the prompt
         return answered
 
     def leave(self) -> None:

@@ -219,3 +219,11 @@ def test_the_person_sees_where_a_link_leads(monkeypatch: pytest.MonkeyPatch) -> 
     agent("[here](https://example.org/x)").print_response("?", markdown=True)
     assert "https://example.org/x" in terminal.shown
     assert "\x1b]8" not in terminal.getvalue()
+
+
+def test_tags_in_an_answer_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markdown may hold HTML, which a terminal cannot show: nothing of an answer is left out."""
+    terminal = on_terminal(monkeypatch)
+    agent("<think>\nhm\n</think>\n\nUse <b>this</b>.").print_response("?", markdown=True)
+    assert "<think> hm </think>" in terminal.shown
+    assert "Use <b>this</b>." in terminal.shown
