@@ -140,16 +140,14 @@ def _fork(chat: Chat, wanted: str) -> None:
     if wanted:
         session = agent.storage.read(agent.session_id, user_id=agent.user_id)
         ids = [run.run_id for run in session.runs] if session is not None else []
-        fitting = [one for one in ids if one.startswith(wanted)]
-        if wanted.isdecimal() and 0 < int(wanted) <= len(ids):
-            run_id = ids[int(wanted) - 1]
-        elif len(fitting) == 1:
-            run_id = fitting[0]
-        else:
+        by_id = [one for one in ids if one.startswith(wanted)]
+        found = _numbered(ids, int(wanted)) if wanted.isdecimal() else by_id  # a number is never part of an id
+        if len(found) != 1:
             chat.screen.complain(
                 f"No run is called {short(wanted)}. Give a number from 1 to {len(ids)}, or a run's id."
             )
             return
+        run_id = found[0]
     before = agent.session_id
     agent.fork(run_id)
     chat.screen.say(f"Forked. {short(before)} stays as it is.")
@@ -187,7 +185,7 @@ _ALL = (
     Command("/open", "SESSION", "go on in another one: its number in /sessions, its id or its name", _open),
     Command("/new", "", "begin a new session", _new, needs_storage=False),
     Command("/rename", "NAME", "name this session", _rename),
-    Command("/fork", "[RUN]", "go on in a copy of this session, up to its last run or to this one", _fork),
+    Command("/fork", "[RUN]", "go on in a copy of this session, up to its last run or to run number RUN", _fork),
     Command("/undo", "", "take the last question and its answer out", _undo),
     Command("/retry", "", "ask the last question again", _retry, needs_storage=False),
     Command("/state", "", "show the session's state", _state, needs_storage=False),
