@@ -123,7 +123,7 @@ class Talk:
 
     def _at_prompt(self) -> bool:
         text = plain(self.raw)
-        is_there = text.endswith("\n> ") and len(text) > self._seen
+        is_there = f"\n{text}".endswith("\n> ") and len(text) > self._seen
         if is_there:
             self._seen = len(text)
         return is_there

@@ -1,12 +1,13 @@
 """`Agent.cli_app` with a model that is a function, and lines that come from a pipe."""
 
+import errno
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from localstore import Agent, FunctionModel, JsonStorage, Message
+from localstore import Agent, FunctionModel, JsonStorage, Message, Run
 from localstore.agents.models import Answer
 from localstore.agents.terminal.chat import Chat
 from localstore.errors import LockTimeout
@@ -86,6 +87,22 @@ def test_a_model_that_raises_does_not_end_the_talk(talk: Talk, storage: JsonStor
     out, err = talk(agent(fail, storage=storage), "fail", "go on", answered=False)
     assert out == "You said go on.\n"
     assert "Error: RuntimeError: first line second \\x1b[2J line. /retry asks again.\n" in err
+
+
+def test_an_answer_that_cannot_be_stored_is_shown_and_told(
+    talk: Talk, storage: JsonStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = storage.append
+
+    def append(session_id: str, run: Run, **options: object) -> None:
+        if run.status != "unfinished":
+            raise OSError(errno.ENOSPC, "No space left on device", "s1.json")
+        real(session_id, run, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(storage, "append", append)
+    out, err = talk(agent(storage=storage), "one", answered=False)
+    assert out == "You said one.\n"
+    assert "Error: The answer could not be stored. s1.json: No space left on device. /retry asks again.\n" in err
 
 
 def test_ctrl_c_ends_a_talk_with_a_pipe(talk: Talk, storage: JsonStorage) -> None:
