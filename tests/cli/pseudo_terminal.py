@@ -117,6 +117,23 @@ class Talk:
         """Wait until this comes, behind what was waited for before; colours and movements of the cursor aside."""
         self._wait(lambda: self._found(wanted), wanted)
 
+    def interrupt(self, wanted: str) -> None:
+        """Press Ctrl-C, wait for what is wanted, and for the next prompt.
+
+        Pressed once more when nothing happens, as a person would: Python does not wake up for a signal that comes just
+        before it begins to wait for the terminal or the network.
+        """
+        for _ in range(10):
+            self.type("\x03")
+            again = monotonic() + 2
+            while not (is_there := self._found(wanted)) and self._more(again):
+                pass
+            if is_there:
+                break
+        else:
+            raise AssertionError(f"{wanted!r} did not come. The terminal shows:\n{self.text}")
+        self.wait_for_prompt()
+
     def wait_for_prompt(self) -> None:
         """Wait until the last line is a prompt."""
         self._wait(self._at_prompt, "a prompt")
@@ -147,13 +164,18 @@ class Talk:
     def _wait(self, is_there: Callable[[], bool], wanted: str) -> None:
         deadline = monotonic() + self._patience
         while not is_there():
-            ready, _, _ = select.select([self._ours], [], [], max(0, deadline - monotonic()))
-            assert ready, f"{wanted!r} did not come. The terminal shows:\n{self.text}"
-            chunk = _read(self._ours)
-            if not chunk:
+            before = len(self._raw)
+            assert self._more(deadline), f"{wanted!r} did not come. The terminal shows:\n{self.text}"
+            if len(self._raw) == before:
                 assert wanted == "the end", f"the end came, and not {wanted!r}. The terminal shows:\n{self.text}"
                 return
-            self._raw += chunk
+
+    def _more(self, deadline: float) -> bool:
+        """Read what comes next, which is nothing at the end; False when nothing comes in time."""
+        ready, _, _ = select.select([self._ours], [], [], max(0, deadline - monotonic()))
+        if ready:
+            self._raw += _read(self._ours)
+        return bool(ready)
 
 
 def _read(descriptor: int) -> bytes:

@@ -125,9 +125,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(root: Path) -> None:
     with chat_with(root, stream("So far", hold.wait, " and more"), stream("Yes.")) as talk:
         talk.type("Slow?\r")
         talk.wait_for("So far")
-        talk.type("\x03")
-        talk.wait_for("Stopped. /retry asks again.")
-        talk.wait_for_prompt()
+        talk.interrupt("Stopped. /retry asks again.")
         hold.set()
         talk.enter("Still there?", "Yes.")
         talk.type("\x04")
@@ -143,9 +141,7 @@ def test_ctrl_c_stops_a_server_that_does_not_begin_to_answer(root: Path) -> None
         talk.type("Slow?\r")
         talk.wait_for("Thinking")
         assert asked.wait(30)
-        talk.type("\x03")
-        talk.wait_for("Stopped.")
-        talk.wait_for_prompt()
+        talk.interrupt("Stopped.")
         hold.set()
     assert only_session(root).runs[0].status == "cancelled"
 
@@ -169,12 +165,11 @@ def test_ctrl_c_many_times_does_not_end_the_program(root: Path) -> None:
 
 def test_ctrl_c_at_the_prompt_clears_the_line_and_a_second_one_says_how_to_leave(root: Path) -> None:
     with scripted_server(stream("Yes.")) as server, chat(root, server) as talk:
-        talk.type("nonsense\x03")
-        talk.wait_for_prompt()
+        talk.type("nonsense")
+        talk.wait_for("nonsense")
+        talk.interrupt("\n")
         assert "To leave" not in talk.text
-        talk.type("\x03")
-        talk.wait_for("To leave, type bye or press Ctrl-D.")
-        talk.wait_for_prompt()
+        talk.interrupt("To leave, type bye or press Ctrl-D.")
         talk.enter("Really?", "Yes.")
         assert [message["content"] for message in server.requests[0]["messages"]] == ["Really?"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import signal
 import sys
@@ -16,6 +17,12 @@ from localstore.agents.terminal.screen import Screen
 _PROMPT, _GOES_ON = "> ", ". "
 _DEAF = 0.5
 """Seconds after one Ctrl-C in which another one does not count: what it stopped is being stored."""
+
+
+_SOON = 0.005
+"""Seconds after which a Ctrl-C that came in the middle of a write counts."""
+_PATIENCE = 1.0
+"""A write may put it off for so many seconds; a longer one waits for somebody else's lock."""
 
 
 class Keyboard:
@@ -33,6 +40,8 @@ class Keyboard:
         self._earlier: list[str] = []
         self._at_prompt = False
         self._stopped = 0.0
+        self._asked = 0.0
+        self._again: threading.Timer | None = None
         self._handler: Any = None
 
     def __enter__(self) -> Keyboard:
@@ -49,6 +58,9 @@ class Keyboard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._again is not None:
+            self._again.cancel()
+            self._again.join()
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
         if self._readline is not None:
@@ -97,11 +109,35 @@ class Keyboard:
         if history is not None and line != history.get_history_item(history.get_current_history_length()):
             self.remember([line])
 
-    def _interrupt(self, _: int, __: FrameType | None) -> None:
+    def _interrupt(self, _: int, frame: FrameType | None) -> None:
         now = monotonic()
-        if self._at_prompt or now - self._stopped > _DEAF:
-            self._stopped = now
-            raise KeyboardInterrupt
+        if not self._at_prompt and now - self._stopped <= _DEAF:
+            return
+        if _is_storing(frame):
+            self._asked = self._asked or now
+            if now - self._asked < _PATIENCE:
+                self._again = threading.Timer(_SOON, _interrupt_main)
+                self._again.start()
+                return
+        self._asked = 0.0
+        self._stopped = now
+        raise KeyboardInterrupt
+
+
+def _is_storing(frame: FrameType | None) -> bool:
+    """Whether a document may be half written: an interruption just there could leave its lock behind."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("localstore.files."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _interrupt_main() -> None:
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # which also ends a wait for the network
+    else:
+        _thread.interrupt_main()
 
 
 def _readline() -> Any:

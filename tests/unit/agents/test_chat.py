@@ -2,6 +2,9 @@
 
 import errno
 import io
+import os
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from localstore import Agent, FunctionModel, JsonStorage, Message, Run
 from localstore.agents.models import Answer
 from localstore.agents.terminal.chat import Chat
 from localstore.errors import LockTimeout
+from localstore.files.locks import LockPool
 
 Said = tuple[str, str]
 Talk = Callable[..., Said]
@@ -22,6 +26,13 @@ def echo(messages: list[Message]) -> str:
 
 def agent(function: Callable[[list[Message]], Answer] = echo, **options: object) -> Agent:
     return Agent(model=FunctionModel(function), session_id="s1", **options)  # type: ignore[arg-type]
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -118,6 +129,37 @@ def test_ctrl_c_ends_a_talk_with_a_pipe(talk: Talk, storage: JsonStorage) -> Non
     assert [run.status for run in session.runs] == ["cancelled"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_in_the_middle_of_a_write_waits_for_its_end(
+    storage: JsonStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it was raised at once, behind the taking of a lock, nobody gave the lock back, and the session could not be
+    written to any more."""
+    real = LockPool.acquire
+    interrupted: list[int] = []
+
+    def acquire(pool: LockPool, number: int, timeout: float) -> None:
+        real(pool, number, timeout)
+        if not interrupted:
+            interrupted.append(number)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def respond(messages: list[Message]) -> str:
+        if messages[-1].text == "one":
+            time.sleep(30)
+        return echo(messages)
+
+    lines = iter(["one", "two", "bye"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setattr(LockPool, "acquire", acquire)
+    agent(respond, storage=storage).cli_app()
+    session = storage.read("s1")
+    assert session is not None
+    assert [(run.question, run.status) for run in session.runs] == [("one", "cancelled"), ("two", "completed")]
+
+
 class TestRetry:
     """`/retry` asks the last question again."""
 
@@ -200,10 +242,6 @@ def test_an_empty_answer_is_told(talk: Talk) -> None:
 def test_what_arrow_up_knew_before_is_there_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interactive Python that calls `cli_app` keeps its own history."""
     readline = pytest.importorskip("readline")
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
 
     readline.clear_history()
     readline.add_history("before")
