@@ -17,6 +17,7 @@ COMMANDS = (
     "ls",
     "show",
     "path",
+    "chat",
     "state",
     "rename",
     "tag",
@@ -66,6 +67,6 @@ class Commands(click.Group):
 @click.version_option(localstore.__version__, prog_name="localstore", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context, store: str | None) -> None:  # noqa: ARG001 (commands look it up in the context)
-    """List, show, change and check the sessions of AI agents in a localstore folder."""
+    """List, show, continue, change and check the sessions of AI agents in a localstore folder."""
     if context.invoked_subcommand is None:
         output.write(context.get_help() + "\n")

@@ -1,8 +1,9 @@
-"""Which model a command asks."""
+"""Which model a command asks, where, and with which key."""
 
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -11,33 +12,61 @@ import click
 if TYPE_CHECKING:
     from localstore.agents.openai_chat import OpenAIChat
 
+DEFAULT_MODEL = "gpt-4o-mini"
 
-def model_of(model: str | None, base_url: str | None, **parameters: Any) -> OpenAIChat:
-    """The model that was named, behind the server that was: else OPENAI_BASE_URL's, else OpenAI's.
 
-    A server on this machine needs no key. Raises UsageError.
-    """
-    context = click.get_current_context()
-    if not model:
-        raise click.UsageError("Name a model with --model", context)
-    server = base_url or os.environ.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
-    try:
-        address = urlsplit(server)
-        host = address.hostname
-    except ValueError:
-        host = None
-    if not host or address.scheme not in ("http", "https"):
-        raise click.UsageError(f"'{server}' is no address of a server. Write http://HOST:PORT/v1", context)
-    if not os.environ.get("OPENAI_API_KEY"):
-        if not _is_this_machine(host):
-            raise click.UsageError(
-                "There is no API key. Set OPENAI_API_KEY (to 'none' for a server that asks for none)", context
-            )
-        parameters["api_key"] = "none"
+def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        _host(value)
+    return value
+
+
+base_url_option = click.option(
+    "--base-url",
+    metavar="URL",
+    callback=_url,
+    help="Ask the server there, which speaks Chat Completions. Default: OPENAI_BASE_URL, else OpenAI.",
+)
+
+
+def make_model(model: str, base_url: str | None, **parameters: Any) -> OpenAIChat:
+    """The model with this name, made with these parameters. Raises UsageError as `find_key` does."""
+    key = find_key(base_url)
     from localstore.agents.openai_chat import OpenAIChat
 
-    return OpenAIChat(model, base_url=server, **parameters)
+    return OpenAIChat(model, base_url=base_url, api_key=key, **parameters)
 
 
-def _is_this_machine(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+def find_key(base_url: str | None) -> str | None:
+    """The key to pass to the `openai` package: none when it finds one itself. A server on this machine needs no key.
+
+    Raises UsageError when there is none, or when OPENAI_BASE_URL is no address.
+    """
+    server = base_url or os.environ.get("OPENAI_BASE_URL")
+    host = _host(server) if server else None
+    if os.environ.get("OPENAI_API_KEY"):
+        return None
+    if host is not None and _is_here(host):
+        return "none"
+    problem = "There is no API key. Set OPENAI_API_KEY"
+    problem += " (to 'none', if the server asks for none)" if host else ", or ask a server of your own with --base-url"
+    raise click.UsageError(problem, click.get_current_context())
+
+
+def _host(server: str) -> str:
+    try:
+        parts = urlsplit(server)
+        host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
+    except ValueError:
+        host = None
+    if not host:
+        problem = f"'{server}' is no address of a server. Write a whole URL, as in http://localhost:11434/v1"
+        raise click.UsageError(problem, click.get_current_context())
+    return host
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
+    except ValueError:
+        return False

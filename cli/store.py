@@ -42,10 +42,41 @@ def open_store(given: str | None) -> JsonStorage:
     return JsonStorage(root, create=False)
 
 
+def open_or_make_store(given: str | None) -> JsonStorage:
+    """The store to read and write; one that option or environment name is made when it is not there.
+
+    Raises what `open_store` raises, and UsageError for a name that no folder should have.
+    """
+    named = _by_option(given)
+    if named is None:
+        named = os.environ.get("LOCALSTORE_DIR") or None
+    if named is None:
+        try:
+            return open_store(None)
+        except StoreNotFound as error:
+            command = click.get_current_context().command_path
+            raise StoreNotFound(f"{error} '{command} --store DIR' makes one in DIR.", path=error.path) from None
+    if not named or named.startswith("~"):
+        raise click.UsageError(f"'{named}' names no folder", click.get_current_context())
+    from localstore.storage import JsonStorage
+
+    is_new = not _is_store(named)
+    storage = JsonStorage(os.path.abspath(named))
+    if is_new:
+        note(f"Made a store in {named}")
+    return storage
+
+
+def _by_option(given: str | None) -> str | None:
+    if given is not None:
+        return given
+    by_group: str | None = click.get_current_context().find_root().params.get("store")
+    return by_group
+
+
 def find_store(given: str | None) -> str:
     """The folder of the store: named by option or environment, else looked for around the working directory."""
-    if given is None:
-        given = click.get_current_context().find_root().params.get("store")
+    given = _by_option(given)
     if given is not None:
         return _named(given, "--store")
     if named := os.environ.get("LOCALSTORE_DIR"):

@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.scripted_server import scripted_server
+from tests.scripted_server import text as answer
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
     (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<run id>"),
+    (re.compile(r"\d{4}-\d\d-\d\d(?:T[0-9.]+Z\.[0-9a-f]{6})?"), "<day>"),
     (re.compile(r"sessions/\d{4}-\d\d/"), "sessions/<month>/"),
     (re.compile(r'"duration_seconds": \d+\.\d+'), '"duration_seconds": 0.0'),
 )
@@ -62,14 +66,45 @@ def run_command(line: str, folder: Path) -> str:
     return done.stdout
 
 
+def check_talk(transcript: str, before: str, folder: Path) -> None:
+    """Type what stands behind the prompts of a transcript; all the rest has to come by itself.
+
+    The program is the block before, or the command in the first line, whose model answers what is asked here.
+    """
+    from tests.cli.pseudo_terminal import Talk
+
+    lines = transcript.splitlines()
+    args = ["-c", before]
+    if lines[0].startswith("$ localstore "):
+        args = ["-c", "from localstore_cli.app import main; main()", *lines.pop(0).split()[2:]]
+    with scripted_server(answer("Take the underground, line U1.")) as server:
+        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "none"}
+        with Talk(sys.executable, *args, cwd=folder, env=environment) as talk:
+            at = 0
+            while at < len(lines) - 1:
+                talk.wait_for_prompt()
+                at = len(talk.lines) - 1
+                assert settled("\n".join(talk.lines[:at]), folder) == settled("\n".join(lines[:at]), folder)
+                talk.type(f"{lines[at].removeprefix('> ')}\r")
+            assert talk.ended() == 0
+
+
 def test_the_examples_print_what_the_readme_says(folder: Path) -> None:
     (folder / "old").mkdir()
     for name, session_id in (("team", "team"), ("workflow-v2", "v2")):
         shutil.copy(ROOT / "tests" / "format" / "agno-1" / f"{name}.json", folder / "old" / f"{session_id}.json")
     printed = None
+    before = ""
     compared = 0
-    for language, text in blocks("## Five minutes for authors"):
-        if language == "python":
+    found = list(blocks("## Five minutes for authors"))
+    for (language, text), (following, _) in zip(found, [*found[1:], ("", "")], strict=True):
+        if language == "python" and following == "terminal":
+            before = text
+        elif language == "terminal":
+            if os.name == "posix":
+                check_talk(text, before, folder)
+            compared += 1
+        elif language == "python":
             done = run([sys.executable, "-W", "error", "-c", text], folder)
             assert (done.returncode, done.stderr) == (0, "")
             printed = done.stdout
@@ -82,7 +117,7 @@ def test_the_examples_print_what_the_readme_says(folder: Path) -> None:
                 line, _, expected = part.partition("\n")
                 assert settled(run_command(line, folder), folder) == settled(expected, folder), line
                 compared += 1
-    assert compared == 10
+    assert compared == 12
 
 
 def test_the_file_in_the_readme_is_the_one_that_the_first_example_writes(folder: Path) -> None:

@@ -10,7 +10,7 @@ from localstore.errors import SessionNotFound
 
 from .. import output
 from ..errors import CANNOT_NOW, FINDINGS
-from ..models import model_of
+from ..models import base_url_option, make_model
 from ..progress import waiting
 from ..sessions import find_session
 from ..store import open_store, store_option
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("session")
-@click.option("--model", required=True, metavar="M", help="Ask this model.")
-@click.option("--base-url", metavar="URL", help="Ask this server. Default: OPENAI_BASE_URL, else OpenAI.")
+@click.option("--model", required=True, metavar="NAME", help="Ask this model.")
+@base_url_option
 @click.option("--history", type=click.IntRange(min=0), metavar="N", help="Give the N runs before it. Default: all.")
 @click.option("--temperature", type=click.FloatRange(min=0), metavar="T", help="Sample at this temperature.")
 @click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="End each answer after N tokens.")
@@ -82,7 +82,7 @@ def command(
         output.note(f"Left out: {left_out:,} of {len(found.runs):,} runs, not completed or without a question.")
     questions = questions if last is None else questions[-last:]
     scorer = None if function is None else Scorer(function, 0.5 if threshold is None else threshold)
-    asked = model_of(model, base_url, temperature=temperature, max_tokens=max_tokens)
+    asked = make_model(model, base_url, temperature=temperature, max_tokens=max_tokens)
     replay = Replay(found, asked, None if no_store else _same_format(storage, found.session_id))
     shown: Comparison = Columns() if output.to_terminal() else Rows()
     if as_json:

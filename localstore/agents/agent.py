@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -176,7 +176,7 @@ class Agent:
         files: Sequence[Source] = (),
         session_id: str | None = None,
         user_id: str | None = None,
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """Ask the model, and give what happens as it happens; the last event is RunFinished.
 
         Raises what `run` raises. Whoever stops early (`close()`, or the end of a `for` that is left) cancels the run:
@@ -218,7 +218,7 @@ class Agent:
         running = await in_thread(self._resuming)
         return None if running is None else await _alast(adrive(running.steps(), self.model))
 
-    def stream_resumed(self) -> Iterator[Event]:
+    def stream_resumed(self) -> Generator[Event]:
         """Do what `resume` does, and give what happens as it happens; no event when there is nothing to resume."""
         running = self._resuming()
         if running is not None:
@@ -250,15 +250,38 @@ class Agent:
         run = Run(messages=only_asked(last.messages), status="unfinished")
         return Running(self, run, self.session_id, self.user_id)
 
-    def print_response(self, message: Question, *, markdown: bool = False, show_message: bool = True) -> None:
-        """Run, and print the question (with `show_message`) and the answer: panels on a terminal, else plain text.
+    def print_response(
+        self,
+        message: Question,
+        *,
+        images: Sequence[Source] = (),
+        files: Sequence[Source] = (),
+        markdown: bool = False,
+        show_message: bool = True,
+    ) -> None:
+        """Run, and print the question (with `show_message`) and the answer as it arrives: panels on a terminal, else
+        plain text.
 
-        `markdown` renders the answer as Markdown on a terminal. Raises what `run` raises.
+        `markdown` renders the answer as Markdown on a terminal. With `show_tool_calls` each tool call is printed, and
+        in short what it gave. Raises what `run` raises.
         """
-        from localstore.agents.terminal import print_response
+        from localstore.agents.terminal.response import print_response
 
         question = "\n".join(item.text for item in messages_of(message)) if show_message else None
-        print_response(question, lambda: self.run(message).answer, markdown=markdown)
+        events = self.stream(message, images=images, files=files)
+        print_response(question, events, markdown=markdown, tool_calls=self.show_tool_calls)
+
+    def cli_app(self, *, markdown: bool = True) -> None:
+        """Talk with the person at the terminal until they say bye: questions, streamed answers, and commands
+        (`/help` lists them) for the sessions of this agent's user.
+
+        Ctrl-C stops an answer; errors of the model and the storage are told in one line, and the talk goes on. Lines
+        that do not come from a terminal are questions as well: then the answers alone go to the standard output, as
+        plain text.
+        """
+        from localstore.agents.terminal.chat import Chat
+
+        Chat(self, markdown=markdown).run()
 
     # Sessions
 

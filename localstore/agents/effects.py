@@ -7,7 +7,7 @@ A run is one generator that yields what it needs (an effect) or what happens (an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -73,7 +73,7 @@ Effect = Do | Ask | Open | Next | Close | CallTools
 Steps = Generator[Effect | Event, Any, None]
 
 
-def drive(steps: Steps, model: Model) -> Iterator[Event]:
+def drive(steps: Steps, model: Model) -> Generator[Event]:
     """Do in this thread what a run needs, and give the events."""
     result: Any = None
     raised: BaseException | None = None

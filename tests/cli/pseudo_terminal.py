@@ -7,14 +7,20 @@ import fcntl
 import os
 import pty
 import re
+import select
+import signal
 import struct
 import subprocess
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
+
+from tests.terminal import drawn, plain
 
 from .conftest import ENTRY_POINT, clean_environment
 
+ROWS = 24
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -32,25 +38,144 @@ def on_terminal(
     *args: str | Path, cwd: Path, columns: int = 100, env: Mapping[str, str] = {}, typed: bytes = b""
 ) -> Screen:
     """Run the command with a terminal as its input, output and error output, on which a person has `typed` ahead."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = clean_environment(TERM="xterm-256color", PYTHONUTF8="1", **env)
-    process = subprocess.Popen(
-        [ENTRY_POINT, *args],
-        cwd=cwd,
-        env=environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
+    process, ours = _start([ENTRY_POINT, *args], cwd, columns, env)
     os.write(ours, typed)
     chunks = []
     while chunk := _read(ours):
         chunks.append(chunk)
     os.close(ours)
     return Screen(b"".join(chunks).decode(), process.wait(60))
+
+
+def _start(
+    command: Sequence[str | Path], cwd: Path, columns: int, env: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process, and our side of its terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+    environment = clean_environment(**{"TERM": "xterm-256color", "PYTHONUTF8": "1", **env})
+    process = subprocess.Popen(
+        command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_lead
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def _lead() -> None:
+    """Make the terminal the process's own, so that Ctrl-C on it reaches the process."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+class Talk:
+    """A command with which a test talks at a terminal: it types, and waits for what is to come.
+
+    `raw` is all that came; `lines` is what stands on the terminal then, and above it.
+    """
+
+    def __init__(
+        self, *command: str | Path, cwd: Path, columns: int = 100, env: Mapping[str, str] = {}, patience: float = 30
+    ) -> None:
+        self.columns = columns
+        self._process, self._ours = _start(command, cwd, columns, env)
+        self._patience = patience
+        self._raw = b""
+        self._seen = 0
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        os.close(self._ours)
+
+    @property
+    def raw(self) -> str:
+        return self._raw.decode(errors="replace")
+
+    @property
+    def lines(self) -> list[str]:
+        return drawn(self.raw, self.columns, ROWS)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def type(self, text: str) -> None:
+        """Type, without waiting."""
+        os.write(self._ours, text.encode())
+
+    def enter(self, text: str, wanted: str) -> None:
+        """Type a line, wait for what is wanted, and for the next prompt."""
+        self.type(f"{text}\r")
+        self.wait_for(wanted)
+        self.wait_for_prompt()
+
+    def wait_for(self, wanted: str) -> None:
+        """Wait until this comes, behind what was waited for before; colours and movements of the cursor aside."""
+        self._wait(lambda: self._found(wanted), wanted)
+
+    def interrupt(self, wanted: str) -> None:
+        """Press Ctrl-C, wait for what is wanted, and for the next prompt.
+
+        Pressed once more when nothing happens, as a person would: Python does not wake up for a signal that comes just
+        before it begins to wait for the terminal or the network.
+        """
+        for _ in range(10):
+            self.type("\x03")
+            again = monotonic() + 2
+            while not (is_there := self._found(wanted)) and self._more(again):
+                pass
+            if is_there:
+                break
+        else:
+            raise AssertionError(f"{wanted!r} did not come. The terminal shows:\n{self.text}")
+        self.wait_for_prompt()
+
+    def wait_for_prompt(self) -> None:
+        """Wait until the last line is a prompt."""
+        self._wait(self._at_prompt, "a prompt")
+
+    def _at_prompt(self) -> bool:
+        text = plain(self.raw)
+        is_there = f"\n{text}".endswith("\n> ") and len(text) > self._seen
+        if is_there:
+            self._seen = len(text)
+        return is_there
+
+    def _found(self, wanted: str) -> bool:
+        at = plain(self.raw).find(wanted, self._seen)
+        if at >= 0:
+            self._seen = at + len(wanted)
+        return at >= 0
+
+    def ended(self) -> int:
+        """Wait for the end, and return the exit code."""
+        self._wait(lambda: False, "the end")
+        return self._process.wait(self._patience)
+
+    def kill(self) -> None:
+        """Kill the process as kill -9 does."""
+        self._process.send_signal(signal.SIGKILL)
+        self.ended()
+
+    def _wait(self, is_there: Callable[[], bool], wanted: str) -> None:
+        deadline = monotonic() + self._patience
+        while not is_there():
+            before = len(self._raw)
+            assert self._more(deadline), f"{wanted!r} did not come. The terminal shows:\n{self.text}"
+            if len(self._raw) == before:
+                assert wanted == "the end", f"the end came, and not {wanted!r}. The terminal shows:\n{self.text}"
+                return
+
+    def _more(self, deadline: float) -> bool:
+        """Read what comes next, which is nothing at the end; False when nothing comes in time."""
+        ready, _, _ = select.select([self._ours], [], [], max(0, deadline - monotonic()))
+        if ready:
+            self._raw += _read(self._ours)
+        return bool(ready)
 
 
 def _read(descriptor: int) -> bytes:

@@ -20,6 +20,7 @@ COMMANDS = (
     "ls",
     "show",
     "path",
+    "chat",
     "state",
     "rename",
     "tag",

@@ -114,7 +114,7 @@ def test_nothing_happens_before_the_first_event_is_asked_for(storage: JsonStorag
 def test_who_stops_early_leaves_a_cancelled_run_with_what_had_arrived(storage: JsonStorage) -> None:
     events = Agent(model=words("one ", "two ", "three"), session_id="s", storage=storage).stream("count")
     assert [next(events) for _ in range(3)][1:] == [TextDelta("one "), TextDelta("two ")]
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert entry(storage)["status"] == "cancelled"
     assert entry(storage)["messages"][-1] == {"role": "assistant", "content": "one two "}
 

@@ -4,10 +4,13 @@ import io
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 import pytest
 
-from localstore import Agent, FunctionModel, Message
+from localstore import Agent, FunctionModel, Message, ToolCall
+from tests.terminal import drawn
 
 
 class Terminal(io.StringIO):
@@ -113,3 +116,114 @@ def test_rich_is_imported_only_for_a_terminal() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "> ?\nyes\n\nFalse\n"
+
+
+def get_weather(city: str) -> str:
+    """The weather of a city."""
+    if city == "Nowhere":
+        raise LookupError("no such city")
+    return "12 degrees\nand rain"
+
+
+def guide(show_tool_calls: bool) -> Agent:
+    """An agent that says something, calls two tools, and answers."""
+    calls = [
+        ToolCall(id="1", name="get_weather", arguments={"city": "Wien"}),
+        ToolCall(id="2", name="get_weather", arguments={"city": "Nowhere"}),
+    ]
+
+    def respond(messages: list[Message]) -> Message:
+        if messages[-1].role == "user":
+            return Message(role="assistant", content="Let me look.", tool_calls=calls)
+        return Message(role="assistant", content="It rains.")
+
+    return Agent(model=FunctionModel(respond), tools=[get_weather], show_tool_calls=show_tool_calls)
+
+
+TOOLS_USED = (
+    'Calls get_weather(city="Wien")\nCalls get_weather(city="Nowhere")\n'
+    "get_weather gave: 12 degrees and rain\nget_weather failed: Error: LookupError: no such city\n"
+)
+
+
+def test_tool_calls_are_shown_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with its arguments and a short result, each on one line; each message of the model is a paragraph."""
+    guide(show_tool_calls=True).print_response("Rain?", show_message=False)
+    assert capsys.readouterr().out == f"Let me look.\n{TOOLS_USED}\nIt rains.\n\n"
+    guide(show_tool_calls=False).print_response("Rain?", show_message=False)
+    assert capsys.readouterr().out == "Let me look.\n\nIt rains.\n\n"
+
+
+def test_tool_calls_stand_between_the_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal too they come in the order in which they happen."""
+    terminal = on_terminal(monkeypatch)
+    guide(show_tool_calls=True).print_response("Rain?", markdown=True)
+    lines = drawn(terminal.getvalue().replace("\n", "\r\n"), 60, 24)
+    assert [line.strip("│ ") for line in lines if line[:1] in "│CgE" and line] == [
+        "Rain?",
+        "Let me look.",
+        *TOOLS_USED.splitlines(),
+        "It rains.",
+    ]
+
+
+def test_pieces_are_written_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into a pipe as well; a line break that comes in two pieces is one."""
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="utf-8", newline=""))
+    seen = []
+
+    def respond(messages: list[Message]) -> Iterator[str]:
+        for piece in ("one\r", "\ntwo\x1b", "[2J"):
+            yield piece
+            seen.append(raw.getvalue())
+
+    Agent(model=FunctionModel(respond)).print_response("?", show_message=False)
+    assert seen == [b"one", b"one\ntwo\\x1b", b"one\ntwo\\x1b[2J"]
+    assert raw.getvalue() == b"one\ntwo\\x1b[2J\n\n"
+
+
+def test_what_came_before_a_pause_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal is drawn again some times a second, and so the last piece before a pause does not wait."""
+    terminal = on_terminal(monkeypatch)
+
+    def respond(messages: list[Message]) -> Iterator[str]:
+        yield "Hello"
+        assert "Hello" in terminal.shown
+        yield " world"
+        for _ in range(500):
+            if "Hello world" in terminal.shown:
+                break
+            threading.Event().wait(0.01)
+        else:
+            pytest.fail("the piece before the pause was not shown")
+
+    Agent(model=FunctionModel(respond)).print_response("?", markdown=True)
+
+
+def test_what_had_arrived_stays_when_the_model_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+
+    def respond(messages: list[Message]) -> Iterator[str]:
+        yield "Half an"
+        raise ConnectionError("no network")
+
+    with pytest.raises(ConnectionError):
+        Agent(model=FunctionModel(respond)).print_response("?")
+    assert any("Half an" in line for line in drawn(terminal.getvalue().replace("\n", "\r\n"), 60, 24))
+    assert [thread for thread in threading.enumerate() if thread.name == "localstore-answer"] == []
+
+
+def test_the_person_sees_where_a_link_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    agent("[here](https://example.org/x)").print_response("?", markdown=True)
+    assert "https://example.org/x" in terminal.shown
+    assert "\x1b]8" not in terminal.getvalue()
+
+
+def test_tags_in_an_answer_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markdown may hold HTML, which a terminal cannot show: nothing of an answer is left out."""
+    terminal = on_terminal(monkeypatch)
+    agent("<think>\nhm\n</think>\n\nUse <b>this</b>.").print_response("?", markdown=True)
+    assert "<think> hm </think>" in terminal.shown
+    assert "Use <b>this</b>." in terminal.shown

@@ -1,0 +1,457 @@
+"""`localstore chat` in a real terminal, with the real `openai` client and a server that answers from a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from localstore import JsonStorage, Message, Run, Session
+from tests.scripted_server import Reply, ScriptedServer, error, scripted_server, stream, text
+
+from .conftest import ENTRY_POINT, Command, clean_environment
+
+if os.name == "posix":
+    from .pseudo_terminal import Talk
+else:
+    pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
+
+NO_KEY = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
+SAID = Run(
+    messages=[Message(role="user", content="Which train?"), Message(role="assistant", content="The **7:58**.")],
+    model="small-1",
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder for a store."""
+    return tmp_path / "store"
+
+
+@contextmanager
+def chat(
+    root: Path, server: ScriptedServer, *args: str, columns: int = 100, env: Mapping[str, str] = {}
+) -> Iterator[Talk]:
+    """A talk that has come to its first prompt, in the folder above the store."""
+    command: list[str | Path] = [ENTRY_POINT, "chat", "--store", "store", "--base-url", server.base_url, *args]
+    with Talk(*command, cwd=root.parent, columns=columns, env={**NO_KEY, **env}) as talk:
+        talk.wait_for_prompt()
+        yield talk
+
+
+@contextmanager
+def chat_with(root: Path, *script: Reply, args: tuple[str, ...] = (), columns: int = 100) -> Iterator[Talk]:
+    with scripted_server(*script) as server, chat(root, server, *args, columns=columns) as talk:
+        yield talk
+
+
+def piped(
+    root: Path, server: ScriptedServer | None, said: str, *args: str, **env: str
+) -> subprocess.CompletedProcess[str]:
+    url = ("--base-url", server.base_url) if server is not None else ()
+    return subprocess.run(
+        [ENTRY_POINT, "chat", "--store", root, *url, *args],
+        input=said,
+        cwd=root.parent,
+        env=clean_environment(**{**NO_KEY, **env}),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+
+
+def only_session(root: Path) -> Session:
+    """The one session of the store, as another process reads it."""
+    storage = JsonStorage(root, create=False)
+    (session_id,) = storage.get_all_session_ids()
+    session = storage.read(session_id)
+    assert session is not None
+    return session
+
+
+def trip(root: Path) -> JsonStorage:
+    """A store with one session, `trip`, in which a question was answered."""
+    storage = JsonStorage(root)
+    storage.append("trip", SAID, user_id="alice", entity_id="guide")
+    storage.update("trip", name="Trip to Vienna", session_state={"cart": ["ticket"]}, instructions="Be brief.")
+    return storage
+
+
+def test_an_answer_arrives_piece_by_piece_and_is_stored(root: Path) -> None:
+    """Each piece is on the screen before the server sends the next one; Markdown is rendered."""
+    go_on = Event()
+    with chat_with(root, stream("Take **the", go_on.wait, " 7:58** train.")) as talk:
+        talk.type("Which train?\r")
+        talk.wait_for("Take")
+        assert "train.\n" not in talk.text
+        go_on.set()
+        talk.wait_for("train.")
+        talk.wait_for_prompt()
+        assert "Take the 7:58 train." in talk.lines
+        talk.type("bye\r")
+        assert talk.ended() == 0
+    run = only_session(root).runs[0]
+    assert (run.question, run.answer, run.status) == ("Which train?", "Take **the 7:58** train.", "completed")
+
+
+def test_the_newest_session_goes_on_with_its_model_its_instructions_and_its_history(root: Path) -> None:
+    """Without arguments one talks on: the last question and answer are shown, and the model is given them."""
+    trip(root)
+    with scripted_server(stream("Platform 3.")) as server, chat(root, server) as talk:
+        assert "Going on in trip (Trip to Vienna). /help lists the commands, bye ends." in talk.lines
+        assert talk.text.index("> Which train?") < talk.text.index("The **7:58**.")
+        talk.enter("Which platform?", "Platform 3.")
+        request = server.requests[0]
+    assert request["model"] == "small-1"
+    assert [message["content"] for message in request["messages"]] == [
+        "Be brief.",
+        "Which train?",
+        "The **7:58**.",
+        "Which platform?",
+    ]
+    assert [run.status for run in only_session(root).runs] == ["completed", "completed"]
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(root: Path) -> None:
+    """What had arrived is stored as a cancelled run; the next question is answered."""
+    hold = Event()
+    with chat_with(root, stream("So far", hold.wait, " and more"), stream("Yes.")) as talk:
+        talk.type("Slow?\r")
+        talk.wait_for("So far")
+        talk.interrupt("Stopped. /retry asks again.")
+        hold.set()
+        talk.enter("Still there?", "Yes.")
+        talk.type("\x04")
+        assert talk.ended() == 0
+    first, second = only_session(root).runs
+    assert (first.status, first.answer) == ("cancelled", "So far")
+    assert (second.status, second.answer) == ("completed", "Yes.")
+
+
+def test_ctrl_c_stops_a_server_that_does_not_begin_to_answer(root: Path) -> None:
+    hold, asked = Event(), Event()
+    with chat_with(root, stream(asked.set, hold.wait, "late")) as talk:
+        talk.type("Slow?\r")
+        talk.wait_for("Thinking")
+        assert asked.wait(30)
+        talk.interrupt("Stopped.")
+        hold.set()
+    assert only_session(root).runs[0].status == "cancelled"
+
+
+def test_ctrl_c_many_times_does_not_end_the_program(root: Path) -> None:
+    """A person presses it until something happens."""
+    hold = Event()
+    with chat_with(root, stream("So far", hold.wait), stream("Yes.")) as talk:
+        talk.type("Slow?\r")
+        talk.wait_for("So far")
+        talk.type("\x03" * 20)
+        talk.wait_for("Stopped.")
+        hold.set()
+        talk.type("Still there?\r")
+        talk.wait_for("Yes.")
+        talk.wait_for_prompt()
+        talk.type("bye\r")
+        assert talk.ended() == 0
+    assert [run.status for run in only_session(root).runs] == ["cancelled", "completed"]
+
+
+def test_ctrl_c_at_the_prompt_clears_the_line_and_a_second_one_says_how_to_leave(root: Path) -> None:
+    with scripted_server(stream("Yes.")) as server, chat(root, server) as talk:
+        talk.type("nonsense")
+        talk.wait_for("nonsense")
+        talk.interrupt("\n")
+        assert "To leave" not in talk.text
+        talk.interrupt("To leave, type bye or press Ctrl-D.")
+        talk.enter("Really?", "Yes.")
+        assert [message["content"] for message in server.requests[0]["messages"]] == ["Really?"]
+
+
+def test_arrow_up_brings_back_the_questions_of_this_talk_and_of_the_session(root: Path) -> None:
+    trip(root)
+    with scripted_server(stream("One."), stream("Two."), stream("Three.")) as server, chat(root, server) as talk:
+        talk.enter("Which platform?", "One.")
+        talk.enter("\x1b[A", "Two.")
+        talk.enter("\x1b[A\x1b[A", "Three.")
+        asked = [request["messages"][-1]["content"] for request in server.requests]
+    assert asked == ["Which platform?", "Which platform?", "Which train?"]
+
+
+def test_a_backslash_and_a_paste_make_a_question_of_several_lines(root: Path) -> None:
+    with scripted_server(stream("Fine."), stream("Good.")) as server, chat(root, server) as talk:
+        talk.type("One\\\r")
+        talk.wait_for("\n. ")
+        talk.enter("two", "Fine.")
+        talk.enter("\x1b[200~three\nfour\x1b[201~", "Good.")
+        asked = [request["messages"][-1]["content"] for request in server.requests]
+    assert asked == ["One\ntwo", "three\nfour"]
+
+
+def test_the_commands(root: Path) -> None:
+    """Each of them once, in one talk."""
+    storage = trip(root)
+    with chat_with(root, stream("Three."), stream("Four."), stream("Five.")) as talk:
+        talk.enter("/help", "leave; so do")
+        talk.enter("/state", '"ticket"')
+        talk.enter("/rename Vienna", "This session is called Vienna now.")
+        talk.enter("Which platform?", "Three.")
+        talk.enter("/retry", "Four.")
+        talk.enter("/fork 1", "Forked. trip stays as it is.")
+        talk.enter("/sessions", "2  Vienna (fork)")
+        talk.enter("/undo", "Taken out: Which train?")
+        talk.enter("/open Vienna", "Going on in trip (Vienna).")
+        talk.enter("/open 2", "(fork)")
+        talk.enter("/new", "A new session:")
+        talk.enter("Hello?", "Five.")
+        talk.enter("/sesions", "Did you mean /sessions?")
+        talk.enter("/xyzzy", "/help lists the commands.")
+        talk.enter("/open nothing", "No session is called nothing.")
+        talk.enter("/fork 9", "No run is called 9.")
+        talk.type("/quit\r")
+        assert talk.ended() == 0
+        assert "localstore rescue " in talk.text
+    read = storage.read("trip")
+    assert read is not None
+    assert [run.answer for run in read.runs] == ["The **7:58**.", "Four."]
+    assert read.name == "Vienna"
+    newest, fork, *_ = storage.list_sessions()
+    assert (newest.runs, fork.runs) == (1, 0)
+
+
+def test_what_was_taken_out_comes_back_with_the_command_that_is_named(root: Path, run: Command) -> None:
+    trip(root)
+    with chat_with(root) as talk:
+        talk.enter("/undo", "--restore")
+        (line,) = [line for line in talk.lines if line.startswith("localstore rescue")]
+    assert only_session(root).runs == []
+    assert run(*line.split()[1:]).returncode == 0
+    assert only_session(root).runs[0].answer == "The **7:58**."
+
+
+def test_a_narrow_terminal(root: Path) -> None:
+    """Nothing is wider than 40 columns, and the parts of words are not lost."""
+    trip(root)
+    answer = "A long answer, which has to be wrapped at forty columns.\n\n- a list\n\n| a | b |\n|---|---|\n| 1 | 2 |"
+    with chat_with(root, stream(*(f"{word} " for word in answer.split(" "))), columns=40) as talk:
+        for command, wanted in (("/help", "one"), ("/sessions", "this one"), ("Why?", "2"), ("/state", "}")):
+            talk.enter(command, wanted)
+        lines = talk.lines
+    assert max(map(len, lines)) <= 40
+    assert "A long answer, which has to be wrapped" in lines
+    assert any("• a list" in line for line in lines)
+
+
+@pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("NO_COLOR", "1")])
+def test_a_terminal_that_can_do_less(root: Path, name: str, value: str) -> None:
+    """No colours with NO_COLOR, and no codes at all for a dumb terminal."""
+    trip(root)
+    with scripted_server(stream("It is **here**.")) as server, chat(root, server, env={name: value}) as talk:
+        talk.enter("Where?", "here")
+        talk.enter("/sessions", "this one")
+        talk.enter("/nonsense", "Error:")
+        raw = talk.raw
+    if value == "dumb":
+        assert "\x1b" not in raw
+        assert "It is **here**." in raw
+    else:
+        assert "\x1b[3" not in raw.replace("\x1b[3m", "")
+        assert "It is here." in talk.lines
+
+
+def test_from_a_pipe_the_answers_alone_go_to_the_standard_output(root: Path) -> None:
+    with scripted_server(stream("**Hello**", "!\x1b[2J"), text("Two.")) as server:
+        done = piped(root, server, "hi\nline one\\\nline two\nbye\nnever asked\n")
+        asked = [request["messages"][-1]["content"] for request in server.requests]
+    assert (done.returncode, done.stdout) == (0, "**Hello**!\\x1b[2J\nTwo.\n")
+    assert "A new session: " in done.stderr
+    assert "\x1b" not in done.stderr
+    assert asked == ["hi", "line one\nline two"]
+
+
+def test_into_a_pipe_go_the_answers_alone_while_a_person_types(root: Path) -> None:
+    """The prompts are on the standard error."""
+    command = f"'{ENTRY_POINT}' chat --store store --base-url $URL | tee answers"
+    with (
+        scripted_server(stream("**Yes", ".**")) as server,
+        Talk("sh", "-c", command, cwd=root.parent, env={**NO_KEY, "URL": server.base_url}) as talk,
+    ):
+        talk.wait_for_prompt()
+        talk.type("Well?\r")
+        talk.wait_for("**Yes.**")
+        talk.type("\x04")
+        assert talk.ended() == 0
+    assert (root.parent / "answers").read_text() == "**Yes.**\n"
+
+
+def test_from_a_pipe_a_question_without_an_answer_is_told_by_the_exit_code(root: Path) -> None:
+    """The other questions are asked."""
+    with scripted_server(error(400, "too long"), text("Two.")) as server:
+        done = piped(root, server, "one\ntwo")
+    assert (done.returncode, done.stdout) == (1, "Two.\n")
+    assert "Error: The server answered 400: too long." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "Correct the API key"),
+        (404, "Check the name of the model"),
+        (429, "Wait a little"),
+        (500, "Try again later"),
+    ],
+)
+def test_what_the_server_refuses_is_one_line_and_the_talk_goes_on(root: Path, status: int, said: str) -> None:
+    again = [error(status, "No.", retry_after_ms="1")] * 3  # the client tries some of them three times
+    script = again if status in (429, 500) else again[:1]
+    with chat_with(root, *script, text("Yes.")) as talk:
+        talk.enter("Well?", f"Error: The server answered {status}: No. {said}")
+        talk.enter("/retry", "Yes.")
+        assert "Traceback" not in talk.text
+    assert [run.status for run in only_session(root).runs] == ["error", "completed"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [stream("Half", cut=True), stream("Half", b"data: {nonsense\n\n"), stream("Half", b"data: \xff\xfe\n\n")],
+    ids=["cut", "no JSON", "no UTF-8"],
+)
+def test_a_stream_that_breaks_is_one_line_and_the_talk_goes_on(root: Path, broken: Reply) -> None:
+    with chat_with(root, broken, text("Whole.")) as talk:
+        talk.enter("Well?", "/retry asks again.")
+        talk.enter("/retry", "Whole.")
+        assert "Half" in talk.lines
+        assert "Traceback" not in talk.text
+    assert [run.status for run in only_session(root).runs] == ["error", "completed"]
+
+
+def test_a_server_that_is_down_is_named(root: Path) -> None:
+    with scripted_server() as server:
+        pass
+    with chat(root, server) as talk:
+        talk.enter("Well?", "Is it running?")
+        assert server.base_url in talk.text
+        assert "Traceback" not in talk.text
+
+
+def test_after_kill_9_the_question_is_there_and_can_be_asked_again(root: Path) -> None:
+    """The run that was killed is finished in its place."""
+    hold = Event()
+    with scripted_server(stream("Half", hold.wait), stream("Whole.")) as server:
+        with chat(root, server) as talk:
+            talk.type("Well?\r")
+            talk.wait_for("Half")
+            talk.kill()
+        hold.set()
+        assert only_session(root).runs[0].status == "unfinished"
+        with chat(root, server) as talk:
+            assert "> Well?" in talk.lines
+            assert "This was not finished. /retry asks again." in talk.lines
+            talk.enter("/retry", "Whole.")
+    (run,) = only_session(root).runs
+    assert (run.status, run.question, run.answer) == ("completed", "Well?", "Whole.")
+
+
+def test_a_broken_document_is_one_line_and_another_session_can_be_begun(root: Path) -> None:
+    storage = trip(root)
+    with chat_with(root, text("Yes."), text("Yes.")) as talk:
+        Path(storage.path("trip")).write_text("{nonsense")
+        talk.enter("Well?", "Error: ")
+        talk.enter("/new", "A new session")
+        talk.enter("Well?", "Yes.")
+        assert "Traceback" not in talk.text
+
+
+def test_a_session_is_named_as_everywhere(root: Path) -> None:
+    """By its name, or the beginning of its id; what is not there, or another user's, is exit code 3."""
+    trip(root)
+    with scripted_server(text("A."), text("B.")) as server:
+        assert "Going on in trip" in piped(root, server, "?\n", "Trip to Vienna").stderr
+        assert "Going on in trip" in piped(root, server, "?\n", "tri", "--user", "alice").stderr
+        for args in (("nothing",), ("trip", "--user", "bob")):
+            done = piped(root, server, "?\n", *args)
+            assert (done.returncode, done.stdout) == (3, "")
+            assert "Traceback" not in done.stderr
+
+
+def test_new_and_user_begin_a_session_of_their_own(root: Path) -> None:
+    """A user without a session gets a new one."""
+    storage = trip(root)
+    with scripted_server(text("A."), text("B."), text("C.")) as server:
+        assert "A new session: " in piped(root, server, "?\n", "--new").stderr
+        assert "A new session: " in piped(root, server, "?\n", "--user", "bob", "--instructions", "Be kind.").stderr
+        assert "Going on in " in piped(root, server, "?\n", "--user", "bob", "--model", "big-1").stderr
+        models = [request["model"] for request in server.requests]
+    assert models == ["gpt-4o-mini", "gpt-4o-mini", "big-1"]
+    assert [info.user_id for info in storage.list_sessions()] == ["bob", None, "alice"]
+    (bob,) = storage.get_all_sessions(user_id="bob")
+    assert (len(bob.runs), bob.instructions) == (2, "Be kind.")
+
+
+def test_without_a_store_it_is_said_how_to_make_one(tmp_path: Path, run: Command) -> None:
+    done = run("chat", env={"OPENAI_API_KEY": "x"})
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "'localstore chat --store DIR' makes one" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_key_nothing_is_made(root: Path, run: Command) -> None:
+    """A server on this machine needs no key, another one does."""
+    for args in ((), ("--base-url", "https://example.org/v1")):
+        done = run("chat", "--store", root, *args, env=NO_KEY)
+        assert done.returncode == 2
+        assert "There is no API key. Set OPENAI_API_KEY" in done.stderr
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("trip", "--new"), ("",), ("--user", ""), ("--model", ""), ("--base-url", "localhost:1"), ("--store", "~/x")],
+)
+def test_wrong_usage(tmp_path: Path, run: Command, args: tuple[str, ...]) -> None:
+    done = run("chat", *args, env={"OPENAI_API_KEY": "x"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "See 'localstore chat --help'." in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_enough_ends_it(root: Path) -> None:
+    """As with every other command the exit code is 141, and the run is stored as cancelled."""
+    go_on = Event()
+    with scripted_server(stream("First. ", go_on.wait, *["more " * 10_000] * 5)) as server:
+        process = subprocess.Popen(
+            [ENTRY_POINT, "chat", "--store", root, "--base-url", server.base_url],
+            env=clean_environment(**NO_KEY),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdin.write(b"Well?\n")
+            process.stdin.flush()
+            assert process.stdout.read(6) == b"First."
+            process.stdout.close()
+            go_on.set()
+            assert process.wait(30) == 141
+            assert b"Traceback" not in process.stderr.read()
+    assert only_session(root).runs[0].status == "cancelled"
+
+
+def test_a_team_is_refused(root: Path) -> None:
+    """Its session is not an agent's; the newest session of an agent is chosen instead."""
+    storage = trip(root)
+    storage.append("team", Run(messages=[Message(role="user", content="?")]), kind="team")
+    with scripted_server(text("A.")) as server:
+        assert piped(root, server, "?\n", "team").returncode == 4
+        assert "Going on in trip" in piped(root, server, "?\n").stderr
+    assert json.loads(Path(storage.path("team")).read_bytes())["kind"] == "team"
