@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from localstore.agents.effects import adrive, drive
 from localstore.agents.events import Event, RunFinished
+from localstore.agents.keeping import InSession
 from localstore.agents.memory import AgentStorage, Memory
 from localstore.agents.models import Model
 from localstore.agents.prompt import fitting, flat, history
@@ -19,6 +20,7 @@ from localstore.agents.recall import search_previous_sessions
 from localstore.agents.running import Running
 from localstore.agents.state import SharedState
 from localstore.agents.summary import Summaries
+from localstore.agents.threads import in_thread
 from localstore.agents.tools import Tool, tools_by_name
 from localstore.errors import KindMismatch, SessionNotFound
 from localstore.sessions import Kind, Message, Run, Session
@@ -151,7 +153,7 @@ class Agent:
         called are raised before, and one that is raised behind the answer has it as its attribute `run`. Raises
         ResponseInvalid for an answer that is no `response_model`, FileNotFoundError for a file that is not there.
         """
-        return _last(drive(self._running(message, images, files, session_id, user_id).steps(), self.model))
+        return _last(drive(self._running(message, images, files, session_id, user_id).steps()))
 
     async def arun(
         self,
@@ -166,7 +168,7 @@ class Agent:
 
         Async tools that the model calls in one round run at once.
         """
-        return await _alast(adrive(self._running(message, images, files, session_id, user_id).steps(), self.model))
+        return await _alast(adrive(self._running(message, images, files, session_id, user_id).steps()))
 
     def stream(
         self,
@@ -184,7 +186,7 @@ class Agent:
         """
         running = self._running(message, images, files, session_id, user_id)
         running.streams = True
-        return drive(running.steps(), self.model)
+        return drive(running.steps())
 
     def astream(
         self,
@@ -198,7 +200,7 @@ class Agent:
         """Do what `stream` does without blocking the event loop."""
         running = self._running(message, images, files, session_id, user_id)
         running.streams = True
-        return adrive(running.steps(), self.model)
+        return adrive(running.steps())
 
     def resume(self) -> Run | None:
         """Run the session's last run again when it was never finished, failed, or was cancelled; None when there is
@@ -209,21 +211,19 @@ class Agent:
         and its question is asked in a new run. Raises what `run` raises.
         """
         running = self._resuming()
-        return None if running is None else _last(drive(running.steps(), self.model))
+        return None if running is None else _last(drive(running.steps()))
 
     async def aresume(self) -> Run | None:
         """Do what `resume` does without blocking the event loop."""
-        from localstore.agents.effects import in_thread
-
         running = await in_thread(self._resuming)
-        return None if running is None else await _alast(adrive(running.steps(), self.model))
+        return None if running is None else await _alast(adrive(running.steps()))
 
     def stream_resumed(self) -> Generator[Event]:
         """Do what `resume` does, and give what happens as it happens; no event when there is nothing to resume."""
         running = self._resuming()
         if running is not None:
             running.streams = True
-            yield from drive(running.steps(), self.model)
+            yield from drive(running.steps())
 
     def _running(
         self,
@@ -234,7 +234,7 @@ class Agent:
         user_id: str | None,
     ) -> Running:
         run = Run(messages=messages_of(message, images, files), status="unfinished")
-        return Running(self, run, session_id or self.session_id, user_id or self.user_id)
+        return Running(self, run, InSession(self, session_id or self.session_id, user_id or self.user_id))
 
     def _resuming(self) -> Running | None:
         session = self.read(self.session_id, self.user_id, 1)
@@ -246,9 +246,10 @@ class Agent:
             if len(whole) < len(last.messages):  # what was half said would be in the way of what comes now
                 last.messages = whole
                 self._sessions("resume").upsert(session)
-            return Running(self, last.model_copy(deep=True), self.session_id, self.user_id, is_stored=True)
+            in_place = InSession(self, self.session_id, self.user_id, is_stored=True)
+            return Running(self, last.model_copy(deep=True), in_place)
         run = Run(messages=only_asked(last.messages), status="unfinished")
-        return Running(self, run, self.session_id, self.user_id)
+        return Running(self, run, InSession(self, self.session_id, self.user_id))
 
     def print_response(
         self,

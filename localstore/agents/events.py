@@ -1,4 +1,8 @@
-"""What happens during a run, in the order in which it happens: what `stream` and `astream` give."""
+"""What happens during a run, in the order in which it happens: what `stream` and `astream` give.
+
+`speaker` is None for the run that was asked for. In a run of a team or a workflow it says whose event it is: the name
+of the member or the step, and of one in it again behind a slash, as in `editors/anna`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ class RunStarted:
 
     session_id: str
     run_id: str
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,7 @@ class TextDelta:
     """The next piece of the model's text, as it arrived."""
 
     text: str
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,7 @@ class ToolCallStarted:
     """The model asked for this call."""
 
     call: ToolCall
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +43,16 @@ class ToolCallFinished:
     call: ToolCall
     result: str
     failed: bool
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The run is stored with its answer. Nothing comes after this."""
+    """The run is stored with its answer, and nothing comes after this; or a member's run has its answer, and is stored
+    with the run that it stands in."""
 
     run: Run
+    speaker: str | None = None
 
 
 Event = RunStarted | TextDelta | ToolCallStarted | ToolCallFinished | RunFinished

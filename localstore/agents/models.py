@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from localstore.agents.threads import beside
 from localstore.files.values import plain
 from localstore.sessions import Message, ToolCall
 
@@ -123,8 +124,8 @@ class FunctionModel:
         """Await the function. Raises TypeError and UnstorableValue as `respond` does."""
         if inspect.iscoroutinefunction(self._function):
             return _reply(await self._function(list(messages)))
-        answer = await asyncio.to_thread(self._function, list(messages))
-        return _reply(await answer) if inspect.isawaitable(answer) else await asyncio.to_thread(_reply, answer)
+        answer = await beside(self._function, list(messages))
+        return _reply(await answer) if inspect.isawaitable(answer) else await beside(_reply, answer)
 
     def stream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Iterator[Piece]:  # noqa: ARG002
         """The answer in the pieces in which the function gives it. Raises what `respond` raises."""
@@ -139,11 +140,11 @@ class FunctionModel:
         """The same without blocking the event loop."""
         answer: Any = self._function(list(messages)) if inspect.iscoroutinefunction(self._function) else None
         if answer is None:
-            answer = await asyncio.to_thread(self._function, list(messages))
+            answer = await beside(self._function, list(messages))
         if inspect.isawaitable(answer):
             answer = await answer
         pieces = _texts(answer) if isinstance(answer, Iterator) else _pieces(_reply(answer))
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        while (piece := await beside(next, pieces, None)) is not None:
             yield piece
 
 

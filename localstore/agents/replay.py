@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from localstore.agents.agent import Agent
 from localstore.agents.effects import drive
+from localstore.agents.keeping import InSession
 from localstore.agents.models import Model
 from localstore.agents.prompt import flat, with_state
 from localstore.agents.question import whole_rounds
@@ -154,9 +155,9 @@ class Replay:
         run = Run(messages=list(question.asked), replay_of=question.run.run_id, status="unfinished")
         self._agent.instructions = question.instructions
         self._agent.examples = question.history
-        running = Running(self._agent, run, self.session_id, self._session.user_id)
+        running = Running(self._agent, run, InSession(self._agent, self.session_id, self._session.user_id))
         try:
-            for _ in drive(running.steps(), self._agent.model):
+            for _ in drive(running.steps()):
                 pass
         except Exception:
             stored = self._stored(run.run_id)

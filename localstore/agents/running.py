@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from localstore.agents.effects import Ask, CallTools, Close, Do, Effect, Next, Open, Steps
 from localstore.agents.events import Event, RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
+from localstore.agents.keeping import Keeping, Known
 from localstore.agents.models import Options, Reply
 from localstore.agents.output import parsed, repair
 from localstore.agents.prompt import system_message
-from localstore.agents.state import RunState
+from localstore.agents.state import State
 from localstore.agents.tools import Result, RunContext, unknown
-from localstore.errors import ResponseInvalid, StateConflict, UnstorableValue
+from localstore.errors import ResponseInvalid, StateConflict
 from localstore.sessions import Message, Metrics, Run, ToolCall
 
 if TYPE_CHECKING:
@@ -34,14 +35,12 @@ class Running:
 
     agent: Agent
     run: Run
-    session_id: str
-    user_id: str | None
-    is_stored: bool = False
-    """Whether the question is on disk: an unfinished run that is resumed, or soon any."""
+    keeping: Keeping
     streams: bool = False
+    speaker: str | None = None
+    """Who runs, where it is a member of a team or a step of a workflow."""
 
-    _state: RunState | None = None
-    _instructions: str | None = None
+    _live: State = field(default_factory=dict)
     _started: float = 0.0
     _tokens: dict[str, int] = field(default_factory=dict)
     _arrived: list[str] = field(default_factory=list)
@@ -51,36 +50,24 @@ class Running:
 
     def steps(self) -> Steps:
         try:
-            prompt = yield Do(self._begin)
-            yield RunStarted(self.session_id, self.run.run_id)
+            known = yield Do(lambda: self.keeping.begin(self.run))
+            yield RunStarted(self.keeping.session_id, self.run.run_id, self.speaker)
+            self._live = known.live
             self._started = self._saved = perf_counter()
             self._wait = _SAVE_EVERY
-            yield from self._answer(prompt)
+            yield from self._answer(self._prompt(known))
             yield Do(self._finish)
         except BaseException as error:
             yield Do(partial(self._store_failure, error))  # and no event: whoever listened may be gone
             raise
-        yield RunFinished(self.run)
-        if self.agent.summaries is not None:
+        yield RunFinished(self.run, self.speaker)
+        if self.agent.summaries is not None and self.speaker is None:
             yield from self._summarise()
 
-    def _begin(self) -> list[Message]:
-        """Store the question; returns what the model is given before it."""
-        agent = self.agent
-        is_own = self.session_id == agent.session_id
-        if is_own:
-            agent.shared_state.as_stored()  # raises now what would otherwise be raised when the answer is to be stored
-        session = agent.read(self.session_id, self.user_id, agent.runs_needed())
-        history = agent.history_for(session, self.session_id, self.user_id)
-        if not self.is_stored:
-            agent.append(self.session_id, self.run, self.user_id)
-            self.is_stored = True
-        held = session.session_state if session is not None else {}
-        self._state = RunState(agent.shared_state, self.session_id, held, is_own=is_own)
-        self._instructions = session.instructions if session is not None else None
-        summary = session.session_summary if session is not None and agent.summaries is not None else None
-        system = system_message(agent.instructions_text(), self._state.live, summary)
-        return [*system, *agent.examples, *history]
+    def _prompt(self, known: Known) -> list[Message]:
+        """What the model is given before the question."""
+        system = system_message(self.agent.instructions_text(), known.live, known.summary)
+        return [*system, *self.agent.examples, *known.history]
 
     def _answer(self, prompt: list[Message]) -> Generator[Effect | Event, Any, None]:
         agent, output = self.agent, self.agent.response_model
@@ -99,7 +86,7 @@ class Running:
                 )
             yield from self._call_tools(calls)
             rounds += 1
-            yield Do(lambda: agent.append(self.session_id, self.run, self.user_id))
+            yield Do(lambda: self.keeping.write(self.run))
         if output is None:
             return
         try:
@@ -115,7 +102,7 @@ class Running:
         if self.streams or self.agent.save_partial:
             reply = yield from self._stream(messages, options)
         else:
-            reply = yield Ask(messages, options)
+            reply = yield Ask(self.agent.model, messages, options)
         for name in ("input_tokens", "output_tokens"):
             if (used := getattr(reply, name)) is not None:
                 self._tokens[name] = self._tokens.get(name, 0) + used
@@ -123,17 +110,17 @@ class Running:
         self._arrived, self._arrived_calls = [], []
 
     def _stream(self, messages: Sequence[Message], options: Options) -> Generator[Effect | Event, Any, Reply]:
-        pieces = yield Open(messages, options)
+        pieces = yield Open(self.agent.model, messages, options)
         try:
             while (piece := (yield Next(pieces))) is not None:
                 if isinstance(piece, Reply):
                     return piece
                 if isinstance(piece, ToolCall):
                     self._arrived_calls.append(piece)
-                    yield ToolCallStarted(piece)
+                    yield ToolCallStarted(piece, self.speaker)
                     continue
                 self._arrived.append(piece)
-                yield TextDelta(piece)
+                yield TextDelta(piece, self.speaker)
                 if self.agent.save_partial and perf_counter() - self._saved > self._wait:
                     yield Do(self._save_partial)
         finally:
@@ -142,12 +129,11 @@ class Running:
 
     def _call_tools(self, calls: list[ToolCall]) -> Generator[Effect | Event, Any, None]:
         """Call what the model asked for; async tools that stand side by side together."""
-        assert self._state is not None  # noqa: S101 (for the type checker)
-        context = RunContext(self.session_id, self.run.run_id, self.user_id, self._state.live)
+        context = RunContext(self.keeping.session_id, self.run.run_id, self.keeping.user_id, self._live)
         tools = self.agent.tools
         if not self.streams and not self.agent.save_partial:
             for call in calls:
-                yield ToolCallStarted(call)
+                yield ToolCallStarted(call, self.speaker)
         at = 0
         while at < len(calls):
             tool = tools.get(calls[at].name)
@@ -164,7 +150,7 @@ class Running:
                 results = yield CallTools([(tools[call.name], call) for call in group], context)
             for call, result in zip(group, results, strict=True):
                 self.run.messages.append(Message(role="tool", content=result.text, tool_call_id=call.id))
-                yield ToolCallFinished(call, result.text, result.failed)
+                yield ToolCallFinished(call, result.text, result.failed, self.speaker)
             at += len(group)
 
     # Storing
@@ -173,7 +159,7 @@ class Running:
         began = perf_counter()
         text = "".join(self._arrived).rstrip("\n")
         messages = [*self.run.messages, Message(role="assistant", content=text)]
-        self.agent.append(self.session_id, self.run.model_copy(update={"messages": messages}), self.user_id)
+        self.keeping.write(self.run.model_copy(update={"messages": messages}))
         self._saved = perf_counter()
         self._wait = max(_SAVE_EVERY, _SAVE_SHARE * (self._saved - began))
 
@@ -188,7 +174,7 @@ class Running:
 
     def _store_failure(self, error: BaseException) -> None:
         """Store how the run ended. Never raises instead of `error`, which is about to be raised again."""
-        if not self.is_stored or self._state is None:
+        if not self.keeping.has_begun:
             return
         if self._arrived or self._arrived_calls:
             text = "".join(self._arrived) or None
@@ -205,34 +191,19 @@ class Running:
             error.add_note(f"The run could not be stored as failed: {type(second).__name__}: {second}")
 
     def _store(self, run: Run, status: str, *, with_state: bool = True) -> None:
-        agent = self.agent
-        assert self._state is not None  # noqa: S101 (for the type checker)
-        run.model = agent.model.id
+        run.model = self.agent.model.id
         run.metrics = Metrics(duration_seconds=round(perf_counter() - self._started, 3), **self._tokens)
-        instructions = agent.instructions_text()
-        if instructions and instructions != self._instructions:
-            run.instructions = instructions
-        try:
-            wanted = self._state.wanted() if with_state else None
-        except UnstorableValue:
-            if status == "completed":
-                raise
-            wanted = None  # it is what failed
-        run.session_state = wanted
         run.status = status
-        merging = {"state_base": self._state.base, "strict_state": agent.strict_state and status == "completed"}
-        agent.append(self.session_id, run, self.user_id, **(merging if wanted is not None else {}))
-        if wanted is not None:
-            self._state.settle(run.session_state if run.session_state is not None else wanted)
+        self.keeping.end(run, with_state=with_state)
 
     def _summarise(self) -> Steps:
         """Bring the session's summary up to date. The run is stored: whatever fails here is only told of."""
-        summaries = self.agent.summaries
+        summaries, at = self.agent.summaries, self.keeping
         assert summaries is not None  # noqa: S101 (for the type checker)
         try:
-            task = yield Do(lambda: summaries.task(self.agent, self.session_id, self.user_id))
+            task = yield Do(lambda: summaries.task(self.agent, at.session_id, at.user_id))
             if task is not None:
-                reply = yield Ask(task.messages, Options())
-                yield Do(lambda: summaries.keep(self.agent, self.session_id, self.user_id, task, reply))
+                reply = yield Ask(self.agent.model, task.messages, Options())
+                yield Do(lambda: summaries.keep(self.agent, at.session_id, at.user_id, task, reply))
         except Exception as error:  # noqa: BLE001
             warnings.warn(f"The session's summary could not be made: {type(error).__name__}: {error}", stacklevel=2)
