@@ -177,7 +177,7 @@ def test_a_torn_document_without_a_manifest_is_mended_when_its_closing_lacks(tmp
 def test_another_key_in_the_place_of_the_status_of_a_waiting_run_is_a_persons(tmp_path: Path) -> None:
     """Regression: YAML that parses, of the same size, was taken for a write that was interrupted."""
     storage = YamlStorage(tmp_path / "store")
-    storage.append("s1", question("r1"))
+    storage.append("s1", question("r1", status="unfinished"))
     path = storage.path("s1")
     typed = path.read_bytes().replace(b"  status: unfinished", b"  stands: unfinished")
     path.write_bytes(typed)
