@@ -90,7 +90,9 @@ def parse_or_mend(raw: bytes, layout: Layout, before: Known | None, path: Path |
     if _MARKER in raw:
         # Half old and half new bytes of the end of a run may make another message of it, but no status.
         is_odd = bool(parsed.entries) and parsed.entries[-1]["type"] == "run" and "status" not in parsed.entries[-1]
-        if is_odd and (before is None or before.may_lag or before.unfinished):
+        # A write that this boot saw interrupted has made the file longer first.
+        has_grown = before is not None and before.unfinished and len(raw) > before.size
+        if is_odd and (before is None or before.may_lag or has_grown):
             return salvage(raw, layout, before, path, is_odd=True) or parsed
         return parsed
     # YAML that was cut off may parse: then only the missing end marker tells.

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +38,21 @@ def a_minute_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return pass_by
 
 
+EVENTS: dict[str, Any] = {"store_events": True} if "store_events" in signature(Agent).parameters else {}
+
+
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
 
 
 def agent(model: Any, **options: Any) -> Any:
-    return Agent(model=model, name="Ann", agent_id="ann", tools=[add], store_events=True, **OFFLINE, **options)
+    return Agent(model=model, name="Ann", agent_id="ann", tools=[add], **EVENTS, **OFFLINE, **options)
 
 
 def team(model: Any, **options: Any) -> Any:
-    member = Agent(model=model, name="Ann", agent_id="ann", tools=[add], store_events=True, **OFFLINE)
-    return Team(members=[member], model=model, team_id="t", mode="coordinate", store_events=True, **OFFLINE, **options)
+    member = Agent(model=model, name="Ann", agent_id="ann", tools=[add], **EVENTS, **OFFLINE)
+    return Team(members=[member], model=model, team_id="t", mode="coordinate", **EVENTS, **OFFLINE, **options)
 
 
 def pipeline(model: Any, **options: Any) -> Any:
@@ -56,7 +60,7 @@ def pipeline(model: Any, **options: Any) -> Any:
     from agno.workflow.v2 import Workflow as Pipeline
 
     steps = [Step(name="count", agent=Agent(model=model, tools=[add], agent_id="ann", **OFFLINE))]
-    made: Any = Pipeline(workflow_id="w", name="Count", steps=steps, store_events=True, **options)
+    made: Any = Pipeline(workflow_id="w", name="Count", steps=steps, **EVENTS, **options)
     made.telemetry = made.monitoring = False
     return made
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 import pty
 import re
-import select
+import selectors
 import signal
 import struct
 import subprocess
@@ -172,7 +172,9 @@ class Talk:
 
     def _more(self, deadline: float) -> bool:
         """Read what comes next, which is nothing at the end; False when nothing comes in time."""
-        ready, _, _ = select.select([self._ours], [], [], max(0, deadline - monotonic()))
+        with selectors.DefaultSelector() as selector:  # select() takes no descriptor from 1024 on
+            selector.register(self._ours, selectors.EVENT_READ)
+            ready = selector.select(max(0, deadline - monotonic()))
         if ready:
             self._raw += _read(self._ours)
         return bool(ready)

@@ -174,6 +174,20 @@ def test_a_torn_document_without_a_manifest_is_mended_when_its_closing_lacks(tmp
         assert run_ids(crash.path) == ["r1", "torn", "next"]
 
 
+def test_another_key_in_the_place_of_the_status_of_a_waiting_run_is_a_persons(tmp_path: Path) -> None:
+    """Regression: YAML that parses, of the same size, was taken for a write that was interrupted."""
+    storage = YamlStorage(tmp_path / "store")
+    storage.append("s1", question("r1", status="unfinished"))
+    path = storage.path("s1")
+    typed = path.read_bytes().replace(b"  status: unfinished", b"  stands: unfinished")
+    path.write_bytes(typed)
+    session = storage.read("s1")
+    assert session is not None
+    assert session.runs[0].model_extra == {"stands": "unfinished"}
+    storage.append("s1", answered("r2"))
+    assert b"  stands: unfinished" in path.read_bytes()
+
+
 def test_yaml_without_its_end_marker_is_a_persons_when_nothing_was_added(tmp_path: Path) -> None:
     storage = YamlStorage(tmp_path / "store")
     crash = Crash(storage, [answered("r1"), answered("r2")], answered("r3"))
