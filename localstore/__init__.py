@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from localstore.agents.agent import Agent
     from localstore.agents.models import FunctionModel
     from localstore.agents.openai_chat import OpenAIChat
+    from localstore.agents.team import Team
     from localstore.agents.tools import RunContext, Tool
     from localstore.errors import (
         Conflict,
@@ -63,6 +64,7 @@ __all__ = [
     "StateConflict",
     "Step",
     "StoreNotFound",
+    "Team",
     "Tool",
     "ToolCall",
     "UnstorableValue",
@@ -75,6 +77,7 @@ _HOME = {
     "agents.agent": ("Agent",),
     "agents.models": ("FunctionModel",),
     "agents.openai_chat": ("OpenAIChat",),
+    "agents.team": ("Team",),
     "agents.tools": ("RunContext", "Tool"),
     "info": ("SessionInfo",),
     "sessions": ("ContentPart", "Message", "Metrics", "Origin", "Run", "Session", "Step", "ToolCall", "Update"),

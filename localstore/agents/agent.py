@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from localstore.agents.effects import adrive, drive
 from localstore.agents.events import Event, RunFinished
-from localstore.agents.keeping import InSession
+from localstore.agents.keeping import InSession, Keeping
 from localstore.agents.memory import AgentStorage, Memory
 from localstore.agents.models import Model
 from localstore.agents.prompt import fitting, flat, history
@@ -56,6 +56,8 @@ class Agent:
     and the later value counts; with `strict_state` the run fails with StateConflict. The state that the agent is made
     with holds where the session has none. `{key}` in the instructions stands for a key of the state.
 
+    `description` is what the leader of a team is told of this agent.
+
     `save_partial` stores what has been streamed about five times a second, so that it survives a kill.
 
     One agent may be used by several threads and tasks, and for several sessions at once (`run(..., session_id=,
@@ -69,6 +71,7 @@ class Agent:
         model: Model,
         name: str | None = None,
         agent_id: str | None = None,
+        description: str | None = None,
         session_id: str | None = None,
         user_id: str | None = None,
         storage: AgentStorage | None = None,
@@ -100,6 +103,7 @@ class Agent:
         self.model = model
         self.name = name
         self.agent_id = agent_id or _slug(name)
+        self.description = description
         self.session_id = session_id or str(uuid4())
         self.user_id = user_id
         self.storage: AgentStorage = Memory() if storage is None else storage
@@ -234,7 +238,7 @@ class Agent:
         user_id: str | None,
     ) -> Running:
         run = Run(messages=messages_of(message, images, files), status="unfinished")
-        return Running(self, run, InSession(self, session_id or self.session_id, user_id or self.user_id))
+        return self.running(run, InSession(self, session_id or self.session_id, user_id or self.user_id))
 
     def _resuming(self) -> Running | None:
         session = self.read(self.session_id, self.user_id, 1)
@@ -247,9 +251,9 @@ class Agent:
                 last.messages = whole
                 self._sessions("resume").upsert(session)
             in_place = InSession(self, self.session_id, self.user_id, is_stored=True)
-            return Running(self, last.model_copy(deep=True), in_place)
+            return self.running(last.model_copy(deep=True), in_place)
         run = Run(messages=only_asked(last.messages), status="unfinished")
-        return Running(self, run, InSession(self, self.session_id, self.user_id))
+        return self.running(run, InSession(self, self.session_id, self.user_id))
 
     def print_response(
         self,
@@ -308,9 +312,9 @@ class Agent:
                 f"There is no session {session_id!r} of this user. 'localstore ls' lists what there is.",
                 session_id=session_id,
             )
-        if session.kind != self._session_kind:
+        if session.kind != self.kind:
             raise KindMismatch(
-                f"Session {session_id!r} is of kind {session.kind}, not {self._session_kind}. Load another one.",
+                f"Session {session_id!r} is of kind {session.kind}, not {self.kind}. Load another one.",
                 session_id=session_id,
             )
         self._follow(session_id, session)
@@ -358,7 +362,11 @@ class Agent:
 
     # What a run needs
 
-    _session_kind: Kind = "agent"
+    kind: Kind = "agent"
+
+    def running(self, run: Run, keeping: Keeping) -> Running:
+        """A run of this agent, kept there."""
+        return Running(self, run, keeping)
 
     def read(self, session_id: str, user_id: str | None, last_runs: int) -> Session | None:
         """The session with its last runs, which is remembered to have been there."""
@@ -375,7 +383,7 @@ class Agent:
             run,
             user_id=user_id,
             entity_id=self.agent_id,
-            kind=self._session_kind,
+            kind=self.kind,
             create=create,
             **options,
         )

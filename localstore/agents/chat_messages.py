@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import mimetypes
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,9 @@ from localstore.sessions import ContentPart, Message, ToolCall
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessageToolCallUnion
+
+_NO_NAME = re.compile(r"[\s<|\\/>]+")
+"""What the API takes in no `name`."""
 
 
 def request(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -52,7 +56,7 @@ def _message(message: Message, *, is_old: bool) -> dict[str, Any]:
     if message.role == "tool":
         result["tool_call_id"] = message.tool_call_id or ""
     elif message.name:
-        result["name"] = message.name
+        result["name"] = _NO_NAME.sub("-", message.name)[:64]
     if message.tool_calls:
         result["tool_calls"] = [_call(call) for call in message.tool_calls]
     return result

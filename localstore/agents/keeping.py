@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from localstore.agents.state import RunState, State
+from localstore.agents.prompt import completed_of, fitting, flat
+from localstore.agents.state import RunState, State, changes
 from localstore.errors import UnstorableValue
-from localstore.sessions import Message, Run, Session
+from localstore.files.values import plain
+from localstore.sessions import Message, Run
 
 if TYPE_CHECKING:
     from localstore.agents.agent import Agent
@@ -15,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known as a run begins: the messages of earlier runs, a summary, the state that its tools see and change,
-    and the session as it was read, with its newest runs."""
+    """What is known as a run begins: the messages that the model is given of earlier runs, a summary, the state that
+    its tools see and change, and the newest of the earlier runs, as many as were read."""
 
     history: list[Message]
     summary: Any
     live: State
-    session: Session | None = None
+    earlier: list[Run]
 
 
 class Keeping(Protocol):
@@ -78,7 +80,7 @@ class InSession:
         self._state = RunState(agent.shared_state, self.session_id, held, is_own=is_own)
         self._instructions = session.instructions if session is not None else None
         summary = session.session_summary if session is not None and agent.summaries is not None else None
-        return Known(history, summary, self._state.live, session)
+        return Known(history, summary, self._state.live, session.runs if session is not None else [])
 
     def write(self, run: Run) -> None:
         self.agent.append(self.session_id, run, self.user_id)
@@ -104,21 +106,35 @@ class InSession:
 
 @dataclass(slots=True)
 class InRun:
-    """A run that stands in another one, of a team or a workflow, whose state it shares. It is in memory until whoever
-    asked for it stores it."""
+    """A run that stands in another one, of a team or a workflow, and has a copy of its state. It is in memory until
+    whoever asked for it stores it.
 
+    `earlier` are the runs of the same agent in the session's earlier runs. `ended` is the run as it ended, `changed`
+    the keys of the state that it changed.
+    """
+
+    agent: Agent
     session_id: str
     user_id: str | None
     live: State
-    history: list[Message] = field(default_factory=list)
+    earlier: list[Run] = field(default_factory=list)
     has_begun: bool = False
+    ended: Run | None = None
+    changed: set[str] = field(default_factory=set)
+    _start: State = field(default_factory=dict)
 
-    def begin(self, run: Run) -> Known:  # noqa: ARG002
+    def begin(self, run: Run) -> Known:  # noqa: ARG002 - whoever asked for it has stored the question
+        agent = self.agent
+        self._start = plain(self.live, "session_state")
         self.has_begun = True
-        return Known(self.history, None, self.live)
+        runs = completed_of(self.earlier) if agent.add_history_to_messages else []
+        wanted = runs[-agent.num_history_runs :] if agent.num_history_runs else []
+        return Known(flat(fitting(wanted, agent.max_history_tokens)), None, self.live, self.earlier)
 
     def write(self, run: Run) -> None:
         pass
 
-    def end(self, run: Run, *, with_state: bool) -> None:
-        pass
+    def end(self, run: Run, *, with_state: bool) -> None:  # noqa: ARG002
+        if run.status == "completed":
+            self.changed = changes(self._start, plain(self.live, "session_state"))
+        self.ended = run

@@ -58,7 +58,12 @@ def estimated_tokens(messages: Iterable[Message]) -> int:
 
 def completed(session: Session) -> list[Run]:
     """The runs that were completed, of those that were read."""
-    return [run for run in session.runs if run.status == "completed"]
+    return completed_of(session.runs)
+
+
+def completed_of(runs: Iterable[Run]) -> list[Run]:
+    """Those of the runs that were completed."""
+    return [run for run in runs if run.status == "completed"]
 
 
 def history(
@@ -69,7 +74,7 @@ def history(
     `session` holds so many of the newest runs; `read` is asked for more, once, when some of these were not completed.
     """
     runs = completed(session)
-    if len(runs) < wanted == len(session.runs):
+    if len(runs) < wanted <= len(session.runs):
         runs = completed(read(wanted + _FURTHER_BACK) or session)
     return flat(fitting(runs[-wanted:] if wanted else [], max_tokens))
 

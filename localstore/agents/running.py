@@ -85,8 +85,10 @@ class Running:
                     "it more: max_tool_rounds=..., or ask for less at once."
                 )
             yield from self._call_tools(calls)
+            if self.run.messages[-1].role == "assistant":  # one who was called has answered
+                break
             rounds += 1
-            yield Do(lambda: self.keeping.write(self.run))
+            yield Do(lambda: self._write(self.run))
         if output is None:
             return
         try:
@@ -98,7 +100,7 @@ class Running:
 
     def _ask(self, prompt: list[Message], options: Options) -> Generator[Effect | Event, Any, None]:
         """One answer of the model, added to the run's messages."""
-        messages = [*prompt, *self.run.messages]
+        messages = self._conversation(prompt)
         if self.streams or self.agent.save_partial:
             reply = yield from self._stream(messages, options)
         else:
@@ -108,6 +110,10 @@ class Running:
                 self._tokens[name] = self._tokens.get(name, 0) + used
         self.run.messages.append(reply.message)
         self._arrived, self._arrived_calls = [], []
+
+    def _conversation(self, prompt: list[Message]) -> list[Message]:
+        """What the model is given."""
+        return [*prompt, *self.run.messages]
 
     def _stream(self, messages: Sequence[Message], options: Options) -> Generator[Effect | Event, Any, Reply]:
         pieces = yield Open(self.agent.model, messages, options)
@@ -128,8 +134,7 @@ class Running:
         raise RuntimeError(f"The model {self.agent.model.id} gave an answer in pieces without a Reply at the end.")
 
     def _call_tools(self, calls: list[ToolCall]) -> Generator[Effect | Event, Any, None]:
-        """Call what the model asked for; async tools that stand side by side together."""
-        context = RunContext(self.keeping.session_id, self.run.run_id, self.keeping.user_id, self._live)
+        """Call what the model asked for; what may go on at once, where it stands side by side, together."""
         tools = self.agent.tools
         if not self.streams and not self.agent.save_partial:
             for call in calls:
@@ -137,29 +142,32 @@ class Running:
         at = 0
         while at < len(calls):
             tool = tools.get(calls[at].name)
-            group = [calls[at]]
-            while tool is not None and tool.is_async and at + len(group) < len(calls):
-                follower = tools.get(calls[at + len(group)].name)
-                if follower is None or not follower.is_async:
-                    break
-                group.append(calls[at + len(group)])
-            results: list[Result]
-            if tool is None:
-                results = [unknown(calls[at], tools)]
-            else:
-                results = yield CallTools([(tools[call.name], call) for call in group], context)
+            end = at + 1
+            while tool is not None and tool.may_go_together(tools.get(calls[end].name) if end < len(calls) else None):
+                end += 1
+            group = calls[at:end]
+            results = [unknown(group[0], tools)] if tool is None else (yield from self._results(group))
             for call, result in zip(group, results, strict=True):
                 self.run.messages.append(Message(role="tool", content=result.text, tool_call_id=call.id))
                 yield ToolCallFinished(call, result.text, result.failed, self.speaker)
-            at += len(group)
+            at = end
+
+    def _results(self, calls: Sequence[ToolCall]) -> Generator[Effect | Event, Any, list[Result]]:
+        context = RunContext(self.keeping.session_id, self.run.run_id, self.keeping.user_id, self._live)
+        tools = self.agent.tools
+        results: list[Result] = yield CallTools([(tools[call.name], call) for call in calls], context)
+        return results
 
     # Storing
+
+    def _write(self, run: Run) -> None:
+        self.keeping.write(run)
 
     def _save_partial(self) -> None:
         began = perf_counter()
         text = "".join(self._arrived).rstrip("\n")
         messages = [*self.run.messages, Message(role="assistant", content=text)]
-        self.keeping.write(self.run.model_copy(update={"messages": messages}))
+        self._write(self.run.model_copy(update={"messages": messages}))
         self._saved = perf_counter()
         self._wait = max(_SAVE_EVERY, _SAVE_SHARE * (self._saved - began))
 

@@ -17,7 +17,8 @@ def changes(before: State, after: State) -> set[str]:
     return {key for key in both if (key in before) != (key in after) or not same(before.get(key), after.get(key))}
 
 
-def _put(target: State, keys: set[str], source: State) -> None:
+def put(target: State, keys: set[str], source: State) -> None:
+    """Take over these keys: their values, or that they are gone."""
     for key in keys:
         if key in source:
             target[key] = source[key]
@@ -49,9 +50,9 @@ class SharedState:
         with self._lock:
             live = self.as_stored()
             merged = dict(held) if session_id == self.session_id else self.initial | held
-            _put(merged, changes(self.held, live), live)
+            put(merged, changes(self.held, live), live)
             # In place, and only what is new: others may hold this mapping, or objects in it.
-            _put(self.live, changes(live, merged), deepcopy(merged))
+            put(self.live, changes(live, merged), deepcopy(merged))
             self.held = held
             self.session_id = session_id
 
@@ -67,10 +68,10 @@ class SharedState:
         with self._lock:
             wanted = dict(start)
             if session_id == self.session_id:
-                _put(self.live, changed, deepcopy(live))
+                put(self.live, changed, deepcopy(live))
                 now = self.as_stored()
-                _put(wanted, changes(self.held, now), now)
-            _put(wanted, changed, _stored(live))
+                put(wanted, changes(self.held, now), now)
+            put(wanted, changed, _stored(live))
             return wanted
 
     def settle(self, session_id: str, held: State) -> None:

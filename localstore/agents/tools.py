@@ -105,23 +105,28 @@ class Tool:
             raise TypeError(f"A model cannot be told the parameters of the tool {self.name}: {problem}") from None
         return model
 
+    def may_go_together(self, other: Tool | None) -> bool:
+        """Whether a call of this tool and one of the other tool, which follows it, may go on at once."""
+        return other is not None and self.is_async and other.is_async
+
     def call(self, call: ToolCall, context: RunContext) -> Result:
         """Call the function. What it raises, KeyboardInterrupt and the like aside, becomes text for the model."""
         try:
-            value = self.function(**self._given(call, context))
+            value = self.function(**self.given(call, context))
             return _result(wait_for(value, _HINT.format(self.name)) if inspect.isawaitable(value) else value)
         except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
-            return _failure(error)
+            return failure(error)
 
     async def acall(self, call: ToolCall, context: RunContext) -> Result:
         """The same for an async function."""
         try:
-            value: Awaitable[Any] = self.function(**self._given(call, context))
+            value: Awaitable[Any] = self.function(**self.given(call, context))
             return _result(await value)
         except Exception as error:  # noqa: BLE001
-            return _failure(error)
+            return failure(error)
 
-    def _given(self, call: ToolCall, context: RunContext) -> dict[str, Any]:
+    def given(self, call: ToolCall, context: RunContext) -> dict[str, Any]:
+        """What the function is called with. Raises ValueError and ValidationError for arguments that do not fit."""
         if isinstance(call.arguments, str):
             raise ValueError(f"the arguments are no JSON object: {call.arguments!r}")
         arguments = self._arguments.model_validate(call.arguments)
@@ -153,7 +158,8 @@ def _result(value: Any) -> Result:
     return Result("" if value is None else json.dumps(plain(value, "the tool's result"), ensure_ascii=False))
 
 
-def _failure(error: Exception) -> Result:
+def failure(error: Exception) -> Result:
+    """What the model is told of an error."""
     if isinstance(error, ValidationError):
         said = f"invalid arguments: {what_is_wrong(error)}"
     elif type(error) is ValueError:
