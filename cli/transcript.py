@@ -16,8 +16,15 @@ FOLDED_LINE = 400
 STEP = 2
 """Columns of one level of indentation."""
 IN_HEADING = ("type", "run_id", "created_at", "model", "status")
+WHO = ("agent_id", "team_id", "workflow_id")
 COLOURS = {"user": "bold green", "assistant": "bold cyan", "tool": "bold magenta"}
-STATUS_COLOURS = {"error": "bold red", "unfinished": "bold yellow", "cancelled": "bold yellow"}
+STATUS_COLOURS = {
+    "error": "bold red",
+    "unfinished": "bold yellow",
+    "waiting": "bold yellow",
+    "cancelled": "bold yellow",
+    "rejected": "bold yellow",
+}
 
 
 class Piece(NamedTuple):
@@ -54,6 +61,10 @@ class Transcript:
         """One entry of the history, or a run of a member in one."""
         fields = entry.__document__()
         words = [str(fields.get("type", "entry")), *([f"{number}"] if number else [])]
+        if indent:
+            words = ["member", *(compact(fields.pop(name)) for name in WHO if name in fields)]
+            if self.person:
+                fields.pop("tool_call_id", None)
         heading = [" ".join(words)]
         for name in IN_HEADING[1:]:
             if name in fields and not (self.person and name == "run_id"):
@@ -63,7 +74,7 @@ class Transcript:
         calls: dict[str, str] = {}
         for name, value in fields.items():
             if name not in IN_HEADING:
-                yield from self.part(name, value, indent + STEP, calls)
+                yield from self.part(name, value, indent + STEP, calls, is_nested=indent > 0)
 
     def plain_entry(self, fields: dict[str, Any]) -> Iterator[Piece]:
         """One entry that no session has validated: whatever its fields are."""
@@ -77,11 +88,20 @@ class Transcript:
         except ValidationError:
             yield from self.field(str(fields.get("type", "entry")), fields, 0)
 
-    def part(self, name: str, value: Any, indent: int, calls: dict[str, str]) -> Iterator[Piece]:
-        """One key of a run, an update or a step. `calls` collects the names of tools by the id of the call."""
+    def part(
+        self, name: str, value: Any, indent: int, calls: dict[str, str], *, is_nested: bool = False
+    ) -> Iterator[Piece]:
+        """One key of a run, an update or a step. `calls` collects the names of tools by the id of the call.
+
+        Of what was said in a member's run or in a step, folding leaves the question and the answer.
+        """
         if name == "messages" and _all(value, Message):
-            for message in value:
-                yield from self.message(message, indent, calls)
+            between = len(value) - 2 if is_nested and self.fold else 0
+            for at, message in enumerate(value):
+                if between <= 1 or at in (0, len(value) - 1):
+                    yield from self.message(message, indent, calls)
+                elif at == 1:
+                    yield Piece(f"… {between:,} more messages", indent, "dim")
         elif name == "member_runs" and _all(value, Run):
             for run in value:
                 yield from self.entry(run, indent=indent)
@@ -95,13 +115,18 @@ class Transcript:
             yield from self.field(name, value, indent, "red" if name == "error" else "")
 
     def step(self, step: Record, indent: int) -> Iterator[Piece]:
-        """One step of a workflow."""
+        """One step of a workflow, with what it stands in."""
         fields = step.__document__()
-        heading = ["step " + compact(fields.pop("name", "")), self.time(str(fields.pop("created_at", "")))]
-        yield Piece("  ".join([*heading, compact(fields.pop("status", ""))]).rstrip(), indent, "bold")
+        within = fields.pop("within", [])
+        where = [compact(name) for name in within] if isinstance(within, list) else [compact(within)]
+        heading = ["step " + " / ".join([*where, compact(fields.pop("name", ""))])]
+        heading.append(self.time(str(fields.pop("created_at", ""))))
+        status = compact(fields.pop("status", ""))
+        style = STATUS_COLOURS.get(status, "bold")
+        yield Piece("  ".join([*heading, status]).rstrip(), indent, style)
         calls: dict[str, str] = {}
         for name, value in fields.items():
-            yield from self.part(name, value, indent + STEP, calls)
+            yield from self.part(name, value, indent + STEP, calls, is_nested=True)
 
     def message(self, message: Message, indent: int, calls: dict[str, str]) -> Iterator[Piece]:
         """One message: its role, its text, the tools that it calls, and keys that we do not know."""

@@ -174,8 +174,7 @@ def test_the_kinds_of_content_are_shown(invoke: Invoke, store: Path) -> None:
     for part in (
         '\n  input  {"topic": "x"}\n',
         '\n    See:\n    [{"type": "image", "url": "a.png"}]\n',
-        "\n  run  m1  ",
-        "\n    agent_id  scout\n",
+        "\n  member scout  m1  ",
         "\n      Look!\n",
         "\n    error  lost\n",
         "\n  step search  ",
@@ -286,6 +285,27 @@ def test_a_very_long_line_of_a_tool_is_folded(store: Path) -> None:
     add_run(store, "long", messages=[Message(role="tool", content="x" * 5000)])
     screen = on_terminal("show", "long", cwd=store)
     assert "… 4,600 more characters" in screen.text.replace("\n    ", "")
+
+
+def test_what_members_and_steps_said_is_folded_to_question_and_answer() -> None:
+    """They stand indented, with who it was and where the step stands."""
+    from importlib import import_module
+
+    transcript = import_module("localstore_cli.transcript").Transcript(person=True, fold=True)
+    said = [Message(role="assistant" if number % 2 else "user", content=f"said {number}") for number in range(6)]
+    inner = Run(agent_id="ann", tool_call_id="c1", messages=said)
+    member = Run(team_id="editors", messages=said[:3], member_runs=[inner])
+    step = Step.model_validate({"name": "write", "within": ["draft[2]"], "messages": said, "status": "waiting"})
+    pieces = list(transcript.entry(Run(messages=said, member_runs=[member], steps=[step]), 1))
+    shown = [f"{' ' * piece.indent}{piece.text}" for piece in pieces]
+    assert len([line for line in shown if line.startswith("    said ")]) == 6
+    at = next(number for number, line in enumerate(shown) if line.startswith("  member editors  "))
+    assert [line for line in shown[at + 1 :] if not line.startswith(("  step", "    member"))] == [
+        *["    user", "      said 0", "    assistant", "      said 1", "    user", "      said 2"],
+        *["      user", "        said 0", "      … 4 more messages", "      assistant", "        said 5"],
+        *["    user", "      said 0", "    … 4 more messages", "    assistant", "      said 5"],
+    ]
+    assert [piece.style for piece in pieces if piece.text.startswith("step draft[2] / write  ")] == ["bold yellow"]
 
 
 @pytest.mark.parametrize(("lines", "shown"), [(8, 8), (9, 9), (10, 9)])
