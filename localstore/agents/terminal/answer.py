@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from localstore.agents.events import Event, RunFinished, TextDelta, ToolCallFinished, ToolCallStarted
 from localstore.agents.terminal.screen import Screen, short, visible
+from localstore.agents.terminal.turns import InTurn
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _PAUSE = 0.05
 """Seconds between two drawings, and more for an answer so long that drawing it takes a while."""
+_ITSELF = "Answer"
+"""The heading of what the agent itself says, behind its members."""
 _SHARE = 5
 """Drawing may take one part in so many of the time."""
 
@@ -34,12 +37,19 @@ class Answer(Protocol):
 
     def take(self, event: Event) -> None: ...
 
+    def speaks(self, who: str | None) -> None:
+        """What comes from here on is said by this member, or by the agent itself."""
 
-def answer_on(screen: Screen, *, markdown: bool, panel: bool, tool_calls: bool) -> Answer:
-    """The way to show an answer there; `panel` draws a frame around it where that is possible."""
+
+def answer_on(screen: Screen, *, markdown: bool, panel: bool, tool_calls: bool, members: bool = True) -> InTurn:
+    """The way to show an answer there; `panel` draws a frame around it where that is possible.
+
+    Where there is no terminal, what members of a team say is shown with `members` alone.
+    """
     if screen.console is None:
-        return _Plain(screen, tool_calls)
-    return _Drawn(screen.console, markdown=markdown, panel=panel, tool_calls=tool_calls)
+        return InTurn(_Plain(screen, tool_calls), members=members, tool_calls=tool_calls)
+    drawn = _Drawn(screen.console, markdown=markdown, panel=panel, tool_calls=tool_calls)
+    return InTurn(drawn, members=True, tool_calls=tool_calls)
 
 
 class _Plain:
@@ -51,6 +61,7 @@ class _Plain:
         self._held = ""
         self._at_start = True
         self._goes_on = False
+        self._is_begun = False
 
     def __enter__(self) -> _Plain:
         return self
@@ -66,7 +77,7 @@ class _Plain:
                 if text := text.removesuffix(self._held):
                     if self._goes_on:
                         self._write("\n")
-                    self._goes_on = False
+                    self._goes_on, self._is_begun = False, True
                     self._write(text)
                     self._at_start = text.endswith("\n")
             case ToolCallStarted(call):
@@ -78,6 +89,13 @@ class _Plain:
                 self._goes_on = True
             case RunFinished():
                 self._end_line()
+
+    def speaks(self, who: str | None) -> None:
+        self._end_line()
+        if self._is_begun:
+            self._write("\n")
+        self._goes_on, self._is_begun = False, True
+        self._write(f"{visible(who) if who is not None else _ITSELF}:\n")
 
     def _end_line(self) -> bool:
         """Whether there was a line to end."""
@@ -103,6 +121,7 @@ class _Drawn:
         self._panel = panel
         self._tool_calls = tool_calls
         self._texts: list[str] = []
+        self._who: str | None = None
         self._open_calls = 0
         self._waits = True
         self._is_new = False
@@ -145,6 +164,13 @@ class _Drawn:
                 case RunFinished():
                     self._settle()
 
+    def speaks(self, who: str | None) -> None:
+        with self._lock:
+            self._settle()
+            self._who = who
+            if not self._panel:
+                self._line(who if who is not None else _ITSELF, "bold cyan")
+
     def _tick(self) -> None:
         with self._lock:
             self._draw()
@@ -184,12 +210,13 @@ class _Drawn:
             return body
         from rich.panel import Panel
 
-        return Panel(body, title="Answer", title_align="left", border_style="green")
+        title = _ITSELF if self._who is None else Text(visible(self._who))
+        return Panel(body, title=title, title_align="left", border_style="green" if self._who is None else "cyan")
 
-    def _line(self, text: str) -> None:
+    def _line(self, text: str, style: str = "magenta") -> None:
         from rich.text import Text
 
-        self._console.print(Text(text, "magenta"))
+        self._console.print(Text(visible(text), style))
 
 
 def _markdown(text: str) -> RenderableType:

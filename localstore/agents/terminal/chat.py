@@ -116,7 +116,13 @@ class Chat:
     def _show(self, events: Generator[Event]) -> bool:
         failed: Exception | None = None
         run: Run | None = None
-        shown = answer_on(self.screen, markdown=self._markdown, panel=False, tool_calls=self.agent.show_tool_calls)
+        shown = answer_on(
+            self.screen,
+            markdown=self._markdown,
+            panel=False,
+            tool_calls=self.agent.show_tool_calls,
+            members=self.keyboard.is_person,
+        )
         try:
             with closing(events), shown:
                 while True:
@@ -129,7 +135,7 @@ class Chat:
                         break
                     if isinstance(event, RunStarted):
                         self._unstored = None
-                    elif isinstance(event, RunFinished):
+                    elif isinstance(event, RunFinished) and event.speaker is None:
                         run = event.run
                     shown.take(event)
         except KeyboardInterrupt:
