@@ -108,7 +108,8 @@ class _Found:
 
     def look_into_store(self, timeout: float, *, thorough: bool) -> None:
         """What stands in `sessions/`, as the manifest and the names of the files have it."""
-        catalog = Catalog(self.root, Manifest(self.root, pool_of(Path(self.root)), timeout))
+        locks = pool_of(Path(self.root))
+        catalog = Catalog(self.root, Manifest(self.root, locks, timeout))
         rows = catalog.all(thorough=thorough)
         others = [row for row in rows if row["version"] != SCHEMA_VERSION or "problem" in row]
         self.versions[SCHEMA_VERSION] = len(rows) - len(others)
@@ -118,7 +119,12 @@ class _Found:
                 self.versions[row["version"]] += 1
                 self.problems.append(Problem.of(path, newer(row["version"], path)))
             elif "problem" in row:
-                self.problems += _problem_of(path)
+                try:
+                    with locks.session(row["session_id"], timeout):  # a writer may have been at work
+                        problems = _problem_of(path)
+                except OSError:  # in a store that may only be read, for instance
+                    problems = _problem_of(path)
+                self.problems += problems
             else:
                 self._is_old(row["path"], row["version"], row["fingerprint"][0])
         for path in sorted(catalog.unreadable):

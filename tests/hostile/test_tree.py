@@ -395,7 +395,7 @@ def test_the_command_says_in_one_line_what_another_user_may_not_do(storage: Stor
     for one in storage.root.glob(closed) if closed else ():
         one.chmod(0)
     before = bytes_below(storage.root / "sessions")
-    codes = ""
+    codes, said = "", []
     for command in (*READS, ["rescue", Path(broken.value.rescued).name, "--restore"]):
         done = command_as_nobody(storage.root, command)
         assert "Traceback" not in done.stderr
@@ -405,7 +405,8 @@ def test_the_command_says_in_one_line_what_another_user_may_not_do(storage: Stor
             assert done.stderr.endswith(": Permission denied. Check the permissions and try again.\n")
             assert done.stderr.count("\n") == 1
         codes += str(done.returncode)
-    assert (codes[:-1], codes[-1]) == CLOSED[closed]
+        said.append(done.stderr)
+    assert (codes[:-1], codes[-1]) == CLOSED[closed], said
     assert bytes_below(storage.root / "sessions") == before
 
 

@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from localstore import JsonStorage, StoreNotFound
+from localstore.files.locks import LockPool
 from localstore.upgrade import is_folder_of_agno, make_plan, upgrade
 from tests.unit.raw import Storage, answered
 from tests.unit.upgrade.old_folders import (
@@ -55,6 +57,23 @@ def test_a_store_with_documents_of_every_age(storage: Storage) -> None:
     assert plan.as_dict()["versions"] == {"0": 2, "1": 1, "7": 1}
     assert documents_of(storage.root) == before
     assert not is_folder_of_agno(storage.root)
+
+
+def test_a_document_that_is_being_written_is_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: between the two writes of an append there is something behind the old end, and that was named."""
+    storage = JsonStorage(tmp_path)
+    storage.append("s1", answered("r1"))
+    path = storage.path("s1")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"    {\n")
+    take = LockPool.session
+
+    def wait_for_the_writer(pool: LockPool, session_id: str, timeout: float) -> Any:
+        path.write_bytes(whole)
+        return take(pool, session_id, timeout)
+
+    monkeypatch.setattr(LockPool, "session", wait_for_the_writer)
+    assert make_plan(tmp_path, thorough=True).problems == []
 
 
 def test_current_documents_that_are_known_are_not_opened(storage: Storage, disk: WatchedDisk) -> None:
