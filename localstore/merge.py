@@ -14,7 +14,7 @@ from localstore.files.run_entry import with_rating_of
 from localstore.files.store import Snapshot, Store
 from localstore.files.values import plain, same
 from localstore.schema import STATEFUL
-from localstore.sessions import HistoryEntry, Run, Session, is_sound, now, what_is_wrong
+from localstore.sessions import HistoryEntry, Run, Session, Step, is_sound, now, what_is_wrong
 
 _entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
 _FIXED = ("schema_version", "session_id", "kind", "created_at")
@@ -50,6 +50,19 @@ def run_of(value: Any) -> dict[str, Any]:
     except ValidationError as error:
         raise TypeError(
             f"append takes a valid Run. In this one, {what_is_wrong(error)}. Nothing was written."
+        ) from None
+
+
+def step_of(value: Any) -> dict[str, Any]:
+    """A step as plain values that can be read back. Raises UnstorableValue, and TypeError for what is no valid step."""
+    step = plain(value, "step")
+    if not isinstance(value, Step):
+        raise TypeError(f"add_step takes a Step, not {type(value).__name__}")
+    try:
+        return cast(dict[str, Any], plain(Step.model_validate(step)))
+    except ValidationError as error:
+        raise TypeError(
+            f"add_step takes a valid Step. In this one, {what_is_wrong(error)}. Nothing was written."
         ) from None
 
 

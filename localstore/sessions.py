@@ -105,13 +105,21 @@ class Metrics(Record):
 
 
 class Step(Record):
-    """One finished or failed step of a workflow's run."""
+    """One step of a workflow's run that is over. `within` names the steps that it stands in, outermost first.
+
+    `status` is `completed`, `error` or `cancelled`; or `waiting` for a confirmation, `confirmed` or `rejected`. Of
+    several with the same name and the same `within`, the last one counts. `session_state` is the state behind the step,
+    when it changed it.
+    """
 
     name: str
+    within: list[str] | None = None
     created_at: Time = Field(default_factory=now)
     input: Any = None
     output: Any = None
     messages: list[Message] | None = None
+    member_runs: list[Run] | None = None
+    session_state: dict[str, Any] | None = None
     metrics: Metrics | None = None
     error: str | None = None
     status: str | None = None
@@ -143,7 +151,8 @@ class Run(Record):
     for. `state_conflicts` names the keys of `session_state` that another run had changed meanwhile; the value here
     counts. `agent_id`, `team_id`, `workflow_id` and `tool_call_id` stand in member runs. `rating` is what a person
     thinks of it, `good` or `bad`; another word, typed by hand, is kept and rates nothing. `rating_note` says why.
-    `replay_of` is the run of another session whose question was asked again.
+    `replay_of` is the run of another session whose question was asked again. `plan` are the steps that a workflow's run
+    was started with.
     """
 
     type: Literal["run"] = "run"
@@ -154,6 +163,7 @@ class Run(Record):
     tool_call_id: str | None = None
     replay_of: str | None = None
     created_at: Time = Field(default_factory=now)
+    plan: list[str] | None = None
     input: Any = None
     messages: Annotated[list[Message], _null_is(list)] = Field(default_factory=list)
     member_runs: list[Run] | None = None

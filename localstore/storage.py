@@ -14,15 +14,16 @@ from localstore.files.draft import Draft
 from localstore.files.rows import Row
 from localstore.files.store import Store
 from localstore.files.values import plain
-from localstore.headers import header_with, new_header
+from localstore.headers import new_header
 from localstore.info import SessionInfo, info_of
 from localstore.rating import Rating, rating_of
 from localstore.schema import STATEFUL
 from localstore.tagging import retagging
+from localstore.updating import updating
 
 if TYPE_CHECKING:
     from localstore.files.store import Snapshot
-    from localstore.sessions import Message, Run, Session
+    from localstore.sessions import Message, Run, Session, Step
     from localstore.upgrade import Upgraded
 
 
@@ -154,6 +155,32 @@ class Storage:
         if merge is not None:
             merge.tell()
 
+    def add_step(self, session_id: str, run_id: str, step: "Step", *, number: int, user_id: str | None = None) -> None:
+        """Add the `number`-th step (from 0) to an unfinished run of a workflow, whose steps before it are stored.
+
+        Costs the step, however many there are before it, when this storage added the one before it and the run is the
+        last entry; else the run is read, and where other entries follow it the document is rewritten. A step that is
+        there already is a repetition, and nothing is written.
+
+        Raises SessionNotFound, RunNotFound, OwnerMismatch, UnstorableValue, TypeError for what is no valid step; and
+        Conflict when the run is finished, has another step there (somebody else goes on with it), or has fewer.
+        """
+        from localstore.merge import step_of
+
+        check_id(session_id)
+        check_text("run_id", run_id)
+        if type(number) is not int or number < 0:
+            raise ValueError(f"number must be a whole number from 0 on, not {number!r}")
+        added = step_of(step)
+
+        def work(draft: Draft | None) -> None:
+            if draft is None:
+                raise _not_found(session_id)
+            self._check_access(draft.row, user_id, None)
+            self._store.add_step(draft, run_id, number, added)
+
+        self._store.change(session_id, work)
+
     def update(
         self,
         session_id: str,
@@ -177,36 +204,19 @@ class Storage:
 
         Raises SessionNotFound, OwnerMismatch, UnstorableValue.
         """
-        from localstore.sessions import now
-
         check_id(session_id)
         named = zip(STATEFUL, (instructions, session_state, session_summary, session_data), strict=True)
         state: dict[str, Any] = plain({key: value for key, value in named if value is not None})
         values = {"name": name, "tags": tags, "metadata": metadata}
         header: dict[str, Any] = plain({key: value for key, value in values.items() if value is not UNSET})
         check_update(state, header)
-        retag = retagging(add_tags, remove_tags)
-
-        entries = [{"type": "update", "created_at": now(), **state}] if state else []
-        again = False
+        change = updating(state, header, retagging(add_tags, remove_tags))
 
         def work(draft: Draft | None) -> None:
-            nonlocal again
             if draft is None:
                 raise _not_found(session_id)
             self._check_access(draft.row, user_id, None)
-            # Interrupted by another program's write, it may have been done already.
-            added = [] if again and draft.whole().entries[-1:] == entries else entries
-            again = True
-            values = header
-            if retag is not None:
-                before = (header if "tags" in header else draft.header()).get("tags") or []
-                if (after := retag(before)) != before:
-                    values = {**header, "tags": after}
-            if values:
-                draft.change(header_with(draft.header(), values), {}, added)
-            elif added:
-                draft.append(added)
+            change(draft)
 
         self._store.change(session_id, work)
 

@@ -20,6 +20,7 @@ _ENTRY_ORDER = (
     "type",
     "run_id",
     "created_at",
+    "plan",
     "input",
     "messages",
     "member_runs",

@@ -6,15 +6,13 @@ the file.
 
 import os
 import re
-import shlex
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from localstore.errors import DocumentBroken, OlderFormat
 from localstore.files import atomic, rescue
-from localstore.files.document import LAYOUTS, Misfit, Parsed, broken, newest_state, normalise, parse_document, run_key
+from localstore.files.creating import older
+from localstore.files.document import Misfit, Parsed, broken, newest_state, normalise, parse_document, run_key
 from localstore.files.document_file import DocumentFile
 from localstore.files.growth import goes_on, grows_from
 from localstore.files.malformed import Malformed
@@ -260,6 +258,24 @@ class Draft:
         self._written()
         return True
 
+    def add_step(self, step: dict[str, Any]) -> bool:
+        """Add a step to the run at the end, which is unfinished and whose last list are its steps, at the cost of the
+        step; False when this cannot be done in place, and then nothing is done."""
+        layout = self.file.layout
+        if self._rewrite or self._parsed is not None:
+            return False
+        alone = layout.entry({"type": "run", "steps": [step], "status": "unfinished"})
+        old, new = (
+            layout.unfinished,
+            layout.next_step + alone[alone.index(layout.steps) + len(layout.steps) :] + layout.end,
+        )
+        fixed = grows_from(layout, old, new, self.file.size - len(old))
+        if fixed is None:
+            return False
+        self._extend(old[fixed:], new[fixed:], by_sectors=True)
+        self._written()
+        return True
+
     def _is_last(self, run: Recent) -> bool:
         return self.file.tail(1)[0][0] == run.offset
 
@@ -369,36 +385,3 @@ class Draft:
         self.changed = True
         self._parsed = None
         self._rewrite = not self.row["entries"]
-
-
-def older(parsed: Parsed, path: str, root: str) -> OlderFormat:
-    """The error for writing to a document of an older version."""
-    return OlderFormat(
-        f"{path} has schema version {parsed.version}, and this localstore writes version {SCHEMA_VERSION}. Nothing was "
-        f"changed. Upgrade the store with: localstore upgrade {shlex.quote(root)}",
-        path=path,
-        session_id=parsed.header["session_id"],
-    )
-
-
-def create_document(root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> Row:
-    """Write a new document, durably, and return its row. Raises DocumentBroken when the path is taken, OSError."""
-    target = Path(root, path)
-    if atomic.exists(str(target)):
-        raise DocumentBroken(
-            f"{target} is in the way of a new session and holds none of that id. Rename or remove it.",
-            path=str(target),
-            session_id=header["session_id"],
-        )
-    if os.path.islink(target.parent):
-        raise DocumentBroken(
-            f"{target.parent} is a symbolic link, and links are not followed. Put the folder itself there.",
-            path=str(target),
-            session_id=header["session_id"],
-        )
-    layout = LAYOUTS[target.suffix]
-    raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
-    parsed = parse_document(raw, layout, target)
-    atomic.make_folders(target.parent)
-    atomic.write_file(target, [raw])
-    return row_of(parsed, path, atomic.system.status(str(target)), None)

@@ -34,6 +34,8 @@ class JsonLayout:
     ended = b',\n      "status": "unfinished"' + closing
     unfinished = b"\n        }\n      ]" + ended
     in_text = b'"' + unfinished
+    steps = b'"steps": ['
+    next_step = b"\n        },"
     keeps_comments = False
     escape = b"\\u"
     """What may stand for a letter or a digit."""

@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
 from localstore.files import atomic, backups, locks, rescue, tree
 from localstore.files.catalog import Catalog, folder_time
+from localstore.files.creating import create_document
 from localstore.files.document import Misfit, Parsed, newer, newest_state
 from localstore.files.document_file import DocumentFile
-from localstore.files.draft import Draft, Interfered, Recent, create_document
+from localstore.files.draft import Draft, Interfered, Recent
 from localstore.files.manifest import Manifest
 from localstore.files.rows import Row, boot_id, fingerprint, is_trusted, keep_distrust, row_of
 from localstore.files.salvage import Salvaged, known, parse_or_mend
+from localstore.files.stepping import with_step
 from localstore.schema import SCHEMA_VERSION
 
 Result = TypeVar("Result")
@@ -58,6 +60,9 @@ class Store:
         self.catalog = Catalog(self.root, self._manifest)
         self._durable_folders: set[str] = set()
         self._recent: OrderedDict[str, tuple[list[int], dict[str, Recent] | None]] = OrderedDict()
+        self._growing: dict[str, tuple[list[int], str, int]] = {}
+        """The run at the end of a session to which we added the last step, and how many it has, by what the file was
+        then."""
 
     # Changing
 
@@ -165,6 +170,25 @@ class Store:
             if recent is not None:
                 recent[run_id] = Recent(offset, unfinished)
             self._remember(draft, recent)
+
+    def add_step(self, draft: Draft, run_id: str, number: int, step: dict[str, Any]) -> None:
+        """Add the `number`-th step to an unfinished run, or recognise a repetition. The step alone is the cost when the
+        last write to the document was our own, of the step before it. Raises RunNotFound, Conflict."""
+        noted = self._growing.pop(draft.row["session_id"], None)
+        if noted == (draft.row["fingerprint"], run_id, number) and draft.add_step(step):
+            self._note_growing(draft, run_id, number + 1)
+            return
+        if (entry := with_step(draft, run_id, number, step)) is None:
+            draft.sync()
+            return
+        self.append_run(draft, entry)
+        if list(entry)[-2:] == ["steps", "status"] and draft.row.get("unfinished"):
+            self._note_growing(draft, run_id, number + 1)
+
+    def _note_growing(self, draft: Draft, run_id: str, steps: int) -> None:
+        if len(self._growing) >= _REMEMBERED_SESSIONS:
+            self._growing.pop(next(iter(self._growing)), None)
+        self._growing[draft.row["session_id"]] = draft.row["fingerprint"], run_id, steps
 
     def _recent_or_none(self, draft: Draft, run_id: str) -> dict[str, Recent] | None:
         """The newest runs by id; None when this run is not among them and it is of no use to remember them: others

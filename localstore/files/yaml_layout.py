@@ -29,6 +29,8 @@ class YamlLayout:
     closing = b"\n...\n"
     unfinished = ended = b"  status: unfinished\n...\n"
     in_text = b"\n" + unfinished
+    steps = b"  steps:\n"
+    next_step = b""
     keeps_comments = True
     escape = b"\\"
     """What may stand for a letter or a digit, or break a text that has none."""

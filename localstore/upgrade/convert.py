@@ -9,8 +9,8 @@ from typing import Literal
 from localstore.errors import DocumentBroken, SessionNotFound
 from localstore.files import backups, tree
 from localstore.files.catalog import Catalog
+from localstore.files.creating import older
 from localstore.files.document import LAYOUTS, Parsed, in_layout
-from localstore.files.draft import older
 from localstore.files.locks import pool_of
 from localstore.files.manifest import Manifest
 from localstore.files.values import same

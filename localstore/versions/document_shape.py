@@ -94,8 +94,11 @@ metrics = _record({"input_tokens": _integer, "output_tokens": _integer, "duratio
 step = _record(
     {
         "name": _text,
+        "within": _list_of(_text),
         "created_at": _text,
         "messages": _list_of(_message),
+        "member_runs": _member_runs,
+        "session_state": _mapping,
         "metrics": metrics,
         "error": _text,
         "status": _text,
@@ -113,6 +116,7 @@ run = _record(
         "tool_call_id": _text,
         "replay_of": _text,
         "created_at": _text,
+        "plan": _list_of(_text),
         "messages": _list_of(_message),
         "member_runs": _member_runs,
         "steps": _list_of(step),
