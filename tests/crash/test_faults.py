@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, Session, Step, YamlStorage
+from localstore.branching import fork, undo
 from localstore.files import atomic
 from localstore.repairing import repair
 from localstore.rescuing import rescued, restore
@@ -87,12 +88,28 @@ def _with_steps(scene: Scene) -> None:
     scene.storage.append("s", with_steps(4, 1))
 
 
+def _with_steps_added(scene: Scene) -> None:
+    """The storage remembers that it added the last step."""
+    _with_steps(scene)
+    scene.storage.add_step("s", "r4", _step(1), number=1)
+    scene.given.append("this storage")
+
+
+def _step(number: int) -> Step:
+    return (with_steps(4, number + 1).steps or [])[number]
+
+
 def with_steps(number: int, count: int, status: str = "unfinished") -> Run:
     """A run of a workflow after so many steps."""
     grown = run(number, status)
     moment = grown.created_at
     grown.steps = [Step(name=f"step {one}", output=f"result {one}\nof it", created_at=moment) for one in range(count)]
     return grown
+
+
+def _with_question_and_state(scene: Scene) -> None:
+    _with_question(scene)
+    scene.storage.update("s", session_state={"theirs": 2})
 
 
 def _with_buried(scene: Scene) -> None:
@@ -198,6 +215,19 @@ def _grown(answer: str, status: str = "unfinished", steps: int = 0) -> Callable[
     return holds
 
 
+def _append_with_state(scene: Scene) -> None:
+    """The run changed one key; another one has to stay."""
+    done = run(4)
+    done.session_state = {"mine": 1}
+    scene.storage.append("s", done, state_base={})
+
+
+def _has_merged(found: dict[str, oracle.Document]) -> bool:
+    states = [entry["session_state"] for entry in found["s"].history if "session_state" in entry]
+    kept = {} if len(states) == 1 else states[0]
+    return found["s"].run_ids == ["r1", "r2", "r3", "r4"] and states[-1] == {**kept, "mine": 1}
+
+
 def _has_state(found: dict[str, oracle.Document]) -> bool:
     return found["s"].run_ids == ["r1", "r2", "r3"] and found["s"].history[-1].get("session_state") == {"cart": [1]}
 
@@ -272,6 +302,8 @@ class Operation:
     work: Callable[[Scene], object]
     done: Callable[[dict[str, oracle.Document]], bool]
     durability: Any = "full"
+    takes_out: str = ""
+    """The run that is set aside."""
 
 
 _SAME = _has("r1", "r2", "r3")
@@ -301,6 +333,21 @@ OPERATIONS = [
               lambda s: s.storage.append("s", _so_far(".", "completed")), _grown(_SO_FAR + ".", "completed")),
     Operation("an older form comes late", _with_answer_so_far,
               lambda s: s.storage.append("s", run(4, "unfinished")), _grown(_SO_FAR)),
+    Operation("add the first step", _with_question,
+              lambda s: s.storage.add_step("s", "r4", _step(0), number=0), _grown("", steps=1)),
+    Operation("add a step", _with_steps, lambda s: s.storage.add_step("s", "r4", _step(1), number=1),
+              _grown("", steps=2)),
+    Operation("add one more step", _with_steps_added, lambda s: s.storage.add_step("s", "r4", _step(2), number=2),
+              _grown("", steps=3)),
+    Operation("add one more step relaxed", _with_steps_added,
+              lambda s: s.storage.add_step("s", "r4", _step(2), number=2), _grown("", steps=3), "relaxed"),
+    Operation("add a step again", _with_steps_added, lambda s: s.storage.add_step("s", "r4", _step(1), number=1),
+              _grown("", steps=2)),
+    Operation("append with a state", _with_runs, _append_with_state, _has_merged),
+    Operation("finish with a state", _with_question_and_state, _append_with_state, _has_merged),
+    Operation("fork", _with_runs, lambda s: fork(s.storage, "s", "r2", new_id="t"),
+              lambda found: found["t"].run_ids == ["r1", "r2"] and _SAME(found)),
+    Operation("undo", _with_runs, lambda s: undo(s.storage, "s"), _has("r1", "r2"), takes_out="r3"),
     Operation("update state", _with_runs, lambda s: s.storage.update("s", session_state={"cart": [1]}), _has_state),
     Operation("update header", _with_runs, lambda s: s.storage.update("s", name="new"), _named),
     Operation("upsert by appending", _read_and_extended, lambda s: s.storage.upsert(s.given[0]), _ONE_MORE),
@@ -412,7 +459,12 @@ def _assert_acknowledged(
             if known is not None and not removing:
                 assert session is not None, f"{where}: {session_id} is gone"
                 ids = [one.run_id for one in session.runs]
-                assert [one for one in ids if one in known.run_ids] == known.run_ids, f"{where}: {ids}"
+                there = known.run_ids
+                if operation.takes_out in known.run_ids and operation.takes_out not in ids:
+                    aside = [one["entry"]["run_id"] for one in oracle.rescued(scene.root) if "entry" in one]
+                    assert operation.takes_out in aside, f"{where}: {operation.takes_out} is gone"
+                    there = [one for one in there if one != operation.takes_out]
+                assert [one for one in ids if one in known.run_ids] == there, f"{where}: {ids}"
                 assert len(ids) == len(set(ids)), f"{where}: {ids}"
         storage.append("s", run(number), kind="agent")
         again = storage.read("s")
