@@ -159,8 +159,8 @@ class Storage:
         """Add the `number`-th step (from 0) to an unfinished run of a workflow, whose steps before it are stored.
 
         Costs the step, however many there are before it, when this storage added the one before it and the run is the
-        last entry; else the run is read, and where other entries follow it the document is rewritten. A step that is
-        there already is a repetition, and nothing is written.
+        last entry; else the run is read, and where other entries follow it (in YAML also with one step of a hundred
+        or so) the document is rewritten. A step that is there already is a repetition, and nothing is written.
 
         Raises SessionNotFound, RunNotFound, OwnerMismatch, UnstorableValue, TypeError for what is no valid step; and
         Conflict when the run is finished, has another step there (somebody else goes on with it), or has fewer.

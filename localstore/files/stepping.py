@@ -7,8 +7,10 @@ from localstore.files.document import Misfit
 from localstore.files.draft import Draft, Recent
 from localstore.files.run_entry import substance
 from localstore.files.values import same
+from localstore.schema import STATEFUL
 
-_BEHIND = ("status",)
+_BEHIND = ("output", *STATEFUL, "state_conflicts", "model", "metrics", "rating", "rating_note", "error", "status")
+"""The keys of a run that stand behind its steps."""
 
 
 def with_step(draft: Draft, run_id: str, number: int, step: dict[str, Any]) -> dict[str, Any] | None:
@@ -23,8 +25,11 @@ def with_step(draft: Draft, run_id: str, number: int, step: dict[str, Any]) -> d
         raise _conflict(draft, run_id, f"has another step at {number}: somebody else goes on with it")
     if number > len(steps):
         raise _conflict(draft, run_id, f"has {len(steps)} steps, and none before {number}")
-    rest = {key: value for key, value in entry.items() if key not in ("steps", *_BEHIND)}
-    return {**rest, "steps": [*steps, step], **{key: entry[key] for key in _BEHIND}}
+    grown = [*steps, step]
+    if "steps" in entry:
+        return {**entry, "steps": grown}
+    behind = {key: value for key, value in entry.items() if key in _BEHIND}
+    return {**{key: value for key, value in entry.items() if key not in _BEHIND}, "steps": grown, **behind}
 
 
 def _found(draft: Draft, run_id: str) -> dict[str, Any]:
