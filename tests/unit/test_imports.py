@@ -20,7 +20,7 @@ LAYERS = [
     {"info"},
     {"files"},
     {"findings"},
-    {"tagging", "arguments", "headers", "rating", "exporting"},
+    {"tagging", "arguments", "headers", "rating", "updating", "exporting"},
     {"upgrade"},
     {
         "merge",
