@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import re
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from localstore.agents.effects import adrive, drive
 from localstore.agents.events import Event, RunFinished
+from localstore.agents.keeper import Keeper, kind_of
 from localstore.agents.keeping import InSession, Keeping
-from localstore.agents.memory import AgentStorage, Memory
+from localstore.agents.memory import AgentStorage
 from localstore.agents.models import Model
 from localstore.agents.prompt import fitting, flat, history
 from localstore.agents.question import Question, Source, messages_of, only_asked, whole_rounds
 from localstore.agents.recall import read_chat_history as chat_history_tool
 from localstore.agents.recall import search_previous_sessions
 from localstore.agents.running import Running
-from localstore.agents.state import SharedState
 from localstore.agents.summary import Summaries
 from localstore.agents.threads import in_thread
 from localstore.agents.tools import Tool, tools_by_name
-from localstore.errors import KindMismatch, SessionNotFound
 from localstore.sessions import Kind, Message, Run, Session
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from localstore.storage import Storage
 
-_SEEN = 10_000
-"""Of so many sessions an agent remembers that they were there."""
-
-
-class Agent:
+class Agent(Keeper):
     """Answers questions with a model and its tools, and stores each run in a session.
 
     The question is stored as an unfinished run before the model is called, each round of tool calls is stored when it
@@ -93,20 +84,20 @@ class Agent:
     ) -> None:
         """Raises TypeError and ValueError, which say what to pass."""
         if not hasattr(model, "respond"):
-            raise TypeError(f"model must be a model such as OpenAIChat(id={str(model)!r}), not {_kind(model)}")
-        if storage is not None and not hasattr(storage, "append"):
-            raise TypeError(f"storage must be a storage such as JsonStorage({str(storage)!r}), not {_kind(storage)}")
-        if session_state is not None and not isinstance(session_state, dict):
-            raise TypeError(f"session_state must be a dict, not {_kind(session_state)}")
+            raise TypeError(f"model must be a model such as OpenAIChat(id={str(model)!r}), not {kind_of(model)}")
         if response_model is not None and not hasattr(response_model, "model_validate_json"):
             raise TypeError(f"response_model must be a class of pydantic.BaseModel, not {response_model!r}")
+        super().__init__(
+            name=name,
+            entity_id=agent_id,
+            session_id=session_id,
+            user_id=user_id,
+            storage=storage,
+            session_state=session_state,
+            strict_state=strict_state,
+        )
         self.model = model
-        self.name = name
-        self.agent_id = agent_id or _slug(name)
         self.description = description
-        self.session_id = session_id or str(uuid4())
-        self.user_id = user_id
-        self.storage: AgentStorage = Memory() if storage is None else storage
         self.instructions = instructions
         self.examples = list(examples)
         self.max_tool_rounds = max_tool_rounds
@@ -116,27 +107,20 @@ class Agent:
         self.num_history_runs = num_history_runs
         self.max_history_tokens = max_history_tokens
         self.save_partial = save_partial
-        self.strict_state = strict_state
         self.summaries = (
             Summaries(num_history_runs if add_history_to_messages else 0) if enable_session_summaries else None
         )
         more = list(tools)
         if read_chat_history:
-            more.append(chat_history_tool(self._sessions("read_chat_history")))
+            more.append(chat_history_tool(self.sessions("read_chat_history")))
         if search_previous_sessions_history:
-            more.append(search_previous_sessions(self._sessions("search_previous_sessions_history")))
+            more.append(search_previous_sessions(self.sessions("search_previous_sessions_history")))
         self.tools = tools_by_name(more)
-        self.shared_state = SharedState(session_state)
-        self._seen: OrderedDict[str, None] = OrderedDict()
 
     @property
-    def session_state(self) -> dict[str, Any]:
-        """The state of the session; change it in place or assign a new one."""
-        return self.shared_state.live
-
-    @session_state.setter
-    def session_state(self, value: dict[str, Any]) -> None:
-        self.shared_state.live = value
+    def agent_id(self) -> str | None:
+        """The agent's id: what was given, else made of its name."""
+        return self.entity_id
 
     # Running
 
@@ -249,7 +233,7 @@ class Agent:
             whole = whole_rounds(last.messages)
             if len(whole) < len(last.messages):  # what was half said would be in the way of what comes now
                 last.messages = whole
-                self._sessions("resume").upsert(session)
+                self.sessions("resume").upsert(session)
             in_place = InSession(self, self.session_id, self.user_id, is_stored=True)
             return self.running(last.model_copy(deep=True), in_place)
         run = Run(messages=only_asked(last.messages), status="unfinished")
@@ -295,35 +279,6 @@ class Agent:
         session = self.storage.read(session_id or self.session_id, user_id=self.user_id)
         return [] if session is None else session.messages()
 
-    def new_session(self, session_id: str | None = None) -> str:
-        """Go on in a new session, with the state that the agent was made with; returns its id."""
-        self.session_id = session_id or str(uuid4())
-        self.shared_state.reset(self.session_id, None)
-        return self.session_id
-
-    def load_session(self, session_id: str) -> Session:
-        """Go on in a session that is there, with its state; returns it without its history.
-
-        Raises SessionNotFound, also for another user's session, and KindMismatch for a team's or a workflow's.
-        """
-        session = self.read(session_id, self.user_id, 0)
-        if session is None:
-            raise SessionNotFound(
-                f"There is no session {session_id!r} of this user. 'localstore ls' lists what there is.",
-                session_id=session_id,
-            )
-        if session.kind != self.kind:
-            raise KindMismatch(
-                f"Session {session_id!r} is of kind {session.kind}, not {self.kind}. Load another one.",
-                session_id=session_id,
-            )
-        self._follow(session_id, session)
-        return session
-
-    def rename_session(self, name: str) -> None:
-        """Name the session, for people. Raises SessionNotFound, OwnerMismatch."""
-        self._sessions("rename_session").update(self.session_id, user_id=self.user_id, name=name)
-
     def fork(self, run_id: str | None = None, *, session_id: str | None = None) -> str:
         """Go on in a new session that continues from a run of this one (the last one, when None); returns its id.
 
@@ -332,9 +287,9 @@ class Agent:
         """
         from localstore.branching import fork
 
-        storage = self._sessions("fork")
+        storage = self.sessions("fork")
         forked = fork(storage, self.session_id, run_id, new_id=session_id, user_id=self.user_id)
-        self._follow(forked, self.read(forked, self.user_id, 0))
+        self.follow(forked, self.read(forked, self.user_id, 0))
         return forked
 
     def undo(self) -> Run | None:
@@ -345,20 +300,9 @@ class Agent:
         """
         from localstore.branching import undo
 
-        undone = undo(self._sessions("undo"), self.session_id, user_id=self.user_id)
-        self._follow(self.session_id, self.read(self.session_id, self.user_id, 0))
+        undone = undo(self.sessions("undo"), self.session_id, user_id=self.user_id)
+        self.follow(self.session_id, self.read(self.session_id, self.user_id, 0))
         return None if undone is None else undone.run
-
-    def _follow(self, session_id: str, session: Session | None) -> None:
-        self.session_id = session_id
-        self.shared_state.reset(session_id, session.session_state if session is not None else None)
-
-    def _sessions(self, what: str) -> Storage:
-        """The storage, for what cannot be done in memory."""
-        storage: Any = self.storage
-        if isinstance(storage, Memory):
-            raise ValueError(f"{what} needs a storage. Give the agent one: storage=JsonStorage(...)")
-        return storage  # type: ignore[no-any-return]
 
     # What a run needs
 
@@ -367,32 +311,6 @@ class Agent:
     def running(self, run: Run, keeping: Keeping) -> Running:
         """A run of this agent, kept there."""
         return Running(self, run, keeping)
-
-    def read(self, session_id: str, user_id: str | None, last_runs: int) -> Session | None:
-        """The session with its last runs, which is remembered to have been there."""
-        session = self.storage.read(session_id, user_id=user_id, last_runs=last_runs)
-        if session is not None:
-            self._saw(session_id)
-        return session
-
-    def append(self, session_id: str, run: Run, user_id: str | None, **options: Any) -> None:
-        """Store a run, in a new session only when the agent has not seen this one."""
-        create = session_id not in self._seen
-        self.storage.append(
-            session_id,
-            run,
-            user_id=user_id,
-            entity_id=self.agent_id,
-            kind=self.kind,
-            create=create,
-            **options,
-        )
-        self._saw(session_id)
-
-    def _saw(self, session_id: str) -> None:
-        self._seen[session_id] = None
-        if len(self._seen) > _SEEN:
-            self._seen.popitem(last=False)
 
     def runs_needed(self) -> int:
         """So many of the last runs of a session are read before a run."""
@@ -436,11 +354,3 @@ async def _alast(events: AsyncIterator[Event]) -> Run:
             run = event.run
     assert run is not None  # noqa: S101
     return run
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__
-
-
-def _slug(name: str | None) -> str | None:
-    return re.sub(r"\W+", "-", (name or "").casefold()).strip("-") or None

@@ -13,6 +13,7 @@ from localstore.sessions import Message, Run
 
 if TYPE_CHECKING:
     from localstore.agents.agent import Agent
+    from localstore.agents.keeper import Keeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Keeping(Protocol):
 class InSession:
     """A run that is an entry of a session."""
 
-    agent: Agent
+    agent: Keeper
     session_id: str
     user_id: str | None
     is_stored: bool = False

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from localstore.files.values import plain
 from localstore.schema import STATEFUL
-from localstore.sessions import HistoryEntry, Kind, Run, Session
+from localstore.sessions import HistoryEntry, Kind, Run, Session, Step
 from localstore.state_merge import StateMerge
 
 
@@ -33,6 +33,14 @@ class AgentStorage(Protocol):
     ) -> None: ...
 
     def update(self, session_id: str, *, user_id: str | None = None, session_summary: Any = None) -> None: ...
+
+
+class WorkflowStorage(AgentStorage, Protocol):
+    """What a workflow calls as well."""
+
+    def add_step(
+        self, session_id: str, run_id: str, step: Step, *, number: int, user_id: str | None = None
+    ) -> None: ...
 
 
 class Memory:
@@ -82,3 +90,18 @@ class Memory:
         """Replace the summary."""
         with self._lock:
             self._current.setdefault(session_id, {})["session_summary"] = session_summary
+
+    def add_step(
+        self,
+        session_id: str,
+        run_id: str,
+        step: Step,
+        *,
+        number: int,
+        user_id: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Add the `number`-th step to an unfinished run."""
+        kept = Step.model_validate(plain(step, "step"))
+        with self._lock:
+            run = self._runs[session_id][run_id]
+            run.steps = [*(run.steps or [])[:number], kept]

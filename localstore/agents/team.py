@@ -91,7 +91,7 @@ class Team(Agent):
     @property
     def team_id(self) -> str | None:
         """The team's id: what was given, else made of its name."""
-        return self.agent_id
+        return self.entity_id
 
     def running(self, run: Run, keeping: Keeping) -> Running:
         return TeamRunning(self, run, keeping)

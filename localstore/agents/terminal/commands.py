@@ -74,7 +74,7 @@ def _help(chat: Chat, _: str) -> None:
 def _rows(chat: Chat) -> list[SessionInfo]:
     """The sessions of this user, newest first."""
     storage: Any = chat.agent.storage
-    rows: list[SessionInfo] = storage.list_sessions(user_id=chat.agent.user_id, kind="agent")
+    rows: list[SessionInfo] = storage.list_sessions(user_id=chat.agent.user_id, kind=chat.agent.kind)
     return rows
 
 
