@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from localstore.agents.agent import Agent
     from localstore.agents.models import FunctionModel
     from localstore.agents.openai_chat import OpenAIChat
+    from localstore.agents.tasks import Condition, Loop, Parallel, StepContext, Task
     from localstore.agents.team import Team
     from localstore.agents.tools import RunContext, Tool
+    from localstore.agents.workflow import Workflow
     from localstore.errors import (
         Conflict,
         DocumentBroken,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
         StateConflict,
         StoreNotFound,
         UnstorableValue,
+        WorkflowChanged,
     )
     from localstore.info import SessionInfo
     from localstore.sessions import ContentPart, Message, Metrics, Origin, Run, Session, Step, ToolCall, Update
@@ -39,6 +42,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "Condition",
     "Conflict",
     "ContentPart",
     "DocumentBroken",
@@ -47,6 +51,7 @@ __all__ = [
     "KindMismatch",
     "LocalstoreError",
     "LockTimeout",
+    "Loop",
     "Message",
     "Metrics",
     "NewerFormat",
@@ -54,6 +59,7 @@ __all__ = [
     "OpenAIChat",
     "Origin",
     "OwnerMismatch",
+    "Parallel",
     "ResponseInvalid",
     "Run",
     "RunContext",
@@ -63,12 +69,16 @@ __all__ = [
     "SessionNotFound",
     "StateConflict",
     "Step",
+    "StepContext",
     "StoreNotFound",
+    "Task",
     "Team",
     "Tool",
     "ToolCall",
     "UnstorableValue",
     "Update",
+    "Workflow",
+    "WorkflowChanged",
     "YamlStorage",
 ]
 
@@ -77,8 +87,10 @@ _HOME = {
     "agents.agent": ("Agent",),
     "agents.models": ("FunctionModel",),
     "agents.openai_chat": ("OpenAIChat",),
+    "agents.tasks": ("Condition", "Loop", "Parallel", "StepContext", "Task"),
     "agents.team": ("Team",),
     "agents.tools": ("RunContext", "Tool"),
+    "agents.workflow": ("Workflow",),
     "info": ("SessionInfo",),
     "sessions": ("ContentPart", "Message", "Metrics", "Origin", "Run", "Session", "Step", "ToolCall", "Update"),
     "storage": ("JsonStorage", "YamlStorage"),

@@ -105,6 +105,10 @@ class StateConflict(Conflict):
         self.keys = keys
 
 
+class WorkflowChanged(LocalstoreError, ValueError):
+    """A run was begun with other steps than the workflow has now. Nothing was done."""
+
+
 class ResponseInvalid(LocalstoreError, ValueError):
     """The model's answer does not fit the `response_model`, not even after it was told what is wrong.
 

@@ -109,7 +109,7 @@ class Step(Record):
 
     `status` is `completed`, `error` or `cancelled`; or `waiting` for a confirmation, `confirmed` or `rejected`. Of
     several with the same name and the same `within`, the last one counts. `session_state` is the state behind the step,
-    when it changed it.
+    when it changed it, `question` what a person is asked to confirm.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Step(Record):
     messages: list[Message] | None = None
     member_runs: list[Run] | None = None
     session_state: dict[str, Any] | None = None
+    question: str | None = None
     metrics: Metrics | None = None
     error: str | None = None
     status: str | None = None
@@ -202,6 +203,14 @@ class Run(Record):
     def parsed(self) -> Any:
         """The answer as an object of the agent's `response_model`; None for a run that was read from a storage."""
         return self._parsed
+
+    @property
+    def waiting(self) -> Step | None:
+        """The step of a workflow's unfinished run that waits for a confirmation; the first one, of several."""
+        last: dict[tuple[str, ...], Step] = {}
+        for step in self.steps or () if self.status == "unfinished" else ():
+            last[(*(step.within or ()), step.name)] = step
+        return next((step for step in last.values() if step.status == "waiting"), None)
 
     @property
     def question(self) -> str:

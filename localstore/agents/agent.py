@@ -341,7 +341,7 @@ class Agent(Keeper):
 def _last(events: Iterator[Event]) -> Run:
     run = None
     for event in events:
-        if isinstance(event, RunFinished):
+        if isinstance(event, RunFinished) and event.speaker is None:
             run = event.run
     assert run is not None  # noqa: S101 (a run is finished, or raises)
     return run
@@ -350,7 +350,7 @@ def _last(events: Iterator[Event]) -> Run:
 async def _alast(events: AsyncIterator[Event]) -> Run:
     run = None
     async for event in events:
-        if isinstance(event, RunFinished):
+        if isinstance(event, RunFinished) and event.speaker is None:
             run = event.run
     assert run is not None  # noqa: S101
     return run

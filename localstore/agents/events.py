@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localstore.sessions import Run, ToolCall
+from localstore.sessions import Run, Step, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +55,30 @@ class RunFinished:
     speaker: str | None = None
 
 
-Event = RunStarted | TextDelta | ToolCallStarted | ToolCallFinished | RunFinished
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A step of a workflow begins; `speaker` is its name, behind those of what it stands in."""
+
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """A step of a workflow is stored: completed, or failed and about to be tried again."""
+
+    step: Step
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunWaiting:
+    """A workflow stopped before a step that has to be confirmed. Nothing comes after this."""
+
+    run: Run
+    step: Step
+    speaker: None = None
+
+
+Event = (
+    RunStarted | TextDelta | ToolCallStarted | ToolCallFinished | StepStarted | StepFinished | RunWaiting | RunFinished
+)

@@ -99,6 +99,7 @@ step = _record(
         "messages": _list_of(_message),
         "member_runs": _member_runs,
         "session_state": _mapping,
+        "question": _text,
         "metrics": metrics,
         "error": _text,
         "status": _text,
