@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class Function:
         self._context: str | None = None
         self._type: TypeAdapter[Any] | None = None
         try:
-            hints = get_type_hints(function, include_extras=True)
+            hints = get_type_hints(_described(function), include_extras=True)
         except (NameError, TypeError) as error:
             raise TypeError(f"The types of {what} cannot be told: {error}") from None
         for name, parameter in _parameters(function, what):
@@ -75,6 +76,13 @@ class Function:
         if self._context is not None:
             arguments[self._context] = context
         return arguments
+
+
+def _described(function: Callable[..., Any]) -> Any:
+    """What has the annotations: of an object that can be called, its method."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _parameters(function: Callable[..., Any], what: str) -> Iterator[tuple[str, inspect.Parameter]]:
