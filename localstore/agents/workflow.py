@@ -213,6 +213,8 @@ class Workflow(Keeper):
     def _going_on(self, session: Session, run: Run, session_id: str, user_id: str | None, confirm: bool | None) -> Flow:
         keeping = InSession(self, session_id, user_id, is_stored=True)
         if run.status == "completed":
+            if session_id == self.session_id:
+                self.shared_state.adopt(session_id, session.session_state)
             return Flow(self, run, keeping)
         self._refuse_other_steps(run, session_id)
         before: dict[str, Any] = {}
