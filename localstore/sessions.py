@@ -80,13 +80,18 @@ class ContentPart(Record):
 
 
 class Message(Record):
-    """One message of a run. `content` is text, or a list of parts."""
+    """One message of a run. `content` is text, or a list of parts.
+
+    `state_changes`, in the answer to a tool call, are the keys of the `session_state` that it changed, None for one
+    that is gone: a run that was interrupted goes on with them.
+    """
 
     role: str
     content: str | list[ContentPart] | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    state_changes: dict[str, Any] | None = None
 
     @property
     def text(self) -> str:

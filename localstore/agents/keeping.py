@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from localstore.agents.prompt import completed_of, fitting, flat
-from localstore.agents.state import RunState, State, changes
+from localstore.agents.state import RunState, State, change_again, changes
 from localstore.errors import UnstorableValue
 from localstore.files.values import plain
 from localstore.sessions import Message, Run
@@ -79,6 +79,9 @@ class InSession:
             self.is_stored = True
         held = session.session_state if session is not None else {}
         self._state = RunState(agent.shared_state, self.session_id, held, is_own=is_own)
+        for message in run.messages:  # of a run that is resumed: what its tools did
+            if message.state_changes is not None:
+                change_again(self._state.live, message.state_changes)
         self._instructions = session.instructions if session is not None else None
         summary = session.session_summary if session is not None and agent.summaries is not None else None
         return Known(history, summary, self._state.live, session.runs if session is not None else [])

@@ -15,9 +15,10 @@ from localstore.agents.keeping import Keeping, Known
 from localstore.agents.models import Options, Reply
 from localstore.agents.output import parsed, repair
 from localstore.agents.prompt import system_message
-from localstore.agents.state import State
+from localstore.agents.state import State, state_changes
 from localstore.agents.tools import Result, RunContext, unknown
-from localstore.errors import ResponseInvalid, StateConflict
+from localstore.errors import ResponseInvalid, StateConflict, UnstorableValue
+from localstore.files.values import plain
 from localstore.sessions import Message, Metrics, Run, ToolCall
 
 if TYPE_CHECKING:
@@ -145,12 +146,24 @@ class Running:
             end = at + 1
             while tool is not None and tool.may_go_together(tools.get(calls[end].name) if end < len(calls) else None):
                 end += 1
-            group = calls[at:end]
+            group, before = calls[at:end], self._stored_state()
             results = [unknown(group[0], tools)] if tool is None else (yield from self._results(group))
             for call, result in zip(group, results, strict=True):
                 self.run.messages.append(Message(role="tool", content=result.text, tool_call_id=call.id))
                 yield ToolCallFinished(call, result.text, result.failed, self.speaker)
+            # With the round, so that a run that is killed goes on with what its tools changed.
+            after = self._stored_state()
+            if before is not None and after is not None:
+                self.run.messages[-1].state_changes = state_changes(before, after)
             at = end
+
+    def _stored_state(self) -> State | None:
+        """The state as it would be stored; None when it cannot be, which is told at the end."""
+        try:
+            state: State = plain(self._live, "session_state")
+        except UnstorableValue:
+            return None
+        return state
 
     def _results(self, calls: Sequence[ToolCall]) -> Generator[Effect | Event, Any, list[Result]]:
         context = RunContext(self.keeping.session_id, self.run.run_id, self.keeping.user_id, self._live)

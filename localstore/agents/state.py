@@ -17,6 +17,20 @@ def changes(before: State, after: State) -> set[str]:
     return {key for key in both if (key in before) != (key in after) or not same(before.get(key), after.get(key))}
 
 
+def state_changes(before: State, after: State) -> State | None:
+    """The top-level keys that were changed, with their values: None for one that is gone. None for no changes."""
+    return {key: after.get(key) for key in sorted(changes(before, after))} or None
+
+
+def change_again(target: State, changed: State) -> None:
+    """Do to a state what `state_changes` told."""
+    for key, value in changed.items():
+        if value is None:
+            target.pop(key, None)
+        else:
+            target[key] = deepcopy(value)
+
+
 def put(target: State, keys: set[str], source: State) -> None:
     """Take over these keys: their values, or that they are gone."""
     for key in keys:

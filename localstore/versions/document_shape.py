@@ -87,6 +87,7 @@ _message = _record(
         "name": _text,
         "tool_calls": _list_of(_tool_call),
         "tool_call_id": _text,
+        "state_changes": _mapping,
     },
     "role",
 )

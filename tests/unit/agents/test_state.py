@@ -255,3 +255,43 @@ def test_a_merge_keeps_both_sides(base: Any, mine: Any, theirs: Any) -> None:
         before, here, there = (text(one, key) for one in (base, mine, theirs))
         assert text(state, key) == (here if here != before else there)
         assert (key in conflicts) == (len({before, here, there}) == 3)
+
+
+def test_what_tools_changed_is_stored_with_the_round(storage: JsonStorage) -> None:
+    """Regression: a run that was killed behind a round of tools and resumed forgot what these had changed."""
+
+    def visit(city: str, context: RunContext) -> str:
+        """Visit a city."""
+        context.session_state.setdefault("visited", []).append(city)
+        context.session_state.pop("plan", None)
+        return "visited"
+
+    class Killed(BaseException):
+        pass
+
+    def die(messages: list[Message]) -> Message:
+        if messages[-1].role == "tool":
+            raise Killed
+        return Message(role="assistant", tool_calls=[ToolCall(id="1", name="visit", arguments={"city": "Linz"})])
+
+    class Dying:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(storage, name)
+
+        def append(self, session_id: str, run: Run, **options: Any) -> None:
+            if run.status == "unfinished":
+                storage.append(session_id, run, **options)
+
+    storage.append("s", Run(session_state={"plan": "x", "visited": ["Wien"]}))
+    dying = Agent(model=FunctionModel(die), tools=[visit], session_id="s", storage=Dying())
+    with pytest.raises(Killed):
+        dying.run("Go!")
+    stored = storage.read("s")
+    assert stored is not None
+    assert stored.runs[1].messages[2].state_changes == {"plan": None, "visited": ["Wien", "Linz"]}
+    assert stored.session_state == {"plan": "x", "visited": ["Wien"]}
+    agent = Agent(model=FunctionModel(lambda messages: "done"), tools=[visit], session_id="s", storage=storage)
+    agent.resume()
+    done = storage.read("s")
+    assert done is not None
+    assert (done.session_state, done.runs[1].status) == ({"visited": ["Wien", "Linz"]}, "completed")

@@ -1,0 +1,150 @@
+"""Agents, teams and workflows that are killed at any moment, and whoever goes on with what they left.
+
+CI kills each 30 to 100 times, the long form (see `tests/effort.py`) ten times as often.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstore.files.values import plain
+from tests import oracle
+from tests.crash.continuing import LOG, WORDS, agent
+from tests.crash.writer import SESSION, STORAGES
+from tests.effort import rounds
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks and kills")
+_HOME = Path(__file__).parents[2]
+_log = logging.getLogger(__name__)
+
+
+class Victims:
+    """Processes that go on with each other's work."""
+
+    def __init__(self, process: subprocess.Popen[str], root: Path) -> None:
+        self._process = process
+        self._log = root.parent / LOG
+        self._read = 0
+
+    def kill_one(self, seconds: float) -> list[list[str]]:
+        """Let one go on for about so long and kill it; what it wrote to the log."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+        pid = int(self._process.stdout.readline())
+        time.sleep(seconds)  # not to wait for something, but to hit any moment
+        os.kill(pid, signal.SIGKILL)
+        assert self._process.stdout.readline() == "gone\n"
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        new, self._read = lines[self._read :], len(lines)
+        found = [line.split(" ", 2) for line in new]
+        assert [line for line in found if line[0] == "failed"] == []
+        return found
+
+
+@contextmanager
+def victims(kind: str, root: Path, suffix: str) -> Iterator[Victims]:
+    command = [sys.executable, "-m", "tests.crash.continuing", kind, str(root), suffix]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_HOME) as process:
+        yield Victims(process, root)
+        process.communicate()
+
+
+def stored(root: Path, suffix: str) -> list[dict[str, Any]]:
+    """The runs of the session, as another parser reads them; of a document that was torn, as we do."""
+    try:
+        found = oracle.sessions(root).get(SESSION)
+    except ValueError:
+        session = STORAGES[suffix](root).read(SESSION)
+        assert session is not None
+        return [plain(run) for run in session.runs]
+    return [] if found is None else [entry for entry in found.history if entry["type"] == "run"]
+
+
+def places(run: dict[str, Any]) -> list[str]:
+    return ["/".join([*step.get("within", []), step["name"]]) for step in run.get("steps", [])]
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_no_finished_step_is_lost_and_none_is_done_again(suffix: str, tmp_path: Path) -> None:
+    """100 kills, between and inside of steps."""
+    root = tmp_path.resolve() / "store"
+    STORAGES[suffix](root)
+    chance = random.Random(suffix)
+    steps = 0
+    known: dict[str, list[str]] = {}
+    with victims("workflow", root, suffix) as process:
+        for _ in range(rounds(100, 1000)):
+            told = process.kill_one(chance.choice((0.004, 0.01, 0.02, 0.04)) * (0.5 + chance.random()))
+            steps += len([line for line in told if line[0] == "does"])
+            runs = {run["run_id"]: run for run in stored(root, suffix)}
+            for run_id, before in known.items():
+                now = places(runs[run_id])
+                assert now[: len(before)] == before, f"a step of run {run_id} was lost"
+                done = {place.rpartition("/")[2] for place in before if "[" not in place}
+                again = [line[2] for line in told if line[0] == "does" and line[1] == run_id and line[2] in done]
+                assert not again, f"{again} of run {run_id} was stored, and done again"
+            for word, run_id, *more in told:
+                if word == "stored":
+                    assert more[0] in places(runs[run_id]), f"{more[0]} was acknowledged and is not stored"
+                elif word == "ok":
+                    assert runs[run_id]["status"] == "completed"
+            for run in runs.values():
+                assert len(places(run)) == len(set(places(run))), "a step stands twice"
+                assert run["status"] in ("completed", "unfinished")
+            assert list(runs) == [str(number) for number in range(len(runs))]
+            last = list(runs.values())[-1:]
+            known = {run["run_id"]: places(run) for run in last}
+    _log.info("%s steps, %s runs", steps, len(runs))
+    assert len(runs) > 3
+    complete = [run for run in runs.values() if run["status"] == "completed"]
+    assert {len(places(run)) for run in complete} == {11}
+    assert {run["steps"][-1]["output"] for run in complete} == {f"last of {run['run_id']}" for run in complete}
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", ["agent", "team"])
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_a_killed_agent_loses_nothing_that_was_acknowledged(suffix: str, kind: str, tmp_path: Path) -> None:
+    """At most the last run is unfinished; it has its question, and of its answer what had been stored."""
+    root = tmp_path.resolve() / "store"
+    STORAGES[suffix](root)
+    chance = random.Random(f"{suffix} {kind}")
+    acknowledged: list[str] = []
+    partial = 0
+    with victims(kind, root, suffix) as process:
+        for _ in range(rounds(30, 300)):
+            told = process.kill_one(chance.choice((0.01, 0.03, 0.06, 0.3)) * (0.5 + chance.random()))
+            acknowledged += [line[1] for line in told if line[0] == "ok"]
+            runs = stored(root, suffix)
+            assert [run["status"] for run in runs[:-1]] == ["completed"] * (len(runs) - 1)
+            finished = [run["run_id"] for run in runs if run["status"] == "completed"]
+            assert [run_id for run_id in acknowledged if run_id not in finished] == []
+            for run in runs:
+                assert run["messages"][0] == {"role": "user", "content": "How many?"}
+                answer = "" if run["messages"][-1]["role"] != "assistant" else run["messages"][-1].get("content", "")
+                assert "".join(WORDS).startswith(answer)
+                assert run["status"] == "unfinished" or answer == "".join(WORDS)
+                partial += run["status"] == "unfinished" and bool(answer)
+    _log.info("%s acknowledged, %s partial answers", len(acknowledged), partial)
+    assert len(acknowledged) > 3
+    storage = STORAGES[suffix](root)
+    if kind == "agent":
+        agent(storage).resume()
+        session = storage.read(SESSION)
+        assert session is not None
+        assert session.session_state == {"count": len(session.runs)}
