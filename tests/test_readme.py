@@ -117,7 +117,7 @@ def test_the_examples_print_what_the_readme_says(folder: Path) -> None:
                 line, _, expected = part.partition("\n")
                 assert settled(run_command(line, folder), folder) == settled(expected, folder), line
                 compared += 1
-    assert compared == 12
+    assert compared == 16
 
 
 def test_the_file_in_the_readme_is_the_one_that_the_first_example_writes(folder: Path) -> None:
