@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.scripted_server import error, scripted_server, text
+from tests.scripted_server import error, scripted_server, stream, text
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 LAST, FRANCE = "What was my last question?", "What is the capital of France?"
@@ -22,11 +22,15 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def start(self, sample: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def start(
+        self, sample: str, *arguments: str, questions: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
         command = [sys.executable, "-W", "error", str(SAMPLES / sample), *arguments]
         env = {**kept, "PYTHONIOENCODING": "utf-8", **environment}
-        return subprocess.run(command, cwd=self.path, env=env, capture_output=True, encoding="utf-8", check=False)
+        return subprocess.run(
+            command, cwd=self.path, env=env, input=questions, capture_output=True, encoding="utf-8", check=False
+        )
 
     def run(self, sample: str, *arguments: str, **environment: str) -> list[str]:
         """The lines that the sample prints; it has nothing to complain about."""
@@ -127,3 +131,48 @@ def test_a_refused_key_ends_the_sample_and_is_stored(folder: Folder) -> None:
     [entry] = load(document)["history"]
     assert entry["status"] == "error"
     assert "wrong key" in entry["error"]
+
+
+def test_a_team_of_two_answers(folder: Folder) -> None:
+    """Offline and with a server: what each of them said stands in the leader's run."""
+    lines = folder.run("team.py")
+    assert lines[1] == "> Shall we take the night train to Vienna?"
+    assert {"Optimist:", "Sceptic:", "Answer:"} <= set(lines)
+    with scripted_server(stream("Cheap."), stream("Loud."), stream("Cheap, but loud.")) as server:
+        lines = folder.run("team.py", OPENAI_BASE_URL=server.base_url)
+        assert len(server.requests) == 3
+        assert "Shall we take the night train to Vienna?" in str(server.requests[2]["messages"][-2])
+    assert "Cheap, but loud." in lines
+    (document,) = folder.documents()
+    offline, asked = load(document)["history"]
+    assert [len(run["member_runs"]) for run in (offline, asked)] == [2, 2]
+    assert sorted(run["agent_id"] for run in asked["member_runs"]) == ["optimist", "sceptic"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kill -9")
+def test_a_workflow_is_killed_and_goes_on(folder: Folder) -> None:
+    """In another process, offline and with a server; the first step is done once in each run."""
+    lines = folder.run("workflow.py")
+    told = "The first process was killed. Stored: unfinished, ['collect']"
+    assert told in lines
+    assert "speaker: Passengers, please take the train at 7:58!" in lines
+    assert "Collected so often in all runs: 1" in lines
+    with scripted_server(text("All aboard!")) as server:
+        lines = folder.run("workflow.py", OPENAI_BASE_URL=server.base_url)
+        assert server.requests[0]["messages"][-1]["content"] == "Train at 7:58"
+    assert told in lines
+    assert "speaker: All aboard!" in lines
+    assert "Collected so often in all runs: 2" in lines
+    (document,) = folder.documents()
+    assert [run["status"] for run in load(document)["history"]] == ["completed", "completed"]
+
+
+def test_the_assistant_uses_its_tools_and_remembers(folder: Folder) -> None:
+    """Twice: the second process knows what is to be done."""
+    for number in (1, 2):
+        done = folder.start("desktop.py", questions="Remind me of milk\nbye\n")
+        assert done.returncode == 0
+        assert 'Calls remind(of="milk")' in done.stdout.splitlines()
+        assert f"Done: {number} things to do." in done.stdout.splitlines()
+    (document,) = folder.documents()
+    assert load(document)["history"][-1]["session_state"] == {"to_do": ["milk", "milk"]}
