@@ -47,6 +47,11 @@ def member_title(run: Run) -> str:
     return f"Member {run.agent_id or run.team_id or run.workflow_id or run.run_id}"
 
 
+def step_name(step: Step) -> str:
+    """The name of a step, behind the names of what it stands in."""
+    return " / ".join([*(step.within or ()), step.name])
+
+
 def speaker(message: Message) -> str:
     """Who says the message."""
     role = message.role[:1].upper() + message.role[1:]

@@ -9,7 +9,7 @@ from typing import Any
 
 from localstore.exporting.characters import json_text, visible
 from localstore.exporting.conversation import Turn, spoken, turns
-from localstore.exporting.facts import ending, member_title, moment, part_link, run_facts, speaker
+from localstore.exporting.facts import ending, member_title, moment, part_link, run_facts, speaker, step_name
 from localstore.exporting.html_markdown import renderer
 from localstore.schema import STATEFUL
 from localstore.sessions import ContentPart, Entry, Message, Run, Step, ToolCall, Update
@@ -85,10 +85,12 @@ class RunWriter:
         return f'<details class="nested">{summary}\n{self._run(run, name)}</details>\n'
 
     def _step(self, step: Step) -> str:
-        summary = f"<summary>Step <bdi>{_text(step.name)}</bdi>{_short_ending(step)}</summary>"
+        summary = f"<summary>Step <bdi>{_text(step_name(step))}</bdi>{_short_ending(step)}</summary>"
         body = [f'<p class="facts">{_facts(run_facts(step))}</p>\n']
+        if step.question:
+            body.append(self._said(step.question))
         if step.messages:
-            body += self._messages(step.messages)
+            body += [*self._messages(step.messages), *(self._member(member) for member in step.member_runs or ())]
         elif isinstance(step.output, str):
             body.append(self._said(step.output))
         elif step.output is not None:

@@ -19,12 +19,15 @@ from localstore.exporting.facts import (
     run_facts,
     session_facts,
     speaker,
+    step_name,
     title,
 )
 from localstore.sessions import ContentPart, Message, Run, Session, Step
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 _AT_START = re.compile(r"^(\d{1,9})(?=[.)](?:\s|$))|^(?=[-+=#:])", re.MULTILINE)
+_CLOSING = re.compile(r"(?<=[ \t])#(?=#*$)")
+"""What a heading may end in without showing it."""
 _AS_TYPED = re.compile(r"^(?: {2}|\t)|```|~~~", re.MULTILINE)
 """What cannot be said in a paragraph: indentation, and fences."""
 _DEEPEST = 6
@@ -65,11 +68,15 @@ def _run(run: Run, name: str, level: int) -> Iterator[str]:
 
 def _step(step: Step, level: int) -> Iterator[str]:
     how = ending(step)
-    name = f"Step {step.name}"
+    name = f"Step {step_name(step)}"
     yield f"{'#' * min(level, _DEEPEST)} {_inline(f'{name} ({how})' if how else name)}"
     yield " · ".join(map(_inline, run_facts(step)))
+    if step.question:
+        yield _quoted(step.question)
     if step.messages:
         yield from _messages(step.messages)
+        for member in step.member_runs or ():
+            yield from _run(member, member_title(member), level + 1)
     elif step.output is not None:
         yield _quoted(step.output) if isinstance(step.output, str) else _fence(json_text(step.output, indent=2), "json")
     if step.error:
@@ -135,8 +142,8 @@ def _escaped(line: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """A text on one line, to be seen as it is."""
-    return _escaped(" ".join(visible(text).split()))
+    """A text on one line, to be seen as it is, also in a heading."""
+    return _CLOSING.sub(r"\\#", _escaped(" ".join(visible(text).split())))
 
 
 def _quoted(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from markdown_it import MarkdownIt
 
-from localstore import Session, ToolCall
+from localstore import Session, Step, ToolCall
 from localstore.exporting import markdown_text
 from tests.unit.exporting.conversations import HOSTILE, assistant, full, run, session, texts, tool, user
 
@@ -91,6 +91,8 @@ def test_indented_text_keeps_its_indentation() -> None:
 @settings(max_examples=300, deadline=None)
 @given(texts, texts, texts)
 @example(HOSTILE, HOSTILE, HOSTILE)
+@example("", "", " #")
+@example("", "", " ###")
 def test_nothing_breaks_the_structure(asked: str, said: str, name: str) -> None:
     """Whatever is said, the headings are those of the session and its runs, and each speaker stands in their place."""
     one = session(run("r1", user(asked), assistant(said)), run("r2", user("end"), error=asked or None), name=f"n{name}")
@@ -111,3 +113,25 @@ def test_a_question_is_seen_as_it_was_typed(asked: str) -> None:
     body = [token for token in tokens if token.type in ("inline", "fence") and token.level > (token.type == "inline")]
     shown = " ".join(seen(token) if token.type == "inline" else token.content for token in body)
     assert shown.split() == asked.replace("\x00", "\u2400").split()
+
+
+def test_steps_say_where_they_stand_and_what_they_ask() -> None:
+    """Those in a loop or a parallel, one that waits, and one that a team did."""
+    said = [user("go"), assistant("gone")]
+    steps = [
+        Step(name="write", within=["draft[2]"], output="text", status="completed"),
+        Step(name="team", messages=said, member_runs=[run("m", *said, agent_id="ann")], output="gone"),
+        Step(name="send", question="Send it?", status="waiting"),
+    ]
+    text = "".join(markdown_text([session(run("r", steps=steps, input="x", status="unfinished"))]))
+    assert "### Step draft\\[2\\] / write\n" in text
+    assert "#### Member ann\n" in text
+    assert "### Step send (waiting)\n" in text
+    assert "> Send it?\n" in text
+
+
+def test_the_output_of_a_workflow_is_told_when_no_step_gave_it() -> None:
+    step = Step(name="a", output="x")
+    for output, there in (("x", 1), ("all", 1)):
+        text = "".join(markdown_text([session(run("r", steps=[step], output=output))]))
+        assert text.count(f"> {output}\n") == there
