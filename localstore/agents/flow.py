@@ -91,12 +91,13 @@ class Flow:
     _done: dict[Place, Step] = field(default_factory=dict)
     _begun: set[Place] = field(default_factory=set)
     _outputs: dict[str, Any] = field(default_factory=dict)
-    _tokens: dict[str, int] = field(default_factory=dict)
     _earlier: list[Run] = field(default_factory=list)
     _is_elsewhere: bool = False
     """Somebody else goes on with the run: nothing more is stored of it here."""
     _lock: RLock = field(default_factory=RLock)
     _started: float = 0.0
+    _resumed_at: int = 0
+    """So many steps were over before, and their time is known."""
 
     def steps(self) -> Steps:
         if self.run.status == "completed":  # the same call again
@@ -127,6 +128,7 @@ class Flow:
         """What was done before, and the answer to what waits."""
         for step in self.run.steps or ():
             self._note(step)
+            self._resumed_at += step.metrics is not None
         if self.confirm is not None and (waiting := self.run.waiting) is not None:
             answer = "confirmed" if self.confirm else "rejected"
             self._add(Step(name=waiting.name, within=waiting.within, status=answer))
@@ -325,9 +327,6 @@ class Flow:
                     for name in ("input_tokens", "output_tokens")
                     if (used := getattr(ended.metrics, name)) is not None
                 }
-                with self._lock:
-                    for name, used in work.tokens.items():
-                        self._tokens[name] = self._tokens.get(name, 0) + used
         put(scope.live, keeping.changed, keeping.live)
         work.step.output = ended.answer if ended.output is None else ended.output
 
@@ -338,9 +337,20 @@ class Flow:
 
     def _end(self, status: str, *, with_state: bool = True) -> None:
         run = self.run
-        run.metrics = Metrics(duration_seconds=round(perf_counter() - self._started, 3), **self._tokens)
+        run.metrics = self._cost()
         run.status = status
         self.keeping.end(run, with_state=with_state)
+
+    def _cost(self) -> Metrics:
+        """What all of its steps cost, those of earlier attempts as well."""
+        spent = [step.metrics for step in self.run.steps or () if step.metrics is not None]
+        tokens = {
+            name: sum(known)
+            for name in ("input_tokens", "output_tokens")
+            if (known := [used for one in spent if (used := getattr(one, name)) is not None])
+        }
+        before = sum(one.duration_seconds or 0 for one in spent[: self._resumed_at])
+        return Metrics(duration_seconds=round(before + perf_counter() - self._started, 3), **tokens)
 
     def _store_failure(self, error: BaseException) -> None:
         """Store how the run ended. Never raises instead of `error`, which is about to be raised again."""

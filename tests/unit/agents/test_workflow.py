@@ -38,6 +38,7 @@ from localstore import (
     YamlStorage,
 )
 from localstore.agents.events import Event, RunFinished, RunWaiting, StepFinished, StepStarted, TextDelta
+from localstore.agents.models import Reply
 from tests import oracle
 
 Store = JsonStorage | YamlStorage
@@ -219,6 +220,22 @@ def test_agents_are_asked_and_answer(storage: Store) -> None:
         ["Be kind.", '{"ask": "hello"}', "answer 1", '{"ask": "there"}'],
         ["Be kind.", "answer 1", "answer 2", "answer 3"],
     ]
+
+
+def test_a_run_says_what_all_of_it_cost(storage: Store) -> None:
+    """The steps before it was interrupted as well."""
+
+    class Counted(FunctionModel):
+        def respond(self, messages: Any, options: Any = None, /) -> Reply:
+            return Reply(Message(role="assistant", content="yes"), input_tokens=3, output_tokens=2)
+
+    agent = Agent(model=Counted(lambda _: "yes"), name="Ann")
+    flow = Workflow(steps=[agent, Task(agent, name="Ben", confirm=True)], session_id="s", storage=storage)
+    flow.run("x")
+    run = flow.resume(confirm=True)
+    assert run is not None
+    assert run.metrics is not None
+    assert (run.metrics.input_tokens, run.metrics.output_tokens) == (6, 4)
 
 
 def test_agents_change_the_state_and_teams_keep_their_members(storage: Store) -> None:
