@@ -42,14 +42,14 @@ def _answer(messages: list[Message], first: int, call: ToolCall, told: set[int])
 def spoken(run: Run) -> tuple[list[Message], list[Message]]:
     """The messages of a run before its steps, and those behind them: the answer, when it has steps.
 
-    The input is the first when no message says it, and what an agent framework noted as the result is the last when
-    there is no answer; so is the output of a workflow, when it is not that of the last step.
+    The input is the first when no message says it, and what an agent framework noted as the result, or the output of a
+    workflow, is the last when there is no answer.
     """
     messages = list(run.messages)
     if run.input is not None and all(message.role != "user" for message in messages):
         messages.insert(0, Message(role="user", content=_text(run.input)))
     result = (run.model_extra or {}).get("content")
-    if result is None and run.steps and run.output != run.steps[-1].output:
+    if result is None and run.steps:
         result = run.output
     if result is not None and not run.answer:
         messages.append(Message(role="assistant", content=_text(result)))
