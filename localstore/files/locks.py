@@ -28,16 +28,26 @@ _FOREVER = threading.TIMEOUT_MAX
 
 
 class _Lock:
-    __slots__ = ("fd", "mutex", "path")
+    __slots__ = ("fd", "holder", "mutex", "path")
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self.fd = -1
-        self.mutex = threading.Lock()
+        self.mutex = threading.RLock()
+        self.holder: weakref.ref[_Held] | None = None
+
+    def is_abandoned(self) -> bool:
+        """Whether this thread has it, and nobody is left to give it back: Ctrl-C came in between."""
+        return self.holder is None or self.holder() is None
+
+    def let_go(self) -> None:
+        """Free the mutex, when this thread has it."""
+        while self.mutex._is_owned():  # type: ignore[attr-defined]
+            self.mutex.release()
 
 
 class _Held:
-    __slots__ = ("_numbers", "_pool", "_session_id", "_timeout")
+    __slots__ = ("__weakref__", "_numbers", "_pool", "_session_id", "_timeout")
 
     def __init__(self, pool: "LockPool", numbers: Sequence[int], timeout: float, session_id: str | None = None) -> None:
         self._session_id = session_id
@@ -46,24 +56,32 @@ class _Held:
         self._timeout = timeout
 
     def __enter__(self) -> None:
-        for held, number in enumerate(self._numbers):
-            try:
-                self._pool.acquire(number, self._timeout)
-            except BaseException as error:
-                if isinstance(error, LockTimeout):
-                    error.session_id = self._session_id
-                self._release(self._numbers[:held])
-                raise
+        tried = 0
+        try:
+            for number in self._numbers:
+                tried += 1
+                self._pool.acquire(number, self._timeout, self)
+        except BaseException as error:
+            if isinstance(error, LockTimeout):
+                error.session_id = self._session_id
+            self._release(self._numbers[:tried])
+            raise
 
     def __exit__(self, *_: object) -> None:
-        self._release(self._numbers)
+        try:
+            self._release(self._numbers)
+        except BaseException:
+            self._release(self._numbers)
+            raise
 
     def _release(self, numbers: Sequence[int]) -> None:
         """Give all of them back, even when the person at the keyboard interrupts that."""
         for done, number in enumerate(numbers, 1):
             try:
-                self._pool.release(number)
+                self._pool.release(number, self)
             except BaseException:
+                with contextlib.suppress(OSError):
+                    self._pool.release(number, self)
                 self._release(numbers[done:])
                 raise
 
@@ -102,17 +120,22 @@ class LockPool:
         """Hold every session's lock, taken in ascending order."""
         return _Held(self, range(STRIPES), timeout)
 
-    def acquire(self, number: int, timeout: float) -> None:
-        """Take one lock within `timeout` seconds. Raises LockTimeout, OSError."""
+    def acquire(self, number: int, timeout: float, holder: "_Held | None" = None) -> None:
+        """Take one lock within `timeout` seconds, for whoever gives it back. Raises LockTimeout, OSError."""
         lock = self._locks[number]
+        if lock.mutex._is_owned():  # type: ignore[attr-defined]
+            if not lock.is_abandoned():  # a signal's handler, for instance, that writes in the middle of a write
+                raise _too_long(lock.path, timeout)
+            lock.let_go()
         deadline = time.monotonic() + timeout
-        if not lock.mutex.acquire(blocking=False) and not lock.mutex.acquire(timeout=min(timeout, _FOREVER)):
-            raise _too_long(lock.path, timeout)
         try:
+            if not lock.mutex.acquire(blocking=False) and not lock.mutex.acquire(timeout=min(timeout, _FOREVER)):
+                raise _too_long(lock.path, timeout)
+            lock.holder = None if holder is None else weakref.ref(holder)
             self._lock_file(lock, deadline, timeout)
         except BaseException as error:
             atomic.name_file(error, lock.path)
-            lock.mutex.release()
+            self.release(number)
             raise
 
     def _lock_file(self, lock: _Lock, deadline: float, timeout: float) -> None:
@@ -146,23 +169,28 @@ class LockPool:
             atomic.make_folders(self._folder)
             return atomic.system.open(path, os.O_RDWR | os.O_CREAT)
 
-    def release(self, number: int) -> None:
-        """Give one lock back."""
+    def release(self, number: int, holder: "_Held | None" = None) -> None:
+        """Give one lock back, when this thread has it, and took it for this holder."""
         lock = self._locks[number]
+        if not lock.mutex._is_owned():  # type: ignore[attr-defined]
+            return
+        if holder is not None and lock.holder is not None and lock.holder() is not holder:
+            return
         try:
-            atomic.system.unlock(lock.fd)
+            if lock.fd >= 0:
+                atomic.system.unlock(lock.fd)
         except BaseException as error:
             _close([lock])  # which unlocks it too
             if not isinstance(error, OSError):
                 raise
         finally:
-            lock.mutex.release()
+            lock.let_go()
 
     def start_afresh(self) -> None:
         """After a fork: close, never unlock, what the parent holds, and forget its threads."""
         _close(self._locks)
         for lock in self._locks:
-            lock.mutex = threading.Lock()
+            lock.mutex = threading.RLock()
 
 
 def _close(files: list[_Lock]) -> None:

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
-from localstore import JsonStorage, LockTimeout
-from localstore.files import atomic, names
+from localstore import JsonStorage, LockTimeout, YamlStorage
+from localstore.files import atomic, locks, names
 from localstore.files.locks import MANIFEST, STRIPES, LockPool, pool_of
 from tests.unit.conftest import StorageClass
 from tests.unit.raw import answered, run_ids
@@ -84,13 +86,15 @@ def test_all_sessions_are_locked_in_ascending_order_and_given_back(
     order: list[int] = []
     real = LockPool.acquire
 
-    def acquire(self: LockPool, number: int, timeout: float) -> None:
+    def acquire(self: LockPool, number: int, timeout: float, holder: Any = None) -> None:
         order.append(number)
-        real(self, number, timeout)
+        real(self, number, timeout, holder)
 
     monkeypatch.setattr(LockPool, "acquire", acquire)
     with pool.all_sessions(1):
-        assert not any(lock.mutex.acquire(blocking=False) for lock in pool._locks[:STRIPES])
+        with ThreadPoolExecutor(1) as threads:
+            free = threads.submit(lambda: any(lock.mutex.acquire(blocking=False) for lock in pool._locks[:STRIPES]))
+            assert not free.result()
         with pool.manifest(1):
             pass
     assert order == [*range(STRIPES), MANIFEST]
@@ -112,14 +116,14 @@ def test_the_manifests_lock_is_taken_inside_a_sessions_lock_and_takes_no_other(
     orders: set[tuple[int, ...]] = set()
     acquire, release = LockPool.acquire, LockPool.release
 
-    def watch_acquire(self: LockPool, number: int, timeout: float) -> None:
-        acquire(self, number, timeout)
+    def watch_acquire(self: LockPool, number: int, timeout: float, holder: Any = None) -> None:
+        acquire(self, number, timeout, holder)
         held.append(number)
         orders.add(tuple(held))
 
-    def watch_release(self: LockPool, number: int) -> None:
+    def watch_release(self: LockPool, number: int, holder: Any = None) -> None:
         held.remove(number)
-        release(self, number)
+        release(self, number, holder)
 
     monkeypatch.setattr(LockPool, "acquire", watch_acquire)
     monkeypatch.setattr(LockPool, "release", watch_release)
@@ -352,3 +356,64 @@ def test_the_locks_of_several_sessions_are_held_once_each_and_all_given_back(poo
         with pool.sessions(["s1", "s2", "s3"], 0):
             pass
     assert all(another_process_gets(pool, names.stripe(session_id, STRIPES)) for session_id in ("s1", "s2", "s3"))
+
+
+def test_ctrl_c_anywhere_leaves_no_lock_held_for_ever(storage_class: StorageClass, tmp_path: Path) -> None:
+    """Regression: between the taking of a lock and the block that gives it back, Ctrl-C left it held until the process
+    ended. Python raises it between any two lines, so each line of the locks is tried.
+
+    At three of them, the call and the end of the `with` statement, the thread that was interrupted has to write again
+    before others can.
+    """
+    storage = storage_class(tmp_path, lock_timeout=0.1, durability="relaxed")
+    storage.append("s", answered("first"))
+    stuck = at = 0
+    while _interrupted(storage, at := at + 1):
+        for name in ("by another thread", "by the same thread", "by another thread again"):
+            failed = _append(storage, f"{at} {name}", in_thread="another" in name)
+            assert failed is None or name == "by another thread", f"{name}, interrupted at {at}"
+            stuck += failed is not None
+    assert at > 50
+    assert stuck <= 3
+
+
+def _append(storage: JsonStorage | YamlStorage, run_id: str, *, in_thread: bool) -> BaseException | None:
+    if not in_thread:
+        storage.append("s", answered(run_id))
+        return None
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(storage.append, "s", answered(run_id)).exception()
+
+
+def _interrupted(storage: JsonStorage | YamlStorage, at: int) -> bool:
+    """Raise KeyboardInterrupt at the n-th line, call or return in the module of the locks; False if there are fewer."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal count
+        if frame.f_code.co_filename != locks.__file__:
+            return None
+        count += 1
+        if count == at:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        storage.append("s", answered(f"interrupted {at}"))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return count >= at
+
+
+def test_a_write_in_the_middle_of_a_write_of_the_same_thread_is_refused(pool: LockPool) -> None:
+    """As by the handler of a signal: the one that is at work goes on, and keeps its lock."""
+    number = names.stripe("s1", STRIPES)
+    with pool.session("s1", 1):
+        with pytest.raises(LockTimeout), pool.session("s1", 0.01):
+            pass
+        assert not another_process_gets(pool, number)
+    assert another_process_gets(pool, number)
