@@ -125,7 +125,7 @@ def drive(steps: Steps, left: threading.Event | None = None) -> Generator[Event]
             elif left is not None and left.is_set() and not isinstance(step, (Do, Close)):
                 raised = Left()
             elif isinstance(step, Together):
-                result = yield from _together(step.runs)
+                result = yield from _together(step.runs, left)
             else:
                 result = _perform(step)
         except BaseException as error:  # noqa: BLE001 - the run stores it, and raises it again
@@ -153,7 +153,9 @@ def _perform(effect: Effect) -> Any:
             return [tool.call(call, context) for tool, call in calls]
 
 
-def _together(runs: Sequence[Steps]) -> Generator[Event, None, list[BaseException | None]]:
+def _together(
+    runs: Sequence[Steps], outer: threading.Event | None
+) -> Generator[Event, None, list[BaseException | None]]:
     happened: SimpleQueue[Event | None] = SimpleQueue()
     raised: list[BaseException | None] = [None] * len(runs)
     left = threading.Event()
@@ -176,6 +178,8 @@ def _together(runs: Sequence[Steps]) -> Generator[Event, None, list[BaseExceptio
             try:
                 event = happened.get(timeout=_LOOK)
             except Empty:
+                if outer is not None and outer.is_set():
+                    raise Left from None
                 continue
             if event is None:
                 going_on -= 1

@@ -18,8 +18,8 @@ from localstore.errors import Conflict, WorkflowChanged
 from localstore.files.values import plain, same
 from localstore.sessions import Kind, Run, Session
 
-_LAST = 8
-"""So many of the last runs are looked at first, for one with a `run_id`."""
+_LAST = 64
+"""Among so many of the last runs one with a `run_id` is looked for."""
 
 
 class Workflow(Keeper):
@@ -94,8 +94,8 @@ class Workflow(Keeper):
     ) -> Run:
         """Do the steps, and return the run: completed, with its `output`, or unfinished and `waiting`.
 
-        With a `run_id` that the session has, this is that run: it goes on where it was interrupted, and one that is
-        completed is returned as it is.
+        With a `run_id` that the session has among its last 64 runs, this is that run: it goes on where it was
+        interrupted, and one that is completed is returned as it is.
 
         What a step raises is raised again after the run was stored with status `error`, or `cancelled` for
         KeyboardInterrupt; it has the run as its attribute `run`. Raises Conflict for another input than that of the
@@ -231,14 +231,11 @@ class Workflow(Keeper):
 
     def _with_run(self, run_id: str, session_id: str, user_id: str | None) -> Session | None:
         """The whole session, when it has this run."""
-        last = self.read(session_id, user_id, _LAST)
-        if last is None:
-            return None
-        is_there = any(run.run_id == run_id for run in last.runs)
-        if not is_there and len(last.runs) < _LAST:
-            return None
-        session = self.read(session_id, user_id, None)
-        return session if session is not None and any(run.run_id == run_id for run in session.runs) else None
+        for count in (_LAST, None):
+            session = self.read(session_id, user_id, count)
+            if session is None or all(run.run_id != run_id for run in session.runs):
+                return None
+        return session
 
     def _plan(self) -> list[str]:
         return [str(part) for part in self.steps]
