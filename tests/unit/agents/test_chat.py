@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from localstore import Agent, FunctionModel, JsonStorage, Message, Run
+from localstore import Agent, FunctionModel, JsonStorage, Message, Run, Team, ToolCall
 from localstore.agents.models import Answer
 from localstore.agents.terminal.chat import Chat
 from localstore.errors import LockTimeout
@@ -252,3 +252,16 @@ def test_what_arrow_up_knew_before_is_there_afterwards(monkeypatch: pytest.Monke
     agent().cli_app()
     assert [readline.get_history_item(at + 1) for at in range(readline.get_current_history_length())] == ["before"]
     readline.clear_history()
+
+
+@pytest.mark.parametrize("mode", ["route", "collaborate"])
+def test_a_pipe_gets_the_answer_of_a_team_and_not_its_members(talk: Talk, storage: JsonStorage, mode: str) -> None:
+    """Whoever gives it: the leader, or the member that it picked. `/sessions` lists the sessions of teams."""
+    pick = Message(role="assistant", tool_calls=[ToolCall(id="1", name="route_to", arguments={"member": "Bob"})])
+    members = [Agent(model=FunctionModel(echo), name=name) for name in ("Ann", "Bob")]
+    leader = FunctionModel(lambda _: pick if mode == "route" else "All of us.")
+    team = Team(members=members, mode=mode, model=leader, session_id="s1", storage=storage)  # type: ignore[arg-type]
+    out, _ = talk(team, "one", "/sessions", "bye")
+    answer, listed = out.splitlines()
+    assert answer == ("You said one." if mode == "route" else "All of us.")
+    assert listed.split("\t")[1] == "s1"

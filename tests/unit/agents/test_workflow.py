@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -594,6 +596,30 @@ def test_a_run_waits_on_disk_for_its_confirmation(storage: Store) -> None:
         ("c", "completed"),
     ]
     assert first.calls == 1
+
+
+PROGRAM = """
+import sys
+from localstore import JsonStorage, Task, Workflow
+
+def a(text: str) -> str:
+    return text + "a"
+
+flow = Workflow(steps=[a, Task(a, name="b", confirm=True)], session_id="s", storage=JsonStorage(sys.argv[1]))
+run = flow.run("x") if sys.argv[2] == "ask" else flow.resume(confirm=sys.argv[2] == "yes")
+print(run.status, run.output, run.waiting and run.waiting.question)
+"""
+
+
+@pytest.mark.parametrize(("answer", "told"), [("yes", "completed xaa None"), ("no", "cancelled None None")])
+def test_another_process_gives_the_answer(tmp_path: Path, answer: str, told: str) -> None:
+    def start(word: str) -> str:
+        command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path / "store"), word]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert start("ask") == "unfinished None Go on with 'b'?"
+    assert start(answer) == told
 
 
 def test_a_run_that_is_not_confirmed_is_cancelled(storage: Store) -> None:
