@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,8 +139,8 @@ def test_ctrl_c_in_the_middle_of_a_write_waits_for_its_end(
     real = LockPool.acquire
     interrupted: list[int] = []
 
-    def acquire(pool: LockPool, number: int, timeout: float) -> None:
-        real(pool, number, timeout)
+    def acquire(pool: LockPool, number: int, timeout: float, holder: Any = None) -> None:
+        real(pool, number, timeout, holder)
         if not interrupted:
             interrupted.append(number)
             os.kill(os.getpid(), signal.SIGINT)
