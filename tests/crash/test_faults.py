@@ -24,9 +24,12 @@ from localstore.rescuing import rescued, restore
 from localstore.trashing import put_back, throw_away, trashed
 from tests import oracle
 from tests.crash.faults import FAULTS, Fault, FaultySystem, UnsyncedSystem, installed
+from tests.effort import rounds
 
 Storage = JsonStorage | YamlStorage
 _log = logging.getLogger(__name__)
+_EACH = 60
+"""Of operations of so many steps, all of the first ones are tried; what follows are 64 locks, one like the other."""
 FORMATS: tuple[type[Storage], ...] = (JsonStorage, YamlStorage)
 
 
@@ -383,12 +386,13 @@ OPERATIONS = [
 def test_an_operation_survives_any_single_failure(
     kind: type[Storage], operation: Operation, fault: Fault, tmp_path: Path
 ) -> None:
-    fail_at = 1
+    fail_at, tried = 1, 0
     with installed(UnsyncedSystem()):
         while _try(kind, operation, fault, fail_at, tmp_path / str(fail_at)):
-            fail_at += 1
+            fail_at += 1 if fail_at < _EACH else rounds(5, 1)
+            tried += 1
     assert fail_at < 1000, "the operation does ever more"
-    _log.info("%s failures of one operation of the disk", fail_at - 1)
+    _log.info("%s failures of one operation of the disk", tried)
 
 
 def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, root: Path) -> bool:

@@ -315,7 +315,7 @@ PIECES = (
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("number", range(rounds(16, 400)))
+@pytest.mark.parametrize("number", range(rounds(10, 400)))
 @pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
 def test_a_run_that_grows_keeps_what_it_had_when_the_power_fails(
     kind: type[Storage], number: int, tmp_path: Path

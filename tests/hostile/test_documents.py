@@ -25,7 +25,7 @@ MOST_MEMORY = 400
 
 @pytest.mark.timeout(24 * 3600 if LONG else 600)
 def test_a_hostile_document_is_read_right_or_refused_by_name(tmp_path: Path) -> None:
-    documents = rounds(20_000, 1_000_000)
+    documents = rounds(10_000, 1_000_000)
     batches = -(-documents // (SIZE * WORKERS))
     workers = []
     for number in range(WORKERS):

@@ -288,7 +288,7 @@ ROUNDS = st.lists(st.sampled_from(["text", "text", "text", "tool", "call", "mess
 
 
 @given(st.data(), ROUNDS, st.sampled_from([JsonStorage, YamlStorage]), st.booleans())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_growths_and_a_finish_give_the_last_form(
     data: st.DataObject, rounds: list[str], kind: type[Storage], with_steps: bool
 ) -> None:
