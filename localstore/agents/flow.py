@@ -303,6 +303,8 @@ class Flow:
         return (yield Call(partial(function.function, **function.arguments(value, context)), _HINT))
 
     def _run(self, agent: Agent, work: _Work, value: Any, scope: Scope) -> Generator[Effect | Event, Any, None]:
+        if value is None:
+            raise TypeError(f"The step {work.step.name!r} is an agent, and was given nothing to ask it.")
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         run = Run(messages=[Message(role="user", content=text)], status="unfinished")
         earlier = [

@@ -70,6 +70,8 @@ class Workflow(Keeper):
             session_state=session_state,
             strict_state=strict_state,
         )
+        if not hasattr(self.storage, "add_step"):
+            raise TypeError("storage must have add_step, as JsonStorage and YamlStorage have")
         self.steps = made(steps, "the workflow")
 
     @property

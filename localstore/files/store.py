@@ -182,7 +182,7 @@ class Store:
             draft.sync()
             return
         self.append_run(draft, entry)
-        if list(entry)[-2:] == ["steps", "status"] and draft.row.get("unfinished"):
+        if list(entry)[-2:] == ["steps", "status"] and _is_last(draft.row, run_id):
             self._note_growing(draft, run_id, number + 1)
 
     def _note_growing(self, draft: Draft, run_id: str, steps: int) -> None:
@@ -368,6 +368,12 @@ class Store:
             self.catalog.moved(row)  # the file holds another session by now
         self.refuse_unreadable(session_id)
         return None
+
+
+def _is_last(row: Row, run_id: str) -> bool:
+    """Whether the last entry is this run, unfinished."""
+    waiting = row.get("waiting", {})
+    return bool(row.get("unfinished")) and run_id in waiting and waiting[run_id] == max(waiting.values())
 
 
 def _state_at(row: Row) -> int:

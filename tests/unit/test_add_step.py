@@ -146,6 +146,20 @@ def test_other_entries_may_follow_the_run(storage: Storage) -> None:
     assert [run.run_id for run in session.runs] == ["r1", "r2"]
 
 
+def test_each_of_several_runs_gets_its_own_steps(storage: Storage) -> None:
+    """Regression: a step of a run that another unfinished one follows was added to that one."""
+    for run_id in ("r1", "r2", "r3"):
+        begun(storage, run_id)
+    for number in range(4):
+        for run_id in ("r1", "r3", "r2"):
+            storage.add_step("s", run_id, Step(name=f"{run_id} {number}"), number=number)
+    for number in (4, 5, 6):
+        storage.add_step("s", "r1", Step(name=f"r1 {number}"), number=number)
+    assert names(storage, "r1") == [f"r1 {number}" for number in range(7)]
+    for run_id in ("r2", "r3"):
+        assert names(storage, run_id) == [f"{run_id} {number}" for number in range(4)]
+
+
 def test_what_a_person_typed_meanwhile_stays(storage: Storage) -> None:
     begun(storage)
     for number in range(2):

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -540,6 +541,21 @@ def test_somebody_else_who_goes_on_is_not_written_over(storage: Store) -> None:
         late.resume()
     (run,) = read(storage).runs
     assert (run.status, run.output) == ("completed", "xa!z")
+
+
+def test_runs_of_one_session_at_once_each_keep_their_steps(storage: Store) -> None:
+    flow = Workflow(steps=[adds(letter) for letter in "abcdef"], session_id="s", storage=storage)
+    with ThreadPoolExecutor(5) as threads:
+        runs = list(threads.map(flow.run, "12345"))
+    assert [run.output for run in runs] == [f"{number}abcdef" for number in "12345"]
+    stored = {run.run_id: run for run in read(storage).runs}
+    assert [stored[run.run_id] for run in runs] == runs
+
+
+def test_an_agent_needs_something_to_be_asked() -> None:
+    agent = Agent(model=FunctionModel(lambda _: "yes"), name="Ann")
+    with pytest.raises(TypeError, match="The step 'Ann' is an agent, and was given nothing to ask it"):
+        Workflow(steps=[agent]).run()
 
 
 def test_changed_steps_are_named(storage: Store) -> None:
