@@ -17,9 +17,9 @@ from .errors import message
 from .sessions import find_session
 
 if TYPE_CHECKING:
-    from localstore.info import SessionInfo
-    from localstore.sessions import Session
-    from localstore.storage import JsonStorage
+    from localstore.models.session import Session
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.storage import JsonStorage
 
 
 def chosen(
@@ -99,11 +99,11 @@ def deliver(parts: Iterator[str], file: str | None, force: bool) -> None:
         for part in parts:
             output.write(output.lines(part) if on_terminal else part)
         return
-    from localstore.files import atomic
+    from localstore.disk import filesystem
 
     refuse_existing(file, force)
     if _is_stream(file):
         with open(file, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(parts)
     else:  # a link stays, and leads to the new file
-        atomic.write_file(os.path.realpath(file), (part.encode() for part in parts))
+        filesystem.write_file(os.path.realpath(file), (part.encode() for part in parts))

@@ -13,7 +13,7 @@ from .errors import FINDINGS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localstore.upgrade import Problem, Upgraded
+    from localstore.maintenance.upgrade import Problem, Upgraded
 
 
 def sizes(documents: int) -> str:
@@ -50,7 +50,7 @@ def say_what_was_done(done: Upgraded, summary: str, root: str, *, as_json: bool)
 
 def say_undone(root: str, *, as_json: bool) -> None:
     """Undo the newest backup and say what came of it."""
-    from localstore.upgrade import undo
+    from localstore.maintenance.upgrade import undo
 
     from .progress import progress
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 if TYPE_CHECKING:
-    from localstore.agents.openai_chat import OpenAIChat
+    from localstore.agents.models.openai_chat import OpenAIChat
 
 DEFAULT_MODEL = "gpt-4o-mini"
 
@@ -32,7 +32,7 @@ base_url_option = click.option(
 def make_model(model: str, base_url: str | None, **parameters: Any) -> OpenAIChat:
     """The model with this name, made with these parameters. Raises UsageError as `find_key` does."""
     key = find_key(base_url)
-    from localstore.agents.openai_chat import OpenAIChat
+    from localstore.agents.models.openai_chat import OpenAIChat
 
     return OpenAIChat(model, base_url=base_url, api_key=key, **parameters)
 

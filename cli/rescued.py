@@ -13,8 +13,8 @@ from .output import local_time, note, one_line, write, write_json
 from .transcript import Piece, Transcript
 
 if TYPE_CHECKING:
-    from localstore.files.rescue import Rescued
-    from localstore.rescuing import Content, Restored
+    from localstore.disk.rescue_folder import Rescued
+    from localstore.maintenance.rescue import Content, Restored
 
 
 def find_rescued(found: list[Rescued], text: str) -> Rescued:
@@ -68,7 +68,7 @@ def outcome(done: Restored, dry_run: bool) -> str:
 
 def put_back(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, as_json: bool) -> None:
     """Put back one after the other; one whose session cannot take it keeps no other one from going back."""
-    from localstore.rescuing import restore
+    from localstore.maintenance.rescue import restore
 
     done = []
     failed: list[LocalstoreError] = []

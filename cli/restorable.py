@@ -31,7 +31,7 @@ class Restorable:
 
 
 def _in_trash(root: str) -> Iterator[Restorable]:
-    from localstore.trashing import put_back, trashed
+    from localstore.maintenance.trash import put_back, trashed
 
     for one in trashed(root):
 
@@ -46,7 +46,7 @@ def _in_trash(root: str) -> Iterator[Restorable]:
 
 
 def _set_aside(root: str) -> Iterator[Restorable]:
-    from localstore.rescuing import rescued
+    from localstore.maintenance.rescue import rescued
 
     from .rescued import put_back
 
@@ -59,16 +59,16 @@ def _set_aside(root: str) -> Iterator[Restorable]:
 
 
 def _in_backups(root: str) -> Iterator[Restorable]:
-    from localstore.files import backups
+    from localstore.disk import backup_folder
 
-    for one in backups.listing(root):
+    for one in backup_folder.listing(root):
 
         def work(as_json: bool, name: str = one.name, path: str = one.path) -> None:
             from localstore.errors import Conflict
 
             from .migration import say_undone
 
-            newest = backups.newest(root).name
+            newest = backup_folder.newest(root).name
             if name != newest:
                 raise Conflict(
                     f"Backup {name} is not the newest one. Nothing was changed. Put back {newest} first, or take the "

@@ -11,7 +11,7 @@ from .errors import Ambiguous, candidates
 from .output import one_line
 
 if TYPE_CHECKING:
-    from localstore.sessions import Run, Session
+    from localstore.models.session import Run, Session
 
 _LONGEST_QUESTION = 60
 

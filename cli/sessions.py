@@ -13,8 +13,8 @@ from .errors import Ambiguous, candidates
 from .output import one_line
 
 if TYPE_CHECKING:
-    from localstore.info import SessionInfo
-    from localstore.storage import JsonStorage
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.storage import JsonStorage
 
 
 def find_session(storage: JsonStorage, text: str) -> SessionInfo:

@@ -15,7 +15,7 @@ from .errors import Ambiguous
 from .output import note
 
 if TYPE_CHECKING:
-    from localstore.storage import JsonStorage
+    from localstore.storage.storage import JsonStorage
 
 MARKER = "localstore.json"
 DEPTH = 4
@@ -37,7 +37,7 @@ def open_store(given: str | None) -> JsonStorage:
     Raises StoreNotFound, Ambiguous, OlderFormat, NewerFormat.
     """
     root = find_store(given)
-    from localstore.storage import JsonStorage  # after the search, which may already say that there is none
+    from localstore.storage.storage import JsonStorage
 
     return JsonStorage(root, create=False)
 
@@ -58,7 +58,7 @@ def open_or_make_store(given: str | None) -> JsonStorage:
             raise StoreNotFound(f"{error} '{command} --store DIR' makes one in DIR.", path=error.path) from None
     if not named or named.startswith("~"):
         raise click.UsageError(f"'{named}' names no folder", click.get_current_context())
-    from localstore.storage import JsonStorage
+    from localstore.storage.storage import JsonStorage
 
     is_new = not _is_store(named)
     storage = JsonStorage(os.path.abspath(named))

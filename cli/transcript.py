@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from localstore.info import SessionInfo
-from localstore.sessions import Entry, Message, Record, Run, Session, Update
+from localstore.models.session import Entry, Message, Record, Run, Session, Update
+from localstore.models.session_info import SessionInfo
 
 from .output import local_time
 
@@ -80,7 +80,7 @@ class Transcript:
         """One entry that no session has validated: whatever its fields are."""
         from pydantic import TypeAdapter, ValidationError
 
-        from localstore.sessions import HistoryEntry
+        from localstore.models.session import HistoryEntry
 
         adapter: TypeAdapter[Any] = TypeAdapter(HistoryEntry)
         try:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from localstore.agents.agent import Agent
-    from localstore.agents.models import FunctionModel
-    from localstore.agents.openai_chat import OpenAIChat
-    from localstore.agents.tasks import Condition, Loop, Parallel, StepContext, Task
+    from localstore.agents.models.model import FunctionModel
+    from localstore.agents.models.openai_chat import OpenAIChat
+    from localstore.agents.steps import Condition, Loop, Parallel, StepContext, Task
     from localstore.agents.team import Team
-    from localstore.agents.tools import RunContext, Tool
+    from localstore.agents.tools.tool import RunContext, Tool
     from localstore.agents.workflow import Workflow
     from localstore.errors import (
         Conflict,
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
         UnstorableValue,
         WorkflowChanged,
     )
-    from localstore.info import SessionInfo
-    from localstore.sessions import ContentPart, Message, Metrics, Origin, Run, Session, Step, ToolCall, Update
-    from localstore.storage import JsonStorage, YamlStorage
+    from localstore.models.session import ContentPart, Message, Metrics, Origin, Run, Session, Step, ToolCall, Update
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.storage import JsonStorage, YamlStorage
 
 __version__ = "0.1.0"
 
@@ -85,15 +85,15 @@ __all__ = [
 # Loaded at first use, so that `import localstore` stays light.
 _HOME = {
     "agents.agent": ("Agent",),
-    "agents.models": ("FunctionModel",),
-    "agents.openai_chat": ("OpenAIChat",),
-    "agents.tasks": ("Condition", "Loop", "Parallel", "StepContext", "Task"),
+    "agents.models.model": ("FunctionModel",),
+    "agents.models.openai_chat": ("OpenAIChat",),
+    "agents.steps": ("Condition", "Loop", "Parallel", "StepContext", "Task"),
     "agents.team": ("Team",),
-    "agents.tools": ("RunContext", "Tool"),
+    "agents.tools.tool": ("RunContext", "Tool"),
     "agents.workflow": ("Workflow",),
-    "info": ("SessionInfo",),
-    "sessions": ("ContentPart", "Message", "Metrics", "Origin", "Run", "Session", "Step", "ToolCall", "Update"),
-    "storage": ("JsonStorage", "YamlStorage"),
+    "models.session_info": ("SessionInfo",),
+    "models.session": ("ContentPart", "Message", "Metrics", "Origin", "Run", "Session", "Step", "ToolCall", "Update"),
+    "storage.storage": ("JsonStorage", "YamlStorage"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -12,7 +12,7 @@ from ..migration import sizes
 from ..store import find_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.files.backups import BackupInfo
+    from localstore.disk.backup_folder import BackupInfo
 
 
 @click.command()
@@ -38,18 +38,18 @@ def command(name: str | None, prune: bool, keep: int | None, yes: bool, as_json:
     if prune and (name is None) == (keep is None):
         raise click.UsageError("--prune takes either NAME or --keep N", context)
     root = find_store(store)
-    from localstore.files import backups
-    from localstore.files.tree import root_of
+    from localstore.disk import backup_folder
+    from localstore.disk.store_tree import root_of
 
     root = str(root_of(root))
     if prune:
-        chosen = backups.listing(root)[keep:] if name is None else [backups.named(root, name)]
+        chosen = backup_folder.listing(root)[keep:] if name is None else [backup_folder.named(root, name)]
         _prune(root, chosen, yes=yes, as_json=as_json)
         return
     if name is not None:
-        _show(root, backups.named(root, name), as_json)
+        _show(root, backup_folder.named(root, name), as_json)
         return
-    _list(backups.listing(root), as_json)
+    _list(backup_folder.listing(root), as_json)
 
 
 def _list(found: list[BackupInfo], as_json: bool) -> None:
@@ -78,7 +78,7 @@ def _list(found: list[BackupInfo], as_json: bool) -> None:
 
 
 def _show(root: str, one: BackupInfo, as_json: bool) -> None:
-    from localstore.files.backups import Backup
+    from localstore.disk.backup_folder import Backup
 
     paths = Backup(root, one.name).paths()
     if as_json:
@@ -88,7 +88,7 @@ def _show(root: str, one: BackupInfo, as_json: bool) -> None:
 
 
 def _prune(root: str, chosen: list[BackupInfo], *, yes: bool, as_json: bool) -> None:
-    from localstore.files.backups import Backup
+    from localstore.disk.backup_folder import Backup
 
     count = sum(one.documents for one in chosen)
     if chosen and not yes:

@@ -13,8 +13,8 @@ from ..sessions import find_session
 from ..store import open_or_make_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.sessions import Session
-    from localstore.storage import JsonStorage
+    from localstore.models.session import Session
+    from localstore.storage.storage import JsonStorage
 
 HISTORY_RUNS, HISTORY_TOKENS = 20, 6000
 """What the model is given of what was said before: so many runs, as far as they fit into so many tokens."""

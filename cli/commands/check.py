@@ -12,7 +12,7 @@ from ..errors import FINDINGS
 from ..store import find_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.findings import Finding
+    from localstore.maintenance.finding import Finding
 
 
 @click.command()
@@ -39,11 +39,11 @@ def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> No
     def findings() -> Iterator[Finding]:
         nonlocal sessions
         if repair:
-            from localstore.repairing import repair as mend
+            from localstore.maintenance.repair import repair as mend
 
             sessions = yield from mend(root, dry_run=dry_run)
         else:
-            from localstore.checking import check
+            from localstore.maintenance.check import check
 
             sessions = yield from check(root)
 

@@ -28,7 +28,7 @@ def command(
     code is 1. Interrupted, run it again. Comments in YAML have no place in JSON; the backup has them.
     """
     storage = open_store(store)
-    from localstore.upgrade import convert
+    from localstore.maintenance.upgrade import convert
 
     from ..progress import progress
     from ..sessions import find_session

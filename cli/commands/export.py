@@ -14,7 +14,7 @@ from ..store import open_store, store_option
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localstore.sessions import Run, Session
+    from localstore.models.session import Run, Session
 
     from ..exported import Reading
 

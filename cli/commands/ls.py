@@ -10,7 +10,7 @@ from .. import output
 from ..store import open_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.info import SessionInfo
+    from localstore.models.session_info import SessionInfo
 
 ON_A_TERMINAL = 50
 """How many sessions a person sees without `--all` or `--limit`."""

@@ -16,8 +16,8 @@ from ..sessions import find_session
 from ..store import open_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.sessions import Session
-    from localstore.storage import JsonStorage, Storage
+    from localstore.models.session import Session
+    from localstore.storage.storage import JsonStorage, Storage
 
     from ..comparison import Comparison
 
@@ -125,7 +125,7 @@ def _read(storage: JsonStorage, named: str) -> Session:
 
 def _same_format(storage: JsonStorage, session_id: str) -> Storage:
     """The store, for a new document of the format of this session's."""
-    from localstore.storage import YamlStorage
+    from localstore.storage.storage import YamlStorage
 
     is_yaml = storage.path(session_id).suffix == ".yaml"
     return YamlStorage(storage.root, create=False) if is_yaml else storage

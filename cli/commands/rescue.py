@@ -10,7 +10,7 @@ from .. import output
 from ..store import find_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.files.rescue import Rescued
+    from localstore.disk.rescue_folder import Rescued
 
 
 @click.command()
@@ -35,7 +35,7 @@ def command(
     """
     _check(name, restore, everything, create=create, dry_run=dry_run)
     root = find_store(store)
-    from localstore.rescuing import rescued
+    from localstore.maintenance.rescue import rescued
 
     found = rescued(root)
     if restore:
@@ -88,7 +88,7 @@ def _list(found: list[Rescued]) -> None:
 
 
 def _show(found: list[Rescued], name: str, as_json: bool) -> None:
-    from localstore.rescuing import content
+    from localstore.maintenance.rescue import content
 
     from ..printer import Printer
     from ..rescued import entries, find_rescued, heading

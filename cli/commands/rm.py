@@ -15,7 +15,7 @@ from ..sessions import find_session
 from ..store import find_store, open_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.files.trash import Trashed
+    from localstore.disk.trash_folder import Trashed
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGE = re.compile(r"([0-9]{1,6})([mhdw])\Z")
@@ -58,7 +58,7 @@ def command(**given: Any) -> None:
 def _move(named: tuple[str, ...], store: str | None, as_json: bool) -> None:
     storage = open_store(store)
     session_ids = dict.fromkeys([find_session(storage, text).session_id for text in named])
-    from localstore.trashing import throw_away
+    from localstore.maintenance.trash import throw_away
 
     moved: list[Trashed] = []
     failed: list[LocalstoreError | OSError] = []
@@ -81,7 +81,7 @@ def _move(named: tuple[str, ...], store: str | None, as_json: bool) -> None:
 
 
 def _empty(root: str, older_than: int | None, *, sure: bool, as_json: bool) -> None:
-    from localstore.trashing import empty, trashed
+    from localstore.maintenance.trash import empty, trashed
 
     found = trashed(root, older_than=older_than or 0)
     if found and not sure:

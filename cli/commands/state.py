@@ -15,8 +15,8 @@ from ..sessions import find_session
 from ..store import open_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.sessions import Session
-    from localstore.storage import JsonStorage
+    from localstore.models.session import Session
+    from localstore.storage.storage import JsonStorage
 
 
 class _Source(click.File):
@@ -70,14 +70,14 @@ def command(
 
 
 def _edit(storage: JsonStorage, found: Session, as_yaml: bool) -> None:
-    from localstore.files import names
+    from localstore.disk import file_names
 
     from ..editing import edit, editor, file_to_edit
 
     program = editor()
     text = _text(found.session_state, as_yaml).encode()
     suffix = ".yaml" if as_yaml else ".json"
-    with file_to_edit(text, f"state-of-{names.stem(found.session_id)}", suffix) as path:
+    with file_to_edit(text, f"state-of-{file_names.stem(found.session_id)}", suffix) as path:
         while True:
             typed = edit(program, path)
             try:
@@ -109,9 +109,9 @@ def _say_so(session_id: str) -> None:
 
 def _is_new(state: dict[str, Any], found: Session) -> bool:
     """Whether there is anything to store; says so if not."""
-    from localstore.files.values import same
+    from localstore.format.values import json_equal
 
-    if same(state, found.session_state):
+    if json_equal(state, found.session_state):
         output.note("Nothing was changed.")
         return False
     return True
@@ -119,7 +119,7 @@ def _is_new(state: dict[str, Any], found: Session) -> bool:
 
 def _text(state: dict[str, Any], as_yaml: bool) -> str:
     if as_yaml:
-        from localstore.files.yaml_emitter import mapping
+        from localstore.format.yaml_writer import mapping
 
         text = mapping(state)
         if output.lines(text) == text:
@@ -130,17 +130,17 @@ def _text(state: dict[str, Any], as_yaml: bool) -> str:
 
 def _parsed(raw: bytes, as_yaml: bool, where: str) -> dict[str, Any]:
     """The mapping in a text. Raises DocumentBroken with the line, UnstorableValue."""
-    from localstore.files.document import LAYOUTS
-    from localstore.files.malformed import Malformed
-    from localstore.files.values import plain
+    from localstore.format.document import LAYOUTS
+    from localstore.format.parse_error import ParseError
+    from localstore.format.values import to_json_value
 
     layout = LAYOUTS[".yaml" if as_yaml else ".json"]
     try:
         layout.parse(raw)  # which knows the lines of more mistakes
         value = layout.parse_strict(raw)
         if not isinstance(value, dict):
-            raise Malformed("expected a mapping", 1)
-    except Malformed as error:
+            raise ParseError("expected a mapping", 1)
+    except ParseError as error:
         place = "" if error.line is None else f", line {error.line}"
         place += "" if error.column is None else f", column {error.column}"
         raise DocumentBroken(
@@ -150,5 +150,5 @@ def _parsed(raw: bytes, as_yaml: bool, where: str) -> dict[str, Any]:
             line=error.line,
             column=error.column,
         ) from None
-    state: dict[str, Any] = plain(value, "session_state")
+    state: dict[str, Any] = to_json_value(value, "session_state")
     return state

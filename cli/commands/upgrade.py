@@ -15,7 +15,7 @@ from ..migration import end, say_undone, say_what_was_done, sizes
 from ..store import find_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.upgrade import Plan
+    from localstore.maintenance.upgrade import Plan
 
 
 @click.command()
@@ -61,7 +61,7 @@ def _find(given: str | None) -> str:
         raise click.UsageError("DIR is empty", click.get_current_context())
     is_named = given is not None or click.get_current_context().find_root().params.get("store") is not None
     if not is_named and "LOCALSTORE_DIR" not in os.environ:
-        from localstore.upgrade import is_folder_of_agno
+        from localstore.maintenance.upgrade import is_folder_of_agno
 
         if is_folder_of_agno(os.curdir):
             return os.getcwd()
@@ -69,8 +69,8 @@ def _find(given: str | None) -> str:
 
 
 def _show_plan(root: str, *, diff: bool, as_json: bool) -> None:
-    from localstore.upgrade import Problem as NotUpgraded
-    from localstore.upgrade import make_plan, preview, unified_diff
+    from localstore.maintenance.upgrade import Problem as NotUpgraded
+    from localstore.maintenance.upgrade import make_plan, preview, unified_diff
 
     gc.disable()  # very many rows, and none of them garbage
     plan = make_plan(root)
@@ -105,8 +105,8 @@ def _print_plan(plan: Plan) -> None:
 
 
 def _upgrade(root: str, jobs: int, *, as_json: bool) -> None:
-    from localstore.schema import SCHEMA_VERSION
-    from localstore.upgrade import upgrade
+    from localstore.maintenance.upgrade import upgrade
+    from localstore.models.schema import SCHEMA_VERSION
 
     from ..progress import progress
 

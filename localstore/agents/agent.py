@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from localstore.agents.effects import adrive, drive
 from localstore.agents.events import Event, RunFinished
-from localstore.agents.keeper import Keeper, kind_of
-from localstore.agents.keeping import InSession, Keeping
-from localstore.agents.memory import AgentStorage
-from localstore.agents.models import Model
-from localstore.agents.prompt import fitting, flat, history
-from localstore.agents.question import Question, Source, messages_of, only_asked, whole_rounds
-from localstore.agents.recall import read_chat_history as chat_history_tool
-from localstore.agents.recall import search_previous_sessions
-from localstore.agents.running import Running
-from localstore.agents.summary import Summaries
+from localstore.agents.memory_storage import AgentStorage
+from localstore.agents.models.model import Model
+from localstore.agents.prompts.prompt import fitting, flat, history
+from localstore.agents.prompts.question import Question, Source, messages_of, only_asked, whole_rounds
+from localstore.agents.prompts.summary import Summaries
+from localstore.agents.runs.agent_run import AgentRun
+from localstore.agents.runs.driver import adrive, drive
+from localstore.agents.runs.run_store import RunStore, SessionRunStore
+from localstore.agents.session_owner import SessionOwner, kind_of
 from localstore.agents.threads import in_thread
-from localstore.agents.tools import Tool, tools_by_name
-from localstore.sessions import Kind, Message, Run, Session
+from localstore.agents.tools.history_tools import read_chat_history as chat_history_tool
+from localstore.agents.tools.history_tools import search_previous_sessions
+from localstore.agents.tools.tool import Tool, tools_by_name
+from localstore.models.session import Kind, Message, Run, Session
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-class Agent(Keeper):
+class Agent(SessionOwner):
     """Answers questions with a model and its tools, and stores each run in a session.
 
     The question is stored as an unfinished run before the model is called, each round of tool calls is stored when it
@@ -220,11 +220,11 @@ class Agent(Keeper):
         files: Sequence[Source],
         session_id: str | None,
         user_id: str | None,
-    ) -> Running:
+    ) -> AgentRun:
         run = Run(messages=messages_of(message, images, files), status="unfinished")
-        return self.running(run, InSession(self, session_id or self.session_id, user_id or self.user_id))
+        return self.running(run, SessionRunStore(self, session_id or self.session_id, user_id or self.user_id))
 
-    def _resuming(self) -> Running | None:
+    def _resuming(self) -> AgentRun | None:
         session = self.read(self.session_id, self.user_id, 1)
         if session is None or not session.runs or session.runs[-1].status == "completed":
             return None
@@ -234,10 +234,10 @@ class Agent(Keeper):
             if len(whole) < len(last.messages):  # what was half said would be in the way of what comes now
                 last.messages = whole
                 self.sessions("resume").upsert(session)
-            in_place = InSession(self, self.session_id, self.user_id, is_stored=True)
+            in_place = SessionRunStore(self, self.session_id, self.user_id, is_stored=True)
             return self.running(last.model_copy(deep=True), in_place)
         run = Run(messages=only_asked(last.messages), status="unfinished")
-        return self.running(run, InSession(self, self.session_id, self.user_id))
+        return self.running(run, SessionRunStore(self, self.session_id, self.user_id))
 
     def print_response(
         self,
@@ -285,7 +285,7 @@ class Agent(Keeper):
         Its header says where it comes from. This session stays as it is. Raises SessionNotFound, LookupError for a run
         that is not there, Conflict when there is a session `session_id`.
         """
-        from localstore.branching import fork
+        from localstore.storage.branching import fork
 
         storage = self.sessions("fork")
         forked = fork(storage, self.session_id, run_id, new_id=session_id, user_id=self.user_id)
@@ -298,7 +298,7 @@ class Agent(Keeper):
         The run is set aside in the store: `localstore rescue` lists it and puts it back. Raises SessionNotFound,
         OwnerMismatch.
         """
-        from localstore.branching import undo
+        from localstore.storage.branching import undo
 
         undone = undo(self.sessions("undo"), self.session_id, user_id=self.user_id)
         self.follow(self.session_id, self.read(self.session_id, self.user_id, 0))
@@ -308,9 +308,9 @@ class Agent(Keeper):
 
     kind: Kind = "agent"
 
-    def running(self, run: Run, keeping: Keeping) -> Running:
+    def running(self, run: Run, keeping: RunStore) -> AgentRun:
         """A run of this agent, kept there."""
-        return Running(self, run, keeping)
+        return AgentRun(self, run, keeping)
 
     def runs_needed(self) -> int:
         """So many of the last runs of a session are read before a run."""

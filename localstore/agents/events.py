@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localstore.sessions import Run, Step, ToolCall
+from localstore.models.session import Run, Step, ToolCall
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from localstore.agents.agent import Agent
-from localstore.agents.effects import drive
-from localstore.agents.keeping import InSession
-from localstore.agents.models import Model
-from localstore.agents.prompt import flat, with_state
-from localstore.agents.question import whole_rounds
-from localstore.agents.running import Running
-from localstore.sessions import ContentPart, Message, Run, Session, Update
+from localstore.agents.models.model import Model
+from localstore.agents.prompts.prompt import flat, with_state
+from localstore.agents.prompts.question import whole_rounds
+from localstore.agents.runs.agent_run import AgentRun
+from localstore.agents.runs.driver import drive
+from localstore.agents.runs.run_store import SessionRunStore
+from localstore.models.session import ContentPart, Message, Run, Session, Update
 
 if TYPE_CHECKING:
-    from localstore.storage import Storage
+    from localstore.storage.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class Replay:
         run = Run(messages=list(question.asked), replay_of=question.run.run_id, status="unfinished")
         self._agent.instructions = question.instructions
         self._agent.examples = question.history
-        running = Running(self._agent, run, InSession(self._agent, self.session_id, self._session.user_id))
+        running = AgentRun(self._agent, run, SessionRunStore(self._agent, self.session_id, self._session.user_id))
         try:
             for _ in drive(running.steps()):
                 pass

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
 
 from localstore.agents.agent import Agent
-from localstore.agents.delegating import Delegate, TeamRunning
-from localstore.agents.keeping import Keeping
-from localstore.agents.running import Running
-from localstore.agents.tools import tools_by_name
-from localstore.sessions import Kind, Message, Run
+from localstore.agents.runs.agent_run import AgentRun
+from localstore.agents.runs.run_store import RunStore
+from localstore.agents.runs.team_run import Delegate, TeamRun
+from localstore.agents.tools.tool import tools_by_name
+from localstore.models.session import Kind, Message, Run
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from localstore.agents.memory import AgentStorage
-    from localstore.agents.models import Model
-    from localstore.agents.tools import Tool
+    from localstore.agents.memory_storage import AgentStorage
+    from localstore.agents.models.model import Model
+    from localstore.agents.tools.tool import Tool
 
 Mode = Literal["route", "coordinate", "collaborate"]
 
@@ -93,8 +93,8 @@ class Team(Agent):
         """The team's id: what was given, else made of its name."""
         return self.entity_id
 
-    def running(self, run: Run, keeping: Keeping) -> Running:
-        return TeamRunning(self, run, keeping)
+    def running(self, run: Run, keeping: RunStore) -> AgentRun:
+        return TeamRun(self, run, keeping)
 
     def runs_needed(self) -> int:
         return max(super().runs_needed(), *(member.runs_needed() for member in self.members.values()))

@@ -6,23 +6,23 @@ from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from typing import Any, cast
 from uuid import uuid4
 
-from localstore.agents.effects import adrive, drive
 from localstore.agents.events import Event, RunFinished, RunWaiting, StepFinished, TextDelta
-from localstore.agents.flow import Flow
-from localstore.agents.keeper import Keeper
-from localstore.agents.keeping import InSession
-from localstore.agents.memory import WorkflowStorage
-from localstore.agents.tasks import Condition, Loop, Parallel, Part, StepLike, Task, made
+from localstore.agents.memory_storage import WorkflowStorage
+from localstore.agents.runs.driver import adrive, drive
+from localstore.agents.runs.run_store import SessionRunStore
+from localstore.agents.runs.workflow_run import WorkflowRun
+from localstore.agents.session_owner import SessionOwner
+from localstore.agents.steps import Condition, Loop, Parallel, Part, StepLike, Task, made
 from localstore.agents.threads import in_thread
 from localstore.errors import Conflict, WorkflowChanged
-from localstore.files.values import plain, same
-from localstore.sessions import Kind, Run, Session
+from localstore.format.values import json_equal, to_json_value
+from localstore.models.session import Kind, Run, Session
 
 _LAST = 64
 """Among so many of the last runs one with a `run_id` is looked for."""
 
 
-class Workflow(Keeper):
+class Workflow(SessionOwner):
     """Does its steps, each with what the one before gave, and stores each as soon as it is over.
 
     A step is a function (plain or async), an Agent, a Team, a Task of one of these, or a Parallel, Condition or Loop of
@@ -175,20 +175,20 @@ class Workflow(Keeper):
         panels on a terminal, else plain text. Raises what `run` raises."""
         from localstore.agents.terminal.response import print_response
 
-        shown = input if isinstance(input, str) else str(plain(input)) if input is not None else ""
+        shown = input if isinstance(input, str) else str(to_json_value(input)) if input is not None else ""
         events = _spoken(self.stream(input))
         print_response(shown if show_message and shown else None, events, markdown=markdown, tool_calls=False)
 
     # Which run
 
-    def _flow(self, given: Any, run_id: str | None, session_id: str, user_id: str | None) -> Flow:
+    def _flow(self, given: Any, run_id: str | None, session_id: str, user_id: str | None) -> WorkflowRun:
         """A new run, or the one with this id."""
-        value = plain(given, "input")
+        value = to_json_value(given, "input")
         if run_id is not None:
             session = self._with_run(run_id, session_id, user_id)
             if session is not None:
                 found = next(run for run in reversed(session.runs) if run.run_id == run_id)
-                if not same(found.input, value):
+                if not json_equal(found.input, value):
                     raise Conflict(
                         f"Run {run_id!r} of session {session_id!r} was begun with another input. Nothing was done. "
                         "Give it the same input, or another run_id.",
@@ -196,9 +196,9 @@ class Workflow(Keeper):
                     )
                 return self._going_on(session, found, session_id, user_id, None)
         run = Run(run_id=run_id or str(uuid4()), input=value, plan=self._plan(), status="unfinished")
-        return Flow(self, run, InSession(self, session_id, user_id))
+        return WorkflowRun(self, run, SessionRunStore(self, session_id, user_id))
 
-    def _resuming(self, confirm: bool | None) -> Flow | None:
+    def _resuming(self, confirm: bool | None) -> WorkflowRun | None:
         session = self.read(self.session_id, self.user_id, 1)
         last = session.runs[-1] if session is not None and session.runs else None
         waits = last is not None and last.waiting is not None
@@ -212,12 +212,14 @@ class Workflow(Keeper):
             return None  # somebody removed it just now
         return self._going_on(session, found, self.session_id, self.user_id, confirm)
 
-    def _going_on(self, session: Session, run: Run, session_id: str, user_id: str | None, confirm: bool | None) -> Flow:
-        keeping = InSession(self, session_id, user_id, is_stored=True)
+    def _going_on(
+        self, session: Session, run: Run, session_id: str, user_id: str | None, confirm: bool | None
+    ) -> WorkflowRun:
+        keeping = SessionRunStore(self, session_id, user_id, is_stored=True)
         if run.status == "completed":
             if session_id == self.session_id:
                 self.shared_state.adopt(session_id, session.session_state)
-            return Flow(self, run, keeping)
+            return WorkflowRun(self, run, keeping)
         self._refuse_other_steps(run, session_id)
         before: dict[str, Any] = {}
         for entry in session.history:
@@ -229,7 +231,7 @@ class Workflow(Keeper):
             run.error = run.session_state = run.state_conflicts = run.metrics = None
             self.sessions("resume").upsert(session)
         begun_with = self.shared_state.initial | before
-        return Flow(self, run.model_copy(deep=True), keeping, begun_with, confirm)
+        return WorkflowRun(self, run.model_copy(deep=True), keeping, begun_with, confirm)
 
     def _with_run(self, run_id: str, session_id: str, user_id: str | None) -> Session | None:
         """The whole session, when it has this run."""

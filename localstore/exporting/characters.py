@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from localstore.files.values import plain
+from localstore.format.values import to_json_value
 
 # What is no text: control characters (newline and tab aside) and lone surrogates.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -25,7 +25,7 @@ def _picture(match: re.Match[str]) -> str:
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
     """A value as JSON of one line, or indented; characters that somebody could obey are written as escapes."""
-    text = json.dumps(plain(value), ensure_ascii=False, indent=indent)
+    text = json.dumps(to_json_value(value), ensure_ascii=False, indent=indent)
     return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

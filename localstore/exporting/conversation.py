@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from localstore.exporting.characters import json_text
-from localstore.sessions import Message, Run, ToolCall
+from localstore.models.session import Message, Run, ToolCall
 
 
 class Turn(NamedTuple):

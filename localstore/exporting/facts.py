@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from localstore.sessions import ContentPart, Message, Run, Session, Step
+from localstore.models.session import ContentPart, Message, Run, Session, Step
 
 _SAFE_SCHEMES = ("http://", "https://", "mailto:")
 

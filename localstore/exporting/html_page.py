@@ -12,7 +12,7 @@ from localstore.exporting.characters import json_text, visible
 from localstore.exporting.facts import moment, session_facts, title
 from localstore.exporting.html_run import Anchors, RunWriter
 from localstore.exporting.html_style import STYLE
-from localstore.sessions import Session
+from localstore.models.session import Session
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"

@@ -11,8 +11,8 @@ from localstore.exporting.characters import json_text, visible
 from localstore.exporting.conversation import Turn, spoken, turns
 from localstore.exporting.facts import ending, member_title, moment, part_link, run_facts, speaker, step_name
 from localstore.exporting.html_markdown import renderer
-from localstore.schema import STATEFUL
-from localstore.sessions import ContentPart, Entry, Message, Run, Step, ToolCall, Update
+from localstore.models.schema import SESSION_KEYS
+from localstore.models.session import ContentPart, Entry, Message, Run, Step, ToolCall, Update
 
 _LONGEST_PREVIEW = 120
 _NOT_IN_ANCHORS = re.compile(r"[^A-Za-z0-9._~-]")
@@ -100,7 +100,7 @@ class RunWriter:
     def _state(self, entry: Run | Update) -> Iterator[str]:
         if entry.instructions:
             yield self.folded("Instructions", entry.instructions)
-        for name in STATEFUL[1:]:
+        for name in SESSION_KEYS[1:]:
             value: Any = getattr(entry, name)
             if value is not None:
                 yield self.folded(_TITLES[name], value if isinstance(value, str) else json_text(value, indent=2))

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from localstore.exporting.characters import json_text
-from localstore.files.values import plain
-from localstore.sessions import Session
+from localstore.format.values import to_json_value
+from localstore.models.session import Session
 
 
 def json_array(sessions: Iterable[Session]) -> Iterator[str]:
@@ -12,7 +12,7 @@ def json_array(sessions: Iterable[Session]) -> Iterator[str]:
     `[]` for none."""
     opened = False
     for session in sessions:
-        document = {**plain(session), "history": session.history}
+        document = {**to_json_value(session), "history": session.history}
         lines = json_text(document, indent=2).replace("\n", "\n  ")
         yield f"{',' if opened else '['}\n  {lines}"
         opened = True

@@ -22,7 +22,7 @@ from localstore.exporting.facts import (
     step_name,
     title,
 )
-from localstore.sessions import ContentPart, Message, Run, Session, Step
+from localstore.models.session import ContentPart, Message, Run, Session, Step
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 _AT_START = re.compile(r"^(\d{1,9})(?=[.)](?:\s|$))|^(?=[-+=#:])", re.MULTILINE)

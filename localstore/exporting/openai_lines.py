@@ -12,7 +12,7 @@ from typing import Any
 
 from localstore.exporting.characters import json_text
 from localstore.exporting.facts import is_safe
-from localstore.sessions import ContentPart, Message, Run, Session
+from localstore.models.session import ContentPart, Message, Run, Session
 
 LeftOut = Callable[[Session, Run, str], None]
 

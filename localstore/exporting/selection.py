@@ -1,6 +1,6 @@
 """What of a session is exported."""
 
-from localstore.sessions import Run, Session
+from localstore.models.session import Run, Session
 
 
 def only_rated(session: Session, rating: str) -> Session | None:

@@ -6,7 +6,7 @@ python samples/agno/assistant.py
 from agno.agent import Agent
 from agno.models.openai import OpenAIChat
 
-from localstore.integrations.agno import JsonStorage  # was: from agno.storage.json import JsonStorage
+from localstore.integrations.agno import JsonStorage
 
 agent = Agent(
     model=OpenAIChat(id="gpt-4o-mini"),

@@ -1,5 +1,5 @@
-"""These tests need agno 1.x, which is no part of the development environment: `tests/unit/integrations/test_agno.py`
-runs them in one of their own."""
+"""These tests need agno 1.x, which is not in the development environment:
+`tests/unit/integrations/agno/test_storage.py` runs them in an environment of their own."""
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec

@@ -8,8 +8,8 @@ from typing import Any
 
 from agno.storage.json import JsonStorage as OwnStorage
 
+from localstore.format.versions.values import is_empty
 from localstore.integrations.agno import JsonStorage
-from localstore.versions.values import is_empty
 
 HAS_STEPS = find_spec("agno.workflow.v2") is not None
 """Whether this release has workflows with steps."""

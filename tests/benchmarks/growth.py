@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localstore import JsonStorage, Message, Metrics, Run, ToolCall, YamlStorage
-from localstore.files.document import LAYOUTS
-from localstore.files.values import plain
+from localstore.format.document import LAYOUTS
+from localstore.format.values import to_json_value
 from tests.benchmarks.store import ANSWER, QUESTION, Raw, new_run
 from tests.benchmarks.timing import interleave, table
 
@@ -45,7 +45,7 @@ def forms(number: int) -> list[Run]:
 def written(number: int) -> dict[str, bytes]:
     """The bytes that each step adds in JSON, the closing that it writes anew included."""
     layout = LAYOUTS[".json"]
-    raws = [layout.entry(plain(form)) + layout.end for form in forms(number)]
+    raws = [layout.entry(to_json_value(form)) + layout.end for form in forms(number)]
     found = {"append": raws[0]}
     for step, old, new in zip(STEPS[1:], raws, raws[1:], strict=False):
         same = next(at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other)

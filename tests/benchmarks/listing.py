@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localstore import JsonStorage, Message, Run
-from localstore.files.document import LAYOUTS
-from localstore.files.values import plain
+from localstore.format.document import LAYOUTS
+from localstore.format.values import to_json_value
 from tests.benchmarks.timing import interleave, table
 
 
@@ -24,7 +24,7 @@ def fill(store: Path, sessions: int) -> JsonStorage:
     """A store with so many sessions of one run, of 500 users, whose manifest is then built from the documents."""
     storage = JsonStorage(store)
     layout = LAYOUTS[".json"]
-    entry = layout.entry(plain(Run(messages=[Message(role="user", content="hi")])))
+    entry = layout.entry(to_json_value(Run(messages=[Message(role="user", content="hi")])))
     for number in range(sessions):
         folder = store / "sessions" / f"2026-{number % 12 + 1:02d}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localstore import JsonStorage, Message, Metrics, Run, YamlStorage
-from localstore.files.document import LAYOUTS
-from localstore.files.values import plain
+from localstore.format.document import LAYOUTS
+from localstore.format.values import to_json_value
 from tests.benchmarks.timing import interleave, table
 
 SIZES = (10, 1_000, 10_000)
@@ -93,7 +93,7 @@ def measure_appends(folder: Path, rounds: int, *, durable: bool) -> dict[str, di
         }
         runs = [[new_run() for _ in range(rounds + 10)] for _ in range(3)]
         texts = [run.model_dump_json(exclude_none=True) for run in runs[2]]
-        entries = [LAYOUTS[".json"].entry(plain(run)) for run in runs[2]]
+        entries = [LAYOUTS[".json"].entry(to_json_value(run)) for run in runs[2]]
         sides: dict[str, Callable[[int], object]] = {
             "JSON": lambda n, s=stores["JSON"], r=runs[0]: s.append("s1", r[n]),  # type: ignore[misc]
             "YAML": lambda n, s=stores["YAML"], r=runs[1]: s.append("s1", r[n]),  # type: ignore[misc]

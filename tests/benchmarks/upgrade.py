@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from localstore.upgrade import Change, make_plan, preview, upgrade
+from localstore.maintenance.upgrade import Change, make_plan, preview, upgrade
 from tests.benchmarks.listing import fill
 from tests.benchmarks.timing import table
 
@@ -133,7 +133,8 @@ def compare(folder: Path, count: int, size: int, processes: int, rounds: int) ->
 def peak_memory(folder: Path, count: int) -> int:
     """Bytes that a process needs at most to upgrade large documents, beyond what one small document needs."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom localstore.upgrade import upgrade\nupgrade(sys.argv[1])\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from localstore.maintenance.upgrade import upgrade\nupgrade(sys.argv[1])\n"
         'print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])'
     )
     found = []

@@ -20,7 +20,7 @@ from typing import Any
 
 from localstore import Agent, FunctionModel, JsonStorage, Loop, Parallel, Task, Team, ToolCall, Workflow, YamlStorage
 from localstore.agents.events import StepFinished
-from localstore.sessions import Message, Run, Session
+from localstore.models.session import Message, Run, Session
 
 STEPS = 1_000
 MANY = 20

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.unit.upgrade.old_folders import agno_bytes, folder_of_agno, in_month, old_session, tree_of
+from tests.unit.maintenance.upgrade.old_folders import agno_bytes, folder_of_agno, in_month, old_session, tree_of
 
 from .conftest import ENTRY_POINT, clean_environment
 

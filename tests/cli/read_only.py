@@ -6,14 +6,14 @@ import errno
 import os
 from typing import NoReturn
 
-from localstore.files import atomic
+from localstore.disk import filesystem
 
 
 def _refuse(path: str) -> NoReturn:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
 
-class ReadOnlySystem(atomic.System):
+class ReadOnlySystem(filesystem.System):
     def open(self, path: str, flags: int) -> int:
         if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
             _refuse(path)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage
-from localstore.upgrade import convert, upgrade
+from localstore.maintenance.upgrade import convert, upgrade
 
 from .agno_folders import folder_of_agno, into_a_closed_pipe, tree_of
 from .conftest import Command

@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage, Message, Run
-from localstore.files.backups import make
+from localstore.disk.backup_folder import make
 
 from .conftest import Command
 
@@ -496,7 +496,7 @@ def test_a_store_that_is_written_to_has_no_findings(store: Path) -> None:
     try:
         assert writer.stdout is not None
         writer.stdout.readline()
-        from localstore.checking import check as sweep
+        from localstore.maintenance.check import check as sweep
 
         errors = [finding for _ in range(30) for finding in sweep(JsonStorage(store)) if finding.severity == "error"]
     finally:
@@ -507,7 +507,7 @@ def test_a_store_that_is_written_to_has_no_findings(store: Path) -> None:
 
 def test_a_session_that_changes_during_the_check_is_no_finding(store: Path) -> None:
     """The manifest may be newer than the document was when it was read."""
-    from localstore.checking import check as sweep
+    from localstore.maintenance.check import check as sweep
 
     edit(document(store), '"Graz?"', "Graz?")
     findings = sweep(store)
@@ -519,8 +519,8 @@ def test_a_session_that_changes_during_the_check_is_no_finding(store: Path) -> N
 
 def test_a_document_is_read_again_while_it_is_being_written(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a document is damage only when it stays."""
-    from localstore.checking import check as sweep
-    from localstore.files.document_file import DocumentFile
+    from localstore.disk.document_file import DocumentFile
+    from localstore.maintenance.check import check as sweep
 
     whole = DocumentFile.read_all
     looks: list[str] = []

@@ -16,7 +16,7 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage, Message, Run
-from localstore.files import atomic
+from localstore.disk import filesystem
 from tests import oracle
 
 from .conftest import Command
@@ -270,12 +270,12 @@ def test_what_a_person_broke_is_left_to_a_person(run: Command, store: Path) -> N
 def test_that_a_sync_failed_is_not_forgotten(invoke: Invoke, store: Path) -> None:
     """Only the manifest knows it: the next write has to be a whole one."""
 
-    class NoSync(atomic.System):
+    class NoSync(filesystem.System):
         def sync(self, fd: int) -> None:
             raise OSError(errno.EIO, "injected")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(atomic, "system", NoSync())
+        patch.setattr(filesystem, "system", NoSync())
         with pytest.raises(OSError, match="did not keep the last write"):
             JsonStorage(store).append("graz-1", Run())
     broken_manifest(store)
@@ -330,7 +330,7 @@ def test_a_store_that_cannot_be_written_to_is_one_clear_error(
     """A repair that could not be done never passes for one."""
     damage(store)
 
-    class ReadOnly(atomic.System):
+    class ReadOnly(filesystem.System):
         def open(self, path: str, flags: int) -> int:
             if flags & (os.O_RDWR | os.O_WRONLY):
                 raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
@@ -340,7 +340,7 @@ def test_a_store_that_cannot_be_written_to_is_one_clear_error(
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
     before = state_of(store)
-    monkeypatch.setattr(atomic, "system", ReadOnly())
+    monkeypatch.setattr(filesystem, "system", ReadOnly())
     done = invoke("check", "--repair", "--store", store)
     assert done.exit_code == 5
     assert "repair" not in done.stdout
@@ -356,13 +356,13 @@ def test_permissions_that_only_another_user_may_set_stay_a_finding(
     open_to_others(store)
     path = document(store)
 
-    class NotOurs(atomic.System):
+    class NotOurs(filesystem.System):
         def set_mode(self, path_: str, mode: int) -> None:
             if path_ == str(path):
                 raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path_)
             super().set_mode(path_, mode)
 
-    monkeypatch.setattr(atomic, "system", NotOurs())
+    monkeypatch.setattr(filesystem, "system", NotOurs())
     done = invoke("check", "--repair", "--json", "--store", store)
     assert done.exit_code == 1
     (error,) = [finding for finding in findings(done) if finding["severity"] == "error"]
@@ -382,7 +382,7 @@ def test_permissions_are_never_set_through_a_link(invoke: Invoke, store: Path, t
     link.symlink_to(target)
     assert invoke("check", "--repair", "--store", store).exit_code == 1
     with pytest.raises(OSError, match="symbolic link"):
-        atomic.system.set_mode(str(link), 0o600)
+        filesystem.system.set_mode(str(link), 0o600)
     assert target.stat().st_mode & 0o777 == 0o644
 
 
@@ -416,7 +416,7 @@ def test_repairing_beside_a_writer_loses_nothing(store: Path) -> None:
         "        if number % 7 == 0: storage.append('short', run); storage.delete_session('short')\n"
         "    print(number, flush=True)\n"
     )
-    from localstore.repairing import repair
+    from localstore.maintenance.repair import repair
 
     command = [sys.executable, "-c", program, str(store)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:

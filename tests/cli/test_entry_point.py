@@ -184,7 +184,7 @@ def test_output_into_a_pipe_is_utf_8_whatever_the_locale_says(run: Command, stor
 def test_a_bug_is_one_line_that_can_be_reported(store: Path) -> None:
     """Even an error of ours shows no traceback; it names the place."""
     program = (
-        "import localstore.storage as s\n"
+        "import localstore.storage.storage as s\n"
         "def broken(*a, **k): raise TypeError('odd')\n"
         "s.Storage.list_sessions = broken\n"
         "from localstore_cli.app import main\n"

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage
-from localstore.files import atomic
+from localstore.disk import filesystem
 from tests import oracle
 
 from .read_only import ReadOnlySystem
@@ -87,7 +87,7 @@ def test_a_document_that_cannot_be_written_is_left_alone(
         assert str(path) in done.stderr
         assert path.read_bytes() == changed
         path.write_bytes(whole)
-    monkeypatch.setattr(atomic, "system", ReadOnlySystem())
+    monkeypatch.setattr(filesystem, "system", ReadOnlySystem())
     done = invoke(*command, "--store", store)
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (5, "", 1)
     assert path.read_bytes() == whole

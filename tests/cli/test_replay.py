@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, Message, Run, Session, ToolCall, YamlStorage
-from localstore.sessions import ContentPart
+from localstore.models.session import ContentPart
 from tests.scripted_server import Reply, ScriptedServer, error, scripted_server, text
 
 from .conftest import ENTRY_POINT, Command, Finished, clean_environment

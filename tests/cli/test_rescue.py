@@ -49,7 +49,7 @@ def leave(store: Path, name: str = "graz-1.json", content: bytes | None = None) 
     path.write_bytes(document(store).read_bytes() if content is None else content)
     path.chmod(0o600)
     os.utime(path, (1, 1))
-    from localstore.repairing import repair
+    from localstore.maintenance.repair import repair
 
     assert {finding.severity for finding in repair(store)} == {"repair", "note"}
     return max((store / ".localstore" / "rescue").glob("*.part"), key=os.path.getctime).name

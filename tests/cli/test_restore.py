@@ -12,8 +12,8 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage, Message, Run
-from localstore.files import atomic
-from localstore.trashing import throw_away, trashed
+from localstore.disk import filesystem
+from localstore.maintenance.trash import throw_away, trashed
 from tests import oracle
 
 from .conftest import Command
@@ -148,7 +148,7 @@ def test_nothing_goes_back_over_a_session(run: Command, store: Path) -> None:
 
 def test_a_store_that_takes_no_write(invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = throw(store)
-    monkeypatch.setattr(atomic, "system", ReadOnlySystem())
+    monkeypatch.setattr(filesystem, "system", ReadOnlySystem())
     assert name in invoke("restore", "--store", store).stdout
     done = invoke("restore", name, "--store", store)
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (5, "", 1)

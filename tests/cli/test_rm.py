@@ -12,8 +12,8 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage
-from localstore.files import atomic
-from localstore.trashing import trashed
+from localstore.disk import filesystem
+from localstore.maintenance.trash import trashed
 from tests import oracle
 
 from .conftest import Command, weather_run
@@ -131,7 +131,7 @@ def test_wrong_usage(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None
 def test_a_store_that_takes_no_write(invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, and it names what could not be written."""
     before = left(store)
-    monkeypatch.setattr(atomic, "system", ReadOnlySystem())
+    monkeypatch.setattr(filesystem, "system", ReadOnlySystem())
     done = invoke("rm", "graz-1", "--store", store)
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (5, "", 1)
     assert str(store) in done.stderr
@@ -177,7 +177,7 @@ def test_only_what_is_older(invoke: Invoke, store: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("typed", "gone"), [(b"y\n", True), (b"n\n", False), (b"\n", False), (b"\x04", False)])
 def test_a_person_is_asked(store: Path, typed: bytes, gone: bool) -> None:
     """How much it is; anything but yes deletes nothing."""
-    from localstore.trashing import throw_away
+    from localstore.maintenance.trash import throw_away
 
     from .pseudo_terminal import on_terminal
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage, Message, Run, Step, YamlStorage
-from localstore.sessions import ContentPart, Metrics
+from localstore.models.session import ContentPart, Metrics
 
 from .conftest import Command
 
@@ -105,7 +105,7 @@ def test_an_empty_store_has_no_newest_session(run: Command, tmp_path: Path) -> N
 @pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
 def test_json_is_the_document(invoke: Invoke, store: Path, session_id: str) -> None:
     """`--json` prints the same JSON for both formats."""
-    from localstore.files.yaml_reader import load
+    from localstore.format.yaml_reader import load
 
     path = JsonStorage(store).path(session_id)
     document = load(path.read_bytes()) if path.suffix == ".yaml" else json.loads(path.read_bytes())

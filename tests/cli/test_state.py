@@ -18,8 +18,8 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage
-from localstore.files import atomic
-from localstore.files.yaml_reader import load
+from localstore.disk import filesystem
+from localstore.format.yaml_reader import load
 
 from .conftest import ENTRY_POINT, Command, clean_environment
 from .read_only import ReadOnlySystem
@@ -369,7 +369,7 @@ def test_what_was_typed_is_kept_when_the_store_refuses_it(
     gone = f"os.unlink({str(path)!r})\n" if what == "deleted" else ""
     editor(f"{gone}path.write_text('{{\"n\": 1}}')")
     if what == "read-only":
-        monkeypatch.setattr(atomic, "system", ReadOnlySystem())
+        monkeypatch.setattr(filesystem, "system", ReadOnlySystem())
     done = invoke("state", "graz-1", "--edit", "--store", store)
     assert (done.exit_code, done.stdout) == (3 if what == "deleted" else 5, "")
     assert f"is kept in {only(kept)}\n" in done.stderr

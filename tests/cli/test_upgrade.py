@@ -196,10 +196,10 @@ def test_undo_says_what_was_changed_since_and_what_stays(run: Command, agno: Pat
 
 def test_too_little_room(invoke: Invoke, agno: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, exit code 5, and no change."""
-    from localstore.files import atomic
+    from localstore.disk import filesystem
 
     before = tree_of(agno)
-    monkeypatch.setattr(atomic.System, "free_space", lambda *_: 5_000_000)
+    monkeypatch.setattr(filesystem.System, "free_space", lambda *_: 5_000_000)
     done = invoke("upgrade", agno)
     assert (done.exit_code, done.stdout) == (5, "")
     assert "Too little room: 17 MB are needed, and 5 MB are free. Nothing was changed" in done.stderr

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
-from localstore.files import atomic
+from localstore.disk import filesystem
 
 Result = TypeVar("Result")
 Fault = Literal["EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C", "torn write", "short write", "synced not"]
@@ -17,7 +17,7 @@ _SYNCS = ("sync", "sync_folder")
 _WRITES = ("write",)
 
 
-class FaultySystem(atomic.System):
+class FaultySystem(filesystem.System):
     """Lets everything through but the operation with number `fail_at`, counted from 1 among those that the fault is
     about: writes for the torn and the short write, syncs for `synced not`, all of them for the others.
 
@@ -122,7 +122,7 @@ class FaultySystem(atomic.System):
         self._do("make_folder", path, lambda: super(FaultySystem, self).make_folder(path))
 
 
-class UnsyncedSystem(atomic.System):
+class UnsyncedSystem(filesystem.System):
     """For what is done around the operation that is tested."""
 
     def sync(self, fd: int) -> None:
@@ -190,11 +190,11 @@ class StoppingSystem(UnsyncedSystem):
 
 
 @contextmanager
-def installed(system: atomic.System) -> Iterator[None]:
+def installed(system: filesystem.System) -> Iterator[None]:
     """Everything that localstore does to files goes through `system` inside."""
-    before = atomic.system
-    atomic.system = system
+    before = filesystem.system
+    filesystem.system = system
     try:
         yield
     finally:
-        atomic.system = before
+        filesystem.system = before

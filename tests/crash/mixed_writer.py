@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
 from localstore import SessionNotFound
-from localstore.files import atomic, manifest
+from localstore.disk import filesystem
+from localstore.index import manifest
 from tests.crash.sealed_runs import is_fleeting, items_of, made, maker
 from tests.crash.writer import STORAGES
 
@@ -51,7 +52,7 @@ class Orders:
     """Kill yourself at the n-th operation on the disk of a kind (`any` of them), with this share of it done."""
 
 
-class Doomed(atomic.System):
+class Doomed(filesystem.System):
     """Kills its own process in the middle of one operation on the disk: before it, after it, within a write."""
 
     KINDS = ("any", "write", "sync", "sync_folder", "replace", "unlink", "truncate", "open")
@@ -241,7 +242,7 @@ def _say(*words: Any) -> None:
 def main(orders: Orders) -> None:
     manifest._SPARE_LINES = 8  # so that it is compacted all the time
     if orders.doom is not None:
-        atomic.system = Doomed(*orders.doom)
+        filesystem.system = Doomed(*orders.doom)
     Writer(orders).run()
 
 

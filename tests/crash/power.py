@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from localstore.files import atomic
-from localstore.files.rows import boot_id, era
+from localstore.disk import filesystem
+from localstore.disk.boot import boot_hash, boot_id
 
 SECTOR = 512
 
@@ -81,7 +81,7 @@ class Disk:
         return Disk(names, [change._replace(node=twin(change.node)) for change in self.pending])
 
 
-class RecordingSystem(atomic.System):
+class RecordingSystem(filesystem.System):
     """Does everything on the real disk, without waiting for it, and keeps a `Disk` for every moment in between.
 
     What is in `root` at the beginning is durable, but the lines of the manifest: they are never synced.
@@ -293,7 +293,7 @@ def materialise(root: Path, left: dict[str, tuple[Node, bytes]], times: dict[int
         else:
             # The rows were written before the restart, so that their boot is not the one that reads them.
             data = data.replace(boot_id().encode(), b"another boot".ljust(len(boot_id()), b"!"))
-            path.write_bytes(data.replace(era().encode(), b"another!"))
+            path.write_bytes(data.replace(boot_hash().encode(), b"another!"))
             path.chmod(0o600)
             made[node] = path
             status = path.lstat()
@@ -301,7 +301,7 @@ def materialise(root: Path, left: dict[str, tuple[Node, bytes]], times: dict[int
     return replayed
 
 
-class ReplayedSystem(atomic.System):
+class ReplayedSystem(filesystem.System):
     """Shows files that nobody wrote to since with the number and the times that they had before the power cut: what
     the manifest knew fits them as it would have then."""
 

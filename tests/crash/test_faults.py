@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, Session, Step, YamlStorage
-from localstore.branching import fork, undo
-from localstore.files import atomic
-from localstore.repairing import repair
-from localstore.rescuing import rescued, restore
-from localstore.trashing import put_back, throw_away, trashed
+from localstore.disk import filesystem
+from localstore.maintenance.repair import repair
+from localstore.maintenance.rescue import rescued, restore
+from localstore.maintenance.trash import put_back, throw_away, trashed
+from localstore.storage.branching import fork, undo
 from tests import oracle
 from tests.crash.faults import FAULTS, Fault, FaultySystem, UnsyncedSystem, installed
 from tests.effort import rounds
@@ -444,7 +444,7 @@ def _documents(root: Path) -> dict[str, oracle.Document]:
 
 def _left_by(system: FaultySystem) -> bool:
     """Whether removing the temporary file is itself what failed."""
-    return system.happened and system.trace[system.fail_at - 1].endswith(atomic.TEMPORARY_SUFFIX)
+    return system.happened and system.trace[system.fail_at - 1].endswith(filesystem.TEMPORARY_SUFFIX)
 
 
 def _assert_acknowledged(
@@ -487,7 +487,7 @@ def _assert_acknowledged(
     oracle.assert_locks_free(scene.root)
 
 
-class _NoSync(atomic.System):
+class _NoSync(filesystem.System):
     def sync(self, fd: int) -> None:
         raise OSError(5, "injected")
 
@@ -521,12 +521,12 @@ def test_the_write_after_a_failed_sync_is_a_whole_one_whoever_looked_meanwhile(
     assert oracle.sessions(tmp_path)["s"].run_ids == ["r1", "r2", "r3"]
 
 
-class _NoFolderSync(atomic.System):
+class _NoFolderSync(filesystem.System):
     def sync_folder(self, path: str) -> None:
         raise OSError(5, "injected")
 
 
-class _Recording(atomic.System):
+class _Recording(filesystem.System):
     def __init__(self) -> None:
         self.synced: list[str] = []
 
@@ -555,7 +555,7 @@ def test_a_descriptor_is_closed_once_when_the_rewritten_document_cannot_be_opene
 ) -> None:
     """Closed twice, the number could belong to a file that another thread had opened meanwhile."""
 
-    class NoReopen(atomic.System):
+    class NoReopen(filesystem.System):
         closed: list[int] = []  # noqa: RUF012
         replaced = False
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from localstore.files.values import plain
+from localstore.format.values import to_json_value
 from tests import oracle
 from tests.crash.continuing import LOG, WORDS, agent
 from tests.crash.writer import SESSION, STORAGES
@@ -70,7 +70,7 @@ def stored(root: Path, suffix: str) -> list[dict[str, Any]]:
     except ValueError:
         session = STORAGES[suffix](root).read(SESSION)
         assert session is not None
-        return [plain(run) for run in session.runs]
+        return [to_json_value(run) for run in session.runs]
     return [] if found is None else [entry for entry in found.history if entry["type"] == "run"]
 
 

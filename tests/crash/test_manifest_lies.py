@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, Message, Run, YamlStorage
-from localstore.files import manifest
+from localstore.index import manifest
 from tests import oracle
 from tests.crash.faults import UnsyncedSystem, installed
 from tests.crash.writer import STORAGES

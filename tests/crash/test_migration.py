@@ -26,8 +26,8 @@ import pytest
 import yaml
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, YamlStorage
-from localstore.files.backups import NoSuchBackup
-from localstore.upgrade import convert, undo, upgrade
+from localstore.disk.backup_folder import NoSuchBackup
+from localstore.maintenance.upgrade import convert, undo, upgrade
 from tests import oracle
 from tests.crash.faults import FAULTS, Fault, FaultySystem, Stopped, StoppingSystem, UnsyncedSystem, installed
 from tests.crash.power import HOW, RecordingSystem, materialise, state
@@ -351,7 +351,7 @@ def test_a_power_cut_at_any_moment_of_a_migration_loses_no_document(case: Case) 
 
 _WORK = """
 import sys
-from localstore.upgrade import undo, upgrade
+from localstore.maintenance.upgrade import undo, upgrade
 print("ready", flush=True)
 (undo if sys.argv[2] == "undo" else upgrade)(sys.argv[1])
 """

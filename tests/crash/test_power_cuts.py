@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, Message, Run, ToolCall, YamlStorage
-from localstore.files.values import plain
+from localstore.format.values import to_json_value
 from tests import oracle
 from tests.crash.faults import UnsyncedSystem, installed
 from tests.crash.power import HOW, Disk, RecordingSystem, materialise, state
@@ -41,7 +41,9 @@ def _sessions(storage: Storage) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for session_id in _IDS:
         session = storage.read(session_id)
-        found[session_id] = None if session is None else {**plain(session), "history": plain(session.history)}
+        found[session_id] = (
+            None if session is None else {**to_json_value(session), "history": to_json_value(session.history)}
+        )
     return found
 
 
@@ -120,7 +122,7 @@ class Cuts:
         if self.again is not None:
             storage.append("s", self.again)
             entries = {one["run_id"]: one for one in oracle.sessions(root)["s"].history}
-            assert entries[self.again.run_id] == plain(self.again), where
+            assert entries[self.again.run_id] == to_json_value(self.again), where
         oracle.assert_locks_free(root)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from localstore import JsonStorage, LockTimeout, Message, Run, YamlStorage
-from localstore.files import atomic
+from localstore.disk import filesystem
 from tests import oracle
 from tests.crash.faults import installed
 from tests.crash.writer import STORAGES
@@ -125,7 +125,7 @@ def test_listing_while_others_create_and_delete_never_fails_nor_misses_what_stay
     oracle.assert_sound(tmp_path)
 
 
-class _Paused(atomic.System):
+class _Paused(filesystem.System):
     """Stops in the middle of the first operation that `is_it` names, until somebody lets it go on."""
 
     def __init__(self, is_it: Callable[[str], bool]) -> None:
@@ -174,7 +174,7 @@ def test_a_child_forked_while_another_thread_writes_neither_hangs_nor_takes_its_
     thread = threading.Thread(target=storage.append, args=("s", _run("parent")))
 
     def child_reads_and_is_kept_out() -> None:
-        atomic.system = atomic.System()
+        filesystem.system = filesystem.System()
         session = storage.read("other")
         assert session is not None
         assert len(storage.list_sessions()) == 2

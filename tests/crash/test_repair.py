@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, YamlStorage
-from localstore.repairing import repair
-from localstore.rescuing import rescued, restore
+from localstore.maintenance.repair import repair
+from localstore.maintenance.rescue import rescued, restore
 from tests import oracle
 from tests.crash.faults import Fault, FaultySystem, UnsyncedSystem, installed
 

@@ -8,11 +8,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from localstore.files import yaml_reader
-from localstore.files.values import plain
-from localstore.sessions import Session
-from localstore.versions import downgraded, upgraded, version_of
-from localstore.versions.values import identity
+from localstore.format import yaml_reader
+from localstore.format.values import to_json_value
+from localstore.format.versions import downgraded, upgraded, version_of
+from localstore.format.versions.values import identity
+from localstore.models.session import Session
 from tests.format.test_schema_1 import SCHEMA
 
 FROZEN = Path(__file__).parent / "agno-1"
@@ -46,7 +46,7 @@ def test_it_is_a_document_of_version_1(name: str) -> None:
     assert version_of(document) == 1
     jsonschema.validate(document, SCHEMA)
     session = Session.model_validate(document)
-    assert {**plain(session), "history": plain(session.history)} == document
+    assert {**to_json_value(session), "history": to_json_value(session.history)} == document
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -10,17 +10,18 @@ import yaml
 import yaml12
 
 from localstore import JsonStorage, Message, Metrics, Run, Session, Step, ToolCall, Update
-from localstore.files import document, tree
-from localstore.files.document import LAYOUTS
-from localstore.files.values import plain
-from localstore.schema import STATEFUL
-from localstore.sessions import ContentPart, Record
+from localstore.disk import store_tree
+from localstore.format import document
+from localstore.format.document import LAYOUTS
+from localstore.format.values import to_json_value
+from localstore.models.schema import SESSION_KEYS
+from localstore.models.session import ContentPart, Record
 
 FROZEN = Path(__file__).parent / "schema-1"
 DOCUMENTS = sorted(path.name for path in FROZEN.iterdir() if path.suffix in LAYOUTS)
-PACKAGE = Path(tree.__file__).parent.parent
+PACKAGE = Path(store_tree.__file__).parent.parent
 FORMAT = (PACKAGE / "FORMAT.md").read_text(encoding="utf-8")
-SCHEMA = json.loads((PACKAGE / "files" / "session-1.schema.json").read_bytes())
+SCHEMA = json.loads((PACKAGE / "models" / "session-1.schema.json").read_bytes())
 
 
 def expected(name: str) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def test_the_same_bytes_are_written_today(name: str) -> None:
 def test_the_models_keep_every_key(name: str) -> None:
     wanted = expected(name)
     session = Session.model_validate(wanted)
-    assert {**plain(session), "history": plain(session.history)} == wanted
+    assert {**to_json_value(session), "history": to_json_value(session.history)} == wanted
 
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTS if name.endswith(".json")])
@@ -109,7 +110,7 @@ def test_models_format_and_schema_name_the_same_fields(
 ) -> None:
     fields = set(record.model_fields)
     if record is Session:
-        fields -= set(STATEFUL)
+        fields -= set(SESSION_KEYS)
     start = FORMAT.index(f"{heading}\n") + len(heading)
     rows = [line for line in FORMAT[start : FORMAT.index("\n#", start)].splitlines() if line.startswith("| `")]
     told = {word for row in rows for word in row.split("|")[1].replace("`", "").replace(",", " ").split()}

@@ -557,5 +557,5 @@ def _rounded(match: re.Match[str]) -> str:
 
 @cache
 def _schema() -> Any:
-    text = (Path(__file__).parents[2] / "localstore" / "files" / "session-1.schema.json").read_bytes()
+    text = (Path(__file__).parents[2] / "localstore" / "models" / "session-1.schema.json").read_bytes()
     return jsonschema.Draft202012Validator(json.loads(text))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from localstore.files.document import LAYOUTS
+from localstore.format.document import LAYOUTS
 
 ID = b"doc-XX"
 """The session id of every document in a corpus; a document gets its own of the same length."""

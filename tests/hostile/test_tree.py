@@ -14,7 +14,7 @@ import pytest
 
 import localstore
 from localstore import DocumentBroken, JsonStorage, LocalstoreError, StoreNotFound, YamlStorage
-from localstore.checking import check
+from localstore.maintenance.check import check
 from tests.unit.raw import Storage, question
 
 pytestmark = [pytest.mark.skipif(os.name != "posix", reason="links, pipes and users of POSIX"), pytest.mark.timeout(60)]
@@ -263,8 +263,8 @@ def test_a_store_that_everybody_may_write_works_and_is_named(storage: Storage) -
 AS_NOBODY = """
 import os, sys, filelock, logging, yaml  # before the folders of the interpreter may be closed
 from localstore import JsonStorage, Message, Run
-import localstore.merge, localstore.sessions
-import localstore.files.yaml_emitter, localstore.files.yaml_reader
+import localstore.storage.upsert, localstore.models.session
+import localstore.format.yaml_writer, localstore.format.yaml_reader
 os.setgid(65534); os.setuid(65534)
 storage = JsonStorage(sys.argv[1], lock_timeout=1)
 """
@@ -355,8 +355,9 @@ except PermissionError:
 
 COMMAND_AS_NOBODY = """
 import os, sys, filelock, logging, yaml, json, encodings.utf_8_sig  # before the folders of the interpreter are closed
-import localstore.checking, localstore.merge, localstore.repairing, localstore.rescuing
-import localstore.files.yaml_emitter, localstore.files.yaml_reader
+import localstore.maintenance.check, localstore.maintenance.repair, localstore.maintenance.rescue
+import localstore.storage.upsert
+import localstore.format.yaml_writer, localstore.format.yaml_reader
 from localstore_cli.group import cli
 for name in cli.list_commands(None):
     cli.get_command(None, name)

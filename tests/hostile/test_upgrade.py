@@ -15,12 +15,12 @@ import pytest
 import yaml
 
 from localstore import DocumentBroken, JsonStorage, LocalstoreError, NewerFormat, OlderFormat, YamlStorage
-from localstore.files import atomic
-from localstore.upgrade import Change, Problem, convert, make_plan, preview, undo, unified_diff, upgrade
+from localstore.disk import filesystem
+from localstore.maintenance.upgrade import Change, Problem, convert, make_plan, preview, undo, unified_diff, upgrade
 from tests.effort import LONG
 from tests.hostile.test_tree import as_another_user, open_the_way
-from tests.unit.test_storage_upgrade import old_session
-from tests.unit.upgrade.old_folders import agno_bytes, folder_of_agno, in_month
+from tests.unit.maintenance.upgrade.old_folders import agno_bytes, folder_of_agno, in_month
+from tests.unit.storage.test_storage_upgrade import old_session
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="links, pipes and users of POSIX"),
@@ -323,11 +323,12 @@ def test_a_file_that_may_only_be_read_is_upgraded(tmp_path: Path) -> None:
 
 AS_NOBODY = """
 import os, sys, warnings, logging, yaml, filelock, json
-import localstore.upgrade, localstore.files.yaml_emitter, localstore.files.yaml_reader, localstore.merge
-import localstore.sessions
-import encodings.utf_8_sig, localstore.versions, shutil
+import localstore.maintenance.upgrade, localstore.storage.upsert
+import localstore.format.yaml_writer, localstore.format.yaml_reader
+import localstore.models.session
+import encodings.utf_8_sig, localstore.format.versions, shutil
 from localstore import JsonStorage
-from localstore.upgrade import convert, make_plan, preview, undo, upgrade
+from localstore.maintenance.upgrade import convert, make_plan, preview, undo, upgrade
 os.setgid(65534); os.setuid(65534)
 """
 
@@ -408,7 +409,7 @@ def test_no_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, c
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
-        patch.setattr(atomic.System, "write", write)
+        patch.setattr(filesystem.System, "write", write)
         with pytest.raises(OSError, match=os.strerror(code)):
             upgrade(root)
     assert {path: path.read_bytes() for path in root.rglob(f"*{NAME}*.json")} == before

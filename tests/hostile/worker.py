@@ -13,7 +13,7 @@ from random import Random
 from types import FrameType
 
 from localstore import JsonStorage, Message, Run, ToolCall, YamlStorage
-from localstore.files import atomic
+from localstore.disk import filesystem
 from tests.crash.faults import UnsyncedSystem
 from tests.hostile.judge import Batch
 from tests.hostile.mutations import Corpus, of_session
@@ -70,7 +70,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     faulthandler.enable()
     signal.signal(signal.SIGALRM, _too_long)
-    atomic.system = UnsyncedSystem()
+    filesystem.system = UnsyncedSystem()
     sources = corpora(given.folder / "sources")
     counts: Counter[str] = Counter()
     failures = []

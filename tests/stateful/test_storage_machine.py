@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, Session, YamlStorage
-from localstore.files.values import plain
+from localstore.format.values import to_json_value
 from tests import oracle
 from tests.effort import LONG
 from tests.stateful import by_hand
@@ -644,8 +644,8 @@ def _without_times(history: list[Plain]) -> list[Plain]:
 
 
 def _assert_says(session: Session, kept: Kept, history: list[Plain]) -> None:
-    assert plain(session) == kept.header
-    assert _without_times(plain(session.history)) == history
+    assert to_json_value(session) == kept.header
+    assert _without_times(to_json_value(session.history)) == history
     assert session.current() == kept.current()
 
 

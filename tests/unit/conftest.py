@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from localstore import JsonStorage, YamlStorage
-from localstore.files import atomic
+from localstore.disk import filesystem
 from tests.unit.raw import Storage
 from tests.unit.watched_disk import WatchedDisk
 
@@ -16,8 +16,8 @@ StorageClass = type[JsonStorage] | type[YamlStorage]
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Syncs are asked for and seen, but not waited for: no test here cuts the power."""
-    monkeypatch.setattr(atomic.System, "sync", lambda *_: None)
-    monkeypatch.setattr(atomic.System, "sync_folder", lambda *_: None)
+    monkeypatch.setattr(filesystem.System, "sync", lambda *_: None)
+    monkeypatch.setattr(filesystem.System, "sync_folder", lambda *_: None)
 
 
 @pytest.fixture(params=[JsonStorage, YamlStorage], ids=["json", "yaml"])
@@ -43,5 +43,5 @@ def reopen(storage: Storage) -> Callable[[], Storage]:
 def disk(monkeypatch: pytest.MonkeyPatch) -> WatchedDisk:
     """The disk, watched from here on."""
     watched = WatchedDisk()
-    monkeypatch.setattr(atomic, "system", watched)
+    monkeypatch.setattr(filesystem, "system", watched)
     return watched

@@ -14,30 +14,16 @@ ROOT = Path(localstore.__file__).parent
 MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
 # From the left to the right; a module imports only what stands to the left of it, or in its own group.
 LAYERS = [
-    {"errors", "schema"},
-    {"versions"},
-    {"sessions"},
-    {"info"},
-    {"files"},
-    {"findings"},
-    {"tagging", "arguments", "headers", "rating", "updating", "exporting"},
-    {"upgrade"},
-    {
-        "merge",
-        "state_merge",
-        "storage",
-        "branching",
-        "inspection",
-        "checking",
-        "repairing",
-        "rescuing",
-        "trashing",
-        "examples",
-    },
+    {"errors", "models"},
+    {"format"},
+    {"disk"},
+    {"index"},
+    {"engine"},
+    {"maintenance", "storage", "exporting"},
     {"agents"},
     {"integrations"},
 ]
-PEERS = {"sessions", "info", "files"}
+PEERS = {"agents", "integrations", "exporting"}
 """These stand side by side: none of them imports another."""
 
 

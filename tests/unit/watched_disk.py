@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from localstore.files.atomic import System
+from localstore.disk.filesystem import System
 
 
 class Call(NamedTuple):

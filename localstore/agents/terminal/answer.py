@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from localstore.agents.events import Event, RunFinished, TextDelta, ToolCallFinished, ToolCallStarted
 from localstore.agents.terminal.screen import Screen, short, visible
-from localstore.agents.terminal.turns import InTurn
+from localstore.agents.terminal.turns import SpeakerQueue
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from localstore.sessions import ToolCall
+    from localstore.models.session import ToolCall
 
 _PAUSE = 0.05
 """Seconds between two drawings, and more for an answer so long that drawing it takes a while."""
@@ -26,10 +26,10 @@ _SHARE = 5
 """Drawing may take one part in so many of the time."""
 
 
-class Answer(Protocol):
+class AnswerRenderer(Protocol):
     """Shows the events of one run. What was shown stays when it ends, whatever ends it."""
 
-    def __enter__(self) -> Answer: ...
+    def __enter__(self) -> AnswerRenderer: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -41,15 +41,15 @@ class Answer(Protocol):
         """What comes from here on is said by this member, or by the agent itself."""
 
 
-def answer_on(screen: Screen, *, markdown: bool, panel: bool, tool_calls: bool, members: bool = True) -> InTurn:
+def answer_on(screen: Screen, *, markdown: bool, panel: bool, tool_calls: bool, members: bool = True) -> SpeakerQueue:
     """The way to show an answer there; `panel` draws a frame around it where that is possible.
 
     Where there is no terminal, what members of a team say is shown with `members` alone.
     """
     if screen.console is None:
-        return InTurn(_Plain(screen, tool_calls), members=members, tool_calls=tool_calls)
+        return SpeakerQueue(_Plain(screen, tool_calls), members=members, tool_calls=tool_calls)
     drawn = _Drawn(screen.console, markdown=markdown, panel=panel, tool_calls=tool_calls)
-    return InTurn(drawn, members=True, tool_calls=tool_calls)
+    return SpeakerQueue(drawn, members=True, tool_calls=tool_calls)
 
 
 class _Plain:

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from localstore.agents.events import Event, RunFinished, RunStarted
-from localstore.agents.question import only_asked
+from localstore.agents.prompts.question import only_asked
 from localstore.agents.terminal.answer import answer_on
 from localstore.agents.terminal.keyboard import Keyboard
 from localstore.agents.terminal.problems import problem
@@ -15,8 +15,8 @@ from localstore.agents.terminal.screen import Screen, short
 
 if TYPE_CHECKING:
     from localstore.agents.agent import Agent
-    from localstore.agents.question import Question
-    from localstore.sessions import Run, Session
+    from localstore.agents.prompts.question import Question
+    from localstore.models.session import Run, Session
 
 _FAREWELLS = ("bye", "exit", "quit")
 _REMEMBERED = 50
@@ -162,7 +162,7 @@ class Chat:
 
     def take_out(self) -> tuple[Run, str] | None:
         """Take the last run out of the session; it, and the name of the rescue file that keeps it."""
-        from localstore.branching import undo
+        from localstore.storage.branching import undo
 
         agent = self.agent
         undone = undo(agent.storage, agent.session_id, user_id=agent.user_id)  # type: ignore[arg-type]

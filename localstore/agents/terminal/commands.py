@@ -14,7 +14,7 @@ from localstore.agents.terminal.screen import short
 
 if TYPE_CHECKING:
     from localstore.agents.terminal.chat import Chat
-    from localstore.info import SessionInfo
+    from localstore.models.session_info import SessionInfo
 
 _LISTED = 20
 _WIDE = 80

@@ -124,10 +124,14 @@ class Keyboard:
         raise KeyboardInterrupt
 
 
+_STORING = ("localstore.format.", "localstore.disk.", "localstore.index.", "localstore.engine.")
+"""The layers in which a document may be half written."""
+
+
 def _is_storing(frame: FrameType | None) -> bool:
     """Whether a document may be half written: an interruption just there could leave its lock behind."""
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith("localstore.files."):
+        if frame.f_globals.get("__name__", "").startswith(_STORING):
             return True
         frame = frame.f_back
     return False

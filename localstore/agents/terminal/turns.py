@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from localstore.agents.events import Event, RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
 
 if TYPE_CHECKING:
-    from localstore.agents.terminal.answer import Answer
+    from localstore.agents.terminal.answer import AnswerRenderer
 
 _CALLS = (ToolCallStarted, ToolCallFinished)
 
 
-class InTurn:
+class SpeakerQueue:
     """Shows the events of a run in which members may speak, so that no two talk across each other.
 
     Who speaks first goes on until its run is finished; what others say meanwhile waits. Without `members` they are not
     shown; an answer that a member gave in the place of the leader is, in either case.
     """
 
-    def __init__(self, answer: Answer, *, members: bool, tool_calls: bool) -> None:
+    def __init__(self, answer: AnswerRenderer, *, members: bool, tool_calls: bool) -> None:
         self._answer = answer
         self._members = members
         self._tool_calls = tool_calls
@@ -29,7 +29,7 @@ class InTurn:
         self._speaker: str | None = None
         self._is_said = False
 
-    def __enter__(self) -> InTurn:
+    def __enter__(self) -> SpeakerQueue:
         self._answer.__enter__()
         return self
 

@@ -18,7 +18,7 @@ from agno.knowledge.pdf import PDFKnowledgeBase  # was: from agno.knowledge.pdf_
 from agno.models.openai.like import OpenAILike
 from agno.vectordb.pgvector import PgVector, SearchType
 
-from localstore.integrations.agno import JsonStorage  # was: from agno.storage.json import JsonStorage
+from localstore.integrations.agno import JsonStorage
 
 server = {
     "base_url": os.environ.get("OPENAI_BASE_URL", "http://localhost:11434/v1"),

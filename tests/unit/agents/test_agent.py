@@ -30,8 +30,8 @@ from localstore import (
     UnstorableValue,
     YamlStorage,
 )
-from localstore.agents.memory import AgentStorage
-from localstore.sessions import Kind
+from localstore.agents.memory_storage import AgentStorage
+from localstore.models.session import Kind
 from tests.scripted_server import error, scripted_server, text
 
 Asking = Callable[[Agent, str], Run]

@@ -11,8 +11,8 @@ import pytest
 
 from localstore import Agent, FunctionModel, JsonStorage, Message, Run, Session, SessionNotFound, ToolCall, YamlStorage
 from localstore.agents.replay import Repeated, Replay, stored_questions
-from localstore.agents.tools import RunContext
-from localstore.sessions import ContentPart
+from localstore.agents.tools.tool import RunContext
+from localstore.models.session import ContentPart
 
 
 @pytest.fixture

@@ -283,8 +283,8 @@ def test_halves_of_a_character_in_two_chunks_become_one() -> None:
 
 def test_a_partial_answer_is_saved_as_it_comes(storage: JsonStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in the file grows with the answer; it is one entry, and the finished run has the text once."""
-    monkeypatch.setattr("localstore.agents.running._SAVE_EVERY", 0.0)
-    monkeypatch.setattr("localstore.agents.running._SAVE_SHARE", 0)
+    monkeypatch.setattr("localstore.agents.runs.agent_run._SAVE_EVERY", 0.0)
+    monkeypatch.setattr("localstore.agents.runs.agent_run._SAVE_SHARE", 0)
     seen: list[Any] = []
 
     def speak(messages: list[Message]) -> Iterator[str]:
@@ -303,8 +303,8 @@ def test_a_partial_answer_is_saved_as_it_comes(storage: JsonStorage, monkeypatch
 SPEAKING = """
 import sys
 from localstore import Agent, FunctionModel, JsonStorage
-from localstore.agents import running
-running._SAVE_EVERY, running._SAVE_SHARE = 0.0, 0
+from localstore.agents.runs import agent_run
+agent_run._SAVE_EVERY, agent_run._SAVE_SHARE = 0.0, 0
 
 def speak(messages):
     yield "half of "

@@ -41,7 +41,7 @@ from localstore import (
     YamlStorage,
 )
 from localstore.agents.events import Event, RunFinished, RunWaiting, StepFinished, StepStarted, TextDelta
-from localstore.agents.models import Reply
+from localstore.agents.models.model import Reply
 from tests import oracle
 
 Store = JsonStorage | YamlStorage
@@ -580,7 +580,7 @@ def test_changed_steps_are_named(storage: Store) -> None:
 
 def test_a_step_is_tried_again_and_every_attempt_is_stored(storage: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr("localstore.agents.effects.time.sleep", waited.append)
+    monkeypatch.setattr("localstore.agents.runs.driver.time.sleep", waited.append)
     flow = Workflow(steps=[Task(Failing(3), retries=3, backoff=0.5)], session_id="s", storage=storage)
     run = flow.run("x")
     assert run.output == "x!"

@@ -1,0 +1,1 @@
+"""Language models: the interface that agents call, and its implementations."""

@@ -1,0 +1,140 @@
+"""Our messages as the Chat Completions API takes them, and its reply as our message."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localstore.agents.models.model import Options, Reply
+from localstore.format.values import to_json_value
+from localstore.models.session import ContentPart, Message, ToolCall
+
+if TYPE_CHECKING:
+    from openai.types import CompletionUsage
+    from openai.types.chat import ChatCompletion, ChatCompletionMessageToolCallUnion
+
+_NO_NAME = re.compile(r"[\s<|\\/>]+")
+"""What the API takes in no `name`."""
+
+
+def request(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The `messages` of a request. A file that older messages name may be gone: then the model is told its name.
+
+    Raises ValueError for a part that the API cannot take, OSError for a file of the last question.
+    """
+    question = max((at for at, message in enumerate(messages) if message.role == "user"), default=0)
+    return [_message(message, is_old=at < question) for at, message in enumerate(messages)]
+
+
+def wanted(options: Options) -> dict[str, Any]:
+    """What a request says of tools and of data."""
+    said: dict[str, Any] = {}
+    if options.tools:
+        said["tools"] = [{"type": "function", "function": asdict(tool)} for tool in options.tools]
+        if not options.may_call:
+            said["tool_choice"] = "none"
+    if options.output is not None:
+        from openai import pydantic_function_tool
+
+        function = pydantic_function_tool(options.output)["function"]
+        schema = {"name": function["name"], "schema": function["parameters"], "strict": True}
+        said["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return said
+
+
+def _message(message: Message, *, is_old: bool) -> dict[str, Any]:
+    content: str | list[dict[str, Any]] = message.text
+    if message.role == "user" and isinstance(message.content, list):  # other roles may only have text
+        content = [_old_part(part) if is_old else _part(part) for part in message.content]
+    result: dict[str, Any] = {"role": message.role, "content": content}
+    if message.role == "tool":
+        result["tool_call_id"] = message.tool_call_id or ""
+    elif message.name:
+        result["name"] = _NO_NAME.sub("-", message.name)[:64]
+    if message.tool_calls:
+        result["tool_calls"] = [_call(call) for call in message.tool_calls]
+    return result
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    arguments = call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments, ensure_ascii=False)
+    return {"id": call.id or "", "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _part(part: ContentPart) -> dict[str, Any]:
+    if part.type == "text":
+        return {"type": "text", "text": part.text or ""}
+    if part.type == "image":
+        return {"type": "image_url", "image_url": {"url": part.url or _data_url(part)}}
+    if part.type == "audio":
+        data = base64.b64encode(_file(part).read_bytes()).decode()
+        return {"type": "input_audio", "input_audio": {"data": data, "format": _file(part).suffix.lstrip(".").lower()}}
+    if part.type == "file":
+        return {"type": "file", "file": {"filename": _file(part).name, "file_data": _data_url(part)}}
+    return part.__document__()  # a part in the API's own form
+
+
+def _old_part(part: ContentPart) -> dict[str, Any]:
+    try:
+        return _part(part)
+    except OSError:
+        return {"type": "text", "text": f"[The file {part.path} is not there any more.]"}
+
+
+def _data_url(part: ContentPart) -> str:
+    file = _file(part)
+    mime_type = part.mime_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return f"data:{mime_type};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _file(part: ContentPart) -> Path:
+    if part.path is None:
+        other = "url or path" if part.type == "image" else "path"
+        raise ValueError(f"The API cannot take a part of type {part.type!r} without a {other}. Give it one.")
+    return Path(part.path)
+
+
+def reply(completion: ChatCompletion) -> Reply:
+    """The answer in the API's reply. Raises OpenAIError when there is none in it."""
+    if not completion.choices:
+        from openai import OpenAIError
+
+        raise OpenAIError("The server replied without an answer (no choices). Is it a Chat Completions server?")
+    answer = completion.choices[0].message
+    calls = [_tool_call(call) for call in answer.tool_calls or ()]
+    text = answer.content if answer.content is not None else answer.refusal
+    return made_reply(text, calls, completion.usage)
+
+
+def made_reply(text: str | None, calls: list[ToolCall], usage: CompletionUsage | None) -> Reply:
+    """The reply of a server, as ours."""
+    message = Message(role="assistant", content=None if text is None else unicode(text), tool_calls=calls or None)
+    if usage is None:
+        return Reply(message)
+    return Reply(message, usage.prompt_tokens, usage.completion_tokens)
+
+
+def _tool_call(call: ChatCompletionMessageToolCallUnion) -> ToolCall:
+    if call.type == "custom":
+        return ToolCall(id=call.id, name=call.custom.name, arguments=unicode(call.custom.input))
+    return ToolCall(id=call.id, name=call.function.name, arguments=arguments(unicode(call.function.arguments)))
+
+
+def arguments(text: str) -> dict[str, Any] | str:
+    """The object that the model wrote, or its text where that is none, or one that no document can hold."""
+    try:
+        value = to_json_value(json.loads(text))
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, dict) else text
+
+
+def unicode(text: str) -> str:
+    """A server may cut an answer between the halves of a surrogate pair; no document can hold half of one."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,70 @@
+"""A question as messages: made of what a caller gives, and found again in a run that is to be resumed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from localstore.models.session import ContentPart, Message
+
+Question = str | Message | Sequence[Message]
+Source = str | os.PathLike[str]
+"""An image or a file: a URL, or the path of one on this machine."""
+
+_URL = re.compile(r"(?:https?|data):", re.IGNORECASE)
+
+
+def messages_of(message: Question, images: Sequence[Source] = (), files: Sequence[Source] = ()) -> list[Message]:
+    """The messages of a question; images and files are parts of the last one.
+
+    Raises TypeError, ValueError when there is no message, FileNotFoundError for a file that is not there.
+    """
+    messages: list[Message]
+    if isinstance(message, str):
+        messages = [Message(role="user", content=message)]
+    else:
+        messages = [message] if isinstance(message, Message) else list(message or ())
+    if not all(isinstance(item, Message) for item in messages):
+        raise TypeError("The question must be a text, a Message, or a list of Messages.")
+    if not messages:
+        raise ValueError("There is no message to answer. Pass a text or at least one Message.")
+    parts = [*_parts("image", images), *_parts("file", files)]
+    if parts:
+        last = messages[-1]
+        said = [ContentPart(type="text", text=last.content)] if isinstance(last.content, str) else last.content or []
+        messages[-1] = last.model_copy(update={"content": [*said, *parts]})
+    return messages
+
+
+def _parts(kind: str, sources: Sequence[Source]) -> Iterator[ContentPart]:
+    if isinstance(sources, (str, os.PathLike)):
+        raise TypeError(f"{kind}s must be a list of URLs and paths, not {type(sources).__name__}")
+    for source in sources:
+        path = os.fspath(source)
+        if _URL.match(path):
+            yield ContentPart(type=kind, url=path)
+        else:
+            os.stat(path)
+            yield ContentPart(type=kind, path=path)
+
+
+def only_asked(messages: Sequence[Message]) -> list[Message]:
+    """The messages of a run up to the last one of the user: the question."""
+    end = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages) - 1)
+    return list(messages[: end + 1])
+
+
+def whole_rounds(messages: Sequence[Message]) -> list[Message]:
+    """The question, and the rounds of tool calls behind it of which each call was answered: no partial answer."""
+    whole = len(only_asked(messages))
+    waiting: set[str | None] = set()
+    for at in range(whole, len(messages)):
+        message = messages[at]
+        if message.role == "tool":
+            waiting.discard(message.tool_call_id)
+            if not waiting:
+                whole = at + 1
+        else:
+            waiting = {call.id for call in message.tool_calls or ()}
+    return list(messages[:whole])

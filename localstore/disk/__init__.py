@@ -1,0 +1,1 @@
+"""Files and folders: everything that touches the disk."""

@@ -1,0 +1,308 @@
+"""Documents as they were before something rewrote them: kept in `.localstore/backups/<time>/`, until they are undone
+or pruned.
+
+    .localstore/backups/2026-11-25T004012.345Z/
+      backup.json                   what it was made by, when, and whether that is done
+      files/sessions/2026-11/x.json the old documents, below `files` where they stood below the root
+
+A document there is a second name of the old file where the file system has such names, which takes no space and no
+time, else a copy that was read back. Nothing else is remembered: what an old document became is told by its session.
+"""
+
+import contextlib
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from localstore.disk import filesystem, store_tree
+from localstore.disk.rescue_folder import is_old, stamp_of
+from localstore.errors import LocalstoreError
+from localstore.format.document import LAYOUTS
+
+FOLDER = Path(".localstore") / "backups"
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}\.\d{3}Z(?:-\d+)?\Z")
+_ABOUT = "backup.json"
+_FILES = "files"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupInfo:
+    """One backup. `action` made it (`upgrade`, `convert`, `write`), at `made_at` (UTC, ISO 8601, milliseconds);
+    `finished` is False while that is at work, or was interrupted. `documents` are there, of `size` bytes together,
+    in the folder `path`."""
+
+    name: str
+    action: str
+    made_at: str
+    finished: bool
+    documents: int
+    size: int
+    path: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class NoSuchBackup(LocalstoreError, LookupError):
+    """No backup has this name, or several begin like this."""
+
+
+class Backup:
+    """A backup that documents are added to. Paths are relative to the root of the store, with slashes."""
+
+    def __init__(self, root: str, name: str) -> None:
+        self.root = root
+        self.name = name
+        self.folder = f"{root}/{FOLDER.as_posix()}/{name}"
+        self._unsettled: set[str] = set()
+
+    def place(self, path: str) -> str:
+        """Where the old document of a path is kept."""
+        return store_tree.full_path(self.folder, f"{_FILES}/{path}")
+
+    def keep(self, path: str) -> None:
+        """Keep the file at `path` as it is now. It is durable after `settle`. Raises OSError."""
+        place = self.place(path)
+        folder = os.path.dirname(place)
+        if folder not in self._unsettled:
+            filesystem.make_folders(Path(folder))
+        self._unsettled.add(folder)
+        filesystem.keep_file(store_tree.full_path(self.root, path), place)
+
+    def settle(self) -> None:
+        """Make what was kept durable."""
+        for folder in sorted(self._unsettled):
+            filesystem.sync_folder(folder)
+        self._unsettled.clear()
+
+    def holds(self, path: str, status: os.stat_result, raw: bytes | None = None) -> bool:
+        """Whether what is kept of `path` is the file that stands there, with this status and these bytes (None: they
+        are read when they matter)."""
+        place = self.place(path)
+        kept = filesystem.status_if_there(place)
+        if kept is None or kept.st_size != status.st_size:
+            return False
+        if os.path.samestat(kept, status):
+            return True
+        return filesystem.read_file(place) == (
+            filesystem.read_file(store_tree.full_path(self.root, path)) if raw is None else raw
+        )
+
+    def forget_unchanged(self, path: str) -> None:
+        """Do not keep a file any more that stands where it stood, as it was."""
+        there = filesystem.status_if_there(store_tree.full_path(self.root, path))
+        if there is not None and self.holds(path, there):
+            filesystem.system.unlink(self.place(path))
+
+    def paths(self) -> list[str]:
+        """What is kept, sorted. Links are not followed."""
+        top = f"{self.folder}/{_FILES}"
+        return sorted(path.removeprefix(f"{top}/") for path, _ in _files(top))
+
+    def has_documents(self) -> bool:
+        """Whether anything is kept."""
+        return next(_files(f"{self.folder}/{_FILES}"), None) is not None
+
+    @property
+    def made_store(self) -> bool:
+        """Whether the folder was no store before. Raises OSError."""
+        return _about(self.folder).get("made_store") is True
+
+    def finish(self) -> str | None:
+        """Say that all is kept that was to be; the backup's name. Without any document, remove it."""
+        if not self.has_documents():
+            self.remove_if_empty()
+            return None
+        self._note(finished=True)
+        return self.name
+
+    def begin_undo(self) -> None:
+        """Say that it is being undone: it stays, even without documents, until it is removed. A full disk is no reason
+        not to undo."""
+        try:
+            self._note(undoing=True)
+        except OSError as error:
+            if error.errno not in filesystem.FULL:
+                raise
+
+    def remove(self) -> None:
+        """Delete it with all that it keeps, durably."""
+        for path, _ in list(_files(f"{self.folder}/{_FILES}")):
+            filesystem.system.unlink(path)
+        self.remove_if_empty()
+
+    def remove_if_empty(self) -> None:
+        """Remove the folders that hold nothing any more, and without any document the backup itself."""
+        top = f"{self.folder}/{_FILES}"
+        for folder, _, _ in os.walk(top, topdown=False):
+            if not os.path.islink(folder):
+                self._remove_folder_if_empty(folder)
+        if not filesystem.exists(top) and os.path.isdir(self.folder):
+            if filesystem.exists(f"{self.folder}/{_ABOUT}"):
+                filesystem.remove_file(f"{self.folder}/{_ABOUT}")
+            self._remove_folder_if_empty(self.folder)
+
+    @staticmethod
+    def _remove_folder_if_empty(folder: str) -> None:
+        filesystem.remove_temporaries(folder)  # nobody else writes here
+        filesystem.remove_folder_if_empty(folder)
+
+    def _note(self, **more: bool) -> None:
+        self._write({**_about(self.folder), **more})
+
+    def _write(self, about: dict[str, Any]) -> None:
+        filesystem.write_file(f"{self.folder}/{_ABOUT}", [orjson.dumps(about, option=orjson.OPT_INDENT_2), b"\n"])
+
+
+def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
+    """The backup for `action`: the one that was interrupted, if there is one, else a new one."""
+    tidy(root, old=True)
+    for backup, about in _all(root):
+        if _is_at_work(about, action):
+            return backup
+    return make(root, action, finished=False, made_store=made_store)
+
+
+def make(root: str, action: str, *, finished: bool, made_store: bool = False) -> Backup:
+    """A new backup. `finished` says that it may be undone as it is at any time, `made_store` that the folder is no
+    store yet."""
+    made_at = stamp_of(time.time())
+    folder = Path(root) / FOLDER
+    filesystem.make_folders(folder)
+    number = 1
+    while True:
+        name = made_at.replace(":", "") + (f"-{number}" if number > 1 else "")
+        backup = Backup(root, name)
+        try:
+            filesystem.system.make_folder(backup.folder)
+            break
+        except FileExistsError:
+            number += 1
+    try:
+        filesystem.sync_folder(str(folder))
+        about = {"localstore": "backup", "action": action, "made_at": made_at, "finished": finished}
+        backup._write({**about, "made_store": True} if made_store else about)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            backup.remove_if_empty()
+        raise
+    return backup
+
+
+def tidy(root: str, *, old: bool) -> None:
+    """Remove what is left of backups that hold no document, or only the `old` ones: a writer that upgrades a document
+    may be making one just now. The caller holds the lock of migrations."""
+    for backup, about in _all(root):
+        if old and not is_old(filesystem.system.status(backup.folder)):
+            continue
+        if about.get("undoing") is not True and not backup.has_documents():
+            backup.remove_if_empty()
+
+
+def is_at_work(root: str, action: str) -> bool:
+    """Whether this action was interrupted, or is at work."""
+    return any(_is_at_work(about, action) for _, about in _all(root))
+
+
+def _is_at_work(about: dict[str, Any], action: str) -> bool:
+    return about.get("action") == action and about.get("finished") is not True
+
+
+def listing(root: str) -> list[BackupInfo]:
+    """The backups of a store that hold documents, newest first. Raises OSError."""
+    return [info for backup, about in _all(root) if (info := _described(backup, about)).documents]
+
+
+def newest(root: str) -> BackupInfo:
+    """The one that is being undone, else the newest one. Raises NoSuchBackup."""
+    for backup, about in _all(root):
+        if about.get("undoing") is True or backup.has_documents():
+            return _described(backup, about)
+    raise NoSuchBackup(f"There is no backup in {root}. Nothing was changed.", path=root)
+
+
+def _all(root: str) -> list[tuple[Backup, dict[str, Any]]]:
+    """The backups and what they say of themselves, newest first; no look is taken at their documents."""
+    top = f"{root}/{FOLDER.as_posix()}"
+    status = filesystem.status_if_there(top)
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        return []
+    found = []
+    for entry in filesystem.system.entries(top):
+        if _NAME.match(entry.name) and entry.is_dir(follow_symlinks=False):
+            about: dict[str, Any] = {}
+            with contextlib.suppress(OSError):  # it is listed even so
+                about = _about(entry.path)
+            found.append((Backup(root, entry.name), about))
+    return sorted(found, key=lambda one: (_made_at(*one), len(one[0].name), one[0].name), reverse=True)
+
+
+def _described(backup: Backup, about: dict[str, Any]) -> BackupInfo:
+    sizes = [status.st_size for _, status in _files(f"{backup.folder}/{_FILES}")]
+    action = about.get("action")
+    return BackupInfo(
+        backup.name,
+        action if isinstance(action, str) else "unknown",
+        _made_at(backup, about),
+        about.get("finished") is True,
+        len(sizes),
+        sum(sizes),
+        backup.folder,
+    )
+
+
+def _made_at(backup: Backup, about: dict[str, Any]) -> str:
+    made_at = about.get("made_at")
+    return made_at if isinstance(made_at, str) else _time_in(backup.name)
+
+
+def named(root: str, name: str) -> BackupInfo:
+    """The backup with this name, or the only one that begins like this.
+
+    Raises NoSuchBackup when there is none or several."""
+    found = listing(root)
+    chosen = [one for one in found if one.name == name] or [one for one in found if one.name.startswith(name)]
+    if len(chosen) == 1:
+        return chosen[0]
+    raise NoSuchBackup(
+        f"{len(chosen) or 'No'} backups are called {name!r} in this store. 'localstore backups' lists them.", path=root
+    )
+
+
+def _about(folder: str) -> dict[str, Any]:
+    """What a backup says of itself; nothing when it does not. Raises OSError when that cannot be told."""
+    try:
+        value = orjson.loads(filesystem.read_file(f"{folder}/{_ABOUT}"))
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _time_in(name: str) -> str:
+    return f"{name[:13]}:{name[13:15]}:{name[15:22]}"
+
+
+def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The documents in a folder and below, with slashes. Links are not followed."""
+    try:
+        entries = filesystem.system.entries(top)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        path = f"{top}/{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(path)
+        elif (
+            entry.is_file(follow_symlinks=False)
+            and path.endswith(tuple(LAYOUTS))
+            and filesystem.temporary_for(entry.name) is None
+        ):
+            yield path, filesystem.system.status(path)

@@ -1,0 +1,199 @@
+"""An open document: read its head, its tail or all of it. Reading takes no lock and never changes a byte."""
+
+import os
+import stat
+from types import TracebackType
+from typing import Any, Self
+
+from localstore.disk import filesystem
+from localstore.errors import DocumentBroken
+from localstore.format.document import (
+    LAYOUTS,
+    Layout,
+    LayoutMismatch,
+    Parsed,
+    cut_entries,
+    header_of,
+    parse_at_once,
+    parse_document,
+)
+from localstore.format.json_layout import JsonLayout
+from localstore.format.parse_error import ParseError
+
+IRREGULAR = "is not a regular file"
+"""The problem of a folder, named pipe or socket that is named like a document: never one, whatever stood there."""
+
+_BLOCK = 16 * 1024
+
+
+class DocumentFile:
+    """One document, open. Use it in a `with` statement. Raises FileNotFoundError when there is none.
+
+    Its layout is the one that the path's ending says, unless another is given.
+    """
+
+    __slots__ = ("fd", "layout", "path", "size", "status")
+
+    def __init__(self, path: str, *, write: bool = False, layout: Layout | None = None) -> None:
+        self.path = path
+        self.layout = layout or LAYOUTS[path[-5:]]
+        try:
+            self.fd = filesystem.system.open(path, os.O_RDWR if write else os.O_RDONLY)
+        except OSError as error:
+            if error.errno in filesystem.LINK:
+                raise DocumentBroken(
+                    f"{path} is a symbolic link, and links are not followed. Put the document itself there.",
+                    path=path,
+                ) from None
+            if error.errno in filesystem.NO_FILE:
+                raise _irregular(path) from None
+            raise
+        try:
+            self.look()
+            if not stat.S_ISREG(self.status.st_mode):
+                raise _irregular(path)
+        except BaseException as error:
+            filesystem.name_file(error, path)
+            self.close()
+            raise
+
+    def look(self) -> None:
+        """Take the state of the file as it is now."""
+        self.status = filesystem.system.status_of(self.fd)
+        self.size = self.status.st_size
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1  # never twice: the number may belong to another file by then
+        if fd >= 0:
+            try:
+                filesystem.system.close(fd)
+            except OSError as error:
+                filesystem.name_file(error, self.path)
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        filesystem.name_file(error, self.path)
+        self.close()
+
+    def is_unchanged(self) -> bool:
+        """Whether nobody wrote since the last look."""
+        return fingerprint(filesystem.system.status_of(self.fd)) == fingerprint(self.status)
+
+    def read_all(self) -> bytes:
+        self.look()
+        return filesystem.read_at(self.fd, self.size, 0)
+
+    def parse(self) -> Parsed:
+        """The whole document, whoever wrote it. Raises DocumentBroken, NewerFormat, OlderFormat."""
+        return parse_document(self.read_all(), self.layout, self.path)
+
+    # For documents that are trusted to be in our layout; anything that does not fit raises Misfit.
+
+    def whole(self) -> Parsed:
+        """The whole document. Raises NewerFormat, OlderFormat."""
+        try:
+            parsed = self.parse()
+        except DocumentBroken:
+            raise LayoutMismatch from None  # a power cut may have kept the times of a file, and not all of its bytes
+        if not parsed.in_layout:
+            raise LayoutMismatch
+        return parsed
+
+    def to_read(self) -> Parsed:
+        """The whole document for a reader, who needs no places. Raises NewerFormat, OlderFormat."""
+        parsed = parse_at_once(self.read_all(), self.layout) if isinstance(self.layout, JsonLayout) else None
+        return parsed or self.whole()
+
+    def header(self) -> dict[str, Any]:
+        """The header, read alone."""
+        size = _BLOCK
+        while True:
+            data = filesystem.read_at(self.fd, min(size, self.size), 0)
+            opened = data.find(self.layout.opening)
+            if opened >= 0:
+                break
+            if size >= self.size:
+                raise LayoutMismatch
+            size *= 4
+        return header_of(self._parsed(self.layout.parse_head, data[: opened + len(self.layout.opening)]))
+
+    def tail(self, count: int) -> list[tuple[int, bytes]]:
+        """The offsets and bytes of the last `count` entries (fewer when there are fewer), oldest first."""
+        data, opened = self.tail_bytes(count)
+        begin = self.size - len(data)
+        starts = self.layout.starts(data, max(0, opened))[-count:] if count else []
+        pieces = cut_entries(self.layout, data, starts, len(data))
+        return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
+
+    def tail_bytes(self, count: int, guess: int = 0) -> tuple[bytes, int]:
+        """Bytes up to the end that hold the last `count` entries, and more, and where in them the history opens (-1
+        when it does before). The size of the first look is a `guess`."""
+        data, opened, size = b"", -1, max(guess, _BLOCK)
+        while opened < 0 and len(data) < self.size and self.layout.count_starts(data) < count:
+            data = filesystem.read_at(self.fd, min(size, self.size), max(0, self.size - size))
+            if not data.endswith(self.layout.closing):
+                raise LayoutMismatch
+            opened = data.find(self.layout.opening)
+            size *= 4
+        return data, opened
+
+    def last_runs(self, count: int, entries: int) -> list[tuple[int, dict[str, Any]]]:
+        """The offset and value of each entry from the last `count` runs on, oldest first.
+
+        `entries` is how many the document has, `count` at least 1.
+        """
+        want = count
+        while True:
+            found = []
+            missing = count
+            for offset, piece in reversed(self.tail(want)):
+                entry = self._parsed(self.layout.parse_entry, piece)
+                found.append((offset, entry))
+                missing -= entry.get("type") == "run"
+                if not missing:
+                    break
+            if not missing or len(found) >= entries:
+                return found[::-1]
+            if len(found) < want:
+                raise LayoutMismatch
+            want *= 4
+
+    def entry_at(self, offset: int) -> dict[str, Any]:
+        """The entry that starts at `offset`."""
+        if not 0 < offset < self.size:
+            raise LayoutMismatch
+        size = _BLOCK
+        while True:
+            data = filesystem.read_at(self.fd, min(size, self.size - offset), offset)
+            following = self.layout.starts(data, 1)
+            if following:
+                return self._parsed(self.layout.parse_entry, data[: following[0] - len(self.layout.separator)])
+            if size >= self.size - offset:
+                if not data.endswith(self.layout.closing):
+                    raise LayoutMismatch
+                return self._parsed(self.layout.parse_entry, data.removesuffix(self.layout.end))
+            size *= 4
+
+    @staticmethod
+    def _parsed(parse: Any, data: bytes) -> dict[str, Any]:
+        try:
+            value = parse(data)
+        except ParseError:
+            raise LayoutMismatch from None
+        if not isinstance(value, dict):
+            raise LayoutMismatch
+        return value
+
+
+def fingerprint(status: os.stat_result) -> list[int]:
+    """Size, mtime_ns, ctime_ns and inode: differs when anybody wrote, replaced or moved the file."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _irregular(path: str) -> DocumentBroken:
+    return DocumentBroken(f"{path} {IRREGULAR}. Move it out of the store.", path=path, problem=IRREGULAR)

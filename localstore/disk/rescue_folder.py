@@ -1,0 +1,174 @@
+"""What could not stay in a document or could not get into it: kept in `.localstore/rescue/`, durably, never dropped."""
+
+import base64
+import contextlib
+import os
+import re
+import stat
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from localstore.disk import file_names, filesystem, store_tree
+from localstore.disk.document_file import DocumentFile
+from localstore.format.document import LAYOUTS, LayoutMismatch
+
+FOLDER = Path(".localstore") / "rescue"
+_MOVED = re.compile(r"(.+)\.(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\.part\Z", re.DOTALL)
+"""The name of a temporary file that was moved here: what it was to become, when, and random digits."""
+_LONGEST_NAME = 150
+
+COMMENTS = "comments that a rewrite cannot keep"
+"""Why a whole document is kept although all of its entries stay where they are."""
+_YOUNG = 60
+"""Seconds for which a temporary file may belong to a writer at work."""
+
+
+def is_old(status: os.stat_result) -> bool:
+    """Whether a temporary file is surely not one that somebody is writing."""
+    return time.time() - status.st_mtime > _YOUNG
+
+
+def set_aside(root: str, document: str, session_id: str, reason: str, content: dict[str, Any]) -> Path:
+    """Write one rescue file and return its path. Raises OSError.
+
+    The file is a JSON object: `session_id`, `document` (path in the store), `reason`, `set_aside_at`, and the content.
+    """
+    stamp = stamp_of(time.time())
+    record = {"session_id": session_id, "document": document, "reason": reason, "set_aside_at": stamp, **content}
+    folder = Path(root) / FOLDER
+    filesystem.make_folders(folder)
+    name = f"{Path(document).stem}.{stamp.replace(':', '')}.{os.urandom(3).hex()}.json"
+    filesystem.write_file(folder / name, [orjson.dumps(record, option=orjson.OPT_INDENT_2), b"\n"])
+    return folder / name
+
+
+def move_aside(root: str, path: str, became: str) -> Path:
+    """Move a temporary file that was to become a file named `became` here, its bytes as they are. Raises OSError.
+
+    Its name says what it was and when it was set aside: the file is never copied, however large it is.
+    """
+    folder, source = Path(root) / FOLDER, store_tree.full_path(root, path)
+    filesystem.make_folders(folder)
+    stamp = stamp_of(time.time()).replace(":", "")
+    target = folder / f"{became[:_LONGEST_NAME]}.{stamp}.{os.urandom(6).hex()}.part"
+    if os.name == "posix" and stat.S_IMODE(filesystem.system.status(source).st_mode) != filesystem.FILE_MODE:
+        filesystem.system.set_mode(source, filesystem.FILE_MODE)
+    filesystem.move_file(source, str(target))
+    return target
+
+
+def stamp_of(moment: float) -> str:
+    """A time in seconds since 1970 as documents say it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment * 1000) % 1000:03d}Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """Something that was set aside: a file in `.localstore/rescue/`.
+
+    `session_id` is None where it cannot be told, `document` is a path in the store or a file name, `set_aside_at` is
+    UTC, ISO 8601, milliseconds. `size` counts the bytes of the file, which stands at `path`.
+    """
+
+    name: str
+    session_id: str | None
+    document: str
+    reason: str
+    set_aside_at: str
+    size: int
+    path: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def listing(root: str) -> list[Rescued]:
+    """All that was set aside, newest first. Raises OSError."""
+    found = [one for path in _files(root) if (one := describe(path)) is not None]
+    return sorted(found, key=lambda one: (one.set_aside_at, one.name), reverse=True)
+
+
+def describe(path: str) -> Rescued | None:
+    """What a file there is; None when it is none or gone. One that is not ours is described as well. Raises OSError."""
+    try:
+        status = filesystem.system.status(path)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        record = read_record(path)
+        if record is None:
+            return _described_by_name(path, status)
+    except FileNotFoundError:
+        return None
+    texts = {key: str(record.get(key, "")) for key in ("document", "reason", "set_aside_at")}
+    return Rescued(os.path.basename(path), str(record["session_id"]), **texts, size=status.st_size, path=path)
+
+
+def read_record(path: str) -> dict[str, Any] | None:
+    """The content of a rescue file that is a JSON object; None for any other file. Raises OSError."""
+    if not path.endswith(".json"):
+        return None
+    try:
+        record = orjson.loads(Path(path).read_bytes())
+    except orjson.JSONDecodeError:
+        return None
+    is_ours = isinstance(record, dict) and {"session_id", "set_aside_at"} <= record.keys()
+    return record if is_ours else None
+
+
+def _described_by_name(path: str, status: os.stat_result) -> Rescued:
+    name = os.path.basename(path)
+    match = _MOVED.match(name)
+    if match is None:
+        return Rescued(name, None, "", "not set aside by localstore", stamp_of(status.st_mtime), status.st_size, path)
+    document, day, hours, minutes, seconds = match.groups()
+    session_id = id_in_head(path, document)
+    stamp = f"{day}{hours}:{minutes}:{seconds}"
+    return Rescued(name, session_id, document, "left from a write that was cut off", stamp, status.st_size, path)
+
+
+def id_in_head(path: str, document: str) -> str | None:
+    """The `session_id` at the beginning of what was to become the file `document`; None when none can be told."""
+    layout = LAYOUTS.get(os.path.splitext(document)[1])
+    if layout is None:
+        return None
+    with DocumentFile(path, layout=layout) as file, contextlib.suppress(LayoutMismatch):
+        session_id = file.header().get("session_id")
+        return session_id if isinstance(session_id, str) else None
+    return None
+
+
+def forget(root: str, session_ids: Collection[str]) -> None:
+    """Remove what was set aside of sessions that are deleted for good. Raises OSError."""
+    stems = {file_names.stem(session_id) for session_id in session_ids}
+    for path in _files(root):
+        one = describe(path)
+        if one is None or not one.document:
+            continue  # not one of ours
+        is_named = one.session_id is None and os.path.splitext(one.document)[0] in stems
+        if one.session_id in session_ids or is_named:
+            with contextlib.suppress(FileNotFoundError):
+                filesystem.system.unlink(path)
+
+
+def _files(root: str) -> Iterator[str]:
+    """The files that stand there now; temporary ones, which somebody may be writing, left out."""
+    try:
+        for entry in filesystem.system.entries(str(Path(root) / FOLDER)):
+            if entry.is_file(follow_symlinks=False) and not filesystem.temporary_for(entry.name):
+                yield entry.path
+    except FileNotFoundError:
+        return
+
+
+def piece(offset: int, data: bytes) -> dict[str, Any]:
+    """The content of a rescue file for bytes that stood at `offset` in a document: `text`, or `base64`."""
+    try:
+        return {"offset": offset, "text": data.decode()}
+    except UnicodeDecodeError:
+        return {"offset": offset, "base64": base64.b64encode(data).decode()}

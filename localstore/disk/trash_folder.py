@@ -1,0 +1,168 @@
+"""Documents that a person threw away: in `.localstore/trash/`, byte for byte, until somebody empties it.
+
+Each stands in a folder of its own, `<time>.<random>`, below which its path is the one that it had in the store. A
+document gets here and back by a rename alone. Folders that became links are not followed.
+"""
+
+import contextlib
+import os
+import re
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localstore.disk import filesystem, rescue_folder, store_tree
+from localstore.disk.document_file import DocumentFile
+from localstore.errors import DocumentBroken, LocalstoreError
+
+FOLDER = ".localstore/trash"
+_NAME = re.compile(r"(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """A document in the trash, at `path`; `document` is where it stood in the store, below the root, with slashes.
+
+    `name` is that of its folder in the trash. `session_id` is None where the document does not tell it. `trashed_at`
+    is UTC, ISO 8601, milliseconds, `size` in bytes.
+    """
+
+    name: str
+    session_id: str | None
+    document: str
+    trashed_at: str
+    size: int
+    path: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def listing(root: str) -> list[Trashed]:
+    """All that is in the trash, newest first; what is not ours is left out. Raises DocumentBroken, OSError."""
+    return [one for name in sorted(_names(root), reverse=True) if (one := _described(root, name)) is not None]
+
+
+def describe(root: str, name: str) -> Trashed | None:
+    """What is in the trash under this name; None when nothing of ours is. Raises DocumentBroken, OSError."""
+    return _described(root, name) if name in _names(root) else None
+
+
+def _described(root: str, name: str) -> Trashed | None:
+    match = _NAME.match(name)
+    document = _document(root, name) if match else None
+    if match is None or document is None:
+        return None
+    path = store_tree.full_path(root, f"{FOLDER}/{name}/{document}")
+    try:
+        status = filesystem.system.status(path)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        session_id = _session_id(path)
+    except FileNotFoundError:  # it went back just now
+        return None
+    day, hours, minutes, seconds = match.groups()
+    return Trashed(name, session_id, document, f"{day}{hours}:{minutes}:{seconds}", status.st_size, path)
+
+
+def _names(root: str) -> list[str]:
+    _refuse_links(root)
+    try:
+        entries = filesystem.system.entries(store_tree.full_path(root, FOLDER))
+    except FileNotFoundError:
+        return []
+    return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+
+def _document(root: str, name: str) -> str | None:
+    """The one document in a folder of the trash, which is laid out as a store is."""
+    item = store_tree.full_path(root, f"{FOLDER}/{name}")
+    try:
+        found = [path for folder in store_tree.folders(item) for path in store_tree.documents(item, folder)]
+    except LocalstoreError:  # a link is in the way
+        return None
+    return found[0] if len(found) == 1 else None
+
+
+def _session_id(path: str) -> str | None:
+    with contextlib.suppress(LocalstoreError):
+        return rescue_folder.id_in_head(path, path) or _id_in_whole(path)
+    return None
+
+
+def _id_in_whole(path: str) -> str | None:
+    """The id in a document that is not in our layout."""
+    with DocumentFile(path) as file:
+        session_id = file.parse().header["session_id"]
+        return session_id if isinstance(session_id, str) else None
+
+
+def move_in(root: str, document: str, session_id: str) -> Trashed:
+    """Move a document into the trash, durably; the caller holds the lock of its session.
+
+    Stopped at any point, it stands in its old place or in the trash. Raises DocumentBroken, OSError.
+    """
+    source = store_tree.full_path(root, document)
+    status = filesystem.system.status(source)
+    if not stat.S_ISREG(status.st_mode):
+        raise DocumentBroken(f"{source} is not a regular file. Move it out of the store.", path=source)
+    _refuse_links(root)
+    stamp = rescue_folder.stamp_of(time.time())
+    name = f"{stamp.replace(':', '')}.{os.urandom(6).hex()}"
+    target = store_tree.full_path(root, f"{FOLDER}/{name}/{document}")
+    try:
+        filesystem.make_folders(Path(target).parent)
+        for above in (store_tree.full_path(root, FOLDER), store_tree.full_path(root, ".localstore"), root):
+            filesystem.sync_folder(above)  # made by somebody else, a name in it need not be durable yet
+        filesystem.move_file(source, target)
+    except BaseException:
+        _remove_folders(root, name, document)  # they stay when the document is in them
+        raise
+    return Trashed(name, session_id, document, stamp, status.st_size, target)
+
+
+def move_out(root: str, one: Trashed) -> None:
+    """Move a document back to where it stood, durably; the caller holds the locks that guard the place.
+
+    Raises FileExistsError when another file stands there, FileNotFoundError when it is in the trash no more, OSError.
+    """
+    folder = one.document.rpartition("/")[0]
+    store_tree.make_durable(root, folder)
+    if not store_tree.holds_folder(root, folder):
+        where = store_tree.full_path(root, folder)
+        raise DocumentBroken(
+            f"{where} is a symbolic link, and links are not followed. Put the folder itself there.", path=where
+        )
+    filesystem.move_file(one.path, store_tree.full_path(root, one.document))
+    _remove_folders(root, one.name, one.document)
+
+
+def remove(root: str, one: Trashed) -> bool:
+    """Delete a document in the trash for good; False when it is there no more. Raises OSError."""
+    try:
+        filesystem.remove_file(one.path)
+    except FileNotFoundError:
+        return False
+    _remove_folders(root, one.name, one.document)
+    return True
+
+
+def _remove_folders(root: str, name: str, document: str) -> None:
+    """Remove the folders that a document had in the trash, as far as they are empty."""
+    folder = f"{FOLDER}/{name}/{document}".rpartition("/")[0]
+    while folder != FOLDER:
+        filesystem.remove_folder_if_empty(store_tree.full_path(root, folder))
+        folder = folder.rpartition("/")[0]
+
+
+def _refuse_links(root: str) -> None:
+    """Raise DocumentBroken when a link, or anything else that is no folder, stands where the trash is to be."""
+    for folder in (".localstore", FOLDER):
+        path = store_tree.full_path(root, folder)
+        status = filesystem.status_if_there(path)
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            what = "a symbolic link, and links are not followed" if stat.S_ISLNK(status.st_mode) else "not a folder"
+            raise DocumentBroken(f"{path} is {what}. Put the folder itself there.", path=path)

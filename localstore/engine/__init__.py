@@ -1,0 +1,1 @@
+"""Find, read and change the document of one session under its lock."""

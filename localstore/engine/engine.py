@@ -1,0 +1,419 @@
+"""The engine of a storage: find a session's document, read it consistently, change it under its lock."""
+
+import errno
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from localstore.disk import backup_folder, filesystem, locks, rescue_folder, store_tree
+from localstore.disk.boot import boot_id
+from localstore.disk.document_file import DocumentFile, fingerprint
+from localstore.engine.creating import create_document
+from localstore.engine.step_append import with_step
+from localstore.engine.transaction import ConcurrentChange, Recent, Transaction
+from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
+from localstore.format.document import LayoutMismatch, Parsed, newer, newest_state
+from localstore.format.salvage import Salvaged, parse_or_mend
+from localstore.index.manifest import Manifest
+from localstore.index.row import IndexRow, carry_rewrite_flag, is_trusted, recorded_state, row_of
+from localstore.index.session_index import SessionIndex, folder_time
+from localstore.models.schema import SCHEMA_VERSION
+
+Result = TypeVar("Result")
+
+_REMEMBERED_RUNS = 64
+"""A repeated run_id is recognised among so many of the last entries."""
+_REMEMBERED_SESSIONS = 256
+_ATTEMPTS = 5
+"""How often an operation starts again when another program writes to the same file at the same time."""
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A session as it stands in a document, in plain values.
+
+    `entries` are all, or the newest; `current` is the newest value of each key that holds for the session;
+    `fingerprint` is the document's at that time.
+    """
+
+    path: str
+    header: dict[str, Any]
+    entries: list[dict[str, Any]]
+    current: dict[str, Any]
+    fingerprint: list[int]
+
+
+class Engine:
+    """One open store. Methods raise LockTimeout, DocumentBroken, NewerFormat, OlderFormat and OSError."""
+
+    def __init__(self, root: Path, *, durable: bool, timeout: float, upgrades: bool = False) -> None:
+        self.root = str(root)
+        self.upgrades = upgrades
+        self._backup: backup_folder.Backup | None = None
+        self.durable = durable
+        self.timeout = timeout
+        self._locks = locks.pool_of(root)
+        self._manifest = Manifest(self.root, self._locks, timeout)
+        self.catalog = SessionIndex(self.root, self._manifest)
+        self._durable_folders: set[str] = set()
+        self._recent: OrderedDict[str, tuple[list[int], dict[str, Recent] | None]] = OrderedDict()
+        self._growing: dict[str, tuple[list[int], str, int]] = {}
+        """The run at the end of a session to which we added the last step, and how many it has, by what the file was
+        then."""
+
+    # Changing
+
+    def change(self, session_id: str, work: Callable[[Transaction | None], Result]) -> Result:
+        """Do `work` on the session's document (None when there is none) under its lock; the manifest follows."""
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._locks.session(session_id, self.timeout):
+                    transaction = self._draft(session_id)
+                    if transaction is None:
+                        self.refuse_unreadable(session_id)
+                        return work(None)
+                    with transaction:
+                        try:
+                            return work(transaction)
+                        finally:
+                            if transaction.changed:
+                                self._manifest.record([transaction.row])
+            except (ConcurrentChange, LayoutMismatch):
+                self._distrust(session_id)
+        raise DocumentBroken(
+            f"The document of session {session_id!r} is being changed by another program all the time. "
+            "Nothing was written. Close the program that writes to it and try again.",
+            path=f"{self.root}/{row['path']}" if (row := self.catalog.find(session_id)) else None,
+            session_id=session_id,
+        )
+
+    def locked(self, name: str) -> AbstractContextManager[None]:
+        """Hold a lock for something else that stands in the store: take no other one inside."""
+        return self._locks.session(name, self.timeout)
+
+    def _draft(self, session_id: str) -> Transaction | None:
+        row = self.catalog.find_anywhere(session_id)
+        while row is not None:
+            try:
+                keep = self._keep if self.upgrades else None
+                transaction = Transaction(self.root, row, durable=self.durable, keep=keep)
+            except FileNotFoundError:
+                row = self.catalog.moved(row)
+                continue
+            if transaction.changed:
+                # Before anything is added: what a crash leaves of that is told by what the manifest knew.
+                try:
+                    self._manifest.record([transaction.row])
+                except BaseException:
+                    transaction.file.close()
+                    raise
+                transaction.changed = False
+            if transaction.row["session_id"] == session_id:
+                return transaction
+            transaction.file.close()  # the file holds another session by now
+            row = self.catalog.moved(row)
+        return None
+
+    def _keep(self, path: str) -> None:
+        """Keep an older document before it is upgraded by a write. All those of one open store are one backup."""
+        if self._backup is None or not filesystem.exists(self._backup.folder):
+            self._backup = backup_folder.make(self.root, "write", finished=True)
+        self._backup.keep(path)
+        self._backup.settle()
+
+    def _distrust(self, session_id: str) -> None:
+        with self._manifest.mutex:
+            row = self._manifest.get(session_id)
+            if row is not None:
+                self._manifest.put({**row, "foreign": True})
+
+    def append_run(self, transaction: Transaction, entry: dict[str, Any], update: dict[str, Any] | None = None) -> None:
+        """Add a run, finish an unfinished one or let it grow, or recognise a repetition.
+
+        `update` says the run's state, merged with the newest one: it goes behind all entries when the run is finished
+        in a place in front of another state, since the last one counts.
+        """
+        run_id, unfinished = entry["run_id"], entry["status"] == "unfinished"
+        recent = self._recent_or_none(transaction, run_id)
+        known = recent.get(run_id) if recent is not None else None
+        if known is None and run_id in (waiting := transaction.row.get("waiting", {})):
+            known = Recent(waiting[run_id], unfinished=True)  # it was asked longer ago
+            if transaction.entry(known).get("run_id") != run_id:
+                raise LayoutMismatch
+        offset: int | None
+        if known is None:
+            offset = transaction.append([entry])
+        elif known.unfinished and update is not None and _state_at(transaction.row) > known.offset:
+            without = {key: value for key, value in entry.items() if key != "session_state"}
+            transaction.replace_run(known, without, [update])
+            offset = None
+        elif known.unfinished and transaction.finish_in_place(known, entry):
+            offset = known.offset
+        elif known.unfinished and (not unfinished or transaction.grows(known, entry)):
+            transaction.replace_run(known, entry, [])
+            offset = None
+        elif transaction.says(known, entry):
+            transaction.sync()
+            return
+        else:
+            raise Conflict(
+                f"Run {run_id!r} of session {transaction.row['session_id']!r} is {'un' * unfinished}finished and says "
+                "something else. Nothing was written. Give the new run another run_id, or read the session, change the "
+                "run, and upsert it.",
+                path=transaction.file.path,
+                session_id=transaction.row["session_id"],
+            )
+        if offset is not None:
+            if recent is not None:
+                recent[run_id] = Recent(offset, unfinished)
+            self._remember(transaction, recent)
+
+    def add_step(self, transaction: Transaction, run_id: str, number: int, step: dict[str, Any]) -> None:
+        """Add the `number`-th step to an unfinished run, or recognise a repetition. The step alone is the cost when the
+        last write to the document was our own, of the step before it. Raises RunNotFound, Conflict."""
+        noted = self._growing.pop(transaction.row["session_id"], None)
+        if noted == (transaction.row["fingerprint"], run_id, number) and transaction.add_step(step):
+            self._note_growing(transaction, run_id, number + 1)
+            return
+        if (entry := with_step(transaction, run_id, number, step)) is None:
+            transaction.sync()
+            return
+        self.append_run(transaction, entry)
+        if list(entry)[-2:] == ["steps", "status"] and _is_last(transaction.row, run_id):
+            self._note_growing(transaction, run_id, number + 1)
+
+    def _note_growing(self, transaction: Transaction, run_id: str, steps: int) -> None:
+        if len(self._growing) >= _REMEMBERED_SESSIONS:
+            self._growing.pop(next(iter(self._growing)), None)
+        self._growing[transaction.row["session_id"]] = transaction.row["fingerprint"], run_id, steps
+
+    def _recent_or_none(self, transaction: Transaction, run_id: str) -> dict[str, Recent] | None:
+        """The newest runs by id; None when this run is not among them and it is of no use to remember them: others
+        write to the session as well, or this process writes to very many."""
+        remembered = self._recent.get(transaction.row["session_id"])
+        if remembered is None:
+            of_use = len(self._recent) < _REMEMBERED_SESSIONS
+        else:
+            of_use = remembered[0] == transaction.row["fingerprint"]
+        return self.recent(transaction) if of_use or not transaction.surely_lacks(run_id, _REMEMBERED_RUNS) else None
+
+    def recent(self, transaction: Transaction) -> dict[str, Recent]:
+        """The newest runs by id, remembered from our own last write when nobody else wrote since."""
+        remembered = self._recent.get(transaction.row["session_id"])
+        if remembered is not None and remembered[0] == transaction.row["fingerprint"] and remembered[1] is not None:
+            return remembered[1]
+        return transaction.recent(_REMEMBERED_RUNS)
+
+    def _remember(self, transaction: Transaction, recent: dict[str, Recent] | None) -> None:
+        session_id = transaction.row["session_id"]
+        if recent is not None and len(recent) > _REMEMBERED_RUNS:
+            del recent[next(iter(recent))]
+        if session_id not in self._recent and len(self._recent) >= _REMEMBERED_SESSIONS:
+            self._recent.popitem(last=False)
+        self._recent[session_id] = transaction.row["fingerprint"], recent
+
+    def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> IndexRow:
+        """Write the document of a new session. The caller holds its lock, and has looked for it."""
+        path = store_tree.new_path(header["session_id"], header["created_at"], suffix)
+        folder = path.rpartition("/")[0]
+        if folder not in self._durable_folders:
+            store_tree.make_durable(self.root, folder)
+            self._durable_folders.add(folder)
+        before = folder_time(self.root, folder)
+        row = create_document(self.root, path, header, entries)
+        self._manifest.record([row])
+        self.catalog.note_own(folder, before)
+        return row
+
+    def delete(self, session_id: str, allow: Callable[[IndexRow], None]) -> bool:
+        """Remove a document for good, broken or not, when `allow` does not raise. Raises NewerFormat."""
+
+        def take(row: IndexRow) -> None:
+            allow(row)
+            filesystem.remove_file(f"{self.root}/{row['path']}")
+
+        return self.take_out(session_id, take, lambda: rescue_folder.forget(self.root, [session_id]))
+
+    def take_out(
+        self, session_id: str, take: Callable[[IndexRow], None], behind: Callable[[], None] | None = None
+    ) -> bool:
+        """Let `take` remove the document of a session, broken or not, from its place, under the session's lock, and
+        do what comes `behind` it; False when there is none."""
+        with self._locks.session(session_id, self.timeout):
+            row = self.locate(session_id)
+            if row is None:
+                self.refuse_unreadable(session_id)
+                return False
+            while row is not None:  # a second document with this id would come back in its place
+                refuse_newer(row, self.root)
+                folder = row["path"].rpartition("/")[0]
+                before = folder_time(self.root, folder)
+                take(row)
+                self._manifest.record_deletion(session_id)
+                self.catalog.note_own(folder, before)
+                row = self.catalog.next_duplicate(session_id)
+            if behind is not None:
+                behind()
+            return True
+
+    def drop(self) -> None:
+        """Remove every session, and the folders that are empty then. Raises NewerFormat, before it removes any."""
+        dropped: set[str] = set()
+        with self._locks.all_sessions(self.timeout):
+            while rows := self.catalog.rows(None, None, None, None):  # again, for documents with the same id
+                for row in rows:
+                    refuse_newer(row, self.root)
+                for row in rows:
+                    filesystem.remove_file(f"{self.root}/{row['path']}")
+                    dropped.add(row["session_id"])
+                self.catalog.look_anew()
+            rescue_folder.forget(self.root, dropped)
+            for folder in store_tree.folders(self.root):
+                filesystem.remove_folder_if_empty(f"{self.root}/{folder}")
+            self._manifest.replace_all([])
+
+    def keep_run(self, error: DocumentBroken, session_id: str, entry: dict[str, Any]) -> DocumentBroken:
+        """Keep a run that could not be written, and return the error that says where."""
+        path = (error.path or "").removeprefix(f"{self.root}/")
+        content = {"entry": entry}
+        kept = rescue_folder.set_aside(self.root, path, session_id, "its document could not be written", content)
+        return DocumentBroken(
+            f"{error.message} The run was kept in {kept}. Once the file is mended, put it back with: "
+            f"localstore rescue {kept.name} --restore",
+            path=error.path,
+            session_id=session_id,
+            problem=error.problem,
+            line=error.line,
+            column=error.column,
+            rescued=str(kept),
+        )
+
+    # Reading
+
+    def locate(self, session_id: str) -> IndexRow | None:
+        """The row of a session as its file is now: somebody may have given the file another owner or another id."""
+        row = self.catalog.find_anywhere(session_id)
+        while row is not None:
+            current = self.catalog.current(row)
+            if current is not None and current["session_id"] == session_id:
+                return current
+            row = self.catalog.moved(row)
+        return None
+
+    def refuse_unreadable(self, session_id: str) -> None:
+        """Raise DocumentBroken when a file has the name of this session and nobody can tell what it holds: a document
+        that cannot be read is never taken for a missing one."""
+        for path in store_tree.candidates(self.root, session_id):
+            if path in self.catalog.unreadable:
+                DocumentFile(f"{self.root}/{path}").close()  # raises what the system says when it may not be opened
+                raise DocumentBroken(
+                    f"{self.catalog.unreadable[path][1]} Its name says that it is session {session_id!r}.",
+                    path=f"{self.root}/{path}",
+                    session_id=session_id,
+                )
+
+    def look(self, session_id: str, wanted: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
+        """A consistent view of a session; None when there is none or its row is not `wanted`.
+
+        Takes no lock unless something does not fit; then looks once more under the lock.
+        """
+        row = self.catalog.find_anywhere(session_id)
+        if row is None:
+            self.refuse_unreadable(session_id)
+            return None
+        try:
+            with DocumentFile(f"{self.root}/{row['path']}") as file:
+                if is_trusted(row, file.status):
+                    if not wanted(row):
+                        return None
+                    seen = _trusted_view(file, row, last_runs)
+                    if file.is_unchanged():
+                        return seen
+        except (LayoutMismatch, FileNotFoundError, LocalstoreError):
+            pass
+        try:
+            with self._locks.session(session_id, self.timeout):
+                return self._look_again(session_id, wanted, last_runs)
+        except OSError as error:
+            if error.errno not in _READ_ONLY or isinstance(error, LockTimeout):
+                raise
+            return self._look_again(session_id, wanted, last_runs)  # nobody writes to a store that is read-only
+
+    def _present(self, session_id: str) -> IndexRow | None:
+        """The row of a session whose file is there, whatever it holds by now."""
+        row = self.catalog.find_anywhere(session_id)
+        while row is not None and not filesystem.exists(f"{self.root}/{row['path']}"):
+            row = self.catalog.moved(row)
+        return row
+
+    def _look_again(
+        self, session_id: str, wanted: Callable[[IndexRow], bool], last_runs: int | None
+    ) -> Snapshot | None:
+        while (row := self._present(session_id)) is not None:
+            with DocumentFile(f"{self.root}/{row['path']}") as file:
+                if is_trusted(row, file.status):
+                    try:
+                        return _trusted_view(file, row, last_runs) if wanted(row) else None
+                    except LayoutMismatch:
+                        pass
+                found = parse_or_mend(file.read_all(), file.layout, recorded_state(row), file.path)
+                # Of a torn document, what the next write will make of it; a read changes nothing.
+                parsed = found.parsed if isinstance(found, Salvaged) else found
+                fresh = row_of(parsed, row["path"], file.status, boot_id())
+                if parsed is found:
+                    fresh = carry_rewrite_flag(fresh, row)
+                    if fresh != row:
+                        self._manifest.record([fresh])
+                if fresh["session_id"] == session_id:
+                    return _view(parsed, file, last_runs) if wanted(fresh) else None
+            self.catalog.moved(row)  # the file holds another session by now
+        self.refuse_unreadable(session_id)
+        return None
+
+
+def _is_last(row: IndexRow, run_id: str) -> bool:
+    """Whether the last entry is this run, unfinished."""
+    waiting = row.get("waiting", {})
+    return bool(row.get("unfinished")) and run_id in waiting and waiting[run_id] == max(waiting.values())
+
+
+def _state_at(row: IndexRow) -> int:
+    """Where the entry starts that says the newest state; -1 when none does."""
+    offset: int = row.get("offsets", {}).get("session_state", -1)
+    return offset
+
+
+def refuse_newer(row: IndexRow, root: str) -> None:
+    """Raise NewerFormat when a newer localstore wrote the document: it is left alone."""
+    if row["version"] > SCHEMA_VERSION:
+        raise newer(row["version"], f"{root}/{row['path']}", row["session_id"])
+
+
+def _trusted_view(file: DocumentFile, row: IndexRow, last_runs: int | None) -> Snapshot:
+    """From the tail, and from the places where the manifest says that the state stands."""
+    if last_runs is None or not row["entries"]:
+        return _view(file.to_read(), file, last_runs)
+    found = file.last_runs(last_runs, row["entries"]) if last_runs else []
+    by_offset = dict(found)
+    current = {}
+    for name, offset in row.get("offsets", {}).items():
+        if offset not in by_offset:
+            by_offset[offset] = file.entry_at(offset)
+        if by_offset[offset].get(name) is None:
+            raise LayoutMismatch
+        current[name] = by_offset[offset][name]
+    return Snapshot(file.path, file.header(), [entry for _, entry in found], current, fingerprint(file.status))
+
+
+def _view(parsed: Parsed, file: DocumentFile, last_runs: int | None) -> Snapshot:
+    entries = parsed.entries
+    current = newest_state(entries)
+    if last_runs is not None:
+        runs = [number for number, entry in enumerate(entries) if entry["type"] == "run"]
+        first = len(entries) if not last_runs else runs[-last_runs] if last_runs <= len(runs) else 0
+        entries = entries[first:]
+    return Snapshot(file.path, parsed.header, entries, current, fingerprint(file.status))

@@ -1,0 +1,60 @@
+"""A step more of an unfinished run, where the run has to be read for it."""
+
+from typing import Any
+
+from localstore.engine.transaction import Recent, Transaction
+from localstore.errors import Conflict, RunNotFound
+from localstore.format.document import LayoutMismatch
+from localstore.format.run_entry import comparable_fields
+from localstore.format.values import json_equal
+from localstore.models.schema import SESSION_KEYS
+
+_BEHIND = ("output", *SESSION_KEYS, "state_conflicts", "model", "metrics", "rating", "rating_note", "error", "status")
+"""The keys of a run that stand behind its steps."""
+
+
+def with_step(transaction: Transaction, run_id: str, number: int, step: dict[str, Any]) -> dict[str, Any] | None:
+    """The run with this step as its `number`-th one; None when it has it. Raises RunNotFound, Conflict."""
+    entry = _found(transaction, run_id)
+    steps = entry.get("steps") or []
+    if number < len(steps) and json_equal(comparable_fields(steps[number]), comparable_fields(step)):
+        return None
+    if entry.get("status") != "unfinished":
+        raise _conflict(transaction, run_id, f"is {entry.get('status', 'finished')}, and takes no more steps")
+    if number < len(steps):
+        raise _conflict(transaction, run_id, f"has another step at {number}: somebody else goes on with it")
+    if number > len(steps):
+        raise _conflict(transaction, run_id, f"has {len(steps)} steps, and none before {number}")
+    grown = [*steps, step]
+    if "steps" in entry:
+        return {**entry, "steps": grown}
+    behind = {key: value for key, value in entry.items() if key in _BEHIND}
+    return {**{key: value for key, value in entry.items() if key not in _BEHIND}, "steps": grown, **behind}
+
+
+def _found(transaction: Transaction, run_id: str) -> dict[str, Any]:
+    offset = transaction.row.get("waiting", {}).get(run_id)
+    if offset is not None:
+        entry = transaction.entry(Recent(offset, unfinished=True))
+        if entry.get("run_id") != run_id:
+            raise LayoutMismatch
+        return entry
+    found = [entry for entry in transaction.whole().entries if entry["type"] == "run" and entry["run_id"] == run_id]
+    if found:
+        return found[-1]
+    raise RunNotFound(
+        f"Session {transaction.row['session_id']!r} has no run {run_id!r}. Nothing was written. Append the run first, "
+        'with status="unfinished".',
+        path=transaction.file.path,
+        session_id=transaction.row["session_id"],
+        run_id=run_id,
+    )
+
+
+def _conflict(transaction: Transaction, run_id: str, what: str) -> Conflict:
+    return Conflict(
+        f"Run {run_id!r} of session {transaction.row['session_id']!r} {what}. Nothing was written. "
+        "Read the session again.",
+        path=transaction.file.path,
+        session_id=transaction.row["session_id"],
+    )

@@ -1,0 +1,397 @@
+"""A document that is being changed, under its session's lock: the only writer of documents.
+
+Appending one entry extends the file and costs the entry. Everything else writes the whole document anew and replaces
+the file.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from localstore.disk import filesystem, rescue_folder
+from localstore.disk.boot import boot_id
+from localstore.disk.document_file import DocumentFile
+from localstore.engine.creating import older
+from localstore.format.document import LayoutMismatch, Parsed, broken, newest_state, normalise, parse_document, run_key
+from localstore.format.in_place import grows_from, is_prefix_of
+from localstore.format.parse_error import ParseError
+from localstore.format.run_entry import comparable_fields, says_the_same, with_rating_of
+from localstore.format.salvage import Salvaged, parse_or_mend
+from localstore.format.values import json_equal
+from localstore.index.row import (
+    IndexRow,
+    carry_rewrite_flag,
+    count_entry,
+    is_trusted,
+    note_entry,
+    note_status,
+    recorded_state,
+    row_of,
+)
+from localstore.models.schema import SCHEMA_VERSION
+
+_COMMENT = re.compile(rb"(?m)(?:^|[ \t])#(?! yaml-language-server:)")
+"""What may be a comment in YAML; the one that names the schema is ours."""
+
+_LARGE_LOOK = 128 * 1024
+
+_PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
+"""An id that stands in a document as it is, unless a person wrote it with escapes."""
+
+
+Keep = Callable[[str], None]
+"""Keeps the file at a path below the root as it is, durably."""
+
+
+class Recent(NamedTuple):
+    """A run near the end of the history, whose entry starts at `offset`."""
+
+    offset: int
+    unfinished: bool
+
+
+class ConcurrentChange(Exception):
+    """Somebody wrote to the file in the same instant: read again, mend, and do what is still missing."""
+
+
+class Transaction:
+    """An open document whose session is locked. Every change returns; the new state is in `row`, to be recorded.
+
+    `row["path"]` is below `root`. With `durable` every change is on the disk when it returns. A document of an older
+    schema version is upgraded by the first change, its old self given to `keep` before; without that, opening it
+    raises OlderFormat.
+    """
+
+    def __init__(self, root: str, row: IndexRow, *, durable: bool, keep: Keep | None = None) -> None:
+        self._root = root
+        self._durable = durable
+        self._keep = keep
+        self._is_older = False
+        self._parsed: Parsed | None = None
+        self._rewrite = False
+        self._unsure = False
+        self.row: IndexRow = row.copy()
+        self.changed = False
+        """Whether `row` says something that the manifest does not know yet."""
+        self._foreign: bytes | None = None
+        self.file = DocumentFile(f"{root}/{row['path']}", write=True)
+        try:
+            self._settle()
+        except BaseException as error:
+            filesystem.name_file(error, self.file.path)
+            self.file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        filesystem.name_file(error, self.file.path)
+        self.file.close()
+
+    def _settle(self) -> None:
+        """Get a document that can be written to: trust it, or parse it whole, or mend what a crash left."""
+        if is_trusted(self.row, self.file.status):
+            self._rewrite = self.file.status.st_nlink > 1 or not self.row["entries"]
+            return
+        before = recorded_state(self.row)
+        self._unsure = True
+        found = parse_or_mend(self.file.read_all(), self.file.layout, before, self.file.path)
+        if isinstance(found, Salvaged):
+            for offset, data in found.rest:
+                self._set_aside("torn by a crash", rescue_folder.piece(offset, data))
+            self._replace(found.parsed.raw)
+            return
+        self._parsed = found
+        self._is_older = found.version != SCHEMA_VERSION
+        if self._is_older and self._keep is None:
+            raise older(found, self.file.path, self._root)
+        self.row = carry_rewrite_flag(row_of(self._parsed, self.row["path"], self.file.status, boot_id()), self.row)
+        self.changed = True
+        if not self._parsed.in_layout:
+            self._normalise()
+        self._rewrite = (
+            bool(self.row.get("rewrite")) or self._rewrite or self.file.status.st_nlink > 1 or not self.row["entries"]
+        )
+
+    def _normalise(self) -> None:
+        """Bring a foreign layout into ours in memory; the next change writes it. Comments would be lost: keep them."""
+        assert self._parsed is not None  # noqa: S101 (for the type checker)
+        foreign = self._parsed.raw
+        self._parsed = normalise(self._parsed, self.file.path)
+        self._rewrite = True
+        if self.file.layout.keeps_comments and _COMMENT.search(foreign):
+            self._foreign = foreign
+
+    def _set_aside(self, reason: str, content: dict[str, Any]) -> None:
+        rescue_folder.set_aside(self._root, self.row["path"], self.row["session_id"], reason, content)
+
+    # What it holds
+
+    def header(self) -> dict[str, Any]:
+        return self._parsed.header if self._parsed is not None else self.file.header()
+
+    def whole(self) -> Parsed:
+        """The whole document, in our layout."""
+        if self._parsed is None:
+            self._parsed = self.file.whole()
+        if not self._parsed.in_layout:
+            raise ConcurrentChange
+        return self._parsed
+
+    def state(self) -> dict[str, Any]:
+        """The newest `session_state`. Raises Misfit."""
+        if self._parsed is not None:
+            state: Any = newest_state(self._parsed.entries).get("session_state")
+        elif (offset := self.row.get("offsets", {}).get("session_state")) is not None:
+            if (state := self.file.entry_at(offset).get("session_state")) is None:
+                raise LayoutMismatch
+        else:
+            state = None
+        return state if isinstance(state, dict) else {}
+
+    def recent(self, count: int) -> dict[str, Recent]:
+        """The runs among the last `count` entries by their ids, oldest first. Raises Misfit."""
+        if not self.row["entries"]:
+            return {}  # a list in the header may look like entries
+        if self._parsed is not None:
+            found = list(zip(self._parsed.starts, self._parsed.slices(), strict=True))[-count:]
+        else:
+            found = self.file.tail(count)
+        runs = {}
+        for offset, piece in found:
+            try:
+                run_id, unfinished = run_key(self.file.layout, piece)
+            except ParseError:
+                raise LayoutMismatch from None
+            if run_id is not None:
+                runs[run_id] = Recent(offset, unfinished)
+        return runs
+
+    def surely_lacks(self, run_id: str, count: int) -> bool:
+        """Whether no entry among the last `count` can be this run, seen without looking at each of them."""
+        if self._parsed is not None or not _PLAIN_ID.match(run_id):
+            return False
+        # One look will do when entries are of much the same size; looks that grow read the same again and again.
+        guess = self.file.size * (count + 4) // max(1, self.row["entries"])
+        tail, _ = self.file.tail_bytes(count, min(guess, _LARGE_LOOK))
+        return run_id.encode() not in tail and self.file.layout.escape not in tail
+
+    def holds(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """Whether the run's entry says just this. When it was made and what it cost may differ: whoever tries again
+        may make the run again."""
+        return says_the_same(entry, self.entry(run))
+
+    def says(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """Whether there is nothing new in this: a run that is stored already, or an unfinished form of it that is older
+        and comes late."""
+        if entry["status"] != "unfinished":
+            return self.holds(run, entry)
+        return not run.unfinished or is_prefix_of(entry, self.entry(run))
+
+    def grows(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """Whether an unfinished run goes on in this one, which is unfinished as well, and says something new."""
+        known = self.entry(run)
+        return is_prefix_of(known, entry) and not json_equal(comparable_fields(known), comparable_fields(entry))
+
+    def entry(self, run: Recent) -> dict[str, Any]:
+        """The run's entry. Raises Misfit or Interfered when none starts there."""
+        if self._parsed is None:
+            return self.file.entry_at(run.offset)
+        if run.offset not in self._parsed.starts:
+            raise ConcurrentChange
+        return self._parsed.entries[self._parsed.starts.index(run.offset)]
+
+    # What can be done to it
+
+    def sync(self) -> None:
+        """Make everything that was written before durable, if that is asked for; rewrite it when a sync failed."""
+        if not self._durable:
+            return
+        if self.row.get("rewrite") or self._rewrite:
+            self._replace(self.whole().raw)
+        else:
+            self._sync()
+            if self.row.pop("boot", None) is not None:
+                self.changed = True
+
+    def append(self, entries: list[dict[str, Any]]) -> int | None:
+        """Add entries at the end; the offset of the first one, or None when the document was written anew.
+
+        Several are written with the whole document: what is left of a torn write is kept entry by entry, so that some
+        of them would stay without the others. Raises OSError; the document is then as it was.
+        """
+        layout = self.file.layout
+        pieces = [layout.entry(entry) for entry in entries]
+        if self._rewrite or len(entries) > 1:
+            parsed = self.whole()
+            self._replace(layout.assemble(parsed.head, [*parsed.slices(), *pieces]))
+            return None
+        (entry,), (piece,) = entries, pieces
+        offset = self.file.size - len(layout.end) + len(layout.separator)
+        self._extend(layout.end, layout.separator + piece + layout.end)
+        count_entry(self.row, entry, offset)
+        self._written()
+        return offset
+
+    def finish(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """Put the run, finished or grown, in the place of the unfinished one; whether only the end of the file
+        changed."""
+        if self.finish_in_place(run, entry):
+            return True
+        self.replace_run(run, entry, [])
+        return False
+
+    def replace_run(self, run: Recent, entry: dict[str, Any], added: list[dict[str, Any]]) -> None:
+        """Write the whole document anew with another form of a run, and more at the end. A rating of it stays."""
+        self.change(self.header(), {run.offset: with_rating_of(self.entry(run), entry)}, added)
+
+    def finish_in_place(self, run: Recent, entry: dict[str, Any]) -> bool:
+        """The same where no more than the end of the file has to change; otherwise nothing is done, and False."""
+        if self._rewrite or not self._is_last(run):
+            return False
+        layout = self.file.layout
+        old = filesystem.read_at(self.file.fd, self.file.size - run.offset, run.offset)
+        new = layout.entry(entry) + layout.end
+        if new == old:
+            self.sync()
+            return True
+        fixed = grows_from(layout, old, new, run.offset)
+        if fixed is None:
+            return False
+        self._extend(old[fixed:], new[fixed:], by_sectors=True)
+        note_entry(self.row, entry, run.offset)
+        self._written()
+        return True
+
+    def add_step(self, step: dict[str, Any]) -> bool:
+        """Add a step to the run at the end, which is unfinished and whose last list are its steps, at the cost of the
+        step; False when this cannot be done in place, and then nothing is done."""
+        layout = self.file.layout
+        if self._rewrite or self._parsed is not None:
+            return False
+        alone = layout.entry({"type": "run", "steps": [step], "status": "unfinished"})
+        old, new = (
+            layout.unfinished,
+            layout.next_step + alone[alone.index(layout.steps) + len(layout.steps) :] + layout.end,
+        )
+        fixed = grows_from(layout, old, new, self.file.size - len(old))
+        if fixed is None:
+            return False
+        self._extend(old[fixed:], new[fixed:], by_sectors=True)
+        self._written()
+        return True
+
+    def _is_last(self, run: Recent) -> bool:
+        return self.file.tail(1)[0][0] == run.offset
+
+    def change(
+        self, header: dict[str, Any], replaced: dict[int, dict[str, Any] | None], added: list[dict[str, Any]]
+    ) -> None:
+        """Write the whole document with another header, other entries at these offsets (None removes one), and more
+        at the end. What is not named stays byte for byte."""
+        layout = self.file.layout
+        parsed = self.whole()
+        if not replaced.keys() <= set(parsed.starts):
+            raise ConcurrentChange
+        pieces = []
+        for start, old in zip(parsed.starts, parsed.slices(), strict=True):
+            if start not in replaced:
+                pieces.append(old)
+                continue
+            entry, end = replaced[start], layout.cut(old, 0)
+            behind = b"" if entry is None or end < 0 else old[end:]  # a comment behind it stays
+            self._give_up(parsed, start, old.removesuffix(behind))
+            if entry is not None:
+                pieces.append(layout.entry(entry) + behind)
+        pieces += [layout.entry(entry) for entry in added]
+        head = parsed.head if json_equal(header, parsed.header) else self._new_head(parsed, header)
+        self._replace(layout.assemble(head, pieces))
+
+    def _new_head(self, parsed: Parsed, header: dict[str, Any]) -> bytes:
+        layout = self.file.layout
+        self._strictly(layout.assemble(parsed.head, []), 0)
+        head = layout.head(header)
+        if not layout.keeps_comments:
+            return head
+        first, _, rest = head.partition(b"\n")
+        lines = parsed.head.split(b"\n")
+        comments = [line for line in lines if line.startswith(b"#") and line != first]
+        others = b"\n".join(line for line in lines if not line.startswith(b"#"))
+        if b"#" in others and others != layout.head(parsed.header).partition(b"\n")[2]:
+            self._foreign = parsed.raw
+        return b"\n".join([first, *comments, rest])
+
+    def _give_up(self, parsed: Parsed, start: int, old: bytes) -> None:
+        """Make sure that nothing is lost with the bytes of an entry that is replaced or removed."""
+        layout = self.file.layout
+        self._strictly(old, parsed.raw.count(b"\n", 0, start))
+        if layout.keeps_comments and b"#" in old and layout.entry(layout.parse_entry(old)) != old:
+            self._foreign = parsed.raw
+
+    def _strictly(self, raw: bytes, lines_before: int) -> None:
+        """Refuse what writing it anew would drop or round. Raises DocumentBroken."""
+        try:
+            self.file.layout.parse_strict(raw)
+        except ParseError as error:
+            line = None if error.line is None else error.line + lines_before
+            raise broken(ParseError(error.problem, line, error.column), self.file.path) from None
+
+    # How it is written
+
+    def _extend(self, old: bytes, new: bytes, *, by_sectors: bool = False) -> None:
+        size = self.file.size
+        if filesystem.read_at(self.file.fd, len(old), size - len(old)) != old:
+            raise ConcurrentChange
+        filesystem.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
+        expected = size + len(new) - len(old)
+        self._sync_if_durable()
+        self.file.look()
+        if self.file.size != expected:
+            raise ConcurrentChange
+
+    def _sync_if_durable(self) -> None:
+        if self._durable:
+            self._sync()
+            self.row.pop("boot", None)
+        else:
+            self.row["boot"] = boot_id()
+
+    def _sync(self) -> None:
+        try:
+            filesystem.sync_file(self.file.fd, self.file.path)
+            if self._unsure:  # who made the file may not have made its name durable
+                filesystem.sync_folder(os.path.dirname(self.file.path))
+        except OSError:
+            # The kernel may have dropped the pages: nobody may trust the file's tail before it is written anew.
+            self.row["rewrite"] = True
+            self.changed = True
+            raise
+
+    def _written(self) -> None:
+        note_status(self.row, self.file.status)
+        self._parsed = None
+        self.changed = True
+
+    def _replace(self, raw: bytes) -> None:
+        """Write the whole document anew, having made sure that it is one."""
+        parsed = parse_document(raw, self.file.layout, self.file.path)
+        if self._foreign is not None:
+            self._set_aside(rescue_folder.COMMENTS, rescue_folder.piece(0, self._foreign))
+            self._foreign = None
+        if not self.file.is_unchanged():
+            raise ConcurrentChange
+        if self._is_older and self._keep is not None:
+            self._keep(self.row["path"])
+            self._is_older = False
+        self.file.close()  # Windows replaces no file that is open
+        filesystem.write_file(self.file.path, [raw])
+        self.file = DocumentFile(self.file.path, write=True)
+        self.row = row_of(parsed, self.row["path"], self.file.status, None)
+        self.changed = True
+        self._parsed = None
+        self._rewrite = not self.row["entries"]

@@ -1,0 +1,172 @@
+"""One validator for both formats: what a value looks like in a document, or why it has no form there."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from localstore.errors import UnstorableValue
+
+MAX_DEPTH = 200
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
+"""The integers that every reader keeps exactly (what orjson reads and writes)."""
+
+_LONGEST_PLACE = 120
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class _Unstorable(Exception):
+    """Raised inside the walk; each level on the way out adds where it stood."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.where: list[str | int] = []
+
+
+def to_json_value(value: Any, what: str = "") -> Any:
+    """`value` as a tree of dict, list, str, int, float, bool and None that every JSON and YAML parser reads back.
+
+    datetime and date become ISO 8601 text, UUID, Decimal and Path text, Enum its value, set a sorted list, tuple a
+    list, dataclass and pydantic models a mapping of their fields. The result shares nothing mutable with `value`.
+    Raises UnstorableValue for NaN, infinities, lone surrogates, integers beyond 64 bits, keys that are not text,
+    depth over 200 and unknown objects; it names where the value sits, starting with `what`.
+    """
+    try:
+        return _plain(value, MAX_DEPTH)
+    except _Unstorable as error:
+        where = _path(what, reversed(error.where))
+        if len(where) > _LONGEST_PLACE:
+            where = f"{where[:_LONGEST_PLACE]}…"
+        raise UnstorableValue(f"{where or 'The value'} {error.problem}", where=where) from None
+    except Exception as error:  # an object of the caller's refused to be looked at
+        raise UnstorableValue(
+            f"{what or 'The value'} holds something that raises {type(error).__name__} when it is looked at. "
+            "Convert it to text, numbers, lists or dicts.",
+            where=what,
+        ) from error
+
+
+def json_equal(one: Any, other: Any) -> bool:
+    """Whether two plain values are equal in their types as well: for Python 1, 1.0 and True are equal."""
+    if one != other:
+        return False
+    try:
+        return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # nested too deeply to look closer
+        return True
+
+
+def _path(what: str, steps: Any) -> str:
+    where = what
+    for step in steps:
+        if isinstance(step, str) and _NAME.match(step):
+            where += f".{step}" if where else step
+        else:
+            where += f"[{step!r}]"
+    return where
+
+
+def _plain(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is str:
+        if not value.isascii():
+            _check_text(value)
+        return value
+    if kind is dict:
+        return _mapping(value, depth)
+    if kind is list or kind is tuple:
+        return _sequence(value, depth)
+    if value is None or kind is bool:
+        return value
+    if kind is int:
+        if not MIN_INTEGER <= value <= MAX_INTEGER:
+            raise _Unstorable("is an integer beyond 64 bits. Store it as text.")
+        return value
+    if kind is float:
+        if not math.isfinite(value):
+            raise _Unstorable(f"is {value}, which has no form in JSON. Store None or text.")
+        return value
+    return _convert(value, depth)
+
+
+def _check_text(value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _Unstorable("holds a lone surrogate, which is not valid Unicode. Remove or replace it.") from None
+
+
+def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    if depth <= 0:
+        raise _Unstorable(f"is nested more than {MAX_DEPTH} levels deep. Flatten it or remove the cycle.")
+    result = {}
+    for key, item in value.items():
+        if type(key) is not str:
+            if not isinstance(key, str) or isinstance(key, Enum):
+                raise _Unstorable(f"has the key {key!r}, which is not text. Use str(key).")
+            key = str.__str__(key)
+        try:
+            if not key.isascii():
+                _check_text(key)
+            # Most values are plain text; sparing them a call halves the time of the walk.
+            result[key] = item if type(item) is str and item.isascii() else _plain(item, depth - 1)
+        except _Unstorable as error:
+            error.where.append(key)
+            raise
+    return result
+
+
+def _sequence(value: Any, depth: int) -> list[Any]:
+    if depth <= 0:
+        raise _Unstorable(f"is nested more than {MAX_DEPTH} levels deep. Flatten it or remove the cycle.")
+    result = []
+    for item in value:
+        try:
+            result.append(_plain(item, depth - 1))
+        except _Unstorable as error:
+            error.where.append(len(result))
+            raise
+    return result
+
+
+def _convert(value: Any, depth: int) -> Any:
+    """The values that are not JSON by themselves; our own records come first because they are the most."""
+    document = getattr(type(value), "__document__", None)
+    if document is not None:
+        return _mapping(document(value), depth)
+    if isinstance(value, Enum):
+        return _plain(value.value, depth)
+    for kind in (bool, str, int, float):
+        if isinstance(value, kind):
+            return _plain(str.__str__(value) if kind is str else kind(value), depth)
+    if isinstance(value, date):  # datetime is a date as well
+        return value.isoformat()
+    if isinstance(value, (UUID, Decimal, PurePath)):
+        return _plain(str(value), depth)
+    if isinstance(value, Mapping):
+        return _mapping(value, depth)
+    if isinstance(value, (list, tuple)):
+        return _sequence(value, depth)
+    if isinstance(value, (set, frozenset)):
+        return sorted(_sequence(value, depth), key=_order)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _mapping({field.name: getattr(value, field.name) for field in fields(value)}, depth)
+    if hasattr(type(value), "__pydantic_fields__"):
+        return _mapping(dict(value), depth)
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    raise _Unstorable(f"is a {name}, which has no form in a document. Convert it to text, numbers, lists or dicts.")
+
+
+def _order(item: Any) -> tuple[str, Any]:
+    if isinstance(item, (bool, int, float)):
+        return "", item
+    return type(item).__name__, item if isinstance(item, str) else repr(item)

@@ -1,0 +1,289 @@
+"""Version 0: sessions as `JsonStorage` and `YamlStorage` of agno 1.x wrote them, for agents, teams and workflows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from localstore.format.versions.agno_back import AGENT_RUN, TEAM_RUN, WORKFLOW_RUN, bare, run_down
+from localstore.format.versions.agno_conversation import Conversation
+from localstore.format.versions.agno_remainder import KEY, is_remainder, remainder, restored
+from localstore.format.versions.agno_runs import free_name, run_up
+from localstore.format.versions.document_shape import checked
+from localstore.format.versions.step import CannotUpgrade, Document
+from localstore.format.versions.values import copied, identity, is_empty, items, mapping, moment, seconds_of, text
+from localstore.models.schema import HEADER_ORDER, KINDS, SESSION_KEYS
+
+MODE = "agno_mode"
+"""Header key of the sessions of agno's first workflows, which agno keeps in another form than its later ones."""
+FIRST_WORKFLOWS = "workflow"
+IDS = ("agent_id", "team_id", "workflow_id")
+_TAKEN = {"session_id", "user_id", *IDS, "session_data", "created_at", "updated_at", "schema_version"}
+_RESERVED = {*HEADER_ORDER, *SESSION_KEYS, "$schema", "history", "updated_at", MODE}
+_TOLD_BY_ALL = ("memory", "runs", "session_data", "extra_data")
+
+
+def looks_like(document: Mapping[str, Any]) -> bool:
+    """Whether it has the shape of a session of agno 1.x."""
+    return (
+        isinstance(document.get("session_id"), str)
+        and "history" not in document
+        and any(key in document for key in _TOLD_BY_ALL)
+        and any(f"{kind}_id" in document or f"{kind}_data" in document for kind in KINDS)
+    )
+
+
+def up(document: Document) -> Document:
+    """The session as a document of version 1. Raises CannotUpgrade."""
+    raw = copied(mapping(document, ()))
+    parts = raw.pop(KEY) if is_remainder(raw.get(KEY)) else None
+    result = _converted(raw)
+    return checked(result if parts is None else _in_order(restored(result, parts)))
+
+
+def down(document: Document) -> Document:
+    """The session as agno 1.8 reads it and continues it. Raises CannotUpgrade for what is no document of version 1."""
+    own = checked(copied(document))
+    raw = _raw(own)
+    try:
+        base = _converted(copied(raw))
+    except CannotUpgrade:  # a key of somebody's own means something else to agno
+        raw = _raw(_bare(own))
+        base = _converted(copied(raw))
+    parts = remainder(base, _in_order(own))
+    return raw if parts is None else {**raw, KEY: parts}
+
+
+def _in_order(document: Document) -> Document:
+    first = {key: document[key] for key in HEADER_ORDER if key in document}
+    others = {key: value for key, value in document.items() if key not in first and key not in ("history", "$schema")}
+    return {**first, **others, "history": document["history"]}
+
+
+# Up
+
+
+def _converted(raw: Document) -> Document:
+    session_id = text(raw.get("session_id"), ("session_id",))
+    if not session_id:
+        raise CannotUpgrade("expected the id of the session", ("session_id",))
+    kind = _kind(raw)
+    memory = dict(mapping(raw.pop("memory", None), ("memory",)))
+    session_data = dict(mapping(raw.pop("session_data", None), ("session_data",)))
+    has_steps = kind == "workflow" and ("runs" in raw or "workflow_name" in raw)
+
+    conversation = Conversation(session_id, known_of(raw, kind))
+    place = ("runs",) if has_steps else ("memory", "runs")
+    runs = items((raw if has_steps else memory).pop("runs", None), place, "a list of runs")
+    members = _members(runs)
+    history = [
+        run_up(run, (*place, index), conversation, str(index))
+        for index, run in enumerate(runs)
+        if not members or identity(run) not in members
+    ]
+    summary = take_summary(memory, session_id, raw.get("user_id"))
+    _forget_messages(memory, conversation)
+    _refer_to_members(memory, members)
+    memory = {key: value for key, value in memory.items() if not is_empty(value)}
+    begun = [run["created_at"] for run in history]
+    is_first = kind == "workflow" and not has_steps
+    header, state = session_up({**raw, "session_data": session_data, "memory": memory}, kind, begun, is_first=is_first)
+    written = moment(raw.get("updated_at"), ("updated_at",)) or moment(raw.get("created_at"), ("created_at",))
+    if not is_empty(summary):
+        state["session_summary"] = summary
+    if state:
+        state = {key: state[key] for key in SESSION_KEYS if key in state}
+        time = written or max(begun, default=header["created_at"])
+        history.append({"type": "update", "created_at": time, **state})
+    return _in_order({**header, "history": history})
+
+
+def session_up(raw: Document, kind: str, begun: list[str], *, is_first: bool) -> tuple[Document, Document]:
+    """The header of a session of agno, and its state, without what its runs and its summary say.
+
+    `begun`: when the runs began. `is_first`: it is one of agno's first workflows. Raises CannotUpgrade.
+    """
+    session_data = dict(mapping(raw.get("session_data"), ("session_data",)))
+    header: Document = {"schema_version": 1, "session_id": raw["session_id"], "kind": kind}
+    header |= {key: value for key in IDS if (value := text(raw.get(key), (key,))) is not None}
+    header["user_id"] = text(raw.get("user_id"), ("user_id",))
+    header["name"] = text(session_data.pop("session_name", None), ("session_data", "session_name"))
+    has_metadata = isinstance(raw.get("extra_data"), dict)
+    if has_metadata:
+        header["metadata"] = raw["extra_data"]
+    created_at = moment(raw.get("created_at"), ("created_at",))
+    header["created_at"] = min([*begun, *([created_at] if created_at else [])], default="1970-01-01T00:00:00.000Z")
+    if is_first:
+        header[MODE] = FIRST_WORKFLOWS
+    for key, value in raw.items():
+        if key not in _TAKEN and not (has_metadata and key == "extra_data"):
+            header[free_name(key, {*_RESERVED, *header})] = value
+    state = {
+        "session_state": mapping(session_data.pop("session_state", None), ("session_data", "session_state")),
+        "session_data": session_data,
+    }
+    kept = {key: value for key, value in header.items() if not is_empty(value)}
+    return kept, {key: value for key, value in state.items() if not is_empty(value)}
+
+
+def _kind(raw: Document) -> str:
+    for told in ({key for key, value in raw.items() if value is not None}, raw.keys()):
+        for kind in KINDS:
+            if f"{kind}_data" in told or f"{kind}_id" in told:
+                return kind
+    raise CannotUpgrade("expected the id or the data of an agent, a team or a workflow")
+
+
+def known_of(raw: Document, kind: str) -> Document:
+    """What each run of the session says of its agent, team or workflow, and the session says as well."""
+    data = raw.get(f"{kind}_data")
+    name = raw.get("workflow_name") or (data.get("name") if isinstance(data, dict) else None)
+    known = {f"{kind}_id": raw.get(f"{kind}_id"), f"{kind}_name": name}
+    return {key: value for key, value in known.items() if isinstance(value, str)}
+
+
+def _members(runs: list[Any]) -> set[str]:
+    """The runs of a team's members. With one memory for all, agno keeps them among the team's runs once more."""
+    found: set[str] = set()
+    waiting = list(runs)
+    while waiting:
+        run = waiting.pop()
+        members = run.get("member_responses") if isinstance(run, dict) else None
+        if isinstance(members, list):
+            waiting += members
+            found |= {identity(member) for member in members if member}
+    return found
+
+
+def take_summary(memory: Document, session_id: str, user_id: Any) -> Any:
+    """Takes the summary of this session out of the memory."""
+    by_user = mapping(memory.get("summaries"), ("memory", "summaries"))
+    user = user_id if isinstance(user_id, str) else "default"
+    of_user = by_user.get(user)
+    if isinstance(of_user, dict) and not is_empty(of_user.get(session_id)):
+        others = {key: value for key, value in of_user.items() if key != session_id}
+        memory["summaries"] = {key: value for key, value in {**by_user, user: others}.items() if value}
+        return of_user[session_id]
+    return memory.pop("summary", None)
+
+
+def _forget_messages(memory: Document, conversation: Conversation) -> None:
+    """Older memories list all messages once more; what the runs say is left out."""
+    messages = memory.get("messages")
+    if isinstance(messages, list) and conversation.has_seen(messages):
+        del memory["messages"]
+
+
+def _refer_to_members(memory: Document, members: set[str]) -> None:
+    """What the members of a team told each other are their runs once more: their ids are left."""
+    for interaction in _interactions(memory):
+        response = interaction.get("response")
+        if isinstance(response, dict) and isinstance(response.get("run_id"), str) and identity(response) in members:
+            interaction["response"] = {"run_id": response["run_id"]}
+
+
+def _interactions(memory: Document) -> list[Document]:
+    contexts = memory.get("team_context")
+    found = []
+    for context in contexts.values() if isinstance(contexts, dict) else ():
+        told = context.get("member_interactions") if isinstance(context, dict) else None
+        found += told if isinstance(told, list) else []
+    return [interaction for interaction in found if isinstance(interaction, dict)]
+
+
+# Down
+
+
+def _bare(document: Document) -> Document:
+    """The document without the keys that version 1 does not know."""
+    header = {key: value for key, value in document.items() if key in HEADER_ORDER}
+    return {**header, "history": [bare(entry) if entry["type"] == "run" else entry for entry in document["history"]]}
+
+
+def _raw(document: Document) -> Document:
+    newest = {
+        key: next((entry[key] for entry in reversed(document["history"]) if entry.get(key) is not None), None)
+        for key in SESSION_KEYS
+    }
+    usual, known = fields_of(document), known_of(document, document["kind"])
+    runs = [session_run_down(entry, document, known, usual) for entry in document["history"] if entry["type"] == "run"]
+    times = [document["created_at"], *(entry.get("created_at") for entry in document["history"])]
+    memories = [entry["memory"] for entry in document["history"] if isinstance(entry.get("memory"), dict)]
+    return session_down({**document, "memory": memories[-1]} if memories else document, newest, runs, times)
+
+
+def is_pipeline(document: Document) -> bool:
+    """Whether it is a session of agno's later workflows, which have steps."""
+    return document["kind"] == "workflow" and document.get(MODE) != FIRST_WORKFLOWS
+
+
+def fields_of(document: Document) -> frozenset[str]:
+    """What agno's class for the runs of the session takes."""
+    return TEAM_RUN if document["kind"] == "team" else WORKFLOW_RUN if is_pipeline(document) else AGENT_RUN
+
+
+def session_run_down(run: Document, header: Document, known: Document, usual: frozenset[str]) -> Document:
+    """A run of the session. `known` is what the session says of all its runs, `usual` the fields of one of them."""
+    if header["kind"] != "workflow" and (run.get("agent_id") or run.get("team_id")):
+        return run_down(run, header["session_id"], AGENT_RUN if run.get("agent_id") else TEAM_RUN)
+    return run_down({**known, **run}, header["session_id"], usual)
+
+
+def session_down(document: Document, newest: Document, runs: list[Document], times: list[Any]) -> Document:
+    """The session as agno reads it: the header of the document, the newest state, and the runs in agno's form."""
+    kind = document["kind"]
+    session_id, user_id = document["session_id"], document.get("user_id")
+    session_data = dict(newest.get("session_data") or {})
+    if newest.get("session_state") is not None:
+        session_data["session_state"] = newest["session_state"]
+    if document.get("name") is not None:
+        session_data["session_name"] = document["name"]
+
+    created_at = seconds_of(document["created_at"])
+    seconds = (seconds_of(time) for time in reversed(times))
+    others = {
+        key: value
+        for key, value in document.items()
+        if key not in _RESERVED and key not in _TAKEN and key not in ("memory", "runs", "extra_data", KEY)
+    }
+    raw: Document = {
+        "session_id": session_id,
+        "user_id": user_id,
+        **{key: document[key] for key in IDS if document.get(key) is not None},
+        f"{kind}_id": document.get(f"{kind}_id"),
+        **others,
+        "session_data": session_data,
+        "extra_data": document.get("metadata", document.get("extra_data")),
+        "created_at": created_at,
+        "updated_at": next((time for time in seconds if time is not None), created_at),
+    }
+    raw.setdefault(f"{kind}_data", None)
+    if is_pipeline(document):
+        return {**raw, "workflow_name": document.get("workflow_name"), "runs": runs}
+    summary = newest.get("session_summary")
+    return {**raw, "memory": _memory(document.get("memory"), summary, session_id, user_id, runs)}
+
+
+def _all_members(run: Document) -> list[Document]:
+    members: list[Document] = run.get("member_responses") or []
+    return [*members, *(inner for member in members for inner in _all_members(member))]
+
+
+def _memory(kept: Any, summary: Any, session_id: str, user_id: str | None, runs: list[Document]) -> Document:
+    """The memory, without what agno's present one does not take."""
+    told = kept if isinstance(kept, dict) else {}
+    memory: Document = {key: copied(told.get(key)) for key in ("summaries", "memories", "team_context")}
+    memory = {key: value if isinstance(value, dict) else {} for key, value in memory.items()}
+    if not memory["team_context"]:
+        del memory["team_context"]
+    by_id = {member["run_id"]: member for run in runs for member in _all_members(run)}
+    for interaction in _interactions(memory):
+        response = interaction.get("response")
+        run_id = response.get("run_id") if isinstance(response, dict) and len(response) == 1 else None
+        if isinstance(run_id, str) and run_id in by_id:
+            interaction["response"] = copied(by_id[run_id])
+    if summary is not None:
+        user = user_id or "default"
+        of_user = memory["summaries"].get(user)
+        said = summary if isinstance(summary, dict) else {"summary": summary}
+        of_user = {**(of_user if isinstance(of_user, dict) else {}), session_id: said}
+        memory["summaries"] = {**memory["summaries"], user: of_user}
+    return {**memory, "runs": runs}

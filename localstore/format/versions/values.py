@@ -1,0 +1,131 @@
+"""Plain values: what a document may hold, a look at one of the expected type, and times."""
+
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from localstore.format.versions.step import CannotUpgrade, Place
+
+MAX_DEPTH = 200
+"""How deep a document may nest."""
+_SLACK = 20
+"""What is read may nest this much deeper: where a value ends up is not where it stood."""
+_INTEGERS = range(-(2**63), 2**64)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def copied(value: Any, where: Place = (), depth: int = MAX_DEPTH + _SLACK) -> Any:
+    """The value again, sharing nothing with it. Raises CannotUpgrade for what no document can hold."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _sound_text(value, where)
+    if isinstance(value, int):
+        if value not in _INTEGERS:
+            raise CannotUpgrade("expected a whole number of at most 64 bits", where)
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise CannotUpgrade("expected a finite number", where)
+        return value
+    if not isinstance(value, (dict, list)):
+        raise CannotUpgrade(f"expected text, a number, a list or a mapping, not {type(value).__name__}", where)
+    if depth <= 0:
+        raise CannotUpgrade(f"expected at most {MAX_DEPTH} levels of nesting", where[:8])
+    if isinstance(value, list):
+        return [copied(item, (*where, index), depth - 1) for index, item in enumerate(value)]
+    for key in value:
+        if not isinstance(key, str):
+            raise CannotUpgrade("expected keys that are text", where)
+    return {_sound_text(key, where): copied(item, (*where, key), depth - 1) for key, item in value.items()}
+
+
+def _sound_text(value: str, where: Place) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CannotUpgrade("expected text without lone surrogates", where) from None
+    return value
+
+
+def object_in(text: str, depth: int) -> dict[str, Any] | None:
+    """The JSON object that the text is, of at most `depth` levels; None when it is none or says more than its value."""
+    try:
+        value = json.loads(text, object_pairs_hook=_without_repeats)
+        return cast(dict[str, Any], copied(value, (), depth)) if isinstance(value, dict) else None
+    except (ValueError, RecursionError):  # CannotUpgrade is a ValueError
+        return None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice")
+    return value
+
+
+def identity(value: Any) -> str:
+    """Equal for equal values only; unlike `==`, it tells 1, 1.0 and True apart."""
+    return json.dumps(value, sort_keys=True)
+
+
+def is_empty(value: Any) -> bool:
+    """Whether agno writes such a value for nothing: null, an empty list or an empty mapping."""
+    return value is None or (not value and isinstance(value, (list, dict)))
+
+
+def mapping(value: Any, where: Place, what: str = "a mapping") -> dict[str, Any]:
+    """The value, which has to be a mapping or null."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise CannotUpgrade(f"expected {what}", where)
+    return value
+
+
+def items(value: Any, where: Place, what: str) -> list[Any]:
+    """The value, which has to be a list or null."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise CannotUpgrade(f"expected {what}", where)
+    return value
+
+
+def text(value: Any, where: Place) -> str | None:
+    """The value, which has to be text or null."""
+    if value is not None and not isinstance(value, str):
+        raise CannotUpgrade("expected text", where)
+    return value
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def moment(seconds: Any, where: Place) -> str | None:
+    """Seconds since 1970 as documents write times; None for null."""
+    if seconds is None:
+        return None
+    try:
+        if not is_number(seconds):
+            raise TypeError
+        return time_text(_EPOCH + round(seconds * 1000) * _MILLISECOND)
+    except (TypeError, OverflowError):
+        raise CannotUpgrade("expected a time in seconds since 1970", where) from None
+
+
+def time_text(time: datetime) -> str:
+    """A time in UTC as documents write it."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_of(time: Any) -> int | float | None:
+    """Seconds since 1970, whole ones as an integer, down to milliseconds; None where the text is no time."""
+    try:
+        milliseconds: int = (datetime.fromisoformat(time) - _EPOCH) // _MILLISECOND
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return milliseconds / 1000 if milliseconds % 1000 else milliseconds // 1000

@@ -1,0 +1,268 @@
+"""Reads one YAML document as plain values, by the rules of the YAML 1.2 core schema.
+
+PyYAML's C parser splits the text into events; the values are built from them here, without recursion. So the rules are
+ours: no anchors, aliases or tags of one's own, keys are text and stand once, timestamps stay text, and no input
+ends in anything but a value or `Malformed`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, NoReturn
+
+from localstore.format.parse_error import ParseError
+
+DEPTH_LIMIT = 210  # the validator allows 200; the rest is room for the document around a value
+_LONGEST_INTEGER = 4000  # characters; Python refuses to convert more than 4,300 digits, as that takes quadratic time
+
+_CORE = "tag:yaml.org,2002:"
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_UNREADABLE = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Line breaks in YAML 1.1, and so in the C parser, but ordinary characters in YAML 1.2: it would cut a text in two.
+_ODD_BREAK = re.compile("[\x85\u2028\u2029]")
+# Such a directive only serves tags that are refused anyway, and the C parser compares each of them with all others.
+_TAG_DIRECTIVE = re.compile(r"^\ufeff?%TAG", re.MULTILINE)
+
+
+_MOST_NODES = 1_000_000
+"""So many values a document with aliases may have, each counted wherever it is used."""
+
+
+def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bool = False) -> Any:
+    """The value of the one document in `raw`, which is UTF-8, with or without a byte order mark.
+
+    Lines are counted from `first_line`, for the slice of a file. `strict` refuses integers beyond 64 bits as well,
+    which other programs would round. What was written `by_pyyaml` is read by its rules, those of YAML 1.1: `1e3` and
+    `089` are text; and one value may be used several times (anchors and aliases), as it writes what Python shares: the
+    result shares it too. Raises `Malformed` for everything that is not exactly one such document.
+    """
+    _check(raw, first_line)
+    import yaml  # only here, because `import localstore` must not load it
+
+    try:
+        return _build(yaml.CSafeLoader(raw), strict, first_line, by_pyyaml=by_pyyaml)
+    except yaml.MarkedYAMLError as error:
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        mark = error.problem_mark or error.context_mark
+        text = raw.decode("utf-8")
+        end = _place(text, len(text), first_line)  # the C parser counts a line more when it gets there
+        raise ParseError(problem, *(min((mark.line + first_line, mark.column + 1), end) if mark else ())) from None
+    except yaml.YAMLError as error:  # the C parser's reader, which names no line
+        text = raw.decode("utf-8")
+        found = _UNREADABLE.search(text)
+        if found is None:
+            raise ParseError(f"not readable as YAML: {error}") from None
+        raise ParseError(f"unreadable {_name(found[0])}", *_place(text, found.start(), first_line)) from None
+
+
+def _check(raw: bytes, first_line: int) -> None:
+    """Refuse what the C parser would misread or take too long for."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8")
+        raise ParseError("not UTF-8", *_place(before, len(before), first_line)) from None
+    if not text.isascii() and (found := _ODD_BREAK.search(text)):
+        char = found[0]
+        problem = f'{_name(char)} is a line break in YAML 1.1 only; write it as "\\u{ord(char):04x}" in double quotes'
+        raise ParseError(problem, *_place(text, found.start(), first_line))
+    # One quick search for the common case: the expression would stop at every line.
+    if "%TAG" in text and (found := _TAG_DIRECTIVE.search(text.replace("\r", "\n"))):
+        raise ParseError("%TAG directives are not allowed", *_place(text, found.start(), first_line))
+
+
+def _name(char: str) -> str:
+    return f"character U+{ord(char):04X}"
+
+
+def _place(text: str, position: int, first_line: int) -> tuple[int, int]:
+    """Line and column of a position, counted as the C parser does: CRLF is one break, the byte order mark is none."""
+    before = text[:position].removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return before.count("\n") + first_line, len(before) - before.rfind("\n")
+
+
+def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> Any:
+    """The value that the events of a stream of one document make."""
+    from yaml.events import (
+        AliasEvent,
+        DocumentEndEvent,
+        MappingStartEvent,
+        ScalarEvent,
+        SequenceStartEvent,
+        StreamEndEvent,
+    )
+
+    def refuse(problem: str) -> NoReturn:
+        mark = event.start_mark
+        raise ParseError(problem, mark.line + first_line, mark.column + 1)
+
+    plain = _plain_by_pyyaml if by_pyyaml else _plain
+    next_event = parser.get_event
+    next_event()  # the start of the stream
+    event: Any = next_event()
+    if type(event) is StreamEndEvent:
+        raise ParseError("there is no document", first_line, 1)
+
+    root: list[Any] = []
+    around: list[Any] = []  # the containers around the current one, outermost first
+    container: Any = root
+    in_mapping = False
+    key: str | None = None  # of the value that comes next; None: a key comes next, or we are in a sequence
+    nodes = 0  # values so far, those of aliases too
+    opened: list[tuple[str | None, int]] = []  # anchor of each container around, and the values before it
+    anchored: dict[str, tuple[Any, int]] = {}  # value and the number of values in it
+    while True:
+        event = next_event()
+        kind = type(event)
+        nodes += 1
+        value: Any
+        if kind is ScalarEvent:
+            if event.anchor is not None and not by_pyyaml:
+                refuse("anchors are not allowed")
+            if in_mapping and key is None:
+                if event.tag is not None and event.tag != f"{_CORE}str":
+                    refuse("a key is always text and takes no other tag")
+                key = event.value
+                if key in container:
+                    refuse(f"the key {_shortened(event.value)} stands twice in one mapping")
+                continue
+            try:
+                if event.tag is not None:
+                    value = _tagged(event.value, event.tag, strict)
+                else:
+                    value = plain(event.value, strict) if event.implicit[0] else event.value
+            except ParseError as error:  # that function knows no place
+                refuse(error.problem)
+            if event.anchor is not None:
+                anchored[event.anchor] = value, 1
+        elif kind is MappingStartEvent or kind is SequenceStartEvent:
+            if event.anchor is not None and not by_pyyaml:
+                refuse("anchors are not allowed")
+            if in_mapping and key is None:
+                refuse("a key must be a text, not a mapping or sequence")
+            if event.tag is not None and event.tag != _CORE + ("map" if kind is MappingStartEvent else "seq"):
+                refuse(f"the tag {_shortened(event.tag)} is not allowed here")
+            if len(around) >= DEPTH_LIMIT:
+                refuse(f"nested more than {DEPTH_LIMIT} levels deep")
+            value = {} if kind is MappingStartEvent else []
+        elif kind is AliasEvent:
+            if not by_pyyaml:
+                refuse("aliases are not allowed")
+            if in_mapping and key is None:
+                refuse("a key must be a text, not an alias")
+            if event.anchor not in anchored:
+                refuse("an alias stands inside of what it stands for")
+            value, size = anchored[event.anchor]
+            nodes += size
+            if nodes > _MOST_NODES:
+                refuse(f"aliases make more than {_MOST_NODES:,} values of it")
+        elif kind is DocumentEndEvent:
+            break
+        else:  # the end of a mapping or a sequence
+            anchor, before = opened.pop()
+            if anchor is not None:
+                anchored[anchor] = container, nodes - before
+            container = around.pop()
+            in_mapping = type(container) is dict
+            continue
+        if in_mapping:
+            container[key] = value
+            key = None
+        else:
+            container.append(value)
+        if kind is MappingStartEvent or kind is SequenceStartEvent:
+            if event.anchor is not None:
+                anchored.pop(event.anchor, None)
+            opened.append((event.anchor, nodes))
+            around.append(container)
+            container = value
+            in_mapping = kind is MappingStartEvent
+
+    event = next_event()
+    if type(event) is not StreamEndEvent:
+        refuse("more than one document")
+    return root[0]
+
+
+def _plain(text: str, strict: bool) -> Any:
+    """The value of a scalar without quotes and tag."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    if _INTEGER.fullmatch(text):
+        return _integer(text, strict)
+    if _FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text):
+        return _finite(text)
+    return text
+
+
+def _plain_by_pyyaml(text: str, strict: bool) -> Any:
+    """The same by the rules of PyYAML's safe loader. A time stays text."""
+    import yaml
+
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
+    tag = next((tag for tag, pattern in resolvers if pattern.match(text)), f"{_CORE}str")
+    name = tag.removeprefix(_CORE)
+    if name == "null":
+        return None
+    if name == "bool":
+        return yaml.SafeLoader.bool_values[text.lower()]
+    if name not in ("int", "float"):
+        return text
+    if len(text) > _LONGEST_INTEGER:
+        raise ParseError(f"a number of more than {_LONGEST_INTEGER:,} characters")
+    construct = getattr(yaml.constructor.SafeConstructor(), f"construct_yaml_{name}")
+    try:
+        number = construct(yaml.ScalarNode(tag, text))
+    except (ValueError, OverflowError):
+        raise ParseError(f"{_shortened(text)} is no number") from None
+    if name == "int":
+        return _integer(str(number), strict)
+    if not math.isfinite(number):
+        raise ParseError(f"{_shortened(text)} is not a finite number")
+    return number
+
+
+def _tagged(text: str, tag: str, strict: bool) -> Any:
+    """The value of a scalar with a tag, which must be of the core schema and fit the text."""
+    name = tag.removeprefix(_CORE)
+    if name == tag or name not in ("str", "int", "float", "bool", "null"):
+        raise ParseError(f"the tag {_shortened(tag)} is not allowed here")
+    if name == "str":
+        return text
+    if name == "int" and _INTEGER.fullmatch(text):
+        return _integer(text, strict)
+    if name == "float" and (_FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text)):
+        return _finite(text)
+    if name in ("bool", "null") and text in _WORDS and (name == "null") == (_WORDS[text] is None):
+        return _WORDS[text]
+    raise ParseError(f"{_shortened(text)} is no {name}")
+
+
+def _integer(text: str, strict: bool) -> int:
+    if len(text) > _LONGEST_INTEGER:
+        raise ParseError(f"an integer of more than {_LONGEST_INTEGER:,} digits")
+    number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    if strict and not -(2**63) <= number < 2**64:
+        raise ParseError(f"the integer {_shortened(text)} does not fit into 64 bits")
+    return number
+
+
+def _finite(text: str) -> float:
+    # Infinity is also what a number beyond the range of a float becomes.
+    if _NOT_FINITE.fullmatch(text) or (number := float(text)) in (float("inf"), float("-inf")):
+        raise ParseError(f"{_shortened(text)} is not a finite number")
+    return number
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "...")

@@ -1,0 +1,208 @@
+"""A line of the manifest: all that listing, filtering and the write path need to know of a document."""
+
+import os
+import re
+import time
+from typing import Any, NotRequired, TypedDict
+
+from localstore.disk.boot import boot_hash, boot_id
+from localstore.disk.document_file import fingerprint
+from localstore.format.document import Parsed
+from localstore.format.salvage import RecordedState
+from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
+
+PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
+"""The only form of a path that is believed: never out of the store, never two levels up."""
+
+
+COARSE_TICK = 2_500_000_000
+"""How long, in ns, a time may stand still while things change, where times are whole seconds (FAT: two of them)."""
+
+
+class IndexRow(TypedDict):
+    """What the manifest knows of a session. Keys without a value are absent.
+
+    `fingerprint` is size, mtime_ns, ctime_ns, inode. `offsets` says in which entry the newest value of each
+    `session_*` key and of `instructions` stands, and `waiting`, by run id, where the unfinished runs stand;
+    `unfinished` says that the last entry is one. `boot` is set while the last writes were not synced, and names the
+    boot of the machine in which they are safe; `era` tells the boots apart in which rows were made. `foreign`: not in
+    our layout. `rewrite`: a sync failed. `unsettled`: the file's time is a whole second that had not passed yet, so
+    that an edit in the same second would leave no trace.
+    """
+
+    session_id: str
+    path: str
+    kind: str
+    entity_id: NotRequired[str]
+    user_id: NotRequired[str]
+    name: NotRequired[str]
+    tags: NotRequired[list[str]]
+    created_at: str
+    updated_at: str
+    version: int
+    entries: int
+    runs: int
+    fingerprint: list[int]
+    era: NotRequired[str]
+    offsets: NotRequired[dict[str, int]]
+    unfinished: NotRequired[bool]
+    waiting: NotRequired[dict[str, int]]
+    boot: NotRequired[str]
+    foreign: NotRequired[bool]
+    rewrite: NotRequired[bool]
+    unsettled: NotRequired[bool]
+    problem: NotRequired[str]
+
+
+def note_status(row: IndexRow, status: os.stat_result) -> None:
+    """Take the file's fingerprint as it was when the row became true of it."""
+    row["fingerprint"] = fingerprint(status)
+    row["era"] = boot_hash()
+    if is_coarse(status.st_mtime_ns) and status.st_mtime_ns > time.time_ns() - COARSE_TICK:
+        row["unsettled"] = True
+    else:
+        row.pop("unsettled", None)
+
+
+def is_coarse(moment: int) -> bool:
+    """Whether a time in ns is from a file system that counts in whole seconds, as far as can be told."""
+    return moment % 1_000_000_000 == 0
+
+
+def _may_hide_an_edit(row: IndexRow) -> bool:
+    return abs(time.time_ns() - row["fingerprint"][1]) > COARSE_TICK
+
+
+def row_of(parsed: Parsed, path: str, status: os.stat_result, boot: str | None) -> IndexRow:
+    """The row for a whole document."""
+    header = parsed.header
+    row: IndexRow = {
+        "session_id": header["session_id"],
+        "path": path,
+        "kind": header["kind"],
+        "created_at": header["created_at"],
+        "updated_at": header["created_at"],
+        "version": parsed.version,
+        "entries": 0,
+        "runs": 0,
+        "fingerprint": [],
+    }
+    note_status(row, status)
+    entity_id = header.get(f"{header['kind']}_id")
+    if entity_id is not None:
+        row["entity_id"] = entity_id
+    if header.get("user_id") is not None:
+        row["user_id"] = header["user_id"]
+    if header.get("name") is not None:
+        row["name"] = header["name"]
+    if header.get("tags"):
+        row["tags"] = header["tags"]
+    if boot is not None:
+        row["boot"] = boot
+    if not parsed.in_layout:
+        row["foreign"] = True
+    for index, entry in enumerate(parsed.entries):
+        count_entry(row, entry, parsed.starts[index] if parsed.starts else 0)
+    return row
+
+
+def carry_rewrite_flag(fresh: IndexRow, before: IndexRow | None) -> IndexRow:
+    """A failed sync is not made good by reading the file again: the next write still has to be a whole one."""
+    if before is not None and before.get("rewrite"):
+        fresh["rewrite"] = True
+    return fresh
+
+
+def count_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
+    """Take an entry that was added at `offset` into the row."""
+    row["entries"] += 1
+    row["runs"] += entry["type"] == "run"
+    note_entry(row, entry, offset)
+
+
+def note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
+    """What the newest entry says of the session, whether it was added or finished."""
+    if isinstance(entry.get("created_at"), str):
+        row["updated_at"] = entry["created_at"]
+    changed = {name: offset for name in SESSION_KEYS if entry.get(name) is not None}
+    if changed:
+        row["offsets"] = {**row.get("offsets", {}), **changed}
+    waiting = row.get("waiting", {})
+    if entry["type"] == "run" and entry.get("status") == "unfinished":
+        row["unfinished"] = True
+        row["waiting"] = {**waiting, entry["run_id"]: offset}
+    else:
+        row.pop("unfinished", None)
+        if waiting and waiting.get(entry.get("run_id", "")) == offset:
+            row["waiting"] = {run_id: at for run_id, at in waiting.items() if at != offset}
+            if not row["waiting"]:
+                del row["waiting"]
+
+
+def matches_file(row: IndexRow, status: os.stat_result) -> bool:
+    """Whether the row was made of the file in this very state."""
+    return row["fingerprint"] == fingerprint(status) and not (row.get("unsettled") and _may_hide_an_edit(row))
+
+
+def is_trusted(row: IndexRow, status: os.stat_result) -> bool:
+    """Whether the document is as one of us left it, in our layout, so that its tail alone may be read."""
+    return (
+        matches_file(row, status)
+        and row["version"] == SCHEMA_VERSION
+        and not row.get("foreign")
+        and not row.get("rewrite")
+        and (row.get("boot") is None or row["boot"] == boot_id())
+    )
+
+
+def is_row(value: Any) -> bool:
+    """Whether a line of the manifest can be used; anything else is skipped, whoever wrote it."""
+    try:
+        numbers = value["fingerprint"]
+        return (
+            # Written out, because a manifest may have very many lines.
+            type(value["session_id"]) is str
+            and type(value["path"]) is str
+            and type(value["kind"]) is str
+            and type(value["created_at"]) is str
+            and type(value["updated_at"]) is str
+            and type(value["version"]) is int
+            and type(value["entries"]) is int
+            and type(value["runs"]) is int
+            and type(numbers) is list
+            and [type(number) for number in numbers] == _FINGERPRINT
+            and PATH.match(value["path"]) is not None
+            and (len(value) == _LEAST_KEYS or _are_valid(value))
+        )
+    except (KeyError, TypeError):
+        return False
+
+
+_FINGERPRINT: list[type] = [int, int, int, int]
+_LEAST_KEYS = len(IndexRow.__required_keys__)
+
+
+def _are_valid(row: dict[str, Any]) -> bool:
+    """Whether the keys that need not be there are what they should be."""
+    tags, offsets, waiting = row.get("tags", ()), row.get("offsets"), row.get("waiting")
+    return (
+        "problem" not in row  # known to this process alone
+        and type(row.get("entity_id", "")) is str
+        and type(row.get("user_id", "")) is str
+        and type(row.get("name", "")) is str
+        and type(row.get("boot", "")) is str
+        and type(row.get("era", "")) is str
+        and (not tags or (type(tags) is list and all(type(tag) is str for tag in tags)))
+        and (offsets is None or (type(offsets) is dict and all(type(offset) is int for offset in offsets.values())))
+        and (waiting is None or (type(waiting) is dict and all(type(offset) is int for offset in waiting.values())))
+    )
+
+
+def recorded_state(row: IndexRow) -> RecordedState | None:
+    """What a row says of its document; None when it says nothing."""
+    if not row["fingerprint"]:
+        return None
+    other_boot = row.get("boot", boot_id()) != boot_id()
+    may_lag = row.get("era") != boot_hash()
+    size, is_unfinished = row["fingerprint"][0], bool(row.get("unfinished"))
+    return RecordedState(row["session_id"], size, row["entries"], is_unfinished, other_boot, may_lag)

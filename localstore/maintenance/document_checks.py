@@ -1,0 +1,74 @@
+"""What is wrong in one document that parses: what a rewrite would drop, fields of a wrong type, runs with one id."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from localstore.format.document import Parsed
+from localstore.format.parse_error import ParseError
+from localstore.maintenance.finding import Finding
+
+_MOST_PROBLEMS = 10
+"""Wrong fields that are named for one document."""
+
+
+def unwritable(path: str, parsed: Parsed) -> Iterator[Finding]:
+    """What would not survive a rewrite of the document at `path`."""
+    try:
+        parsed.layout.parse_strict(parsed.raw)
+    except ParseError as error:
+        advice = "Mend it in an editor, before a rewrite drops or rounds it."
+        yield Finding("error", path, error.line, error.problem, advice)
+
+
+def wrong_fields(path: str, parsed: Parsed) -> Iterator[Finding]:
+    """The fields that have a wrong type."""
+    from pydantic import ValidationError
+
+    from localstore.models.session import Session
+
+    try:
+        Session.model_validate({**parsed.header, "history": parsed.entries})
+    except ValidationError as error:
+        problems: dict[str, tuple[str, int | None]] = {}
+        for found in error.errors(include_url=False, include_context=False):
+            where, line = _where(found["loc"], found["type"] == "missing", parsed)
+            problems.setdefault(where, (found["msg"], line))
+        for where, (problem, line) in list(problems.items())[:_MOST_PROBLEMS]:
+            yield Finding("error", path, line, f"{where}: {problem}", "Mend it in an editor.")
+        if len(problems) > _MOST_PROBLEMS:
+            more = f"{len(problems) - _MOST_PROBLEMS} more fields are wrong"
+            yield Finding("error", path, None, more, "Mend those above, then check again.")
+
+
+def repeated_runs(path: str, parsed: Parsed) -> Iterator[Finding]:
+    """Runs that share an id: the store recognises a repetition among the newest entries only."""
+    seen: set[str] = set()
+    for number, entry in enumerate(parsed.entries):
+        if entry["type"] == "run":
+            if entry["run_id"] in seen:
+                line = parsed.raw.count(b"\n", 0, parsed.starts[number]) + 1 if parsed.starts else None
+                problem = f"has a second run with the run_id {entry['run_id']}"
+                yield Finding("note", path, line, problem, "Give one of them another run_id, or delete it.")
+            seen.add(entry["run_id"])
+
+
+def _where(location: tuple[int | str, ...], is_missing: bool, parsed: Parsed) -> tuple[str, int | None]:
+    """Where a field sits, in words, and the line on which its entry (or header field) starts."""
+    value: Any = {**parsed.header, "history": parsed.entries}
+    where = ""
+    for step in location:  # between the steps stand the names of the types that were tried
+        if isinstance(value, list) and isinstance(step, int):
+            value = value[step]
+            where += f"[{step}]"
+        elif isinstance(value, dict) and (step in value or (is_missing and step == location[-1])):
+            value = value.get(step)
+            where += f".{step}" if where else str(step)
+    line = None
+    if len(location) > 1 and location[0] == "history" and isinstance(location[1], int):
+        if parsed.in_layout:
+            line = parsed.raw.count(b"\n", 0, parsed.starts[location[1]]) + 1
+    elif location:
+        found = re.search(rb'^(?:  ")?%s"?:' % re.escape(str(location[0]).encode()), parsed.raw, re.MULTILINE)
+        line = parsed.raw.count(b"\n", 0, found.start()) + 1 if found else None
+    return where, line

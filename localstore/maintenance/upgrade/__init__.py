@@ -1,0 +1,24 @@
+"""Upgrade, convert and undo: what rewrites many documents at once."""
+
+from localstore.maintenance.upgrade.apply import upgrade
+from localstore.maintenance.upgrade.convert import convert
+from localstore.maintenance.upgrade.diff import unified_diff
+from localstore.maintenance.upgrade.plan import Plan, is_folder_of_agno, make_plan
+from localstore.maintenance.upgrade.preview import Change, preview
+from localstore.maintenance.upgrade.results import Problem, Undone, Upgraded
+from localstore.maintenance.upgrade.undo import undo
+
+__all__ = [
+    "Change",
+    "Plan",
+    "Problem",
+    "Undone",
+    "Upgraded",
+    "convert",
+    "is_folder_of_agno",
+    "make_plan",
+    "preview",
+    "undo",
+    "unified_diff",
+    "upgrade",
+]

@@ -1,0 +1,5 @@
+"""The storages that people open."""
+
+from localstore.storage.storage import JsonStorage, Storage, YamlStorage
+
+__all__ = ["JsonStorage", "Storage", "YamlStorage"]

@@ -1,0 +1,105 @@
+"""Going back in a session: fork it at any run, or take its last run out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from localstore.disk import rescue_folder
+from localstore.engine.transaction import Transaction
+from localstore.errors import Conflict, SessionNotFound
+from localstore.format.document import in_order
+from localstore.models.session import Run, now
+from localstore.storage.arguments import check_id
+
+if TYPE_CHECKING:
+    from localstore.storage.storage import Storage
+
+UNDONE = "undone"
+"""Why a run was set aside that was taken out with `undo`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A run that was taken out of its session, and the rescue file, by name, that keeps it."""
+
+    run: Run
+    name: str
+
+
+def fork(
+    storage: Storage,
+    session_id: str,
+    run_id: str | None = None,
+    *,
+    new_id: str | None = None,
+    user_id: str | None = None,
+) -> str:
+    """Make a new session of a session's history up to and with a run (the last one, when None); returns its id.
+
+    Its header says in `forked_from` where it comes from. Runs that were never finished are not taken along. It costs
+    the session. Raises SessionNotFound, also for another user's session, LookupError for a run that is not there,
+    Conflict when `new_id` is taken.
+    """
+    check_id(session_id)
+    target = str(uuid4()) if new_id is None else new_id
+    check_id(target)
+    engine = storage._store
+    snapshot = engine.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, None)
+    if snapshot is None:
+        raise SessionNotFound(f"There is no session {session_id!r} to fork.", session_id=session_id)
+    entries = snapshot.entries[: _end(snapshot.entries, session_id, run_id)]
+    kept = [entry for entry in entries if entry.get("status") != "unfinished"]
+    last = next((entry["run_id"] for entry in reversed(kept) if entry["type"] == "run"), None)
+    origin = {"session_id": session_id} if last is None else {"session_id": session_id, "run_id": last}
+    header = {**snapshot.header, "session_id": target, "created_at": now(), "forked_from": origin}
+    if header.get("name"):
+        header["name"] = f"{header['name']} (fork)"
+
+    def work(transaction: Transaction | None) -> None:
+        if transaction is not None:
+            raise Conflict(
+                f"There is a session {target!r}. Nothing was written. Give the fork another id.",
+                path=transaction.file.path,
+                session_id=target,
+            )
+        engine.create(in_order(header), kept, storage._suffix)
+
+    engine.change(target, work)
+    return target
+
+
+def _end(entries: list[dict[str, Any]], session_id: str, run_id: str | None) -> int:
+    if run_id is None:
+        return len(entries)
+    for at in range(len(entries) - 1, -1, -1):
+        if entries[at]["type"] == "run" and entries[at]["run_id"] == run_id:
+            return at + 1
+    raise LookupError(f"Session {session_id!r} has no run {run_id!r}. 'localstore show {session_id}' lists them.")
+
+
+def undo(storage: Storage, session_id: str, *, user_id: str | None = None) -> Undone | None:
+    """Take the last run out of a session; None when there is none. The state is again what it was before.
+
+    The run is set aside first, in `.localstore/rescue/`: `localstore rescue NAME --restore` puts it back. The document
+    is written anew. Raises SessionNotFound, OwnerMismatch.
+    """
+    check_id(session_id)
+
+    def work(transaction: Transaction | None) -> Undone | None:
+        if transaction is None:
+            raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
+        storage._check_access(transaction.row, user_id, None)
+        parsed = transaction.whole()
+        runs = [at for at, entry in enumerate(parsed.entries) if entry["type"] == "run"]
+        if not runs:
+            return None
+        entry = parsed.entries[runs[-1]]
+        kept = rescue_folder.set_aside(engine.root, transaction.row["path"], session_id, UNDONE, {"entry": entry})
+        transaction.change(parsed.header, {parsed.starts[runs[-1]]: None}, [])
+        return Undone(Run.model_validate(entry), os.path.basename(kept))
+
+    engine = storage._store
+    return engine.change(session_id, work)

@@ -1,0 +1,263 @@
+"""The three-way merge behind `upsert`: what was read, what it became here, and what is in the store now."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from localstore.engine.engine import Engine, Snapshot
+from localstore.engine.transaction import Transaction
+from localstore.errors import Conflict, DocumentBroken, OwnerMismatch
+from localstore.format.document import in_order, newest_state
+from localstore.format.run_entry import with_rating_of
+from localstore.format.values import json_equal, to_json_value
+from localstore.index.row import IndexRow
+from localstore.models.schema import SESSION_KEYS
+from localstore.models.session import HistoryEntry, Run, Session, Step, is_sound, now, what_is_wrong
+
+_entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
+_FIXED = ("schema_version", "session_id", "kind", "created_at")
+
+
+def session_of(snapshot: Snapshot) -> Session:
+    """The models for a snapshot. Raises DocumentBroken when a value is of the wrong type, naming where."""
+    try:
+        session = Session.model_validate({**snapshot.header, "history": snapshot.entries, **snapshot.current})
+    except ValidationError as error:
+        raise _wrong_type(error, snapshot) from None
+    session._base = snapshot
+    return session
+
+
+def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> DocumentBroken:
+    return DocumentBroken(
+        f"{snapshot.path}: {what_is_wrong(error, where)}. Nothing was changed. Mend the file in an editor.",
+        path=snapshot.path,
+        session_id=snapshot.header["session_id"],
+    )
+
+
+def run_of(value: Any) -> dict[str, Any]:
+    """A run as plain values that can be read back. Raises UnstorableValue, and TypeError for what is no valid run."""
+    entry = to_json_value(value)
+    if is_sound(value):
+        return cast(dict[str, Any], entry)
+    if not isinstance(entry, dict) or entry.get("type") != "run":
+        raise TypeError(f"append takes a Run, not {type(value).__name__}")
+    try:
+        return cast(dict[str, Any], to_json_value(Run.model_validate(entry)))
+    except ValidationError as error:
+        raise TypeError(
+            f"append takes a valid Run. In this one, {what_is_wrong(error)}. Nothing was written."
+        ) from None
+
+
+def step_of(value: Any) -> dict[str, Any]:
+    """A step as plain values that can be read back. Raises UnstorableValue, and TypeError for what is no valid step."""
+    step = to_json_value(value, "step")
+    if not isinstance(value, Step):
+        raise TypeError(f"add_step takes a Step, not {type(value).__name__}")
+    try:
+        return cast(dict[str, Any], to_json_value(Step.model_validate(step)))
+    except ValidationError as error:
+        raise TypeError(
+            f"add_step takes a valid Step. In this one, {what_is_wrong(error)}. Nothing was written."
+        ) from None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What an upsert has to do: `replaced` maps the index of an entry in the store to its new value or None."""
+
+    header: dict[str, Any]
+    replaced: dict[int, dict[str, Any] | None] = field(default_factory=dict)
+    added: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Mine:
+    """A Session as plain values, validated."""
+
+    header: dict[str, Any]
+    entries: list[dict[str, Any]]
+    current: dict[str, Any]
+    named: frozenset[str]
+    """The header's fields that were set explicitly; they count where nothing was read before."""
+
+    @classmethod
+    def of(cls, session: Session) -> "Mine":
+        """Raises UnstorableValue, and TypeError for what is no valid session."""
+        header = to_json_value(session)
+        entries = [to_json_value(entry, f"history[{number}]") for number, entry in enumerate(session.history)]
+        try:
+            Session.model_validate(header)
+            for number, entry in enumerate(session.history):
+                if not is_sound(entry):
+                    (checked,) = _entries.validate_python([entries[number]])
+                    entries[number] = to_json_value(checked)
+        except ValidationError as error:
+            problem = what_is_wrong(error)
+            raise TypeError(f"upsert takes a valid Session. In this one, {problem}. Nothing was written.") from None
+        return cls(
+            header,
+            entries,
+            to_json_value(session.current()),
+            frozenset(session.model_fields_set) | frozenset(session.model_extra or ()),
+        )
+
+    def new_entries(self) -> list[dict[str, Any]]:
+        """The history of a new document: the entries, and the state that none of them says."""
+        said = newest_state(self.entries)
+        state = {name: value for name, value in self.current.items() if not json_equal(said.get(name), value)}
+        return [*self.entries, _update(state)] if state else self.entries
+
+    def stored(self, row: IndexRow, *, alone: bool = True) -> Snapshot:
+        """What the session is compared with at the next upsert. When others wrote as well (not `alone`) there is more
+        in the document than we know of, so that no fingerprint fits it."""
+        return Snapshot(row["path"], self.header, self.entries, self.current, row["fingerprint"] if alone else [])
+
+
+def upsert_into(store: Engine, transaction: Transaction, mine: Mine, base: Snapshot | None) -> Snapshot:
+    """Bring what changed here into the document, appending when that is enough; what to compare with next time.
+
+    Raises Conflict, OwnerMismatch.
+    """
+    owner = transaction.header().get("user_id")
+    wanted = mine.header.get("user_id", owner if base is None else None)
+    if wanted != owner or (base is not None and base.header.get("user_id") != owner):
+        raise OwnerMismatch(
+            f"Session {transaction.row['session_id']!r} belongs to {'nobody' if owner is None else 'another user'}, "
+            "and upsert does not change that. Nothing was written. Use another session_id, or leave user_id as it was.",
+            path=transaction.file.path,
+            session_id=transaction.row["session_id"],
+        )
+    alone = base is not None and base.fingerprint == transaction.row["fingerprint"]
+    if base is not None and alone:
+        plan = merge(mine, base, base)  # nobody wrote since: what was read is what is there
+        known = store.recent(transaction).keys() - {entry.get("run_id") for entry in base.entries}
+        if (
+            not plan.replaced
+            and json_equal(plan.header, base.header)
+            and not known & {e.get("run_id") for e in plan.added}
+        ):
+            if plan.added:
+                transaction.append(plan.added)
+            return mine.stored(transaction.row)
+    parsed = transaction.whole()
+    current, fingerprint = newest_state(parsed.entries), transaction.row["fingerprint"]
+    theirs = Snapshot(transaction.file.path, parsed.header, parsed.entries, current, fingerprint)
+    plan = merge(mine, base, theirs)
+    if plan.replaced or not json_equal(plan.header, parsed.header):
+        replaced = {parsed.starts[index]: entry for index, entry in plan.replaced.items()}
+        transaction.change(in_order(plan.header), replaced, plan.added)
+    elif plan.added:
+        transaction.append(plan.added)
+    return mine.stored(transaction.row, alone=alone)
+
+
+def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
+    """What has to be done to the document so that it holds both sides. Raises Conflict."""
+    session_id = theirs.header["session_id"]
+    plan = Plan(_merge_header(mine, base, theirs.header))
+    before = _by_key(_normal(base)) if base else {}
+    here = _by_key(mine.entries)
+    there = _by_key(_normal(theirs))
+    index = {key: number for number, key in enumerate(there)}
+    for key, old in before.items():
+        new, now_there = here.get(key), there.get(key)
+        if json_equal(new, old) or json_equal(new, now_there):
+            continue
+        if not json_equal(now_there, old):
+            raise _conflict(session_id, _name(key))
+        plan.replaced[index[key]] = new
+    for key, new in here.items():
+        if key in before:
+            continue
+        now_there = there.get(key)
+        if now_there is None:
+            plan.added.append(new)
+        elif now_there.get("status") == "unfinished" and new.get("status") != "unfinished":
+            plan.replaced[index[key]] = with_rating_of(now_there, new)
+        elif not json_equal(now_there, new if key[0] != "run" else with_rating_of(now_there, new)):
+            raise _conflict(session_id, _name(key))
+    _merge_current(plan, mine, base, theirs)
+    return plan
+
+
+def _merge_header(mine: Mine, base: Snapshot | None, theirs: dict[str, Any]) -> dict[str, Any]:
+    result = dict(theirs)
+    for name in {**theirs, **mine.header, **(base.header if base else {})}:
+        if name in _FIXED or (base is None and name not in mine.named):
+            continue
+        new, there = mine.header.get(name), theirs.get(name)
+        old = there if base is None else base.header.get(name)
+        if json_equal(new, old) or json_equal(new, there):
+            continue
+        if not json_equal(there, old):
+            raise _conflict(theirs["session_id"], name)
+        if new is None:
+            del result[name]
+        else:
+            result[name] = new
+    return result
+
+
+def _merge_current(plan: Plan, mine: Mine, base: Snapshot | None, theirs: Snapshot) -> None:
+    """State that was changed on the Session itself becomes an update, unless a new run already says so."""
+    changed: dict[str, Any] = {}
+    for name in SESSION_KEYS:
+        new = _value(mine.current, name)
+        old = _value(base.current, name) if base else None
+        there = _value(theirs.current, name)
+        for entry in plan.added:
+            there = entry.get(name, there)
+        if json_equal(new, old) or json_equal(new, there):
+            continue
+        if base and not json_equal(_value(theirs.current, name), old):
+            raise _conflict(theirs.header["session_id"], name)
+        changed[name] = new if new is not None else {} if name in ("session_state", "session_data") else ""
+    if changed:
+        plan.added.append(_update(changed))
+
+
+def _update(state: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "update", "created_at": now(), **state}
+
+
+def _value(current: dict[str, Any], name: str) -> Any:
+    value = current.get(name)
+    return None if value in (None, "", {}) else value
+
+
+def _normal(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Entries as the models would write them, so that only what they say is compared. Raises DocumentBroken."""
+    try:
+        return [to_json_value(entry) for entry in _entries.validate_python(snapshot.entries)]
+    except ValidationError as error:
+        raise _wrong_type(error, snapshot, "history") from None
+
+
+def _by_key(entries: list[dict[str, Any]]) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Entries by what identifies them: a run by its id, anything else by what it says, and its number among equals."""
+    result: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for entry in entries:
+        run_id = entry.get("run_id") if entry["type"] == "run" else None
+        name = run_id or orjson.dumps(entry, option=orjson.OPT_SORT_KEYS).decode()
+        number = 0
+        while (entry["type"], name, number) in result:
+            number += 1
+        result[entry["type"], name, number] = entry
+    return result
+
+
+def _name(key: tuple[str, str, int]) -> str:
+    return f"run {key[1]}" if key[0] == "run" else f"a {key[0]} entry"
+
+
+def _conflict(session_id: str, what: str) -> Conflict:
+    return Conflict(
+        f"Session {session_id!r}: {what} was changed here and in the store. Nothing was written. "
+        "Read the session again, repeat the change, and upsert that.",
+        session_id=session_id,
+    )

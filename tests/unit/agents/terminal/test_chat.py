@@ -1,0 +1,268 @@
+"""`Agent.cli_app` with a model that is a function, and lines that come from a pipe."""
+
+import errno
+import io
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstore import Agent, FunctionModel, JsonStorage, Message, Run, Team, ToolCall
+from localstore.agents.models.model import Answer
+from localstore.agents.terminal.chat import Chat
+from localstore.disk.locks import LockPool
+from localstore.errors import LockTimeout
+
+Said = tuple[str, str]
+Talk = Callable[..., Said]
+
+
+def echo(messages: list[Message]) -> str:
+    return f"You said {messages[-1].text}."
+
+
+def agent(function: Callable[[list[Message]], Answer] = echo, **options: object) -> Agent:
+    return Agent(model=FunctionModel(function), session_id="s1", **options)  # type: ignore[arg-type]
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def talk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Talk:
+    """Talks with an agent; gives what came to the standard output, and to the standard error."""
+
+    def call(who: Agent, *lines: str, answered: bool = True) -> Said:
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+        assert Chat(who, markdown=True).run() is answered
+        said = capsys.readouterr()
+        return said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> JsonStorage:
+    return JsonStorage(tmp_path / "store")
+
+
+@pytest.mark.parametrize("word", ["bye", "exit", "quit", "BYE ", "/quit", "/exit", "/bye"])
+def test_each_of_these_words_ends_the_talk(talk: Talk, word: str) -> None:
+    out, _ = talk(agent(), "", "one", word, "two")
+    assert out == "You said one.\n"
+
+
+def test_the_end_of_the_input_ends_it_and_what_was_begun_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\\\r\n two\\"))
+    agent().cli_app()
+    assert capsys.readouterr().out == "You said one\n two.\n"
+
+
+def test_without_an_input_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    agent().cli_app()
+
+
+def test_a_line_with_a_blank_before_the_slash_is_a_question(talk: Talk) -> None:
+    assert talk(agent(), " /etc/passwd?")[0] == "You said /etc/passwd?.\n"
+    out, err = talk(agent(), "/etc/passwd?")
+    assert out == ""
+    assert "Error: There is no /etc/passwd?." in err
+
+
+def test_text_that_is_not_utf_8_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), encoding="utf-8"))
+    agent().cli_app()
+    assert "This is not utf-8" in capsys.readouterr().err
+
+
+def test_a_model_that_raises_does_not_end_the_talk(talk: Talk, storage: JsonStorage) -> None:
+    """Whatever it raises; the error is one line without control characters."""
+
+    def fail(messages: list[Message]) -> str:
+        if messages[-1].text == "fail":
+            raise RuntimeError("first line\nsecond \x1b[2J line")
+        return echo(messages)
+
+    out, err = talk(agent(fail, storage=storage), "fail", "go on", answered=False)
+    assert out == "You said go on.\n"
+    assert "Error: RuntimeError: first line second \\x1b[2J line. /retry asks again.\n" in err
+
+
+def test_an_answer_that_cannot_be_stored_is_shown_and_told(
+    talk: Talk, storage: JsonStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = storage.append
+
+    def append(session_id: str, run: Run, **options: object) -> None:
+        if run.status != "unfinished":
+            raise OSError(errno.ENOSPC, "No space left on device", "s1.json")
+        real(session_id, run, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(storage, "append", append)
+    out, err = talk(agent(storage=storage), "one", answered=False)
+    assert out == "You said one.\n"
+    assert "Error: The answer could not be stored. s1.json: No space left on device. /retry asks again.\n" in err
+
+
+def test_ctrl_c_ends_a_talk_with_a_pipe(talk: Talk, storage: JsonStorage) -> None:
+    """Nobody is there to go on; the run is stored as cancelled."""
+
+    def stop(messages: list[Message]) -> str:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        talk(agent(stop, storage=storage), "one", "two")
+    session = storage.read("s1")
+    assert session is not None
+    assert [run.status for run in session.runs] == ["cancelled"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_in_the_middle_of_a_write_waits_for_its_end(
+    storage: JsonStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it was raised at once, behind the taking of a lock, nobody gave the lock back, and the session could not be
+    written to any more."""
+    real = LockPool.acquire
+    interrupted: list[int] = []
+
+    def acquire(pool: LockPool, number: int, timeout: float, holder: Any = None) -> None:
+        real(pool, number, timeout, holder)
+        if not interrupted:
+            interrupted.append(number)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def respond(messages: list[Message]) -> str:
+        if messages[-1].text == "one":
+            time.sleep(30)
+        return echo(messages)
+
+    lines = iter(["one", "two", "bye"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setattr(LockPool, "acquire", acquire)
+    agent(respond, storage=storage).cli_app()
+    session = storage.read("s1")
+    assert session is not None
+    assert [(run.question, run.status) for run in session.runs] == [("one", "cancelled"), ("two", "completed")]
+
+
+class TestRetry:
+    """`/retry` asks the last question again."""
+
+    def test_an_answered_one_is_asked_in_place_of_its_answer(self, talk: Talk, storage: JsonStorage) -> None:
+        answers = iter(["first", "second"])
+        talk(agent(lambda messages: next(answers), storage=storage), "Well?", "/retry")
+        session = storage.read("s1")
+        assert session is not None
+        assert [(run.question, run.answer) for run in session.runs] == [("Well?", "second")]
+
+    def test_a_failed_one_stays(self, talk: Talk, storage: JsonStorage) -> None:
+        answers: Iterator[str | Exception] = iter([RuntimeError("no"), "second"])
+
+        def respond(messages: list[Message]) -> str:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        talk(agent(respond, storage=storage), "Well?", "/retry", answered=False)
+        session = storage.read("s1")
+        assert session is not None
+        assert [(run.question, run.status) for run in session.runs] == [("Well?", "error"), ("Well?", "completed")]
+
+    def test_one_that_could_not_be_stored_is_not_mixed_up_with_the_one_before(
+        self, talk: Talk, storage: JsonStorage, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The last question is the one that was typed last, not the last one of the session."""
+        real, fails = storage.append, iter([False, False, True])
+
+        def append(*args: object, **options: object) -> None:
+            if next(fails, False):
+                raise LockTimeout("The store is locked. Try again.")
+            real(*args, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(storage, "append", append)
+        out, err = talk(agent(storage=storage), "one", "two", "/retry", answered=False)
+        assert out == "You said one.\nYou said two.\n"
+        assert "Error: The store is locked. Try again. /retry asks again." in err
+        session = storage.read("s1")
+        assert session is not None
+        assert [run.question for run in session.runs] == ["one", "two"]
+
+    def test_there_may_be_nothing(self, talk: Talk) -> None:
+        assert "Nothing was asked yet." in talk(agent(), "/retry")[1]
+
+
+def test_an_agent_without_storage_says_so(talk: Talk) -> None:
+    """Questions, `/retry`, `/new` and `/state` work all the same."""
+    out, err = talk(
+        agent(session_state={"a": 1}), "/sessions", "/open 1", "/fork", "/undo", "/rename x", "one", "/retry", "/state"
+    )
+    assert out == 'You said one.\nYou said one.\n{\n  "a": 1\n}\n'
+    assert err.count("This agent has no storage") == 5
+
+
+def test_the_sessions_are_those_of_the_user(talk: Talk, storage: JsonStorage) -> None:
+    """Others are neither listed nor opened, and an agent's only."""
+    for session_id, user_id in (("a1", "alice"), ("b1", "bob"), ("s1", "alice")):
+        storage.append(session_id, agent().run("hi"), user_id=user_id)
+    storage.append("team", agent().run("hi"), user_id="alice", kind="team")
+    out, err = talk(agent(storage=storage, user_id="alice"), "/sessions", "/open b1", "/open team", "/open 2", "/state")
+    assert [line.split("\t")[1] for line in out.splitlines() if "\t" in line] == ["s1", "a1"]
+    assert err.count("Error: No session is called") == 2
+    assert "Going on in a1." in err
+
+
+def test_commands_that_need_more_say_what(talk: Talk, storage: JsonStorage) -> None:
+    _, err = talk(agent(storage=storage), "/open", "/rename", "/rename x", "/undo", "/fork")
+    assert "Error: Say which one: /open 2" in err
+    assert "Error: Say how: /rename NAME" in err
+    assert "Error: This session begins with its first question." in err
+    assert "There is no session 's1'" in err
+
+
+def test_an_empty_answer_is_told(talk: Talk) -> None:
+    assert "The answer is empty." in talk(agent(lambda messages: ""), "one")[1]
+
+
+def test_what_arrow_up_knew_before_is_there_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interactive Python that calls `cli_app` keeps its own history."""
+    readline = pytest.importorskip("readline")
+
+    readline.clear_history()
+    readline.add_history("before")
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stdout", Terminal())
+    lines = iter(["one", "bye"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    agent().cli_app()
+    assert [readline.get_history_item(at + 1) for at in range(readline.get_current_history_length())] == ["before"]
+    readline.clear_history()
+
+
+@pytest.mark.parametrize("mode", ["route", "collaborate"])
+def test_a_pipe_gets_the_answer_of_a_team_and_not_its_members(talk: Talk, storage: JsonStorage, mode: str) -> None:
+    """Whoever gives it: the leader, or the member that it picked. `/sessions` lists the sessions of teams."""
+    pick = Message(role="assistant", tool_calls=[ToolCall(id="1", name="route_to", arguments={"member": "Bob"})])
+    members = [Agent(model=FunctionModel(echo), name=name) for name in ("Ann", "Bob")]
+    leader = FunctionModel(lambda _: pick if mode == "route" else "All of us.")
+    team = Team(members=members, mode=mode, model=leader, session_id="s1", storage=storage)  # type: ignore[arg-type]
+    out, _ = talk(team, "one", "/sessions", "bye")
+    answer, listed = out.splitlines()
+    assert answer == ("You said one." if mode == "route" else "All of us.")
+    assert listed.split("\t")[1] == "s1"

@@ -1,0 +1,65 @@
+"""The ways of systems that lack what POSIX has, tried by taking it away."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_WITHOUT = """
+import os
+import random  # these modules of Python need what is taken away
+import tempfile
+import threading
+import sys
+
+for name in ("pread", "pwrite", "fdatasync", "register_at_fork", "O_NOFOLLOW", "O_NONBLOCK", "fchmod"):
+    if hasattr(os, name):
+        delattr(os, name)
+
+from localstore import JsonStorage, Message, Run, YamlStorage
+from localstore.disk import boot, filesystem
+from localstore.index import manifest
+
+
+class NoOpenFileIsReplaced(filesystem.System):
+    def replace(self, source, target):
+        if os.path.isdir("/proc/self/fd"):
+            held = {os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+            assert os.path.realpath(target) not in held, f"{target} is open"
+        super().replace(source, target)
+
+
+filesystem.system = NoOpenFileIsReplaced()
+manifest._SPARE_LINES = 3
+
+manifest._KEEP_OPEN = False
+boot.boot_id.__wrapped__.__globals__["sys"] = type("Other", (), {"platform": "other"})
+
+for kind in (JsonStorage, YamlStorage):
+    for durability in ("full", "relaxed"):
+        storage = kind(os.path.join(sys.argv[1], kind.__name__ + durability), durability=durability)
+        for number in range(5):
+            run = Run(messages=[Message(role="user", content=f"question {number}")], status="unfinished")
+            storage.append("s1", run, user_id="alice")
+            run.messages.append(Message(role="assistant", content=f"answer {number}"))
+            run.status = "completed"
+            storage.append("s1", run)
+        storage.update("s1", session_state={"n": 1}, name="first")
+        again = kind(storage.root, durability=durability)
+        assert [run.answer for run in again.read("s1", last_runs=2).runs] == ["answer 3", "answer 4"]
+        again.append("s2", Run())
+        assert [info.session_id for info in storage.list_sessions()] == ["s2", "s1"]
+        assert storage.read("s1").session_state == {"n": 1}
+        assert storage.delete_session("s2")
+        storage.drop()
+        assert again.list_sessions() == []
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="takes away what this system does not have")
+def test_a_system_without_positioned_writes_and_fork_keeps_sessions_all_the_same(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _WITHOUT, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

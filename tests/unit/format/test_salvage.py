@@ -1,0 +1,334 @@
+"""After a crash nothing that was acknowledged is lost, nothing half is read, and nothing at all is thrown away.
+
+The states of a crash are made by hand: the bytes of one append (or of finishing a run) reach the file in part, and
+the line of the manifest does not.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstore import DocumentBroken, JsonStorage, LocalstoreError, Run, YamlStorage
+from tests.unit.raw import Storage, answered, edit, parse, question, rescued, run_ids
+
+BLANK = b"\0 \r\n,"
+"""What stands between entries, and what a disk puts where it has nothing."""
+
+
+class Crash:
+    """A store before and after one write that a crash cuts off, and the states in between."""
+
+    def __init__(self, storage: Storage, first: list[Run], last: Run) -> None:
+        for run in first:
+            storage.append("s1", run, user_id="alice")
+        self.storage = storage
+        self.path = storage.path("s1")
+        self.manifest = storage.root / "manifest.jsonl"
+        self.old, self.line = self.path.read_bytes(), self.manifest.read_bytes()
+        storage.append("s1", last)
+        self.new = self.path.read_bytes()
+        self.same = next(at for at, (a, b) in enumerate(zip(self.old, self.new, strict=False)) if a != b)
+
+    def states(self) -> Iterator[bytes]:
+        """What the file may hold: stopped at every byte, and ways in which a disk may reorder or lose the bytes."""
+        old, new, size = self.old, self.new, len(self.old)
+        for end in range(size, len(new) + 1):
+            yield old + new[size:end]  # stopped while it wrote beyond the old end
+        for end in range(self.same, size + 1):
+            yield new[:end] + old[end:] + new[size:]  # stopped in the overlap
+        for end in range(self.same, len(new)):
+            yield new[:end]  # the length did not reach the disk
+        for end in range(self.same, len(new), 5):
+            yield new[:end] + b"\0" * (len(new) - end)  # the length did, the bytes did not
+            yield old[: self.same] + b"\0" * (end - self.same) + new[end:]  # the later bytes did, the earlier ones not
+
+    def set(self, raw: bytes) -> Storage:
+        """Make the state, and open the store as a new process does."""
+        self.path.write_bytes(raw)
+        self.manifest.write_bytes(self.line)
+        shutil.rmtree(self.storage.root / ".localstore" / "rescue", ignore_errors=True)
+        return type(self.storage)(self.storage.root, durability="relaxed")
+
+    def kept(self) -> str:
+        """All that was set aside."""
+        return "".join(record["text"] for record in rescued(self.storage))
+
+
+def test_an_append_that_was_cut_off_anywhere_loses_nothing(storage: Storage) -> None:
+    last = question("torn", "the last\nquestion", session_state={"n": 1})
+    crash = Crash(storage, [answered("r1"), answered("r2")], last)
+    whole_dump = last.model_dump()
+    for raw in crash.states():
+        opened = crash.set(raw)
+        before = opened.read("s1")
+        assert before is not None
+        assert crash.path.read_bytes() == raw, "a read changes nothing"
+        read = {run.run_id: run for run in before.runs}
+        assert list(read) in (["r1", "r2"], ["r1", "r2", "torn"])
+        if "torn" in read:
+            assert read["torn"].model_dump() == whole_dump
+        opened.append("s1", question("next"))
+        ids = run_ids(crash.path)
+        assert ids in (["r1", "r2", "next"], ["r1", "r2", "torn", "next"])
+        assert ("torn" in ids) == ("torn" in read)
+        rest = raw[crash.same :].strip(BLANK)
+        if "torn" not in ids and rest not in (b"", crash.old[crash.same :].strip(BLANK)):
+            assert rest.decode().replace("\0", "") in crash.kept().replace("\0", ""), raw
+        again = type(storage)(storage.root).read("s1")
+        assert again is not None
+        assert [run.run_id for run in again.runs] == ids
+
+
+def test_a_finish_that_was_cut_off_anywhere_leaves_the_question_or_the_whole_answer(storage: Storage) -> None:
+    asked = question("r2", "the question", status="unfinished")
+    last = answered("r2", "the question", "an answer\nof two lines", model="m", created_at=asked.created_at)
+    crash = Crash(storage, [answered("r1"), asked], last)
+    outcomes = set()
+    for raw in crash.states():
+        opened = crash.set(raw)
+        before = opened.read("s1")
+        assert before is not None
+        assert [run.run_id for run in before.runs] == ["r1", "r2"]
+        run = before.runs[-1]
+        assert run.question == "the question"
+        assert (run.status, run.answer) in (("unfinished", ""), ("completed", "an answer\nof two lines")), raw
+        outcomes.add(run.status)
+        opened.append("s1", last)
+        assert run_ids(crash.path) == ["r1", "r2"]
+        assert parse(crash.path)["history"][-1]["status"] == "completed"
+    assert outcomes == {"unfinished", "completed"}
+
+
+def test_a_torn_document_is_listed_with_what_was_known_of_it(storage: Storage) -> None:
+    crash = Crash(storage, [answered("r1")], question("torn", "x" * 100))
+    for raw in (crash.old + crash.new[len(crash.old) : -60], crash.new[:-60]):
+        (info,) = crash.set(raw).list_sessions()
+        assert (info.session_id, info.user_id, info.runs) == ("s1", "alice", 1)
+        assert info.problem is None, "a reader sees past what was torn"
+        opened = type(storage)(storage.root)
+        opened.append("s1", question("next"))
+        (info,) = opened.list_sessions()
+        assert (info.runs, info.problem) == (2, None)
+
+
+def test_an_entry_behind_a_torn_one_stays(storage: Storage) -> None:
+    crash = Crash(storage, [answered("r1")], question("torn", "lost?"))
+    between = len(crash.new)
+    storage.append("s1", answered("r3"))
+    storage.append("s1", answered("r4"))
+    raw = crash.path.read_bytes()
+    for start, end in ((crash.same, between - 40), (crash.same + 60, between - 20)):
+        opened = crash.set(raw[:start] + b"\0" * (end - start) + raw[end:])
+        opened.append("s1", question("next"))
+        assert run_ids(crash.path) == ["r1", "r3", "r4", "next"]
+        assert "lost?" in crash.kept() or "lost?" not in raw[end:].decode()
+
+
+def test_what_is_set_aside_is_on_the_disk_before_the_document_changes(storage: Storage, disk: Any) -> None:
+    crash = Crash(storage, [answered("r1")], question("torn"))
+    opened = crash.set(crash.new[:-30])
+    disk.forget()
+    opened.append("s1", question("next"))
+    first, second, *_ = disk.of("replace", "truncate", "write", name=".json") + disk.of("replace", name=".yaml")
+    assert (first.operation, ".localstore/rescue/" in first.path) == ("replace", True)
+    assert (second.operation, second.path) == ("replace", str(crash.path)), "never cut in place"
+
+
+def test_runs_that_were_not_synced_may_be_missing_after_another_boot(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relaxed = type(storage)(storage.root, durability="relaxed")
+    for number in range(4):
+        relaxed.append("s1", answered(f"r{number}", "x" * 200))
+    path = storage.path("s1")
+    raw = path.read_bytes()
+    path.write_bytes(raw[: raw.find(b"r3")] + b"\0" * (len(raw) - raw.find(b"r3")))
+    with pytest.raises(DocumentBroken):  # in this boot no crash explains that
+        type(storage)(storage.root).read("s1")
+    for module in ("index.row", "index.session_index", "engine.transaction", "engine.engine"):
+        monkeypatch.setattr(f"localstore.{module}.boot_id", lambda: "the next boot")
+    opened = type(storage)(storage.root)
+    session = opened.read("s1")
+    assert session is not None
+    assert [run.run_id for run in session.runs] == ["r0", "r1", "r2"]
+    opened.append("s1", question("next"))
+    assert run_ids(path) == ["r0", "r1", "r2", "next"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["manifest", "no manifest"])
+def test_a_torn_document_without_a_manifest_is_mended_when_its_closing_lacks(tmp_path: Path, known: bool) -> None:
+    storage = JsonStorage(tmp_path / "store")
+    crash = Crash(storage, [answered("r1")], question("torn"))
+    opened = crash.set(crash.new[:-30])
+    if not known:
+        crash.manifest.unlink()
+    opened.append("s1", question("next"))
+    if known:
+        assert run_ids(crash.path) == ["r1", "next"]
+        assert "torn" in crash.kept()
+    else:  # it may have been acknowledged: the question stays, as the unfinished run that it is
+        assert run_ids(crash.path) == ["r1", "torn", "next"]
+
+
+def test_another_key_in_the_place_of_the_status_of_a_waiting_run_is_a_persons(tmp_path: Path) -> None:
+    """Regression: YAML that parses, of the same size, was taken for a write that was interrupted."""
+    storage = YamlStorage(tmp_path / "store")
+    storage.append("s1", question("r1", status="unfinished"))
+    path = storage.path("s1")
+    typed = path.read_bytes().replace(b"  status: unfinished", b"  stands: unfinished")
+    path.write_bytes(typed)
+    session = storage.read("s1")
+    assert session is not None
+    assert session.runs[0].model_extra == {"stands": "unfinished"}
+    storage.append("s1", answered("r2"))
+    assert b"  stands: unfinished" in path.read_bytes()
+
+
+def test_yaml_without_its_end_marker_is_a_persons_when_nothing_was_added(tmp_path: Path) -> None:
+    storage = YamlStorage(tmp_path / "store")
+    crash = Crash(storage, [answered("r1"), answered("r2")], answered("r3"))
+    opened = type(storage)(storage.root)
+    assert opened.read("s1") is not None
+    edit(crash.path, "\n...\n", "\n")
+    opened.append("s1", question("next"))
+    assert run_ids(crash.path) == ["r1", "r2", "r3", "next"]
+    assert rescued(storage) == []
+
+
+def person_breaks(what: str, raw: bytes) -> bytes:
+    first, last = raw.find(b"first"), raw.rfind(b"last")
+    match what:
+        case "the first entry":
+            return raw[: first - 3] + b'"[x' + raw[first:]
+        case "the last entry":
+            return raw[: last - 3] + b'"[x' + raw[last:]
+        case "the header":
+            return raw.replace(b"s1", b'"[s1', 1)
+        case "the first entry and the tail":
+            return raw[: first - 3] + b'"[x' + raw[first:-4]
+        case "all by emptying it":
+            return b""
+        case _:
+            return b"just a text: [\n"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "the first entry",
+        "the last entry",
+        "the header",
+        "the first entry and the tail",
+        "all by emptying it",
+        "all",
+    ],
+)
+def test_what_a_person_broke_is_never_mended(storage: Storage, what: str) -> None:
+    for name in ("first", "middle", "last"):
+        storage.append("s1", answered(name), user_id="alice")
+    path = storage.path("s1")
+    raw = person_breaks(what, path.read_bytes())
+    path.write_bytes(raw)
+    calls: list[Callable[[Storage], object]] = [
+        lambda opened: opened.read("s1"),
+        lambda opened: opened.read("s1", last_runs=1),
+        lambda opened: opened.append("s1", question("next")),
+        lambda opened: opened.update("s1", name="n"),
+    ]
+    for call in calls:
+        with pytest.raises(LocalstoreError) as caught:
+            call(type(storage)(storage.root))
+        assert isinstance(caught.value, DocumentBroken), caught.value
+        assert caught.value.path == str(path)
+        assert path.read_bytes() == raw
+    (record,) = rescued(storage)
+    assert record["entry"]["run_id"] == "next"
+
+
+def _without_lines(crash: Crash, how: str) -> None:
+    """The power cut took the lines of the manifest that were not synced: all of them, or the newest one."""
+    if how == "no manifest":
+        crash.manifest.unlink()
+        return
+    lines = crash.line.splitlines(keepends=True)[:-1]
+    (era,) = {value["era"] for line in lines if "era" in (value := json.loads(line))}
+    crash.manifest.write_bytes(b"".join(lines).replace(era.encode(), b"00000000"))
+
+
+@pytest.mark.parametrize("how", ["no manifest", "a line of another boot"])
+@pytest.mark.parametrize("width", [1, 480])
+def test_a_question_stays_when_the_power_fails_while_its_run_is_finished(
+    storage: Storage, how: str, width: int
+) -> None:
+    """The line that knew of the question was not on the disk yet: the torn run was taken for a person's mistake, or
+    went to rescue with its question, which had been acknowledged."""
+    asked = question("r2", "the question" * width, status="unfinished")
+    last = answered("r2", "the question" * width, "an answer\nof two lines", created_at=asked.created_at)
+    crash = Crash(storage, [answered("r1"), asked], last)
+    old, new, size = crash.old, crash.new, len(crash.old)
+    border = size // 512 * 512
+    states = [
+        old + new[size:],
+        new[:size],
+        new[: size + 10],
+        new[:size] + bytes(len(new) - size),
+        old + bytes(len(new) - size),
+        old[: crash.same] + bytes(size - crash.same) + new[size:],
+        *([new[:border] + old[border:], old[:border] + new[border:]] if border > crash.same else []),
+    ]
+    for raw in states:
+        crash.set(raw)
+        _without_lines(crash, how)
+        opened = type(storage)(storage.root)
+        session = opened.read("s1")
+        assert session is not None, raw
+        assert [run.run_id for run in session.runs] == ["r1", "r2"], raw
+        assert session.runs[1].question == "the question" * width
+        assert (session.runs[1].status, session.runs[1].answer) in (
+            ("unfinished", ""),
+            ("unfinished", "an answer\nof two lines"),  # all of it had arrived, but how it ended
+        ), raw
+        opened.append("s1", last)
+        assert parse(crash.path)["history"][-1]["status"] == "completed"
+
+
+@pytest.mark.parametrize("how", ["no manifest", "a line of another boot"])
+def test_a_persons_mistake_is_no_power_cut_however_little_is_known(storage: Storage, how: str) -> None:
+    """Nothing of what a person typed may be moved aside because the machine was started anew since."""
+    crash = Crash(storage, [answered("r1"), answered("r2")], answered("r3", "what a person changes"))
+    text = crash.new.decode()
+    mistakes = [text.replace("what a person changes", 'what" a: [person changes'), text.replace("r3", 'r"3: ]')]
+    if crash.path.suffix == ".json":
+        mistakes += [text.replace('"type"', 'type"'), text.replace("    },\n", "    }\n", 1), text + "oops\n"]
+    for mistake in mistakes:
+        crash.set(mistake.encode())
+        _without_lines(crash, how)
+        opened = type(storage)(storage.root)
+        with pytest.raises(DocumentBroken):
+            opened.append("s1", question("next"))
+        assert crash.path.read_bytes() == mistake.encode()
+
+
+def test_yaml_that_fits_the_manifest_but_was_cut_is_not_believed(tmp_path: Path) -> None:
+    """A power cut kept size and times of the file and half of the overwritten bytes: the half of a run was read,
+    because YAML parses wherever it is cut."""
+    storage = YamlStorage(tmp_path / "store")
+    asked = question("r2", "the question", status="unfinished")
+    crash = Crash(storage, [answered("r1"), asked], answered("r2", "the question", created_at=asked.created_at))
+    status = crash.path.stat()
+    opened = crash.set(crash.new[: len(crash.old)])
+    now = crash.path.stat()
+    told = [status.st_mtime_ns, status.st_ctime_ns]
+    row = json.loads(crash.line.splitlines()[-1])
+    row["fingerprint"] = [len(crash.old), now.st_mtime_ns, now.st_ctime_ns, now.st_ino]
+    assert told != row["fingerprint"][1:3]
+    with crash.manifest.open("ab") as file:
+        file.write(json.dumps(row).encode() + b"\n")
+    for last_runs in (None, 1):
+        session = opened.read("s1", last_runs=last_runs)
+        assert session is not None
+        assert (session.runs[-1].status, len(session.runs[-1].messages)) == ("unfinished", 1)

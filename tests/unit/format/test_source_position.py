@@ -1,0 +1,66 @@
+"""Where a value stands in the text of a document."""
+
+import pytest
+
+from localstore.format import source_position
+from localstore.format.source_position import place_of
+
+JSON = b"""{
+  "a": 1,
+  "b": [
+    {"c": "x"}, {"c": "y", "d": {"e": null}}
+  ],
+  "b2": {"": 0, "a": 1}
+}
+"""
+YAML = b"""# comment
+a: 1
+b:
+- c: x
+- c: y
+  d: {e: null}
+? [complex, key]
+: 1
+b2:
+  "": 0
+  a: 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "in_json", "in_yaml"),
+    [
+        ((), (1, 1), (2, 1)),
+        (("a",), (2, 3), (2, 1)),
+        (("b", 0), (4, 5), (4, 3)),
+        (("b", 1, "d", "e"), (4, 34), (6, 7)),
+        (("b2", "a"), (6, 17), (11, 3)),
+        (("b2", ""), (6, 10), (10, 3)),
+        (("b", 7), (3, 3), (3, 1)),
+        (("b", 0, "missing", "further"), (4, 5), (4, 3)),
+        (("b", "c"), (3, 3), (3, 1)),
+        (("missing",), (1, 1), (2, 1)),
+        (("a", 0), (2, 3), (2, 1)),
+    ],
+)
+def test_the_last_value_on_the_way_that_is_there(
+    where: tuple[str | int, ...], in_json: tuple[int, int], in_yaml: tuple[int, int]
+) -> None:
+    """Line and column from 1, of the key where there is one."""
+    assert place_of(JSON, where) == in_json
+    assert place_of(YAML, where) == in_yaml
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"a: b: c", b"\xff", b"\0", b"[1", b"- a\n b", b"{\t"])
+def test_a_text_that_cannot_be_followed_has_no_places(raw: bytes) -> None:
+    """No error: there is one already that is to be told."""
+    line, column = place_of(raw, ("a", 1, "b"))
+    assert (line is None) == (column is None)
+
+
+def test_deep_and_large_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No recursion, and nobody waits long for a number."""
+    deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
+    place_of(deep, ("a",) * 30)
+    monkeypatch.setattr(source_position, "_LARGEST", 10)
+    assert place_of(JSON, ("a",)) == (None, None)

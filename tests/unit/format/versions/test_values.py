@@ -1,0 +1,37 @@
+"""Plain values and times."""
+
+import pytest
+
+from localstore.format.versions import CannotUpgrade
+from localstore.format.versions.values import identity, moment, seconds_of
+
+
+def test_values_of_different_types_are_not_the_same() -> None:
+    assert len({identity(value) for value in (1, 1.0, True, "1")}) == 4
+    assert identity({"a": 1, "b": 2}) == identity({"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_795_331_432, "2026-11-22T07:10:32.000Z"),
+        (1_795_331_432.13, "2026-11-22T07:10:32.130Z"),
+        (-1, "1969-12-31T23:59:59.000Z"),
+    ],
+)
+def test_times_go_there_and_back(seconds: float, text: str) -> None:
+    assert moment(seconds, ()) == text
+    assert seconds_of(text) == seconds
+    assert type(seconds_of(text)) is type(seconds)
+
+
+@pytest.mark.parametrize("value", [True, "2026-11-22", [], 10**13, 1e300, -(10**13)])
+def test_what_is_no_time_is_refused(value: object) -> None:
+    with pytest.raises(CannotUpgrade, match="created_at: expected a time"):
+        moment(value, ("created_at",))
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", None, 5, "2026-11-22T07:10:32"])
+def test_text_that_is_no_time_has_no_seconds(text: object) -> None:
+    assert seconds_of(text) is None

@@ -1,0 +1,179 @@
+"""Runs and messages of agno as entries and back, without agno."""
+
+import string
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localstore.integrations.agno_db.history import TooShort, put_back, take_out_history, take_out_system
+from localstore.integrations.agno_db.messages import data_of, message_of, without_defaults
+from localstore.integrations.agno_db.runs import entry_of, run_of
+from localstore.models.session import Run
+
+RUN: dict[str, Any] = {
+    "run_id": "r1",
+    "agent_id": "a1",
+    "session_id": "s1",
+    "content": "Paris.",
+    "content_type": "str",
+    "created_at": 1_700_000_000,
+    "status": "COMPLETED",
+    "metrics": {"input_tokens": 7, "duration": 0.5},
+    "messages": [
+        {"role": "user", "content": "Where?", "from_history": False, "created_at": 1_700_000_000},
+        {"role": "assistant", "content": "Paris.", "stop_after_tool_call": False},
+    ],
+    "input": {"input_content": "Where?"},
+}
+
+
+def test_a_run_is_an_entry_that_people_can_read() -> None:
+    assert entry_of(RUN, "s1") == {
+        "type": "run",
+        "run_id": "r1",
+        "agent_id": "a1",
+        "created_at": "2023-11-14T22:13:20.000Z",
+        "messages": [
+            {"role": "user", "content": "Where?", "created_at": "2023-11-14T22:13:20.000Z"},
+            {"role": "assistant", "content": "Paris."},
+        ],
+        "metrics": {"input_tokens": 7, "duration_seconds": 0.5},
+        "status": "completed",
+    }
+
+
+def test_what_failed_says_why() -> None:
+    entry = entry_of({**RUN, "status": "ERROR", "content": "no such model"}, "s1")
+    assert (entry["status"], entry["error"]) == ("error", "no such model")
+    assert run_of(entry, "s1")["content"] == "no such model"
+
+
+def test_a_run_that_waits_is_unfinished() -> None:
+    entry = entry_of({**RUN, "status": "PAUSED"}, "s1")
+    assert (entry["status"], entry["agno_status"]) == ("unfinished", "PAUSED")
+    assert run_of(entry, "s1")["status"] == "PAUSED"
+
+
+def test_a_tool_call_is_an_object() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"city":  "Wien"}'}}
+    message = message_of({"role": "assistant", "tool_calls": [call]})
+    assert message["tool_calls"] == [
+        {"id": "c1", "name": "f", "arguments": {"city": "Wien"}, "agno_arguments": '{"city":  "Wien"}'}
+    ]
+    assert data_of(message)["tool_calls"] == [call]
+    message["tool_calls"][0]["arguments"]["city"] = "Linz"  # by hand, in the document
+    assert data_of(message)["tool_calls"][0]["function"]["arguments"] == '{"city": "Linz"}'
+
+
+_text = st.text(string.ascii_letters + " {}\"'é\n", max_size=12)
+_value: Any = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | _text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3),
+    max_leaves=6,
+)
+_function = st.fixed_dictionaries({"name": _text, "arguments": _text | st.just("{}")})
+_call = st.fixed_dictionaries(
+    {"type": st.just("function"), "function": _function},
+    optional={"id": _text, "index": st.integers(0, 3)},
+)
+_message = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "tool", "system"])},
+    optional={
+        "content": _text | _value,
+        "tool_calls": st.lists(_call, max_size=2) | _value,
+        "created_at": st.integers(0, 2**33) | _value,
+        "from_history": st.booleans(),
+        "name": _value,
+        "metrics": _value,
+    },
+)
+_run = st.fixed_dictionaries(
+    {"run_id": st.just("r1")},
+    optional={
+        "agent_id": _text,
+        "team_id": _text,
+        "parent_run_id": _text,
+        "session_id": st.sampled_from(["s1", "s2"]),
+        "content": _value,
+        "content_type": _value,
+        "input": _value | st.fixed_dictionaries({"input_content": _text}),
+        "created_at": st.integers(0, 2**33) | _value,
+        "status": st.sampled_from(["COMPLETED", "ERROR", "PAUSED", "odd", "completed"]) | _value,
+        "messages": st.lists(_message, max_size=4) | _value,
+        "member_responses": _value,
+        "step_results": _value,
+        "step_executor_runs": _value,
+        "session_state": _value,
+        "metrics": _value,
+        "error": _value,
+        "type": _value,
+        "instructions": _value,
+        "agno_status": _value,
+    },
+)
+
+
+@given(_run)
+def test_every_run_comes_back_as_it_was(data: dict[str, Any]) -> None:
+    entry = entry_of(data, "s1")
+    Run.model_validate(entry)
+    back = run_of(entry, "s1")
+    if isinstance(data.get("messages"), list) and "agno_run" not in entry:
+        data = {**data, "messages": [without_defaults(message) for message in data["messages"]]}
+    assert back == data
+
+
+def history(number: int, *earlier: dict[str, Any], system: str = "S") -> dict[str, Any]:
+    """A run with a system prompt, copies of what was said before, and a question and an answer of its own."""
+    own = [{"role": "user", "content": f"q{number}"}, {"role": "assistant", "content": f"a{number}"}]
+    said = [message for run in earlier for message in run["messages"] if not message.get("from_history")]
+    copies = [{**message, "from_history": True} for message in said if message["role"] != "system"]
+    messages = [{"role": "system", "content": system, "id": f"m{number}"}, *copies, *own]
+    return {"type": "run", "run_id": f"r{number}", "created_at": "2026-11-22T07:01:20.123Z", "messages": messages}
+
+
+def stored(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    holds = None
+    for run in runs:
+        entry = dict(run)
+        text = take_out_system(entry)
+        take_out_history(entry, reversed(entries))
+        if text != holds:
+            entry["instructions"] = holds = text
+        entries.append(entry)
+    return entries
+
+
+def test_what_is_repeated_is_said_once() -> None:
+    runs: list[dict[str, Any]] = []
+    for number in range(5):
+        runs.append(history(number, *runs[-3:], system="S" if number < 3 else "T"))
+    entries = stored(runs)
+    assert [len(entry["messages"]) for entry in entries] == [2] * 5
+    assert [entry.get("instructions") for entry in entries] == ["S", None, None, "T", None]
+    back = put_back(entries, {}, whole=True)
+    assert [run["messages"] for run in back] == [run["messages"] for run in runs]
+
+
+def test_the_last_runs_tell_when_they_do_not_tell_it_all() -> None:
+    runs = [history(0), history(1), history(2, system="T"), history(3, system="T")]
+    entries = stored(runs)
+    current = {"instructions": "T"}
+    for last in (1, 2):
+        assert [run["messages"] for run in put_back(entries[-last:], current, whole=False)] == [
+            run["messages"] for run in runs[-last:]
+        ]
+    for part in (entries[-3:], [stored([history(0), history(1, history(0))])[1]]):
+        try:
+            put_back(part, current, whole=False)
+        except TooShort:
+            continue
+        raise AssertionError("the entries before were not asked for")
+
+
+def test_a_copy_whose_original_a_person_removed_is_left_out() -> None:
+    entries = stored([history(0), history(1, history(0))])
+    (run,) = put_back(entries[1:], {"instructions": "S"}, whole=True)
+    assert [message["content"] for message in run["messages"]] == ["", "q1", "a1"]

@@ -1,0 +1,179 @@
+"""Repairing as a call of the library: it streams, holds nothing, and looks again before it changes anything."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from localstore import DocumentBroken, LockTimeout, StoreNotFound
+from localstore.disk import filesystem
+from localstore.disk.locks import pool_of
+from localstore.maintenance.mending import Mender
+from localstore.maintenance.repair import repair
+from tests import oracle
+from tests.unit.raw import Storage, answered, edit, parse, run_ids
+
+
+@pytest.fixture
+def opened(storage: Storage) -> Storage:
+    storage.append("s1", answered("r1"), user_id="alice")
+    return storage
+
+
+def copy_of(path: Path, name: str = "copy") -> Path:
+    return Path(shutil.copy2(path, path.with_stem(name)))
+
+
+def tear(path: Path) -> None:
+    end, torn = (b"\n  ]\n}\n", b',\n    {\n      "ty') if path.suffix == ".json" else (b"...\n", b"- type: run\n  r")
+    path.write_bytes(path.read_bytes().removesuffix(end) + torn)
+
+
+def below(storage: Storage, path: Path) -> str:
+    return path.relative_to(storage.root).as_posix()
+
+
+def test_no_lock_is_held_while_the_caller_looks_at_a_repair(opened: Storage) -> None:
+    """Whoever stops half way leaves the store usable, and the rest for the next time."""
+    tear(opened.path("s1"))
+    copy_of(opened.path("s1"))
+    (opened.root / "manifest.jsonl").unlink()
+    steps = repair(opened)
+    for finding in steps:
+        oracle.assert_locks_free(opened.root)
+        if finding.severity == "repair":
+            break
+    steps.close()
+    type(opened)(opened.root).append("s1", answered("r2"))
+    assert [finding for finding in repair(opened) if finding.severity == "error"] == []
+    assert all(finding.severity == "note" for finding in repair(opened))
+
+
+def test_an_open_storage_sees_what_was_mended(opened: Storage) -> None:
+    copy_of(opened.path("s1"))
+    opened.list_sessions()
+    assert [finding.kind for finding in repair(opened)] == ["duplicate"]
+    assert sorted(info.session_id for info in opened.list_sessions()) == ["s1", "s1-2"]
+    opened.append("s1-2", answered("r2"), user_id="alice")
+    assert run_ids(opened.path("s1-2")) == ["r1", "r2"]
+    assert run_ids(opened.path("s1")) == ["r1"]
+
+
+@pytest.mark.parametrize("session_id", ["../x", "CON", "ünï", "x" * 10_000])
+def test_a_copy_of_a_session_with_any_id_gets_one(storage: Storage, session_id: str) -> None:
+    storage.append(session_id, answered("r1"))
+    copy = copy_of(storage.path(session_id))
+    assert [finding.severity for finding in repair(storage)] == ["repair"]
+    assert not copy.exists()
+    assert run_ids(storage.path(f"{session_id}-2")) == ["r1"]
+    assert list(repair(storage)) == []
+
+
+def test_a_copy_in_another_format_keeps_it(storage: Storage, tmp_path: Path) -> None:
+    from localstore import JsonStorage, YamlStorage
+
+    storage.append("s1", answered("r1"))
+    other = (YamlStorage if storage._suffix == ".json" else JsonStorage)(tmp_path / "other")
+    other.append("s1", answered("r9"))
+    path = other.path("s1")
+    shutil.copy2(path, storage.path("s1").with_suffix(path.suffix))
+    assert [finding.severity for finding in repair(storage)] == ["repair"]
+    assert run_ids(storage.path("s1")) == ["r1"]
+    assert storage.path("s1-2").name == f"s1-2{path.suffix}"
+    assert run_ids(storage.path("s1-2")) == ["r9"]
+
+
+def test_a_hard_link_of_a_document_becomes_a_document_of_its_own(opened: Storage) -> None:
+    """Written in place, both would have got the new id."""
+    path = opened.path("s1")
+    os.link(path, path.with_stem("link"))
+    assert [finding.kind for finding in repair(opened) if finding.severity == "repair"] == ["duplicate"]
+    assert parse(opened.path("s1"))["session_id"] == "s1"
+    assert parse(opened.path("s1-2"))["session_id"] == "s1-2"
+    assert opened.path("s1").stat().st_nlink == 1
+
+
+def test_a_copy_that_is_one_no_more_stays_as_it_is(opened: Storage) -> None:
+    """Somebody gave it another id since it was looked at."""
+    keeper = opened.path("s1")
+    copy = copy_of(keeper)
+    old, new = ('"s1"', '"mine"') if copy.suffix == ".json" else ("session_id: s1", "session_id: mine")
+    edit(copy, old, new)
+    before = copy.read_bytes()
+    mender = Mender(opened.root, 1)
+    assert mender.give_new_id(below(opened, copy), below(opened, keeper), "s1-2") is None
+    copy.unlink()
+    assert mender.give_new_id(below(opened, copy), below(opened, keeper), "s1-2") is None
+    copy_of(keeper).write_bytes(b"{")
+    assert mender.give_new_id(below(opened, copy), below(opened, keeper), "s1-2") is None
+    assert copy.read_bytes() == b"{"
+    assert before
+
+
+def test_an_id_that_was_taken_meanwhile_is_not_given(opened: Storage) -> None:
+    keeper = opened.path("s1")
+    copy = copy_of(keeper)
+    opened.append("s1-2", answered("other"))
+    mended = Mender(opened.root, 1).give_new_id(below(opened, copy), below(opened, keeper), "s1-2")
+    assert mended == ("s1-3", below(opened, keeper.with_stem("s1-3")))
+    assert run_ids(opened.path("s1-2")) == ["other"]
+
+
+def test_a_document_that_a_person_broke_meanwhile_is_not_mended(opened: Storage) -> None:
+    path = opened.path("s1")
+    path.write_bytes(b"{")
+    before = path.read_bytes()
+    with pytest.raises(DocumentBroken):
+        Mender(opened.root, 1).mend_torn(below(opened, path))
+    assert path.read_bytes() == before
+
+
+def test_a_torn_document_that_was_mended_or_removed_meanwhile_is_left_alone(opened: Storage) -> None:
+    path = opened.path("s1")
+    before = path.read_bytes()
+    mender = Mender(opened.root, 1)
+    mender.mend_torn(below(opened, path))
+    assert path.read_bytes() == before
+    path.unlink()
+    mender.mend_torn(below(opened, path))
+    assert not path.exists()
+
+
+def test_a_temporary_file_that_was_written_to_meanwhile_stays(opened: Storage) -> None:
+    path = opened.path("s1")
+    temporary = path.with_name(f".{path.name}.0123456789ab.tmp")
+    temporary.write_bytes(b"new")
+    Mender(opened.root, 1).move_leftover(below(opened, temporary))
+    assert temporary.exists()
+    temporary.unlink()
+    Mender(opened.root, 1).move_leftover(below(opened, temporary))
+
+
+def test_a_temporary_file_is_moved_under_the_lock_of_its_session(opened: Storage) -> None:
+    """A writer that was stopped for a long time still holds it."""
+    path = opened.path("s1")
+    temporary = path.with_name(f".{path.name}.0123456789ab.tmp")
+    temporary.write_bytes(b"old")
+    os.utime(temporary, (1, 1))
+    with pool_of(opened.root).session("s1", 1), pytest.raises(LockTimeout):
+        Mender(opened.root, 0).move_leftover(below(opened, temporary))
+    assert temporary.read_bytes() == b"old"
+
+
+def test_permissions_of_what_is_gone_are_no_error(opened: Storage) -> None:
+    Mender(opened.root, 1).set_mode("sessions/gone.json", 0o600)
+
+
+def test_there_is_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFound):
+        list(repair(tmp_path / "nothing"))
+
+
+def test_a_name_that_is_taken_is_never_moved_over(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("1")
+    other.write_text("2")
+    with pytest.raises(FileExistsError):
+        filesystem.move_file(str(one), str(other))
+    assert (one.read_text(), other.read_text()) == ("1", "2")

@@ -1,0 +1,190 @@
+"""Forks, and runs that are taken out: in documents of both formats, through the storage and through an agent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstore import (
+    Agent,
+    Conflict,
+    FunctionModel,
+    JsonStorage,
+    KindMismatch,
+    Message,
+    OwnerMismatch,
+    Run,
+    SessionNotFound,
+    YamlStorage,
+)
+from localstore.maintenance.rescue import rescued, restore
+from localstore.storage.branching import fork, undo
+from tests import oracle
+
+
+@pytest.fixture(params=[JsonStorage, YamlStorage])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> JsonStorage:
+    kind: type[JsonStorage] = request.param
+    return kind(tmp_path)
+
+
+def filled(storage: JsonStorage) -> None:
+    for number in range(3):
+        messages = [Message(role="user", content=f"q{number}"), Message(role="assistant", content=f"a{number}")]
+        run = Run(run_id=f"r{number}", messages=messages, session_state={"n": number})
+        storage.append("s", run, user_id="alice", entity_id="geo")
+    storage.update("s", name="Trip", tags=["x"], metadata={"k": 1})
+
+
+def raw(storage: JsonStorage, session_id: str) -> Any:
+    document = oracle.parse(storage.path(session_id))
+    return {**document.header, "history": document.history}
+
+
+def test_a_fork_continues_from_any_run(storage: JsonStorage) -> None:
+    """Header and history up to that run; it says where it comes from, and the first session stays as it was."""
+    filled(storage)
+    before = storage.path("s").read_bytes()
+    new_id = fork(storage, "s", "r1")
+    document = raw(storage, new_id)
+    assert [entry["run_id"] for entry in document["history"]] == ["r0", "r1"]
+    assert document["forked_from"] == {"session_id": "s", "run_id": "r1"}
+    assert (document["user_id"], document["agent_id"]) == ("alice", "geo")
+    assert (document["name"], document["tags"], document["metadata"]) == ("Trip (fork)", ["x"], {"k": 1})
+    session = storage.read(new_id)
+    assert session is not None
+    assert session.session_state == {"n": 1}
+    assert session.forked_from is not None
+    assert session.forked_from.run_id == "r1"
+    storage.append(new_id, Run(run_id="more"), user_id="alice")
+    assert storage.path("s").read_bytes() == before
+
+
+def test_a_fork_leaves_out_what_was_never_finished(storage: JsonStorage) -> None:
+    filled(storage)
+    storage.append("s", Run(run_id="r3", messages=[Message(role="user", content="?")], status="unfinished"))
+    new_id = fork(storage, "s", new_id="mine")
+    assert new_id == "mine"
+    assert raw(storage, "mine")["forked_from"] == {"session_id": "s", "run_id": "r2"}
+    assert [run.run_id for run in storage.read("mine").runs] == ["r0", "r1", "r2"]  # type: ignore[union-attr]
+
+
+def test_what_cannot_be_forked_is_named(storage: JsonStorage) -> None:
+    filled(storage)
+    with pytest.raises(SessionNotFound, match="'t'"):
+        fork(storage, "t")
+    with pytest.raises(SessionNotFound):
+        fork(storage, "s", user_id="mallory")
+    with pytest.raises(LookupError, match="has no run 'r9'"):
+        fork(storage, "s", "r9")
+    with pytest.raises(Conflict, match="Give the fork another id"):
+        fork(storage, "s", new_id="s")
+    assert [info.session_id for info in storage.list_sessions()] == ["s"]
+
+
+def test_undo_takes_the_last_run_out_and_keeps_it(storage: JsonStorage) -> None:
+    """The state goes back with it; the rescue file puts it back where it was."""
+    filled(storage)
+    undone = undo(storage, "s")
+    assert undone is not None
+    assert (undone.run.run_id, undone.run.answer) == ("r2", "a2")
+    assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1"]
+    assert storage.read("s").session_state == {"n": 1}  # type: ignore[union-attr]
+    [kept] = rescued(storage)
+    assert (kept.name, kept.reason, kept.session_id) == (undone.name, "undone", "s")
+    assert restore(storage, kept.name).added == 1
+    assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1", "r2"]
+    assert storage.read("s").session_state == {"n": 2}  # type: ignore[union-attr]
+    assert rescued(storage) == []
+
+
+def test_undo_to_the_beginning_and_no_further(storage: JsonStorage) -> None:
+    filled(storage)
+    assert [undone.run.run_id for _ in range(3) if (undone := undo(storage, "s"))] == ["r2", "r1", "r0"]
+    assert undo(storage, "s") is None
+    assert raw(storage, "s")["history"] == []
+    storage.append("s", Run(run_id="anew"))
+    with pytest.raises(SessionNotFound):
+        undo(storage, "t")
+    with pytest.raises(OwnerMismatch):
+        undo(storage, "s", user_id="mallory")
+    assert len(raw(storage, "s")["history"]) == 1
+
+
+def counting(storage: JsonStorage, **options: Any) -> Agent:
+    def answer(messages: list[Message]) -> str:
+        agent.session_state["n"] = agent.session_state.get("n", 0) + 1
+        return " ".join(message.text for message in messages if message.role == "user")
+
+    options = {"session_id": "s", "user_id": "alice", "add_history_to_messages": True, **options}
+    agent = Agent(model=FunctionModel(answer), storage=storage, **options)
+    return agent
+
+
+def test_an_agent_forks_and_goes_on_in_the_fork(storage: JsonStorage) -> None:
+    agent = counting(storage)
+    runs = [agent.run(question) for question in ("a", "b", "c")]
+    new_id = agent.fork(runs[0].run_id)
+    assert (agent.session_id, agent.session_state) == (new_id, {"n": 1})
+    assert agent.run("d").answer == "a d"
+    assert agent.load_session("s").session_id == "s"
+    assert agent.session_state == {"n": 3}
+    assert agent.run("e").answer == "a b c e"
+
+
+def test_an_agent_undoes_its_last_run(storage: JsonStorage) -> None:
+    """Also one that it did not run itself; the model knows nothing of it any more."""
+    agent = counting(storage)
+    agent.run("a")
+    agent.run("b")
+    undone = counting(storage).undo()
+    assert undone is not None
+    assert undone.question == "b"
+    assert agent.run("c").answer == "a c"
+    agent.undo()
+    assert agent.session_state == {"n": 1}
+    agent.undo()
+    assert agent.undo() is None
+    assert agent.session_state == {}
+
+
+def test_an_agent_begins_loads_and_names_sessions(storage: JsonStorage) -> None:
+    """A new session has the state that the agent was made with, and nothing of the one before."""
+    agent = counting(storage, session_state={"made": True})
+    agent.run("a")
+    first, second = agent.session_id, agent.new_session()
+    assert agent.session_id == second != first
+    assert agent.session_state == {"made": True}
+    assert agent.run("b").answer == "b"
+    agent.rename_session("Second")
+    assert raw(storage, second)["name"] == "Second"
+    assert agent.new_session("named") == agent.session_id == "named"
+    session = agent.load_session(first)
+    assert (session.session_id, agent.session_state) == (first, {"made": True, "n": 1})
+
+
+def test_only_ones_own_sessions_of_agents_are_loaded(storage: JsonStorage) -> None:
+    """The agent stays where it is."""
+    agent = counting(storage)
+    agent.run("a")
+    storage.append("bobs", Run(), user_id="bob")
+    storage.append("team", Run(), user_id="alice", kind="team")
+    for session_id in ("bobs", "missing"):
+        with pytest.raises(SessionNotFound, match=session_id):
+            agent.load_session(session_id)
+    with pytest.raises(KindMismatch, match="is of kind team"):
+        agent.load_session("team")
+    assert (agent.session_id, agent.session_state) == ("s", {"n": 1})
+
+
+def test_without_a_storage_there_is_nothing_to_go_back_in() -> None:
+    agent = Agent(model=FunctionModel(lambda messages: "a"))
+    agent.run("a")
+    for call in (agent.fork, agent.undo, lambda: agent.rename_session("x")):
+        with pytest.raises(ValueError, match=r"needs a storage. Give the agent one: storage=JsonStorage"):
+            call()
+    agent.new_session()
+    assert json.dumps(agent.session_state) == "{}"

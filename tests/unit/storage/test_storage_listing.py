@@ -1,0 +1,180 @@
+"""Listing: the newest activity first, filtered and limited, with all that a row says."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from localstore import SessionInfo, Update
+from localstore.index.row import IndexRow
+from tests.unit.raw import Storage, answered, question
+
+
+@pytest.fixture
+def full(storage: Storage) -> Storage:
+    """Five sessions of two users, stored in an order that is not that of their times."""
+    for name, minute, user_id, kind, entity_id in (
+        ("c", 3, "alice", "agent", "geographer"),
+        ("a", 1, "alice", "agent", "geographer"),
+        ("e", 5, "bob", "team", "geographer"),
+        ("b", 2, "bob", "agent", "chef"),
+        ("d", 4, None, None, None),
+    ):
+        run = answered(f"run-{name}", created_at=datetime(2026, 11, 22, 7, minute, tzinfo=UTC))
+        storage.append(name, run, user_id=user_id, kind=kind, entity_id=entity_id)
+    return storage
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, "edcba"),
+        ({"user_id": "alice"}, "ca"),
+        ({"user_id": "bob"}, "eb"),
+        ({"user_id": "nobody"}, ""),
+        ({"user_id": ""}, ""),
+        ({"entity_id": "geographer"}, "eca"),
+        ({"kind": "team"}, "e"),
+        ({"kind": "workflow"}, ""),
+        ({"user_id": "bob", "entity_id": "geographer"}, "e"),
+        ({"user_id": "bob", "kind": "agent"}, "b"),
+        ({"entity_id": "geographer", "kind": "agent"}, "ca"),
+        ({"user_id": "alice", "entity_id": "geographer", "kind": "agent", "limit": 1}, "c"),
+        ({"limit": 0}, ""),
+        ({"limit": 2}, "ed"),
+        ({"limit": 99}, "edcba"),
+        ({"kind": "agent", "limit": 2}, "dc"),
+    ],
+)
+def test_the_newest_activity_comes_first(full: Storage, filters: dict[str, Any], expected: str) -> None:
+    assert "".join(info.session_id for info in full.list_sessions(**filters)) == expected
+    filters = {**filters}
+    limit = filters.pop("limit", None)
+    ids = full.get_all_session_ids(**filters)
+    sessions = full.get_all_sessions(**filters)
+    assert [session.session_id for session in sessions] == ids
+    assert [session.session_id for session in full.get_recent_sessions(**filters, limit=limit)] == ids[:limit]
+    assert [session.session_id for session in full.get_recent_sessions(**filters)] == ids[:2]
+
+
+def test_new_activity_moves_a_session_to_the_front(full: Storage) -> None:
+    full.append("a", answered("next"))
+    assert full.get_all_session_ids()[0] == "a"
+    full.update("b", session_state={"x": 1})
+    assert full.get_all_session_ids()[:2] == ["b", "a"]
+    assert type(full)(full.root).get_all_session_ids() == full.get_all_session_ids()
+
+
+def test_a_row_says_all_that_the_manifest_knows(full: Storage) -> None:
+    full.update("e", name="Trip", tags=["x", "y"])
+    full.append("e", question("r2", status="unfinished"))
+    info = full.list_sessions(kind="team")[0]
+    path = full.path("e")
+    session = full.read("e")
+    assert session is not None
+    expected = SessionInfo(
+        session_id="e",
+        kind="team",
+        entity_id="geographer",
+        user_id="bob",
+        name="Trip",
+        tags=("x", "y"),
+        created_at="2026-11-22T07:05:00.000Z",
+        updated_at=session.runs[-1].created_at,
+        runs=2,
+        size=path.stat().st_size,
+        schema_version=1,
+        path=str(path),
+    )
+    assert info == expected
+    assert info.as_dict()["tags"] == ["x", "y"]
+    assert "problem" not in info.as_dict()
+    with pytest.raises(AttributeError):
+        info.runs = 3  # type: ignore[misc]
+
+
+def test_what_has_no_value_is_none_in_a_row_and_absent_in_its_mapping(full: Storage) -> None:
+    info = next(info for info in full.list_sessions() if info.session_id == "d")
+    assert (info.user_id, info.entity_id, info.name, info.tags, info.kind) == (None, None, None, (), "agent")
+    assert not {"user_id", "entity_id", "name", "tags", "problem"} & info.as_dict().keys()
+
+
+def test_runs_are_counted_and_other_entries_are_not(full: Storage) -> None:
+    for number in range(3):
+        full.update("a", session_state={"n": number})
+    session = full.read("a")
+    assert session is not None
+    session.history.append(Update(session_data={"x": 1}))
+    full.upsert(session)
+    assert next(info.runs for info in full.list_sessions() if info.session_id == "a") == 1
+
+
+@pytest.mark.parametrize("limit", [-1, 1.5, "3", True])
+def test_a_limit_is_a_whole_number(full: Storage, limit: Any) -> None:
+    with pytest.raises(ValueError, match="limit must be None or a whole number"):
+        full.list_sessions(limit=limit)
+
+
+def test_a_kind_is_one_of_three(full: Storage) -> None:
+    with pytest.raises(ValueError, match="kind must be one of agent, team, workflow"):
+        full.list_sessions(kind="agents")
+
+
+def test_two_storages_see_each_others_sessions(full: Storage) -> None:
+    other = type(full)(full.root)
+    assert other.get_all_session_ids() == full.get_all_session_ids()
+    other.append("new", answered("r1"))
+    assert full.get_all_session_ids()[0] == "new"
+    full.delete_session("new")
+    assert "new" not in other.get_all_session_ids()
+    full.drop()
+    assert other.list_sessions() == []
+    other.append("after", answered("r1"))
+    assert full.get_all_session_ids() == ["after"]
+
+
+def _write_in_between(full: Storage, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], None]) -> None:
+    """While `full` lists, call `write` with the id of each row just before that is held against its file."""
+    catalog = full._store.catalog
+    current = catalog.current
+
+    def current_after_a_write(row: IndexRow) -> IndexRow | None:
+        write(row["session_id"])
+        return current(row)
+
+    monkeypatch.setattr(catalog, "current", current_after_a_write)
+
+
+def test_rows_are_in_order_when_others_write_to_all_of_them_all_the_time(
+    full: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every look found every session changed, and the last one was returned as it was: in the order of the times
+    before, which is that of no moment at all."""
+    other, minutes = type(full)(full.root), iter(range(60))
+
+    def append(session_id: str) -> None:
+        run = answered(f"late-{session_id}-{(minute := next(minutes))}")
+        run.created_at = f"2026-11-22T08:{minute:02d}:00.000Z"
+        other.append(session_id, run)
+
+    _write_in_between(full, monkeypatch, append)
+    times = [info.updated_at for info in full.list_sessions()]
+    assert times == sorted(times, reverse=True)
+    assert len(times) == 5
+
+
+def test_a_row_whose_new_line_came_in_during_the_listing_is_in_its_place(
+    full: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taking in one changed document brought the lines of others along, and a session with new activity stayed at
+    its old place at the end."""
+    other, pending = type(full)(full.root), ["a"]
+
+    def rename_the_first_and_append_to_the_last(session_id: str) -> None:
+        if session_id == "e" and pending:
+            other.append(pending.pop(), answered("late"))
+            other.update("e", name="renamed")
+
+    _write_in_between(full, monkeypatch, rename_the_first_and_append_to_the_last)
+    assert [info.session_id for info in full.list_sessions()] == ["a", "e", "d", "c", "b"]
