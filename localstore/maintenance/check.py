@@ -14,7 +14,6 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 
@@ -22,6 +21,7 @@ from localstore.disk import backup_folder, file_names, rescue_folder, store_tree
 from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
 from localstore.disk.filesystem import FILE_MODE, FOLDER_MODE, is_private, temporary_for
 from localstore.disk.locks import pool_of
+from localstore.disk.store_tree import Opened
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import LAYOUTS, Parsed, parse_document
 from localstore.format.salvage import Salvaged, parse_or_mend
@@ -30,9 +30,6 @@ from localstore.index.row import IndexRow, is_row, recorded_state, row_of
 from localstore.maintenance.document_checks import repeated_runs, unwritable, wrong_fields
 from localstore.maintenance.finding import Finding, Kind
 from localstore.models.schema import SCHEMA_VERSION
-
-if TYPE_CHECKING:
-    from localstore.storage.storage import Storage
 
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
 _DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
@@ -47,7 +44,7 @@ _DERIVED = ("foreign", "boot", "era", "rewrite", "fingerprint", "offsets", "unfi
 """What a row may say otherwise than the document does; offsets must fit while the document is unchanged."""
 
 
-def check(store: Storage | Path | str) -> Generator[Finding, None, int]:
+def check(store: Opened | Path | str) -> Generator[Finding, None, int]:
     """What is wrong in a store, open or at this path, one finding after the other; at the end the number of sessions.
 
     Every document is parsed and validated, then the store is held against its manifest. Other programs may write

@@ -7,23 +7,20 @@ import os
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from localstore.disk import file_names, rescue_folder, store_tree
+from localstore.disk.store_tree import Opened
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
 from localstore.maintenance.check import MOST_MODES, Sweep
 from localstore.maintenance.finding import Finding
 from localstore.maintenance.mending import Mender, free_ids
-
-if TYPE_CHECKING:
-    from localstore.storage.storage import Storage
 
 _ROUNDS = 5
 """How often the store is looked through again, because what was mended may have hidden something else."""
 
 
 def repair(
-    store: Storage | Path | str, *, dry_run: bool = False, lock_timeout: float = 10.0
+    store: Opened | Path | str, *, dry_run: bool = False, lock_timeout: float = 10.0
 ) -> Generator[Finding, None, int]:
     """Check a store, open or at this path, and mend what can be mended: first each `repair`, then what is left as
     `error` and `note`; at the end the number of sessions. With `dry_run` it only says so, in the same words.

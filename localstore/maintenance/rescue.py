@@ -9,10 +9,11 @@ import errno
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localstore.disk import filesystem, rescue_folder, store_tree
 from localstore.disk.rescue_folder import Rescued
+from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Transaction
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, SessionNotFound, UnstorableValue
@@ -22,9 +23,6 @@ from localstore.format.run_entry import comparable_fields, says_the_same
 from localstore.format.salvage import whole_entries
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
-
-if TYPE_CHECKING:
-    from localstore.storage.storage import Storage
 
 Entry = dict[str, Any]
 
@@ -56,7 +54,7 @@ class Restored:
         return {**{name: getattr(self, name) for name in self.__slots__}, "left": list(self.left)}
 
 
-def rescued(store: Storage | Path | str) -> list[Rescued]:
+def rescued(store: Opened | Path | str) -> list[Rescued]:
     """All that was set aside in a store, open or at this path, newest first.
 
     Raises StoreNotFound, OlderFormat, NewerFormat, OSError.
@@ -107,7 +105,7 @@ def _sound(entry: Any) -> Entry | None:
 
 
 def restore(
-    store: Storage | Path | str,
+    store: Opened | Path | str,
     name: str,
     *,
     create: bool = False,

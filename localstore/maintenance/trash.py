@@ -9,10 +9,10 @@ import shlex
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from localstore.disk import file_names, filesystem, rescue_folder, store_tree, trash_folder
 from localstore.disk.locks import pool_of
+from localstore.disk.store_tree import Opened
 from localstore.disk.trash_folder import Trashed
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import ConcurrentChange, Transaction
@@ -20,11 +20,8 @@ from localstore.errors import Conflict, DocumentBroken, OlderFormat, SessionNotF
 from localstore.format.document import LayoutMismatch
 from localstore.index.row import IndexRow
 
-if TYPE_CHECKING:
-    from localstore.storage.storage import Storage
 
-
-def trashed(store: Storage | Path | str, *, older_than: float = 0.0) -> list[Trashed]:
+def trashed(store: Opened | Path | str, *, older_than: float = 0.0) -> list[Trashed]:
     """What is in the trash of a store, open or at this path, for at least `older_than` seconds; newest first.
 
     Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken when a link stands in its place, OSError.
@@ -34,7 +31,7 @@ def trashed(store: Storage | Path | str, *, older_than: float = 0.0) -> list[Tra
     return [one for one in found if not older_than or one.trashed_at <= limit]
 
 
-def throw_away(store: Storage | Path | str, session_id: str, *, lock_timeout: float = 10.0) -> list[Trashed]:
+def throw_away(store: Opened | Path | str, session_id: str, *, lock_timeout: float = 10.0) -> list[Trashed]:
     """Move the document of a session to the trash, and any other document with this id.
 
     Its bytes stay as they are, broken or not; what a crash tore is mended first, as the next write would have done.
@@ -71,7 +68,7 @@ def _settle(root: str, row: IndexRow) -> None:
             transaction.sync()
 
 
-def put_back(store: Storage | Path | str, name: str, *, lock_timeout: float = 10.0) -> Path:
+def put_back(store: Opened | Path | str, name: str, *, lock_timeout: float = 10.0) -> Path:
     """Move a document from the trash back to where it stood, and return this path. `name` is that of its folder in the
     trash.
 
@@ -116,7 +113,7 @@ def _refuse_what_is_in_the_way(engine: Engine, one: Trashed) -> None:
         engine.refuse_unreadable(one.session_id)
 
 
-def empty(store: Storage | Path | str, items: Iterable[Trashed]) -> list[Trashed]:
+def empty(store: Opened | Path | str, items: Iterable[Trashed]) -> list[Trashed]:
     """Delete these for good, as far as they are still in the trash; what was deleted.
 
     What was set aside of their sessions stays. Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken, OSError.

@@ -19,7 +19,8 @@ LAYERS = [
     {"disk"},
     {"index"},
     {"engine"},
-    {"maintenance", "storage", "exporting"},
+    {"maintenance", "exporting"},
+    {"storage"},
     {"agents"},
     {"integrations"},
 ]
