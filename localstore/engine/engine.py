@@ -308,10 +308,10 @@ class Engine:
         """Raise DocumentBroken when a file has the name of this session and nobody can tell what it holds: a document
         that cannot be read is never taken for a missing one."""
         for path in store_tree.candidates(self.root, session_id):
-            if path in self.catalog.unreadable:
+            if (problem := self.catalog.problem_of(path)) is not None:
                 DocumentFile(f"{self.root}/{path}").close()  # raises what the system says when it may not be opened
                 raise DocumentBroken(
-                    f"{self.catalog.unreadable[path][1]} Its name says that it is session {session_id!r}.",
+                    f"{problem} Its name says that it is session {session_id!r}.",
                     path=f"{self.root}/{path}",
                     session_id=session_id,
                 )

@@ -48,12 +48,26 @@ class SessionIndex:
         self._restarts = self._swept = 0
         self._sweep_due = 0.0
         self._duplicates: dict[str, tuple[list[int], str]] = {}
-        self.unreadable: dict[str, tuple[list[int], str]] = {}
-        """Files that hold no session that can be told: path to fingerprint and what is wrong."""
-        self.duplicates = self._duplicates.keys()
-        """Files that hold a session of which another file is the document."""
-        self.closed: dict[str, str] = {}
-        """Folders that could not be looked into at the last scan, and why."""
+        """Files that hold a session whose document is another file: path to fingerprint and session id."""
+        self._unreadable: dict[str, tuple[list[int], str]] = {}
+        """Files in which no session can be read: path to fingerprint and problem."""
+        self.unreadable_folders: dict[str, str] = {}
+        """Folders that the last scan could not list: path to problem. Each scan sets a new mapping."""
+
+    def unreadable_files(self) -> dict[str, str]:
+        """Return the files in which no session can be read, and why. Paths are relative to the root."""
+        with self._manifest.mutex:
+            return {path: problem for path, (_, problem) in self._unreadable.items()}
+
+    def duplicate_files(self) -> list[str]:
+        """Return the files that hold a session whose document is another file. Paths are relative to the root."""
+        with self._manifest.mutex:
+            return sorted(self._duplicates)
+
+    def problem_of(self, path: str) -> str | None:
+        """Return why no session can be read in this file, or None if it is not known as unreadable."""
+        _, problem = self._unreadable.get(path, ([], None))
+        return problem
 
     def find(self, session_id: str) -> IndexRow | None:
         """The row of a session, looked for under its file name when the manifest does not know it."""
@@ -86,12 +100,13 @@ class SessionIndex:
 
     def look_anew(self) -> None:
         """Trust no earlier look at the folders."""
-        self._scanned.clear()
+        self._scanned = {}  # a new one: a scan that another thread is making says nothing about this one
 
     def next_duplicate(self, session_id: str) -> IndexRow | None:
         """Another document with this id, now that the first one is gone."""
-        for path in [path for path, (_, duplicate) in list(self._duplicates.items()) if duplicate == session_id]:
-            del self._duplicates[path]
+        with self._manifest.mutex:
+            paths = [path for path, (_, duplicate) in self._duplicates.items() if duplicate == session_id]
+        for path in paths:
             row = self.adopt(path)
             if row is not None and row["session_id"] == session_id:
                 return row
@@ -102,13 +117,14 @@ class SessionIndex:
         manifest = self._manifest
         manifest.refresh(thorough=True)
         if self._restarts != manifest.restarts:
+            self.look_anew()
             self._restarts = manifest.restarts
-            self._scanned.clear()
         now = time.time_ns()
+        scanned = self._scanned
         folders = store_tree.folders(self._root)
-        self._scanned = {folder: seen for folder, seen in self._scanned.items() if folder in folders}
-        self.closed.clear()
-        added = self._mended()
+        unreadable: dict[str, str] = {}
+        times: dict[str, int] = {}
+        added = self._changed_exceptions()
         hidden: list[str] = []
         with manifest.mutex:
             for folder in manifest.folders():
@@ -116,12 +132,12 @@ class SessionIndex:
                     hidden += manifest.paths_in(folder).values()
                     self._hide(manifest.paths_in(folder).values())
         for folder, changed in folders.items():
-            if self._scanned.get(folder) == changed:
+            if scanned.get(folder) == changed:
                 continue
             try:
                 found = set(store_tree.documents(self._root, folder))
             except OSError as error:  # nobody can tell what is in it: what was known of it still is
-                self.closed[folder] = str(error)
+                unreadable[folder] = str(error)
                 continue
             with manifest.mutex:
                 known = manifest.paths_in(folder)
@@ -130,22 +146,27 @@ class SessionIndex:
                 hidden += gone
                 added |= found - known.keys()
             tick = COARSE_TICK if is_coarse(changed) else _FINE_TICK
-            self._scanned[folder] = changed if now - changed > tick else -1
+            times[folder] = changed if now - changed > tick else -1
         self._adopt_all(added)
         for session_id in hidden:
             if manifest.get(session_id) is None:
                 self.next_duplicate(session_id)
+        self.unreadable_folders = unreadable
+        with manifest.mutex:  # last: whoever finds a folder scanned relies on the rows of its documents
+            for folder in scanned.keys() - folders.keys():
+                del scanned[folder]
+            scanned.update(times)
 
     def _sweep(self) -> None:
         """Hold every row against its file: always when the rows are new to this process, because a manifest that is
         late or from elsewhere, or an edit by hand, may have put a session in the wrong order or under another user.
         Later at most so often that it costs a hundredth of the time."""
         now = time.monotonic()
-        is_first = self._swept != self._manifest.restarts
+        restarts = self._manifest.restarts
+        is_first = self._swept != restarts
         if not is_first and now < self._sweep_due:
             return
         with self._manifest.mutex:
-            self._swept = self._manifest.restarts
             rows = self._manifest.all()
         # What others write just now they tell themselves: later sweeps leave it to the one after.
         young = 0 if is_first else _YOUNG
@@ -154,6 +175,7 @@ class SessionIndex:
             self._manifest.refresh()
             again = [row for old in changed if (row := self._manifest.get(old["session_id"])) is not None]
             self._adopt_all(row["path"] for row in self._changed(again, young))
+        self._swept = restarts  # last: other threads that list until then make a sweep of their own
         end = time.monotonic()
         self._sweep_due = end + max(1.0, _SWEEP_SHARE * (end - now))
 
@@ -217,24 +239,41 @@ class SessionIndex:
         with self._manifest.mutex:
             known = self._manifest.get(row["session_id"])
         if known is None or known["path"] == row["path"] or not self._holds(known["path"], row["session_id"]):
+            self._forget_exception(self._duplicates, row["path"])
             return False
-        self._duplicates[row["path"]] = row["fingerprint"], row["session_id"]
+        with self._manifest.mutex:
+            self._duplicates[row["path"]] = row["fingerprint"], row["session_id"]
         return True
 
-    def _mended(self) -> set[str]:
-        """The files that were no session of their own at the last look, and were changed since in their place."""
-        found = set()
-        for seen in (self.unreadable, self._duplicates):
-            for path, (before, _) in list(seen.items()):
+    def _changed_exceptions(self) -> set[str]:
+        """Return the unreadable and duplicate files that changed since they were read; forget those that are gone.
+
+        A changed one stays what it was until it has been read: other threads must not take it for missing.
+        """
+        changed = set()
+        for exceptions in (self._unreadable, self._duplicates):
+            with self._manifest.mutex:
+                fingerprints = [(path, before) for path, (before, _) in exceptions.items()]
+            for path, before in fingerprints:
                 try:
                     status = filesystem.status_if_there(f"{self._root}/{path}")
                 except OSError:
                     continue
-                if status is None or fingerprint(status) != before:
-                    seen.pop(path, None)
-                if status is not None and fingerprint(status) != before:
-                    found.add(path)
-        return found
+                if status is None:
+                    self._forget_exception(exceptions, path)
+                elif fingerprint(status) != before:
+                    changed.add(path)
+        return changed
+
+    def _forget_exception(self, exceptions: dict[str, tuple[list[int], str]], path: str) -> None:
+        if path in exceptions:
+            with self._manifest.mutex:
+                exceptions.pop(path, None)
+
+    def _set_unreadable(self, path: str, as_read: list[int], problem: str) -> None:
+        with self._manifest.mutex:
+            self._unreadable[path] = as_read, problem
+            self._duplicates.pop(path, None)
 
     def _holds(self, path: str, session_id: str) -> bool:
         """Whether the file at `path` is there and not known to be another session's by now."""
@@ -250,6 +289,12 @@ class SessionIndex:
 
     def _read(self, path: str) -> IndexRow | None:
         """The row for the document at `path`. One that is broken but tells its id has a row with its `problem`."""
+        row = self._read_row(path)
+        if row is not None:
+            self._forget_exception(self._unreadable, path)
+        return row
+
+    def _read_row(self, path: str) -> IndexRow | None:
         try:
             with DocumentFile(f"{self._root}/{path}") as file:
                 raw = file.read_all()
@@ -261,9 +306,10 @@ class SessionIndex:
             # What was known of a file that is there still is; what is no file is no session.
             if known is not None and getattr(error, "problem", "") != IRREGULAR:
                 return {**known, "problem": str(error)}
-            self.unreadable[path] = ([], str(error))
+            self._set_unreadable(path, [], str(error))
             return None
-        if self.unreadable.get(path, ([],))[0] == fingerprint(status):
+        as_read, _ = self._unreadable.get(path, (None, ""))
+        if as_read == fingerprint(status):
             return None
         try:
             before = self._known(path)
@@ -278,7 +324,6 @@ class SessionIndex:
             row = carry_rewrite_flag(row_of(parsed, path, status, boot_id()), before)
         except LocalstoreError as error:
             return self._read_head(path, raw, status, error)
-        self.unreadable.pop(path, None)
         return row
 
     def _known(self, path: str) -> IndexRow | None:
@@ -315,7 +360,7 @@ class SessionIndex:
         elif known is not None:
             row = {**known}
         else:
-            self.unreadable[path] = (fingerprint(status), str(error))
+            self._set_unreadable(path, fingerprint(status), str(error))
             return None
         row["problem"] = str(error)
         return row

@@ -334,7 +334,7 @@ class Storage:
         """Files where documents belong that hold no session that can be told, folders that cannot be looked into, and
         why, as of the last listing."""
         catalog = self._store.catalog
-        problems = {path: problem for path, (_, problem) in catalog.unreadable.items()} | catalog.closed
+        problems = catalog.unreadable_files() | catalog.unreadable_folders
         return {self.root / path: problem for path, problem in problems.items()}
 
     def get_all_session_ids(

@@ -127,9 +127,9 @@ class _Found:
                 self.problems += problems
             else:
                 self._is_old(row["path"], row["version"], row["fingerprint"][0])
-        for path in sorted(catalog.unreadable):
+        for path in sorted(catalog.unreadable_files()):
             self.problems += _problem_of(store_tree.full_path(self.root, path))
-        for path in sorted(catalog.duplicates):  # no listing shows them
+        for path in catalog.duplicate_files():  # no listing shows them
             try:
                 with DocumentFile(store_tree.full_path(self.root, path)) as file:
                     version, size = file.parse().version, file.size
@@ -138,7 +138,7 @@ class _Found:
                 continue
             if version < SCHEMA_VERSION:
                 self._is_old(path, version, size)
-        for path, problem in sorted(catalog.closed.items()):
+        for path, problem in sorted(catalog.unreadable_folders.items()):
             self.problems.append(Problem(store_tree.full_path(self.root, path), f"cannot be looked into: {problem}"))
         self.problems.sort(key=lambda problem: problem.path)
 

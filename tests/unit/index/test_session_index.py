@@ -2,12 +2,16 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from localstore import DocumentBroken, JsonStorage, YamlStorage
+from localstore.disk.document_file import DocumentFile
 from tests.unit.raw import Storage, answered, edit, parse, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
@@ -297,3 +301,107 @@ def test_an_entry_added_by_hand_moves_its_session_to_the_front(storage: Storage,
     head, _, tail = raw.rpartition(created_at.encode())
     path.write_bytes(head + b"2999" + created_at.encode()[4:] + tail)
     assert later().get_all_session_ids()[0] == "a"
+
+
+# Threads
+
+
+@pytest.fixture
+def eager_switches() -> Iterator[None]:
+    """Let Python switch between threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("eager_switches")
+def test_unreadable_files_can_be_asked_for_while_other_threads_list(storage: Storage) -> None:
+    """Regression: `unreadable_files()` raised "dictionary changed size during iteration" when another thread found one
+    more unreadable file in the middle of the call."""
+    storage.append("a", answered("run-a"))
+    folder = storage.path("a").parent
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            storage.unreadable_files()
+
+    with ThreadPoolExecutor(2) as threads:
+        asking = [threads.submit(ask) for _ in range(2)]
+        try:
+            for number in range(40):
+                for name in range(20):
+                    (folder / f"{number}-{name}.json").write_bytes(b"{")
+                storage.list_sessions()
+                for path in folder.glob(f"{number // 2}-*.json"):
+                    path.unlink()
+        finally:
+            stop.set()
+    for thread in asking:
+        thread.result()
+    assert set(storage.unreadable_files()) == set(folder.glob("*-*.json"))
+
+
+def test_a_thread_sees_the_documents_that_another_thread_is_reading(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the first scan marked a folder as scanned before it had read the documents in it. A second thread
+    that listed meanwhile got no sessions, and its append made a second document of a session that was there."""
+    storage.append("a", answered("first"))
+    path = storage.path("a")
+    path.rename(path.with_name(f"renamed{path.suffix}"))
+    os.utime(path.parent, (1_700_000_000, 1_700_000_000))  # a folder that has just changed is scanned again and again
+    (storage.root / "manifest.jsonl").unlink()
+    opened = type(storage)(storage.root)
+    is_reading, may_go_on = threading.Event(), threading.Event()
+    read_all = DocumentFile.read_all
+
+    def read_slowly(file: DocumentFile) -> bytes:
+        if threading.current_thread() is not threading.main_thread():
+            is_reading.set()
+            may_go_on.wait(60)
+        return read_all(file)
+
+    monkeypatch.setattr(DocumentFile, "read_all", read_slowly)
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(opened.list_sessions)
+        try:
+            assert is_reading.wait(60)
+            assert [info.session_id for info in opened.list_sessions()] == ["a"]
+            opened.append("a", answered("second"))
+        finally:
+            may_go_on.set()
+        assert [info.session_id for info in slow.result()] == ["a"]
+    (document,) = path.parent.iterdir()
+    assert run_ids(document) == ["first", "second"]
+
+
+def test_a_file_that_is_being_read_again_is_unreadable_until_then(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: a file that had changed was no longer known as unreadable while one thread read it again, so that
+    another thread did not list it."""
+    storage.append("a", answered("first"))
+    broken = storage.path("a").with_name(f"broken{storage.path('a').suffix}")
+    broken.write_bytes(b"{")
+    storage.list_sessions()
+    broken.write_bytes(b"{{")
+    is_reading, may_go_on = threading.Event(), threading.Event()
+    read_all = DocumentFile.read_all
+
+    def read_slowly(file: DocumentFile) -> bytes:
+        is_reading.set()
+        may_go_on.wait(60)
+        return read_all(file)
+
+    monkeypatch.setattr(DocumentFile, "read_all", read_slowly)
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(storage.list_sessions)
+        try:
+            assert is_reading.wait(60)
+            assert list(storage.unreadable_files()) == [broken]
+        finally:
+            may_go_on.set()
+        slow.result()
+    assert list(storage.unreadable_files()) == [broken]
