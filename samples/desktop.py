@@ -1,6 +1,6 @@
-"""An assistant for your desktop: it looks into a folder, keeps a list of things to do, and remembers.
+"""An assistant for your desktop: it lists files, keeps a to-do list, and remembers both.
 
-python samples/desktop.py        talk with it; /help lists what can be done, bye ends
+python samples/desktop.py        chat with it; /help lists the commands, bye ends the chat
 """
 
 from pathlib import Path
@@ -19,34 +19,34 @@ def list_files(folder: str = ".") -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir())[:100]
 
 
-def remind(of: str, context: RunContext) -> str:
-    """Put something on the user's list of things to do.
+def add_task(task: str, context: RunContext) -> str:
+    """Add a task to the user's to-do list.
 
     Args:
-        of: What is to be done.
+        task: What the user has to do.
     """
-    context.session_state["to_do"].append(of)
-    return f"{len(context.session_state['to_do'])} things to do"
+    context.session_state["to_do"].append(task)
+    return f"{len(context.session_state['to_do'])} tasks on the list"
 
 
-def offline(messages: list[Message]) -> str | Message:
-    """A model that can do two things."""
+def answer_offline(messages: list[Message]) -> str | Message:
+    """Stand in for a model: call one of the two tools, then report its result."""
     last = messages[-1]
     if last.role == "tool":
         return f"Done: {last.text}."
-    words = last.text.removeprefix("Remind me of ")
-    if words != last.text:
-        return Message(role="assistant", tool_calls=[ToolCall(id="1", name="remind", arguments={"of": words})])
+    task = last.text.removeprefix("Remind me to ")
+    if task != last.text:
+        return Message(role="assistant", tool_calls=[ToolCall(id="1", name="add_task", arguments={"task": task})])
     if "files" in last.text:
         return Message(role="assistant", tool_calls=[ToolCall(id="1", name="list_files")])
-    return f"Say 'Remind me of ...', or ask for files. {messages[0].text}"
+    return f"Say 'Remind me to ...', or ask for files. {messages[0].text}"
 
 
 agent = Agent(
-    model=demo_model(offline),
+    model=demo_model(answer_offline),
     name="Assistant",
-    tools=[list_files, remind],
-    instructions="You help with a computer. The user has to do: {to_do}.",
+    tools=[list_files, add_task],
+    instructions="You help with a computer. The user's to-do list: {to_do}.",
     session_id="assistant",
     storage=JsonStorage("tmp/sessions"),
     session_state={"to_do": []},

@@ -1,4 +1,4 @@
-"""An agent that remembers, in a YAML document. Run it twice: the second run continues the first.
+"""An agent that remembers you, in a YAML file. Run it twice: the second run knows your name.
 
 python samples/quickstart_yaml.py
 """
@@ -9,20 +9,16 @@ from localstore import Agent, YamlStorage
 
 storage = YamlStorage("tmp/sessions")
 agent = Agent(
-    model=demo_model(),  # yours: OpenAIChat(id="gpt-4o-mini")
-    name="Geographer",
-    session_id="fixed_id_for_yaml_demo",
+    model=demo_model(),  # in your own script: OpenAIChat(id="gpt-4o-mini")
+    session_id="hello_yaml",
     user_id="alice",
     storage=storage,
     add_history_to_messages=True,
-    num_history_runs=3,
 )
 
-agent.print_response("What was my last question?")
-agent.print_response("What is the capital of France?")
-agent.print_response("What was my last question?")
+is_first_run = not any(message.role == "assistant" for message in agent.get_messages_for_session())
+agent.print_response("My name is Alice." if is_first_run else "What is my name?")
 
-print("The session so far:")
-for message in agent.get_messages_for_session():
-    print(f"  {message.role}: {message.text}")
-print(f"Open it in your editor: {storage.path(agent.session_id)}")
+print(f"The conversation is in {storage.path(agent.session_id)}")
+if is_first_run:
+    print("Run this again: the agent will know your name.")

@@ -1,4 +1,4 @@
-"""List a user's sessions and continue the newest one, or begin another with --new.
+"""List a user's sessions and continue the newest one, or start another with --new.
 
 python samples/sessions.py
 python samples/sessions.py --new
@@ -11,7 +11,7 @@ from demo_model import demo_model
 from localstore import Agent, JsonStorage
 
 parser = ArgumentParser(description="List your sessions and continue the newest one.")
-parser.add_argument("--new", action="store_true", help="begin a new session")
+parser.add_argument("--new", action="store_true", help="start a new session")
 arguments = parser.parse_args()
 
 storage = JsonStorage("tmp/sessions")
@@ -19,20 +19,18 @@ sessions = storage.list_sessions(user_id="alice")
 for session in sessions:
     print(f"{session.session_id}: {session.runs} runs, the last at {session.updated_at}")
 
-continued = None if arguments.new or not sessions else sessions[0].session_id
+newest = None if arguments.new or not sessions else sessions[0].session_id
 agent = Agent(
-    model=demo_model(),  # yours: OpenAIChat(id="gpt-4o-mini")
-    name="Geographer",
-    session_id=continued,
+    model=demo_model(),  # in your own script: OpenAIChat(id="gpt-4o-mini")
+    session_id=newest,
     user_id="alice",
     storage=storage,
     add_history_to_messages=True,
 )
-print(f"{'Continuing' if continued else 'Beginning'} {agent.session_id}")
+print(f"{'Continuing' if newest else 'Starting'} {agent.session_id}")
 
-agent.print_response("What was my last question?")
-agent.print_response("What is the capital of France?")
-agent.print_response("What was my last question?")
+for question in ("What is my name?", "My name is Alice.", "What is my name?"):
+    agent.print_response(question)
 
 print("The session so far:")
 for message in agent.get_messages_for_session():

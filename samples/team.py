@@ -1,4 +1,4 @@
-"""A team of two: both answer at once, and their leader makes one answer of it. Run it twice: it continues.
+"""A team of two: both members answer at the same time, and the leader combines their answers. Run it twice.
 
 python samples/team.py
 """
@@ -10,17 +10,17 @@ from localstore import Agent, JsonStorage, Message, Team
 QUESTION = "Shall we take the night train to Vienna?"
 
 
-def both_sides(messages: list[Message]) -> str:
-    """The leader, offline: what it is given last are the answers of the two."""
-    said = [line for line in messages[-1].text.splitlines() if line.startswith(("It is", "One sleeps"))]
-    return " But: ".join(sorted(said, reverse=True))
+def combine_offline(messages: list[Message]) -> str:
+    """Stand in for the leader's model: its last message holds the members' answers."""
+    answers = [line for line in messages[-1].text.splitlines() if line.startswith(("It is", "You sleep"))]
+    return " But: ".join(sorted(answers, reverse=True))
 
 
 storage = JsonStorage("tmp/sessions")
 team = Team(
     members=[
         Agent(
-            model=demo_model(lambda _: "One sleeps, and saves a hotel."),
+            model=demo_model(lambda _: "You sleep on board and save a hotel."),
             name="Optimist",
             instructions="Say in one short sentence what speaks for it.",
         ),
@@ -31,7 +31,7 @@ team = Team(
         ),
     ],
     mode="collaborate",
-    model=demo_model(both_sides),
+    model=demo_model(combine_offline),
     instructions="Answer in two short sentences.",
     name="Travel advisers",
     session_id="night_train",
@@ -41,4 +41,5 @@ team = Team(
 
 team.print_response(QUESTION)
 
-print(f"What each of them said stands in {storage.path(team.session_id)}, or: localstore show {team.session_id}")
+print(f"The answers of both members are in {storage.path(team.session_id)}")
+print(f"To read them: localstore show {team.session_id}")

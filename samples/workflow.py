@@ -1,4 +1,4 @@
-"""A workflow of three steps that is killed in the second one, and goes on in another process.
+"""A workflow of three steps. Its process is killed in the second step, and another process finishes the run.
 
 python samples/workflow.py
 """
@@ -16,28 +16,28 @@ DIES = "--die" in sys.argv
 
 
 def collect(topic: str, context: StepContext) -> list[str]:
-    """The first step: done once, whatever happens to the process."""
+    """The first step: it runs once, whatever happens to the process."""
     context.session_state["collected"] = context.session_state.get("collected", 0) + 1
     return [f"{topic} at {time}" for time in ("7:58", "9:58", "11:58")]
 
 
-def choose(found: list[str]) -> str:
+def choose(trains: list[str]) -> str:
     """The second step, in which the first process dies."""
     if DIES:
         sys.stdout.flush()
         if hasattr(signal, "SIGKILL"):
             os.kill(os.getpid(), signal.SIGKILL)
         os._exit(1)
-    return found[0]
+    return trains[0]
 
 
-def announce(messages: list[Message]) -> str:
-    """The third step is an agent; this is its model, offline."""
+def announce_offline(messages: list[Message]) -> str:
+    """Stand in for the model of the third step, which is an agent."""
     return f"Passengers, please take the {messages[-1].text.lower()}!"
 
 
 storage = JsonStorage("tmp/sessions")
-speaker = Agent(model=demo_model(announce), name="speaker", instructions="Announce this in one short sentence.")
+speaker = Agent(model=demo_model(announce_offline), name="speaker", instructions="Announce this in one short sentence.")
 workflow = Workflow(steps=[collect, choose, speaker], name="Timetable", session_id="timetable", storage=storage)
 
 if DIES:
@@ -50,5 +50,5 @@ else:
     resumed = workflow.resume()
     for step in (resumed.steps or []) if resumed is not None else []:
         print(f"{step.name}: {step.output}")
-    print(f"Collected so often in all runs: {workflow.session_state['collected']}")
-    print(f"Look at it: localstore show {workflow.session_id}, or open {storage.path(workflow.session_id)}")
+    print(f"Times that the first step ran in this session: {workflow.session_state['collected']}")
+    print(f"To look at it: localstore show {workflow.session_id}, or open {storage.path(workflow.session_id)}")

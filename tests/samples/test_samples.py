@@ -1,11 +1,13 @@
-"""The samples run as people run them: in a process of their own, in any folder, twice."""
+"""The samples, run as a user runs them: each in its own process, in any folder, twice."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -13,7 +15,7 @@ import yaml
 from tests.scripted_server import error, scripted_server, stream, text
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-LAST, FRANCE = "What was my last question?", "What is the capital of France?"
+INTRODUCTION, QUESTION = "My name is Alice.", "What is my name?"
 
 
 class Folder:
@@ -33,7 +35,7 @@ class Folder:
         )
 
     def run(self, sample: str, *arguments: str, **environment: str) -> list[str]:
-        """The lines that the sample prints; it has nothing to complain about."""
+        """Return the lines that the sample prints. It must succeed and write nothing to the standard error."""
         done = self.start(sample, *arguments, **environment)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.splitlines()
@@ -56,72 +58,81 @@ def questions(document: Path) -> list[str]:
     return [entry["messages"][0]["content"] for entry in load(document)["history"]]
 
 
-def first_answer(lines: list[str]) -> str:
-    return lines[lines.index(f"> {LAST}") + 1]
+def answer_to(question: str, lines: list[str]) -> str:
+    """The first answer to this question in what a sample printed."""
+    return lines[lines.index(f"> {question}") + 1]
 
 
 def session_of(lines: list[str], word: str) -> str:
-    """The session id in the line that begins with this word."""
+    """The session id in the only line that starts with this word."""
     [line] = [line for line in lines if line.startswith(word)]
     return line.split()[1]
 
 
 @pytest.mark.parametrize(
-    ("sample", "name"),
-    [("quickstart.py", "fixed_id_for_demo.json"), ("quickstart_yaml.py", "fixed_id_for_yaml_demo.yaml")],
+    ("sample", "name"), [("quickstart.py", "hello.json"), ("quickstart_yaml.py", "hello_yaml.yaml")]
 )
-def test_a_quickstart_continues_when_run_again(folder: Folder, sample: str, name: str) -> None:
-    """The second run knows the last question of the first; the printed path is the one document there is."""
+def test_a_quickstart_remembers_when_run_again(folder: Folder, sample: str, name: str) -> None:
+    """The second run knows the name that the first one was given; the printed path is the only document."""
     first = folder.run(sample)
     assert "offline" in first[0]
-    assert first_answer(first) == "This is your first question."
+    assert answer_to(INTRODUCTION, first) == "Nice to meet you, Alice."
+    assert first[-1] == "Run this again: the agent will know your name."
     second = folder.run(sample)
-    assert first_answer(second) == f"Your last question was: {LAST}"
-    assert sum(f"user: {FRANCE}" in line for line in second) == 2
+    assert answer_to(QUESTION, second) == "Your name is Alice."
+    assert INTRODUCTION not in "\n".join(second)
     [document] = folder.documents()
     assert document.name == name
+    assert first[-2].endswith(str(document))
     assert second[-1].endswith(str(document))
-    assert questions(document) == [LAST, FRANCE, LAST] * 2
+    assert questions(document) == [INTRODUCTION, QUESTION]
+    assert answer_to(QUESTION, folder.run(sample)) == "Your name is Alice."
 
 
 def test_the_sessions_sample_continues_the_newest_session(folder: Folder) -> None:
-    """Without a session it begins one; then it goes on with the newest, whatever its format; --new begins another."""
-    begun = folder.run("sessions.py")
-    assert session_of(begun, "Beginning")
+    """Without a session it starts one; then it continues the newest, whatever its format; --new starts another."""
+    first = folder.run("sessions.py")
+    assert session_of(first, "Starting")
+    assert answer_to(QUESTION, first) == "I do not know your name yet."
     folder.run("quickstart_yaml.py")
     continued = folder.run("sessions.py")
-    assert session_of(continued, "Continuing") == "fixed_id_for_yaml_demo"
-    assert continued[0].startswith("fixed_id_for_yaml_demo: 3 runs, the last at ")
-    assert continued[1].startswith(f"{session_of(begun, 'Beginning')}: 3 runs, the last at ")
+    assert session_of(continued, "Continuing") == "hello_yaml"
+    assert answer_to(QUESTION, continued) == "Your name is Alice."
+    assert continued[0].startswith("hello_yaml: 1 runs, the last at ")
+    assert continued[1].startswith(f"{session_of(first, 'Starting')}: 3 runs, the last at ")
+    assert sum(f"user: {INTRODUCTION}" in line for line in continued) == 2
     new = folder.run("sessions.py", "--new")
-    assert first_answer(new) == "This is your first question."
+    assert answer_to(QUESTION, new) == "I do not know your name yet."
     assert len(folder.documents()) == 3
-    assert session_of(folder.run("sessions.py"), "Continuing") == session_of(new, "Beginning")
+    assert session_of(folder.run("sessions.py"), "Continuing") == session_of(new, "Starting")
 
 
 @pytest.mark.parametrize("sample", ["quickstart.py", "quickstart_yaml.py", "sessions.py"])
 def test_a_sample_asks_the_server_that_the_environment_names(folder: Folder, sample: str) -> None:
-    """No key is needed for a server of one's own, and the second run sends what the first one stored."""
+    """Your own server needs no key, and the second run sends what the first one stored."""
     script = [text(f"answer {number}") for number in range(6)]
     with scripted_server(*script) as server:
         environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_MODEL": "tiny"}
         printed = folder.run(sample, **environment)
         folder.run(sample, **environment)
-    assert "answer 2" in printed
+    assert "answer 0" in printed
     assert not any("offline" in line for line in printed)
     assert set(server.keys) == {"none"}
     assert {request["model"] for request in server.requests} == {"tiny"}
     asked = [[message["content"] for message in request["messages"]] for request in server.requests]
-    assert asked[2] == [LAST, "answer 0", FRANCE, "answer 1", LAST]
-    assert asked[3] == [LAST, "answer 0", FRANCE, "answer 1", LAST, "answer 2", LAST]
+    if sample == "sessions.py":
+        assert asked[2] == [QUESTION, "answer 0", INTRODUCTION, "answer 1", QUESTION]
+        assert asked[3] == [QUESTION, "answer 0", INTRODUCTION, "answer 1", QUESTION, "answer 2", QUESTION]
+    else:
+        assert asked == [[INTRODUCTION], [INTRODUCTION, "answer 0", QUESTION]]
     [document] = folder.documents()
     [*_, last] = load(document)["history"]
-    assert last["messages"][1]["content"] == "answer 5"
+    assert last["messages"][1]["content"] == f"answer {len(asked) - 1}"
     assert (last["model"], last["metrics"]["input_tokens"], last["metrics"]["output_tokens"]) == ("tiny", 7, 3)
 
 
 def test_a_refused_key_ends_the_sample_and_is_stored(folder: Folder) -> None:
-    """OPENAI_API_KEY reaches the server; its refusal is in the document."""
+    """OPENAI_API_KEY reaches the server, the document holds its refusal, and the next run asks again."""
     with scripted_server(error(401, "wrong key")) as server:
         done = folder.start("quickstart.py", OPENAI_BASE_URL=server.base_url, OPENAI_API_KEY="mine")
     assert done.returncode == 1
@@ -131,10 +142,11 @@ def test_a_refused_key_ends_the_sample_and_is_stored(folder: Folder) -> None:
     [entry] = load(document)["history"]
     assert entry["status"] == "error"
     assert "wrong key" in entry["error"]
+    assert answer_to(INTRODUCTION, folder.run("quickstart.py")) == "Nice to meet you, Alice."
 
 
 def test_a_team_of_two_answers(folder: Folder) -> None:
-    """Offline and with a server: what each of them said stands in the leader's run."""
+    """Offline and with a server, the leader's run holds the answers of both members."""
     lines = folder.run("team.py")
     assert lines[1] == "> Shall we take the night train to Vienna?"
     assert {"Optimist:", "Sceptic:", "Answer:"} <= set(lines)
@@ -150,29 +162,44 @@ def test_a_team_of_two_answers(folder: Folder) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
-def test_a_workflow_is_killed_and_goes_on(folder: Folder) -> None:
-    """In another process, offline and with a server; the first step is done once in each run."""
+def test_a_killed_workflow_is_resumed(folder: Folder) -> None:
+    """Another process resumes it, offline and with a server; the first step is done once in each run."""
     lines = folder.run("workflow.py")
-    told = "The first process was killed. Stored: unfinished, ['collect']"
-    assert told in lines
+    killed = "The first process was killed. Stored: unfinished, ['collect']"
+    assert killed in lines
     assert "speaker: Passengers, please take the train at 7:58!" in lines
-    assert "Collected so often in all runs: 1" in lines
+    assert "Times that the first step ran in this session: 1" in lines
     with scripted_server(text("All aboard!")) as server:
         lines = folder.run("workflow.py", OPENAI_BASE_URL=server.base_url)
         assert server.requests[0]["messages"][-1]["content"] == "Train at 7:58"
-    assert told in lines
+    assert killed in lines
     assert "speaker: All aboard!" in lines
-    assert "Collected so often in all runs: 2" in lines
+    assert "Times that the first step ran in this session: 2" in lines
     (document,) = folder.documents()
     assert [run["status"] for run in load(document)["history"]] == ["completed", "completed"]
 
 
 def test_the_assistant_uses_its_tools_and_remembers(folder: Folder) -> None:
-    """Twice: the second process knows what is to be done."""
+    """The second process still has the to-do list of the first."""
     for number in (1, 2):
-        done = folder.start("desktop.py", questions="Remind me of milk\nbye\n")
+        done = folder.start("desktop.py", questions="Remind me to buy milk\nbye\n")
         assert done.returncode == 0
-        assert 'Calls remind(of="milk")' in done.stdout.splitlines()
-        assert f"Done: {number} things to do." in done.stdout.splitlines()
+        assert 'Calls add_task(task="buy milk")' in done.stdout.splitlines()
+        assert f"Done: {number} tasks on the list." in done.stdout.splitlines()
     (document,) = folder.documents()
-    assert load(document)["history"][-1]["session_state"] == {"to_do": ["milk", "milk"]}
+    assert load(document)["history"][-1]["session_state"] == {"to_do": ["buy milk", "buy milk"]}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the script needs a pseudo-terminal")
+def test_the_picture_shows_what_a_terminal_shows(folder: Folder) -> None:
+    """The README's picture has the text that its script draws today."""
+    folder.run("make_terminal_picture.py", "today.svg")
+    stored, today = (_text_of(file) for file in (SAMPLES / "terminal.svg", folder.path / "today.svg"))
+    assert len(stored) > 10
+    assert stored == today
+
+
+def _text_of(picture: Path) -> list[str]:
+    """The lines of text in an SVG, with its months replaced."""
+    texts = ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314 - made by our own script
+    return [re.sub(r"\d{4}-\d\d", "<month>", text.text or "") for text in texts]
