@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 from localstore.disk import backup_folder, filesystem, locks, rescue_folder, store_tree
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile, fingerprint
-from localstore.engine.creating import create_document
 from localstore.engine.step_append import with_step
-from localstore.engine.transaction import ConcurrentChange, Recent, Transaction
+from localstore.engine.transaction import ConcurrentChange, Recent, Transaction, create_document
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch, Parsed, newer, newest_state
 from localstore.format.salvage import Salvaged, parse_or_mend
@@ -48,17 +47,29 @@ class Snapshot:
 
 
 class Engine:
-    """One open store. Methods raise LockTimeout, DocumentBroken, NewerFormat, OlderFormat and OSError."""
+    """One open store: its locks, its manifest, its index of sessions, and the way to change a document.
 
-    def __init__(self, root: Path, *, durable: bool, timeout: float, upgrades: bool = False) -> None:
+    Everything that works on a store is built on it. `locks`, `manifest` and `index` belong together: nobody makes
+    others for the same store. Methods raise LockTimeout, DocumentBroken, NewerFormat, OlderFormat and OSError.
+    """
+
+    def __init__(self, root: Path, *, durable: bool = True, timeout: float = 10.0, upgrades: bool = False) -> None:
+        """Open the store at `root`.
+
+        Args:
+            root: The real path of a store, as `store_tree.open_store` returns it.
+            durable: Whether a write returns only when it is on the disk.
+            timeout: Seconds to wait for a lock.
+            upgrades: Whether a write upgrades a document of an older schema version; else it raises OlderFormat.
+        """
         self.root = str(root)
         self.upgrades = upgrades
         self._backup: backup_folder.Backup | None = None
         self.durable = durable
         self.timeout = timeout
-        self._locks = locks.pool_of(root)
-        self._manifest = Manifest(self.root, self._locks, timeout)
-        self.catalog = SessionIndex(self.root, self._manifest)
+        self.locks = locks.pool_of(root)
+        self.manifest = Manifest(self.root, self.locks, timeout)
+        self.index = SessionIndex(self.root, self.manifest)
         self._durable_folders: set[str] = set()
         self._recent: OrderedDict[str, tuple[list[int], dict[str, Recent] | None]] = OrderedDict()
         self._growing: dict[str, tuple[list[int], str, int]] = {}
@@ -71,7 +82,7 @@ class Engine:
         """Do `work` on the session's document (None when there is none) under its lock; the manifest follows."""
         for _ in range(_ATTEMPTS):
             try:
-                with self._locks.session(session_id, self.timeout):
+                with self.locks.session(session_id, self.timeout):
                     transaction = self._draft(session_id)
                     if transaction is None:
                         self.refuse_unreadable(session_id)
@@ -81,33 +92,33 @@ class Engine:
                             return work(transaction)
                         finally:
                             if transaction.changed:
-                                self._manifest.record([transaction.row])
+                                self.manifest.record([transaction.row])
             except (ConcurrentChange, LayoutMismatch):
                 self._distrust(session_id)
         raise DocumentBroken(
             f"The document of session {session_id!r} is being changed by another program all the time. "
             "Nothing was written. Close the program that writes to it and try again.",
-            path=f"{self.root}/{row['path']}" if (row := self.catalog.find(session_id)) else None,
+            path=f"{self.root}/{row['path']}" if (row := self.index.find(session_id)) else None,
             session_id=session_id,
         )
 
     def locked(self, name: str) -> AbstractContextManager[None]:
         """Hold a lock for something else that stands in the store: take no other one inside."""
-        return self._locks.session(name, self.timeout)
+        return self.locks.session(name, self.timeout)
 
     def _draft(self, session_id: str) -> Transaction | None:
-        row = self.catalog.find_anywhere(session_id)
+        row = self.index.find_anywhere(session_id)
         while row is not None:
             try:
                 keep = self._keep if self.upgrades else None
                 transaction = Transaction(self.root, row, durable=self.durable, keep=keep)
             except FileNotFoundError:
-                row = self.catalog.moved(row)
+                row = self.index.moved(row)
                 continue
             if transaction.changed:
                 # Before anything is added: what a crash leaves of that is told by what the manifest knew.
                 try:
-                    self._manifest.record([transaction.row])
+                    self.manifest.record([transaction.row])
                 except BaseException:
                     transaction.file.close()
                     raise
@@ -115,7 +126,7 @@ class Engine:
             if transaction.row["session_id"] == session_id:
                 return transaction
             transaction.file.close()  # the file holds another session by now
-            row = self.catalog.moved(row)
+            row = self.index.moved(row)
         return None
 
     def _keep(self, path: str) -> None:
@@ -126,10 +137,10 @@ class Engine:
         self._backup.settle()
 
     def _distrust(self, session_id: str) -> None:
-        with self._manifest.mutex:
-            row = self._manifest.get(session_id)
+        with self.manifest.mutex:
+            row = self.manifest.get(session_id)
             if row is not None:
-                self._manifest.put({**row, "foreign": True})
+                self.manifest.put({**row, "foreign": True})
 
     def append_run(self, transaction: Transaction, entry: dict[str, Any], update: dict[str, Any] | None = None) -> None:
         """Add a run, finish an unfinished one or let it grow, or recognise a repetition.
@@ -225,8 +236,8 @@ class Engine:
             self._durable_folders.add(folder)
         before = folder_time(self.root, folder)
         row = create_document(self.root, path, header, entries)
-        self._manifest.record([row])
-        self.catalog.note_own(folder, before)
+        self.manifest.record([row])
+        self.index.note_own(folder, before)
         return row
 
     def delete(self, session_id: str, allow: Callable[[IndexRow], None]) -> bool:
@@ -243,7 +254,7 @@ class Engine:
     ) -> bool:
         """Let `take` remove the document of a session, broken or not, from its place, under the session's lock, and
         do what comes `behind` it; False when there is none."""
-        with self._locks.session(session_id, self.timeout):
+        with self.locks.session(session_id, self.timeout):
             row = self.locate(session_id)
             if row is None:
                 self.refuse_unreadable(session_id)
@@ -253,9 +264,9 @@ class Engine:
                 folder = row["path"].rpartition("/")[0]
                 before = folder_time(self.root, folder)
                 take(row)
-                self._manifest.record_deletion(session_id)
-                self.catalog.note_own(folder, before)
-                row = self.catalog.next_duplicate(session_id)
+                self.manifest.record_deletion(session_id)
+                self.index.note_own(folder, before)
+                row = self.index.next_duplicate(session_id)
             if behind is not None:
                 behind()
             return True
@@ -263,18 +274,18 @@ class Engine:
     def drop(self) -> None:
         """Remove every session, and the folders that are empty then. Raises NewerFormat, before it removes any."""
         dropped: set[str] = set()
-        with self._locks.all_sessions(self.timeout):
-            while rows := self.catalog.rows(None, None, None, None):  # again, for documents with the same id
+        with self.locks.all_sessions(self.timeout):
+            while rows := self.index.rows(None, None, None, None):  # again, for documents with the same id
                 for row in rows:
                     refuse_newer(row, self.root)
                 for row in rows:
                     filesystem.remove_file(f"{self.root}/{row['path']}")
                     dropped.add(row["session_id"])
-                self.catalog.look_anew()
+                self.index.look_anew()
             rescue_folder.forget(self.root, dropped)
             for folder in store_tree.folders(self.root):
                 filesystem.remove_folder_if_empty(f"{self.root}/{folder}")
-            self._manifest.replace_all([])
+            self.manifest.replace_all([])
 
     def keep_run(self, error: DocumentBroken, session_id: str, entry: dict[str, Any]) -> DocumentBroken:
         """Keep a run that could not be written, and return the error that says where."""
@@ -296,19 +307,19 @@ class Engine:
 
     def locate(self, session_id: str) -> IndexRow | None:
         """The row of a session as its file is now: somebody may have given the file another owner or another id."""
-        row = self.catalog.find_anywhere(session_id)
+        row = self.index.find_anywhere(session_id)
         while row is not None:
-            current = self.catalog.current(row)
+            current = self.index.current(row)
             if current is not None and current["session_id"] == session_id:
                 return current
-            row = self.catalog.moved(row)
+            row = self.index.moved(row)
         return None
 
     def refuse_unreadable(self, session_id: str) -> None:
         """Raise DocumentBroken when a file has the name of this session and nobody can tell what it holds: a document
         that cannot be read is never taken for a missing one."""
         for path in store_tree.candidates(self.root, session_id):
-            if (problem := self.catalog.problem_of(path)) is not None:
+            if (problem := self.index.problem_of(path)) is not None:
                 DocumentFile(f"{self.root}/{path}").close()  # raises what the system says when it may not be opened
                 raise DocumentBroken(
                     f"{problem} Its name says that it is session {session_id!r}.",
@@ -321,7 +332,7 @@ class Engine:
 
         Takes no lock unless something does not fit; then looks once more under the lock.
         """
-        row = self.catalog.find_anywhere(session_id)
+        row = self.index.find_anywhere(session_id)
         if row is None:
             self.refuse_unreadable(session_id)
             return None
@@ -336,7 +347,7 @@ class Engine:
         except (LayoutMismatch, FileNotFoundError, LocalstoreError):
             pass
         try:
-            with self._locks.session(session_id, self.timeout):
+            with self.locks.session(session_id, self.timeout):
                 return self._look_again(session_id, wanted, last_runs)
         except OSError as error:
             if error.errno not in _READ_ONLY or isinstance(error, LockTimeout):
@@ -345,9 +356,9 @@ class Engine:
 
     def _present(self, session_id: str) -> IndexRow | None:
         """The row of a session whose file is there, whatever it holds by now."""
-        row = self.catalog.find_anywhere(session_id)
+        row = self.index.find_anywhere(session_id)
         while row is not None and not filesystem.exists(f"{self.root}/{row['path']}"):
-            row = self.catalog.moved(row)
+            row = self.index.moved(row)
         return row
 
     def _look_again(
@@ -367,10 +378,10 @@ class Engine:
                 if parsed is found:
                     fresh = carry_rewrite_flag(fresh, row)
                     if fresh != row:
-                        self._manifest.record([fresh])
+                        self.manifest.record([fresh])
                 if fresh["session_id"] == session_id:
                     return _view(parsed, file, last_runs) if wanted(fresh) else None
-            self.catalog.moved(row)  # the file holds another session by now
+            self.index.moved(row)  # the file holds another session by now
         self.refuse_unreadable(session_id)
         return None
 

@@ -6,15 +6,26 @@ the file.
 
 import os
 import re
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from localstore.disk import filesystem, rescue_folder
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
-from localstore.engine.creating import older
-from localstore.format.document import LayoutMismatch, Parsed, broken, newest_state, normalise, parse_document, run_key
+from localstore.errors import DocumentBroken, OlderFormat
+from localstore.format.document import (
+    LAYOUTS,
+    LayoutMismatch,
+    Parsed,
+    broken,
+    newest_state,
+    normalise,
+    parse_document,
+    run_key,
+)
 from localstore.format.in_place import grows_from, is_prefix_of
 from localstore.format.parse_error import ParseError
 from localstore.format.run_entry import comparable_fields, says_the_same, with_rating_of
@@ -395,3 +406,36 @@ class Transaction:
         self.changed = True
         self._parsed = None
         self._rewrite = not self.row["entries"]
+
+
+def older(parsed: Parsed, path: str, root: str) -> OlderFormat:
+    """The error for writing to a document of an older version."""
+    return OlderFormat(
+        f"{path} has schema version {parsed.version}, and this localstore writes version {SCHEMA_VERSION}. Nothing was "
+        f"changed. Upgrade the store with: localstore upgrade {shlex.quote(root)}",
+        path=path,
+        session_id=parsed.header["session_id"],
+    )
+
+
+def create_document(root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> IndexRow:
+    """Write a new document, durably, and return its row. Raises DocumentBroken when the path is taken, OSError."""
+    target = Path(root, path)
+    if filesystem.exists(str(target)):
+        raise DocumentBroken(
+            f"{target} is in the way of a new session and holds none of that id. Rename or remove it.",
+            path=str(target),
+            session_id=header["session_id"],
+        )
+    if os.path.islink(target.parent):
+        raise DocumentBroken(
+            f"{target.parent} is a symbolic link, and links are not followed. Put the folder itself there.",
+            path=str(target),
+            session_id=header["session_id"],
+        )
+    layout = LAYOUTS[target.suffix]
+    raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
+    parsed = parse_document(raw, layout, target)
+    filesystem.make_folders(target.parent)
+    filesystem.write_file(target, [raw])
+    return row_of(parsed, path, filesystem.system.status(str(target)), None)

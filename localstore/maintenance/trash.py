@@ -49,7 +49,7 @@ def throw_away(store: Opened | Path | str, session_id: str, *, lock_timeout: flo
         _settle(engine.root, row)
         moved.append(trash_folder.move_in(engine.root, row["path"], session_id))
 
-    engine.catalog.scan()  # which tells of other documents with this id
+    engine.index.scan()  # which tells of other documents with this id
     if not engine.take_out(session_id, take):
         raise SessionNotFound(
             f"There is no session {session_id!r}. 'localstore ls' lists what there is.", session_id=session_id
@@ -88,7 +88,7 @@ def put_back(store: Opened | Path | str, name: str, *, lock_timeout: float = 10.
     with locks.all_sessions(lock_timeout) if own is None else locks.session(own, lock_timeout):
         _refuse_what_is_in_the_way(engine, one)
         trash_folder.move_out(engine.root, one)
-        engine.catalog.adopt(one.document)
+        engine.index.adopt(one.document)
     return Path(store_tree.full_path(engine.root, one.document))
 
 

@@ -46,7 +46,7 @@ def fork(
     check_id(session_id)
     target = str(uuid4()) if new_id is None else new_id
     check_id(target)
-    engine = storage._store
+    engine = storage._engine
     snapshot = engine.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, None)
     if snapshot is None:
         raise SessionNotFound(f"There is no session {session_id!r} to fork.", session_id=session_id)
@@ -101,5 +101,5 @@ def undo(storage: Storage, session_id: str, *, user_id: str | None = None) -> Un
         transaction.change(parsed.header, {parsed.starts[runs[-1]]: None}, [])
         return Undone(Run.model_validate(entry), os.path.basename(kept))
 
-    engine = storage._store
+    engine = storage._engine
     return engine.change(session_id, work)

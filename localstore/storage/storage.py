@@ -16,10 +16,8 @@ from localstore.index.row import IndexRow
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.session_info import SessionInfo, info_of
 from localstore.storage.arguments import UNSET, Unset, check_id, check_kind, check_text, check_update
-from localstore.storage.headers import new_header
 from localstore.storage.rating import Rating, rating_of
-from localstore.storage.tagging import retagging
-from localstore.storage.update import updating
+from localstore.storage.update import new_header, retagging, updating
 
 if TYPE_CHECKING:
     from localstore.engine.engine import Snapshot
@@ -70,7 +68,7 @@ class Storage:
                 raise
             self._convert(Path(dir_path), float(lock_timeout))
             self.root = store_tree.open_store(Path(dir_path), create=create)
-        self._store = Engine(
+        self._engine = Engine(
             self.root, durable=durability == "full", timeout=float(lock_timeout), upgrades=auto_upgrade_schema
         )
 
@@ -86,7 +84,7 @@ class Storage:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles as the path and the options: another process opens the same store."""
-        return _open, (type(self), str(self.root), self._store.durable, self._store.timeout, self._store.upgrades)
+        return _open, (type(self), str(self.root), self._engine.durable, self._engine.timeout, self._engine.upgrades)
 
     # Writing
 
@@ -140,18 +138,18 @@ class Storage:
                 if not create:
                     raise _not_found(session_id)
                 header = new_header(session_id, kind or "agent", entity_id, user_id, entry["created_at"])
-                self._store.create(header, [entry], self._suffix)
+                self._engine.create(header, [entry], self._suffix)
                 return
             self._check_access(transaction.row, user_id, kind)
             if merge is None:
-                self._store.append_run(transaction, entry)
+                self._engine.append_run(transaction, entry)
             else:
-                self._store.append_run(transaction, *merge.entries(transaction))
+                self._engine.append_run(transaction, *merge.entries(transaction))
 
         try:
-            self._store.change(session_id, work)
+            self._engine.change(session_id, work)
         except DocumentBroken as error:
-            raise self._store.keep_run(error, session_id, entry) from None
+            raise self._engine.keep_run(error, session_id, entry) from None
         if merge is not None:
             merge.tell()
 
@@ -177,9 +175,9 @@ class Storage:
             if transaction is None:
                 raise _not_found(session_id)
             self._check_access(transaction.row, user_id, None)
-            self._store.add_step(transaction, run_id, number, added)
+            self._engine.add_step(transaction, run_id, number, added)
 
-        self._store.change(session_id, work)
+        self._engine.change(session_id, work)
 
     def update(
         self,
@@ -218,7 +216,7 @@ class Storage:
             self._check_access(transaction.row, user_id, None)
             change(transaction)
 
-        self._store.change(session_id, work)
+        self._engine.change(session_id, work)
 
     def rate(
         self,
@@ -243,7 +241,7 @@ class Storage:
             self._check_access(transaction.row, user_id, None)
             rate(transaction)
 
-        self._store.change(session_id, work)
+        self._engine.change(session_id, work)
 
     def upsert(self, session: "Session") -> None:
         """Store a session that was read and changed, or a new one.
@@ -266,24 +264,24 @@ class Storage:
         def work(transaction: Transaction | None) -> "Snapshot":
             if transaction is not None:
                 self._check_access(transaction.row, None, session.kind)
-                return upsert_into(self._store, transaction, mine, base)
+                return upsert_into(self._engine, transaction, mine, base)
             if base is not None:
                 raise _not_found(session.session_id, " It was deleted since it was read.")
-            return mine.stored(self._store.create(in_order(mine.header), mine.new_entries(), self._suffix))
+            return mine.stored(self._engine.create(in_order(mine.header), mine.new_entries(), self._suffix))
 
-        session._base = self._store.change(session.session_id, work)
+        session._base = self._engine.change(session.session_id, work)
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove a session for good; False when there is none. Raises OwnerMismatch."""
         check_id(session_id)
-        return self._store.delete(session_id, lambda row: self._check_access(row, user_id, None))
+        return self._engine.delete(session_id, lambda row: self._check_access(row, user_id, None))
 
     def drop(self) -> None:
         """Remove all sessions of this store for good, and nothing else: files that are no sessions stay.
 
         Raises NewerFormat, before it removes any, when one of them is of a newer localstore.
         """
-        self._store.drop()
+        self._engine.drop()
 
     def upgrade_schema(self) -> "Upgraded":
         """Upgrade every document of an older schema version. Other threads and processes may work meanwhile.
@@ -295,7 +293,7 @@ class Storage:
         """
         from localstore.maintenance.upgrade import upgrade
 
-        return upgrade(self.root, lock_timeout=self._store.timeout)
+        return upgrade(self.root, lock_timeout=self._engine.timeout)
 
     # Reading
 
@@ -308,7 +306,9 @@ class Storage:
         check_id(session_id)
         if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
             raise ValueError(f"last_runs must be None or a whole number from 0 on, not {last_runs!r}")
-        snapshot = self._store.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, last_runs)
+        snapshot = self._engine.look(
+            session_id, lambda row: user_id is None or row.get("user_id") == user_id, last_runs
+        )
         if snapshot is None:
             return None
         from localstore.storage.upsert import session_of
@@ -327,14 +327,14 @@ class Storage:
         check_kind(kind)
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
-        rows = self._store.catalog.rows(user_id, entity_id, kind, limit)
-        return [info_of(row, store_tree.full_path(self._store.root, row["path"])) for row in rows]
+        rows = self._engine.index.rows(user_id, entity_id, kind, limit)
+        return [info_of(row, store_tree.full_path(self._engine.root, row["path"])) for row in rows]
 
     def unreadable_files(self) -> dict[Path, str]:
         """Files where documents belong that hold no session that can be told, folders that cannot be looked into, and
         why, as of the last listing."""
-        catalog = self._store.catalog
-        problems = catalog.unreadable_files() | catalog.unreadable_folders
+        index = self._engine.index
+        problems = index.unreadable_files() | index.unreadable_folders
         return {self.root / path: problem for path, problem in problems.items()}
 
     def get_all_session_ids(
@@ -383,9 +383,9 @@ class Storage:
     def path(self, session_id: str) -> Path:
         """The document of a session. Raises SessionNotFound."""
         check_id(session_id)
-        row = self._store.locate(session_id)
+        row = self._engine.locate(session_id)
         if row is None:
-            self._store.refuse_unreadable(session_id)
+            self._engine.refuse_unreadable(session_id)
             raise _not_found(session_id)
         return self.root / row["path"]
 

@@ -125,7 +125,7 @@ def unstorable(storage: JsonStorage) -> None:
 
 def locked(storage: JsonStorage) -> None:
     other = JsonStorage(storage.root, lock_timeout=0)
-    storage._store.change("s1", lambda draft: other.append("s1", question("r2")))
+    storage._engine.change("s1", lambda draft: other.append("s1", question("r2")))
 
 
 SCENES: dict[Callable[[JsonStorage], None], type[LocalstoreError]] = {

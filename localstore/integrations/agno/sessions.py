@@ -38,7 +38,7 @@ class Sessions:
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._store = storage._store
+        self._store = storage._engine
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._lock = Lock()
 

@@ -61,10 +61,10 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         self.storage = kind(path, durability=durability, lock_timeout=lock_timeout)
         digest = blake2b(os.fsencode(self.storage.root), digest_size=8).hexdigest()
         BaseDb.__init__(self, id=id or f"localstore-{digest}")
-        Memories.__init__(self, self.storage._store)
+        Memories.__init__(self, self.storage._engine)
         self._options = {"format": format, "durability": durability, "lock_timeout": lock_timeout}
-        self._reader = Reader(self.storage._store)
-        self._writer = Writer(self.storage._store, self.storage._suffix)
+        self._reader = Reader(self.storage._engine)
+        self._writer = Writer(self.storage._engine, self.storage._suffix)
 
     def __repr__(self) -> str:
         return f"LocalDb({str(self.storage.root)!r})"

@@ -32,7 +32,7 @@ class Reader:
 
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None) -> list[IndexRow]:
         """The sessions that fit, the oldest first."""
-        rows = self._store.catalog.rows(user_id, entity_id, kind, None)
+        rows = self._store.index.rows(user_id, entity_id, kind, None)
         rows.reverse()
         return sorted(rows, key=lambda row: row["created_at"])
 
@@ -75,7 +75,7 @@ class Reader:
     def find_run(self, run_id: str) -> dict[str, Any] | None:
         """The row of one run. Its session is told by the bytes of the documents, before one is parsed."""
         text = run_id.encode(errors="replace")
-        for row in self._store.catalog.rows(None, None, None, None):
+        for row in self._store.index.rows(None, None, None, None):
             if run_id.isalnum() or run_id.replace("-", "").isalnum():
                 try:
                     if text not in filesystem.read_file(f"{self._store.root}/{row['path']}"):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from localstore.disk import backup_folder, store_tree
 from localstore.disk.locks import pool_of
-from localstore.engine.creating import older
+from localstore.engine.transaction import older
 from localstore.errors import DocumentBroken, SessionNotFound
 from localstore.format.document import LAYOUTS, Parsed, in_layout
 from localstore.format.values import json_equal

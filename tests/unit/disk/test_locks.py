@@ -165,8 +165,8 @@ def test_a_removed_folder_of_locks_is_made_anew(tmp_path: Path) -> None:
 def test_all_storages_of_a_process_share_the_locks_of_a_store(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "store")
     first, second = JsonStorage(tmp_path / "store"), JsonStorage(tmp_path / "link")
-    assert first._store._locks is second._store._locks
-    assert JsonStorage(tmp_path / "other")._store._locks is not first._store._locks
+    assert first._engine.locks is second._engine.locks
+    assert JsonStorage(tmp_path / "other")._engine.locks is not first._engine.locks
 
 
 def descriptors() -> int:
@@ -231,7 +231,7 @@ warnings.simplefilter("ignore")
 from localstore import JsonStorage, LockTimeout, Run
 storage = JsonStorage(sys.argv[1], lock_timeout=0.01)
 storage.append("s1", Run())
-store = storage._store
+store = storage._engine
 inside, done = threading.Event(), threading.Event()
 def hold():
     with store._locks.session("s1", 5), store._manifest.mutex:
@@ -258,7 +258,7 @@ if pid == 0:
     os._exit(0)
 os.waitpid(pid, 0)
 try:
-    JsonStorage(sys.argv[1], lock_timeout=0)._store._locks.acquire(0, 0)
+    JsonStorage(sys.argv[1], lock_timeout=0)._engine.locks.acquire(0, 0)
 finally:
     done.set()
 thread.join()

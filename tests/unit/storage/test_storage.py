@@ -289,7 +289,7 @@ def test_a_lock_that_is_held_too_long_is_named_and_nothing_is_written(storage: S
     inside, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with storage._store._locks.session("s1", 5):
+        with storage._engine.locks.session("s1", 5):
             inside.set()
             done.wait(30)
 

@@ -136,7 +136,7 @@ def test_two_storages_see_each_others_sessions(full: Storage) -> None:
 
 def _write_in_between(full: Storage, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], None]) -> None:
     """While `full` lists, call `write` with the id of each row just before that is held against its file."""
-    catalog = full._store.catalog
+    catalog = full._engine.index
     current = catalog.current
 
     def current_after_a_write(row: IndexRow) -> IndexRow | None:
