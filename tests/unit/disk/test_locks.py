@@ -231,10 +231,10 @@ warnings.simplefilter("ignore")
 from localstore import JsonStorage, LockTimeout, Run
 storage = JsonStorage(sys.argv[1], lock_timeout=0.01)
 storage.append("s1", Run())
-store = storage._engine
+engine = storage._engine
 inside, done = threading.Event(), threading.Event()
 def hold():
-    with store._locks.session("s1", 5), store._manifest.mutex:
+    with engine.locks.session("s1", 5), engine.manifest.mutex:
         inside.set()
         done.wait()
 thread = threading.Thread(target=hold)
