@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 from localstore.agents.events import Event, RunFinished
 from localstore.agents.memory_storage import AgentStorage
 from localstore.agents.models.model import Model
-from localstore.agents.prompts.prompt import fitting, flat, history
+from localstore.agents.prompts.history import HistoryWindow
 from localstore.agents.prompts.question import Question, Source, messages_of, only_asked, whole_rounds
 from localstore.agents.prompts.summary import Summaries
+from localstore.agents.run_spec import RunSpec
 from localstore.agents.runs.agent_run import AgentRun
 from localstore.agents.runs.driver import adrive, drive
-from localstore.agents.runs.run_store import RunStore, SessionRunStore
+from localstore.agents.runs.run_store import SessionRunStore
+from localstore.agents.runs.summary_update import SummaryUpdate
+from localstore.agents.runs.team_run import new_run
 from localstore.agents.session_owner import SessionOwner, kind_of
 from localstore.agents.threads import in_thread
 from localstore.agents.tools.history_tools import read_chat_history as chat_history_tool
 from localstore.agents.tools.history_tools import search_previous_sessions
 from localstore.agents.tools.tool import Tool, tools_by_name
-from localstore.models.session import Kind, Message, Run, Session
+from localstore.models.session import Kind, Message, Run
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -107,7 +110,7 @@ class Agent(SessionOwner):
         self.num_history_runs = num_history_runs
         self.max_history_tokens = max_history_tokens
         self.save_partial = save_partial
-        self.summaries = (
+        self._summaries = (
             Summaries(num_history_runs if add_history_to_messages else 0) if enable_session_summaries else None
         )
         more = list(tools)
@@ -222,7 +225,7 @@ class Agent(SessionOwner):
         user_id: str | None,
     ) -> AgentRun:
         run = Run(messages=messages_of(message, images, files), status="unfinished")
-        return self.running(run, SessionRunStore(self, session_id or self.session_id, user_id or self.user_id))
+        return self._new_run(run, session_id or self.session_id, user_id or self.user_id)
 
     def _resuming(self) -> AgentRun | None:
         session = self.read(self.session_id, self.user_id, 1)
@@ -234,10 +237,9 @@ class Agent(SessionOwner):
             if len(whole) < len(last.messages):  # what was half said would be in the way of what comes now
                 last.messages = whole
                 self.sessions("resume").upsert(session)
-            in_place = SessionRunStore(self, self.session_id, self.user_id, is_stored=True)
-            return self.running(last.model_copy(deep=True), in_place)
+            return self._new_run(last.model_copy(deep=True), self.session_id, self.user_id, is_stored=True)
         run = Run(messages=only_asked(last.messages), status="unfinished")
-        return self.running(run, SessionRunStore(self, self.session_id, self.user_id))
+        return self._new_run(run, self.session_id, self.user_id)
 
     def print_response(
         self,
@@ -308,34 +310,33 @@ class Agent(SessionOwner):
 
     kind: Kind = "agent"
 
-    def running(self, run: Run, keeping: RunStore) -> AgentRun:
-        """A run of this agent, kept there."""
-        return AgentRun(self, run, keeping)
-
-    def runs_needed(self) -> int:
-        """So many of the last runs of a session are read before a run."""
-        if not self.add_history_to_messages:
-            return 0
-        return self.num_history_runs if self.summaries is None else self.summaries.window
-
-    def history_for(self, session: Session | None, session_id: str, user_id: str | None) -> list[Message]:
-        """The messages of earlier runs that the model is given."""
-        if session is None or not self.add_history_to_messages:
-            return []
-        if self.summaries is not None:
-            return flat(fitting(self.summaries.uncovered(session), self.max_history_tokens))
-        return history(
-            session,
-            lambda count: self.read(session_id, user_id, count),
-            self.num_history_runs,
-            self.max_history_tokens,
+    def run_spec(self) -> RunSpec:
+        """Return the settings for a run that begins now."""
+        window = None
+        if self.add_history_to_messages:
+            window = HistoryWindow(self.num_history_runs, self.max_history_tokens, self._summaries)
+        instructions = self.instructions
+        return RunSpec(
+            kind=self.kind,
+            entity_id=self.entity_id,
+            description=self.description,
+            model=self.model,
+            instructions=instructions if isinstance(instructions, str) else "\n".join(instructions or ()),
+            examples=tuple(self.examples),
+            tools=dict(self.tools),
+            max_tool_rounds=self.max_tool_rounds,
+            response_model=self.response_model,
+            history=window,
+            summaries=self._summaries,
+            save_partial=self.save_partial,
         )
 
-    def instructions_text(self) -> str | None:
-        """The instructions as one text, `{key}` as it stands."""
-        if self.instructions is None or isinstance(self.instructions, str):
-            return self.instructions or None
-        return "\n".join(self.instructions) or None
+    def _new_run(self, run: Run, session_id: str, user_id: str | None, *, is_stored: bool = False) -> AgentRun:
+        spec = self.run_spec()
+        new = new_run(spec, run, SessionRunStore(self, session_id, user_id, is_stored))
+        if spec.summaries is not None:
+            new.afterwards = SummaryUpdate(spec.summaries, spec.model, self, session_id, user_id)
+        return new
 
 
 def _last(events: Iterator[Event]) -> Run:

@@ -155,7 +155,8 @@ class Replay:
         run = Run(messages=list(question.asked), replay_of=question.run.run_id, status="unfinished")
         self._agent.instructions = question.instructions
         self._agent.examples = question.history
-        running = AgentRun(self._agent, run, SessionRunStore(self._agent, self.session_id, self._session.user_id))
+        store = SessionRunStore(self._agent, self.session_id, self._session.user_id)
+        running = AgentRun(self._agent.run_spec(), run, store)
         try:
             for _ in drive(running.steps()):
                 pass

@@ -10,10 +10,9 @@ from uuid import uuid4
 from localstore.agents.memory_storage import AgentStorage, Memory
 from localstore.agents.session_state import SharedState
 from localstore.errors import KindMismatch, SessionNotFound
-from localstore.models.session import Kind, Message, Run, Session
+from localstore.models.session import Kind, Run, Session
 
 if TYPE_CHECKING:
-    from localstore.agents.prompts.summary import Summaries
     from localstore.storage.storage import Storage
 
 _SEEN = 10_000
@@ -24,7 +23,6 @@ class SessionOwner:
     """Runs in sessions of one kind. A session that was deleted after it was seen does not come back."""
 
     kind: Kind
-    summaries: Summaries | None = None
 
     def __init__(
         self,
@@ -123,18 +121,6 @@ class SessionOwner:
         self._seen[session_id] = None
         if len(self._seen) > _SEEN:
             self._seen.popitem(last=False)
-
-    def runs_needed(self) -> int:
-        """So many of the last runs of a session are read before a run."""
-        return 0
-
-    def history_for(self, session: Session | None, session_id: str, user_id: str | None) -> list[Message]:  # noqa: ARG002
-        """The messages of earlier runs that the model is given."""
-        return []
-
-    def instructions_text(self) -> str | None:
-        """The instructions as one text, `{key}` as it stands."""
-        return None
 
 
 def kind_of(value: object) -> str:

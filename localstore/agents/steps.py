@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from localstore.agents.agent import Agent
+from localstore.agents.run_spec import AnyAgent
 from localstore.models.session import what_is_wrong
 
 
@@ -103,7 +103,7 @@ class Task:
 
     def __init__(
         self,
-        work: Callable[..., Any] | Agent,
+        work: Callable[..., Any] | AnyAgent,
         *,
         name: str | None = None,
         retries: int = 0,
@@ -111,16 +111,16 @@ class Task:
         confirm: bool | str = False,
     ) -> None:
         """Raises TypeError and ValueError, which say what to pass."""
-        if not isinstance(work, Agent) and not callable(work):
+        if not isinstance(work, AnyAgent) and not callable(work):
             raise TypeError(f"A step must be a function, an Agent or a Team, not {type(work).__name__}")
-        called = work.name or work.entity_id if isinstance(work, Agent) else getattr(work, "__name__", None)
+        called = work.name or work.entity_id if isinstance(work, AnyAgent) else getattr(work, "__name__", None)
         self.name = _name(name or called)
         if type(retries) is not int or retries < 0:
             raise ValueError(f"retries must be a whole number from 0 on, not {retries!r}")
         if isinstance(backoff, bool) or not isinstance(backoff, (int, float)) or not 0 <= backoff < float("inf"):
             raise ValueError(f"backoff must be a number of seconds from 0 on, not {backoff!r}")
-        self.agent = work if isinstance(work, Agent) else None
-        self.function = None if isinstance(work, Agent) else Function(work, f"the step {self.name!r}")
+        self.agent = work if isinstance(work, AnyAgent) else None
+        self.function = None if isinstance(work, AnyAgent) else Function(work, f"the step {self.name!r}")
         self.retries = retries
         self.backoff = float(backoff)
         self.question = confirm if isinstance(confirm, str) else f"Go on with {self.name!r}?" if confirm else None
@@ -197,12 +197,12 @@ class Loop:
 
 
 Part = Task | Parallel | Condition | Loop
-StepLike = Part | Agent | Callable[..., Any]
+StepLike = Part | AnyAgent | Callable[..., Any]
 
 
 def made(steps: Sequence[StepLike], where: str, *, may_be_empty: bool = False) -> tuple[Part, ...]:
     """The steps, with a Task for each function and each agent. Raises TypeError, ValueError."""
-    if isinstance(steps, (Task, Parallel, Condition, Loop, Agent)) or not isinstance(steps, Sequence):
+    if isinstance(steps, (Task, Parallel, Condition, Loop, AnyAgent)) or not isinstance(steps, Sequence):
         raise TypeError(f"The steps of {where} must be a list, not {type(steps).__name__}")
     parts = tuple(one if isinstance(one, (Task, Parallel, Condition, Loop)) else Task(one) for one in steps)
     if not parts and not may_be_empty:
@@ -216,6 +216,19 @@ def made(steps: Sequence[StepLike], where: str, *, may_be_empty: bool = False) -
             )
         names.add(part.name)
     return parts
+
+
+def agents_in(parts: Sequence[Part]) -> Iterator[AnyAgent]:
+    """Yield the agents and teams among the steps, at any depth."""
+    for part in parts:
+        match part:
+            case Task():
+                if part.agent is not None:
+                    yield part.agent
+            case Parallel() | Loop():
+                yield from agents_in(part.steps)
+            case Condition():
+                yield from agents_in([*part.then, *part.otherwise])
 
 
 def _name(name: str | None) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
 from localstore.agents.agent import Agent
-from localstore.agents.runs.agent_run import AgentRun
-from localstore.agents.runs.run_store import RunStore
-from localstore.agents.runs.team_run import Delegate, TeamRun
+from localstore.agents.run_spec import Mode, RunSpec, TeamSpec
+from localstore.agents.runs.team_run import Delegate
 from localstore.agents.tools.tool import tools_by_name
-from localstore.models.session import Kind, Message, Run
+from localstore.models.session import Kind, Message
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from localstore.agents.memory_storage import AgentStorage
     from localstore.agents.models.model import Model
     from localstore.agents.tools.tool import Tool
-
-Mode = Literal["route", "coordinate", "collaborate"]
 
 
 class LeaderOptions(TypedDict, total=False):
@@ -86,18 +84,19 @@ class Team(Agent):
         self.mode = mode
         super().__init__(model=model, agent_id=team_id, **options)
         if mode != "collaborate":
-            self.tools = tools_by_name([Delegate(self.members, routes=mode == "route"), *self.tools.values()])
+            self.tools = tools_by_name([Delegate(self._member_specs(), routes=mode == "route"), *self.tools.values()])
 
     @property
     def team_id(self) -> str | None:
         """The team's id: what was given, else made of its name."""
         return self.entity_id
 
-    def running(self, run: Run, keeping: RunStore) -> AgentRun:
-        return TeamRun(self, run, keeping)
+    def run_spec(self) -> RunSpec:
+        """Return the settings for a run that begins now, with those of the members."""
+        return replace(super().run_spec(), team=TeamSpec(self.mode, self._member_specs()))
 
-    def runs_needed(self) -> int:
-        return max(super().runs_needed(), *(member.runs_needed() for member in self.members.values()))
+    def _member_specs(self) -> dict[str, RunSpec]:
+        return {name: member.run_spec() for name, member in self.members.items()}
 
 
 def _by_name(members: Sequence[Agent]) -> dict[str, Agent]:

@@ -12,7 +12,7 @@ from localstore.agents.runs.driver import adrive, drive
 from localstore.agents.runs.run_store import SessionRunStore
 from localstore.agents.runs.workflow_run import WorkflowRun
 from localstore.agents.session_owner import SessionOwner
-from localstore.agents.steps import Condition, Loop, Parallel, Part, StepLike, Task, made
+from localstore.agents.steps import StepLike, made
 from localstore.agents.threads import in_thread
 from localstore.errors import Conflict, WorkflowChanged
 from localstore.format.values import json_equal, to_json_value
@@ -196,7 +196,7 @@ class Workflow(SessionOwner):
                     )
                 return self._going_on(session, found, session_id, user_id, None)
         run = Run(run_id=run_id or str(uuid4()), input=value, plan=self._plan(), status="unfinished")
-        return WorkflowRun(self, run, SessionRunStore(self, session_id, user_id))
+        return WorkflowRun(self.steps, run, SessionRunStore(self, session_id, user_id), self.flow_storage)
 
     def _resuming(self, confirm: bool | None) -> WorkflowRun | None:
         session = self.read(self.session_id, self.user_id, 1)
@@ -215,11 +215,11 @@ class Workflow(SessionOwner):
     def _going_on(
         self, session: Session, run: Run, session_id: str, user_id: str | None, confirm: bool | None
     ) -> WorkflowRun:
-        keeping = SessionRunStore(self, session_id, user_id, is_stored=True)
+        store = SessionRunStore(self, session_id, user_id, is_stored=True)
         if run.status == "completed":
             if session_id == self.session_id:
                 self.shared_state.adopt(session_id, session.session_state)
-            return WorkflowRun(self, run, keeping)
+            return WorkflowRun(self.steps, run, store, self.flow_storage)
         self._refuse_other_steps(run, session_id)
         before: dict[str, Any] = {}
         for entry in session.history:
@@ -231,7 +231,7 @@ class Workflow(SessionOwner):
             run.error = run.session_state = run.state_conflicts = run.metrics = None
             self.sessions("resume").upsert(session)
         begun_with = self.shared_state.initial | before
-        return WorkflowRun(self, run.model_copy(deep=True), keeping, begun_with, confirm)
+        return WorkflowRun(self.steps, run.model_copy(deep=True), store, self.flow_storage, begun_with, confirm)
 
     def _with_run(self, run_id: str, session_id: str, user_id: str | None) -> Session | None:
         """The whole session, when it has this run."""
@@ -257,21 +257,6 @@ class Workflow(SessionOwner):
                     f"{what} now, and {was} then. Nothing was done. Put the steps back to go on, or begin a new run.",
                     session_id=session_id,
                 )
-
-    def runs_needed(self) -> int:
-        return max((agent.runs_needed() for agent in _agents(self.steps)), default=0)
-
-
-def _agents(parts: Sequence[Part]) -> Iterator[Any]:
-    for part in parts:
-        match part:
-            case Task():
-                if part.agent is not None:
-                    yield part.agent
-            case Parallel() | Loop():
-                yield from _agents(part.steps)
-            case Condition():
-                yield from _agents([*part.then, *part.otherwise])
 
 
 def _spoken(events: Generator[Event]) -> Generator[Event]:

@@ -1,19 +1,16 @@
-"""What a model is given besides the question: instructions, a summary, examples, and as much history as is wanted."""
+"""The parts of a prompt besides the question: the system message, and the messages of earlier runs."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from localstore.format.values import to_json_value
-from localstore.models.session import Message, Run, Session
+from localstore.models.session import Message, Run
 
 _NAMED = re.compile(r"\{([A-Za-z_]\w*)\}")
-
-_FURTHER_BACK = 32
-"""How many runs more are read, once, when some of the newest ones failed or were never finished."""
 
 _BYTES_OF_A_TOKEN = 4
 """As a rule of thumb for English text: https://platform.openai.com/tokenizer"""
@@ -56,39 +53,9 @@ def estimated_tokens(messages: Iterable[Message]) -> int:
     return said
 
 
-def completed(session: Session) -> list[Run]:
-    """The runs that were completed, of those that were read."""
-    return completed_of(session.runs)
-
-
 def completed_of(runs: Iterable[Run]) -> list[Run]:
     """Those of the runs that were completed."""
     return [run for run in runs if run.status == "completed"]
-
-
-def history(
-    session: Session, read: Callable[[int], Session | None], wanted: int, max_tokens: int | None
-) -> list[Message]:
-    """The messages of the last `wanted` completed runs, oldest first, as far as they fit into `max_tokens`.
-
-    `session` holds so many of the newest runs; `read` is asked for more, once, when some of these were not completed.
-    """
-    runs = completed(session)
-    if len(runs) < wanted <= len(session.runs):
-        runs = completed(read(wanted + _FURTHER_BACK) or session)
-    return flat(fitting(runs[-wanted:] if wanted else [], max_tokens))
-
-
-def fitting(runs: Sequence[Run], max_tokens: int | None) -> Sequence[Run]:
-    """The newest of the runs that together take at most so many tokens; a run is taken whole, or not."""
-    if max_tokens is None:
-        return runs
-    left = max_tokens
-    for at in range(len(runs) - 1, -1, -1):
-        left -= estimated_tokens(runs[at].messages)
-        if left < 0:
-            return runs[at + 1 :]
-    return runs
 
 
 def flat(runs: Iterable[Run]) -> list[Message]:

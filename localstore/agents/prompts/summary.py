@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localstore.agents.models.model import Reply
-from localstore.agents.prompts.prompt import completed, summary_text
+from localstore.agents.prompts.prompt import completed_of, summary_text
 from localstore.models.session import Message, Run, Session
-
-if TYPE_CHECKING:
-    from localstore.agents.agent import Agent
 
 _ASKED = (
     "Summarise the conversation below in a few sentences, for an assistant that has to go on with it: who the user is, "
@@ -27,6 +24,11 @@ class Task:
 
     messages: list[Message]
     up_to: str
+
+    def summary_from(self, reply: Reply) -> dict[str, Any] | None:
+        """Return the new `session_summary`, or None if the model's reply is empty."""
+        text = reply.message.text.strip()
+        return {"text": text, "up_to": self.up_to} if text else None
 
 
 class Summaries:
@@ -45,36 +47,28 @@ class Summaries:
         """So many runs are read to find those that are in no summary."""
         return self._kept + 2 * self._batch
 
-    def uncovered(self, session: Session) -> list[Run]:
-        """The completed runs, of those that were read, that are in no summary."""
-        runs = completed(session)
-        summary = session.session_summary
+    def uncovered(self, runs: Sequence[Run], summary: Any) -> list[Run]:
+        """Return those of the runs that are completed and not in the session's summary."""
+        completed = completed_of(runs)
         up_to = summary.get("up_to") if isinstance(summary, dict) else None
-        for at in range(len(runs) - 1, -1, -1):
-            if runs[at].run_id == up_to:
-                return runs[at + 1 :]
-        return runs
+        for at in range(len(completed) - 1, -1, -1):
+            if completed[at].run_id == up_to:
+                return completed[at + 1 :]
+        return completed
 
-    def task(self, agent: Agent, session_id: str, user_id: str | None) -> Task | None:
-        """What to ask for a new summary; None when it is not time for one."""
-        session = agent.read(session_id, user_id, self.window)
-        if session is None:
-            return None
-        runs = self.uncovered(session)
+    def task(self, session: Session) -> Task | None:
+        """Return what to ask the model for a new summary, or None while too few runs are left out of the history.
+
+        `session` needs its last `window` runs.
+        """
+        runs = self.uncovered(session.runs, session.session_summary)
         old = runs[: max(0, len(runs) - self._kept)]
         if len(old) < self._batch:
             return None
         before = summary_text(session.session_summary)
-        said = f"Summary of what came before:\n{before}\n\n" if before else ""
-        text = f"{_ASKED}\n\n{said}{_transcript(old)}"
+        earlier = f"Summary of what came before:\n{before}\n\n" if before else ""
+        text = f"{_ASKED}\n\n{earlier}{_transcript(old)}"
         return Task([Message(role="user", content=text)], old[-1].run_id)
-
-    def keep(self, agent: Agent, session_id: str, user_id: str | None, task: Task, reply: Reply) -> None:
-        """Store the summary that the model gave."""
-        text = reply.message.text.strip()
-        if text:
-            summary: dict[str, Any] = {"text": text, "up_to": task.up_to}
-            agent.storage.update(session_id, user_id=user_id, session_summary=summary)
 
 
 def _transcript(runs: Sequence[Run]) -> str:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localstore.agents.events import Event, RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
 from localstore.agents.models.model import Options, Reply
 from localstore.agents.prompts.prompt import system_message
 from localstore.agents.prompts.structured_output import parsed, repair
+from localstore.agents.run_spec import RunSpec
 from localstore.agents.runs.driver import Ask, Blocking, CallTools, Close, Effect, Next, Open, Steps
-from localstore.agents.runs.run_store import Known, RunStore
+from localstore.agents.runs.run_store import RunStart, RunStore
+from localstore.agents.runs.summary_update import SummaryUpdate
 from localstore.agents.session_state import State, state_changes
 from localstore.agents.tools.tool import Result, RunContext, unknown
 from localstore.errors import ResponseInvalid, StateConflict, UnstorableValue
 from localstore.format.values import to_json_value
 from localstore.models.session import Message, Metrics, Run, ToolCall
-
-if TYPE_CHECKING:
-    from localstore.agents.agent import Agent
 
 _SAVE_EVERY = 0.2
 """Seconds between two writes of a partial answer."""
@@ -34,9 +32,10 @@ _SAVE_SHARE = 10
 class AgentRun:
     """A run on its way. `steps` is the run; whoever drives it does what it yields."""
 
-    agent: Agent
+    spec: RunSpec
     run: Run
-    keeping: RunStore
+    store: RunStore
+    afterwards: SummaryUpdate | None = None
     streams: bool = False
     speaker: str | None = None
     """Who runs, where it is a member of a team or a step of a workflow."""
@@ -51,38 +50,39 @@ class AgentRun:
 
     def steps(self) -> Steps:
         try:
-            known = yield Blocking(lambda: self.keeping.begin(self.run))
-            yield RunStarted(self.keeping.session_id, self.run.run_id, self.speaker)
-            self._live = known.live
+            start = yield Blocking(lambda: self.store.begin(self.run, self.spec.runs_needed, self.spec.history))
+            yield RunStarted(self.store.session_id, self.run.run_id, self.speaker)
+            self._live = start.state
             self._started = self._saved = perf_counter()
             self._wait = _SAVE_EVERY
-            yield from self._answer(self._prompt(known))
+            yield from self._answer(self._prompt(start))
             yield Blocking(self._finish)
         except BaseException as error:
             yield Blocking(partial(self._store_failure, error))  # and no event: whoever listened may be gone
             raise
         yield RunFinished(self.run, self.speaker)
-        if self.agent.summaries is not None and self.speaker is None:
-            yield from self._summarise()
+        if self.afterwards is not None:
+            yield from self.afterwards.steps()
 
-    def _prompt(self, known: Known) -> list[Message]:
-        """What the model is given before the question."""
-        system = system_message(self.agent.instructions_text(), known.live, known.summary)
-        return [*system, *self.agent.examples, *known.history]
+    def _prompt(self, start: RunStart) -> list[Message]:
+        """Return what the model is given before the question."""
+        spec = self.spec
+        summary = start.summary if spec.summaries is not None else None
+        return [*system_message(spec.instructions, start.state, summary), *spec.examples, *start.history]
 
     def _answer(self, prompt: list[Message]) -> Generator[Effect | Event, Any, None]:
-        agent, output = self.agent, self.agent.response_model
-        schemas = tuple(tool.schema for tool in agent.tools.values())
+        spec, output = self.spec, self.spec.response_model
+        schemas = tuple(tool.schema for tool in spec.tools.values())
         rounds = 0
         while True:
-            may_call = rounds < agent.max_tool_rounds
+            may_call = rounds < spec.max_tool_rounds
             yield from self._ask(prompt, Options(schemas, may_call, output))
             calls = self.run.messages[-1].tool_calls
             if not calls:
                 break
             if not may_call:
                 raise RuntimeError(
-                    f"The model asked for tools more than {agent.max_tool_rounds} times and was told to answer. Give "
+                    f"The model asked for tools more than {spec.max_tool_rounds} times and was told to answer. Give "
                     "it more: max_tool_rounds=..., or ask for less at once."
                 )
             yield from self._call_tools(calls)
@@ -102,10 +102,10 @@ class AgentRun:
     def _ask(self, prompt: list[Message], options: Options) -> Generator[Effect | Event, Any, None]:
         """One answer of the model, added to the run's messages."""
         messages = self._conversation(prompt)
-        if self.streams or self.agent.save_partial:
+        if self.streams or self.spec.save_partial:
             reply = yield from self._stream(messages, options)
         else:
-            reply = yield Ask(self.agent.model, messages, options)
+            reply = yield Ask(self.spec.model, messages, options)
         for name in ("input_tokens", "output_tokens"):
             if (used := getattr(reply, name)) is not None:
                 self._tokens[name] = self._tokens.get(name, 0) + used
@@ -117,7 +117,7 @@ class AgentRun:
         return [*prompt, *self.run.messages]
 
     def _stream(self, messages: Sequence[Message], options: Options) -> Generator[Effect | Event, Any, Reply]:
-        pieces = yield Open(self.agent.model, messages, options)
+        pieces = yield Open(self.spec.model, messages, options)
         try:
             while (piece := (yield Next(pieces))) is not None:
                 if isinstance(piece, Reply):
@@ -128,16 +128,16 @@ class AgentRun:
                     continue
                 self._arrived.append(piece)
                 yield TextDelta(piece, self.speaker)
-                if self.agent.save_partial and perf_counter() - self._saved > self._wait:
+                if self.spec.save_partial and perf_counter() - self._saved > self._wait:
                     yield Blocking(self._save_partial)
         finally:
             yield Close(pieces)
-        raise RuntimeError(f"The model {self.agent.model.id} gave an answer in pieces without a Reply at the end.")
+        raise RuntimeError(f"The model {self.spec.model.id} gave an answer in pieces without a Reply at the end.")
 
     def _call_tools(self, calls: list[ToolCall]) -> Generator[Effect | Event, Any, None]:
         """Call what the model asked for; what may go on at once, where it stands side by side, together."""
-        tools = self.agent.tools
-        if not self.streams and not self.agent.save_partial:
+        tools = self.spec.tools
+        if not self.streams and not self.spec.save_partial:
             for call in calls:
                 yield ToolCallStarted(call, self.speaker)
         at = 0
@@ -166,15 +166,15 @@ class AgentRun:
         return state
 
     def _results(self, calls: Sequence[ToolCall]) -> Generator[Effect | Event, Any, list[Result]]:
-        context = RunContext(self.keeping.session_id, self.run.run_id, self.keeping.user_id, self._live)
-        tools = self.agent.tools
+        context = RunContext(self.store.session_id, self.run.run_id, self.store.user_id, self._live)
+        tools = self.spec.tools
         results: list[Result] = yield CallTools([(tools[call.name], call) for call in calls], context)
         return results
 
     # Storing
 
     def _write(self, run: Run) -> None:
-        self.keeping.write(run)
+        self.store.write(run)
 
     def _save_partial(self) -> None:
         began = perf_counter()
@@ -195,7 +195,7 @@ class AgentRun:
 
     def _store_failure(self, error: BaseException) -> None:
         """Store how the run ended. Never raises instead of `error`, which is about to be raised again."""
-        if not self.keeping.has_begun:
+        if not self.store.has_begun:
             return
         if self._arrived or self._arrived_calls:
             text = "".join(self._arrived) or None
@@ -212,19 +212,7 @@ class AgentRun:
             error.add_note(f"The run could not be stored as failed: {type(second).__name__}: {second}")
 
     def _store(self, run: Run, status: str, *, with_state: bool = True) -> None:
-        run.model = self.agent.model.id
+        run.model = self.spec.model.id
         run.metrics = Metrics(duration_seconds=round(perf_counter() - self._started, 3), **self._tokens)
         run.status = status
-        self.keeping.end(run, with_state=with_state)
-
-    def _summarise(self) -> Steps:
-        """Bring the session's summary up to date. The run is stored: whatever fails here is only told of."""
-        summaries, at = self.agent.summaries, self.keeping
-        assert summaries is not None  # noqa: S101 (for the type checker)
-        try:
-            task = yield Blocking(lambda: summaries.task(self.agent, at.session_id, at.user_id))
-            if task is not None:
-                reply = yield Ask(self.agent.model, task.messages, Options())
-                yield Blocking(lambda: summaries.keep(self.agent, at.session_id, at.user_id, task, reply))
-        except Exception as error:  # noqa: BLE001
-            warnings.warn(f"The session's summary could not be made: {type(error).__name__}: {error}", stacklevel=2)
+        self.store.end(run, instructions=self.spec.instructions, with_state=with_state)

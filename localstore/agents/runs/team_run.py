@@ -6,21 +6,18 @@ from collections.abc import Generator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
 from localstore.agents.events import Event
 from localstore.agents.prompts.prompt import completed_of
 from localstore.agents.prompts.question import only_asked
+from localstore.agents.run_spec import RunSpec, TeamSpec
 from localstore.agents.runs.agent_run import AgentRun
 from localstore.agents.runs.driver import Blocking, Effect, Steps, Together
-from localstore.agents.runs.run_store import Known, NestedRunStore
+from localstore.agents.runs.run_store import NestedRunStore, RunStart, RunStore
 from localstore.agents.session_state import put
 from localstore.agents.tools.tool import Result, RunContext, Tool, failure
 from localstore.models.session import Message, Run, ToolCall
-
-if TYPE_CHECKING:
-    from localstore.agents.agent import Agent
-    from localstore.agents.team import Team
 
 _LONGEST = 300
 """Characters of a member's instructions, where it has no description."""
@@ -31,7 +28,7 @@ _MERGE = "Answer the question above with one answer, made of these. Do not menti
 class Delegate(Tool):
     """The tool with which a team's leader asks a member. Several calls side by side go on at once."""
 
-    def __init__(self, members: Mapping[str, Agent], *, routes: bool) -> None:
+    def __init__(self, members: Mapping[str, RunSpec], *, routes: bool) -> None:
         def route_to(member: str) -> tuple[str, str | None]:
             return member, None
 
@@ -54,8 +51,8 @@ class Delegate(Tool):
         return other is self
 
 
-def _description(member: Agent) -> str:
-    said = member.description or (member.instructions_text() or "")[:_LONGEST]
+def _description(member: RunSpec) -> str:
+    said = member.description or member.instructions[:_LONGEST]
     return f": {' '.join(said.split())}" if said else ""
 
 
@@ -65,7 +62,7 @@ class _Part:
 
     name: str
     running: AgentRun
-    keeping: NestedRunStore
+    store: NestedRunStore
     error: BaseException | None = None
     is_over: bool = False
 
@@ -84,19 +81,20 @@ class TeamRun(AgentRun):
     _lock: RLock = field(default_factory=RLock)
 
     @property
-    def _team(self) -> Team:
-        return cast("Team", self.agent)
+    def _team(self) -> TeamSpec:
+        assert self.spec.team is not None  # noqa: S101 (for the type checker)
+        return self.spec.team
 
-    def _prompt(self, known: Known) -> list[Message]:
-        self._earlier = completed_of(known.earlier)
+    def _prompt(self, start: RunStart) -> list[Message]:
+        self._earlier = completed_of(start.earlier)
         self._stored = len(self.run.member_runs or ())
-        return AgentRun._prompt(self, known)
+        return AgentRun._prompt(self, start)
 
     def _answer(self, prompt: list[Message]) -> Generator[Effect | Event, Any, None]:
         if self._team.mode == "collaborate":
             question = only_asked(self.run.messages)
             answered = {run.agent_id or run.team_id for run in completed_of(self.run.member_runs or ())}
-            asked = [name for name, member in self._team.members.items() if member.agent_id not in answered]
+            asked = [name for name, member in self._team.members.items() if member.entity_id not in answered]
             yield from self._go_on([self._part(name, question, None) for name in asked])
         yield from AgentRun._answer(self, prompt)
 
@@ -114,10 +112,10 @@ class TeamRun(AgentRun):
             self.run.messages.append(self._routed)
 
     def _results(self, calls: Sequence[ToolCall]) -> Generator[Effect | Event, Any, list[Result]]:
-        tool = self.agent.tools[calls[0].name]
+        tool = self.spec.tools[calls[0].name]
         if not isinstance(tool, Delegate):
             return (yield from AgentRun._results(self, calls))
-        context = RunContext(self.keeping.session_id, self.run.run_id, self.keeping.user_id, self._live)
+        context = RunContext(self.store.session_id, self.run.run_id, self.store.user_id, self._live)
         routes = self._team.mode == "route"
         results: dict[int, Result] = {}
         parts: dict[int, _Part] = {}
@@ -134,7 +132,7 @@ class TeamRun(AgentRun):
             parts[number] = self._part(name, asked, call.id)
         yield from self._go_on(list(parts.values()))
         for number, part in parts.items():
-            run = part.keeping.ended
+            run = part.store.ended
             if part.error is not None or run is None:
                 results[number] = Result(f"Error: {part.name} failed: {_said(part.error)}", failed=True)
             elif routes:
@@ -149,18 +147,18 @@ class TeamRun(AgentRun):
     def _part(self, name: str, messages: list[Message], call_id: str | None) -> _Part:
         member = self._team.members[name]
         run = Run(messages=list(messages), status="unfinished", tool_call_id=call_id)
-        setattr(run, f"{member.kind}_id", member.agent_id)
+        setattr(run, f"{member.kind}_id", member.entity_id)
         earlier = [
             one
             for run in self._earlier
             for one in run.member_runs or ()
-            if getattr(one, f"{member.kind}_id") == member.agent_id
+            if getattr(one, f"{member.kind}_id") == member.entity_id
         ]
-        keeping = NestedRunStore(member, self.keeping.session_id, self.keeping.user_id, deepcopy(self._live), earlier)
-        running = member.running(run, keeping)
+        store = NestedRunStore(self.store.session_id, self.store.user_id, deepcopy(self._live), earlier)
+        running = new_run(member.nested(), run, store)
         running.streams = self.streams
         running.speaker = name if self.speaker is None else f"{self.speaker}/{name}"
-        return _Part(name, running, keeping)
+        return _Part(name, running, store)
 
     def _go_on(self, parts: list[_Part]) -> Generator[Effect | Event, Any, None]:
         """Let the members do what they were asked for; an error of one is in its part."""
@@ -186,7 +184,7 @@ class TeamRun(AgentRun):
             yield from part.running.steps()
         finally:
             self._take_over(part)
-        if self.agent.save_partial:
+        if self.spec.save_partial:
             yield Blocking(self._write_all)
 
     def _take_over(self, part: _Part) -> None:
@@ -195,12 +193,12 @@ class TeamRun(AgentRun):
             if part.is_over:
                 return
             part.is_over = True
-            run = part.keeping.ended or part.running.run.model_copy(deep=True, update={"status": "cancelled"})
+            run = part.store.ended or part.running.run.model_copy(deep=True, update={"status": "cancelled"})
             self.run.member_runs = [*(self.run.member_runs or ()), run]
             for name in ("input_tokens", "output_tokens"):
                 if run.metrics is not None and (used := getattr(run.metrics, name)) is not None:
                     self._tokens[name] = self._tokens.get(name, 0) + used
-            put(self._live, part.keeping.changed, part.keeping.live)
+            put(self._live, part.store.changed, part.store.state)
 
     def _write_all(self) -> None:
         with self._lock:
@@ -208,12 +206,12 @@ class TeamRun(AgentRun):
 
     def _write(self, run: Run) -> None:
         # Behind members' runs no message can be added in place: the document would be written anew in each round.
-        if not self.agent.save_partial:
+        if not self.spec.save_partial:
             run = run.model_copy(update={"member_runs": (run.member_runs or [])[: self._stored] or None})
         AgentRun._write(self, run)
 
     def _name(self, run: Run) -> str:
-        ids = {member.agent_id: name for name, member in self._team.members.items()}
+        ids = {member.entity_id: name for name, member in self._team.members.items()}
         which = run.agent_id or run.team_id
         return ids.get(which, which or "?")
 
@@ -224,3 +222,8 @@ def _answer_of(run: Run) -> str:
 
 def _said(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()
+
+
+def new_run(spec: RunSpec, run: Run, store: RunStore) -> AgentRun:
+    """Return a run of an agent or a team that has not begun."""
+    return (AgentRun if spec.team is None else TeamRun)(spec, run, store)

@@ -13,21 +13,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from threading import RLock
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localstore.agents.events import Event, RunFinished, RunStarted, RunWaiting, StepFinished, StepStarted
+from localstore.agents.memory_storage import WorkflowStorage
 from localstore.agents.prompts.prompt import completed_of
+from localstore.agents.run_spec import AnyAgent
 from localstore.agents.runs.driver import Blocking, Call, Effect, Sleep, Steps, Together
 from localstore.agents.runs.run_store import NestedRunStore, SessionRunStore
+from localstore.agents.runs.team_run import new_run
 from localstore.agents.session_state import State, changes, put
-from localstore.agents.steps import Condition, Function, Loop, Parallel, Part, StepContext, Task
+from localstore.agents.steps import Condition, Function, Loop, Parallel, Part, StepContext, Task, agents_in
 from localstore.errors import Conflict, StateConflict
 from localstore.format.values import to_json_value
 from localstore.models.session import Message, Metrics, Run, Step, now
-
-if TYPE_CHECKING:
-    from localstore.agents.agent import Agent
-    from localstore.agents.workflow import Workflow
 
 Place = tuple[str, ...]
 _HINT = "A step is async and an event loop is running. Use `await workflow.arun(...)`."
@@ -80,9 +79,10 @@ class Scope:
 class WorkflowRun:
     """A run on its way: a new one, or one that was begun before. Whoever drives `steps` does what it yields."""
 
-    workflow: Workflow
+    parts: Sequence[Part]
     run: Run
-    keeping: SessionRunStore
+    store: SessionRunStore
+    storage: WorkflowStorage
     begun_with: State | None = None
     """The session's state as the run began, where it is resumed."""
     confirm: bool | None = None
@@ -105,13 +105,14 @@ class WorkflowRun:
             return
         self._started = perf_counter()
         try:
-            known = yield Blocking(lambda: self.keeping.begin(self.run))
-            self._earlier = completed_of(known.earlier)
-            yield RunStarted(self.keeping.session_id, self.run.run_id)
+            runs_needed = max((agent.run_spec().runs_needed for agent in agents_in(self.parts)), default=0)
+            start = yield Blocking(lambda: self.store.begin(self.run, runs_needed, None))
+            self._earlier = completed_of(start.earlier)
+            yield RunStarted(self.store.session_id, self.run.run_id)
             yield Blocking(self._look_back)
-            begun_with = to_json_value(known.live) if self.begun_with is None else self.begun_with
-            scope = Scope(known.live, begun_with)
-            self.run.output = yield from self._sequence(self.workflow.steps, (), self.run.input, scope)
+            begun_with = to_json_value(start.state) if self.begun_with is None else self.begun_with
+            scope = Scope(start.state, begun_with)
+            self.run.output = yield from self._sequence(self.parts, (), self.run.input, scope)
             yield Blocking(partial(self._end, "completed"))
         except _Waiting as waiting:
             yield RunWaiting(self.run, waiting.step)
@@ -143,11 +144,9 @@ class WorkflowRun:
         """Store a step that is over."""
         with self._lock:
             number = len(self.run.steps or ())
-            at = self.keeping
+            at = self.store
             try:
-                self.workflow.flow_storage.add_step(
-                    at.session_id, self.run.run_id, step, number=number, user_id=at.user_id
-                )
+                self.storage.add_step(at.session_id, self.run.run_id, step, number=number, user_id=at.user_id)
             except Conflict:
                 self._is_elsewhere = True
                 raise
@@ -296,13 +295,13 @@ class WorkflowRun:
             yield from self._run(task.agent, work, value, scope)
 
     def _called(self, function: Function, value: Any, scope: Scope) -> Generator[Effect | Event, Any, Any]:
-        at = self.keeping
+        at = self.store
         with self._lock:
             outputs = dict(self._outputs)
         context = StepContext(at.session_id, self.run.run_id, at.user_id, scope.live, self.run.input, outputs)
         return (yield Call(partial(function.function, **function.arguments(value, context)), _HINT))
 
-    def _run(self, agent: Agent, work: _Work, value: Any, scope: Scope) -> Generator[Effect | Event, Any, None]:
+    def _run(self, agent: AnyAgent, work: _Work, value: Any, scope: Scope) -> Generator[Effect | Event, Any, None]:
         if value is None:
             raise TypeError(f"The step {work.step.name!r} is an agent, and was given nothing to ask it.")
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -313,14 +312,14 @@ class WorkflowRun:
             for step in one.steps or ()
             if step.name == work.step.name and step.within == work.step.within and step.status == "completed"
         ]
-        keeping = NestedRunStore(agent, self.keeping.session_id, self.keeping.user_id, deepcopy(scope.live), earlier)
-        running = agent.running(run, keeping)
+        store = NestedRunStore(self.store.session_id, self.store.user_id, deepcopy(scope.live), earlier)
+        running = new_run(agent.run_spec().nested(), run, store)
         running.streams = self.streams
         running.speaker = "/".join([*(work.step.within or ()), work.step.name])
         try:
             yield from running.steps()
         finally:
-            ended = keeping.ended or run
+            ended = store.ended or run
             work.step.messages = ended.messages
             work.step.member_runs = ended.member_runs
             if ended.metrics is not None:
@@ -329,7 +328,7 @@ class WorkflowRun:
                     for name in ("input_tokens", "output_tokens")
                     if (used := getattr(ended.metrics, name)) is not None
                 }
-        put(scope.live, keeping.changed, keeping.live)
+        put(scope.live, store.changed, store.state)
         work.step.output = ended.answer if ended.output is None else ended.output
 
     def _step(self, place: Place, **fields: Any) -> Step:
@@ -341,7 +340,7 @@ class WorkflowRun:
         run = self.run
         run.metrics = self._cost()
         run.status = status
-        self.keeping.end(run, with_state=with_state)
+        self.store.end(run, instructions=None, with_state=with_state)
 
     def _cost(self) -> Metrics:
         """What all of its steps cost, those of earlier attempts as well."""
@@ -356,7 +355,7 @@ class WorkflowRun:
 
     def _store_failure(self, error: BaseException) -> None:
         """Store how the run ended. Never raises instead of `error`, which is about to be raised again."""
-        if not self.keeping.has_begun:
+        if not self.store.has_begun:
             return
         failed = isinstance(error, Exception)
         if failed:
