@@ -125,7 +125,7 @@ class LockPool:
         lock = self._locks[number]
         if lock.mutex._is_owned():  # type: ignore[attr-defined]
             if not lock.is_abandoned():  # a signal's handler, for instance, that writes in the middle of a write
-                raise _too_long(lock.path, timeout)
+                raise _held_by_this_thread(lock.path)
             lock.let_go()
         deadline = time.monotonic() + timeout
         try:
@@ -205,6 +205,14 @@ def _too_long(path: str, timeout: float) -> LockTimeout:
     return LockTimeout(
         f"{path} was locked by someone else for more than {timeout:g} s. Nothing was written. "
         "Try again, or give the storage a longer lock_timeout.",
+        path=path,
+    )
+
+
+def _held_by_this_thread(path: str) -> LockTimeout:
+    return LockTimeout(
+        f"This thread already holds {path}, in the middle of another write. Nothing was written by the inner call. "
+        "Write again when the outer call has returned, not in a signal handler or callback that interrupts it.",
         path=path,
     )
 
