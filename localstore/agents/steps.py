@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from localstore.agents.run_spec import AnyAgent
-from localstore.models.session import what_is_wrong
+from localstore.models.session import first_problem
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Function:
             try:
                 arguments[self._given] = value if self._type is None else self._type.validate_python(value)
             except ValidationError as error:
-                raise TypeError(f"What {self._what} was given does not fit: {what_is_wrong(error)}.") from None
+                raise TypeError(f"What {self._what} was given does not fit: {first_problem(error)}.") from None
         if self._context is not None:
             arguments[self._context] = context
         return arguments

@@ -11,11 +11,11 @@ from localstore.format.document import (
     LAYOUTS,
     Layout,
     LayoutMismatch,
-    Parsed,
-    cut_entries,
+    ParsedDocument,
     header_of,
-    parse_at_once,
     parse_document,
+    parse_for_reading,
+    split_entries,
 )
 from localstore.format.json_layout import JsonLayout
 from localstore.format.parse_error import ParseError
@@ -88,13 +88,13 @@ class DocumentFile:
         self.look()
         return filesystem.read_at(self.fd, self.size, 0)
 
-    def parse(self) -> Parsed:
+    def parse(self) -> ParsedDocument:
         """The whole document, whoever wrote it. Raises DocumentBroken, NewerFormat, OlderFormat."""
         return parse_document(self.read_all(), self.layout, self.path)
 
     # For documents that are trusted to be in our layout; anything that does not fit raises Misfit.
 
-    def whole(self) -> Parsed:
+    def whole(self) -> ParsedDocument:
         """The whole document. Raises NewerFormat, OlderFormat."""
         try:
             parsed = self.parse()
@@ -104,9 +104,9 @@ class DocumentFile:
             raise LayoutMismatch
         return parsed
 
-    def to_read(self) -> Parsed:
+    def to_read(self) -> ParsedDocument:
         """The whole document for a reader, who needs no places. Raises NewerFormat, OlderFormat."""
-        parsed = parse_at_once(self.read_all(), self.layout) if isinstance(self.layout, JsonLayout) else None
+        parsed = parse_for_reading(self.read_all(), self.layout) if isinstance(self.layout, JsonLayout) else None
         return parsed or self.whole()
 
     def header(self) -> dict[str, Any]:
@@ -126,15 +126,15 @@ class DocumentFile:
         """The offsets and bytes of the last `count` entries (fewer when there are fewer), oldest first."""
         data, opened = self.tail_bytes(count)
         begin = self.size - len(data)
-        starts = self.layout.starts(data, max(0, opened))[-count:] if count else []
-        pieces = cut_entries(self.layout, data, starts, len(data))
+        starts = self.layout.entry_starts(data, max(0, opened))[-count:] if count else []
+        pieces = split_entries(self.layout, data, starts, len(data))
         return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
 
     def tail_bytes(self, count: int, guess: int = 0) -> tuple[bytes, int]:
         """Bytes up to the end that hold the last `count` entries, and more, and where in them the history opens (-1
         when it does before). The size of the first look is a `guess`."""
         data, opened, size = b"", -1, max(guess, _BLOCK)
-        while opened < 0 and len(data) < self.size and self.layout.count_starts(data) < count:
+        while opened < 0 and len(data) < self.size and self.layout.count_entry_starts(data) < count:
             data = filesystem.read_at(self.fd, min(size, self.size), max(0, self.size - size))
             if not data.endswith(self.layout.closing):
                 raise LayoutMismatch
@@ -170,7 +170,7 @@ class DocumentFile:
         size = _BLOCK
         while True:
             data = filesystem.read_at(self.fd, min(size, self.size - offset), offset)
-            following = self.layout.starts(data, 1)
+            following = self.layout.entry_starts(data, 1)
             if following:
                 return self._parsed(self.layout.parse_entry, data[: following[0] - len(self.layout.separator)])
             if size >= self.size - offset:

@@ -14,8 +14,8 @@ from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.engine.step_append import with_step
 from localstore.engine.transaction import ConcurrentChange, Recent, Transaction, create_document
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
-from localstore.format.document import LayoutMismatch, Parsed, newer, newest_state
-from localstore.format.salvage import Salvaged, parse_or_mend
+from localstore.format.document import LayoutMismatch, ParsedDocument, newer_format, newest_state
+from localstore.format.recovery import RecoveredDocument, parse_or_recover
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, carry_rewrite_flag, is_trusted, recorded_state, row_of
 from localstore.index.session_index import SessionIndex, folder_time
@@ -371,9 +371,9 @@ class Engine:
                         return _trusted_view(file, row, last_runs) if wanted(row) else None
                     except LayoutMismatch:
                         pass
-                found = parse_or_mend(file.read_all(), file.layout, recorded_state(row), file.path)
+                found = parse_or_recover(file.read_all(), file.layout, recorded_state(row), file.path)
                 # Of a torn document, what the next write will make of it; a read changes nothing.
-                parsed = found.parsed if isinstance(found, Salvaged) else found
+                parsed = found.parsed if isinstance(found, RecoveredDocument) else found
                 fresh = row_of(parsed, row["path"], file.status, boot_id())
                 if parsed is found:
                     fresh = carry_rewrite_flag(fresh, row)
@@ -401,7 +401,7 @@ def _state_at(row: IndexRow) -> int:
 def refuse_newer(row: IndexRow, root: str) -> None:
     """Raise NewerFormat when a newer localstore wrote the document: it is left alone."""
     if row["version"] > SCHEMA_VERSION:
-        raise newer(row["version"], f"{root}/{row['path']}", row["session_id"])
+        raise newer_format(row["version"], f"{root}/{row['path']}", row["session_id"])
 
 
 def _trusted_view(file: DocumentFile, row: IndexRow, last_runs: int | None) -> Snapshot:
@@ -420,7 +420,7 @@ def _trusted_view(file: DocumentFile, row: IndexRow, last_runs: int | None) -> S
     return Snapshot(file.path, file.header(), [entry for _, entry in found], current, fingerprint(file.status))
 
 
-def _view(parsed: Parsed, file: DocumentFile, last_runs: int | None) -> Snapshot:
+def _view(parsed: ParsedDocument, file: DocumentFile, last_runs: int | None) -> Snapshot:
     entries = parsed.entries
     current = newest_state(entries)
     if last_runs is not None:

@@ -19,17 +19,17 @@ from localstore.errors import DocumentBroken, OlderFormat
 from localstore.format.document import (
     LAYOUTS,
     LayoutMismatch,
-    Parsed,
-    broken,
+    ParsedDocument,
+    document_broken,
     newest_state,
     normalise,
     parse_document,
-    run_key,
+    run_id_and_state,
 )
-from localstore.format.in_place import grows_from, is_prefix_of
+from localstore.format.in_place import is_prefix_of, overwrite_offset
 from localstore.format.parse_error import ParseError
-from localstore.format.run_entry import comparable_fields, says_the_same, with_rating_of
-from localstore.format.salvage import Salvaged, parse_or_mend
+from localstore.format.recovery import RecoveredDocument, parse_or_recover
+from localstore.format.run_entry import comparable_fields, is_same_run, keep_rating
 from localstore.format.values import json_equal
 from localstore.index.row import (
     IndexRow,
@@ -80,7 +80,7 @@ class Transaction:
         self._durable = durable
         self._keep = keep
         self._is_older = False
-        self._parsed: Parsed | None = None
+        self._parsed: ParsedDocument | None = None
         self._rewrite = False
         self._unsure = False
         self.row: IndexRow = row.copy()
@@ -111,8 +111,8 @@ class Transaction:
             return
         before = recorded_state(self.row)
         self._unsure = True
-        found = parse_or_mend(self.file.read_all(), self.file.layout, before, self.file.path)
-        if isinstance(found, Salvaged):
+        found = parse_or_recover(self.file.read_all(), self.file.layout, before, self.file.path)
+        if isinstance(found, RecoveredDocument):
             for offset, data in found.rest:
                 self._set_aside("torn by a crash", rescue_folder.piece(offset, data))
             self._replace(found.parsed.raw)
@@ -146,7 +146,7 @@ class Transaction:
     def header(self) -> dict[str, Any]:
         return self._parsed.header if self._parsed is not None else self.file.header()
 
-    def whole(self) -> Parsed:
+    def whole(self) -> ParsedDocument:
         """The whole document, in our layout."""
         if self._parsed is None:
             self._parsed = self.file.whole()
@@ -176,7 +176,7 @@ class Transaction:
         runs = {}
         for offset, piece in found:
             try:
-                run_id, unfinished = run_key(self.file.layout, piece)
+                run_id, unfinished = run_id_and_state(self.file.layout, piece)
             except ParseError:
                 raise LayoutMismatch from None
             if run_id is not None:
@@ -195,7 +195,7 @@ class Transaction:
     def holds(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Whether the run's entry says just this. When it was made and what it cost may differ: whoever tries again
         may make the run again."""
-        return says_the_same(entry, self.entry(run))
+        return is_same_run(entry, self.entry(run))
 
     def says(self, run: Recent, entry: dict[str, Any]) -> bool:
         """Whether there is nothing new in this: a run that is stored already, or an unfinished form of it that is older
@@ -259,7 +259,7 @@ class Transaction:
 
     def replace_run(self, run: Recent, entry: dict[str, Any], added: list[dict[str, Any]]) -> None:
         """Write the whole document anew with another form of a run, and more at the end. A rating of it stays."""
-        self.change(self.header(), {run.offset: with_rating_of(self.entry(run), entry)}, added)
+        self.change(self.header(), {run.offset: keep_rating(self.entry(run), entry)}, added)
 
     def finish_in_place(self, run: Recent, entry: dict[str, Any]) -> bool:
         """The same where no more than the end of the file has to change; otherwise nothing is done, and False."""
@@ -271,7 +271,7 @@ class Transaction:
         if new == old:
             self.sync()
             return True
-        fixed = grows_from(layout, old, new, run.offset)
+        fixed = overwrite_offset(layout, old, new, run.offset)
         if fixed is None:
             return False
         self._extend(old[fixed:], new[fixed:], by_sectors=True)
@@ -287,10 +287,10 @@ class Transaction:
             return False
         alone = layout.entry({"type": "run", "steps": [step], "status": "unfinished"})
         old, new = (
-            layout.unfinished,
-            layout.next_step + alone[alone.index(layout.steps) + len(layout.steps) :] + layout.end,
+            layout.closing_after_list,
+            layout.step_separator + alone[alone.index(layout.steps_opening) + len(layout.steps_opening) :] + layout.end,
         )
-        fixed = grows_from(layout, old, new, self.file.size - len(old))
+        fixed = overwrite_offset(layout, old, new, self.file.size - len(old))
         if fixed is None:
             return False
         self._extend(old[fixed:], new[fixed:], by_sectors=True)
@@ -314,7 +314,7 @@ class Transaction:
             if start not in replaced:
                 pieces.append(old)
                 continue
-            entry, end = replaced[start], layout.cut(old, 0)
+            entry, end = replaced[start], layout.entry_end(old, 0)
             behind = b"" if entry is None or end < 0 else old[end:]  # a comment behind it stays
             self._give_up(parsed, start, old.removesuffix(behind))
             if entry is not None:
@@ -323,7 +323,7 @@ class Transaction:
         head = parsed.head if json_equal(header, parsed.header) else self._new_head(parsed, header)
         self._replace(layout.assemble(head, pieces))
 
-    def _new_head(self, parsed: Parsed, header: dict[str, Any]) -> bytes:
+    def _new_head(self, parsed: ParsedDocument, header: dict[str, Any]) -> bytes:
         layout = self.file.layout
         self._strictly(layout.assemble(parsed.head, []), 0)
         head = layout.head(header)
@@ -337,7 +337,7 @@ class Transaction:
             self._foreign = parsed.raw
         return b"\n".join([first, *comments, rest])
 
-    def _give_up(self, parsed: Parsed, start: int, old: bytes) -> None:
+    def _give_up(self, parsed: ParsedDocument, start: int, old: bytes) -> None:
         """Make sure that nothing is lost with the bytes of an entry that is replaced or removed."""
         layout = self.file.layout
         self._strictly(old, parsed.raw.count(b"\n", 0, start))
@@ -350,7 +350,7 @@ class Transaction:
             self.file.layout.parse_strict(raw)
         except ParseError as error:
             line = None if error.line is None else error.line + lines_before
-            raise broken(ParseError(error.problem, line, error.column), self.file.path) from None
+            raise document_broken(ParseError(error.problem, line, error.column), self.file.path) from None
 
     # How it is written
 
@@ -408,7 +408,7 @@ class Transaction:
         self._rewrite = not self.row["entries"]
 
 
-def older(parsed: Parsed, path: str, root: str) -> OlderFormat:
+def older(parsed: ParsedDocument, path: str, root: str) -> OlderFormat:
     """The error for writing to a document of an older version."""
     return OlderFormat(
         f"{path} has schema version {parsed.version}, and this localstore writes version {SCHEMA_VERSION}. Nothing was "

@@ -10,7 +10,7 @@ from localstore.errors import DocumentBroken, NewerFormat
 from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.json_layout import JsonLayout
 from localstore.format.parse_error import ParseError
-from localstore.format.source_position import place_of
+from localstore.format.source_position import line_and_column
 from localstore.format.versions import CannotUpgrade, upgraded, version_of
 from localstore.format.yaml_layout import LAYOUT as YAML
 from localstore.format.yaml_layout import YamlLayout
@@ -29,7 +29,7 @@ class LayoutMismatch(Exception):
 
 
 @dataclass(slots=True)
-class Parsed:
+class ParsedDocument:
     """A whole document. `starts` holds the offset of each entry when the document is `in_layout`, else nothing.
 
     `header` and `entries` are always those of the current schema version; `version` is the one that `raw` has.
@@ -53,10 +53,10 @@ class Parsed:
 
     def slices(self) -> list[bytes]:
         """The bytes of each entry of a document in our layout, without separators."""
-        return cut_entries(self.layout, self.raw, self.starts, len(self.raw))
+        return split_entries(self.layout, self.raw, self.starts, len(self.raw))
 
 
-def parse_document(raw: bytes, layout: Layout, path: Path | str) -> Parsed:
+def parse_document(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocument:
     """Parse and check a whole document, in our layout or not. An older one is brought up to the current version.
 
     Raises DocumentBroken with line and column, NewerFormat.
@@ -67,11 +67,11 @@ def parse_document(raw: bytes, layout: Layout, path: Path | str) -> Parsed:
             parsed = _parse_foreign(raw, layout, path)
         _check(parsed)
     except ParseError as error:
-        raise broken(error, path) from None
+        raise document_broken(error, path) from None
     return parsed
 
 
-def parse_at_once(raw: bytes, layout: JsonLayout) -> Parsed | None:
+def parse_for_reading(raw: bytes, layout: JsonLayout) -> ParsedDocument | None:
     """A document that was in our layout when it was last looked at, for a reader: it is not cut at its entry lines.
 
     None unless it is a valid one of the current version and has as many start lines as entries.
@@ -79,20 +79,20 @@ def parse_at_once(raw: bytes, layout: JsonLayout) -> Parsed | None:
     if not raw.endswith(layout.closing):
         return None
     try:
-        document = layout.parse_own(raw)
+        document = layout.parse_in_layout(raw)
         if not isinstance(document, dict) or version_of(document) != SCHEMA_VERSION:
             return None
         entries = document.get("history")
-        if not isinstance(entries, list) or layout.count_starts(raw) != len(entries):
+        if not isinstance(entries, list) or layout.count_entry_starts(raw) != len(entries):
             return None
-        parsed = Parsed(layout, raw, header_of(document), entries, in_layout=False)
+        parsed = ParsedDocument(layout, raw, header_of(document), entries, in_layout=False)
         _check(parsed)
     except ParseError:
         return None
     return parsed
 
 
-def broken(error: ParseError, path: Path | str) -> DocumentBroken:
+def document_broken(error: ParseError, path: Path | str) -> DocumentBroken:
     """The public error for bytes that are not a session."""
     place = "" if error.line is None else f", line {error.line}"
     place += "" if error.column is None else f", column {error.column}"
@@ -106,11 +106,11 @@ def _version(document: Mapping[str, Any], path: Path | str) -> int:
     if version is None:
         raise ParseError('expected "schema_version" with a whole number', 1)
     if version > SCHEMA_VERSION:
-        raise newer(version, path)
+        raise newer_format(version, path)
     return version
 
 
-def newer(version: int, path: Path | str, session_id: str | None = None) -> NewerFormat:
+def newer_format(version: int, path: Path | str, session_id: str | None = None) -> NewerFormat:
     """The error for a document that a newer localstore wrote."""
     return NewerFormat(
         f"{path} has schema version {version}; this localstore knows up to {SCHEMA_VERSION}, and one that knows "
@@ -120,7 +120,7 @@ def newer(version: int, path: Path | str, session_id: str | None = None) -> Newe
     )
 
 
-def cut_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> list[bytes]:
+def split_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> list[bytes]:
     """The bytes between entry starts, up to the end of a document of `size` bytes. Raises Misfit."""
     ends = [start - len(layout.separator) for start in starts[1:]]
     for end in ends:
@@ -131,7 +131,7 @@ def cut_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> lis
     return [raw[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
-def _parse_in_layout(raw: bytes, layout: Layout) -> Parsed | None:
+def _parse_in_layout(raw: bytes, layout: Layout) -> ParsedDocument | None:
     """The document cut at its entry lines; None unless each piece parses and follows its predecessor directly."""
     if raw.startswith(_BYTE_ORDER_MARK):
         return None
@@ -146,21 +146,21 @@ def _parse_in_layout(raw: bytes, layout: Layout) -> Parsed | None:
             return None
         if not isinstance(header, dict) or list(header)[-1] != "history" or header["history"] != []:
             return None
-        return Parsed(layout, raw, header_of(header), [])
-    starts = layout.starts(raw, opened + len(layout.opening))
+        return ParsedDocument(layout, raw, header_of(header), [])
+    starts = layout.entry_starts(raw, opened + len(layout.opening))
     if not starts:
         return None
     try:
         header = layout.parse_head(raw[: starts[0]])
-        pieces = cut_entries(layout, raw, starts, len(raw))
+        pieces = split_entries(layout, raw, starts, len(raw))
         entries = [layout.parse_entry(piece) for piece in pieces]
     except (ParseError, LayoutMismatch):
         return None
-    if any(map(layout.is_split, pieces)):
+    if any(map(layout.breaks_layout, pieces)):
         return None
     if not isinstance(header, dict) or list(header)[-1] != "history" or header["history"]:
         return None
-    return Parsed(layout, raw, header_of(header), entries, starts)
+    return ParsedDocument(layout, raw, header_of(header), entries, starts)
 
 
 def header_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def header_of(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key not in ("$schema", "history")}
 
 
-def _parse_foreign(raw: bytes, layout: Layout, path: Path | str, *, strict: bool = False) -> Parsed:
+def _parse_foreign(raw: bytes, layout: Layout, path: Path | str, *, strict: bool = False) -> ParsedDocument:
     document = _load(raw, layout, strict=strict)
     if not isinstance(document, dict):
         raise ParseError("expected one mapping with the session", 1, 1)
@@ -177,11 +177,11 @@ def _parse_foreign(raw: bytes, layout: Layout, path: Path | str, *, strict: bool
         try:
             document = upgraded(document, version)
         except CannotUpgrade as error:
-            place = place_of(raw, error.where)
+            place = line_and_column(raw, error.where)
             raise ParseError(f"cannot be upgraded from schema version {version}: {error}", *place) from None
     history = document.get("history", [])
     entries = [] if history is None else history
-    return Parsed(layout, raw, header_of(document), entries, in_layout=False, version=version)
+    return ParsedDocument(layout, raw, header_of(document), entries, in_layout=False, version=version)
 
 
 _SAYS_VERSION = re.compile(rb"""(?m)^["']?schema_version["']?[ ]*:""")
@@ -207,13 +207,13 @@ def _load(raw: bytes, layout: Layout, *, strict: bool) -> Any:
     return document
 
 
-def normalise(parsed: Parsed, path: Path | str) -> Parsed:
+def normalise(parsed: ParsedDocument, path: Path | str) -> ParsedDocument:
     """The same session in our layout and of the current version. Raises DocumentBroken when that would drop or round
     something."""
-    return in_layout(parse_strictly(parsed.raw, parsed.layout, path), parsed.layout, path)
+    return convert_layout(parse_strictly(parsed.raw, parsed.layout, path), parsed.layout, path)
 
 
-def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> Parsed:
+def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocument:
     """A whole document that is going to be written anew: whatever that would drop or round is refused.
 
     Raises DocumentBroken with line and column, NewerFormat.
@@ -222,11 +222,11 @@ def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> Parsed:
         parsed = _parse_foreign(raw, layout, path, strict=True)
         _check(parsed)
     except ParseError as error:
-        raise broken(error, path) from None
+        raise document_broken(error, path) from None
     return parsed
 
 
-def in_layout(parsed: Parsed, layout: Layout, path: Path | str) -> Parsed:
+def convert_layout(parsed: ParsedDocument, layout: Layout, path: Path | str) -> ParsedDocument:
     """The same session in our layout of either format, and of the current version."""
     raw = layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in parsed.entries])
     return parse_document(raw, layout, path)
@@ -251,7 +251,7 @@ _RUN_TYPES: dict[str, tuple[type, str]] = {
 }
 
 
-def _check(parsed: Parsed) -> None:
+def _check(parsed: ParsedDocument) -> None:
     """The structure that everything relies on; the models check the rest. Raises Malformed."""
     header = parsed.header
     if not isinstance(header.get("session_id"), str) or not header["session_id"]:
@@ -300,7 +300,7 @@ def _check_types(record: Mapping[str, Any], types: dict[str, tuple[type, str]], 
             raise ParseError(f'expected "{name}" with {words}{where}', line)
 
 
-def run_key(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
+def run_id_and_state(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
     """The run id of an entry's bytes (None when it is not a run), and whether the run is unfinished."""
     run_id = layout.run_id(piece)
     if run_id is not None and (piece + layout.end).endswith(_UNFINISHED[layout.suffix]):
@@ -313,7 +313,10 @@ def run_key(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
     return run_id, False
 
 
-_UNFINISHED = {JSON.suffix: b'\n      "status": "unfinished"' + JSON.closing, YAML.suffix: b"\n" + YAML.unfinished}
+_UNFINISHED = {
+    JSON.suffix: b'\n      "status": "unfinished"' + JSON.closing,
+    YAML.suffix: b"\n" + YAML.closing_after_list,
+}
 
 
 def newest_state(entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -321,6 +324,6 @@ def newest_state(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: entry[name] for entry in entries for name in SESSION_KEYS if entry.get(name) is not None}
 
 
-def in_order(header: dict[str, Any]) -> dict[str, Any]:
+def order_header(header: dict[str, Any]) -> dict[str, Any]:
     """A header in the order of the format, keys that we do not know at the end."""
     return {key: header[key] for key in HEADER_ORDER if key in header} | header

@@ -23,12 +23,12 @@ _YAML_STYLE = re.compile(rb"\|2?-\n|[\w/($^;<\\\x80-\xff]")
 _YAML_TEXT_ENDS = re.compile(rb"\0|\n(?! {8}|\n)")
 _GOES_ON = {".json": re.compile(rb'\n        \}|,\n      "'), ".yaml": re.compile(rb"    - |  [^ \n]")}
 """What follows an item or a value of a run that is whole."""
-LISTS = ("messages", "member_runs", "steps")
+RUN_LISTS = ("messages", "member_runs", "steps")
 """What may grow."""
 _TOLD_ANEW = ("created_at", "metrics")
 
 
-def text_end(layout: Layout, raw: bytes, begin: int, end: int) -> int:
+def assistant_text_end(layout: Layout, raw: bytes, begin: int, end: int) -> int:
     """Where the text of the last assistant's message between two offsets ends, be it whole or cut off; -1 when there
     is none, or when it is written so that it cannot grow."""
     mark = _ANSWER[layout.suffix]
@@ -44,14 +44,18 @@ def text_end(layout: Layout, raw: bytes, begin: int, end: int) -> int:
     return found.start() if found else end
 
 
-def grows_from(layout: Layout, old: bytes, new: bytes, start: int) -> int | None:
+def overwrite_offset(layout: Layout, old: bytes, new: bytes, start: int) -> int | None:
     """From where on `old`, the end of a document from its last entry on, which begins at `start`, has to be overwritten
     to become `new`; None when more than constant bytes would be."""
     if len(new) < len(old):
         return None
-    at = len(old) - len(layout.in_text)
-    if not old.endswith(layout.in_text) or text_end(layout, old, 0, len(old)) != at:
-        ends = [len(old) - len(closing) for closing in (layout.unfinished, layout.ended) if old.endswith(closing)]
+    at = len(old) - len(layout.closing_after_text)
+    if not old.endswith(layout.closing_after_text) or assistant_text_end(layout, old, 0, len(old)) != at:
+        ends = [
+            len(old) - len(closing)
+            for closing in (layout.closing_after_list, layout.closing_after_value)
+            if old.endswith(closing)
+        ]
         at = next((end for end in ends if _GOES_ON[layout.suffix].match(new, end)), -1)
     if at < 0 or not new.startswith(old[:at]):
         return None
@@ -69,7 +73,7 @@ def grows_from(layout: Layout, old: bytes, new: bytes, start: int) -> int | None
 
 def is_prefix_of(old: dict[str, Any], new: dict[str, Any]) -> bool:
     """Whether a run says in its lists all that an older form of it says there, and perhaps more."""
-    return all(_begins(old.get(name) or [], new.get(name) or []) for name in LISTS)
+    return all(_begins(old.get(name) or [], new.get(name) or []) for name in RUN_LISTS)
 
 
 def _begins(old: Any, new: Any) -> bool:

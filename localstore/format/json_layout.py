@@ -31,11 +31,11 @@ class JsonLayout:
     separator = b",\n"
     end = b"\n  ]\n}\n"
     closing = b"\n    }" + end
-    ended = b',\n      "status": "unfinished"' + closing
-    unfinished = b"\n        }\n      ]" + ended
-    in_text = b'"' + unfinished
-    steps = b'"steps": ['
-    next_step = b"\n        },"
+    closing_after_value = b',\n      "status": "unfinished"' + closing
+    closing_after_list = b"\n        }\n      ]" + closing_after_value
+    closing_after_text = b'"' + closing_after_list
+    steps_opening = b'"steps": ['
+    step_separator = b"\n        },"
     keeps_comments = False
     escape = b"\\u"
     """What may stand for a letter or a digit."""
@@ -56,22 +56,22 @@ class JsonLayout:
             return head.removesuffix(b"\n") + b"]\n}\n"
         return head + self.separator.join(slices) + self.end
 
-    def starts(self, raw: bytes, begin: int) -> list[int]:
+    def entry_starts(self, raw: bytes, begin: int) -> list[int]:
         """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
-        return lines_at(raw, _START, begin)
+        return find_lines(raw, _START, begin)
 
-    def count_starts(self, raw: bytes) -> int:
+    def count_entry_starts(self, raw: bytes) -> int:
         """How many lines start an entry in `raw`, when it has no header; its first line is not counted."""
         return raw.count(_START)
 
-    def cut(self, raw: bytes, start: int) -> int:
+    def entry_end(self, raw: bytes, start: int) -> int:
         """Where the entry that starts at `start` ends, or -1."""
         end = raw.find(b"\n    }", start)
         return -1 if end < 0 else end + len(b"\n    }")
 
-    def is_split(self, entry: bytes) -> bool:
+    def breaks_layout(self, entry: bytes) -> bool:
         """Whether a line inside the entry looks like its end."""
-        return self.cut(entry, 0) != len(entry)
+        return self.entry_end(entry, 0) != len(entry)
 
     def run_id(self, entry: bytes) -> str | None:
         """The run's id, when it can be seen without parsing the entry."""
@@ -87,7 +87,7 @@ class JsonLayout:
     def parse(self, raw: bytes) -> Any:
         return parse(raw)
 
-    def parse_own(self, raw: bytes) -> Any:
+    def parse_in_layout(self, raw: bytes) -> Any:
         """Parse a whole document that is in this layout: its indentation tells whether it nests too deeply."""
         if _INDENTED_DEEPLY in raw:
             return parse(raw)
@@ -112,7 +112,7 @@ class JsonLayout:
         return value
 
 
-def lines_at(raw: bytes, mark: bytes, begin: int) -> list[int]:
+def find_lines(raw: bytes, mark: bytes, begin: int) -> list[int]:
     """Where in `raw`, from `begin` on, the lines start that have this mark: the newline before them and their bytes."""
     found = []
     at = raw.find(mark, max(0, begin - 1))

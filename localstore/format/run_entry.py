@@ -16,7 +16,7 @@ def comparable_fields(entry: Entry) -> Entry:
     return {key: value for key, value in entry.items() if key not in ("created_at", "metrics")}
 
 
-def says_the_same(again: Entry, there: Entry) -> bool:
+def is_same_run(again: Entry, there: Entry) -> bool:
     """Whether a run that is given again says just what is stored. A rating that it got meanwhile is no difference, as
     long as it does not come with another one."""
     unsaid = _OF_PEOPLE if again.get("rating") is None else ()
@@ -25,7 +25,7 @@ def says_the_same(again: Entry, there: Entry) -> bool:
     )
 
 
-def rated(entry: Entry, rating: str | None, note: str | None) -> Entry:
+def with_rating(entry: Entry, rating: str | None, note: str | None) -> Entry:
     """The run with this rating and note instead of what it had; None is none."""
     rest = {key: value for key, value in entry.items() if key not in _OF_PEOPLE}
     last = {key: rest.pop(key) for key in _LAST if key in rest}
@@ -33,8 +33,8 @@ def rated(entry: Entry, rating: str | None, note: str | None) -> Entry:
     return {**rest, **{key: value for key, value in given.items() if value is not None}, **last}
 
 
-def with_rating_of(old: Entry, new: Entry) -> Entry:
+def keep_rating(old: Entry, new: Entry) -> Entry:
     """The run `new` in the place of `old`: a rating that somebody gave meanwhile stays, unless it has its own."""
     if old.get("rating") is None or new.get("rating") is not None:
         return new
-    return rated(new, old["rating"], old.get("rating_note"))
+    return with_rating(new, old["rating"], old.get("rating_note"))

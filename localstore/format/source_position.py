@@ -7,7 +7,7 @@ _LARGEST = 32 * 1024 * 1024
 """Bytes of a text that is looked through for a place."""
 
 
-def place_of(raw: bytes, where: Sequence[str | int]) -> tuple[int | None, int | None]:
+def line_and_column(raw: bytes, where: Sequence[str | int]) -> tuple[int | None, int | None]:
     """Line and column of the value that these keys and numbers lead to, or of the last one on the way that is there;
     (None, None) where the text cannot be followed. As far as places go, every JSON text is YAML.
     """

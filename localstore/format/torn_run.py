@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from localstore.format.document import Layout, check_entry, run_key
-from localstore.format.in_place import LISTS, SECTOR, text_end
+from localstore.format.document import Layout, check_entry, run_id_and_state
+from localstore.format.in_place import RUN_LISTS, SECTOR, assistant_text_end
 from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.parse_error import ParseError
 from localstore.format.yaml_layout import LAYOUT as YAML
@@ -18,11 +18,11 @@ LINE_START = {
     ".yaml": re.compile(rb"(?:^|(?<=[\n\0]))- "),
 }
 _STAYS = {
-    JSON.unfinished: b"\n        }",
-    JSON.ended: b',\n      "',
-    JSON.in_text: b"",
-    YAML.unfinished: b"  ",
-    YAML.in_text: b"",
+    JSON.closing_after_list: b"\n        }",
+    JSON.closing_after_value: b',\n      "',
+    JSON.closing_after_text: b"",
+    YAML.closing_after_list: b"  ",
+    YAML.closing_after_text: b"",
 }
 """What the end of an unfinished run and what is written in its place have in common: no write changes that."""
 _PART_ENDS = {
@@ -40,7 +40,7 @@ class Piece(NamedTuple):
     data: bytes
 
 
-def is_entry(layout: Layout, data: bytes) -> bool:
+def is_valid_entry(layout: Layout, data: bytes) -> bool:
     try:
         check_entry(layout.parse_entry(data), "entry")
     except ParseError:
@@ -48,15 +48,15 @@ def is_entry(layout: Layout, data: bytes) -> bool:
     return True
 
 
-def restore_unfinished(raw: bytes, layout: Layout, size: int, whole: list[Piece]) -> Piece | None:
+def recover_overwritten_run(raw: bytes, layout: Layout, size: int, whole: list[Piece]) -> Piece | None:
     """The entry that follows those that are `whole`, as it was, the last one of a document of `size` bytes, before
     somebody began to finish it."""
-    for closing in (layout.unfinished, layout.in_text, layout.ended):
+    for closing in (layout.closing_after_list, layout.closing_after_text, layout.closing_after_value):
         end, stays = size - len(closing), _STAYS[closing]
         match = LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
         if match is None or any(byte not in (0, there) for byte, there in zip(raw[end:], stays, strict=False)):
             continue
-        if closing == layout.in_text and text_end(layout, raw, match.end(), end) != end:
+        if closing == layout.closing_after_text and assistant_text_end(layout, raw, match.end(), end) != end:
             continue
         restored = _as_unfinished(raw, layout, match.start(), end, closing)
         if restored is not None:
@@ -64,7 +64,7 @@ def restore_unfinished(raw: bytes, layout: Layout, size: int, whole: list[Piece]
     return None
 
 
-def is_half_finished(raw: bytes, layout: Layout, asked: Piece) -> bool:
+def is_partly_overwritten(raw: bytes, layout: Layout, asked: Piece) -> bool:
     """Whether one of the sectors in which the end of an unfinished run stood still holds it, and another one does
     not."""
     closing = asked.data[asked.end - asked.start :] + layout.end
@@ -85,7 +85,9 @@ def _holds_rest(raw: bytes, border: int, closing: bytes) -> bool:
     return rest != b"" and closing.endswith(rest)
 
 
-def begun_question(raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece]) -> Piece | None:
+def recover_partial_run(
+    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece]
+) -> Piece | None:
     """What may be an unfinished run behind the entries that are `whole`, that somebody began to finish, or that grew:
     its items as far as they are complete, and of an answer the text as far as it is there. Nobody can tell it from a
     run that somebody began to append; as an unfinished run it is right in both cases."""
@@ -107,22 +109,24 @@ def _ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterator[tuple[
         end = found.start() + layout.keeps_comments  # in YAML, the newline belongs to what it ends
         if raw[end : end + 1] == b"\0" and end % SECTOR == 0:
             continue  # the zeros may as well be in the place of the rest of the message
-        yield end, layout.ended if found["key"] else layout.unfinished
-    end = text_end(layout, raw, start, bound)
+        yield end, layout.closing_after_value if found["key"] else layout.closing_after_list
+    end = assistant_text_end(layout, raw, start, bound)
     border = end // SECTOR * SECTOR
-    if end >= 0 and raw[border:end] and _holds_rest(raw, border, layout.in_text):
+    if end >= 0 and raw[border:end] and _holds_rest(raw, border, layout.closing_after_text):
         end = border  # old bytes behind new ones
     for cut in range(_LONGEST_ESCAPE if end >= 0 else 0):
-        yield end - cut, layout.in_text
+        yield end - cut, layout.closing_after_text
 
 
 def _as_unfinished(raw: bytes, layout: Layout, start: int, end: int, closing: bytes) -> Piece | None:
     """What stands there as an unfinished run that asks something, None when that is no entry."""
     data = (raw[start:end] + closing).removesuffix(layout.end)
-    if not is_entry(layout, data) or not run_key(layout, data)[1]:
+    if not is_valid_entry(layout, data) or not run_id_and_state(layout, data)[1]:
         return None
     run = layout.parse_entry(data)
-    if closing == layout.in_text and not isinstance((run.get("messages") or [{}])[-1].get("content"), str):
+    if closing == layout.closing_after_text and not isinstance((run.get("messages") or [{}])[-1].get("content"), str):
         return None
-    is_asking = any(run.get(name) for name in LISTS) or (closing == layout.ended and run.get("input") is not None)
+    is_asking = any(run.get(name) for name in RUN_LISTS) or (
+        closing == layout.closing_after_value and run.get("input") is not None
+    )
     return Piece(start, end, data) if is_asking else None

@@ -7,7 +7,7 @@ line `...`, which tells a whole document from one that was cut.
 import re
 from typing import Any
 
-from localstore.format.json_layout import SCHEMA, lines_at
+from localstore.format.json_layout import SCHEMA, find_lines
 from localstore.format.parse_error import ParseError
 
 _RUN_ID = re.compile(rb"- type: run\n  run_id: ([0-9A-Za-z][0-9A-Za-z_-]*[A-Za-z_-][0-9A-Za-z_-]*)\n")
@@ -27,10 +27,10 @@ class YamlLayout:
     separator = b""
     end = b"...\n"
     closing = b"\n...\n"
-    unfinished = ended = b"  status: unfinished\n...\n"
-    in_text = b"\n" + unfinished
-    steps = b"  steps:\n"
-    next_step = b""
+    closing_after_list = closing_after_value = b"  status: unfinished\n...\n"
+    closing_after_text = b"\n" + closing_after_list
+    steps_opening = b"  steps:\n"
+    step_separator = b""
     keeps_comments = True
     escape = b"\\"
     """What may stand for a letter or a digit, or break a text that has none."""
@@ -56,20 +56,20 @@ class YamlLayout:
             return head + b" []\n" + self.end
         return head + b"".join(slices) + self.end
 
-    def starts(self, raw: bytes, begin: int) -> list[int]:
+    def entry_starts(self, raw: bytes, begin: int) -> list[int]:
         """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
-        return lines_at(raw, _START, begin)
+        return find_lines(raw, _START, begin)
 
-    def count_starts(self, raw: bytes) -> int:
+    def count_entry_starts(self, raw: bytes) -> int:
         """How many lines start an entry in `raw`, when it has no header; its first line is not counted."""
         return raw.count(_START)
 
-    def cut(self, raw: bytes, start: int) -> int:
+    def entry_end(self, raw: bytes, start: int) -> int:
         """Where the entry that starts at `start` ends, or -1. A run of NUL counts as a line break."""
         match = _NEXT.search(raw, start)
         return match.end() if match else -1
 
-    def is_split(self, entry: bytes) -> bool:
+    def breaks_layout(self, entry: bytes) -> bool:
         """Whether a line inside the entry ends the document: what is added behind it would be another one."""
         return _DOCUMENT_ENDS.search(entry) is not None
 

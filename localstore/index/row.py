@@ -7,8 +7,8 @@ from typing import Any, NotRequired, TypedDict
 
 from localstore.disk.boot import boot_hash, boot_id
 from localstore.disk.document_file import fingerprint
-from localstore.format.document import Parsed
-from localstore.format.salvage import RecordedState
+from localstore.format.document import ParsedDocument
+from localstore.format.recovery import RecordedState
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 
 PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
@@ -73,7 +73,7 @@ def _may_hide_an_edit(row: IndexRow) -> bool:
     return abs(time.time_ns() - row["fingerprint"][1]) > COARSE_TICK
 
 
-def row_of(parsed: Parsed, path: str, status: os.stat_result, boot: str | None) -> IndexRow:
+def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str | None) -> IndexRow:
     """The row for a whole document."""
     header = parsed.header
     row: IndexRow = {

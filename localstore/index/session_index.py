@@ -13,7 +13,7 @@ from localstore.disk import filesystem, store_tree
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format import salvage
+from localstore.format import recovery
 from localstore.format.document import LAYOUTS
 from localstore.format.parse_error import ParseError
 from localstore.index.manifest import Manifest
@@ -313,8 +313,8 @@ class SessionIndex:
             return None
         try:
             before = self._known(path)
-            parsed = salvage.parse_or_mend(raw, layout, before and recorded_state(before), f"{self._root}/{path}")
-            if isinstance(parsed, salvage.Salvaged):
+            parsed = recovery.parse_or_recover(raw, layout, before and recorded_state(before), f"{self._root}/{path}")
+            if isinstance(parsed, recovery.RecoveredDocument):
                 if before is not None:
                     return before  # somebody is writing, or was cut off: the next write mends it, a reader sees past it
                 raise DocumentBroken(

@@ -23,8 +23,8 @@ from localstore.disk.filesystem import FILE_MODE, FOLDER_MODE, is_private, tempo
 from localstore.disk.locks import pool_of
 from localstore.disk.store_tree import Opened
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import LAYOUTS, Parsed, parse_document
-from localstore.format.salvage import Salvaged, parse_or_mend
+from localstore.format.document import LAYOUTS, ParsedDocument, parse_document
+from localstore.format.recovery import RecoveredDocument, parse_or_recover
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, is_row, recorded_state, row_of
 from localstore.maintenance.document_checks import repeated_runs, unwritable, wrong_fields
@@ -243,7 +243,7 @@ class Sweep:
             problem, _, advice = str(error).removeprefix(self._full(path)).strip().partition(" Nothing was changed. ")
             yield self._error(path, problem.rstrip("."), advice)
             return
-        if isinstance(found, Salvaged):
+        if isinstance(found, RecoveredDocument):
             torn_at = found.rest[0][0] if found.rest else len(raw)
             advice = f"The next write mends it and keeps the rest in {rescue_folder.FOLDER}."
             yield self._error(path, "was torn by a crash", advice, raw.count(b"\n", 0, torn_at) + 1, "torn")
@@ -262,11 +262,11 @@ class Sweep:
         yield from wrong_fields(self._full(path), found)
         yield from repeated_runs(self._full(path), found)
 
-    def _read(self, path: str) -> tuple[bytes, os.stat_result, Parsed | Salvaged]:
+    def _read(self, path: str) -> tuple[bytes, os.stat_result, ParsedDocument | RecoveredDocument]:
         """A document; one that looks torn is read again under its lock, because somebody may be writing it."""
         try:
             found = self._look(path)
-            if isinstance(found[2], Parsed) and found[2].in_layout:
+            if isinstance(found[2], ParsedDocument) and found[2].in_layout:
                 return found
         except LocalstoreError:
             pass
@@ -274,12 +274,12 @@ class Sweep:
             self._wait_for_writer(path, stack)
             return self._look(path)
 
-    def _look(self, path: str) -> tuple[bytes, os.stat_result, Parsed | Salvaged]:
+    def _look(self, path: str) -> tuple[bytes, os.stat_result, ParsedDocument | RecoveredDocument]:
         row = self._row(path)
         with DocumentFile(self._full(path)) as file:
             raw = file.read_all()
-            found = parse_or_mend(raw, file.layout, recorded_state(row) if row else None, file.path)
-            if isinstance(found, Salvaged) and not found.rest:
+            found = parse_or_recover(raw, file.layout, recorded_state(row) if row else None, file.path)
+            if isinstance(found, RecoveredDocument) and not found.rest:
                 with contextlib.suppress(DocumentBroken):  # all is there, and everybody can read it
                     found = parse_document(raw, file.layout, file.path)
             return raw, file.status, found

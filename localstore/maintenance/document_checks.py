@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from localstore.format.document import Parsed
+from localstore.format.document import ParsedDocument
 from localstore.format.parse_error import ParseError
 from localstore.maintenance.finding import Finding
 
@@ -12,7 +12,7 @@ _MOST_PROBLEMS = 10
 """Wrong fields that are named for one document."""
 
 
-def unwritable(path: str, parsed: Parsed) -> Iterator[Finding]:
+def unwritable(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
     """What would not survive a rewrite of the document at `path`."""
     try:
         parsed.layout.parse_strict(parsed.raw)
@@ -21,7 +21,7 @@ def unwritable(path: str, parsed: Parsed) -> Iterator[Finding]:
         yield Finding("error", path, error.line, error.problem, advice)
 
 
-def wrong_fields(path: str, parsed: Parsed) -> Iterator[Finding]:
+def wrong_fields(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
     """The fields that have a wrong type."""
     from pydantic import ValidationError
 
@@ -41,7 +41,7 @@ def wrong_fields(path: str, parsed: Parsed) -> Iterator[Finding]:
             yield Finding("error", path, None, more, "Mend those above, then check again.")
 
 
-def repeated_runs(path: str, parsed: Parsed) -> Iterator[Finding]:
+def repeated_runs(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
     """Runs that share an id: the store recognises a repetition among the newest entries only."""
     seen: set[str] = set()
     for number, entry in enumerate(parsed.entries):
@@ -53,7 +53,7 @@ def repeated_runs(path: str, parsed: Parsed) -> Iterator[Finding]:
             seen.add(entry["run_id"])
 
 
-def _where(location: tuple[int | str, ...], is_missing: bool, parsed: Parsed) -> tuple[str, int | None]:
+def _where(location: tuple[int | str, ...], is_missing: bool, parsed: ParsedDocument) -> tuple[str, int | None]:
     """Where a field sits, in words, and the line on which its entry (or header field) starts."""
     value: Any = {**parsed.header, "history": parsed.entries}
     where = ""

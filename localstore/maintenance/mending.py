@@ -16,7 +16,7 @@ from localstore.disk.document_file import DocumentFile
 from localstore.disk.locks import pool_of
 from localstore.engine.transaction import ConcurrentChange, Transaction
 from localstore.errors import LocalstoreError
-from localstore.format.document import LayoutMismatch, Parsed, broken
+from localstore.format.document import LayoutMismatch, ParsedDocument, document_broken
 from localstore.format.parse_error import ParseError
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, carry_rewrite_flag, row_of
@@ -114,7 +114,7 @@ class Mender:
                 return None
         raise AssertionError("free ids never end")
 
-    def _write_id(self, path: str, new_id: str, parsed: Parsed) -> None:
+    def _write_id(self, path: str, new_id: str, parsed: ParsedDocument) -> None:
         status = filesystem.system.status(self._full(path))
         with Transaction(self._root, row_of(parsed, path, status, boot_id()), durable=True) as transaction:
             transaction.change({**transaction.header(), "session_id": new_id}, {}, [])
@@ -166,7 +166,7 @@ class Mender:
         """Whether a document that the manifest names is there and not known to be another session's."""
         return filesystem.exists(self._full(path)) and self._ids(path) in (set(), {session_id})
 
-    def _parse(self, path: str) -> Parsed:
+    def _parse(self, path: str) -> ParsedDocument:
         with DocumentFile(self._full(path)) as file:
             return file.parse()
 
@@ -179,8 +179,8 @@ def free_ids(session_id: str) -> Iterator[str]:
     return (f"{session_id}-{number}" for number in itertools.count(2))
 
 
-def _refuse_what_would_be_lost(parsed: Parsed, path: str) -> None:
+def _refuse_what_would_be_lost(parsed: ParsedDocument, path: str) -> None:
     try:
         parsed.layout.parse_strict(parsed.raw)
     except ParseError as error:
-        raise broken(error, path) from None
+        raise document_broken(error, path) from None

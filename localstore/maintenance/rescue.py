@@ -17,10 +17,10 @@ from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Transaction
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, SessionNotFound, UnstorableValue
-from localstore.format.document import LAYOUTS, Layout, check_entry, in_order, parse_document
+from localstore.format.document import LAYOUTS, Layout, check_entry, order_header, parse_document
 from localstore.format.parse_error import ParseError
-from localstore.format.run_entry import comparable_fields, says_the_same
-from localstore.format.salvage import whole_entries
+from localstore.format.recovery import recover_entries
+from localstore.format.run_entry import comparable_fields, is_same_run
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 
@@ -85,7 +85,7 @@ def _content(raw: bytes, layout: Layout) -> Content:
     except (NewerFormat, OlderFormat):
         return Content([], raw)
     except DocumentBroken:
-        pieces, rest = whole_entries(raw, layout)
+        pieces, rest = recover_entries(raw, layout)
         read = [(_sound(layout.parse_entry(piece)), piece) for piece in pieces]
         rest += [piece for entry, piece in read if entry is None]
         return Content([entry for entry, _ in read if entry is not None], b"\n".join(rest))
@@ -204,7 +204,7 @@ def _header(one: Rescued, found: Content, create: bool, now: str) -> dict[str, A
         )
     began = found.entries[0].get("created_at", now) if found.entries else now
     made = {"schema_version": SCHEMA_VERSION, "session_id": one.session_id, "kind": "agent", "created_at": began}
-    return in_order(found.header or made)
+    return order_header(found.header or made)
 
 
 def _plan(there: list[Entry], header: dict[str, Any], found: Content) -> _Plan:
@@ -222,7 +222,7 @@ def _plan(there: list[Entry], header: dict[str, Any], found: Content) -> _Plan:
             plan.added.append(entry)
             continue
         old = plan.finished.get(at) or [*there, *plan.added][at]
-        if says_the_same(entry, old) or _became(entry, old):
+        if is_same_run(entry, old) or _became(entry, old):
             plan.present += 1
         elif _became(old, entry) and at < len(there):
             plan.finished[at] = entry

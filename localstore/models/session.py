@@ -245,7 +245,7 @@ HistoryEntry = Annotated[
 ]
 
 
-def is_sound(entry: Any) -> bool:
+def is_validated(entry: Any) -> bool:
     """Whether an entry is made of records that were validated. Lists that were changed in place may hold anything."""
     if type(entry) is not Run or not all(type(text) is str for text in (entry.run_id, entry.created_at, entry.status)):
         return False
@@ -259,7 +259,7 @@ def is_sound(entry: Any) -> bool:
     return entry.member_runs is None and entry.steps is None
 
 
-def what_is_wrong(error: ValidationError, where: str = "") -> str:
+def first_problem(error: ValidationError, where: str = "") -> str:
     """The first problem and where it is, below `where`: `messages[0].role: Field required`."""
     first = error.errors(include_url=False, include_context=False)[0]
     for step in first["loc"]:

@@ -36,7 +36,7 @@ class SessionInfo:
         }
 
 
-def info_of(row: Mapping[str, Any], path: str) -> SessionInfo:
+def session_info(row: Mapping[str, Any], path: str) -> SessionInfo:
     """What a row of the manifest says of the document at `path`."""
     return SessionInfo(
         session_id=row["session_id"],

@@ -10,7 +10,7 @@ from uuid import uuid4
 from localstore.disk import rescue_folder
 from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, SessionNotFound
-from localstore.format.document import in_order
+from localstore.format.document import order_header
 from localstore.models.session import Run, now
 from localstore.storage.arguments import check_id
 
@@ -65,7 +65,7 @@ def fork(
                 path=transaction.file.path,
                 session_id=target,
             )
-        engine.create(in_order(header), kept, storage._suffix)
+        engine.create(order_header(header), kept, storage._suffix)
 
     engine.change(target, work)
     return target

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from localstore.errors import RunNotFound
-from localstore.format.run_entry import rated
+from localstore.format.run_entry import with_rating
 from localstore.format.values import json_equal, to_json_value
 from localstore.storage.arguments import check_text
 
@@ -54,7 +54,7 @@ def rating_of(run_id: str, rating: Rating | None, note: str | None) -> Callable[
                 session_id=session_id,
                 run_id=run_id,
             )
-        new = rated(entry, rating, note)
+        new = with_rating(entry, rating, note)
         if json_equal(new, entry):
             transaction.sync()
         else:

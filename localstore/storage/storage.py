@@ -10,11 +10,11 @@ from localstore.disk import store_tree
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Transaction
 from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, SessionNotFound
-from localstore.format.document import in_order
+from localstore.format.document import order_header
 from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow
 from localstore.models.schema import SESSION_KEYS
-from localstore.models.session_info import SessionInfo, info_of
+from localstore.models.session_info import SessionInfo, session_info
 from localstore.storage.arguments import UNSET, Unset, check_id, check_kind, check_text, check_update
 from localstore.storage.rating import Rating, rating_of
 from localstore.storage.update import new_header, retagging, updating
@@ -267,7 +267,7 @@ class Storage:
                 return upsert_into(self._engine, transaction, mine, base)
             if base is not None:
                 raise _not_found(session.session_id, " It was deleted since it was read.")
-            return mine.stored(self._engine.create(in_order(mine.header), mine.new_entries(), self._suffix))
+            return mine.stored(self._engine.create(order_header(mine.header), mine.new_entries(), self._suffix))
 
         session._base = self._engine.change(session.session_id, work)
 
@@ -328,7 +328,7 @@ class Storage:
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
         rows = self._engine.index.rows(user_id, entity_id, kind, limit)
-        return [info_of(row, store_tree.full_path(self._engine.root, row["path"])) for row in rows]
+        return [session_info(row, store_tree.full_path(self._engine.root, row["path"])) for row in rows]
 
     def unreadable_files(self) -> dict[Path, str]:
         """Files where documents belong that hold no session that can be told, folders that cannot be looked into, and

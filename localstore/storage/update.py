@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from localstore.engine.transaction import Transaction
-from localstore.format.document import in_order
+from localstore.format.document import order_header
 from localstore.format.values import to_json_value
 from localstore.models.schema import SCHEMA_VERSION
 
@@ -28,7 +28,7 @@ def new_header(
 def header_with(header: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The header with other values; None and empty ones are left out."""
     merged = {**header, **values}
-    return in_order({key: value for key, value in merged.items() if key not in values or value})
+    return order_header({key: value for key, value in merged.items() if key not in values or value})
 
 
 def retagging(add: Iterable[str], remove: Iterable[str]) -> Callable[[list[str]], list[str]] | None:

@@ -9,12 +9,12 @@ from pydantic import TypeAdapter, ValidationError
 from localstore.engine.engine import Engine, Snapshot
 from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, DocumentBroken, OwnerMismatch
-from localstore.format.document import in_order, newest_state
-from localstore.format.run_entry import with_rating_of
+from localstore.format.document import newest_state, order_header
+from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal, to_json_value
 from localstore.index.row import IndexRow
 from localstore.models.schema import SESSION_KEYS
-from localstore.models.session import HistoryEntry, Run, Session, Step, is_sound, now, what_is_wrong
+from localstore.models.session import HistoryEntry, Run, Session, Step, first_problem, is_validated, now
 
 _entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
 _FIXED = ("schema_version", "session_id", "kind", "created_at")
@@ -32,7 +32,7 @@ def session_of(snapshot: Snapshot) -> Session:
 
 def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> DocumentBroken:
     return DocumentBroken(
-        f"{snapshot.path}: {what_is_wrong(error, where)}. Nothing was changed. Mend the file in an editor.",
+        f"{snapshot.path}: {first_problem(error, where)}. Nothing was changed. Mend the file in an editor.",
         path=snapshot.path,
         session_id=snapshot.header["session_id"],
     )
@@ -41,7 +41,7 @@ def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> 
 def run_of(value: Any) -> dict[str, Any]:
     """A run as plain values that can be read back. Raises UnstorableValue, and TypeError for what is no valid run."""
     entry = to_json_value(value)
-    if is_sound(value):
+    if is_validated(value):
         return cast(dict[str, Any], entry)
     if not isinstance(entry, dict) or entry.get("type") != "run":
         raise TypeError(f"append takes a Run, not {type(value).__name__}")
@@ -49,7 +49,7 @@ def run_of(value: Any) -> dict[str, Any]:
         return cast(dict[str, Any], to_json_value(Run.model_validate(entry)))
     except ValidationError as error:
         raise TypeError(
-            f"append takes a valid Run. In this one, {what_is_wrong(error)}. Nothing was written."
+            f"append takes a valid Run. In this one, {first_problem(error)}. Nothing was written."
         ) from None
 
 
@@ -62,7 +62,7 @@ def step_of(value: Any) -> dict[str, Any]:
         return cast(dict[str, Any], to_json_value(Step.model_validate(step)))
     except ValidationError as error:
         raise TypeError(
-            f"add_step takes a valid Step. In this one, {what_is_wrong(error)}. Nothing was written."
+            f"add_step takes a valid Step. In this one, {first_problem(error)}. Nothing was written."
         ) from None
 
 
@@ -93,11 +93,11 @@ class Mine:
         try:
             Session.model_validate(header)
             for number, entry in enumerate(session.history):
-                if not is_sound(entry):
+                if not is_validated(entry):
                     (checked,) = _entries.validate_python([entries[number]])
                     entries[number] = to_json_value(checked)
         except ValidationError as error:
-            problem = what_is_wrong(error)
+            problem = first_problem(error)
             raise TypeError(f"upsert takes a valid Session. In this one, {problem}. Nothing was written.") from None
         return cls(
             header,
@@ -150,7 +150,7 @@ def upsert_into(store: Engine, transaction: Transaction, mine: Mine, base: Snaps
     plan = merge(mine, base, theirs)
     if plan.replaced or not json_equal(plan.header, parsed.header):
         replaced = {parsed.starts[index]: entry for index, entry in plan.replaced.items()}
-        transaction.change(in_order(plan.header), replaced, plan.added)
+        transaction.change(order_header(plan.header), replaced, plan.added)
     elif plan.added:
         transaction.append(plan.added)
     return mine.stored(transaction.row, alone=alone)
@@ -178,8 +178,8 @@ def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
         if now_there is None:
             plan.added.append(new)
         elif now_there.get("status") == "unfinished" and new.get("status") != "unfinished":
-            plan.replaced[index[key]] = with_rating_of(now_there, new)
-        elif not json_equal(now_there, new if key[0] != "run" else with_rating_of(now_there, new)):
+            plan.replaced[index[key]] = keep_rating(now_there, new)
+        elif not json_equal(now_there, new if key[0] != "run" else keep_rating(now_there, new)):
             raise _conflict(session_id, _name(key))
     _merge_current(plan, mine, base, theirs)
     return plan

@@ -7,7 +7,7 @@ import re
 from pydantic import BaseModel, ValidationError
 
 from localstore.errors import ResponseInvalid
-from localstore.models.session import Message, what_is_wrong
+from localstore.models.session import Message, first_problem
 
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 """Models that know no JSON schema like to wrap their JSON."""
@@ -20,7 +20,7 @@ def parsed(wanted: type[BaseModel], answer: str) -> BaseModel:
         return wanted.model_validate_json(fenced[1] if fenced else answer)
     except ValidationError as error:
         raise ResponseInvalid(
-            f"The model's answer is no {wanted.__name__}: {what_is_wrong(error)}. Ask again, or use a model that "
+            f"The model's answer is no {wanted.__name__}: {first_problem(error)}. Ask again, or use a model that "
             "knows JSON schemas.",
             answer=answer,
         ) from None

@@ -14,7 +14,7 @@ from pydantic.errors import PydanticUserError
 
 from localstore.agents.models.model import ToolSchema, wait_for
 from localstore.format.values import to_json_value
-from localstore.models.session import ToolCall, what_is_wrong
+from localstore.models.session import ToolCall, first_problem
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 """What the Chat Completions API takes as the name of a function."""
@@ -161,7 +161,7 @@ def _result(value: Any) -> Result:
 def failure(error: Exception) -> Result:
     """What the model is told of an error."""
     if isinstance(error, ValidationError):
-        said = f"invalid arguments: {what_is_wrong(error)}"
+        said = f"invalid arguments: {first_problem(error)}"
     elif type(error) is ValueError:
         said = str(error)
     else:

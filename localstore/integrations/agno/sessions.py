@@ -9,7 +9,7 @@ from typing import Any
 from localstore.engine.engine import Snapshot
 from localstore.engine.transaction import Transaction
 from localstore.errors import KindMismatch
-from localstore.format.document import in_order
+from localstore.format.document import order_header
 from localstore.format.values import json_equal
 from localstore.format.versions import Document
 from localstore.format.versions.agno import FIRST_WORKFLOWS, MODE
@@ -93,7 +93,7 @@ class Sessions:
         builder = Builder(known, header, None)
         entries = builder.entries(fresh, changes, parts.interactions)
         begun = [header["created_at"], *(entry["created_at"] for entry in entries if entry["type"] == "run")]
-        header = in_order({**header, "created_at": min(begun)})
+        header = order_header({**header, "created_at": min(begun)})
         row = self._store.create(header, entries, self._storage._suffix)
         builder.done(row["fingerprint"], parts)
         created_at: str = header["created_at"]
@@ -115,7 +115,7 @@ class Sessions:
                 added.append(given)
         entries = builder.entries(added, changes, parts.interactions)
         if replaced or not json_equal(header, before):
-            transaction.change(in_order(header), replaced, entries)
+            transaction.change(order_header(header), replaced, entries)
         else:
             for entry in entries:
                 transaction.append([entry])

@@ -13,8 +13,7 @@ from typing import Any
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Recent, Transaction
 from localstore.errors import DocumentBroken, KindMismatch, OwnerMismatch, SessionNotFound
-from localstore.format.document import in_order as header_in_order
-from localstore.format.document import newest_state
+from localstore.format.document import newest_state, order_header
 from localstore.format.values import json_equal
 from localstore.integrations.agno_db.history import take_out_history, take_out_system
 from localstore.integrations.agno_db.messages import Odd, time_of
@@ -207,7 +206,7 @@ class _Change:
         transaction = self._draft
         assert transaction is not None  # noqa: S101 (for the type checker)
         if not json_equal(header, there):
-            transaction.change(header_in_order(header), self._replaced, self.added)
+            transaction.change(order_header(header), self._replaced, self.added)
         elif self._finished is not None and len(self._replaced) == 1 and not self.added:
             transaction.finish(*self._finished)
         elif self._replaced:
@@ -282,6 +281,6 @@ def _new_header(
         began = now()
     header = {"schema_version": SCHEMA_VERSION, "session_id": session_id, "kind": kind, "created_at": began}
     if parts is not None:
-        return header_in_order(header | parts.header)
+        return order_header(header | parts.header)
     header |= {f"{kind}_id": runs[-1].get(f"{kind}_id"), "user_id": user_id}
-    return header_in_order({key: value for key, value in header.items() if value is not None})
+    return order_header({key: value for key, value in header.items() if value is not None})

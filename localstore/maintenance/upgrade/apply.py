@@ -14,7 +14,7 @@ from pathlib import Path
 from localstore.disk import backup_folder, filesystem, store_tree
 from localstore.disk.backup_folder import Backup
 from localstore.disk.locks import pool_of
-from localstore.format.document import Parsed, in_layout
+from localstore.format.document import ParsedDocument, convert_layout
 from localstore.maintenance.upgrade.plan import ACTION, is_folder_of_agno, make_plan
 from localstore.maintenance.upgrade.results import Upgraded
 from localstore.maintenance.upgrade.rewriting import Outcome, Rewriter, Transform
@@ -66,11 +66,11 @@ def upgrade(
     return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], name)
 
 
-def to_current(old: Parsed, path: str) -> tuple[str, Parsed] | None:
+def to_current(old: ParsedDocument, path: str) -> tuple[str, ParsedDocument] | None:
     """The document at the current version, and where it goes: flat files go to the month of their creation."""
     if old.version == SCHEMA_VERSION:
         return None
-    new = in_layout(old, old.layout, path)
+    new = convert_layout(old, old.layout, path)
     if path.startswith(f"{store_tree.SESSIONS}/"):
         return path, new
     return store_tree.new_path(new.header["session_id"], new.header["created_at"], os.path.splitext(path)[1]), new

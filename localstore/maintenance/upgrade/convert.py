@@ -10,7 +10,7 @@ from localstore.disk import backup_folder, store_tree
 from localstore.disk.locks import pool_of
 from localstore.engine.transaction import older
 from localstore.errors import DocumentBroken, SessionNotFound
-from localstore.format.document import LAYOUTS, Parsed, in_layout
+from localstore.format.document import LAYOUTS, ParsedDocument, convert_layout
 from localstore.format.values import json_equal
 from localstore.index.manifest import Manifest
 from localstore.index.session_index import SessionIndex
@@ -61,12 +61,12 @@ def _those(root: str, session_ids: Sequence[str], suffix: str, timeout: float) -
     return sorted({path for path in paths if not path.endswith(suffix)})
 
 
-def _converted(suffix: str, root: str, old: Parsed, path: str) -> tuple[str, Parsed] | None:
+def _converted(suffix: str, root: str, old: ParsedDocument, path: str) -> tuple[str, ParsedDocument] | None:
     if path.endswith(suffix):
         return None
     if old.version != SCHEMA_VERSION:
         raise older(old, store_tree.full_path(root, path), root)
-    new = in_layout(old, LAYOUTS[suffix], path)
+    new = convert_layout(old, LAYOUTS[suffix], path)
     if not (json_equal(new.header, old.header) and json_equal(new.entries, old.entries)):
         problem = f"holds something that {suffix[1:].upper()} cannot say"
         raise DocumentBroken(f"{path} {problem}. Nothing was changed.", path=path, problem=problem)

@@ -10,7 +10,7 @@ from localstore.disk import backup_folder, filesystem, store_tree
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.locks import pool_of
 from localstore.errors import LocalstoreError, StoreNotFound
-from localstore.format.document import newer
+from localstore.format.document import newer_format
 from localstore.format.versions import STEPS, Step
 from localstore.index.manifest import Manifest
 from localstore.index.session_index import SessionIndex
@@ -117,7 +117,7 @@ class _Found:
             path = store_tree.full_path(self.root, row["path"])
             if row["version"] > SCHEMA_VERSION:
                 self.versions[row["version"]] += 1
-                self.problems.append(Problem.of(path, newer(row["version"], path)))
+                self.problems.append(Problem.of(path, newer_format(row["version"], path)))
             elif "problem" in row:
                 try:
                     with locks.session(row["session_id"], timeout):  # a writer may have been at work

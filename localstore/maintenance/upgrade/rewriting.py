@@ -23,14 +23,14 @@ from localstore.disk import backup_folder, filesystem, locks, store_tree
 from localstore.disk.backup_folder import Backup
 from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import Parsed, parse_strictly
+from localstore.format.document import ParsedDocument, parse_strictly
 from localstore.format.values import json_equal
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, row_of
 from localstore.index.session_index import SessionIndex
 from localstore.maintenance.upgrade.results import Problem
 
-Transform = Callable[[Parsed, str], tuple[str, Parsed] | None]
+Transform = Callable[[ParsedDocument, str], tuple[str, ParsedDocument] | None]
 """From a document, strictly parsed, and its path below the root to the new path and document; None when it is right as
 it is."""
 
@@ -55,7 +55,7 @@ class _Seen:
     raw: bytes
     status: os.stat_result
     target: str
-    new: Parsed
+    new: ParsedDocument
 
     @property
     def session_id(self) -> str:
@@ -196,7 +196,7 @@ class Rewriter:
         self._made.add(target)
         return done
 
-    def _place(self, target: str, source: str, new: Parsed) -> tuple[str, bool]:
+    def _place(self, target: str, source: str, new: ParsedDocument) -> tuple[str, bool]:
         """Where the new document goes, and whether it is there already: left by somebody who was stopped in between."""
         session_id = new.header["session_id"]
         holder = self._catalog.find(session_id)
@@ -299,7 +299,7 @@ class Rewriter:
         return store_tree.full_path(self._root, path)
 
 
-def goes_on_from(longer: Parsed, shorter: Parsed) -> bool:
+def goes_on_from(longer: ParsedDocument, shorter: ParsedDocument) -> bool:
     """Whether a document says all that the other one says, and goes on from there, if at all."""
     entries = longer.entries[: len(shorter.entries)]
     return json_equal(longer.header, shorter.header) and json_equal(entries, shorter.entries)

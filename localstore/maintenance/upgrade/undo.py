@@ -9,7 +9,7 @@ from localstore.disk import backup_folder, filesystem, locks, store_tree
 from localstore.disk.backup_folder import Backup, NoSuchBackup
 from localstore.disk.document_file import DocumentFile
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import Parsed, parse_document
+from localstore.format.document import ParsedDocument, parse_document
 from localstore.format.values import json_equal
 from localstore.format.versions import CannotUpgrade, downgraded, upgraded
 from localstore.index.manifest import Manifest
@@ -110,7 +110,7 @@ class _Undoing:
             filesystem.remove_file(self._backup.place(path))
             self._back.add(path)
 
-    def _others(self, session_id: str, path: str) -> dict[str, Parsed]:
+    def _others(self, session_id: str, path: str) -> dict[str, ParsedDocument]:
         """The documents of this session that stand elsewhere, those of agno in the other format included."""
         row = self._catalog.find_anywhere(session_id)
         while row is not None and not filesystem.exists(self._full(row["path"])):
@@ -137,7 +137,7 @@ class _Undoing:
             raise _in_the_way(self._full(path), os.path.splitext(path)[0])
         return False
 
-    def _newest(self, found: list[Parsed], session_id: str, path: str) -> Parsed:
+    def _newest(self, found: list[ParsedDocument], session_id: str, path: str) -> ParsedDocument:
         """The document that says all that the others say."""
         found = [one for one in found if one.header["session_id"] == session_id]
         if not found:
@@ -149,7 +149,7 @@ class _Undoing:
         problem = f"Session {session_id!r} has several documents that say different things. Run 'localstore check'"
         raise DocumentBroken(f"{problem}.", path=self._full(path), problem=problem)
 
-    def _put_back(self, path: str, old: Parsed, current: Parsed) -> None:
+    def _put_back(self, path: str, old: ParsedDocument, current: ParsedDocument) -> None:
         target = self._full(path)
         filesystem.make_folders(Path(os.path.dirname(target)))
         if json_equal(current.header, old.header) and json_equal(current.entries, old.entries):
@@ -171,7 +171,7 @@ class _Undoing:
             return row_of(file.parse(), path, file.status, None)
 
     @staticmethod
-    def _parse(path: str) -> Parsed:
+    def _parse(path: str) -> ParsedDocument:
         with DocumentFile(path) as file:
             return file.parse()
 
@@ -179,11 +179,11 @@ class _Undoing:
         return store_tree.full_path(self._root, path)
 
 
-def _has_form_of(there: Parsed, old: Parsed) -> bool:
+def _has_form_of(there: ParsedDocument, old: ParsedDocument) -> bool:
     return there.version == old.version and there.layout is old.layout
 
 
-def _in_form_of(old: Parsed, current: Parsed, path: str) -> bytes:
+def _in_form_of(old: ParsedDocument, current: ParsedDocument, path: str) -> bytes:
     """What the session is now, in the format and the version of the old document. Raises DocumentBroken."""
     layout = old.layout
     document: dict[str, Any] | None = {**current.header, "history": current.entries}

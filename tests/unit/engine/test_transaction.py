@@ -94,11 +94,11 @@ def test_finishing_a_run_overwrites_only_the_constant_closing(watched: Storage, 
     watched.append("s1", question("r3", "what?", status="unfinished", created_at=final.created_at))
     old = path.read_bytes()
     layout = LAYOUTS[path.suffix]
-    assert old.endswith(layout.unfinished)
+    assert old.endswith(layout.closing_after_list)
     disk.forget()
     watched.append("s1", final)
     new = path.read_bytes()
-    kept = len(old) - len(layout.unfinished)
+    kept = len(old) - len(layout.closing_after_list)
     assert new[:kept] == old[:kept]
     assert not disk.of("replace")
     writes = disk.of("write", name=path.name)

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localstore import DocumentBroken, NewerFormat
-from localstore.format.document import LAYOUTS, Layout, in_order, normalise, parse_at_once, parse_document, run_key
+from localstore.format.document import (
+    LAYOUTS,
+    Layout,
+    normalise,
+    order_header,
+    parse_document,
+    parse_for_reading,
+    run_id_and_state,
+)
 from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.yaml_layout import LAYOUT as YAML
 
@@ -163,7 +171,7 @@ def test_a_wrong_entry_is_named_with_its_line(layout: Layout) -> None:
     raw = written(layout, entries=[run("r1"), run("r2", status=5), run("r3")])
     with pytest.raises(DocumentBroken, match=r"history\[1\]") as caught:
         parse_document(raw, layout, "file")
-    assert caught.value.line == raw[: layout.starts(raw, raw.find(layout.opening))[1]].count(b"\n") + 1
+    assert caught.value.line == raw[: layout.entry_starts(raw, raw.find(layout.opening))[1]].count(b"\n") + 1
 
 
 @pytest.mark.parametrize(
@@ -194,7 +202,7 @@ def test_a_newer_version_is_refused(layout: Layout) -> None:
 
 
 def test_a_reader_gets_the_same_of_a_document_in_our_layout_without_cutting_it() -> None:
-    parsed = parse_at_once(written(JSON), JSON)
+    parsed = parse_for_reading(written(JSON), JSON)
     assert parsed is not None
     assert (parsed.header, parsed.entries) == (HEADER, ENTRIES)
 
@@ -203,7 +211,7 @@ def test_a_reader_gets_the_same_of_a_document_in_our_layout_without_cutting_it()
 def test_a_reader_is_told_nothing_else_of_a_document_that_is_in_another_layout_after_all(name: str) -> None:
     """A power cut may have kept its times, and not all of its bytes."""
     _, raw = BY_OTHERS[name]
-    parsed, closely = parse_at_once(raw, JSON), parse_document(raw, JSON, "file")
+    parsed, closely = parse_for_reading(raw, JSON), parse_document(raw, JSON, "file")
     assert parsed is None or (parsed.header, parsed.entries) == (closely.header, closely.entries)
 
 
@@ -220,7 +228,7 @@ def test_a_reader_is_told_nothing_else_of_a_document_that_is_in_another_layout_a
     ],
 )
 def test_what_is_wrong_is_left_to_the_closer_look(old: bytes, new: bytes) -> None:
-    assert parse_at_once(written(JSON).replace(old, new), JSON) is None
+    assert parse_for_reading(written(JSON).replace(old, new), JSON) is None
 
 
 def old_session() -> dict[str, Any]:
@@ -353,14 +361,14 @@ def test_what_a_rewrite_would_drop_or_round_is_not_brought_into_our_layout(
 def test_id_and_end_of_a_run_are_seen_whoever_wrote_it(
     layout: Layout, entry: dict[str, Any], expected: tuple[str | None, bool]
 ) -> None:
-    assert run_key(layout, layout.entry(entry)) == expected
+    assert run_id_and_state(layout, layout.entry(entry)) == expected
 
 
 def test_a_comment_behind_the_status_does_not_finish_a_run() -> None:
     piece = YAML.entry(run("run-1", status="unfinished")).replace(b"unfinished", b"unfinished  # hm")
-    assert run_key(YAML, piece) == ("run-1", True)
+    assert run_id_and_state(YAML, piece) == ("run-1", True)
 
 
 def test_a_header_stands_in_the_order_of_the_format() -> None:
     header = {"zebra": 1, "name": "n", "created_at": "t", "kind": "agent", "agent_id": "a", "apple": 2}
-    assert list(in_order(header)) == ["kind", "agent_id", "name", "created_at", "zebra", "apple"]
+    assert list(order_header(header)) == ["kind", "agent_id", "name", "created_at", "zebra", "apple"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from localstore import Conflict, JsonStorage, Message, Run, Step, ToolCall, YamlStorage
 from localstore.disk.boot import boot_hash
 from localstore.format.document import LAYOUTS
-from localstore.format.in_place import grows_from
+from localstore.format.in_place import overwrite_offset
 from localstore.format.values import to_json_value
 from tests import oracle
 from tests.unit.raw import Storage, answered, in_our_layout, question, rescued, run_ids
@@ -170,7 +170,7 @@ def test_a_run_that_has_more_keys_and_no_more_messages_is_written(storage: Stora
 def in_place(suffix: str, old: Run, new: Run) -> bool:
     layout = LAYOUTS[suffix]
     before, after = (layout.entry(to_json_value(run)) + layout.end for run in (old, new))
-    return grows_from(layout, before, after, 1_024) is not None
+    return overwrite_offset(layout, before, after, 1_024) is not None
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def test_a_document_reads_back_and_is_cut_at_its_entry_lines(entries: list[dict[
     assert document.pop("$schema") == "../../schemas/session-1.schema.json"
     assert document == {**HEADER, "history": entries}
     assert list(document)[-1] == "history"
-    starts = JSON.starts(raw, raw.find(JSON.opening) + len(JSON.opening)) if entries else []
-    assert [raw[start : JSON.cut(raw, start)] for start in starts] == pieces
+    starts = JSON.entry_starts(raw, raw.find(JSON.opening) + len(JSON.opening)) if entries else []
+    assert [raw[start : JSON.entry_end(raw, start)] for start in starts] == pieces
     assert [JSON.parse_entry(piece) for piece in pieces] == entries
 
 
@@ -71,7 +71,7 @@ def test_a_document_without_entries_ends_in_an_empty_list() -> None:
 
 def test_an_unfinished_run_ends_in_constant_bytes() -> None:
     raw = JSON.assemble(JSON.head(HEADER), [JSON.entry(entry("r1", status="unfinished"))])
-    assert raw.endswith(JSON.unfinished)
+    assert raw.endswith(JSON.closing_after_list)
 
 
 def test_the_head_parses_alone() -> None:
@@ -86,7 +86,7 @@ def test_the_run_id_is_seen_without_parsing() -> None:
 
 
 def test_an_entry_without_an_end_is_not_cut() -> None:
-    assert JSON.cut(JSON.entry(entry("r1"))[:-1], 0) == -1
+    assert JSON.entry_end(JSON.entry(entry("r1"))[:-1], 0) == -1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from localstore.format import source_position
-from localstore.format.source_position import place_of
+from localstore.format.source_position import line_and_column
 
 JSON = b"""{
   "a": 1,
@@ -47,20 +47,20 @@ def test_the_last_value_on_the_way_that_is_there(
     where: tuple[str | int, ...], in_json: tuple[int, int], in_yaml: tuple[int, int]
 ) -> None:
     """Line and column from 1, of the key where there is one."""
-    assert place_of(JSON, where) == in_json
-    assert place_of(YAML, where) == in_yaml
+    assert line_and_column(JSON, where) == in_json
+    assert line_and_column(YAML, where) == in_yaml
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"a: b: c", b"\xff", b"\0", b"[1", b"- a\n b", b"{\t"])
 def test_a_text_that_cannot_be_followed_has_no_places(raw: bytes) -> None:
     """No error: there is one already that is to be told."""
-    line, column = place_of(raw, ("a", 1, "b"))
+    line, column = line_and_column(raw, ("a", 1, "b"))
     assert (line is None) == (column is None)
 
 
 def test_deep_and_large_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """No recursion, and nobody waits long for a number."""
     deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
-    place_of(deep, ("a",) * 30)
+    line_and_column(deep, ("a",) * 30)
     monkeypatch.setattr(source_position, "_LARGEST", 10)
-    assert place_of(JSON, ("a",)) == (None, None)
+    assert line_and_column(JSON, ("a",)) == (None, None)

@@ -26,8 +26,8 @@ def test_a_document_reads_back_and_is_cut_at_its_entry_lines() -> None:
     for document in (yaml.safe_load(raw), yaml12.parse_yaml(raw.decode())):
         assert document == {**HEADER, "history": ENTRIES}
         assert list(document)[-1] == "history"
-    starts = YAML.starts(raw, raw.find(YAML.opening) + len(YAML.opening))
-    assert [raw[start : YAML.cut(raw, start)] for start in starts] == pieces
+    starts = YAML.entry_starts(raw, raw.find(YAML.opening) + len(YAML.opening))
+    assert [raw[start : YAML.entry_end(raw, start)] for start in starts] == pieces
     assert [YAML.parse_entry(piece) for piece in pieces] == ENTRIES
 
 
@@ -53,7 +53,7 @@ def test_a_document_without_entries_ends_in_an_empty_list() -> None:
 
 def test_an_unfinished_run_ends_in_constant_bytes() -> None:
     raw = YAML.assemble(YAML.head(HEADER), [YAML.entry(entry("r1", status="unfinished"))])
-    assert raw.endswith(YAML.unfinished)
+    assert raw.endswith(YAML.closing_after_list)
 
 
 def test_the_head_parses_alone() -> None:
@@ -75,8 +75,8 @@ def test_a_run_id_that_is_quoted_or_odd_is_seen_right_or_not_at_all(run_id: str)
 def test_an_entry_ends_at_the_next_line_in_column_0_or_at_nul(end: bytes) -> None:
     piece = YAML.entry(entry("r1", text="a\n\n- b\n"))
     raw = piece + end
-    assert raw[: YAML.cut(raw, 0)].strip(b"\0") == piece.strip(b"\0")
-    assert YAML.cut(piece, 0) == -1
+    assert raw[: YAML.entry_end(raw, 0)].strip(b"\0") == piece.strip(b"\0")
+    assert YAML.entry_end(piece, 0) == -1
 
 
 @pytest.mark.parametrize("raw", [b"- a: 1\n- b: 2\n", b"a: 1\n", b"- [\n", b""])

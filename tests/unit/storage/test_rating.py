@@ -19,7 +19,7 @@ from localstore import (
     UnstorableValue,
     YamlStorage,
 )
-from localstore.format.run_entry import rated, says_the_same
+from localstore.format.run_entry import is_same_run, with_rating
 from localstore.maintenance.rescue import rescued, restore
 from tests.unit.raw import Storage, answered, edit, in_our_layout, parse, question
 
@@ -184,11 +184,11 @@ def test_a_rescued_run_that_was_rated_meanwhile_is_there(tmp_path: Path) -> None
 
 def test_a_rating_that_comes_with_the_run_is_compared() -> None:
     run: dict[str, Any] = {"type": "run", "run_id": "r", "status": "completed"}
-    good = rated(run, "good", None)
-    assert says_the_same(run, good)
-    assert says_the_same(good, good)
-    assert not says_the_same(good, run)
-    assert not says_the_same(rated(run, "bad", None), good)
+    good = with_rating(run, "good", None)
+    assert is_same_run(run, good)
+    assert is_same_run(good, good)
+    assert not is_same_run(good, run)
+    assert not is_same_run(with_rating(run, "bad", None), good)
 
 
 json_values = st.recursive(

@@ -9,7 +9,7 @@ import pytest
 from localstore import LockTimeout
 from localstore.disk import backup_folder, filesystem
 from localstore.disk.locks import pool_of
-from localstore.format.document import Parsed
+from localstore.format.document import ParsedDocument
 from localstore.maintenance.upgrade import convert
 from localstore.maintenance.upgrade.apply import to_current
 from localstore.maintenance.upgrade.rewriting import Rewriter
@@ -32,7 +32,7 @@ def old(storage: Storage) -> Path:
 def rewriter(root: Path, before: Callable[[str], object] = str, *, timeout: float = 5) -> Rewriter:
     """Upgrades documents; `before` is called when one was read and is not written yet."""
 
-    def transform(parsed: Parsed, path: str) -> tuple[str, Parsed] | None:
+    def transform(parsed: ParsedDocument, path: str) -> tuple[str, ParsedDocument] | None:
         change = to_current(parsed, path)
         before(path)
         return change

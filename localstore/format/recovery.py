@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import Layout, Parsed, header_of, parse_document, run_key
+from localstore.format.document import Layout, ParsedDocument, header_of, parse_document, run_id_and_state
 from localstore.format.in_place import SECTOR
 from localstore.format.parse_error import ParseError
-from localstore.format.torn_run import LINE_START, Piece, begun_question, is_entry, is_half_finished, restore_unfinished
+from localstore.format.torn_run import (
+    LINE_START,
+    Piece,
+    is_partly_overwritten,
+    is_valid_entry,
+    recover_overwritten_run,
+    recover_partial_run,
+)
 from localstore.format.yaml_layout import LAYOUT as YAML
 
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
@@ -48,14 +55,16 @@ class RecordedState(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Salvaged:
+class RecoveredDocument:
     """The mended document, and the pieces that are not part of it, each with its offset in the torn one."""
 
-    parsed: Parsed
+    parsed: ParsedDocument
     rest: list[tuple[int, bytes]]
 
 
-def parse_or_mend(raw: bytes, layout: Layout, before: RecordedState | None, path: Path | str) -> Parsed | Salvaged:
+def parse_or_recover(
+    raw: bytes, layout: Layout, before: RecordedState | None, path: Path | str
+) -> ParsedDocument | RecoveredDocument:
     """A document as it stands, or what a crash left of it.
 
     Raises DocumentBroken when a crash does not explain the damage, NewerFormat, OlderFormat.
@@ -63,7 +72,7 @@ def parse_or_mend(raw: bytes, layout: Layout, before: RecordedState | None, path
     try:
         parsed = parse_document(raw, layout, path)
     except DocumentBroken:
-        saved = salvage(raw, layout, before, path)
+        saved = recover(raw, layout, before, path)
         if saved is None:
             raise
         return saved
@@ -75,15 +84,15 @@ def parse_or_mend(raw: bytes, layout: Layout, before: RecordedState | None, path
         # A write that this boot saw interrupted has made the file longer first.
         has_grown = before is not None and before.unfinished and len(raw) > before.size
         if is_odd and (before is None or before.may_lag or has_grown):
-            return salvage(raw, layout, before, path, is_odd=True) or parsed
+            return recover(raw, layout, before, path, is_odd=True) or parsed
         return parsed
     # YAML that was cut off may parse: then only the missing end marker tells.
     if before is None or before.may_lack or len(parsed.entries) > before.entries or before.unfinished:
-        return salvage(raw, layout, before, path) or parsed
+        return recover(raw, layout, before, path) or parsed
     return parsed
 
 
-def whole_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]:
+def recover_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]:
     """The entries that are whole in any bytes, whatever stands between them, and what that is."""
     entries: list[bytes] = []
     rest: list[tuple[int, bytes]] = []
@@ -96,9 +105,9 @@ def whole_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]
     return entries, [data for _, data in rest]
 
 
-def salvage(
+def recover(
     raw: bytes, layout: Layout, before: RecordedState | None, path: Path | str, *, is_odd: bool = False
-) -> Salvaged | None:
+) -> RecoveredDocument | None:
     """Mend a document that does not parse; None when a crash does not explain the damage.
 
     A crash explains it when everything up to the end of the last entry that the manifest knew is unchanged and only
@@ -123,7 +132,7 @@ def salvage(
     if before is None or may_lack or (before.may_lag and len(whole) >= before.entries - before.unfinished):
         if before is None and not _is_header_of_ours(raw[:begin], layout):
             return None
-        asked = begun_question(raw, layout, begin, whole, pieces)
+        asked = recover_partial_run(raw, layout, begin, whole, pieces)
         if not may_lack and not _is_torn_at_last(raw, layout, begin, whole, pieces, asked):
             return None
         if asked is not None:
@@ -135,7 +144,7 @@ def salvage(
         if not before.unfinished or len(whole) < before.entries - 1:
             return None
         if len(whole) < before.entries or whole[before.entries - 1].end <= counted:  # not finished: begun to be
-            restored = restore_unfinished(raw, layout, before.size, whole[: before.entries - 1])
+            restored = recover_overwritten_run(raw, layout, before.size, whole[: before.entries - 1])
             if restored is None:
                 return None
             pieces = sorted({*whole[: before.entries - 1], restored, *(p for p in pieces if p.start > restored.end)})
@@ -154,7 +163,7 @@ def _is_torn(raw: bytes, layout: Layout, before: RecordedState) -> bool:
         return _is_like_torn(raw, layout, before.size - len(layout.end))
     # What finishing a run writes can be told only where it reached the end: then the last of the old bytes is there
     # still, because without it all of them would be new, and the document whole.
-    old = layout.unfinished
+    old = layout.closing_after_list
     tail = raw[before.size - len(old) :]
     if b"\0" in tail or not raw.endswith(layout.closing):
         return True
@@ -189,14 +198,14 @@ def _is_torn_at_last(
     tail = raw[at:]
     is_like_torn = bool(whole) and _is_like_torn(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (layout.end, _STARTS[layout.suffix][: len(layout.end)])
-    is_mixed = is_mixed or (asked is not None and is_half_finished(raw, layout, asked))
+    is_mixed = is_mixed or (asked is not None and is_partly_overwritten(raw, layout, asked))
     end = _WRITTEN_ON[layout.suffix].search(tail)
     # What was written on behind the old end reaches its own end (it may be a piece of that alone), or was cut off.
     is_written_on = end is not None and (
         raw.endswith(layout.closing) or layout.closing.endswith(tail[end.end() :]) or not raw.endswith(layout.end)
     )
     traces = is_mixed or is_written_on or b"\0" in tail
-    may_be_finished = asked is not None or (bool(whole) and run_key(layout, whole[-1].data)[1])
+    may_be_finished = asked is not None or (bool(whole) and run_id_and_state(layout, whole[-1].data)[1])
     if traces:
         return may_be_finished or is_like_torn
     if raw.endswith(layout.end) or len(whole) < len(pieces) or not (whole or asked):
@@ -230,7 +239,7 @@ def _is_begun(raw: bytes, layout: Layout, at: int) -> bool:
     if not _is_like_torn(raw, layout, at):
         return False
     for match in LINE_START[layout.suffix].finditer(raw, at):
-        end = layout.cut(raw, match.start())
+        end = layout.entry_end(raw, match.start())
         data = raw[match.start() : end if end > 0 else len(raw)]
         if b"\0" not in data and (end > 0 or (layout.keeps_comments and _HOW_IT_ENDED.search(data))):
             return False  # complete, and wrong, as it is not among the whole ones
@@ -244,7 +253,7 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
         start = match.start()
         if start < at:
             continue
-        end = layout.cut(raw, start)
+        end = layout.entry_end(raw, start)
         if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
             zeros = raw.find(b"\0", start, end if end > 0 else len(raw)) if is_late else -1
             if zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):
@@ -259,7 +268,7 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
                     end = counted
                 if not (end <= counted and raw[end - 1 : end] == b"\n"):
                     continue
-        if end < 0 or not is_entry(layout, raw[start:end]):
+        if end < 0 or not is_valid_entry(layout, raw[start:end]):
             continue
         pieces.append(Piece(start, end, raw[start:end]))
         at = end
@@ -269,7 +278,7 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
 def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
     """Whether YAML that stands before zeros, which begin at this offset, is a whole entry: a run says how it ended; and
     before others, the zeros begin where no sector does, so that they stand in the place of the old end."""
-    if not entry.endswith(b"\n") or not is_entry(YAML, entry):
+    if not entry.endswith(b"\n") or not is_valid_entry(YAML, entry):
         return False
     is_run = YAML.parse_entry(entry)["type"] == "run"
     return _HOW_IT_ENDED.search(entry) is not None if is_run else zeros % SECTOR != 0
@@ -291,12 +300,12 @@ def _holds_all(whole: list[Piece], layout: Layout, before: RecordedState, counte
     held = [piece for piece in whole if piece.end <= counted]
     if len(held) != before.entries:
         return False
-    return not held or (held[-1].end == counted and run_key(layout, held[-1].data)[1] == before.unfinished)
+    return not held or (held[-1].end == counted and run_id_and_state(layout, held[-1].data)[1] == before.unfinished)
 
 
 def _assemble(
     raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], path: Path | str
-) -> Salvaged | None:
+) -> RecoveredDocument | None:
     """The bytes up to the last entry that follows its predecessor stay as they are; later entries come after it."""
     head = raw[: whole[-1].start] if whole else raw[:begin]
     kept = [whole[-1].data] if whole else []
@@ -308,7 +317,7 @@ def _assemble(
         at = piece.end
     _add_rest(rest, layout, raw, at, len(raw))
     try:
-        return Salvaged(parse_document(layout.assemble(head, kept), layout, path), rest)
+        return RecoveredDocument(parse_document(layout.assemble(head, kept), layout, path), rest)
     except LocalstoreError:
         return None
 
