@@ -70,12 +70,12 @@ def command(**given: Any) -> None:
     if session_id is not None:
         agent.load_session(session_id)
 
-    def follow(session: Session | None) -> None:
+    def use_instructions(session: Session | None) -> None:
         agent.instructions = given["instructions"] or (session.instructions if session is not None else None)
 
     output.note(f"Asking {model}" + (f" at {given['base_url']}" if given["base_url"] else ""))
-    answered = Chat(agent, markdown=True, follow=follow).run()
-    if not answered and not output.can_ask():
+    all_answered = Chat(agent, markdown=True, on_session=use_instructions).run()
+    if not all_answered and not output.can_ask():
         context.exit(FINDINGS)
 
 

@@ -105,7 +105,7 @@ def test_the_newest_session_goes_on_with_its_model_its_instructions_and_its_hist
     """Without arguments one talks on: the last question and answer are shown, and the model is given them."""
     trip(root)
     with scripted_server(stream("Platform 3.")) as server, chat(root, server) as talk:
-        assert "Going on in trip (Trip to Vienna). /help lists the commands, bye ends." in talk.lines
+        assert "Continuing session trip (Trip to Vienna). Type /help for commands, bye to leave." in talk.lines
         assert talk.text.index("> Which train?") < talk.text.index("The **7:58**.")
         talk.enter("Which platform?", "Platform 3.")
         request = server.requests[0]
@@ -125,7 +125,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(root: Path) -> None:
     with chat_with(root, stream("So far", hold.wait, " and more"), stream("Yes.")) as talk:
         talk.type("Slow?\r")
         talk.wait_for("So far")
-        talk.interrupt("Stopped. /retry asks again.")
+        talk.interrupt("Stopped. Type /retry to ask again.")
         hold.set()
         talk.enter("Still there?", "Yes.")
         talk.type("\x04")
@@ -198,22 +198,22 @@ def test_the_commands(root: Path) -> None:
     """Each of them once, in one talk."""
     storage = trip(root)
     with chat_with(root, stream("Three."), stream("Four."), stream("Five.")) as talk:
-        talk.enter("/help", "leave; so do")
+        talk.enter("/help", "leave (also")
         talk.enter("/state", '"ticket"')
-        talk.enter("/rename Vienna", "This session is called Vienna now.")
+        talk.enter("/rename Vienna", "Renamed this session to Vienna.")
         talk.enter("Which platform?", "Three.")
         talk.enter("/retry", "Four.")
-        talk.enter("/fork 1", "Forked. trip stays as it is.")
+        talk.enter("/fork 1", "Forked. Session trip is unchanged.")
         talk.enter("/sessions", "2  Vienna (fork)")
-        talk.enter("/undo", "Taken out: Which train?")
-        talk.enter("/open Vienna", "Going on in trip (Vienna).")
+        talk.enter("/undo", "Removed: Which train?")
+        talk.enter("/open Vienna", "Continuing session trip (Vienna).")
         talk.enter("/open 2", "(fork)")
-        talk.enter("/new", "A new session:")
+        talk.enter("/new", "New session")
         talk.enter("Hello?", "Five.")
         talk.enter("/sesions", "Did you mean /sessions?")
         talk.enter("/xyzzy", "/help lists the commands.")
-        talk.enter("/open nothing", "No session is called nothing.")
-        talk.enter("/fork 9", "No run is called 9.")
+        talk.enter("/open nothing", "No session matches nothing.")
+        talk.enter("/fork 9", "No run matches 9.")
         talk.type("/quit\r")
         assert talk.ended() == 0
         assert "localstore rescue " in talk.text
@@ -240,7 +240,7 @@ def test_a_narrow_terminal(root: Path) -> None:
     trip(root)
     answer = "A long answer, which has to be wrapped at forty columns.\n\n- a list\n\n| a | b |\n|---|---|\n| 1 | 2 |"
     with chat_with(root, stream(*(f"{word} " for word in answer.split(" "))), columns=40) as talk:
-        for command, wanted in (("/help", "one"), ("/sessions", "this one"), ("Why?", "2"), ("/state", "}")):
+        for command, wanted in (("/help", "backslash"), ("/sessions", "this one"), ("Why?", "2"), ("/state", "}")):
             talk.enter(command, wanted)
         lines = talk.lines
     assert max(map(len, lines)) <= 40
@@ -270,7 +270,7 @@ def test_from_a_pipe_the_answers_alone_go_to_the_standard_output(root: Path) -> 
         done = piped(root, server, "hi\nline one\\\nline two\nbye\nnever asked\n")
         asked = [request["messages"][-1]["content"] for request in server.requests]
     assert (done.returncode, done.stdout) == (0, "**Hello**!\\x1b[2J\nTwo.\n")
-    assert "A new session: " in done.stderr
+    assert "New session " in done.stderr
     assert "\x1b" not in done.stderr
     assert asked == ["hi", "line one\nline two"]
 
@@ -304,7 +304,7 @@ def test_from_a_pipe_a_question_without_an_answer_is_told_by_the_exit_code(root:
     [
         (401, "Correct the API key"),
         (404, "Check the name of the model"),
-        (429, "Wait a little"),
+        (429, "Wait a moment"),
         (500, "Try again later"),
     ],
 )
@@ -325,7 +325,7 @@ def test_what_the_server_refuses_is_one_line_and_the_talk_goes_on(root: Path, st
 )
 def test_a_stream_that_breaks_is_one_line_and_the_talk_goes_on(root: Path, broken: Reply) -> None:
     with chat_with(root, broken, text("Whole.")) as talk:
-        talk.enter("Well?", "/retry asks again.")
+        talk.enter("Well?", "Type /retry to ask again.")
         talk.enter("/retry", "Whole.")
         assert "Half" in talk.lines
         assert "Traceback" not in talk.text
@@ -353,7 +353,7 @@ def test_after_kill_9_the_question_is_there_and_can_be_asked_again(root: Path) -
         assert only_session(root).runs[0].status == "unfinished"
         with chat(root, server) as talk:
             assert "> Well?" in talk.lines
-            assert "This was not finished. /retry asks again." in talk.lines
+            assert "This run was not finished. Type /retry to ask again." in talk.lines
             talk.enter("/retry", "Whole.")
     (run,) = only_session(root).runs
     assert (run.status, run.question, run.answer) == ("completed", "Well?", "Whole.")
@@ -364,7 +364,7 @@ def test_a_broken_document_is_one_line_and_another_session_can_be_begun(root: Pa
     with chat_with(root, text("Yes."), text("Yes.")) as talk:
         Path(storage.path("trip")).write_text("{nonsense")
         talk.enter("Well?", "Error: ")
-        talk.enter("/new", "A new session")
+        talk.enter("/new", "New session")
         talk.enter("Well?", "Yes.")
         assert "Traceback" not in talk.text
 
@@ -373,8 +373,8 @@ def test_a_session_is_named_as_everywhere(root: Path) -> None:
     """By its name, or the beginning of its id; what is not there, or another user's, is exit code 3."""
     trip(root)
     with scripted_server(text("A."), text("B.")) as server:
-        assert "Going on in trip" in piped(root, server, "?\n", "Trip to Vienna").stderr
-        assert "Going on in trip" in piped(root, server, "?\n", "tri", "--user", "alice").stderr
+        assert "Continuing session trip" in piped(root, server, "?\n", "Trip to Vienna").stderr
+        assert "Continuing session trip" in piped(root, server, "?\n", "tri", "--user", "alice").stderr
         for args in (("nothing",), ("trip", "--user", "bob")):
             done = piped(root, server, "?\n", *args)
             assert (done.returncode, done.stdout) == (3, "")
@@ -385,9 +385,9 @@ def test_new_and_user_begin_a_session_of_their_own(root: Path) -> None:
     """A user without a session gets a new one."""
     storage = trip(root)
     with scripted_server(text("A."), text("B."), text("C.")) as server:
-        assert "A new session: " in piped(root, server, "?\n", "--new").stderr
-        assert "A new session: " in piped(root, server, "?\n", "--user", "bob", "--instructions", "Be kind.").stderr
-        assert "Going on in " in piped(root, server, "?\n", "--user", "bob", "--model", "big-1").stderr
+        assert "New session " in piped(root, server, "?\n", "--new").stderr
+        assert "New session " in piped(root, server, "?\n", "--user", "bob", "--instructions", "Be kind.").stderr
+        assert "Continuing session " in piped(root, server, "?\n", "--user", "bob", "--model", "big-1").stderr
         models = [request["model"] for request in server.requests]
     assert models == ["gpt-4o-mini", "gpt-4o-mini", "big-1"]
     assert [info.user_id for info in storage.list_sessions()] == ["bob", None, "alice"]
@@ -453,5 +453,5 @@ def test_a_team_is_refused(root: Path) -> None:
     storage.append("team", Run(messages=[Message(role="user", content="?")]), kind="team")
     with scripted_server(text("A.")) as server:
         assert piped(root, server, "?\n", "team").returncode == 4
-        assert "Going on in trip" in piped(root, server, "?\n").stderr
+        assert "Continuing session trip" in piped(root, server, "?\n").stderr
     assert json.loads(Path(storage.path("team")).read_bytes())["kind"] == "team"

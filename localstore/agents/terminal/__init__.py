@@ -1,1 +1,1 @@
-"""What the agent shows a person and takes from one: the only place in the library that prints."""
+"""Interactive chat and printed answers: the only place in the library that prints or reads a keyboard."""

@@ -1,4 +1,4 @@
-"""What a person can do in a talk besides asking: lines that begin with a slash."""
+"""The commands of a chat: lines that begin with a slash."""
 
 from __future__ import annotations
 
@@ -7,188 +7,191 @@ import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from localstore.agents.terminal.problems import problem
-from localstore.agents.terminal.screen import short
+from localstore.agents.terminal.conversation import Conversation
+from localstore.agents.terminal.error_text import error_line
+from localstore.agents.terminal.screen import one_line
 
-if TYPE_CHECKING:
-    from localstore.agents.terminal.chat import Chat
-    from localstore.models.session_info import SessionInfo
-
-_LISTED = 20
+_MAX_LISTED = 20
 _WIDE = 80
-"""Columns from which on a session is listed on one line."""
-_NO_STORAGE = "This agent has no storage, and keeps one session in memory."
+"""The number of columns from which on a session is listed on one line."""
+_NO_STORAGE = "This agent has no storage: its only session is in memory."
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`do` is given the talk and what stands behind the command's name; it returns False when no answer came."""
+    """A command of the chat. `run` gets the text after its name, and returns False if a question was not answered."""
 
     name: str
     argument: str
-    says: str
-    do: Callable[[Chat, str], bool | None]
+    help: str
+    run: Callable[[Conversation, str], bool | None]
     needs_storage: bool = True
 
 
-def obey(chat: Chat, line: str) -> bool:
-    """Do what the line says. Returns False when a question was asked and not answered."""
+def run_command(conversation: Conversation, line: str) -> bool:
+    """Run the command in the line. Returns False if a question was asked and not answered."""
+    screen = conversation.screen
     words = line.split(maxsplit=1)
     name, argument = words[0].casefold(), words[1].strip() if len(words) > 1 else ""
     command = COMMANDS.get(_ALIASES.get(name, name))
     if command is None:
-        chat.screen.complain(
-            f"There is no {short(words[0])}. {_meant(name)} A question is asked with a blank before /."
+        screen.show_error(
+            f"There is no command {one_line(words[0])}. {_suggestion(name)} To ask a question that begins with a "
+            "slash, type a space first."
         )
         return True
-    if command.needs_storage and not chat.has_storage:
-        chat.screen.complain(_NO_STORAGE)
+    if command.needs_storage and not conversation.has_storage:
+        screen.show_error(_NO_STORAGE)
         return True
     try:
-        return command.do(chat, argument) is not False
+        return command.run(conversation, argument) is not False
     except BrokenPipeError:
-        raise  # nobody reads
-    except Exception as error:  # noqa: BLE001 - whatever it is, the talk goes on
-        chat.screen.complain(problem(error))
+        raise  # the output is closed
+    except Exception as error:  # noqa: BLE001 - the chat continues after any error
+        screen.show_error(error_line(error))
         return True
 
 
-def _meant(name: str) -> str:
-    known = [*COMMANDS, *_ALIASES]
-    near = [one for one in known if one.startswith(name)][:1] or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else "/help lists the commands."
+def _suggestion(name: str) -> str:
+    names = [*COMMANDS, *_ALIASES]
+    similar = [command for command in names if command.startswith(name)]
+    similar = similar or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"Did you mean {similar[0]}?" if similar else "/help lists the commands."
 
 
-def _help(chat: Chat, _: str) -> None:
-    rows = [(f"{one.name} {one.argument}".rstrip(), one.says) for one in COMMANDS.values()]
-    rows += [("bye", "leave; so do exit, quit and Ctrl-D"), ("Ctrl-C", "stop the answer")]
-    rows += [("... \\", "a line that ends in a backslash goes on in the next one")]
-    chat.screen.show_rows(rows)
+def _help(conversation: Conversation, _: str) -> None:
+    rows = [(f"{command.name} {command.argument}".rstrip(), command.help) for command in COMMANDS.values()]
+    rows += [("bye", "leave (also exit, quit, Ctrl-D)"), ("Ctrl-C", "stop the answer")]
+    rows += [("... \\", "continue on the next line, after a backslash at the end of a line")]
+    conversation.screen.show_rows(rows)
 
 
 # Sessions
 
 
-def _rows(chat: Chat) -> list[SessionInfo]:
-    """The sessions of this user, newest first."""
-    storage: Any = chat.agent.storage
-    rows: list[SessionInfo] = storage.list_sessions(user_id=chat.agent.user_id, kind=chat.agent.kind)
-    return rows
+def _sessions(conversation: Conversation, _: str) -> None:
+    screen = conversation.screen
+    sessions = conversation.list_sessions()
+    listed = sessions[:_MAX_LISTED]
+    conversation.listed = [session.session_id for session in listed]
+    rows: list[tuple[str, ...]] = []
+    for number, session in enumerate(listed, 1):
+        name = f"{one_line(session.name)}  " if session.name else ""
+        marker = ", this one" if session.session_id == conversation.agent.session_id else ""
+        runs = "1 run" if session.runs == 1 else f"{session.runs:,} runs"
+        details = f"{session.updated_at[:10]}, {runs}{marker}"
+        rows.append((str(number), f"{name}{one_line(session.session_id)}", details))
+    if screen.width < _WIDE:
+        rows = [(number, f"{session}\n{details}") for number, session, details in rows]
+    screen.show_rows(rows)
+    if not sessions:
+        screen.note("There are no sessions yet. Your first question starts one.")
+    elif len(sessions) > _MAX_LISTED:
+        screen.note(f"... and {len(sessions) - _MAX_LISTED:,} older ones. 'localstore ls --all' lists them.")
 
 
-def _sessions(chat: Chat, _: str) -> None:
-    rows = _rows(chat)
-    chat.listed = [row.session_id for row in rows[:_LISTED]]
-    shown: list[tuple[str, ...]] = []
-    for number, row in enumerate(rows[:_LISTED], 1):
-        name = f"{short(row.name)}  " if row.name else ""
-        here = ", this one" if row.session_id == chat.agent.session_id else ""
-        runs = "1 run" if row.runs == 1 else f"{row.runs:,} runs"
-        shown.append((str(number), f"{name}{short(row.session_id)}", f"{row.updated_at[:10]}, {runs}{here}"))
-    if chat.screen.width < _WIDE:
-        shown = [(number, f"{session}\n{more}") for number, session, more in shown]
-    chat.screen.show_rows(shown)
-    if not rows:
-        chat.screen.say("There is no session yet. The first question begins one.")
-    elif len(rows) > _LISTED:
-        chat.screen.say(f"... and {len(rows) - _LISTED:,} older ones. 'localstore ls --all' lists them.")
-
-
-def _open(chat: Chat, wanted: str) -> None:
-    if not wanted:
-        chat.screen.complain("Say which one: /open 2 (see /sessions), or its id, its name, the beginning of its id.")
+def _open(conversation: Conversation, text: str) -> None:
+    screen = conversation.screen
+    if not text:
+        screen.show_error(
+            "Which session? Type /open and its number in /sessions, its id, its name, or the beginning of its id."
+        )
         return
-    rows = _rows(chat)
-    found = [row.session_id for row in rows if row.session_id == wanted]
-    found = found or [row.session_id for row in rows if row.name == wanted]
-    if not found and wanted.isdecimal():
-        found = _numbered(chat.listed, int(wanted)) or _numbered([row.session_id for row in rows], int(wanted))
-    found = found or [row.session_id for row in rows if row.session_id.startswith(wanted)]
-    if len(found) != 1:
-        several = ", ".join(short(one) for one in found[:5])
-        said = f"Several sessions fit: {several}." if found else f"No session is called {short(wanted)}."
-        chat.screen.complain(f"{said} /sessions lists them.")
+    matches = _matching_sessions(conversation, text)
+    if len(matches) != 1:
+        several = ", ".join(one_line(session_id) for session_id in matches[:5])
+        problem = f"Several sessions match: {several}." if matches else f"No session matches {one_line(text)}."
+        screen.show_error(f"{problem} /sessions lists them.")
         return
-    chat.agent.load_session(found[0])
-    chat.greet()
+    conversation.agent.load_session(matches[0])
+    conversation.enter_session()
+
+
+def _matching_sessions(conversation: Conversation, text: str) -> list[str]:
+    """Return the ids that match the text best: an exact id, else a name, a number, or the beginning of an id."""
+    sessions = conversation.list_sessions()
+    ids = [session.session_id for session in sessions]
+    matches = [session_id for session_id in ids if session_id == text]
+    matches = matches or [session.session_id for session in sessions if session.name == text]
+    if not matches and text.isdecimal():
+        matches = _numbered(conversation.listed, int(text)) or _numbered(ids, int(text))
+    return matches or [session_id for session_id in ids if session_id.startswith(text)]
 
 
 def _numbered(ids: list[str], number: int) -> list[str]:
     return ids[number - 1 : number] if number else []
 
 
-def _new(chat: Chat, _: str) -> None:
-    chat.agent.new_session()
-    chat.greet()
+def _new(conversation: Conversation, _: str) -> None:
+    conversation.agent.new_session()
+    conversation.enter_session()
 
 
-def _rename(chat: Chat, name: str) -> None:
+def _rename(conversation: Conversation, name: str) -> None:
     if not name:
-        chat.screen.complain("Say how: /rename NAME")
-    elif chat.agent.read(chat.agent.session_id, chat.agent.user_id, 0) is None:
-        chat.screen.complain("This session begins with its first question. Name it after that.")
+        conversation.screen.show_error("Which name? Type /rename NAME.")
+    elif conversation.read_session(last_runs=0) is None:
+        conversation.screen.show_error("This session starts with its first question. Rename it after that.")
     else:
-        chat.agent.rename_session(name)
-        chat.screen.say(f"This session is called {short(name)} now.")
+        conversation.agent.rename_session(name)
+        conversation.screen.note(f"Renamed this session to {one_line(name)}.")
 
 
-def _fork(chat: Chat, wanted: str) -> None:
-    agent = chat.agent
+def _fork(conversation: Conversation, text: str) -> None:
+    agent, screen = conversation.agent, conversation.screen
     run_id = None
-    if wanted:
-        session = agent.storage.read(agent.session_id, user_id=agent.user_id)
+    if text:
+        session = conversation.read_session(last_runs=None)
         ids = [run.run_id for run in session.runs] if session is not None else []
-        by_id = [one for one in ids if one.startswith(wanted)]
-        found = _numbered(ids, int(wanted)) if wanted.isdecimal() else by_id  # a number is never part of an id
-        if len(found) != 1:
-            chat.screen.complain(
-                f"No run is called {short(wanted)}. Give a number from 1 to {len(ids)}, or a run's id."
-            )
+        by_id = [one for one in ids if one.startswith(text)]
+        matches = _numbered(ids, int(text)) if text.isdecimal() else by_id  # a number is never the beginning of an id
+        if len(matches) != 1:
+            screen.show_error(f"No run matches {one_line(text)}. Give a number from 1 to {len(ids)}, or a run's id.")
             return
-        run_id = found[0]
-    before = agent.session_id
+        run_id = matches[0]
+    original = agent.session_id
     agent.fork(run_id)
-    chat.screen.say(f"Forked. {short(before)} stays as it is.")
-    chat.greet()
+    screen.note(f"Forked. Session {one_line(original)} is unchanged.")
+    conversation.enter_session()
 
 
-def _undo(chat: Chat, _: str) -> None:
-    undone = chat.take_out()
-    if undone is None:
-        chat.screen.say("There is nothing to take out.")
+def _undo(conversation: Conversation, _: str) -> None:
+    note = conversation.screen.note
+    removed = conversation.remove_last_run()
+    if removed is None:
+        note("There is nothing to undo.")
         return
-    run, name = undone
-    chat.screen.say(f"Taken out: {short(run.question, 60)}")
-    chat.screen.say("To put it back:")
-    chat.screen.say(f"localstore rescue {shlex.quote(name)} --restore", wrapped=False)
+    run, name = removed
+    note(f"Removed: {one_line(run.question, 60)}")
+    note("To restore it, run:")
+    note(f"localstore rescue {shlex.quote(name)} --restore", wrapped=False)
 
 
-def _retry(chat: Chat, _: str) -> bool:
-    return chat.retry()
+def _retry(conversation: Conversation, _: str) -> bool:
+    return conversation.retry()
 
 
-def _state(chat: Chat, _: str) -> None:
-    session = chat.agent.read(chat.agent.session_id, chat.agent.user_id, 0)
-    state = session.session_state if session is not None else chat.agent.session_state
-    chat.screen.show(json.dumps(state, indent=2, ensure_ascii=False, default=str))
+def _state(conversation: Conversation, _: str) -> None:
+    session = conversation.read_session(last_runs=0)
+    state = session.session_state if session is not None else conversation.agent.session_state
+    conversation.screen.show(json.dumps(state, indent=2, ensure_ascii=False, default=str))
 
 
-def _quit(chat: Chat, _: str) -> None:
-    chat.leave()
+def _quit(conversation: Conversation, _: str) -> None:
+    conversation.is_over = True
 
 
 _ALL = (
     Command("/help", "", "list the commands", _help, needs_storage=False),
     Command("/sessions", "", "list your sessions, newest first", _sessions),
-    Command("/open", "SESSION", "go on in another one: its number in /sessions, its id or its name", _open),
-    Command("/new", "", "begin a new session", _new, needs_storage=False),
-    Command("/rename", "NAME", "name this session", _rename),
-    Command("/fork", "[RUN]", "go on in a copy of this session, up to its last run or to run number RUN", _fork),
-    Command("/undo", "", "take the last question and its answer out", _undo),
+    Command("/open", "SESSION", "continue another session: its number in /sessions, its id or its name", _open),
+    Command("/new", "", "start a new session", _new, needs_storage=False),
+    Command("/rename", "NAME", "rename this session", _rename),
+    Command("/fork", "[RUN]", "continue in a copy of this session, up to its last run or run number RUN", _fork),
+    Command("/undo", "", "remove the last question and its answer", _undo),
     Command("/retry", "", "ask the last question again", _retry, needs_storage=False),
-    Command("/state", "", "show the session's state", _state, needs_storage=False),
+    Command("/state", "", "show the state of the session", _state, needs_storage=False),
     Command("/quit", "", "leave", _quit, needs_storage=False),
 )
 COMMANDS = {command.name: command for command in _ALL}

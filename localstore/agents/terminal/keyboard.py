@@ -1,4 +1,4 @@
-"""What a person types, or a pipe says: questions of one or several lines, and Ctrl-C."""
+"""Reads the lines of a chat from a terminal or a pipe, and handles Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from typing import Any
 
 from localstore.agents.terminal.screen import Screen
 
-_PROMPT, _GOES_ON = "> ", ". "
-_DEAF = 0.5
-"""Seconds after one Ctrl-C in which another one does not count: what it stopped is being stored."""
-
-
-_SOON = 0.005
-"""Seconds after which a Ctrl-C that came in the middle of a write counts."""
-_PATIENCE = 1.0
-"""A write may put it off for so many seconds; a longer one waits for somebody else's lock."""
+_PROMPT, _CONTINUATION_PROMPT = "> ", ". "
+_IGNORE_SECONDS = 0.5
+"""How long another Ctrl-C is ignored after the first: the stopped run is being stored."""
+_RETRY_SECONDS = 0.005
+"""After this time a Ctrl-C that came in the middle of a write is tried again."""
+_MAX_DELAY_SECONDS = 1.0
+"""How long a write may delay Ctrl-C. A write that takes longer is waiting for the lock of another process."""
 
 
 class Keyboard:
-    """Reads from the standard input while it is entered. `is_person`: somebody types at a terminal.
+    """Reads questions and commands from the standard input. Use it as a context manager.
 
-    A person has line editing, and the earlier lines on arrow-up, where Python has `readline`. A line that ends in a
-    backslash goes on in the next one. Without a person there are no prompts.
+    `is_terminal` says whether a person types at a terminal. Where Python has `readline`, they can edit the line and get
+    earlier lines with arrow-up. A line that ends in a backslash continues on the next one. Input from a pipe gets no
+    prompts.
     """
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self.is_person = sys.stdin is not None and sys.stdin.isatty()
-        self._edits = self.is_person and sys.stdout is not None and sys.stdout.isatty()
-        self._readline = _readline() if self._edits else None
+        self.is_terminal = sys.stdin is not None and sys.stdin.isatty()
+        self._can_edit = self.is_terminal and sys.stdout is not None and sys.stdout.isatty()
+        self._readline = _import_readline() if self._can_edit else None
         self._earlier: list[str] = []
         self._at_prompt = False
-        self._stopped = 0.0
-        self._asked = 0.0
-        self._again: threading.Timer | None = None
+        self._stopped_at = 0.0
+        self._delayed_since = 0.0
+        self._retry: threading.Timer | None = None
         self._handler: Any = None
 
     def __enter__(self) -> Keyboard:
@@ -51,37 +50,40 @@ class Keyboard:
             history.clear_history()
             history.set_auto_history(False)
         on_main_thread = threading.current_thread() is threading.main_thread()
-        if self.is_person and on_main_thread and signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
+        if self.is_terminal and on_main_thread and signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
             self._handler = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._again is not None:
-            self._again.cancel()
-            self._again.join()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry.join()
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
         if self._readline is not None:
             self._readline.clear_history()
             self._readline.set_auto_history(True)
-            self.remember(self._earlier)
+            self.add_history(self._earlier)
 
-    def remember(self, lines: Iterable[str | None]) -> None:
-        """Add lines to those that arrow-up brings back."""
+    def add_history(self, lines: Iterable[str | None]) -> None:
+        """Add lines to the history that arrow-up goes through."""
         if self._readline is not None:
             for line in lines:
                 if line:
                     self._readline.add_history(line)
 
     def read(self) -> str | None:
-        """The next question or command; None at the end. Raises KeyboardInterrupt, UnicodeDecodeError."""
+        """Return the next question or command, or None at the end of the input.
+
+        Raises KeyboardInterrupt for Ctrl-C, UnicodeDecodeError for a line that is not valid text.
+        """
         lines: list[str] = []
         while True:
-            line = self._line(_GOES_ON if lines else _PROMPT)
+            line = self._line(_CONTINUATION_PROMPT if lines else _PROMPT)
             if line is None:
-                return "\n".join(lines) if lines and not self.is_person else None
+                return "\n".join(lines) if lines and not self.is_terminal else None
             if not line.endswith("\\"):
                 return "\n".join([*lines, line])
             lines.append(line[:-1])
@@ -89,14 +91,14 @@ class Keyboard:
     def _line(self, prompt: str) -> str | None:
         self._at_prompt = True
         try:
-            if self._edits:
+            if self._can_edit:
                 line = input(prompt)
-                self._remember_once(line)
+                self._remember(line)
                 return line
-            if self.is_person:
-                self._screen.ask_aside(prompt)
+            if self.is_terminal:
+                self._screen.write_prompt(prompt)
             line = "" if sys.stdin is None else sys.stdin.readline()
-            if line and not self.is_person:
+            if line and not self.is_terminal:
                 self._screen.echo(f"{prompt}{line.rstrip()}")
             return line.removesuffix("\n").removesuffix("\r") if line else None
         except EOFError:
@@ -104,34 +106,34 @@ class Keyboard:
         finally:
             self._at_prompt = False
 
-    def _remember_once(self, line: str) -> None:
+    def _remember(self, line: str) -> None:
         history = self._readline
         if history is not None and line != history.get_history_item(history.get_current_history_length()):
-            self.remember([line])
+            self.add_history([line])
 
     def _interrupt(self, _: int, frame: FrameType | None) -> None:
         now = monotonic()
-        if not self._at_prompt and now - self._stopped <= _DEAF:
+        if not self._at_prompt and now - self._stopped_at <= _IGNORE_SECONDS:
             return
         if _is_storing(frame):
-            self._asked = self._asked or now
-            if now - self._asked < _PATIENCE:
-                self._again = threading.Timer(_SOON, _interrupt_main)
-                self._again.start()
+            self._delayed_since = self._delayed_since or now
+            if now - self._delayed_since < _MAX_DELAY_SECONDS:
+                self._retry = threading.Timer(_RETRY_SECONDS, _interrupt_main)
+                self._retry.start()
                 return
-        self._asked = 0.0
-        self._stopped = now
+        self._delayed_since = 0.0
+        self._stopped_at = now
         raise KeyboardInterrupt
 
 
-_STORING = ("localstore.format.", "localstore.disk.", "localstore.index.", "localstore.engine.")
-"""The layers in which a document may be half written."""
+_STORING_LAYERS = ("localstore.format.", "localstore.disk.", "localstore.index.", "localstore.engine.")
+"""While code of these layers runs, a document may be half written."""
 
 
 def _is_storing(frame: FrameType | None) -> bool:
-    """Whether a document may be half written: an interruption just there could leave its lock behind."""
+    """Return whether a document may be half written. An interrupt at this point could leave its lock behind."""
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(_STORING):
+        if frame.f_globals.get("__name__", "").startswith(_STORING_LAYERS):
             return True
         frame = frame.f_back
     return False
@@ -139,12 +141,12 @@ def _is_storing(frame: FrameType | None) -> bool:
 
 def _interrupt_main() -> None:
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # which also ends a wait for the network
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # this also ends a wait for the network
     else:
         _thread.interrupt_main()
 
 
-def _readline() -> Any:
+def _import_readline() -> Any:
     with contextlib.suppress(ImportError):  # Windows has none
         import readline
 

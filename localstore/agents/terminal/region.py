@@ -1,4 +1,4 @@
-"""Lines at the end of a terminal that are drawn again while they change."""
+"""Lines at the bottom of a terminal that are redrawn while they change."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Line = list[Segment]
 
 
 class Region:
-    """Draws what it is given over what it drew before, from the first line that changed; the cursor stays behind it.
+    """Redraws its lines in place, from the first line that changed. The cursor stays at their end.
 
-    It may be higher than the terminal: what has scrolled away stays as it was. Nothing else may print meanwhile, and
-    one thread draws at a time. When the terminal gets another width, everything is drawn once more below.
+    It may be taller than the terminal: lines that have scrolled off the top are not redrawn. Nothing else may print
+    meanwhile, and only one thread may draw at a time. If the terminal changes its width, everything is drawn again
+    below.
     """
 
     def __init__(self, console: Console) -> None:
@@ -25,14 +26,14 @@ class Region:
         self._drawn: list[Line] = []
         self._width = console.width
 
-    def draw(self, *shown: RenderableType) -> None:
-        """Show this in place of what was shown."""
+    def draw(self, *parts: RenderableType) -> None:
+        """Replace what the region shows by these parts."""
         console = self._console
         width, height = console.size
         if width != self._width:
             self.leave()
             self._width = width
-        lines = [line for one in shown for line in console.render_lines(one, console.options, pad=False)]
+        lines = [line for part in parts for line in console.render_lines(part, console.options, pad=False)]
         old = len(self._drawn)
         same = 0
         while same < min(old, len(lines)) and self._drawn[same] == lines[same]:
@@ -41,17 +42,17 @@ class Region:
             return
         first = max(min(same, len(lines) - 1), old - height, 0)
         self._drawn = lines
-        console.print(Segments([*_back(old, first), *_joined(lines[first:])]), end="", soft_wrap=True)
+        console.print(Segments([*_move_up(old, first), *_join(lines[first:])]), end="", soft_wrap=True)
 
     def leave(self) -> None:
-        """Let what is shown stand, and go on below it."""
+        """Keep on the screen what is shown, and continue below it."""
         if self._drawn:
             self._drawn = []
             self._console.print()
 
 
-def _back(old: int, first: int) -> list[Segment]:
-    """From the end of the old lines to the beginning of the line `first`, with all erased on the way."""
+def _move_up(old: int, first: int) -> list[Segment]:
+    """Return the codes that move from the end of `old` lines to the start of line `first` and erase on the way."""
     if first >= old:
         return [Segment("\n")] if old else []
     erase: list[ControlType | tuple[ControlType, int]] = [ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)]
@@ -61,8 +62,9 @@ def _back(old: int, first: int) -> list[Segment]:
     return [Control(*codes).segment]
 
 
-def _joined(lines: list[Line]) -> list[Segment]:
-    joined: list[Segment] = []
+def _join(lines: list[Line]) -> list[Segment]:
+    """Return the segments of the lines, with line breaks between them."""
+    segments: list[Segment] = []
     for number, line in enumerate(lines):
-        joined += [Segment("\n"), *line] if number else line
-    return joined
+        segments += [Segment("\n"), *line] if number else line
+    return segments

@@ -1,27 +1,33 @@
-"""`Agent.print_response`: one question and its answer."""
+"""Prints one question and its answer, for `print_response`."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 
 from localstore.agents.events import Event
-from localstore.agents.terminal.answer import answer_on
+from localstore.agents.terminal.answer import open_answer
 from localstore.agents.terminal.screen import Screen, visible
 
 
 def print_response(question: str | None, events: Generator[Event], *, markdown: bool, tool_calls: bool) -> None:
-    """Print the question, and the answer as it arrives: panels on a terminal, else plain text.
+    """Print the question, and the answer as it arrives: in panels on a terminal, else as plain text.
 
-    Control characters (a model could move the cursor or set the title with them) are shown as escapes. What the run
-    raises passes through; what had arrived stays there.
+    Control characters are shown as escapes, because a model could move the cursor or set the title with them. Errors
+    of the run pass through; what had arrived stays on the screen.
+
+    Args:
+        question: The text to print above the answer, or None.
+        events: The events of the run. They are closed at the end.
+        markdown: Render the answer as Markdown. Only on a terminal.
+        tool_calls: Print tool calls and their results, shortened.
     """
     screen = Screen()
     if question is not None:
         _print_question(screen, question)
     try:
-        with answer_on(screen, markdown=markdown, panel=True, tool_calls=tool_calls) as answer:
+        with open_answer(screen, markdown=markdown, panel=True, tool_calls=tool_calls) as answer:
             for event in events:
-                answer.take(event)
+                answer.handle(event)
     finally:
         events.close()
     if screen.console is None:

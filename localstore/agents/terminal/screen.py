@@ -1,4 +1,4 @@
-"""Where text goes: through rich to a person's terminal, or as plain text to whoever reads."""
+"""The output of a chat: drawn by rich on a terminal, plain text elsewhere."""
 
 from __future__ import annotations
 
@@ -10,55 +10,57 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-# What a terminal would obey: control characters, separators of lines, marks that reorder text; and lone surrogates.
+# What a terminal acts on: control characters, line separators, marks that reorder text; and lone surrogates.
 _CONTROL = re.compile("[^\n\t -~\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\U0010ffff]")
-_SHORT = 200
+_MAX_LENGTH = 200
+"""Characters of a text that is shown on one line."""
 
 
 def visible(text: str) -> str:
-    """The text with its control characters, with which a model could drive the terminal, written as escapes."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
+    """Return the text with control characters, which could drive the terminal, written as escapes."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
-def short(text: str, longest: int = _SHORT) -> str:
-    """The text on one line, cut where it is long."""
+def one_line(text: str, limit: int = _MAX_LENGTH) -> str:
+    """Return the text on one line, cut to `limit` characters."""
     line = visible(" ".join(text.split()))
-    return line if len(line) <= longest else f"{line[: longest - 3]}..."
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 class Screen:
-    """The standard output: `console` is rich's when it is a terminal that can do more than print, else None.
+    """The standard output and error of a chat.
 
-    Without a console, what was asked for goes to the standard output, and everything else (notes, problems) to the
-    standard error, so that a pipe gets the answers alone.
+    `console` is a rich console where the standard output is a terminal that rich can draw on, else None. Without a
+    console, answers go to the standard output and everything else (notes, errors) to the standard error, so that a
+    pipe gets only the answers.
     """
 
     def __init__(self) -> None:
         self.console = _console(sys.stdout)
 
     def show(self, text: str) -> None:
-        """Show what was asked for, on lines of its own."""
+        """Show text that the person asked for, on lines of its own."""
         if self.console is None:
             self.write(f"{text}\n")
         else:
             self._print(text, "")
 
-    def say(self, text: str, *, wrapped: bool = True) -> None:
-        """Tell something that was not asked for; not `wrapped`, it can be copied as one line."""
+    def note(self, text: str, *, wrapped: bool = True) -> None:
+        """Show a remark beside the answers. With `wrapped=False` it can be copied as one line."""
         if self.console is None:
             _write(sys.stderr, f"{text}\n")
         else:
             self._print(text, "dim", wrapped=wrapped)
 
-    def complain(self, text: str) -> None:
-        """Say what went wrong."""
+    def show_error(self, text: str) -> None:
+        """Show an error."""
         if self.console is None:
             _write(sys.stderr, f"Error: {text}\n")
         else:
             self._print(f"Error: {text}", "red")
 
     def show_rows(self, rows: Sequence[Sequence[str]]) -> None:
-        """Show rows of cells: columns on a terminal, the last one wrapped; else cells with tabs between them."""
+        """Show rows of cells: in columns on a terminal, where long cells wrap; else separated by tabs."""
         if self.console is None:
             self.write("".join("\t".join(row) + "\n" for row in rows))
             return
@@ -77,18 +79,18 @@ class Screen:
         _write(sys.stdout, text)
 
     def echo(self, text: str) -> None:
-        """Show on a terminal what was read from elsewhere, so that the answers stand below their questions."""
+        """Show a line on the terminal that was read from a pipe, so that each answer stands below its question."""
         if self.console is not None:
             self._print(text, "")
 
-    def ask_aside(self, prompt: str) -> None:
-        """Write a prompt where it does not get between the answers."""
+    def write_prompt(self, prompt: str) -> None:
+        """Write a prompt to the standard error, where it does not mix with the answers."""
         _write(sys.stderr, prompt)
 
     @property
     def width(self) -> int:
-        """Columns for a text of one line."""
-        return _SHORT if self.console is None else self.console.width
+        """The number of columns for a text of one line."""
+        return _MAX_LENGTH if self.console is None else self.console.width
 
     def _print(self, text: str, style: str, *, wrapped: bool = True) -> None:
         from rich.text import Text
@@ -101,7 +103,7 @@ def _console(stream: TextIO | None) -> Console | None:
     if stream is None or not stream.isatty():
         return None
     if not (stream.encoding or "utf-8").casefold().startswith("utf"):
-        return None  # it could not show what rich draws with
+        return None  # it cannot show the characters that rich draws with
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
@@ -109,7 +111,7 @@ def _console(stream: TextIO | None) -> Console | None:
 
 
 def _write(stream: TextIO | None, text: str) -> None:
-    """Write what the stream's encoding lacks (a pipe may be ASCII) as escapes, rather than fail after the answer."""
+    """Write the text, with characters that the stream cannot encode (a pipe may be ASCII) as escapes."""
     if stream is None:
         return
     encoding = stream.encoding or "utf-8"

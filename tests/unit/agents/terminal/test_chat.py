@@ -77,7 +77,7 @@ def test_a_line_with_a_blank_before_the_slash_is_a_question(talk: Talk) -> None:
     assert talk(agent(), " /etc/passwd?")[0] == "You said /etc/passwd?.\n"
     out, err = talk(agent(), "/etc/passwd?")
     assert out == ""
-    assert "Error: There is no /etc/passwd?." in err
+    assert "Error: There is no command /etc/passwd?." in err
 
 
 def test_text_that_is_not_utf_8_is_not_asked(
@@ -98,7 +98,7 @@ def test_a_model_that_raises_does_not_end_the_talk(talk: Talk, storage: JsonStor
 
     out, err = talk(agent(fail, storage=storage), "fail", "go on", answered=False)
     assert out == "You said go on.\n"
-    assert "Error: RuntimeError: first line second \\x1b[2J line. /retry asks again.\n" in err
+    assert "Error: RuntimeError: first line second \\x1b[2J line. Type /retry to ask again.\n" in err
 
 
 def test_an_answer_that_cannot_be_stored_is_shown_and_told(
@@ -114,7 +114,7 @@ def test_an_answer_that_cannot_be_stored_is_shown_and_told(
     monkeypatch.setattr(storage, "append", append)
     out, err = talk(agent(storage=storage), "one", answered=False)
     assert out == "You said one.\n"
-    assert "Error: The answer could not be stored. s1.json: No space left on device. /retry asks again.\n" in err
+    assert "Error: The answer could not be stored. s1.json: No space left on device. Type /retry to ask again.\n" in err
 
 
 def test_ctrl_c_ends_a_talk_with_a_pipe(talk: Talk, storage: JsonStorage) -> None:
@@ -199,13 +199,13 @@ class TestRetry:
         monkeypatch.setattr(storage, "append", append)
         out, err = talk(agent(storage=storage), "one", "two", "/retry", answered=False)
         assert out == "You said one.\nYou said two.\n"
-        assert "Error: The store is locked. Try again. /retry asks again." in err
+        assert "Error: The store is locked. Try again. Type /retry to ask again." in err
         session = storage.read("s1")
         assert session is not None
         assert [run.question for run in session.runs] == ["one", "two"]
 
     def test_there_may_be_nothing(self, talk: Talk) -> None:
-        assert "Nothing was asked yet." in talk(agent(), "/retry")[1]
+        assert "Nothing has been asked yet." in talk(agent(), "/retry")[1]
 
 
 def test_an_agent_without_storage_says_so(talk: Talk) -> None:
@@ -224,15 +224,15 @@ def test_the_sessions_are_those_of_the_user(talk: Talk, storage: JsonStorage) ->
     storage.append("team", agent().run("hi"), user_id="alice", kind="team")
     out, err = talk(agent(storage=storage, user_id="alice"), "/sessions", "/open b1", "/open team", "/open 2", "/state")
     assert [line.split("\t")[1] for line in out.splitlines() if "\t" in line] == ["s1", "a1"]
-    assert err.count("Error: No session is called") == 2
-    assert "Going on in a1." in err
+    assert err.count("Error: No session matches") == 2
+    assert "Continuing session a1." in err
 
 
 def test_commands_that_need_more_say_what(talk: Talk, storage: JsonStorage) -> None:
     _, err = talk(agent(storage=storage), "/open", "/rename", "/rename x", "/undo", "/fork")
-    assert "Error: Say which one: /open 2" in err
-    assert "Error: Say how: /rename NAME" in err
-    assert "Error: This session begins with its first question." in err
+    assert "Error: Which session? Type /open" in err
+    assert "Error: Which name? Type /rename NAME." in err
+    assert "Error: This session starts with its first question." in err
     assert "There is no session 's1'" in err
 
 

@@ -142,7 +142,7 @@ def guide(show_tool_calls: bool) -> Agent:
 
 TOOLS_USED = (
     'Calls get_weather(city="Wien")\nCalls get_weather(city="Nowhere")\n'
-    "get_weather gave: 12 degrees and rain\nget_weather failed: Error: LookupError: no such city\n"
+    "get_weather returned: 12 degrees and rain\nget_weather failed: Error: LookupError: no such city\n"
 )
 
 

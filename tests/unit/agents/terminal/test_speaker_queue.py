@@ -6,7 +6,7 @@ import pytest
 
 from localstore import Agent, FunctionModel, Message, Run, Team, ToolCall
 from localstore.agents.events import Event, RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
-from localstore.agents.terminal.turns import SpeakerQueue
+from localstore.agents.terminal.speaker_queue import SpeakerQueue
 
 CALL = ToolCall(id="c", name="look")
 ENDED = Run()
@@ -24,7 +24,7 @@ class Shown:
     def __exit__(self, *_: object) -> None:
         self.said.append("end")
 
-    def take(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         match event:
             case TextDelta(text):
                 self.said.append(text)
@@ -33,16 +33,16 @@ class Shown:
             case _:
                 pass
 
-    def speaks(self, who: str | None) -> None:
-        self.said.append(f"{who}:")
+    def begin_speaker(self, speaker: str | None) -> None:
+        self.said.append(f"{speaker}:")
 
 
 def shown(*events: Event, members: bool = True, tool_calls: bool = False) -> list[str]:
     """What is shown of the events."""
     answer = Shown()
-    with SpeakerQueue(answer, members=members, tool_calls=tool_calls) as turns:
+    with SpeakerQueue(answer, members=members, tool_calls=tool_calls) as queue:
         for event in events:
-            turns.take(event)
+            queue.handle(event)
     return answer.said
 
 

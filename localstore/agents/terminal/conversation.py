@@ -1,0 +1,199 @@
+"""One person's conversation with an agent: asks questions, shows the answers, moves between sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Protocol
+
+from localstore.agents.events import Event, RunFinished, RunStarted
+from localstore.agents.prompts.question import only_asked
+from localstore.agents.terminal.answer import open_answer
+from localstore.agents.terminal.error_text import error_line
+from localstore.agents.terminal.keyboard import Keyboard
+from localstore.agents.terminal.screen import Screen, one_line
+
+if TYPE_CHECKING:
+    from localstore.agents.memory_storage import AgentStorage
+    from localstore.agents.prompts.question import Question
+    from localstore.models.session import Kind, Run, Session
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.storage import Storage
+
+_HISTORY_QUESTIONS = 50
+"""How many questions of the session arrow-up goes through."""
+_OUTCOMES = {"error": "failed", "cancelled": "was stopped"}
+
+
+class ChatPartner(Protocol):
+    """What a chat needs of an agent or a team."""
+
+    kind: Kind
+    session_id: str
+    user_id: str | None
+    storage: AgentStorage
+    show_tool_calls: bool
+
+    @property
+    def session_state(self) -> dict[str, Any]: ...
+
+    def stream(self, message: Question, /) -> Generator[Event]: ...
+
+    def stream_resumed(self) -> Generator[Event]: ...
+
+    def read(self, session_id: str, user_id: str | None, last_runs: int | None, /) -> Session | None: ...
+
+    def sessions(self, what: str, /) -> Storage: ...
+
+    def new_session(self) -> str: ...
+
+    def load_session(self, session_id: str, /) -> Session: ...
+
+    def rename_session(self, name: str, /) -> None: ...
+
+    def fork(self, run_id: str | None = None, /) -> str: ...
+
+
+class Conversation:
+    """Asks the agent and shows its answers on the screen.
+
+    `listed` holds the ids of the sessions that were listed last, by number. The chat ends when `is_over` is set.
+    `on_session` is called with each session that the conversation enters, before a question is asked in it; with None
+    if that session does not exist yet.
+    """
+
+    def __init__(
+        self,
+        agent: ChatPartner,
+        *,
+        markdown: bool,
+        on_session: Callable[[Session | None], None] | None = None,
+    ) -> None:
+        self.agent = agent
+        self.screen = Screen()
+        self.keyboard = Keyboard(self.screen)
+        self.listed: list[str] = []
+        self.is_over = False
+        self._markdown = markdown
+        self._on_session = on_session
+        self._unstored: Question | None = None
+        """The last question, if it has not been stored in the session."""
+        self._hint = "Type /help for commands, bye to leave." if self.keyboard.is_terminal else ""
+
+    # Asking
+
+    def ask(self, question: Question) -> bool:
+        """Ask a question and show the answer. Returns False if there is no answer."""
+        self._unstored = question
+        return self._show(self.agent.stream(question))
+
+    def retry(self) -> bool:
+        """Ask the last question again. If it has been answered, the new answer replaces the old one."""
+        if self._unstored is not None:
+            return self.ask(self._unstored)
+        session = self.read_session(last_runs=1)
+        if session is None or not session.runs:
+            self.screen.note("Nothing has been asked yet.")
+            return True
+        last = session.runs[-1]
+        self.screen.note(f"> {one_line(last.question)}")
+        if last.status != "completed":
+            return self._show(self.agent.stream_resumed())
+        if self.has_storage:
+            self.remove_last_run()
+        return self.ask(only_asked(last.messages))
+
+    def _show(self, events: Generator[Event]) -> bool:
+        failure: Exception | None = None
+        run: Run | None = None
+        answer = open_answer(
+            self.screen,
+            markdown=self._markdown,
+            panel=False,
+            tool_calls=self.agent.show_tool_calls,
+            members=self.keyboard.is_terminal,
+        )
+        try:
+            with closing(events), answer:
+                while True:
+                    try:
+                        event = next(events)
+                    except StopIteration:
+                        break
+                    except Exception as error:  # noqa: BLE001 - the chat continues after any error
+                        failure = error
+                        break
+                    if isinstance(event, RunStarted):
+                        self._unstored = None
+                    elif isinstance(event, RunFinished) and event.speaker is None:
+                        run = event.run
+                    answer.handle(event)
+        except KeyboardInterrupt:
+            if not self.keyboard.is_terminal:
+                raise
+            self.screen.note("Stopped. Type /retry to ask again.")
+            return False
+        if self.screen.console is not None:
+            self.screen.write("\n")
+        if failure is not None:
+            self.screen.show_error(f"{error_line(failure)} Type /retry to ask again.")
+        elif run is not None and not run.answer.strip():
+            self.screen.note("The answer is empty.")
+        if run is not None and run.state_conflicts:
+            self.screen.note(f"Another run also changed these keys of the state: {', '.join(run.state_conflicts)}.")
+        return failure is None
+
+    # Sessions
+
+    @property
+    def has_storage(self) -> bool:
+        """Whether the agent stores its sessions. Without a storage it has only one, in memory."""
+        return hasattr(self.agent.storage, "list_sessions")
+
+    def list_sessions(self) -> list[SessionInfo]:
+        """Return the sessions of this user, newest first. Needs a storage."""
+        agent = self.agent
+        return agent.sessions("/sessions").list_sessions(user_id=agent.user_id, kind=agent.kind)
+
+    def read_session(self, *, last_runs: int | None) -> Session | None:
+        """Return the current session with its last runs (all of them if None), or None if it does not exist yet."""
+        return self.agent.read(self.agent.session_id, self.agent.user_id, last_runs)
+
+    def remove_last_run(self) -> tuple[Run, str] | None:
+        """Remove the last run from the session, and return it with the name of its rescue file. Needs a storage."""
+        from localstore.storage.branching import undo
+
+        agent = self.agent
+        undone = undo(agent.sessions("/undo"), agent.session_id, user_id=agent.user_id)
+        agent.load_session(agent.session_id)  # the state goes back too
+        return None if undone is None else (undone.run, undone.name)
+
+    def enter_session(self) -> None:
+        """Show which session the conversation is in, and its last question and answer."""
+        note = self.screen.note
+        self._unstored = None
+        try:
+            session = self.read_session(last_runs=_HISTORY_QUESTIONS if self.keyboard.is_terminal else 1)
+        except Exception as error:  # noqa: BLE001
+            self.screen.show_error(error_line(error))
+            return
+        if self._on_session is not None:
+            self._on_session(session)
+        hint, self._hint = self._hint, ""
+        if session is None:
+            note(f"New session {one_line(self.agent.session_id)}. {hint}".rstrip())
+            return
+        name = f" ({one_line(session.name)})" if session.name else ""
+        note(f"Continuing session {one_line(session.session_id)}{name}. {hint}".rstrip())
+        if not session.runs:
+            return
+        last = session.runs[-1]
+        note(f"> {self._excerpt(last.question)}")
+        if last.status == "completed":
+            note(self._excerpt(last.answer))
+        else:
+            note(f"This run {_OUTCOMES.get(last.status, 'was not finished')}. Type /retry to ask again.")
+        self.keyboard.add_history(line for run in session.runs for line in run.question.splitlines())
+
+    def _excerpt(self, text: str) -> str:
+        return one_line(text, max(20, min(self.screen.width - 2, 120)))
