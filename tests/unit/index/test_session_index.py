@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from localstore import DocumentBroken, JsonStorage, YamlStorage
 from localstore.disk.document_file import DocumentFile
-from tests.unit.raw import Storage, answered, edit, parse, run_ids
+from tests.unit.raw import Storage, answered, edit, in_our_layout, parse, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
 
@@ -301,6 +302,25 @@ def test_an_entry_added_by_hand_moves_its_session_to_the_front(storage: Storage,
     head, _, tail = raw.rpartition(created_at.encode())
     path.write_bytes(head + b"2999" + created_at.encode()[4:] + tail)
     assert later().get_all_session_ids()[0] == "a"
+
+
+@pytest.mark.parametrize("status", ["completed", "unfinished"])
+def test_yaml_without_its_end_marker_is_listed_as_what_it_holds(
+    tmp_path: Path, status: Literal["completed", "unfinished"]
+) -> None:
+    """Regression: formatters of YAML remove the end marker. Once the manifest was gone, as in a store that was cloned,
+    such a document was listed as cut off, without its runs and in the wrong place, until somebody wrote to it."""
+    storage = YamlStorage(tmp_path)
+    storage.append("s1", answered("first"))
+    storage.append("s1", answered("second", status=status, created_at="2099-01-01T00:00:00.000Z"))
+    edit(storage.path("s1"), "\n...\n", "\n")
+    (tmp_path / "manifest.jsonl").unlink()
+    opened = YamlStorage(tmp_path)
+    (info,) = opened.list_sessions()
+    assert (info.problem, info.runs, info.updated_at) == (None, 2, "2099-01-01T00:00:00.000Z")
+    opened.append("s1", answered("third"))
+    assert run_ids(opened.path("s1")) == ["first", "second", "third"]
+    assert in_our_layout(opened.path("s1"))
 
 
 # Threads
