@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from localstore.agents.events import Event, RunFinished
+from localstore.agents.events import Event
 from localstore.agents.memory_storage import AgentStorage
 from localstore.agents.models.model import Model
 from localstore.agents.prompts.history import HistoryWindow
 from localstore.agents.prompts.question import Question, Source, messages_of, only_asked, whole_rounds
 from localstore.agents.prompts.summary import Summaries
 from localstore.agents.run_spec import RunSpec
+from localstore.agents.runs import driver
 from localstore.agents.runs.agent_run import AgentRun
-from localstore.agents.runs.driver import adrive, drive
 from localstore.agents.runs.run_store import SessionRunStore
 from localstore.agents.runs.summary_update import SummaryUpdate
 from localstore.agents.runs.team_run import new_run
@@ -144,7 +144,7 @@ class Agent(SessionOwner):
         called are raised before, and one that is raised behind the answer has it as its attribute `run`. Raises
         ResponseInvalid for an answer that is no `response_model`, FileNotFoundError for a file that is not there.
         """
-        return _last(drive(self._running(message, images, files, session_id, user_id).steps()))
+        return driver.run(self._asking(message, images, files, session_id, user_id).execute)
 
     async def arun(
         self,
@@ -159,7 +159,7 @@ class Agent(SessionOwner):
 
         Async tools that the model calls in one round run at once.
         """
-        return await _alast(adrive(self._running(message, images, files, session_id, user_id).steps()))
+        return await driver.arun(self._asking(message, images, files, session_id, user_id).execute)
 
     def stream(
         self,
@@ -175,9 +175,7 @@ class Agent(SessionOwner):
         Raises what `run` raises. Whoever stops early (`close()`, or the end of a `for` that is left) cancels the run:
         it is stored as `cancelled`, with what had arrived.
         """
-        running = self._running(message, images, files, session_id, user_id)
-        running.streams = True
-        return drive(running.steps())
+        return driver.stream_events(self._asking(message, images, files, session_id, user_id).execute)
 
     def astream(
         self,
@@ -189,9 +187,7 @@ class Agent(SessionOwner):
         user_id: str | None = None,
     ) -> AsyncIterator[Event]:
         """Do what `stream` does without blocking the event loop."""
-        running = self._running(message, images, files, session_id, user_id)
-        running.streams = True
-        return adrive(running.steps())
+        return driver.astream_events(self._asking(message, images, files, session_id, user_id).execute)
 
     def resume(self) -> Run | None:
         """Run the session's last run again when it was never finished, failed, or was cancelled; None when there is
@@ -201,22 +197,21 @@ class Agent(SessionOwner):
         work in another process: then the later of the two raises Conflict. A failed or cancelled one stays as it is,
         and its question is asked in a new run. Raises what `run` raises.
         """
-        running = self._resuming()
-        return None if running is None else _last(drive(running.steps()))
+        resumed = self._resuming()
+        return None if resumed is None else driver.run(resumed.execute)
 
     async def aresume(self) -> Run | None:
         """Do what `resume` does without blocking the event loop."""
-        running = await in_thread(self._resuming)
-        return None if running is None else await _alast(adrive(running.steps()))
+        resumed = await in_thread(self._resuming)
+        return None if resumed is None else await driver.arun(resumed.execute)
 
     def stream_resumed(self) -> Generator[Event]:
         """Do what `resume` does, and give what happens as it happens; no event when there is nothing to resume."""
-        running = self._resuming()
-        if running is not None:
-            running.streams = True
-            yield from drive(running.steps())
+        resumed = self._resuming()
+        if resumed is not None:
+            yield from driver.stream_events(resumed.execute)
 
-    def _running(
+    def _asking(
         self,
         message: Question,
         images: Sequence[Source],
@@ -335,23 +330,5 @@ class Agent(SessionOwner):
         spec = self.run_spec()
         new = new_run(spec, run, SessionRunStore(self, session_id, user_id, is_stored))
         if spec.summaries is not None:
-            new.afterwards = SummaryUpdate(spec.summaries, spec.model, self, session_id, user_id)
+            new.summary_update = SummaryUpdate(spec.summaries, spec.model, self, session_id, user_id)
         return new
-
-
-def _last(events: Iterator[Event]) -> Run:
-    run = None
-    for event in events:
-        if isinstance(event, RunFinished) and event.speaker is None:
-            run = event.run
-    assert run is not None  # noqa: S101 (a run is finished, or raises)
-    return run
-
-
-async def _alast(events: AsyncIterator[Event]) -> Run:
-    run = None
-    async for event in events:
-        if isinstance(event, RunFinished) and event.speaker is None:
-            run = event.run
-    assert run is not None  # noqa: S101
-    return run

@@ -12,8 +12,8 @@ from localstore.agents.agent import Agent
 from localstore.agents.models.model import Model
 from localstore.agents.prompts.prompt import flat, with_state
 from localstore.agents.prompts.question import whole_rounds
+from localstore.agents.runs import driver
 from localstore.agents.runs.agent_run import AgentRun
-from localstore.agents.runs.driver import drive
 from localstore.agents.runs.run_store import SessionRunStore
 from localstore.models.session import ContentPart, Message, Run, Session, Update
 
@@ -156,10 +156,8 @@ class Replay:
         self._agent.instructions = question.instructions
         self._agent.examples = question.history
         store = SessionRunStore(self._agent, self.session_id, self._session.user_id)
-        running = AgentRun(self._agent.run_spec(), run, store)
         try:
-            for _ in drive(running.steps()):
-                pass
+            driver.run(AgentRun(self._agent.run_spec(), run, store).execute)
         except Exception:
             stored = self._stored(run.run_id)
             if stored is None or stored.status != "error":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
+from contextlib import aclosing
 from typing import Any, cast
 from uuid import uuid4
 
 from localstore.agents.events import Event, RunFinished, RunWaiting, StepFinished, TextDelta
 from localstore.agents.memory_storage import WorkflowStorage
-from localstore.agents.runs.driver import adrive, drive
+from localstore.agents.runs import driver
 from localstore.agents.runs.run_store import SessionRunStore
+from localstore.agents.runs.step_journal import StepJournal
 from localstore.agents.runs.workflow_run import WorkflowRun
 from localstore.agents.session_owner import SessionOwner
 from localstore.agents.steps import StepLike, made
@@ -105,7 +107,7 @@ class Workflow(SessionOwner):
         storage raises.
         """
         flow = self._flow(input, run_id, session_id or self.session_id, user_id or self.user_id)
-        return _last(drive(flow.steps()))
+        return driver.run(flow.execute)
 
     async def arun(
         self,
@@ -117,7 +119,7 @@ class Workflow(SessionOwner):
     ) -> Run:
         """Do what `run` does without blocking the event loop. A cancelled task leaves a run `cancelled`."""
         flow = await in_thread(self._flow, input, run_id, session_id or self.session_id, user_id or self.user_id)
-        return await _alast(adrive(flow.steps()))
+        return await driver.arun(flow.execute)
 
     def stream(
         self,
@@ -132,8 +134,7 @@ class Workflow(SessionOwner):
         Raises what `run` raises. Whoever stops early (`close()`, or the end of a `for` that is left) cancels the run.
         """
         flow = self._flow(input, run_id, session_id or self.session_id, user_id or self.user_id)
-        flow.streams = True
-        yield from drive(flow.steps())
+        yield from driver.stream_events(flow.execute)
 
     async def astream(
         self,
@@ -145,9 +146,9 @@ class Workflow(SessionOwner):
     ) -> AsyncIterator[Event]:
         """Do what `stream` does without blocking the event loop."""
         flow = await in_thread(self._flow, input, run_id, session_id or self.session_id, user_id or self.user_id)
-        flow.streams = True
-        async for event in adrive(flow.steps()):
-            yield event
+        async with aclosing(driver.astream_events(flow.execute)) as events:
+            async for event in events:
+                yield event
 
     def resume(self, *, confirm: bool | None = None) -> Run | None:
         """Go on with the session's last run, when it is not completed; None when there is nothing to go on with.
@@ -156,19 +157,18 @@ class Workflow(SessionOwner):
         ValueError for an answer when nothing waits, and what `run` raises.
         """
         flow = self._resuming(confirm)
-        return None if flow is None else _last(drive(flow.steps()))
+        return None if flow is None else driver.run(flow.execute)
 
     async def aresume(self, *, confirm: bool | None = None) -> Run | None:
         """Do what `resume` does without blocking the event loop."""
         flow = await in_thread(self._resuming, confirm)
-        return None if flow is None else await _alast(adrive(flow.steps()))
+        return None if flow is None else await driver.arun(flow.execute)
 
     def stream_resumed(self, *, confirm: bool | None = None) -> Generator[Event]:
         """Do what `resume` does, and give what happens as it happens; no event when there is nothing to resume."""
         flow = self._resuming(confirm)
         if flow is not None:
-            flow.streams = True
-            yield from drive(flow.steps())
+            yield from driver.stream_events(flow.execute)
 
     def print_response(self, input: Any = None, *, markdown: bool = False, show_message: bool = True) -> None:  # noqa: A002
         """Run, and print the input (with `show_message`) and what each step gives, under its name, as it arrives:
@@ -196,7 +196,7 @@ class Workflow(SessionOwner):
                     )
                 return self._going_on(session, found, session_id, user_id, None)
         run = Run(run_id=run_id or str(uuid4()), input=value, plan=self._plan(), status="unfinished")
-        return WorkflowRun(self.steps, run, SessionRunStore(self, session_id, user_id), self.flow_storage)
+        return self._workflow_run(run, session_id, user_id)
 
     def _resuming(self, confirm: bool | None) -> WorkflowRun | None:
         session = self.read(self.session_id, self.user_id, 1)
@@ -215,11 +215,10 @@ class Workflow(SessionOwner):
     def _going_on(
         self, session: Session, run: Run, session_id: str, user_id: str | None, confirm: bool | None
     ) -> WorkflowRun:
-        store = SessionRunStore(self, session_id, user_id, is_stored=True)
         if run.status == "completed":
             if session_id == self.session_id:
                 self.shared_state.adopt(session_id, session.session_state)
-            return WorkflowRun(self.steps, run, store, self.flow_storage)
+            return self._workflow_run(run, session_id, user_id, is_stored=True)
         self._refuse_other_steps(run, session_id)
         before: dict[str, Any] = {}
         for entry in session.history:
@@ -231,7 +230,13 @@ class Workflow(SessionOwner):
             run.error = run.session_state = run.state_conflicts = run.metrics = None
             self.sessions("resume").upsert(session)
         begun_with = self.shared_state.initial | before
-        return WorkflowRun(self.steps, run.model_copy(deep=True), store, self.flow_storage, begun_with, confirm)
+        resumed = self._workflow_run(run.model_copy(deep=True), session_id, user_id, is_stored=True)
+        resumed.begun_with, resumed.confirm = begun_with, confirm
+        return resumed
+
+    def _workflow_run(self, run: Run, session_id: str, user_id: str | None, *, is_stored: bool = False) -> WorkflowRun:
+        store = SessionRunStore(self, session_id, user_id, is_stored)
+        return WorkflowRun(self.steps, run, store, StepJournal(run, session_id, user_id, self.flow_storage))
 
     def _with_run(self, run_id: str, session_id: str, user_id: str | None) -> Session | None:
         """The whole session, when it has this run."""
@@ -275,21 +280,3 @@ def _spoken(events: Generator[Event]) -> Generator[Event]:
                 yield event
     finally:
         events.close()
-
-
-def _last(events: Iterator[Event]) -> Run:
-    run = None
-    for event in events:
-        if isinstance(event, (RunFinished, RunWaiting)) and event.speaker is None:
-            run = event.run
-    assert run is not None  # noqa: S101 (a run is finished, waits, or raises)
-    return run
-
-
-async def _alast(events: AsyncIterator[Event]) -> Run:
-    run = None
-    async for event in events:
-        if isinstance(event, (RunFinished, RunWaiting)) and event.speaker is None:
-            run = event.run
-    assert run is not None  # noqa: S101
-    return run

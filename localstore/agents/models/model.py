@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -71,7 +71,7 @@ class Model(Protocol):
         ...
 
 
-def stream(model: Model, messages: Sequence[Message], options: Options) -> Iterator[Piece]:
+def stream(model: Model, messages: Sequence[Message], options: Options) -> Generator[Piece]:
     """The answer of any model in pieces."""
     if hasattr(model, "stream"):
         yield from model.stream(messages, options)
@@ -79,7 +79,7 @@ def stream(model: Model, messages: Sequence[Message], options: Options) -> Itera
         yield from _pieces(model.respond(messages, options))
 
 
-async def astream(model: Model, messages: Sequence[Message], options: Options) -> AsyncIterator[Piece]:
+async def astream(model: Model, messages: Sequence[Message], options: Options) -> AsyncGenerator[Piece]:
     """The answer of any model in pieces, without blocking the event loop."""
     if hasattr(model, "astream"):
         async for piece in model.astream(messages, options):

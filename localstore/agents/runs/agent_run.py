@@ -1,26 +1,28 @@
-"""One run of an agent: the question is stored, the model and its tools take turns, the answer is stored."""
+"""One run of an agent: store the question, let the model and its tools take turns, store the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Protocol
 
-from localstore.agents.events import Event, RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
+from localstore.agents.events import RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
 from localstore.agents.models.model import Options, Reply
 from localstore.agents.prompts.prompt import system_message
 from localstore.agents.prompts.structured_output import parsed, repair
 from localstore.agents.run_spec import RunSpec
-from localstore.agents.runs.driver import Ask, Blocking, CallTools, Close, Effect, Next, Open, Steps
+from localstore.agents.runs.driver import Driver
 from localstore.agents.runs.run_store import RunStart, RunStore
 from localstore.agents.runs.summary_update import SummaryUpdate
+from localstore.agents.runs.token_count import TokenCount
 from localstore.agents.session_state import State, state_changes
-from localstore.agents.tools.tool import Result, RunContext, unknown
+from localstore.agents.tools.tool import Result, RunContext, Tool, unknown
 from localstore.errors import ResponseInvalid, StateConflict, UnstorableValue
 from localstore.format.values import to_json_value
-from localstore.models.session import Message, Metrics, Run, ToolCall
+from localstore.models.session import Message, Run, ToolCall
 
 _SAVE_EVERY = 0.2
 """Seconds between two writes of a partial answer."""
@@ -28,41 +30,79 @@ _SAVE_SHARE = 10
 """A write of a partial answer may take one part in so many of the time."""
 
 
+class Members(Protocol):
+    """The members of a team, as the run of their leader needs them."""
+
+    routed_answer: Message | None
+    """The answer of the member to whom the question was routed."""
+
+    async def begin(self, driver: Driver, start: RunStart) -> None:
+        """Take note of what the leader's run begins with. In a team that collaborates, ask all members."""
+        ...
+
+    def with_answers(self, messages: list[Message]) -> list[Message]:
+        """Return the leader's messages with the members' answers, in a team that collaborates."""
+        ...
+
+    def are_asked_by(self, tool: Tool) -> bool:
+        """Whether this is the tool with which the leader asks members."""
+        ...
+
+    async def results(self, driver: Driver, tool: Tool, calls: Sequence[ToolCall], context: RunContext) -> list[Result]:
+        """Ask members as the leader's calls of this tool say, and return their answers in the same order."""
+        ...
+
+    def as_stored(self, run: Run) -> Run:
+        """Return the leader's unfinished run in the form in which it is stored."""
+        ...
+
+
 @dataclass(slots=True)
 class AgentRun:
-    """A run on its way. `steps` is the run; whoever drives it does what it yields."""
+    """A run of an agent, or of the leader of a team."""
 
     spec: RunSpec
     run: Run
     store: RunStore
-    afterwards: SummaryUpdate | None = None
-    streams: bool = False
+    members: Members | None = None
+    tokens: TokenCount = field(default_factory=TokenCount)
     speaker: str | None = None
-    """Who runs, where it is a member of a team or a step of a workflow."""
+    """The path of names of a member of a team or a step of a workflow."""
+    summary_update: SummaryUpdate | None = None
 
-    _live: State = field(default_factory=dict)
+    _state: State = field(default_factory=dict)
+    _recorded_state: State | None = None
+    """The state as of the last tool call whose changes are in the run's messages."""
     _started: float = 0.0
-    _tokens: dict[str, int] = field(default_factory=dict)
-    _arrived: list[str] = field(default_factory=list)
-    _arrived_calls: list[ToolCall] = field(default_factory=list)
+    _received: list[str] = field(default_factory=list)
+    """The text of the reply that is being streamed, and its tool calls."""
+    _received_calls: list[ToolCall] = field(default_factory=list)
     _saved: float = 0.0
-    _wait: float = 0.0
+    _save_after: float = 0.0
 
-    def steps(self) -> Steps:
+    async def execute(self, driver: Driver) -> Run:
+        """Run to the end, and return the stored run.
+
+        Whatever is raised, also KeyboardInterrupt and the like, is raised again after the run was stored as failed or
+        cancelled.
+        """
         try:
-            start = yield Blocking(lambda: self.store.begin(self.run, self.spec.runs_needed, self.spec.history))
-            yield RunStarted(self.store.session_id, self.run.run_id, self.speaker)
-            self._live = start.state
+            start = await driver.write(partial(self.store.begin, self.run, self.spec.runs_needed, self.spec.history))
+            self._state = start.state
             self._started = self._saved = perf_counter()
-            self._wait = _SAVE_EVERY
-            yield from self._answer(self._prompt(start))
-            yield Blocking(self._finish)
+            self._save_after = _SAVE_EVERY
+            await driver.emit(RunStarted(self.store.session_id, self.run.run_id, self.speaker))
+            if self.members is not None:
+                await self.members.begin(driver, start)
+            await self._answer(driver, self._prompt(start))
+            await driver.write(self._finish)
         except BaseException as error:
-            yield Blocking(partial(self._store_failure, error))  # and no event: whoever listened may be gone
+            await driver.write(partial(self._store_failure, error))  # no event: the consumer may be gone
             raise
-        yield RunFinished(self.run, self.speaker)
-        if self.afterwards is not None:
-            yield from self.afterwards.steps()
+        await driver.emit(RunFinished(self.run, self.speaker))
+        if self.summary_update is not None:
+            await self.summary_update.execute(driver)
+        return self.run
 
     def _prompt(self, start: RunStart) -> list[Message]:
         """Return what the model is given before the question."""
@@ -70,13 +110,13 @@ class AgentRun:
         summary = start.summary if spec.summaries is not None else None
         return [*system_message(spec.instructions, start.state, summary), *spec.examples, *start.history]
 
-    def _answer(self, prompt: list[Message]) -> Generator[Effect | Event, Any, None]:
+    async def _answer(self, driver: Driver, prompt: list[Message]) -> None:
         spec, output = self.spec, self.spec.response_model
         schemas = tuple(tool.schema for tool in spec.tools.values())
         rounds = 0
         while True:
             may_call = rounds < spec.max_tool_rounds
-            yield from self._ask(prompt, Options(schemas, may_call, output))
+            await self._ask(driver, prompt, Options(schemas, may_call, output))
             calls = self.run.messages[-1].tool_calls
             if not calls:
                 break
@@ -85,134 +125,135 @@ class AgentRun:
                     f"The model asked for tools more than {spec.max_tool_rounds} times and was told to answer. Give "
                     "it more: max_tool_rounds=..., or ask for less at once."
                 )
-            yield from self._call_tools(calls)
-            if self.run.messages[-1].role == "assistant":  # one who was called has answered
+            await self._call_tools(driver, calls)
+            if self.members is not None and self.members.routed_answer is not None:
+                self.run.messages.append(self.members.routed_answer)
                 break
             rounds += 1
-            yield Blocking(lambda: self._write(self.run))
+            await driver.write(partial(self._write, self.run))
         if output is None:
             return
         try:
             self.run.keep_output(parsed(output, self.run.answer))
         except ResponseInvalid as error:
             self.run.messages.append(repair(error))
-            yield from self._ask(prompt, Options(schemas, may_call=False, output=output))
+            await self._ask(driver, prompt, Options(schemas, may_call=False, output=output))
             self.run.keep_output(parsed(output, self.run.answer))
 
-    def _ask(self, prompt: list[Message], options: Options) -> Generator[Effect | Event, Any, None]:
-        """One answer of the model, added to the run's messages."""
-        messages = self._conversation(prompt)
-        if self.streams or self.spec.save_partial:
-            reply = yield from self._stream(messages, options)
+    async def _ask(self, driver: Driver, prompt: list[Message], options: Options) -> None:
+        """Add the model's reply to the messages of the run."""
+        messages = self.run.messages if self.members is None else self.members.with_answers(self.run.messages)
+        messages = [*prompt, *messages]
+        if driver.is_streaming or self.spec.save_partial:
+            reply = await self._stream(driver, messages, options)
         else:
-            reply = yield Ask(self.spec.model, messages, options)
-        for name in ("input_tokens", "output_tokens"):
-            if (used := getattr(reply, name)) is not None:
-                self._tokens[name] = self._tokens.get(name, 0) + used
+            reply = await driver.ask(self.spec.model, messages, options)
+        self.tokens.add(reply)
         self.run.messages.append(reply.message)
-        self._arrived, self._arrived_calls = [], []
+        self._received, self._received_calls = [], []
 
-    def _conversation(self, prompt: list[Message]) -> list[Message]:
-        """What the model is given."""
-        return [*prompt, *self.run.messages]
-
-    def _stream(self, messages: Sequence[Message], options: Options) -> Generator[Effect | Event, Any, Reply]:
-        pieces = yield Open(self.spec.model, messages, options)
-        try:
-            while (piece := (yield Next(pieces))) is not None:
+    async def _stream(self, driver: Driver, messages: Sequence[Message], options: Options) -> Reply:
+        async with aclosing(driver.pieces(self.spec.model, messages, options)) as pieces:
+            async for piece in pieces:
                 if isinstance(piece, Reply):
                     return piece
                 if isinstance(piece, ToolCall):
-                    self._arrived_calls.append(piece)
-                    yield ToolCallStarted(piece, self.speaker)
+                    self._received_calls.append(piece)
+                    await driver.emit(ToolCallStarted(piece, self.speaker))
                     continue
-                self._arrived.append(piece)
-                yield TextDelta(piece, self.speaker)
-                if self.spec.save_partial and perf_counter() - self._saved > self._wait:
-                    yield Blocking(self._save_partial)
-        finally:
-            yield Close(pieces)
+                self._received.append(piece)
+                await driver.emit(TextDelta(piece, self.speaker))
+                if self.spec.save_partial and perf_counter() - self._saved > self._save_after:
+                    await driver.write(self._save_partial)
         raise RuntimeError(f"The model {self.spec.model.id} gave an answer in pieces without a Reply at the end.")
 
-    def _call_tools(self, calls: list[ToolCall]) -> Generator[Effect | Event, Any, None]:
-        """Call what the model asked for; what may go on at once, where it stands side by side, together."""
+    async def _call_tools(self, driver: Driver, calls: list[ToolCall]) -> None:
+        """Call the tools that the model asked for, those that may run concurrently as one group."""
         tools = self.spec.tools
-        if not self.streams and not self.spec.save_partial:
-            for call in calls:
-                yield ToolCallStarted(call, self.speaker)
+        if self._recorded_state is None:
+            self._recorded_state = self._storable_state()
         at = 0
         while at < len(calls):
             tool = tools.get(calls[at].name)
             end = at + 1
             while tool is not None and tool.may_go_together(tools.get(calls[end].name) if end < len(calls) else None):
                 end += 1
-            group, before = calls[at:end], self._stored_state()
-            results = [unknown(group[0], tools)] if tool is None else (yield from self._results(group))
+            group = calls[at:end]
+            results = [unknown(group[0], tools)] if tool is None else await self._results(driver, tool, group)
             for call, result in zip(group, results, strict=True):
                 self.run.messages.append(Message(role="tool", content=result.text, tool_call_id=call.id))
-                yield ToolCallFinished(call, result.text, result.failed, self.speaker)
-            # With the round, so that a run that is killed goes on with what its tools changed.
-            after = self._stored_state()
-            if before is not None and after is not None:
-                self.run.messages[-1].state_changes = state_changes(before, after)
+                await driver.emit(ToolCallFinished(call, result.text, result.failed, self.speaker))
+            self._record_state_changes()
             at = end
 
-    def _stored_state(self) -> State | None:
-        """The state as it would be stored; None when it cannot be, which is told at the end."""
+    async def _results(self, driver: Driver, tool: Tool, calls: Sequence[ToolCall]) -> list[Result]:
+        context = RunContext(self.store.session_id, self.run.run_id, self.store.user_id, self._state)
+        if self.members is not None and self.members.are_asked_by(tool):
+            return await self.members.results(driver, tool, calls, context)
+        return await driver.call_tools([(self.spec.tools[call.name], call) for call in calls], context)
+
+    def _record_state_changes(self) -> None:
+        """Store what tools changed with their results: a run that is killed goes on with these changes."""
+        state = self._storable_state()
+        if state is None:
+            return
+        if self._recorded_state is not None:
+            self.run.messages[-1].state_changes = state_changes(self._recorded_state, state)
+        self._recorded_state = state
+
+    def _storable_state(self) -> State | None:
+        """Return a copy of the state as it would be stored, or None if it cannot be: then the run fails later."""
         try:
-            state: State = to_json_value(self._live, "session_state")
+            state: State = to_json_value(self._state, "session_state")
         except UnstorableValue:
             return None
         return state
 
-    def _results(self, calls: Sequence[ToolCall]) -> Generator[Effect | Event, Any, list[Result]]:
-        context = RunContext(self.store.session_id, self.run.run_id, self.store.user_id, self._live)
-        tools = self.spec.tools
-        results: list[Result] = yield CallTools([(tools[call.name], call) for call in calls], context)
-        return results
-
     # Storing
 
     def _write(self, run: Run) -> None:
-        self.store.write(run)
+        self.store.write(run if self.members is None else self.members.as_stored(run))
 
     def _save_partial(self) -> None:
         began = perf_counter()
-        text = "".join(self._arrived).rstrip("\n")
+        text = "".join(self._received).rstrip("\n")
         messages = [*self.run.messages, Message(role="assistant", content=text)]
         self._write(self.run.model_copy(update={"messages": messages}))
         self._saved = perf_counter()
-        self._wait = max(_SAVE_EVERY, _SAVE_SHARE * (self._saved - began))
+        self._save_after = max(_SAVE_EVERY, _SAVE_SHARE * (self._saved - began))
 
     def _finish(self) -> None:
         try:
-            self._store(self.run, "completed")
+            self._end(self.run, "completed")
         except Exception as error:
-            # The answer is there, and whoever asked shall not lose it.
             error.run = self.run  # type: ignore[attr-defined]
             error.add_note("The model had answered. The answer could not be stored; it is in this error's `run`.")
             raise
 
     def _store_failure(self, error: BaseException) -> None:
-        """Store how the run ended. Never raises instead of `error`, which is about to be raised again."""
+        """Store how the run ended. If that fails too, add a note to `error`, which the caller raises again."""
         if not self.store.has_begun:
             return
-        if self._arrived or self._arrived_calls:
-            text = "".join(self._arrived) or None
-            self.run.messages.append(Message(role="assistant", content=text, tool_calls=self._arrived_calls or None))
-        run = self.run.model_copy()  # the one of `_finish` stays as it is
-        failed = isinstance(error, Exception)  # else KeyboardInterrupt, asyncio.CancelledError, Left
+        if self._received or self._received_calls:
+            text = "".join(self._received) or None
+            self.run.messages.append(Message(role="assistant", content=text, tool_calls=self._received_calls or None))
+        run = self.run.model_copy()  # the error of `_finish` keeps the answered run
+        failed = isinstance(error, Exception)  # otherwise KeyboardInterrupt, asyncio.CancelledError, ConsumerGone
         if failed:
-            # A file name in the text may hold what is not Unicode.
-            said = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
-            run.error = said.encode(errors="backslashreplace").decode()
+            run.error = error_text(error)
         try:
-            self._store(run, "error" if failed else "cancelled", with_state=not isinstance(error, StateConflict))
-        except Exception as second:  # noqa: BLE001 - whatever it is, the first error is the one to raise
-            error.add_note(f"The run could not be stored as failed: {type(second).__name__}: {second}")
+            self._end(run, "error" if failed else "cancelled", with_state=not isinstance(error, StateConflict))
+        except Exception as second:  # noqa: BLE001 - the first error is the one to raise
+            error.add_note(f"The run could not be stored as failed: {error_text(second)}")
 
-    def _store(self, run: Run, status: str, *, with_state: bool = True) -> None:
+    def _end(self, run: Run, status: str, *, with_state: bool = True) -> None:
         run.model = self.spec.model.id
-        run.metrics = Metrics(duration_seconds=round(perf_counter() - self._started, 3), **self._tokens)
+        run.metrics = self.tokens.metrics(perf_counter() - self._started)
         run.status = status
         self.store.end(run, instructions=self.spec.instructions, with_state=with_state)
+
+
+def error_text(error: BaseException) -> str:
+    """Return an error with its notes as one line of text that can be stored: a file name may contain surrogates."""
+    text = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+    return text.encode(errors="backslashreplace").decode()

@@ -1,7 +1,8 @@
-"""What a run asks of the world, and who does it: in this thread, or on an event loop.
+"""Drive a run: in the calling thread, or on an event loop.
 
-A run is one generator that yields what it needs (an effect) or what happens (an event). So it is written once, for
-`run`, `stream` and their async twins.
+A run is written once, as a coroutine that asks its Driver for everything that may block, and hands it every event.
+Nothing that a BlockingDriver does suspends the coroutine, except an event that somebody listens to: so `run` and
+`stream` drive it with `send(None)`, without an event loop. An AsyncDriver awaits what it does.
 """
 
 from __future__ import annotations
@@ -11,265 +12,289 @@ import contextvars
 import inspect
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import aclosing
+import types
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from localstore.agents.events import Event
-from localstore.agents.models.model import Model, Options, astream, stream, wait_for
+from localstore.agents.models.model import Model, Options, Piece, Reply, astream, stream, wait_for
 from localstore.agents.threads import in_thread
 from localstore.agents.tools.tool import Result, RunContext, Tool
 from localstore.models.session import Message, ToolCall
 
-_LOOK = 0.5
-"""Seconds after which a wait for other threads looks up, so that Ctrl-C gets through everywhere."""
+_T = TypeVar("_T")
 
-
-@dataclass(frozen=True, slots=True)
-class Blocking:
-    """Something that may block, such as a write. It is waited for, whatever happens."""
-
-    call: Callable[[], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A function of the user's, plain or async; gives what it returns. `hint` says what to do where it is async and
-    an event loop is running already."""
-
-    function: Callable[[], Any]
-    hint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sleep:
-    """Wait for so many seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Ask the model; gives its Reply."""
-
-    model: Model
-    messages: Sequence[Message]
-    options: Options
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Ask the model for an answer in pieces; gives what `Next` and `Close` take."""
-
-    model: Model
-    messages: Sequence[Message]
-    options: Options
-
-
-@dataclass(frozen=True, slots=True)
-class Next:
-    """The next piece, None when there is none."""
-
-    pieces: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """End an answer, whether or not it was complete."""
-
-    pieces: Any
-
-
-@dataclass(frozen=True, slots=True)
-class CallTools:
-    """Call tools; gives their Results in this order. Async ones run at once where there is an event loop."""
-
-    calls: Sequence[tuple[Tool, ToolCall]]
-    context: RunContext
-
-
-@dataclass(frozen=True, slots=True)
-class Together:
-    """Runs that go on at once, each in a thread or a task of its own; gives what each raised, or None, in this order.
-
-    When whoever drives them is interrupted, they are told to end (`Left`, or the cancellation of the task), and those
-    in threads are not waited for.
-    """
-
-    runs: Sequence[Steps]
+_POLL_SECONDS = 0.5
+"""How often a wait for other threads is interrupted, so that Ctrl-C gets through on every platform."""
 
 
 class ConsumerGone(BaseException):
-    """Whoever listened has gone. It stands for GeneratorExit, at which a generator may not yield what is left to do."""
+    """Raised inside a run when the consumer of its events has gone: the run stores itself as cancelled.
+
+    It replaces GeneratorExit, after which a coroutine may not await what is left to do.
+    """
 
 
-Effect = Blocking | Call | Sleep | Ask | Open | Next | Close | CallTools | Together
-Steps = Generator[Effect | Event, Any, None]
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[_T]):
+    """What a coroutine returned, or the error that it raised."""
+
+    value: _T | None = None
+    error: BaseException | None = None
 
 
-def drive(steps: Steps, left: threading.Event | None = None) -> Generator[Event]:
-    """Do in this thread what a run needs, and give the events. Once `left` is set, the run is told to end."""
-    result: Any = None
-    raised: BaseException | None = None
-    while True:
-        try:
-            step = steps.send(result) if raised is None else steps.throw(raised)
-        except (StopIteration, ConsumerGone):
-            return
-        result, raised = None, None
-        try:
-            if isinstance(step, Event):
-                yield step
-            elif left is not None and left.is_set() and not isinstance(step, (Blocking, Close)):
-                raised = ConsumerGone()
-            elif isinstance(step, Together):
-                result = yield from _together(step.runs, left)
-            else:
-                result = _perform(step)
-        except BaseException as error:  # noqa: BLE001 - the run stores it, and raises it again
-            raised = ConsumerGone() if isinstance(error, GeneratorExit) else error
+class Driver(ABC):
+    """Does for a run what may block."""
+
+    def __init__(self, emit: Callable[[Event], Awaitable[None]], *, is_streaming: bool) -> None:
+        """`emit` takes the events. With `is_streaming`, models are asked for their answers in pieces."""
+        self.emit = emit
+        self.is_streaming = is_streaming
+
+    @abstractmethod
+    async def write(self, call: Callable[[], _T]) -> _T:
+        """Call a function that reads or writes the storage. It is always waited for, also by a cancelled run."""
+
+    @abstractmethod
+    async def call(self, function: Callable[[], Any], hint: str) -> Any:
+        """Call a user's function, plain or async, and return its value.
+
+        `hint` is the text of the RuntimeError if it is async, must be waited for, and an event loop is running.
+        """
+
+    @abstractmethod
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    @abstractmethod
+    async def ask(self, model: Model, messages: Sequence[Message], options: Options) -> Reply:
+        """Return the model's reply."""
+
+    @abstractmethod
+    def pieces(self, model: Model, messages: Sequence[Message], options: Options) -> AsyncGenerator[Piece]:
+        """Yield the model's reply in pieces. The caller closes the generator."""
+
+    @abstractmethod
+    async def call_tools(self, calls: Sequence[tuple[Tool, ToolCall]], context: RunContext) -> list[Result]:
+        """Call tools and return their results, in the same order. On an event loop, async tools run concurrently."""
+
+    @abstractmethod
+    async def together(self, jobs: Sequence[Job[_T]]) -> list[Outcome[_T]]:
+        """Run jobs concurrently, each in its own thread or task, and return their outcomes, in the same order.
+
+        Their events are passed on. If this is interrupted, the jobs are told to end: those in tasks are cancelled and
+        waited for, those in threads get ConsumerGone at their next step and are not waited for.
+        """
 
 
-def _perform(effect: Effect) -> Any:
-    match effect:
-        case Blocking(call):
-            return call()
-        case Call(function, hint):
-            value = function()
-            return wait_for(value, hint) if inspect.isawaitable(value) else value
-        case Sleep(seconds):
-            return time.sleep(seconds)
-        case Ask(model, messages, options):
-            return model.respond(messages, options)
-        case Open(model, messages, options):
-            return stream(model, messages, options)
-        case Next(pieces):
-            return next(pieces, None)
-        case Close(pieces):
-            return pieces.close()
-        case CallTools(calls, context):
-            return [tool.call(call, context) for tool, call in calls]
+Job = Callable[[Driver], Coroutine[Any, Any, _T]]
+"""Part of a run that can be driven: a function that makes the coroutine."""
 
 
-def _together(
-    runs: Sequence[Steps], outer: threading.Event | None
-) -> Generator[Event, None, list[BaseException | None]]:
-    happened: SimpleQueue[Event | None] = SimpleQueue()
-    raised: list[BaseException | None] = [None] * len(runs)
-    left = threading.Event()
+class BlockingDriver(Driver):
+    """Does everything in the calling thread. Once `stop` is set, everything except writes raises ConsumerGone."""
 
-    def work(number: int, steps: Steps) -> None:
-        try:
-            for event in drive(steps, left):
-                happened.put(event)
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            raised[number] = error
-        finally:
-            happened.put(None)
+    def __init__(
+        self, emit: Callable[[Event], Awaitable[None]], *, is_streaming: bool, stop: threading.Event | None = None
+    ) -> None:
+        super().__init__(emit, is_streaming=is_streaming)
+        self._stop = stop
 
-    try:
-        for number, steps in enumerate(runs):
-            context = contextvars.copy_context()
-            threading.Thread(target=context.run, args=(work, number, steps), daemon=True).start()
-        going_on = len(runs)
-        while going_on:
+    def _raise_if_stopped(self) -> None:
+        if self._stop is not None and self._stop.is_set():
+            raise ConsumerGone
+
+    async def write(self, call: Callable[[], _T]) -> _T:
+        return call()
+
+    async def call(self, function: Callable[[], Any], hint: str) -> Any:
+        self._raise_if_stopped()
+        value = function()
+        return wait_for(value, hint) if inspect.isawaitable(value) else value
+
+    async def sleep(self, seconds: float) -> None:
+        self._raise_if_stopped()
+        time.sleep(seconds)
+
+    async def ask(self, model: Model, messages: Sequence[Message], options: Options) -> Reply:
+        self._raise_if_stopped()
+        return model.respond(messages, options)
+
+    async def pieces(self, model: Model, messages: Sequence[Message], options: Options) -> AsyncGenerator[Piece]:
+        self._raise_if_stopped()
+        with closing(stream(model, messages, options)) as pieces:
+            for piece in pieces:
+                yield piece
+                self._raise_if_stopped()
+
+    async def call_tools(self, calls: Sequence[tuple[Tool, ToolCall]], context: RunContext) -> list[Result]:
+        self._raise_if_stopped()
+        return [tool.call(call, context) for tool, call in calls]
+
+    async def together(self, jobs: Sequence[Job[_T]]) -> list[Outcome[_T]]:
+        self._raise_if_stopped()
+        events: SimpleQueue[Event | None] = SimpleQueue()
+        outcomes: list[Outcome[_T]] = [Outcome()] * len(jobs)
+        stop = threading.Event()
+
+        async def emit(event: Event) -> None:
+            events.put(event)
+
+        def work(number: int, job: Job[_T]) -> None:
             try:
-                event = happened.get(timeout=_LOOK)
-            except Empty:
-                if outer is not None and outer.is_set():
-                    raise ConsumerGone from None
-                continue
-            if event is None:
-                going_on -= 1
-            else:
-                yield event
-    finally:
-        left.set()
-    return raised
+                driver = BlockingDriver(emit, is_streaming=self.is_streaming, stop=stop)
+                outcomes[number] = Outcome(value=_result_of(job(driver)))
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                outcomes[number] = Outcome(error=error)
+            finally:
+                events.put(None)
+
+        try:
+            for number, job in enumerate(jobs):
+                context = contextvars.copy_context()
+                threading.Thread(target=context.run, args=(work, number, job), daemon=True).start()
+            unfinished = len(jobs)
+            while unfinished:
+                try:
+                    event = events.get(timeout=_POLL_SECONDS)
+                except Empty:
+                    self._raise_if_stopped()
+                    continue
+                if event is None:
+                    unfinished -= 1
+                else:
+                    await self.emit(event)
+        finally:
+            stop.set()
+        return outcomes
 
 
-async def adrive(steps: Steps) -> AsyncGenerator[Event]:
-    """Do on the event loop what a run needs, and give the events. What may block runs in a thread."""
-    result: Any = None
-    raised: BaseException | None = None
+class AsyncDriver(Driver):
+    """Does everything without blocking the event loop: what may block runs in a thread."""
+
+    async def write(self, call: Callable[[], _T]) -> _T:
+        return await in_thread(call)
+
+    async def call(self, function: Callable[[], Any], hint: str) -> Any:  # noqa: ARG002
+        value = function() if inspect.iscoroutinefunction(function) else await in_thread(function)
+        return await value if inspect.isawaitable(value) else value
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def ask(self, model: Model, messages: Sequence[Message], options: Options) -> Reply:
+        return await model.arespond(messages, options)
+
+    def pieces(self, model: Model, messages: Sequence[Message], options: Options) -> AsyncGenerator[Piece]:
+        return astream(model, messages, options)
+
+    async def call_tools(self, calls: Sequence[tuple[Tool, ToolCall]], context: RunContext) -> list[Result]:
+        one_at_a_time = asyncio.Lock()  # plain functions share the state and need not be safe for threads
+
+        async def result(tool: Tool, call: ToolCall) -> Result:
+            if tool.is_async:
+                return await tool.acall(call, context)
+            async with one_at_a_time:
+                return await in_thread(tool.call, call, context)
+
+        return await asyncio.gather(*(result(tool, call) for tool, call in calls))
+
+    async def together(self, jobs: Sequence[Job[_T]]) -> list[Outcome[_T]]:
+        events: asyncio.Queue[Event | None] = asyncio.Queue()
+        outcomes: list[Outcome[_T]] = [Outcome()] * len(jobs)
+
+        async def emit(event: Event) -> None:
+            events.put_nowait(event)
+
+        async def work(number: int, job: Job[_T]) -> None:
+            try:
+                outcomes[number] = Outcome(value=await job(AsyncDriver(emit, is_streaming=self.is_streaming)))
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
+                outcomes[number] = Outcome(error=error)
+            finally:
+                events.put_nowait(None)
+
+        tasks = [asyncio.ensure_future(work(number, job)) for number, job in enumerate(jobs)]
+        try:
+            unfinished = len(tasks)
+            while unfinished:
+                event = await events.get()
+                if event is None:
+                    unfinished -= 1
+                else:
+                    await self.emit(event)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+        return outcomes
+
+
+def run(job: Job[_T]) -> _T:
+    """Drive a job in this thread to its end, and return its result."""
+    return _result_of(job(BlockingDriver(_ignore, is_streaming=False)))
+
+
+def stream_events(job: Job[Any]) -> Generator[Event]:
+    """Drive a job in this thread, and yield its events. It goes on only while the next event is asked for."""
+    coroutine = job(BlockingDriver(_suspend_with, is_streaming=True))
+    error: BaseException | None = None
     while True:
         try:
-            step = steps.send(result) if raised is None else steps.throw(raised)
+            event = coroutine.send(None) if error is None else coroutine.throw(error)
         except (StopIteration, ConsumerGone):
             return
-        result, raised = None, None
+        error = None
+        try:
+            yield event
+        except BaseException as raised:  # noqa: BLE001 - the run stores it, and raises it again
+            error = ConsumerGone() if isinstance(raised, GeneratorExit) else raised
+
+
+async def arun(job: Job[_T]) -> _T:
+    """Drive a job on the event loop to its end, and return its result."""
+    return await job(AsyncDriver(_ignore, is_streaming=False))
+
+
+async def astream_events(job: Job[Any]) -> AsyncGenerator[Event]:
+    """Drive a job on the event loop, and yield its events. It goes on only while the next event is asked for."""
+    coroutine = job(AsyncDriver(_suspend_with, is_streaming=True))
+    error: BaseException | None = None
+    while True:
+        try:
+            step = coroutine.send(None) if error is None else coroutine.throw(error)
+        except (StopIteration, ConsumerGone):
+            return
+        error = None
         try:
             if isinstance(step, Event):
                 yield step
-            elif isinstance(step, Together):
-                result = [None] * len(step.runs)
-                async with aclosing(_atogether(step.runs, result)) as events:
-                    async for event in events:
-                        yield event
-            else:
-                result = await _aperform(step)
-        except BaseException as error:  # noqa: BLE001
-            raised = ConsumerGone() if isinstance(error, GeneratorExit) else error
+            else:  # what the event loop waits for
+                await _suspend_with(step)
+        except BaseException as raised:  # noqa: BLE001 - the run stores it, and raises it again
+            error = ConsumerGone() if isinstance(raised, GeneratorExit) else raised
 
 
-async def _aperform(effect: Effect) -> Any:
-    match effect:
-        case Blocking(call):
-            return await in_thread(call)
-        case Call(function, _):
-            value = function() if inspect.iscoroutinefunction(function) else await in_thread(function)
-            return await value if inspect.isawaitable(value) else value
-        case Sleep(seconds):
-            return await asyncio.sleep(seconds)
-        case Ask(model, messages, options):
-            return await model.arespond(messages, options)
-        case Open(model, messages, options):
-            return astream(model, messages, options)
-        case Next(pieces):
-            return await anext(pieces, None)
-        case Close(pieces):
-            return await pieces.aclose()
-        case CallTools(calls, context):
-            return await _call_tools(calls, context)
+async def _ignore(event: Event) -> None:
+    pass
 
 
-async def _call_tools(calls: Sequence[tuple[Tool, ToolCall]], context: RunContext) -> list[Result]:
-    one_at_a_time = asyncio.Lock()  # plain functions share the state and need not be safe for threads
-
-    async def one(tool: Tool, call: ToolCall) -> Result:
-        if tool.is_async:
-            return await tool.acall(call, context)
-        async with one_at_a_time:
-            return await in_thread(tool.call, call, context)
-
-    return await asyncio.gather(*(one(tool, call) for tool, call in calls))
+@types.coroutine
+def _suspend_with(value: Any) -> Generator[Any, None, None]:
+    """Suspend the coroutine that awaits this; whoever drives it gets the value from `send`."""
+    yield value
 
 
-async def _atogether(runs: Sequence[Steps], raised: list[BaseException | None]) -> AsyncGenerator[Event]:
-    happened: asyncio.Queue[Event | None] = asyncio.Queue()
-
-    async def work(number: int, steps: Steps) -> None:
-        try:
-            async for event in adrive(steps):
-                happened.put_nowait(event)
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            raised[number] = error
-        finally:
-            happened.put_nowait(None)
-
-    tasks = [asyncio.ensure_future(work(number, steps)) for number, steps in enumerate(runs)]
+def _result_of(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Drive a coroutine that does not suspend, and return its result."""
     try:
-        going_on = len(tasks)
-        while going_on:
-            event = await happened.get()
-            if event is None:
-                going_on -= 1
-            else:
-                yield event
-    finally:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        coroutine.send(None)
+    except StopIteration as end:
+        result: _T = end.value
+        return result
+    raise RuntimeError("A run that is driven in a thread must not wait for an event loop.")

@@ -6,9 +6,9 @@ import warnings
 from dataclasses import dataclass
 from functools import partial
 
-from localstore.agents.models.model import Model, Options
+from localstore.agents.models.model import PLAIN, Model
 from localstore.agents.prompts.summary import Summaries
-from localstore.agents.runs.driver import Ask, Blocking, Steps
+from localstore.agents.runs.driver import Driver
 from localstore.agents.runs.run_store import Sessions
 
 
@@ -22,16 +22,17 @@ class SummaryUpdate:
     session_id: str
     user_id: str | None
 
-    def steps(self) -> Steps:
+    async def execute(self, driver: Driver) -> None:
         """Update the summary. The run is stored by now, so a failure is only a warning."""
+        sessions = self.sessions
         try:
-            session = yield Blocking(partial(self.sessions.read, self.session_id, self.user_id, self.summaries.window))
+            session = await driver.write(partial(sessions.read, self.session_id, self.user_id, self.summaries.window))
             task = None if session is None else self.summaries.task(session)
             if task is None:
                 return
-            summary = task.summary_from((yield Ask(self.model, task.messages, Options())))
+            summary = task.summary_from(await driver.ask(self.model, task.messages, PLAIN))
             if summary is not None:
-                update = self.sessions.storage.update
-                yield Blocking(partial(update, self.session_id, user_id=self.user_id, session_summary=summary))
+                update = partial(sessions.storage.update, self.session_id, user_id=self.user_id)
+                await driver.write(partial(update, session_summary=summary))
         except Exception as error:  # noqa: BLE001
             warnings.warn(f"The session's summary could not be made: {type(error).__name__}: {error}", stacklevel=2)
