@@ -1,8 +1,8 @@
-"""`localstore check`: read every file of a store and say what is wrong; mend it with `--repair`."""
+"""`localstore check`: read every file of a store and report what is wrong; repair it with `--repair`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--repair", is_flag=True, help="Mend what can be mended, and say what was done.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired, and say what was done.")
 @click.option("--dry-run", is_flag=True, help="With --repair: only say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON array.")
 @store_option
@@ -26,43 +26,34 @@ def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> No
     Each finding is one line: where, whether it is an error or a note, what is wrong, what to do. With errors the
     exit code is 1; notes alone leave it 0.
 
-    --repair mends what crashes and copies leave: torn documents, the manifest, temporary files, permissions, and a
-    session_id that two documents have. A line that says `repair` says what was done; the lines after it, and the exit
-    code, are about what is left. Nothing is deleted: see what was set aside with 'localstore rescue'.
+    --repair fixes what crashes and copies leave behind: torn documents, the manifest, temporary files, permissions,
+    and a session_id that two documents share. A line with `repair` says what was done; the lines after it, and the
+    exit code, are about what is left. Nothing is deleted: 'localstore rescue' lists what was set aside.
     """
     if dry_run and not repair:
         raise click.UsageError("--dry-run goes with --repair", click.get_current_context())
+    from localstore.maintenance.check import check as check_store
+    from localstore.maintenance.repair import repair as repair_store
+
     root = find_store(store)
-    found: list[Finding] = []
-    sessions = 0
-
-    def findings() -> Iterator[Finding]:
-        nonlocal sessions
-        if repair:
-            from localstore.maintenance.repair import repair as mend
-
-            sessions = yield from mend(root, dry_run=dry_run)
-        else:
-            from localstore.maintenance.check import check
-
-            sessions = yield from check(root)
-
+    findings = repair_store(root, dry_run=dry_run) if repair else check_store(root)
+    printed: list[Finding] = []
     show = _line_for_person() if output.to_terminal() else _line
-    for finding in findings():
-        found.append(finding)
+    for finding in findings:
+        printed.append(finding)
         if not as_json:
             show(finding)
-    summary = f"{_count(sessions, 'session')}, {_summary(found, dry_run)}"
+    summary = f"{_count(findings.sessions, 'session')}, {_summary(printed, dry_run)}"
     if as_json:
-        output.write_json([finding.as_dict() for finding in found])
-    elif found and not output.to_terminal():
+        output.write_json([finding.as_dict() for finding in printed])
+    elif printed and not output.to_terminal():
         output.note(summary)
     else:
         output.write(f"{summary}\n")
-    mendable = 0 if repair else sum(finding.kind is not None for finding in found)
-    if mendable and not as_json:
-        output.note(f"'localstore check --repair' mends {_count(mendable, 'finding')}; add --dry-run to see how.")
-    if any(finding.severity == "error" for finding in found):
+    repairable = 0 if repair else sum(finding.kind is not None for finding in printed)
+    if repairable and not as_json:
+        output.note(f"'localstore check --repair' repairs {_count(repairable, 'finding')}; add --dry-run to see how.")
+    if any(finding.severity == "error" for finding in printed):
         click.get_current_context().exit(FINDINGS)
 
 
@@ -90,8 +81,8 @@ def _line_for_person() -> Callable[[Finding], None]:
     return show
 
 
-def _summary(found: list[Finding], dry_run: bool) -> str:
-    number = {word: sum(finding.severity == word for finding in found) for word in ("repair", "error", "note")}
+def _summary(findings: list[Finding], dry_run: bool) -> str:
+    number = {word: sum(finding.severity == word for finding in findings) for word in ("repair", "error", "note")}
     counts = [_count(number[word], word) for word in ("error", "note") if number[word]]
     if number["repair"]:
         counts.insert(0, f"{number['repair']:,} to repair" if dry_run else f"{number['repair']:,} repaired")

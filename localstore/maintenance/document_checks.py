@@ -1,4 +1,4 @@
-"""What is wrong in one document that parses: what a rewrite would drop, fields of a wrong type, runs with one id."""
+"""Check one document that parses: what a rewrite would drop, fields of a wrong type, runs that share an id."""
 
 import re
 from collections.abc import Iterator
@@ -9,20 +9,20 @@ from localstore.format.parse_error import ParseError
 from localstore.maintenance.finding import Finding
 
 _MOST_PROBLEMS = 10
-"""Wrong fields that are named for one document."""
+"""How many wrong fields of one document are named."""
 
 
 def unwritable(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
-    """What would not survive a rewrite of the document at `path`."""
+    """Yield what a rewrite of the document at `path` would lose."""
     try:
         parsed.layout.parse_strict(parsed.raw)
     except ParseError as error:
-        advice = "Mend it in an editor, before a rewrite drops or rounds it."
+        advice = "Fix it in an editor before a rewrite drops or rounds it."
         yield Finding("error", path, error.line, error.problem, advice)
 
 
 def wrong_fields(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
-    """The fields that have a wrong type."""
+    """Yield the fields that have a wrong type."""
     from pydantic import ValidationError
 
     from localstore.models.session import Session
@@ -31,18 +31,18 @@ def wrong_fields(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
         Session.model_validate({**parsed.header, "history": parsed.entries})
     except ValidationError as error:
         problems: dict[str, tuple[str, int | None]] = {}
-        for found in error.errors(include_url=False, include_context=False):
-            where, line = _where(found["loc"], found["type"] == "missing", parsed)
-            problems.setdefault(where, (found["msg"], line))
+        for wrong in error.errors(include_url=False, include_context=False):
+            where, line = _where(wrong["loc"], wrong["type"] == "missing", parsed)
+            problems.setdefault(where, (wrong["msg"], line))
         for where, (problem, line) in list(problems.items())[:_MOST_PROBLEMS]:
-            yield Finding("error", path, line, f"{where}: {problem}", "Mend it in an editor.")
+            yield Finding("error", path, line, f"{where}: {problem}", "Fix it in an editor.")
         if len(problems) > _MOST_PROBLEMS:
             more = f"{len(problems) - _MOST_PROBLEMS} more fields are wrong"
-            yield Finding("error", path, None, more, "Mend those above, then check again.")
+            yield Finding("error", path, None, more, "Fix those above, then check again.")
 
 
 def repeated_runs(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
-    """Runs that share an id: the store recognises a repetition among the newest entries only."""
+    """Yield runs whose id an earlier run has: the store recognises a repetition only among the newest entries."""
     seen: set[str] = set()
     for number, entry in enumerate(parsed.entries):
         if entry["type"] == "run":
@@ -54,10 +54,10 @@ def repeated_runs(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
 
 
 def _where(location: tuple[int | str, ...], is_missing: bool, parsed: ParsedDocument) -> tuple[str, int | None]:
-    """Where a field sits, in words, and the line on which its entry (or header field) starts."""
+    """Return the name of a field (`history[3].messages`) and the line on which its entry or header field starts."""
     value: Any = {**parsed.header, "history": parsed.entries}
     where = ""
-    for step in location:  # between the steps stand the names of the types that were tried
+    for step in location:  # pydantic puts the names of the types it tried in between
         if isinstance(value, list) and isinstance(step, int):
             value = value[step]
             where += f"[{step}]"
@@ -69,6 +69,6 @@ def _where(location: tuple[int | str, ...], is_missing: bool, parsed: ParsedDocu
         if parsed.in_layout:
             line = parsed.raw.count(b"\n", 0, parsed.starts[location[1]]) + 1
     elif location:
-        found = re.search(rb'^(?:  ")?%s"?:' % re.escape(str(location[0]).encode()), parsed.raw, re.MULTILINE)
-        line = parsed.raw.count(b"\n", 0, found.start()) + 1 if found else None
+        key = re.search(rb'^(?:  ")?%s"?:' % re.escape(str(location[0]).encode()), parsed.raw, re.MULTILINE)
+        line = parsed.raw.count(b"\n", 0, key.start()) + 1 if key else None
     return where, line

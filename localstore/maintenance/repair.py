@@ -1,155 +1,351 @@
-"""Mends what a check finds and a machine can mend. Moves aside, never deletes. Prints nothing."""
+"""Repair what `check` finds and a machine can repair, while other programs may be writing. Prints nothing.
 
-from __future__ import annotations
+Each repair takes the lock that guards its file, looks again under the lock, and may be stopped at any point and
+repeated. Nothing is deleted: what has to go is moved to `.localstore/rescue/`.
+"""
 
+import contextlib
 import errno
+import itertools
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from localstore.disk import file_names, rescue_folder, store_tree
+from localstore.disk import file_names, filesystem, rescue_folder, store_tree
+from localstore.disk.boot import boot_id
+from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_tree import Opened
-from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
-from localstore.maintenance.check import MOST_MODES, Sweep
+from localstore.engine.engine import Engine
+from localstore.engine.transaction import ConcurrentChange, Transaction
+from localstore.errors import DocumentBroken, LocalstoreError, NewerFormat, OlderFormat
+from localstore.format.document import LayoutMismatch, ParsedDocument, document_broken
+from localstore.format.parse_error import ParseError
+from localstore.index.row import IndexRow, carry_rewrite_flag, row_of
+from localstore.maintenance.check import Check
 from localstore.maintenance.finding import Finding
-from localstore.maintenance.mending import Mender, free_ids
+from localstore.maintenance.tree_checks import MOST_MODES
 
 _ROUNDS = 5
-"""How often the store is looked through again, because what was mended may have hidden something else."""
+"""How often the store is checked again, because a repaired defect may have hidden another one."""
+_ATTEMPTS = 5
+"""How often a repair starts again when another program writes to the document at the same time."""
 
 
-def repair(
-    store: Opened | Path | str, *, dry_run: bool = False, lock_timeout: float = 10.0
-) -> Generator[Finding, None, int]:
-    """Check a store, open or at this path, and mend what can be mended: first each `repair`, then what is left as
-    `error` and `note`; at the end the number of sessions. With `dry_run` it only says so, in the same words.
+def repair(store: Opened | Path | str, *, dry_run: bool = False, lock_timeout: float = 10.0) -> "Repair":
+    """Check a store and repair what can be repaired: iterate over the result for the findings.
 
-    Mended are torn documents, the manifest, temporary files that were left, permissions, and a `session_id` that two
-    documents have. Other programs may write meanwhile; nothing is deleted; stopped at any point it may be run again.
-    Raises what `check` raises, LockTimeout, and OSError when the store cannot be written to.
+    First comes a `repair` for each thing that was repaired, then what is left, as `error` and `note`. Repaired are torn
+    documents, the manifest, leftover temporary files, permissions, and a `session_id` that two documents share. Other
+    programs may write meanwhile; nothing is deleted; stopped at any point, it may be run again.
+
+    >>> from localstore import JsonStorage
+    >>> [finding.advice for finding in repair(JsonStorage("my-sessions"), dry_run=True)]
+    []
+
+    Args:
+        store: An open storage or the path of a store.
+        dry_run: Only say, in the same words, what would be repaired.
+        lock_timeout: Seconds to wait for a lock.
+
+    Raises what `check` raises; iterating also raises LockTimeout, and OSError when the store cannot be written to.
     """
-    root = store_tree.root_of(store)
-    tried: dict[tuple[str, int | None, str], str] = {}
-    """What was mended or could not be, so that nothing is done twice; and why it could not."""
-    for left in reversed(range(_ROUNDS)):
-        sweep = Sweep(str(root))
-        findings, sessions = _all_of(sweep.run())
-        repairs = _Repairs(sweep, Mender(root, lock_timeout))
-        others: list[Finding] = []
-        is_done = True
-        for finding in findings:
-            key = finding.path, finding.line, finding.problem
-            if finding.kind is None:
-                others.append(finding)
-            elif key in tried:
-                others.append(replace(finding, problem=f"{finding.problem}{tried[key]}", kind=None))
-            elif dry_run:
-                yield replace(finding, severity="repair", advice=repairs.words(finding))
-            else:
-                is_done = False
-                tried[key], words = _try(repairs, finding)
-                if words is not None:
-                    yield replace(finding, severity="repair", advice=words)
-        if is_done or not left:
-            break
-    yield from others
-    return sessions
+    return Repair(store_tree.root_of(store), dry_run=dry_run, lock_timeout=lock_timeout)
 
 
-def _try(repairs: _Repairs, finding: Finding) -> tuple[str, str | None]:
-    """Mend one thing: why it could not be mended, and what was done."""
+class Repair:
+    """The findings of a repair; each thing is repaired just before its finding is yielded."""
+
+    def __init__(self, root: Path, *, dry_run: bool, lock_timeout: float) -> None:
+        self._root = root
+        self._dry_run = dry_run
+        self._lock_timeout = lock_timeout
+        self._findings = self._run()
+        self.sessions = 0
+        """How many documents were checked."""
+
+    def __iter__(self) -> Generator[Finding, None, None]:
+        return self._findings
+
+    def _run(self) -> Generator[Finding, None, None]:
+        failures: dict[tuple[str, int | None, str], str] = {}
+        """All that was tried, so that nothing is tried twice, and why it could not be repaired ("" if it was)."""
+        for rounds_left in reversed(range(_ROUNDS)):
+            check = Check(str(self._root))
+            findings = list(check)
+            self.sessions = check.sessions
+            repairs = _Repairs(check, Repairer(Engine(self._root, durable=True, timeout=self._lock_timeout)))
+            others: list[Finding] = []
+            is_done = True
+            for finding in findings:
+                key = finding.path, finding.line, finding.problem
+                if finding.kind is None:
+                    others.append(finding)
+                elif key in failures:
+                    others.append(replace(finding, problem=f"{finding.problem}{failures[key]}", kind=None))
+                elif self._dry_run:
+                    yield replace(finding, severity="repair", advice=repairs.description(finding))
+                else:
+                    is_done = False
+                    failures[key], description = _try(repairs, finding)
+                    if description is not None:
+                        yield replace(finding, severity="repair", advice=description)
+            if is_done or not rounds_left:
+                break
+        yield from others
+
+
+def _try(repairs: "_Repairs", finding: Finding) -> tuple[str, str | None]:
+    """Repair one thing; return why that failed ("" if it did not) and what was done (None if nothing)."""
     try:
-        return "", repairs.do(finding)
+        return "", repairs.apply(finding)
     except (DocumentBroken, NewerFormat, OlderFormat) as error:
-        return f", and cannot be mended: {getattr(error, 'problem', '') or error}", None
+        return f", and cannot be repaired: {getattr(error, 'problem', '') or error}", None
     except PermissionError as error:
         if error.errno != errno.EPERM:
             raise
-        return ", and cannot be mended: it belongs to another user, or the system protects it", None
-
-
-def _all_of(run: Generator[Finding, None, int]) -> tuple[list[Finding], int]:
-    found = []
-    while True:
-        try:
-            found.append(next(run))
-        except StopIteration as end:
-            return found, end.value
+        return ", and cannot be repaired: it belongs to another user, or the system protects it", None
 
 
 class _Repairs:
-    """What is to be done about the findings of one sweep."""
+    """The repairs that the findings of one check call for."""
 
-    def __init__(self, sweep: Sweep, mender: Mender) -> None:
-        self._sweep = sweep
-        self._mender = mender
-        self._modes = dict(sweep.modes)
-        self._new_ids = _new_ids(sweep)
-        self._manifest_is_right = False
+    def __init__(self, check: Check, repairer: "Repairer") -> None:
+        self._check = check
+        self._repairer = repairer
+        self._modes = dict(check.tree.modes)
+        self._new_ids = _new_ids(check)
+        self._manifest_is_corrected = False
 
-    def words(self, finding: Finding) -> str:
-        """What `do` is going to do, in a sentence."""
+    def description(self, finding: Finding) -> str:
+        """Return a sentence that says what `apply` will do."""
         path = self._relative(finding)
         match finding.kind:
             case "mode":
                 return f"Set it to {self._modes[path]:o}." if path else "Set them to 600 and 700."
             case "torn":
-                return f"Write it anew without what is torn, which is kept in {rescue_folder.FOLDER}."
+                return f"Rewrite it without the torn part, which is kept in {rescue_folder.FOLDER}."
             case "leftover":
                 return f"Move it to {rescue_folder.FOLDER}."
             case "duplicate":
                 new_id = self._new_ids[path]
-                return _renamed(new_id, file_names.stem(new_id) + os.path.splitext(path)[1])
+                return _renaming(new_id, file_names.stem(new_id) + os.path.splitext(path)[1])
             case _:
-                return "Write the manifest anew, as the documents say."
+                return "Rewrite the manifest to match the documents."
 
-    def do(self, finding: Finding) -> str | None:
-        """Mend it, and say what was done; None when there was nothing to do any more. Raises OSError."""
+    def apply(self, finding: Finding) -> str | None:
+        """Repair a finding and return what was done, or None if nothing was left to do. Raises OSError."""
         path = self._relative(finding)
         match finding.kind:
             case "mode":
-                self._set_modes([(path, self._modes[path])] if path else self._sweep.modes[MOST_MODES:])
+                self._set_modes([(path, self._modes[path])] if path else self._check.tree.modes[MOST_MODES:])
             case "torn":
-                self._mender.mend_torn(path)
+                self._repairer.rewrite_torn(path)
             case "leftover":
-                self._mender.move_leftover(path)
+                self._repairer.move_leftover(path)
             case "duplicate":
-                done = self._mender.give_new_id(path, self._sweep.duplicates[path], self._new_ids[path])
-                return None if done is None else _renamed(done[0], os.path.basename(done[1]))
+                renamed = self._repairer.give_new_id(path, self._check.duplicates[path], self._new_ids[path])
+                return None if renamed is None else _renaming(renamed[0], os.path.basename(renamed[1]))
             case _:
-                if not self._manifest_is_right:
-                    self._mender.right_manifest(self._sweep.doubtful)
-                    self._manifest_is_right = True
-        return self.words(finding)
+                if not self._manifest_is_corrected:
+                    self._repairer.correct_manifest(self._check.manifest.stale)
+                    self._manifest_is_corrected = True
+        return self.description(finding)
 
     def _set_modes(self, modes: list[tuple[str, int]]) -> None:
-        """Set them all, as far as we may. Raises PermissionError for the first of those that were refused."""
+        """Set as many as the system allows, then raise the first PermissionError."""
         refused = None
         for path, mode in modes:
             try:
-                self._mender.set_mode(path, mode)
+                self._repairer.set_mode(path, mode)
             except PermissionError as error:
                 refused = refused or error
         if refused is not None:
             raise refused
 
     def _relative(self, finding: Finding) -> str:
-        """The path below the root, "" for the root itself."""
-        path = os.path.relpath(finding.path, self._sweep.root).replace(os.sep, "/")
+        """Return the path below the root, "" for the root itself."""
+        path = os.path.relpath(finding.path, self._check.root).replace(os.sep, "/")
         return "" if path == "." else path
 
 
-def _renamed(new_id: str, name: str) -> str:
+def _renaming(new_id: str, name: str) -> str:
     return f"Give it the session_id {new_id!r} and the name {name}."
 
 
-def _new_ids(sweep: Sweep) -> dict[str, str]:
-    """The ids that the duplicates of a sweep get, by path."""
-    taken = {row["session_id"] for row in sweep.rows.values()}
-    found = {}
-    for path in sweep.duplicates:
-        session_id = sweep.rows[path]["session_id"]
-        found[path] = next(new_id for new_id in free_ids(session_id) if new_id not in taken)
-        taken.add(found[path])
-    return found
+def _new_ids(check: Check) -> dict[str, str]:
+    """Return the new ids for the duplicates of a check, by path."""
+    taken = {row["session_id"] for row in check.rows.values()}
+    new_ids = {}
+    for path in check.duplicates:
+        session_id = check.rows[path]["session_id"]
+        new_ids[path] = next(new_id for new_id in _numbered_ids(session_id) if new_id not in taken)
+        taken.add(new_ids[path])
+    return new_ids
+
+
+def _numbered_ids(session_id: str) -> Iterator[str]:
+    """Yield `<id>-2`, `<id>-3` and so on, without end."""
+    return (f"{session_id}-{number}" for number in itertools.count(2))
+
+
+class Repairer:
+    """Repairs single things in a store. Paths are relative to its root, with slashes.
+
+    Methods raise LockTimeout, DocumentBroken and OSError.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._root = engine.root
+        self._timeout = engine.timeout
+        self._locks = engine.locks
+        self._manifest = engine.manifest
+        self._index = engine.index
+
+    def set_mode(self, path: str, mode: int) -> None:
+        """Set the permissions of a file or folder. Takes no lock: a writer at work on it starts again."""
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.system.set_mode(self._full(path), mode)
+
+    def rewrite_torn(self, path: str) -> None:
+        """Do what the next write would do to a torn document: set the torn bytes aside and rewrite the rest."""
+        for _ in range(_ATTEMPTS):
+            self._manifest.refresh()  # its rows tell a crash from an edit
+            row = self._index.adopt(path)
+            if row is None:
+                return  # deleted meanwhile
+            try:
+                with self._locks.session(row["session_id"], self._timeout):
+                    self._manifest.refresh()
+                    current = self._index.adopt(path)
+                    if current is None or current["session_id"] != row["session_id"]:
+                        continue
+                    with Transaction(self._root, current, durable=True) as transaction:
+                        session_id = transaction.row["session_id"]
+                        if transaction.changed and self._manifest.at(path) in (None, session_id):
+                            listed = self._manifest.get(session_id)
+                            if listed is None or listed["path"] == path:
+                                self._manifest.record([transaction.row])
+                return
+            except ConcurrentChange:
+                continue
+            except FileNotFoundError:
+                return
+
+    def move_leftover(self, path: str) -> None:
+        """Move a temporary file aside unless somebody may be writing it.
+
+        Holding the lock of its session rules out every localstore writer; where the session is unknown, only the age of
+        the file decides.
+        """
+        folder, _, name = path.rpartition("/")
+        final_name = filesystem.temporary_for(name)
+        if final_name is None:
+            return
+        self._manifest.refresh()
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+            if not folder and final_name == "manifest.jsonl":
+                stack.enter_context(self._locks.manifest(self._timeout))
+            else:
+                session_id = self._manifest.at(f"{folder}/{final_name}")
+                session_id = session_id or rescue_folder.id_in_head(self._full(path), final_name)
+                if session_id is not None:
+                    stack.enter_context(self._locks.session(session_id, self._timeout))
+            if rescue_folder.is_old(filesystem.system.status(self._full(path))):
+                rescue_folder.move_aside(self._root, path, final_name)
+
+    def give_new_id(self, path: str, original: str, new_id: str) -> tuple[str, str] | None:
+        """Give the document at `path`, which has the id of the one at `original`, an id and a file name of its own.
+
+        The id is `new_id` or, if that is taken, the next free one. The entries stay byte for byte. Returns the id and
+        the path, or None if the document is no longer a duplicate. The file is renamed first: if it is stopped in
+        between, the document is still a duplicate, and the next check finds it.
+        """
+        ids = self._ids(path, original)
+        if len(ids) != 1:
+            return None
+        (session_id,) = ids
+        for free_id in itertools.chain([new_id], _numbered_ids(session_id)):
+            with self._locks.sessions([session_id, free_id], self._timeout):
+                self._manifest.refresh(thorough=True)
+                if self._ids(path, original) != {session_id} or self._manifest.at(path) == session_id:
+                    return None
+                new_path = f"{os.path.dirname(path)}/{file_names.stem(free_id)}{os.path.splitext(path)[1]}"
+                if self._is_taken(free_id, path, new_path):
+                    continue
+                parsed = self._parse(path)
+                _refuse_lossy_rewrite(parsed, self._full(path))
+                if new_path != path:
+                    filesystem.move_file(self._full(path), self._full(new_path))
+                with contextlib.suppress(ConcurrentChange, LayoutMismatch):  # the next check finds it again
+                    self._write_id(new_path, free_id, parsed)
+                    return free_id, new_path
+                return None
+        raise AssertionError("there is always another id")
+
+    def _write_id(self, path: str, new_id: str, parsed: ParsedDocument) -> None:
+        status = filesystem.system.status(self._full(path))
+        with Transaction(self._root, row_of(parsed, path, status, boot_id()), durable=True) as transaction:
+            transaction.change({**transaction.header(), "session_id": new_id}, {}, [])
+            self._manifest.record([transaction.row])
+
+    def _ids(self, *paths: str) -> set[str]:
+        """Return the ids of these documents, or an empty set if one of them cannot be read."""
+        try:
+            return {self._parse(path).header["session_id"] for path in paths}
+        except (FileNotFoundError, LocalstoreError):
+            return set()
+
+    def _is_taken(self, session_id: str, path: str, new_path: str) -> bool:
+        """Return whether another session has this id, or another file the new path of the document at `path`."""
+        if new_path != path and filesystem.exists(self._full(new_path)):
+            return True
+        others = set(store_tree.candidates(self._root, session_id)) - {path}
+        return bool(others) or self._index.find_anywhere(session_id) is not None
+
+    def correct_manifest(self, stale: Sequence[tuple[str, str]]) -> None:
+        """Make the manifest say what the documents say.
+
+        Missing sessions are added and deleted ones removed. `stale` names the documents (path and session id) whose
+        line may be wrong although their files have not changed. What only the manifest knows, that the last sync of a
+        document failed, is kept.
+        """
+        self._index.look_anew()
+        self._index.scan()
+        rows_before = {session_id: self._manifest.get(session_id) for _, session_id in stale}
+        for path, session_id in stale:
+            with contextlib.suppress(FileNotFoundError, LocalstoreError):  # the next check reports it
+                self._correct_row(path, session_id, rows_before[session_id])
+        self._manifest.compact()
+
+    def _correct_row(self, path: str, session_id: str, row_before: IndexRow | None) -> None:
+        with self._locks.session(session_id, self._timeout):
+            self._manifest.refresh()
+            with DocumentFile(self._full(path)) as file:
+                row = row_of(file.parse(), path, file.status, boot_id())
+            listed = self._manifest.get(session_id)
+            if row["session_id"] != session_id:
+                return
+            if listed is None or listed["path"] == path or not self._may_hold(listed["path"], session_id):
+                self._manifest.record([carry_rewrite_flag(row, listed or row_before)])
+            elif (listed_id := self._manifest.at(path)) is not None:
+                self._manifest.record_deletion(listed_id)  # the file belongs to another session now
+
+    def _may_hold(self, path: str, session_id: str) -> bool:
+        """Return whether the file exists and is not known to belong to another session."""
+        return filesystem.exists(self._full(path)) and self._ids(path) in (set(), {session_id})
+
+    def _parse(self, path: str) -> ParsedDocument:
+        with DocumentFile(self._full(path)) as file:
+            return file.parse()
+
+    def _full(self, path: str) -> str:
+        return store_tree.full_path(self._root, path)
+
+
+def _refuse_lossy_rewrite(parsed: ParsedDocument, path: str) -> None:
+    """Raise DocumentBroken if a rewrite would drop or round something."""
+    try:
+        parsed.layout.parse_strict(parsed.raw)
+    except ParseError as error:
+        raise document_broken(error, path) from None

@@ -1,4 +1,4 @@
-"""What was set aside in a store: list it, read it, and put its runs back into their sessions."""
+"""List and read what was set aside in a store, and put its runs back into their sessions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a rescue file holds: whole entries in their order, and the bytes that are none. `header` is that of a whole
-    document, None for anything else."""
+    """What a rescue file holds: `entries` are the whole ones, in order, and `rest` the bytes that belong to none.
+
+    `header` is the header of a whole document and None for anything else.
+    """
 
     entries: list[Entry]
     rest: bytes
@@ -39,8 +41,11 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of a rescue file: how many of its entries were `added` to the session and how many were `present`,
-    why something is `left` in it, and whether the file was `removed` because nothing is."""
+    """The result of restoring a rescue file.
+
+    `added` entries were added to the session and `present` ones were in it already. `left` says why something is left
+    in the file; if nothing is, the file was `removed`.
+    """
 
     name: str
     session_id: str | None
@@ -50,52 +55,63 @@ class Restored:
     removed: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
+        """Return the fields as plain JSON values."""
         return {**{name: getattr(self, name) for name in self.__slots__}, "left": list(self.left)}
 
 
 def rescued(store: Opened | Path | str) -> list[Rescued]:
-    """All that was set aside in a store, open or at this path, newest first.
+    """Return everything that was set aside in a store, open or at this path, newest first.
+
+    >>> from localstore import JsonStorage
+    >>> rescued(JsonStorage("my-sessions"))
+    []
 
     Raises StoreNotFound, OlderFormat, NewerFormat, OSError.
     """
     return rescue_folder.listing(str(store_tree.root_of(store)))
 
 
-def content(one: Rescued) -> Content:
-    """What is in a rescue file. Raises OSError."""
-    record = rescue_folder.read_record(one.path)
-    layout = LAYOUTS.get(os.path.splitext(one.document)[1])
+def content(rescue_file: Rescued) -> Content:
+    """Read a rescue file. Raises OSError."""
+    record = rescue_folder.read_record(rescue_file.path)
+    layout = LAYOUTS.get(os.path.splitext(rescue_file.document)[1])
     if record is None:
-        raw = Path(one.path).read_bytes()
-        return _content(raw, layout) if layout is not None else Content([], raw)
+        return _content_of_bytes(Path(rescue_file.path).read_bytes(), layout)
     if "entry" in record:
-        entry = _sound(record["entry"])
-        return Content([entry], b"") if entry is not None else Content([], Path(one.path).read_bytes())
+        entry = _valid_entry(record["entry"])
+        return Content([entry], b"") if entry is not None else Content([], Path(rescue_file.path).read_bytes())
     try:
         raw = record["text"].encode() if "text" in record else base64.b64decode(record["base64"], validate=True)
     except (KeyError, TypeError, AttributeError, binascii.Error):
-        return Content([], Path(one.path).read_bytes())
-    return _content(raw, layout) if layout is not None else Content([], raw)
+        return Content([], Path(rescue_file.path).read_bytes())
+    return _content_of_bytes(raw, layout)
 
 
-def _content(raw: bytes, layout: Layout) -> Content:
+def _content_of_bytes(raw: bytes, layout: Layout | None) -> Content:
+    """Read a whole document, or a piece of one; without a layout nothing can be read from it."""
+    if layout is None:
+        return Content([], raw)
     try:
         parsed = parse_document(raw, layout, "")
     except (NewerFormat, OlderFormat):
         return Content([], raw)
     except DocumentBroken:
         pieces, rest = recover_entries(raw, layout)
-        read = [(_sound(layout.parse_entry(piece)), piece) for piece in pieces]
-        rest += [piece for entry, piece in read if entry is None]
-        return Content([entry for entry, _ in read if entry is not None], b"\n".join(rest))
-    entries = [entry for one in parsed.entries if (entry := _sound(one)) is not None]
+        entries = []
+        for piece in pieces:
+            entry = _valid_entry(layout.parse_entry(piece))
+            if entry is None:
+                rest.append(piece)
+            else:
+                entries.append(entry)
+        return Content(entries, b"\n".join(rest))
+    entries = [entry for value in parsed.entries if (entry := _valid_entry(value)) is not None]
     written = layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in entries])
     return Content(entries, b"" if written == raw else raw, parsed.header)
 
 
-def _sound(entry: Any) -> Entry | None:
-    """The entry, if it may stand in a document."""
+def _valid_entry(entry: Any) -> Entry | None:
+    """Return the entry as plain values, or None if a document may not hold it."""
     try:
         check_entry(entry, "entry")
         value: Entry = to_json_value(entry)
@@ -114,47 +130,58 @@ def restore(
 ) -> Restored:
     """Put the whole entries of a rescue file back into their session, at the end of its history, each once.
 
-    An entry that is there already is not added again; an unfinished run that is there is finished. State that the
-    session was given later than by these entries still holds. When everything in the file is in the session, durably,
-    the file is removed. A copy that was kept for its comments is left alone. With `create` a session that is gone is
-    made anew; with `dry_run` no entry is written.
+    An entry that is in the session already is not added again; an unfinished run there is finished. State that the
+    session got later than these entries stays in force. Once everything in the file is in the session, durably, the
+    file is removed. A copy that was kept for its comments is left alone.
+
+    Args:
+        store: An open storage or the path of a store.
+        name: The name of the rescue file.
+        create: Create the session if it no longer exists.
+        dry_run: Only say what would be done.
+        lock_timeout: Seconds to wait for a lock.
 
     Raises FileNotFoundError when there is no such rescue file, SessionNotFound, DocumentBroken when the session's
-    document has to be mended first, NewerFormat, OlderFormat, LockTimeout, OSError.
+    document has to be repaired first, NewerFormat, OlderFormat, LockTimeout, OSError.
     """
     root = store_tree.root_of(store)
     path = str(root / rescue_folder.FOLDER / os.path.basename(name))
-    one = rescue_folder.describe(path)
-    if one is None:
+    rescue_file = rescue_folder.describe(path)
+    if rescue_file is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    found = content(one)
-    if (why := _nothing_to_restore(one, found)) is not None:
-        return Restored(one.name, one.session_id, 0, 0, (why,), removed=False)
+    rescued_content = content(rescue_file)
+    session_id = rescue_file.session_id
+    reason = _reason_to_leave(rescue_file, rescued_content)
+    if session_id is None or reason is not None:
+        left = (reason or "it was not set aside by localstore",)
+        return Restored(rescue_file.name, session_id, 0, 0, left, removed=False)
     engine = Engine(root, durable=True, timeout=lock_timeout)
-    plan = _look(engine, one, found, create) if dry_run else _change(engine, one, found, create)
-    left = list(plan.conflicts)
-    if found.rest:
-        more = f"{len(found.rest):,} bytes in it are no whole run"
-        left.append(more if found.header is None else "it has another layout, or comments")
-    if not left and not dry_run:
+    restoration = _Restoration(session_id, rescue_file, rescued_content, create)
+    plan = restoration.preview(engine) if dry_run else restoration.apply(engine)
+    reasons = list(plan.conflicts)
+    if rescued_content.rest:
+        size = len(rescued_content.rest)
+        is_whole = rescued_content.header is not None
+        reasons.append("it has another layout, or comments" if is_whole else f"{size:,} bytes in it are no whole run")
+    if not reasons and not dry_run:
         with contextlib.suppress(FileNotFoundError):
             filesystem.remove_file(path)
     added = len(plan.added) + len(plan.finished)
-    return Restored(one.name, one.session_id, added, plan.present, tuple(left), removed=not left)
+    return Restored(rescue_file.name, session_id, added, plan.present, tuple(reasons), removed=not reasons)
 
 
-def _nothing_to_restore(one: Rescued, found: Content) -> str | None:
-    """Why nothing of a rescue file can be put back, None when something can."""
-    if one.reason == rescue_folder.COMMENTS:  # and some of its runs may have been removed on purpose since
+def _reason_to_leave(rescue_file: Rescued, rescued_content: Content) -> str | None:
+    """Return why nothing in a rescue file can be put back, or None if something can."""
+    if rescue_file.reason == rescue_folder.COMMENTS:  # some of its runs may have been removed on purpose since
         return "it was kept for its comments, and its runs stayed in the session"
-    if one.session_id is None or not (found.entries or found.header):
-        return "it holds no whole run" if one.document else "it was not set aside by localstore"
+    if rescue_file.session_id is None or not (rescued_content.entries or rescued_content.header):
+        return "it holds no whole run" if rescue_file.document else "it was not set aside by localstore"
     return None
 
 
 @dataclass(slots=True)
 class _Plan:
-    """What has to be done to a session: `finished` maps the index of an entry to what it becomes."""
+    """What to change in a session: entries to add, and what the entries at some positions are replaced by."""
 
     added: list[Entry] = field(default_factory=list)
     finished: dict[int, Entry] = field(default_factory=dict)
@@ -162,98 +189,118 @@ class _Plan:
     conflicts: list[str] = field(default_factory=list)
 
 
-def _change(engine: Engine, one: Rescued, found: Content, create: bool) -> _Plan:
-    from localstore.models.session import now
+@dataclass(frozen=True, slots=True)
+class _Restoration:
+    """The content of a rescue file on its way back into its session."""
 
-    def work(transaction: Transaction | None) -> _Plan:
-        if transaction is None:
-            engine.create(_header(one, found, create, now()), found.entries, os.path.splitext(one.document)[1])
-            return _Plan(found.entries)
-        parsed = transaction.whole()
-        plan = _plan(parsed.entries, parsed.header, found)
-        state = _later_state(parsed.entries, plan.added)
-        added = [*plan.added, {"type": "update", "created_at": now(), **state}] if state else plan.added
-        if plan.finished:
-            transaction.change(parsed.header, {parsed.starts[at]: entry for at, entry in plan.finished.items()}, added)
-        elif added:
-            transaction.append(added)
-        else:
-            transaction.sync()
-        return plan
+    session_id: str
+    rescue_file: Rescued
+    content: Content
+    create: bool
 
-    assert one.session_id is not None  # noqa: S101 (for the type checker)
-    return engine.change(one.session_id, work)
+    def apply(self, engine: Engine) -> _Plan:
+        """Change the session, or create it."""
+        from localstore.models.session import now
+
+        def work(transaction: Transaction | None) -> _Plan:
+            if transaction is None:
+                suffix = os.path.splitext(self.rescue_file.document)[1]
+                engine.create(self._new_header(now()), self.content.entries, suffix)
+                return _Plan(self.content.entries)
+            parsed = transaction.whole()
+            plan = _plan(parsed.entries, parsed.header, self.content)
+            state = _later_state(parsed.entries, plan.added)
+            added = [*plan.added, {"type": "update", "created_at": now(), **state}] if state else plan.added
+            if plan.finished:
+                transaction.change(parsed.header, {parsed.starts[at]: run for at, run in plan.finished.items()}, added)
+            elif added:
+                transaction.append(added)
+            else:
+                transaction.sync()
+            return plan
+
+        return engine.change(self.session_id, work)
+
+    def preview(self, engine: Engine) -> _Plan:
+        """Return what `apply` would do."""
+        snapshot = engine.look(self.session_id, lambda _: True, None)
+        if snapshot is None:
+            self._new_header("")
+            return _Plan(self.content.entries)
+        return _plan(snapshot.entries, snapshot.header, self.content)
+
+    def _new_header(self, now: str) -> dict[str, Any]:
+        """Return the header for a session that is created again.
+
+        Unless a whole document says otherwise, it has no owner and is of kind agent. Raises SessionNotFound if the
+        session must not be created.
+        """
+        if not self.create:
+            raise SessionNotFound(
+                f"Session {self.session_id!r} no longer exists. Put its document back, or create the session again "
+                f"with: localstore rescue {self.rescue_file.name} --restore --create",
+                session_id=self.session_id,
+            )
+        entries = self.content.entries
+        created_at = entries[0].get("created_at", now) if entries else now
+        header = {
+            "schema_version": SCHEMA_VERSION,
+            "session_id": self.session_id,
+            "kind": "agent",
+            "created_at": created_at,
+        }
+        return order_header(self.content.header or header)
 
 
-def _look(engine: Engine, one: Rescued, found: Content, create: bool) -> _Plan:
-    assert one.session_id is not None  # noqa: S101 (for the type checker)
-    seen = engine.look(one.session_id, lambda _: True, None)
-    if seen is None:
-        _header(one, found, create, "")
-        return _Plan(found.entries)
-    return _plan(seen.entries, seen.header, found)
-
-
-def _header(one: Rescued, found: Content, create: bool, now: str) -> dict[str, Any]:
-    """The header of a session that is made anew: nobody's, and an agent's, unless a whole document says otherwise."""
-    if not create:
-        raise SessionNotFound(
-            f"There is no session {one.session_id!r} any more. Put its document back, or make a new session of it "
-            f"with: localstore rescue {one.name} --restore --create",
-            session_id=one.session_id,
-        )
-    began = found.entries[0].get("created_at", now) if found.entries else now
-    made = {"schema_version": SCHEMA_VERSION, "session_id": one.session_id, "kind": "agent", "created_at": began}
-    return order_header(found.header or made)
-
-
-def _plan(there: list[Entry], header: dict[str, Any], found: Content) -> _Plan:
+def _plan(entries: list[Entry], header: dict[str, Any], rescued_content: Content) -> _Plan:
+    """Compare the content of a rescue file with a session's entries and header."""
     plan = _Plan()
-    runs = {entry["run_id"]: at for at, entry in enumerate(there) if entry["type"] == "run"}
-    for entry in found.entries:
+    runs = {entry["run_id"]: number for number, entry in enumerate(entries) if entry["type"] == "run"}
+    for entry in rescued_content.entries:
         if entry["type"] != "run":
-            if any(json_equal(entry, other) for other in [*there, *plan.added]):
+            if any(json_equal(entry, other) for other in [*entries, *plan.added]):
                 plan.present += 1
             else:
                 plan.added.append(entry)
             continue
-        at = runs.setdefault(entry["run_id"], len(there) + len(plan.added))
-        if at == len(there) + len(plan.added):
+        end = len(entries) + len(plan.added)
+        number = runs.setdefault(entry["run_id"], end)
+        if number == end:
             plan.added.append(entry)
             continue
-        old = plan.finished.get(at) or [*there, *plan.added][at]
-        if is_same_run(entry, old) or _became(entry, old):
+        stored = plan.finished.get(number) or [*entries, *plan.added][number]
+        if is_same_run(entry, stored) or _is_earlier_form(entry, stored):
             plan.present += 1
-        elif _became(old, entry) and at < len(there):
-            plan.finished[at] = entry
+        elif _is_earlier_form(stored, entry) and number < len(entries):
+            plan.finished[number] = entry
         else:
-            plan.conflicts.append(f"run {entry['run_id']} is in the session and says something else")
-    if found.header is not None and not json_equal(found.header, header):
-        plan.conflicts.append("its header says something else than the session's")
+            plan.conflicts.append(f"run {entry['run_id']} is in the session with another content")
+    if rescued_content.header is not None and not json_equal(rescued_content.header, header):
+        plan.conflicts.append("its header differs from the session's")
     return plan
 
 
-def _became(one: Entry, other: Entry) -> bool:
-    """Whether the unfinished run `one` is an earlier form of `other`, with nothing in it that `other` lacks."""
-    if one.get("status") != "unfinished":
+def _is_earlier_form(run: Entry, later: Entry) -> bool:
+    """Return whether a run is unfinished and everything in it is in `later` as well."""
+    if run.get("status") != "unfinished":
         return False
-    messages = one.get("messages") or []
-    if not json_equal(messages, (other.get("messages") or [])[: len(messages)]):
+    messages = run.get("messages") or []
+    if not json_equal(messages, (later.get("messages") or [])[: len(messages)]):
         return False
-    rest = {key: value for key, value in comparable_fields(one).items() if key not in ("messages", "status")}
-    return all(key in other and json_equal(value, other[key]) for key, value in rest.items())
+    rest = {key: value for key, value in comparable_fields(run).items() if key not in ("messages", "status")}
+    return all(key in later and json_equal(value, later[key]) for key, value in rest.items())
 
 
-def _later_state(there: list[Entry], added: list[Entry]) -> dict[str, Any]:
-    """The state that the session has from entries younger than those that are added behind them."""
-    held = {name: entry for entry in there for name in SESSION_KEYS if entry.get(name) is not None}
-    said = {name: entry for entry in added for name in SESSION_KEYS if entry.get(name) is not None}
+def _later_state(entries: list[Entry], added: list[Entry]) -> dict[str, Any]:
+    """Return the session's state where an entry of it is younger than the added ones, which will come after it."""
+    current = {key: entry for entry in entries for key in SESSION_KEYS if entry.get(key) is not None}
+    restored = {key: entry for entry in added for key in SESSION_KEYS if entry.get(key) is not None}
     return {
-        name: held[name][name]
-        for name in SESSION_KEYS
-        if name in held and name in said and _moment(held[name]) > _moment(said[name])
+        key: current[key][key]
+        for key in SESSION_KEYS
+        if key in current and key in restored and _created_at(current[key]) > _created_at(restored[key])
     }
 
 
-def _moment(entry: Entry) -> str:
+def _created_at(entry: Entry) -> str:
     return str(entry.get("created_at", ""))

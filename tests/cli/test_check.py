@@ -96,7 +96,7 @@ def test_a_finding_is_one_line_with_place_problem_and_advice(run: Command, store
     line = path.read_text().splitlines().index('          "content": Graz?') + 1
     assert (place, severity) == (f"{path}:{line}", "error")
     assert "column" in problem
-    assert advice == "Mend it in an editor."
+    assert advice == "Fix it in an editor."
     assert done.stderr == "localstore: 3 sessions, 1 error\n"
 
 
@@ -328,7 +328,7 @@ def test_what_cannot_be_read_does_not_end_the_check(
         pytest.skip("this user may read everything")
     done = run("check", "--store", store)
     assert done.returncode == 1
-    assert f"{folder}\terror\tcannot be looked into: Permission denied" in done.stdout
+    assert f"{folder}\terror\tcannot be listed: Permission denied" in done.stdout
     assert f"{path}\terror\tcannot be read: Permission denied" in done.stdout
     assert done.stderr == "localstore: 3 sessions, 4 errors\n"
 
@@ -349,7 +349,7 @@ def test_a_temporary_file_that_may_still_be_written_is_left_alone(check: Check, 
     """Nobody is told to delete what another process is writing."""
     (store / "sessions" / "2026-01" / ".graz-1.json.0123456789ab.tmp").write_text("half")
     finding = only(check())
-    assert finding["advice"] == "Look again in a minute, it may still be written."
+    assert finding["advice"] == "Check again in a minute; it may still be in use."
     assert finding["kind"] is None
 
 
@@ -510,7 +510,7 @@ def test_a_session_that_changes_during_the_check_is_no_finding(store: Path) -> N
     from localstore.maintenance.check import check as sweep
 
     edit(document(store), '"Graz?"', "Graz?")
-    findings = sweep(store)
+    findings = iter(sweep(store))
     first = next(findings)
     JsonStorage(store).update("linz-1", name="changed meanwhile")
     assert list(findings) == []
@@ -544,7 +544,7 @@ def test_findings_on_a_terminal(store: Path, columns: int) -> None:
     screen = on_terminal("check", cwd=store, columns=columns)
     assert screen.code == 1
     assert "\x1b[1;31merror" in screen.raw
-    assert "Mend it in an editor." in " ".join(screen.text.split())
+    assert "Fix it in an editor." in " ".join(screen.text.split())
     assert screen.lines[-1] == "3 sessions, 1 error"
     assert all(len(line) <= columns for line in screen.lines)
 
@@ -587,7 +587,7 @@ def test_an_older_document_is_a_note_that_says_how_to_upgrade_it(run: Command, s
         [
             str(path),
             "note",
-            "has schema version 0, which is read and not written to",
+            "has schema version 0, which can be read but not written",
             f"Upgrade it with: localstore upgrade {store}",
         ]
     ]

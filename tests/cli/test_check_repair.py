@@ -27,7 +27,7 @@ Damage = Callable[[Path], None]
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and terminals of POSIX")
 
 
-# What can be mended
+# What can be repaired
 
 
 def torn(store: Path) -> None:
@@ -145,21 +145,21 @@ def test_damage_is_mended_once_and_as_the_dry_run_said(invoke: Invoke, store: Pa
     """The dry run changes not one byte and says what is going to be done; a second repair has nothing to do."""
     damage(store)
     check = ("check", "--json", "--store", store)
-    mendable = sum(finding["kind"] is not None for finding in findings(invoke(*check)))
+    repairable = sum(finding["kind"] is not None for finding in findings(invoke(*check)))
     before = state_of(store)
     planned = invoke(*check, "--repair", "--dry-run")
     assert state_of(store) == before
     done = invoke(*check, "--repair")
     assert (done.exit_code, planned.exit_code) == (0, 0), done.stdout
-    assert len(repairs(done)) == mendable > 0
+    assert len(repairs(done)) == repairable > 0
     assert repairs(planned) == repairs(done)
     left_over = [finding for finding in findings(done) if finding["severity"] != "repair"]
     for one in left_over:
         assert one["path"].startswith(str(store / ".localstore" / "rescue")) or "not named after" in one["problem"]
-    mended = state_of(store)
+    repaired = state_of(store)
     again = invoke(*check, "--repair")
     assert findings(again) == left_over == findings(invoke(*check))
-    assert state_of(store) == mended
+    assert state_of(store) == repaired
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -209,7 +209,7 @@ def test_a_temporary_file_that_may_be_written_stays(invoke: Invoke, store: Path)
     path.write_text("half")
     done = invoke("check", "--repair", "--store", store)
     assert done.exit_code == 1
-    assert "Look again in a minute" in done.stdout
+    assert "Check again in a minute" in done.stdout
     assert path.exists()
 
 
@@ -295,7 +295,7 @@ def test_check_alone_says_what_a_repair_would_mend(run: Command, store: Path) ->
     done = run("check", "--store", store)
     assert done.stderr == (
         "localstore: 3 sessions, 2 errors\n"
-        "localstore: 'localstore check --repair' mends 1 finding; add --dry-run to see how.\n"
+        "localstore: 'localstore check --repair' repairs 1 finding; add --dry-run to see how.\n"
     )
 
 
@@ -368,7 +368,7 @@ def test_permissions_that_only_another_user_may_set_stay_a_finding(
     (error,) = [finding for finding in findings(done) if finding["severity"] == "error"]
     assert error["path"] == str(path)
     assert error["problem"].endswith(
-        "access, and cannot be mended: it belongs to another user, or the system protects it"
+        "access, and cannot be repaired: it belongs to another user, or the system protects it"
     )
 
 
@@ -396,7 +396,7 @@ def test_repairs_on_a_terminal(store: Path, columns: int) -> None:
     screen = on_terminal("check", "--repair", cwd=store, columns=columns)
     assert screen.code == 0
     assert "\x1b[1;32mrepair" in screen.raw
-    assert "Write it anew without what is torn" in " ".join(screen.text.split())
+    assert "Rewrite it without the torn part" in " ".join(screen.text.split())
     assert screen.lines[-1] == "3 sessions, 1 repaired, 1 note"
     assert all(len(line) <= columns for line in screen.lines)
 

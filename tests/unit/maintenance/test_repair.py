@@ -1,4 +1,4 @@
-"""Repairing as a call of the library: it streams, holds nothing, and looks again before it changes anything."""
+"""`repair` as a library call: it streams, holds no lock, and looks again before it changes anything."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ import pytest
 from localstore import DocumentBroken, LockTimeout, StoreNotFound
 from localstore.disk import filesystem
 from localstore.disk.locks import pool_of
-from localstore.maintenance.mending import Mender
-from localstore.maintenance.repair import repair
+from localstore.engine.engine import Engine
+from localstore.maintenance.repair import Repairer, repair
 from tests import oracle
 from tests.unit.raw import Storage, answered, edit, parse, run_ids
 
@@ -30,16 +30,20 @@ def tear(path: Path) -> None:
     path.write_bytes(path.read_bytes().removesuffix(end) + torn)
 
 
+def repairer_of(storage: Storage, timeout: float) -> Repairer:
+    return Repairer(Engine(storage.root, durable=True, timeout=timeout))
+
+
 def below(storage: Storage, path: Path) -> str:
     return path.relative_to(storage.root).as_posix()
 
 
 def test_no_lock_is_held_while_the_caller_looks_at_a_repair(opened: Storage) -> None:
-    """Whoever stops half way leaves the store usable, and the rest for the next time."""
+    """A caller who stops half way leaves the store usable; the next repair does the rest."""
     tear(opened.path("s1"))
     copy_of(opened.path("s1"))
     (opened.root / "manifest.jsonl").unlink()
-    steps = repair(opened)
+    steps = iter(repair(opened))
     for finding in steps:
         oracle.assert_locks_free(opened.root)
         if finding.severity == "repair":
@@ -50,7 +54,7 @@ def test_no_lock_is_held_while_the_caller_looks_at_a_repair(opened: Storage) -> 
     assert all(finding.severity == "note" for finding in repair(opened))
 
 
-def test_an_open_storage_sees_what_was_mended(opened: Storage) -> None:
+def test_an_open_storage_sees_what_was_repaired(opened: Storage) -> None:
     copy_of(opened.path("s1"))
     opened.list_sessions()
     assert [finding.kind for finding in repair(opened)] == ["duplicate"]
@@ -61,7 +65,7 @@ def test_an_open_storage_sees_what_was_mended(opened: Storage) -> None:
 
 
 @pytest.mark.parametrize("session_id", ["../x", "CON", "ünï", "x" * 10_000])
-def test_a_copy_of_a_session_with_any_id_gets_one(storage: Storage, session_id: str) -> None:
+def test_a_copy_of_a_session_gets_a_new_id_whatever_the_id(storage: Storage, session_id: str) -> None:
     storage.append(session_id, answered("r1"))
     copy = copy_of(storage.path(session_id))
     assert [finding.severity for finding in repair(storage)] == ["repair"]
@@ -70,7 +74,7 @@ def test_a_copy_of_a_session_with_any_id_gets_one(storage: Storage, session_id: 
     assert list(repair(storage)) == []
 
 
-def test_a_copy_in_another_format_keeps_it(storage: Storage, tmp_path: Path) -> None:
+def test_a_copy_in_another_format_keeps_its_format(storage: Storage, tmp_path: Path) -> None:
     from localstore import JsonStorage, YamlStorage
 
     storage.append("s1", answered("r1"))
@@ -85,7 +89,7 @@ def test_a_copy_in_another_format_keeps_it(storage: Storage, tmp_path: Path) -> 
 
 
 def test_a_hard_link_of_a_document_becomes_a_document_of_its_own(opened: Storage) -> None:
-    """Written in place, both would have got the new id."""
+    """If it were written in place, both documents would get the new id."""
     path = opened.path("s1")
     os.link(path, path.with_stem("link"))
     assert [finding.kind for finding in repair(opened) if finding.severity == "repair"] == ["duplicate"]
@@ -94,49 +98,49 @@ def test_a_hard_link_of_a_document_becomes_a_document_of_its_own(opened: Storage
     assert opened.path("s1").stat().st_nlink == 1
 
 
-def test_a_copy_that_is_one_no_more_stays_as_it_is(opened: Storage) -> None:
-    """Somebody gave it another id since it was looked at."""
-    keeper = opened.path("s1")
-    copy = copy_of(keeper)
+def test_a_document_that_is_no_longer_a_copy_is_left_alone(opened: Storage) -> None:
+    """Somebody changed its id, deleted it or broke it after the check."""
+    original = opened.path("s1")
+    copy = copy_of(original)
     old, new = ('"s1"', '"mine"') if copy.suffix == ".json" else ("session_id: s1", "session_id: mine")
     edit(copy, old, new)
     before = copy.read_bytes()
-    mender = Mender(opened.root, 1)
-    assert mender.give_new_id(below(opened, copy), below(opened, keeper), "s1-2") is None
+    repairer = repairer_of(opened, 1)
+    assert repairer.give_new_id(below(opened, copy), below(opened, original), "s1-2") is None
     copy.unlink()
-    assert mender.give_new_id(below(opened, copy), below(opened, keeper), "s1-2") is None
-    copy_of(keeper).write_bytes(b"{")
-    assert mender.give_new_id(below(opened, copy), below(opened, keeper), "s1-2") is None
+    assert repairer.give_new_id(below(opened, copy), below(opened, original), "s1-2") is None
+    copy_of(original).write_bytes(b"{")
+    assert repairer.give_new_id(below(opened, copy), below(opened, original), "s1-2") is None
     assert copy.read_bytes() == b"{"
     assert before
 
 
-def test_an_id_that_was_taken_meanwhile_is_not_given(opened: Storage) -> None:
-    keeper = opened.path("s1")
-    copy = copy_of(keeper)
+def test_an_id_that_was_taken_meanwhile_is_not_used(opened: Storage) -> None:
+    original = opened.path("s1")
+    copy = copy_of(original)
     opened.append("s1-2", answered("other"))
-    mended = Mender(opened.root, 1).give_new_id(below(opened, copy), below(opened, keeper), "s1-2")
-    assert mended == ("s1-3", below(opened, keeper.with_stem("s1-3")))
+    renamed = repairer_of(opened, 1).give_new_id(below(opened, copy), below(opened, original), "s1-2")
+    assert renamed == ("s1-3", below(opened, original.with_stem("s1-3")))
     assert run_ids(opened.path("s1-2")) == ["other"]
 
 
-def test_a_document_that_a_person_broke_meanwhile_is_not_mended(opened: Storage) -> None:
+def test_a_document_that_a_person_broke_meanwhile_is_not_rewritten(opened: Storage) -> None:
     path = opened.path("s1")
     path.write_bytes(b"{")
     before = path.read_bytes()
     with pytest.raises(DocumentBroken):
-        Mender(opened.root, 1).mend_torn(below(opened, path))
+        repairer_of(opened, 1).rewrite_torn(below(opened, path))
     assert path.read_bytes() == before
 
 
-def test_a_torn_document_that_was_mended_or_removed_meanwhile_is_left_alone(opened: Storage) -> None:
+def test_a_torn_document_that_was_repaired_or_removed_meanwhile_is_left_alone(opened: Storage) -> None:
     path = opened.path("s1")
     before = path.read_bytes()
-    mender = Mender(opened.root, 1)
-    mender.mend_torn(below(opened, path))
+    repairer = repairer_of(opened, 1)
+    repairer.rewrite_torn(below(opened, path))
     assert path.read_bytes() == before
     path.unlink()
-    mender.mend_torn(below(opened, path))
+    repairer.rewrite_torn(below(opened, path))
     assert not path.exists()
 
 
@@ -144,33 +148,33 @@ def test_a_temporary_file_that_was_written_to_meanwhile_stays(opened: Storage) -
     path = opened.path("s1")
     temporary = path.with_name(f".{path.name}.0123456789ab.tmp")
     temporary.write_bytes(b"new")
-    Mender(opened.root, 1).move_leftover(below(opened, temporary))
+    repairer_of(opened, 1).move_leftover(below(opened, temporary))
     assert temporary.exists()
     temporary.unlink()
-    Mender(opened.root, 1).move_leftover(below(opened, temporary))
+    repairer_of(opened, 1).move_leftover(below(opened, temporary))
 
 
 def test_a_temporary_file_is_moved_under_the_lock_of_its_session(opened: Storage) -> None:
-    """A writer that was stopped for a long time still holds it."""
+    """A writer that was suspended for a long time still holds the lock."""
     path = opened.path("s1")
     temporary = path.with_name(f".{path.name}.0123456789ab.tmp")
     temporary.write_bytes(b"old")
     os.utime(temporary, (1, 1))
     with pool_of(opened.root).session("s1", 1), pytest.raises(LockTimeout):
-        Mender(opened.root, 0).move_leftover(below(opened, temporary))
+        repairer_of(opened, 0).move_leftover(below(opened, temporary))
     assert temporary.read_bytes() == b"old"
 
 
-def test_permissions_of_what_is_gone_are_no_error(opened: Storage) -> None:
-    Mender(opened.root, 1).set_mode("sessions/gone.json", 0o600)
+def test_setting_permissions_of_a_deleted_file_is_no_error(opened: Storage) -> None:
+    repairer_of(opened, 1).set_mode("sessions/gone.json", 0o600)
 
 
-def test_there_is_no_store(tmp_path: Path) -> None:
+def test_repairing_a_folder_that_is_no_store_raises(tmp_path: Path) -> None:
     with pytest.raises(StoreNotFound):
         list(repair(tmp_path / "nothing"))
 
 
-def test_a_name_that_is_taken_is_never_moved_over(tmp_path: Path) -> None:
+def test_moving_a_file_never_replaces_another(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("1")
     other.write_text("2")

@@ -73,7 +73,7 @@ def test_a_run_that_says_something_else_stays_where_it_is(opened: Storage) -> No
     before = opened.path("s1").read_bytes()
     done = restore(opened, keep(opened, {"entry": entry_of("r1")}))
     assert (done.added, done.present, done.removed) == (0, 0, False)
-    assert done.left == ("run r1 is in the session and says something else",)
+    assert done.left == ("run r1 is in the session with another content",)
     assert opened.path("s1").read_bytes() == before
     assert len(records(opened)) == 1
 
@@ -202,7 +202,7 @@ def test_a_whole_document_with_another_header_stays(opened: Storage) -> None:
     name = part_of(opened, opened.path("s1").read_bytes().replace(b"alice", b"carol"))
     done = restore(opened, name)
     assert (done.present, done.removed) == (1, False)
-    assert done.left == ("its header says something else than the session's",)
+    assert done.left == ("its header differs from the session's",)
 
 
 def test_a_document_that_was_cut_off_gives_its_whole_runs(opened: Storage) -> None:

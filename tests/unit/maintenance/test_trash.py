@@ -256,10 +256,10 @@ def test_nothing_is_put_back_over_another_file(opened: Storage) -> None:
     path = opened.path("s1")
     one = only(throw_away(opened, "s1"))
     path.write_bytes(opened.path("s2").read_bytes())  # a copy, with the id of the other session
-    with pytest.raises(Conflict, match="is in the way"):
+    with pytest.raises(Conflict, match="Another file is at"):
         put_back(opened, one.name)
     path.write_bytes(b"not a session")
-    with pytest.raises(Conflict, match="is in the way"):
+    with pytest.raises(Conflict, match="Another file is at"):
         put_back(opened, one.name)
     assert path.read_bytes() == b"not a session"
     assert only(trashed(opened)) == one

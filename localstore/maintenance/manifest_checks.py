@@ -1,0 +1,102 @@
+"""Compare the manifest of a store with its documents."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import orjson
+
+from localstore.disk import store_tree
+from localstore.disk.document_file import fingerprint
+from localstore.index.manifest import Manifest
+from localstore.index.row import IndexRow, is_row
+from localstore.maintenance.finding import Finding, Reporter
+
+_NAME = "manifest.jsonl"
+_SELF_HEALING = "Nothing to do; the next listing corrects it."
+_POSITIONS = ("offsets", "unfinished")
+_DERIVED = ("foreign", "boot", "era", "rewrite", "fingerprint", "unsettled", "problem", *_POSITIONS)
+"""Keys in which a row may differ from its document; positions may not while the document is unchanged."""
+
+
+class ManifestCheck:
+    """A comparison of the manifest with `rows`: what it should say about each readable document, by path.
+
+    Afterwards, `stale` lists the documents whose line is wrong, as pairs of path and session id.
+    """
+
+    def __init__(self, root: str, manifest: Manifest, rows: Mapping[str, IndexRow]) -> None:
+        self._root = root
+        self._report = Reporter(root)
+        self._manifest = manifest
+        self._rows = rows
+        self.stale: list[tuple[str, str]] = []
+
+    def findings(self) -> Iterator[Finding]:
+        """Read the manifest and yield each difference."""
+        error, note = self._report.error, self._report.note
+        full_path = store_tree.full_path(self._root, _NAME)
+        try:
+            if not stat.S_ISREG(os.lstat(full_path).st_mode):  # reading a named pipe would block
+                yield error(_NAME, "is not a regular file and is not used", "Move it away; a new one is created.")
+                return
+            lines = Path(full_path).read_bytes().split(b"\n")
+            self._manifest.refresh(thorough=True)
+        except FileNotFoundError:
+            if self._rows:
+                yield note(_NAME, "is missing", "Nothing to do; the next listing creates it.", kind="manifest")
+            return
+        except OSError as failure:
+            yield error(_NAME, f"cannot be read: {failure.strerror}", "Delete it; a new one is created.")
+            return
+        for number, line in enumerate(lines, 1):
+            if not _is_usable(line) and (line or number < len(lines)):
+                yield note(_NAME, "is not a valid manifest line and is skipped", _SELF_HEALING, number, "manifest")
+        ids = {session_id for _, session_id in self._manifest.newest(None, None)}
+        listed = {row["path"]: row for session_id in ids if (row := self._manifest.get(session_id))}
+        for path in sorted(listed):
+            if path not in self._rows and self._is_gone(path):
+                yield note(path, "is gone, but the manifest still names it", _SELF_HEALING, kind="manifest")
+        for path, row in self._rows.items():
+            if path in listed:
+                yield from self._compare(path, row, listed[path])
+            elif row["session_id"] not in ids:  # a duplicate has a finding of its own
+                yield note(path, "is not in the manifest yet", _SELF_HEALING, kind="manifest")
+
+    def _compare(self, path: str, row: IndexRow, listed: IndexRow) -> Iterator[Finding]:
+        """Compare a document with its line in the manifest."""
+        is_same_file = listed["fingerprint"] == row["fingerprint"]
+        compares_positions = is_same_file and not listed.get("foreign")
+        ignored = [key for key in _DERIVED if not (compares_positions and key in _POSITIONS)]
+        keys = [key for key in {**row, **listed} if key not in ignored and row.get(key) != listed.get(key)]
+        try:
+            current = fingerprint(os.lstat(store_tree.full_path(self._root, path)))
+        except OSError:
+            return
+        if not keys or current != row["fingerprint"]:  # correct, or changed while it was read
+            return
+        self.stale.append((path, row["session_id"]))
+        problem = f"and the manifest disagree on {', '.join(sorted(keys))}"
+        if is_same_file:
+            advice = "Delete manifest.jsonl; the next listing creates it."
+            yield self._report.error(path, problem, advice, kind="manifest")
+        else:
+            yield self._report.note(path, problem, _SELF_HEALING, kind="manifest")
+
+    def _is_gone(self, path: str) -> bool:
+        try:
+            os.lstat(store_tree.full_path(self._root, path))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            pass
+        return False
+
+
+def _is_usable(line: bytes) -> bool:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return is_row(value) or (isinstance(value, dict) and ("generation" in value or value.get("deleted") is True))

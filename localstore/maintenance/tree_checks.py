@@ -1,0 +1,128 @@
+"""Check which files a store holds: where they are, how they are named, and who may read them. Opens none of them."""
+
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from localstore.disk import backup_folder, rescue_folder, store_tree, trash_folder
+from localstore.disk.document_file import IRREGULAR
+from localstore.disk.filesystem import FILE_MODE, FOLDER_MODE, is_private, temporary_for
+from localstore.format.document import LAYOUTS
+from localstore.maintenance.finding import Finding, Reporter
+
+MOST_MODES = 3
+"""How many files and folders with wrong permissions are named one by one: in a copied store all may be wrong."""
+_MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
+_DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
+_MODE_UNCHANGED = (f"{backup_folder.FOLDER.as_posix()}/", f"{trash_folder.FOLDER}/")
+"""Documents in these folders keep their mode; the folder itself is private."""
+
+
+class TreeCheck:
+    """One walk through the folders of a store. Paths are relative to the root, with slashes.
+
+    After the walk, `documents` lists the files to parse and `leftovers` the temporary files. `modes` pairs what has
+    wrong permissions with the right ones. `unreadable_folders` maps each folder that could not be listed to the reason.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._report = Reporter(root)
+        self.documents: list[str] = []
+        self.leftovers: list[str] = []
+        self.modes: list[tuple[str, int]] = []
+        self.unreadable_folders: dict[str, str] = {}
+
+    def findings(self) -> Iterator[Finding]:
+        """Walk through the store and yield what is wrong. Raises OSError if the root cannot be read."""
+        for path, status in self._files(""):
+            if path == "manifest.jsonl":
+                yield from self._permissions(path, status)
+        for folder in (store_tree.SESSIONS, ".localstore", "schemas"):
+            for path, status in self._walk(folder):
+                if folder != "schemas":
+                    yield from self._permissions(path, status)
+                if path.startswith(f"{store_tree.SESSIONS}/"):
+                    yield from self._placement(path, status)
+                elif Path(path).parent == rescue_folder.FOLDER:
+                    name = shlex.quote(os.path.basename(path))
+                    yield self._report.note(path, "was set aside", f"See it with: localstore rescue {name}")
+        if len(self.modes) > MOST_MODES:
+            problem = f"and {len(self.modes) - MOST_MODES:,} more files and folders below have such modes"
+            advice = f"Set them all with: chmod -R u+rwX,go= {shlex.quote(self._root)}"
+            yield self._report.error("", problem, advice, kind="mode")
+        for path, reason in self.unreadable_folders.items():
+            yield self._report.error(path, f"cannot be listed: {reason}", "Check its permissions and the disk.")
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield a folder and everything in it, sorted. Links are not followed."""
+        try:
+            yield folder, os.lstat(store_tree.full_path(self._root, folder))
+        except FileNotFoundError:
+            return
+        yield from self._files(folder, recurse=True)
+
+    def _files(self, folder: str, *, recurse: bool = False) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the files in a folder, sorted; temporary ones go to `leftovers`."""
+        try:
+            with os.scandir(store_tree.full_path(self._root, folder)) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self.unreadable_folders[folder] = error.strerror or str(error)
+            return
+        for entry in entries:
+            path = f"{folder}/{entry.name}".removeprefix("/")
+            if temporary_for(entry.name) and entry.is_file(follow_symlinks=False):
+                self.leftovers.append(path)
+            elif entry.is_dir(follow_symlinks=False):
+                # Hidden folders among the months belong to other programs.
+                if recurse and not (folder == store_tree.SESSIONS and entry.name.startswith(".")):
+                    yield from self._walk(path)
+            else:
+                try:
+                    yield path, os.lstat(entry.path)
+                except FileNotFoundError:
+                    continue
+
+    def _permissions(self, path: str, status: os.stat_result) -> Iterator[Finding]:
+        is_file, is_folder = stat.S_ISREG(status.st_mode), stat.S_ISDIR(status.st_mode)
+        if os.name != "posix" or not (is_file or is_folder) or (is_file and path.startswith(_MODE_UNCHANGED)):
+            return
+        right = FOLDER_MODE if is_folder else FILE_MODE
+        mode = stat.S_IMODE(status.st_mode)
+        if is_private(mode) and mode & right == right:
+            return
+        self.modes.append((path, right))
+        if len(self.modes) <= MOST_MODES:
+            effect = "keeps you from using it" if is_private(mode) else "gives others access"
+            advice = f"Set it with: chmod {right:o} {shlex.quote(store_tree.full_path(self._root, path))}"
+            yield self._report.error(path, f"has mode {mode:04o}, which {effect}", advice, kind="mode")
+
+    def _placement(self, path: str, status: os.stat_result) -> Iterator[Finding]:
+        """Check that a file below `sessions/` is where documents are read, and collect those that are."""
+        error, note = self._report.error, self._report.note
+        folder, _, name = path.rpartition("/")
+        is_in_month = folder.count("/") == 1
+        if stat.S_ISLNK(status.st_mode):
+            yield error(path, "is a symbolic link, and links are not followed", "Put the file or folder itself there.")
+        elif stat.S_ISDIR(status.st_mode):
+            if folder == store_tree.SESSIONS and not _MONTH.match(name):
+                yield note(path, "is not named like a month (2026-11)", "Move its documents to month folders.")
+            elif is_in_month and name.endswith(tuple(LAYOUTS)) and not name.startswith("."):
+                yield error(path, IRREGULAR, "Move it out of the store.")
+        elif not _DOCUMENT.match(name):
+            return
+        elif not is_in_month:
+            advice = f"Move it to a folder such as {store_tree.SESSIONS}/2026-11."
+            yield error(path, "is not in a month folder, so it is not read", advice)
+        elif not name.endswith(tuple(LAYOUTS)):
+            yield error(path, "is not read, because of its ending", "Rename it to end in .json or .yaml.")
+        elif not stat.S_ISREG(status.st_mode):
+            yield error(path, IRREGULAR, "Move it out of the store.")
+        else:
+            self.documents.append(path)
