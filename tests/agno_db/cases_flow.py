@@ -59,7 +59,7 @@ def case_copies_of_the_history_are_not_stored_twice(folder: Path) -> None:
     assert [len(one["messages"]) for one in runs] == [2] * 5
     limited = db._reader.session("s1", lambda _: True, 1)
     assert limited is not None
-    assert len([m for m in limited[3][0]["messages"] if m.get("from_history")]) == 6
+    assert len([m for m in limited.runs[0]["messages"] if m.get("from_history")]) == 6
 
 
 def case_streaming(folder: Path) -> None:

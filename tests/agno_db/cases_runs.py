@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from agno.memory import MemoryManager
 from agno.models.message import Message
@@ -174,3 +175,35 @@ def case_memories_are_made_by_the_agent(folder: Path) -> None:
         agent(db, server, user_id="alice", update_memory_on_run=True, memory_manager=manager).run("I like trains.")
         found = db.get_user_memories("alice")
     assert [(one.memory, one.topics) for one in found] == [("Likes trains", ["travel"])]
+
+
+def case_a_run_passed_twice_is_stored_again_when_it_was_deleted_between(folder: Path) -> None:
+    """`upsert_run` skips a run that its session has just stored, but only while the document holds it unchanged."""
+    db = LocalDb(folder)
+    it = session()
+    one = run("r1")
+    it.upsert_run(one)
+    db.upsert_session(it)
+    document(folder).write_text(document(folder).read_text().replace("re: hi", "edited"))
+    db.upsert_run(one, session_id="s1", user_id="alice", run_index=0)
+    assert "edited" not in document(folder).read_text()
+    assert LocalDb(folder).delete_run("r1")
+    db.upsert_run(one, session_id="s1", user_id="alice", run_index=0)
+    assert [stored.run_id for stored in db.get_session("s1", AGENT).runs] == ["r1"]
+
+
+def case_a_run_passed_twice_is_converted_once(folder: Path) -> None:
+    """agno passes each run with its session and alone: the second call reads no entry and validates nothing."""
+    db = LocalDb(folder)
+    it = store(db, session(session_data={"session_state": {"n": 1}}), run("r1"))
+    one = run("r2")
+    it.upsert_run(one)
+    db.upsert_session(it)
+    before = document(folder).read_bytes()
+    with patch("localstore.integrations.agno_db.writer.to_entry", side_effect=AssertionError):
+        db.upsert_run(one, session_id="s1", user_id="alice", run_index=1)
+        one.messages[-1].content = "changed"
+        raises(AssertionError, lambda: db.upsert_run(one, session_id="s1", user_id="alice", run_index=1))
+    assert document(folder).read_bytes() == before
+    db.upsert_run(one, session_id="s1", user_id="alice", run_index=1)
+    assert db.get_session("s1", AGENT).runs[1].messages[-1].content == "changed"

@@ -1,8 +1,9 @@
-"""What agno repeats in every run, said once: the system prompt, and the copies of earlier messages.
+"""Store once what agno repeats in every run: the system prompt, and copies of earlier messages.
 
-The system prompt becomes the session's `instructions`; the run keeps the message's other keys in `agno_system` (and its
-`content`, where the instructions at that place are others). A copy of a message of an earlier run becomes a reference:
-`agno_history` says that from position `at` on stand `count` messages of run `run_id`, from its `first` on.
+The system prompt becomes the `instructions` of the session. The run keeps the other keys of the message in
+`agno_system`, and also its `content` if the instructions at that place differ. A copy of a message of an earlier run
+becomes a reference: each item of `agno_history` stands for `count` messages of run `run_id`, from its message `first`
+on, which belong at position `at`.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,12 +14,12 @@ import orjson
 Messages = list[dict[str, Any]]
 
 
-class TooShort(Exception):
-    """The entries at hand do not tell it; the whole document does."""
+class NeedsWholeDocument(Exception):
+    """The last entries do not contain what their messages refer to; the whole document does."""
 
 
-def take_out_system(entry: dict[str, Any]) -> str | None:
-    """Take the system prompt out of an entry and return it; None when there is none, or it is a member's."""
+def extract_system(entry: dict[str, Any]) -> str | None:
+    """Remove the system prompt from an entry and return it. Return None if there is none, or if it is a member's."""
     messages: Messages = entry.get("messages") or [{}]
     first = messages[0]
     text = first.get("content")
@@ -29,25 +30,27 @@ def take_out_system(entry: dict[str, Any]) -> str | None:
     return text
 
 
-def take_out_history(entry: dict[str, Any], earlier: Iterable[dict[str, Any]]) -> None:
-    """Refer to the messages of `earlier` runs (the newest first) instead of copying them."""
+def refer_to_history(entry: dict[str, Any], earlier: Iterable[dict[str, Any]]) -> None:
+    """Replace copies of messages by references to the `earlier` runs (newest first) that hold them."""
     messages: Messages = entry.get("messages") or []
-    copies = {number: _text(message) for number, message in enumerate(messages) if message.get("from_history") is True}
+    copies = {
+        number: _comparable(message) for number, message in enumerate(messages) if message.get("from_history") is True
+    }
     if not copies:
         return
-    wanted = set(copies.values())
+    contents = set(copies.values())
     places: dict[bytes, tuple[str, int]] = {}
     for run in earlier:
         for number, message in enumerate(run.get("messages") or ()):
-            if (text := _text(message)) in wanted:
-                places.setdefault(text, (run["run_id"], number))
-        if len(places) == len(wanted):
+            if (content := _comparable(message)) in contents:
+                places.setdefault(content, (run["run_id"], number))
+        if len(places) == len(contents):
             break
     groups: list[dict[str, Any]] = []
-    for number, text in copies.items():
-        if text not in places:
+    for number, content in copies.items():
+        if content not in places:
             continue
-        run_id, first = places[text]
+        run_id, first = places[content]
         last = groups[-1] if groups else None
         if (
             last is not None
@@ -63,20 +66,23 @@ def take_out_history(entry: dict[str, Any], earlier: Iterable[dict[str, Any]]) -
         entry["agno_history"] = groups
 
 
-def _text(message: dict[str, Any]) -> bytes:
+def _comparable(message: dict[str, Any]) -> bytes:
+    """Return bytes that are equal for a message and its copy."""
     return orjson.dumps({k: v for k, v in message.items() if k != "from_history"}, option=orjson.OPT_SORT_KEYS)
 
 
-def put_back(entries: list[dict[str, Any]], current: dict[str, Any], *, whole: bool) -> list[dict[str, Any]]:
-    """The runs among `entries` with all their messages. When they are not the `whole` history, raises TooShort where
-    they do not tell what stood before them."""
-    instructions = None if whole else _before(entries, current.get("instructions"))
-    known: dict[str, Messages] = {}
+def restore_messages(entries: list[dict[str, Any]], current: dict[str, Any], *, whole: bool) -> list[dict[str, Any]]:
+    """Return the runs among `entries` with all their messages.
+
+    Raises NeedsWholeDocument if the entries are not the `whole` history and refer to something before them.
+    """
+    instructions = None if whole else _instructions_before(entries, current.get("instructions"))
+    messages: dict[str, Messages] = {}
 
     def find(run_id: str) -> Messages:
-        if run_id not in known and not whole:
-            raise TooShort
-        return known.get(run_id, [])
+        if run_id not in messages and not whole:
+            raise NeedsWholeDocument
+        return messages.get(run_id, [])
 
     runs = []
     for entry in entries:
@@ -84,21 +90,22 @@ def put_back(entries: list[dict[str, Any]], current: dict[str, Any], *, whole: b
             instructions = entry["instructions"]
         if entry.get("type") == "run":
             runs.append(_complete(entry, instructions, find))
-            known[entry["run_id"]] = entry.get("messages") or []
+            messages[entry["run_id"]] = entry.get("messages") or []
     return runs
 
 
-def _before(entries: list[dict[str, Any]], newest: str | None) -> str | None:
-    """The instructions that hold before the first of the last entries."""
+def _instructions_before(entries: list[dict[str, Any]], newest: str | None) -> str | None:
+    """Return the instructions that apply before the first of the last entries."""
     for entry in entries:
         if entry.get("instructions") is not None:
             return None
         if "agno_system" in entry and any(later.get("instructions") is not None for later in entries):
-            raise TooShort
+            raise NeedsWholeDocument
     return newest
 
 
 def _complete(entry: dict[str, Any], instructions: str | None, find: Callable[[str], Messages]) -> dict[str, Any]:
+    """Return a run with its system message and the copies of earlier messages."""
     if "agno_system" not in entry and "agno_history" not in entry:
         return entry
     messages = list(entry.get("messages") or ())

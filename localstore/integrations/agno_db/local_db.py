@@ -1,4 +1,4 @@
-"""The sessions of agno 2.x and 3.x in a store: `Agent(db=LocalDb("tmp/sessions"))`."""
+"""A database for agno 2.x and 3.x that keeps sessions as documents: `Agent(db=LocalDb("tmp/sessions"))`."""
 
 import copy
 import dataclasses
@@ -19,42 +19,58 @@ from localstore.errors import OwnerMismatch
 from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow
 from localstore.integrations.agno_db.memories import Memories
-from localstore.integrations.agno_db.messages import seconds_of
-from localstore.integrations.agno_db.reader import Reader, sorted_by
-from localstore.integrations.agno_db.sessions import parts_of, record_of
-from localstore.integrations.agno_db.unsupported import elsewhere
-from localstore.integrations.agno_db.writer import Known, Writer
+from localstore.integrations.agno_db.messages import to_seconds
+from localstore.integrations.agno_db.reader import Reader, kind_of, sorted_by
+from localstore.integrations.agno_db.sessions import to_fields, to_record
+from localstore.integrations.agno_db.stored_session import StoredSession, is_member_run
+from localstore.integrations.agno_db.unsupported import unsupported_method
+from localstore.integrations.agno_db.writer import Writer, WriteRequest
 from localstore.storage.storage import JsonStorage, YamlStorage
 
 _SESSIONS = {"agent": AgentSession, "team": TeamSession, "workflow": WorkflowSession}
 _RUNS = {"agent": RunOutput, "team": TeamRunOutput, "workflow": WorkflowRunOutput}
 _FIELDS = {kind: [f.name for f in dataclasses.fields(cls) if f.name != "runs"] for kind, cls in _SESSIONS.items()}
-_RUNS_APART = hasattr(BaseDb, "upsert_run")
-"""agno 3.x hands over the runs one by one, and its sessions without them."""
-_OPEN = ("PAUSED", "RUNNING", "PENDING")
+_RUNS_ARE_SEPARATE = hasattr(BaseDb, "upsert_run")
+"""Whether agno stores each run with `upsert_run` (3.x), and not with its session (2.x)."""
 
 
 class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
-    """A database of agno whose sessions are documents in a folder. For many threads and processes of one machine.
+    """A database of agno that keeps each session as one JSON or YAML file in a folder.
 
-    `path` is a store, made when missing. `format` is what new sessions are written as, `"json"` or `"yaml"`;
-    `durability` and `lock_timeout` are as in `JsonStorage`. Sessions, runs, user memories and schema versions are
-    stored; the methods for everything else raise NotImplementedError and name what to use.
+        agent = Agent(model=..., db=LocalDb("tmp/sessions"), session_id="trip", add_history_to_context=True)
 
-    Raises what `JsonStorage` raises. Where agno's own databases log an error and go on, these methods raise it: what
-    cannot be stored is UnstorableValue, another user's session OwnerMismatch, a broken document DocumentBroken; the
-    document is as it was then.
+    Many threads and processes of one machine may use the same folder. This is stored, and where:
+
+    | agno | in the folder |
+    |---|---|
+    | sessions, runs | `sessions/<month>/<session_id>.json` or `.yaml`: `upsert_run` appends one entry |
+    | user memories | `memories/<user>.json` |
+    | schema versions | `agno.json` |
+    | knowledge, traces, evaluations, metrics, and so on | NotImplementedError, which names what to use instead |
+
+    agno's own databases log errors and continue; these methods raise them, and the document stays as it was:
+    UnstorableValue for a value that JSON cannot hold, OwnerMismatch for another user's session, DocumentBroken for a
+    file that cannot be read, LockTimeout, OSError.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         *,
-        format: Literal["json", "yaml"] = "json",  # noqa: A002 - what a reader of the call expects
+        format: Literal["json", "yaml"] = "json",  # noqa: A002 - the word that callers expect
         durability: Literal["full", "relaxed"] = "full",
         lock_timeout: float = 10.0,
         id: str | None = None,  # noqa: A002 - the name in the base class
     ) -> None:
+        """Open the store in the folder `path`, and create it if it is missing.
+
+        Args:
+            path: The folder.
+            format: How new sessions are written. Existing ones keep their format.
+            durability: `"full"` waits until data is on the disk; `"relaxed"` leaves this to the operating system.
+            lock_timeout: Seconds to wait for another process that writes to the same session.
+            id: The id of this database in agno; by default it is derived from the path.
+        """
         if format not in ("json", "yaml"):
             raise ValueError(f'format must be "json" or "yaml", not {format!r}')
         kind = JsonStorage if format == "json" else YamlStorage
@@ -70,65 +86,71 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         return f"LocalDb({str(self.storage.root)!r})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LocalDb":
-        """The same store: agno copies agents together with their database."""
+        """Return the same object: agno copies agents together with their database."""
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """What `from_dict` opens the same store with."""
+        """Return a mapping from which `from_dict` opens the same store."""
         return {"id": self.id, "path": str(self.storage.root), **self._options}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "LocalDb":
-        """Open the store that `to_dict` names."""
+        """Open the store of a mapping that `to_dict` returned."""
         names = ("path", "id", "format", "durability", "lock_timeout")
         return cls(**{name: data[name] for name in names if name in data})
 
     def table_exists(self, table_name: str) -> bool:  # noqa: ARG002 - the signature of the base class
-        """Whether a table of agno's is there: folders need none."""
+        """Return True: a folder needs no tables."""
         return True
 
     # Sessions
 
     def upsert_session(self, session: Any, deserialize: bool | None = True) -> Any:
-        """Store a session: what was changed in it since it was read. With agno 2.x its new and changed runs as well.
-        With 3.x `upsert_run` stores them; when one is new, which it will be called for next, it is stored here, so that
-        a run and what it changed are one entry. No run is ever removed.
+        """Store what has changed in a session since it was read. Return the session.
 
-        Raises OwnerMismatch when it is another user's, KindMismatch, UnstorableValue.
+        With agno 2.x this stores new and changed runs too. With agno 3.x `upsert_run` does that; but agno calls it
+        right after this method, so if exactly one run is new, this method stores it: a run and the state that it
+        changed become one entry. Runs are never removed.
+
+        Raises OwnerMismatch if the session belongs to another user, KindMismatch, UnstorableValue.
         """
         kind = next(kind for kind, cls in _SESSIONS.items() if isinstance(session, cls))
-        known: Known = session.__dict__.setdefault("_localstore", Known())
+        stored: StoredSession = session.__dict__.setdefault("_localstore", StoredSession())
         record = _record(session)
-        parts = parts_of(record)
-        changed = _changed(session.runs or (), known)
-        runs = changed
-        if _RUNS_APART and (len(changed) > 1 or any(_is_members(run) for _, run in changed)):
-            runs = []
+        fields = to_fields(record)
+        new_runs = stored.new_runs(session.runs or (), or_changed=not _RUNS_ARE_SEPARATE)
+        to_write = new_runs
+        if _RUNS_ARE_SEPARATE and (len(new_runs) > 1 or any(is_member_run(run) for _, run in new_runs)):
+            to_write = []
         self._writer.write(
-            session.session_id,
-            kind,
-            parts,
-            [to_json_value(run if isinstance(run, dict) else run.to_dict(), "run") for _, run in runs],
-            known=known,
-            created_at=session.created_at,
-            user_id=session.user_id,
-            places=[place for place, _ in runs],
-            replace=not _RUNS_APART,
+            WriteRequest(
+                session_id=session.session_id,
+                kind=kind,
+                fields=fields,
+                runs=[to_json_value(_to_dict(run), "run") for _, run in to_write],
+                positions=[position for position, _ in to_write],
+                stored=stored,
+                created_at=session.created_at,
+                user_id=session.user_id,
+                replaces=not _RUNS_ARE_SEPARATE,
+            )
         )
-        known.parts = parts
-        known.runs |= {_id_of(run): _state_of(run) for _, run in changed}
+        stored.fields = fields
+        stored.note(run for _, run in new_runs)
         if deserialize:
             return session
-        own = [run if isinstance(run, dict) else run.to_dict() for run in session.runs or ()]
-        return {**record, "session_type": kind, "runs": own}
+        return {**record, "session_type": kind, "runs": [_to_dict(run) for run in session.runs or ()]}
 
     def upsert_sessions(
         self,
         sessions: list[Any],
         deserialize: bool | None = True,
-        preserve_updated_at: bool = False,  # noqa: ARG002 - the time of a document is that of its file
+        preserve_updated_at: bool = False,  # noqa: ARG002 - it is the time of the file
     ) -> list[Any]:
-        """Store several sessions, one after the other. Raises as `upsert_session` does; those before it are stored."""
+        """Store several sessions, one after the other.
+
+        Raises what `upsert_session` raises. The sessions before the one that fails are stored then.
+        """
         return [self.upsert_session(session, deserialize) for session in sessions if session is not None]
 
     def get_session(
@@ -139,14 +161,25 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         deserialize: bool | None = True,
         runs_limit: int | None = None,
     ) -> Any:
-        """A session, None when there is none, or it is of another user or type. With `runs_limit` it has the last so
-        many runs that agno takes as history, at the cost of these. Raises DocumentBroken."""
+        """Return a session, or None if there is none or it has another user or type.
+
+            session = db.get_session("trip", SessionType.AGENT, user_id="alice", runs_limit=3)
+
+        Args:
+            session_id: The id.
+            session_type: Return None for a session of another type.
+            user_id: Return None for a session of another user.
+            deserialize: Whether to return an object of agno; otherwise a mapping.
+            runs_limit: How many runs to return: the last ones that agno uses as history. Only these are read.
+
+        Raises DocumentBroken.
+        """
         kind = _value(session_type)
 
-        def wanted(row: IndexRow) -> bool:
+        def matches(row: IndexRow) -> bool:
             return (user_id is None or row.get("user_id") == user_id) and kind in (None, row["kind"])
 
-        return self._session(session_id, wanted, deserialize, runs_limit)
+        return self._session(session_id, matches, deserialize, runs_limit)
 
     def get_sessions(
         self,
@@ -163,11 +196,30 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         deserialize: bool | None = True,
         include_runs: bool = True,
     ) -> Any:
-        """The sessions that fit; without `deserialize` as mappings, and how many fit before `limit` and `page`. Only
-        those that are returned are read, unless they are sorted by what the index does not know."""
+        """Return the sessions that match; without `deserialize` as mappings, with the number of all matches.
 
-        def fits(row: IndexRow) -> bool:
-            created_at = seconds_of(row["created_at"])
+            sessions = db.get_sessions(SessionType.AGENT, user_id="alice", sort_by="created_at", limit=20)
+
+        Only the documents of returned sessions are read, unless `sort_by` names a field that the index lacks: it has
+        `session_id`, `created_at` and `updated_at`.
+
+        Args:
+            session_type: Only sessions of this type.
+            user_id: Only sessions of this user.
+            component_id: Only sessions of this agent, team or workflow.
+            session_name: Only sessions whose name contains this text, in upper or lower case.
+            start_timestamp: Only sessions created at or after this time, in seconds since 1970.
+            end_timestamp: Only sessions created at or before this time.
+            limit: How many to return at most.
+            page: Which page of `limit` sessions to return; the first one is 1.
+            sort_by: The field to sort by.
+            sort_order: "asc"; anything else is descending.
+            deserialize: Whether to return objects of agno; otherwise mappings and their total number.
+            include_runs: Whether to read the runs.
+        """
+
+        def matches(row: IndexRow) -> bool:
+            created_at = to_seconds(row["created_at"])
             return (
                 (start_timestamp is None or created_at >= start_timestamp)
                 and (end_timestamp is None or created_at <= end_timestamp)
@@ -175,19 +227,19 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
             )
 
         rows = self._reader.rows(user_id, component_id, _value(session_type))
-        rows = [row for row in rows if fits(row)]
+        rows = [row for row in rows if matches(row)]
         total, runs = len(rows), None if include_runs else 0
 
         def read(rows: Iterable[IndexRow], deserialize: bool | None) -> list[Any]:
-            found = [self._session(row["session_id"], fits, deserialize, runs) for row in rows]
-            return [session for session in found if session is not None]
+            sessions = [self._session(row["session_id"], matches, deserialize, runs) for row in rows]
+            return [session for session in sessions if session is not None]
 
         if sort_by is not None and sort_by not in ("session_id", "created_at", "updated_at"):
             records = sorted_by(read(rows, False), sort_by, sort_order, dict.get)
-            page_of = _page(records, limit, page)
+            records = _page(records, limit, page)
             if not deserialize:
-                return page_of, total
-            return [self._object(record, record.pop("runs")) for record in page_of]
+                return records, total
+            return [self._object(record, record.pop("runs")) for record in records]
         rows = _page(self._reader.sorted(rows, sort_by, sort_order), limit, page)
         return read(rows, True) if deserialize else (read(rows, False), total)
 
@@ -199,51 +251,57 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         user_id: str | None = None,
         deserialize: bool | None = True,
     ) -> Any:
-        """Name a session and return it; None when there is none of this user and type."""
+        """Name a session and return it, or None if there is none of this user and type. "" removes the name."""
         kind = _value(session_type)
-        found = self._reader.row(session_id)
-        if found is None or kind not in (None, found["kind"]) or user_id not in (None, found.get("user_id")):
+        row = self._reader.row(session_id)
+        if row is None or kind not in (None, row["kind"]) or user_id not in (None, row.get("user_id")):
             return None
         self.storage.update(session_id, user_id=user_id, name=session_name or None)
         return self.get_session(session_id, None, user_id, deserialize)
 
     def delete_session(self, session_id: str, user_id: str | None = None) -> bool:
-        """Remove a session and its runs for good; False when there is none, or it is another user's."""
+        """Delete a session and its runs for good. Return False if there is none, or if it belongs to another user."""
         try:
             return self.storage.delete_session(session_id, user_id=user_id)
         except OwnerMismatch:
             return False
 
     def delete_sessions(self, session_ids: list[str], user_id: str | None = None) -> None:
-        """Remove several sessions for good; other users' stay."""
+        """Delete several sessions for good. Those of other users stay."""
         for session_id in session_ids:
             self.delete_session(session_id, user_id)
 
     # Runs
 
     def upsert_run(self, run: Any, session_id: str, user_id: str | None = None, run_index: int | None = None) -> None:
-        """Store one run of a session: add it, or put it in the place of the one with its `run_id`. A run whose session
-        is not there makes one. Raises ValueError for a run without `run_id`, OwnerMismatch, UnstorableValue."""
-        data = to_json_value(run if isinstance(run, dict) else run.to_dict(), "run")
+        """Store one run of a session: append it, or replace the one with its `run_id`.
+
+        If there is no such session, it is created. `run_index` is the number of runs before this one.
+
+        Raises ValueError for a run without `run_id`, OwnerMismatch, UnstorableValue.
+        """
+        data = to_json_value(_to_dict(run), "run")
         if data.get("run_id") is None:
             raise ValueError("Run must have a run_id")
 
         self._writer.write(
-            session_id,
-            _kind_of(data),
-            None,
-            [data],
-            created_at=data.get("created_at"),
-            user_id=user_id,
-            places=[run_index],
+            WriteRequest(
+                session_id=session_id,
+                kind=kind_of(data),
+                fields=None,
+                runs=[data],
+                positions=[run_index],
+                created_at=data.get("created_at"),
+                user_id=user_id,
+            )
         )
 
     def get_run(self, run_id: str, deserialize: bool | None = True) -> Any:
-        """A run of any session, None when there is none. Looks through the documents, newest activity first."""
-        found = self._reader.find_run(run_id)
-        if found is None:
+        """Return a run of any session, or None. Searches all documents, those with the newest activity first."""
+        row = self._reader.find_run(run_id)
+        if row is None:
             return None
-        return _run_object(found["run_data"]) if deserialize else found
+        return _run_object(row["run_data"]) if deserialize else row
 
     def get_runs(
         self,
@@ -259,14 +317,17 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         sort_order: str | None = None,
         deserialize: bool | None = True,
     ) -> Any:
-        """The runs that fit, of one session or of all; without `deserialize` as rows like those of agno's own
-        databases, and how many fit before `limit` and `page`."""
-        wanted = {"agent_id": agent_id, "team_id": team_id, "workflow_id": workflow_id, "status": _value(status)}
-        wanted = {key: value for key, value in wanted.items() if value is not None}
+        """Return the runs that match, of one session or of all.
+
+        Without `deserialize` they are rows like those of agno's own databases, with the number of all matches. `limit`,
+        `page`, `sort_by` and `sort_order` are as in `get_sessions`; the other arguments are fields that have to match.
+        """
+        values = {"agent_id": agent_id, "team_id": team_id, "workflow_id": workflow_id, "status": _value(status)}
+        filters = {key: value for key, value in values.items() if value is not None}
         rows = [
             run
             for run in self._reader.run_rows(session_id, user_id)
-            if all(run.get(key) == value for key, value in wanted.items())
+            if all(run.get(key) == value for key, value in filters.items())
         ]
         total = len(rows)
         if sort_by is not None:
@@ -275,96 +336,66 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         return [_run_object(row["run_data"]) for row in rows] if deserialize else (rows, total)
 
     def delete_run(self, run_id: str) -> bool:
-        """Remove a run from its session; what it said of the session's state stays. False when there is none."""
-        found = self._reader.find_run(run_id)
-        return found is not None and self._writer.delete_run(found["session_id"], run_id)
+        """Delete a run. Return False if there is none. The state that the run gave its session stays."""
+        row = self._reader.find_run(run_id)
+        return row is not None and self._writer.delete_run(row["session_id"], run_id)
 
     def delete_runs(self, run_ids: list[str]) -> None:
-        """Remove several runs."""
+        """Delete several runs."""
         for run_id in run_ids:
             self.delete_run(run_id)
 
-    # How a document becomes a session of agno
+    # Documents as sessions of agno
 
     def _session(
-        self, session_id: str, wanted: Callable[[IndexRow], bool], deserialize: bool | None, runs_limit: int | None
+        self, session_id: str, matches: Callable[[IndexRow], bool], deserialize: bool | None, runs_limit: int | None
     ) -> Any:
-        found = self._reader.session(session_id, wanted, runs_limit)
-        if found is None:
+        content = self._reader.session(session_id, matches, runs_limit)
+        if content is None:
             return None
-        header, current, seconds, runs = found
-        record = record_of(header, current, seconds, _FIELDS[header["kind"]])
-        data = runs or _no_runs(header["kind"])
-        return self._object(record, data) if deserialize else {**record, "runs": data}
+        kind = content.header["kind"]
+        record = to_record(content.header, content.state, content.updated_at, _FIELDS[kind])
+        runs = content.runs or _no_runs(kind)
+        return self._object(record, runs) if deserialize else {**record, "runs": runs}
 
     @staticmethod
     def _object(record: dict[str, Any], runs: list[dict[str, Any]] | None) -> Any:
         session = _SESSIONS[record["session_type"]].from_dict({**record, "runs": runs})
-        known = Known(parts_of(_record(session)))
-        known.runs = {_id_of(run): _state_of(run) for run in session.runs or ()}
-        session.__dict__["_localstore"] = known
+        stored = StoredSession(to_fields(_record(session)))
+        stored.note(session.runs or ())
+        session.__dict__["_localstore"] = stored
         return session
 
 
 @cache
 def _no_runs(kind: str) -> list[Any] | None:
-    """What this release stores for no runs, and reads again: some look at the first of the runs, or at each of None."""
+    """Return what this release of agno accepts for "no runs": some releases fail for an empty list, some for None."""
     try:
-        _SESSIONS[kind].from_dict({"session_id": "s", "runs": [] if _RUNS_APART else None})
+        _SESSIONS[kind].from_dict({"session_id": "s", "runs": [] if _RUNS_ARE_SEPARATE else None})
     except (IndexError, TypeError):
-        return None if _RUNS_APART else []
-    return [] if _RUNS_APART else None
+        return None if _RUNS_ARE_SEPARATE else []
+    return [] if _RUNS_ARE_SEPARATE else None
 
 
 def _record(session: Any) -> dict[str, Any]:
-    """A session as agno's mapping, without its runs, which may be very many."""
-    alone = copy.copy(session)
-    alone.runs = None
-    record: dict[str, Any] = alone.to_dict()
+    """Return a session as agno's mapping, without its runs."""
+    without_runs = copy.copy(session)
+    without_runs.runs = None  # there may be thousands
+    record: dict[str, Any] = without_runs.to_dict()
     record.pop("runs", None)
     return record
 
 
-def _id_of(run: Any) -> Any:
-    return run.get("run_id") if isinstance(run, dict) else run.run_id
-
-
-def _is_members(run: Any) -> bool:
-    parent = run.get("parent_run_id") if isinstance(run, dict) else getattr(run, "parent_run_id", None)
-    return parent is not None
-
-
-def _state_of(run: Any) -> tuple[Any, Any, int, bool]:
-    """What tells whether a run was changed since: agno replaces it, or adds messages and sets its status."""
-    get = run.get if isinstance(run, dict) else run.__dict__.get
-    status = get("status")
-    return run, status, len(get("messages") or ()), _value(status) not in _OPEN
-
-
-def _changed(runs: Iterable[Any], known: Known) -> list[tuple[int, Any]]:
-    """The runs that are new, and with agno 2.x those that were changed, or are not over, with their places."""
-    changed, before = [], known.runs
-    for place, run in enumerate(runs):
-        run_id = _id_of(run)
-        old = before.get(run_id)
-        if old is None or (not _RUNS_APART and (old[0] is not run or not old[3] or old != _state_of(run))):
-            changed.append((place, run))
-    return [(place, run) for place, run in changed if _id_of(run) is not None]
-
-
-def _kind_of(run: dict[str, Any]) -> str:
-    """Whose run it is, as agno tells it."""
-    if run.get("agent_id") or run.get("agent_name"):
-        return "agent"
-    return "team" if run.get("team_id") or run.get("team_name") else "workflow"
-
-
 def _run_object(data: dict[str, Any]) -> Any:
-    return _RUNS[_kind_of(data)].from_dict(data)
+    return _RUNS[kind_of(data)].from_dict(data)
+
+
+def _to_dict(run: Any) -> Any:
+    return run if isinstance(run, dict) else run.to_dict()
 
 
 def _value(choice: Any) -> Any:
-    """The text of one of agno's enumerations."""
+    """Return the text of a member of one of agno's enumerations; other values as they are."""
     return getattr(choice, "value", choice)
 
 
@@ -380,5 +411,5 @@ def _page(items: list[Any], limit: int | None, page: int | None) -> list[Any]:
 
 
 for _name in sorted(LocalDb.__abstractmethods__):
-    setattr(LocalDb, _name, elsewhere(_name))
+    setattr(LocalDb, _name, unsupported_method(_name))
 update_abstractmethods(LocalDb)

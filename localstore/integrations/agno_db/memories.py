@@ -1,4 +1,4 @@
-"""The user memories and the schema versions of a `LocalDb`, as agno's databases give them."""
+"""The methods of `LocalDb` for user memories and schema versions."""
 
 import time
 from typing import Any
@@ -8,23 +8,29 @@ from agno.db.schemas import UserMemory
 
 from localstore.engine.engine import Engine
 from localstore.integrations.agno_db.reader import sorted_by
-from localstore.integrations.agno_db.side_files import Files
+from localstore.integrations.agno_db.side_files import SideFiles
 
 
 class Memories:
-    """Memories belong to their users: one of another user is neither returned nor changed when a `user_id` is given."""
+    """User memories and schema versions, in small files beside the sessions.
 
-    def __init__(self, store: Engine) -> None:
-        self._files = Files(store)
+    A memory belongs to its user: a method with a `user_id` neither returns nor changes memories of other users.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._files = SideFiles(engine)
 
     def upsert_user_memory(self, memory: Any, deserialize: bool | None = True) -> Any:
-        """Store a memory: a new one, or in the place of the one of its user with its `memory_id`."""
+        """Store a memory. It replaces the memory of the same user with the same `memory_id`.
+
+        A memory without an id gets one. `updated_at` becomes the present time.
+        """
         return self._store_memory(memory, deserialize, int(time.time()))
 
     def upsert_memories(
         self, memories: list[Any], deserialize: bool | None = True, preserve_updated_at: bool = False
     ) -> list[Any]:
-        """Store several memories, one after the other."""
+        """Store several memories, one after the other. `preserve_updated_at` keeps their times."""
         now = None if preserve_updated_at else int(time.time())
         return [self._store_memory(memory, deserialize, now) for memory in memories if memory is not None]
 
@@ -44,7 +50,7 @@ class Memories:
         return UserMemory.from_dict(record) if deserialize else record
 
     def get_user_memory(self, memory_id: str, deserialize: bool | None = True, user_id: str | None = None) -> Any:
-        """A memory, None when there is none, or not of this user."""
+        """Return a memory, or None if there is none, or if it belongs to another user."""
         for record in self._files.memories(user_id):
             if record.get("memory_id") == memory_id:
                 return UserMemory.from_dict(record) if deserialize else record
@@ -63,9 +69,24 @@ class Memories:
         sort_order: str | None = None,
         deserialize: bool | None = True,
     ) -> Any:
-        """The memories that fit; without `deserialize` as mappings, and how many fit before `limit` and `page`."""
+        """Return the memories that match; without `deserialize` as mappings, with the number of all matches.
 
-        def fits(record: dict[str, Any]) -> bool:
+            memories = db.get_user_memories(user_id="alice", topics=["travel"], limit=10)
+
+        Args:
+            user_id: Only memories of this user.
+            agent_id: Only memories of this agent.
+            team_id: Only memories of this team.
+            topics: Only memories with at least one of these topics.
+            search_content: Only memories that contain this text, in upper or lower case.
+            limit: How many to return at most.
+            page: Which page of `limit` memories to return; the first one is 1.
+            sort_by: The field to sort by.
+            sort_order: "asc"; anything else is descending.
+            deserialize: Whether to return objects of agno; otherwise mappings and their total number.
+        """
+
+        def matches(record: dict[str, Any]) -> bool:
             return (
                 (agent_id is None or record.get("agent_id") == agent_id)
                 and (team_id is None or record.get("team_id") == team_id)
@@ -73,7 +94,7 @@ class Memories:
                 and (search_content is None or search_content.lower() in str(record.get("memory", "")).lower())
             )
 
-        records = [record for record in self._files.memories(user_id) if fits(record)]
+        records = [record for record in self._files.memories(user_id) if matches(record)]
         total = len(records)
         if sort_by is not None:
             records = sorted_by(records, sort_by, sort_order, dict.get)
@@ -83,48 +104,51 @@ class Memories:
         return [UserMemory.from_dict(record) for record in records] if deserialize else (records, total)
 
     def get_all_memory_topics(self, user_id: str | None = None) -> list[str]:
-        """The topics of the memories, each once."""
-        topics = (record.get("topics") for record in self._files.memories(user_id))
-        return list(dict.fromkeys(topic for some in topics if isinstance(some, list) for topic in some))
+        """Return the topics of the memories, each once."""
+        lists = (record.get("topics") for record in self._files.memories(user_id))
+        return list(dict.fromkeys(topic for topics in lists if isinstance(topics, list) for topic in topics))
 
     def get_user_memory_stats(
         self, limit: int | None = None, page: int | None = None, user_id: str | None = None
     ) -> tuple[list[dict[str, Any]], int]:
-        """How many memories each user has, and when the last one was changed; the last changed first."""
+        """Return for each user the number of memories and the time of the last change, and the number of users.
+
+        The user whose memories changed last comes first.
+        """
         stats: dict[str, dict[str, Any]] = {}
         for record in self._files.memories(user_id):
             user = record.get("user_id")
             if user:
                 empty = {"user_id": user, "total_memories": 0, "last_memory_updated_at": 0}
-                mine = stats.setdefault(user, empty)
-                mine["total_memories"] += 1
-                mine["last_memory_updated_at"] = max(mine["last_memory_updated_at"], _seconds(record))
-        rows = sorted(stats.values(), key=lambda mine: mine["last_memory_updated_at"], reverse=True)
+                counts = stats.setdefault(user, empty)
+                counts["total_memories"] += 1
+                counts["last_memory_updated_at"] = max(counts["last_memory_updated_at"], _updated_at(record))
+        rows = sorted(stats.values(), key=lambda counts: counts["last_memory_updated_at"], reverse=True)
         start = ((page or 1) - 1) * (limit or 0)
         return rows[start : None if limit is None else start + limit], len(rows)
 
     def delete_user_memory(self, memory_id: str, user_id: str | None = None) -> None:
-        """Remove a memory; of another user than `user_id`, it stays."""
+        """Delete a memory. With a `user_id`, a memory of another user stays."""
         self.delete_user_memories([memory_id], user_id)
 
     def delete_user_memories(self, memory_ids: list[str], user_id: str | None = None) -> None:
-        """Remove several memories; those of other users than `user_id` stay."""
+        """Delete several memories. With a `user_id`, memories of other users stay."""
         for user in self._files.users() if user_id is None else [user_id]:
             self._files.change(user, lambda memories: [m for m in memories if m.get("memory_id") not in memory_ids])
 
     def clear_memories(self) -> None:
-        """Remove all memories of all users."""
+        """Delete all memories of all users."""
         self._files.clear()
 
     def get_latest_schema_version(self, table_name: str = "") -> str:
-        """The version that was stored for a table of agno's, else 2.0.0, as agno takes it to be."""
+        """Return the stored version of one of agno's tables, or 2.0.0, agno's default."""
         return self._files.schema_version(table_name) or "2.0.0"
 
     def upsert_schema_version(self, table_name: str = "", version: str = "") -> None:
-        """Store the version of a table of agno's."""
+        """Store the version of one of agno's tables."""
         self._files.set_schema_version(table_name, version)
 
 
-def _seconds(record: dict[str, Any]) -> int:
+def _updated_at(record: dict[str, Any]) -> int:
     value = record.get("updated_at")
     return value if isinstance(value, int) else 0

@@ -1,7 +1,7 @@
-"""A message of agno 2.x and 3.x as a message of a document, and back. Both directions work on plain values.
+"""Convert messages of agno 2.x and 3.x to messages of a document, and back. Both directions work on plain values.
 
-What has a field in the format goes there; every other key keeps its name. `from_history: false` and
-`stop_after_tool_call: false` say nothing and are left out.
+Values that have a field in the format go there; every other key keeps its name. `from_history: false` and
+`stop_after_tool_call: false` are agno's defaults and are left out.
 """
 
 import json
@@ -11,26 +11,26 @@ from typing import Any
 from localstore.errors import UnstorableValue
 from localstore.format.values import to_json_value
 
-_SAYS_NOTHING = {"from_history": False, "stop_after_tool_call": False}
-_CALL = {"id", "type", "function"}
+_DEFAULTS = {"from_history": False, "stop_after_tool_call": False}
+_CALL_KEYS = {"id", "type", "function"}
 
 
-class Odd(Exception):
-    """A value that this form has no place for: whoever asked keeps it as agno gave it."""
+class NotRepresentable(Exception):
+    """The format has no field for a value. The caller stores the value as agno passed it."""
 
 
-def time_of(seconds: Any) -> str:
-    """agno's whole seconds as a time of the format. Raises Odd."""
+def to_time(seconds: Any) -> str:
+    """Convert whole seconds since 1970 to a time of the format. Raises NotRepresentable."""
     if type(seconds) is not int:
-        raise Odd
+        raise NotRepresentable
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
-        raise Odd from None
+        raise NotRepresentable from None
 
 
-def seconds_of(time: Any) -> Any:
-    """A time of the format as agno's whole seconds; what is no time stays as it is."""
+def to_seconds(time: Any) -> Any:
+    """Convert a time of the format to whole seconds since 1970. Any other value is returned as it is."""
     try:
         return int(datetime.fromisoformat(time).timestamp())
     except (TypeError, ValueError, OverflowError):
@@ -38,40 +38,40 @@ def seconds_of(time: Any) -> Any:
 
 
 def without_defaults(data: dict[str, Any]) -> dict[str, Any]:
-    """A message of agno without what says nothing: agno reads the same."""
-    return {key: value for key, value in data.items() if key not in _SAYS_NOTHING or value is not False}
+    """Return a message of agno without default values. agno reads both alike."""
+    return {key: value for key, value in data.items() if key not in _DEFAULTS or value is not False}
 
 
-def message_of(data: Any) -> dict[str, Any]:
-    """The document's form of a message. Raises Odd."""
+def to_message(data: Any) -> dict[str, Any]:
+    """Convert a message of agno to one of a document. Raises NotRepresentable."""
     if not isinstance(data, dict) or not isinstance(data.get("role"), str):
-        raise Odd
+        raise NotRepresentable
     rest = without_defaults(data)
     message: dict[str, Any] = {"role": rest.pop("role")}
     if "content" in rest:
         message["content"] = _content(rest.pop("content"))
     for name in ("name", "tool_call_id"):
         if name in rest and not isinstance(rest[name], str):
-            raise Odd
+            raise NotRepresentable
     if "tool_calls" in rest:
         if not isinstance(rest["tool_calls"], list):
-            raise Odd
-        message["tool_calls"] = [_call(call) for call in rest.pop("tool_calls")]
+            raise NotRepresentable
+        message["tool_calls"] = [_to_call(call) for call in rest.pop("tool_calls")]
     if "created_at" in rest:
-        rest["created_at"] = time_of(rest["created_at"])
+        rest["created_at"] = to_time(rest["created_at"])
     return message | rest
 
 
-def data_of(message: dict[str, Any]) -> dict[str, Any]:
-    """The message as agno writes it."""
+def from_message(message: dict[str, Any]) -> dict[str, Any]:
+    """Convert a message of a document to agno's form."""
     data = dict(message)
     content = data.get("content")
     if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "data"}:
         data["content"] = content[0]["data"]
     if isinstance(data.get("tool_calls"), list):
-        data["tool_calls"] = [_agno_call(call) for call in data["tool_calls"]]
+        data["tool_calls"] = [_from_call(call) for call in data["tool_calls"]]
     if "created_at" in data:
-        data["created_at"] = seconds_of(data["created_at"])
+        data["created_at"] = to_seconds(data["created_at"])
     return data
 
 
@@ -93,8 +93,8 @@ def _is_part(part: Any) -> bool:
     )
 
 
-def _call(call: Any) -> dict[str, Any]:
-    """`{id, type, function: {name, arguments}}` as `{id, name, arguments}`."""
+def _to_call(call: Any) -> dict[str, Any]:
+    """Convert `{id, type, function: {name, arguments}}` to `{id, name, arguments}`."""
     function = call.get("function") if isinstance(call, dict) else None
     if (
         not isinstance(function, dict)
@@ -105,18 +105,18 @@ def _call(call: Any) -> dict[str, Any]:
         or call.get("type") != "function"
         or {"name", "arguments", "agno_arguments"} & call.keys()
     ):
-        raise Odd
+        raise NotRepresentable
     text = function["arguments"]
-    arguments = _object(text)
+    arguments = _parse_object(text)
     result: dict[str, Any] = {"id": call["id"]} if "id" in call else {}
     result |= {"name": function["name"], "arguments": text if arguments is None else arguments}
     if arguments is not None and json.dumps(arguments) != text:
         result["agno_arguments"] = text
-    return result | {key: value for key, value in call.items() if key not in _CALL}
+    return result | {key: value for key, value in call.items() if key not in _CALL_KEYS}
 
 
-def _object(text: str) -> dict[str, Any] | None:
-    """The object that the model wrote, None when it is none or no document can hold it."""
+def _parse_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that the model wrote, or None if it is something else or a document cannot hold it."""
     try:
         value = to_json_value(json.loads(text))
     except (ValueError, RecursionError, UnstorableValue):
@@ -124,12 +124,13 @@ def _object(text: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _agno_call(call: dict[str, Any]) -> dict[str, Any]:
+def _from_call(call: dict[str, Any]) -> dict[str, Any]:
+    """Convert a tool call of a document to agno's form."""
     arguments = call.get("arguments", {})
     text = call.get("agno_arguments", arguments if isinstance(arguments, str) else json.dumps(arguments))
-    if not isinstance(arguments, str) and _object(text) != arguments:
-        text = json.dumps(arguments)  # a person changed them
-    known = {"id", "name", "arguments", "agno_arguments"}
+    if not isinstance(arguments, str) and _parse_object(text) != arguments:
+        text = json.dumps(arguments)  # somebody edited them in the document
+    fields = {"id", "name", "arguments", "agno_arguments"}
     head = {"id": call["id"]} if "id" in call else {}
     function = {"name": call.get("name"), "arguments": text}
-    return {**head, "function": function, "type": "function"} | {k: v for k, v in call.items() if k not in known}
+    return {**head, "function": function, "type": "function"} | {k: v for k, v in call.items() if k not in fields}

@@ -1,103 +1,120 @@
-"""How documents are read for agno: sessions and runs as its own databases give them, in plain values."""
+"""Read sessions and runs from documents as agno's own databases return them, in plain values."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from localstore.disk import filesystem
 from localstore.engine.engine import Engine, Snapshot
 from localstore.index.row import IndexRow
-from localstore.integrations.agno_db.history import TooShort, put_back
-from localstore.integrations.agno_db.messages import seconds_of
-from localstore.integrations.agno_db.runs import run_of
+from localstore.integrations.agno_db.history import NeedsWholeDocument, restore_messages
+from localstore.integrations.agno_db.messages import to_seconds
+from localstore.integrations.agno_db.runs import to_run
 
+RunKind = Literal["agent", "team", "workflow"]
 _NO_HISTORY = ("PAUSED", "CANCELLED", "ERROR", "REGENERATED")
-"""Runs of these statuses, and those of members, agno never takes as history."""
+"""agno never uses runs with these statuses as history, nor runs of members."""
 
-Found = tuple[dict[str, Any], dict[str, Any], int, list[dict[str, Any]]]
-"""The header of a session, what holds for it, when it was last written to in seconds, and its runs."""
+
+@dataclass(frozen=True, slots=True)
+class SessionContent:
+    """What a document says of a session."""
+
+    header: dict[str, Any]
+    state: dict[str, Any]
+    """The newest state."""
+    updated_at: int
+    """When the document was last changed, in seconds since 1970."""
+    runs: list[dict[str, Any]]
+    """The runs in agno's form, oldest first."""
 
 
 class Reader:
     """Reads sessions and runs. Methods raise DocumentBroken, NewerFormat, LockTimeout and OSError."""
 
-    def __init__(self, store: Engine) -> None:
-        self._store = store
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def row(self, session_id: str) -> IndexRow | None:
-        """What the index knows of a session. Raises DocumentBroken when nobody can tell what its file holds."""
-        row = self._store.locate(session_id)
+        """Return the row of a session, or None if there is none. Raises DocumentBroken if its file cannot be read."""
+        row = self._engine.locate(session_id)
         if row is None:
-            self._store.refuse_unreadable(session_id)
+            self._engine.refuse_unreadable(session_id)
         return row
 
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None) -> list[IndexRow]:
-        """The sessions that fit, the oldest first."""
-        rows = self._store.index.rows(user_id, entity_id, kind, None)
+        """Return the rows of the sessions that match, oldest first. None matches all."""
+        rows = self._engine.index.rows(user_id, entity_id, kind, None)
         rows.reverse()
         return sorted(rows, key=lambda row: row["created_at"])
 
     @staticmethod
     def sorted(rows: list[IndexRow], sort_by: str | None, sort_order: str | None) -> list[IndexRow]:
-        """Sort by what the index knows: `session_id`, `created_at` or `updated_at`."""
-        return rows if sort_by is None else sorted_by(rows, sort_by, sort_order, _known)
+        """Sort rows by a field of the index: `session_id`, `created_at` or `updated_at`."""
+        return rows if sort_by is None else sorted_by(rows, sort_by, sort_order, _row_value)
 
-    def session(self, session_id: str, wanted: Callable[[IndexRow], bool], runs_limit: int | None) -> Found | None:
-        """A session that is `wanted`, whole or with its last runs that count as history."""
+    def session(
+        self, session_id: str, matches: Callable[[IndexRow], bool], runs_limit: int | None
+    ) -> SessionContent | None:
+        """Return a session whose row `matches`, or None. `runs_limit` is the number of runs for the history to return,
+        the last ones; None returns all runs."""
         if runs_limit is None:
-            return self._found(session_id, self._store.look(session_id, wanted, None), whole=True)
+            return self._content(session_id, self._engine.look(session_id, matches, None), whole=True)
         count = max(0, runs_limit)
         while True:
-            snapshot = self._store.look(session_id, wanted, count)
+            snapshot = self._engine.look(session_id, matches, count)
             if snapshot is None:
                 return None
             whole = len([entry for entry in snapshot.entries if entry["type"] == "run"]) < count
             try:
-                found = self._found(session_id, snapshot, whole=whole)
-            except TooShort:
-                found = self._found(session_id, self._store.look(session_id, wanted, None), whole=True)
+                content = self._content(session_id, snapshot, whole=whole)
+            except NeedsWholeDocument:
+                content = self._content(session_id, self._engine.look(session_id, matches, None), whole=True)
                 whole = True
-            if found is None:
+            if content is None:
                 return None
-            runs = [run for run in found[3] if _is_history(run)]
+            runs = [run for run in content.runs if _is_history(run)]
             if whole or len(runs) >= runs_limit:
-                return (*found[:3], runs[max(0, len(runs) - runs_limit) :])
+                return replace(content, runs=runs[max(0, len(runs) - runs_limit) :])
             count = 2 * count + 1
 
     def run_rows(self, session_id: str | None, user_id: str | None) -> Iterator[dict[str, Any]]:
-        """The runs of one session, or of all, as rows of agno's table of runs."""
+        """Yield the runs of one session, or of all, as rows of agno's table of runs."""
         ids = [row["session_id"] for row in self.rows(user_id, None, None)] if session_id is None else [session_id]
-        for one in ids:
-            found = self.session(one, lambda row: user_id is None or row.get("user_id") == user_id, None)
-            if found is not None:
-                for index, run in enumerate(found[3]):
-                    yield _run_row(found, run, index)
+        for each_id in ids:
+            content = self.session(each_id, lambda row: user_id is None or row.get("user_id") == user_id, None)
+            if content is not None:
+                for index, run in enumerate(content.runs):
+                    yield _run_row(content, run, index)
 
     def find_run(self, run_id: str) -> dict[str, Any] | None:
-        """The row of one run. Its session is told by the bytes of the documents, before one is parsed."""
-        text = run_id.encode(errors="replace")
-        for row in self._store.index.rows(None, None, None, None):
-            if run_id.isalnum() or run_id.replace("-", "").isalnum():
+        """Return the row of one run, or None. Only documents whose bytes contain the id are parsed."""
+        data = run_id.encode(errors="replace")
+        has_no_escapes = run_id.replace("-", "").isalnum()
+        for row in self._engine.index.rows(None, None, None, None):
+            if has_no_escapes:
                 try:
-                    if text not in filesystem.read_file(f"{self._store.root}/{row['path']}"):
+                    if data not in filesystem.read_file(f"{self._engine.root}/{row['path']}"):
                         continue
                 except FileNotFoundError:
                     continue
-            for found in self.run_rows(row["session_id"], None):
-                if found["run_id"] == run_id:
-                    return found
+            for run_row in self.run_rows(row["session_id"], None):
+                if run_row["run_id"] == run_id:
+                    return run_row
         return None
 
     @staticmethod
-    def _found(session_id: str, snapshot: Snapshot | None, *, whole: bool) -> Found | None:
+    def _content(session_id: str, snapshot: Snapshot | None, *, whole: bool) -> SessionContent | None:
         if snapshot is None:
             return None
-        entries = put_back(snapshot.entries, snapshot.current, whole=whole)
-        runs = [run_of(entry, session_id) for entry in entries]
-        return snapshot.header, snapshot.current, snapshot.fingerprint[1] // 1_000_000_000, runs
+        entries = restore_messages(snapshot.entries, snapshot.current, whole=whole)
+        runs = [to_run(entry, session_id) for entry in entries]
+        return SessionContent(snapshot.header, snapshot.current, snapshot.fingerprint[1] // 1_000_000_000, runs)
 
 
 def sorted_by(rows: list[Any], sort_by: str, sort_order: str | None, value_of: Callable[[Any, str], Any]) -> list[Any]:
-    """As agno sorts: descending unless `sort_order` is "asc"; unsorted by what is no field, or cannot be compared."""
+    """Sort as agno does: descending unless `sort_order` is "asc". Rows without this field, or whose values cannot be
+    compared, keep their order."""
     if not rows or (isinstance(rows[0], dict) and sort_by not in rows[0]):
         return rows
     try:
@@ -108,7 +125,14 @@ def sorted_by(rows: list[Any], sort_by: str, sort_order: str | None, value_of: C
     return [rows[index] for index in order]
 
 
-def _known(row: IndexRow, sort_by: str) -> Any:
+def kind_of(run: dict[str, Any]) -> RunKind:
+    """Return whose run it is, in agno's form."""
+    if run.get("agent_id") or run.get("agent_name"):
+        return "agent"
+    return "team" if run.get("team_id") or run.get("team_name") else "workflow"
+
+
+def _row_value(row: IndexRow, sort_by: str) -> Any:
     return row["fingerprint"][1] if sort_by == "updated_at" else row[sort_by]  # type: ignore[literal-required]
 
 
@@ -116,15 +140,12 @@ def _is_history(run: dict[str, Any]) -> bool:
     return run.get("parent_run_id") is None and run.get("status") not in _NO_HISTORY
 
 
-def _run_row(found: Found, run: dict[str, Any], index: int) -> dict[str, Any]:
-    header, _, seconds, _ = found
-    kind = "agent" if run.get("agent_id") or run.get("agent_name") else "workflow"
-    if kind != "agent" and (run.get("team_id") or run.get("team_name")):
-        kind = "team"
+def _run_row(content: SessionContent, run: dict[str, Any], index: int) -> dict[str, Any]:
+    header = content.header
     return {
         "run_id": run.get("run_id"),
         "session_id": header["session_id"],
-        "run_type": kind,
+        "run_type": kind_of(run),
         "agent_id": run.get("agent_id"),
         "team_id": run.get("team_id"),
         "workflow_id": run.get("workflow_id"),
@@ -133,6 +154,6 @@ def _run_row(found: Found, run: dict[str, Any], index: int) -> dict[str, Any]:
         "status": run.get("status"),
         "run_index": index,
         "run_data": run,
-        "created_at": run.get("created_at") or seconds_of(header["created_at"]),
-        "updated_at": seconds,
+        "created_at": run.get("created_at") or to_seconds(header["created_at"]),
+        "updated_at": content.updated_at,
     }

@@ -1,7 +1,7 @@
-"""A run of agno 2.x and 3.x as an entry of the history, and back. Both directions work on plain values.
+"""Convert runs of agno 2.x and 3.x to entries of the history, and back. Both directions work on plain values.
 
-The way back is tried before anything is stored: a run that would not come back as it was is kept as agno gave it, in
-the key `agno_run` of its entry.
+Each entry is converted back before it is stored. If the result differs from agno's run, the entry holds the run as agno
+passed it, in the key `agno_run`.
 """
 
 from typing import Any
@@ -9,60 +9,57 @@ from typing import Any
 from pydantic import ValidationError
 
 from localstore.format.values import json_equal
-from localstore.integrations.agno_db.messages import Odd, data_of, message_of, seconds_of, time_of, without_defaults
+from localstore.integrations.agno_db.messages import (
+    NotRepresentable,
+    from_message,
+    to_message,
+    to_seconds,
+    to_time,
+    without_defaults,
+)
 from localstore.models.session import Run, now
 
 _STATUS = {"COMPLETED": "completed", "ERROR": "error", "CANCELLED": "cancelled", "REGENERATED": "cancelled"}
-"""A run whose answer was asked for once more is over, and no part of the history."""
-_TAKEN = ("type", "instructions", "session_summary", "session_data", "member_runs", "steps", "error", "tool_call_id")
-"""Keys that mean something else in an entry: agno's own ones get `agno_` put before them."""
-_OWN = ("agno_absent", "agno_status", "agno_run", "agno_system", "agno_history")
+"""A run whose answer was generated again is over and no part of the history, like a cancelled one."""
+_RESERVED = ("type", "instructions", "session_summary", "session_data", "member_runs", "steps", "error", "tool_call_id")
+"""Keys that mean something else in an entry. agno's keys of this name get the prefix `agno_`."""
+_AGNO_KEYS = ("agno_absent", "agno_status", "agno_run", "agno_system", "agno_history")
 _FIRST = (
-    *(
-        "type",
-        "run_id",
-        "agent_id",
-        "team_id",
-        "workflow_id",
-        "created_at",
-        "input",
-        "messages",
-        "member_runs",
-        "steps",
-    ),
+    *("type", "run_id", "agent_id", "team_id", "workflow_id", "created_at", "input", "messages"),
+    *("member_runs", "steps"),
     *("instructions", "session_state", "session_summary", "session_data", "model", "metrics"),
 )
 _LAST = ("error", "status")
 
 
 def in_order(entry: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a run in the order of the format."""
+    """Return the entry with its keys in the order of the format."""
     first = {key: entry[key] for key in _FIRST if key in entry}
     last = {key: entry[key] for key in _LAST if key in entry}
     return {**first, **{key: value for key, value in entry.items() if key not in last}, **last}
 
 
-def entry_of(data: dict[str, Any], session_id: str) -> dict[str, Any]:
-    """The entry for a run. Its messages are all that agno gave, the history's and the system's too."""
+def to_entry(data: dict[str, Any], session_id: str) -> dict[str, Any]:
+    """Convert a run to an entry. The entry holds all messages: also the system message and the copied history."""
     try:
-        entry = _entry(data, session_id)
+        entry = _convert(data, session_id)
         Run.model_validate(entry)
-        if json_equal(run_of(entry, session_id), _normal(data)):
+        if json_equal(to_run(entry, session_id), _normalise(data)):
             return entry
-    except (Odd, KeyError, ValidationError):
+    except (NotRepresentable, KeyError, ValidationError):
         pass
     created_at = data.get("created_at")
     return {
         "type": "run",
         "run_id": str(data["run_id"]),
-        "created_at": time_of(created_at) if type(created_at) is int else now(),
+        "created_at": to_time(created_at) if type(created_at) is int else now(),
         "agno_run": data,
         "status": _STATUS.get(str(data.get("status")), "unfinished"),
     }
 
 
-def run_of(entry: dict[str, Any], session_id: str) -> dict[str, Any]:
-    """The run as agno writes it; messages as `entry` holds them."""
+def to_run(entry: dict[str, Any], session_id: str) -> dict[str, Any]:
+    """Convert an entry to agno's form of a run, with the messages that the entry holds."""
     if "agno_run" in entry:
         return dict(entry["agno_run"])
     absent = entry.get("agno_absent", ())
@@ -75,16 +72,16 @@ def run_of(entry: dict[str, Any], session_id: str) -> dict[str, Any]:
         "content_type": "str",
     }
     for key, value in entry.items():
-        if key in _TAKEN or key in _OWN or key in ("messages", "status"):
+        if key in _RESERVED or key in _AGNO_KEYS or key in ("messages", "status"):
             continue
         data[key.removeprefix("agno_")] = value
-    data["created_at"] = seconds_of(entry.get("created_at"))
+    data["created_at"] = to_seconds(entry.get("created_at"))
     if "messages" in entry:
-        data["messages"] = [data_of(message) for message in own]
+        data["messages"] = [from_message(message) for message in own]
     if "member_runs" in entry:
-        data[_members(entry)] = [run_of(member, session_id) for member in entry["member_runs"]]
+        data[_members(entry)] = [to_run(member, session_id) for member in entry["member_runs"]]
     if "steps" in entry:
-        data["step_results"] = [_result(step) for step in entry["steps"]]
+        data["step_results"] = [_from_step(step) for step in entry["steps"]]
     if isinstance(metrics := entry.get("metrics"), dict):
         data["metrics"] = {"duration" if key == "duration_seconds" else key: metrics[key] for key in metrics}
     if "error" in entry:
@@ -96,14 +93,14 @@ def run_of(entry: dict[str, Any], session_id: str) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key not in absent}
 
 
-def _entry(data: Any, session_id: str) -> dict[str, Any]:
+def _convert(data: Any, session_id: str) -> dict[str, Any]:
     if not isinstance(data, dict) or any(key.startswith("agno_") for key in data):
-        raise Odd
+        raise NotRepresentable
     rest = dict(data)
     messages = rest.pop("messages", None)
-    entry: dict[str, Any] = {"type": "run", "run_id": rest.pop("run_id"), "created_at": time_of(rest.pop("created_at"))}
+    entry: dict[str, Any] = {"type": "run", "run_id": rest.pop("run_id"), "created_at": to_time(rest.pop("created_at"))}
     if messages is not None:
-        entry["messages"] = [message_of(message) for message in _list(messages)]
+        entry["messages"] = [to_message(message) for message in _list(messages)]
     own = entry.get("messages", [])
     status = rest.pop("status", None)
     entry["status"] = _STATUS.get(status, "unfinished") if isinstance(status, str) else "completed"
@@ -111,14 +108,14 @@ def _entry(data: Any, session_id: str) -> dict[str, Any]:
         entry["agno_status"] = status
     for name in ("member_responses", "step_executor_runs"):
         if name in rest and name == _members(data):
-            entry["member_runs"] = [_entry(member, session_id) for member in _list(rest.pop(name))]
+            entry["member_runs"] = [_convert(member, session_id) for member in _list(rest.pop(name))]
     if "step_results" in rest:
-        entry["steps"] = [_step(result, entry["created_at"]) for result in _list(rest.pop("step_results"))]
+        entry["steps"] = [_to_step(result, entry["created_at"]) for result in _list(rest.pop("step_results"))]
     if isinstance(rest.get("metrics"), dict):
         metrics = rest.pop("metrics")
         entry["metrics"] = {"duration_seconds" if key == "duration" else key: metrics[key] for key in metrics}
     if isinstance(rest.get("session_state"), dict):
-        rest["agno_session_state"] = rest.pop("session_state")  # the session's own may be another one
+        rest["agno_session_state"] = rest.pop("session_state")  # it may differ from the session's
     if status == "ERROR" and isinstance(rest.get("content"), str):
         entry["error"] = rest.pop("content")
     elif "content" in rest and rest["content"] == _answer(own):
@@ -129,29 +126,30 @@ def _entry(data: Any, session_id: str) -> dict[str, Any]:
         del rest["session_id"]
     if rest.get("content_type") == "str":
         del rest["content_type"]
-    entry |= {f"agno_{key}" if key in _TAKEN else key: value for key, value in rest.items()}
-    absent = sorted(run_of(entry, session_id).keys() - data.keys())
+    entry |= {f"agno_{key}" if key in _RESERVED else key: value for key, value in rest.items()}
+    absent = sorted(to_run(entry, session_id).keys() - data.keys())
     return in_order({**entry, "agno_absent": absent} if absent else entry)
 
 
 def _list(value: Any) -> list[Any]:
+    """Return the value, which has to be a list. Raises NotRepresentable."""
     if not isinstance(value, list):
-        raise Odd
+        raise NotRepresentable
     return value
 
 
 def _members(run: dict[str, Any]) -> str:
-    """Where agno has the runs of the members: of a team's run, or of a workflow's."""
+    """Return the key under which agno keeps the runs of members: of a team's run, or of a workflow's."""
     return "member_responses" if "team_id" in run else "step_executor_runs"
 
 
-def _step(result: Any, created_at: str) -> dict[str, Any]:
-    """A step's result; it names no time of its own, so that the run's stands there."""
+def _to_step(result: Any, created_at: str) -> dict[str, Any]:
+    """Convert the result of a step. It has no time, so the step gets that of the run."""
     if not isinstance(result, dict) or not isinstance(result.get("step_name"), str):
-        raise Odd
-    taken = {"name", "created_at", "input", "output", "messages", "status"} & result.keys()
-    if taken or not isinstance(result.get("error", ""), (str, type(None))):
-        raise Odd
+        raise NotRepresentable
+    conflicting = {"name", "created_at", "input", "output", "messages", "status"} & result.keys()
+    if conflicting or not isinstance(result.get("error", ""), (str, type(None))):
+        raise NotRepresentable
     step = {"name": result["step_name"], "created_at": created_at}
     if "content" in result:
         step["output"] = result["content"]
@@ -160,7 +158,8 @@ def _step(result: Any, created_at: str) -> dict[str, Any]:
     return {**{k: v for k, v in result.items() if k not in ("step_name", "content")}, **step}
 
 
-def _result(step: dict[str, Any]) -> dict[str, Any]:
+def _from_step(step: dict[str, Any]) -> dict[str, Any]:
+    """Convert a step of a document to the result of a step in agno."""
     names = {"name": "step_name", "output": "content"}
     result = {names.get(key, key): value for key, value in step.items() if key != "created_at"}
     if isinstance(metrics := step.get("metrics"), dict):
@@ -169,6 +168,7 @@ def _result(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(messages: list[dict[str, Any]]) -> Any:
+    """Return the text of the last message of the model, or None."""
     for message in reversed(messages):
         if message.get("role") == "assistant":
             return message.get("content") if isinstance(message.get("content"), str) else None
@@ -176,18 +176,19 @@ def _answer(messages: list[dict[str, Any]]) -> Any:
 
 
 def _question(messages: list[dict[str, Any]]) -> Any:
+    """Return the text of the user's first message of this run, or None."""
     for message in messages:
         if message.get("role") == "user" and not message.get("from_history"):
             return message.get("content") if isinstance(message.get("content"), str) else None
     return None
 
 
-def _normal(data: dict[str, Any]) -> dict[str, Any]:
-    """The run without what says nothing in its messages, and those of its members."""
+def _normalise(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the run without default values in its messages, and in those of its members."""
     result = dict(data)
     if isinstance(data.get("messages"), list):
         result["messages"] = [without_defaults(message) for message in data["messages"]]
     name = _members(data)
     if isinstance(data.get(name), list):
-        result[name] = [_normal(member) for member in data[name]]
+        result[name] = [_normalise(member) for member in data[name]]
     return result

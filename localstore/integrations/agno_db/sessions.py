@@ -1,29 +1,31 @@
-"""A session of agno 2.x and 3.x as the header and the state of a document, and back."""
+"""Convert sessions of agno 2.x and 3.x to the header and the state of a document, and back."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from localstore.format.values import json_equal, to_json_value
-from localstore.integrations.agno_db.messages import seconds_of
+from localstore.integrations.agno_db.messages import to_seconds
 from localstore.models.schema import SESSION_KEYS
 
-_NOT_OURS = ("runs", "session_id", "created_at", "updated_at", "session_type")
-_NOT_AGNOS = ("$schema", "schema_version", "kind", "name", "tags", "history", "agno_empty", *SESSION_KEYS)
+_STORED_ELSEWHERE = ("runs", "session_id", "created_at", "updated_at", "session_type")
+_UNKNOWN_TO_AGNO = ("$schema", "schema_version", "kind", "name", "tags", "history", "agno_empty", *SESSION_KEYS)
 _RESERVED = ("$schema", "schema_version", "kind", "name", "tags", "history", "type")
 
 
 @dataclass(slots=True)
-class Parts:
-    """A session as a document has it: keys of the header, and what holds for the session from an entry on."""
+class SessionFields:
+    """The fields of a session in a document: those of its header, and its state, which entries hold."""
 
     header: dict[str, Any]
     state: dict[str, Any]
 
 
-def parts_of(data: dict[str, Any]) -> Parts:
-    """The parts for a session as agno's `to_dict` gives it. Raises UnstorableValue."""
+def to_fields(data: dict[str, Any]) -> SessionFields:
+    """Convert a session as agno's `to_dict` returns it. Raises UnstorableValue."""
     fields = {
-        key: to_json_value(value, key) for key, value in data.items() if key not in _NOT_OURS and value is not None
+        key: to_json_value(value, key)
+        for key, value in data.items()
+        if key not in _STORED_ELSEWHERE and value is not None
     }
     session_data = fields.pop("session_data", None)
     summary = fields.pop("summary", None)
@@ -45,13 +47,13 @@ def parts_of(data: dict[str, Any]) -> Parts:
         state["session_summary"] = summary
     if empty:
         header["agno_empty"] = empty
-    return Parts(header, state)
+    return SessionFields(header, state)
 
 
-def record_of(header: dict[str, Any], current: dict[str, Any], updated_at: int, names: list[str]) -> dict[str, Any]:
-    """The session as agno's stores hold it, without its runs; `names` are the fields that it always has."""
+def to_record(header: dict[str, Any], current: dict[str, Any], updated_at: int, names: list[str]) -> dict[str, Any]:
+    """Convert to agno's mapping of a session, without its runs. `names` are the fields that it always has."""
     record = dict.fromkeys(names)
-    record |= {key.removeprefix("agno_"): value for key, value in header.items() if key not in _NOT_AGNOS}
+    record |= {key.removeprefix("agno_"): value for key, value in header.items() if key not in _UNKNOWN_TO_AGNO}
     empty = header.get("agno_empty") or {}
     session_data = dict(current.get("session_data") or {})
     if current.get("session_state") is not None:
@@ -63,19 +65,21 @@ def record_of(header: dict[str, Any], current: dict[str, Any], updated_at: int, 
         record["session_data"] = session_data
     if "summary" in names:
         record["summary"] = current.get("session_summary") or None
-    record["created_at"] = seconds_of(header["created_at"])
+    record["created_at"] = to_seconds(header["created_at"])
     record["updated_at"] = updated_at
     record["session_type"] = header["kind"]
     return record
 
 
-def changed_header(mine: Parts, base: Parts | None, there: dict[str, Any]) -> dict[str, Any]:
-    """The header of the document with what was changed here since the session was read. Who the session belongs to,
-    and which agent, team or workflow it is of, is said once and stays."""
-    result = dict(there)
-    fixed = {"user_id", f"{there['kind']}_id"}
-    for key in {**mine.header, **(base.header if base else {})}:
-        new = mine.header.get(key)
+def changed_header(session: SessionFields, base: SessionFields | None, stored: dict[str, Any]) -> dict[str, Any]:
+    """Return the `stored` header with the changes that agno made to the session since `base` was read.
+
+    The user, and the agent, team or workflow of a session, do not change once they are set.
+    """
+    result = dict(stored)
+    fixed = {"user_id", f"{stored['kind']}_id"}
+    for key in {**session.header, **(base.header if base else {})}:
+        new = session.header.get(key)
         if (key in fixed and result.get(key) is not None) or (base and json_equal(new, base.header.get(key))):
             continue
         if new is None:
@@ -85,11 +89,11 @@ def changed_header(mine: Parts, base: Parts | None, there: dict[str, Any]) -> di
     return result
 
 
-def changed_state(mine: Parts, base: Parts | None, current: dict[str, Any]) -> dict[str, Any]:
-    """What has to be said anew: what was changed here since it was read, and is not what the document says."""
+def changed_state(session: SessionFields, base: SessionFields | None, current: dict[str, Any]) -> dict[str, Any]:
+    """Return the state to add: what agno changed since `base` was read, unless it equals the `current` state."""
     changed = {}
     for key in ("session_state", "session_summary", "session_data"):
-        new = mine.state.get(key)
+        new = session.state.get(key)
         old = base.state.get(key) if base else None
         if (
             (base and json_equal(new, old))

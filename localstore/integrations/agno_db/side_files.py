@@ -1,7 +1,7 @@
-"""User memories of agno 2.x and 3.x, and the versions of its tables: small JSON files in the folder of a store.
+"""Small JSON files beside the sessions: user memories of agno 2.x and 3.x, and the versions of agno's tables.
 
-`memories/<user>.json` holds the memories of one user, `agno.json` the schema versions. Every change is made under a
-lock, and replaces the file as a whole.
+`memories/<user>.json` holds the memories of one user, `agno.json` the schema versions. Each change takes a lock and
+replaces the whole file.
 """
 
 import os
@@ -17,29 +17,29 @@ from localstore.errors import DocumentBroken
 from localstore.format.values import to_json_value
 
 NOBODY = "_nobody"
-"""The file name for memories without a user; no id has it."""
+"""The file name for memories without a user. No user id has this file name."""
 
 
-class Files:
-    """The small files beside the sessions. Methods raise DocumentBroken, LockTimeout, UnstorableValue and OSError."""
+class SideFiles:
+    """Reads and changes these files. Methods raise DocumentBroken, LockTimeout, UnstorableValue and OSError."""
 
-    def __init__(self, store: Engine) -> None:
-        self._store = store
-        self._folder = Path(store.root, "memories")
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._folder = Path(engine.root, "memories")
 
     def users(self) -> list[str | None]:
-        """The users that have memories."""
+        """Return the users that have memories; None stands for memories without a user."""
         return [record.get("user_id") for record in map(self._read, self._paths())]
 
     def memories(self, user_id: str | None = None) -> list[dict[str, Any]]:
-        """The memories of one user, or of all."""
+        """Return the memories of one user, or of all users."""
         paths = self._paths() if user_id is None else [self._path(user_id)]
         return [memory for path in paths for memory in self._read(path)["memories"]]
 
     def change(self, user_id: str | None, work: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-        """Let `work` give the new memories of a user for those that are there. None: those of nobody."""
+        """Replace the memories of a user by what `work` returns for them. None: the memories without a user."""
         path = self._path(user_id)
-        with self._store.locked(f"memories/{path.name}"):
+        with self._engine.locked(f"memories/{path.name}"):
             before = self._read(path)
             after = to_json_value(work(list(before["memories"])), "memory")
             if after != before["memories"]:
@@ -48,22 +48,22 @@ class Files:
                 self._write(path, {**head, **before, "memories": after})
 
     def clear(self) -> None:
-        """Remove all memories of all users."""
+        """Delete all memories of all users."""
         for path in self._paths():
-            with self._store.locked(f"memories/{path.name}"):
-                self._read(path)  # a broken one is left to the person who broke it
+            with self._engine.locked(f"memories/{path.name}"):
+                self._read(path)  # raises for a broken file, which stays
                 filesystem.remove_file(path)
 
     def schema_version(self, table: str) -> str | None:
-        """The version of a table of agno's; None when none was stored."""
-        versions = self._load(Path(self._store.root, "agno.json"), "schema_versions", dict)
+        """Return the version of one of agno's tables, or None if none is stored."""
+        versions = self._load(Path(self._engine.root, "agno.json"), "schema_versions", dict)
         version = versions["schema_versions"].get(table)
         return version if isinstance(version, str) else None
 
     def set_schema_version(self, table: str, version: str) -> None:
-        """Store the version of a table of agno's."""
-        path = Path(self._store.root, "agno.json")
-        with self._store.locked("agno.json"):
+        """Store the version of one of agno's tables."""
+        path = Path(self._engine.root, "agno.json")
+        with self._engine.locked("agno.json"):
             record = self._load(path, "schema_versions", dict)
             record["schema_versions"] = record["schema_versions"] | {table: version}
             self._write(path, to_json_value(record))
@@ -71,12 +71,12 @@ class Files:
     def _paths(self) -> list[Path]:
         try:
             with os.scandir(self._folder) as entries:
-                found = [
+                names = [
                     e.name for e in entries if e.name.endswith(".json") and e.name[0] != "." and not e.is_symlink()
                 ]
         except FileNotFoundError:
             return []
-        return [self._folder / name for name in sorted(found)]
+        return [self._folder / name for name in sorted(names)]
 
     def _path(self, user_id: str | None) -> Path:
         return self._folder / f"{NOBODY if user_id is None else file_names.stem(user_id)}.json"
@@ -84,12 +84,12 @@ class Files:
     def _read(self, path: Path) -> dict[str, Any]:
         record = self._load(path, "memories", list)
         if not all(isinstance(memory, dict) for memory in record["memories"]):
-            raise _broken(path, "memories hold something that is no mapping")
+            raise _broken(path, "memories contains something that is not a mapping")
         return record
 
     @staticmethod
     def _load(path: Path, key: str, kind: type) -> dict[str, Any]:
-        """What is in a file; when it is missing, what it would be without anything in it."""
+        """Return the content of a file; that of an empty one if it is missing. Raises DocumentBroken."""
         try:
             raw = filesystem.read_file(str(path))
         except FileNotFoundError:
@@ -109,5 +109,5 @@ class Files:
 
 def _broken(path: Path, problem: str) -> DocumentBroken:
     return DocumentBroken(
-        f"{path}: {problem}. Nothing was changed. Mend the file in an editor.", path=str(path), problem=problem
+        f"{path}: {problem}. Nothing was changed. Repair the file in an editor.", path=str(path), problem=problem
     )

@@ -1,9 +1,9 @@
-"""What a `LocalDb` does not store. Which methods a database of agno must have differs between its releases."""
+"""Methods for what `LocalDb` does not store. Releases of agno differ in the methods that a database must have."""
 
 from collections.abc import Callable
 from typing import Any
 
-_ELSEWHERE = {
+_ALTERNATIVES = {
     "knowledge": "`Knowledge(contents_db=SqliteDb(...))`",
     "eval": "an evaluation with `db=SqliteDb(...)`",
     "trace": "`setup_tracing(db=SqliteDb(...))`",
@@ -14,15 +14,15 @@ _ELSEWHERE = {
 }
 
 
-def elsewhere(name: str) -> Callable[..., Any]:
-    """A method that raises NotImplementedError and says where else to store it."""
-    advice = next((advice for word, advice in _ELSEWHERE.items() if word in name), "agno's `SqliteDb`")
+def unsupported_method(name: str) -> Callable[..., Any]:
+    """Return a method that raises NotImplementedError, and whose message names what to use instead."""
+    alternative = next((use for word, use in _ALTERNATIVES.items() if word in name), "agno's `SqliteDb`")
 
     def method(*_: Any, **__: Any) -> Any:
         raise NotImplementedError(
-            f"LocalDb stores sessions, runs and user memories, and has no {name}. Use {advice} for it."
+            f"LocalDb stores sessions, runs and user memories, and has no {name}. Use {alternative} for it."
         )
 
     method.__name__ = name
-    method.__doc__ = f"Not stored here: raises NotImplementedError, which names {advice}."
+    method.__doc__ = f"Not supported: raises NotImplementedError. Use {alternative}."
     return method

@@ -6,9 +6,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localstore.integrations.agno_db.history import TooShort, put_back, take_out_history, take_out_system
-from localstore.integrations.agno_db.messages import data_of, message_of, without_defaults
-from localstore.integrations.agno_db.runs import entry_of, run_of
+from localstore.integrations.agno_db.history import (
+    NeedsWholeDocument,
+    extract_system,
+    refer_to_history,
+    restore_messages,
+)
+from localstore.integrations.agno_db.messages import from_message, to_message, without_defaults
+from localstore.integrations.agno_db.runs import to_entry, to_run
 from localstore.models.session import Run
 
 RUN: dict[str, Any] = {
@@ -29,7 +34,7 @@ RUN: dict[str, Any] = {
 
 
 def test_a_run_is_an_entry_that_people_can_read() -> None:
-    assert entry_of(RUN, "s1") == {
+    assert to_entry(RUN, "s1") == {
         "type": "run",
         "run_id": "r1",
         "agent_id": "a1",
@@ -44,26 +49,26 @@ def test_a_run_is_an_entry_that_people_can_read() -> None:
 
 
 def test_what_failed_says_why() -> None:
-    entry = entry_of({**RUN, "status": "ERROR", "content": "no such model"}, "s1")
+    entry = to_entry({**RUN, "status": "ERROR", "content": "no such model"}, "s1")
     assert (entry["status"], entry["error"]) == ("error", "no such model")
-    assert run_of(entry, "s1")["content"] == "no such model"
+    assert to_run(entry, "s1")["content"] == "no such model"
 
 
 def test_a_run_that_waits_is_unfinished() -> None:
-    entry = entry_of({**RUN, "status": "PAUSED"}, "s1")
+    entry = to_entry({**RUN, "status": "PAUSED"}, "s1")
     assert (entry["status"], entry["agno_status"]) == ("unfinished", "PAUSED")
-    assert run_of(entry, "s1")["status"] == "PAUSED"
+    assert to_run(entry, "s1")["status"] == "PAUSED"
 
 
 def test_a_tool_call_is_an_object() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"city":  "Wien"}'}}
-    message = message_of({"role": "assistant", "tool_calls": [call]})
+    message = to_message({"role": "assistant", "tool_calls": [call]})
     assert message["tool_calls"] == [
         {"id": "c1", "name": "f", "arguments": {"city": "Wien"}, "agno_arguments": '{"city":  "Wien"}'}
     ]
-    assert data_of(message)["tool_calls"] == [call]
+    assert from_message(message)["tool_calls"] == [call]
     message["tool_calls"][0]["arguments"]["city"] = "Linz"  # by hand, in the document
-    assert data_of(message)["tool_calls"][0]["function"]["arguments"] == '{"city": "Linz"}'
+    assert from_message(message)["tool_calls"][0]["function"]["arguments"] == '{"city": "Linz"}'
 
 
 _text = st.text(string.ascii_letters + " {}\"'é\n", max_size=12)
@@ -116,9 +121,9 @@ _run = st.fixed_dictionaries(
 
 @given(_run)
 def test_every_run_comes_back_as_it_was(data: dict[str, Any]) -> None:
-    entry = entry_of(data, "s1")
+    entry = to_entry(data, "s1")
     Run.model_validate(entry)
-    back = run_of(entry, "s1")
+    back = to_run(entry, "s1")
     if isinstance(data.get("messages"), list) and "agno_run" not in entry:
         data = {**data, "messages": [without_defaults(message) for message in data["messages"]]}
     assert back == data
@@ -138,8 +143,8 @@ def stored(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     holds = None
     for run in runs:
         entry = dict(run)
-        text = take_out_system(entry)
-        take_out_history(entry, reversed(entries))
+        text = extract_system(entry)
+        refer_to_history(entry, reversed(entries))
         if text != holds:
             entry["instructions"] = holds = text
         entries.append(entry)
@@ -153,7 +158,7 @@ def test_what_is_repeated_is_said_once() -> None:
     entries = stored(runs)
     assert [len(entry["messages"]) for entry in entries] == [2] * 5
     assert [entry.get("instructions") for entry in entries] == ["S", None, None, "T", None]
-    back = put_back(entries, {}, whole=True)
+    back = restore_messages(entries, {}, whole=True)
     assert [run["messages"] for run in back] == [run["messages"] for run in runs]
 
 
@@ -162,18 +167,18 @@ def test_the_last_runs_tell_when_they_do_not_tell_it_all() -> None:
     entries = stored(runs)
     current = {"instructions": "T"}
     for last in (1, 2):
-        assert [run["messages"] for run in put_back(entries[-last:], current, whole=False)] == [
+        assert [run["messages"] for run in restore_messages(entries[-last:], current, whole=False)] == [
             run["messages"] for run in runs[-last:]
         ]
     for part in (entries[-3:], [stored([history(0), history(1, history(0))])[1]]):
         try:
-            put_back(part, current, whole=False)
-        except TooShort:
+            restore_messages(part, current, whole=False)
+        except NeedsWholeDocument:
             continue
         raise AssertionError("the entries before were not asked for")
 
 
 def test_a_copy_whose_original_a_person_removed_is_left_out() -> None:
     entries = stored([history(0), history(1, history(0))])
-    (run,) = put_back(entries[1:], {"instructions": "S"}, whole=True)
+    (run,) = restore_messages(entries[1:], {"instructions": "S"}, whole=True)
     assert [message["content"] for message in run["messages"]] == ["", "q1", "a1"]
