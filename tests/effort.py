@@ -1,13 +1,37 @@
-"""How much the tests do that could go on for ever: bounded as CI runs them, or the long form.
+"""How much the tests do: three levels, chosen by the environment variable `LOCALSTORE_TESTS`.
 
-`LOCALSTORE_TESTS=long .venv/bin/python -m pytest` is the long form of everything.
+- `default`: every behaviour once, in at most three minutes on two cores.
+- `ci`: every fault at every place, real processes, other packages' releases; what `.ci/run` asks for.
+- `long`: the same loops ten to a hundred times; run by hand, for hours.
+
+Every loop is bounded at each level, and random choices are seeded, so that two runs of one level do the same.
 """
 
 import os
+from collections.abc import Iterable
+from typing import Final, Literal, TypeVar, cast
 
-LONG = os.environ.get("LOCALSTORE_TESTS") == "long"
+import pytest
+
+Level = Literal["default", "ci", "long"]
+Value = TypeVar("Value")
+
+_NAME: Final = os.environ.get("LOCALSTORE_TESTS", "default")
+if _NAME not in ("default", "ci", "long"):
+    raise pytest.UsageError(f"LOCALSTORE_TESTS is {_NAME!r}. Set it to default, ci or long, or unset it.")
+LEVEL: Final = cast("Level", _NAME)
+IS_DEFAULT: Final = LEVEL == "default"
+IS_LONG: Final = LEVEL == "long"
+
+ci_only = pytest.mark.ci_only
+"""Marks a test that runs at the levels `ci` and `long` alone."""
 
 
-def rounds(bounded: int, long: int) -> int:
-    """How often to go round: `bounded` times as CI does, `long` times when asked for."""
-    return long if LONG else bounded
+def rounds(default: int, ci: int, long: int) -> int:
+    """Return the number of rounds for this level."""
+    return {"default": default, "ci": ci, "long": long}[LEVEL]
+
+
+def sampled(values: Iterable[Value], step: int) -> list[Value]:
+    """Return the values, at the default level every `step`-th of them."""
+    return list(values)[:: step if IS_DEFAULT else 1]

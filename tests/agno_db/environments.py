@@ -6,11 +6,12 @@ agno is no dependency of localstore, and its releases exclude each other, so tha
 import subprocess
 from pathlib import Path
 
-from tests.effort import LONG
+from tests.effort import IS_LONG
 from tests.environments import ROOT, interpreter, without_settings
 
 OLDEST, NEWEST = "2.0.0", "3.1.10"
-RELEASES = (OLDEST, "2.5.17", NEWEST) if not LONG else (OLDEST, "2.2.13", "2.3.26", "2.5.17", "2.9.0", "3.0.11", NEWEST)
+_BETWEEN = ("2.2.13", "2.3.26", "2.5.17", "2.9.0", "3.0.11") if IS_LONG else ("2.5.17",)
+RELEASES = (OLDEST, *_BETWEEN, NEWEST)
 """The oldest and the newest release that are supported, and some between them."""
 _NEEDS = ("fastapi", "openai", "orjson", "filelock", "pydantic", "PyYAML")
 

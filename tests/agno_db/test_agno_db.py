@@ -11,9 +11,11 @@ import pytest
 
 from localstore import JsonStorage
 from tests.agno_db.environments import NEWEST, OLDEST, RELEASES, run_inside
+from tests.effort import ci_only
 from tests.environments import NotThere
 from tests.scripted_server import scripted_server, text
 
+pytestmark = ci_only
 FOLDER = Path(__file__).parent
 
 

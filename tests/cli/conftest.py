@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,12 +10,14 @@ import sysconfig
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from unittest import mock
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
 from localstore import JsonStorage, Message, Run, ToolCall, YamlStorage
+from tests.effort import IS_DEFAULT
 
 ENTRY_POINT = Path(sysconfig.get_path("scripts")) / ("localstore.exe" if sys.platform == "win32" else "localstore")
 Finished = subprocess.CompletedProcess[str]
@@ -35,29 +38,49 @@ def _installed() -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Command:
-    """Runs the command in a process of its own, in `tmp_path` unless `cwd` is given."""
+    """Runs the command in `tmp_path` unless `cwd` is given: in this process at the default level of effort, in a
+    process of its own at the others."""
+    run_command = _run_here if IS_DEFAULT else _run_in_a_process
 
     def call(*args: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] = {}) -> Finished:
-        return subprocess.run(
-            [ENTRY_POINT, *args],
-            cwd=cwd,
-            env=clean_environment(**env),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-        )
+        return run_command([str(arg) for arg in args], cwd, clean_environment(**env))
 
     return call
+
+
+@pytest.fixture
+def run_process(tmp_path: Path) -> Command:
+    """Runs the command in a process of its own at each level, for what only a process can show."""
+
+    def call(*args: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] = {}) -> Finished:
+        return _run_in_a_process([str(arg) for arg in args], cwd, clean_environment(**env))
+
+    return call
+
+
+def _run_here(args: list[str], cwd: Path, env: Mapping[str, str]) -> Finished:
+    with contextlib.chdir(cwd), mock.patch.dict(os.environ, env, clear=True):
+        result = CliRunner().invoke(_command_group(), args)
+    return Finished(args, result.exit_code, result.stdout, result.stderr)
+
+
+def _run_in_a_process(args: list[str], cwd: Path, env: Mapping[str, str]) -> Finished:
+    command: list[str | Path] = [ENTRY_POINT, *args]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=120)
+
+
+def _command_group() -> click.Group:
+    group: click.Group = import_module("localstore_cli.group").cli  # the package's folder has another name
+    return group
 
 
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the command in this process; its output is no terminal."""
     monkeypatch.delenv("LOCALSTORE_DIR", raising=False)
-    cli: click.Group = import_module("localstore_cli.group").cli  # the package's folder has another name
 
     def call(*args: str | Path) -> Result:
-        return CliRunner().invoke(cli, [str(arg) for arg in args])
+        return CliRunner().invoke(_command_group(), [str(arg) for arg in args])
 
     return call
 

@@ -13,6 +13,7 @@ from threading import Event
 import pytest
 
 from localstore import JsonStorage, Message, Run, Session
+from tests.effort import sampled
 from tests.scripted_server import Reply, ScriptedServer, error, scripted_server, stream, text
 
 from .conftest import ENTRY_POINT, Command, clean_environment
@@ -301,12 +302,15 @@ def test_from_a_pipe_a_question_without_an_answer_is_told_by_the_exit_code(root:
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [
-        (401, "Correct the API key"),
-        (404, "Check the name of the model"),
-        (429, "Wait a moment"),
-        (500, "Try again later"),
-    ],
+    sampled(
+        [
+            (401, "Correct the API key"),
+            (404, "Check the name of the model"),
+            (429, "Wait a moment"),
+            (500, "Try again later"),
+        ],
+        4,
+    ),
 )
 def test_what_the_server_refuses_is_one_line_and_the_talk_goes_on(root: Path, status: int, said: str) -> None:
     again = [error(status, "No.", retry_after_ms="1")] * 3  # the client tries some of them three times
@@ -320,8 +324,14 @@ def test_what_the_server_refuses_is_one_line_and_the_talk_goes_on(root: Path, st
 
 @pytest.mark.parametrize(
     "broken",
-    [stream("Half", cut=True), stream("Half", b"data: {nonsense\n\n"), stream("Half", b"data: \xff\xfe\n\n")],
-    ids=["cut", "no JSON", "no UTF-8"],
+    sampled(
+        [
+            pytest.param(stream("Half", cut=True), id="cut"),
+            pytest.param(stream("Half", b"data: {nonsense\n\n"), id="no JSON"),
+            pytest.param(stream("Half", b"data: \xff\xfe\n\n"), id="no UTF-8"),
+        ],
+        3,
+    ),
 )
 def test_a_stream_that_breaks_is_one_line_and_the_talk_goes_on(root: Path, broken: Reply) -> None:
     with chat_with(root, broken, text("Whole.")) as talk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import localstore
+from tests.effort import sampled
 
 from .conftest import ENTRY_POINT, Command, clean_environment
 
@@ -92,8 +94,15 @@ def test_contradicting_options_are_wrong_usage(run: Command, store: Path, comman
 
 
 @posix
-@pytest.mark.parametrize("args", [("ls",), ("ls", "--json"), ("show", "vienna-trip"), ("export", "--format", "json")])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("args", "unbuffered"),
+    sampled(
+        itertools.product(
+            (("ls",), ("ls", "--json"), ("show", "vienna-trip"), ("export", "--format", "json")), ("", "1")
+        ),
+        3,
+    ),
+)
 def test_a_reader_that_stops_early_ends_the_command_quietly(
     store: Path, args: tuple[str, ...], unbuffered: str
 ) -> None:

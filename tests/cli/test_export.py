@@ -151,19 +151,19 @@ def test_a_file_is_written_whole_and_never_over_another(run: Command, store: Pat
 
 
 @posix
-def test_a_link_stays_and_a_device_is_written_to(run: Command, store: Path, tmp_path: Path) -> None:
+def test_a_link_stays_and_a_device_is_written_to(run_process: Command, store: Path, tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
     args = ("export", "--store", store, "--format", "json", "--force", "--output")
-    assert run(*args, "link").returncode == 0
+    assert run_process(*args, "link").returncode == 0
     assert (tmp_path / "link").is_symlink()
     assert len(json.loads((tmp_path / "real").read_text())) == 3
-    assert run(*args, "/dev/null").returncode == 0
+    assert run_process(*args, "/dev/null").returncode == 0
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
-    assert json.loads(run(*args, "/dev/stdout").stdout) == json.loads((tmp_path / "real").read_text())
-    assert run("export", "--store", store, "--format", "json", "--output", "/dev/null").returncode == 0
-    assert run(*args, "nowhere/out").returncode == 5
-    assert run(*args, tmp_path).returncode == 5
+    assert json.loads(run_process(*args, "/dev/stdout").stdout) == json.loads((tmp_path / "real").read_text())
+    assert run_process("export", "--store", store, "--format", "json", "--output", "/dev/null").returncode == 0
+    assert run_process(*args, "nowhere/out").returncode == 5
+    assert run_process(*args, tmp_path).returncode == 5
 
 
 @pytest.mark.parametrize(

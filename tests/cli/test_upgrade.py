@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage
+from tests.effort import rounds, sampled
 
 from .agno_folders import agno_bytes, folder_of_agno, in_month, into_a_closed_pipe, old_session, tree_of
 from .conftest import ENTRY_POINT, Command, clean_environment
@@ -242,11 +244,10 @@ def test_into_a_closed_pipe(agno: Path, tmp_path: Path, args: tuple[str, ...]) -
 
 
 @posix
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("wait", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("wait", "jobs"), sampled(itertools.product((0.0, 0.3, 1.0), ("1", "2")), 3))
 def test_ctrl_c(tmp_path: Path, run: Command, jobs: str, wait: float) -> None:
     """As from the keyboard, to all processes of the group: 130, one line, and the next run does the rest."""
-    names = [f"s{number}" for number in range(1500)]
+    names = [f"s{number}" for number in range(rounds(500, 1500, 1500))]
     root = folder_of_agno(tmp_path / "f", names)
     before = tree_of(root)
     process = subprocess.Popen(
@@ -268,7 +269,7 @@ def test_ctrl_c(tmp_path: Path, run: Command, jobs: str, wait: float) -> None:
         assert (process.returncode, out, errors) == (130, "", "localstore: Interrupted.\n")
     done = run("upgrade", root)
     assert done.returncode == 0
-    assert len(JsonStorage(root).list_sessions()) == 1500
+    assert len(JsonStorage(root).list_sessions()) == len(names)
     (backup,) = (root / ".localstore" / "backups").iterdir()
     assert tree_of(backup / "files") == before
     assert not list(root.rglob("*.tmp"))

@@ -7,14 +7,27 @@ from contextlib import contextmanager
 from typing import Literal, TypeVar
 
 from localstore.disk import filesystem
+from tests.effort import IS_DEFAULT
 
 Result = TypeVar("Result")
 Fault = Literal["EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C", "torn write", "short write", "synced not"]
 FAULTS: tuple[Fault, ...] = (
     "EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C", "torn write", "short write", "synced not"
 )  # fmt: skip
+ROTATIONS: tuple[tuple[Fault, ...], ...] = (
+    (("EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C"), ("torn write", "short write"), ("synced not",))
+    if IS_DEFAULT
+    else tuple((fault,) for fault in FAULTS)
+)
+"""Each test runs once per group and takes the faults of a group in turn, one at each place. At the default level each
+place so fails in one way of each group; at the others each group is one fault, so that each place fails in all ways."""
 _SYNCS = ("sync", "sync_folder")
 _WRITES = ("write",)
+
+
+def turn(faults: tuple[Fault, ...], place: int) -> Fault:
+    """Return the fault that is tried at this place."""
+    return faults[place % len(faults)]
 
 
 class FaultySystem(filesystem.System):

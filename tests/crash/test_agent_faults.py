@@ -25,7 +25,7 @@ from localstore import (
     YamlStorage,
 )
 from tests import oracle
-from tests.crash.faults import Fault, FaultySystem, UnsyncedSystem, installed
+from tests.crash.faults import ROTATIONS, Fault, FaultySystem, UnsyncedSystem, installed, turn
 
 Storage = JsonStorage | YamlStorage
 FAULTS: tuple[Fault, ...] = ("ENOSPC", "EIO", "Ctrl-C")
@@ -73,15 +73,15 @@ def workflow(storage: Storage) -> tuple[Any, Asked]:
     return Workflow(steps=[ann, more], session_id="s", storage=storage), asked
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("faults", ROTATIONS, ids="/".join)
 @pytest.mark.parametrize("make", [agent, team, workflow])
 @pytest.mark.parametrize("kind", [JsonStorage, YamlStorage])
 def test_a_run_survives_any_single_failure(
-    kind: type[Storage], make: Callable[[Storage], tuple[Any, Asked]], fault: Fault, tmp_path: Path
+    kind: type[Storage], make: Callable[[Storage], tuple[Any, Asked]], faults: tuple[Fault, ...], tmp_path: Path
 ) -> None:
     fail_at = 1
     with installed(UnsyncedSystem()):
-        while _try(kind, make, fault, fail_at, tmp_path / str(fail_at)):
+        while _try(kind, make, turn(faults, fail_at), fail_at, tmp_path / str(fail_at)):
             fail_at += 1
     assert 5 < fail_at < 300
 

@@ -23,8 +23,8 @@ from localstore.maintenance.rescue import rescued, restore
 from localstore.maintenance.trash import put_back, throw_away, trashed
 from localstore.storage.branching import fork, undo
 from tests import oracle
-from tests.crash.faults import FAULTS, Fault, FaultySystem, UnsyncedSystem, installed
-from tests.effort import rounds
+from tests.crash.faults import ROTATIONS, Fault, FaultySystem, UnsyncedSystem, installed, turn
+from tests.effort import rounds, sampled
 
 Storage = JsonStorage | YamlStorage
 _log = logging.getLogger(__name__)
@@ -380,16 +380,26 @@ OPERATIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-@pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
+OPERATIONS_AND_FORMATS: list[tuple[Operation, type[Storage]]] = [
+    (operation, kind)
+    for number, operation in enumerate(OPERATIONS)
+    for kind in sampled(FORMATS[:: -1 if number % 2 else 1], 2)
+]
+"""Every operation in both formats; at the default level in one, in turn."""
+
+
+@pytest.mark.parametrize("faults", ROTATIONS, ids="/".join)
+@pytest.mark.parametrize(
+    ("operation", "kind"), OPERATIONS_AND_FORMATS, ids=lambda value: getattr(value, "name", None) or value.__name__
+)
 def test_an_operation_survives_any_single_failure(
-    kind: type[Storage], operation: Operation, fault: Fault, tmp_path: Path
+    kind: type[Storage], operation: Operation, faults: tuple[Fault, ...], tmp_path: Path
 ) -> None:
     fail_at, tried = 1, 0
+    offset = OPERATIONS.index(operation)
     with installed(UnsyncedSystem()):
-        while _try(kind, operation, fault, fail_at, tmp_path / str(fail_at)):
-            fail_at += 1 if fail_at < _EACH else rounds(5, 1)
+        while _try(kind, operation, turn(faults, fail_at + offset), fail_at, tmp_path / str(fail_at)):
+            fail_at += 1 if fail_at < _EACH else rounds(20, 5, 1)
             tried += 1
     assert fail_at < 1000, "the operation does ever more"
     _log.info("%s failures of one operation of the disk", tried)

@@ -1,7 +1,7 @@
 """Processes that write are killed at any moment: everything acknowledged is there, once and in order, and no reader
 ever sees half a run.
 
-CI kills 40 writers, the long form (see `tests/effort.py`) 400. `--log-cli-level=INFO` shows the figures.
+How many: see `tests/effort.py`. `--log-cli-level=INFO` shows the figures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.crash.writer import SESSION, STORAGES, is_sound, sealed
 from tests.effort import rounds
 
 Storage = JsonStorage | YamlStorage
-KILLS = rounds(40, 400)
+KILLS = rounds(10, 40, 400)
 _HOME = Path(__file__).parents[2]
 _LARGE = 40_000_000
 _log = logging.getLogger(__name__)

@@ -29,18 +29,28 @@ from localstore import JsonStorage, LocalstoreError, Message, Run, YamlStorage
 from localstore.disk.backup_folder import NoSuchBackup
 from localstore.maintenance.upgrade import convert, undo, upgrade
 from tests import oracle
-from tests.crash.faults import FAULTS, Fault, FaultySystem, Stopped, StoppingSystem, UnsyncedSystem, installed
+from tests.crash.faults import (
+    FAULTS,
+    ROTATIONS,
+    Fault,
+    FaultySystem,
+    Stopped,
+    StoppingSystem,
+    UnsyncedSystem,
+    installed,
+    turn,
+)
 from tests.crash.power import HOW, RecordingSystem, materialise, state
-from tests.effort import rounds
+from tests.effort import ci_only, rounds, sampled
 
 _log = logging.getLogger(__name__)
-STATES = rounds(1, 100)
+STATES = rounds(1, 1, 100)
 """How many mixed states are tried at each moment of a power cut."""
-_CORNERS = rounds(2, len(HOW) - 1)
+_CORNERS = rounds(1, 2, len(HOW) - 1)
 """How many of the corners are tried at each moment: others at the next one."""
-_STRIDE = rounds(8, 1)
+_STRIDE = rounds(8, 8, 1)
 """Each way to fail is tried with every so many-th operation: each operation fails in one way, or in all."""
-_STOPS = rounds(2, 1)
+_STOPS = rounds(4, 2, 1)
 """The process is stopped before, or after, every so many-th change: each change is stopped on one side, or on both."""
 
 
@@ -262,23 +272,29 @@ def _id(raw: bytes, path: str) -> str:
     return str(value["session_id"])
 
 
-@pytest.fixture(params=MIGRATIONS, ids=lambda migration: migration.name)
-def migration(request: pytest.FixtureRequest) -> Migration:
-    chosen: Migration = request.param
-    return chosen
+@pytest.fixture(
+    params=[
+        (migration, suffix)
+        for number, migration in enumerate(MIGRATIONS)
+        for suffix in sampled((".json", ".yaml")[:: -1 if number % 2 else 1], 2)
+    ],
+    ids=lambda chosen: f"{chosen[0].name}-{chosen[1]}",
+)
+def case(tmp_path: Path, request: pytest.FixtureRequest) -> Case:
+    """Every migration in both formats; at the default level in one, in turn."""
+    migration, suffix = request.param
+    return Case(migration, suffix, tmp_path.resolve())
 
 
-@pytest.fixture(params=[".json", ".yaml"])
-def case(migration: Migration, tmp_path: Path, request: pytest.FixtureRequest) -> Case:
-    return Case(migration, request.param, tmp_path.resolve())
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_migration_survives_any_single_failure_and_the_next_one_does_the_rest(case: Case, fault: Fault) -> None:
-    fail_at = FAULTS.index(fault) % _STRIDE + 1
+@pytest.mark.parametrize("faults", ROTATIONS, ids="/".join)
+def test_a_migration_survives_any_single_failure_and_the_next_one_does_the_rest(
+    case: Case, faults: tuple[Fault, ...]
+) -> None:
+    fail_at = FAULTS.index(faults[0]) % _STRIDE + 1
     is_more = True
     while is_more:
         with installed(UnsyncedSystem()):
+            fault = turn(faults, fail_at // _STRIDE)
             root = case.fresh(f"try-{fail_at}")
             failure: BaseException | None = None
             with installed(system := FaultySystem(fault, fail_at)):
@@ -333,7 +349,7 @@ def test_a_power_cut_at_any_moment_of_a_migration_loses_no_document(case: Case) 
         case.migration.work(root, case.suffix)
     tried = 0
     corners = itertools.cycle(HOW[:-1])
-    for disk, what in zip(system.moments, system.trace, strict=True):
+    for disk, what in sampled(zip(system.moments, system.trace, strict=True), 3):
         for how in (*itertools.islice(corners, _CORNERS), *["mixed"] * STATES):
             left, times = state(disk, how, chance)
             again = case.folder / f"cut-{tried}"
@@ -369,6 +385,7 @@ def hashes(root: Path) -> Tree:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
+@ci_only
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_random_interruptions_of_real_processes_give_the_same_tree(tmp_path: Path, how: signal.Signals) -> None:
@@ -383,9 +400,9 @@ def test_random_interruptions_of_real_processes_give_the_same_tree(tmp_path: Pat
     upgrade(whole)
     taken = time.monotonic() - began
     interruptions = 0
-    for _ in range(rounds(2, 10)):
+    for _ in range(rounds(1, 2, 10)):
         for what, wanted in (("upgrade", documents(whole)), ("undo", original)):
-            for _ in range(rounds(4, 10)):
+            for _ in range(rounds(2, 4, 10)):
                 process = _start(root, what)
                 time.sleep(chance.uniform(0, taken / 2))  # the moment is by chance: nothing is waited for
                 if process.poll() is None:

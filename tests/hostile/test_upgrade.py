@@ -17,7 +17,7 @@ import yaml
 from localstore import DocumentBroken, JsonStorage, LocalstoreError, NewerFormat, OlderFormat, YamlStorage
 from localstore.disk import filesystem
 from localstore.maintenance.upgrade import Change, Problem, convert, make_plan, preview, undo, unified_diff, upgrade
-from tests.effort import LONG
+from tests.effort import rounds
 from tests.hostile.test_tree import as_another_user, open_the_way
 from tests.unit.maintenance.upgrade.old_folders import agno_bytes, folder_of_agno, in_month
 from tests.unit.storage.test_storage_upgrade import old_session
@@ -71,7 +71,7 @@ def wrong_run(key: str, value: Any) -> Make:
 
 
 def huge(suffix: str) -> bytes:
-    size = (200 if LONG else 20) << 20
+    size = rounds(5, 20, 200) << 20
     session = old_session(NAME, 1)
     session["memory"]["runs"][0]["messages"][0]["content"] = "x" * size
     return agno_bytes(session, suffix) if suffix == ".json" else old(suffix, extra_data={"big": "x" * (size // 4)})

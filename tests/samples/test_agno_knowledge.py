@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from tests.effort import ci_only
 from tests.environments import ROOT, interpreter_or_skip, without_settings
 from tests.scripted_server import ScriptedServer, scripted_server, text, tool_call
 
+pytestmark = ci_only
 SAMPLE = ROOT / "samples" / "agno" / "pdf_knowledge"
 TORTE, SOUP, LENTILS = "Wachauer torte Whip six egg whites", "Barley soup Cook 150 g", "Lentil salad Boil 200 g"
 WORDS = 64

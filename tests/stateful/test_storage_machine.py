@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from localstore import JsonStorage, LocalstoreError, Message, Run, Session, YamlStorage
 from localstore.format.values import to_json_value
 from tests import oracle
-from tests.effort import LONG
+from tests.effort import LEVEL
 from tests.stateful import by_hand
 from tests.stateful.model import Draft, Kept, Plain, Refused, upsert
 
@@ -650,4 +650,4 @@ def _assert_says(session: Session, kept: Kept, history: list[Plain]) -> None:
 
 
 TestStorage = StorageMachine.TestCase
-TestStorage.settings = settings.get_profile("long" if LONG else "bounded")
+TestStorage.settings = settings.get_profile(f"stateful at level {LEVEL}")

@@ -25,6 +25,7 @@ from localstore import (
     Workflow,
     YamlStorage,
 )
+from tests.effort import rounds
 
 Shape = Any
 """`task`, or a list of a word and shapes: the steps of a parallel, of a condition, or of a loop."""
@@ -114,7 +115,7 @@ def _told(run: Run) -> set[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("kind", [JsonStorage, YamlStorage])
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=rounds(20, 100, 1000))
 @given(
     shapes=st.lists(_shapes, min_size=1, max_size=3),
     deaths=st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=3),

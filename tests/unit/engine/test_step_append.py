@@ -23,6 +23,7 @@ from localstore import (
     YamlStorage,
 )
 from tests import oracle
+from tests.effort import rounds
 from tests.unit.raw import Storage, answered
 from tests.unit.watched_disk import WatchedDisk
 
@@ -246,7 +247,7 @@ _steps = st.builds(
 
 
 @pytest.mark.parametrize("kind", [JsonStorage, YamlStorage])
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=rounds(12, 60, 600))
 @given(steps=st.lists(_steps, min_size=1, max_size=5), plan=st.none() | st.lists(_words, max_size=2))
 def test_the_bytes_are_those_of_the_whole_run(kind: type[Storage], steps: list[Step], plan: list[str] | None) -> None:
     """Added one by one or appended at once: the document is the same, byte for byte, whatever stands in the steps."""

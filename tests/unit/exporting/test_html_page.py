@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from localstore import ContentPart, Message, Session, ToolCall
 from localstore.exporting import html_page
 from localstore.exporting.html_style import STYLE
+from tests.effort import rounds
 from tests.unit.exporting.conversations import HOSTILE, assistant, full, run, session, texts, tool, user
 
 VOID = {"meta", "br", "hr"}
@@ -199,7 +200,7 @@ def test_markdown_of_a_model_is_rendered_without_its_html() -> None:
         assert f'href="{link}' not in text.lower()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=rounds(30, 150, 1500), deadline=None)
 @given(texts, texts, texts)
 def test_nothing_breaks_out_of_the_page(asked: str, said: str, name: str) -> None:
     one = session(run(name, user(asked), assistant(said), error=asked or None), name=name or None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from localstore import JsonStorage, Message, Run, YamlStorage
 from localstore.exporting import json_array
+from tests.effort import rounds
 from tests.unit.exporting.conversations import full, texts
 from tests.unit.raw import Storage, parse
 
@@ -31,7 +32,7 @@ def test_characters_that_a_terminal_obeys_are_escapes() -> None:
 
 
 @pytest.mark.parametrize("kind", [JsonStorage, YamlStorage])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(12, 60, 600), deadline=None)
 @given(stored=st.lists(st.lists(st.tuples(texts, values, values), min_size=1, max_size=3), min_size=1, max_size=3))
 def test_the_export_is_what_the_documents_say(
     kind: type[Storage], stored: list[list[tuple[str, Any, Any]]], tmp_path_factory: pytest.TempPathFactory

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from localstore import ContentPart, Message, Run, Session, ToolCall, Update
 from localstore.exporting import only_rated, openai_lines
+from tests.effort import rounds
 from tests.unit.exporting.conversations import BEGAN, HOSTILE, assistant, run, session, texts, tool, user
 
 _MESSAGES: TypeAdapter[Any] = TypeAdapter(list[ChatCompletionMessageParam])
@@ -192,7 +193,7 @@ message_strategy = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=rounds(40, 200, 2000), deadline=None)
 @given(st.lists(st.lists(message_strategy, max_size=5), max_size=3), st.booleans())
 def test_every_line_is_valid_and_every_run_is_in_one_or_told(runs: list[list[Message]], per_run: bool) -> None:
     one = session(*(run(f"r{n}", *messages, assistant(HOSTILE)) for n, messages in enumerate(runs)))

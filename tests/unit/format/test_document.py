@@ -21,6 +21,7 @@ from localstore.format.document import (
 )
 from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.yaml_layout import LAYOUT as YAML
+from tests.effort import rounds
 
 HEADER = {"schema_version": 1, "session_id": "s1", "kind": "agent", "created_at": "2026-11-22T07:01:20.123Z"}
 
@@ -281,7 +282,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=rounds(60, 300, 3000), deadline=None)
 @given(value=VALUES, said=TEXTS)
 def test_what_pyyaml_wrote_is_read_as_it_was(value: Any, said: str) -> None:
     """Its rules are those of YAML 1.1: it writes the text `1e3` without quotes, which is a number in YAML 1.2."""

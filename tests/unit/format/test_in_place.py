@@ -20,6 +20,7 @@ from localstore.format.document import LAYOUTS
 from localstore.format.in_place import overwrite_offset
 from localstore.format.values import to_json_value
 from tests import oracle
+from tests.effort import rounds
 from tests.unit.raw import Storage, answered, in_our_layout, question, rescued, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
@@ -288,7 +289,7 @@ ROUNDS = st.lists(st.sampled_from(["text", "text", "text", "tool", "call", "mess
 
 
 @given(st.data(), ROUNDS, st.sampled_from([JsonStorage, YamlStorage]), st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(12, 60, 600), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_growths_and_a_finish_give_the_last_form(
     data: st.DataObject, rounds: list[str], kind: type[Storage], with_steps: bool
 ) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localstore.format import yaml_reader, yaml_writer
+from tests.effort import rounds
 
 Value = Any
 
@@ -138,13 +139,13 @@ def value_as_text(value: Value) -> str:
     return yaml_writer.mapping({"k": value}).removeprefix("k:").removeprefix(" ").removesuffix("\n")
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=rounds(24, 120, 1200), deadline=None)
 @given(st.lists(ENTRIES, min_size=1, max_size=3))
 def test_entries_read_back_as_they_were(entries: list[dict[str, Value]]) -> None:
     check(document(entries), {"history": entries})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=rounds(10, 50, 500), deadline=None)
 @given(ENTRIES, st.integers(0, 3))
 def test_a_mapping_reads_back_at_every_indentation(value: dict[str, Value], depth: int) -> None:
     text = yaml_writer.mapping(value, depth * 2)
@@ -155,7 +156,7 @@ def test_a_mapping_reads_back_at_every_indentation(value: dict[str, Value], dept
     check(text, expected)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=rounds(24, 120, 1200), deadline=None)
 @given(ENTRIES)
 def test_only_the_first_line_of_an_entry_stands_in_column_0(entry: dict[str, Value]) -> None:
     text = yaml_writer.item(entry)
@@ -165,7 +166,7 @@ def test_only_the_first_line_of_an_entry_stands_in_column_0(entry: dict[str, Val
     assert all(line == "" or line.startswith("  ") for line in others)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=rounds(12, 60, 600), deadline=None)
 @given(st.lists(ENTRIES, min_size=1, max_size=4))
 def test_cutting_at_the_entry_lines_gives_the_entries(entries: list[dict[str, Value]]) -> None:
     body = "".join(map(yaml_writer.item, entries))

@@ -347,7 +347,7 @@ def test_documents_that_took_each_others_ids_are_told_by_the_order_of_all_lines(
     assert known(follower) == known(manifest) == ["c"]
 
 
-@settings(max_examples=rounds(100, 5000), deadline=None)
+@settings(max_examples=rounds(30, 100, 5000), deadline=None)
 @given(data=st.data())
 def test_a_follower_that_asks_now_and_then_knows_what_one_knows_that_always_asks(data: st.DataObject) -> None:
     names, users, folders = st.sampled_from("abcd"), st.sampled_from(["u", "v", 'w"']), st.sampled_from(["1", "2"])

@@ -21,6 +21,7 @@ from localstore import (
 )
 from localstore.format.run_entry import is_same_run, with_rating
 from localstore.maintenance.rescue import rescued, restore
+from tests.effort import rounds
 from tests.unit.raw import Storage, answered, edit, in_our_layout, parse, question
 
 
@@ -200,7 +201,7 @@ texts = st.text(st.characters(codec="utf-8"), max_size=20)
 
 
 @pytest.mark.parametrize("kind", [JsonStorage, YamlStorage])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=rounds(10, 40, 400), deadline=None)
 @given(data=st.data())
 def test_everything_else_of_the_document_stays(
     kind: type[Storage], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -5,22 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.effort import LONG
+from tests.effort import IS_LONG, ci_only
 from tests.environments import ROOT, interpreter_or_skip, without_settings
 
 OLDEST, NEWEST = "1.5.10", "1.8.4"
-RELEASES = (OLDEST, NEWEST) if not LONG else (OLDEST, "1.6.0", "1.7.0", "1.7.12", "1.8.0", NEWEST)
+RELEASES = (OLDEST, NEWEST) if not IS_LONG else (OLDEST, "1.6.0", "1.7.0", "1.7.12", "1.8.0", NEWEST)
 """The oldest and the newest release that are supported, and some between them."""
 NEEDS = ("openai", "filelock", "orjson", "PyYAML", "click", "rich", "pytest", "pytest-timeout")
 
 
+@ci_only
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "tests" / "agno_1").glob("test_*.py")))
 @pytest.mark.timeout(900)
 def test_with_agno(tmp_path: Path, release: str, name: str) -> None:
     """One file of tests passes there, with agno's own warnings let through."""
     python = interpreter_or_skip(f"agno-{release}", (f"agno=={release}", *NEEDS))
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default"]
+    options = ("-q", "-p", "no:cacheprovider", "--confcutdir=tests/agno_1", "-o", "filterwarnings=default")
+    command = [str(python), "-m", "pytest", *options]
     done = subprocess.run(
         [*command, f"--basetemp={tmp_path / 'inner'}", f"tests/agno_1/{name}"],
         cwd=ROOT,

@@ -97,7 +97,7 @@ _VALUES = st.recursive(
 
 @given(state=st.dictionaries(_TEXT, _VALUES, max_size=4), text=_TEXT, tags=st.lists(_TEXT, max_size=2))
 @settings(
-    max_examples=rounds(150, 5000),
+    max_examples=rounds(30, 150, 5000),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -296,7 +296,7 @@ def test_writers_lose_nothing_meanwhile(storage: Storage) -> None:
     for thread in threads:
         thread.start()
     problems = []
-    for number in range(rounds(6, 40)):
+    for number in range(rounds(2, 6, 40)):
         problems += convert(storage, ("yaml", "json")[number % 2], lock_timeout=30).problems
     process.wait(120)
     done.set()
