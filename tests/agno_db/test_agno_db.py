@@ -51,7 +51,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize(
     ("release", "case"),
-    [(release, case) for release in RELEASES for module in modules(release) for case in cases(module)],
+    [
+        pytest.param(release, case, marks=pytest.mark.xdist_group(f"agno-{release}"))  # one process runs them all
+        for release in RELEASES
+        for module in modules(release)
+        for case in cases(module)
+    ],
 )
 def test_in_agno(results: Any, release: str, case: str) -> None:
     problem = results(release)[case]
