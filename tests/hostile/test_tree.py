@@ -23,6 +23,15 @@ as_another_user = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() !=
 Plant = Callable[[Path], None]
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder of this test alone. Those of pytest stand in one that all its runs share, and each run that starts
+    closes that one to other users, also to those that another run has sent there."""
+    folder = Path(tempfile.mkdtemp(prefix="localstore-tree-")).resolve()
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(params=[JsonStorage, YamlStorage], ids=["json", "yaml"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A store of two sessions, known and trusted by this process."""
