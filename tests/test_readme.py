@@ -1,28 +1,80 @@
-"""What the README shows is what happens: its blocks run in order in one folder, and their output is compared."""
+"""The examples on the pages for users are executed, in order and in one folder per page, and print what the page says.
+
+The kinds of blocks:
+
+- `python` is run as a script; an `output` block after it is what the script prints;
+- `console` holds commands behind `$` and what a terminal shows then;
+- `terminal` is a chat: the lines behind `>` are typed, all the rest has to come by itself;
+- `yaml` or `json` below `<!-- start of file: PATTERN -->` is what the file of that name begins with;
+- a block without a language, or in `py` (it needs a package that is not installed here), is only read.
+"""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
+import click
 import pytest
 
 from tests.scripted_server import scripted_server
 from tests.scripted_server import text as answer
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = (
+    "README.md",
+    "cli/README.md",
+    "localstore/README.md",
+    "localstore/agents/README.md",
+    "localstore/integrations/README.md",
+)
+"""The pages with examples."""
+LINKED = (*PAGES, "localstore/FORMAT.md", "tests/README.md", "samples/agno/README.md", "CHANGELOG.md")
+"""The pages whose links are checked."""
+ANSWERS = {
+    "README.md": ["Nice to meet you, Alice.", "Your name is Alice."],
+    "cli/README.md": ["Take the underground, line U1.", "Take line U1.", "Take line U1."],
+}
+"""What the model says that the examples of a page ask."""
+OLLAMA = "http://localhost:11434/v1"
+
+_BLOCK = re.compile(r"^(?:<!-- start of file: (\S+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
-    (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<run id>"),
-    (re.compile(r"\d{4}-\d\d-\d\d(?:T[0-9.]+Z\.[0-9a-f]{6})?"), "<day>"),
-    (re.compile(r"sessions/\d{4}-\d\d/"), "sessions/<month>/"),
-    (re.compile(r'"duration_seconds": \d+\.\d+'), '"duration_seconds": 0.0'),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "<local time>"),
+    (re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "<id>"),
+    (re.compile(r"\d{4}-\d\d-\d\d(?:T[0-9.]+Z(?:\.[0-9a-f]+)?)?"), "<day>"),
+    (re.compile(r"\b\d{4}-\d\d/"), "<month>/"),
+    (re.compile(r"\bjust now\b|\b\d+ min ago\b|\byesterday\b"), "<recently>"),
+    (re.compile(r'(duration_seconds"?:? )\d+\.\d+'), r"\1 0.0"),
+    (re.compile(r"\d+\.\d s$", re.MULTILINE), "0.0 s"),
+    (re.compile(r"\b\d{1,3},\d{3}\b"), "<bytes>"),
+    (re.compile(r"(undone|yaml|json) +\d+\b"), r"\1 <bytes>"),
+    (re.compile(r"  +"), "  "),
+    (re.compile(r" +$", re.MULTILINE), ""),
 )
+
+
+class Block(NamedTuple):
+    """A fenced block of a page: its language, its text, and the file that it shows, if it shows one."""
+
+    language: str
+    text: str
+    file: str
+
+
+def read_page(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str) -> list[Block]:
+    return [Block(match[2], match[3], match[1] or "") for match in _BLOCK.finditer(read_page(page))]
 
 
 def settled(text: str, folder: Path) -> str:
@@ -30,20 +82,79 @@ def settled(text: str, folder: Path) -> str:
     text = text.replace(str(folder), "/home/alice")
     for pattern, word in _CHANGING:
         text = pattern.sub(word, text)
-    return text
+    return text.strip()
 
 
-def blocks(section: str) -> Iterator[tuple[str, str]]:
-    """The language and the text of each fenced block of the README from a heading on."""
-    for match in _BLOCK.finditer(README, README.index(section)):
-        yield match[1], match[2]
+class Reader:
+    """Does in a folder what a page says."""
 
+    def __init__(self, folder: Path, server: str) -> None:
+        self.folder = folder
+        self.server = server
+        commands = folder / "bin"
+        commands.mkdir()
+        program = "from localstore_cli.app import main; main()"
+        for name, words in {"localstore": ["-W", "error", "-c", program], "python": ["-W", "error"]}.items():
+            script = commands / name
+            script.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, *words])} "$@"\n')
+            script.chmod(0o755)
+        hidden = ("OPENAI_", "LOCALSTORE_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_", "EDITOR", "VISUAL")
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+        self.environment |= {
+            "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+            "OPENAI_BASE_URL": server,
+            "OPENAI_API_KEY": "none",
+            "TERM": "xterm-256color",
+            "PYTHONUTF8": "1",
+        }
 
-def command(name: str) -> str:
-    """The one line of the block that is marked with this comment."""
-    found = re.search(rf"<!-- {name} -->\n```\n(.+)\n```", README)
-    assert found is not None
-    return found[1]
+    def script(self, text: str) -> str:
+        """Run a Python script and return what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", text],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), text
+        return done.stdout
+
+    def command(self, line: str, columns: int = 300) -> str:
+        """Run a line of the shell in a terminal, and return what stands there then."""
+        from tests.cli.pseudo_terminal import Talk
+        from tests.terminal import drawn
+
+        if line.startswith("export "):
+            name, _, value = line.removeprefix("export ").partition("=")
+            self.environment[name] = shlex.split(value)[0]
+            return ""
+        shell = ["bash", "-c", line.replace(OLLAMA, self.server)]
+        with Talk(*shell, cwd=self.folder, env=self.environment, columns=columns) as talk:
+            assert talk.ended() == 0, talk.text
+            return "\n".join(drawn(talk.raw, 1000, 1000)).replace(self.server, OLLAMA)
+
+    def chat(self, transcript: str, before: str) -> None:
+        """Chat as a transcript shows it, with the command in its first line, or else with the script before it."""
+        from tests.cli.pseudo_terminal import Talk
+
+        lines = transcript.splitlines()
+        command = [sys.executable, "-c", before]
+        if lines[0].startswith("$ "):
+            command = ["bash", "-c", lines.pop(0).removeprefix("$ ")]
+        with Talk(*command, cwd=self.folder, env=self.environment) as talk:
+            at = 0
+            while at < len(lines) - 1:
+                talk.wait_for_prompt()
+                at = len(talk.lines) - 1
+                shown, expected = ("\n".join(text[:at]) for text in (talk.lines, lines))
+                assert settled(shown, self.folder) == settled(expected, self.folder)
+                talk.type(f"{lines[at].removeprefix('> ')}\r")
+            assert talk.ended() == 0
+
+    def check(self, shown: str, expected: str, what: str) -> None:
+        assert settled(shown, self.folder) == settled(expected, self.folder), what
 
 
 @pytest.fixture
@@ -51,97 +162,145 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path.resolve()
 
 
-def run(args: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "LOCALSTORE_"))}
-    return subprocess.run(
-        args, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", check=False
-    )
+@pytest.mark.skipif(os.name != "posix", reason="the examples are those of a POSIX shell")
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_a_page_do_what_it_says(page: str, folder: Path) -> None:
+    """Each block, in order; none is left out."""
+    _add_folder_of_agno(folder)
+    with scripted_server(*map(answer, ANSWERS.get(page, []))) as server:
+        reader = Reader(folder, server.base_url)
+        script = printed = ""
+        found = blocks(page)
+        for number, block in enumerate(found):
+            following = found[number + 1].language if number + 1 < len(found) else ""
+            match block.language:
+                case "python":
+                    script = block.text
+                    if following != "terminal":
+                        printed = reader.script(script)
+                case "output" if found[number - 1].language == "output":
+                    # The page says: now ask "What is my name?" instead.
+                    script = script.replace("My name is Alice.", "What is my name?")
+                    reader.check(reader.script(script), block.text, script)
+                case "output":
+                    reader.check(printed, block.text, script)
+                case "console":
+                    for line, expected in _commands(block.text):
+                        # The page may break long lines.
+                        shown, expected = (" ".join(text.split()) for text in (reader.command(line), expected))
+                        reader.check(shown, expected, line)
+                case "terminal":
+                    reader.chat(block.text, script)
+                case "yaml" | "json":
+                    (file,) = folder.glob(block.file)
+                    content = settled(file.read_text(encoding="utf-8"), folder)
+                    assert content.startswith(settled(block.text, folder)), content
+                case "py":
+                    compile(block.text, page, "exec")
+                case language:
+                    assert language == ""
+        assert len(server.requests) == len(ANSWERS.get(page, []))
 
 
-def run_command(line: str, folder: Path) -> str:
-    assert line.startswith("localstore ")
-    program = "from localstore_cli.app import main; main()"
-    done = run([sys.executable, "-W", "error", "-c", program, *line.split()[1:]], folder)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def check_talk(transcript: str, before: str, folder: Path) -> None:
-    """Type what stands behind the prompts of a transcript; all the rest has to come by itself.
-
-    The program is the block before, or the command in the first line, whose model answers what is asked here.
-    """
-    from tests.cli.pseudo_terminal import Talk
-
-    lines = transcript.splitlines()
-    args = ["-c", before]
-    if lines[0].startswith("$ localstore "):
-        args = ["-c", "from localstore_cli.app import main; main()", *lines.pop(0).split()[2:]]
-    with scripted_server(answer("Take the underground, line U1.")) as server:
-        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "none"}
-        with Talk(sys.executable, *args, cwd=folder, env=environment) as talk:
-            at = 0
-            while at < len(lines) - 1:
-                talk.wait_for_prompt()
-                at = len(talk.lines) - 1
-                assert settled("\n".join(talk.lines[:at]), folder) == settled("\n".join(lines[:at]), folder)
-                talk.type(f"{lines[at].removeprefix('> ')}\r")
-            assert talk.ended() == 0
-
-
-def test_the_examples_print_what_the_readme_says(folder: Path) -> None:
+def _add_folder_of_agno(folder: Path) -> None:
+    """Two sessions as agno 1.x wrote them."""
     (folder / "old").mkdir()
     for name, session_id in (("team", "team"), ("workflow-v2", "v2")):
         shutil.copy(ROOT / "tests" / "format" / "agno-1" / f"{name}.json", folder / "old" / f"{session_id}.json")
-    printed = None
-    before = ""
-    compared = 0
-    found = list(blocks("## Five minutes for authors"))
-    for (language, text), (following, _) in zip(found, [*found[1:], ("", "")], strict=True):
-        if language == "python" and following == "terminal":
-            before = text
-        elif language == "terminal":
-            if os.name == "posix":
-                check_talk(text, before, folder)
-            compared += 1
-        elif language == "python":
-            done = run([sys.executable, "-W", "error", "-c", text], folder)
-            assert (done.returncode, done.stderr) == (0, "")
-            printed = done.stdout
-        elif language == "output":
-            assert printed is not None
-            assert settled(printed, folder).strip() == settled(text, folder).strip()
-            compared += 1
-        elif language == "console":
-            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-                line, _, expected = part.partition("\n")
-                assert settled(run_command(line, folder), folder) == settled(expected, folder), line
-                compared += 1
-    assert compared == 16
 
 
-def test_the_file_in_the_readme_is_the_one_that_the_first_example_writes(folder: Path) -> None:
-    languages = list(blocks("## What a session looks like"))
-    example = next(text for language, text in languages if language == "python")
-    picture = next(text for language, text in languages if language == "json")
-    written = example.replace(
-        'FunctionModel(lambda messages: "Paris.")', "FunctionModel(lambda m: 'Paris.', id='offline')"
-    )
-    assert written != example
-    assert run([sys.executable, "-W", "error", "-c", written], folder).returncode == 0
-    (document,) = folder.glob("tmp/sessions/sessions/*/fixed_id_for_demo.json")
-    assert settled(document.read_text(encoding="utf-8"), folder) == settled(picture, folder)
+def _commands(console: str) -> Iterator[tuple[str, str]]:
+    """The lines behind `$`, each with the output below it."""
+    for part in re.split(r"^\$ ", console, flags=re.MULTILINE)[1:]:
+        line, _, output = part.partition("\n")
+        yield line, output
+
+
+def test_the_readme_is_short() -> None:
+    assert len(read_page("README.md").splitlines()) <= 150
 
 
 def test_the_first_command_runs_a_sample_that_is_there() -> None:
-    line = command("first command")
+    line = _marked_command("first command")
     sample = line.rpartition(" ")[2]
     assert line == f"python3 -m venv .venv && .venv/bin/pip install -q . && .venv/bin/python {sample}"
     assert (ROOT / sample).is_file()
 
 
-def test_the_table_of_calls_names_every_public_method_of_a_storage() -> None:
+def test_the_test_command_sets_up_what_it_needs() -> None:
+    """CI runs this very line in a fresh checkout."""
+    line = _marked_command("test command")
+    assert line.startswith(
+        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/python -m pytest"
+    )
+
+
+def _marked_command(name: str) -> str:
+    """The one line of the block of the README that is marked with this comment."""
+    match = re.search(rf"<!-- {name} -->\n```\n(.+)\n```", read_page("README.md"))
+    assert match is not None
+    return match[1]
+
+
+def test_the_page_of_the_library_names_every_public_method_of_a_storage() -> None:
     from localstore import JsonStorage
 
+    page = read_page("localstore/README.md")
     public = {name for name in vars(JsonStorage.__mro__[1]) if not name.startswith("_")}
-    assert {name for name in public if f"`{name}" not in README} == set()
+    assert {name for name in public if f"`{name}" not in page} == set()
+
+
+def test_the_page_of_agents_names_every_option_and_public_method() -> None:
+    import inspect
+
+    from localstore import Agent, Condition, Loop, Parallel, Task, Team, Workflow
+
+    page = read_page("localstore/agents/README.md")
+    parameters = {
+        name
+        for kind in (Agent, Team, Workflow, Task, Parallel, Condition, Loop)
+        for name in inspect.signature(kind).parameters
+        if name not in ("options", "work")
+    }
+    assert {name for name in parameters if not re.search(rf"`[^`]*\b{name}\b[^`]*`", page)} == set()
+
+
+def test_the_page_of_the_command_line_has_every_command_and_option() -> None:
+    """A command or option that the page does not show is one that nobody finds."""
+    page = read_page("cli/README.md")
+    cli: click.Group = import_module("localstore_cli.group").cli  # the package's folder has another name
+    context = click.Context(cli)
+    missing = []
+    for name in cli.list_commands(context):
+        _, heading, rest = page.partition(f"\n### localstore {name}\n")
+        section = rest.partition("\n### localstore ")[0].partition("\n## Exit codes\n")[0]
+        command = cli.get_command(context, name)
+        assert heading, name
+        assert command is not None
+        options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        missing += [f"{name} {option}" for option in options - {"--store", "--json"} if option not in section]
+        if "--json" in options and f"`{name}`" in page.partition("without `--json`")[0].rpartition("\n\n")[2]:
+            missing.append(f"{name} --json")
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", LINKED)
+def test_the_links_of_a_page_lead_somewhere(page: str) -> None:
+    """Each relative link names a file, and its anchor a heading there."""
+    text = re.sub(r"`[^`\n]+`", "", _BLOCK.sub("", read_page(page)))
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", _BLOCK.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    plain = [re.sub(r"[`*]|\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}

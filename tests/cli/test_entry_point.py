@@ -230,21 +230,6 @@ def test_listing_into_a_pipe_loads_nothing_heavy(store: Path) -> None:
     assert json.loads(done.stderr) == []
 
 
-def test_readme_names_every_command() -> None:
-    """A command that the README does not show is one that nobody finds."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert [command for command in _commands() if f"localstore {command}" not in readme] == []
-
-
-def _commands() -> list[str]:
-    from importlib import import_module
-
-    import click
-
-    cli: click.Group = import_module("localstore_cli.group").cli
-    return cli.list_commands(click.Context(cli))
-
-
 def _append(store: Path, session_id: str, *, name: str | None = None, text: str = "hi") -> None:
     storage = localstore.JsonStorage(store, durability="relaxed")
     storage.append(session_id, localstore.Run(messages=[localstore.Message(role="user", content=text)]))
