@@ -24,12 +24,8 @@ Plant = Callable[[Path], None]
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder of this test alone. Those of pytest stand in one that all its runs share, and each run that starts
-    closes that one to other users, also to those that another run has sent there."""
-    folder = Path(tempfile.mkdtemp(prefix="localstore-tree-")).resolve()
-    yield folder
-    shutil.rmtree(folder)
+def tmp_path(private_folder: Path) -> Path:
+    return private_folder
 
 
 @pytest.fixture(params=[JsonStorage, YamlStorage], ids=["json", "yaml"])

@@ -148,6 +148,11 @@ LEFT_ALONE = {
 """These cannot be anything else."""
 
 
+@pytest.fixture
+def tmp_path(private_folder: Path) -> Path:
+    return private_folder
+
+
 def folder_with(tmp_path: Path, where: str, suffix: str, content: bytes | None) -> tuple[Path, Path]:
     """A folder of agno, or a store with old documents, with two sound sessions and the odd file."""
     root = tmp_path / "f"
