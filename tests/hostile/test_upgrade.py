@@ -334,6 +334,8 @@ import localstore.models.session
 import encodings.utf_8_sig, localstore.format.versions, shutil
 from localstore import JsonStorage
 from localstore.maintenance.upgrade import convert, make_plan, preview, undo, upgrade
+from importlib import resources
+resources.files("localstore.models").joinpath("session-1.schema.json").read_bytes()  # it loads modules at first use
 os.setgid(65534); os.setuid(65534)
 """
 
