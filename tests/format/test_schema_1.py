@@ -9,18 +9,15 @@ import pytest
 import yaml
 import yaml12
 
-from localstore import JsonStorage, Message, Metrics, Run, Session, Step, ToolCall, Update
+from localstore import JsonStorage, Message, Run, Session
 from localstore.disk import store_tree
 from localstore.format import document
 from localstore.format.document import LAYOUTS
 from localstore.format.values import to_json_value
-from localstore.models.schema import SESSION_KEYS
-from localstore.models.session import ContentPart, Record
 
 FROZEN = Path(__file__).parent / "schema-1"
 DOCUMENTS = sorted(path.name for path in FROZEN.iterdir() if path.suffix in LAYOUTS)
 PACKAGE = Path(store_tree.__file__).parent.parent
-FORMAT = (PACKAGE / "FORMAT.md").read_text(encoding="utf-8")
 SCHEMA = json.loads((PACKAGE / "models" / "session-1.schema.json").read_bytes())
 
 
@@ -90,30 +87,3 @@ def test_a_frozen_document_continues(tmp_path: Path) -> None:
     assert session.session_state == {"visited": ["Berlin", "Wien"]}
     assert session.instructions == "Answer briefly.\n"
     assert (folder / "team.yaml").read_bytes().startswith((FROZEN / "team.yaml").read_bytes().removesuffix(b"...\n"))
-
-
-@pytest.mark.parametrize(
-    ("record", "definition", "heading"),
-    [
-        (Session, None, "### Header"),
-        (Run, "run", "### Run"),
-        (Update, "update", "### Update"),
-        (Message, "message", "### Message"),
-        (ContentPart, "content_part", "### Content part"),
-        (ToolCall, "tool_call", "### Tool call"),
-        (Metrics, "metrics", "### Metrics"),
-        (Step, "step", "### Step"),
-    ],
-)
-def test_models_format_and_schema_name_the_same_fields(
-    record: type[Record], definition: str | None, heading: str
-) -> None:
-    fields = set(record.model_fields)
-    if record is Session:
-        fields -= set(SESSION_KEYS)
-    start = FORMAT.index(f"{heading}\n") + len(heading)
-    rows = [line for line in FORMAT[start : FORMAT.index("\n#", start)].splitlines() if line.startswith("| `")]
-    told = {word for row in rows for word in row.split("|")[1].replace("`", "").replace(",", " ").split()}
-    schema = SCHEMA if definition is None else SCHEMA["$defs"][definition]
-    assert told - {"$schema"} == fields
-    assert set(schema["properties"]) - {"$schema"} == fields

@@ -3,10 +3,10 @@
 from math import floor
 from typing import Any
 
-from localstore.format.versions import document_shape
 from localstore.format.versions.agno_conversation import OTHER_STATUS, last_answer
 from localstore.format.versions.agno_messages import as_lists, message_down, metrics_down
 from localstore.format.versions.agno_runs import EXECUTOR, LAST, RUN_ORDER, sum_of
+from localstore.format.versions.document_shape import fits
 from localstore.format.versions.step import Document
 from localstore.format.versions.values import is_empty, seconds_of
 
@@ -83,7 +83,7 @@ def bare(record: Document) -> Document:
         if isinstance(kept.get(key), list):
             kept[key] = [bare(inner) for inner in kept[key]]
     metrics = kept.pop("metrics", {})
-    if document_shape.fits(document_shape.metrics, metrics):
+    if fits("metrics", metrics):
         kept["metrics"] = {key: value for key, value in metrics.items() if key in _KNOWN_METRICS}
     return kept
 
@@ -110,7 +110,7 @@ def step_down(step: Document, session_id: str) -> Document:
     if step.get("input") is not None:
         raw["input"] = step["input"]
     inner = step.get("steps")
-    if isinstance(inner, list) and all(document_shape.fits(document_shape.step, one) for one in inner):
+    if isinstance(inner, list) and all(fits("step", one) for one in inner):
         raw["steps"] = [step_down(one, session_id) for one in inner]
     return raw
 
@@ -137,7 +137,7 @@ def _response_down(step: Document, session_id: str) -> Document | None:
         return None
     said: Document = {key: step[key] for key in ("created_at", "messages", "metrics", "status") if key in step}
     whole: Document = {"type": "run", "run_id": "", "status": "completed", **said, **response}
-    if not document_shape.fits(document_shape.run, whole):
+    if not fits("run", whole):
         return None
     if "content" not in whole and last_answer(whole.get("messages") or []) is None:
         whole["content"] = step.get("output")

@@ -4,7 +4,7 @@ import json
 from math import floor
 from typing import Any
 
-from localstore.format.versions import document_shape
+from localstore.format.versions.document_shape import fits
 from localstore.format.versions.step import CannotUpgrade, Document, Place
 from localstore.format.versions.values import is_empty, is_number, items, mapping, moment, object_in, seconds_of, text
 
@@ -73,7 +73,7 @@ def _content_up(content: Any, where: Place) -> Any:
 def _part_up(part: Any) -> Document:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    if document_shape.fits(document_shape.content_part, part):
+    if fits("content_part", part):
         kept: Document = part
         return kept
     return {"type": "data", "data": part}  # a part in a form of the model's provider

@@ -1,163 +1,90 @@
-"""What a document of version 1 is made of: the last look at what a step gives."""
+"""Checks that the result of an upgrade step is a valid document of version 1."""
 
 from collections.abc import Callable
 from typing import Any
 
 from localstore.format.versions.step import CannotUpgrade, Document, Place
 from localstore.format.versions.values import MAX_DEPTH, copied, is_number
-from localstore.models.schema import KINDS
-
-_Check = Callable[[Any, Place], None]
+from localstore.models.schema import KINDS, SCHEMA_VERSION, SESSION_KEYS, SHAPES, RecordName
 
 
 def checked(document: Document) -> Document:
-    """The document. Raises CannotUpgrade when it is no valid one of version 1."""
+    """Return the document. Raises CannotUpgrade, with the place, if it is not a valid one of version 1."""
     copied(document, (), MAX_DEPTH)
-    _document(document, ())
+    _check_record("header", document, ())
     return document
 
 
-def fits(check: _Check, value: Any) -> bool:
-    """Whether the check passes."""
+def fits(record: RecordName, value: Any) -> bool:
+    """Whether a value is a valid record of this name, such as `metrics` or `step`."""
     try:
-        check(value, ())
+        _check_record(record, value, ())
     except CannotUpgrade:
         return False
     return True
 
 
-def _is(what: str, is_it: Callable[[Any], bool]) -> _Check:
-    def check(value: Any, where: Place) -> None:
-        if not is_it(value):
-            raise CannotUpgrade(f"expected {what}", where)
+# The model of a session has fields for its newest state, so a header with such keys must have the right types there.
+_FIELDS: dict[RecordName, dict[str, str]] = {name: dict(shape.fields) for name, shape in SHAPES.items()}
+_FIELDS["header"] |= {key: SHAPES["update"].fields[key] for key in SESSION_KEYS}
 
-    return check
-
-
-def _record(fields: dict[str, _Check], *required: str) -> _Check:
-    """A mapping with these fields, null or absent where not required, and any others."""
-
-    def check(value: Any, where: Place) -> None:
-        _mapping(value, where)
-        for name in required:
-            if value.get(name) is None:
-                raise CannotUpgrade(f"expected a mapping with {name}", where)
-        for name, field in value.items():
-            if field is not None and name in fields:
-                fields[name](field, (*where, name))
-
-    return check
+_OPTIONAL = {"arguments"}
+"""Keys that writers always write, but that a valid record may lack."""
 
 
-def _list_of(check_item: _Check) -> _Check:
-    def check(value: Any, where: Place) -> None:
-        if not isinstance(value, list):
-            raise CannotUpgrade("expected a list", where)
+def _check_record(name: RecordName, value: Any, where: Place) -> None:
+    _check_value("mapping", value, where)
+    for key in (*SHAPES[name].required, *SHAPES[name].defaulted):
+        if value.get(key) is None and key not in _OPTIONAL:
+            raise CannotUpgrade(f"expected a mapping with {key}", where)
+    for key, item in value.items():
+        if item is not None and key in _FIELDS[name]:
+            _check_value(_FIELDS[name][key], item, (*where, key))
+
+
+def _check_value(field_type: str, value: Any, where: Place) -> None:
+    if field_type == "text or list of content_part":
+        field_type = "text" if isinstance(value, str) else "list of content_part"
+    if field_type in _SCALARS:
+        expected, is_valid = _SCALARS[field_type]
+        if not is_valid(value):
+            raise CannotUpgrade(f"expected {expected}", where)
+    elif field_type.startswith("list of "):
+        _check_value("list", value, where)
         for index, item in enumerate(value):
-            check_item(item, (*where, index))
-
-    return check
-
-
-def _content(value: Any, where: Place) -> None:
-    if not isinstance(value, str):
-        _list_of(content_part)(value, where)
+            _check_value(field_type.removeprefix("list of "), item, (*where, index))
+    elif field_type == "entry":
+        _check_value("mapping", value, where)
+        _check_record(_ENTRIES.get(str(value.get("type")), "entry"), value, where)
+    else:
+        _check_record(_RECORDS[field_type], value, where)
 
 
-def _member_runs(value: Any, where: Place) -> None:
-    _list_of(run)(value, where)
+_ENTRIES: dict[str, RecordName] = {"run": "run", "update": "update"}
+_RECORDS: dict[str, RecordName] = {name: name for name in SHAPES}
 
 
-def _entry(value: Any, where: Place) -> None:
-    _mapping(value, where)
-    {"run": run, "update": _update}.get(str(value.get("type")), _other)(value, where)
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
-_mapping = _is("a mapping", lambda value: isinstance(value, dict))
-_text = _is("text", lambda value: isinstance(value, str))
-_integer = _is("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool))
-_stateful: dict[str, _Check] = {"instructions": _text, "session_state": _mapping, "session_data": _mapping}
-content_part = _record({"type": _text, "text": _text, "url": _text, "path": _text, "mime_type": _text}, "type")
-_arguments = _is("a mapping or text", lambda value: isinstance(value, (dict, str)))
-_tool_call = _record({"id": _text, "name": _text, "arguments": _arguments}, "name")
-_message = _record(
-    {
-        "role": _text,
-        "content": _content,
-        "name": _text,
-        "tool_calls": _list_of(_tool_call),
-        "tool_call_id": _text,
-        "state_changes": _mapping,
-    },
-    "role",
-)
-metrics = _record({"input_tokens": _integer, "output_tokens": _integer, "duration_seconds": _is("a number", is_number)})
-step = _record(
-    {
-        "name": _text,
-        "within": _list_of(_text),
-        "created_at": _text,
-        "messages": _list_of(_message),
-        "member_runs": _member_runs,
-        "session_state": _mapping,
-        "question": _text,
-        "metrics": metrics,
-        "error": _text,
-        "status": _text,
-    },
-    "name",
-    "created_at",
-)
-run = _record(
-    {
-        "type": _is("run", lambda value: value == "run"),
-        "run_id": _text,
-        "agent_id": _text,
-        "team_id": _text,
-        "workflow_id": _text,
-        "tool_call_id": _text,
-        "replay_of": _text,
-        "created_at": _text,
-        "plan": _list_of(_text),
-        "messages": _list_of(_message),
-        "member_runs": _member_runs,
-        "steps": _list_of(step),
-        **_stateful,
-        "state_conflicts": _list_of(_text),
-        "model": _text,
-        "metrics": metrics,
-        "rating": _text,
-        "rating_note": _text,
-        "error": _text,
-        "status": _text,
-    },
-    "type",
-    "run_id",
-    "created_at",
-    "status",
-)
-_update = _record({"created_at": _text, **_stateful}, "created_at")
-_other = _record({"type": _text, "created_at": _text}, "type")
-_document = _record(
-    {
-        "schema_version": _is("1", lambda value: value == 1 and not isinstance(value, bool)),
-        "session_id": _is("text that is not empty", lambda value: isinstance(value, str) and value != ""),
-        "kind": _is(" or ".join(KINDS), lambda value: isinstance(value, str) and value in KINDS),
-        "agent_id": _text,
-        "team_id": _text,
-        "workflow_id": _text,
-        "user_id": _text,
-        "name": _text,
-        "tags": _list_of(_text),
-        "metadata": _mapping,
-        "forked_from": _record({"session_id": _text, "run_id": _text}, "session_id"),
-        "created_at": _text,
-        **_stateful,
-        "history": _list_of(_entry),
-    },
-    "schema_version",
-    "session_id",
-    "kind",
-    "created_at",
-    "history",
-)
+_SCALARS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "any": ("a value", lambda _: True),
+    "text": ("text", _is_text),
+    "time": ("text", _is_text),
+    "rating": ("text", _is_text),
+    "text, not empty": ("text that is not empty", lambda value: _is_text(value) and value != ""),
+    "integer": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "number": ("a number", is_number),
+    "list": ("a list", lambda value: isinstance(value, list)),
+    "mapping": ("a mapping", lambda value: isinstance(value, dict)),
+    "text or mapping": ("a mapping or text", lambda value: isinstance(value, (dict, str))),
+    "schema version": (
+        str(SCHEMA_VERSION),
+        lambda value: value == SCHEMA_VERSION and not isinstance(value, bool),
+    ),
+    "kind": (" or ".join(KINDS), lambda value: _is_text(value) and value in KINDS),
+    "type run": ("run", lambda value: value == "run"),
+    "type update": ("update", lambda value: value == "update"),
+}
+"""What an error says was expected, and the check."""
