@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from localstore.models.session import Entry, Message, Record, Run, Session, Update
+from localstore.models.record import Record
+from localstore.models.session import Entry, Message, Run, Session, Update
 from localstore.models.session_info import SessionInfo
 
 from .output import local_time

@@ -1,11 +1,18 @@
-"""What can go wrong, each error also the standard type that fits.
+"""The errors of localstore. Each one is also the standard exception that fits best.
 
-Every error names what it is about (`path`, `session_id`), ends with what to do next, and survives pickling.
+Every error carries the `path` and the `session_id` that it is about, if there are any, ends its message with what to do
+next, and can be pickled.
 """
 
 
 class LocalstoreError(Exception):
-    """The root of all errors that localstore raises itself. Errors of the operating system stay `OSError`."""
+    """The base class of all errors that localstore raises itself.
+
+    Catch it to handle them all. Errors of the operating system are raised as they are, as `OSError`.
+
+    >>> str(LocalstoreError("The store is full. Use another one.", path="/stores/a"))
+    'The store is full. Use another one.'
+    """
 
     def __init__(self, message: str, *, path: str | None = None, session_id: str | None = None) -> None:
         super().__init__(message)
@@ -28,19 +35,31 @@ def _rebuild(kind: type[LocalstoreError], attributes: dict[str, object]) -> Loca
 
 
 class OwnerMismatch(LocalstoreError, PermissionError):
-    """The session belongs to another user. Nothing was written."""
+    """Raised when a session is opened for one user but belongs to another. Nothing was written.
+
+    Use the `user_id` of the session, or another `session_id`.
+    """
 
 
 class KindMismatch(LocalstoreError, ValueError):
-    """The session is of another kind (agent, team, workflow). Nothing was written."""
+    """Raised when a session is used as one kind (agent, team, workflow) but is of another. Nothing was written.
+
+    Use the kind of the session, or another `session_id`.
+    """
 
 
 class SessionNotFound(LocalstoreError, LookupError):
-    """There is no session with this id."""
+    """Raised when a call needs an existing session and the store has none with this id, or it was deleted.
+
+    Check the id, or let the call create the session.
+    """
 
 
 class RunNotFound(LocalstoreError, LookupError):
-    """The session has no run with the id `run_id`. Nothing was written."""
+    """Raised when the session has no run with the id `run_id`. Nothing was written.
+
+    Check the id: `session.runs` has those of the session.
+    """
 
     def __init__(
         self, message: str, *, path: str | None = None, session_id: str | None = None, run_id: str | None = None
@@ -50,15 +69,22 @@ class RunNotFound(LocalstoreError, LookupError):
 
 
 class StoreNotFound(LocalstoreError, FileNotFoundError):
-    """There is no store at this path."""
+    """Raised when a store is opened with `create=False` and there is none at `path`.
+
+    Check the path, or create the store.
+    """
 
 
 class DocumentBroken(LocalstoreError, ValueError):
-    """A document cannot be read as a session. It is left byte for byte as it is.
+    """Raised when a document cannot be read as a session. The file stays byte for byte as it is.
 
-    `problem` says what is wrong without the place and the advice, '' where the message says it all. `line` and `column`
-    are 1-based and None where unknown; `rescued` is the file in which a run that could not be
-    written is kept, or None.
+    Fix the file in an editor. `localstore check` lists every problem in a store.
+
+    Args:
+        problem: What is wrong, without position and advice; empty if the message says nothing else.
+        line: The line of the problem, counted from 1; None if unknown.
+        column: The column of the problem in characters, counted from 1; None if unknown.
+        rescued: The path of the rescue file that keeps the run that could not be written; None if there is none.
     """
 
     def __init__(
@@ -80,23 +106,38 @@ class DocumentBroken(LocalstoreError, ValueError):
 
 
 class NewerFormat(LocalstoreError, ValueError):
-    """A newer localstore wrote this. It is left byte for byte as it is."""
+    """Raised when a newer localstore wrote a store or a document. It stays byte for byte as it is.
+
+    Update localstore.
+    """
 
 
 class OlderFormat(LocalstoreError, ValueError):
-    """An older format that has to be upgraded first. It is left byte for byte as it is."""
+    """Raised when a document of an older schema version would have to be changed. It stays byte for byte as it is.
+
+    Upgrade the store first, with `localstore upgrade` or `storage.upgrade_schema()`.
+    """
 
 
 class LockTimeout(LocalstoreError, TimeoutError):
-    """Another thread or process held the lock at `path` for longer than `lock_timeout`. Nothing was written."""
+    """Raised when another thread or process held the lock at `path` for longer than `lock_timeout`.
+
+    Nothing was written. Try again, or use a longer `lock_timeout`.
+    """
 
 
 class Conflict(LocalstoreError, RuntimeError):
-    """The same thing was changed here and in the store. Nothing was written."""
+    """Raised when the caller and somebody else changed the same part of a session. Nothing was written.
+
+    Read the session again and repeat the change.
+    """
 
 
 class StateConflict(Conflict):
-    """Keys of the session's state were changed here and by another run meanwhile. `keys` names them."""
+    """Raised when the caller and another run changed the same `keys` of the session's state. Nothing was written.
+
+    Read the session again and repeat the change.
+    """
 
     def __init__(
         self, message: str, *, keys: tuple[str, ...] = (), path: str | None = None, session_id: str | None = None
@@ -106,13 +147,16 @@ class StateConflict(Conflict):
 
 
 class WorkflowChanged(LocalstoreError, ValueError):
-    """A run was begun with other steps than the workflow has now. Nothing was done."""
+    """Raised when an interrupted run was started with other steps than the workflow has now. Nothing was done.
+
+    Continue it with the workflow as it was, or start a new run.
+    """
 
 
 class ResponseInvalid(LocalstoreError, ValueError):
-    """The model's answer does not fit the `response_model`, not even after it was told what is wrong.
+    """Raised when the model's answer does not match the `response_model`, even after the model was asked to correct it.
 
-    `answer` is the text that it gave last.
+    `answer` is the text of its last answer. Ask again, or use a model that knows JSON schemas.
     """
 
     def __init__(
@@ -123,7 +167,10 @@ class ResponseInvalid(LocalstoreError, ValueError):
 
 
 class UnstorableValue(LocalstoreError, ValueError):
-    """A value has no form in a document. Nothing was written. `where` says where it sits: `session_state.cart[2]`."""
+    """Raised when a value cannot be written to a document, such as NaN or an arbitrary object. Nothing was written.
+
+    `where` is the position of the value, such as `session_state.cart[2]`. Convert it to text, numbers, lists or dicts.
+    """
 
     def __init__(
         self, message: str, *, where: str = "", path: str | None = None, session_id: str | None = None

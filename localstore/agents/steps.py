@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from localstore.agents.run_spec import AnyAgent
-from localstore.models.session import first_problem
+from localstore.models.validation import first_problem
 
 
 @dataclass(slots=True)

@@ -1,7 +1,10 @@
-"""A document as bytes: parse it, check it, find its entries, and save what a crash left of it. Touches no file."""
+"""Documents as bytes: parse and check a whole document, find its entries, and convert it between layouts.
+
+Reads and writes no file.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,57 +17,55 @@ from localstore.format.source_position import line_and_column
 from localstore.format.versions import CannotUpgrade, upgraded, version_of
 from localstore.format.yaml_layout import LAYOUT as YAML
 from localstore.format.yaml_layout import YamlLayout
-from localstore.models.schema import HEADER_ORDER, KINDS, SCHEMA_VERSION, SESSION_KEYS
+from localstore.models.schema import HEADER_ORDER, KINDS, SCHEMA_VERSION, SESSION_KEYS, SHAPES, FieldType, RecordName
 
 Layout = JsonLayout | YamlLayout
 LAYOUTS: dict[str, Layout] = {JSON.suffix: JSON, YAML.suffix: YAML}
-ADVICE = "Nothing was changed. Mend the file in an editor, or run 'localstore check' to see all that is wrong."
-
+ADVICE = "Nothing was changed. Fix the file in an editor, or run 'localstore check' to list every problem."
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class LayoutMismatch(Exception):
-    """Bytes that should be in our layout are not: look again, at the whole document."""
+    """Bytes that should be in our layout are not. The caller parses the whole document instead."""
 
 
 @dataclass(slots=True)
 class ParsedDocument:
-    """A whole document. `starts` holds the offset of each entry when the document is `in_layout`, else nothing.
-
-    `header` and `entries` are always those of the current schema version; `version` is the one that `raw` has.
-    """
+    """A whole document: its bytes, and its header and entries as plain values of the current schema version."""
 
     layout: Layout
     raw: bytes
     header: dict[str, Any]
     entries: list[dict[str, Any]]
     starts: list[int] = field(default_factory=list)
+    """The offset in `raw` of each entry; empty unless the document is `in_layout`."""
     in_layout: bool = True
     version: int = SCHEMA_VERSION
+    """The schema version of `raw`."""
 
     @property
     def head(self) -> bytes:
-        """The bytes up to the first entry of a document in our layout."""
+        """The bytes before the first entry of a document in our layout."""
         if self.starts:
             return self.raw[: self.starts[0]]
         head = self.raw.removesuffix(self.layout.assemble(b"", [])) + b"\n"
         return head if head.endswith(self.layout.opening) else self.layout.head(self.header)
 
     def slices(self) -> list[bytes]:
-        """The bytes of each entry of a document in our layout, without separators."""
+        """Return the bytes of each entry of a document in our layout, without separators."""
         return split_entries(self.layout, self.raw, self.starts, len(self.raw))
 
 
 def parse_document(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocument:
-    """Parse and check a whole document, in our layout or not. An older one is brought up to the current version.
+    """Parse and check a whole document, in our layout or not. One of an older schema version is upgraded in memory.
 
-    Raises DocumentBroken with line and column, NewerFormat.
+    Raises DocumentBroken with line and column, or NewerFormat.
     """
     try:
         parsed = _parse_in_layout(raw, layout)
         if parsed is None or _version(parsed.header, path) != SCHEMA_VERSION:
-            parsed = _parse_foreign(raw, layout, path)
+            parsed = _parse_any_layout(raw, layout, path)
         _check(parsed)
     except ParseError as error:
         raise document_broken(error, path) from None
@@ -72,9 +73,10 @@ def parse_document(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocume
 
 
 def parse_for_reading(raw: bytes, layout: JsonLayout) -> ParsedDocument | None:
-    """A document that was in our layout when it was last looked at, for a reader: it is not cut at its entry lines.
+    """Parse a JSON document for a reader, in one pass, without cutting it into entries.
 
-    None unless it is a valid one of the current version and has as many start lines as entries.
+    For a document that was in our layout when it was last read. Returns None unless it is valid, of the current
+    version, and has as many lines that start an entry as it has entries.
     """
     if not raw.endswith(layout.closing):
         return None
@@ -93,10 +95,10 @@ def parse_for_reading(raw: bytes, layout: JsonLayout) -> ParsedDocument | None:
 
 
 def document_broken(error: ParseError, path: Path | str) -> DocumentBroken:
-    """The public error for bytes that are not a session."""
-    place = "" if error.line is None else f", line {error.line}"
-    place += "" if error.column is None else f", column {error.column}"
-    message = f"{path}{place}: {error.problem}. {ADVICE}"
+    """Return the public error for a file that cannot be parsed."""
+    position = "" if error.line is None else f", line {error.line}"
+    position += "" if error.column is None else f", column {error.column}"
+    message = f"{path}{position}: {error.problem}. {ADVICE}"
     return DocumentBroken(message, path=str(path), problem=error.problem, line=error.line, column=error.column)
 
 
@@ -104,24 +106,27 @@ def _version(document: Mapping[str, Any], path: Path | str) -> int:
     """The schema version of a document; of one in our layout, the header alone tells. Raises NewerFormat, Malformed."""
     version = version_of(document)
     if version is None:
-        raise ParseError('expected "schema_version" with a whole number', 1)
+        raise ParseError('"schema_version" must be a whole number', 1)
     if version > SCHEMA_VERSION:
         raise newer_format(version, path)
     return version
 
 
 def newer_format(version: int, path: Path | str, session_id: str | None = None) -> NewerFormat:
-    """The error for a document that a newer localstore wrote."""
+    """Return the error for a document that a newer localstore wrote."""
     return NewerFormat(
-        f"{path} has schema version {version}; this localstore knows up to {SCHEMA_VERSION}, and one that knows "
-        f"{version} is needed. Nothing was changed. Update localstore.",
+        f"{path} has schema version {version}, but this localstore reads versions up to {SCHEMA_VERSION}. "
+        "Nothing was changed. Update localstore.",
         path=str(path),
         session_id=session_id,
     )
 
 
 def split_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> list[bytes]:
-    """The bytes between entry starts, up to the end of a document of `size` bytes. Raises Misfit."""
+    """Return the bytes of each entry of a document of `size` bytes, given where the entries start.
+
+    Raises LayoutMismatch unless exactly one separator stands between two entries.
+    """
     ends = [start - len(layout.separator) for start in starts[1:]]
     for end in ends:
         if not raw.startswith(layout.separator, end):
@@ -132,7 +137,7 @@ def split_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> l
 
 
 def _parse_in_layout(raw: bytes, layout: Layout) -> ParsedDocument | None:
-    """The document cut at its entry lines; None unless each piece parses and follows its predecessor directly."""
+    """Parse a document in our layout; None if it is not in it. Each entry is parsed by itself."""
     if raw.startswith(_BYTE_ORDER_MARK):
         return None
     opened = raw.find(layout.opening)
@@ -164,31 +169,32 @@ def _parse_in_layout(raw: bytes, layout: Layout) -> ParsedDocument | None:
 
 
 def header_of(document: dict[str, Any]) -> dict[str, Any]:
-    """The header in a whole document, or in its head alone."""
+    """Return the header of a document that was parsed as a whole or only up to its history."""
     return {key: value for key, value in document.items() if key not in ("$schema", "history")}
 
 
-def _parse_foreign(raw: bytes, layout: Layout, path: Path | str, *, strict: bool = False) -> ParsedDocument:
+def _parse_any_layout(raw: bytes, layout: Layout, path: Path | str, *, strict: bool = False) -> ParsedDocument:
+    """Parse a document however it is formatted, and upgrade it if it is of an older version."""
     document = _load(raw, layout, strict=strict)
     if not isinstance(document, dict):
-        raise ParseError("expected one mapping with the session", 1, 1)
+        raise ParseError("a document must be one mapping", 1, 1)
     version = _version(document, path)
     if version < SCHEMA_VERSION:
         try:
             document = upgraded(document, version)
         except CannotUpgrade as error:
-            place = line_and_column(raw, error.where)
-            raise ParseError(f"cannot be upgraded from schema version {version}: {error}", *place) from None
+            position = line_and_column(raw, error.where)
+            raise ParseError(f"cannot be upgraded from schema version {version}: {error}", *position) from None
     history = document.get("history", [])
     entries = [] if history is None else history
     return ParsedDocument(layout, raw, header_of(document), entries, in_layout=False, version=version)
 
 
-_SAYS_VERSION = re.compile(rb"""(?m)^["']?schema_version["']?[ ]*:""")
+_VERSION_KEY = re.compile(rb"""(?m)^["']?schema_version["']?[ ]*:""")
 
 
 def _load(raw: bytes, layout: Layout, *, strict: bool) -> Any:
-    """The whole document as plain values. Version 0 in YAML was written by PyYAML, and is read by its rules."""
+    """Return the whole document as plain values. YAML of version 0 was written by PyYAML and is read by its rules."""
     try:
         document = layout.parse_strict(raw) if strict else layout.parse(raw)
         problem = None
@@ -196,7 +202,7 @@ def _load(raw: bytes, layout: Layout, *, strict: bool) -> Any:
         document, problem = None, error
     if (
         isinstance(layout, YamlLayout)
-        and not _SAYS_VERSION.search(raw)
+        and not _VERSION_KEY.search(raw)
         and (problem is not None or (isinstance(document, dict) and version_of(document) == 0))
     ):
         old = layout.parse_by_pyyaml(raw, strict=strict)
@@ -208,18 +214,22 @@ def _load(raw: bytes, layout: Layout, *, strict: bool) -> Any:
 
 
 def normalise(parsed: ParsedDocument, path: Path | str) -> ParsedDocument:
-    """The same session in our layout and of the current version. Raises DocumentBroken when that would drop or round
-    something."""
+    """Return the same session in our layout and of the current version, ready to replace the file.
+
+    The result is parsed from the new bytes. This is on purpose: the file of a person is replaced only after the new
+    bytes have proved to be readable and in our layout (a document may nest less deeply than JSON allows and too deeply
+    for YAML). Raises DocumentBroken if the conversion would drop or round a value.
+    """
     return convert_layout(parse_strictly(parsed.raw, parsed.layout, path), parsed.layout, path)
 
 
 def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocument:
-    """A whole document that is going to be written anew: whatever that would drop or round is refused.
+    """Parse a whole document that will be rewritten. Refuses what a rewrite would drop or round.
 
-    Raises DocumentBroken with line and column, NewerFormat.
+    Raises DocumentBroken with line and column, or NewerFormat.
     """
     try:
-        parsed = _parse_foreign(raw, layout, path, strict=True)
+        parsed = _parse_any_layout(raw, layout, path, strict=True)
         _check(parsed)
     except ParseError as error:
         raise document_broken(error, path) from None
@@ -227,45 +237,44 @@ def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocume
 
 
 def convert_layout(parsed: ParsedDocument, layout: Layout, path: Path | str) -> ParsedDocument:
-    """The same session in our layout of either format, and of the current version."""
+    """Return the same session in a layout, which may be that of the other format, and of the current version."""
     raw = layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in parsed.entries])
     return parse_document(raw, layout, path)
 
 
-_HEADER_TYPES: dict[str, tuple[type, str]] = {
-    "agent_id": (str, "text"),
-    "team_id": (str, "text"),
-    "workflow_id": (str, "text"),
-    "user_id": (str, "text"),
-    "name": (str, "text"),
-    "metadata": (dict, "a mapping"),
+_PYTHON_TYPES: dict[FieldType, tuple[type, str]] = {
+    "text": (str, "text"),
+    "mapping": (dict, "a mapping"),
+    "list of message": (list, "a list"),
 }
-_STATE_TYPES: dict[str, tuple[type, str]] = {
-    "session_state": (dict, "a mapping"),
-    "session_data": (dict, "a mapping"),
-    "instructions": (str, "text"),
-}
-_RUN_TYPES: dict[str, tuple[type, str]] = {
-    "messages": (list, "a list"),
-    "status": (str, "text"),
-}
+
+
+def _types(record: RecordName, keys: Iterable[str]) -> dict[str, tuple[type, str]]:
+    """Map keys of a record to the Python type of their values, and its name in messages, where these are simple."""
+    types = {key: SHAPES[record].fields[key] for key in keys}
+    return {key: _PYTHON_TYPES[kind] for key, kind in types.items() if kind in _PYTHON_TYPES}
+
+
+_HEADER_TYPES = _types("header", HEADER_ORDER)
+_SESSION_TYPES = _types("update", SESSION_KEYS)
+_RUN_TYPES = _types("run", ("messages", "status"))
 
 
 def _check(parsed: ParsedDocument) -> None:
-    """The structure that everything relies on; the models check the rest. Raises Malformed."""
+    """Check the structure that all code relies on; the models check the rest. Raises ParseError."""
     header = parsed.header
     if not isinstance(header.get("session_id"), str) or not header["session_id"]:
-        raise ParseError('expected "session_id" with a text that is not empty', 1)
+        raise ParseError('"session_id" must be text and not empty', 1)
     if header.get("kind") not in KINDS:
-        raise ParseError(f'expected "kind" with one of {", ".join(KINDS)}', 1)
+        raise ParseError(f'"kind" must be one of {", ".join(KINDS)}', 1)
     if not isinstance(header.get("created_at"), str):
-        raise ParseError('expected "created_at" with a time such as 2026-11-22T07:01:20.123Z', 1)
+        raise ParseError('"created_at" must be a time such as 2026-11-22T07:01:20.123Z', 1)
     _check_types(header, _HEADER_TYPES, "", 1)
     tags = header.get("tags")
     if tags is not None and (not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags)):
-        raise ParseError('expected "tags" with a list of texts', 1)
+        raise ParseError('"tags" must be a list of text', 1)
     if not isinstance(parsed.entries, list):
-        raise ParseError('expected "history" with a list', None)
+        raise ParseError('"history" must be a list', None)
     for number, entry in enumerate(parsed.entries):
         try:
             check_entry(entry, f"history[{number}]")
@@ -275,37 +284,37 @@ def _check(parsed: ParsedDocument) -> None:
 
 
 def check_entry(entry: Any, where: str) -> None:
-    """The structure of one entry. Raises Malformed."""
+    """Check the structure of one entry, which stands at `where`. Raises ParseError."""
     if not isinstance(entry, dict):
-        raise ParseError(f"expected a mapping at {where}", None)
+        raise ParseError(f"{where} must be a mapping", None)
     if not isinstance(entry.get("type"), str):
-        raise ParseError(f'expected "type" with a text such as run in {where}', None)
+        raise ParseError(f'"type" must be text such as run in {where}', None)
     if entry["type"] in ("run", "update") and not isinstance(entry.get("created_at"), str):
-        raise ParseError(f'expected "created_at" with a time in {where}', None)
-    _check_types(entry, _STATE_TYPES, f" in {where}", None)
+        raise ParseError(f'"created_at" must be a time in {where}', None)
+    _check_types(entry, _SESSION_TYPES, f" in {where}", None)
     if entry["type"] != "run":
         return
     if not isinstance(entry.get("run_id"), str):
-        raise ParseError(f'expected "run_id" with a text in {where}', None)
+        raise ParseError(f'"run_id" must be text in {where}', None)
     _check_types(entry, _RUN_TYPES, f" in {where}", None)
     for number, message in enumerate(entry.get("messages") or ()):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-            raise ParseError(f'expected a mapping with a "role" at {where}.messages[{number}]', None)
+            raise ParseError(f'{where}.messages[{number}] must be a mapping with a "role"', None)
 
 
 def _check_types(record: Mapping[str, Any], types: dict[str, tuple[type, str]], where: str, line: int | None) -> None:
-    for name, (expected, words) in types.items():
-        value = record.get(name)
+    for key, (expected, type_name) in types.items():
+        value = record.get(key)
         if value is not None and type(value) is not expected:
-            raise ParseError(f'expected "{name}" with {words}{where}', line)
+            raise ParseError(f'"{key}" must be {type_name}{where}', line)
 
 
 def run_id_and_state(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
-    """The run id of an entry's bytes (None when it is not a run), and whether the run is unfinished."""
+    """Return the run id of an entry, None if it is not a run, and whether the run is unfinished."""
     run_id = layout.run_id(piece)
     if run_id is not None and (piece + layout.end).endswith(_UNFINISHED[layout.suffix]):
         return run_id, True
-    if run_id is None or b"unfinished" in piece:  # a person may have written something behind the status
+    if run_id is None or b"unfinished" in piece:  # a person may have written something after the status
         entry = layout.parse_entry(piece)
         if not isinstance(entry, dict) or entry.get("type") != "run":
             return None, False
@@ -320,10 +329,10 @@ _UNFINISHED = {
 
 
 def newest_state(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """The newest value of each key that holds for the session."""
+    """Return the newest value of each of the SESSION_KEYS that an entry has."""
     return {name: entry[name] for entry in entries for name in SESSION_KEYS if entry.get(name) is not None}
 
 
 def order_header(header: dict[str, Any]) -> dict[str, Any]:
-    """A header in the order of the format, keys that we do not know at the end."""
+    """Return the header with its keys in the order of the format, unknown keys last."""
     return {key: header[key] for key in HEADER_ORDER if key in header} | header

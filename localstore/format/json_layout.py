@@ -148,7 +148,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise ParseError(f"the key {key!r} stands twice in one object")
+                raise ParseError(f"the key {key!r} appears twice in one object")
             seen.add(key)
     return result
 

@@ -132,7 +132,7 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
                     refuse("a key is always text and takes no other tag")
                 key = event.value
                 if key in container:
-                    refuse(f"the key {_shortened(event.value)} stands twice in one mapping")
+                    refuse(f"the key {_shortened(event.value)} appears twice in one mapping")
                 continue
             try:
                 if event.tag is not None:

@@ -200,7 +200,7 @@ class _Restoration:
 
     def apply(self, engine: Engine) -> _Plan:
         """Change the session, or create it."""
-        from localstore.models.session import now
+        from localstore.models.times import now
 
         def work(transaction: Transaction | None) -> _Plan:
             if transaction is None:

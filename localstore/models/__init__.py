@@ -1,1 +1,1 @@
-"""What sessions are made of: the classes that callers use, and the schema of a document."""
+"""The classes of a session and its parts, and the shape of a document."""

@@ -1,206 +1,237 @@
-"""The records of a session: what a document holds, as pydantic models.
-
-Keys that a model does not know are kept, read and written again. A field that is None is absent in the document.
-"""
+"""The models of a document: each class is one kind of mapping, with its fields in the order of the format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PrivateAttr, Tag, ValidationError
+from pydantic import BaseModel, Discriminator, Field, PrivateAttr, Tag
 
+from localstore.models.record import Record, Time, null_as
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
+from localstore.models.times import now
 
 Kind = Literal["agent", "team", "workflow"]
 
 
-def now() -> str:
-    """The time in the form that documents use: UTC, ISO 8601, milliseconds."""
-    return time_text(datetime.now(UTC))
-
-
-def time_text(moment: datetime) -> str:
-    """A moment in the form that documents use. One without a time zone is taken as local time."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _time(value: object) -> object:
-    """Times in the form of the format. A text that is no time, or that names no time zone, stays as it is."""
-    if isinstance(value, datetime):
-        return time_text(value)
-    if isinstance(value, str) and not (len(value) == len("2026-11-22T07:01:20.123Z") and value[-1] == "Z"):
-        try:
-            moment = datetime.fromisoformat(value)
-            return value if moment.tzinfo is None else time_text(moment)
-        except (ValueError, OverflowError):  # in UTC, the first and the last day may be out of the calendar
-            return value
-    return value
-
-
-Time = Annotated[str, BeforeValidator(_time)]
-
-
-def _null_is(make: Callable[[], object]) -> BeforeValidator:
-    """For a field that always has a value: null in a document is the same as a key that is not there."""
-    return BeforeValidator(lambda value: make() if value is None else value)
-
-
-class Record(BaseModel):
-    """A mapping in a document: known fields in the order of the format, then the keys that we do not know."""
-
-    model_config = ConfigDict(extra="allow", validate_assignment=True, protected_namespaces=())
-
-    def __document__(self) -> dict[str, Any]:
-        """The fields that have a value, one level deep; the values are not converted."""
-        known = {name: value for name, value in self.__dict__.items() if value is not None}
-        if self.__pydantic_extra__:
-            known.update(self.__pydantic_extra__)
-        return known
-
-
 class ToolCall(Record):
-    """A call that the model asked for. `arguments` is an object whenever the model wrote one, else its raw text."""
+    """A tool call that the model asked for.
+
+    >>> ToolCall(id="call_1", name="weather", arguments={"city": "Wien"}).arguments["city"]
+    'Wien'
+    """
 
     id: str | None = None
+    """The id that the answer, a message with this `tool_call_id`, refers to."""
     name: str
-    arguments: Annotated[dict[str, Any] | str, _null_is(dict)] = Field(default_factory=dict)
+    """The name of the tool."""
+    arguments: Annotated[dict[str, Any] | str, null_as(dict)] = Field(default_factory=dict)
+    """The arguments by name, or the raw text that the model wrote if that is not a JSON object."""
 
 
 class ContentPart(Record):
-    """One part of a message that is more than text: `type` says which (`text`, `image`, `audio`, `file`)."""
+    """One part of a message that is more than text.
+
+    >>> ContentPart(type="image", url="https://example.com/cat.png", mime_type="image/png").type
+    'image'
+    """
 
     type: str
+    """`text`, `image`, `audio` or `file`."""
     text: str | None = None
+    """The text of a part of type `text`."""
     url: str | None = None
+    """The address of the content."""
     path: str | None = None
+    """The path of the file that holds the content."""
     mime_type: str | None = None
+    """The media type of the content, such as `image/png`."""
 
 
 class Message(Record):
-    """One message of a run. `content` is text, or a list of parts.
+    """One message of a run.
 
-    `state_changes`, in the answer to a tool call, are the keys of the `session_state` that it changed, None for one
-    that is gone: a run that was interrupted goes on with them.
+    >>> Message(role="user", content="hi").text
+    'hi'
     """
 
     role: str
+    """`user`, `assistant`, `tool` or `system`."""
     content: str | list[ContentPart] | None = None
+    """Text, or a list of parts."""
     name: str | None = None
+    """The name of the speaker, if the role is not enough."""
     tool_calls: list[ToolCall] | None = None
+    """The tool calls that the model asked for."""
     tool_call_id: str | None = None
+    """In a message of role `tool`: the id of the tool call that it answers."""
     state_changes: dict[str, Any] | None = None
+    """In a message of role `tool`: the keys of `session_state` that the calls changed, None for a removed key.
+
+    An interrupted run continues from them.
+    """
 
     @property
     def text(self) -> str:
-        """The message's text; the texts of its parts joined by newlines."""
+        """The text of the message; the texts of its parts are joined by newlines."""
         if self.content is None or isinstance(self.content, str):
             return self.content or ""
         return "\n".join(part.text for part in self.content if part.text is not None)
 
 
 class Metrics(Record):
-    """What a run cost."""
+    """The cost of a run or of a step.
+
+    >>> Metrics(input_tokens=12, output_tokens=3).duration_seconds is None
+    True
+    """
 
     input_tokens: int | None = None
+    """The number of tokens that the model read."""
     output_tokens: int | None = None
+    """The number of tokens that the model wrote."""
     duration_seconds: float | None = None
+    """The elapsed time in seconds."""
 
 
 class Step(Record):
-    """One step of a workflow's run that is over. `within` names the steps that it stands in, outermost first.
+    """One finished step in a run of a workflow. Of several with the same `name` and `within`, the last one counts.
 
-    `status` is `completed`, `error` or `cancelled`; or `waiting` for a confirmation, `confirmed` or `rejected`. Of
-    several with the same name and the same `within`, the last one counts. `session_state` is the state behind the step,
-    when it changed it, `question` what a person is asked to confirm.
+    >>> Step(name="draft", within=["review"], output="Hello", status="completed").output
+    'Hello'
     """
 
     name: str
+    """The name of the step."""
     within: list[str] | None = None
+    """The names of the steps that contain this one, outermost first; of a loop with its round, as `review[2]`."""
     created_at: Time = Field(default_factory=now)
+    """When the step began."""
     input: Any = None
+    """The input of the step, as JSON values."""
     output: Any = None
+    """The output of the step, as JSON values."""
     messages: list[Message] | None = None
+    """The messages of the agent that did the step."""
     member_runs: list[Run] | None = None
+    """The runs of the members, if a team did the step."""
     session_state: dict[str, Any] | None = None
+    """The session's state after the step, if the step changed it."""
     question: str | None = None
+    """What a person is asked to confirm."""
     metrics: Metrics | None = None
+    """The cost of the step."""
     error: str | None = None
+    """Why the step failed."""
     status: str | None = None
+    """`completed`, `error` or `cancelled`; or `waiting` for a person's confirmation, `confirmed` or `rejected`."""
 
 
 class Entry(Record):
-    """An item of the history that is neither a run nor an update: kept as it is."""
+    """An entry of the history that is neither a run nor an update. It is kept as it is.
+
+    >>> Entry.model_validate({"type": "note", "text": "Call back."}).type
+    'note'
+    """
 
     type: str
+    """Any text but `run` and `update`."""
     created_at: Time | None = None
+    """When the entry was made."""
 
 
 class Update(Record):
-    """A change of the session's state that was made outside a run."""
+    """A change of the session's state outside a run. Each of its values holds for the session from here on.
+
+    >>> Update(session_state={"cart": ["tea"]}).type
+    'update'
+    """
 
     type: Literal["update"] = "update"
     created_at: Time = Field(default_factory=now)
+    """When the change was made."""
     instructions: str | None = None
+    """The new system prompt."""
     session_state: dict[str, Any] | None = None
+    """The new state, as a whole."""
     session_summary: Any = None
+    """The new summary of the session."""
     session_data: dict[str, Any] | None = None
+    """The new extra data, as a whole."""
 
 
 class Run(Record):
-    """One run: a question, what followed from it, and how it ended.
+    """One run: a question, everything that followed from it, and how it ended.
 
-    `status` is `unfinished`, `completed`, `error` or `cancelled`. `session_state`, `session_summary`, `session_data`
-    and `instructions` are set only when they changed in this run. `output` is the answer as data, where data was asked
-    for. `state_conflicts` names the keys of `session_state` that another run had changed meanwhile; the value here
-    counts. `agent_id`, `team_id`, `workflow_id` and `tool_call_id` stand in member runs. `rating` is what a person
-    thinks of it, `good` or `bad`; another word, typed by hand, is kept and rates nothing. `rating_note` says why.
-    `replay_of` is the run of another session whose question was asked again. `plan` are the steps that a workflow's run
-    was started with.
+    >>> run = Run(messages=[Message(role="user", content="hi"), Message(role="assistant", content="Hello!")])
+    >>> run.question, run.answer, run.status
+    ('hi', 'Hello!', 'completed')
     """
 
     type: Literal["run"] = "run"
     run_id: str = Field(default_factory=lambda: str(uuid4()))
+    """Identifies the run in its session."""
     agent_id: str | None = None
+    """In a member run: the agent that ran."""
     team_id: str | None = None
+    """In a member run: the team that ran."""
     workflow_id: str | None = None
+    """In a member run: the workflow that ran."""
     tool_call_id: str | None = None
+    """In a member run: the id of the tool call that started it."""
     replay_of: str | None = None
+    """In a replay: the id of the run, in another session, whose question was asked again."""
     created_at: Time = Field(default_factory=now)
+    """When the run began."""
     plan: list[str] | None = None
+    """In a run of a workflow: the names of the steps that it was started with."""
     input: Any = None
-    messages: Annotated[list[Message], _null_is(list)] = Field(default_factory=list)
+    """The input of the run as JSON values, if it is more than the first message."""
+    messages: Annotated[list[Message], null_as(list)] = Field(default_factory=list)
+    """The messages of this run alone, oldest first, without the history."""
     member_runs: list[Run] | None = None
+    """In a run of a team: the runs of its members."""
     steps: list[Step] | None = None
+    """In a run of a workflow: its finished steps, in the order in which they were done."""
     output: Any = None
+    """The answer as JSON values, if the caller asked for data."""
     instructions: str | None = None
+    """The system prompt, if it changed in this run."""
     session_state: dict[str, Any] | None = None
+    """The session's state as a whole, if it changed in this run."""
     session_summary: Any = None
+    """The summary of the session so far, if it changed in this run."""
     session_data: dict[str, Any] | None = None
+    """Extra data of the session as a whole, if it changed in this run."""
     state_conflicts: list[str] | None = None
+    """Keys of `session_state` that another run changed at the same time. The value in this run counts."""
     model: str | None = None
+    """The id of the model that answered."""
     metrics: Metrics | None = None
+    """The cost of the run."""
     rating: str | None = None
+    """A person's rating, `good` or `bad`. Another word, typed by hand, is kept and counts as no rating."""
     rating_note: str | None = None
+    """The reason for the rating."""
     error: str | None = None
-    status: Annotated[str, _null_is(lambda: "completed")] = "completed"
+    """Why the run failed."""
+    status: Annotated[str, null_as(lambda: "completed")] = "completed"
+    """`unfinished`, `completed`, `error` or `cancelled`."""
 
     _parsed: Any = PrivateAttr(default=None)
 
     def __document__(self) -> dict[str, Any]:
-        known = super().__document__()
+        fields = super().__document__()
         if not self.messages:
-            del known["messages"]
-        if self.__pydantic_extra__:  # how it ended comes last, after keys that we do not know
+            del fields["messages"]
+        if self.__pydantic_extra__:  # how the run ended comes last, after unknown keys
             for name in ("error", "status"):
-                if name in known:
-                    known[name] = known.pop(name)
-        return known
+                if name in fields:
+                    fields[name] = fields.pop(name)
+        return fields
 
     def keep_output(self, output: BaseModel) -> None:
-        """Make `output` of an object, which `parsed` then gives."""
+        """Set `output` from an object, which `parsed` then returns."""
         self.output = output.model_dump(mode="json")
         self._parsed = output
 
@@ -211,15 +242,15 @@ class Run(Record):
 
     @property
     def waiting(self) -> Step | None:
-        """The step of a workflow's unfinished run that waits for a confirmation; the first one, of several."""
-        last: dict[tuple[str, ...], Step] = {}
+        """The step of an unfinished workflow run that waits for a confirmation; the first one if there are several."""
+        newest: dict[tuple[str, ...], Step] = {}
         for step in self.steps or () if self.status == "unfinished" else ():
-            last[(*(step.within or ()), step.name)] = step
-        return next((step for step in last.values() if step.status == "waiting"), None)
+            newest[(*(step.within or ()), step.name)] = step
+        return next((step for step in newest.values() if step.status == "waiting"), None)
 
     @property
     def question(self) -> str:
-        """The text of the run's first message of role `user`, else its input when that is text, else ''."""
+        """The text of the first message of role `user`; without one, the input if it is text; else empty."""
         for message in self.messages:
             if message.role == "user":
                 return message.text
@@ -227,7 +258,7 @@ class Run(Record):
 
     @property
     def answer(self) -> str:
-        """The text of the run's last message of role `assistant`, or ''."""
+        """The text of the last message of role `assistant`; empty if there is none."""
         for message in reversed(self.messages):
             if message.role == "assistant":
                 return message.text
@@ -235,8 +266,8 @@ class Run(Record):
 
 
 def _entry_type(value: Any) -> str:
-    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return kind if kind in ("run", "update") else "entry"
+    entry_type = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return entry_type if entry_type in ("run", "update") else "entry"
 
 
 HistoryEntry = Annotated[
@@ -245,79 +276,82 @@ HistoryEntry = Annotated[
 ]
 
 
-def is_validated(entry: Any) -> bool:
-    """Whether an entry is made of records that were validated. Lists that were changed in place may hold anything."""
-    if type(entry) is not Run or not all(type(text) is str for text in (entry.run_id, entry.created_at, entry.status)):
-        return False
-    for message in entry.messages:
-        if type(message) is not Message:
-            return False
-        if message.tool_calls is not None and any(type(call) is not ToolCall for call in message.tool_calls):
-            return False
-        if type(message.content) is list and any(type(part) is not ContentPart for part in message.content):
-            return False
-    return entry.member_runs is None and entry.steps is None
-
-
-def first_problem(error: ValidationError, where: str = "") -> str:
-    """The first problem and where it is, below `where`: `messages[0].role: Field required`."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    for step in first["loc"]:
-        if step not in ("run", "update", "entry") or not where.endswith("]"):
-            where += f"[{step}]" if isinstance(step, int) else f".{step}" if where else str(step)
-    return f"{where}: {first['msg']}" if where else first["msg"]
-
-
 class Origin(Record):
-    """Where a session was forked: the session, and the last run that was taken along."""
+    """The session that a fork was made from.
+
+    >>> Origin(session_id="s1", run_id="r3").session_id
+    's1'
+    """
 
     session_id: str
+    """The original session."""
     run_id: str | None = None
+    """The last run that the fork took over; None if it took none."""
 
 
 class Session(Record):
-    """One conversation. Read it, change it, and hand it to `storage.upsert`.
+    """One conversation of an agent, a team or a workflow. Read it, change it, and pass it to `storage.upsert`.
 
-    `history` holds the entries that were read: all, or with `last_runs` only the newest. `session_state`,
-    `session_summary`, `session_data` and `instructions` are the newest values in the whole session, whatever was
-    read; changing one and calling `upsert` adds an `update` entry.
+    >>> session = Session(session_id="s1", history=[Run(messages=[Message(role="user", content="hi")])])
+    >>> [message.text for message in session.messages()]
+    ['hi']
     """
 
     schema_version: int = SCHEMA_VERSION
+    """The version of the document format."""
     session_id: str = Field(default_factory=lambda: str(uuid4()))
+    """Identifies the session in its storage."""
     kind: Kind = "agent"
+    """`agent`, `team` or `workflow`."""
     agent_id: str | None = None
+    """The agent, in a session of kind `agent`."""
     team_id: str | None = None
+    """The team, in a session of kind `team`."""
     workflow_id: str | None = None
+    """The workflow, in a session of kind `workflow`."""
     user_id: str | None = None
+    """The user who owns the session; None if nobody does."""
     name: str | None = None
-    tags: Annotated[list[str], _null_is(list)] = Field(default_factory=list)
-    metadata: Annotated[dict[str, Any], _null_is(dict)] = Field(default_factory=dict)
+    """A name for people."""
+    tags: Annotated[list[str], null_as(list)] = Field(default_factory=list)
+    """Words to find the session by."""
+    metadata: Annotated[dict[str, Any], null_as(dict)] = Field(default_factory=dict)
+    """Any JSON values that the application keeps with the session."""
     forked_from: Origin | None = None
+    """The session that this one was forked from."""
     created_at: Time = Field(default_factory=now)
+    """When the session began."""
     history: list[HistoryEntry] = Field(default_factory=list)
+    """The entries that were read, oldest first: all of them, or with `last_runs` only the newest."""
 
     session_state: dict[str, Any] = Field(default_factory=dict)
+    """The newest state of the whole session, whatever part of the history was read.
+
+    After a change of this or one of the next three fields, `upsert` adds an `update` entry.
+    """
     session_summary: Any = None
+    """The newest summary."""
     session_data: dict[str, Any] = Field(default_factory=dict)
+    """The newest extra data."""
     instructions: str | None = None
+    """The newest system prompt."""
 
     _base: Any = PrivateAttr(default=None)
-    """What was read, for a three-way merge on `upsert`; None for a session that was not read."""
+    """What was read, for a three-way merge in `upsert`; None for a session that was not read from a storage."""
 
     def __document__(self) -> dict[str, Any]:
-        """The header: every key of the document before `history`."""
+        """Return the header: every key of the document before `history`."""
         hidden = {"history", *SESSION_KEYS}
         header = {name: value for name, value in super().__document__().items() if name not in hidden}
         return {name: value for name, value in header.items() if value or name not in ("tags", "metadata")}
 
     def current(self) -> dict[str, Any]:
-        """The newest state of the session by key, empty values left out."""
+        """Return the newest state, summary, data and instructions by key, without empty values."""
         return {name: value for name in SESSION_KEYS if (value := getattr(self, name)) not in (None, "", {})}
 
     @property
     def entity_id(self) -> str | None:
-        """The id of the agent, team or workflow, as the session's kind says."""
+        """The id of the agent, the team or the workflow, depending on the kind of the session."""
         value: str | None = getattr(self, f"{self.kind}_id")
         return value
 
@@ -327,6 +361,6 @@ class Session(Record):
         return [entry for entry in self.history if isinstance(entry, Run)]
 
     def messages(self, last_runs: int | None = None) -> list[Message]:
-        """The messages of the last runs (of all that were read, when None), oldest first."""
+        """Return the messages of the last runs, or of all runs that were read, oldest first."""
         runs = self.runs if last_runs is None else self.runs[max(0, len(self.runs) - last_runs) :]
         return [message for run in runs for message in run.messages]

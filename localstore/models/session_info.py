@@ -1,4 +1,4 @@
-"""The row that a listing returns for a session."""
+"""What a listing returns for each session."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,29 +7,39 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """What the manifest knows of a session; making one opens no document.
+    """One session in a listing. Making one reads no document.
 
-    `updated_at` is the time of the newest entry of the history. `runs` counts runs, `size` is in bytes. `path` is
-    absolute. `problem` is None, or says why the document cannot be read at the moment (the other fields then hold
-    what was known before). Times are UTC, ISO 8601, milliseconds.
+    >>> row = {"session_id": "s1", "kind": "agent", "created_at": "2026-11-22T07:01:20.123Z", "runs": 2, "version": 1,
+    ...     "updated_at": "2026-11-22T07:05:00.000Z", "fingerprint": (812, 0, 0, 0)}
+    >>> session_info(row, "/store/sessions/2026-11/s1.json").size
+    812
     """
 
     session_id: str
     kind: str
+    """`agent`, `team` or `workflow`."""
     entity_id: str | None
+    """The id of the agent, the team or the workflow."""
     user_id: str | None
     name: str | None
     tags: tuple[str, ...]
     created_at: str
+    """When the session began: UTC, ISO 8601, milliseconds."""
     updated_at: str
+    """When the newest entry of the history was made, in the same form."""
     runs: int
+    """The number of runs."""
     size: int
+    """The size of the document in bytes."""
     schema_version: int
+    """The version of the document format."""
     path: str
+    """The absolute path of the document."""
     problem: str | None = None
+    """Why the document cannot be read at the moment; the other fields then have their last known values."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values, fields without a value left out."""
+        """Return the fields as JSON values, without empty ones."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {
             name: list(value) if name == "tags" else value for name, value in values.items() if value not in (None, ())
@@ -37,7 +47,7 @@ class SessionInfo:
 
 
 def session_info(row: Mapping[str, Any], path: str) -> SessionInfo:
-    """What a row of the manifest says of the document at `path`."""
+    """Return what a row of the manifest says about the document at `path`."""
     return SessionInfo(
         session_id=row["session_id"],
         kind=row["kind"],

@@ -11,7 +11,8 @@ from localstore.disk import rescue_folder
 from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, SessionNotFound
 from localstore.format.document import order_header
-from localstore.models.session import Run, now
+from localstore.models.session import Run
+from localstore.models.times import now
 from localstore.storage.arguments import check_id
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from typing import Any
 from localstore.engine.transaction import Transaction
 from localstore.errors import StateConflict
 from localstore.format.values import json_equal, to_json_value
-from localstore.models.session import Run, now
+from localstore.models.session import Run
+from localstore.models.times import now
 from localstore.storage.upsert import run_of
 
 State = dict[str, Any]

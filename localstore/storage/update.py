@@ -59,7 +59,7 @@ def updating(
 ) -> Callable[[Transaction], None]:
     """A change that adds an entry with this state, sets these values of the header, and its tags to what `retag` makes
     of them. It may be tried again when another program interfered."""
-    from localstore.models.session import now
+    from localstore.models.times import now
 
     entries = [{"type": "update", "created_at": now(), **state}] if state else []
     again = False

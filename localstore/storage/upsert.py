@@ -14,7 +14,9 @@ from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal, to_json_value
 from localstore.index.row import IndexRow
 from localstore.models.schema import SESSION_KEYS
-from localstore.models.session import HistoryEntry, Run, Session, Step, first_problem, is_validated, now
+from localstore.models.session import HistoryEntry, Run, Session, Step
+from localstore.models.times import now
+from localstore.models.validation import first_problem, is_validated
 
 _entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
 _FIXED = ("schema_version", "session_id", "kind", "created_at")
@@ -32,7 +34,7 @@ def session_of(snapshot: Snapshot) -> Session:
 
 def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> DocumentBroken:
     return DocumentBroken(
-        f"{snapshot.path}: {first_problem(error, where)}. Nothing was changed. Mend the file in an editor.",
+        f"{snapshot.path}: {first_problem(error, where)}. Nothing was changed. Fix the file in an editor.",
         path=snapshot.path,
         session_id=snapshot.header["session_id"],
     )

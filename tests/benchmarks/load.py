@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from localstore import JsonStorage, YamlStorage
-from localstore.models.session import now
+from localstore.models.times import now
 from tests.benchmarks.store import new_run
 from tests.benchmarks.timing import table
 

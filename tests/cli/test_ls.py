@@ -193,7 +193,7 @@ def test_a_problem_is_told_below_the_table(store: Path) -> None:
     screen = on_terminal("ls", cwd=store, columns=40)
     assert screen.code == 0
     assert "graz-1: " in screen.text.replace("\n", " ")
-    assert "Mend the file" in screen.text.replace("\n", " ")
+    assert "Fix the file" in screen.text.replace("\n", " ")
 
 
 @posix

@@ -190,7 +190,7 @@ def test_the_error_that_keeps_a_run_says_how_to_put_it_back(run: Command, store:
     line = str(caught.value).rpartition("localstore ")[2].split()
     broken = run(*line, "--store", store)
     assert broken.returncode == 4
-    assert "Mend the file in an editor" in broken.stderr
+    assert "Fix the file in an editor" in broken.stderr
     path.write_bytes(whole)
     assert run(*line, "--store", store).returncode == 0
     assert run_ids(store)[-1] == "kept"

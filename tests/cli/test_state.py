@@ -190,7 +190,7 @@ WRONG = [
     ("", "line 1"),
     ("[1]", "line 1: expected a mapping"),
     ('{"a": NaN}', "line 1"),
-    ('{"a": 1, "a": 2}', "the key 'a' stands twice"),
+    ('{"a": 1, "a": 2}', "the key 'a' appears twice"),
     ('{"a": 123456789012345678901234567890}', "beyond 64 bits"),
     ('{"a": "\\ud800"}', "line 1"),
     ("[" * 100_000, "line 1"),

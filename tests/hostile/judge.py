@@ -245,7 +245,7 @@ class Batch:
 
     def _must_be_an_error(self, slot: Slot, error: LocalstoreError) -> None:
         """A document that is valid by the published schema has to be read."""
-        if not slot.mutant.well_formed or error.path != str(slot.path) or "stands twice" in error.message:
+        if not slot.mutant.well_formed or error.path != str(slot.path) or "appears twice" in error.message:
             return
         document = _parse(slot.mutant.raw, slot.path)
         if document is None or not _is_storable(document) or b"\\u" in slot.mutant.raw:
@@ -474,7 +474,7 @@ def _parse(raw: bytes, path: Path) -> Any:
 
 
 def _says_it_twice(raw: bytes) -> bool:
-    """Whether a key stands twice in a mapping: what that means is up to the parser."""
+    """Whether a key appears twice in a mapping: what that means is up to the parser."""
     try:
         waiting = [yaml.compose(raw, yaml.CSafeLoader)]
     except (yaml.YAMLError, UnicodeError, RecursionError):

@@ -144,7 +144,7 @@ SCENES: dict[Callable[[JsonStorage], None], type[LocalstoreError]] = {
     locked: errors.LockTimeout,
 }
 TO_DO = (
-    r"(Use|Check|Give|Read|Mend|Update|Move|Try|Put|Convert)\b[^.]*"
+    r"(Use|Check|Give|Read|Write|Fix|Update|Move|Try|Put|Convert)\b[^.]*"
     r"(, or [^.]*|\.[a-z][^.]*)*\.( [^.]*repeat[^.]*\.)?"
     r"|Upgrade the store with: localstore upgrade \S+"
 )

@@ -7,7 +7,8 @@ import re
 from pydantic import BaseModel, ValidationError
 
 from localstore.errors import ResponseInvalid
-from localstore.models.session import Message, first_problem
+from localstore.models.session import Message
+from localstore.models.validation import first_problem
 
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 """Models that know no JSON schema like to wrap their JSON."""

@@ -27,7 +27,8 @@ from localstore.agents.session_state import State, changes, put
 from localstore.agents.steps import Condition, Function, Loop, Parallel, Part, StepContext, Task, agents_in
 from localstore.errors import StateConflict
 from localstore.format.values import to_json_value
-from localstore.models.session import Message, Run, Step, now
+from localstore.models.session import Message, Run, Step
+from localstore.models.times import now
 
 _HINT = "A step is async and an event loop is running. Use `await workflow.arun(...)`."
 

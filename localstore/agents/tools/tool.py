@@ -14,7 +14,8 @@ from pydantic.errors import PydanticUserError
 
 from localstore.agents.models.model import ToolSchema, wait_for
 from localstore.format.values import to_json_value
-from localstore.models.session import ToolCall, first_problem
+from localstore.models.session import ToolCall
+from localstore.models.validation import first_problem
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 """What the Chat Completions API takes as the name of a function."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from localstore.format.versions.step import CannotUpgrade, Place
+from localstore.models.times import time_text
 
 MAX_DEPTH = 200
 """How deep a document may nest."""
@@ -115,11 +116,6 @@ def moment(seconds: Any, where: Place) -> str | None:
         return time_text(_EPOCH + round(seconds * 1000) * _MILLISECOND)
     except (TypeError, OverflowError):
         raise CannotUpgrade("expected a time in seconds since 1970", where) from None
-
-
-def time_text(time: datetime) -> str:
-    """A time in UTC as documents write it."""
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def seconds_of(time: Any) -> int | float | None:

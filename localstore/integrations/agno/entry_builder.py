@@ -24,7 +24,7 @@ from localstore.integrations.agno.runs import (
 from localstore.integrations.agno.session_cache import Handed, Known, bare_runs, hand, runs_of
 from localstore.integrations.agno.session_fields import KEPT, LEFT, Parts, given_of
 from localstore.integrations.agno.tool_calls import with_forgotten
-from localstore.models.session import now
+from localstore.models.times import now
 
 
 @dataclass

@@ -13,7 +13,7 @@ from localstore.format.versions.agno import is_pipeline, session_down, session_u
 from localstore.format.versions.values import is_empty
 from localstore.integrations.agno.session_cache import MEMORY, Handed, Known, hand, interactions_of, state_of
 from localstore.models.schema import SESSION_KEYS
-from localstore.models.session import now
+from localstore.models.times import now
 
 KEPT = (*SESSION_KEYS, MEMORY)
 """The keys of an entry that hold from there on for the session."""

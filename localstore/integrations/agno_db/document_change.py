@@ -12,7 +12,7 @@ from localstore.format.values import json_equal
 from localstore.integrations.agno_db.history import extract_system, refer_to_history
 from localstore.integrations.agno_db.runs import in_order
 from localstore.models.schema import SESSION_KEYS
-from localstore.models.session import now
+from localstore.models.times import now
 
 _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
 """An id that stands in a document without escapes."""

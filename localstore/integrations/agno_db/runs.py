@@ -17,7 +17,8 @@ from localstore.integrations.agno_db.messages import (
     to_time,
     without_defaults,
 )
-from localstore.models.session import Run, now
+from localstore.models.session import Run
+from localstore.models.times import now
 
 _STATUS = {"COMPLETED": "completed", "ERROR": "error", "CANCELLED": "cancelled", "REGENERATED": "cancelled"}
 """A run whose answer was generated again is over and no part of the history, like a cancelled one."""

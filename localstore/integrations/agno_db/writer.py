@@ -18,7 +18,7 @@ from localstore.integrations.agno_db.runs import to_entry
 from localstore.integrations.agno_db.sessions import SessionFields, changed_header, changed_state
 from localstore.integrations.agno_db.stored_session import StoredSession
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
-from localstore.models.session import now
+from localstore.models.times import now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -367,7 +367,7 @@ def test_what_a_rewrite_would_drop_or_round_refuses_the_rewrite_and_nothing_else
         lambda: storage.append("s1", answered("r1")),
     ]
     refused, allowed = changes if "kind" in old else reversed(changes)
-    with pytest.raises(DocumentBroken, match=r"stands twice|64 bits"):
+    with pytest.raises(DocumentBroken, match=r"appears twice|64 bits"):
         refused()
     assert path.read_bytes() == raw
     allowed()

@@ -131,30 +131,30 @@ def changed(**more: Any) -> dict[str, Any]:
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "a list": ([1], "expected one mapping"),
-    "a text": ("x", "expected one mapping"),
+    "a list": ([1], "must be one mapping"),
+    "a text": ("x", "must be one mapping"),
     "no session_id": (changed(session_id=...), '"session_id"'),
     "an empty session_id": (changed(session_id=""), '"session_id"'),
     "session_id a number": (changed(session_id=5), '"session_id"'),
-    "kind unknown": (changed(kind="robot"), 'expected "kind" with one of agent, team, workflow'),
+    "kind unknown": (changed(kind="robot"), '"kind" must be one of agent, team, workflow'),
     "created_at a number": (changed(created_at=5), '"created_at"'),
-    "user_id a number": (changed(user_id=5), 'expected "user_id" with text'),
-    "tags a text": (changed(tags="a"), 'expected "tags" with a list of texts'),
-    "tags of numbers": (changed(tags=[1]), 'expected "tags" with a list of texts'),
-    "metadata a list": (changed(metadata=[]), 'expected "metadata" with a mapping'),
+    "user_id a number": (changed(user_id=5), '"user_id" must be text'),
+    "tags a text": (changed(tags="a"), '"tags" must be a list of text'),
+    "tags of numbers": (changed(tags=[1]), '"tags" must be a list of text'),
+    "metadata a list": (changed(metadata=[]), '"metadata" must be a mapping'),
     "no schema_version": (changed(schema_version=...), '"schema_version"'),
     "schema_version a text": (changed(schema_version="1"), '"schema_version"'),
     "schema_version true": (changed(schema_version=True), '"schema_version"'),
     "schema_version negative": (changed(schema_version=-1), '"schema_version"'),
-    "history a mapping": ({**HEADER, "history": {}}, 'expected "history" with a list'),
-    "an entry that is a text": ({**HEADER, "history": [run("r1"), "x"]}, r"expected a mapping at history\[1\]"),
-    "an entry without type": ({**HEADER, "history": [{}]}, r'expected "type" .* in history\[0\]'),
+    "history a mapping": ({**HEADER, "history": {}}, '"history" must be a list'),
+    "an entry that is a text": ({**HEADER, "history": [run("r1"), "x"]}, r"history\[1\] must be a mapping"),
+    "an entry without type": ({**HEADER, "history": [{}]}, r'"type" must be .* in history\[0\]'),
     "a run without an id": ({**HEADER, "history": [{**run("r"), "run_id": 7}]}, '"run_id"'),
     "a run without a time": ({**HEADER, "history": [{**run("r"), "created_at": None}]}, '"created_at"'),
-    "messages a text": ({**HEADER, "history": [{**run("r"), "messages": "x"}]}, '"messages" with a list'),
+    "messages a text": ({**HEADER, "history": [{**run("r"), "messages": "x"}]}, '"messages" must be a list'),
     "a message without a role": ({**HEADER, "history": [{**run("r"), "messages": [{}]}]}, '"role"'),
-    "session_state a list": ({**HEADER, "history": [run("r", session_state=[])]}, '"session_state" with a mapping'),
-    "status a number": ({**HEADER, "history": [run("r", status=1)]}, '"status" with text'),
+    "session_state a list": ({**HEADER, "history": [run("r", session_state=[])]}, '"session_state" must be a mapping'),
+    "status a number": ({**HEADER, "history": [run("r", status=1)]}, '"status" must be text'),
 }
 
 
@@ -165,7 +165,7 @@ def test_what_is_not_a_session_is_refused_in_words(layout: Layout, name: str) ->
         parse_document(json.dumps(document).encode(), layout, "/a/file")
     assert caught.value.path == "/a/file"
     assert str(caught.value).startswith("/a/file")
-    assert "Nothing was changed. Mend the file" in str(caught.value)
+    assert "Nothing was changed. Fix the file" in str(caught.value)
 
 
 def test_a_wrong_entry_is_named_with_its_line(layout: Layout) -> None:
@@ -196,7 +196,7 @@ def test_what_does_not_parse_is_named_with_line_and_column(
 
 
 def test_a_newer_version_is_refused(layout: Layout) -> None:
-    with pytest.raises(NewerFormat, match="schema version 2; this localstore knows up to 1"):
+    with pytest.raises(NewerFormat, match="schema version 2, but this localstore reads versions up to 1"):
         parse_document(written(layout, changed(schema_version=2)), layout, "file")
     with pytest.raises(NewerFormat):
         parse_document(json.dumps({"schema_version": 99, "sessions": "all new"}).encode(), layout, "file")
@@ -340,7 +340,7 @@ def test_what_a_rewrite_would_drop_or_round_is_not_brought_into_our_layout(
 ) -> None:
     raw = written(layout).replace(old, new).replace(b"\n", b"\r\n")
     parsed = parse_document(raw, layout, "file")
-    with pytest.raises(DocumentBroken, match=r"stands twice|64 bits"):
+    with pytest.raises(DocumentBroken, match=r"appears twice|64 bits"):
         normalise(parsed, "file")
 
 

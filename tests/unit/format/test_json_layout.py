@@ -110,8 +110,8 @@ def test_what_is_not_json_is_named_with_its_place(raw: bytes, line: int, column:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' stands twice"),
-        ('{"x": [{"a": 1, "a": 1}]}', "the key 'a' stands twice"),
+        ('{"a": 1, "b": 2, "a": 3}', "the key 'a' appears twice"),
+        ('{"x": [{"a": 1, "a": 1}]}', "the key 'a' appears twice"),
         ('{"a": 18446744073709551616}', "beyond 64 bits"),
         ('{"a": [-9223372036854775809]}', "beyond 64 bits"),
         ('{"a": %s}' % ("9" * 5000), "beyond 64 bits"),

@@ -139,8 +139,8 @@ def test_scalars_follow_the_core_schema(text: str, value: Value) -> None:
         ("[a]: 1", "a key must be a text"),
         ("{a: 1}: 1", "a key must be a text"),
         ("? - a\n: 1", "a key must be a text"),
-        ("a: 1\nb: 2\n'a': 3", "the key 'a' stands twice"),
-        ("k: {1: a, '1': b}", "the key '1' stands twice"),
+        ("a: 1\nb: 2\n'a': 3", "the key 'a' appears twice"),
+        ("k: {1: a, '1': b}", "the key '1' appears twice"),
         ("a: 1\n---\nb: 2", "more than one document"),
         ("a: 1\n...\n---\n", "more than one document"),
         ("", "there is no document"),
@@ -225,7 +225,7 @@ def test_the_place_of_an_error_is_known(raw: bytes, line: int, column: int) -> N
 
 def test_malformed_reads_well_and_pickles() -> None:
     error = refusal(b"a: 1\na: 2")
-    assert str(error) == "line 2, column 1: the key 'a' stands twice in one mapping"
+    assert str(error) == "line 2, column 1: the key 'a' appears twice in one mapping"
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert (str(copy), copy.problem, copy.line, copy.column) == (str(error), error.problem, 2, 1)
     assert str(ParseError("no place")) == "no place"

@@ -253,7 +253,7 @@ def test_a_session_made_anew_of_a_whole_document_is_whose_it_was(opened: Storage
 def test_a_broken_document_has_to_be_mended_first(opened: Storage) -> None:
     name = keep(opened, {"entry": entry_of("r2")})
     opened.path("s1").write_bytes(b"{")
-    with pytest.raises(DocumentBroken, match="Mend the file"):
+    with pytest.raises(DocumentBroken, match="Fix the file"):
         restore(opened, name)
     assert [record["entry"]["run_id"] for record in records(opened)] == ["r2"]
 

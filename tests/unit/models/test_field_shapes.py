@@ -8,20 +8,9 @@ import pytest
 
 import localstore
 from localstore.format.values import to_json_value
+from localstore.models.record import Record
 from localstore.models.schema import HEADER_ORDER, KINDS, SCHEMA_VERSION, SESSION_KEYS, SHAPES, RecordName
-from localstore.models.session import (
-    ContentPart,
-    Entry,
-    Message,
-    Metrics,
-    Origin,
-    Record,
-    Run,
-    Session,
-    Step,
-    ToolCall,
-    Update,
-)
+from localstore.models.session import ContentPart, Entry, Message, Metrics, Origin, Run, Session, Step, ToolCall, Update
 
 PACKAGE = Path(localstore.__file__).parent
 FORMAT = (PACKAGE / "FORMAT.md").read_text(encoding="utf-8")

@@ -1,20 +1,32 @@
-"""The records: what they keep, what they leave out, and in which order they are written."""
+"""The models: what they keep, what they leave out, and in which order they are written."""
 
+import doctest
 from datetime import UTC, datetime, timedelta, timezone
+from types import ModuleType
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from localstore import ContentPart, Message, Metrics, Run, Session, Step, ToolCall, Update
+from localstore import ContentPart, Message, Metrics, Run, Session, Step, ToolCall, Update, errors
 from localstore.format.values import to_json_value
-from localstore.models.session import Entry, now, time_text
+from localstore.models import session as session_models
+from localstore.models import session_info, times
+from localstore.models.session import Entry
+from localstore.models.times import now, time_text
 
 HISTORY: list[dict[str, Any]] = [
     {"type": "update", "created_at": "2026-11-22T07:01:20.123Z", "session_state": {"a": None}},
     {"type": "note", "anything": [None, {"b": None}]},
     {"type": "run", "run_id": "r1", "created_at": "2026-11-22T07:01:21.123Z", "status": "completed"},
 ]
+
+
+@pytest.mark.parametrize("module", [errors, session_models, session_info, times], ids=lambda module: module.__name__)
+def test_the_examples_in_the_docstrings_run(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def test_the_keys_of_a_run_stand_in_the_order_of_the_format() -> None:

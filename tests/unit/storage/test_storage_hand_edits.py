@@ -79,7 +79,7 @@ def test_an_edit_that_breaks_the_document_stays_until_it_is_mended(
         "upsert": lambda: opened.upsert(session),
     }
     for call in (lambda: opened.read("s1"), lambda: opened.read("s1", last_runs=1), calls[what]):
-        with pytest.raises(DocumentBroken, match="Mend the file") as caught:
+        with pytest.raises(DocumentBroken, match="Fix the file") as caught:
             call()
         assert caught.value.path == str(path)
         assert caught.value.line is not None
