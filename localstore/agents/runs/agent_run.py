@@ -19,7 +19,7 @@ from localstore.agents.runs.run_store import RunStart, RunStore
 from localstore.agents.runs.summary_update import SummaryUpdate
 from localstore.agents.runs.token_count import TokenCount
 from localstore.agents.session_state import State, state_changes
-from localstore.agents.tools.tool import Result, RunContext, Tool, unknown
+from localstore.agents.tools.tool import Result, RunContext, Tool, unknown_tool
 from localstore.errors import ResponseInvalid, StateConflict, UnstorableValue
 from localstore.format.values import to_json_value
 from localstore.models.session import Message, Run, ToolCall
@@ -179,7 +179,7 @@ class AgentRun:
             while tool is not None and tool.may_go_together(tools.get(calls[end].name) if end < len(calls) else None):
                 end += 1
             group = calls[at:end]
-            results = [unknown(group[0], tools)] if tool is None else await self._results(driver, tool, group)
+            results = [unknown_tool(group[0], tools)] if tool is None else await self._results(driver, tool, group)
             for call, result in zip(group, results, strict=True):
                 self.run.messages.append(Message(role="tool", content=result.text, tool_call_id=call.id))
                 await driver.emit(ToolCallFinished(call, result.text, result.failed, self.speaker))

@@ -17,7 +17,7 @@ from localstore.agents.runs.driver import Driver
 from localstore.agents.runs.run_store import NestedRunStore, RunStart, RunStore
 from localstore.agents.runs.token_count import TokenCount
 from localstore.agents.session_state import State, put
-from localstore.agents.tools.tool import Result, RunContext, Tool, failure
+from localstore.agents.tools.tool import Result, RunContext, Tool, error_result
 from localstore.models.session import Message, Run, ToolCall
 
 _LONGEST = 300
@@ -127,9 +127,9 @@ class MemberRuns:
         asked: dict[int, _MemberRun] = {}
         for number, call in enumerate(calls):
             try:
-                name, task = tool.function(**tool.given(call, context))
+                name, task = tool.function(**tool.arguments(call, context))
             except ValueError as error:
-                results[number] = failure(error)
+                results[number] = error_result(error)
                 continue
             if routes and (asked or self.routed_answer is not None):
                 results[number] = Result("Error: another member answers already. Pick one.", failed=True)

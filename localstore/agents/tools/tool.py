@@ -1,4 +1,4 @@
-"""Python functions as tools of a model: what the model is told of them, and how they are called."""
+"""Python functions as tools of a model: how they are described to the model, and how they are called."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
+import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
@@ -18,18 +19,19 @@ from localstore.models.session import ToolCall
 from localstore.models.validation import first_problem
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-"""What the Chat Completions API takes as the name of a function."""
-_SECTION = re.compile(r"[ \t]*(Args|Arguments|Parameters):[ \t]*\Z")
-_PARAMETER = re.compile(r"([ \t]+)\*{0,2}(\w+)[ \t]*(?:\([^)]*\))?:[ \t]*(.*)")
-_FIELD = re.compile(r"[ \t]*:param(?:[ \t]+[^:]*?)?[ \t]+(\w+):[ \t]*(.*)")
+"""The names of functions that the Chat Completions API accepts."""
 _HINT = "The tool {} is async and an event loop is running. Use `await agent.arun(...)`."
 
 
 @dataclass(slots=True)
 class RunContext:
-    """What a tool may know of the run that calls it: a parameter annotated with this class gets it.
+    """The run that calls a tool. A tool's parameter that is annotated with this class receives it.
 
-    `session_state` is the run's own copy: what a tool changes in it is stored with the run.
+    `session_state` is the run's own copy of the state: what a tool changes in it is stored with the run.
+
+    >>> def add_to_cart(item: str, context: RunContext) -> str:
+    ...     context.session_state.setdefault("cart", []).append(item)
+    ...     return "added"
     """
 
     session_id: str
@@ -40,7 +42,7 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool call gave, as text for the model; `failed` when it is an error."""
+    """The result of a tool call, as text for the model. `failed` is True if it is an error."""
 
     text: str
     failed: bool = False
@@ -49,12 +51,24 @@ class Result:
 class Tool:
     """A function that a model may call.
 
-    The function's name is the tool's, and its docstring, up to a section `Args:`, says what it does. Parameters are
-    described by their types and, where there are some, by the lines of the section `Args:`, by `:param x:`, or by
-    `Annotated[..., Field(description=...)]`. Arguments are validated by pydantic. A result that is not text is given
-    to the model as JSON.
+    The description for the model comes from the docstring (in the style of Google, NumPy or Sphinx), the parameters
+    from the signature: their types, and their descriptions in the docstring or in
+    `Annotated[..., Field(description=...)]`. Arguments are validated by pydantic. A result that is not text is sent to
+    the model as JSON.
 
-    Raises TypeError for what is no function, or has a parameter that no JSON schema describes.
+    >>> def add(x: int, y: int) -> int:
+    ...     "Add two numbers."
+    ...     return x + y
+    >>> Tool(add).schema.description
+    'Add two numbers.'
+
+    Args:
+        function: The function, plain or async. Each parameter needs a name.
+        name: The name for the model. Default: the name of the function.
+        description: The description for the model. Default: from the docstring.
+
+    Raises TypeError if `function` is not callable, has a name that the API does not accept, or has a parameter that no
+    JSON schema can describe.
     """
 
     def __init__(
@@ -64,25 +78,31 @@ class Tool:
             raise TypeError(f"A tool must be a function, not {type(function).__name__}.")
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
         if not _NAME.match(self.name):
-            raise TypeError(f"{self.name!r} is no name for a tool. Give the function a name: Tool(function, name=...).")
+            raise TypeError(
+                f"{self.name!r} is not a valid name for a tool. Give the function a name: Tool(function, name=...)."
+            )
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004 - not whether there is one, but whether it is async
+            getattr(function, "__call__", None)  # noqa: B004 - not whether it is callable, but whether that is async
         )
-        said, parameters = _docstring(inspect.getdoc(function) or "")
+        docstring, descriptions = _parse_docstring(inspect.getdoc(function) or "")
         self._context: str | None = None
-        self._arguments = self._model(parameters)
+        """The name of the parameter that receives the RunContext."""
+        self._fields: dict[str, str] = {}
+        """The field of `_arguments` for each of the other parameters."""
+        self._arguments = self._arguments_model(descriptions)
         schema = self._arguments.model_json_schema()
         schema.pop("title", None)
-        for one in schema.get("properties", {}).values():
-            one.pop("title", None)
-        self.schema = ToolSchema(self.name, said if description is None else description, schema)
+        for parameter in schema.get("properties", {}).values():
+            parameter.pop("title", None)
+        self.schema = ToolSchema(self.name, docstring if description is None else description, schema)
 
-    def _model(self, descriptions: dict[str, str]) -> type[BaseModel]:
+    def _arguments_model(self, descriptions: dict[str, str]) -> type[BaseModel]:
+        """Return a pydantic class of the parameters, other than one for the RunContext."""
         try:
             hints = get_type_hints(self.function, include_extras=True)
         except (NameError, TypeError) as error:
-            raise TypeError(f"The types of the tool {self.name} cannot be told: {error}") from None
+            raise TypeError(f"The parameter types of the tool {self.name} cannot be resolved: {error}") from None
         fields: dict[str, Any] = {}
         for name, parameter in inspect.signature(self.function).parameters.items():
             hint = hints.get(name, str if parameter.default is parameter.empty else Any)
@@ -91,66 +111,83 @@ class Tool:
                 continue
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
                 raise TypeError(
-                    f"The tool {self.name} has the parameter {parameter}. A model gives arguments by name: "
-                    "write each parameter out."
+                    f"The tool {self.name} has the parameter {parameter}. A model passes arguments by name: "
+                    "write out each parameter."
                 )
+            # A field with the parameter's own name could hide an attribute of BaseModel, such as `schema` or `copy`.
+            field = self._fields[name] = f"argument_{len(fields)}"
+            options: dict[str, Any] = {"description": descriptions[name]} if name in descriptions else {}
             default = ... if parameter.default is parameter.empty else parameter.default
-            said: dict[str, Any] = {"description": descriptions[name]} if name in descriptions else {}
-            fields[name] = (hint, Field(default, **said))
+            fields[field] = (hint, Field(default, alias=name, **options))
         config = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
         try:
             model: type[BaseModel] = create_model(self.name, __config__=config, **fields)
             model.model_json_schema()
         except (PydanticUserError, NameError) as error:
             problem = str(error).partition("\n")[0]
-            raise TypeError(f"A model cannot be told the parameters of the tool {self.name}: {problem}") from None
+            raise TypeError(f"The parameters of the tool {self.name} have no JSON schema: {problem}") from None
         return model
 
     def may_go_together(self, other: Tool | None) -> bool:
-        """Whether a call of this tool and one of the other tool, which follows it, may go on at once."""
+        """Return whether a call of this tool and the next call, of the other tool, may run at the same time."""
         return other is not None and self.is_async and other.is_async
 
     def call(self, call: ToolCall, context: RunContext) -> Result:
-        """Call the function. What it raises, KeyboardInterrupt and the like aside, becomes text for the model."""
+        """Call the function. An exception becomes a failed result; KeyboardInterrupt and the like pass through."""
         try:
-            value = self.function(**self.given(call, context))
+            value = self.function(**self.arguments(call, context))
             return _result(wait_for(value, _HINT.format(self.name)) if inspect.isawaitable(value) else value)
-        except Exception as error:  # noqa: BLE001 - whatever a tool raises, the model is told
-            return failure(error)
+        except Exception as error:  # noqa: BLE001 - any exception of a tool is reported to the model
+            return error_result(error)
 
     async def acall(self, call: ToolCall, context: RunContext) -> Result:
-        """The same for an async function."""
+        """Do what `call` does, for an async function."""
         try:
-            value: Awaitable[Any] = self.function(**self.given(call, context))
+            value: Awaitable[Any] = self.function(**self.arguments(call, context))
             return _result(await value)
         except Exception as error:  # noqa: BLE001
-            return failure(error)
+            return error_result(error)
 
-    def given(self, call: ToolCall, context: RunContext) -> dict[str, Any]:
-        """What the function is called with. Raises ValueError and ValidationError for arguments that do not fit."""
+    def arguments(self, call: ToolCall, context: RunContext) -> dict[str, Any]:
+        """Return the function's keyword arguments for a call.
+
+        Raises ValueError for arguments that are not an object, ValidationError for arguments of the wrong type.
+        """
         if isinstance(call.arguments, str):
-            raise ValueError(f"the arguments are no JSON object: {call.arguments!r}")
-        arguments = self._arguments.model_validate(call.arguments)
-        given = {name: getattr(arguments, name) for name in self._arguments.model_fields}
+            raise ValueError(f"the arguments are not a JSON object: {call.arguments!r}")
+        validated = self._arguments.model_validate(call.arguments)
+        arguments = {name: getattr(validated, field) for name, field in self._fields.items()}
         if self._context is not None:
-            given[self._context] = context
-        return given
+            arguments[self._context] = context
+        return arguments
 
 
 def tools_by_name(tools: Iterable[Callable[..., Any] | Tool]) -> dict[str, Tool]:
-    """The tools, made of functions where they are some. Raises TypeError, ValueError for a name that stands twice."""
-    found: dict[str, Tool] = {}
-    for one in tools:
-        tool = one if isinstance(one, Tool) else Tool(one)
-        if tool.name in found:
+    """Return the tools by name; functions become tools. Raises TypeError, ValueError for a name that occurs twice."""
+    by_name: dict[str, Tool] = {}
+    for item in tools:
+        tool = item if isinstance(item, Tool) else Tool(item)
+        if tool.name in by_name:
             raise ValueError(f"Two tools are named {tool.name!r}. Rename one: Tool(function, name=...).")
-        found[tool.name] = tool
-    return found
+        by_name[tool.name] = tool
+    return by_name
 
 
-def unknown(call: ToolCall, tools: Iterable[str]) -> Result:
-    """What the model is told when it calls a tool that is not there."""
-    return Result(f"Error: there is no tool {call.name!r}. There are: {', '.join(tools) or 'none'}.", failed=True)
+def unknown_tool(call: ToolCall, tools: Iterable[str]) -> Result:
+    """Return the result of a call to a tool that does not exist. It lists the tools that do."""
+    names = ", ".join(tools) or "none"
+    return Result(f"Error: there is no tool {call.name!r}. There are: {names}.", failed=True)
+
+
+def error_result(error: Exception) -> Result:
+    """Return an error as the result of a tool call."""
+    if isinstance(error, ValidationError):
+        text = f"invalid arguments: {first_problem(error)}"
+    elif type(error) is ValueError:
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return Result(f"Error: {text}".encode(errors="backslashreplace").decode(), failed=True)
 
 
 def _result(value: Any) -> Result:
@@ -159,38 +196,10 @@ def _result(value: Any) -> Result:
     return Result("" if value is None else json.dumps(to_json_value(value, "the tool's result"), ensure_ascii=False))
 
 
-def failure(error: Exception) -> Result:
-    """What the model is told of an error."""
-    if isinstance(error, ValidationError):
-        said = f"invalid arguments: {first_problem(error)}"
-    elif type(error) is ValueError:
-        said = str(error)
-    else:
-        said = f"{type(error).__name__}: {error}"
-    return Result(f"Error: {said}".encode(errors="backslashreplace").decode(), failed=True)
-
-
-def _docstring(text: str) -> tuple[str, dict[str, str]]:
-    """What a docstring says of the function, and of each parameter: in a section `Args:` (Google's style), or by
-    `:param x:` (reStructuredText)."""
-    said: list[str] = []
-    parameters: dict[str, str] = {}
-    section, depth, current = False, "", ""
-    for line in text.splitlines():
-        if field := _FIELD.match(line):
-            current, parameters[field[1]] = field[1], field[2]
-        elif _SECTION.match(line):
-            section, depth, current = True, "", ""
-        elif section and (found := _PARAMETER.match(line)) and (not depth or found[1] == depth):
-            depth, current = found[1], found[2]
-            parameters[current] = found[3]
-        elif current and line[:1] in (" ", "\t"):
-            parameters[current] = f"{parameters[current]} {line.strip()}".strip()
-        elif section and not line.strip():
-            current = ""
-        elif not section and not re.match(r"[ \t]*(:\w+|Returns:|Raises:|Yields:)", line):
-            said.append(line)
-        else:
-            current = ""
-            section = section or bool(line.strip())
-    return "\n".join(said).strip(), parameters
+def _parse_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """Return the description of the function, with its examples, and the description of each parameter."""
+    docstring = docstring_parser.parse(text)
+    examples = [f"Example:\n{example.description}" for example in docstring.examples if example.description]
+    description = "\n\n".join([(docstring.description or "").strip(), *examples]).strip()
+    parameters = {item.arg_name: " ".join((item.description or "").split()) for item in docstring.params}
+    return description, {name: text for name, text in parameters.items() if text}

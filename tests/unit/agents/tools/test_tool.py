@@ -80,6 +80,50 @@ def test_parameters_are_described_in_the_style_of_sphinx_as_well() -> None:
     assert said == {"x": "the first of both", "y": "the second"}
 
 
+def test_numpy_style_and_examples() -> None:
+    """A docstring in NumPy's style describes the parameters too; examples stay part of the description."""
+
+    def add(x: int, y: int) -> int:
+        """Add.
+
+        Parameters
+        ----------
+        x : int
+            The first.
+        """
+        return x + y
+
+    def search(words: str) -> str:
+        """Search.
+
+        Example:
+            search("a b") finds both.
+
+        Args:
+            words: What to look for.
+        """
+        return words
+
+    assert Tool(add).schema.description == "Add."
+    assert Tool(add).schema.parameters["properties"]["x"]["description"] == "The first."
+    assert Tool(search).schema.description == 'Search.\n\nExample:\nsearch("a b") finds both.'
+    assert Tool(search).schema.parameters["properties"]["words"]["description"] == "What to look for."
+
+
+def test_parameters_may_be_named_like_attributes_of_pydantic_models() -> None:
+    """Pydantic warned that `schema` shadows an attribute; `model_config` and `_id` could not be parameters at all."""
+
+    def look_up(schema: str, json: str, copy: str, dict: str, validate: str, model_config: str, _id: str) -> list[str]:  # noqa: A002
+        return [schema, json, copy, dict, validate, model_config, _id]
+
+    tool = Tool(look_up)
+    names = ["schema", "json", "copy", "dict", "validate", "model_config", "_id"]
+    assert list(tool.schema.parameters["properties"]) == names
+    assert tool.schema.parameters["required"] == names
+    assert json.loads(tool.call(call("look_up", {name: name for name in names}), CONTEXT).text) == names
+    assert tool.call(call("look_up", {}), CONTEXT).text.startswith("Error: invalid arguments: schema: Field required")
+
+
 def test_arguments_become_what_the_function_declares() -> None:
     """Text that is a number or a date is one; mappings become models; the result is JSON."""
     result = Tool(book).call(call("book", {"city": {"name": "Wien"}, "days": "2", "arrival": "2026-12-01"}), CONTEXT)
@@ -116,7 +160,7 @@ def raises(error: BaseException) -> Callable[[], Any]:
         (book, {"city": {"name": "Wien"}, "days": 0}, "invalid arguments: days: Input should be greater than"),
         (book, {"city": {"name": "Wien"}, "days": 1, "more": 1}, "more: Extra inputs are not permitted"),
         (book, {}, "city: Field required"),
-        (book, '{"city": ', "the arguments are no JSON object: '{\"city\": '"),
+        (book, '{"city": ', "the arguments are not a JSON object: '{\"city\": '"),
         (raises(ZeroDivisionError("division by zero")), {}, "ZeroDivisionError: division by zero"),
         (raises(ValueError("no such city")), {}, "Error: no such city"),
         (raises(OSError("\udcff")), {}, "\\udcff"),
@@ -151,7 +195,7 @@ def test_what_cannot_be_a_tool_is_refused_when_the_agent_is_made() -> None:
         (many, r"\*cities"),
         (unknown, "Missing"),
         (3, "must be a function, not int"),
-        (lambda: 1, "no name for a tool"),
+        (lambda: 1, "not a valid name for a tool"),
     ):
         with pytest.raises(TypeError, match=said):
             Agent(model=model, tools=[tool])  # type: ignore[list-item]
