@@ -231,7 +231,7 @@ class Agent(SessionOwner):
             whole = whole_rounds(last.messages)
             if len(whole) < len(last.messages):  # what was half said would be in the way of what comes now
                 last.messages = whole
-                self.sessions("resume").upsert(session)
+                self.store_changes(session)
             return self._new_run(last.model_copy(deep=True), self.session_id, self.user_id, is_stored=True)
         run = Run(messages=only_asked(last.messages), status="unfinished")
         return self._new_run(run, self.session_id, self.user_id)

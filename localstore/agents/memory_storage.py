@@ -1,21 +1,24 @@
-"""What an agent needs of a storage, and the stand-in for an agent that has none."""
+"""What an agent needs of a storage, and the storage of an agent that was given none."""
 
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
 from typing import Any, Protocol
 
-from localstore.format.values import to_json_value
+from localstore.errors import Conflict, RunNotFound, SessionNotFound
+from localstore.format.run_entry import comparable_fields
+from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.session import HistoryEntry, Kind, Run, Session, Step
 from localstore.storage.state_merge import StateMerge
 
 
 class AgentStorage(Protocol):
-    """The calls that an agent makes for every run. `JsonStorage` and `YamlStorage` have them, and those that its
-    other methods need."""
+    """The methods that an agent calls in every run. `JsonStorage` and `YamlStorage` have them, and those that the
+    agent's other methods need."""
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None: ...
 
@@ -36,60 +39,97 @@ class AgentStorage(Protocol):
 
 
 class WorkflowStorage(AgentStorage, Protocol):
-    """What a workflow calls as well."""
+    """The methods that a workflow calls in every run."""
 
     def add_step(
         self, session_id: str, run_id: str, step: Step, *, number: int, user_id: str | None = None
     ) -> None: ...
 
 
-class Memory:
-    """Keeps the runs of an agent without storage, for as long as the agent lives. It has no owners."""
+@dataclass(slots=True)
+class _StoredSession:
+    kind: Kind = "agent"
+    entity_id: str | None = None
+    runs: dict[str, Run] = field(default_factory=dict)
+    current: dict[str, Any] = field(default_factory=dict)
+    """The newest values of the session's keys, such as its state."""
+
+    def put(self, run: Run) -> None:
+        """Add a run, or replace the one with its id. The run is not shared with the caller."""
+        self.runs[run.run_id] = run
+        self._take_current(run)
+
+    def _take_current(self, run: Run) -> None:
+        self.current.update({name: value for name in SESSION_KEYS if (value := getattr(run, name)) is not None})
+
+    def go_back(self) -> None:
+        """Take the current values from the runs again, after one was replaced by an earlier form of it."""
+        summary = self.current.get("session_summary")  # the only one that comes from `update`
+        self.current = {} if summary is None else {"session_summary": summary}
+        for run in self.runs.values():
+            self._take_current(run)
+
+
+class MemoryStorage:
+    """Keeps the sessions of one agent, team or workflow in memory, as long as it lives. Sessions have no owners.
+
+    Nothing is shared with the caller: what is passed in is copied, and so is what is returned. Safe for threads.
+    """
 
     def __init__(self) -> None:
-        self._runs: dict[str, dict[str, Run]] = {}
-        self._current: dict[str, dict[str, Any]] = {}
+        self._sessions: dict[str, _StoredSession] = {}
         self._lock = Lock()
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None:
-        """The session with its last runs, or None. What the caller changes in it is not kept."""
+        """Return the session with its last runs (with all, if `last_runs` is None), or None if there is none."""
         with self._lock:
-            runs = self._runs.get(session_id)
-            if runs is None:
+            stored = self._sessions.get(session_id)
+            if stored is None:
                 return None
             newest: list[HistoryEntry] = [
-                run.model_copy(deep=True) for run in islice(reversed(runs.values()), last_runs)
+                run.model_copy(deep=True) for run in islice(reversed(stored.runs.values()), last_runs)
             ]
-            current = deepcopy(self._current[session_id])
-        return Session(session_id=session_id, user_id=user_id, history=newest[::-1], **current)
+            fields = {**deepcopy(stored.current), f"{stored.kind}_id": stored.entity_id}
+            return Session(session_id=session_id, kind=stored.kind, user_id=user_id, history=newest[::-1], **fields)
 
     def append(
         self,
         session_id: str,
         run: Run,
         *,
-        user_id: str | None = None,  # noqa: ARG002 - the storage's signature
-        entity_id: str | None = None,  # noqa: ARG002
-        kind: Kind | None = None,  # noqa: ARG002
+        user_id: str | None = None,  # noqa: ARG002 - the signature of all storages
+        entity_id: str | None = None,
+        kind: Kind | None = None,
         create: bool = True,  # noqa: ARG002
         state_base: dict[str, Any] | None = None,
         strict_state: bool = False,
     ) -> None:
-        """Add the run, or finish the one with its `run_id`."""
+        """Add the run, or finish the one with its `run_id`. See `Storage.append` for the arguments and the errors."""
         with self._lock:
-            current = self._current.setdefault(session_id, {})
+            stored = self._sessions.get(session_id) or _StoredSession(kind or "agent", entity_id)
             if state_base is not None and run.session_state is not None:
                 merge = StateMerge(run, state_base, strict=strict_state)
-                merge.into(session_id, current.get("session_state", {}))
+                merge.into(session_id, stored.current.get("session_state", {}))
                 merge.tell()
-            kept: Run = Run.model_validate(to_json_value(run))
-            self._runs.setdefault(session_id, {})[run.run_id] = kept
-            current.update({name: value for name in SESSION_KEYS if (value := getattr(kept, name)) is not None})
+            stored.put(Run.model_validate(to_json_value(run)))
+            self._sessions[session_id] = stored
 
     def update(self, session_id: str, *, user_id: str | None = None, session_summary: Any = None) -> None:  # noqa: ARG002
-        """Replace the summary."""
+        """Replace the summary. Raises SessionNotFound."""
         with self._lock:
-            self._current.setdefault(session_id, {})["session_summary"] = session_summary
+            self._session(session_id).current["session_summary"] = session_summary
+
+    def upsert(self, session: Session) -> None:
+        """Replace the runs that `session` holds; its state is then that of the newest run with one.
+
+        Raises SessionNotFound.
+        """
+        runs: list[Run] = [Run.model_validate(to_json_value(run)) for run in session.runs]
+        with self._lock:
+            stored = self._session(session.session_id)
+            for run in runs:
+                stored.put(run)
+            stored.go_back()
 
     def add_step(
         self,
@@ -100,8 +140,46 @@ class Memory:
         number: int,
         user_id: str | None = None,  # noqa: ARG002
     ) -> None:
-        """Add the `number`-th step to an unfinished run."""
-        kept = Step.model_validate(to_json_value(step, "step"))
+        """Add a step to an unfinished run, as its step number `number`, from 0. Do nothing if it has just this step.
+
+        Raises SessionNotFound, RunNotFound, and Conflict if the run is finished or has another number of steps.
+        """
+        added = Step.model_validate(to_json_value(step, "step"))
         with self._lock:
-            run = self._runs[session_id][run_id]
-            run.steps = [*(run.steps or [])[:number], kept]
+            run = self._session(session_id).runs.get(run_id)
+            if run is None:
+                raise RunNotFound(
+                    f"Session {session_id!r} has no run {run_id!r}. Nothing was written. Append the run first, "
+                    'with status="unfinished".',
+                    session_id=session_id,
+                    run_id=run_id,
+                )
+            steps = run.steps or []
+            if number < len(steps) and json_equal(_comparable(steps[number]), _comparable(added)):
+                return
+            if run.status != "unfinished":
+                problem = f"is {run.status}, and takes no more steps"
+            elif number < len(steps):
+                problem = f"has another step at {number}: somebody else goes on with it"
+            elif number > len(steps):
+                problem = f"has {len(steps)} steps, and none before {number}"
+            else:
+                steps.append(added)
+                run.steps = steps
+                return
+        raise Conflict(
+            f"Run {run_id!r} of session {session_id!r} {problem}. Nothing was written. Read the session again.",
+            session_id=session_id,
+        )
+
+    def _session(self, session_id: str) -> _StoredSession:
+        stored = self._sessions.get(session_id)
+        if stored is None:
+            raise SessionNotFound(
+                f"There is no session {session_id!r}. Check the id, or store a new session.", session_id=session_id
+            )
+        return stored
+
+
+def _comparable(step: Step) -> dict[str, Any]:
+    return comparable_fields(to_json_value(step))

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from localstore.agents.memory_storage import AgentStorage, Memory
+from localstore.agents.memory_storage import AgentStorage, MemoryStorage
 from localstore.agents.session_state import SharedState
 from localstore.errors import KindMismatch, SessionNotFound
 from localstore.models.session import Kind, Run, Session
@@ -43,7 +43,7 @@ class SessionOwner:
         self.entity_id = entity_id or slug(name)
         self.session_id = session_id or str(uuid4())
         self.user_id = user_id
-        self.storage: AgentStorage = Memory() if storage is None else storage
+        self.storage: AgentStorage = MemoryStorage() if storage is None else storage
         self.strict_state = strict_state
         self.shared_state = SharedState(session_state)
         self._seen: OrderedDict[str, None] = OrderedDict()
@@ -96,9 +96,14 @@ class SessionOwner:
     def sessions(self, what: str) -> Storage:
         """The storage, for what cannot be done in memory."""
         storage: Any = self.storage
-        if isinstance(storage, Memory):
+        if isinstance(storage, MemoryStorage):
             raise ValueError(f"{what} needs a storage. Give the {self.kind} one: storage=JsonStorage(...)")
         return storage  # type: ignore[no-any-return]
+
+    def store_changes(self, session: Session) -> None:
+        """Store what was changed in a session that was read."""
+        storage: Any = self.storage
+        storage.upsert(session)
 
     # What a run needs
 

@@ -70,6 +70,12 @@ class SharedState:
             self.held = held
             self.session_id = session_id
 
+    def go_back(self, session_id: str, stored: State) -> None:
+        """Adopt an earlier state of the session: keys that it does not have get their initial values again."""
+        with self._lock:
+            self.session_id = None
+            self.adopt(session_id, stored)
+
     def begin(self, session_id: str, held: State) -> tuple[State, State]:
         """Adopt what the session holds; the state as a run of it begins, as it is stored and as it is lived with."""
         with self._lock:

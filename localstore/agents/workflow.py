@@ -228,7 +228,9 @@ class Workflow(SessionOwner):
         if run.status != "unfinished":  # what ended it is over, and so is the state that it had then
             run.status = "unfinished"
             run.error = run.session_state = run.state_conflicts = run.metrics = None
-            self.sessions("resume").upsert(session)
+            self.store_changes(session)
+            if session_id == self.session_id:
+                self.shared_state.go_back(session_id, before)
         begun_with = self.shared_state.initial | before
         resumed = self._workflow_run(run.model_copy(deep=True), session_id, user_id, is_stored=True)
         resumed.begun_with, resumed.confirm = begun_with, confirm
