@@ -18,7 +18,7 @@ from localstore.agents.runs.run_store import SessionRunStore
 from localstore.agents.runs.summary_update import SummaryUpdate
 from localstore.agents.runs.team_run import new_run
 from localstore.agents.session_owner import SessionOwner, kind_of
-from localstore.agents.threads import in_thread
+from localstore.agents.threads import run_in_thread
 from localstore.agents.tools.history_tools import read_chat_history as chat_history_tool
 from localstore.agents.tools.history_tools import search_previous_sessions
 from localstore.agents.tools.tool import Tool, tools_by_name
@@ -202,7 +202,7 @@ class Agent(SessionOwner):
 
     async def aresume(self) -> Run | None:
         """Do what `resume` does without blocking the event loop."""
-        resumed = await in_thread(self._resuming)
+        resumed = await run_in_thread(self._resuming)
         return None if resumed is None else await driver.arun(resumed.execute)
 
     def stream_resumed(self) -> Generator[Event]:

@@ -1,4 +1,4 @@
-"""Blocking calls beside an event loop, each in a thread of its own: however many there are, none waits for another."""
+"""Blocking calls from an event loop."""
 
 from __future__ import annotations
 
@@ -7,14 +7,36 @@ import contextvars
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ParamSpec, TypeVar, cast
+from typing import TypeVar, TypeVarTuple, cast
 
-_P = ParamSpec("_P")
+_Ts = TypeVarTuple("_Ts")
 _T = TypeVar("_T")
 
 
-async def beside(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call the function in a thread. When the task is cancelled meanwhile, the thread is left alone."""
+async def run_in_thread(function: Callable[[*_Ts], _T], *args: *_Ts, abandon: bool = False) -> _T:
+    """Call a function in a thread of its own, and return its result without blocking the event loop.
+
+    Every call gets a new thread: unlike in a pool, no call ever waits for another one to end.
+
+    Args:
+        function: The function. It sees the context variables of the task.
+        args: Its arguments.
+        abandon: What to do if the task is cancelled: True to return at once and ignore what becomes of the thread,
+            False to wait for the thread, as for a write.
+    """
+    if abandon:
+        return await _call(function, *args)
+    call = asyncio.ensure_future(_call(function, *args))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError as error:
+        await asyncio.wait([call])
+        if not call.cancelled() and (failure := call.exception()) is not None:
+            error.add_note(f"Meanwhile this failed: {type(failure).__name__}: {failure}")
+        raise
+
+
+async def _call(function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
     context = contextvars.copy_context()
@@ -29,25 +51,13 @@ async def beside(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
 
     def work() -> None:
         value: _T | None = None
-        failure: BaseException | None = None
+        error: BaseException | None = None
         try:
-            value = context.run(function, *args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
-            failure = error
-        with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
-            loop.call_soon_threadsafe(settle, value, failure)
+            value = context.run(function, *args)
+        except BaseException as raised:  # noqa: BLE001 - the task gets it
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for the result
+            loop.call_soon_threadsafe(settle, value, error)
 
     threading.Thread(target=work).start()
     return await future
-
-
-async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call the function in a thread. When the task is cancelled meanwhile, wait for it: no write is left alone."""
-    call = asyncio.ensure_future(beside(function, *args, **kwargs))
-    try:
-        return await asyncio.shield(call)
-    except asyncio.CancelledError as error:
-        await asyncio.wait([call])
-        if not call.cancelled() and (failure := call.exception()) is not None:
-            error.add_note(f"Meanwhile this failed: {type(failure).__name__}: {failure}")
-        raise

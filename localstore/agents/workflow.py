@@ -15,7 +15,7 @@ from localstore.agents.runs.step_journal import StepJournal
 from localstore.agents.runs.workflow_run import WorkflowRun
 from localstore.agents.session_owner import SessionOwner
 from localstore.agents.steps import StepLike, made
-from localstore.agents.threads import in_thread
+from localstore.agents.threads import run_in_thread
 from localstore.errors import Conflict, WorkflowChanged
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.session import Kind, Run, Session
@@ -118,7 +118,7 @@ class Workflow(SessionOwner):
         user_id: str | None = None,
     ) -> Run:
         """Do what `run` does without blocking the event loop. A cancelled task leaves a run `cancelled`."""
-        flow = await in_thread(self._flow, input, run_id, session_id or self.session_id, user_id or self.user_id)
+        flow = await run_in_thread(self._flow, input, run_id, session_id or self.session_id, user_id or self.user_id)
         return await driver.arun(flow.execute)
 
     def stream(
@@ -145,7 +145,7 @@ class Workflow(SessionOwner):
         user_id: str | None = None,
     ) -> AsyncIterator[Event]:
         """Do what `stream` does without blocking the event loop."""
-        flow = await in_thread(self._flow, input, run_id, session_id or self.session_id, user_id or self.user_id)
+        flow = await run_in_thread(self._flow, input, run_id, session_id or self.session_id, user_id or self.user_id)
         async with aclosing(driver.astream_events(flow.execute)) as events:
             async for event in events:
                 yield event
@@ -161,7 +161,7 @@ class Workflow(SessionOwner):
 
     async def aresume(self, *, confirm: bool | None = None) -> Run | None:
         """Do what `resume` does without blocking the event loop."""
-        flow = await in_thread(self._resuming, confirm)
+        flow = await run_in_thread(self._resuming, confirm)
         return None if flow is None else await driver.arun(flow.execute)
 
     def stream_resumed(self, *, confirm: bool | None = None) -> Generator[Event]:

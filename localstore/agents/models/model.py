@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from localstore.agents.threads import beside
+from localstore.agents.threads import run_in_thread
 from localstore.format.values import to_json_value
 from localstore.models.session import Message, ToolCall
 
@@ -124,8 +124,10 @@ class FunctionModel:
         """Await the function. Raises TypeError and UnstorableValue as `respond` does."""
         if inspect.iscoroutinefunction(self._function):
             return _reply(await self._function(list(messages)))
-        answer = await beside(self._function, list(messages))
-        return _reply(await answer) if inspect.isawaitable(answer) else await beside(_reply, answer)
+        answer = await run_in_thread(self._function, list(messages), abandon=True)
+        if inspect.isawaitable(answer):
+            return _reply(await answer)
+        return await run_in_thread(_reply, answer, abandon=True)
 
     def stream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Iterator[Piece]:  # noqa: ARG002
         """The answer in the pieces in which the function gives it. Raises what `respond` raises."""
@@ -140,11 +142,11 @@ class FunctionModel:
         """The same without blocking the event loop."""
         answer: Any = self._function(list(messages)) if inspect.iscoroutinefunction(self._function) else None
         if answer is None:
-            answer = await beside(self._function, list(messages))
+            answer = await run_in_thread(self._function, list(messages), abandon=True)
         if inspect.isawaitable(answer):
             answer = await answer
         pieces = _texts(answer) if isinstance(answer, Iterator) else _pieces(_reply(answer))
-        while (piece := await beside(next, pieces, None)) is not None:
+        while (piece := await run_in_thread(next, pieces, None, abandon=True)) is not None:
             yield piece
 
 

@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from localstore.agents.events import Event
 from localstore.agents.models.model import Model, Options, Piece, Reply, astream, stream, wait_for
-from localstore.agents.threads import in_thread
+from localstore.agents.threads import run_in_thread
 from localstore.agents.tools.tool import Result, RunContext, Tool
 from localstore.models.session import Message, ToolCall
 
@@ -177,10 +177,10 @@ class AsyncDriver(Driver):
     """Does everything without blocking the event loop: what may block runs in a thread."""
 
     async def write(self, call: Callable[[], _T]) -> _T:
-        return await in_thread(call)
+        return await run_in_thread(call)
 
     async def call(self, function: Callable[[], Any], hint: str) -> Any:  # noqa: ARG002
-        value = function() if inspect.iscoroutinefunction(function) else await in_thread(function)
+        value = function() if inspect.iscoroutinefunction(function) else await run_in_thread(function)
         return await value if inspect.isawaitable(value) else value
 
     async def sleep(self, seconds: float) -> None:
@@ -199,7 +199,7 @@ class AsyncDriver(Driver):
             if tool.is_async:
                 return await tool.acall(call, context)
             async with one_at_a_time:
-                return await in_thread(tool.call, call, context)
+                return await run_in_thread(tool.call, call, context)
 
         return await asyncio.gather(*(result(tool, call) for tool, call in calls))
 

@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localstore import Agent, FunctionModel, JsonStorage, Message, Run, StateConflict, ToolCall, YamlStorage
+from localstore.agents.runs import agent_run
 from localstore.agents.tools.tool import RunContext
+from localstore.format.values import to_json_value
 from localstore.storage.state_merge import merged
 
 
@@ -295,3 +297,32 @@ def test_what_tools_changed_is_stored_with_the_round(storage: JsonStorage) -> No
     done = storage.read("s")
     assert done is not None
     assert (done.session_state, done.runs[1].status) == ({"visited": ["Wien", "Linz"]}, "completed")
+
+
+def test_a_round_of_tools_copies_the_state_once(storage: JsonStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It used to be copied before and after each round, which doubled what a large state costs."""
+    copies = 0
+
+    def counted(value: Any, what: str = "value") -> Any:
+        nonlocal copies
+        copies += what == "session_state"
+        return to_json_value(value, what)
+
+    def count(context: RunContext) -> str:
+        """Count."""
+        context.session_state["n"] += 1
+        return "counted"
+
+    def answer(messages: list[Message]) -> Message:
+        if len(messages) > 10:
+            return Message(role="assistant", content="done")
+        return Message(role="assistant", tool_calls=[ToolCall(id=str(len(messages)), name="count", arguments={})])
+
+    monkeypatch.setattr(agent_run, "to_json_value", counted)
+    agent = Agent(
+        model=FunctionModel(answer), tools=[count], session_id="s", storage=storage, session_state={"n": 0, "big": "x"}
+    )
+    run = agent.run("Go!")
+    changes = [message.state_changes for message in run.messages if message.role == "tool"]
+    assert changes == [{"n": number} for number in range(1, 6)]
+    assert copies == 1 + len(changes)
