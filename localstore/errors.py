@@ -127,10 +127,17 @@ class LockTimeout(LocalstoreError, TimeoutError):
 
 
 class Conflict(LocalstoreError, RuntimeError):
-    """Raised when the caller and somebody else changed the same part of a session. Nothing was written.
+    """Raised when the caller and somebody else changed the same part of a session. The document was not changed.
 
-    Read the session again and repeat the change.
+    Read the session again and repeat the change. `rescued` is the file in which a run that could not be stored is
+    kept, or None.
     """
+
+    def __init__(
+        self, message: str, *, path: str | None = None, session_id: str | None = None, rescued: str | None = None
+    ) -> None:
+        super().__init__(message, path=path, session_id=session_id)
+        self.rescued = rescued
 
 
 class StateConflict(Conflict):

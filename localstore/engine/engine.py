@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from localstore.disk import backup_folder, filesystem, locks, rescue_folder, store_tree
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile, fingerprint
+from localstore.engine.plan import compare_forms
 from localstore.engine.step_append import with_step
 from localstore.engine.transaction import ConcurrentChange, Recent, Transaction, create_document
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
@@ -155,33 +156,62 @@ class Engine:
             known = Recent(waiting[run_id], unfinished=True)  # it was asked longer ago
             if transaction.entry(known).get("run_id") != run_id:
                 raise LayoutMismatch
-        offset: int | None
         if known is None:
             offset = transaction.append([entry])
-        elif known.unfinished and update is not None and _state_at(transaction.row) > known.offset:
-            without = {key: value for key, value in entry.items() if key != "session_state"}
-            transaction.replace_run(known, without, [update])
-            offset = None
-        elif known.unfinished and transaction.finish_in_place(known, entry):
+        elif (
+            known.unfinished
+            and (update is None or _state_at(transaction.row) <= known.offset)
+            and transaction.finish_in_place(known, entry)
+        ):
             offset = known.offset
-        elif known.unfinished and (not unfinished or transaction.grows(known, entry)):
-            transaction.replace_run(known, entry, [])
-            offset = None
-        elif transaction.says(known, entry):
-            transaction.sync()
-            return
         else:
-            raise Conflict(
-                f"Run {run_id!r} of session {transaction.row['session_id']!r} is {'un' * unfinished}finished and says "
-                "something else. Nothing was written. Give the new run another run_id, or read the session, change the "
-                "run, and upsert it.",
-                path=transaction.file.path,
-                session_id=transaction.row["session_id"],
-            )
+            stored = transaction.entry(known)
+            match compare_forms(stored, entry):
+                case "newer":
+                    offset = self._replace_run(transaction, known, entry, update)
+                case "stored":
+                    transaction.sync()
+                    return
+                case "other":
+                    raise self._contradiction(transaction, stored, entry)
         if offset is not None:
             if recent is not None:
                 recent[run_id] = Recent(offset, unfinished)
             self._remember(transaction, recent)
+
+    @staticmethod
+    def _replace_run(
+        transaction: Transaction, run: Recent, entry: dict[str, Any], update: dict[str, Any] | None
+    ) -> None:
+        if update is not None and _state_at(transaction.row) > run.offset:
+            without = {key: value for key, value in entry.items() if key != "session_state"}
+            transaction.replace_run(run, without, [update])
+        else:
+            transaction.replace_run(run, entry, [])
+
+    def _contradiction(self, transaction: Transaction, stored: dict[str, Any], entry: dict[str, Any]) -> Conflict:
+        """The error for a run that cannot take the place of the stored one. Where one of the two is unfinished, both
+        may hold work that nobody else has: what was given is kept."""
+        session_id, run_id = transaction.row["session_id"], entry["run_id"]
+        words = "un" * (entry["status"] == "unfinished") + "finished"
+        message = f"Run {run_id!r} of session {session_id!r} is {words} and says something else"
+        if stored.get("status") != "unfinished" and entry["status"] != "unfinished":
+            return Conflict(
+                f"{message}. Nothing was written. Give the new run another run_id, or read the session, change the "
+                "run, and upsert it.",
+                path=transaction.file.path,
+                session_id=session_id,
+            )
+        kept = rescue_folder.set_aside(
+            self.root, transaction.row["path"], session_id, "another form of the run is stored", {"entry": entry}
+        )
+        return Conflict(
+            f"{message} than the stored run, which is {stored.get('status', 'completed')}. The session was not "
+            f"changed. What was given is kept in {kept}. See it with: localstore rescue {kept.name}",
+            path=transaction.file.path,
+            session_id=session_id,
+            rescued=str(kept),
+        )
 
     def add_step(self, transaction: Transaction, run_id: str, number: int, step: dict[str, Any]) -> None:
         """Add the `number`-th step to an unfinished run, or recognise a repetition. The step alone is the cost when the

@@ -26,10 +26,10 @@ from localstore.format.document import (
     parse_document,
     run_id_and_state,
 )
-from localstore.format.in_place import is_prefix_of, overwrite_offset
+from localstore.format.in_place import overwrite_offset
 from localstore.format.parse_error import ParseError
 from localstore.format.recovery import RecoveredDocument, parse_or_recover
-from localstore.format.run_entry import comparable_fields, is_same_run, keep_rating
+from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal
 from localstore.index.row import (
     IndexRow,
@@ -191,23 +191,6 @@ class Transaction:
         guess = self.file.size * (count + 4) // max(1, self.row["entries"])
         tail, _ = self.file.tail_bytes(count, min(guess, _LARGE_LOOK))
         return run_id.encode() not in tail and self.file.layout.escape not in tail
-
-    def holds(self, run: Recent, entry: dict[str, Any]) -> bool:
-        """Whether the run's entry says just this. When it was made and what it cost may differ: whoever tries again
-        may make the run again."""
-        return is_same_run(entry, self.entry(run))
-
-    def says(self, run: Recent, entry: dict[str, Any]) -> bool:
-        """Whether there is nothing new in this: a run that is stored already, or an unfinished form of it that is older
-        and comes late."""
-        if entry["status"] != "unfinished":
-            return self.holds(run, entry)
-        return not run.unfinished or is_prefix_of(entry, self.entry(run))
-
-    def grows(self, run: Recent, entry: dict[str, Any]) -> bool:
-        """Whether an unfinished run goes on in this one, which is unfinished as well, and says something new."""
-        known = self.entry(run)
-        return is_prefix_of(known, entry) and not json_equal(comparable_fields(known), comparable_fields(entry))
 
     def entry(self, run: Recent) -> dict[str, Any]:
         """The run's entry. Raises Misfit or Interfered when none starts there."""

@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
 from localstore.disk.boot import boot_hash, boot_id
@@ -15,6 +16,7 @@ PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
 """The only form of a path that is believed: never out of the store, never two levels up."""
 
 
+_TIME_LENGTH = len("2026-11-22T07:01:20.123Z")
 COARSE_TICK = 2_500_000_000
 """How long, in ns, a time may stand still while things change, where times are whole seconds (FAT: two of them)."""
 
@@ -80,8 +82,8 @@ def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str 
         "session_id": header["session_id"],
         "path": path,
         "kind": header["kind"],
-        "created_at": header["created_at"],
-        "updated_at": header["created_at"],
+        "created_at": utc_time(header["created_at"]),
+        "updated_at": utc_time(header["created_at"]),
         "version": parsed.version,
         "entries": 0,
         "runs": 0,
@@ -123,7 +125,7 @@ def count_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
 def note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
     """What the newest entry says of the session, whether it was added or finished."""
     if isinstance(entry.get("created_at"), str):
-        row["updated_at"] = entry["created_at"]
+        row["updated_at"] = utc_time(entry["created_at"])
     changed = {name: offset for name in SESSION_KEYS if entry.get(name) is not None}
     if changed:
         row["offsets"] = {**row.get("offsets", {}), **changed}
@@ -137,6 +139,22 @@ def note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
             row["waiting"] = {run_id: at for run_id, at in waiting.items() if at != offset}
             if not row["waiting"]:
                 del row["waiting"]
+
+
+def utc_time(text: str) -> str:
+    """Return a time in the form in which times are compared as text: UTC, ISO 8601, milliseconds.
+
+    A text that is not a time, or that names no time zone, is returned as it is.
+    """
+    if len(text) == _TIME_LENGTH and text[-1] == "Z":
+        return text
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            return text
+        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError):  # in UTC, the first and the last day may be out of the calendar
+        return text
 
 
 def matches_file(row: IndexRow, status: os.stat_result) -> bool:
@@ -166,6 +184,7 @@ def is_row(value: Any) -> bool:
             and type(value["kind"]) is str
             and type(value["created_at"]) is str
             and type(value["updated_at"]) is str
+            and utc_time(value["updated_at"]) == value["updated_at"]  # else it is listed at the wrong place
             and type(value["version"]) is int
             and type(value["entries"]) is int
             and type(value["runs"]) is int

@@ -25,6 +25,7 @@ from localstore.index.row import (
     matches_file,
     recorded_state,
     row_of,
+    utc_time,
 )
 
 _FINE_TICK = 50_000_000
@@ -343,7 +344,7 @@ class SessionIndex:
                 "path": path,
                 "kind": str(header.get("kind", "")),
                 "created_at": str(header.get("created_at", "")),
-                "updated_at": str(header.get("created_at", "")),
+                "updated_at": utc_time(str(header.get("created_at", ""))),
                 "version": header["schema_version"] if type(header.get("schema_version")) is int else 0,
                 "entries": 0,
                 "runs": 0,

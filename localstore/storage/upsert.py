@@ -7,6 +7,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from localstore.engine.engine import Engine, Snapshot
+from localstore.engine.plan import contains
 from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, DocumentBroken, OwnerMismatch
 from localstore.format.document import newest_state, order_header
@@ -179,7 +180,7 @@ def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
         now_there = there.get(key)
         if now_there is None:
             plan.added.append(new)
-        elif now_there.get("status") == "unfinished" and new.get("status") != "unfinished":
+        elif now_there.get("status") == "unfinished" and new.get("status") != "unfinished" and contains(new, now_there):
             plan.replaced[index[key]] = keep_rating(now_there, new)
         elif not json_equal(now_there, new if key[0] != "run" else keep_rating(now_there, new)):
             raise _conflict(session_id, _name(key))

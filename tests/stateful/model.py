@@ -82,8 +82,10 @@ class Kept:
             elif not _goes_on(run, known):
                 raise Refused("Conflict")
         elif known["status"] == "unfinished":
+            if run["status"] != "unfinished" and not _is_contained(known, run):
+                raise Refused("Conflict")
             self.history[self.history.index(known)] = copy.deepcopy(run)
-        elif run["status"] != "unfinished" and not _says_the_same(run, known):
+        elif not (_goes_on(run, known) if run["status"] == "unfinished" else _says_the_same(run, known)):
             raise Refused("Conflict")
 
     def update(self, state: Plain, header: Plain) -> None:
@@ -102,6 +104,17 @@ def _goes_on(old: Plain, new: Plain) -> bool:
         one.keys() <= other.keys() and all(str(other[key]).startswith(str(one[key])) for key in one)
         for one, other in zip(before, after, strict=False)
     )
+
+
+def _is_contained(old: Plain, new: Plain) -> bool:
+    """Whether a finished run has all messages of an unfinished form of it. The model may have been asked again for the
+    last text of the assistant."""
+    messages = old.get("messages", [])
+    if messages and messages[-1].keys() <= {"role", "content"} and messages[-1]["role"] == "assistant":
+        others = new.get("messages", [])[len(messages) - 1 :]
+        if others and others[0]["role"] == "assistant":
+            messages = messages[:-1]
+    return _goes_on({"messages": messages}, new)
 
 
 def _says_the_same(one: Plain, other: Plain) -> bool:
@@ -177,6 +190,8 @@ def upsert(kept: Kept | None, mine: Draft) -> Kept:
 
 def _merged(old: Plain | None, new: Plain | None, now: Plain | None) -> Plain | None:
     if old is None and new is not None and now is not None and now["status"] == "unfinished" != new["status"]:
+        if not _is_contained(now, new):
+            raise Refused("Conflict")
         return new
     merged: Plain | None = _three_way(old, new, now)
     return merged

@@ -178,3 +178,26 @@ def test_a_row_whose_new_line_came_in_during_the_listing_is_in_its_place(
 
     _write_in_between(full, monkeypatch, rename_the_first_and_append_to_the_last)
     assert [info.session_id for info in full.list_sessions()] == ["a", "e", "d", "c", "b"]
+
+
+@pytest.mark.parametrize("line_is_older", [False, True], ids=["no line", "a line with the offset"])
+def test_sessions_are_ordered_by_the_instant_and_not_by_its_text(storage: Storage, line_is_older: bool) -> None:
+    """A run of 23:30+14:00 was listed as newer than one of 11:00Z on the same day, which happened later."""
+    for session_id, time in (("early", "2026-11-25T23:30:00+14:00"), ("late", "2026-11-25T11:00:00.000Z")):
+        storage.append(session_id, answered("r1", created_at="2026-11-25T08:00:00.000Z"))
+        path = storage.path(session_id)
+        path.write_text(path.read_text().replace("2026-11-25T08:00:00.000Z", time))
+    document = storage.path("early").read_bytes()
+    storage.list_sessions()
+    manifest = storage.root / "manifest.jsonl"
+    assert "+14:00" not in manifest.read_text()
+    if line_is_older:  # as it was written before times were brought to UTC
+        manifest.write_text(manifest.read_text().replace("2026-11-25T09:30:00.000Z", "2026-11-25T23:30:00+14:00"))
+    else:
+        manifest.unlink()
+    for opened in (storage, type(storage)(storage.root)):
+        listed = opened.list_sessions()
+        assert [info.session_id for info in listed] == ["late", "early"]
+        assert [info.updated_at for info in listed] == ["2026-11-25T11:00:00.000Z", "2026-11-25T09:30:00.000Z"]
+        assert [info.session_id for info in opened.list_sessions(limit=1)] == ["late"]
+    assert storage.path("early").read_bytes() == document
