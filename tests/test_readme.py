@@ -304,3 +304,11 @@ def _anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", _BLOCK.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
     plain = [re.sub(r"[`*]|\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+def test_the_page_about_tests_names_files_that_exist() -> None:
+    """A module that moves takes its mention along."""
+    tests = Path(__file__).parent
+    names = re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", read_page("tests/README.md"))
+    assert len(names) > 40
+    assert [name for name in names if not ((tests / name).exists() or (ROOT / name).exists())] == []
