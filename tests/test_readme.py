@@ -311,4 +311,6 @@ def test_the_page_about_tests_names_files_that_exist() -> None:
     tests = Path(__file__).parent
     names = re.findall(r"`((?:\w+/)*\w+(?:\.py|/))`", read_page("tests/README.md"))
     assert len(names) > 40
-    assert [name for name in names if not ((tests / name).exists() or (ROOT / name).exists())] == []
+    assert [
+        name for name in names if "NAME" not in name and not ((tests / name).exists() or (ROOT / name).exists())
+    ] == []
