@@ -1,4 +1,4 @@
-"""An agent that remembers: it asks a model, and a storage keeps every run of the conversation."""
+"""An agent: a model with tools whose conversations are stored."""
 
 from __future__ import annotations
 
@@ -31,32 +31,23 @@ if TYPE_CHECKING:
 class Agent(SessionOwner):
     """Answers questions with a model and its tools, and stores each run in a session.
 
-    The question is stored as an unfinished run before the model is called, each round of tool calls is stored when it
-    is done, and the answer, or how it failed, finishes the run. The cost of a run does not depend on the length of the
-    session. Without `storage` the runs are kept in memory.
+    The question is stored as an unfinished run before the model is called, and each round of tool calls when it is
+    done. The answer finishes the run, or the error that the run failed with. What a run costs does not depend on the
+    length of the session. Without `storage` the sessions are kept in memory.
 
-    **Tools** are functions (or `Tool`s); what one raises is told to the model. After `max_tool_rounds` rounds the
-    model has to answer. With `response_model`, a pydantic class, the answer is data: `run.output`, `run.parsed`.
+    **State.** At the start of a run, `session_state` takes over the stored state of the session, except for the
+    top-level keys that were changed on `agent.session_state` since. What the run's tools or the caller changed is
+    stored with the run. If another run changed the same key in the meantime, the later value counts, and the run names
+    the key in its `state_conflicts`.
 
-    **Memory.** With `add_history_to_messages` the model is given the last `num_history_runs` completed runs, as many
-    as fit into `max_history_tokens` (estimated: a quarter of the bytes). `read_chat_history` gives it a tool for older
-    ones, `search_previous_sessions_history` one for the user's other sessions. `enable_session_summaries` keeps a
-    `session_summary` of the runs that fell out of the history and gives that to the model instead. `examples` are
-    messages that stand between the instructions and the history.
+    One agent may be used by several threads and tasks, and for several sessions at the same time
+    (`run(..., session_id=, user_id=)`): each run has a copy of its session's state. A session that was deleted after
+    the agent has seen it is not created again: `run` raises SessionNotFound.
 
-    **State.** `session_state` follows the session: at the start of a run it takes over what is stored there, except
-    for the top-level keys that were changed on `agent.session_state` since; what the run's tools, or the owner, changed
-    is stored with the run. A key that another run changed meanwhile as well is named in the run's `state_conflicts`,
-    and the later value counts; with `strict_state` the run fails with StateConflict. The state that the agent is made
-    with holds where the session has none. `{key}` in the instructions stands for a key of the state.
-
-    `description` is what the leader of a team is told of this agent.
-
-    `save_partial` stores what has been streamed about five times a second, so that it survives a kill.
-
-    One agent may be used by several threads and tasks, and for several sessions at once (`run(..., session_id=,
-    user_id=)`): each run has a copy of its session's state. A session that was deleted after the agent has seen it does
-    not come back: `run` raises SessionNotFound.
+    >>> from localstore import Agent, FunctionModel
+    >>> agent = Agent(model=FunctionModel(lambda messages: f"You said: {messages[-1].text}"))
+    >>> agent.run("hello").answer
+    'You said: hello'
     """
 
     def __init__(
@@ -85,7 +76,34 @@ class Agent(SessionOwner):
         save_partial: bool = False,
         strict_state: bool = False,
     ) -> None:
-        """Raises TypeError and ValueError, which say what to pass."""
+        """Create an agent. Raises TypeError and ValueError, which say what to pass.
+
+        Args:
+            model: The model that answers, such as `OpenAIChat(id=...)` or `FunctionModel(function)`.
+            name: The agent's name, for people.
+            agent_id: Its id, stored with its sessions. Made from `name` by default.
+            description: What the agent does, for the leader of a team.
+            session_id: The session to use; it may exist already. A new one by default.
+            user_id: The owner of the sessions.
+            storage: Where sessions are stored, such as `JsonStorage(path)`.
+            session_state: The initial state: it applies to keys that the session does not have yet.
+            instructions: The system message. `{key}` stands for a key of the state.
+            examples: Messages between the instructions and the history, to show the model how to answer.
+            tools: Functions that the model may call. Tool exceptions are reported to the model.
+            max_tool_rounds: How often the model may ask for tools before it has to answer.
+            show_tool_calls: Whether `print_response` and `cli_app` show tool calls.
+            response_model: A pydantic class. The answer is then data: `run.parsed` and `run.output`.
+            add_history_to_messages: Whether the model is given the session's last completed runs.
+            num_history_runs: How many of them.
+            max_history_tokens: How many tokens they may take, estimated as a quarter of their bytes. The newest runs
+                that fit are taken, each one whole.
+            read_chat_history: Whether the model gets a tool that reads older runs of the session.
+            search_previous_sessions_history: Whether the model gets a tool that searches the user's other sessions.
+            enable_session_summaries: Whether the model summarises the runs that fall out of the history. The summary
+                is stored as `session_summary` and given to the model instead of them.
+            save_partial: Whether to store a partial answer about five times a second, so that it survives a crash.
+            strict_state: Whether a conflict about the state raises StateConflict, which fails the run.
+        """
         if not hasattr(model, "respond"):
             raise TypeError(f"model must be a model such as OpenAIChat(id={str(model)!r}), not {kind_of(model)}")
         if response_model is not None and not hasattr(response_model, "model_validate_json"):
@@ -113,16 +131,16 @@ class Agent(SessionOwner):
         self._summaries = (
             Summaries(num_history_runs if add_history_to_messages else 0) if enable_session_summaries else None
         )
-        more = list(tools)
+        all_tools = list(tools)
         if read_chat_history:
-            more.append(chat_history_tool(self.sessions("read_chat_history")))
+            all_tools.append(chat_history_tool(self.sessions("read_chat_history")))
         if search_previous_sessions_history:
-            more.append(search_previous_sessions(self.sessions("search_previous_sessions_history")))
-        self.tools = tools_by_name(more)
+            all_tools.append(search_previous_sessions(self.sessions("search_previous_sessions_history")))
+        self.tools = tools_by_name(all_tools)
 
     @property
     def agent_id(self) -> str | None:
-        """The agent's id: what was given, else made of its name."""
+        """The agent's id."""
         return self.entity_id
 
     # Running
@@ -136,15 +154,30 @@ class Agent(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Run:
-        """Ask the model and return the stored run. `images` and `files` (URLs or paths) belong to the question.
+        """Ask the model, and return the stored run.
 
-        What the model raises is raised again after the run was stored with status `error`, or `cancelled` for
-        KeyboardInterrupt, with what had arrived. Errors of the storage: OwnerMismatch, SessionNotFound, KindMismatch,
-        DocumentBroken, UnstorableValue, StateConflict, LockTimeout, OSError; those that are known before the model is
-        called are raised before, and one that is raised behind the answer has it as its attribute `run`. Raises
-        ResponseInvalid for an answer that is no `response_model`, FileNotFoundError for a file that is not there.
+        If the model raises an error, it is raised again after the run was stored with status `error` (`cancelled` for
+        KeyboardInterrupt) and what had arrived of the answer.
+
+        Args:
+            message: The question: text, a Message, or several Messages.
+            images: URLs or paths of images that belong to the question.
+            files: URLs or paths of files that belong to the question.
+            session_id: Another session than the agent's own.
+            user_id: Another user than the agent's own.
+
+        Raises FileNotFoundError for a file that does not exist, ResponseInvalid for an answer that does not fit the
+        `response_model`, and the errors of the storage: OwnerMismatch, SessionNotFound, KindMismatch, DocumentBroken,
+        UnstorableValue, StateConflict, LockTimeout, OSError. They are raised before the model is called if they can be
+        known by then. An error after the answer has the run as its attribute `run`.
+
+        >>> from localstore import Agent, FunctionModel
+        >>> agent = Agent(model=FunctionModel(lambda messages: "It is 42."))
+        >>> run = agent.run("What is the answer?")
+        >>> run.status, run.answer
+        ('completed', 'It is 42.')
         """
-        return driver.run(self._asking(message, images, files, session_id, user_id).execute)
+        return driver.run(self._new_question(message, images, files, session_id, user_id).execute)
 
     async def arun(
         self,
@@ -155,11 +188,11 @@ class Agent(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Run:
-        """Do what `run` does without blocking the event loop. A cancelled task leaves a run `cancelled`.
+        """Do the same as `run` without blocking the event loop. If the task is cancelled, so is the run.
 
-        Async tools that the model calls in one round run at once.
+        Async tools that the model calls in the same round run concurrently.
         """
-        return await driver.arun(self._asking(message, images, files, session_id, user_id).execute)
+        return await driver.arun(self._new_question(message, images, files, session_id, user_id).execute)
 
     def stream(
         self,
@@ -170,12 +203,18 @@ class Agent(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Generator[Event]:
-        """Ask the model, and give what happens as it happens; the last event is RunFinished.
+        """Ask the model, and yield what happens as it happens. The last event is RunFinished.
 
-        Raises what `run` raises. Whoever stops early (`close()`, or the end of a `for` that is left) cancels the run:
-        it is stored as `cancelled`, with what had arrived.
+        Takes the arguments of `run`, and raises the same errors. If the generator is closed early, for example because
+        a `for` loop is left, the run is stored as `cancelled` with what had arrived of the answer.
+
+        >>> from localstore import Agent, FunctionModel
+        >>> from localstore.agents.events import TextDelta
+        >>> agent = Agent(model=FunctionModel(lambda messages: iter(["It is ", "42."])))
+        >>> [event.text for event in agent.stream("What is the answer?") if isinstance(event, TextDelta)]
+        ['It is ', '42.']
         """
-        return driver.stream_events(self._asking(message, images, files, session_id, user_id).execute)
+        return driver.stream_events(self._new_question(message, images, files, session_id, user_id).execute)
 
     def astream(
         self,
@@ -186,32 +225,31 @@ class Agent(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> AsyncIterator[Event]:
-        """Do what `stream` does without blocking the event loop."""
-        return driver.astream_events(self._asking(message, images, files, session_id, user_id).execute)
+        """Do the same as `stream` without blocking the event loop."""
+        return driver.astream_events(self._new_question(message, images, files, session_id, user_id).execute)
 
     def resume(self) -> Run | None:
-        """Run the session's last run again when it was never finished, failed, or was cancelled; None when there is
-        nothing to resume.
+        """Continue the session's last run if it is not completed; return it, or None if there is nothing to resume.
 
-        An unfinished one goes on behind its last whole round of tool calls and is finished in its place. It may be at
-        work in another process: then the later of the two raises Conflict. A failed or cancelled one stays as it is,
-        and its question is asked in a new run. Raises what `run` raises.
+        An unfinished run goes on after its last complete round of tool calls. If another process is still working on
+        it, the later of the two raises Conflict. A failed or cancelled run stays as it is, and its question is asked
+        in a new run. Raises the same errors as `run`.
         """
         resumed = self._resuming()
         return None if resumed is None else driver.run(resumed.execute)
 
     async def aresume(self) -> Run | None:
-        """Do what `resume` does without blocking the event loop."""
+        """Do the same as `resume` without blocking the event loop."""
         resumed = await run_in_thread(self._resuming)
         return None if resumed is None else await driver.arun(resumed.execute)
 
     def stream_resumed(self) -> Generator[Event]:
-        """Do what `resume` does, and give what happens as it happens; no event when there is nothing to resume."""
+        """Do the same as `resume`, and yield what happens as it happens; no events if there is nothing to resume."""
         resumed = self._resuming()
         if resumed is not None:
             yield from driver.stream_events(resumed.execute)
 
-    def _asking(
+    def _new_question(
         self,
         message: Question,
         images: Sequence[Source],
@@ -229,7 +267,7 @@ class Agent(SessionOwner):
         last = session.runs[-1]
         if last.status == "unfinished":
             whole = whole_rounds(last.messages)
-            if len(whole) < len(last.messages):  # what was half said would be in the way of what comes now
+            if len(whole) < len(last.messages):  # new messages cannot be appended after a partial answer
                 last.messages = whole
                 self.store_changes(session)
             return self._new_run(last.model_copy(deep=True), self.session_id, self.user_id, is_stored=True)
@@ -245,11 +283,17 @@ class Agent(SessionOwner):
         markdown: bool = False,
         show_message: bool = True,
     ) -> None:
-        """Run, and print the question (with `show_message`) and the answer as it arrives: panels on a terminal, else
-        plain text.
+        """Ask the model, and print the answer as it arrives: in panels on a terminal, otherwise as plain text.
 
-        `markdown` renders the answer as Markdown on a terminal. With `show_tool_calls` each tool call is printed, and
-        in short what it gave. Raises what `run` raises.
+        Args:
+            message: The question.
+            images: URLs or paths of images that belong to the question.
+            files: URLs or paths of files that belong to the question.
+            markdown: Whether to render the answer as Markdown, on a terminal.
+            show_message: Whether to print the question as well.
+
+        With `show_tool_calls`, each tool call and a short form of its result are printed. Raises the same errors as
+        `run`.
         """
         from localstore.agents.terminal.response import print_response
 
@@ -258,12 +302,11 @@ class Agent(SessionOwner):
         print_response(question, events, markdown=markdown, tool_calls=self.show_tool_calls)
 
     def cli_app(self, *, markdown: bool = True) -> None:
-        """Talk with the person at the terminal until they say bye: questions, streamed answers, and commands
-        (`/help` lists them) for the sessions of this agent's user.
+        """Run an interactive chat at the terminal: questions, streamed answers, and commands (`/help` lists them).
 
-        Ctrl-C stops an answer; errors of the model and the storage are told in one line, and the talk goes on. Lines
-        that do not come from a terminal are questions as well: then the answers alone go to the standard output, as
-        plain text.
+        Ctrl-C stops an answer, and `bye` or Ctrl-D ends the chat. Errors of the model and the storage are shown in one
+        line, and the chat continues. If the standard input is not a terminal, each line is a question, and only the
+        answers are written to the standard output, as plain text. `markdown` renders the answers as Markdown.
         """
         from localstore.agents.terminal.chat import Chat
 
@@ -272,15 +315,29 @@ class Agent(SessionOwner):
     # Sessions
 
     def get_messages_for_session(self, session_id: str | None = None) -> list[Message]:
-        """All messages of this session or of another one of this user, oldest first; none when it does not exist."""
+        """Return all messages of a session of this user, by default the current one, oldest first.
+
+        The list is empty if there is no such session.
+
+        >>> from localstore import Agent, FunctionModel
+        >>> agent = Agent(model=FunctionModel(lambda messages: "hi"))
+        >>> _ = agent.run("hello")
+        >>> [message.text for message in agent.get_messages_for_session()]
+        ['hello', 'hi']
+        """
         session = self.storage.read(session_id or self.session_id, user_id=self.user_id)
         return [] if session is None else session.messages()
 
     def fork(self, run_id: str | None = None, *, session_id: str | None = None) -> str:
-        """Go on in a new session that continues from a run of this one (the last one, when None); returns its id.
+        """Copy this session up to one of its runs, go on in the copy, and return its id.
 
-        Its header says where it comes from. This session stays as it is. Raises SessionNotFound, LookupError for a run
-        that is not there, Conflict when there is a session `session_id`.
+        Its header says which run it was copied from. This session does not change.
+
+        Args:
+            run_id: The last run to copy, by default the last one of the session.
+            session_id: The id of the new session.
+
+        Raises SessionNotFound, LookupError if the run does not exist, and Conflict if session `session_id` exists.
         """
         from localstore.storage.branching import fork
 
@@ -290,9 +347,9 @@ class Agent(SessionOwner):
         return forked
 
     def undo(self) -> Run | None:
-        """Take the last run out of the session and return it; None when there is none. The state goes back as well.
+        """Remove the last run from the session and return it, or None if there is none. The state goes back as well.
 
-        The run is set aside in the store: `localstore rescue` lists it and puts it back. Raises SessionNotFound,
+        The run is kept in the store: `localstore rescue` lists it and can restore it. Raises SessionNotFound and
         OwnerMismatch.
         """
         from localstore.storage.branching import undo
@@ -301,7 +358,7 @@ class Agent(SessionOwner):
         self.follow(self.session_id, self.read(self.session_id, self.user_id, 0))
         return None if undone is None else undone.run
 
-    # What a run needs
+    # Settings of a run
 
     kind: Kind = "agent"
 
@@ -328,7 +385,7 @@ class Agent(SessionOwner):
 
     def _new_run(self, run: Run, session_id: str, user_id: str | None, *, is_stored: bool = False) -> AgentRun:
         spec = self.run_spec()
-        new = new_run(spec, run, SessionRunStore(self, session_id, user_id, is_stored))
+        agent_run = new_run(spec, run, SessionRunStore(self, session_id, user_id, is_stored))
         if spec.summaries is not None:
-            new.summary_update = SummaryUpdate(spec.summaries, spec.model, self, session_id, user_id)
-        return new
+            agent_run.summary_update = SummaryUpdate(spec.summaries, spec.model, self, session_id, user_id)
+        return agent_run

@@ -1,7 +1,7 @@
-"""What happens during a run, in the order in which it happens: what `stream` and `astream` give.
+"""The events of a run, in the order in which they happen, as `stream` and `astream` yield them.
 
-`speaker` is None for the run that was asked for. In a run of a team or a workflow it says whose event it is: the name
-of the member or the step, and of one in it again behind a slash, as in `editors/anna`.
+`speaker` says which part of a team or a workflow an event comes from: the name of the member or the step, after the
+names of those that it is inside of, as in `editors/anna`. It is None for the run that the caller started.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from localstore.models.session import Run, Step, ToolCall
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The question is stored, and the model is about to be asked."""
+    """The question is stored, and the model is called next."""
 
     session_id: str
     run_id: str
@@ -22,7 +22,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """The next piece of the model's text, as it arrived."""
+    """The next piece of the model's text."""
 
     text: str
     speaker: str | None = None
@@ -30,7 +30,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallStarted:
-    """The model asked for this call."""
+    """The model asked for this tool call."""
 
     call: ToolCall
     speaker: str | None = None
@@ -38,7 +38,7 @@ class ToolCallStarted:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallFinished:
-    """What a call gave, as the model is told; `failed` when it is an error."""
+    """A tool call has ended. `result` is the text for the model; `failed` says whether it reports an error."""
 
     call: ToolCall
     result: str
@@ -48,8 +48,7 @@ class ToolCallFinished:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The run is stored with its answer, and nothing comes after this; or a member's run has its answer, and is stored
-    with the run that it stands in."""
+    """The run is complete and stored, and no event follows. A member's run is stored with that of its team."""
 
     run: Run
     speaker: str | None = None
@@ -57,14 +56,14 @@ class RunFinished:
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """A step of a workflow begins; `speaker` is its name, behind those of what it stands in."""
+    """A step of a workflow begins."""
 
     speaker: str
 
 
 @dataclass(frozen=True, slots=True)
 class StepFinished:
-    """A step of a workflow is stored: completed, or failed and about to be tried again."""
+    """A step of a workflow is stored: it is completed, or it failed and is tried again."""
 
     step: Step
     speaker: str
@@ -72,7 +71,7 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True)
 class RunWaiting:
-    """A workflow stopped before a step that has to be confirmed. Nothing comes after this."""
+    """The workflow waits until `step` is confirmed. No event follows."""
 
     run: Run
     step: Step

@@ -1,4 +1,4 @@
-"""A team of agents: a leader that asks its members, and one session that keeps what all of them said."""
+"""A team of agents: a leader that asks its members, and one session for all of their messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LeaderOptions(TypedDict, total=False):
-    """What a team's leader takes as any agent does."""
+    """The arguments of `Agent` that a team takes as well, for its leader."""
 
     name: str | None
     description: str | None
@@ -46,24 +46,32 @@ class LeaderOptions(TypedDict, total=False):
 
 
 class Team(Agent):
-    """Answers questions with several agents. It is an agent itself, the leader, and has its methods and options.
+    """Answers questions with several agents. A team is an agent itself, the leader, with all of its methods.
 
-    `mode` says how:
+    - In mode `coordinate`, the leader gives tasks to members by calling a tool, several at a time if it likes, and
+      writes the answer.
+    - In mode `route`, the leader picks one member, and returns its answer.
+    - In mode `collaborate`, all members answer the question concurrently, and the leader combines their answers.
 
-    - `coordinate`: the leader gives members tasks, by calls of a tool; several at once go on at the same time, and it
-      may ask again. It writes the answer.
-    - `route`: the leader picks one member, and the member's answer to the question is the answer.
-    - `collaborate`: all members answer the question at the same time, and the leader makes one answer of theirs.
+    The session stores the leader's run, with the runs of the members as its `member_runs`. Members use the session,
+    the user and the state of the team, not their own; their own storage and summaries are not used either. Each member
+    gets a copy of the state. When it is done, the top-level keys that it changed go into the state of the team; if two
+    members change the same key, the later value counts. Errors of a member are reported to the leader, and are stored
+    in the member's run.
 
-    A member is an Agent or a Team, with a name of its own. The session stores the leader's run, in which the members'
-    stand as `member_runs`. Members share the team's session, user and state: each has a copy of it, and what it changed
-    is taken over by top-level key when it is done; of two that change one key at once, the later one counts. A member
-    with `add_history_to_messages` is given what it was asked itself earlier in this session, by its own
-    `num_history_runs` and `max_history_tokens`. Its own storage, session, state and summaries are not used. What a
-    member raises is told to the leader, and stands in its run.
+    A member with `add_history_to_messages` is given what it was asked earlier in this session, within its own
+    `num_history_runs` and `max_history_tokens`.
 
-    What a member did inside is stored with the end of the leader's run; what it answered, with the leader's round. With
-    `save_partial` each member's run is stored when it is done, and the document is then written anew at the end.
+    Members' runs are stored when the leader's run ends; their answers are stored before, with the leader's round of
+    tool calls. With `save_partial`, each member's run is stored when it is done, and the document is rewritten once at
+    the end.
+
+    >>> from localstore import Agent, FunctionModel, Team
+    >>> anna = Agent(model=FunctionModel(lambda messages: "By train."), name="Anna")
+    >>> team = Team(members=[anna], mode="collaborate", model=FunctionModel(lambda messages: "Take the train."))
+    >>> run = team.run("How do I get to Graz?")
+    >>> run.answer, [member_run.answer for member_run in run.member_runs]
+    ('Take the train.', ['By train.'])
     """
 
     kind: Kind = "team"
@@ -77,7 +85,15 @@ class Team(Agent):
         team_id: str | None = None,
         **options: Unpack[LeaderOptions],
     ) -> None:
-        """Raises TypeError and ValueError, which say what to pass."""
+        """Create a team. Raises TypeError and ValueError, which say what to pass.
+
+        Args:
+            members: Agents and Teams, each with a name of its own.
+            model: The model of the leader.
+            mode: How the team answers: "coordinate", "route" or "collaborate".
+            team_id: The team's id, stored with its sessions. Made from `name` by default.
+            options: Any other argument of `Agent`, for the leader.
+        """
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
         self.members = _by_name(members)
@@ -88,7 +104,7 @@ class Team(Agent):
 
     @property
     def team_id(self) -> str | None:
-        """The team's id: what was given, else made of its name."""
+        """The team's id."""
         return self.entity_id
 
     def run_spec(self) -> RunSpec:
@@ -104,14 +120,14 @@ def _by_name(members: Sequence[Agent]) -> dict[str, Agent]:
         raise TypeError("members must be a list of Agents and Teams")
     if not members:
         raise ValueError("A team needs at least one member: members=[Agent(name=..., ...)]")
-    found: dict[str, Agent] = {}
+    by_name: dict[str, Agent] = {}
     ids = set()
     for number, member in enumerate(members, 1):
         name = member.name or member.agent_id
         if name is None or member.agent_id is None:
             raise ValueError(f"Member {number} of the team has no name. Give it one: Agent(name=..., ...)")
-        if name in found or member.agent_id in ids:
+        if name in by_name or member.agent_id in ids:
             raise ValueError(f"Two members of the team are named {name!r}. Rename one: Agent(name=..., ...)")
-        found[name] = member
+        by_name[name] = member
         ids.add(member.agent_id)
-    return found
+    return by_name

@@ -1,4 +1,4 @@
-"""A workflow: steps that are functions, agents and teams, and a session that knows which of them are done."""
+"""A workflow: steps that are functions, agents and teams, and a session that stores which of them are done."""
 
 from __future__ import annotations
 
@@ -20,32 +20,42 @@ from localstore.errors import Conflict, WorkflowChanged
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.session import Kind, Run, Session
 
-_LAST = 64
-"""Among so many of the last runs one with a `run_id` is looked for."""
+_SEARCHED_RUNS = 64
+"""How many of the last runs are searched for a `run_id`."""
 
 
 class Workflow(SessionOwner):
-    """Does its steps, each with what the one before gave, and stores each as soon as it is over.
+    """Runs steps one after the other, each with the output of the previous one, and stores each as soon as it ends.
 
-    A step is a function (plain or async), an Agent, a Team, a Task of one of these, or a Parallel, Condition or Loop of
-    steps. A function's first parameter gets the output of the step before (of the first step, the workflow's input), in
-    the type that it is annotated with; a parameter annotated StepContext gets the state, the ids and the outputs so
-    far. What it returns has to have a form in a document, and the next step is given what stands there: a workflow that
-    is resumed does just what one does that was never interrupted. An agent is asked its input as a question (text as it
-    is, anything else as JSON) and gives its answer, or its data; with `add_history_to_messages` it is given what this
-    step was asked in earlier runs of the session. Agents use the workflow's session, state and storage, not their own.
+    A step is a function (plain or async), an Agent, a Team, a Task (one of these with options), or a Parallel,
+    Condition or Loop of steps. The first parameter of a function receives the previous step's output (the workflow's
+    input for the first step), converted to the type it is annotated with. A parameter annotated with StepContext
+    receives the state, the ids and the outputs so far. Outputs are stored as JSON values, and the next step receives
+    the stored value, so that a resumed workflow does exactly the same as one that was never interrupted.
 
-    **State.** All steps share `session_state`. What a step changed is stored with it; a step that fails changes
-    nothing. At the end the run's changes come together with those of other runs as an agent's do.
+    An agent is asked its input as a question (text as it is, other values as JSON); its output is the answer, or the
+    data with a `response_model`. With `add_history_to_messages` it is given what the same step was asked in earlier
+    runs of the session. Agents use the session, the state and the storage of the workflow, not their own.
 
-    **Interrupted** by a kill, an error, Ctrl-C or the cancellation of the task, a run goes on behind the last step that
-    is stored, with `resume()`, or with the same call of `run` with the same `run_id`. No step that is stored is done
-    again; the one that was at work is. Two processes may not go on with one run at once: the later one raises Conflict.
+    **State.** All steps share `session_state`. The changes of a step are stored with it; a step that fails changes
+    nothing. When the run ends, its changes are merged with those of other runs, as for an Agent.
 
-    **Confirmation.** Before a Task with `confirm` the run is stored and returned as it waits: `run.waiting` is the
-    step. `resume(confirm=True)` goes on, in any process and at any time; `confirm=False` cancels the run.
+    **Resuming.** After a crash, an error, Ctrl-C or the cancellation of the task, a run goes on after its last stored
+    step, with `resume()` or with the same call of `run` and the same `run_id`. Stored steps are not run again; the
+    step that was interrupted is. If two processes resume the same run, the later one raises Conflict.
 
-    One workflow may be used by several threads and tasks, and for several sessions at once.
+    **Confirmation.** Before a Task with `confirm`, the run is stored and returned, and `run.waiting` is the step.
+    `resume(confirm=True)` goes on, in any process and at any time; `resume(confirm=False)` cancels the run.
+
+    One workflow may be used by several threads and tasks, and for several sessions at the same time.
+
+    >>> from localstore import Workflow
+    >>> def add(number: int) -> int:
+    ...     return number + 1
+    >>> def double(number: int) -> int:
+    ...     return number * 2
+    >>> Workflow(steps=[add, double]).run(20).output
+    42
     """
 
     kind: Kind = "workflow"
@@ -62,7 +72,18 @@ class Workflow(SessionOwner):
         session_state: dict[str, Any] | None = None,
         strict_state: bool = False,
     ) -> None:
-        """Raises TypeError and ValueError, which say what to pass."""
+        """Create a workflow. Raises TypeError and ValueError, which say what to pass.
+
+        Args:
+            steps: The steps, in order. Each has a name of its own.
+            name: The workflow's name, for people.
+            workflow_id: Its id, stored with its sessions. Made from `name` by default.
+            session_id: The session to use; it may exist already. A new one by default.
+            user_id: The owner of the sessions.
+            storage: Where sessions are stored, such as `JsonStorage(path)`; by default in memory.
+            session_state: The initial state: it applies to keys that the session does not have yet.
+            strict_state: Whether a conflict about the state raises StateConflict, which fails the run.
+        """
         super().__init__(
             name=name,
             entity_id=workflow_id,
@@ -78,12 +99,12 @@ class Workflow(SessionOwner):
 
     @property
     def workflow_id(self) -> str | None:
-        """The workflow's id: what was given, else made of its name."""
+        """The workflow's id."""
         return self.entity_id
 
     @property
-    def flow_storage(self) -> WorkflowStorage:
-        """The storage, which takes steps as well."""
+    def _workflow_storage(self) -> WorkflowStorage:
+        """The storage, with the method that adds steps."""
         return cast("WorkflowStorage", self.storage)
 
     # Running
@@ -96,18 +117,23 @@ class Workflow(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Run:
-        """Do the steps, and return the run: completed, with its `output`, or unfinished and `waiting`.
+        """Run the steps, and return the run: completed, with its `output`, or unfinished and `waiting`.
 
-        With a `run_id` that the session has among its last 64 runs, this is that run: it goes on where it was
-        interrupted, and one that is completed is returned as it is.
+        If a step raises an error, it is raised again after the run was stored with status `error` (`cancelled` for
+        KeyboardInterrupt). It has the run as its attribute `run`.
 
-        What a step raises is raised again after the run was stored with status `error`, or `cancelled` for
-        KeyboardInterrupt; it has the run as its attribute `run`. Raises Conflict for another input than that of the
-        run, or when another process goes on with it, WorkflowChanged when it was begun with other steps, and what a
-        storage raises.
+        Args:
+            input: The input of the first step: any value that can be stored as JSON.
+            run_id: The id of the run. If one of the session's last 64 runs has this id, it goes on where it was
+                interrupted; a completed one is returned as it is.
+            session_id: Another session than the workflow's own.
+            user_id: Another user than the workflow's own.
+
+        Raises Conflict if the run was begun with another input or another process is working on it, WorkflowChanged if
+        it was begun with other steps, and the errors of the storage.
         """
-        flow = self._flow(input, run_id, session_id or self.session_id, user_id or self.user_id)
-        return driver.run(flow.execute)
+        workflow_run = self._run_for(input, run_id, session_id, user_id)
+        return driver.run(workflow_run.execute)
 
     async def arun(
         self,
@@ -117,9 +143,11 @@ class Workflow(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Run:
-        """Do what `run` does without blocking the event loop. A cancelled task leaves a run `cancelled`."""
-        flow = await run_in_thread(self._flow, input, run_id, session_id or self.session_id, user_id or self.user_id)
-        return await driver.arun(flow.execute)
+        """Do the same as `run` without blocking the event loop. If the task is cancelled, so is the run."""
+        workflow_run = await run_in_thread(
+            self._run_for, input, run_id, session_id or self.session_id, user_id or self.user_id
+        )
+        return await driver.arun(workflow_run.execute)
 
     def stream(
         self,
@@ -129,12 +157,13 @@ class Workflow(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Generator[Event]:
-        """Do the steps, and give what happens as it happens; the last event is RunFinished or RunWaiting.
+        """Run the steps, and yield what happens as it happens. The last event is RunFinished or RunWaiting.
 
-        Raises what `run` raises. Whoever stops early (`close()`, or the end of a `for` that is left) cancels the run.
+        Takes the arguments of `run`, and raises the same errors. If the generator is closed early, for example because
+        a `for` loop is left, the run is stored as `cancelled`.
         """
-        flow = self._flow(input, run_id, session_id or self.session_id, user_id or self.user_id)
-        yield from driver.stream_events(flow.execute)
+        workflow_run = self._run_for(input, run_id, session_id, user_id)
+        yield from driver.stream_events(workflow_run.execute)
 
     async def astream(
         self,
@@ -144,57 +173,63 @@ class Workflow(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> AsyncIterator[Event]:
-        """Do what `stream` does without blocking the event loop."""
-        flow = await run_in_thread(self._flow, input, run_id, session_id or self.session_id, user_id or self.user_id)
-        async with aclosing(driver.astream_events(flow.execute)) as events:
+        """Do the same as `stream` without blocking the event loop."""
+        workflow_run = await run_in_thread(
+            self._run_for, input, run_id, session_id or self.session_id, user_id or self.user_id
+        )
+        async with aclosing(driver.astream_events(workflow_run.execute)) as events:
             async for event in events:
                 yield event
 
     def resume(self, *, confirm: bool | None = None) -> Run | None:
-        """Go on with the session's last run, when it is not completed; None when there is nothing to go on with.
+        """Continue the session's last run if it is not completed; return it, or None if there is nothing to resume.
 
-        `confirm` is the answer to what the run waits for; without it, a run that waits is returned as it is. Raises
-        ValueError for an answer when nothing waits, and what `run` raises.
+        `confirm` answers the question of the step that the run waits for. Without it, a waiting run is returned as it
+        is. Raises ValueError for an answer when nothing waits, and the same errors as `run`.
         """
-        flow = self._resuming(confirm)
-        return None if flow is None else driver.run(flow.execute)
+        workflow_run = self._resuming(confirm)
+        return None if workflow_run is None else driver.run(workflow_run.execute)
 
     async def aresume(self, *, confirm: bool | None = None) -> Run | None:
-        """Do what `resume` does without blocking the event loop."""
-        flow = await run_in_thread(self._resuming, confirm)
-        return None if flow is None else await driver.arun(flow.execute)
+        """Do the same as `resume` without blocking the event loop."""
+        workflow_run = await run_in_thread(self._resuming, confirm)
+        return None if workflow_run is None else await driver.arun(workflow_run.execute)
 
     def stream_resumed(self, *, confirm: bool | None = None) -> Generator[Event]:
-        """Do what `resume` does, and give what happens as it happens; no event when there is nothing to resume."""
-        flow = self._resuming(confirm)
-        if flow is not None:
-            yield from driver.stream_events(flow.execute)
+        """Do the same as `resume`, and yield what happens as it happens; no events if there is nothing to resume."""
+        workflow_run = self._resuming(confirm)
+        if workflow_run is not None:
+            yield from driver.stream_events(workflow_run.execute)
 
     def print_response(self, input: Any = None, *, markdown: bool = False, show_message: bool = True) -> None:  # noqa: A002
-        """Run, and print the input (with `show_message`) and what each step gives, under its name, as it arrives:
-        panels on a terminal, else plain text. Raises what `run` raises."""
+        """Run the steps, and print the output of each under its name, as it arrives.
+
+        On a terminal the outputs are in panels, otherwise plain text. `markdown` renders them as Markdown on a
+        terminal; `show_message` prints the input as well. Raises the same errors as `run`.
+        """
         from localstore.agents.terminal.response import print_response
 
         shown = input if isinstance(input, str) else str(to_json_value(input)) if input is not None else ""
-        events = _spoken(self.stream(input))
+        events = _as_messages(self.stream(input))
         print_response(shown if show_message and shown else None, events, markdown=markdown, tool_calls=False)
 
     # Which run
 
-    def _flow(self, given: Any, run_id: str | None, session_id: str, user_id: str | None) -> WorkflowRun:
-        """A new run, or the one with this id."""
-        value = to_json_value(given, "input")
+    def _run_for(self, value: Any, run_id: str | None, session_id: str | None, user_id: str | None) -> WorkflowRun:
+        """Return a new run, or the one with this id."""
+        session_id, user_id = session_id or self.session_id, user_id or self.user_id
+        value = to_json_value(value, "input")
         if run_id is not None:
             session = self._with_run(run_id, session_id, user_id)
             if session is not None:
-                found = next(run for run in reversed(session.runs) if run.run_id == run_id)
-                if not json_equal(found.input, value):
+                run = next(run for run in reversed(session.runs) if run.run_id == run_id)
+                if not json_equal(run.input, value):
                     raise Conflict(
                         f"Run {run_id!r} of session {session_id!r} was begun with another input. Nothing was done. "
                         "Give it the same input, or another run_id.",
                         session_id=session_id,
                     )
-                return self._going_on(session, found, session_id, user_id, None)
+                return self._continued(session, run, session_id, user_id, None)
         run = Run(run_id=run_id or str(uuid4()), input=value, plan=self._plan(), status="unfinished")
         return self._workflow_run(run, session_id, user_id)
 
@@ -207,12 +242,12 @@ class Workflow(SessionOwner):
         if last is None or last.status == "completed":
             return None
         session = self.read(self.session_id, self.user_id, None)
-        found = None if session is None else next((run for run in session.runs if run.run_id == last.run_id), None)
-        if session is None or found is None:
-            return None  # somebody removed it just now
-        return self._going_on(session, found, self.session_id, self.user_id, confirm)
+        run = None if session is None else next((run for run in session.runs if run.run_id == last.run_id), None)
+        if session is None or run is None:
+            return None  # it was removed in the meantime
+        return self._continued(session, run, self.session_id, self.user_id, confirm)
 
-    def _going_on(
+    def _continued(
         self, session: Session, run: Run, session_id: str, user_id: str | None, confirm: bool | None
     ) -> WorkflowRun:
         if run.status == "completed":
@@ -225,7 +260,7 @@ class Workflow(SessionOwner):
             if entry is run:
                 break
             before = getattr(entry, "session_state", None) or before
-        if run.status != "unfinished":  # what ended it is over, and so is the state that it had then
+        if run.status != "unfinished":  # forget how it ended, and the state that was stored then
             run.status = "unfinished"
             run.error = run.session_state = run.state_conflicts = run.metrics = None
             self.store_changes(session)
@@ -238,11 +273,11 @@ class Workflow(SessionOwner):
 
     def _workflow_run(self, run: Run, session_id: str, user_id: str | None, *, is_stored: bool = False) -> WorkflowRun:
         store = SessionRunStore(self, session_id, user_id, is_stored)
-        return WorkflowRun(self.steps, run, store, StepJournal(run, session_id, user_id, self.flow_storage))
+        return WorkflowRun(self.steps, run, store, StepJournal(run, session_id, user_id, self._workflow_storage))
 
     def _with_run(self, run_id: str, session_id: str, user_id: str | None) -> Session | None:
-        """The whole session, when it has this run."""
-        for count in (_LAST, None):
+        """Return the whole session if it has this run, otherwise None."""
+        for count in (_SEARCHED_RUNS, None):
             session = self.read(session_id, user_id, count)
             if session is None or all(run.run_id != run_id for run in session.runs):
                 return None
@@ -252,9 +287,9 @@ class Workflow(SessionOwner):
         return [str(part) for part in self.steps]
 
     def _refuse_other_steps(self, run: Run, session_id: str) -> None:
-        then, current = run.plan or [], self._plan()
-        for number in range(max(len(then), len(current))):
-            old = then[number] if number < len(then) else None
+        stored, current = run.plan or [], self._plan()
+        for number in range(max(len(stored), len(current))):
+            old = stored[number] if number < len(stored) else None
             new = current[number] if number < len(current) else None
             if old != new:
                 was = "there was none" if old is None else f"it was {old!r}"
@@ -266,15 +301,15 @@ class Workflow(SessionOwner):
                 )
 
 
-def _spoken(events: Generator[Event]) -> Generator[Event]:
-    """The events, with what functions gave said in words."""
+def _as_messages(events: Generator[Event]) -> Generator[Event]:
+    """Yield the events of a workflow as those of a team whose members are the steps."""
     try:
         for event in events:
             if isinstance(event, StepFinished):
                 step = event.step
                 if step.messages is None or step.error is not None:
-                    given = step.error if step.error is not None else step.output
-                    yield TextDelta(given if isinstance(given, str) else str(given), event.speaker)
+                    text = step.error if step.error is not None else step.output
+                    yield TextDelta(text if isinstance(text, str) else str(text), event.speaker)
                 yield RunFinished(Run(), event.speaker)
             elif isinstance(event, RunWaiting):
                 yield TextDelta(f"{event.step.question} (resume(confirm=True) goes on.)", event.step.name)
