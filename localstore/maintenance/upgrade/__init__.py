@@ -1,4 +1,4 @@
-"""Upgrade, convert and undo: what rewrites many documents at once."""
+"""Upgrade, convert and undo: rewrite many documents at once."""
 
 from localstore.maintenance.upgrade.apply import upgrade
 from localstore.maintenance.upgrade.convert import convert

@@ -1,4 +1,7 @@
-"""A change of a document as a unified diff that `patch -p1` takes, byte for byte."""
+"""Show the change of a document as a unified diff that `patch -p1` applies, byte for byte.
+
+`difflib.unified_diff` is not enough: its time is not bounded, and it says nothing about a missing last newline.
+"""
 
 import difflib
 from collections import Counter
@@ -8,17 +11,17 @@ from typing import Literal
 from localstore.maintenance.upgrade.preview import Change
 
 _MOST_LINES, _MOST_EFFORT = 5000, 50_000_000
-"""Beyond so many changed lines, on either side, they are shown as one: finding the fewest takes quadratic time, and
-more where many lines are the same."""
+"""More changed lines than this, on either side, are shown as one change: finding the smallest diff takes quadratic
+time, and more where many lines are equal."""
 _CONTEXT = 3
 _Code = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
-"""What becomes of the lines i to j of the old document: the lines k to n of the new one."""
+"""Lines i to j of the old document become lines k to n of the new one."""
 
 
 def unified_diff(change: Change) -> Iterator[bytes]:
-    """The lines of the diff, each with its newline. A document that goes to another place is shown as a renaming.
+    """Yield the lines of the diff, each with its newline.
 
-    Names are quoted as `git diff` does it.
+    A document that moves is shown as a rename. Names are quoted as `git diff` quotes them.
     """
     old, new = _lines(change.old), _lines(change.new)
     before, after = _name("a/" + change.path), _name("b/" + change.new_path)
@@ -33,13 +36,13 @@ def unified_diff(change: Change) -> Iterator[bytes]:
 
 
 def _lines(raw: bytes) -> list[bytes]:
-    """Cut behind each newline, and nowhere else."""
+    """Cut after each newline and nowhere else; `bytes.splitlines` also cuts at carriage returns."""
     lines = raw.split(b"\n")
     return [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
 
 
 def _hunks(old: list[bytes], new: list[bytes]) -> Iterator[bytes]:
-    for group in _Groups(_changes(old, new)).get_grouped_opcodes(_CONTEXT):
+    for group in _KnownChanges(_changes(old, new)).get_grouped_opcodes(_CONTEXT):
         yield f"@@ -{_range(group[0][1], group[-1][2])} +{_range(group[0][3], group[-1][4])} @@\n".encode()
         for tag, i, j, k, n in group:
             if tag == "equal":
@@ -68,14 +71,14 @@ def _changes(old: list[bytes], new: list[bytes]) -> list[_Code]:
 
 
 def _effort(old: list[bytes], new: list[bytes]) -> int:
-    """How long it takes at most to find what is equal: each equal pair is looked at for each equal stretch."""
+    """Return the most steps that matching takes: it visits each pair of equal lines for each stretch of equal lines."""
     counts = Counter(new)
     pairs = [counts[line] for line in old]
     return (sum(pairs) + len(old)) * sum(map(bool, pairs))
 
 
-class _Groups(difflib.SequenceMatcher[bytes]):
-    """Puts changes that are found already into groups with their context."""
+class _KnownChanges(difflib.SequenceMatcher[bytes]):
+    """Groups changes that are already known, with their context."""
 
     def __init__(self, codes: list[_Code]) -> None:
         super().__init__(None, [], [])
@@ -93,7 +96,7 @@ def _range(start: int, stop: int) -> str:
 
 
 def _name(path: str) -> bytes:
-    """A name as `git` quotes it where it has characters that would not be read back."""
+    """Return a name, quoted as `git` does it if it has special characters."""
     raw = path.encode()
     if all(0x20 < byte < 0x7F and byte not in b'"\\' for byte in raw):
         return raw

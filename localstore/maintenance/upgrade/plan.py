@@ -1,4 +1,4 @@
-"""What an upgrade is going to do. The versions come from the manifest: documents that are current are not opened."""
+"""Plan an upgrade. The versions come from the manifest: documents that are current are not opened."""
 
 import os
 from collections import Counter
@@ -8,12 +8,10 @@ from typing import Any
 
 from localstore.disk import backup_folder, filesystem, store_tree
 from localstore.disk.document_file import DocumentFile
-from localstore.disk.locks import pool_of
+from localstore.engine.engine import Engine
 from localstore.errors import LocalstoreError, StoreNotFound
 from localstore.format.document import newer_format
 from localstore.format.versions import STEPS, Step
-from localstore.index.manifest import Manifest
-from localstore.index.session_index import SessionIndex
 from localstore.maintenance.upgrade.results import Problem
 from localstore.models.schema import SCHEMA_VERSION
 
@@ -22,11 +20,11 @@ ACTION = "upgrade"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many documents stand at which version, and what an upgrade would do.
+    """How many documents have which version, and what an upgrade would do.
 
-    `paths` are the documents that would be upgraded, relative to `root`, `size` their bytes. `is_store` is False for a
-    folder of agno 1.x. `problems` are documents that would be left alone. `goes_on` says that an upgrade was
-    interrupted.
+    `paths` are the documents that would be upgraded, relative to `root`, and `size` is their bytes. `is_store` is False
+    for a folder of agno 1.x. `problems` names documents that would be left alone. `was_interrupted` says that an
+    upgrade is at work or was interrupted.
     """
 
     root: str
@@ -35,20 +33,20 @@ class Plan:
     paths: list[str]
     size: int
     problems: list[Problem]
-    goes_on: bool
+    was_interrupted: bool
 
     @property
     def steps(self) -> list[tuple[Step, int]]:
         """The steps that would run, and on how many documents each."""
-        found = []
+        steps = []
         for number, step in enumerate(STEPS):
             count = sum(count for version, count in self.versions.items() if version <= number)
             if count:
-                found.append((step, count))
-        return found
+                steps.append((step, count))
+        return steps
 
     def as_dict(self) -> dict[str, Any]:
-        """The plan as plain JSON values."""
+        """Return the plan as plain JSON values."""
         return {
             "store": self.root,
             "versions": {str(version): count for version, count in self.versions.items()},
@@ -60,40 +58,44 @@ class Plan:
 
 
 def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float = 10.0) -> Plan:
-    """Look at a store, or at a folder of agno 1.x, and change nothing but the manifest.
+    """Plan the upgrade of a store, or of a folder of agno 1.x, and change nothing but the manifest.
 
-    New, moved and removed files are seen; documents that were replaced by hand in their place since the last listing
-    are when `thorough`, which looks at the status of each.
+    New, moved and removed files are noticed. With `thorough`, which reads the status of each document, so are documents
+    that were replaced in place since the last listing.
+
+    >>> from localstore import JsonStorage
+    >>> make_plan(JsonStorage("my-sessions").root).paths
+    []
 
     Raises StoreNotFound for a folder that is neither, NewerFormat, OSError.
     """
     root = Path(os.path.realpath(folder))
     is_store = store_tree.is_store(root)
     if is_store:
-        store_tree.open_store(root, create=False)  # raises what is wrong with it
-    found = _Found(str(root))
+        store_tree.open_store(root, create=False)  # raises if something is wrong with it
+    survey = _Survey(str(root))
     if is_store or (root / store_tree.SESSIONS).is_dir():
-        found.look_into_store(lock_timeout, thorough=thorough)
-    found.look_at_flat_files(is_store=is_store)
-    goes_on = backup_folder.is_at_work(str(root), ACTION)
-    if not is_store and not goes_on and 0 not in found.versions:
+        survey.add_store(lock_timeout, thorough=thorough)
+    survey.add_flat_files(is_store=is_store)
+    was_interrupted = backup_folder.is_at_work(str(root), ACTION)
+    if not is_store and not was_interrupted and 0 not in survey.versions:
         raise StoreNotFound(
             f"There is no store and no folder of agno 1.x at {folder}. Give the folder that holds {store_tree.MARKER}, "
             "or the one with the session files of agno.",
             path=str(folder),
         )
-    versions = dict(sorted((+found.versions).items()))
-    return Plan(str(root), is_store, versions, found.paths, found.size, found.problems, goes_on)
+    versions = dict(sorted((+survey.versions).items()))
+    return Plan(str(root), is_store, versions, survey.paths, survey.size, survey.problems, was_interrupted)
 
 
 def is_folder_of_agno(folder: Path | str) -> bool:
-    """Whether a folder is no store, and holds sessions that agno 1.x wrote. Raises OSError."""
+    """Return whether a folder is not a store and holds sessions that agno 1.x wrote. Raises OSError."""
     return not store_tree.is_store(Path(folder)) and store_tree.session_of_agno(str(folder)) is not None
 
 
 @dataclass(slots=True)
-class _Found:
-    """What was seen so far, in the words of a plan."""
+class _Survey:
+    """The documents of a store or a folder, counted for a plan."""
 
     root: str
     versions: Counter[int] = field(default_factory=Counter)
@@ -101,16 +103,16 @@ class _Found:
     size: int = 0
     problems: list[Problem] = field(default_factory=list)
 
-    def _is_old(self, path: str, version: int, size: int) -> None:
+    def _add_old(self, path: str, version: int, size: int) -> None:
         self.versions[version] += 1
         self.paths.append(path)
         self.size += size
 
-    def look_into_store(self, timeout: float, *, thorough: bool) -> None:
-        """What stands in `sessions/`, as the manifest and the names of the files have it."""
-        locks = pool_of(Path(self.root))
-        catalog = SessionIndex(self.root, Manifest(self.root, locks, timeout))
-        rows = catalog.all(thorough=thorough)
+    def add_store(self, timeout: float, *, thorough: bool) -> None:
+        """Add the documents in `sessions/`, as the manifest and the file names describe them."""
+        engine = Engine(Path(self.root), durable=True, timeout=timeout)
+        index = engine.index
+        rows = index.all(thorough=thorough)
         others = [row for row in rows if row["version"] != SCHEMA_VERSION or "problem" in row]
         self.versions[SCHEMA_VERSION] = len(rows) - len(others)
         for row in sorted(others, key=lambda row: row["path"]):
@@ -120,16 +122,16 @@ class _Found:
                 self.problems.append(Problem.of(path, newer_format(row["version"], path)))
             elif "problem" in row:
                 try:
-                    with locks.session(row["session_id"], timeout):  # a writer may have been at work
+                    with engine.locks.session(row["session_id"], timeout):  # a writer may be at work
                         problems = _problem_of(path)
-                except OSError:  # in a store that may only be read, for instance
+                except OSError:  # for instance in a read-only store
                     problems = _problem_of(path)
                 self.problems += problems
             else:
-                self._is_old(row["path"], row["version"], row["fingerprint"][0])
-        for path in sorted(catalog.unreadable_files()):
+                self._add_old(row["path"], row["version"], row["fingerprint"][0])
+        for path in sorted(index.unreadable_files()):
             self.problems += _problem_of(store_tree.full_path(self.root, path))
-        for path in catalog.duplicate_files():  # no listing shows them
+        for path in index.duplicate_files():  # a listing leaves them out
             try:
                 with DocumentFile(store_tree.full_path(self.root, path)) as file:
                     version, size = file.parse().version, file.size
@@ -137,13 +139,13 @@ class _Found:
                 self.problems += _problem_of(store_tree.full_path(self.root, path))
                 continue
             if version < SCHEMA_VERSION:
-                self._is_old(path, version, size)
-        for path, problem in sorted(catalog.unreadable_folders.items()):
-            self.problems.append(Problem(store_tree.full_path(self.root, path), f"cannot be looked into: {problem}"))
+                self._add_old(path, version, size)
+        for path, problem in sorted(index.unreadable_folders.items()):
+            self.problems.append(Problem(store_tree.full_path(self.root, path), f"cannot be listed: {problem}"))
         self.problems.sort(key=lambda problem: problem.path)
 
-    def look_at_flat_files(self, *, is_store: bool) -> None:
-        """What stands in the folder itself. In a store, other files than those of agno are nobody's business."""
+    def add_flat_files(self, *, is_store: bool) -> None:
+        """Add the files in the folder itself. In a store, only those of agno matter."""
         for entry in store_tree.flat_files(self.root):
             if entry.is_dir(follow_symlinks=False) or (is_store and entry.name == store_tree.MARKER):
                 continue
@@ -151,18 +153,18 @@ class _Found:
                 if not entry.is_file(follow_symlinks=False):
                     if not is_store:
                         is_link = entry.is_symlink()
-                        what = "a symbolic link, and links are not followed" if is_link else "no regular file"
-                        self.problems.append(Problem(entry.path, f"is {what}"))
+                        kind = "a symbolic link, and links are not followed" if is_link else "not a regular file"
+                        self.problems.append(Problem(entry.path, f"is {kind}"))
                 elif store_tree.is_of_agno(entry.path):
-                    self._is_old(entry.name, 0, filesystem.system.status(entry.path).st_size)
+                    self._add_old(entry.name, 0, filesystem.system.status(entry.path).st_size)
                 elif not is_store:
-                    self.problems.append(Problem(entry.path, "is no session of agno 1.x, or is cut off"))
+                    self.problems.append(Problem(entry.path, "is not a session of agno 1.x, or is cut off"))
             except OSError as error:
                 self.problems.append(Problem.of(entry.path, error))
 
 
 def _problem_of(path: str) -> list[Problem]:
-    """What is wrong with a document, with its place; nothing when it was mended or removed meanwhile."""
+    """Return the problem of a document, or nothing if it was repaired or deleted meanwhile."""
     try:
         with DocumentFile(path) as file:
             file.parse()

@@ -1,4 +1,4 @@
-"""What an upgrade would make of each document, without writing anything."""
+"""Show how an upgrade would change each document, without writing anything."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Change:
 
 
 def preview(plan: Plan) -> Iterator[Change | Problem]:
-    """What becomes of each document of the plan, one after the other, and which ones cannot be upgraded."""
+    """Yield the change of each document of the plan, or the problem if it cannot be upgraded."""
     for path in plan.paths:
         full = store_tree.full_path(plan.root, path)
         try:

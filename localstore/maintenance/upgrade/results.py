@@ -1,4 +1,4 @@
-"""What came of rewriting many documents."""
+"""The results of rewriting many documents."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ class Problem:
 
     @classmethod
     def of(cls, path: str, error: Exception) -> "Problem":
-        """What an error says about the document at `path`, without the advice that is the same for all."""
+        """Return the problem that an error reports for the document at `path`, without the general advice."""
         if isinstance(error, DocumentBroken):
             words = (error.problem or str(error)).removeprefix(f"{path} ").partition(" Nothing was ")[0]
             return cls(path, words.rstrip("."), error.line, error.column)
@@ -32,15 +32,18 @@ class Problem:
         return f"{self.path}{place}: {self.problem}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values, those without a value left out."""
+        """Return the fields that have a value as plain JSON values."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Upgraded:
-    """What an upgrade or a conversion did: how many documents were rewritten, which were not, and the name of the
-    backup that holds their old selves (None when there was nothing to do)."""
+    """The result of an upgrade or a conversion.
+
+    `documents` were rewritten, `problems` names those that were not, and `backup` is the name of the backup with the
+    old documents (None if there was nothing to do).
+    """
 
     documents: int = 0
     problems: list[Problem] = field(default_factory=list)
@@ -49,8 +52,11 @@ class Upgraded:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What an undo did: how many documents are as they were, byte for byte, how many were changed since and stand in
-    the old form with all that was added, and which stay as they are."""
+    """The result of an undo.
+
+    `restored` documents are as they were, byte for byte. `changed` ones had been changed since: they have the old form
+    again, with everything that was added. `problems` names those that stay as they are.
+    """
 
     backup: str
     restored: int

@@ -1,14 +1,15 @@
-"""Give documents other bytes, and another place where they need one, one at a time, under its lock.
+"""Rewrite documents, and move them where needed: one at a time, each under its lock.
 
-In batches, so that the folders and the manifest are written once for many documents:
+Documents are rewritten in batches, so that folders and manifest are written once for many of them:
 
-1. Keep the old documents in the backup, and make that durable.
-2. For each: parse, transform, lock, see that it is still the same, write the new one: temporary file, sync, rename.
-3. Make the new names durable, then tell the manifest.
-4. Where the new document has another path, remove the old one, unless somebody wrote to it meanwhile. What stands in
-   the store is written to all the time: there, 3 and 4 are done for each document before its lock is given back.
+1. Keep the old documents in the backup, and make the backup durable.
+2. For each document: parse, transform, lock, check that it is unchanged, and write the new one (temporary file, sync,
+   rename).
+3. Make the new names durable, then add the rows to the manifest.
+4. Where the new document has another path, remove the old one unless somebody wrote to it meanwhile. Sessions in the
+   store may be written to at any time, so for them steps 3 and 4 are done before the lock is released.
 
-Stopped anywhere, the old document or the new one is in its place, or both; the same call does the rest.
+Stopped at any point, the old document or the new one is in its place, or both; the same call does the rest.
 """
 
 import contextlib
@@ -19,38 +20,42 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from localstore.disk import backup_folder, filesystem, locks, store_tree
+from localstore.disk import backup_folder, filesystem, store_tree
 from localstore.disk.backup_folder import Backup
 from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
+from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import ParsedDocument, parse_strictly
 from localstore.format.values import json_equal
-from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, row_of
-from localstore.index.session_index import SessionIndex
 from localstore.maintenance.upgrade.results import Problem
 
 Transform = Callable[[ParsedDocument, str], tuple[str, ParsedDocument] | None]
-"""From a document, strictly parsed, and its path below the root to the new path and document; None when it is right as
-it is."""
+"""Maps a document, strictly parsed, and its path below the root to the new path and document, or to None if nothing has
+to be changed."""
 
 _Result = TypeVar("_Result")
 
 _ATTEMPTS = 5
-"""How often a document is tried again that somebody else writes to at the same time."""
+"""How often a document is read again when another program writes to it at the same time."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of some documents: how many were rewritten, and which were not."""
+    """How many documents were rewritten, and which were not."""
 
     documents: int = 0
     problems: list[Problem] = field(default_factory=list)
 
+    def add(self, other: "Outcome") -> None:
+        """Add the outcome of other documents."""
+        self.documents += other.documents
+        self.problems += other.problems
+
 
 @dataclass(slots=True)
-class _Seen:
-    """A document as it was read, and what is to become of it."""
+class _Change:
+    """A document as it was read, and the document to write."""
 
     raw: bytes
     status: os.stat_result
@@ -64,8 +69,10 @@ class _Seen:
 
 @dataclass(slots=True)
 class _Written:
-    """A new document: its row, and what the old one was when it was read, if that stood elsewhere. `settled` says that
-    the manifest knows it and the old one is gone."""
+    """A new document: its row, and the path and fingerprint of the old one if it has to be removed.
+
+    `settled` says that the manifest has the row and the old document is gone.
+    """
 
     row: IndexRow
     source: str | None
@@ -74,23 +81,24 @@ class _Written:
 
 
 class Rewriter:
-    """Rewrites documents of the store at `root` by `transform`. Paths are relative to the root, with slashes."""
+    """Rewrites documents of a store with `transform`. Paths are relative to the root, with slashes."""
 
     def __init__(self, root: str, backup: Backup, transform: Transform, timeout: float) -> None:
         self._root = root
         self._backup = backup
         self._transform = transform
         self._timeout = timeout
-        self._locks = locks.pool_of(Path(root))
-        self._manifest = Manifest(root, self._locks, timeout)
-        self._catalog = SessionIndex(root, self._manifest)
-        self._goes_on: set[str] = set()
-        self._made: set[str] = set()
+        engine = Engine(Path(root), durable=True, timeout=timeout)
+        self._locks, self._manifest, self._index = engine.locks, engine.manifest, engine.index
+        self._resumed: set[str] = set()
+        """Documents that the backup had already: an interrupted call began to rewrite them."""
+        self._created: set[str] = set()
+        """The paths of the documents that this call wrote."""
 
     def rewrite(self, paths: Sequence[str]) -> Outcome:
-        """Do it to these documents. One that cannot be rewritten stays as it is, and is named.
+        """Rewrite these documents. One that cannot be rewritten stays as it is and is named in the outcome.
 
-        Raises OSError when the disk is full; what was done until then is done.
+        Raises OSError when the disk is full; the documents before that are rewritten.
         """
         outcome = Outcome()
         kept = [path for path in paths if self._try(path, outcome, self._keep)]
@@ -106,7 +114,8 @@ class Rewriter:
         finally:
             for folder in {os.path.dirname(self._full(done.row["path"])) for done in written}:
                 filesystem.sync_folder(folder)
-            self._manifest.record([done.row for done in written if not done.settled and self._is_to_be_known(done)])
+            unsettled = [done for done in written if not done.settled]
+            self._manifest.record([done.row for done in unsettled if self._belongs_in_manifest(done)])
         outcome.documents += len(written)
         self._remove_sources(written, outcome)
         return outcome
@@ -116,12 +125,12 @@ class Rewriter:
         if not stat.S_ISREG(status.st_mode):
             raise DocumentBroken(f"{self._full(path)} {IRREGULAR}.", path=self._full(path), problem=IRREGULAR)
         if filesystem.exists(self._backup.place(path)):
-            self._goes_on.add(path)
+            self._resumed.add(path)
         self._backup.keep(path)
         return True
 
     def _try(self, path: str, outcome: Outcome, work: Callable[[str], _Result | None]) -> _Result | None:
-        """Do one thing about a document; None when it could not be done, which is named, or nothing was to be done."""
+        """Take one step for a document. Returns None if nothing was to be done or it failed; the outcome names it."""
         try:
             return work(path)
         except FileNotFoundError as error:
@@ -130,56 +139,56 @@ class Rewriter:
             outcome.problems.append(Problem.of(self._full(path), error))
         except (LocalstoreError, OSError) as error:
             if isinstance(error, OSError) and error.errno in filesystem.FULL:
-                raise  # going on with the next document is of no use
+                raise  # the next document would fail as well
             outcome.problems.append(Problem.of(self._full(path), error))
         return None
 
     def _write(self, path: str) -> _Written | None:
-        """Rewrite one document. It is read without the lock first; under it when somebody writes to it just now."""
+        """Rewrite one document, read without its lock first, and under the lock if others keep writing to it."""
         for _ in range(_ATTEMPTS):
             try:
-                seen = self._read(path)
+                change = self._read(path)
             except DocumentBroken:
                 break
-            if seen is None:
+            if change is None:
                 return None
-            with self._locks.session(seen.session_id, self._timeout):
+            with self._locks.session(change.session_id, self._timeout):
                 now = filesystem.status_if_there(self._full(path))
                 if now is None:
                     return None
-                if fingerprint(now) == fingerprint(seen.status):
-                    return self._put(path, seen)
+                if fingerprint(now) == fingerprint(change.status):
+                    return self._put(path, change)
         session_id = self._session_at(path)
         with self._locks.session(session_id, self._timeout):
-            seen = self._read(path)
-            if seen is None or seen.session_id == session_id:
-                return None if seen is None else self._put(path, seen)
+            change = self._read(path)
+            if change is None or change.session_id == session_id:
+                return None if change is None else self._put(path, change)
         problem = "is being changed by another program all the time"
         raise DocumentBroken(f"{self._full(path)} {problem}.", path=self._full(path), problem=problem)
 
     def _session_at(self, path: str) -> str:
-        """Whose document this is, as far as can be told without reading it."""
+        """Return whose document this probably is, without reading it."""
         self._manifest.refresh()
         with self._manifest.mutex:
             return self._manifest.at(path) or os.path.splitext(os.path.basename(path))[0]
 
-    def _read(self, path: str) -> _Seen | None:
+    def _read(self, path: str) -> _Change | None:
         with DocumentFile(self._full(path)) as file:
             raw, status = file.read_all(), file.status
-        change = self._transform(parse_strictly(raw, file.layout, file.path), path)
-        return None if change is None else _Seen(raw, status, *change)
+        rewritten = self._transform(parse_strictly(raw, file.layout, file.path), path)
+        return None if rewritten is None else _Change(raw, status, *rewritten)
 
-    def _put(self, path: str, seen: _Seen) -> _Written:
-        """Write the new document, under the lock of its session; the old one is still what was seen."""
-        target, new, now = seen.target, seen.new, seen.status
-        if not self._backup.holds(path, now, seen.raw):
+    def _put(self, path: str, change: _Change) -> _Written:
+        """Write the new document. The caller holds the session's lock, and the old document is unchanged."""
+        target, new, now = change.target, change.new, change.status
+        if not self._backup.holds(path, now, change.raw):
             self._backup.keep(path)
             self._backup.settle()
             now = filesystem.system.status(self._full(path))
         if target != path:
-            target, is_there = self._place(target, path, new)
-            if is_there:
-                return self._already(target, path, now)
+            target, is_written = self._place(target, path, new)
+            if is_written:
+                return self._written_before(target, path, now)
         is_new = not filesystem.exists(self._full(target))
         try:
             filesystem.write_file(self._full(target), [new.raw], settle=False)
@@ -190,16 +199,16 @@ class Rewriter:
         except BaseException:
             with contextlib.suppress(OSError):
                 if is_new and filesystem.exists(self._full(path)):
-                    # The old one stays: nobody is to take this one for another of that session.
+                    # The old document stays, and the session must not have two.
                     filesystem.system.unlink(self._full(target))
             raise
-        self._made.add(target)
+        self._created.add(target)
         return done
 
     def _place(self, target: str, source: str, new: ParsedDocument) -> tuple[str, bool]:
-        """Where the new document goes, and whether it is there already: left by somebody who was stopped in between."""
+        """Return where the new document goes, and whether an interrupted call has written it already."""
         session_id = new.header["session_id"]
-        holder = self._catalog.find(session_id)
+        holder = self._index.find(session_id)
         if (
             holder is not None
             and holder["path"] not in (source, target)
@@ -212,62 +221,61 @@ class Rewriter:
         with DocumentFile(self._full(target)) as file:
             there = file.parse()
         if there.header["session_id"] == session_id:
-            if goes_on_from(there, new):
+            if includes(there, new):
                 self._keep_other(target, source)
                 return target, True
-            if goes_on_from(new, there) and there.layout is new.layout:
+            if includes(new, there) and there.layout is new.layout:
                 self._keep_other(target, source)
                 return target, False
         raise DocumentBroken(
-            f"{self._full(source)} and {self._full(target)} say different things about session {session_id!r}. "
+            f"{self._full(source)} and {self._full(target)} have different contents for session {session_id!r}. "
             "Nothing was changed.",
             path=self._full(source),
-            problem=f"is session {session_id!r}, and so is {self._full(target)}, which says something else. Give one "
+            problem=f"is session {session_id!r}, and so is {self._full(target)}, which has another content. Give one "
             "of them another session_id, or remove it",
         )
 
     def _settle(self, done: _Written, source: str) -> None:
-        """Let the new document be the session's before its lock is given back. Others write to what stands in the
-        store, and would write to the old one first and to the new one later."""
+        """Remove the old document before the session's lock is released, or others would go on writing to it."""
         filesystem.sync_folder(os.path.dirname(self._full(done.row["path"])))
-        if self._is_to_be_known(done):
+        if self._belongs_in_manifest(done):
             self._manifest.record([done.row])
         filesystem.system.unlink(self._full(source))
         done.settled = True
 
     def _keep_other(self, target: str, source: str) -> None:
-        """Keep a document that was there before: not one of ours, of now or of when we were interrupted."""
-        if source in self._goes_on or target in self._made or self._was_kept(source):
+        """Keep a document that was at the target before, unless this call or an interrupted one wrote it."""
+        if source in self._resumed or target in self._created or self._was_kept(source):
             return
         self._backup.keep(target)
         self._backup.settle()
 
     def _was_kept(self, source: str) -> bool:
-        """Whether a backup before this one holds this very file: then the other document was made of it."""
+        """Return whether an earlier backup holds this very file: then the document at the target was made from it."""
         now = filesystem.system.status(self._full(source))
-        for one in backup_folder.listing(self._root):
-            kept = filesystem.status_if_there(Backup(self._root, one.name).place(source))
-            if one.name != self._backup.name and kept is not None and os.path.samestat(kept, now):
+        for backup in backup_folder.listing(self._root):
+            kept = filesystem.status_if_there(Backup(self._root, backup.name).place(source))
+            if backup.name != self._backup.name and kept is not None and os.path.samestat(kept, now):
                 return True
         return False
 
-    def _already(self, target: str, source: str, status: os.stat_result) -> _Written:
+    def _written_before(self, target: str, source: str, status: os.stat_result) -> _Written:
         with DocumentFile(self._full(target)) as file:
             row = row_of(file.parse(), target, file.status, None)
         return _Written(row, source, fingerprint(status))
 
-    def _is_to_be_known(self, done: _Written) -> bool:
-        """Whether the manifest is to name this document for its session: not when it names another one."""
+    def _belongs_in_manifest(self, done: _Written) -> bool:
+        """Return whether the manifest should have this row: not if it names another document that exists."""
         self._manifest.refresh()
-        known = self._manifest.get(done.row["session_id"])
+        listed = self._manifest.get(done.row["session_id"])
         return (
-            known is None
-            or known["path"] in (done.row["path"], done.source)
-            or not filesystem.exists(self._full(known["path"]))
+            listed is None
+            or listed["path"] in (done.row["path"], done.source)
+            or not filesystem.exists(self._full(listed["path"]))
         )
 
     def _remove_sources(self, written: list[_Written], outcome: Outcome) -> None:
-        """Remove the old documents. What somebody wrote to them since they were read is taken over first."""
+        """Remove the old documents; those that somebody wrote to since they were read are rewritten again first."""
         again: list[str] = []
         folders: set[str] = set()
         for done in written:
@@ -291,15 +299,13 @@ class Rewriter:
             filesystem.sync_folder(folder)
         if again:
             outcome.documents -= len(again)
-            more = self.rewrite(again)
-            outcome.documents += more.documents
-            outcome.problems += more.problems
+            outcome.add(self.rewrite(again))
 
     def _full(self, path: str) -> str:
         return store_tree.full_path(self._root, path)
 
 
-def goes_on_from(longer: ParsedDocument, shorter: ParsedDocument) -> bool:
-    """Whether a document says all that the other one says, and goes on from there, if at all."""
+def includes(longer: ParsedDocument, shorter: ParsedDocument) -> bool:
+    """Return whether a document has the same header as another, and begins with its entries."""
     entries = longer.entries[: len(shorter.entries)]
     return json_equal(longer.header, shorter.header) and json_equal(entries, shorter.entries)

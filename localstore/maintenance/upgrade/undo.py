@@ -1,33 +1,38 @@
-"""Bring back the documents of the newest backup."""
+"""Restore the documents of the newest backup."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from localstore.disk import backup_folder, filesystem, locks, store_tree
+from localstore.disk import backup_folder, filesystem, store_tree
 from localstore.disk.backup_folder import Backup, NoSuchBackup
 from localstore.disk.document_file import DocumentFile
+from localstore.disk.locks import pool_of
+from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import ParsedDocument, parse_document
 from localstore.format.values import json_equal
 from localstore.format.versions import CannotUpgrade, downgraded, upgraded
-from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, row_of
-from localstore.index.session_index import SessionIndex
-from localstore.maintenance.upgrade.apply import Progress
+from localstore.maintenance.upgrade.batches import Progress
 from localstore.maintenance.upgrade.results import Problem, Undone
-from localstore.maintenance.upgrade.rewriting import goes_on_from
+from localstore.maintenance.upgrade.rewriting import includes
 from localstore.models.schema import SCHEMA_VERSION
 
 
 def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress | None = None) -> Undone:
-    """Bring back what the newest backup of a store holds, and remove it from there.
+    """Restore the documents of the newest backup of a store, and remove them from the backup.
 
-    A document that nobody changed since is, byte for byte, what it was. One that was changed since is written in the
-    old form with all that it holds now. One that has no such form, or was deleted since, stays as it is, and so does
-    its old self in the backup; it is named in the result. A folder of agno 1.x becomes one again, unless there are
-    sessions that never stood in it. Interrupted and called again, it goes on.
+    A document that nobody changed since then is restored byte for byte. One that was changed is written in the old form
+    with everything that it holds now. One that has no such form, or was deleted, stays as it is; its old version stays
+    in the backup, and the result names it. A folder of agno 1.x becomes one again, unless it has new sessions by now.
+    Interrupted and called again, it continues.
+
+    Args:
+        folder: The path of the store.
+        lock_timeout: Seconds to wait for a lock.
+        progress: Called with the number of documents done so far and the number of all documents.
 
     Raises NoSuchBackup, LockTimeout when an upgrade is at work, OSError.
     """
@@ -35,21 +40,21 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
     if store_tree.is_store(root):
         store_tree.open_store(root, create=False)
     _newest(root)
-    with locks.pool_of(root).migration(lock_timeout):
-        info = _newest(root)  # others may have undone it while we waited
+    with pool_of(root).migration(lock_timeout):
+        info = _newest(root)  # another undo may have finished while we waited
         backup = Backup(str(root), info.name)
         backup.begin_undo()
         made_store = backup.made_store
-        work = _Undoing(str(root), backup, lock_timeout)
+        restorer = _Restorer(str(root), backup, lock_timeout)
         problems: list[Problem] = []
-        # A session that is called as the marker of a store comes last: until then the marker has its place.
+        # A session whose file is named like the marker of a store comes last: until then the marker is needed.
         paths = sorted(backup.paths(), key=lambda path: path == store_tree.MARKER)
-        # What somebody left who was killed while he wrote a flat file; no check would find it there.
+        # An undo that was killed may have left temporary files, which no check would find there.
         if flat := {path for path in paths if not path.startswith(f"{store_tree.SESSIONS}/")}:
             filesystem.remove_temporaries(str(root), flat)
         for number, path in enumerate(paths, 1):
             try:
-                work.bring_back(path)
+                restorer.restore(path)
             except (LocalstoreError, OSError) as error:
                 problems.append(Problem.of(store_tree.full_path(str(root), path), error))
             if progress is not None:
@@ -61,7 +66,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
             if not store_tree.is_store(root):
                 backup_folder.tidy(str(root), old=False)
                 store_tree.clear(root)
-    return Undone(info.name, work.restored, work.changed, problems)
+    return Undone(info.name, restorer.restored, restorer.changed, problems)
 
 
 def _newest(root: Path) -> backup_folder.BackupInfo:
@@ -69,84 +74,84 @@ def _newest(root: Path) -> backup_folder.BackupInfo:
         return backup_folder.newest(str(root))
     except NoSuchBackup:
         if not store_tree.is_store(root):
-            backup_folder.tidy(str(root), old=False)  # stopped at the very last, it was left
+            backup_folder.tidy(str(root), old=False)  # an undo was stopped before its last step
             store_tree.clear(root)
         raise
 
 
-class _Undoing:
-    """Paths are relative to the root, with slashes."""
+class _Restorer:
+    """Restores single documents from a backup. Paths are relative to the root, with slashes."""
 
     def __init__(self, root: str, backup: Backup, timeout: float) -> None:
         self._root = root
         self._backup = backup
         self._timeout = timeout
-        self._locks = locks.pool_of(Path(root))
-        self._manifest = Manifest(root, self._locks, timeout)
-        self._catalog = SessionIndex(root, self._manifest)
-        self._back: set[str] = set()
+        engine = Engine(Path(root), durable=True, timeout=timeout)
+        self._locks, self._manifest, self._index = engine.locks, engine.manifest, engine.index
+        self._done: set[str] = set()
         self.restored = self.changed = 0
 
-    def bring_back(self, path: str) -> None:
-        """Put one old document back. The old one is in its place, durably, before anything else is removed."""
+    def restore(self, path: str) -> None:
+        """Restore one old document. It is in its place, durably, before anything else is removed."""
         old = self._parse(self._backup.place(path))
         session_id = old.header["session_id"]
         with self._locks.session(session_id, self._timeout):
             others = self._others(session_id, path)
             there = self._parse(self._full(path)) if self._is_taken(path) else None
             current = self._newest([one for one in (there, *others.values()) if one is not None], session_id, path)
-            is_back = there is not None and _has_form_of(there, old) and goes_on_from(there, current)
+            is_back = there is not None and _has_form_of(there, old) and includes(there, current)
             if not is_back:
                 if there is not None and there.header["session_id"] != session_id:
                     raise _in_the_way(self._full(path), session_id)
                 self._put_back(path, old, current)
             for other, parsed in others.items():
-                # What stood beside it before stays: it has the old form, or is brought back by itself.
-                is_kept = other in self._back or filesystem.exists(self._backup.place(other))
-                was_there = is_kept or _has_form_of(parsed, old)
-                if other.startswith(f"{store_tree.SESSIONS}/") and not was_there:
+                # A document that existed beside it before stays: it has the old form, or is restored on its own.
+                is_restored = other in self._done or filesystem.exists(self._backup.place(other))
+                existed_before = is_restored or _has_form_of(parsed, old)
+                if other.startswith(f"{store_tree.SESSIONS}/") and not existed_before:
                     filesystem.remove_file(self._full(other))
-            self._tell_manifest(path, session_id)
+            self._update_manifest(path, session_id)
             filesystem.remove_file(self._backup.place(path))
-            self._back.add(path)
+            self._done.add(path)
 
     def _others(self, session_id: str, path: str) -> dict[str, ParsedDocument]:
-        """The documents of this session that stand elsewhere, those of agno in the other format included."""
-        row = self._catalog.find_anywhere(session_id)
+        """Return the documents of this session at other paths, with those of agno in the other format."""
+        row = self._index.find_anywhere(session_id)
         while row is not None and not filesystem.exists(self._full(row["path"])):
-            row = self._catalog.moved(row)
+            row = self._index.moved(row)
         stem = os.path.splitext(path)[0]
         paths = {f"{stem}.json", f"{stem}.yaml", *store_tree.candidates(self._root, session_id)}
         if row is not None:
             paths.add(row["path"])
-        found = {}
+        others = {}
         for other in sorted(paths - {path, store_tree.MARKER}):
             if not filesystem.exists(self._full(other)):
                 continue
             if other.startswith(f"{store_tree.SESSIONS}/") or store_tree.is_of_agno(self._full(other)):
                 parsed = self._parse(self._full(other))
                 if parsed.header["session_id"] == session_id:
-                    found[other] = parsed
-        return found
+                    others[other] = parsed
+        return others
 
     def _is_taken(self, path: str) -> bool:
-        """Whether something has this name. The marker gives way once no document stands in the store."""
+        """Return whether a file has this name. The marker does not count once no other document is in the store."""
         if path != store_tree.MARKER or not store_tree.is_store(Path(self._root)):
             return filesystem.exists(self._full(path))
         if len(list(store_tree.all_documents(self._root))) > 1:
             raise _in_the_way(self._full(path), os.path.splitext(path)[0])
         return False
 
-    def _newest(self, found: list[ParsedDocument], session_id: str, path: str) -> ParsedDocument:
-        """The document that says all that the others say."""
-        found = [one for one in found if one.header["session_id"] == session_id]
-        if not found:
-            problem = f"Session {session_id!r} was deleted since. What it was is still in backup {self._backup.name}"
+    def _newest(self, documents: list[ParsedDocument], session_id: str, path: str) -> ParsedDocument:
+        """Return the document that includes all the others."""
+        documents = [document for document in documents if document.header["session_id"] == session_id]
+        if not documents:
+            kept = f"Its old version is still in backup {self._backup.name}"
+            problem = f"Session {session_id!r} was deleted since then. {kept}"
             raise DocumentBroken(f"{problem}.", path=self._full(path), problem=problem)
-        for one in found:
-            if all(goes_on_from(one, other) for other in found):
-                return one
-        problem = f"Session {session_id!r} has several documents that say different things. Run 'localstore check'"
+        for document in documents:
+            if all(includes(document, other) for other in documents):
+                return document
+        problem = f"Session {session_id!r} has several documents with different contents. Run 'localstore check'"
         raise DocumentBroken(f"{problem}.", path=self._full(path), problem=problem)
 
     def _put_back(self, path: str, old: ParsedDocument, current: ParsedDocument) -> None:
@@ -160,7 +165,7 @@ class _Undoing:
             filesystem.write_file(target, [_in_form_of(old, current, target)])
             self.changed += 1
 
-    def _tell_manifest(self, path: str, session_id: str) -> None:
+    def _update_manifest(self, path: str, session_id: str) -> None:
         if path.startswith(f"{store_tree.SESSIONS}/"):
             self._manifest.record([self._row(path)])
         else:
@@ -184,7 +189,7 @@ def _has_form_of(there: ParsedDocument, old: ParsedDocument) -> bool:
 
 
 def _in_form_of(old: ParsedDocument, current: ParsedDocument, path: str) -> bytes:
-    """What the session is now, in the format and the version of the old document. Raises DocumentBroken."""
+    """Return the current session in the format and version of the old document. Raises DocumentBroken."""
     layout = old.layout
     document: dict[str, Any] | None = {**current.header, "history": current.entries}
     assert document is not None  # noqa: S101 (for the type checker)

@@ -174,7 +174,7 @@ def test_a_folder_of_agno_is_refused_with_the_command_or_converted(tmp_path: Pat
 def test_what_cannot_be_converted_when_a_storage_is_opened_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text(json.dumps(old_session(), indent=4))
     (tmp_path / "other.json").write_text('{"colour": "blue"}')
-    with pytest.warns(UserWarning, match=r"other\.json: is no session of agno"):
+    with pytest.warns(UserWarning, match=r"other\.json: is not a session of agno"):
         storage = JsonStorage(tmp_path, auto_upgrade_schema=True)
     assert storage.get_all_session_ids() == ["old"]
     assert (tmp_path / "other.json").read_text() == '{"colour": "blue"}'

@@ -442,7 +442,7 @@ def test_an_error_in_the_caller_s_progress_leaves_an_upgrade_that_goes_on(tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         upgrade(tmp_path / "f", progress=stop)
-    assert make_plan(tmp_path / "f").goes_on
+    assert make_plan(tmp_path / "f").was_interrupted
     assert upgrade(tmp_path / "f").documents == 36
     assert tree_of(only_backup(tmp_path / "f")) == before
     (one,) = backup_folder.listing(str(tmp_path / "f"))

@@ -31,7 +31,7 @@ def test_a_folder_of_agno(tmp_path: Path, suffix: str) -> None:
     (tmp_path / ".hidden.json").write_bytes(agno_bytes(old_session(".hidden"), ".json"))
     before = tree_of(tmp_path)
     plan = make_plan(tmp_path)
-    assert (plan.is_store, plan.versions, plan.goes_on) == (False, {0: 3}, False)
+    assert (plan.is_store, plan.versions, plan.was_interrupted) == (False, {0: 3}, False)
     assert plan.paths == [f"a{suffix}", f"b{suffix}", f"c{suffix}"]
     assert plan.size == sum((tmp_path / path).stat().st_size for path in plan.paths)
     assert [os.path.basename(problem.path) for problem in plan.problems] == ["package.json"]
@@ -114,11 +114,11 @@ def test_an_interrupted_upgrade_is_known(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         upgrade(tmp_path / "f", progress=stop)
     plan = make_plan(tmp_path / "f")
-    assert (plan.is_store, plan.goes_on, plan.paths) == (False, True, [])
+    assert (plan.is_store, plan.was_interrupted, plan.paths) == (False, True, [])
     done = upgrade(tmp_path / "f")
     assert (done.documents, done.problems) == (0, [])
     assert done.backup is not None
-    assert not make_plan(tmp_path / "f").goes_on
+    assert not make_plan(tmp_path / "f").was_interrupted
     assert {info.session_id for info in JsonStorage(tmp_path / "f").list_sessions()} == {"a", "b", "c"}
 
 
