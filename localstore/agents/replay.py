@@ -91,7 +91,7 @@ def _without_missing_files(messages: Sequence[Message]) -> tuple[list[Message], 
         if part.path is None or part.url is not None or Path(part.path).is_file():
             return part
         missing.append(part.path)
-        return ContentPart(type="text", text=f"[The file {part.path} is not there any more.]")
+        return ContentPart(type="text", text=f"[The file {part.path} no longer exists.]")
 
     asked = []
     for message in messages:

@@ -517,7 +517,7 @@ def test_a_file_that_is_gone_is_said(replay: Ask, store: Path, tmp_path: Path) -
     assert "localstore: question 1: not there any more: gone.png\n" in done.stderr
     content = server.requests[0]["messages"][0]["content"]
     assert content[1]["image_url"]["url"].startswith("data:image/png;base64,")
-    assert content[2] == {"type": "text", "text": "[The file gone.png is not there any more.]"}
+    assert content[2] == {"type": "text", "text": "[The file gone.png no longer exists.]"}
 
 
 def test_the_help_loads_neither_a_client_nor_pydantic(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Language models: the interface that agents call, and its implementations."""
+"""Language models: the protocol that agents call, and its implementations."""

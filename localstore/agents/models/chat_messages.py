@@ -1,4 +1,4 @@
-"""Our messages as the Chat Completions API takes them, and its reply as our message."""
+"""Converts messages to the form of the Chat Completions API, and its replies to messages."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessageToolCallUnion
 
-_NO_NAME = re.compile(r"[\s<|\\/>]+")
-"""What the API takes in no `name`."""
+_INVALID_IN_NAME = re.compile(r"[\s<|\\/>]+")
+"""Characters that the API does not accept in a `name`."""
 
 
-def request(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """The `messages` of a request. A file that older messages name may be gone: then the model is told its name.
+def request_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return the `messages` of a request.
 
-    Raises ValueError for a part that the API cannot take, OSError for a file of the last question.
+    A file of an older message may be gone; the model then receives a note with its path. Raises ValueError for a part
+    that the API cannot accept, OSError for a file of the last question that cannot be read.
     """
     question = max((at for at, message in enumerate(messages) if message.role == "user"), default=0)
     return [_message(message, is_old=at < question) for at, message in enumerate(messages)]
 
 
-def wanted(options: Options) -> dict[str, Any]:
-    """What a request says of tools and of data."""
-    said: dict[str, Any] = {}
+def request_options(options: Options) -> dict[str, Any]:
+    """Return the fields of a request for tools and for a typed answer."""
+    fields: dict[str, Any] = {}
     if options.tools:
-        said["tools"] = [{"type": "function", "function": asdict(tool)} for tool in options.tools]
+        fields["tools"] = [{"type": "function", "function": asdict(tool)} for tool in options.tools]
         if not options.may_call:
-            said["tool_choice"] = "none"
+            fields["tool_choice"] = "none"
     if options.output is not None:
         from openai import pydantic_function_tool
 
         function = pydantic_function_tool(options.output)["function"]
         schema = {"name": function["name"], "schema": function["parameters"], "strict": True}
-        said["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return said
+        fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return fields
 
 
 def _message(message: Message, *, is_old: bool) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def _message(message: Message, *, is_old: bool) -> dict[str, Any]:
     if message.role == "tool":
         result["tool_call_id"] = message.tool_call_id or ""
     elif message.name:
-        result["name"] = _NO_NAME.sub("-", message.name)[:64]
+        result["name"] = _INVALID_IN_NAME.sub("-", message.name)[:64]
     if message.tool_calls:
         result["tool_calls"] = [_call(call) for call in message.tool_calls]
     return result
@@ -84,7 +85,7 @@ def _old_part(part: ContentPart) -> dict[str, Any]:
     try:
         return _part(part)
     except OSError:
-        return {"type": "text", "text": f"[The file {part.path} is not there any more.]"}
+        return {"type": "text", "text": f"[The file {part.path} no longer exists.]"}
 
 
 def _data_url(part: ContentPart) -> str:
@@ -101,7 +102,7 @@ def _file(part: ContentPart) -> Path:
 
 
 def reply(completion: ChatCompletion) -> Reply:
-    """The answer in the API's reply. Raises OpenAIError when there is none in it."""
+    """Return the answer in a completion. Raises OpenAIError if it has none."""
     if not completion.choices:
         from openai import OpenAIError
 
@@ -109,12 +110,14 @@ def reply(completion: ChatCompletion) -> Reply:
     answer = completion.choices[0].message
     calls = [_tool_call(call) for call in answer.tool_calls or ()]
     text = answer.content if answer.content is not None else answer.refusal
-    return made_reply(text, calls, completion.usage)
+    return make_reply(text, calls, completion.usage)
 
 
-def made_reply(text: str | None, calls: list[ToolCall], usage: CompletionUsage | None) -> Reply:
-    """The reply of a server, as ours."""
-    message = Message(role="assistant", content=None if text is None else unicode(text), tool_calls=calls or None)
+def make_reply(text: str | None, calls: list[ToolCall], usage: CompletionUsage | None) -> Reply:
+    """Return a Reply with this text, these tool calls and the number of tokens that the server counted."""
+    message = Message(
+        role="assistant", content=None if text is None else without_surrogates(text), tool_calls=calls or None
+    )
     if usage is None:
         return Reply(message)
     return Reply(message, usage.prompt_tokens, usage.completion_tokens)
@@ -122,12 +125,13 @@ def made_reply(text: str | None, calls: list[ToolCall], usage: CompletionUsage |
 
 def _tool_call(call: ChatCompletionMessageToolCallUnion) -> ToolCall:
     if call.type == "custom":
-        return ToolCall(id=call.id, name=call.custom.name, arguments=unicode(call.custom.input))
-    return ToolCall(id=call.id, name=call.function.name, arguments=arguments(unicode(call.function.arguments)))
+        return ToolCall(id=call.id, name=call.custom.name, arguments=without_surrogates(call.custom.input))
+    return ToolCall(id=call.id, name=call.function.name, arguments=parse_arguments(call.function.arguments))
 
 
-def arguments(text: str) -> dict[str, Any] | str:
-    """The object that the model wrote, or its text where that is none, or one that no document can hold."""
+def parse_arguments(text: str) -> dict[str, Any] | str:
+    """Return the arguments of a tool call as an object, or as text if they are not an object that can be stored."""
+    text = without_surrogates(text)
     try:
         value = to_json_value(json.loads(text))
     except (ValueError, RecursionError):
@@ -135,6 +139,6 @@ def arguments(text: str) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else text
 
 
-def unicode(text: str) -> str:
-    """A server may cut an answer between the halves of a surrogate pair; no document can hold half of one."""
+def without_surrogates(text: str) -> str:
+    """Return the text with lone surrogates replaced. A server may cut an answer in the middle of a surrogate pair."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

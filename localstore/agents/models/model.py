@@ -1,4 +1,4 @@
-"""What an agent asks of a model, and the model that is a Python function."""
+"""The protocol of a model, and a model that calls a Python function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's answer, and the tokens it took where the model counts them."""
+    """A model's answer, and how many tokens it used, if the model counts them."""
 
     message: Message
     input_tokens: int | None = None
@@ -29,7 +29,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ToolSchema:
-    """A tool as a model is told of it. `parameters` is a JSON schema of an object."""
+    """The description of a tool for a model. `parameters` is a JSON schema of an object."""
 
     name: str
     description: str
@@ -38,8 +38,13 @@ class ToolSchema:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What may be asked for beside an answer in words: `tools` that the model may call, unless `may_call` is False,
-    and an answer that is data, of the class `output`."""
+    """Options of a request to a model.
+
+    Args:
+        tools: The tools that the model knows.
+        may_call: Whether the model may call them.
+        output: Ask for an answer that is data of this class.
+    """
 
     tools: tuple[ToolSchema, ...] = ()
     may_call: bool = True
@@ -47,32 +52,32 @@ class Options:
 
 
 PLAIN = Options()
-"""An answer in words."""
+"""No tools, and an answer in words."""
 
 Piece = str | ToolCall | Reply
-"""What a stream gives: text as it arrives, tool calls once they are whole, and the whole reply last."""
+"""A piece of a streamed answer: text as it arrives, tool calls once they are complete, the whole Reply at the end."""
 
 
 class Model(Protocol):
-    """Answers a conversation. `id` is what a run stores as its `model`. Errors pass through the agent.
+    """Answers a conversation. A run stores `id` as its `model`. The agent does not catch a model's errors.
 
-    A model may also have `stream` and `astream`, with the arguments of `respond`, which give the answer in pieces; of
-    one that has not, the answer comes in one piece.
+    A model may also have `stream` and `astream`, with the arguments of `respond`, which yield the answer in pieces.
+    Without them the whole answer is one piece.
     """
 
     id: str
 
     def respond(self, messages: Sequence[Message], options: Options = ..., /) -> Reply:
-        """The answer to the last of these messages, which are oldest first and may begin with role `system`."""
+        """Return the answer to the last of the messages. They are oldest first, and may begin with role `system`."""
         ...
 
     async def arespond(self, messages: Sequence[Message], options: Options = ..., /) -> Reply:
-        """The same without blocking the event loop."""
+        """Do what `respond` does without blocking the event loop."""
         ...
 
 
 def stream(model: Model, messages: Sequence[Message], options: Options) -> Generator[Piece]:
-    """The answer of any model in pieces."""
+    """Yield the answer of any model in pieces."""
     if hasattr(model, "stream"):
         yield from model.stream(messages, options)
     else:
@@ -80,7 +85,7 @@ def stream(model: Model, messages: Sequence[Message], options: Options) -> Gener
 
 
 async def astream(model: Model, messages: Sequence[Message], options: Options) -> AsyncGenerator[Piece]:
-    """The answer of any model in pieces, without blocking the event loop."""
+    """Do what `stream` does without blocking the event loop."""
     if hasattr(model, "astream"):
         async for piece in model.astream(messages, options):
             yield piece
@@ -101,10 +106,15 @@ AnswerFunction = Callable[[list[Message]], Answer | Awaitable[Answer]]
 
 
 class FunctionModel:
-    """A model that is a Python function: it is given the messages and returns the answer, as text, as a Message, or
-    as texts one after the other (it may be a generator), which are streamed as they come.
+    """A model that calls a Python function, for tests and for models without a client here.
 
-    The function may be async. `arespond` and `astream` call a plain function in a thread, so that it may block.
+    The function receives the messages and returns the answer: text, a Message, or an iterator of texts (it may be a
+    generator), which are streamed as they arrive. It may be async. `arespond` and `astream` call a plain function in a
+    thread, so that it may block.
+
+    >>> model = FunctionModel(lambda messages: f"You said {messages[-1].text}.")
+    >>> model.respond([Message(role="user", content="hi")]).message.text
+    'You said hi.'
     """
 
     def __init__(self, function: AnswerFunction, id: str = "function") -> None:  # noqa: A002 - what models call it
@@ -112,10 +122,10 @@ class FunctionModel:
         self._function = function
 
     def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:  # noqa: ARG002
-        """Call the function; an async one runs in an event loop of its own.
+        """Call the function; an async function runs in its own event loop.
 
-        Raises RuntimeError for an async one inside a running event loop, TypeError for an answer of another type,
-        UnstorableValue for one that no document can hold.
+        Raises RuntimeError for an async function if an event loop is running, TypeError for an answer of another type,
+        UnstorableValue for an answer that cannot be stored.
         """
         answer = self._function(list(messages))
         return _reply(wait_for(answer, _HINT) if inspect.isawaitable(answer) else answer)
@@ -130,22 +140,22 @@ class FunctionModel:
         return await run_in_thread(_reply, answer, abandon=True)
 
     def stream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Iterator[Piece]:  # noqa: ARG002
-        """The answer in the pieces in which the function gives it. Raises what `respond` raises."""
+        """Yield the answer in the pieces that the function yields. Raises what `respond` raises."""
         answer = self._function(list(messages))
         if inspect.isawaitable(answer):
             answer = wait_for(answer, _HINT)
         if isinstance(answer, Iterator):
-            return _texts(answer)
+            return _stream_texts(answer)
         return _pieces(_reply(answer))
 
     async def astream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> AsyncIterator[Piece]:  # noqa: ARG002
-        """The same without blocking the event loop."""
+        """Do what `stream` does without blocking the event loop."""
         answer: Any = self._function(list(messages)) if inspect.iscoroutinefunction(self._function) else None
         if answer is None:
             answer = await run_in_thread(self._function, list(messages), abandon=True)
         if inspect.isawaitable(answer):
             answer = await answer
-        pieces = _texts(answer) if isinstance(answer, Iterator) else _pieces(_reply(answer))
+        pieces = _stream_texts(answer) if isinstance(answer, Iterator) else _pieces(_reply(answer))
         while (piece := await run_in_thread(next, pieces, None, abandon=True)) is not None:
             yield piece
 
@@ -154,7 +164,7 @@ _HINT = "The model's function is async and an event loop is running. Use `await 
 
 
 def wait_for(awaitable: Awaitable[_T], hint: str) -> _T:
-    """Run something async in an event loop of its own. Raises RuntimeError, with the hint, inside a running one."""
+    """Run an awaitable in its own event loop. Raises RuntimeError with the hint if an event loop is running."""
 
     async def wait() -> _T:
         return await awaitable
@@ -168,27 +178,27 @@ def wait_for(awaitable: Awaitable[_T], hint: str) -> _T:
     raise RuntimeError(hint)
 
 
-def _texts(answer: Iterator[str]) -> Iterator[Piece]:
-    arrived = []
-    for text in _checked(answer):
-        arrived.append(text)
+def _stream_texts(answer: Iterator[str]) -> Iterator[Piece]:
+    texts = []
+    for text in _check_texts(answer):
+        texts.append(text)
         yield text
-    yield _reply("".join(arrived))
+    yield _reply("".join(texts))
 
 
 def _reply(answer: Any) -> Reply:
     if isinstance(answer, Iterator):
-        answer = "".join(_checked(answer))
+        answer = "".join(_check_texts(answer))
     if isinstance(answer, str):
         answer = Message(role="assistant", content=answer)
     if not isinstance(answer, Message):
         raise TypeError(f"The model's function returned {type(answer).__name__}. Return text or a Message.")
-    to_json_value(answer, "answer")  # one that no document can hold is the model's failure, and is stored as such
+    to_json_value(answer, "answer")  # raises here, so that the run is stored as failed
     return Reply(answer)
 
 
-def _checked(texts: Iterator[Any]) -> Iterator[str]:
+def _check_texts(texts: Iterator[Any]) -> Iterator[str]:
     for text in texts:
         if not isinstance(text, str):
-            raise TypeError(f"The model's function gave {type(text).__name__} among its texts. Give text.")
+            raise TypeError(f"The model's function yielded {type(text).__name__}. Yield text.")
         yield text

@@ -1,4 +1,4 @@
-"""Chat Completions through the `openai` package: OpenAI's own server and every one that speaks its language."""
+"""A model behind the Chat Completions API: OpenAI's own server or any compatible one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from localstore.agents.models import chat_messages
-from localstore.agents.models.chat_stream import Arriving
+from localstore.agents.models.chat_stream import StreamedAnswer
 from localstore.agents.models.model import PLAIN, Options, Piece, Reply
 from localstore.models.session import Message
 
@@ -21,18 +21,28 @@ _STREAMED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage":
 
 _NO_KEY = (
     "There is no API key. Set the environment variable OPENAI_API_KEY, or pass api_key= to OpenAIChat "
-    "(api_key='none' for a server that asks for none)."
+    "(api_key='none' for a server that needs none)."
 )
 
 
 class OpenAIChat:
     """A model behind the Chat Completions API.
 
-    `base_url` points it at any compatible server (Ollama, LM Studio, llama.cpp, vLLM). What is None is left to the
-    `openai` package, which takes the key from OPENAI_API_KEY and the server from OPENAI_BASE_URL. `timeout` is in
-    seconds. Every further keyword goes into each request: `OpenAIChat(stop=["\\n\\n"], seed=1)`.
+    One object may serve several agents, threads and event loops. It connects when it is first used, and reuses its
+    connections.
 
-    One object may serve several agents, threads and event loops; it connects when first used and then reuses that.
+    >>> model = OpenAIChat(id="llama3.2", base_url="http://localhost:11434/v1", api_key="none")  # Ollama
+
+    Args:
+        id: The name of the model.
+        api_key: Default: the environment variable OPENAI_API_KEY.
+        base_url: The address of a compatible server (Ollama, LM Studio, llama.cpp, vLLM). Default: the environment
+            variable OPENAI_BASE_URL, else OpenAI's server.
+        temperature: Sent with each request, unless None.
+        max_tokens: Sent with each request, unless None.
+        timeout: Seconds to wait for the server. Default: that of the `openai` package.
+        max_retries: How often to repeat a failed request. Default: that of the `openai` package.
+        parameters: Sent with each request: `OpenAIChat(stop=["\\n\\n"], seed=1)`.
     """
 
     def __init__(
@@ -48,14 +58,16 @@ class OpenAIChat:
         **parameters: Any,
     ) -> None:
         self.id = id
-        self._options = _given(api_key=api_key, base_url=base_url, timeout=timeout, max_retries=max_retries)
-        self._parameters = _given(temperature=temperature, max_tokens=max_tokens) | parameters
+        self._client_options = _without_none(
+            api_key=api_key, base_url=base_url, timeout=timeout, max_retries=max_retries
+        )
+        self._parameters = _without_none(temperature=temperature, max_tokens=max_tokens) | parameters
         self._client: OpenAI | None = None
         self._connecting = Lock()
         self._async_clients: dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None]]] = {}
 
     def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
-        """Ask the server. Raises the errors of the `openai` package, an OpenAIError when there is no API key."""
+        """Ask the server. Raises the errors of the `openai` package; an OpenAIError if there is no API key."""
         client = self._sync_client()
         with _naming_the_server(client):
             return chat_messages.reply(client.chat.completions.create(**self._request(messages, options)))
@@ -67,32 +79,37 @@ class OpenAIChat:
             return chat_messages.reply(await client.chat.completions.create(**self._request(messages, options)))
 
     def stream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Iterator[Piece]:
-        """Ask the server, and give the answer as it arrives. Raises what `respond` raises, also in the middle, and
-        an OpenAIError for an answer that was cut off."""
+        """Ask the server, and yield the answer as it arrives.
+
+        Raises what `respond` raises, also in the middle of an answer; an OpenAIError if the answer was cut off.
+        """
         client = self._sync_client()
-        arriving = Arriving()
+        answer = StreamedAnswer()
         with _naming_the_server(client):
             chunks = client.chat.completions.create(**self._request(messages, options), **_STREAMED)
             with chunks:
                 for chunk in chunks:
-                    yield from arriving.take(chunk)
-        yield from arriving.end()
+                    yield from answer.add(chunk)
+        yield from answer.end()
 
     async def astream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> AsyncIterator[Piece]:
-        """The same without blocking the event loop."""
+        """Do what `stream` does without blocking the event loop."""
         client = await self._async_client()
-        arriving = Arriving()
+        answer = StreamedAnswer()
         with _naming_the_server(client):
             chunks = await client.chat.completions.create(**self._request(messages, options), **_STREAMED)
             async with chunks:
                 async for chunk in chunks:
-                    for piece in arriving.take(chunk):
+                    for piece in answer.add(chunk):
                         yield piece
-        for piece in arriving.end():
+        for piece in answer.end():
             yield piece
 
     def close(self) -> None:
-        """Close what `respond` opened; the connections of `arespond` close with their event loop. May be repeated."""
+        """Close the connections of `respond` and `stream`. May be called again.
+
+        The connections of `arespond` and `astream` close with their event loop.
+        """
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -106,7 +123,7 @@ class OpenAIChat:
             return self._client
 
     async def _async_client(self) -> AsyncOpenAI:
-        """The client of the running event loop; its connections are of no use in another one."""
+        """Return the client of the running event loop. Its connections cannot be used in another loop."""
         running = asyncio.get_running_loop()
         if running not in self._async_clients:
             from openai import AsyncOpenAI
@@ -124,20 +141,20 @@ class OpenAIChat:
         from openai import OpenAIError
 
         try:
-            return kind(**self._options)
+            return kind(**self._client_options)
         except OpenAIError as error:
-            if "api_key" in self._options:
+            if "api_key" in self._client_options:
                 raise
             raise OpenAIError(_NO_KEY) from error
 
     def _request(self, messages: Sequence[Message], options: Options) -> dict[str, Any]:
-        asked = {"model": self.id, "messages": chat_messages.request(messages)}
-        return {**asked, **chat_messages.wanted(options), **self._parameters}
+        request = {"model": self.id, "messages": chat_messages.request_messages(messages)}
+        return {**request, **chat_messages.request_options(options), **self._parameters}
 
 
 @contextmanager
 def _naming_the_server(client: OpenAI | AsyncOpenAI) -> Iterator[None]:
-    """Let an error say which server could not be reached, or sent what is no answer: the package's own does not."""
+    """Name the server in errors that say it cannot be reached or sent an invalid answer. The package does not."""
     from openai import APIConnectionError, OpenAIError
 
     try:
@@ -147,18 +164,18 @@ def _naming_the_server(client: OpenAI | AsyncOpenAI) -> Iterator[None]:
         raise
     except (JSONDecodeError, UnicodeDecodeError) as error:
         raise OpenAIError(
-            f"{client.base_url} sent what is no answer of a Chat Completions server: {error}. Ask again, or correct "
+            f"{client.base_url} did not send a valid Chat Completions answer: {error}. Ask again, or correct "
             "base_url= or OPENAI_BASE_URL."
         ) from error
 
 
 async def _close_with_loop(client: AsyncOpenAI) -> AsyncGenerator[None]:
-    """An event loop that ends closes the async generators that are still open, and this one the client with it."""
+    """Close the client when its event loop ends: the loop then closes all async generators that are still open."""
     try:
         yield
     finally:
         await client.close()
 
 
-def _given(**options: Any) -> dict[str, Any]:
+def _without_none(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}

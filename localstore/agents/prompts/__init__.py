@@ -1,1 +1,1 @@
-"""What is sent to a model: instructions, history, question, and the schema of a typed answer."""
+"""Prompts: the system message, the history, the question, summaries, and typed answers."""

@@ -1,4 +1,4 @@
-"""A question as messages: made of what a caller gives, and found again in a run that is to be resumed."""
+"""Converts a question to messages, and finds the question in the messages of a run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from localstore.models.session import ContentPart, Message
 
 Question = str | Message | Sequence[Message]
 Source = str | os.PathLike[str]
-"""An image or a file: a URL, or the path of one on this machine."""
+"""An image or a file: a URL or a path."""
 
 _URL = re.compile(r"(?:https?|data):", re.IGNORECASE)
 
 
 def messages_of(message: Question, images: Sequence[Source] = (), files: Sequence[Source] = ()) -> list[Message]:
-    """The messages of a question; images and files are parts of the last one.
+    """Return the messages of a question. Images and files become parts of the last message.
 
-    Raises TypeError, ValueError when there is no message, FileNotFoundError for a file that is not there.
+    Raises TypeError, ValueError if there is no message, FileNotFoundError for a file that does not exist.
     """
     messages: list[Message]
     if isinstance(message, str):
@@ -26,14 +26,14 @@ def messages_of(message: Question, images: Sequence[Source] = (), files: Sequenc
     else:
         messages = [message] if isinstance(message, Message) else list(message or ())
     if not all(isinstance(item, Message) for item in messages):
-        raise TypeError("The question must be a text, a Message, or a list of Messages.")
+        raise TypeError("The question must be text, a Message, or a list of Messages.")
     if not messages:
-        raise ValueError("There is no message to answer. Pass a text or at least one Message.")
+        raise ValueError("There is no message to answer. Pass text or at least one Message.")
     parts = [*_parts("image", images), *_parts("file", files)]
     if parts:
         last = messages[-1]
-        said = [ContentPart(type="text", text=last.content)] if isinstance(last.content, str) else last.content or []
-        messages[-1] = last.model_copy(update={"content": [*said, *parts]})
+        content = [ContentPart(type="text", text=last.content)] if isinstance(last.content, str) else last.content or []
+        messages[-1] = last.model_copy(update={"content": [*content, *parts]})
     return messages
 
 
@@ -50,21 +50,21 @@ def _parts(kind: str, sources: Sequence[Source]) -> Iterator[ContentPart]:
 
 
 def only_asked(messages: Sequence[Message]) -> list[Message]:
-    """The messages of a run up to the last one of the user: the question."""
+    """Return the question of a run: its messages up to the last one of the user."""
     end = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages) - 1)
     return list(messages[: end + 1])
 
 
 def whole_rounds(messages: Sequence[Message]) -> list[Message]:
-    """The question, and the rounds of tool calls behind it of which each call was answered: no partial answer."""
+    """Return the question and the complete rounds of tool calls after it, without a partial round or answer."""
     whole = len(only_asked(messages))
-    waiting: set[str | None] = set()
+    open_calls: set[str | None] = set()
     for at in range(whole, len(messages)):
         message = messages[at]
         if message.role == "tool":
-            waiting.discard(message.tool_call_id)
-            if not waiting:
+            open_calls.discard(message.tool_call_id)
+            if not open_calls:
                 whole = at + 1
         else:
-            waiting = {call.id for call in message.tool_calls or ()}
+            open_calls = {call.id for call in message.tool_calls or ()}
     return list(messages[:whole])

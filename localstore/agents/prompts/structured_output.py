@@ -1,4 +1,4 @@
-"""Answers that are data: checked against a pydantic class, and asked for once more when they do not fit."""
+"""Typed answers: checks an answer against a pydantic class, and asks again if it does not match."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from localstore.models.session import Message
 from localstore.models.validation import first_problem
 
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
-"""Models that know no JSON schema like to wrap their JSON."""
+"""Models without support for JSON schemas often wrap JSON in a code block."""
 
 
-def parsed(wanted: type[BaseModel], answer: str) -> BaseModel:
-    """The answer as an object of the class. Raises ResponseInvalid."""
+def parse_answer(model: type[BaseModel], answer: str) -> BaseModel:
+    """Return the answer as an object of the class. Raises ResponseInvalid if it does not match."""
     fenced = _FENCED.match(answer)
     try:
-        return wanted.model_validate_json(fenced[1] if fenced else answer)
+        return model.model_validate_json(fenced[1] if fenced else answer)
     except ValidationError as error:
         raise ResponseInvalid(
-            f"The model's answer is no {wanted.__name__}: {first_problem(error)}. Ask again, or use a model that "
-            "knows JSON schemas.",
+            f"The model's answer is not a valid {model.__name__}: {first_problem(error)}. Ask again, or "
+            "use a model that supports JSON schemas.",
             answer=answer,
         ) from None
 
 
-def repair(error: ResponseInvalid) -> Message:
-    """What the model is told when its answer does not fit."""
+def correction_request(error: ResponseInvalid) -> Message:
+    """Return the message that asks the model to correct its answer."""
     problem = error.message.partition(" Ask again")[0]
-    return Message(role="user", content=f"{problem} Answer again, with JSON of the asked form and nothing else.")
+    return Message(role="user", content=f"{problem} Answer again with JSON in the requested form and nothing else.")

@@ -1,4 +1,4 @@
-"""A summary of what happened earlier in a session, kept as its `session_summary`, in the place of old history."""
+"""Summaries of a session, which replace old history in the prompt."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from localstore.agents.models.model import Reply
 from localstore.agents.prompts.prompt import completed_of, summary_text
 from localstore.models.session import Message, Run, Session
 
-_ASKED = (
+_INSTRUCTIONS = (
     "Summarise the conversation below in a few sentences, for an assistant that has to go on with it: who the user is, "
     "what was asked and decided, names, numbers and open questions. Write nothing but the summary."
 )
-_LONGEST = 4000
-"""Characters of one message that a summary is made of."""
+_MAX_CHARACTERS = 4000
+"""How much of each message goes into the request for a summary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a model is asked, to make a summary of the session up to the run `up_to`."""
+    """A request for a summary of the session up to the run `up_to`."""
 
     messages: list[Message]
     up_to: str
@@ -32,10 +32,11 @@ class Task:
 
 
 class Summaries:
-    """`session_summary` is `{text, up_to}`: the runs up to this run are in it, and are not given to a model as well.
+    """Decides when a session needs a new summary, and which runs it covers.
 
-    It is made after a run, when `batch` runs have fallen out of the history that a model is given, and so costs one
-    more question to the model in `batch` runs.
+    The summary is `{text, up_to}`, with the id of the last run that it covers; covered runs are left out of the
+    history. A new one is made after a run, once as many runs are left out of the history as it holds (at least one):
+    one more request to the model per batch of runs.
     """
 
     def __init__(self, kept: int) -> None:
@@ -44,7 +45,7 @@ class Summaries:
 
     @property
     def window(self) -> int:
-        """So many runs are read to find those that are in no summary."""
+        """How many of the session's last runs are needed to find those that the summary does not cover."""
         return self._kept + 2 * self._batch
 
     def uncovered(self, runs: Sequence[Run], summary: Any) -> list[Run]:
@@ -67,13 +68,13 @@ class Summaries:
             return None
         before = summary_text(session.session_summary)
         earlier = f"Summary of what came before:\n{before}\n\n" if before else ""
-        text = f"{_ASKED}\n\n{earlier}{_transcript(old)}"
+        text = f"{_INSTRUCTIONS}\n\n{earlier}{_transcript(old)}"
         return Task([Message(role="user", content=text)], old[-1].run_id)
 
 
 def _transcript(runs: Sequence[Run]) -> str:
     lines = [
-        f"{message.role}: {message.text[:_LONGEST]}"
+        f"{message.role}: {message.text[:_MAX_CHARACTERS]}"
         for run in runs
         for message in run.messages
         if message.role in ("user", "assistant") and message.text

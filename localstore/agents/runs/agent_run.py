@@ -12,7 +12,7 @@ from typing import Protocol
 from localstore.agents.events import RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
 from localstore.agents.models.model import Options, Reply
 from localstore.agents.prompts.prompt import system_message
-from localstore.agents.prompts.structured_output import parsed, repair
+from localstore.agents.prompts.structured_output import correction_request, parse_answer
 from localstore.agents.run_spec import RunSpec
 from localstore.agents.runs.driver import Driver
 from localstore.agents.runs.run_store import RunStart, RunStore
@@ -134,11 +134,11 @@ class AgentRun:
         if output is None:
             return
         try:
-            self.run.keep_output(parsed(output, self.run.answer))
+            self.run.keep_output(parse_answer(output, self.run.answer))
         except ResponseInvalid as error:
-            self.run.messages.append(repair(error))
+            self.run.messages.append(correction_request(error))
             await self._ask(driver, prompt, Options(schemas, may_call=False, output=output))
-            self.run.keep_output(parsed(output, self.run.answer))
+            self.run.keep_output(parse_answer(output, self.run.answer))
 
     async def _ask(self, driver: Driver, prompt: list[Message], options: Options) -> None:
         """Add the model's reply to the messages of the run."""

@@ -189,7 +189,7 @@ def test_files_are_sent_if_they_are_still_there(storage: JsonStorage, tmp_path: 
     assert content == [
         parts[0],
         parts[1],
-        ContentPart(type="text", text=f"[The file {gone} is not there any more.]"),
+        ContentPart(type="text", text=f"[The file {gone} no longer exists.]"),
         parts[3],
     ]
 

@@ -159,12 +159,12 @@ def test_a_model_that_fails_in_the_middle_leaves_what_had_arrived(storage: JsonS
 
 
 SERVERS: dict[str, tuple[Reply, type[Exception], str]] = {
-    "no JSON": (stream("It is ", b"data: {no json}\n\n"), openai.OpenAIError, "no answer of a Chat Completions server"),
+    "no JSON": (stream("It is ", b"data: {no json}\n\n"), openai.OpenAIError, "valid Chat Completions answer"),
     "cut": (stream("It is ", cut=True), openai.OpenAIError, "onnection"),
     "no end": (
         Reply(200, {}, events=(chunk({"content": "It is "}), b"data: [DONE]\n\n")),
         openai.OpenAIError,
-        "in the middle",
+        "cut off its answer",
     ),
     "an error": (
         stream("It is ", {"error": {"message": "overloaded", "type": "server_error"}}),

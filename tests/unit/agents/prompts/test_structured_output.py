@@ -69,7 +69,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(asking: Callable[[Ag
     made = asking(Agent(model=model, response_model=Trip), "where?")
     assert made.output == {"city": "Wien", "days": 2}
     assert [message.role for message in asked[1]] == ["user", "assistant", "user"]
-    assert "no Trip: days: Input should be greater than or equal to 1" in asked[1][-1].text
+    assert "not a valid Trip: days: Input should be greater than or equal to 1" in asked[1][-1].text
 
 
 @both_ways
@@ -78,7 +78,7 @@ def test_a_second_answer_that_does_not_fit_fails_the_run(tmp_path: Path, asking:
     storage = JsonStorage(tmp_path)
     model, _ = answering("Wien!", "Wien, I said")
     agent = Agent(model=model, response_model=Trip, session_id="s", storage=storage)
-    with pytest.raises(ResponseInvalid, match="no Trip: Invalid JSON") as caught:
+    with pytest.raises(ResponseInvalid, match="not a valid Trip: Invalid JSON") as caught:
         asking(agent, "where?")
     assert caught.value.answer == "Wien, I said"
     [entry] = json.loads(storage.path("s").read_bytes())["history"]
@@ -150,7 +150,7 @@ def test_images_and_files_belong_to_the_question(tmp_path: Path) -> None:
     assert first[2]["image_url"]["url"] == f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
     assert first[3]["file"]["filename"] == "a.pdf"
     assert second == first
-    assert third[2] == {"type": "text", "text": f"[The file {image} is not there any more.]"}
+    assert third[2] == {"type": "text", "text": f"[The file {image} no longer exists.]"}
 
 
 @pytest.mark.parametrize("way", ["run", "arun", "stream"])
