@@ -1,4 +1,4 @@
-"""The entries that a write adds to a session of agno, and the runs that a reader gets back."""
+"""Make the entries that one write of agno 1.x adds to a session or replaces in it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,170 +11,170 @@ from localstore.format.versions import Document
 from localstore.format.versions.agno_runs import ordered
 from localstore.integrations.agno.runs import (
     NOTE,
-    Runs,
-    form,
-    form_of,
+    RunConverter,
+    RunDigest,
+    copied_runs,
+    digest_of,
+    history_copies,
+    insert_history,
     note_of,
-    own_messages,
-    put_before,
-    repeated,
-    sources,
-    told_by,
+    run_hash,
+    value_hash,
 )
-from localstore.integrations.agno.session_cache import Handed, Known, bare_runs, hand, runs_of
-from localstore.integrations.agno.session_fields import KEPT, LEFT, Parts, given_of
-from localstore.integrations.agno.tool_calls import with_forgotten
+from localstore.integrations.agno.session_cache import CachedSession, ReadyRun, bare_runs, make_ready, runs_of
+from localstore.integrations.agno.session_fields import OLD_MEMORY, STATE_KEYS, SessionFields, baseline_of
+from localstore.integrations.agno.tool_calls import with_lost_fields
 from localstore.models.times import now
 
 
 @dataclass
-class Given:
-    """A run as agno gives it: its id, its form and the run itself, not yet looked at."""
+class PassedRun:
+    """A run that agno passed to the storage."""
 
     run_id: str
-    said: int | None
+    hash: int | None
     raw: Document
+    """The run in agno's form, in plain values."""
 
 
-def fresh_runs(known: Known, runs: list[Document], session_id: str) -> list[Given]:
-    """The runs that were neither given by agno nor to it before, as plain values. Raises UnstorableValue."""
-    fresh: dict[str, Given] = {}
+def unseen_runs(cached: CachedSession, runs: list[Document], session_id: str) -> list[PassedRun]:
+    """Return the runs that agno has neither read nor written before in this form. Raises UnstorableValue."""
+    unseen: dict[str, PassedRun] = {}
     for index, run in enumerate(runs):
         if "response" in run and "run_id" not in run:
-            raise UnstorableValue(f"runs[{index}] {LEFT}", where=f"runs[{index}]")
+            raise UnstorableValue(f"runs[{index}] {OLD_MEMORY}", where=f"runs[{index}]")
         run_id = run.get("run_id") or f"{session_id}:{index}"
-        if not known.has_seen(run_id, run):
-            fresh[run_id] = Given(run_id, form_of(run), {**to_json_value(run, f"runs[{index}]"), "run_id": run_id})
-    return list(fresh.values())
+        if not cached.has_seen(run_id, run):
+            raw = {**to_json_value(run, f"runs[{index}]"), "run_id": run_id}
+            unseen[run_id] = PassedRun(run_id, run_hash(run), raw)
+    return list(unseen.values())
 
 
-def _apart(runs: list[Given]) -> tuple[list[Given], dict[str, list[Given]]]:
-    """The runs that are none of another one's members, and the others by the id of the run that they are beside."""
-    member_of: dict[str, tuple[str, Document]] = {}
+def _split_members(runs: list[PassedRun]) -> tuple[list[PassedRun], dict[str, list[PassedRun]]]:
+    """Return the runs of the session itself, and the member runs by the id of the team's run that contains them."""
+    containing: dict[str, tuple[str, Document]] = {}
     for run in runs:
         for member in run.raw.get("member_responses") or ():
             if isinstance(member, dict) and member.get("run_id"):
-                member_of[member["run_id"]] = run.run_id, member
-    alone: list[Given] = []
-    beside: dict[str, list[Given]] = {}
+                containing[member["run_id"]] = run.run_id, member
+    own: list[PassedRun] = []
+    members: dict[str, list[PassedRun]] = {}
     for run in runs:
-        leader = member_of.get(run.run_id)
-        if leader is not None and json_equal(leader[1], run.raw):
-            beside.setdefault(leader[0], []).append(run)
+        team_run = containing.get(run.run_id)
+        if team_run is not None and json_equal(team_run[1], run.raw):
+            members.setdefault(team_run[0], []).append(run)
         else:
-            alone.append(run)
-    return alone, beside
+            own.append(run)
+    return own, members
 
 
-class Builder:
-    """Makes the entries of one write, and remembers what was written when it is done."""
+class EntryBuilder:
+    """Makes the entries of one write. After the write, `record_written` brings the cached session up to date."""
 
-    def __init__(self, known: Known, header: Document, transaction: Transaction | None) -> None:
-        self._known = known
+    def __init__(self, cached: CachedSession, header: Document, transaction: Transaction | None) -> None:
+        """`header` is the new header; `transaction` the open document, None for a new session."""
+        self._cached = cached
         self._header = header
-        self._draft = transaction
-        self._runs = Runs(header)
-        self._instructions = known.instructions
-        self._told = list(known.told)
-        self._forms: list[tuple[str, int | None]] = []
+        self._transaction = transaction
+        self._converter = RunConverter(header)
+        self._instructions = cached.instructions
+        self._new_digests: list[RunDigest] = []
+        self._hashes: list[tuple[str, int | None]] = []
         self._new_state: Document = {}
         self._new_interactions: list[Any] = []
-        self._own: dict[str, list[Document]] = {}
-        self._handed: list[Handed] = []
+        self._ready_runs: list[ReadyRun] = []
         self._replaces = False
-        self._beside: set[str] = set()
+        self._member_ids: set[str] = set()
         self._updated_at: str | None = None
 
-    def entries(self, added: list[Given], changes: Document, interactions: list[Any]) -> list[Document]:
-        """The entries for new runs, the last one with the state that changed; an update, when there is no run."""
-        entries: list[Document] = []
-        alone, beside = _apart(added)
-        for given in alone:
-            entry = self._entry(given, beside.get(given.run_id, []))
-            entries.append(entry)
-        new = [told for told in interactions if form(told) not in self._known.interactions]
-        if changes or new:
+    def entries(self, new_runs: list[PassedRun], changes: Document, interactions: list[Any]) -> list[Document]:
+        """Return the entries for new runs. The last one holds the changed state; without runs it is an update."""
+        own, members = _split_members(new_runs)
+        entries = [self._entry(run, members.get(run.run_id, [])) for run in own]
+        new_interactions = [item for item in interactions if value_hash(item) not in self._cached.interactions]
+        if changes or new_interactions:
             if not entries:
                 entries.append({"type": "update", "created_at": now()})
             last = {**entries[-1], **changes}
-            if new:
-                last[NOTE] = {**last.get(NOTE, {}), "interactions": new}
+            if new_interactions:
+                last[NOTE] = {**last.get(NOTE, {}), "interactions": new_interactions}
             entries[-1] = ordered(last)
-        self._new_state, self._new_interactions = changes, new
+        self._new_state, self._new_interactions = changes, new_interactions
         self._updated_at = entries[-1]["created_at"] if entries else None
         return entries
 
-    def _entry(self, given: Given, beside: list[Given]) -> Document:
-        entry = self._runs.entry(given.raw, given.run_id, self._instructions, self._sources)
+    def _entry(self, run: PassedRun, members: list[PassedRun]) -> Document:
+        entry = self._converter.to_entry(run.raw, run.run_id, self._instructions, self._find_copied_runs)
         self._instructions = entry.get("instructions", self._instructions)
-        if beside:
-            self._beside |= {run.run_id for run in beside}
-            entry = ordered({**entry, NOTE: {**entry.get(NOTE, {}), "beside": [run.run_id for run in beside]}})
-        back = self._runs.bare(entry, self._instructions)
-        self._handed.append(hand(back, entry))
-        self._own[entry["run_id"]] = own_messages(back)
-        self._told.append(told_by(back))
-        self._forms += [(run.run_id, run.said) for run in (given, *beside)]
+        if members:
+            member_ids = [member.run_id for member in members]
+            self._member_ids.update(member_ids)
+            entry = ordered({**entry, NOTE: {**entry.get(NOTE, {}), "beside": member_ids}})
+        bare = self._converter.to_run(entry, self._instructions)
+        self._ready_runs.append(make_ready(bare, entry))
+        self._new_digests.append(digest_of(bare))
+        self._hashes += [(passed.run_id, passed.hash) for passed in (run, *members)]
         if "history" in entry.get(NOTE, ()):
-            put_before(back, repeated(given.raw)[1])
-        self._forms.append((given.run_id, form_of(back)))
+            insert_history(bare, history_copies(run.raw)[1])
+        self._hashes.append((run.run_id, run_hash(bare)))
         return entry
 
-    def _sources(self, copies: list[Document]) -> list[str] | None:
-        found = sources(copies, reversed(self._told))
-        if found is None and not self._known.is_all_told and self._draft is not None:
-            parsed = self._draft.whole()
+    def _find_copied_runs(self, copies: list[Document]) -> list[str] | None:
+        run_ids = self._copied_runs(copies)
+        if run_ids is None and not self._cached.has_all_digests and self._transaction is not None:
+            parsed = self._transaction.whole()
             runs = bare_runs(parsed.header, parsed.entries)
-            self._known.load(parsed.header, parsed.entries, runs, self._draft.row["fingerprint"])
-            new = self._told[len(self._told) - len(self._own) :] if self._own else []
-            self._told = [*self._known.told, *new]
-            found = sources(copies, reversed(self._told))
-        return found
+            self._cached.load(parsed.header, parsed.entries, runs, self._transaction.row["fingerprint"])
+            run_ids = self._copied_runs(copies)
+        return run_ids
 
-    def pass_over(self, given: Given) -> None:
-        """A run that is in the entry of the team that it is beside: it changes there."""
-        self._forms.append((given.run_id, given.said))
+    def _copied_runs(self, copies: list[Document]) -> list[str] | None:
+        return copied_runs(copies, reversed([*self._cached.digests, *self._new_digests]))
 
-    def replacement(self, given: Given) -> dict[int, Document | None]:
-        """What a run that is in the document becomes, by the offset of its entry."""
-        assert self._draft is not None  # noqa: S101 (for the type checker)
-        parsed = self._draft.whole()
-        self._forms.append((given.run_id, given.said))
-        index = [entry.get("run_id") if entry["type"] == "run" else None for entry in parsed.entries].index(
-            given.run_id
-        )
+    def skip_member(self, run: PassedRun) -> None:
+        """Store nothing for a member run: its team's run contains it."""
+        self._hashes.append((run.run_id, run.hash))
+
+    def replacement(self, run: PassedRun) -> dict[int, Document | None]:
+        """Return the new entry for a run of the document by the offset of the old one; nothing if it is no newer."""
+        assert self._transaction is not None  # noqa: S101 (for the type checker)
+        parsed = self._transaction.whole()
+        self._hashes.append((run.run_id, run.hash))
+        index = [entry.get("run_id") if entry["type"] == "run" else None for entry in parsed.entries].index(run.run_id)
         start, old = parsed.starts[index], parsed.entries[index]
-        instructions = newest_state(parsed.entries[:index]).get("instructions")
+        earlier = parsed.entries[:index]
 
-        def find(copies: list[Document]) -> list[str] | None:
-            before = reversed(runs_of(parsed.entries[:index]))
-            return sources(copies, (told_by(self._runs.bare(*run)) for run in before))
+        def find_copied_runs(copies: list[Document]) -> list[str] | None:
+            newest_first = reversed(runs_of(earlier))
+            return copied_runs(copies, (digest_of(self._converter.to_run(*entry)) for entry in newest_first))
 
-        new = self._runs.entry(given.raw, given.run_id, instructions, find)
-        kept = {key: old[key] for key in (*KEPT, "run_id") if key in old and key not in new}
+        instructions = newest_state(earlier).get("instructions")
+        new = self._converter.to_entry(run.raw, run.run_id, instructions, find_copied_runs)
+        kept = {key: old[key] for key in (*STATE_KEYS, "run_id") if key in old and key not in new}
         note = {key: value for key, value in note_of(old).items() if key in ("beside", "interactions")}
         if note:
             new[NOTE] = {**new.get(NOTE, {}), **note}
-        new = ordered({**with_forgotten(new, old), **kept})
+        new = ordered({**with_lost_fields(new, old), **kept})
         is_older = new["status"] == "unfinished" and old.get("status") != "unfinished"
         if is_older or json_equal(new, old):
             return {}
         self._replaces = True
         return {start: new}
 
-    def done(self, fingerprint: list[int], parts: Parts) -> None:
-        """It is written: nothing of this is written again."""
-        known = self._known
-        for run_id, said in self._forms:
-            known.see(run_id, said)
-        if (handed := known.handed) is not None:
-            known.handed = None if self._replaces else [*handed, *self._handed]
-        for told in self._told[len(self._told) - len(self._own) :] if self._own else ():
-            known.tell(told)
-        known.beside |= self._beside
-        known.instructions = self._instructions
-        known.current = {**known.current, **self._new_state}
-        known.interactions |= {said: told for told in self._new_interactions if (said := form(told))}
-        known.updated_at = self._updated_at or known.updated_at
-        known.fingerprint = fingerprint
-        known.given = {**given_of(self._header, known.current), **parts.state}
+    def record_written(self, fingerprint: list[int], fields: SessionFields) -> None:
+        """Record in the cached session that the entries are written, so that they are not written again."""
+        cached = self._cached
+        for run_id, hashed in self._hashes:
+            cached.see(run_id, hashed)
+        if cached.ready_runs is not None:
+            cached.ready_runs = None if self._replaces else [*cached.ready_runs, *self._ready_runs]
+        for digest in self._new_digests:
+            cached.add_digest(digest)
+        cached.member_ids |= self._member_ids
+        cached.instructions = self._instructions
+        cached.state = {**cached.state, **self._new_state}
+        new_interactions = {hashed: item for item in self._new_interactions if (hashed := value_hash(item))}
+        cached.interactions |= new_interactions
+        cached.updated_at = self._updated_at or cached.updated_at
+        cached.fingerprint = fingerprint
+        cached.baseline = {**baseline_of(self._header, cached.state), **fields.state}

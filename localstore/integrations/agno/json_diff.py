@@ -1,7 +1,7 @@
-"""How what agno wrote differs from what comes back of it: kept beside a run, so that nothing is lost on the way.
+"""The difference between two JSON values. It is stored with a run of agno, so that agno gets the run back unchanged.
 
-A difference is a mapping: `set` are keys with their values, `drop` keys that go, `in` holds the differences below a key
-or an index, and `is` stands alone, for another value altogether. Null, `[]` and `{}` count as absent.
+A difference is a mapping. `set` holds keys with their new values, `drop` the keys to remove, and `in` the differences
+below a key or an index. `is` stands alone and holds a new value. Null, `[]` and `{}` are the same as an absent key.
 """
 
 from typing import Any
@@ -10,37 +10,47 @@ from localstore.format.versions import Document
 from localstore.format.versions.values import is_empty
 
 
-def difference(base: Any, wanted: Any) -> Document:
-    """What it takes to make `wanted` of `base`; empty when they are equal."""
-    if isinstance(base, dict) and isinstance(wanted, dict):
-        return _of_mappings(base, wanted)
-    if isinstance(base, list) and isinstance(wanted, list) and len(base) == len(wanted):
-        pairs = enumerate(zip(base, wanted, strict=True))
-        inner = {str(index): found for index, (one, other) in pairs if (found := difference(one, other))}
+def difference(base: Any, target: Any) -> Document:
+    """Return what turns `base` into `target`; an empty mapping if they are equal.
+
+    >>> difference({"a": 1, "b": 2}, {"a": 1, "c": 3})
+    {'set': {'c': 3}, 'drop': ['b']}
+    """
+    if isinstance(base, dict) and isinstance(target, dict):
+        return _of_mappings(base, target)
+    if isinstance(base, list) and isinstance(target, list) and len(base) == len(target):
+        pairs = enumerate(zip(base, target, strict=True))
+        inner = {str(index): change for index, (old, new) in pairs if (change := difference(old, new))}
         return {"in": inner} if inner else {}
-    return {} if type(base) is type(wanted) and base == wanted else {"is": wanted}
+    return {} if type(base) is type(target) and base == target else {"is": target}
 
 
-def _of_mappings(base: Document, wanted: Document) -> Document:
+def _of_mappings(base: Document, target: Document) -> Document:
     put: Document = {}
     inner: Document = {}
-    for key, value in wanted.items():
+    for key, value in target.items():
         if key not in base:
             if not is_empty(value):
                 put[key] = value
             continue
-        found = difference(base[key], value)
-        if "is" in found:
+        change = difference(base[key], value)
+        if "is" in change:
             put[key] = value
-        elif found:
-            inner[key] = found
-    gone = [key for key, value in base.items() if key not in wanted and not is_empty(value)]
-    parts = {"set": put, "drop": gone, "in": inner}
+        elif change:
+            inner[key] = change
+    dropped = [key for key, value in base.items() if key not in target and not is_empty(value)]
+    parts = {"set": put, "drop": dropped, "in": inner}
     return {name: part for name, part in parts.items() if part}
 
 
 def applied(base: Any, changes: Any) -> Any:
-    """The base with the changes, in place where it can be. Where a person changed either, what does not fit is left."""
+    """Return the base with the changes; containers are changed in place.
+
+    Changes that do not fit, because somebody edited the document, are ignored.
+
+    >>> applied({"a": 1, "b": 2}, {"set": {"c": 3}, "drop": ["b"]})
+    {'a': 1, 'c': 3}
+    """
     if not isinstance(changes, dict):
         return base
     if "is" in changes:
@@ -54,8 +64,8 @@ def applied(base: Any, changes: Any) -> Any:
         for key, below in inner.items() if isinstance(inner, dict) else ():
             if key in base:
                 base[key] = applied(base[key], below)
-        gone, put = changes.get("drop"), changes.get("set")
-        for key in gone if isinstance(gone, list) else ():
+        dropped, put = changes.get("drop"), changes.get("set")
+        for key in dropped if isinstance(dropped, list) else ():
             base.pop(key, None)
         base.update(put if isinstance(put, dict) else {})
     return base

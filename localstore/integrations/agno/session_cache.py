@@ -1,4 +1,4 @@
-"""What is known of a session between two writes: what agno has seen of it, and what its document says."""
+"""What is remembered of a session between two writes: what agno has seen of it, and what its document says."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,67 +11,69 @@ from localstore.format.document import newest_state
 from localstore.format.values import to_json_value
 from localstore.format.versions import Document
 from localstore.integrations.agno.runs import (
-    Runs,
-    Told,
-    copied,
-    form,
-    form_of,
+    RunConverter,
+    RunDigest,
+    digest_of,
+    history_copy,
+    insert_history,
     note_of,
     own_messages,
-    put_before,
-    told_by,
+    run_hash,
+    value_hash,
 )
 
 MEMORY = "memory"
-"""The key of an entry that holds what agno remembers beside the runs, from there on for the session."""
-_CALL = b'"tool_name":'
-"""In the bytes of a run that has tool calls."""
-_AROUND = ("history", "beside")
+"""The key of an entry that holds agno's memory without its runs. It applies from this entry on."""
+_TOOL_CALL = b'"tool_name":'
+"""Stands in the bytes of each run that has tool calls."""
+_COPIES = ("history", "beside")
+"""The keys of a note that name messages and runs to insert."""
 REMEMBERED_RUNS = 64
-"""So many of the last runs are recognised in the history of a new one without a look at the whole document."""
+"""Copies of so many of the last runs are recognised without reading the whole document."""
 
 
-class Handed(NamedTuple):
-    """A run as it is given to agno, without the copies of earlier messages; and what stands in the entry of those, and
-    of the runs beside it."""
+class ReadyRun(NamedTuple):
+    """A run in agno's form without copies of earlier messages, serialised."""
 
     run_id: str
     data: bytes
     """JSON with sorted keys."""
-    note: Document
+    copies: Document
+    """What the note of the entry says of copies: its `history` and `beside`."""
 
 
 @dataclass
-class Known:
-    """One session. Changes happen under `lock`; a writer holds the lock of the session before."""
+class CachedSession:
+    """One session. It is changed under `lock`; a writer takes the lock of the session first."""
 
     lock: Lock = field(default_factory=Lock)
     seen: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """By run id, the forms that agno gave or was given: they are not stored again, not even when they were deleted."""
+    """By run id the hashes of the forms that agno has read or written. They are not stored again, even if the run was
+    deleted."""
     last_data: dict[str, bytes] = field(default_factory=dict)
-    """By run id, one of these as agno gave it last: to compare bytes is quicker than to know a form."""
-    given: Document = field(default_factory=dict)
-    """State and header keys as agno gave them, or was given them, last: what it does not change, it does not write."""
+    """By run id the bytes of the form that agno passed last: comparing bytes is faster than computing a hash."""
+    baseline: Document = field(default_factory=dict)
+    """State and header keys as agno read or wrote them last. A value that agno has not changed is not written."""
     fingerprint: list[int] = field(default_factory=list)
-    """The document's, when the rest was true of it."""
+    """The fingerprint of the document that the following fields describe."""
     run_ids: set[str] = field(default_factory=set)
-    beside: set[str] = field(default_factory=set)
-    """The ids of member runs that are runs of the session as well."""
-    told: list[Told] = field(default_factory=list)
-    """What the last runs told, oldest first."""
-    is_all_told: bool = True
+    member_ids: set[str] = field(default_factory=set)
+    """The ids of member runs that agno also keeps as runs of the session."""
+    digests: list[RunDigest] = field(default_factory=list)
+    """Those of the last runs, oldest first."""
+    has_all_digests: bool = True
     instructions: str | None = None
-    current: Document = field(default_factory=dict)
+    state: Document = field(default_factory=dict)
     interactions: dict[int, Any] = field(default_factory=dict)
-    """What the members of a team were told, by form, in order."""
+    """What the members of a team were asked and answered, by hash, in order."""
     updated_at: str | None = None
-    handed: "list[Handed] | None" = None
-    """The runs in agno's form, when the fingerprint is the document's."""
-    unseen: "list[Handed]" = field(default_factory=list)
-    """What agno was given since its last write: many read, and never write."""
+    ready_runs: "list[ReadyRun] | None" = None
+    """All runs, if they are kept ready for the next read."""
+    read_runs: "list[ReadyRun]" = field(default_factory=list)
+    """What agno has read since its last write. It is not in `seen` yet, since many sessions are only read."""
 
     def has_seen(self, run_id: str, run: Any) -> bool:
-        """Whether agno gave the run, or was given it, as it is."""
+        """Whether agno has read or written the run as it is."""
         if run_id not in self.seen:
             return False
         try:
@@ -80,68 +82,72 @@ class Known:
             return False
         if self.last_data.get(run_id) == data:
             return True
-        if form_of(run) not in self.seen[run_id]:
+        if run_hash(run) not in self.seen[run_id]:
             return False
         self.last_data[run_id] = data
         return True
 
     def settle(self) -> None:
-        """Before anything is asked of what agno has seen: it has seen what it was given."""
-        unseen, self.unseen = self.unseen, []
-        for run_id, said in _forms(unseen):
-            self.see(run_id, said)
+        """Bring `seen` up to date with what agno has read. Call this before `has_seen`."""
+        read_runs, self.read_runs = self.read_runs, []
+        for run_id, hashed in _hashes(read_runs):
+            self.see(run_id, hashed)
 
-    def see(self, run_id: str, said: int | None) -> None:
-        before = self.seen.get(run_id, ())
-        if said is not None and said not in before:
-            self.seen[run_id] = (*before, said)
+    def see(self, run_id: str, hashed: int | None) -> None:
+        """Remember the hash of a run that agno has read or written."""
+        hashes = self.seen.get(run_id, ())
+        if hashed is not None and hashed not in hashes:
+            self.seen[run_id] = (*hashes, hashed)
 
     def forget_document(self) -> None:
-        """There is no document, or another one. What agno has seen stays known."""
-        self.fingerprint, self.run_ids, self.told, self.is_all_told = [], set(), [], True
-        self.beside = set()
-        self.instructions, self.current, self.interactions, self.handed = None, {}, {}, None
+        """Forget the document, which is missing or was changed. What agno has seen is kept."""
+        self.fingerprint, self.run_ids, self.digests, self.has_all_digests = [], set(), [], True
+        self.member_ids = set()
+        self.instructions, self.state, self.interactions, self.ready_runs = None, {}, {}, None
 
     def load(self, header: Document, entries: list[Document], newest: list[Document], fingerprint: list[int]) -> None:
-        """Take in a whole document; `newest` are its last runs in agno's form."""
+        """Remember a whole document. `newest` are its last runs in agno's form."""
         self.forget_document()
         runs = [entry for entry in entries if entry["type"] == "run"]
         self.run_ids = {entry["run_id"] for entry in runs}
-        self.beside = {run_id for entry in runs for run_id in note_of(entry).get("beside", ())}
-        self.told = [told_by(run) for run in newest]
-        self.is_all_told = len(newest) == len(runs)
-        self.current = state_of(header, entries)
-        self.instructions = self.current.get("instructions")
-        self.interactions = {said: told for told in interactions_of(entries) if (said := form(told))}
+        self.member_ids = {run_id for entry in runs for run_id in note_of(entry).get("beside", ())}
+        self.digests = [digest_of(run) for run in newest]
+        self.has_all_digests = len(newest) == len(runs)
+        self.state = state_of(header, entries)
+        self.instructions = self.state.get("instructions")
+        self.interactions = {hashed: item for item in interactions_of(entries) if (hashed := value_hash(item))}
         self.updated_at = entries[-1].get("created_at") if entries else header["created_at"]
         self.fingerprint = fingerprint
 
-    def tell(self, told: Told) -> None:
-        self.run_ids.add(told.run_id)
-        self.told.append(told)
-        if len(self.told) > 2 * REMEMBERED_RUNS:
-            del self.told[:REMEMBERED_RUNS]
-            self.is_all_told = False
+    def add_digest(self, digest: RunDigest) -> None:
+        """Remember a run that was appended."""
+        self.run_ids.add(digest.run_id)
+        self.digests.append(digest)
+        if len(self.digests) > 2 * REMEMBERED_RUNS:
+            del self.digests[:REMEMBERED_RUNS]
+            self.has_all_digests = False
 
 
 def state_of(header: Document, entries: list[Document]) -> Document:
-    """The newest state, what agno remembers beside the runs among it."""
-    current = newest_state(entries)
+    """Return the newest state, with agno's memory."""
+    state = newest_state(entries)
     memory = next((entry[MEMORY] for entry in reversed(entries) if entry.get(MEMORY) is not None), header.get(MEMORY))
-    return current if memory is None else {**current, MEMORY: memory}
+    return state if memory is None else {**state, MEMORY: memory}
 
 
 def interactions_of(entries: list[Document]) -> Iterator[Any]:
-    """What the members of a team were told, in order."""
+    """Yield what the members of a team were asked and answered, in order."""
     for entry in entries:
-        told = note_of(entry).get("interactions")
-        if isinstance(told, list):
-            yield from told
+        interactions = note_of(entry).get("interactions")
+        if isinstance(interactions, list):
+            yield from interactions
 
 
 def runs_of(entries: list[Document]) -> list[tuple[Document, str | None]]:
-    """The runs, each with the instructions that hold with it: they tell whether it has a system message, and what is
-    noted beside messages goes by their places."""
+    """Return the runs, each with the instructions that apply to it.
+
+    Instructions become the system message of a run, and a note refers to messages by their positions.
+    """
     instructions = None
     runs = []
     for entry in entries:
@@ -152,41 +158,45 @@ def runs_of(entries: list[Document]) -> list[tuple[Document, str | None]]:
 
 
 def bare_runs(header: Document, entries: list[Document], last: int = 0) -> list[Document]:
-    """The runs of a document in agno's form, without the copies of earlier messages: all, or the last so many."""
-    made = Runs(header)
-    return [made.bare(entry, instructions) for entry, instructions in runs_of(entries)[-last:]]
+    """Return the runs in agno's form without copies of earlier messages: the `last` ones, or all for 0."""
+    converter = RunConverter(header)
+    return [converter.to_run(entry, instructions) for entry, instructions in runs_of(entries)[-last:]]
 
 
-def hand(bare: Document, entry: Document) -> Handed:
-    """A run that is ready to be given to agno."""
+def make_ready(bare: Document, entry: Document) -> ReadyRun:
+    """Serialise a run in agno's form; `entry` is the entry that holds it."""
     data = orjson.dumps(bare, option=orjson.OPT_SORT_KEYS)
-    return Handed(bare["run_id"], data, {key: value for key, value in note_of(entry).items() if key in _AROUND})
+    return ReadyRun(bare["run_id"], data, {key: value for key, value in note_of(entry).items() if key in _COPIES})
 
 
-def unfolded(handed: list[Handed]) -> list[Document]:
-    """The runs as agno has them, sharing nothing with others."""
-    return whole(orjson.loads(b"[%b]" % b",".join(run.data for run in handed)), handed)
+def parse_ready(runs: list[ReadyRun]) -> list[Document]:
+    """Return new copies of the runs, complete as agno reads them."""
+    return complete_runs(orjson.loads(b"[%b]" % b",".join(run.data for run in runs)), runs)
 
 
-def _forms(handed: list[Handed]) -> Iterator[tuple[str, int | None]]:
-    """The forms of the runs as agno has them, by their ids. Of most of them the bytes are that of the form."""
-    if any(one.note for one in handed):
-        yield from ((run["run_id"], form_of(run)) for run in unfolded(handed))
+def _hashes(runs: list[ReadyRun]) -> Iterator[tuple[str, int | None]]:
+    """Yield the id and the hash of each run. Without tool calls and copies, the hash is that of the bytes."""
+    if any(run.copies for run in runs):
+        yield from ((run["run_id"], run_hash(run)) for run in parse_ready(runs))
         return
-    for one in handed:
-        yield one.run_id, form_of(orjson.loads(one.data)) if _CALL in one.data else hash(one.data)
+    for run in runs:
+        yield run.run_id, run_hash(orjson.loads(run.data)) if _TOOL_CALL in run.data else hash(run.data)
 
 
-def whole(bare: list[Document], handed: list[Handed]) -> list[Document]:
-    """Runs with the copies of earlier messages, and with the runs beside them; `handed` are the same."""
+def complete_runs(bare: list[Document], ready: list[ReadyRun]) -> list[Document]:
+    """Insert copies of earlier messages into bare runs, and member runs before them. `ready` are the same runs."""
     runs: list[Document] = []
     own: dict[str, list[Document]] = {}
-    for run, note in zip(bare, (one.note for one in handed), strict=True):
+    for run, copies in zip(bare, (run.copies for run in ready), strict=True):
         own[run["run_id"]] = own_messages(run)
-        if note:
-            if copies := [copied(message) for run_id in note.get("history", ()) for message in own.get(run_id, ())]:
-                put_before(run, copies)
-            members = [one for one in run.get("member_responses", ()) if one.get("run_id") in note.get("beside", ())]
+        if copies:
+            messages = [
+                history_copy(message) for run_id in copies.get("history", ()) for message in own.get(run_id, ())
+            ]
+            if messages:
+                insert_history(run, messages)
+            member_ids = copies.get("beside", ())
+            members = [member for member in run.get("member_responses", ()) if member.get("run_id") in member_ids]
             runs += orjson.loads(orjson.dumps(members))
         runs.append(run)
     return runs

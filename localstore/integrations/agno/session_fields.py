@@ -1,4 +1,4 @@
-"""What a session of agno says beside its runs, and what of it is new."""
+"""Convert sessions of agno 1.x without their runs, and tell what agno changed in them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,129 +11,146 @@ from localstore.format.values import json_equal, to_json_value
 from localstore.format.versions import CannotUpgrade, Document
 from localstore.format.versions.agno import is_pipeline, session_down, session_up, take_summary
 from localstore.format.versions.values import is_empty
-from localstore.integrations.agno.session_cache import MEMORY, Handed, Known, hand, interactions_of, state_of
+from localstore.integrations.agno.session_cache import (
+    MEMORY,
+    CachedSession,
+    ReadyRun,
+    interactions_of,
+    make_ready,
+    state_of,
+)
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.times import now
 
-KEPT = (*SESSION_KEYS, MEMORY)
-"""The keys of an entry that hold from there on for the session."""
-LEFT = (
-    "is of a form that agno left (AgentMemory, TeamMemory, WorkflowMemory). Nothing was written. "
+STATE_KEYS = (*SESSION_KEYS, MEMORY)
+"""The keys of an entry that hold state of the session."""
+OLD_MEMORY = (
+    "is of a class that agno replaced (AgentMemory, TeamMemory, WorkflowMemory). Nothing was written. "
     "Use agno.memory.v2.memory.Memory."
 )
 _CONTEXT = "team_context"
 _CLEARED = ("session_state", "session_data")
-"""What agno takes away by leaving it out."""
+"""agno clears these by leaving them out."""
 _FIXED = ("schema_version", "session_id", "kind", "user_id", "created_at")
+"""Header keys that never change."""
 
 
 @dataclass
-class Parts:
-    """A session as agno gives it, without its runs, in plain values."""
+class SessionFields:
+    """A session as agno passes it, without its runs, in plain values."""
 
     header: Document
     state: Document
     interactions: list[Any] = field(default_factory=list)
+    """What the members of a team were asked and answered."""
 
 
 @dataclass
-class View:
-    """What a document says of a session beside its header."""
+class SessionContent:
+    """What a document holds of a session beside its header."""
 
-    handed: list[Handed]
-    current: Document
+    runs: list[ReadyRun]
+    state: Document
     interactions: list[Any]
     updated_at: str | None
 
     @classmethod
-    def of(cls, snapshot: Snapshot, bare: list[Document]) -> "View":
-        """`bare` are its runs in agno's form."""
+    def of(cls, snapshot: Snapshot, bare: list[Document]) -> "SessionContent":
+        """Return the content of a document. `bare` are its runs in agno's form."""
         header, entries = snapshot.header, snapshot.entries
         updated_at = entries[-1].get("created_at") if entries else None
-        handed = [hand(run, entry) for run, entry in zip(bare, (e for e in entries if e["type"] == "run"), strict=True)]
-        return cls(handed, state_of(header, entries), list(interactions_of(entries)), updated_at)
+        run_entries = (entry for entry in entries if entry["type"] == "run")
+        runs = [make_ready(run, entry) for run, entry in zip(bare, run_entries, strict=True)]
+        return cls(runs, state_of(header, entries), list(interactions_of(entries)), updated_at)
 
 
-def parts_of(raw: Document, kind: str, *, is_first: bool) -> Parts:
-    """Raises UnstorableValue."""
-    told: Document = {key: to_json_value(value, key) for key, value in raw.items()}
-    memory = dict(told.pop(MEMORY, None) or {})
-    data = told.get(f"{kind}_data")
+def to_fields(session: Document, kind: str, *, is_first: bool) -> SessionFields:
+    """Convert a session of agno, without its runs. `is_first`: it is one of agno's first workflows.
+
+    Raises UnstorableValue.
+    """
+    raw: Document = {key: to_json_value(value, key) for key, value in session.items()}
+    memory = dict(raw.pop(MEMORY, None) or {})
+    data = raw.get(f"{kind}_data")
     if isinstance(data, dict) and f"{kind}_id" in data:
-        told[f"{kind}_data"] = {key: value for key, value in data.items() if key != f"{kind}_id"}
+        raw[f"{kind}_data"] = {key: value for key, value in data.items() if key != f"{kind}_id"}
     if "create_user_memories" in memory:
-        raise UnstorableValue(f"memory {LEFT}", where="memory")
+        raise UnstorableValue(f"memory {OLD_MEMORY}", where="memory")
     interactions: list[Any] = []
     try:
-        summary = take_summary(memory, raw["session_id"], raw.get("user_id"))
+        summary = take_summary(memory, session["session_id"], session.get("user_id"))
         contexts = memory.pop(_CONTEXT, None) or {}
-        context = contexts.get(raw["session_id"]) if isinstance(contexts, dict) else None
+        context = contexts.get(session["session_id"]) if isinstance(contexts, dict) else None
         if isinstance(context, dict):
-            interactions = [_by_id(told) for told in context.get("member_interactions") or ()]
+            interactions = [_with_run_id(item) for item in context.get("member_interactions") or ()]
             if context.get("text") is not None:
-                memory[_CONTEXT] = {raw["session_id"]: {"member_interactions": [], "text": context["text"]}}
-        header, state = session_up(told, kind, [now()], is_first=is_first)
+                memory[_CONTEXT] = {session["session_id"]: {"member_interactions": [], "text": context["text"]}}
+        header, state = session_up(raw, kind, [now()], is_first=is_first)
     except CannotUpgrade as error:
         raise UnstorableValue(f"A session of agno cannot be stored: {error}. Nothing was written.") from None
     if not is_empty(summary):
         state["session_summary"] = summary
     if memory := {key: value for key, value in memory.items() if not is_empty(value)}:
         state[MEMORY] = memory
-    return Parts(header, {key: state[key] for key in KEPT if key in state}, interactions)
+    return SessionFields(header, {key: state[key] for key in STATE_KEYS if key in state}, interactions)
 
 
-def _by_id(interaction: Any) -> Any:
-    """What a member was told, and the id of its run in the place of the run."""
+def _with_run_id(interaction: Any) -> Any:
+    """Return an interaction with the id of the member's run in the place of the run."""
     response = interaction.get("response") if isinstance(interaction, dict) else None
     run_id = response.get("run_id") if isinstance(response, dict) else None
     return {**interaction, "response": {"run_id": run_id}} if run_id else interaction
 
 
-def changed_header(known: Known, stored: Document, told: Document) -> Document:
-    """What agno changed since it gave or was given it; it takes nothing away.
+def changed_header(cached: CachedSession, stored: Document, passed: Document) -> Document:
+    """Return the `stored` header with the values of the `passed` one that agno changed. No key is removed.
 
-    The session stays with the agent, team or workflow that began it: agno makes up an id in every process for one
-    that was given none.
+    The session stays with the agent, team or workflow that began it, because agno generates an id in every process for
+    one without an id.
     """
-    entity = f"{stored['kind']}_id"
-    fixed = _FIXED if stored.get(entity) is None else (*_FIXED, entity)
+    owner = f"{stored['kind']}_id"
+    fixed = _FIXED if stored.get(owner) is None else (*_FIXED, owner)
     changed = {
         key: value
-        for key, value in told.items()
-        if key not in fixed and not json_equal(value, known.given.get(key)) and not json_equal(value, stored.get(key))
+        for key, value in passed.items()
+        if key not in fixed
+        and not json_equal(value, cached.baseline.get(key))
+        and not json_equal(value, stored.get(key))
     }
     return {**stored, **changed}
 
 
-def changed_state(known: Known, told: Document) -> Document:
-    wanted = dict(told)
+def changed_state(cached: CachedSession, passed: Document) -> Document:
+    """Return the values of the `passed` state that agno changed."""
+    state = dict(passed)
     for key in _CLEARED:
-        if not wanted.get(key) and known.given.get(key):
-            wanted[key] = {}
+        if not state.get(key) and cached.baseline.get(key):
+            state[key] = {}
     return {
         key: value
-        for key, value in wanted.items()
-        if not json_equal(value, known.given.get(key)) and not json_equal(value, known.current.get(key))
+        for key, value in state.items()
+        if not json_equal(value, cached.baseline.get(key)) and not json_equal(value, cached.state.get(key))
     }
 
 
-def given_of(header: Document, current: Document) -> Document:
-    return {**{key: value for key, value in header.items() if key not in _FIXED}, **current}
+def baseline_of(header: Document, state: Document) -> Document:
+    """Return what later values of agno are compared with: header keys that may change, and the state."""
+    return {**{key: value for key, value in header.items() if key not in _FIXED}, **state}
 
 
-def session_of(header: Document, view: View, runs: list[Document]) -> Document:
-    """The session in agno's form. It shares nothing with the header and the view."""
-    header, current = orjson.loads(orjson.dumps([header, view.current]))
-    memory = current.get(MEMORY) or {}
-    if view.interactions:
+def to_session(header: Document, content: SessionContent, runs: list[Document]) -> Document:
+    """Convert to agno's form of a session. It shares nothing with the header and the content."""
+    header, state = orjson.loads(orjson.dumps([header, content.state]))
+    memory = state.get(MEMORY) or {}
+    if content.interactions:
         contexts = memory.get(_CONTEXT) or {}
         context = contexts.get(header["session_id"]) or {"text": None}
-        told = [*(context.get("member_interactions") or ()), *(dict(told) for told in view.interactions)]
-        memory[_CONTEXT] = {**contexts, header["session_id"]: {**context, "member_interactions": told}}
-    raw = session_down({**header, MEMORY: memory}, current, runs, [header["created_at"], view.updated_at])
+        interactions = [*(context.get("member_interactions") or ()), *(dict(item) for item in content.interactions)]
+        memory[_CONTEXT] = {**contexts, header["session_id"]: {**context, "member_interactions": interactions}}
+    session = session_down({**header, MEMORY: memory}, state, runs, [header["created_at"], content.updated_at])
     for key in ("created_at", "updated_at"):
-        raw[key] = int(raw[key] or 0)
+        session[key] = int(session[key] or 0)
     kind = header["kind"]
-    if not is_pipeline(header) and raw.get(f"{kind}_data") and header.get(f"{kind}_id"):
-        raw[f"{kind}_data"] = {f"{kind}_id": header[f"{kind}_id"], **raw[f"{kind}_data"]}
-    return raw
+    if not is_pipeline(header) and session.get(f"{kind}_data") and header.get(f"{kind}_id"):
+        session[f"{kind}_data"] = {f"{kind}_id": header[f"{kind}_id"], **session[f"{kind}_data"]}
+    return session

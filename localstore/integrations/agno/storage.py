@@ -1,10 +1,6 @@
-"""The storage of agno 1.x on localstore: change one import, and agno keeps its sessions in a store.
+"""Storages for agno 1.x that keep sessions as localstore documents. They replace agno's storages of the same names.
 
-    from localstore.integrations.agno import JsonStorage
-
-    agent = Agent(model=..., storage=JsonStorage("tmp/sessions"), session_id="fixed_id_for_demo")
-
-agno gives the whole session after each run; what is new of it is appended.
+agno passes the whole session after each run; only what is new is appended.
 """
 
 import os
@@ -20,10 +16,10 @@ Mode = Literal["agent", "team", "workflow", "workflow_v2"]
 _KINDS = {"agent": "agent", "team": "team", "workflow": "workflow", "workflow_v2": "workflow"}
 
 if TYPE_CHECKING:
-    # agno is no dependency of this package, and has no types of its own that would have to be kept to here.
+    # agno is no dependency of localstore, so mypy uses these declarations.
 
     class Session(Protocol):
-        """What agno's four classes of sessions have in common."""
+        """What agno's four session classes have in common."""
 
         session_id: str
         user_id: str | None
@@ -32,7 +28,7 @@ if TYPE_CHECKING:
         created_at: int | None
         updated_at: int | None
         memory: Any
-        """Those of later workflows have `runs` in its place."""
+        """Sessions of later workflows have `runs` instead."""
 
     class AgnoStorage:
         """agno's base class of storages."""
@@ -42,7 +38,7 @@ if TYPE_CHECKING:
         def __init__(self, mode: Mode | None) -> None: ...
 
     def session_class(mode: Mode) -> Any: ...
-    def all_metrics(told: Document) -> Document: ...
+    def all_metrics(metrics: Document) -> Document: ...
 
 else:
     from agno.agent.metrics import SessionMetrics
@@ -50,21 +46,21 @@ else:
     from agno.storage.base import Storage as AgnoStorage
 
     _CLASSES = {"agent": sessions.AgentSession, "team": sessions.TeamSession, "workflow": sessions.WorkflowSession}
-    if hasattr(sessions, "WorkflowSessionV2"):  # the workflows with steps came with a release of 1.7
+    if hasattr(sessions, "WorkflowSessionV2"):  # releases from 1.7 have workflows with steps
         _CLASSES["workflow_v2"] = sessions.WorkflowSessionV2
 
     def session_class(mode):
         return _CLASSES[mode]
 
-    def all_metrics(told):
-        return asdict(SessionMetrics(**told))
+    def all_metrics(metrics):
+        return asdict(SessionMetrics(**metrics))
 
 
 class _Storage(AgnoStorage):
     """agno's sessions in a store of localstore. Safe for many threads and processes of one machine.
 
-    `options` are those of `localstore.JsonStorage`: durability, lock_timeout, create, auto_upgrade_schema. Methods
-    raise what the methods of that class raise; nothing is written then, and nothing is taken for missing.
+    Methods raise the errors of `localstore.JsonStorage`. Nothing is written then. A session that cannot be read is
+    never treated as missing.
     """
 
     _store_class: type[stores.Storage]
@@ -72,18 +68,23 @@ class _Storage(AgnoStorage):
     def __init__(self, dir_path: str | os.PathLike[str], mode: Mode | None = "agent", **options: Any) -> None:
         """Open the store in the folder `dir_path`.
 
-        Raises OlderFormat for a folder that agno itself wrote, unless `auto_upgrade_schema` is True: then it is
-        converted, as `localstore upgrade` does. Raises also what localstore.JsonStorage raises.
+        Args:
+            dir_path: The folder. It is created if it is missing.
+            mode: Whose sessions to read and write. agno sets it.
+            options: Those of `localstore.JsonStorage`: `durability`, `lock_timeout`, `create`, `auto_upgrade_schema`.
+
+        Raises OlderFormat for a folder that agno itself wrote. With `auto_upgrade_schema=True` the folder is upgraded
+        instead, as `localstore upgrade` does. Raises also what `localstore.JsonStorage` raises.
         """
         super().__init__(mode)
         self.store = self._store_class(dir_path, **options)
-        """The store, for everything that agno does not know: paths, listings, tags."""
+        """The storage of localstore, for what agno does not offer: paths, listings, tags."""
         self.dir_path = self.store.root
         self._sessions = Sessions(self.store)
         self._finished: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Storage":
-        return self  # an agent that agno copies goes on with the same sessions
+        return self  # agno copies agents together with their storage
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_finished": None}
@@ -95,67 +96,69 @@ class _Storage(AgnoStorage):
         return f"{type(self).__name__}({str(self.store.root)!r}, mode={self.mode!r})"
 
     def create(self) -> None:
-        """The store is made when it is opened: nothing is left to do."""
+        """Do nothing: the store is created when it is opened."""
 
     def read(self, session_id: str, user_id: str | None = None) -> "Session | None":
-        """A session, or None when there is none or (with `user_id`) it belongs to somebody else.
+        """Return a session, or None if there is none, or if it does not belong to `user_id`.
 
-        Raises KindMismatch when it is a session of another mode.
+        Raises KindMismatch if it is a session of another mode.
         """
-        raw = self._sessions.read(session_id, user_id or None, self._kind, is_first=self._is_first)
-        return None if raw is None else self._session(raw)
+        session = self._sessions.read(session_id, user_id or None, self._kind, is_first=self._is_first)
+        return None if session is None else self._session_object(session)
 
     def get_all_session_ids(self, user_id: str | None = None, entity_id: str | None = None) -> list[str]:
-        """The ids of the sessions of this mode that fit, the newest first by the time of their creation."""
+        """Return the ids of the sessions of this mode that match, most recently created first."""
         return list(self._sessions.ids(user_id or None, entity_id or None, self._kind, is_first=self._is_first))
 
     def get_all_sessions(self, user_id: str | None = None, entity_id: str | None = None) -> "list[Session]":
-        """The sessions of this mode that fit, the newest first by the time of their creation."""
+        """Return the sessions of this mode that match, most recently created first."""
         return self.get_recent_sessions(user_id, entity_id, limit=None)
 
     def get_recent_sessions(
         self, user_id: str | None = None, entity_id: str | None = None, limit: int | None = 2
     ) -> "list[Session]":
-        """The `limit` newest of the sessions of this mode that fit, by the time of their creation."""
-        found: list[Session] = []
+        """Return the `limit` most recently created sessions of this mode that match; all for None."""
+        recent: list[Session] = []
         for session_id in self._sessions.ids(user_id or None, entity_id or None, self._kind, is_first=self._is_first):
-            if limit is not None and len(found) >= limit:
+            if limit is not None and len(recent) >= limit:
                 break
             if (session := self.read(session_id, user_id)) is not None:
-                found.append(session)
-        return found
+                recent.append(session)
+        return recent
 
     def upsert(self, session: "Session") -> "Session | None":
-        """Store what is new of a session: runs that were not stored before, runs and state that changed.
+        """Store what is new in a session: new runs, and runs and state that changed. Return the session.
 
-        Runs are never removed, and what agno has been given or has stored before does not come back by itself when it
-        was deleted meanwhile. Raises OwnerMismatch, KindMismatch, UnstorableValue.
+        Runs are never removed. A run that agno has read or written before, and that was deleted since, is not stored
+        again. Raises OwnerMismatch, KindMismatch, UnstorableValue.
         """
-        told = {field.name: getattr(session, field.name) for field in fields(session)}  # type: ignore[arg-type]
+        values = {field.name: getattr(session, field.name) for field in fields(session)}  # type: ignore[arg-type]
         if self.mode == "workflow_v2":
-            given = self._unfinished(told.pop("runs", None) or [])
-            runs = [run.to_dict() for run in given]
+            run_objects = self._unfinished(values.pop("runs", None) or [])
+            runs = [run.to_dict() for run in run_objects]
         else:
-            memory = told.get("memory") or {}
-            listed, given = memory.get("runs"), []
-            runs = listed if isinstance(listed, list) else []  # a mapping, when agno has no runs of the session
-            told["memory"] = {key: value for key, value in memory.items() if key != "runs"}
-        metrics = (told.get("session_data") or {}).get("session_metrics")
+            memory = values.get("memory") or {}
+            run_objects, in_memory = [], memory.get("runs")
+            runs = in_memory if isinstance(in_memory, list) else []  # agno has a mapping if there are no runs
+            values["memory"] = {key: value for key, value in memory.items() if key != "runs"}
+        metrics = (values.get("session_data") or {}).get("session_metrics")
         if isinstance(metrics, dict):
-            said = {key: value for key, value in metrics.items() if value not in (None, 0)}
-            told["session_data"] = {**told["session_data"], "session_metrics": said}
-        created_at = self._sessions.write(told, runs, self._kind, is_first=self._is_first)
-        self._finished.update({id(run): run for run in given if run.status in ("COMPLETED", "CANCELLED", "ERROR")})
+            non_zero = {key: value for key, value in metrics.items() if value not in (None, 0)}
+            values["session_data"] = {**values["session_data"], "session_metrics": non_zero}
+        created_at = self._sessions.write(values, runs, self._kind, is_first=self._is_first)
+        self._finished.update(
+            {id(run): run for run in run_objects if run.status in ("COMPLETED", "CANCELLED", "ERROR")}
+        )
         session.created_at = created_at
         return session
 
     def delete_session(self, session_id: str | None = None) -> None:
-        """Remove a session for good."""
+        """Delete a session for good."""
         if session_id is not None:
             self.store.delete_session(session_id)
 
     def drop(self) -> None:
-        """Remove all sessions of the store for good, those of other modes as well, and nothing else."""
+        """Delete all sessions of the store for good, also those of other modes. Other files of the folder stay."""
         self.store.drop()
 
     def upgrade_schema(self) -> None:
@@ -171,23 +174,42 @@ class _Storage(AgnoStorage):
         return self.mode == "workflow"
 
     def _unfinished(self, runs: list[Any]) -> list[Any]:
-        """The runs of a workflow that are not known to be stored as they ended."""
+        """Return the runs of a workflow without those that are over and stored."""
         return [run for run in runs if self._finished.get(id(run)) is not run]
 
-    def _session(self, raw: Document) -> Any:
-        metrics = (raw.get("session_data") or {}).get("session_metrics")
+    def _session_object(self, session: Document) -> Any:
+        metrics = (session.get("session_data") or {}).get("session_metrics")
         if isinstance(metrics, dict):
-            raw["session_data"]["session_metrics"] = all_metrics(metrics)
-        return session_class(self.mode).from_dict(raw)
+            session["session_data"]["session_metrics"] = all_metrics(metrics)
+        return session_class(self.mode).from_dict(session)
 
 
 class JsonStorage(_Storage):
-    """agno's sessions as JSON documents. Documents of either format are read and written as they are."""
+    """Keep agno's sessions as JSON documents. Existing YAML documents stay YAML.
+
+        from localstore.integrations.agno import JsonStorage
+
+        agent = Agent(model=..., storage=JsonStorage("tmp/sessions"), session_id="trip")
+
+    | agno calls | here |
+    |---|---|
+    | `upsert(session)` | appends new runs; replaces runs that changed; adds changed state to the last new run |
+    | `read(session_id, user_id)` | returns the session as agno wrote it; None for a session of another user |
+    | `get_all_session_ids`, `get_all_sessions`, `get_recent_sessions` | sessions of this mode, by time of creation |
+    | `delete_session(session_id)`, `drop()` | deletes one session, or all |
+    | `upgrade_schema()` | upgrades documents of an older schema version |
+    | `create()` | nothing: the store is created when it is opened |
+    """
 
     _store_class = stores.JsonStorage
 
 
 class YamlStorage(_Storage):
-    """agno's sessions as YAML documents. Documents of either format are read and written as they are."""
+    """Keep agno's sessions as YAML documents. Existing JSON documents stay JSON.
+
+        agent = Agent(model=..., storage=YamlStorage("tmp/sessions"), session_id="trip")
+
+    Everything else is as in `JsonStorage`.
+    """
 
     _store_class = stores.YamlStorage

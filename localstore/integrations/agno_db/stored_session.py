@@ -38,13 +38,13 @@ class StoredSession:
 
     def new_runs(self, runs: Iterable[Any], *, or_changed: bool) -> list[tuple[int, Any]]:
         """Return the new runs with their positions; with `or_changed` also those that changed or are not over."""
-        found = []
+        new_runs = []
         for position, run in enumerate(runs):
             run_id = run_id_of(run)
             state = self.runs.get(run_id)
             if run_id is not None and (state is None or (or_changed and not state.is_same_as(run))):
-                found.append((position, run))
-        return found
+                new_runs.append((position, run))
+        return new_runs
 
     def note(self, runs: Iterable[Any]) -> None:
         """Remember that these runs are stored as they are now."""
