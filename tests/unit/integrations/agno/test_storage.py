@@ -21,7 +21,8 @@ NEEDS = ("openai", "filelock", "orjson", "PyYAML", "click", "rich", "pytest", "p
 def test_with_agno(tmp_path: Path, release: str, name: str) -> None:
     """One file of tests passes there, with agno's own warnings let through."""
     python = interpreter_or_skip(f"agno-{release}", (f"agno=={release}", *NEEDS))
-    options = ("-q", "-p", "no:cacheprovider", "--confcutdir=tests/agno_1", "-o", "filterwarnings=default")
+    ini = ("-o", "filterwarnings=default", "-o", "addopts=")  # the options of pyproject.toml need pytest-xdist
+    options = ("-q", "-p", "no:cacheprovider", "--confcutdir=tests/agno_1", *ini)
     command = [str(python), "-m", "pytest", *options]
     done = subprocess.run(
         [*command, f"--basetemp={tmp_path / 'inner'}", f"tests/agno_1/{name}"],
