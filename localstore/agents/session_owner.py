@@ -1,4 +1,4 @@
-"""What agents, teams and workflows have in common: a session at a time, its state, and a storage that keeps it."""
+"""The sessions of an agent, a team or a workflow: the current one, its state, and the storage."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from localstore.models.session import Kind, Run, Session
 if TYPE_CHECKING:
     from localstore.storage.storage import Storage
 
-_SEEN = 10_000
-"""Of so many sessions it is remembered that they were there."""
+_REMEMBERED_SESSIONS = 10_000
+"""How many sessions an agent remembers to have seen."""
 
 
 class SessionOwner:
-    """Runs in sessions of one kind. A session that was deleted after it was seen does not come back."""
+    """Has a current session and its state, and stores runs. The base of Agent, Team and Workflow.
+
+    A session that is deleted after it was seen is not created again.
+    """
 
     kind: Kind
 
@@ -50,25 +53,32 @@ class SessionOwner:
 
     @property
     def session_state(self) -> dict[str, Any]:
-        """The state of the session; change it in place or assign a new one."""
-        return self.shared_state.live
+        """The state of the current session. Change it in place or assign a new dict; the next run stores the changes.
+
+        >>> from localstore import Agent, FunctionModel
+        >>> agent = Agent(model=FunctionModel(lambda messages: "hi"), session_state={"language": "en"})
+        >>> agent.session_state["language"] = "de"
+        >>> agent.run("hello").session_state
+        {'language': 'de'}
+        """
+        return self.shared_state.current
 
     @session_state.setter
     def session_state(self, value: dict[str, Any]) -> None:
-        self.shared_state.live = value
+        self.shared_state.current = value
 
     # Sessions
 
     def new_session(self, session_id: str | None = None) -> str:
-        """Go on in a new session, with the state that this was made with; returns its id."""
+        """Switch to a new session with the initial state, and return its id."""
         self.session_id = session_id or str(uuid4())
         self.shared_state.reset(self.session_id, None)
         return self.session_id
 
     def load_session(self, session_id: str) -> Session:
-        """Go on in a session that is there, with its state; returns it without its history.
+        """Switch to an existing session and its state, and return it without its history.
 
-        Raises SessionNotFound, also for another user's session, and KindMismatch for one of another kind.
+        Raises SessionNotFound (also for a session of another user), and KindMismatch for a session of another kind.
         """
         session = self.read(session_id, self.user_id, 0)
         if session is None:
@@ -85,16 +95,16 @@ class SessionOwner:
         return session
 
     def rename_session(self, name: str) -> None:
-        """Name the session, for people. Raises SessionNotFound, OwnerMismatch."""
+        """Give the session a name, for people. Raises SessionNotFound and OwnerMismatch."""
         self.sessions("rename_session").update(self.session_id, user_id=self.user_id, name=name)
 
     def follow(self, session_id: str, session: Session | None) -> None:
-        """Go on in this session, with its state."""
+        """Switch to this session and its state; None stands for a session that does not exist yet."""
         self.session_id = session_id
         self.shared_state.reset(session_id, session.session_state if session is not None else None)
 
     def sessions(self, what: str) -> Storage:
-        """The storage, for what cannot be done in memory."""
+        """Return the storage. Raises ValueError, which names `what`, if the sessions are in memory."""
         storage: Any = self.storage
         if isinstance(storage, MemoryStorage):
             raise ValueError(f"{what} needs a storage. Give the {self.kind} one: storage=JsonStorage(...)")
@@ -105,34 +115,34 @@ class SessionOwner:
         storage: Any = self.storage
         storage.upsert(session)
 
-    # What a run needs
+    # Called by runs
 
     def read(self, session_id: str, user_id: str | None, last_runs: int | None) -> Session | None:
-        """The session with its last runs, which is remembered to have been there."""
+        """Return the session with its last runs, or None, and remember that it exists."""
         session = self.storage.read(session_id, user_id=user_id, last_runs=last_runs)
         if session is not None:
-            self._saw(session_id)
+            self._remember(session_id)
         return session
 
     def append(self, session_id: str, run: Run, user_id: str | None, **options: Any) -> None:
-        """Store a run, in a new session only when this one was not seen before."""
+        """Store a run. A session that was seen before must still exist; otherwise SessionNotFound is raised."""
         create = session_id not in self._seen
         self.storage.append(
             session_id, run, user_id=user_id, entity_id=self.entity_id, kind=self.kind, create=create, **options
         )
-        self._saw(session_id)
+        self._remember(session_id)
 
-    def _saw(self, session_id: str) -> None:
+    def _remember(self, session_id: str) -> None:
         self._seen[session_id] = None
-        if len(self._seen) > _SEEN:
+        if len(self._seen) > _REMEMBERED_SESSIONS:
             self._seen.popitem(last=False)
 
 
 def kind_of(value: object) -> str:
-    """The type of a wrong argument, for people."""
+    """Return the name of a value's type, for messages about wrong arguments."""
     return type(value).__name__
 
 
 def slug(name: str | None) -> str | None:
-    """An id made of a name."""
+    """Return an id made of a name, or None."""
     return re.sub(r"\W+", "-", (name or "").casefold()).strip("-") or None

@@ -1,4 +1,4 @@
-"""How an agent's session state, that of its runs, and the stored one come together: by top-level key."""
+"""Merging the session state of an agent, of its runs and of the stored session, by top-level key."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ State = dict[str, Any]
 
 
 def changes(before: State, after: State) -> set[str]:
-    """The keys of which the value was changed, added or removed. Both are plain values."""
-    both = {*before, *after}
-    return {key for key in both if (key in before) != (key in after) or not json_equal(before.get(key), after.get(key))}
+    """Return the keys whose values were changed, added or removed. Both states must be JSON values."""
+    keys = {*before, *after}
+    return {key for key in keys if (key in before) != (key in after) or not json_equal(before.get(key), after.get(key))}
 
 
 def state_changes(before: State, after: State) -> State | None:
-    """The top-level keys that were changed, with their values: None for one that is gone. None for no changes."""
+    """Return the changed top-level keys with their new values, None for a removed key; None if nothing changed."""
     return {key: after.get(key) for key in sorted(changes(before, after))} or None
 
 
-def change_again(target: State, changed: State) -> None:
-    """Do to a state what `state_changes` told."""
+def apply_changes(state: State, changed: State) -> None:
+    """Make the changes that `state_changes` returned."""
     for key, value in changed.items():
         if value is None:
-            target.pop(key, None)
+            state.pop(key, None)
         else:
-            target[key] = deepcopy(value)
+            state[key] = deepcopy(value)
 
 
 def put(target: State, keys: set[str], source: State) -> None:
-    """Take over these keys: their values, or that they are gone."""
+    """Copy these keys from `source` to `target`; remove those that `source` does not have."""
     for key in keys:
         if key in source:
             target[key] = source[key]
@@ -41,33 +41,34 @@ def put(target: State, keys: set[str], source: State) -> None:
 
 
 class SharedState:
-    """An agent's session state: `live`, which its owner changes at any time, and `held`, what the session holds.
+    """The session state of an agent, which its caller may change at any time, kept in step with the stored one.
 
-    A key that was changed or removed in `live` since `held` was last set wins over the session's; every other key
-    follows the session. What the agent was made with holds where the session has no value. Its methods may be called
-    by several threads.
+    `current` is what the caller sees as `agent.session_state`; `stored` is the stored state of the session as it was
+    last read or written. Keys that were changed in `current` since then win over the stored ones; all other keys follow
+    the session. `initial` is the state that the agent was created with: it applies to keys that the session does not
+    have when it is first read. Safe for threads.
     """
 
     def __init__(self, initial: State | None) -> None:
-        self.live: State = deepcopy(initial) if initial else {}
-        self.held: State = self.as_stored()
-        self.initial = self.held
+        self.current: State = deepcopy(initial) if initial else {}
+        self.stored: State = self.storable()
+        self.initial = self.stored
         self.session_id: str | None = None
         self._lock = RLock()
 
-    def as_stored(self) -> State:
-        """`live` in the form that a document holds, sharing nothing with it. Raises UnstorableValue."""
-        return _stored(self.live)
+    def storable(self) -> State:
+        """Return a copy of `current` as a document stores it. Raises UnstorableValue."""
+        return _json_state(self.current)
 
-    def adopt(self, session_id: str, held: State) -> None:
-        """Bring `live` up to what the session holds now."""
+    def adopt(self, session_id: str, stored: State) -> None:
+        """Take over the stored state of a session, except for the keys that were changed in `current`."""
         with self._lock:
-            live = self.as_stored()
-            merged = dict(held) if session_id == self.session_id else self.initial | held
-            put(merged, changes(self.held, live), live)
-            # In place, and only what is new: others may hold this mapping, or objects in it.
-            put(self.live, changes(live, merged), deepcopy(merged))
-            self.held = held
+            current = self.storable()
+            merged = dict(stored) if session_id == self.session_id else self.initial | stored
+            put(merged, changes(self.stored, current), current)
+            # In place, and only the changed keys: the caller may hold this dict, or objects in it.
+            put(self.current, changes(current, merged), deepcopy(merged))
+            self.stored = stored
             self.session_id = session_id
 
     def go_back(self, session_id: str, stored: State) -> None:
@@ -76,67 +77,75 @@ class SharedState:
             self.session_id = None
             self.adopt(session_id, stored)
 
-    def begin(self, session_id: str, held: State) -> tuple[State, State]:
-        """Adopt what the session holds; the state as a run of it begins, as it is stored and as it is lived with."""
+    def begin(self, session_id: str, stored: State) -> tuple[State, State]:
+        """Adopt the stored state. Return the state of a run that begins as JSON values, and as a copy to change."""
         with self._lock:
-            self.adopt(session_id, held)
-            return self.as_stored(), deepcopy(self.live)
+            self.adopt(session_id, stored)
+            return self.storable(), deepcopy(self.current)
 
-    def take_in(self, session_id: str, start: State, live: State, changed: set[str]) -> State:
-        """Take over what a run changed of its state; all that is to be stored with it: that, and what the owner
-        changed since. Raises UnstorableValue."""
+    def merge_run(self, session_id: str, start: State, state: State, changed: set[str]) -> State:
+        """Take over what a run changed, and return the state to store with it.
+
+        That is the state the run began with, with the changes of the caller since and those of the run.
+
+        Args:
+            session_id: The session of the run. If the agent has another one by now, `current` stays as it is.
+            start: The state that the run began with.
+            state: The state of the run as it is now.
+            changed: The keys that the run changed.
+
+        Raises UnstorableValue.
+        """
         with self._lock:
-            wanted = dict(start)
+            merged = dict(start)
             if session_id == self.session_id:
-                put(self.live, changed, deepcopy(live))
-                now = self.as_stored()
-                put(wanted, changes(self.held, now), now)
-            put(wanted, changed, _stored(live))
-            return wanted
+                put(self.current, changed, deepcopy(state))
+                current = self.storable()
+                put(merged, changes(self.stored, current), current)
+            put(merged, changed, _json_state(state))
+            return merged
 
-    def settle(self, session_id: str, held: State) -> None:
-        """A run was stored, and with it this state."""
+    def run_stored(self, session_id: str, stored: State) -> None:
+        """Adopt the state that was stored with a run, if the agent still has the run's session."""
         with self._lock:
             if session_id == self.session_id:
-                self.adopt(session_id, held)
+                self.adopt(session_id, stored)
 
-    def reset(self, session_id: str, held: State | None) -> None:
-        """Begin anew with another session, or with what this one holds by now: nothing is carried over."""
+    def reset(self, session_id: str, stored: State | None) -> None:
+        """Switch to another session, or to the stored state of this one. Changes of the caller are dropped."""
         with self._lock:
-            self.held = self.as_stored()
+            self.stored = self.storable()
             self.session_id = None
-            self.adopt(session_id, held or {})
+            self.adopt(session_id, stored or {})
 
 
 class RunState:
-    """The state of one run: `live` is what its tools see and change."""
+    """The session state of one run: `current` is what its tools see and change, `base` what was stored before."""
 
-    def __init__(self, shared: SharedState, session_id: str, held: State, *, is_own: bool) -> None:
-        """`is_own`: of the agent's own session; of another one the agent knows nothing but what is stored."""
+    def __init__(self, shared: SharedState, session_id: str, stored: State, *, is_own: bool) -> None:
+        """`is_own` says that the session is the agent's own; other sessions share no state with the agent."""
         self._shared = shared if is_own else None
         self._session_id = session_id
-        self.base = held
+        self.base = stored
         if is_own:
-            self._start, self.live = shared.begin(session_id, held)
+            self._start, self.current = shared.begin(session_id, stored)
         else:
-            self._start = shared.initial | held
-            self.live = deepcopy(self._start)
+            self._start = shared.initial | stored
+            self.current = deepcopy(self._start)
 
-    def wanted(self) -> State | None:
-        """What the session is to hold, None when it holds that. Raises UnstorableValue."""
-        changed = changes(self._start, _stored(self.live))
+    def to_store(self) -> State | None:
+        """Return the state to store with the run, or None if it equals the stored one. Raises UnstorableValue."""
+        state = _json_state(self.current)
         if self._shared is not None:
-            wanted = self._shared.take_in(self._session_id, self._start, self.live, changed)
-        else:
-            wanted = _stored(self.live)
-        return wanted if changes(self.base, wanted) else None
+            state = self._shared.merge_run(self._session_id, self._start, self.current, changes(self._start, state))
+        return state if changes(self.base, state) else None
 
-    def settle(self, held: State) -> None:
-        """This is stored by now."""
+    def mark_stored(self, state: State) -> None:
+        """Take note of the state that was stored with the run."""
         if self._shared is not None:
-            self._shared.settle(self._session_id, held)
+            self._shared.run_stored(self._session_id, state)
 
 
-def _stored(live: State) -> State:
-    values: State = to_json_value(live, "session_state")
+def _json_state(state: State) -> State:
+    values: State = to_json_value(state, "session_state")
     return values

@@ -1,4 +1,4 @@
-"""What a workflow is built of: tasks, and the ways in which they go on."""
+"""The steps of a workflow: tasks, and parts that contain other steps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from localstore.models.validation import first_problem
 
 @dataclass(slots=True)
 class StepContext:
-    """What a step may know of the run that it is in: a parameter annotated with this class gets it.
+    """The run that a step belongs to: passed to the parameter of a step that is annotated with this class.
 
-    `session_state` is shared by all steps (branches of a Parallel have a copy each): what a step changes in it is
-    stored with the step. `input` is what the workflow was given, `outputs` what the steps gave that are done, by name.
+    `session_state` is shared by all steps, except that each branch of a Parallel has a copy; changes are stored with
+    the step. `input` is the input of the workflow, `outputs` are the outputs of the completed steps by name.
     """
 
     session_id: str
@@ -32,30 +32,33 @@ class StepContext:
 
 
 class Function:
-    """A function of the user's, plain or async: it is given what came before, in the type that its parameter names.
+    """A user's function, plain or async, as a step or a test.
 
-    Its first parameter, if it has one, gets the input; one annotated with StepContext gets that.
+    Its first parameter, if it has one, receives the input, converted to the annotated type. A parameter annotated with
+    StepContext receives that.
     """
 
     def __init__(self, function: Callable[..., Any], what: str) -> None:
-        """Raises TypeError, which names `what`."""
+        """Raises TypeError for a signature that a step cannot have. `what` names the function in messages."""
         self.function = function
         self._what = what
-        self._given: str | None = None
+        self._input: str | None = None
         self._context: str | None = None
         self._type: TypeAdapter[Any] | None = None
         try:
             hints = get_type_hints(_described(function), include_extras=True)
         except (NameError, TypeError) as error:
-            raise TypeError(f"The types of {what} cannot be told: {error}") from None
+            raise TypeError(f"The type annotations of {what} cannot be resolved: {error}") from None
         for name, parameter in _parameters(function, what):
             if hints.get(name) is StepContext:
                 self._context = name
-            elif self._given is None:
-                self._given = name
+            elif self._input is None:
+                self._input = name
                 self._type = self._adapter(hints.get(name, Any))
             elif parameter.default is parameter.empty:
-                raise TypeError(f"{what} takes more than one input. It is given one, and a StepContext.")
+                raise TypeError(
+                    f"{what} takes more than one input. A step receives one input and, if annotated, a StepContext."
+                )
 
     def _adapter(self, hint: Any) -> TypeAdapter[Any] | None:
         if hint is Any:
@@ -63,23 +66,25 @@ class Function:
         try:
             return TypeAdapter(hint)
         except (PydanticUserError, TypeError) as error:
-            raise TypeError(f"The input of {self._what} has a type of which no value can be made: {hint}") from error
+            raise TypeError(
+                f"The input of {self._what} has a type that values cannot be converted to: {hint}"
+            ) from error
 
     def arguments(self, value: Any, context: StepContext) -> dict[str, Any]:
-        """What the function is called with. Raises TypeError when the value is not of its type."""
+        """Return the arguments to call the function with. Raises TypeError if the value does not fit its type."""
         arguments: dict[str, Any] = {}
-        if self._given is not None:
+        if self._input is not None:
             try:
-                arguments[self._given] = value if self._type is None else self._type.validate_python(value)
+                arguments[self._input] = value if self._type is None else self._type.validate_python(value)
             except ValidationError as error:
-                raise TypeError(f"What {self._what} was given does not fit: {first_problem(error)}.") from None
+                raise TypeError(f"The input of {self._what} does not fit: {first_problem(error)}.") from None
         if self._context is not None:
             arguments[self._context] = context
         return arguments
 
 
 def _described(function: Callable[..., Any]) -> Any:
-    """What has the annotations: of an object that can be called, its method."""
+    """Return the object with the annotations: for a callable object, its method."""
     while isinstance(function, functools.partial):
         function = function.func
     return function if inspect.isroutine(function) else type(function).__call__
@@ -94,11 +99,16 @@ def _parameters(function: Callable[..., Any], what: str) -> Iterator[tuple[str, 
 
 
 class Task:
-    """A step that does something: a function, an Agent or a Team.
+    """A step that calls a function or asks an Agent or a Team, with options.
 
-    When it raises it is tried again up to `retries` times, after `backoff` seconds, then twice as long, and so on.
-    With `confirm` the workflow stops before it, and waits on disk until `resume(confirm=True)`; a text is what the
-    person is asked.
+    >>> from localstore import Task, Workflow
+    >>> def pay(amount: int) -> str:
+    ...     return f"paid {amount}"
+    >>> workflow = Workflow(steps=[Task(pay, confirm="Pay?")])
+    >>> workflow.run(10).waiting.question
+    'Pay?'
+    >>> workflow.resume(confirm=True).output
+    'paid 10'
     """
 
     def __init__(
@@ -110,11 +120,20 @@ class Task:
         backoff: float = 1.0,
         confirm: bool | str = False,
     ) -> None:
-        """Raises TypeError and ValueError, which say what to pass."""
+        """Create a step. Raises TypeError and ValueError, which say what to pass.
+
+        Args:
+            work: The function, Agent or Team.
+            name: The step's name, by default that of `work`.
+            retries: How often to try again after an error.
+            backoff: Seconds to wait before the first retry; each further wait is twice as long.
+            confirm: Whether the workflow waits before this step until `resume(confirm=True)`. A text is the question
+                to show.
+        """
         if not isinstance(work, AnyAgent) and not callable(work):
             raise TypeError(f"A step must be a function, an Agent or a Team, not {type(work).__name__}")
-        called = work.name or work.entity_id if isinstance(work, AnyAgent) else getattr(work, "__name__", None)
-        self.name = _name(name or called)
+        default = work.name or work.entity_id if isinstance(work, AnyAgent) else getattr(work, "__name__", None)
+        self.name = _name(name or default)
         if type(retries) is not int or retries < 0:
             raise ValueError(f"retries must be a whole number from 0 on, not {retries!r}")
         if isinstance(backoff, bool) or not isinstance(backoff, (int, float)) or not 0 <= backoff < float("inf"):
@@ -130,26 +149,34 @@ class Task:
 
 
 class Parallel:
-    """Steps that go on at once, each given the same input, and each with a copy of the session's state.
+    """Steps that run concurrently, each with the same input and a copy of the session's state.
 
-    What it gives is a mapping of their outputs by name. What they change of the state is taken over by top-level key
-    when all are done; of two that change one key, the one that stands later counts. When one fails the others go on to
-    their end, and then the workflow fails.
+    The output is a dict of their outputs by name. When all have ended, the top-level keys of the state that they
+    changed are taken over; if two change the same key, the value of the later step in the list counts. If one fails,
+    the others run to their end, and then the workflow fails.
+
+    >>> from localstore import Parallel, Workflow
+    >>> def add(number: int) -> int:
+    ...     return number + 1
+    >>> def double(number: int) -> int:
+    ...     return number * 2
+    >>> Workflow(steps=[Parallel(add, double)]).run(5).output
+    {'add': 6, 'double': 10}
     """
 
     def __init__(self, *steps: StepLike, name: str = "parallel") -> None:
         self.name = _name(name)
-        self.steps = made(steps, f"the parallel {name!r}")
+        self.steps = parts_of(steps, f"the parallel {name!r}")
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.steps))})"
 
 
 class Condition:
-    """The steps of `then` where the test says yes, else those of `otherwise`.
+    """Runs the steps of `then` if the test returns a true value, otherwise those of `otherwise`.
 
-    The test is called as a step is. What it decided is stored before the first of them begins: a workflow that is
-    resumed goes the same way. Without steps to do, the input is handed on.
+    The test is called like a step. Its decision is stored before the first step begins, so that a resumed workflow
+    goes the same way. If there are no steps to run, the output is the input.
     """
 
     def __init__(
@@ -164,16 +191,19 @@ class Condition:
         if not callable(test):
             raise TypeError(f"The test of the condition {self.name!r} must be a function, not {type(test).__name__}")
         self.test = Function(test, f"the condition {self.name!r}")
-        self.then = made(then, f"the condition {self.name!r}", may_be_empty=bool(otherwise))
-        self.otherwise = made(otherwise, f"the condition {self.name!r}", may_be_empty=True)
+        self.then = parts_of(then, f"the condition {self.name!r}", may_be_empty=bool(otherwise))
+        self.otherwise = parts_of(otherwise, f"the condition {self.name!r}", may_be_empty=True)
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.then))}; {', '.join(map(str, self.otherwise))})"
 
 
 class Loop:
-    """Steps that are done again and again, each round with the output of the one before, until `until` says yes to a
-    round's output, or `max_rounds` are done. `until` is called as a step is."""
+    """Repeats steps, each round with the output of the previous one.
+
+    It ends when `until` returns a true value for the output of a round, or after `max_rounds` rounds. `until` is called
+    like a step.
+    """
 
     def __init__(
         self,
@@ -190,7 +220,7 @@ class Loop:
             raise ValueError(f"max_rounds must be a whole number from 1 on, not {max_rounds!r}")
         self.until = None if until is None else Function(until, f"the end of the loop {name!r}")
         self.max_rounds = max_rounds
-        self.steps = made(steps, f"the loop {name!r}")
+        self.steps = parts_of(steps, f"the loop {name!r}")
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(map(str, self.steps))})"
@@ -200,8 +230,11 @@ Part = Task | Parallel | Condition | Loop
 StepLike = Part | AnyAgent | Callable[..., Any]
 
 
-def made(steps: Sequence[StepLike], where: str, *, may_be_empty: bool = False) -> tuple[Part, ...]:
-    """The steps, with a Task for each function and each agent. Raises TypeError, ValueError."""
+def parts_of(steps: Sequence[StepLike], where: str, *, may_be_empty: bool = False) -> tuple[Part, ...]:
+    """Return the steps, with a Task for each function and agent. Raises TypeError and ValueError.
+
+    `where` names the part of the workflow in messages.
+    """
     if isinstance(steps, (Task, Parallel, Condition, Loop, AnyAgent)) or not isinstance(steps, Sequence):
         raise TypeError(f"The steps of {where} must be a list, not {type(steps).__name__}")
     parts = tuple(one if isinstance(one, (Task, Parallel, Condition, Loop)) else Task(one) for one in steps)

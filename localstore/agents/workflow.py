@@ -14,7 +14,7 @@ from localstore.agents.runs.run_store import SessionRunStore
 from localstore.agents.runs.step_journal import StepJournal
 from localstore.agents.runs.workflow_run import WorkflowRun
 from localstore.agents.session_owner import SessionOwner
-from localstore.agents.steps import StepLike, made
+from localstore.agents.steps import StepLike, parts_of
 from localstore.agents.threads import run_in_thread
 from localstore.errors import Conflict, WorkflowChanged
 from localstore.format.values import json_equal, to_json_value
@@ -95,7 +95,7 @@ class Workflow(SessionOwner):
         )
         if not hasattr(self.storage, "add_step"):
             raise TypeError("storage must have add_step, as JsonStorage and YamlStorage have")
-        self.steps = made(steps, "the workflow")
+        self.steps = parts_of(steps, "the workflow")
 
     @property
     def workflow_id(self) -> str | None:

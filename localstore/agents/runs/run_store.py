@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from localstore.agents.memory_storage import AgentStorage
 from localstore.agents.prompts.history import HistoryWindow
-from localstore.agents.session_state import RunState, SharedState, State, change_again, changes
+from localstore.agents.session_state import RunState, SharedState, State, apply_changes, changes
 from localstore.errors import UnstorableValue
 from localstore.format.values import to_json_value
 from localstore.models.session import Message, Run, Session
@@ -93,7 +93,7 @@ class SessionRunStore:
         sessions = self.sessions
         is_own = self.session_id == sessions.session_id
         if is_own:
-            sessions.shared_state.as_stored()  # fail before the model is called, not when the answer is to be stored
+            sessions.shared_state.storable()  # fail before the model is called, not when the answer is to be stored
         session = sessions.read(self.session_id, self.user_id, runs_needed)
         earlier = [] if session is None else session.runs
         summary = None if session is None else session.session_summary
@@ -105,9 +105,9 @@ class SessionRunStore:
         self._state = RunState(sessions.shared_state, self.session_id, stored_state, is_own=is_own)
         for message in run.messages:  # of a resumed run: what its tools changed before
             if message.state_changes is not None:
-                change_again(self._state.live, message.state_changes)
+                apply_changes(self._state.current, message.state_changes)
         self._instructions = None if session is None else session.instructions
-        return RunStart(history, earlier, summary, self._state.live)
+        return RunStart(history, earlier, summary, self._state.current)
 
     def _read_runs(self, count: int) -> Sequence[Run]:
         session = self.sessions.read(self.session_id, self.user_id, count)
@@ -122,7 +122,7 @@ class SessionRunStore:
         if instructions and instructions != self._instructions:
             run.instructions = instructions
         try:
-            new_state = state.wanted() if with_state else None
+            new_state = state.to_store() if with_state else None
         except UnstorableValue:
             if run.status == "completed":
                 raise
@@ -133,7 +133,7 @@ class SessionRunStore:
             return
         strict = self.sessions.strict_state and run.status == "completed"
         self.sessions.append(self.session_id, run, self.user_id, state_base=state.base, strict_state=strict)
-        state.settle(run.session_state if run.session_state is not None else new_state)
+        state.mark_stored(run.session_state if run.session_state is not None else new_state)
 
 
 @dataclass(slots=True)

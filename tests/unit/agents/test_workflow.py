@@ -159,7 +159,7 @@ def test_an_input_that_does_not_fit_is_told_with_the_step() -> None:
     def count(number: int) -> int:
         return number
 
-    with pytest.raises(TypeError, match="What the step 'count' was given does not fit: Input should be a valid int"):
+    with pytest.raises(TypeError, match="The input of the step 'count' does not fit: Input should be a valid int"):
         Workflow(steps=[adds("a"), count]).run("x")
 
 
