@@ -10,7 +10,7 @@ from localstore import Agent, JsonStorage
 storage = JsonStorage("tmp/sessions")
 agent = Agent(
     model=demo_model(),  # in your own script: OpenAIChat(id="gpt-4o-mini")
-    session_id="hello",
+    session_id="quickstart",
     user_id="alice",
     storage=storage,
     add_history_to_messages=True,

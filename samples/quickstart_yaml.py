@@ -10,7 +10,7 @@ from localstore import Agent, YamlStorage
 storage = YamlStorage("tmp/sessions")
 agent = Agent(
     model=demo_model(),  # in your own script: OpenAIChat(id="gpt-4o-mini")
-    session_id="hello_yaml",
+    session_id="quickstart_yaml",
     user_id="alice",
     storage=storage,
     add_history_to_messages=True,

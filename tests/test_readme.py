@@ -35,7 +35,14 @@ PAGES = (
     "localstore/integrations/README.md",
 )
 """The pages with examples."""
-LINKED = (*PAGES, "localstore/FORMAT.md", "tests/README.md", "samples/agno/README.md", "CHANGELOG.md")
+LINKED = (
+    *PAGES,
+    "localstore/FORMAT.md",
+    "tests/README.md",
+    "samples/agno/README.md",
+    "samples/agno/pdf_knowledge/README.md",
+    "CHANGELOG.md",
+)
 """The pages whose links are checked."""
 ANSWERS = {
     "README.md": ["Nice to meet you, Alice.", "Your name is Alice."],

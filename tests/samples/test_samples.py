@@ -70,7 +70,7 @@ def session_of(lines: list[str], word: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("sample", "name"), [("quickstart.py", "hello.json"), ("quickstart_yaml.py", "hello_yaml.yaml")]
+    ("sample", "name"), [("quickstart.py", "quickstart.json"), ("quickstart_yaml.py", "quickstart_yaml.yaml")]
 )
 def test_a_quickstart_remembers_when_run_again(folder: Folder, sample: str, name: str) -> None:
     """The second run knows the name that the first one was given; the printed path is the only document."""
@@ -96,9 +96,9 @@ def test_the_sessions_sample_continues_the_newest_session(folder: Folder) -> Non
     assert answer_to(QUESTION, first) == "I do not know your name yet."
     folder.run("quickstart_yaml.py")
     continued = folder.run("sessions.py")
-    assert session_of(continued, "Continuing") == "hello_yaml"
+    assert session_of(continued, "Continuing") == "quickstart_yaml"
     assert answer_to(QUESTION, continued) == "Your name is Alice."
-    assert continued[0].startswith("hello_yaml: 1 runs, the last at ")
+    assert continued[0].startswith("quickstart_yaml: 1 runs, the last at ")
     assert continued[1].startswith(f"{session_of(first, 'Starting')}: 3 runs, the last at ")
     assert sum(f"user: {INTRODUCTION}" in line for line in continued) == 2
     new = folder.run("sessions.py", "--new")
