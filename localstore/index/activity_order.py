@@ -1,6 +1,6 @@
-"""The sessions in the order of their activity: all, those of each user, those of each entity.
+"""Sessions ordered by their last activity: all of them, those of each user, and those of each entity.
 
-Rows change all the time and a listing wants one order, so each is brought up to date only when it is asked for.
+Rows change all the time, and a listing needs one of the orders. So each is sorted only when it is asked for.
 """
 
 import bisect
@@ -12,27 +12,29 @@ from localstore.index.row import IndexRow
 Key = Literal["user_id", "entity_id"]
 
 
-class _Order:
-    __slots__ = ("changed", "newest", "placed")
+class _SortedSessions:
+    __slots__ = ("changed", "entries", "times")
 
     def __init__(self) -> None:
-        self.newest: list[tuple[str, str]] = []
-        self.placed: dict[str, str] = {}
-        """The time by which each session stands in `newest`."""
+        self.entries: list[tuple[str, str]] = []
+        """(updated_at, session_id), oldest first."""
+        self.times: dict[str, str] = {}
+        """The time under which each session stands in `entries`."""
         self.changed: set[str] = set()
+        """Sessions whose rows changed since `entries` was sorted."""
 
 
 class ActivityOrder:
-    """Follows the changes of `rows`, a mapping that others change; every change has to be told by `note`."""
+    """Keep the sessions of `rows` in order. Whoever changes that mapping calls `row_changed`."""
 
     def __init__(self, rows: dict[str, IndexRow]) -> None:
         self._rows = rows
-        self._all = _Order()
-        self._users: dict[str, _Order] = defaultdict(_Order)
-        self._entities: dict[str, _Order] = defaultdict(_Order)
+        self._all = _SortedSessions()
+        self._users: dict[str, _SortedSessions] = defaultdict(_SortedSessions)
+        self._entities: dict[str, _SortedSessions] = defaultdict(_SortedSessions)
 
-    def note(self, session_id: str, old: IndexRow | None, new: IndexRow | None) -> None:
-        """The row of a session changed."""
+    def row_changed(self, session_id: str, old: IndexRow | None, new: IndexRow | None) -> None:
+        """Note that the row of a session was added, changed or removed."""
         self._all.changed.add(session_id)
         user_id = entity_id = None
         if new is not None:
@@ -48,37 +50,37 @@ class ActivityOrder:
                 self._entities[before].changed.add(session_id)
 
     def of_user(self, user_id: str) -> set[str]:
-        """The sessions of this user, and those that were when the user's order was last brought up to date."""
+        """Return the sessions of this user, and those that were the user's when the order was last sorted."""
         order = self._users.get(user_id)
-        return set() if order is None else order.placed.keys() | order.changed
+        return set() if order is None else order.times.keys() | order.changed
 
-    def newest(self) -> list[tuple[str, str]]:
-        """(updated_at, session_id) of all sessions, oldest first."""
-        return self._sorted(self._all, None, "")
+    def by_activity(self) -> list[tuple[str, str]]:
+        """Return (updated_at, session_id) of all sessions, oldest first."""
+        return self._bring_up_to_date(self._all, None, "")
 
-    def newest_with(self, key: Key, value: str) -> list[tuple[str, str]]:
-        """The same, of the sessions with this value."""
+    def by_activity_of(self, key: Key, value: str) -> list[tuple[str, str]]:
+        """Return the same of the sessions with this user or entity."""
         order = (self._users if key == "user_id" else self._entities).get(value)
-        return [] if order is None else self._sorted(order, key, value)
+        return [] if order is None else self._bring_up_to_date(order, key, value)
 
-    def _sorted(self, order: _Order, key: Key | None, value: str) -> list[tuple[str, str]]:
+    def _bring_up_to_date(self, order: _SortedSessions, key: Key | None, value: str) -> list[tuple[str, str]]:
         changed, order.changed = order.changed, set()
         added = []
-        many = len(changed) > 20 + len(order.newest) // 10
+        many = len(changed) > 20 + len(order.entries) // 10
         if many:
-            order.newest = [at for at in order.newest if at[1] not in changed]
+            order.entries = [at for at in order.entries if at[1] not in changed]
         for session_id in changed:
-            before = order.placed.pop(session_id, None)
+            before = order.times.pop(session_id, None)
             if before is not None and not many:
-                del order.newest[bisect.bisect_left(order.newest, (before, session_id))]
+                del order.entries[bisect.bisect_left(order.entries, (before, session_id))]
             row = self._rows.get(session_id)
             if row is not None and (key is None or row.get(key) == value):
-                order.placed[session_id] = row["updated_at"]
+                order.times[session_id] = row["updated_at"]
                 added.append((row["updated_at"], session_id))
         if many:
-            order.newest += added
-            order.newest.sort()  # most of it is in order already
+            order.entries += added
+            order.entries.sort()  # most of it is in order already
         else:
             for at in added:
-                bisect.insort(order.newest, at)
-        return order.newest
+                bisect.insort(order.entries, at)
+        return order.entries

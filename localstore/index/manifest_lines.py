@@ -1,4 +1,4 @@
-"""The lines of the manifest as bytes: what each of them says, and the first one, which names a generation."""
+"""The lines of the manifest as bytes: rows, deletions, and the first line, which names the file's generation."""
 
 import os
 import re
@@ -9,17 +9,17 @@ import orjson
 from localstore.index.row import IndexRow, is_row
 
 _LINE = re.compile(rb'^((?:\{"session_id":"([^"\n]*)"(?:.*"user_id":("[^"\n]*"))?)?.*)$', re.MULTILINE)
-"""A line, and the session and the user whom it names when it is one of ours, with nothing escaped in it."""
+"""A line, and the session id and user id in it. Both are found only in lines as localstore writes them, unescaped."""
 
 _USER = b'"user_id"'
-ANYTHING = b"?"
-"""The user whom a line names when that takes a closer look."""
+UNKNOWN_USER = b"?"
+"""Stands for the user of a line that has to be parsed to find out."""
 DELETED = cast(IndexRow, {})
-"""What a line says that is about a deletion."""
+"""Stands for the row of a line that removes its session."""
 
 
 def last_usable(session_id: str, lines: bytes | list[bytes]) -> IndexRow | None:
-    """What the last line says that can be used: a row, or DELETED; None when there is no such line."""
+    """Return the row of the last usable line, DELETED if that line removes the session, or None if there is none."""
     for line in (lines,) if isinstance(lines, bytes) else reversed(lines):
         try:
             value = orjson.loads(line)
@@ -34,20 +34,21 @@ def last_usable(session_id: str, lines: bytes | list[bytes]) -> IndexRow | None:
     return None
 
 
-def lines_in(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    """The lines, and what each of them says of its session and its user, whose id has quotation marks; nothing where a
-    closer look has to tell, or nothing is said. Whether a line can be used is seen later."""
+def split_lines(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
+    """Split bytes into lines, each with its session id and its user id, the latter with its quotation marks.
+
+    An id is empty if the line has none or has to be parsed to find out. The lines may turn out to be unusable."""
     lines: list[tuple[bytes, bytes, bytes]] = _LINE.findall(data)
-    named = sum(1 for _, _, user in lines if user)
-    if data.count(_USER) == named and b"\\" not in data:
+    matched = sum(1 for _, _, user in lines if user)
+    if data.count(_USER) == matched and b"\\" not in data:
         return lines
     if len(lines) == 1:
-        return [(data, b"", ANYTHING)]
-    return [found for line, _, _ in lines for found in lines_in(line)]
+        return [(data, b"", UNKNOWN_USER)]
+    return [found for line, _, _ in lines for found in split_lines(line)]
 
 
-def id_in(line: bytes) -> str | None:
-    """The id of the session that a line is about, whoever wrote it in which way."""
+def session_id_in(line: bytes) -> str | None:
+    """Return the session id in any line that is valid JSON, or None."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -57,17 +58,19 @@ def id_in(line: bytes) -> str | None:
 
 
 def generation_line(before: bytes = b"", lines: int = 0) -> bytes:
-    """The first line; of a file that is made from the one whose first line is `before`, it says so: whoever has read
-    that one to its end knows already what so many `lines` of this one say."""
+    """Return the first line of a new manifest.
+
+    If the manifest was made from one whose first line is `before`, the new line says so: a process that has read that
+    one to its end does not need to read the first `lines` lines of the new one."""
     first = {"localstore": "manifest", "format": 1, "generation": os.urandom(8).hex()}
-    name = _name_in(before)
+    name = _generation_in(before)
     if name is not None:
         first |= {"follows": name, "lines": lines}
     return orjson.dumps(first) + b"\n"
 
 
-def _name_in(first_line: bytes) -> str | None:
-    """The name of the generation that a first line begins; None when it is not one of ours."""
+def _generation_in(first_line: bytes) -> str | None:
+    """Return the name of the generation in a first line, or None if it has none."""
     try:
         name = orjson.loads(first_line)["generation"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
@@ -76,9 +79,9 @@ def _name_in(first_line: bytes) -> str | None:
 
 
 def lines_known_from(first_line: bytes, before: bytes) -> int:
-    """How many lines of a file those know who have read the one whose first line is `before`."""
-    name = _name_in(before)
-    if name is None or _name_in(first_line) is None:
+    """Return how many lines of a manifest can be skipped after reading the one whose first line is `before`."""
+    name = _generation_in(before)
+    if name is None or _generation_in(first_line) is None:
         return 0
     first = orjson.loads(first_line)
     lines = first.get("lines")

@@ -327,7 +327,7 @@ class SessionIndex:
     def _known(self, path: str) -> IndexRow | None:
         """What the manifest says of the document at `path`."""
         with self._manifest.mutex:
-            session_id = self._manifest.at(path)
+            session_id = self._manifest.session_at(path)
             return None if session_id is None else self._manifest.get(session_id)
 
     def _read_head(self, path: str, raw: bytes, status: os.stat_result, error: LocalstoreError) -> IndexRow | None:
@@ -389,7 +389,7 @@ class SessionIndex:
         found: list[IndexRow] = []
         moved = False
         with self._manifest.mutex:
-            newest = self._manifest.newest(user_id, entity_id).copy()
+            newest = self._manifest.by_activity(user_id, entity_id).copy()
         for updated_at, session_id in reversed(newest):
             if len(found) == limit:
                 break

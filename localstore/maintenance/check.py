@@ -139,7 +139,7 @@ class Check:
             return self._read_once(path)
 
     def _read_once(self, path: str) -> tuple[bytes, os.stat_result, ParsedDocument | RecoveredDocument]:
-        session_id = self._engine.manifest.at(path)
+        session_id = self._engine.manifest.session_at(path)
         row = None if session_id is None else self._engine.manifest.get(session_id)
         with DocumentFile(self._full(path)) as file:
             raw = file.read_all()
@@ -154,7 +154,7 @@ class Check:
         manifest, locks = self._engine.manifest, self._engine.locks
         with contextlib.suppress(OSError):  # the lock cannot be taken, or not in time
             manifest.refresh()
-            session_id = manifest.at(path)
+            session_id = manifest.session_at(path)
             if session_id is not None and locks.has_been_used(session_id):
                 stack.enter_context(locks.session(session_id, _PATIENCE))
                 manifest.refresh()

@@ -53,7 +53,7 @@ class ManifestCheck:
         for number, line in enumerate(lines, 1):
             if not _is_usable(line) and (line or number < len(lines)):
                 yield note(_NAME, "is not a valid manifest line and is skipped", _SELF_HEALING, number, "manifest")
-        ids = {session_id for _, session_id in self._manifest.newest(None, None)}
+        ids = {session_id for _, session_id in self._manifest.by_activity(None, None)}
         listed = {row["path"]: row for session_id in ids if (row := self._manifest.get(session_id))}
         for path in sorted(listed):
             if path not in self._rows and self._is_gone(path):

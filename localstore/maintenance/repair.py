@@ -222,7 +222,7 @@ class Repairer:
                         continue
                     with Transaction(self._root, current, durable=True) as transaction:
                         session_id = transaction.row["session_id"]
-                        if transaction.changed and self._manifest.at(path) in (None, session_id):
+                        if transaction.changed and self._manifest.session_at(path) in (None, session_id):
                             listed = self._manifest.get(session_id)
                             if listed is None or listed["path"] == path:
                                 self._manifest.record([transaction.row])
@@ -247,7 +247,7 @@ class Repairer:
             if not folder and final_name == "manifest.jsonl":
                 stack.enter_context(self._locks.manifest(self._timeout))
             else:
-                session_id = self._manifest.at(f"{folder}/{final_name}")
+                session_id = self._manifest.session_at(f"{folder}/{final_name}")
                 session_id = session_id or rescue_folder.id_in_head(self._full(path), final_name)
                 if session_id is not None:
                     stack.enter_context(self._locks.session(session_id, self._timeout))
@@ -268,7 +268,7 @@ class Repairer:
         for free_id in itertools.chain([new_id], _numbered_ids(session_id)):
             with self._locks.sessions([session_id, free_id], self._timeout):
                 self._manifest.refresh(thorough=True)
-                if self._ids(path, original) != {session_id} or self._manifest.at(path) == session_id:
+                if self._ids(path, original) != {session_id} or self._manifest.session_at(path) == session_id:
                     return None
                 new_path = f"{os.path.dirname(path)}/{file_names.stem(free_id)}{os.path.splitext(path)[1]}"
                 if self._is_taken(free_id, path, new_path):
@@ -328,7 +328,7 @@ class Repairer:
                 return
             if listed is None or listed["path"] == path or not self._may_hold(listed["path"], session_id):
                 self._manifest.record([carry_rewrite_flag(row, listed or row_before)])
-            elif (listed_id := self._manifest.at(path)) is not None:
+            elif (listed_id := self._manifest.session_at(path)) is not None:
                 self._manifest.record_deletion(listed_id)  # the file belongs to another session now
 
     def _may_hold(self, path: str, session_id: str) -> bool:

@@ -170,7 +170,7 @@ class Rewriter:
         """Return whose document this probably is, without reading it."""
         self._manifest.refresh()
         with self._manifest.mutex:
-            return self._manifest.at(path) or os.path.splitext(os.path.basename(path))[0]
+            return self._manifest.session_at(path) or os.path.splitext(os.path.basename(path))[0]
 
     def _read(self, path: str) -> _Change | None:
         with DocumentFile(self._full(path)) as file:

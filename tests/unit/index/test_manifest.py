@@ -47,7 +47,7 @@ def file(tmp_path: Path) -> Path:
 
 def known(manifest: Manifest) -> list[str]:
     manifest.refresh(thorough=True)
-    return [session_id for _, session_id in manifest.newest(None, None)]
+    return [session_id for _, session_id in manifest.by_activity(None, None)]
 
 
 def test_a_line_is_appended_and_the_last_one_counts(open_manifest: Callable[[], Manifest], file: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_deletion_is_a_line_too(open_manifest: Callable[[], Manifest], file: P
     manifest.record_deletion("a")
     assert json.loads(file.read_bytes().splitlines()[-1]) == {"session_id": "a", "deleted": True}
     assert known(follower) == known(manifest) == known(open_manifest()) == ["b"]
-    assert follower.at("sessions/2026-11/a.json") is None
+    assert follower.session_at("sessions/2026-11/a.json") is None
 
 
 def test_a_follower_reads_only_what_was_added(
@@ -99,14 +99,14 @@ def test_the_newest_comes_last_in_every_order(open_manifest: Callable[[], Manife
         row("c", "2026-01-02", user_id="v", entity_id="e"),
     ]
     manifest.record(rows)
-    assert [name for _, name in manifest.newest(None, None)] == ["b", "c", "a"]
-    assert [name for _, name in manifest.newest("u", None)] == ["b", "a"]
-    assert [name for _, name in manifest.newest(None, "e")] == ["c", "a"]
-    assert manifest.newest("nobody", None) == []
+    assert [name for _, name in manifest.by_activity(None, None)] == ["b", "c", "a"]
+    assert [name for _, name in manifest.by_activity("u", None)] == ["b", "a"]
+    assert [name for _, name in manifest.by_activity(None, "e")] == ["c", "a"]
+    assert manifest.by_activity("nobody", None) == []
     manifest.record([row("b", "2026-01-04", user_id="w")])
-    assert [name for _, name in manifest.newest(None, None)] == ["c", "a", "b"]
-    assert [name for _, name in manifest.newest("u", None)] == ["a"]
-    assert [name for _, name in manifest.newest("w", None)] == ["b"]
+    assert [name for _, name in manifest.by_activity(None, None)] == ["c", "a", "b"]
+    assert [name for _, name in manifest.by_activity("u", None)] == ["a"]
+    assert [name for _, name in manifest.by_activity("w", None)] == ["b"]
 
 
 GARBAGE = [
@@ -200,14 +200,14 @@ def test_a_follower_goes_on_behind_what_a_compaction_wrote(
         number += 1
         manifest.record([row("s3", runs=number), row("new", runs=number)])
     manifest.record([row("behind", user_id="u")])
-    assert [name for _, name in follower.newest("u", None)] == [f"s{one}" for one in sorted(range(20), key=str)]
+    assert [name for _, name in follower.by_activity("u", None)] == [f"s{one}" for one in sorted(range(20), key=str)]
     follower.refresh()
     assert follower.get("s3") == row("s3", runs=number)  # written between our last look and the compaction
     assert follower.get("s7") is seen
     assert follower.restarts == restarts
     assert known(follower) == known(manifest) == known(open_manifest())
-    assert "behind" in [name for _, name in follower.newest("u", None)]
-    assert "s3" not in [name for _, name in follower.newest("u", None)]
+    assert "behind" in [name for _, name in follower.by_activity("u", None)]
+    assert "s3" not in [name for _, name in follower.by_activity("u", None)]
 
 
 @pytest.mark.parametrize("lines", [-1, 0, True, "21", None])
@@ -256,9 +256,9 @@ def test_lines_cost_nothing_until_somebody_asks_for_their_session(
     monkeypatch.setattr("localstore.index.manifest_lines.is_row", look)
     follower.refresh()
     assert follower.get("s7") == row("s7", user_id="u7", runs=2)
-    assert len(follower.newest("u3", None)) == 10
+    assert len(follower.by_activity("u3", None)) == 10
     assert len(looked) == 11
-    assert follower.at("sessions/2026-11/s8.json") == "s8"
+    assert follower.session_at("sessions/2026-11/s8.json") == "s8"
     assert len(looked) == 12
 
 
@@ -306,9 +306,9 @@ def test_every_user_is_found_in_lines_that_nobody_looked_into(
         nested = {**row("f", user_id=user_id), "shared": [{"user_id": "after"}]}
         other.write(json.dumps(nested, separators=(",", ":")).encode() + b"\n")
     follower.refresh()
-    assert [name for _, name in follower.newest(user_id, None)] == ["a", "b", "d", "e", "f"]
-    assert [name for _, name in follower.newest("after", None)] == ["c"]
-    assert follower.newest("before", None) == []
+    assert [name for _, name in follower.by_activity(user_id, None)] == ["a", "b", "d", "e", "f"]
+    assert [name for _, name in follower.by_activity("after", None)] == ["c"]
+    assert follower.by_activity("before", None) == []
 
 
 def test_a_line_that_was_cut_off_does_not_hide_the_one_before(
@@ -341,7 +341,7 @@ def test_documents_that_took_each_others_ids_are_told_by_the_order_of_all_lines(
     if first:
         follower.get(first)
     assert known(follower) == ["b"]
-    assert follower.at(path) == "b"
+    assert follower.session_at(path) == "b"
     assert follower.get("a") is None
     follower.record([row("c", path=path)])
     assert known(follower) == known(manifest) == ["c"]
@@ -369,17 +369,17 @@ def test_a_follower_that_asks_now_and_then_knows_what_one_knows_that_always_asks
                     seldom.get(data.draw(names))
                 case "user":
                     seldom.refresh()
-                    seldom.newest(data.draw(users), None)
+                    seldom.by_activity(data.draw(users), None)
                 case _:
                     seldom.refresh()
-                    seldom.at(f"sessions/{data.draw(folders)}/{data.draw(names)}.json")
+                    seldom.session_at(f"sessions/{data.draw(folders)}/{data.draw(names)}.json")
             always.refresh()
-            always.newest(None, None)
+            always.by_activity(None, None)
         for manifest in manifests:
             manifest.refresh(thorough=True)
         for user_id in ("u", "v", 'w"'):
-            assert seldom.newest(user_id, None) == always.newest(user_id, None)
-        assert seldom.newest(None, None) == always.newest(None, None) == writer.newest(None, None)
+            assert seldom.by_activity(user_id, None) == always.by_activity(user_id, None)
+        assert seldom.by_activity(None, None) == always.by_activity(None, None) == writer.by_activity(None, None)
         assert [seldom.get(name) for name in "abcd"] == [always.get(name) for name in "abcd"]
 
 
