@@ -114,7 +114,7 @@ class Engine:
                 keep = self._keep if self.upgrades else None
                 transaction = Transaction(self.root, row, durable=self.durable, keep=keep)
             except FileNotFoundError:
-                row = self.index.moved(row)
+                row = self.index.find_moved(row)
                 continue
             if transaction.changed:
                 # Before anything is added: what a crash leaves of that is told by what the manifest knew.
@@ -127,7 +127,7 @@ class Engine:
             if transaction.row["session_id"] == session_id:
                 return transaction
             transaction.file.close()  # the file holds another session by now
-            row = self.index.moved(row)
+            row = self.index.find_moved(row)
         return None
 
     def _keep(self, path: str) -> None:
@@ -267,7 +267,7 @@ class Engine:
         before = folder_time(self.root, folder)
         row = create_document(self.root, path, header, entries)
         self.manifest.record([row])
-        self.index.note_own(folder, before)
+        self.index.note_own_change(folder, before)
         return row
 
     def delete(self, session_id: str, allow: Callable[[IndexRow], None]) -> bool:
@@ -295,7 +295,7 @@ class Engine:
                 before = folder_time(self.root, folder)
                 take(row)
                 self.manifest.record_deletion(session_id)
-                self.index.note_own(folder, before)
+                self.index.note_own_change(folder, before)
                 row = self.index.next_duplicate(session_id)
             if behind is not None:
                 behind()
@@ -311,7 +311,7 @@ class Engine:
                 for row in rows:
                     filesystem.remove_file(f"{self.root}/{row['path']}")
                     dropped.add(row["session_id"])
-                self.index.look_anew()
+                self.index.forget_scans()
             rescue_folder.forget(self.root, dropped)
             for folder in store_tree.folders(self.root):
                 filesystem.remove_folder_if_empty(f"{self.root}/{folder}")
@@ -342,7 +342,7 @@ class Engine:
             current = self.index.current(row)
             if current is not None and current["session_id"] == session_id:
                 return current
-            row = self.index.moved(row)
+            row = self.index.find_moved(row)
         return None
 
     def refuse_unreadable(self, session_id: str) -> None:
@@ -388,7 +388,7 @@ class Engine:
         """The row of a session whose file is there, whatever it holds by now."""
         row = self.index.find_anywhere(session_id)
         while row is not None and not filesystem.exists(f"{self.root}/{row['path']}"):
-            row = self.index.moved(row)
+            row = self.index.find_moved(row)
         return row
 
     def _look_again(
@@ -411,7 +411,7 @@ class Engine:
                         self.manifest.record([fresh])
                 if fresh["session_id"] == session_id:
                     return _view(parsed, file, last_runs) if wanted(fresh) else None
-            self.index.moved(row)  # the file holds another session by now
+            self.index.find_moved(row)  # the file holds another session by now
         self.refuse_unreadable(session_id)
         return None
 

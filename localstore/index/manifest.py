@@ -141,8 +141,8 @@ class Manifest:
     def refresh(self, *, thorough: bool = False) -> None:
         """Read what was added to the file. Raises OSError if the file exists and cannot be read.
 
-        Unusable content raises nothing. It notices that the file was replaced, removed or moved. Only with `thorough` does it notice a file that was
-        rewritten in place at the same length.
+        Unusable content raises nothing. A file that was replaced, removed or moved is noticed; one that was rewritten
+        in place at the same length is noticed only with `thorough`.
         """
         with self.mutex:
             try:

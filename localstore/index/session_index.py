@@ -1,7 +1,7 @@
-"""Which sessions a store has: the manifest held against the tree.
+"""The sessions of a store: the rows of the manifest, corrected by what stands in the folders.
 
-The manifest answers; the folders correct it. A folder whose time changed is looked through by name, so that files
-which were added, moved or removed by hand, or by a tool that synchronises folders, are noticed without opening others.
+The names in a folder are listed again when the folder's time changes. So files that a person or a sync tool added,
+moved or removed are noticed, and no other file is opened.
 """
 
 import contextlib
@@ -29,18 +29,18 @@ from localstore.index.row import (
 )
 
 _FINE_TICK = 50_000_000
-"""How long, in ns, a folder's time may stand still while names in it change, where times are no whole seconds."""
+"""How long, in ns, a folder's time may stay the same while names in it change, unless times are whole seconds."""
 _SWEEP_SHARE = 100
-"""A sweep over all rows comes again when at least so many times as long as it took has gone by, and a second."""
-_YOUNG = 2_000_000_000
-"""For so long, in ns, a sweep leaves a changed file to whoever changed it."""
+"""Between two sweeps pass at least this many times the duration of a sweep, and at least one second."""
+_RECENT = 2_000_000_000
+"""How long, in ns, a later sweep leaves a changed file alone: its writer adds the line itself."""
 _BATCH = 1000
-_LOOKS = 3
-"""How often a listing is made anew because documents were changed by hand; more only if that happens meanwhile."""
+_LISTING_ATTEMPTS = 3
+"""How often a listing starts again because documents were changed by hand in the meantime."""
 
 
 class SessionIndex:
-    """The sessions of one store, found by id or listed."""
+    """Find and list the sessions of one store."""
 
     def __init__(self, root: str, manifest: Manifest) -> None:
         self._root = root
@@ -71,7 +71,8 @@ class SessionIndex:
         return problem
 
     def find(self, session_id: str) -> IndexRow | None:
-        """The row of a session, looked for under its file name when the manifest does not know it."""
+        """Return the row of a session: from the manifest, else from the file that is named like it. None if neither is
+        there."""
         self._manifest.refresh()
         row = self._manifest.get(session_id)
         if row is not None and store_tree.holds_folder(self._root, row["path"].rpartition("/")[0]):
@@ -83,28 +84,28 @@ class SessionIndex:
         return None
 
     def find_anywhere(self, session_id: str) -> IndexRow | None:
-        """Like `find`; a file of another name is found as well."""
+        """Do the same, and find the session in a file of any other name too."""
         row = self.find(session_id)
         if row is None:
             self.scan()
             row = self._manifest.get(session_id)
         return row
 
-    def moved(self, row: IndexRow) -> IndexRow | None:
-        """The row of a session whose file is no longer where `row` says."""
+    def find_moved(self, row: IndexRow) -> IndexRow | None:
+        """Return the new row of a session whose file is no longer where `row` says, or None if it is gone."""
         with self._manifest.mutex:
             current = self._manifest.get(row["session_id"])
             if current is not None and current["path"] == row["path"]:
                 self._manifest.hide(row["session_id"])
-        self.look_anew()
+        self.forget_scans()
         return self.find_anywhere(row["session_id"])
 
-    def look_anew(self) -> None:
-        """Trust no earlier look at the folders."""
-        self._scanned = {}  # a new one: a scan that another thread is making says nothing about this one
+    def forget_scans(self) -> None:
+        """Make the next scan list every folder again."""
+        self._scanned = {}  # a new mapping: the scan that another thread may be making adds to the old one
 
     def next_duplicate(self, session_id: str) -> IndexRow | None:
-        """Another document with this id, now that the first one is gone."""
+        """Return the row of another document with this id, after the first one was removed. None if there is none."""
         with self._manifest.mutex:
             paths = [path for path, (_, duplicate) in self._duplicates.items() if duplicate == session_id]
         for path in paths:
@@ -114,11 +115,11 @@ class SessionIndex:
         return None
 
     def scan(self) -> None:
-        """Take the names in changed folders into account."""
+        """List the folders that changed, and read the documents in them that are new."""
         manifest = self._manifest
         manifest.refresh(thorough=True)
         if self._restarts != manifest.restarts:
-            self.look_anew()
+            self.forget_scans()
             self._restarts = manifest.restarts
         now = time.time_ns()
         scanned = self._scanned
@@ -131,19 +132,19 @@ class SessionIndex:
             for folder in manifest.folders():
                 if folder not in folders:
                     hidden += manifest.paths_in(folder).values()
-                    self._hide(manifest.paths_in(folder).values())
+                    self._hide_all(manifest.paths_in(folder).values())
         for folder, changed in folders.items():
             if scanned.get(folder) == changed:
                 continue
             try:
                 found = set(store_tree.documents(self._root, folder))
-            except OSError as error:  # nobody can tell what is in it: what was known of it still is
+            except OSError as error:  # keep the rows of a folder that cannot be listed
                 unreadable[folder] = str(error)
                 continue
             with manifest.mutex:
                 known = manifest.paths_in(folder)
                 gone = [session_id for path, session_id in known.items() if path not in found]
-                self._hide(gone)
+                self._hide_all(gone)
                 hidden += gone
                 added |= found - known.keys()
             tick = COARSE_TICK if is_coarse(changed) else _FINE_TICK
@@ -153,15 +154,18 @@ class SessionIndex:
             if manifest.get(session_id) is None:
                 self.next_duplicate(session_id)
         self.unreadable_folders = unreadable
-        with manifest.mutex:  # last: whoever finds a folder scanned relies on the rows of its documents
+        with manifest.mutex:  # last: another thread that finds a folder scanned relies on the rows of its documents
             for folder in scanned.keys() - folders.keys():
                 del scanned[folder]
             scanned.update(times)
 
     def _sweep(self) -> None:
-        """Hold every row against its file: always when the rows are new to this process, because a manifest that is
-        late or from elsewhere, or an edit by hand, may have put a session in the wrong order or under another user.
-        Later at most so often that it costs a hundredth of the time."""
+        """Compare every row with its file's status, and read the files that changed.
+
+        Rows that are new to this process are always compared: the manifest may be late or from another machine, or
+        people may have edited documents, so that a session has the wrong place or user. Later sweeps take at most a
+        hundredth of the time.
+        """
         now = time.monotonic()
         restarts = self._manifest.restarts
         is_first = self._swept != restarts
@@ -169,48 +173,48 @@ class SessionIndex:
             return
         with self._manifest.mutex:
             rows = self._manifest.all()
-        # What others write just now they tell themselves: later sweeps leave it to the one after.
-        young = 0 if is_first else _YOUNG
-        changed = self._changed(rows, young)
+        min_age = 0 if is_first else _RECENT
+        changed = self._changed_rows(rows, min_age)
         if changed:
             self._manifest.refresh()
             again = [row for old in changed if (row := self._manifest.get(old["session_id"])) is not None]
-            self._adopt_all(row["path"] for row in self._changed(again, young))
-        self._swept = restarts  # last: other threads that list until then make a sweep of their own
+            self._adopt_all(row["path"] for row in self._changed_rows(again, min_age))
+        self._swept = restarts  # last: a thread that lists earlier makes its own sweep
         end = time.monotonic()
         self._sweep_due = end + max(1.0, _SWEEP_SHARE * (end - now))
 
-    def _changed(self, rows: Iterable[IndexRow], young: int) -> list[IndexRow]:
-        """The rows whose files are there, are not as the rows say, and older than `young` ns."""
+    def _changed_rows(self, rows: Iterable[IndexRow], min_age: int) -> list[IndexRow]:
+        """Return the rows that differ from their files, unless a file is missing or was written less than `min_age` ns
+        ago."""
         changed = []
         now = time.time_ns()
         for row in rows:
-            with contextlib.suppress(OSError):  # named when it is listed
+            with contextlib.suppress(OSError):  # the listing reports it
                 status = filesystem.status_if_there(f"{self._root}/{row['path']}")
-                if status is None or matches_file(row, status) or 0 <= now - status.st_mtime_ns < young:
+                if status is None or matches_file(row, status) or 0 <= now - status.st_mtime_ns < min_age:
                     continue
                 changed.append(row)
         return changed
 
-    def _hide(self, session_ids: Iterable[str]) -> None:
+    def _hide_all(self, session_ids: Iterable[str]) -> None:
         for session_id in list(session_ids):
             self._manifest.hide(session_id)
 
-    def note_own(self, folder: str, before: int | None) -> None:
-        """One of us made or removed a name in a folder whose time was `before`: no reason to look through it."""
+    def note_own_change(self, folder: str, before: int | None) -> None:
+        """Keep a folder scanned whose time was `before` until this process added or removed a name in it."""
         if before is not None and self._scanned.get(folder) == before:
             now = folder_time(self._root, folder)
             if now is not None:
                 self._scanned[folder] = now
 
     def adopt(self, path: str) -> IndexRow | None:
-        """Read a document that the manifest does not know, or knows otherwise, and take it in."""
+        """Read a document and store its row. Returns the row, also that of a duplicate; None if there is none."""
         row = self._read(path)
         if row is not None and not self._is_duplicate(row):
-            self._take(row)
+            self._store(row)
         return row
 
-    def _take(self, row: IndexRow) -> None:
+    def _store(self, row: IndexRow) -> None:
         if self._manifest.get(row["session_id"]) is row:
             return
         if "problem" not in row:
@@ -236,10 +240,10 @@ class SessionIndex:
             self._manifest.record(rows)
 
     def _is_duplicate(self, row: IndexRow) -> bool:
-        """Whether another document already has this id. The first one keeps it; `check` names both."""
+        """Return whether another document already has this id. The first one keeps it; `check` names both."""
         with self._manifest.mutex:
-            known = self._manifest.get(row["session_id"])
-        if known is None or known["path"] == row["path"] or not self._holds(known["path"], row["session_id"]):
+            first = self._manifest.get(row["session_id"])
+        if first is None or first["path"] == row["path"] or not self._still_holds(first["path"], row["session_id"]):
             self._forget_exception(self._duplicates, row["path"])
             return False
         with self._manifest.mutex:
@@ -276,20 +280,22 @@ class SessionIndex:
             self._unreadable[path] = as_read, problem
             self._duplicates.pop(path, None)
 
-    def _holds(self, path: str, session_id: str) -> bool:
-        """Whether the file at `path` is there and not known to be another session's by now."""
-        row = self._known(path)
+    def _still_holds(self, path: str, session_id: str) -> bool:
+        """Return whether the file at `path` exists and, as far as can be seen, holds this session."""
+        row = self._row_at(path)
         try:
             status = filesystem.status_if_there(f"{self._root}/{path}")
         except OSError:
-            return True  # nobody can tell: it keeps its id
+            return True  # in doubt it keeps its id
         if status is None or (row is not None and row["fingerprint"] == fingerprint(status)):
             return status is not None
-        there = self._read(path)
-        return there is None or there["session_id"] == session_id
+        current = self._read(path)
+        return current is None or current["session_id"] == session_id
 
     def _read(self, path: str) -> IndexRow | None:
-        """The row for the document at `path`. One that is broken but tells its id has a row with its `problem`."""
+        """Return the row of the document at `path`, or None if no session can be read there.
+
+        A broken document whose id can be read gets a row with a `problem`."""
         row = self._read_row(path)
         if row is not None:
             self._forget_exception(self._unreadable, path)
@@ -303,35 +309,35 @@ class SessionIndex:
         except FileNotFoundError:
             return None
         except (OSError, DocumentBroken) as error:
-            known = self._known(path)
-            # What was known of a file that is there still is; what is no file is no session.
-            if known is not None and getattr(error, "problem", "") != IRREGULAR:
-                return {**known, "problem": str(error)}
+            earlier = self._row_at(path)
+            if earlier is not None and getattr(error, "problem", "") != IRREGULAR:
+                return {**earlier, "problem": str(error)}
             self._set_unreadable(path, [], str(error))
             return None
         as_read, _ = self._unreadable.get(path, (None, ""))
         if as_read == fingerprint(status):
             return None
         try:
-            before = self._known(path)
+            before = self._row_at(path)
             parsed = recovery.parse_or_recover(raw, layout, before and recorded_state(before), f"{self._root}/{path}")
             if isinstance(parsed, recovery.RecoveredDocument):
                 if before is not None:
-                    return before  # somebody is writing, or was cut off: the next write mends it, a reader sees past it
+                    return before  # a write is at work or was interrupted: the next write mends what it left
                 parsed = _as_it_stands(raw, layout, parsed, f"{self._root}/{path}")
             row = carry_rewrite_flag(row_of(parsed, path, status, boot_id()), before)
         except LocalstoreError as error:
             return self._read_head(path, raw, status, error)
         return row
 
-    def _known(self, path: str) -> IndexRow | None:
-        """What the manifest says of the document at `path`."""
+    def _row_at(self, path: str) -> IndexRow | None:
+        """Return the manifest's row with this path, or None."""
         with self._manifest.mutex:
             session_id = self._manifest.session_at(path)
             return None if session_id is None else self._manifest.get(session_id)
 
     def _read_head(self, path: str, raw: bytes, status: os.stat_result, error: LocalstoreError) -> IndexRow | None:
-        known = self._known(path)
+        """Return a row with the problem of a document that cannot be parsed, if its header gives the id."""
+        earlier = self._row_at(path)
         layout = LAYOUTS[path[path.rindex(".") :]]
         opened = raw.find(layout.opening)
         try:
@@ -353,10 +359,10 @@ class SessionIndex:
             user_id = header.get("user_id")
             if isinstance(user_id, str):
                 row["user_id"] = user_id
-            if known is not None and known["session_id"] == row["session_id"]:
-                row = {**known}
-        elif known is not None:
-            row = {**known}
+            if earlier is not None and earlier["session_id"] == row["session_id"]:
+                row = {**earlier}
+        elif earlier is not None:
+            row = {**earlier}
         else:
             self._set_unreadable(path, fingerprint(status), str(error))
             return None
@@ -364,7 +370,7 @@ class SessionIndex:
         return row
 
     def all(self, *, thorough: bool) -> list[IndexRow]:
-        """Every session, in no order; each held against its file when `thorough`, else as the manifest has it."""
+        """Return the rows of all sessions, in no order. With `thorough` each row is compared with its file first."""
         self.scan()
         if thorough:
             self._sweep()
@@ -372,43 +378,43 @@ class SessionIndex:
             return self._manifest.all()
 
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None) -> list[IndexRow]:
-        """The sessions that fit, newest activity first. Only these rows are held against their files."""
-        for _ in range(_LOOKS):
-            found, moved = self._rows(user_id, entity_id, kind, limit)
+        """Return the rows that match the filters, newest activity first, each compared with its file."""
+        for _ in range(_LISTING_ATTEMPTS):
+            rows, moved = self._rows(user_id, entity_id, kind, limit)
             if not moved:
-                return found
-        # Others write all the time: the rows are at least in the order of what they say.
-        return sorted(found, key=lambda row: (row["updated_at"], row["session_id"]), reverse=True)
+                return rows
+        # Others keep writing: at least sort these rows by their own times.
+        return sorted(rows, key=lambda row: (row["updated_at"], row["session_id"]), reverse=True)
 
     def _rows(
         self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None
     ) -> tuple[list[IndexRow], bool]:
-        """The rows, and whether some of them turned out to belong elsewhere in the order, or to another session."""
+        """Return the rows, and whether any of them belongs to another place in the order or to another session."""
         self.scan()
         self._sweep()
-        found: list[IndexRow] = []
+        rows: list[IndexRow] = []
         moved = False
         with self._manifest.mutex:
-            newest = self._manifest.by_activity(user_id, entity_id).copy()
-        for updated_at, session_id in reversed(newest):
-            if len(found) == limit:
+            by_activity = self._manifest.by_activity(user_id, entity_id).copy()
+        for updated_at, session_id in reversed(by_activity):
+            if len(rows) == limit:
                 break
             row = self._manifest.get(session_id)
-            if row is None or not _fits(row, user_id, entity_id, kind):
+            if row is None or not _matches(row, user_id, entity_id, kind):
                 continue
             current = self.current(row)
             if current is None:
                 continue
-            moved = moved or current["updated_at"] != updated_at  # others' lines may have come in meanwhile
-            if current["session_id"] != session_id:  # documents took each other's names
-                self.look_anew()
+            moved = moved or current["updated_at"] != updated_at  # lines of others were read in the meantime
+            if current["session_id"] != session_id:  # two documents exchanged their names
+                self.forget_scans()
                 moved = True
-            elif _fits(current, user_id, entity_id, kind):
-                found.append(current)
-        return found, moved
+            elif _matches(current, user_id, entity_id, kind):
+                rows.append(current)
+        return rows, moved
 
     def current(self, row: IndexRow) -> IndexRow | None:
-        """The row as its file is now; None when the file is gone."""
+        """Return the row of the file as it is now, or None if the file is gone."""
         try:
             status = filesystem.status_if_there(f"{self._root}/{row['path']}")
         except OSError as error:
@@ -418,13 +424,13 @@ class SessionIndex:
         if matches_file(row, status):
             return row
         self._manifest.refresh()  # reading a line costs less than reading the document
-        told = self._manifest.get(row["session_id"])
-        if told is not None and told["path"] == row["path"] and matches_file(told, status):
-            return told
+        newer = self._manifest.get(row["session_id"])
+        if newer is not None and newer["path"] == row["path"] and matches_file(newer, status):
+            return newer
         fresh = self._read(row["path"])
         if fresh is None or self._is_duplicate(fresh):
             return None
-        self._take(fresh)
+        self._store(fresh)
         return fresh
 
 
@@ -443,14 +449,14 @@ def _as_it_stands(raw: bytes, layout: Layout, recovered: recovery.RecoveredDocum
 
 
 def folder_time(root: str, folder: str) -> int | None:
-    """The mtime_ns of a folder of the store; None when there is none."""
+    """Return the mtime_ns of a folder of the store, or None if it cannot be read."""
     try:
         return filesystem.system.status(f"{root}/{folder}").st_mtime_ns
     except OSError:
         return None
 
 
-def _fits(row: IndexRow, user_id: str | None, entity_id: str | None, kind: str | None) -> bool:
+def _matches(row: IndexRow, user_id: str | None, entity_id: str | None, kind: str | None) -> bool:
     return (
         (user_id is None or row.get("user_id") == user_id)
         and (entity_id is None or row.get("entity_id") == entity_id)

@@ -310,7 +310,7 @@ class Repairer:
         line may be wrong although their files have not changed. What only the manifest knows, that the last sync of a
         document failed, is kept.
         """
-        self._index.look_anew()
+        self._index.forget_scans()
         self._index.scan()
         rows_before = {session_id: self._manifest.get(session_id) for _, session_id in stale}
         for path, session_id in stale:

@@ -118,7 +118,7 @@ class _Restorer:
         """Return the documents of this session at other paths, with those of agno in the other format."""
         row = self._index.find_anywhere(session_id)
         while row is not None and not filesystem.exists(self._full(row["path"])):
-            row = self._index.moved(row)
+            row = self._index.find_moved(row)
         stem = os.path.splitext(path)[0]
         paths = {f"{stem}.json", f"{stem}.yaml", *store_tree.candidates(self._root, session_id)}
         if row is not None:
