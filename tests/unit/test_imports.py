@@ -19,8 +19,8 @@ LAYERS = [
     {"disk"},
     {"index"},
     {"engine"},
-    {"maintenance", "exporting"},
-    {"storage"},
+    {"maintenance"},
+    {"storage", "exporting"},
     {"agents"},
     {"integrations"},
 ]

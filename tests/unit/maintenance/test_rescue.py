@@ -1,4 +1,4 @@
-"""Putting back what was set aside: every run once, no state brought back, nothing removed that is not elsewhere."""
+"""Restoring rescue files: each run comes back once, old state does not, and nothing is removed before it is stored."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ from tests.unit.watched_disk import WatchedDisk
 
 
 def keep(storage: Storage, held: dict[str, Any], session_id: str = "s1", reason: str = "a test") -> str:
-    """Set something aside for a session; the name of its file."""
+    """Set something aside for a session and return the name of the rescue file."""
     document = str(storage.path(session_id).relative_to(storage.root))
     return rescue_folder.set_aside(str(storage.root), document, session_id, reason, held).name
 
@@ -37,7 +37,7 @@ def opened(storage: Storage) -> Storage:
     return storage
 
 
-def test_a_run_goes_to_the_end_and_its_file_goes(opened: Storage) -> None:
+def test_a_run_is_added_at_the_end_and_its_file_is_removed(opened: Storage) -> None:
     done = restore(opened, keep(opened, {"entry": entry_of("r2")}))
     assert (done.added, done.present, done.left, done.removed) == (1, 0, (), True)
     assert run_ids(opened.path("s1")) == ["r1", "r2"]
@@ -47,7 +47,7 @@ def test_a_run_goes_to_the_end_and_its_file_goes(opened: Storage) -> None:
     assert session.runs[0].run_id == "r2"
 
 
-def test_a_file_goes_only_after_its_run_is_durable(opened: Storage, disk: WatchedDisk) -> None:
+def test_a_file_is_removed_only_after_its_run_is_durable(opened: Storage, disk: WatchedDisk) -> None:
     path = opened.path("s1")
     name = keep(opened, {"entry": entry_of("r2")})
     disk.forget()
@@ -58,8 +58,8 @@ def test_a_file_goes_only_after_its_run_is_durable(opened: Storage, disk: Watche
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_a_run_that_is_there_already_is_not_added_again(opened: Storage, count: int) -> None:
-    """However long ago it was: `append` looks at the newest entries only."""
+def test_a_run_that_the_session_has_is_not_added_again(opened: Storage, count: int) -> None:
+    """However old the run is, whereas `append` compares with the newest entries only."""
     name = keep(opened, {"entry": entry_of("r1", messages=parse(opened.path("s1"))["history"][0]["messages"])})
     for number in range(count):
         opened.append("s1", answered(f"later-{number}"))
@@ -69,7 +69,7 @@ def test_a_run_that_is_there_already_is_not_added_again(opened: Storage, count: 
     assert run_ids(opened.path("s1")) == before
 
 
-def test_a_run_that_says_something_else_stays_where_it_is(opened: Storage) -> None:
+def test_a_run_with_another_content_stays_in_its_file(opened: Storage) -> None:
     before = opened.path("s1").read_bytes()
     done = restore(opened, keep(opened, {"entry": entry_of("r1")}))
     assert (done.added, done.present, done.removed) == (0, 0, False)
@@ -78,7 +78,7 @@ def test_a_run_that_says_something_else_stays_where_it_is(opened: Storage) -> No
     assert len(records(opened)) == 1
 
 
-def test_the_answer_that_was_kept_finishes_its_question(opened: Storage) -> None:
+def test_a_rescued_answer_finishes_its_question(opened: Storage) -> None:
     opened.append("s1", question("r2", status="unfinished"))
     opened.append("s1", answered("r3"))
     user, assistant = {"role": "user", "content": "hello"}, {"role": "assistant", "content": "kept"}
@@ -88,22 +88,22 @@ def test_the_answer_that_was_kept_finishes_its_question(opened: Storage) -> None
     assert parse(opened.path("s1"))["history"][1]["status"] == "completed"
 
 
-def test_a_question_that_was_finished_meanwhile_is_there(opened: Storage) -> None:
+def test_a_question_that_was_finished_meanwhile_counts_as_present(opened: Storage) -> None:
     name = keep(opened, {"entry": entry_of("r2", messages=[{"role": "user", "content": "q"}], status="unfinished")})
     opened.append("s1", answered("r2", "q"))
     done = restore(opened, name)
     assert (done.added, done.present, done.removed) == (0, 1, True)
 
 
-def test_a_question_with_more_in_it_than_the_finished_run_is_not_thrown_away(opened: Storage) -> None:
+def test_a_question_with_more_in_it_than_the_finished_run_stays_in_its_file(opened: Storage) -> None:
     name = keep(opened, {"entry": entry_of("r1", messages=[{"role": "user", "content": "more"}], status="unfinished")})
     done = restore(opened, name)
     assert not done.removed
     assert len(records(opened)) == 1
 
 
-def test_old_state_does_not_come_back_with_an_old_run(opened: Storage) -> None:
-    """It stands at the end of the history now, where the newest state stands."""
+def test_restoring_an_old_run_does_not_restore_its_old_state(opened: Storage) -> None:
+    """The run is added at the end of the history, where the newest state is read from."""
     name = keep(opened, {"entry": entry_of("r2", session_state={"old": 1}, session_data={"only": "here"})})
     opened.update("s1", session_state={"new": 2})
     restore(opened, name)
@@ -115,7 +115,7 @@ def test_old_state_does_not_come_back_with_an_old_run(opened: Storage) -> None:
     assert parse(opened.path("s1"))["history"][-2]["session_state"] == {"old": 1}
 
 
-def test_state_that_is_newer_than_that_of_the_session_counts(opened: Storage) -> None:
+def test_state_that_is_newer_than_the_session_s_takes_effect(opened: Storage) -> None:
     opened.append("s1", answered("r2", created_at="2025-01-01T00:00:00.000Z", session_state={"old": 1}))
     restore(opened, keep(opened, {"entry": entry_of("r3", session_state={"new": 2})}))
     session = opened.read("s1", last_runs=0)
@@ -125,13 +125,13 @@ def test_state_that_is_newer_than_that_of_the_session_counts(opened: Storage) ->
 
 
 def pieces(storage: Storage, *entries: dict[str, Any]) -> bytes:
-    """The bytes of these entries as they stand in a document."""
+    """The bytes of these entries in a document."""
     layout = LAYOUTS[storage._suffix]
     return layout.separator.join(layout.entry(entry) for entry in entries)
 
 
 @pytest.mark.parametrize("form", ["text", "base64"])
-def test_whole_runs_in_torn_bytes_go_back_and_the_rest_stays(opened: Storage, form: str) -> None:
+def test_whole_runs_in_torn_bytes_are_restored_and_the_rest_stays(opened: Storage, form: str) -> None:
     raw = pieces(opened, entry_of("r2"), entry_of("r3"))
     raw += (b",\n    {\n" if opened._suffix == ".json" else b"- type: run\n  run_id: ") + b"half"
     held = {"text": raw.decode()} if form == "text" else {"base64": base64.b64encode(raw).decode()}
@@ -145,7 +145,7 @@ def test_whole_runs_in_torn_bytes_go_back_and_the_rest_stays(opened: Storage, fo
     assert run_ids(opened.path("s1")) == ["r1", "r2", "r3"]
 
 
-def test_torn_bytes_of_whole_runs_alone_go(opened: Storage) -> None:
+def test_torn_bytes_that_hold_only_whole_runs_are_removed(opened: Storage) -> None:
     text = pieces(opened, entry_of("r2"), entry_of("r3")).decode()
     assert restore(opened, keep(opened, {"offset": 7, "text": text})).removed
     assert records(opened) == []
@@ -163,7 +163,7 @@ def test_torn_bytes_of_whole_runs_alone_go(opened: Storage) -> None:
         {"entry": {"type": "run", "run_id": "r", "created_at": "x", "messages": ["no message"]}},
     ],
 )
-def test_what_is_no_entry_never_gets_into_a_document(opened: Storage, held: dict[str, Any]) -> None:
+def test_a_value_that_is_not_an_entry_never_gets_into_a_document(opened: Storage, held: dict[str, Any]) -> None:
     before = opened.path("s1").read_bytes()
     name = keep(opened, held)
     (one,) = rescued(opened)
@@ -173,8 +173,8 @@ def test_what_is_no_entry_never_gets_into_a_document(opened: Storage, held: dict
     assert opened.path("s1").read_bytes() == before
 
 
-def test_a_copy_that_was_kept_for_its_comments_brings_no_removed_run_back(tmp_path: Path) -> None:
-    """All of its runs stayed in the session, and one of them was removed on purpose later."""
+def test_restoring_a_copy_kept_for_its_comments_adds_no_removed_run(tmp_path: Path) -> None:
+    """All of its runs stayed in the session; one was removed on purpose later."""
     storage = YamlStorage(tmp_path / "store")
     storage.append("s1", answered("r1"))
     storage.append("s1", answered("r2"))
@@ -191,7 +191,7 @@ def test_a_copy_that_was_kept_for_its_comments_brings_no_removed_run_back(tmp_pa
 
 
 def part_of(storage: Storage, raw: bytes) -> str:
-    """A temporary file of the session that was moved aside; its name."""
+    """Move a temporary file of the session aside and return its name."""
     path = storage.path("s1")
     temporary = path.with_name(f".{path.name}.0123456789ab.tmp")
     temporary.write_bytes(raw)
@@ -205,7 +205,7 @@ def test_a_whole_document_with_another_header_stays(opened: Storage) -> None:
     assert done.left == ("its header differs from the session's",)
 
 
-def test_a_document_that_was_cut_off_gives_its_whole_runs(opened: Storage) -> None:
+def test_the_whole_runs_of_a_truncated_document_are_restored(opened: Storage) -> None:
     opened.append("s1", answered("r2"))
     raw = opened.path("s1").read_bytes()
     session = opened.read("s1")
@@ -217,8 +217,8 @@ def test_a_document_that_was_cut_off_gives_its_whole_runs(opened: Storage) -> No
     assert run_ids(opened.path("s1")) == ["r2", "r1"]
 
 
-def test_a_document_of_a_newer_version_gives_nothing(opened: Storage) -> None:
-    """Nobody here knows what its entries mean."""
+def test_nothing_is_restored_from_a_document_of_a_newer_version(opened: Storage) -> None:
+    """This version does not know what its entries mean."""
     raw = opened.path("s1").read_bytes()
     newer = raw.replace(b'"schema_version": 1', b'"schema_version": 2').replace(
         b"schema_version: 1", b"schema_version: 2"
@@ -228,7 +228,7 @@ def test_a_document_of_a_newer_version_gives_nothing(opened: Storage) -> None:
     assert run_ids(opened.path("s1")) == ["r1"]
 
 
-def test_a_session_that_is_gone_comes_back_only_when_asked_for(opened: Storage) -> None:
+def test_a_deleted_session_is_created_again_only_on_request(opened: Storage) -> None:
     name = keep(opened, {"entry": entry_of("r2")})
     opened.path("s1").unlink()
     for dry_run in (True, False):
@@ -241,7 +241,7 @@ def test_a_session_that_is_gone_comes_back_only_when_asked_for(opened: Storage) 
     assert opened.path("s1").suffix == opened._suffix
 
 
-def test_a_session_made_anew_of_a_whole_document_is_whose_it_was(opened: Storage) -> None:
+def test_a_session_created_from_a_whole_document_keeps_its_owner(opened: Storage) -> None:
     name = part_of(opened, opened.path("s1").read_bytes())
     opened.path("s1").unlink()
     assert restore(opened, name, create=True).removed
@@ -250,7 +250,7 @@ def test_a_session_made_anew_of_a_whole_document_is_whose_it_was(opened: Storage
     assert session.runs[0].answer == "good day"
 
 
-def test_a_broken_document_has_to_be_mended_first(opened: Storage) -> None:
+def test_a_broken_document_has_to_be_fixed_first(opened: Storage) -> None:
     name = keep(opened, {"entry": entry_of("r2")})
     opened.path("s1").write_bytes(b"{")
     with pytest.raises(DocumentBroken, match="Fix the file"):
@@ -258,14 +258,14 @@ def test_a_broken_document_has_to_be_mended_first(opened: Storage) -> None:
     assert [record["entry"]["run_id"] for record in records(opened)] == ["r2"]
 
 
-def test_a_session_that_is_in_use_is_a_timeout(opened: Storage) -> None:
+def test_a_session_in_use_raises_a_timeout(opened: Storage) -> None:
     name = keep(opened, {"entry": entry_of("r2")})
     with pool_of(opened.root).session("s1", 1), pytest.raises(LockTimeout):
         restore(opened, name, lock_timeout=0)
     assert len(records(opened)) == 1
 
 
-def test_a_dry_run_says_the_same_and_adds_nothing(opened: Storage) -> None:
+def test_a_dry_run_reports_the_same_and_adds_nothing(opened: Storage) -> None:
     name = keep(opened, {"entry": entry_of("r2")})
     before = opened.path("s1").read_bytes()
     planned = restore(opened, name, dry_run=True)
@@ -274,7 +274,7 @@ def test_a_dry_run_says_the_same_and_adds_nothing(opened: Storage) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing.json", "../../localstore.json", "", "link.json"])
-def test_a_name_outside_of_the_folder_is_none(opened: Storage, name: str) -> None:
+def test_a_path_outside_the_rescue_folder_is_refused(opened: Storage, name: str) -> None:
     keep(opened, {"entry": entry_of("r2")})
     (opened.root / rescue_folder.FOLDER / "link.json").symlink_to(opened.root / "localstore.json")
     with pytest.raises(FileNotFoundError):
@@ -282,7 +282,7 @@ def test_a_name_outside_of_the_folder_is_none(opened: Storage, name: str) -> Non
     assert (opened.root / "localstore.json").exists()
 
 
-def test_what_was_set_aside_is_listed_newest_first(opened: Storage) -> None:
+def test_rescue_files_are_listed_newest_first(opened: Storage) -> None:
     names = [keep(opened, {"entry": entry_of(f"r{number}")}) for number in range(3)]
     for number, name in enumerate(names):
         path = opened.root / rescue_folder.FOLDER / name
@@ -303,7 +303,7 @@ def test_a_large_file_is_listed_without_being_read(opened: Storage, disk: Watche
     assert disk.size("read") < 100_000
 
 
-def test_nothing_was_ever_set_aside(tmp_path: Path) -> None:
+def test_a_store_without_a_rescue_folder_lists_nothing(tmp_path: Path) -> None:
     assert rescued(JsonStorage(tmp_path / "store")) == []
 
 

@@ -1,4 +1,4 @@
-"""The trash: a document goes there and back byte for byte, never over another one, and never through a link."""
+"""The trash: documents move there and back byte for byte, never replace another file and never follow a link."""
 
 import errno
 import os
@@ -46,14 +46,14 @@ def only(items: list[Trashed]) -> Trashed:
 
 
 def ids(storage: Storage) -> set[str]:
-    """The ids in the store, as this handle and a new one see it."""
+    """The ids in the store, which this storage and a new one both list."""
     found = set(storage.get_all_session_ids())
     assert found == set(type(storage)(storage.root).get_all_session_ids())
     return found
 
 
 def files(root: Path) -> dict[str, bytes]:
-    """Every file but locks, by its path."""
+    """Every file except locks, by path."""
     return {
         str(path): path.read_bytes()
         for path in root.rglob("*")
@@ -90,7 +90,7 @@ def test_a_document_goes_to_the_trash_and_back_as_it_is(opened: Storage, reopen:
     oracle.assert_sound(opened.root)
 
 
-def test_the_manifest_is_told(opened: Storage) -> None:
+def test_the_manifest_records_the_move(opened: Storage) -> None:
     one = only(throw_away(opened, "s1"))
     assert manifest_lines(opened)[-1] == {"session_id": "s1", "deleted": True}
     put_back(opened, one.name)
@@ -98,7 +98,7 @@ def test_the_manifest_is_told(opened: Storage) -> None:
 
 
 def test_everything_is_durable_when_it_returns(opened: Storage, disk: WatchedDisk) -> None:
-    """The bytes, the new name, then that the old name is gone."""
+    """First the bytes, then the new name, then the removal of the old one."""
     one = only(throw_away(opened, "s1"))
     calls = [(call.operation, call.path) for call in disk.calls]
     moved = calls.index(("replace", one.path))
@@ -111,7 +111,7 @@ def test_everything_is_durable_when_it_returns(opened: Storage, disk: WatchedDis
         folder = folder.parent
 
 
-def test_a_session_that_is_not_there(opened: Storage) -> None:
+def test_throwing_away_an_unknown_session_raises(opened: Storage) -> None:
     before = files(opened.root)
     with pytest.raises(SessionNotFound, match="'nobody'"):
         throw_away(opened, "nobody")
@@ -136,8 +136,8 @@ def test_a_broken_document_is_moved_as_it_is(opened: Storage) -> None:
         opened.append("s1", answered("r2"))
 
 
-def test_a_document_that_does_not_tell_its_id_comes_back(opened: Storage) -> None:
-    """Nobody knows which lock guards its place: all are taken."""
+def test_a_document_without_a_readable_id_can_be_put_back(opened: Storage) -> None:
+    """Its lock is unknown, so all locks are taken."""
     path = opened.path("s1")
     path.write_bytes(b"{")
     one = only(throw_away(opened, "s1"))
@@ -152,7 +152,7 @@ def test_a_document_that_does_not_tell_its_id_comes_back(opened: Storage) -> Non
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("known", [True, False])
 def test_a_newer_document_is_left_alone(opened: Storage, whole: bool, known: bool) -> None:
-    """Whether or not it can be parsed, and with or without a line in the manifest."""
+    """Whether or not it can be parsed or has a line in the manifest."""
     path = opened.path("s1")
     edit(path, '"schema_version": 1' if path.suffix == ".json" else "schema_version: 1", '"schema_version": 99')
     if not whole:
@@ -167,8 +167,8 @@ def test_a_newer_document_is_left_alone(opened: Storage, whole: bool, known: boo
     assert files(opened.root) == before
 
 
-def test_what_a_crash_tore_is_mended_before_the_manifest_forgets_it(opened: Storage) -> None:
-    """Once thrown away and put back, nobody could tell that a crash tore it, and no run could be added any more."""
+def test_a_torn_document_is_repaired_before_it_leaves_the_manifest(opened: Storage) -> None:
+    """Thrown away and put back, it could no longer be recognised as torn, and no run could be added to it."""
     path = opened.path("s1")
     raw = path.read_bytes()
     opened.append("s1", answered("torn", answer="long " * 2000))
@@ -190,8 +190,8 @@ def only_rescued(storage: Storage) -> dict[str, Any]:
     return found[0]
 
 
-def test_a_document_of_which_the_last_sync_failed_is_written_anew_first(opened: Storage, disk: WatchedDisk) -> None:
-    """A sync that succeeds now says nothing about the pages that the system dropped then."""
+def test_a_document_whose_last_sync_failed_is_rewritten_first(opened: Storage, disk: WatchedDisk) -> None:
+    """A sync that succeeds now proves nothing about the pages that the system dropped."""
     path = opened.path("s1")
     disk.fail("sync", path.name)
     with pytest.raises(OSError, match="did not keep"):
@@ -222,7 +222,7 @@ def test_a_second_document_with_the_id_does_not_come_back_in_its_place(opened: S
         put_back(opened, moved[0].name)
 
 
-def test_what_was_set_aside_stays(opened: Storage) -> None:
+def test_rescue_files_stay(opened: Storage) -> None:
     name = rescue_folder.set_aside(str(opened.root), "x", "s1", "a test", {"text": "kept"}).name
     one = only(throw_away(opened, "s1"))
     empty(opened, [one])
@@ -231,14 +231,14 @@ def test_what_was_set_aside_stays(opened: Storage) -> None:
 
 
 @pytest.mark.parametrize("session_id", ["../up", "CON", "Ünïcode \x1b[31m\n", "a/b", "x" * 5000, "-rf"])
-def test_any_id_goes_there_and_back(storage: Storage, session_id: str) -> None:
+def test_a_session_with_any_id_goes_there_and_back(storage: Storage, session_id: str) -> None:
     storage.append(session_id, answered("r1"))
     one = only(throw_away(storage, session_id))
     assert only(trashed(storage)).session_id == session_id
     assert put_back(storage, one.name) == storage.path(session_id)
 
 
-def test_nothing_is_put_back_over_a_session_of_that_id(opened: Storage) -> None:
+def test_nothing_is_put_back_if_the_session_exists_again(opened: Storage) -> None:
     one = only(throw_away(opened, "s1"))
     opened.append("s1", answered("new"))
     before = files(opened.root)
@@ -265,7 +265,7 @@ def test_nothing_is_put_back_over_another_file(opened: Storage) -> None:
     assert only(trashed(opened)) == one
 
 
-def test_a_file_that_may_be_the_session_by_its_name_is_not_doubled(opened: Storage) -> None:
+def test_a_document_is_not_put_back_beside_an_unreadable_file_of_its_name(opened: Storage) -> None:
     path = opened.path("s1")
     one = only(throw_away(opened, "s1"))
     month = opened.root / "sessions" / "2020-01"
@@ -275,7 +275,7 @@ def test_a_file_that_may_be_the_session_by_its_name_is_not_doubled(opened: Stora
         put_back(opened, one.name)
 
 
-def test_the_folder_of_the_month_is_made_anew(opened: Storage) -> None:
+def test_a_missing_month_folder_is_created_again(opened: Storage) -> None:
     path = opened.path("s1")
     moved = [*throw_away(opened, "s1"), *throw_away(opened, "s2")]
     path.parent.rmdir()
@@ -284,8 +284,8 @@ def test_the_folder_of_the_month_is_made_anew(opened: Storage) -> None:
     assert ids(opened) == {"s1", "s2"}
 
 
-def test_a_document_under_another_name_goes_back_to_that(opened: Storage) -> None:
-    """Whoever creates a session of this name in the same moment has another lock: all are taken."""
+def test_a_renamed_document_goes_back_to_its_name(opened: Storage) -> None:
+    """A session with this file name would be created under another lock, so all locks are taken."""
     path = opened.path("s1")
     renamed = path.with_name(f"mine{path.suffix}")
     path.rename(renamed)
@@ -304,7 +304,7 @@ def test_a_session_in_use_is_waited_for(opened: Storage) -> None:
     assert trashed(opened) == [one]
 
 
-def test_of_several_who_do_the_same_one_succeeds(opened: Storage) -> None:
+def test_of_several_concurrent_calls_one_succeeds(opened: Storage) -> None:
     def attempt(work: Callable[[], object]) -> bool:
         try:
             work()
@@ -321,8 +321,8 @@ def test_of_several_who_do_the_same_one_succeeds(opened: Storage) -> None:
         assert ids(opened) == {"s1", "s2"}
 
 
-def test_moved_without_a_line_in_the_manifest(opened: Storage) -> None:
-    """As a crash leaves it: the document is where it is, and that is what every answer says."""
+def test_a_move_is_seen_without_a_line_in_the_manifest(opened: Storage) -> None:
+    """A crash leaves it like this; listings follow the files."""
     manifest = opened.root / "manifest.jsonl"
     before = manifest.read_bytes()
     one = only(throw_away(opened, "s1"))
@@ -418,7 +418,7 @@ def test_nothing_is_put_back_through_a_link(opened: Storage, tmp_path: Path) -> 
     assert list((tmp_path / "outside").iterdir()) == []
 
 
-def test_what_is_not_ours_in_the_trash_stays(opened: Storage) -> None:
+def test_foreign_files_in_the_trash_stay(opened: Storage) -> None:
     one = only(throw_away(opened, "s1"))
     trash = opened.root / ".localstore" / "trash"
     (trash / "mine" / "sessions" / "2026-01").mkdir(parents=True)
@@ -435,8 +435,8 @@ def test_what_is_not_ours_in_the_trash_stays(opened: Storage) -> None:
 # Emptying
 
 
-def test_emptying_deletes_what_is_named_and_nothing_else(opened: Storage) -> None:
-    """What was thrown away after the person was asked stays."""
+def test_emptying_deletes_the_named_items_and_nothing_else(opened: Storage) -> None:
+    """Items thrown away after the person confirmed stay."""
     asked = throw_away(opened, "s1")
     later = throw_away(opened, "s2")
     assert empty(opened, asked) == asked
@@ -444,7 +444,7 @@ def test_emptying_deletes_what_is_named_and_nothing_else(opened: Storage) -> Non
     assert trashed(opened) == later
 
 
-def test_only_what_is_old_enough(opened: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_than_leaves_out_newer_items(opened: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - 100)
     old = throw_away(opened, "s1")
@@ -455,7 +455,7 @@ def test_only_what_is_old_enough(opened: Storage, monkeypatch: pytest.MonkeyPatc
     assert trashed(opened, older_than=10**9 * 6) == []
 
 
-def test_a_check_has_nothing_to_say_about_the_trash(opened: Storage) -> None:
+def test_a_check_reports_nothing_about_the_trash(opened: Storage) -> None:
     throw_away(opened, "s1")
     assert list(check(opened)) == []
 

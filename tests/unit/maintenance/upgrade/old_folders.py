@@ -1,4 +1,4 @@
-"""Folders of agno 1.x, stores with documents of every age, and a look at a whole tree."""
+"""Builds folders of agno 1.x and stores with documents of every version, and reads whole trees."""
 
 import json
 import stat
@@ -31,7 +31,7 @@ Suffix = Literal[".json", ".yaml"]
 
 
 def agno_bytes(session: dict[str, Any], suffix: str) -> bytes:
-    """A session as agno 1.x lays it out."""
+    """A session in the form that agno 1.x writes."""
     if suffix == ".json":
         return json.dumps(session, ensure_ascii=False, indent=4).encode()
     text: str = yaml.dump(session, default_flow_style=False)
@@ -49,7 +49,7 @@ def folder_of_agno(folder: Path, names: Iterable[str] = ("a", "b", "c"), suffix:
 
 
 def in_month(storage: Storage, name: str, content: bytes, month: str = "2026-11") -> Path:
-    """A file that stands among the documents of a store."""
+    """Write a file into a month folder of a store."""
     path = storage.root / "sessions" / month / name
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -58,7 +58,7 @@ def in_month(storage: Storage, name: str, content: bytes, month: str = "2026-11"
 
 
 def newer_bytes(session_id: str) -> bytes:
-    """A document that some later localstore wrote."""
+    """A document that a newer localstore wrote."""
     return json.dumps({"schema_version": 7, "session_id": session_id, "history": []}, indent=2).encode()
 
 
@@ -76,11 +76,11 @@ def tree_of(root: Path, *, without: Iterable[str] = ()) -> Tree:
 
 
 DERIVED = ("manifest.jsonl", ".localstore")
-"""What is not the truth, or of this machine alone."""
+"""Derived or machine-local files."""
 
 
 def documents_of(root: Path) -> Tree:
-    """The tree without what is derived."""
+    """The tree without derived and machine-local files."""
     return tree_of(root, without=DERIVED)
 
 

@@ -1,4 +1,4 @@
-"""An upgrade of a whole store, or of a folder of agno 1.x: what becomes of every file."""
+"""Upgrading a whole store or a folder of agno 1.x: the result for every file."""
 
 import errno
 import multiprocessing
@@ -44,7 +44,7 @@ def only_backup(root: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 def test_a_folder_of_agno_becomes_a_store_in_place(tmp_path: Path, suffix: str) -> None:
-    """Its files go; the backup has them byte for byte, with their modes."""
+    """Its files are removed; the backup has them byte for byte, with their modes."""
     before = tree_of(folder_of_agno(tmp_path / "f", suffix=suffix))
     done = upgrade(tmp_path / "f")
     assert (done.documents, done.problems) == (3, [])
@@ -63,7 +63,7 @@ def test_a_folder_of_agno_becomes_a_store_in_place(tmp_path: Path, suffix: str) 
 
 @pytest.mark.parametrize("frozen", FROZEN, ids=lambda path: path.name)
 def test_every_frozen_session_of_agno_goes_there_and_back(tmp_path: Path, frozen: Path) -> None:
-    """As a flat file, with the name that agno gave it."""
+    """Each is a flat file with the name that agno gave it."""
     stem = frozen.stem
     raw = frozen.read_bytes()
     import json
@@ -84,7 +84,7 @@ def test_every_frozen_session_of_agno_goes_there_and_back(tmp_path: Path, frozen
     assert tree_of(tmp_path / "f") == before
 
 
-def test_everything_that_can_be_upgraded_is_whatever_stands_beside_it(storage: Storage) -> None:
+def test_other_documents_do_not_keep_one_from_being_upgraded(storage: Storage) -> None:
     """Old, current, newer, broken and foreign documents, flat ones and others, in one store."""
     storage.append("current", answered("r1"))
     in_month(storage, "old.json", agno_bytes(old_session("old"), ".json"))
@@ -109,8 +109,8 @@ def test_everything_that_can_be_upgraded_is_whatever_stands_beside_it(storage: S
     assert len(tree_of(only_backup(storage.root), without=["sessions/2026-11/old", "flat", "sessions/elsewhere"])) == 2
 
 
-def test_what_is_left_alone_is_named_with_its_place(storage: Storage) -> None:
-    """The path once, and line and column as numbers."""
+def test_documents_left_alone_are_named_with_line_and_column(storage: Storage) -> None:
+    """The path appears once; line and column are numbers."""
     storage.append("current", answered("r1"))
     path = in_month(storage, "bad.json", b'{\n  "session_id": "bad",\n  "kind" "agent"\n}\n')
     broken = in_month(storage, "broken.json", b"{\n  3\n}")
@@ -126,7 +126,7 @@ def test_what_is_left_alone_is_named_with_its_place(storage: Storage) -> None:
         assert not str(one).endswith(".")
 
 
-def test_a_second_time_there_is_nothing_to_do(tmp_path: Path) -> None:
+def test_a_second_upgrade_has_nothing_to_do(tmp_path: Path) -> None:
     """No byte changes, and there is no second backup."""
     folder_of_agno(tmp_path / "f")
     upgrade(tmp_path / "f")
@@ -136,8 +136,8 @@ def test_a_second_time_there_is_nothing_to_do(tmp_path: Path) -> None:
     assert tree_of(tmp_path / "f") == before
 
 
-def test_neither_a_store_nor_a_folder_of_agno(tmp_path: Path) -> None:
-    """Nothing is made there."""
+def test_a_folder_that_is_neither_a_store_nor_one_of_agno_is_refused(tmp_path: Path) -> None:
+    """Nothing is created there."""
     (tmp_path / "mine.json").write_text('{"mine": true}')
     before = tree_of(tmp_path)
     for folder in (tmp_path, tmp_path / "nowhere"):
@@ -147,7 +147,7 @@ def test_neither_a_store_nor_a_folder_of_agno(tmp_path: Path) -> None:
 
 
 def test_a_store_of_a_newer_format_is_refused(storage: Storage) -> None:
-    """Byte for byte as it was."""
+    """It stays byte for byte as it was."""
     (storage.root / "localstore.json").write_text('{"localstore": "store", "format": 9}')
     in_month(storage, "old.json", agno_bytes(old_session(), ".json"))
     before = tree_of(storage.root)
@@ -157,7 +157,7 @@ def test_a_store_of_a_newer_format_is_refused(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_a_session_of_agno_that_is_called_as_the_marker(tmp_path: Path, suffix: str) -> None:
+def test_a_session_of_agno_may_be_named_like_the_marker(tmp_path: Path, suffix: str) -> None:
     """`localstore.json` may be a session: the marker takes its place."""
     folder_of_agno(tmp_path / "f", ["localstore", "b"], suffix)
     before = tree_of(tmp_path / "f")
@@ -170,8 +170,8 @@ def test_a_session_of_agno_that_is_called_as_the_marker(tmp_path: Path, suffix: 
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 @pytest.mark.parametrize("session_id", ["Zoë", "日本", "a b", 'quo"te', "it's", "a\\b", "UPPER", "x" * 150, "a#b", "1"])
-def test_ids_that_people_gave_to_sessions(tmp_path: Path, suffix: str, session_id: str) -> None:
-    """YAML of agno writes what is not ASCII with escapes: such a session was taken for somebody else's file."""
+def test_sessions_with_unusual_ids_are_upgraded(tmp_path: Path, suffix: str, session_id: str) -> None:
+    """In YAML, agno escapes characters that are not ASCII; such a session was taken for a foreign file."""
     folder_of_agno(tmp_path / "f", [session_id], suffix)
     before = tree_of(tmp_path / "f")
     done = upgrade(tmp_path / "f")
@@ -200,7 +200,7 @@ def upgraded_bytes(tmp_path: Path, session_id: str, runs: int) -> tuple[str, byt
 
 
 @pytest.mark.parametrize("runs_there", [1, 2, 3])
-def test_a_flat_file_of_a_session_that_is_there_already(storage: Storage, tmp_path: Path, runs_there: int) -> None:
+def test_a_flat_file_of_a_session_that_the_store_has(storage: Storage, tmp_path: Path, runs_there: int) -> None:
     """Somebody was stopped in between, or the session went on here or there: the longer one stays. Undo leaves both
     files again, none of them with less in it than before; it took the document away that had been there before."""
     path, raw = upgraded_bytes(tmp_path, "s1", runs_there)
@@ -220,8 +220,8 @@ def test_a_flat_file_of_a_session_that_is_there_already(storage: Storage, tmp_pa
     assert runs(storage.root, "s1") == ["o0", "o1", "o2"][: max(runs_there, 2)]
 
 
-def test_a_flat_file_of_a_session_that_says_something_else(storage: Storage) -> None:
-    """Nobody can tell which one is right: both stay, and are named."""
+def test_a_flat_file_that_contradicts_the_session_of_the_store(storage: Storage) -> None:
+    """Which one is right is unknown, so both stay and are named."""
     storage.append("s1", answered("r1"))
     flat = storage.root / "s1.json"
     flat.write_bytes(agno_bytes(old_session("s1"), ".json"))
@@ -246,7 +246,7 @@ def test_one_session_in_both_formats(tmp_path: Path) -> None:
     assert tree_of(tmp_path / "f") == before
 
 
-def test_the_longer_of_two_formats_stands_in_a_document_of_its_format(tmp_path: Path) -> None:
+def test_the_longer_of_two_documents_keeps_its_format(tmp_path: Path) -> None:
     """The JSON of the longer one was written into the YAML document of the shorter one."""
     folder = tmp_path / "f"
     folder.mkdir()
@@ -274,7 +274,7 @@ def test_duplicates_are_upgraded_or_named(storage: Storage) -> None:
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 def test_several_processes_make_the_same_tree_as_one(tmp_path: Path, suffix: str) -> None:
-    """With more documents than one process is given alone."""
+    """With enough documents for several processes."""
     names = [f"s{number:03d}" for number in range(300)]
     folder_of_agno(tmp_path / "one", names, suffix)
     (tmp_path / "one" / "bad.json").write_bytes(agno_bytes({**old_session("bad"), "user_id": 5}, ".json"))
@@ -328,7 +328,7 @@ def test_writers_lose_nothing_during_an_upgrade(storage: Storage) -> None:
 
 
 def test_an_upgrade_waits_for_another_one(storage: Storage) -> None:
-    """And says so when that takes too long; no backup is made."""
+    """It raises an error if that takes too long, and makes no backup."""
     in_month(storage, "old.json", agno_bytes(old_session(), ".json"))
     with pool_of(storage.root).migration(1), pytest.raises(LockTimeout):
         upgrade(storage.root, lock_timeout=0.05)
@@ -358,7 +358,7 @@ def test_two_upgrades_at_once_do_the_work_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder of agno", "store"])
 @pytest.mark.parametrize("links", [True, False], ids=["with links", "without links"])
-def test_too_little_room_is_said_before_anything_is_written(
+def test_too_little_room_is_reported_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, links: bool
 ) -> None:
     """No backup is left, nor anything else that would make a store of the folder."""
@@ -398,8 +398,8 @@ def test_without_hard_links_the_backup_has_copies(tmp_path: Path, monkeypatch: p
     assert tree_of(tmp_path / "f") == before
 
 
-def test_a_disk_that_fills_up_stops_it_and_it_goes_on_later(tmp_path: Path, disk: WatchedDisk) -> None:
-    """The error of the system comes out; nothing is lost, and the backup is not a second one."""
+def test_a_full_disk_stops_an_upgrade_and_the_next_one_continues(tmp_path: Path, disk: WatchedDisk) -> None:
+    """The system's error is raised, nothing is lost, and the next call uses the same backup."""
     names = [f"s{number}" for number in range(10)]
     before = tree_of(folder_of_agno(tmp_path / "f", names))
     written = 0
@@ -425,16 +425,16 @@ def test_a_disk_that_fills_up_stops_it_and_it_goes_on_later(tmp_path: Path, disk
     assert tree_of(tmp_path / "f") == before
 
 
-def test_progress_is_told_up_to_the_last_one(tmp_path: Path) -> None:
-    """How many were looked at, of how many."""
+def test_progress_is_reported_up_to_the_last_document(tmp_path: Path) -> None:
+    """The number of documents done, and of all documents."""
     folder_of_agno(tmp_path / "f", [f"s{number}" for number in range(130)])
     told: list[tuple[int, int]] = []
     upgrade(tmp_path / "f", progress=lambda *count: told.append(count))
     assert told == [(64, 130), (128, 130), (130, 130)]
 
 
-def test_an_error_in_the_caller_s_progress_leaves_an_upgrade_that_goes_on(tmp_path: Path) -> None:
-    """As Ctrl-C does; what was done is done, and the same backup holds the rest later."""
+def test_after_an_error_in_the_progress_callback_an_upgrade_can_continue(tmp_path: Path) -> None:
+    """As with Ctrl-C: finished documents stay upgraded, and the same backup later holds the rest."""
     before = tree_of(folder_of_agno(tmp_path / "f", [f"s{number}" for number in range(100)]))
 
     def stop(*_: int) -> None:
@@ -452,7 +452,7 @@ def test_an_error_in_the_caller_s_progress_leaves_an_upgrade_that_goes_on(tmp_pa
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_folder_in_which_nothing_can_be_upgraded_stays_one_of_agno(tmp_path: Path, processes: int) -> None:
-    """It became an empty store, in which its sessions were seen no more."""
+    """It became an empty store that did not show its sessions."""
     folder = tmp_path / "f"
     folder.mkdir()
     (folder / "a.json").write_bytes(agno_bytes({**old_session("a"), "user_id": 5}, ".json"))
@@ -465,7 +465,7 @@ def test_a_folder_in_which_nothing_can_be_upgraded_stays_one_of_agno(tmp_path: P
     assert tree_of(folder) == before
 
 
-def test_one_that_is_mended_later_joins_the_others(tmp_path: Path) -> None:
+def test_a_document_that_is_fixed_later_is_upgraded_later(tmp_path: Path) -> None:
     """As a flat file of the store; two backups, which are undone one after the other."""
     folder = folder_of_agno(tmp_path / "f")
     bad = agno_bytes({**old_session("d"), "user_id": 5}, ".json")
@@ -484,8 +484,8 @@ def test_one_that_is_mended_later_joins_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sessions", "schemas", ".localstore"])
-def test_a_file_that_has_the_name_of_one_of_our_folders(tmp_path: Path, name: str) -> None:
-    """An error that names it, and every file as it was."""
+def test_a_file_with_the_name_of_a_folder_of_the_store_is_an_error(tmp_path: Path, name: str) -> None:
+    """The error names it, and every file stays as it was."""
     folder = folder_of_agno(tmp_path / "f")
     (folder / name).write_text("mine")
     before = tree_of(folder)
@@ -497,7 +497,7 @@ def test_a_file_that_has_the_name_of_one_of_our_folders(tmp_path: Path, name: st
     assert upgrade(folder).documents == 3
 
 
-def test_a_process_that_is_killed_from_outside_is_named_and_the_next_upgrade_goes_on(tmp_path: Path) -> None:
+def test_after_a_worker_process_is_killed_the_next_upgrade_continues(tmp_path: Path) -> None:
     names = [f"s{number:03d}" for number in range(300)]
     root = folder_of_agno(tmp_path / "f", names, ".json")
 

@@ -1,4 +1,4 @@
-"""JSON becomes YAML and the other way round, and nothing else changes."""
+"""Converting JSON to YAML and back changes nothing else."""
 
 import json
 import math
@@ -66,7 +66,7 @@ def test_all_documents_and_back(storage: Storage) -> None:
     }
 
 
-def test_only_those_that_are_named(storage: Storage) -> None:
+def test_only_the_named_sessions_are_converted(storage: Storage) -> None:
     """One that is in the format already is nothing to do; one that does not exist is an error before any is."""
     for number in range(3):
         storage.append(f"s{number}", answered("r1"))
@@ -189,8 +189,8 @@ def test_documents_in_a_foreign_layout(tmp_path: Path, name: str) -> None:
         ("s1.yaml", b"a: b: c", 1),
     ],
 )
-def test_what_would_lose_something_is_refused(tmp_path: Path, name: str, content: bytes, line: int | None) -> None:
-    """And stays, named; the others are converted."""
+def test_a_lossy_conversion_is_refused(tmp_path: Path, name: str, content: bytes, line: int | None) -> None:
+    """The document stays and is named; the others are converted."""
     storage = JsonStorage(tmp_path / "store")
     to = OTHER[name[2:]]
     (YamlStorage if name.endswith("yaml") else JsonStorage)(storage.root).append("s2", answered("r1"))
@@ -239,8 +239,8 @@ def test_a_document_in_the_other_format_with_the_same_name(storage: Storage) -> 
     assert documents_of(storage.root) == before
 
 
-def test_several_processes(storage_class: StorageClass, tmp_path: Path) -> None:
-    """The same documents as one makes."""
+def test_several_processes_give_the_same_result(storage_class: StorageClass, tmp_path: Path) -> None:
+    """They write the same documents as one process."""
     storage = storage_class(tmp_path / "store", durability="relaxed")
     for number in range(280):
         storage.append(f"s{number}", answered("r1"))

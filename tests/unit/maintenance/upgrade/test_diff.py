@@ -1,4 +1,4 @@
-"""The diff of a change: `patch -p1` makes of the old files exactly the new ones."""
+"""The diff of a change: `patch -p1` turns the old files into exactly the new ones."""
 
 import os
 import random
@@ -19,7 +19,7 @@ with_patch = pytest.mark.skipif(not PATCH, reason="needs patch")
 
 
 def patched(folder: Path, change: Change, diff: bytes | None = None) -> None:
-    """Apply the diff of a change to a folder with the old file, and look at the new one."""
+    """Apply the diff of a change to a folder with the old file, and check the new one."""
     old = folder / change.path
     old.parent.mkdir(parents=True, exist_ok=True)
     old.write_bytes(change.old)
@@ -92,7 +92,7 @@ def bytes_of(folder: Path, prefix: str = "") -> dict[str, bytes]:
 @pytest.mark.timeout(100)
 @pytest.mark.parametrize("kind", ["different", "the same line", "few kinds of lines", "shuffled", "one changed"])
 def test_huge_documents_take_bounded_time(tmp_path: Path, kind: str) -> None:
-    """Finding the fewest changes takes quadratic time and more; many equal lines are the worst."""
+    """Finding the smallest diff takes quadratic time or more; many equal lines are the worst case."""
     numbers = random.Random(1)
     for lines in (4900, 60_000):
         old, new = [b"    line %d\n" % n for n in range(lines)], [b"  line %d\n" % n for n in range(lines)]
@@ -115,7 +115,7 @@ def test_huge_documents_take_bounded_time(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_document_that_cannot_be_upgraded_is_a_problem_of_the_preview(storage: Storage) -> None:
-    """Its bytes are told to nobody; one that is gone by then is nothing."""
+    """Its content is not shown; a document deleted meanwhile is left out."""
     storage.append("new", answered("r1"))
     path = in_month(storage, "old.json", agno_bytes(old_session("old"), ".json"))
     gone = in_month(storage, "gone.json", agno_bytes(old_session("gone"), ".json"))

@@ -1,4 +1,4 @@
-"""What an upgrade is going to do, found out without doing any of it."""
+"""Planning an upgrade without doing any of it."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ from tests.unit.watched_disk import WatchedDisk
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 def test_a_folder_of_agno(tmp_path: Path, suffix: str) -> None:
-    """All of its sessions, and what else is named like one; nothing is written."""
+    """The plan has all of its sessions and names other files like them; nothing is written."""
     folder_of_agno(tmp_path, suffix=suffix)
     (tmp_path / "package.json").write_text('{"name": "mine"}')
     (tmp_path / "notes.txt").write_text("session_id memory")
@@ -41,7 +41,7 @@ def test_a_folder_of_agno(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_store_with_documents_of_every_age(storage: Storage) -> None:
-    """How many of each; flat files of somebody else are nobody's business in a store."""
+    """The plan counts each version; foreign flat files in a store are ignored."""
     storage.append("new", answered("r1"))
     in_month(storage, "old.json", agno_bytes(old_session("old"), ".json"))
     newer = in_month(storage, "newer.json", newer_bytes("newer"))
@@ -60,7 +60,7 @@ def test_a_store_with_documents_of_every_age(storage: Storage) -> None:
 
 
 def test_a_document_that_is_being_written_is_no_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Regression: between the two writes of an append there is something behind the old end, and that was named."""
+    """Regression: between the two writes of an append, the bytes after the old end were reported as a problem."""
     storage = JsonStorage(tmp_path)
     storage.append("s1", answered("r1"))
     path = storage.path("s1")
@@ -87,8 +87,8 @@ def test_current_documents_that_are_known_are_not_opened(storage: Storage, disk:
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "a file", "somebody's"])
-def test_what_is_neither(tmp_path: Path, kind: str) -> None:
-    """Named as it was given."""
+def test_a_folder_that_is_neither_is_refused(tmp_path: Path, kind: str) -> None:
+    """The error names the path as the caller gave it."""
     folder = tmp_path / "f"
     if kind == "a file":
         folder.write_text("")
@@ -123,7 +123,7 @@ def test_an_interrupted_upgrade_is_known(tmp_path: Path) -> None:
 
 
 def test_a_link_to_the_store_is_followed_one_in_it_is_not(storage: Storage, tmp_path: Path) -> None:
-    """As everywhere."""
+    """As everywhere else in the package."""
     in_month(storage, "old.json", agno_bytes(old_session("old"), ".json"))
     (tmp_path / "link").symlink_to(storage.root)
     assert make_plan(tmp_path / "link").root == str(storage.root)

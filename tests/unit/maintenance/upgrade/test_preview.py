@@ -1,4 +1,4 @@
-"""A preview is what an upgrade then does, byte for byte."""
+"""A preview shows what an upgrade then writes, byte for byte."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_flat_files(tmp_path: Path, suffix: str) -> None:
 
 
 def test_documents_in_place(storage: Storage) -> None:
-    """They stay where they are, whatever the folder is called."""
+    """They keep their paths, whatever the folder is called."""
     for suffix in (".json", ".yaml"):
         in_month(storage, f"old{suffix}", agno_bytes(old_session(f"old{suffix}"), suffix), "mine")
     before = documents_of(storage.root)

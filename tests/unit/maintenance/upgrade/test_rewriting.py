@@ -1,4 +1,4 @@
-"""One document after the other gets new bytes: what others do to it in between."""
+"""Rewriting documents one by one while others change them."""
 
 import os
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def kept(root: Path, path: str) -> Path:
     return Path(one.path) / "files" / path
 
 
-def test_what_a_person_saves_in_between_is_what_is_upgraded_and_kept(storage: Storage, old: Path) -> None:
+def test_an_edit_that_is_saved_meanwhile_is_upgraded_and_kept(storage: Storage, old: Path) -> None:
     """In place or by rename, once or often."""
     edits = 0
 
@@ -67,8 +67,8 @@ def test_what_a_person_saves_in_between_is_what_is_upgraded_and_kept(storage: St
     assert "question 0 3 2 1" in kept(storage.root, PATHS[0]).read_text()
 
 
-def test_one_that_is_written_to_all_the_time_is_read_under_its_lock(storage: Storage, old: Path) -> None:
-    """By somebody who takes the lock for each write: then it is done once that one waits."""
+def test_a_document_that_is_written_to_all_the_time_is_read_under_its_lock(storage: Storage, old: Path) -> None:
+    """The writer takes the lock for each write and has to wait for the upgrade."""
     writes = 0
 
     def write(path: str) -> None:
@@ -89,8 +89,8 @@ def test_one_that_is_written_to_all_the_time_is_read_under_its_lock(storage: Sto
 
 
 @pytest.mark.parametrize("when", ["before it is read", "before it is written"])
-def test_one_that_is_deleted_meanwhile_does_not_come_back(storage: Storage, old: Path, when: str) -> None:
-    """It is no problem; what was kept of it by then stays in the backup."""
+def test_a_document_that_is_deleted_meanwhile_does_not_come_back(storage: Storage, old: Path, when: str) -> None:
+    """It is not reported as a problem; a version that was kept stays in the backup."""
 
     def delete(path: str) -> None:
         if path == PATHS[0] and when == "before it is written":
@@ -120,7 +120,7 @@ def test_a_document_whose_lock_is_held_too_long_is_named(storage: Storage, old: 
 def test_an_operation_that_fails_on_one_leaves_it_as_it_was(
     storage: Storage, old: Path, disk: WatchedDisk, operation: str
 ) -> None:
-    """It is named; the other one is done; the same call does the rest."""
+    """It is named, the other one is rewritten, and the same call does the rest later."""
     before = old.read_bytes()
 
     def fail(call: Call) -> None:
@@ -159,8 +159,8 @@ def test_the_old_documents_are_durable_in_the_backup_before_the_first_new_one(
     assert ("sync_folder", ".") in calls[removed:]
 
 
-def test_what_needs_nothing_stays(storage: Storage) -> None:
-    """A document that is current by now."""
+def test_a_current_document_stays(storage: Storage) -> None:
+    """Somebody else may have upgraded it meanwhile."""
     storage.append("new", answered("r1"))
     before = documents_of(storage.root)
     path = storage.path("new").relative_to(storage.root).as_posix()
@@ -173,7 +173,7 @@ def test_what_needs_nothing_stays(storage: Storage) -> None:
 def test_ctrl_c_in_the_moment_when_the_old_document_went_leaves_the_new_one(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python tells of Ctrl-C when the call of the system is done: the session was in the backup alone then."""
+    """Python raises KeyboardInterrupt after the system call: the session was left only in the backup."""
     storage.append("s1", answered("r1"))
     path = storage.path("s1")
     unlink = filesystem.System.unlink

@@ -1,4 +1,4 @@
-"""Undo: every byte as before, and nothing lost of what came since."""
+"""Undo restores every byte and loses nothing that was added since."""
 
 import contextlib
 import errno
@@ -142,7 +142,7 @@ def test_an_edit_by_hand_since_stays(tmp_path: Path) -> None:
 
 
 def test_a_session_that_was_deleted_since_stays_deleted(tmp_path: Path) -> None:
-    """And is named; its old self stays in the backup, and the others are back."""
+    """It is named, its old version stays in the backup, and the others are restored."""
     root = folder_of_agno(tmp_path / "f")
     upgrade(root)
     JsonStorage(root).delete_session("b")
@@ -156,8 +156,8 @@ def test_a_session_that_was_deleted_since_stays_deleted(tmp_path: Path) -> None:
     assert one.documents == 1
 
 
-def test_a_session_that_was_made_since_keeps_the_store(tmp_path: Path) -> None:
-    """It never stood in the folder of agno."""
+def test_a_session_created_since_keeps_the_store(tmp_path: Path) -> None:
+    """The session was never in the folder of agno."""
     root = folder_of_agno(tmp_path / "f")
     upgrade(root)
     JsonStorage(root).append("new", answered("r1"))
@@ -168,7 +168,7 @@ def test_a_session_that_was_made_since_keeps_the_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"[1, 2]", b"{", agno_bytes(old_session("another"), ".json"), None])
-def test_what_is_in_the_way_is_named_and_stays(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_in_the_way_is_named_and_stays(tmp_path: Path, content: bytes | None) -> None:
     """A file, or a folder, where an old document stood."""
     root = folder_of_agno(tmp_path / "f")
     upgrade(root)
@@ -213,7 +213,7 @@ def test_two_backups_one_after_the_other(tmp_path: Path) -> None:
         undo(root)
 
 
-def test_there_and_back_by_conversions(storage: Storage) -> None:
+def test_several_conversions_are_undone_one_by_one(storage: Storage) -> None:
     """Three of them, undone."""
     storage.append("s1", answered("r1"))
     states = []
@@ -226,7 +226,7 @@ def test_there_and_back_by_conversions(storage: Storage) -> None:
 
 
 def test_after_writes_that_upgraded(storage: Storage) -> None:
-    """What a write kept before it upgraded is brought back with what was written."""
+    """The document kept before a write upgraded it is restored, with what was written."""
     path = in_month(storage, "old.json", agno_bytes(old_session("old"), ".json"))
     opened = type(storage)(storage.root, auto_upgrade_schema=True)
     opened.append("old", answered("r9"))
@@ -239,7 +239,7 @@ def test_after_writes_that_upgraded(storage: Storage) -> None:
     assert runs(storage.root, "old") == ["o0", "o1", "r9", "r10"]
 
 
-def test_what_has_no_old_form_stays_and_is_named(tmp_path: Path) -> None:
+def test_a_document_without_an_old_form_stays_and_is_named(tmp_path: Path) -> None:
     """Nothing is dropped to fit into the old form."""
     root = folder_of_agno(tmp_path / "f")
     upgrade(root)
@@ -254,8 +254,8 @@ def test_what_has_no_old_form_stays_and_is_named(tmp_path: Path) -> None:
         assert parse(document(root, "b"))["updated_at"] == [1]
 
 
-def test_it_waits_for_an_upgrade(tmp_path: Path) -> None:
-    """And says so when that takes too long."""
+def test_undo_waits_for_an_upgrade(tmp_path: Path) -> None:
+    """It raises an error if that takes too long."""
     root = folder_of_agno(tmp_path / "f")
     upgrade(root)
     before = tree_of(root)
@@ -274,8 +274,8 @@ def migrated(root: Path, kind: str) -> tuple[Path, dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", ["upgrade", "convert", "upgrade in place"])
 @pytest.mark.parametrize("fault", ["EIO", "Ctrl-C"])
-def test_interrupted_it_goes_on(tmp_path: Path, kind: str, fault: Any) -> None:
-    """Every single operation fails once: called again, undo ends as if it never had been stopped."""
+def test_an_interrupted_undo_continues(tmp_path: Path, kind: str, fault: Any) -> None:
+    """Each operation fails once; called again, undo ends as if it had never been stopped."""
     number = 0
     while True:
         number += 1
@@ -296,8 +296,8 @@ def test_interrupted_it_goes_on(tmp_path: Path, kind: str, fault: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["upgrade", "convert", "upgrade in place"])
 @pytest.mark.parametrize("share", [0.0, 1.0], ids=["before", "behind"])
-def test_killed_it_goes_on(tmp_path: Path, kind: str, share: float) -> None:
-    """As above, without any cleaning up. A folder of agno is no store in the end."""
+def test_a_killed_undo_continues(tmp_path: Path, kind: str, share: float) -> None:
+    """As above, without any cleanup. In the end a folder of agno is not a store."""
     number = 0
     while True:
         number += 1
@@ -334,7 +334,7 @@ def prepared(root: Path, kind: str) -> Path:
 
 
 def test_without_hard_links_a_full_disk_leaves_the_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be brought back is named, and is later."""
+    """What could not be restored is named, and is restored later."""
 
     def link(*_: object) -> None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
