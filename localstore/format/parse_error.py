@@ -1,13 +1,12 @@
-"""The error of the readers: these bytes are not a document."""
+"""The error that all parsers of documents raise."""
 
 from __future__ import annotations
 
 
 class ParseError(ValueError):
-    """These bytes cannot be read as one document.
+    """Raised when bytes cannot be parsed as one document. Code that knows the path turns it into DocumentBroken.
 
-    `problem` says what is wrong, in words for the person who edits the file. `line` and `column` count from 1 and say
-    where; they are None where no place is known. Whoever knows the path turns this into an error of the public API.
+    `problem` is written for the person who edits the file. `line` and `column` count from 1 and are None if unknown.
     """
 
     def __init__(self, problem: str, line: int | None = None, column: int | None = None) -> None:

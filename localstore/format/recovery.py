@@ -1,7 +1,7 @@
-"""What a crash left of a document, entry by entry.
+"""Recovers a document that a crash damaged, entry by entry.
 
-Every entry that parses stays, everything else is handed out to be set aside. Cutting after the last good entry would
-lose entries that a reordered write left whole behind a torn one.
+Every entry that parses stays, and everything else is returned so that the caller can set it aside. To cut the document
+after its last good entry would lose entries that a reordered write left complete after a torn one.
 """
 
 import re
@@ -14,7 +14,7 @@ from localstore.format.document import Layout, ParsedDocument, header_of, parse_
 from localstore.format.in_place import SECTOR
 from localstore.format.parse_error import ParseError
 from localstore.format.torn_run import (
-    LINE_START,
+    ENTRY_START,
     Piece,
     is_partly_overwritten,
     is_valid_entry,
@@ -24,80 +24,83 @@ from localstore.format.torn_run import (
 from localstore.format.yaml_layout import LAYOUT as YAML
 
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
-_STARTS = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
-"""What the bytes of an append begin with, in the place of the old end."""
-_WRITTEN_ON = {
+_APPEND_START = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
+"""The first bytes of an append, which replace the end of the document."""
+_CONTINUED_END = {
     ".json": re.compile(rb"\n  \]\n\}\n(?=\s*\S)"),
     ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=(?:\s*#[^\n]*\n)*\s*[^\s#])"),
 }
-"""The end of a document with something behind it."""
-_HOW_IT_ENDED = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
-"""The last line of a run: a run that ends in it is whole, whether or not anything follows."""
-_NOTHING = b"\0 \r\n"
-_MARKER = b"\n..."
-_FOLLOWS = (b"- ", b"...\n", b"#")
-"""What may stand in column 0 behind an entry in YAML."""
-_STOPPED = re.compile(rb"(?:\.{1,3}|-(?: (?:t(?:y(?:p(?:e:?)?)?)?)?)?)\Z")
-"""The beginning of what follows an entry in YAML, at the end of the file: the entry is whole, what follows was cut."""
+"""The end of a document with something after it."""
+_STATUS_LINE = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
+"""The last line of a run. A run that ends with it is complete, whether or not anything follows."""
+_FILLER = b"\0 \r\n"
+_END_MARKER = b"\n..."
+_AFTER_ENTRY = (b"- ", b"...\n", b"#")
+"""What may stand in column 0 after an entry in YAML."""
+_CUT_AFTER_ENTRY = re.compile(rb"(?:\.{1,3}|-(?: (?:t(?:y(?:p(?:e:?)?)?)?)?)?)\Z")
+"""The first bytes of what follows an entry in YAML, at the end of the file: the entry is complete."""
 
 
 class RecordedState(NamedTuple):
-    """What the manifest knew of a document: whose it is, its `size` in bytes, the number of `entries`, whether the last
-    one is `unfinished`, whether the disk `may_lack` what was written since the last sync (another boot), and whether
-    the manifest `may_lag`: what it said later was never synced (another boot as well)."""
+    """What the manifest recorded of a document before the damage."""
 
     session_id: str
     size: int
+    """The size of the document in bytes."""
     entries: int
+    """The number of entries."""
     unfinished: bool
+    """Whether the last entry is an unfinished run."""
     may_lack: bool = False
+    """Whether the disk may lack what was written since the last sync, because the machine was started again."""
     may_lag: bool = False
+    """Whether later lines of the manifest may be lost, because the machine was started again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveredDocument:
-    """The mended document, and the pieces that are not part of it, each with its offset in the torn one."""
+    """The recovered document, and the bytes that are not part of it, each with their offset in the damaged one."""
 
     parsed: ParsedDocument
     rest: list[tuple[int, bytes]]
 
 
 def parse_or_recover(
-    raw: bytes, layout: Layout, before: RecordedState | None, path: Path | str
+    raw: bytes, layout: Layout, record: RecordedState | None, path: Path | str
 ) -> ParsedDocument | RecoveredDocument:
-    """A document as it stands, or what a crash left of it.
+    """Parse a document, or recover it if a crash damaged it.
 
-    Raises DocumentBroken when a crash does not explain the damage, NewerFormat, OlderFormat.
+    Raises DocumentBroken if a crash does not explain the damage; NewerFormat; OlderFormat.
     """
     try:
         parsed = parse_document(raw, layout, path)
     except DocumentBroken:
-        saved = recover(raw, layout, before, path)
-        if saved is None:
+        recovered = recover(raw, layout, record, path)
+        if recovered is None:
             raise
-        return saved
+        return recovered
     if not layout.keeps_comments:
         return parsed
-    if _MARKER in raw:
-        # Half old and half new bytes of the end of a run may make another message of it, but no status.
+    if _END_MARKER in raw:
+        # Old and new bytes mixed at the end of a run may read as another message, but never as a status.
         is_odd = bool(parsed.entries) and parsed.entries[-1]["type"] == "run" and "status" not in parsed.entries[-1]
-        # A write that this boot saw interrupted has made the file longer first.
-        has_grown = before is not None and before.unfinished and len(raw) > before.size
-        if is_odd and (before is None or before.may_lag or has_grown):
-            return recover(raw, layout, before, path, is_odd=True) or parsed
+        # A write that was interrupted since the machine was started has made the file longer first.
+        has_grown = record is not None and record.unfinished and len(raw) > record.size
+        if is_odd and (record is None or record.may_lag or has_grown):
+            return recover(raw, layout, record, path, is_odd=True) or parsed
         return parsed
-    # YAML that was cut off may parse: then only the missing end marker tells.
-    if before is None or before.may_lack or len(parsed.entries) > before.entries or before.unfinished:
-        return recover(raw, layout, before, path) or parsed
+    # YAML that was cut off may parse: then only the missing end marker shows it.
+    if record is None or record.may_lack or len(parsed.entries) > record.entries or record.unfinished:
+        return recover(raw, layout, record, path) or parsed
     return parsed
 
 
 def recover_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]:
-    """The entries that are whole in any bytes, whatever stands between them, and what that is."""
+    """Return the complete entries in any bytes, and the bytes between them."""
     entries: list[bytes] = []
     rest: list[tuple[int, bytes]] = []
     at = 0
-    for piece in _scan(raw, layout, 0, 0):
+    for piece in _find_entries(raw, layout, 0, 0):
         _add_rest(rest, layout, raw, at, piece.start)
         entries.append(piece.data)
         at = piece.end
@@ -106,14 +109,14 @@ def recover_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes
 
 
 def recover(
-    raw: bytes, layout: Layout, before: RecordedState | None, path: Path | str, *, is_odd: bool = False
+    raw: bytes, layout: Layout, record: RecordedState | None, path: Path | str, *, is_odd: bool = False
 ) -> RecoveredDocument | None:
-    """Mend a document that does not parse; None when a crash does not explain the damage.
+    """Recover a document that does not parse. Returns None if a crash does not explain the damage.
 
-    A crash explains it when everything up to the end of the last entry that the manifest knew is unchanged and only
-    the tail is odd, in a way in which an interrupted write leaves it. Where the manifest knows nothing, or may lag
-    behind, that goes for the entries that follow each other from the first one on. Where the last entry `is_odd`, it
-    parses, and is not believed.
+    A crash explains it if everything up to the end of the last recorded entry is unchanged, and the tail after it is
+    one that an interrupted write leaves. If nothing is recorded, or the record may lag, the entries that follow each
+    other from the first one on take the place of the recorded ones. With `is_odd`, the document parses, but its last
+    entry is not trusted.
     """
     if not is_odd and _is_whole(raw, layout):
         return None
@@ -121,65 +124,65 @@ def recover(
     if opened < 0:
         return None
     begin = opened + len(layout.opening)
-    counted = before.size - len(layout.end) if before and not before.may_lack else begin
-    is_late = before is None or before.may_lag
-    # An unfinished run says itself where it ends.
-    known_end = begin if before and before.unfinished else counted
-    pieces = _scan(raw, layout, begin, known_end, is_late=is_late)[: -1 if is_odd else None]
+    recorded_end = record.size - len(layout.end) if record and not record.may_lack else begin
+    is_late = record is None or record.may_lag
+    # An unfinished run shows where it ends.
+    known_end = begin if record and record.unfinished else recorded_end
+    pieces = _find_entries(raw, layout, begin, known_end, is_late=is_late)[: -1 if is_odd else None]
     whole = _contiguous(raw, layout, begin, pieces)
-    may_lack = before is not None and before.may_lack
-    # The manifest may not know how far its last run, which was unfinished, has grown since.
-    if before is None or may_lack or (before.may_lag and len(whole) >= before.entries - before.unfinished):
-        if before is None and not _is_header_of_ours(raw[:begin], layout):
+    may_lack = record is not None and record.may_lack
+    # The last run was unfinished, and may have grown more than the manifest recorded.
+    if record is None or may_lack or (record.may_lag and len(whole) >= record.entries - record.unfinished):
+        if record is None and not _is_header_of_ours(raw[:begin], layout):
             return None
-        asked = recover_partial_run(raw, layout, begin, whole, pieces)
-        if not may_lack and not _is_torn_at_last(raw, layout, begin, whole, pieces, asked):
+        partial = recover_partial_run(raw, layout, begin, whole, pieces)
+        if not may_lack and not _has_torn_tail(raw, layout, begin, whole, pieces, partial):
             return None
-        if asked is not None:
-            pieces = [*whole, asked, *pieces[len(whole) :]]
-            whole = [*whole, asked]
-    elif not _is_torn(raw, layout, before):
+        if partial is not None:
+            pieces = [*whole, partial, *pieces[len(whole) :]]
+            whole = [*whole, partial]
+    elif not _is_torn(raw, layout, record):
         return None
-    elif not _holds_all(whole, layout, before, counted):
-        if not before.unfinished or len(whole) < before.entries - 1:
+    elif not _holds_all(whole, layout, record, recorded_end):
+        if not record.unfinished or len(whole) < record.entries - 1:
             return None
-        if len(whole) < before.entries or whole[before.entries - 1].end <= counted:  # not finished: begun to be
-            restored = recover_overwritten_run(raw, layout, before.size, whole[: before.entries - 1])
+        if len(whole) < record.entries or whole[record.entries - 1].end <= recorded_end:  # a write began to finish it
+            restored = recover_overwritten_run(raw, layout, record.size, whole[: record.entries - 1])
             if restored is None:
                 return None
-            pieces = sorted({*whole[: before.entries - 1], restored, *(p for p in pieces if p.start > restored.end)})
-            whole = [*whole[: before.entries - 1], restored]
-    saved = _assemble(raw, layout, begin, whole, pieces, path)
-    if saved is not None and before is not None and saved.parsed.header["session_id"] != before.session_id:
-        return None  # no crash changes that
-    return saved
+            pieces = sorted({*whole[: record.entries - 1], restored, *(p for p in pieces if p.start > restored.end)})
+            whole = [*whole[: record.entries - 1], restored]
+    recovered = _assemble(raw, layout, begin, whole, pieces, path)
+    if recovered is not None and record is not None and recovered.parsed.header["session_id"] != record.session_id:
+        return None  # no crash changes the id
+    return recovered
 
 
-def _is_torn(raw: bytes, layout: Layout, before: RecordedState) -> bool:
-    """Whether the tail is what an interrupted write leaves, and not what a person typed there."""
-    if not before.entries:
-        return False  # it is written anew with its first entry
-    if not before.unfinished:
-        return _is_like_torn(raw, layout, before.size - len(layout.end))
-    # What finishing a run writes can be told only where it reached the end: then the last of the old bytes is there
-    # still, because without it all of them would be new, and the document whole.
+def _is_torn(raw: bytes, layout: Layout, record: RecordedState) -> bool:
+    """Whether an interrupted write left the tail, rather than a person who typed there."""
+    if not record.entries:
+        return False  # a document without entries is rewritten with its first one
+    if not record.unfinished:
+        return _is_like_torn(raw, layout, record.size - len(layout.end))
+    # Bytes that finish a run can only be recognised where they reached the end. Then the last old byte is still there:
+    # without it, all bytes would be new and the document complete.
     old = layout.closing_after_list
-    tail = raw[before.size - len(old) :]
+    tail = raw[record.size - len(old) :]
     if b"\0" in tail or not raw.endswith(layout.closing):
         return True
     return len(tail) >= len(old) and tail[len(old) - 1] == old[-1]
 
 
 def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
-    """Whether what stands in the place of the old end, from `at` on, is the beginning of an append.
+    """Whether the bytes in place of the old end, from `at` on, are the beginning of an append.
 
-    An interrupted append leaves old, new and zero bytes where the old end was, and then what an entry begins with. A
-    tail that is new from its first to its last byte would parse.
+    An interrupted append leaves old, new and zero bytes where the old end was, followed by the first bytes of an entry.
+    A tail whose bytes are all new would parse.
     """
-    start = _STARTS[layout.suffix]
+    start = _APPEND_START[layout.suffix]
     old, new = layout.end, start[: len(layout.end)]
     if len(raw) < at:
-        return False  # what was on the disk stays there
+        return False  # bytes that were on the disk stay there
     tail = raw[at:]
     overlap, beyond = tail[: len(old)], tail[len(old) : len(start)]
     mixed = all(byte in (0, *pair) for byte, *pair in zip(overlap, old, new, strict=False))
@@ -188,33 +191,38 @@ def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
     return mixed and begun and not is_whole
 
 
-def _is_torn_at_last(
-    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], asked: Piece | None
+def _has_torn_tail(
+    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], partial: Piece | None
 ) -> bool:
-    """Whether the last write that began behind the entries that are `whole` (or finished the last one, or the run that
-    was `asked` behind them) was interrupted: no person leaves zeros or writes on behind the end of the document, and
-    where only the end is missing there is nothing whole behind."""
+    """Whether a write after the entries that are `whole` was interrupted, for a document without a trusted record.
+
+    The write may also have finished the last of them, or the `partial` run after them. No person leaves zeros, or
+    writes after the end of the document; and if only the end is missing, nothing complete stands after the entries.
+    """
     at = whole[-1].end if whole else begin
     tail = raw[at:]
     is_like_torn = bool(whole) and _is_like_torn(raw, layout, at)
-    is_mixed = is_like_torn and tail[: len(layout.end)] not in (layout.end, _STARTS[layout.suffix][: len(layout.end)])
-    is_mixed = is_mixed or (asked is not None and is_partly_overwritten(raw, layout, asked))
-    end = _WRITTEN_ON[layout.suffix].search(tail)
-    # What was written on behind the old end reaches its own end (it may be a piece of that alone), or was cut off.
-    is_written_on = end is not None and (
+    is_mixed = is_like_torn and tail[: len(layout.end)] not in (
+        layout.end,
+        _APPEND_START[layout.suffix][: len(layout.end)],
+    )
+    is_mixed = is_mixed or (partial is not None and is_partly_overwritten(raw, layout, partial))
+    end = _CONTINUED_END[layout.suffix].search(tail)
+    # Bytes written after the old end reach their own end (or are only a piece of it), or were cut off.
+    is_continued = end is not None and (
         raw.endswith(layout.closing) or layout.closing.endswith(tail[end.end() :]) or not raw.endswith(layout.end)
     )
-    traces = is_mixed or is_written_on or b"\0" in tail
-    may_be_finished = asked is not None or (bool(whole) and run_id_and_state(layout, whole[-1].data)[1])
+    traces = is_mixed or is_continued or b"\0" in tail
+    may_be_finished = partial is not None or (bool(whole) and run_id_and_state(layout, whole[-1].data)[1])
     if traces:
         return may_be_finished or is_like_torn
-    if raw.endswith(layout.end) or len(whole) < len(pieces) or not (whole or asked):
+    if raw.endswith(layout.end) or len(whole) < len(pieces) or not (whole or partial):
         return False
-    return may_be_finished or _is_begun(raw, layout, at)
+    return may_be_finished or _is_incomplete(raw, layout, at)
 
 
 def _is_whole(raw: bytes, layout: Layout) -> bool:
-    """Whether it parses to its end: what is wrong with it is no matter of a crash then."""
+    """Whether the document parses to its end: then a crash is not what is wrong with it."""
     if layout.keeps_comments and not raw.endswith(layout.closing):
         return False  # YAML parses wherever it is cut off
     try:
@@ -225,48 +233,52 @@ def _is_whole(raw: bytes, layout: Layout) -> bool:
 
 
 def _is_header_of_ours(head: bytes, layout: Layout) -> bool:
-    """Whether the header is as we write it. Where the manifest knows nothing, a document that a person wrote, without
-    the closing and with a mistake in its last entry, looks much like a torn one."""
+    """Whether the header is written as localstore writes it.
+
+    Without a record, a document that a person wrote, without the closing and with a mistake in its last entry, looks
+    much like a torn one.
+    """
     try:
         header = layout.parse_head(head)
         return isinstance(header, dict) and layout.head(header_of(header)) == head
-    except (ParseError, TypeError):  # no serialiser takes it
+    except (ParseError, TypeError):  # it has a value that cannot be written
         return False
 
 
-def _is_begun(raw: bytes, layout: Layout, at: int) -> bool:
-    """Whether what stands behind the whole entries, from `at` on, was never whole, as far as one can see."""
+def _is_incomplete(raw: bytes, layout: Layout, at: int) -> bool:
+    """Whether the bytes after the complete entries, from `at` on, show no sign of having been complete."""
     if not _is_like_torn(raw, layout, at):
         return False
-    for match in LINE_START[layout.suffix].finditer(raw, at):
+    for match in ENTRY_START[layout.suffix].finditer(raw, at):
         end = layout.entry_end(raw, match.start())
         data = raw[match.start() : end if end > 0 else len(raw)]
-        if b"\0" not in data and (end > 0 or (layout.keeps_comments and _HOW_IT_ENDED.search(data))):
-            return False  # complete, and wrong, as it is not among the whole ones
+        if b"\0" not in data and (end > 0 or (layout.keeps_comments and _STATUS_LINE.search(data))):
+            return False  # complete, but wrong: it is not among the valid entries
     return True
 
 
-def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool = False) -> list[Piece]:
+def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int, *, is_late: bool = False) -> list[Piece]:
+    """Return the complete entries from `begin` on. In YAML, those up to `recorded_end` count as complete."""
     pieces = []
     at = begin
-    for match in LINE_START[layout.suffix].finditer(raw, begin):
+    for match in ENTRY_START[layout.suffix].finditer(raw, begin):
         start = match.start()
         if start < at:
             continue
         end = layout.entry_end(raw, start)
-        if layout.keeps_comments:  # YAML: only a following line tells that an entry is complete
+        if layout.keeps_comments:  # in YAML, only a line after an entry shows that it is complete
             zeros = raw.find(b"\0", start, end if end > 0 else len(raw)) if is_late else -1
             if zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):
                 pieces.append(Piece(start, zeros, raw[start:zeros]))
                 at = zeros
                 continue
-            followed = end > 0 and (raw.startswith(_FOLLOWS, end) or _STOPPED.match(raw, end) is not None)
+            followed = end > 0 and (raw.startswith(_AFTER_ENTRY, end) or _CUT_AFTER_ENTRY.match(raw, end) is not None)
             end = len(raw) if end < 0 else end
-            complete = followed or _HOW_IT_ENDED.search(raw[start:end]) is not None
+            complete = followed or _STATUS_LINE.search(raw[start:end]) is not None
             if not complete or b"\0" in raw[start : end + 1]:
-                if start < counted < end:  # the manifest knew where its last entry ended, whatever follows now
-                    end = counted
-                if not (end <= counted and raw[end - 1 : end] == b"\n"):
+                if start < recorded_end < end:  # the recorded end of the last entry, whatever follows now
+                    end = recorded_end
+                if not (end <= recorded_end and raw[end - 1 : end] == b"\n"):
                     continue
         if end < 0 or not is_valid_entry(layout, raw[start:end]):
             continue
@@ -276,16 +288,19 @@ def _scan(raw: bytes, layout: Layout, begin: int, counted: int, *, is_late: bool
 
 
 def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
-    """Whether YAML that stands before zeros, which begin at this offset, is a whole entry: a run says how it ended; and
-    before others, the zeros begin where no sector does, so that they stand in the place of the old end."""
+    """Whether the YAML before zeros that begin at this offset is a complete entry.
+
+    A run is if it has its status. Any other entry is if the zeros begin within a sector, so that they stand in place of
+    the old end.
+    """
     if not entry.endswith(b"\n") or not is_valid_entry(YAML, entry):
         return False
     is_run = YAML.parse_entry(entry)["type"] == "run"
-    return _HOW_IT_ENDED.search(entry) is not None if is_run else zeros % SECTOR != 0
+    return _STATUS_LINE.search(entry) is not None if is_run else zeros % SECTOR != 0
 
 
 def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[Piece]) -> list[Piece]:
-    """The pieces from the first one on that directly follow each other."""
+    """Return the pieces from the first one on that directly follow each other."""
     whole: list[Piece] = []
     for piece in pieces:
         gap = raw[whole[-1].end if whole else begin : piece.start]
@@ -295,18 +310,20 @@ def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[Piece]) -> 
     return whole
 
 
-def _holds_all(whole: list[Piece], layout: Layout, before: RecordedState, counted: int) -> bool:
-    """Whether the entries up to the offset `counted` are just those that the manifest knew."""
-    held = [piece for piece in whole if piece.end <= counted]
-    if len(held) != before.entries:
+def _holds_all(whole: list[Piece], layout: Layout, record: RecordedState, recorded_end: int) -> bool:
+    """Whether the entries up to the offset `recorded_end` are exactly the recorded ones."""
+    recorded = [piece for piece in whole if piece.end <= recorded_end]
+    if len(recorded) != record.entries:
         return False
-    return not held or (held[-1].end == counted and run_id_and_state(layout, held[-1].data)[1] == before.unfinished)
+    return not recorded or (
+        recorded[-1].end == recorded_end and run_id_and_state(layout, recorded[-1].data)[1] == record.unfinished
+    )
 
 
 def _assemble(
     raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], path: Path | str
 ) -> RecoveredDocument | None:
-    """The bytes up to the last entry that follows its predecessor stay as they are; later entries come after it."""
+    """Keep the bytes up to the last entry that directly follows its predecessor, and append the later entries."""
     head = raw[: whole[-1].start] if whole else raw[:begin]
     kept = [whole[-1].data] if whole else []
     at = whole[-1].end if whole else begin
@@ -324,5 +341,5 @@ def _assemble(
 
 def _add_rest(rest: list[tuple[int, bytes]], layout: Layout, raw: bytes, start: int, end: int) -> None:
     data = raw[start:end]
-    if data.strip(_NOTHING) and data not in (layout.separator, layout.end):
+    if data.strip(_FILLER) and data not in (layout.separator, layout.end):
         rest.append((start, data))

@@ -1,6 +1,6 @@
-"""What a torn write left of a run that was unfinished: as it was before, or as far as it is there.
+"""Recovers an unfinished run that a torn write left damaged: as it was before the write, or as much as is there.
 
-Nobody finishes a run or lets it grow but as `growth` says, so that its end can be found again.
+This works because runs are finished and grow only as `in_place` allows, so that their end can be found again.
 """
 
 import re
@@ -13,34 +13,38 @@ from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.parse_error import ParseError
 from localstore.format.yaml_layout import LAYOUT as YAML
 
-LINE_START = {
+ENTRY_START = {
     ".json": re.compile(rb"(?:^|(?<=[\n\0]))    \{\n"),
     ".yaml": re.compile(rb"(?:^|(?<=[\n\0]))- "),
 }
-_STAYS = {
+"""The line that starts an entry; in a damaged document, zeros may stand before it."""
+_UNCHANGED = {
     JSON.closing_after_list: b"\n        }",
     JSON.closing_after_value: b',\n      "',
     JSON.closing_after_text: b"",
     YAML.closing_after_list: b"  ",
     YAML.closing_after_text: b"",
 }
-"""What the end of an unfinished run and what is written in its place have in common: no write changes that."""
-_PART_ENDS = {
+"""The first bytes of each unfinished closing, which no in-place write changes."""
+_VALUE_END = {
     ".json": re.compile(rb'\n        \}|(?P<key>,\n      ")'),
     ".yaml": re.compile(rb"\n(?=    - |(?P<key>  [^ \n])|\0)"),
 }
-"""Where an item of a run's last list may have ended, or the value of a `key`."""
+"""Where an item of a run's last list, or the value before a `key`, may end."""
 _LONGEST_ESCAPE = 6
-"""So many bytes stand for one character at most."""
+"""The number of bytes that stand for one character at most."""
 
 
 class Piece(NamedTuple):
+    """An entry in a damaged document: where it starts and ends there, and its bytes."""
+
     start: int
     end: int
     data: bytes
 
 
 def is_valid_entry(layout: Layout, data: bytes) -> bool:
+    """Whether these bytes are one complete entry."""
     try:
         check_entry(layout.parse_entry(data), "entry")
     except ParseError:
@@ -49,38 +53,40 @@ def is_valid_entry(layout: Layout, data: bytes) -> bool:
 
 
 def recover_overwritten_run(raw: bytes, layout: Layout, size: int, whole: list[Piece]) -> Piece | None:
-    """The entry that follows those that are `whole`, as it was, the last one of a document of `size` bytes, before
-    somebody began to finish it."""
+    """Return the run after the entries that are `whole` as it was before a write began to finish it.
+
+    It was the last entry of a document of `size` bytes. Returns None if it cannot be recovered.
+    """
     for closing in (layout.closing_after_list, layout.closing_after_text, layout.closing_after_value):
-        end, stays = size - len(closing), _STAYS[closing]
-        match = LINE_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
-        if match is None or any(byte not in (0, there) for byte, there in zip(raw[end:], stays, strict=False)):
+        end, unchanged = size - len(closing), _UNCHANGED[closing]
+        match = ENTRY_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
+        if match is None or any(byte not in (0, old) for byte, old in zip(raw[end:], unchanged, strict=False)):
             continue
         if closing == layout.closing_after_text and assistant_text_end(layout, raw, match.end(), end) != end:
             continue
-        restored = _as_unfinished(raw, layout, match.start(), end, closing)
-        if restored is not None:
-            return restored
+        run = _unfinished_run(raw, layout, match.start(), end, closing)
+        if run is not None:
+            return run
     return None
 
 
-def is_partly_overwritten(raw: bytes, layout: Layout, asked: Piece) -> bool:
-    """Whether one of the sectors in which the end of an unfinished run stood still holds it, and another one does
+def is_partly_overwritten(raw: bytes, layout: Layout, run: Piece) -> bool:
+    """Whether one of the sectors in which the end of an unfinished run stood still has its bytes, and another has
     not."""
-    closing = asked.data[asked.end - asked.start :] + layout.end
-    if asked.end % SECTOR == 0 and _holds_rest(raw, asked.end, closing):
+    closing = run.data[run.end - run.start :] + layout.end
+    if run.end % SECTOR == 0 and _has_rest_of_closing(raw, run.end, closing):
         return True
-    place, end, kept = asked.end, asked.end + len(closing), set()
-    while place < end:
-        border = min((place // SECTOR + 1) * SECTOR, end)
-        if border > asked.end + len(_STAYS[closing]):
-            kept.add(raw[place:border] == closing[place - asked.end : border - asked.end])
-        place = border
+    at, end, kept = run.end, run.end + len(closing), set()
+    while at < end:
+        border = min((at // SECTOR + 1) * SECTOR, end)
+        if border > run.end + len(_UNCHANGED[closing]):
+            kept.add(raw[at:border] == closing[at - run.end : border - run.end])
+        at = border
     return len(kept) == 2
 
 
-def _holds_rest(raw: bytes, border: int, closing: bytes) -> bool:
-    """Whether a sector begins with the rest of this closing, and holds nothing else."""
+def _has_rest_of_closing(raw: bytes, border: int, closing: bytes) -> bool:
+    """Whether a sector consists of the last bytes of this closing, followed by zeros at most."""
     rest = raw[border : border + SECTOR].rstrip(b"\0")
     return rest != b"" and closing.endswith(rest)
 
@@ -88,45 +94,48 @@ def _holds_rest(raw: bytes, border: int, closing: bytes) -> bool:
 def recover_partial_run(
     raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece]
 ) -> Piece | None:
-    """What may be an unfinished run behind the entries that are `whole`, that somebody began to finish, or that grew:
-    its items as far as they are complete, and of an answer the text as far as it is there. Nobody can tell it from a
-    run that somebody began to append; as an unfinished run it is right in both cases."""
-    place = whole[-1].end + len(layout.separator) if whole else begin
-    match = LINE_START[layout.suffix].match(raw, place)
+    """Return what is there of a run after the entries that are `whole`, as an unfinished run.
+
+    That is its complete items, and of an assistant's text all that is there. The write may have appended the run,
+    finished it, or let it grow: this cannot be known, and an unfinished run is right in all three cases.
+    """
+    start = whole[-1].end + len(layout.separator) if whole else begin
+    match = ENTRY_START[layout.suffix].match(raw, start)
     if match is None:
         return None
     bound = pieces[len(whole)].start if len(whole) < len(pieces) else len(raw)
-    for end, closing in sorted(_ends(raw, layout, match.end(), bound), reverse=True):
-        asked = _as_unfinished(raw, layout, place, end, closing)
-        if asked is not None:
-            return asked
+    for end, closing in sorted(_possible_ends(raw, layout, match.end(), bound), reverse=True):
+        run = _unfinished_run(raw, layout, start, end, closing)
+        if run is not None:
+            return run
     return None
 
 
-def _ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterator[tuple[int, bytes]]:
-    """Where what is complete of a run may end, and the closing that belongs there."""
-    for found in _PART_ENDS[layout.suffix].finditer(raw, start, bound):
-        end = found.start() + layout.keeps_comments  # in YAML, the newline belongs to what it ends
+def _possible_ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterator[tuple[int, bytes]]:
+    """Yield where the complete part of a run may end, with the closing that belongs there."""
+    for match in _VALUE_END[layout.suffix].finditer(raw, start, bound):
+        end = match.start() + layout.keeps_comments  # in YAML, the newline belongs to the item before it
         if raw[end : end + 1] == b"\0" and end % SECTOR == 0:
-            continue  # the zeros may as well be in the place of the rest of the message
-        yield end, layout.closing_after_value if found["key"] else layout.closing_after_list
+            continue  # the zeros may stand for the rest of the message
+        yield end, layout.closing_after_value if match["key"] else layout.closing_after_list
     end = assistant_text_end(layout, raw, start, bound)
     border = end // SECTOR * SECTOR
-    if end >= 0 and raw[border:end] and _holds_rest(raw, border, layout.closing_after_text):
-        end = border  # old bytes behind new ones
+    if end >= 0 and raw[border:end] and _has_rest_of_closing(raw, border, layout.closing_after_text):
+        end = border  # old bytes after new ones
     for cut in range(_LONGEST_ESCAPE if end >= 0 else 0):
         yield end - cut, layout.closing_after_text
 
 
-def _as_unfinished(raw: bytes, layout: Layout, start: int, end: int, closing: bytes) -> Piece | None:
-    """What stands there as an unfinished run that asks something, None when that is no entry."""
+def _unfinished_run(raw: bytes, layout: Layout, start: int, end: int, closing: bytes) -> Piece | None:
+    """Return the bytes between two offsets, with this closing, as an unfinished run.
+
+    Returns None if they are not one, or it has neither input nor messages, steps or member runs.
+    """
     data = (raw[start:end] + closing).removesuffix(layout.end)
     if not is_valid_entry(layout, data) or not run_id_and_state(layout, data)[1]:
         return None
     run = layout.parse_entry(data)
     if closing == layout.closing_after_text and not isinstance((run.get("messages") or [{}])[-1].get("content"), str):
         return None
-    is_asking = any(run.get(name) for name in RUN_LISTS) or (
-        closing == layout.closing_after_value and run.get("input") is not None
-    )
-    return Piece(start, end, data) if is_asking else None
+    has_input = closing == layout.closing_after_value and run.get("input") is not None
+    return Piece(start, end, data) if has_input or any(run.get(name) for name in RUN_LISTS) else None
