@@ -1,7 +1,7 @@
-"""The JSON layout: two spaces of indentation, `history` last, and the indentation is the index.
+"""The JSON layout: two spaces of indentation, `history` last, and entries that are found by their indentation.
 
-An entry starts at the line `    {` and ends at the next line that begins `    }`. Strings in JSON cannot hold a raw
-newline, so inside the history these lines mean nothing else.
+An entry starts at the line `    {` and ends at the next line that begins with `    }`. A JSON string cannot contain a
+raw newline, so these lines have no other meaning inside the history.
 """
 
 import json
@@ -18,54 +18,63 @@ SCHEMA = "../../schemas/session-1.schema.json"
 _RUN_ID = re.compile(rb'    \{\n      "type": "run",\n      "run_id": "([^"\\]+)"')
 _START = b"\n    {\n"
 _DEEP = 200
-"""So many brackets are no nesting that could be too deep."""
+"""A text with at most this many brackets cannot nest too deeply."""
 _INDENTED_DEEPLY = b" " * 2 * _DEEP
-"""No line of a document in this layout begins with that unless it nests too deeply."""
+"""A line of a document in this layout begins with this only if it nests too deeply."""
 
 
 class JsonLayout:
-    """Bytes of a JSON document from and to plain values. It holds no state and touches no file."""
+    """Converts plain values to the bytes of a JSON document and back. It has no state and opens no file."""
 
     suffix = ".json"
     opening = b'\n  "history": [\n'
+    """The line that opens the history, with the newline before it."""
     separator = b",\n"
+    """The bytes between two entries."""
     end = b"\n  ]\n}\n"
+    """The bytes after the last entry."""
     closing = b"\n    }" + end
+    """The constant bytes at the end of every document."""
     closing_after_value = b',\n      "status": "unfinished"' + closing
+    """The end of a document whose last run is unfinished."""
     closing_after_list = b"\n        }\n      ]" + closing_after_value
+    """The same after the last item of a list of the run."""
     closing_after_text = b'"' + closing_after_list
+    """The same after the text of an assistant's message."""
     steps_opening = b'"steps": ['
     step_separator = b"\n        },"
+    """The bytes between a step and the next one."""
     keeps_comments = False
+    """Whether a document may contain comments; True for YAML alone."""
     escape = b"\\u"
-    """What may stand for a letter or a digit."""
+    """The bytes that begin an escape for a letter or a digit."""
 
     def head(self, header: dict[str, Any]) -> bytes:
-        """The document up to and including the line that opens the history."""
+        """Return the document up to and including the line that opens the history."""
         text = orjson.dumps({"$schema": SCHEMA, **header, "history": []}, option=orjson.OPT_INDENT_2)
         return text.removesuffix(b"]\n}") + b"\n"
 
     def entry(self, entry: dict[str, Any]) -> bytes:
-        """The bytes of one entry, from its `    {` to its `    }`, without the separator."""
+        """Return the bytes of one entry, from its `    {` to its `    }`, without the separator."""
         text = orjson.dumps({"history": [entry]}, option=orjson.OPT_INDENT_2)
         return text[len(b'{\n  "history": [\n') : -len(b"\n  ]\n}")]
 
-    def assemble(self, head: bytes, slices: list[bytes]) -> bytes:
-        """A whole document. One without entries ends in `"history": []`."""
-        if not slices:
+    def assemble(self, head: bytes, entries: list[bytes]) -> bytes:
+        """Return a whole document. Without entries, it ends in `"history": []`."""
+        if not entries:
             return head.removesuffix(b"\n") + b"]\n}\n"
-        return head + self.separator.join(slices) + self.end
+        return head + self.separator.join(entries) + self.end
 
     def entry_starts(self, raw: bytes, begin: int) -> list[int]:
-        """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
+        """Return the offsets in `raw` of the lines that start an entry, from `begin` on, where a line begins."""
         return find_lines(raw, _START, begin)
 
     def count_entry_starts(self, raw: bytes) -> int:
-        """How many lines start an entry in `raw`, when it has no header; its first line is not counted."""
+        """Return the number of lines that start an entry in a part of the history, without its first line."""
         return raw.count(_START)
 
     def entry_end(self, raw: bytes, start: int) -> int:
-        """Where the entry that starts at `start` ends, or -1."""
+        """Return where the entry that starts at `start` ends, or -1 if it has no end."""
         end = raw.find(b"\n    }", start)
         return -1 if end < 0 else end + len(b"\n    }")
 
@@ -74,21 +83,24 @@ class JsonLayout:
         return self.entry_end(entry, 0) != len(entry)
 
     def run_id(self, entry: bytes) -> str | None:
-        """The run's id, when it can be seen without parsing the entry."""
+        """Return the id of the run if it can be read without parsing the entry."""
         match = _RUN_ID.match(entry)
         return match[1].decode() if match else None
 
     def parse_head(self, head: bytes) -> Any:
+        """Parse the bytes of `head` as a document with an empty history."""
         return parse(head + b"]}")
 
     def parse_entry(self, entry: bytes, line: int = 1) -> Any:
+        """Parse the bytes of one entry, which begins at this line of its file."""
         return parse(entry, line)
 
     def parse(self, raw: bytes) -> Any:
+        """Parse a whole document, however it is formatted."""
         return parse(raw)
 
     def parse_in_layout(self, raw: bytes) -> Any:
-        """Parse a whole document that is in this layout: its indentation tells whether it nests too deeply."""
+        """Parse a whole document in this layout, whose indentation shows whether it nests too deeply."""
         if _INDENTED_DEEPLY in raw:
             return parse(raw)
         try:
@@ -97,37 +109,37 @@ class JsonLayout:
             raise ParseError(error.msg) from None
 
     def parse_strict(self, raw: bytes) -> Any:
-        """Parse what is going to be written anew: whatever that would drop or round is refused."""
+        """Parse a document that will be rewritten. Refuses what a rewrite would drop or round."""
         try:
             value = json.loads(
                 raw.decode("utf-8-sig"), object_pairs_hook=_unique, parse_int=_integer, parse_float=_float
             )
             orjson.dumps([[value]])  # the history around an entry
         except (RecursionError, orjson.JSONEncodeError):
-            raise ParseError("nested too deeply to be written anew") from None
+            raise ParseError("nested too deeply to be rewritten") from None
         except json.JSONDecodeError as error:
             raise ParseError(error.msg, error.lineno, error.colno) from None
         except UnicodeDecodeError as error:
-            raise ParseError("str is not valid UTF-8", raw.count(b"\n", 0, error.start) + 1) from None
+            raise ParseError("this is not UTF-8 text", raw.count(b"\n", 0, error.start) + 1) from None
         return value
 
 
 def find_lines(raw: bytes, mark: bytes, begin: int) -> list[int]:
-    """Where in `raw`, from `begin` on, the lines start that have this mark: the newline before them and their bytes."""
-    found = []
+    """Return where lines begin in `raw`, from `begin` on, given their first bytes and the newline before them."""
+    starts = []
     at = raw.find(mark, max(0, begin - 1))
     while at >= 0:
-        found.append(at + 1)
+        starts.append(at + 1)
         at = raw.find(mark, at + 1)
-    return found
+    return starts
 
 
 def parse(raw: bytes, line: int = 1) -> Any:
-    """Parse JSON text whose first line is line number `line` of its file. Raises Malformed."""
+    """Parse JSON text whose first line is line number `line` of its file. Raises ParseError."""
     try:
         value = orjson.loads(raw.removeprefix(b"\xef\xbb\xbf"))
         if raw.count(b"[") + raw.count(b"{") > _DEEP:
-            orjson.dumps(value)  # it reads deeper than it writes, and deeper than others can follow
+            orjson.dumps(value)  # orjson reads deeper nesting than it writes, and than other parsers read
         return value
     except orjson.JSONEncodeError:
         raise ParseError("nested too deeply") from None
@@ -135,9 +147,9 @@ def parse(raw: bytes, line: int = 1) -> Any:
         problem = error.msg.partition(": line ")[0]
         try:
             raw.decode()
-        except UnicodeDecodeError as undecodable:
-            before = raw[: undecodable.start]
-            column = undecodable.start - before.rfind(b"\n")
+        except UnicodeDecodeError as decoding:
+            before = raw[: decoding.start]
+            column = decoding.start - before.rfind(b"\n")
             raise ParseError("this is not UTF-8 text", line + before.count(b"\n"), column) from None
         raise ParseError(problem, line + error.lineno - 1, error.colno) from None
 

@@ -1,4 +1,4 @@
-"""One validator for both formats: what a value looks like in a document, or why it has no form there."""
+"""Converts Python values to the JSON values of a document, or says why that is impossible. Serves both formats."""
 
 import math
 import re
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class _Unstorable(Exception):
-    """Raised inside the walk; each level on the way out adds where it stood."""
+    """Raised while a value is converted; each level on the way out adds its key or index to `where`."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -33,12 +33,15 @@ class _Unstorable(Exception):
 
 
 def to_json_value(value: Any, what: str = "") -> Any:
-    """`value` as a tree of dict, list, str, int, float, bool and None that every JSON and YAML parser reads back.
+    """Return `value` as a tree of dict, list, str, int, float, bool and None, which JSON and YAML parsers read back.
+
+    >>> to_json_value({"when": date(2026, 11, 22), "tags": {"b", "a"}})
+    {'when': '2026-11-22', 'tags': ['a', 'b']}
 
     datetime and date become ISO 8601 text, UUID, Decimal and Path text, Enum its value, set a sorted list, tuple a
     list, dataclass and pydantic models a mapping of their fields. The result shares nothing mutable with `value`.
     Raises UnstorableValue for NaN, infinities, lone surrogates, integers beyond 64 bits, keys that are not text,
-    depth over 200 and unknown objects; it names where the value sits, starting with `what`.
+    depth over 200 and unknown objects; the error names the position of the value, starting with `what`.
     """
     try:
         return _plain(value, MAX_DEPTH)
@@ -47,21 +50,25 @@ def to_json_value(value: Any, what: str = "") -> Any:
         if len(where) > _LONGEST_PLACE:
             where = f"{where[:_LONGEST_PLACE]}…"
         raise UnstorableValue(f"{where or 'The value'} {error.problem}", where=where) from None
-    except Exception as error:  # an object of the caller's refused to be looked at
+    except Exception as error:  # code of the caller, in one of the objects, failed
         raise UnstorableValue(
-            f"{what or 'The value'} holds something that raises {type(error).__name__} when it is looked at. "
+            f"{what or 'The value'} holds something that raises {type(error).__name__} when it is read. "
             "Convert it to text, numbers, lists or dicts.",
             where=what,
         ) from error
 
 
 def json_equal(one: Any, other: Any) -> bool:
-    """Whether two plain values are equal in their types as well: for Python 1, 1.0 and True are equal."""
+    """Whether two JSON values are equal in value and type.
+
+    >>> json_equal(1, 1.0), json_equal({"a": 1, "b": 2}, {"b": 2, "a": 1})
+    (False, True)
+    """
     if one != other:
         return False
     try:
         return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
-    except orjson.JSONEncodeError:  # nested too deeply to look closer
+    except orjson.JSONEncodeError:  # nested too deeply to compare the types
         return True
 
 
@@ -117,7 +124,7 @@ def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         try:
             if not key.isascii():
                 _check_text(key)
-            # Most values are plain text; sparing them a call halves the time of the walk.
+            # Most values are ASCII text. To treat them here, without a call, halves the time.
             result[key] = item if type(item) is str and item.isascii() else _plain(item, depth - 1)
         except _Unstorable as error:
             error.where.append(key)
@@ -139,7 +146,7 @@ def _sequence(value: Any, depth: int) -> list[Any]:
 
 
 def _convert(value: Any, depth: int) -> Any:
-    """The values that are not JSON by themselves; our own records come first because they are the most."""
+    """Convert a value that is no JSON value itself. Records of localstore come first, as they are the most frequent."""
     document = getattr(type(value), "__document__", None)
     if document is not None:
         return _mapping(document(value), depth)

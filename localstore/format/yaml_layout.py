@@ -1,7 +1,7 @@
-"""The YAML layout: block style, `history` last and not indented, and the indentation is the index.
+"""The YAML layout: block style, `history` last, and entries that are found by their indentation.
 
-An entry starts at `- ` in column 0, everything else in it is indented, and the document ends with the end marker
-line `...`, which tells a whole document from one that was cut.
+An entry starts at `- ` in column 0, and everything else in it is indented. The document ends with the line `...`, which
+distinguishes a complete document from one that was cut off.
 """
 
 import re
@@ -12,7 +12,7 @@ from localstore.format.parse_error import ParseError
 
 _RUN_ID = re.compile(rb"- type: run\n  run_id: ([0-9A-Za-z][0-9A-Za-z_-]*[A-Za-z_-][0-9A-Za-z_-]*)\n")
 _START = b"\n- "
-# A comment in column 0 is inside the entry when the entry goes on behind it.
+# A comment in column 0 is part of the entry if the entry continues after it.
 _INSIDE = rb"#[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)* [ \t]*[^ \t\r\n#]"
 _NEXT = re.compile(rb"[\n\0](?=[^ \n\r\0])(?!%s)" % _INSIDE)
 
@@ -20,7 +20,7 @@ _DOCUMENT_ENDS = re.compile(rb"[\n\r](?:\.\.\.|---)")
 
 
 class YamlLayout:
-    """Bytes of a YAML document from and to plain values. It holds no state and touches no file."""
+    """Converts plain values to the bytes of a YAML document and back. See JsonLayout for the constants."""
 
     suffix = ".yaml"
     opening = b"\nhistory:\n"
@@ -33,69 +33,72 @@ class YamlLayout:
     step_separator = b""
     keeps_comments = True
     escape = b"\\"
-    """What may stand for a letter or a digit, or break a text that has none."""
+    """The byte that begins an escape for a letter or a digit, or breaks a line within a text."""
 
     def head(self, header: dict[str, Any]) -> bytes:
-        """The document up to and including the line that opens the history."""
+        """Return the document up to and including the line that opens the history."""
         from localstore.format.yaml_writer import mapping
 
         return f"# yaml-language-server: $schema={SCHEMA}\n{mapping(header)}history:\n".encode()
 
     def entry(self, entry: dict[str, Any]) -> bytes:
-        """The bytes of one entry, from its `- ` to the newline that ends it."""
+        """Return the bytes of one entry, from its `- ` to the newline that ends it."""
         from localstore.format.yaml_writer import item
 
         return item(entry).encode()
 
-    def assemble(self, head: bytes, slices: list[bytes]) -> bytes:
-        """A whole document. One without entries ends in `history: []` and the end marker."""
-        if not slices:
+    def assemble(self, head: bytes, entries: list[bytes]) -> bytes:
+        """Return a whole document. Without entries, it ends in `history: []` and the end marker."""
+        if not entries:
             before, opening, comments = head.rpartition(self.opening)
-            if opening:  # comments above the first entry stay, above the line of the history
+            if opening:  # comments above the first entry move above the line that opens the history
                 return before + b"\n" + comments + b"history: []\n" + self.end
             return head + b" []\n" + self.end
-        return head + b"".join(slices) + self.end
+        return head + b"".join(entries) + self.end
 
     def entry_starts(self, raw: bytes, begin: int) -> list[int]:
-        """Where the lines that start an entry begin in `raw`, from `begin`, the start of a line, on."""
+        """Return the offsets in `raw` of the lines that start an entry, from `begin` on, where a line begins."""
         return find_lines(raw, _START, begin)
 
     def count_entry_starts(self, raw: bytes) -> int:
-        """How many lines start an entry in `raw`, when it has no header; its first line is not counted."""
+        """Return the number of lines that start an entry in a part of the history, without its first line."""
         return raw.count(_START)
 
     def entry_end(self, raw: bytes, start: int) -> int:
-        """Where the entry that starts at `start` ends, or -1. A run of NUL counts as a line break."""
+        """Return where the entry that starts at `start` ends, or -1. A series of NUL bytes counts as a line break."""
         match = _NEXT.search(raw, start)
         return match.end() if match else -1
 
     def breaks_layout(self, entry: bytes) -> bool:
-        """Whether a line inside the entry ends the document: what is added behind it would be another one."""
+        """Whether a line inside the entry ends the document, so that the next entry would be in another one."""
         return _DOCUMENT_ENDS.search(entry) is not None
 
     def run_id(self, entry: bytes) -> str | None:
-        """The run's id, when it can be seen without parsing the entry."""
+        """Return the id of the run if it can be read without parsing the entry."""
         match = _RUN_ID.match(entry)
         return match[1].decode() if match else None
 
     def parse_head(self, head: bytes) -> Any:
+        """Parse the bytes of `head` as a document with an empty history."""
         return _load(head)
 
     def parse_entry(self, entry: bytes, line: int = 1) -> Any:
+        """Parse the bytes of one entry, which begins at this line of its file."""
         items = _load(entry, first_line=line)
         if not isinstance(items, list) or len(items) != 1:
             raise ParseError("this is not one entry", line)
         return items[0]
 
     def parse(self, raw: bytes) -> Any:
+        """Parse a whole document, however it is formatted."""
         return _load(raw)
 
     def parse_strict(self, raw: bytes) -> Any:
-        """Parse what is going to be written anew: whatever that would drop or round is refused."""
+        """Parse a document that will be rewritten. Refuses what a rewrite would drop or round."""
         return _load(raw, strict=True)
 
     def parse_by_pyyaml(self, raw: bytes, *, strict: bool) -> Any:
-        """Parse what PyYAML wrote, by its own rules, which are those of YAML 1.1."""
+        """Parse what PyYAML wrote by its own rules, those of YAML 1.1."""
         return _load(raw, strict=strict, by_pyyaml=True)
 
 

@@ -1,8 +1,8 @@
-"""Reads one YAML document as plain values, by the rules of the YAML 1.2 core schema.
+"""Reads one YAML document as plain values, by the core schema of YAML 1.2.
 
-PyYAML's C parser splits the text into events; the values are built from them here, without recursion. So the rules are
-ours: no anchors, aliases or tags of one's own, keys are text and stand once, timestamps stay text, and no input
-ends in anything but a value or `Malformed`.
+PyYAML's C parser splits the text into events, and this module builds the values from them, without recursion. So it
+decides the rules: no anchors, aliases or custom tags; keys are text and unique; timestamps stay text; and every input
+gives a value or raises `ParseError`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from localstore.format.parse_error import ParseError
 
-DEPTH_LIMIT = 210  # the validator allows 200; the rest is room for the document around a value
+DEPTH_LIMIT = 210  # values may have 200 levels; the rest is for the document around them
 _LONGEST_INTEGER = 4000  # characters; Python refuses to convert more than 4,300 digits, as that takes quadratic time
 
 _CORE = "tag:yaml.org,2002:"
@@ -33,19 +33,25 @@ _TAG_DIRECTIVE = re.compile(r"^\ufeff?%TAG", re.MULTILINE)
 
 
 _MOST_NODES = 1_000_000
-"""So many values a document with aliases may have, each counted wherever it is used."""
+"""The number of values that a document with aliases may have; a value counts each time it is used."""
 
 
 def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bool = False) -> Any:
-    """The value of the one document in `raw`, which is UTF-8, with or without a byte order mark.
+    """Return the value of the one document in `raw`, which is UTF-8, with or without a byte order mark.
 
-    Lines are counted from `first_line`, for the slice of a file. `strict` refuses integers beyond 64 bits as well,
-    which other programs would round. What was written `by_pyyaml` is read by its rules, those of YAML 1.1: `1e3` and
-    `089` are text; and one value may be used several times (anchors and aliases), as it writes what Python shares: the
-    result shares it too. Raises `Malformed` for everything that is not exactly one such document.
+    Raises `ParseError` for anything else.
+
+    >>> load(b"a: [1, no]")
+    {'a': [1, 'no']}
+
+    Args:
+        strict: Refuse integers beyond 64 bits as well, which other programs would round.
+        first_line: The line of the file at which `raw` begins.
+        by_pyyaml: Read by the rules of PyYAML, those of YAML 1.1: `1e3` and `089` are text, and anchors and aliases are
+            allowed. The result shares a value where the text uses an alias.
     """
     _check(raw, first_line)
-    import yaml  # only here, because `import localstore` must not load it
+    import yaml  # loaded late, so that `import localstore` stays light
 
     try:
         return _build(yaml.CSafeLoader(raw), strict, first_line, by_pyyaml=by_pyyaml)
@@ -53,44 +59,44 @@ def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bo
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
         text = raw.decode("utf-8")
-        end = _place(text, len(text), first_line)  # the C parser counts a line more when it gets there
+        end = _position(text, len(text), first_line)  # at the end of the text, the C parser counts one line too many
         raise ParseError(problem, *(min((mark.line + first_line, mark.column + 1), end) if mark else ())) from None
     except yaml.YAMLError as error:  # the C parser's reader, which names no line
         text = raw.decode("utf-8")
-        found = _UNREADABLE.search(text)
-        if found is None:
+        match = _UNREADABLE.search(text)
+        if match is None:
             raise ParseError(f"not readable as YAML: {error}") from None
-        raise ParseError(f"unreadable {_name(found[0])}", *_place(text, found.start(), first_line)) from None
+        raise ParseError(f"unreadable {_name(match[0])}", *_position(text, match.start(), first_line)) from None
 
 
 def _check(raw: bytes, first_line: int) -> None:
-    """Refuse what the C parser would misread or take too long for."""
+    """Refuse what the C parser would misread, or need too long for."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8")
-        raise ParseError("not UTF-8", *_place(before, len(before), first_line)) from None
-    if not text.isascii() and (found := _ODD_BREAK.search(text)):
-        char = found[0]
+        raise ParseError("not UTF-8", *_position(before, len(before), first_line)) from None
+    if not text.isascii() and (match := _ODD_BREAK.search(text)):
+        char = match[0]
         problem = f'{_name(char)} is a line break in YAML 1.1 only; write it as "\\u{ord(char):04x}" in double quotes'
-        raise ParseError(problem, *_place(text, found.start(), first_line))
-    # One quick search for the common case: the expression would stop at every line.
-    if "%TAG" in text and (found := _TAG_DIRECTIVE.search(text.replace("\r", "\n"))):
-        raise ParseError("%TAG directives are not allowed", *_place(text, found.start(), first_line))
+        raise ParseError(problem, *_position(text, match.start(), first_line))
+    # A quick search first, because the expression would try every line.
+    if "%TAG" in text and (match := _TAG_DIRECTIVE.search(text.replace("\r", "\n"))):
+        raise ParseError("%TAG directives are not allowed", *_position(text, match.start(), first_line))
 
 
 def _name(char: str) -> str:
     return f"character U+{ord(char):04X}"
 
 
-def _place(text: str, position: int, first_line: int) -> tuple[int, int]:
-    """Line and column of a position, counted as the C parser does: CRLF is one break, the byte order mark is none."""
+def _position(text: str, position: int, first_line: int) -> tuple[int, int]:
+    """Return line and column as the C parser counts them: CRLF is one line break, a byte order mark is no column."""
     before = text[:position].removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return before.count("\n") + first_line, len(before) - before.rfind("\n")
 
 
 def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> Any:
-    """The value that the events of a stream of one document make."""
+    """Build the value from the events of one document."""
     from yaml.events import (
         AliasEvent,
         DocumentEndEvent,
@@ -112,13 +118,13 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
         raise ParseError("there is no document", first_line, 1)
 
     root: list[Any] = []
-    around: list[Any] = []  # the containers around the current one, outermost first
+    around: list[Any] = []  # the containers that contain the current one, outermost first
     container: Any = root
     in_mapping = False
-    key: str | None = None  # of the value that comes next; None: a key comes next, or we are in a sequence
-    nodes = 0  # values so far, those of aliases too
-    opened: list[tuple[str | None, int]] = []  # anchor of each container around, and the values before it
-    anchored: dict[str, tuple[Any, int]] = {}  # value and the number of values in it
+    key: str | None = None  # the key of the next value; None if a key comes next, or in a sequence
+    nodes = 0  # the number of values so far, including those of aliases
+    opened: list[tuple[str | None, int]] = []  # the anchor of each open container, and the number of values before it
+    anchored: dict[str, tuple[Any, int]] = {}  # each value and the number of values in it
     while True:
         event = next_event()
         kind = type(event)
@@ -139,7 +145,7 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
                     value = _tagged(event.value, event.tag, strict)
                 else:
                     value = plain(event.value, strict) if event.implicit[0] else event.value
-            except ParseError as error:  # that function knows no place
+            except ParseError as error:  # raised without a position
                 refuse(error.problem)
             if event.anchor is not None:
                 anchored[event.anchor] = value, 1
@@ -159,11 +165,11 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
             if in_mapping and key is None:
                 refuse("a key must be a text, not an alias")
             if event.anchor not in anchored:
-                refuse("an alias stands inside of what it stands for")
+                refuse("an alias stands inside the value that it refers to")
             value, size = anchored[event.anchor]
             nodes += size
             if nodes > _MOST_NODES:
-                refuse(f"aliases make more than {_MOST_NODES:,} values of it")
+                refuse(f"with its aliases, the document has more than {_MOST_NODES:,} values")
         elif kind is DocumentEndEvent:
             break
         else:  # the end of a mapping or a sequence
@@ -193,7 +199,7 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
 
 
 def _plain(text: str, strict: bool) -> Any:
-    """The value of a scalar without quotes and tag."""
+    """Return the value of a scalar without quotes and without a tag."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":
@@ -206,7 +212,7 @@ def _plain(text: str, strict: bool) -> Any:
 
 
 def _plain_by_pyyaml(text: str, strict: bool) -> Any:
-    """The same by the rules of PyYAML's safe loader. A time stays text."""
+    """Return the same by the rules of PyYAML's safe loader, except that a time stays text."""
     import yaml
 
     resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
@@ -224,7 +230,7 @@ def _plain_by_pyyaml(text: str, strict: bool) -> Any:
     try:
         number = construct(yaml.ScalarNode(tag, text))
     except (ValueError, OverflowError):
-        raise ParseError(f"{_shortened(text)} is no number") from None
+        raise ParseError(f"{_shortened(text)} is not a number") from None
     if name == "int":
         return _integer(str(number), strict)
     if not math.isfinite(number):
@@ -233,7 +239,7 @@ def _plain_by_pyyaml(text: str, strict: bool) -> Any:
 
 
 def _tagged(text: str, tag: str, strict: bool) -> Any:
-    """The value of a scalar with a tag, which must be of the core schema and fit the text."""
+    """Return the value of a scalar with a tag, which must belong to the core schema and match the text."""
     name = tag.removeprefix(_CORE)
     if name == tag or name not in ("str", "int", "float", "bool", "null"):
         raise ParseError(f"the tag {_shortened(tag)} is not allowed here")
@@ -245,7 +251,7 @@ def _tagged(text: str, tag: str, strict: bool) -> Any:
         return _finite(text)
     if name in ("bool", "null") and text in _WORDS and (name == "null") == (_WORDS[text] is None):
         return _WORDS[text]
-    raise ParseError(f"{_shortened(text)} is no {name}")
+    raise ParseError(f"{_shortened(text)} is not a valid {name}")
 
 
 def _integer(text: str, strict: bool) -> int:
@@ -258,7 +264,7 @@ def _integer(text: str, strict: bool) -> int:
 
 
 def _finite(text: str) -> float:
-    # Infinity is also what a number beyond the range of a float becomes.
+    # A number beyond the range of a float becomes infinity.
     if _NOT_FINITE.fullmatch(text) or (number := float(text)) in (float("inf"), float("-inf")):
         raise ParseError(f"{_shortened(text)} is not a finite number")
     return number

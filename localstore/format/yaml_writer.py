@@ -1,10 +1,10 @@
 """Writes plain values as block-style YAML that reads the same under YAML 1.1 and YAML 1.2.
 
-Three rules make the layout: `- ` in column 0 is always an entry of the history, because everything else is indented;
-every printable text of several lines is a `|` block, as a person would type it; and nothing is ever folded, so every
-other scalar stands on one line.
+The layout has three rules. `- ` in column 0 is always an entry of the history, because everything else is indented.
+Printable text of several lines is a `|` block, as a person would type it. Nothing is folded, so every other scalar
+stands on one line.
 
-The values are validated before they come here: dict with text keys, list, str, int, float, bool and None, without
+The values have been validated before: dict with text keys, list, str, int, float, bool and None, without
 NaN, infinities or lone surrogates, and not deeper than Python's recursion allows.
 """
 
@@ -15,27 +15,31 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-# A scalar may stand without quotes if it begins like a word and is no word or number of YAML 1.1 or 1.2. The second
-# line is wider than both resolvers: integers in every base, floats, base 60, dates, times, and versions beside them.
+# A scalar needs no quotes if it begins like a word and is not a keyword or number of YAML 1.1 or 1.2. The second line
+# matches more than both versions resolve: integers in every base, floats, base 60, dates, times, and version numbers.
 _PLAIN_START = re.compile(
     r"(?!(?i:y|n|yes|no|on|off|true|false|null|<<)\Z"
     r"|[0-9][-+.:,_0-9eEtTzZ ]*\Z|0[xXoObB][0-9a-fA-F_]*\Z)"
     r"(?:[\w/($^;<\\]|[^\x00-\x7f\s])"
 )
-# What no YAML text may hold unescaped, or what is a line break in one version of YAML and not in the other.
+# Characters that YAML text must escape, or that are line breaks in only one version of YAML.
 _UNPRINTABLE = re.compile("[^\n\t -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _ESCAPES = {
     **{code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))},
     **{code: f"\\u{code:04x}" for code in (0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)},
     **{ord(char): f"\\{name}" for char, name in zip('\0\b\t\n\f\r"\\', '0btnfr"\\', strict=True)},
 }
-_NEEDS_INDICATOR = re.compile(r"\n*[ \t]")  # otherwise a parser would count the text's own blanks as indentation
+_NEEDS_INDICATOR = re.compile(r"\n*[ \t]")  # otherwise a parser would take the text's own spaces for indentation
 _LINE_START = re.compile(r"\n(?=[^\n])")  # empty lines stay empty
 _LONGEST_SIMPLE_KEY = 1000  # parsers stop at 1,024 characters, quotes included
 
 
 def mapping(value: dict[str, Any], indent: int = 0) -> str:
-    """The lines of a block mapping whose keys stand in column `indent` (from 0); each ends with a newline."""
+    """Return the lines of a block mapping whose keys stand in column `indent` (from 0); each ends with a newline.
+
+    >>> mapping({"a": 1, "b": "no"})
+    'a: 1\\nb: "no"\\n'
+    """
     pieces: list[str] = []
     pad = " " * indent
     if value:
@@ -46,7 +50,7 @@ def mapping(value: dict[str, Any], indent: int = 0) -> str:
 
 
 def item(value: dict[str, Any]) -> str:
-    """One entry of the history: `- ` in column 0, everything after its first line indented by two or empty."""
+    """Return one entry of the history: `- ` in column 0, and every later line empty or indented by two."""
     if not value:
         return "- {}\n"
     pieces: list[str] = []
@@ -57,7 +61,7 @@ def item(value: dict[str, Any]) -> str:
 def _mapping(value: dict[str, Any], lead: str, pad: str, write: Callable[[str], None]) -> None:
     """Write a mapping that is not empty: `lead` before its first key, `pad` (of the same width) before the others."""
     for key, child in value.items():
-        text = _key(key) if len(key) <= 64 else _key.__wrapped__(key)  # long keys would only fill the cache
+        text = _key(key) if len(key) <= 64 else _key.__wrapped__(key)  # long keys would fill the cache
         head = f"{lead}{text}:" if len(text) <= _LONGEST_SIMPLE_KEY else f"{lead}? {text}\n{pad}:"
         _child(child, head, pad + "  ", write)
         lead = pad
@@ -78,7 +82,7 @@ def _sequence(value: list[Any], lead: str, pad: str, write: Callable[[str], None
 
 
 def _child(child: Any, head: str, inner: str, write: Callable[[str], None]) -> None:
-    """Write `head` and what belongs to it; lines of its own are indented by `inner`."""
+    """Write `head` and its value; the lines of the value are indented by `inner`."""
     kind = type(child)
     if kind is str:
         write(f"{head} {_text(child, inner)}\n")
@@ -103,13 +107,13 @@ def _child(child: Any, head: str, inner: str, write: Callable[[str], None]) -> N
     elif kind is float:
         write(f"{head} {_float(child)}\n")
     else:
-        raise TypeError(f"the emitter takes plain values only, not {kind.__name__}")
+        raise TypeError(f"the YAML writer takes JSON values only, not {kind.__name__}")
 
 
 def _text(text: str, inner: str) -> str:
-    """A text as a value: plain, a block of lines indented by `inner`, or quoted on one line."""
+    """Return text as a value: plain, a block of lines indented by `inner`, or quoted on one line."""
     if "\n" in text:
-        # isprintable() is stricter than YAML and several times as fast as the search.
+        # isprintable() is stricter than YAML, and several times faster than the search.
         if not text.replace("\n", "").isprintable() and _UNPRINTABLE.search(text):
             return _double_quoted(text)
         indicator = "2" if _NEEDS_INDICATOR.match(text) else ""
@@ -119,7 +123,7 @@ def _text(text: str, inner: str) -> str:
         return f"|{indicator}{chomping}{_LINE_START.sub(chr(10) + inner, chr(10) + text[:-1])}"
     if _is_plain(text):
         return text
-    # Single quotes keep JSON and Windows paths readable, but know no escapes.
+    # Single quotes keep JSON and Windows paths readable, but allow no escapes.
     if ('"' in text or "\\" in text) and "\t" not in text and not _UNPRINTABLE.search(text):
         return "'" + text.replace("'", "''") + "'"
     return _double_quoted(text)
@@ -127,12 +131,12 @@ def _text(text: str, inner: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _key(key: str) -> str:
-    """A key on one line: plain or double-quoted."""
+    """Return a key on one line, plain or double-quoted."""
     return key if "\n" not in key and _is_plain(key) else _double_quoted(key)
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text of one line reads back as itself without quotes."""
+    """Whether text of one line reads back unchanged without quotes."""
     return (
         _PLAIN_START.match(text) is not None
         and ": " not in text
@@ -148,6 +152,6 @@ def _double_quoted(text: str) -> str:
 
 
 def _float(value: float) -> str:
-    """A float with a point in it, because YAML 1.1 takes `1e+22` for a text."""
+    """Return a float with a dot in it, because YAML 1.1 reads `1e+22` as text."""
     text = repr(value)
     return text if "." in text else text.replace("e", ".0e")
