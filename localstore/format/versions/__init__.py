@@ -1,4 +1,4 @@
-"""The steps that lead from an older document to today's: pure functions from mapping to mapping."""
+"""Upgrade steps: pure functions that convert older documents to the present version."""
 
 from localstore.format.versions.chain import STEPS, downgraded, upgraded, version_of
 from localstore.format.versions.step import CannotUpgrade, Document, Step

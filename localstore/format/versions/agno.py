@@ -1,4 +1,4 @@
-"""Version 0: sessions as `JsonStorage` and `YamlStorage` of agno 1.x wrote them, for agents, teams and workflows."""
+"""Version 0: sessions as `JsonStorage` and `YamlStorage` of agno 1.x wrote them, of agents, teams and workflows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,33 +6,33 @@ from typing import Any
 from localstore.format.versions.agno_back import AGENT_RUN, TEAM_RUN, WORKFLOW_RUN, bare, run_down
 from localstore.format.versions.agno_conversation import Conversation
 from localstore.format.versions.agno_remainder import KEY, is_remainder, remainder, restored
-from localstore.format.versions.agno_runs import free_name, run_up
+from localstore.format.versions.agno_runs import run_up, unused_key
 from localstore.format.versions.document_shape import checked
 from localstore.format.versions.step import CannotUpgrade, Document
-from localstore.format.versions.values import copied, identity, is_empty, items, mapping, moment, seconds_of, text
+from localstore.format.versions.values import copied, identity, is_empty, items, mapping, seconds_of, text, to_time
 from localstore.models.schema import HEADER_ORDER, KINDS, SESSION_KEYS
 
 MODE = "agno_mode"
-"""Header key of the sessions of agno's first workflows, which agno keeps in another form than its later ones."""
+"""Header key that marks sessions of agno's first workflows. agno has another form for its later ones."""
 FIRST_WORKFLOWS = "workflow"
 IDS = ("agent_id", "team_id", "workflow_id")
-_TAKEN = {"session_id", "user_id", *IDS, "session_data", "created_at", "updated_at", "schema_version"}
+_CONVERTED = {"session_id", "user_id", *IDS, "session_data", "created_at", "updated_at", "schema_version"}
 _RESERVED = {*HEADER_ORDER, *SESSION_KEYS, "$schema", "history", "updated_at", MODE}
-_TOLD_BY_ALL = ("memory", "runs", "session_data", "extra_data")
+_TYPICAL_KEYS = ("memory", "runs", "session_data", "extra_data")
 
 
 def looks_like(document: Mapping[str, Any]) -> bool:
-    """Whether it has the shape of a session of agno 1.x."""
+    """Whether a mapping has the shape of a session of agno 1.x."""
     return (
         isinstance(document.get("session_id"), str)
         and "history" not in document
-        and any(key in document for key in _TOLD_BY_ALL)
+        and any(key in document for key in _TYPICAL_KEYS)
         and any(f"{kind}_id" in document or f"{kind}_data" in document for kind in KINDS)
     )
 
 
 def up(document: Document) -> Document:
-    """The session as a document of version 1. Raises CannotUpgrade."""
+    """Convert a session to a document of version 1. Raises CannotUpgrade."""
     raw = copied(mapping(document, ()))
     parts = raw.pop(KEY) if is_remainder(raw.get(KEY)) else None
     result = _converted(raw)
@@ -40,12 +40,12 @@ def up(document: Document) -> Document:
 
 
 def down(document: Document) -> Document:
-    """The session as agno 1.8 reads it and continues it. Raises CannotUpgrade for what is no document of version 1."""
+    """Convert a document of version 1 to a session that agno 1.8 reads and continues. Raises CannotUpgrade."""
     own = checked(copied(document))
     raw = _raw(own)
     try:
         base = _converted(copied(raw))
-    except CannotUpgrade:  # a key of somebody's own means something else to agno
+    except CannotUpgrade:  # a key that somebody added has another meaning in agno
         raw = _raw(_bare(own))
         base = _converted(copied(raw))
     parts = remainder(base, _in_order(own))
@@ -70,7 +70,7 @@ def _converted(raw: Document) -> Document:
     session_data = dict(mapping(raw.pop("session_data", None), ("session_data",)))
     has_steps = kind == "workflow" and ("runs" in raw or "workflow_name" in raw)
 
-    conversation = Conversation(session_id, known_of(raw, kind))
+    conversation = Conversation(session_id, shared_fields(raw, kind))
     place = ("runs",) if has_steps else ("memory", "runs")
     runs = items((raw if has_steps else memory).pop("runs", None), place, "a list of runs")
     members = _members(runs)
@@ -80,26 +80,34 @@ def _converted(raw: Document) -> Document:
         if not members or identity(run) not in members
     ]
     summary = take_summary(memory, session_id, raw.get("user_id"))
-    _forget_messages(memory, conversation)
+    _drop_repeated_messages(memory, conversation)
     _refer_to_members(memory, members)
     memory = {key: value for key, value in memory.items() if not is_empty(value)}
-    begun = [run["created_at"] for run in history]
+    run_times = [run["created_at"] for run in history]
     is_first = kind == "workflow" and not has_steps
-    header, state = session_up({**raw, "session_data": session_data, "memory": memory}, kind, begun, is_first=is_first)
-    written = moment(raw.get("updated_at"), ("updated_at",)) or moment(raw.get("created_at"), ("created_at",))
+    header, state = session_up(
+        {**raw, "session_data": session_data, "memory": memory}, kind, run_times, is_first=is_first
+    )
+    written = to_time(raw.get("updated_at"), ("updated_at",)) or to_time(raw.get("created_at"), ("created_at",))
     if not is_empty(summary):
         state["session_summary"] = summary
     if state:
         state = {key: state[key] for key in SESSION_KEYS if key in state}
-        time = written or max(begun, default=header["created_at"])
+        time = written or max(run_times, default=header["created_at"])
         history.append({"type": "update", "created_at": time, **state})
     return _in_order({**header, "history": history})
 
 
-def session_up(raw: Document, kind: str, begun: list[str], *, is_first: bool) -> tuple[Document, Document]:
-    """The header of a session of agno, and its state, without what its runs and its summary say.
+def session_up(raw: Document, kind: str, run_times: list[str], *, is_first: bool) -> tuple[Document, Document]:
+    """Convert a session without its runs and its summary. Return the header and the state.
 
-    `begun`: when the runs began. `is_first`: it is one of agno's first workflows. Raises CannotUpgrade.
+    Args:
+        raw: The session in agno's form.
+        kind: Its kind.
+        run_times: When its runs began.
+        is_first: Whether it is one of agno's first workflows.
+
+    Raises CannotUpgrade.
     """
     session_data = dict(mapping(raw.get("session_data"), ("session_data",)))
     header: Document = {"schema_version": 1, "session_id": raw["session_id"], "kind": kind}
@@ -109,13 +117,13 @@ def session_up(raw: Document, kind: str, begun: list[str], *, is_first: bool) ->
     has_metadata = isinstance(raw.get("extra_data"), dict)
     if has_metadata:
         header["metadata"] = raw["extra_data"]
-    created_at = moment(raw.get("created_at"), ("created_at",))
-    header["created_at"] = min([*begun, *([created_at] if created_at else [])], default="1970-01-01T00:00:00.000Z")
+    created_at = to_time(raw.get("created_at"), ("created_at",))
+    header["created_at"] = min([*run_times, *([created_at] if created_at else [])], default="1970-01-01T00:00:00.000Z")
     if is_first:
         header[MODE] = FIRST_WORKFLOWS
     for key, value in raw.items():
-        if key not in _TAKEN and not (has_metadata and key == "extra_data"):
-            header[free_name(key, {*_RESERVED, *header})] = value
+        if key not in _CONVERTED and not (has_metadata and key == "extra_data"):
+            header[unused_key(key, {*_RESERVED, *header})] = value
     state = {
         "session_state": mapping(session_data.pop("session_state", None), ("session_data", "session_state")),
         "session_data": session_data,
@@ -125,36 +133,36 @@ def session_up(raw: Document, kind: str, begun: list[str], *, is_first: bool) ->
 
 
 def _kind(raw: Document) -> str:
-    for told in ({key for key, value in raw.items() if value is not None}, raw.keys()):
+    for keys in ({key for key, value in raw.items() if value is not None}, raw.keys()):
         for kind in KINDS:
-            if f"{kind}_data" in told or f"{kind}_id" in told:
+            if f"{kind}_data" in keys or f"{kind}_id" in keys:
                 return kind
     raise CannotUpgrade("expected the id or the data of an agent, a team or a workflow")
 
 
-def known_of(raw: Document, kind: str) -> Document:
-    """What each run of the session says of its agent, team or workflow, and the session says as well."""
+def shared_fields(raw: Document, kind: str) -> Document:
+    """Return the fields of a session that each of its runs repeats: the id and the name of its agent and so on."""
     data = raw.get(f"{kind}_data")
     name = raw.get("workflow_name") or (data.get("name") if isinstance(data, dict) else None)
-    known = {f"{kind}_id": raw.get(f"{kind}_id"), f"{kind}_name": name}
-    return {key: value for key, value in known.items() if isinstance(value, str)}
+    shared = {f"{kind}_id": raw.get(f"{kind}_id"), f"{kind}_name": name}
+    return {key: value for key, value in shared.items() if isinstance(value, str)}
 
 
 def _members(runs: list[Any]) -> set[str]:
-    """The runs of a team's members. With one memory for all, agno keeps them among the team's runs once more."""
-    found: set[str] = set()
-    waiting = list(runs)
-    while waiting:
-        run = waiting.pop()
+    """Return the identities of member runs. If members share the team's memory, agno repeats them among its runs."""
+    identities: set[str] = set()
+    pending = list(runs)
+    while pending:
+        run = pending.pop()
         members = run.get("member_responses") if isinstance(run, dict) else None
         if isinstance(members, list):
-            waiting += members
-            found |= {identity(member) for member in members if member}
-    return found
+            pending += members
+            identities |= {identity(member) for member in members if member}
+    return identities
 
 
 def take_summary(memory: Document, session_id: str, user_id: Any) -> Any:
-    """Takes the summary of this session out of the memory."""
+    """Remove the summary of this session from the memory and return it."""
     by_user = mapping(memory.get("summaries"), ("memory", "summaries"))
     user = user_id if isinstance(user_id, str) else "default"
     of_user = by_user.get(user)
@@ -165,15 +173,15 @@ def take_summary(memory: Document, session_id: str, user_id: Any) -> Any:
     return memory.pop("summary", None)
 
 
-def _forget_messages(memory: Document, conversation: Conversation) -> None:
-    """Older memories list all messages once more; what the runs say is left out."""
+def _drop_repeated_messages(memory: Document, conversation: Conversation) -> None:
+    """Remove the messages that older memories repeat, if the runs contain them all."""
     messages = memory.get("messages")
     if isinstance(messages, list) and conversation.has_seen(messages):
         del memory["messages"]
 
 
 def _refer_to_members(memory: Document, members: set[str]) -> None:
-    """What the members of a team told each other are their runs once more: their ids are left."""
+    """Replace the runs of members that the interactions of a team repeat by their ids."""
     for interaction in _interactions(memory):
         response = interaction.get("response")
         if isinstance(response, dict) and isinstance(response.get("run_id"), str) and identity(response) in members:
@@ -182,18 +190,18 @@ def _refer_to_members(memory: Document, members: set[str]) -> None:
 
 def _interactions(memory: Document) -> list[Document]:
     contexts = memory.get("team_context")
-    found = []
+    interactions = []
     for context in contexts.values() if isinstance(contexts, dict) else ():
-        told = context.get("member_interactions") if isinstance(context, dict) else None
-        found += told if isinstance(told, list) else []
-    return [interaction for interaction in found if isinstance(interaction, dict)]
+        of_context = context.get("member_interactions") if isinstance(context, dict) else None
+        interactions += of_context if isinstance(of_context, list) else []
+    return [interaction for interaction in interactions if isinstance(interaction, dict)]
 
 
 # Down
 
 
 def _bare(document: Document) -> Document:
-    """The document without the keys that version 1 does not know."""
+    """Return the document without keys that version 1 does not define."""
     header = {key: value for key, value in document.items() if key in HEADER_ORDER}
     return {**header, "history": [bare(entry) if entry["type"] == "run" else entry for entry in document["history"]]}
 
@@ -203,32 +211,48 @@ def _raw(document: Document) -> Document:
         key: next((entry[key] for entry in reversed(document["history"]) if entry.get(key) is not None), None)
         for key in SESSION_KEYS
     }
-    usual, known = fields_of(document), known_of(document, document["kind"])
-    runs = [session_run_down(entry, document, known, usual) for entry in document["history"] if entry["type"] == "run"]
+    fields, shared = run_fields(document), shared_fields(document, document["kind"])
+    runs = [
+        session_run_down(entry, document, shared, fields) for entry in document["history"] if entry["type"] == "run"
+    ]
     times = [document["created_at"], *(entry.get("created_at") for entry in document["history"])]
     memories = [entry["memory"] for entry in document["history"] if isinstance(entry.get("memory"), dict)]
     return session_down({**document, "memory": memories[-1]} if memories else document, newest, runs, times)
 
 
 def is_pipeline(document: Document) -> bool:
-    """Whether it is a session of agno's later workflows, which have steps."""
+    """Whether it is a session of one of agno's later workflows, which have steps."""
     return document["kind"] == "workflow" and document.get(MODE) != FIRST_WORKFLOWS
 
 
-def fields_of(document: Document) -> frozenset[str]:
-    """What agno's class for the runs of the session takes."""
+def run_fields(document: Document) -> frozenset[str]:
+    """Return the fields of agno's class for the runs of the session."""
     return TEAM_RUN if document["kind"] == "team" else WORKFLOW_RUN if is_pipeline(document) else AGENT_RUN
 
 
-def session_run_down(run: Document, header: Document, known: Document, usual: frozenset[str]) -> Document:
-    """A run of the session. `known` is what the session says of all its runs, `usual` the fields of one of them."""
+def session_run_down(run: Document, header: Document, shared: Document, fields: frozenset[str]) -> Document:
+    """Convert a run of the session to agno's form.
+
+    Args:
+        run: The entry.
+        header: The header of the document.
+        shared: The fields that each run of the session repeats.
+        fields: The fields of agno's class for the runs of the session.
+    """
     if header["kind"] != "workflow" and (run.get("agent_id") or run.get("team_id")):
         return run_down(run, header["session_id"], AGENT_RUN if run.get("agent_id") else TEAM_RUN)
-    return run_down({**known, **run}, header["session_id"], usual)
+    return run_down({**shared, **run}, header["session_id"], fields)
 
 
 def session_down(document: Document, newest: Document, runs: list[Document], times: list[Any]) -> Document:
-    """The session as agno reads it: the header of the document, the newest state, and the runs in agno's form."""
+    """Convert a session to agno's form.
+
+    Args:
+        document: The header.
+        newest: The newest state.
+        runs: The runs in agno's form.
+        times: The times of the session and its entries; the last one becomes `updated_at`.
+    """
     kind = document["kind"]
     session_id, user_id = document["session_id"], document.get("user_id")
     session_data = dict(newest.get("session_data") or {})
@@ -242,7 +266,7 @@ def session_down(document: Document, newest: Document, runs: list[Document], tim
     others = {
         key: value
         for key, value in document.items()
-        if key not in _RESERVED and key not in _TAKEN and key not in ("memory", "runs", "extra_data", KEY)
+        if key not in _RESERVED and key not in _CONVERTED and key not in ("memory", "runs", "extra_data", KEY)
     }
     raw: Document = {
         "session_id": session_id,
@@ -268,9 +292,9 @@ def _all_members(run: Document) -> list[Document]:
 
 
 def _memory(kept: Any, summary: Any, session_id: str, user_id: str | None, runs: list[Document]) -> Document:
-    """The memory, without what agno's present one does not take."""
-    told = kept if isinstance(kept, dict) else {}
-    memory: Document = {key: copied(told.get(key)) for key in ("summaries", "memories", "team_context")}
+    """Return the memory with the keys that agno's present class accepts."""
+    kept = kept if isinstance(kept, dict) else {}
+    memory: Document = {key: copied(kept.get(key)) for key in ("summaries", "memories", "team_context")}
     memory = {key: value if isinstance(value, dict) else {} for key, value in memory.items()}
     if not memory["team_context"]:
         del memory["team_context"]
@@ -283,7 +307,7 @@ def _memory(kept: Any, summary: Any, session_id: str, user_id: str | None, runs:
     if summary is not None:
         user = user_id or "default"
         of_user = memory["summaries"].get(user)
-        said = summary if isinstance(summary, dict) else {"summary": summary}
-        of_user = {**(of_user if isinstance(of_user, dict) else {}), session_id: said}
+        record = summary if isinstance(summary, dict) else {"summary": summary}
+        of_user = {**(of_user if isinstance(of_user, dict) else {}), session_id: record}
         memory["summaries"] = {**memory["summaries"], user: of_user}
     return {**memory, "runs": runs}

@@ -1,11 +1,11 @@
-"""Runs and steps in the words of agno 1.8: what its own classes read."""
+"""Convert runs and steps back to what the classes of agno 1.8 read."""
 
 from math import floor
 from typing import Any
 
 from localstore.format.versions.agno_conversation import OTHER_STATUS, last_answer
 from localstore.format.versions.agno_messages import as_lists, message_down, metrics_down
-from localstore.format.versions.agno_runs import EXECUTOR, LAST, RUN_ORDER, sum_of
+from localstore.format.versions.agno_runs import EXECUTOR, LAST, RUN_ORDER, workflow_metrics
 from localstore.format.versions.document_shape import fits
 from localstore.format.versions.step import Document
 from localstore.format.versions.values import is_empty, seconds_of
@@ -23,26 +23,42 @@ _MODEL_RUN = _ANY_RUN | {
 AGENT_RUN = _MODEL_RUN | {"agent_id", "agent_name", "workflow_id"}
 TEAM_RUN = _MODEL_RUN | {"team_id", "team_name", "member_responses"}
 WORKFLOW_RUN = _ANY_RUN | {"workflow_id", "workflow_name", "step_responses", "workflow_metrics"}
-"""What agno's classes for runs take; anything else fails there."""
+"""The fields of agno's classes for runs, which reject others."""
 _STATUS = {"completed": "COMPLETED", "cancelled": "CANCELLED", "error": "ERROR"}
-_STEP_TAKEN = {"name", "created_at", "input", "output", "messages", "steps", "metrics", "error", "status", "response"}
-_KNOWN = {*RUN_ORDER, *LAST, "role", "content", "name", "tool_calls", "output"}
-_KNOWN_METRICS = ("input_tokens", "output_tokens", "duration_seconds")
+_STEP_CONVERTED = {
+    "name",
+    "created_at",
+    "input",
+    "output",
+    "messages",
+    "steps",
+    "metrics",
+    "error",
+    "status",
+    "response",
+}
+_VERSION_1_KEYS = {*RUN_ORDER, *LAST, "role", "content", "name", "tool_calls", "output"}
+_VERSION_1_METRICS = ("input_tokens", "output_tokens", "duration_seconds")
 _STEP_READ = {"parallel_step_outputs", "step_name", "content", "success"}
-"""What is taken for something else in a step of agno's."""
+"""Keys that have another meaning in a step of agno."""
 
 
 def run_down(run: Document, session_id: str, fields: frozenset[str]) -> Document:
-    """A run with no keys but these. The history before it is not copied into it: agno finds that in the runs before."""
+    """Convert a run to agno's form, with the keys in `fields` only and without copies of earlier messages."""
     seconds = seconds_of(run["created_at"])
     messages = [message_down(message, seconds) for message in run.get("messages") or []]
     answer = last_answer(messages)
     metrics = metrics_down(run.get("metrics") or {})
-    if metrics and answer is not None and "metrics" not in answer and not any("metrics" in told for told in messages):
+    if (
+        metrics
+        and answer is not None
+        and "metrics" not in answer
+        and not any("metrics" in message for message in messages)
+    ):
         answer["metrics"] = metrics
     if instructions := run.get("instructions"):
-        said_first = {"content": instructions, "from_history": False, "stop_after_tool_call": False, "role": "system"}
-        messages.insert(0, {**said_first, "created_at": floor(seconds or 0)})
+        system = {"content": instructions, "from_history": False, "stop_after_tool_call": False, "role": "system"}
+        messages.insert(0, {**system, "created_at": floor(seconds or 0)})
     raw: Document = {"content": _content(run, answer), "content_type": "str"}
     for key, value in run.items():
         if key in fields and value is not None:
@@ -57,7 +73,7 @@ def run_down(run: Document, session_id: str, fields: frozenset[str]) -> Document
         for member in run.get("member_runs") or ()
     ]
     raw["step_responses"] = steps = [step_down(step, session_id) for step in run.get("steps") or ()]
-    if steps and "workflow_metrics" not in raw and (sums := sum_of(steps)) is not None:
+    if steps and "workflow_metrics" not in raw and (sums := workflow_metrics(steps)) is not None:
         raw["workflow_metrics"] = sums
     return {key: raw[key] for key in raw if key in fields and (raw[key] or key == "tools" or not is_empty(raw[key]))}
 
@@ -72,25 +88,25 @@ def _content(run: Document, answer: Document | None) -> Any:
 
 def _status(run: Document) -> str:
     other = run.get(OTHER_STATUS)
-    usual = _STATUS.get(str(run.get("status")))
-    return usual or (other if isinstance(other, str) else "RUNNING")
+    status = _STATUS.get(str(run.get("status")))
+    return status or (other if isinstance(other, str) else "RUNNING")
 
 
 def bare(record: Document) -> Document:
-    """A run, step or message without the keys that version 1 does not know."""
-    kept = {key: value for key, value in record.items() if key in _KNOWN}
+    """Return a run, step or message without keys that version 1 does not define."""
+    kept = {key: value for key, value in record.items() if key in _VERSION_1_KEYS}
     for key in ("messages", "member_runs", "steps"):
         if isinstance(kept.get(key), list):
             kept[key] = [bare(inner) for inner in kept[key]]
     metrics = kept.pop("metrics", {})
     if fits("metrics", metrics):
-        kept["metrics"] = {key: value for key, value in metrics.items() if key in _KNOWN_METRICS}
+        kept["metrics"] = {key: value for key, value in metrics.items() if key in _VERSION_1_METRICS}
     return kept
 
 
 def step_down(step: Document, session_id: str) -> Document:
-    """A step as agno's `StepOutput` reads it. It overlooks keys that it does not know."""
-    raw = {key: value for key, value in step.items() if key not in _STEP_TAKEN and key not in _STEP_READ}
+    """Convert a step to what agno's `StepOutput` reads. It ignores other keys."""
+    raw = {key: value for key, value in step.items() if key not in _STEP_CONVERTED and key not in _STEP_READ}
     named = {"step_name": step["name"], **{key: raw.pop(key) for key in EXECUTOR if key in raw}}
     if isinstance(side := raw.get("parallel_steps"), dict):
         named["parallel_steps"] = _measured_down(side)
@@ -117,16 +133,16 @@ def step_down(step: Document, session_id: str) -> Document:
 
 def _measured_down(steps: Document) -> Document:
     measured: Document = {}
-    for name, told in steps.items():
-        measured[name] = told
-        if isinstance(told, dict):
-            metrics = told.get("metrics")
+    for name, step in steps.items():
+        measured[name] = step
+        if isinstance(step, dict):
+            metrics = step.get("metrics")
             measured[name] = {
-                **told,
+                **step,
                 "metrics": as_lists(metrics_down(metrics)) if isinstance(metrics, dict) else None,
             }
-            if isinstance(told.get("parallel_steps"), dict):
-                measured[name]["parallel_steps"] = _measured_down(told["parallel_steps"])
+            if isinstance(step.get("parallel_steps"), dict):
+                measured[name]["parallel_steps"] = _measured_down(step["parallel_steps"])
     return measured
 
 
@@ -135,8 +151,8 @@ def _response_down(step: Document, session_id: str) -> Document | None:
     response = step.get("response", {})
     if not isinstance(response, dict) or not (response or step.get("messages")):
         return None
-    said: Document = {key: step[key] for key in ("created_at", "messages", "metrics", "status") if key in step}
-    whole: Document = {"type": "run", "run_id": "", "status": "completed", **said, **response}
+    of_step: Document = {key: step[key] for key in ("created_at", "messages", "metrics", "status") if key in step}
+    whole: Document = {"type": "run", "run_id": "", "status": "completed", **of_step, **response}
     if not fits("run", whole):
         return None
     if "content" not in whole and last_answer(whole.get("messages") or []) is None:

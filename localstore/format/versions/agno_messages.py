@@ -1,4 +1,4 @@
-"""Messages and metrics of agno 1.x, and back."""
+"""Convert messages and metrics of agno 1.x, and back."""
 
 import json
 from math import floor
@@ -6,17 +6,17 @@ from typing import Any
 
 from localstore.format.versions.document_shape import fits
 from localstore.format.versions.step import CannotUpgrade, Document, Place
-from localstore.format.versions.values import is_empty, is_number, items, mapping, moment, object_in, seconds_of, text
+from localstore.format.versions.values import is_empty, is_number, items, mapping, object_in, seconds_of, text, to_time
 
 FROM_HISTORY = "from_history"
-_SAID_BY_DEFAULT = {FROM_HISTORY: False, "stop_after_tool_call": False, "add_to_agent_memory": True}
-_TAKEN = {"role", "content", "name", "tool_calls", "tool_call_id", "metrics", "created_at", *_SAID_BY_DEFAULT}
+_DEFAULTS = {FROM_HISTORY: False, "stop_after_tool_call": False, "add_to_agent_memory": True}
+_CONVERTED = {"role", "content", "name", "tool_calls", "tool_call_id", "metrics", "created_at", *_DEFAULTS}
 _ARGUMENTS_DEPTH = 150
-"""Arguments that nest deeper stay text."""
+"""Arguments of tool calls that nest deeper stay text."""
 
 
 def message_up(raw: Document, where: Place, run_created_at: str) -> Document:
-    """A message as documents hold it. Its time is left out when it is that of its run."""
+    """Convert a message of agno. Its time is left out if it equals that of its run."""
     role = text(raw.get("role"), (*where, "role"))
     if role is None:
         raise CannotUpgrade("expected a message with a role", where)
@@ -28,24 +28,24 @@ def message_up(raw: Document, where: Place, run_created_at: str) -> Document:
     place = (*where, "tool_calls")
     if calls := items(raw.get("tool_calls"), place, "a list of tool calls"):
         message["tool_calls"] = [_tool_call_up(call, (*place, index)) for index, call in enumerate(calls)]
-    if (answered := text(raw.get("tool_call_id"), (*where, "tool_call_id"))) is not None:
-        message["tool_call_id"] = answered
+    if (call_id := text(raw.get("tool_call_id"), (*where, "tool_call_id"))) is not None:
+        message["tool_call_id"] = call_id
     for key, value in raw.items():
-        if key not in _TAKEN and not is_empty(value):
+        if key not in _CONVERTED and not is_empty(value):
             message[key] = value
-    for key, usual in _SAID_BY_DEFAULT.items():
-        if raw.get(key) is not None and raw[key] is not usual:
+    for key, default in _DEFAULTS.items():
+        if raw.get(key) is not None and raw[key] is not default:
             message[key] = raw[key]
     if metrics := metrics_up(raw.get("metrics"), (*where, "metrics")):
         message["metrics"] = metrics
-    created_at = moment(raw.get("created_at"), (*where, "created_at"))
+    created_at = to_time(raw.get("created_at"), (*where, "created_at"))
     if created_at is not None and created_at != _whole_second(run_created_at):
         message["created_at"] = created_at
     return message
 
 
-def message_down(message: Document, began: float | None) -> Document:
-    """The message as agno writes it. `began`: when its run did, in seconds, for one that names no time of its own."""
+def message_down(message: Document, run_time: float | None) -> Document:
+    """Convert a message to agno's form. `run_time`: the time of its run in seconds, for a message without a time."""
     raw = dict(message)
     calls, metrics = raw.pop("tool_calls", None), raw.pop("metrics", None)
     raw.setdefault(FROM_HISTORY, False)
@@ -54,7 +54,7 @@ def message_down(message: Document, began: float | None) -> Document:
         raw["tool_calls"] = [_tool_call_down(call) for call in calls]
     if isinstance(metrics, dict):
         raw["metrics"] = metrics_down(metrics)
-    raw["created_at"] = floor((seconds_of(raw["created_at"]) if "created_at" in raw else began) or 0)
+    raw["created_at"] = floor((seconds_of(raw["created_at"]) if "created_at" in raw else run_time) or 0)
     return raw
 
 
@@ -76,14 +76,14 @@ def _part_up(part: Any) -> Document:
     if fits("content_part", part):
         kept: Document = part
         return kept
-    return {"type": "data", "data": part}  # a part in a form of the model's provider
+    return {"type": "data", "data": part}  # a part as the provider of the model defines it
 
 
 def _tool_call_up(raw: Any, where: Place) -> Document:
     rest = dict(mapping(raw, where, "a tool call"))
     function = rest.pop("function", None)
     place = where
-    if function is None:  # some providers' calls are flat
+    if function is None:  # calls of some providers are flat
         function = rest
     else:
         place = (*where, "function")
@@ -124,17 +124,17 @@ def _tool_call_down(call: Document) -> Document:
 # Metrics: agno 1.x keeps a list with one number for each call of the model in a run, and single numbers in a message.
 
 _SECONDS, _TIME = "duration_seconds", "time"
-"""What is called otherwise in agno."""
+"""The key of the duration here and in agno."""
 _NUMBERS = ("input_tokens", "output_tokens", _TIME, _SECONDS)
 _WHOLE = ("input_tokens", "output_tokens")
 
 
 def metrics_up(raw: Any, where: Place) -> Document:
-    """The sums under our names, those that are zero or empty left out; input and output tokens first."""
-    told = mapping(raw, where, "a mapping of metrics")
+    """Convert metrics: lists become sums, and zeros and empty values are left out. Token counts come first."""
+    agno_metrics = mapping(raw, where, "a mapping of metrics")
     metrics: Document = {}
-    for key in sorted(told, key=lambda key: _NUMBERS.index(key) if key in _NUMBERS else len(_NUMBERS)):
-        value = _sum(told[key])
+    for key in sorted(agno_metrics, key=lambda key: _NUMBERS.index(key) if key in _NUMBERS else len(_NUMBERS)):
+        value = _sum(agno_metrics[key])
         if is_empty(value) or (is_number(value) and value == 0):
             continue
         if key in _NUMBERS and not is_number(value):
@@ -143,35 +143,35 @@ def metrics_up(raw: Any, where: Place) -> Document:
             if not value.is_integer():
                 raise CannotUpgrade("expected whole numbers", (*where, key))
             value = int(value)
-        metrics[_SECONDS if key == _TIME and _SECONDS not in told else key] = value
+        metrics[_SECONDS if key == _TIME and _SECONDS not in agno_metrics else key] = value
     return metrics
 
 
 def metrics_down(metrics: Document) -> Document:
-    """The metrics under agno's names."""
+    """Convert metrics to agno's names."""
     if _SECONDS not in metrics or _TIME in metrics:
         return dict(metrics)
     return {_TIME if key == _SECONDS else key: value for key, value in metrics.items()}
 
 
 def as_lists(metrics: Document) -> Document:
-    """The metrics of a message as those of a run, which are lists with one number for each call of the model."""
+    """Convert single numbers to lists with one number, as agno keeps the metrics of a run."""
     return {key: value if isinstance(value, list) else [value] for key, value in metrics.items()}
 
 
 def _sum(value: Any) -> Any:
-    """The sum of a list of numbers, and of a list of mappings to numbers key by key; other values as they are."""
+    """Return the sum of a list of numbers, or of a list of mappings key by key; other values as they are."""
     if not isinstance(value, list):
         return value
-    told = [item for item in value if item is not None]
-    if all(is_number(item) for item in told):
-        return sum(told)
-    if not all(isinstance(item, dict) for item in told):
+    numbers = [item for item in value if item is not None]
+    if all(is_number(item) for item in numbers):
+        return sum(numbers)
+    if not all(isinstance(item, dict) for item in numbers):
         return value
-    if len(told) == 1:
-        return told[0]
+    if len(numbers) == 1:
+        return numbers[0]
     sums: dict[str, Any] = {}
-    for item in told:
+    for item in numbers:
         for key, number in item.items():
             if number is None:
                 continue

@@ -1,8 +1,8 @@
-"""What a document says that agno 1.x has no place for: kept beside what it reads, until it writes the session anew.
+"""Keep what agno 1.x has no field for in one extra key of its session, until agno writes the session.
 
-The remainder is the difference between a document and what becomes of it on the way to agno and back. So the way back
-is exact, whatever a later localstore or its user wrote into the document. agno reads a session without the key, and
-drops it when it writes.
+The remainder is the difference between a document and the result of converting it to agno's form and back. It makes the
+conversion back exact, whatever a later localstore or its user wrote into the document. agno ignores the key when it
+reads a session, and drops it when it writes one.
 """
 
 from typing import Any
@@ -16,30 +16,33 @@ _PARTS = {"runs", "header", "history"}
 
 
 def is_remainder(value: Any) -> bool:
-    """Whether it is one, and not something else of the same name."""
+    """Whether a value is a remainder, and not some other value under the same key."""
     return isinstance(value, dict) and "runs" in value and value.keys() <= _PARTS
 
 
 def remainder(base: Document, document: Document) -> Document | None:
-    """What it takes to make `document` of `base`; None when they are equal."""
+    """Return what turns `base` into `document`, or None if they are equal."""
     parts: Document = {}
     header = _changes(_header(base), _header(document))
     if header:
         parts["header"] = header
     if identity(base["history"]) != identity(document["history"]):
-        waiting = {entry["run_id"]: entry for entry in base["history"] if entry["type"] == "run"}
-        parts["history"] = [_entry_from(waiting, entry) for entry in document["history"]]
+        unmatched = {entry["run_id"]: entry for entry in base["history"] if entry["type"] == "run"}
+        parts["history"] = [_entry_from(unmatched, entry) for entry in document["history"]]
     return {"runs": _run_ids(base), **parts} if parts else None
 
 
 def restored(base: Document, parts: Document) -> Document:
-    """The document that the remainder was made for. Where somebody changed the runs since, the runs count."""
+    """Return the document that the remainder was made from.
+
+    If runs were added or removed since, the history of `base` is used.
+    """
     header = _changed(_header(base), parts.get("header"), (KEY, "header"))
     history = base["history"]
-    told = items(parts.get("history"), (KEY, "history"), "a list of entries")
+    changed_entries = items(parts.get("history"), (KEY, "history"), "a list of entries")
     if "history" in parts and identity(parts["runs"]) == identity(_run_ids(base)):
         runs = {entry["run_id"]: entry for entry in history if entry["type"] == "run"}
-        history = [_entry_to(runs, item, (KEY, "history", index)) for index, item in enumerate(told)]
+        history = [_entry_to(runs, item, (KEY, "history", index)) for index, item in enumerate(changed_entries)]
     return {**header, "history": history}
 
 
@@ -57,23 +60,23 @@ def _entry_from(runs: dict[str, Document], entry: Document) -> Document:
 
 
 def _entry_to(runs: dict[str, Document], item: Any, where: Place) -> Document:
-    told = mapping(item, where)
-    if "entry" in told:
-        return mapping(told["entry"], (*where, "entry"))
-    run_id = told.get("run")
+    change = mapping(item, where)
+    if "entry" in change:
+        return mapping(change["entry"], (*where, "entry"))
+    run_id = change.get("run")
     if not isinstance(run_id, str) or run_id not in runs:
         raise CannotUpgrade("expected the id of a run of the session", (*where, "run"))
-    return ordered(_changed(runs[run_id], told, where))
+    return ordered(_changed(runs[run_id], change, where))
 
 
-def _changes(base: Document, wanted: Document) -> Document:
-    changed = {key: value for key, value in wanted.items() if key not in base or identity(base[key]) != identity(value)}
-    gone = [key for key in base if key not in wanted]
-    return {**({"set": changed} if changed else {}), **({"drop": gone} if gone else {})}
+def _changes(base: Document, target: Document) -> Document:
+    changed = {key: value for key, value in target.items() if key not in base or identity(base[key]) != identity(value)}
+    dropped = [key for key in base if key not in target]
+    return {**({"set": changed} if changed else {}), **({"drop": dropped} if dropped else {})}
 
 
 def _changed(base: Document, changes: Any, where: Place) -> Document:
-    told = mapping(changes, where)
-    gone = items(told.get("drop"), (*where, "drop"), "a list of keys")
-    kept = {key: value for key, value in base.items() if key not in gone}
-    return {**kept, **mapping(told.get("set"), (*where, "set"))}
+    parts = mapping(changes, where)
+    dropped = items(parts.get("drop"), (*where, "drop"), "a list of keys")
+    kept = {key: value for key, value in base.items() if key not in dropped}
+    return {**kept, **mapping(parts.get("set"), (*where, "set"))}

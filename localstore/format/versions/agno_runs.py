@@ -1,27 +1,27 @@
-"""Runs and steps of agno 1.x: each once, with its own messages, in the words of the format."""
+"""Convert runs and steps of agno 1.x to the format: each once, with its own messages."""
 
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from localstore.format.versions.agno_conversation import (
     Conversation,
-    answer_of,
-    began,
-    ended,
+    answer_content,
     instructions_of,
     last_answer,
+    message_key,
     own_messages,
-    sameness,
+    start_time,
+    status_fields,
 )
 from localstore.format.versions.agno_messages import message_up, metrics_up
 from localstore.format.versions.step import CannotUpgrade, Document, Place
-from localstore.format.versions.values import identity, is_empty, items, mapping, moment, text
+from localstore.format.versions.values import identity, is_empty, items, mapping, text, to_time
 
 RUN_ORDER = (
     *("type", "run_id", "agent_id", "team_id", "workflow_id", "tool_call_id", "created_at", "input", "messages"),
     *("member_runs", "steps", "instructions", "session_state", "session_summary", "session_data", "model", "metrics"),
 )
-"""The keys of a run that stand first, in this order."""
+"""The first keys of a run, in this order."""
 LAST = ("error", "status")
 _STEP_ORDER = ("name", "created_at", "input", "output", "messages", "steps", "metrics")
 _STEP_METRICS = ("step_name", "executor_type", "executor_name")
@@ -29,21 +29,31 @@ EXECUTOR = ("executor_type", "executor_name")
 
 
 def ordered(run: Document) -> Document:
-    """The run with its keys in the order of the format."""
+    """Return the run with its keys in the order of the format."""
     first = {key: run[key] for key in RUN_ORDER if key in run}
     last = {key: run[key] for key in LAST if key in run}
     return {**first, **{key: value for key, value in run.items() if key not in first and key not in last}, **last}
 
 
-def free_name(name: str, taken: Any) -> str:
-    """A name for a value that has none in the format, other than the names that mean something there."""
-    while name in taken:
-        name = f"agno_{name}"
-    return name
+def unused_key(key: str, used: Any) -> str:
+    """Return a key for a value that the format has no field for: `key`, with `agno_` before it until it is unused."""
+    while key in used:
+        key = f"agno_{key}"
+    return key
 
 
 def run_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str | None = None) -> Document:
-    """A run of the session. `position` tells it from all others; `since`: when it began, if it does not say."""
+    """Convert a run of the session.
+
+    Args:
+        raw: The run in agno's form.
+        where: Its place, for errors.
+        conversation: The session so far; the run is added.
+        position: A text that no other run of the session has.
+        since: When the run start_time, if it has no time.
+
+    Raises CannotUpgrade.
+    """
     run = _run_up(raw, where, conversation, position, since)
     if run.get("instructions") == conversation.instructions:
         run.pop("instructions", None)
@@ -52,8 +62,8 @@ def run_up(raw: Any, where: Place, conversation: Conversation, position: str, si
     if run["run_id"] in conversation.run_ids:
         run["run_id"] = _made_id(conversation, position)
     conversation.run_ids.add(run["run_id"])
-    known = {key for key, value in conversation.known.items() if identity(run.get(key)) == identity(value)}
-    return ordered({key: value for key, value in run.items() if key not in known})
+    shared = {key for key, value in conversation.shared.items() if identity(run.get(key)) == identity(value)}
+    return ordered({key: value for key, value in run.items() if key not in shared})
 
 
 def _made_id(conversation: Conversation, position: str) -> str:
@@ -67,22 +77,22 @@ def _made_id(conversation: Conversation, position: str) -> str:
 
 
 def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str | None) -> Document:
-    told, where, moved = _of_old_memory(mapping(raw, where, "a run"), where)
+    rest, where, moved = _of_old_memory(mapping(raw, where, "a run"), where)
     place = moved.get("messages", (*where, "messages"))
-    messages = own_messages(told.pop("messages", None), place, conversation)
-    answer = answer_of(messages)
-    created_at = began(told.pop("created_at", None), messages, where, since)
+    messages = own_messages(rest.pop("messages", None), place, conversation)
+    answer = answer_content(messages)
+    created_at = start_time(rest.pop("created_at", None), messages, where, since)
     run: Document = {"type": "run", "created_at": created_at}
-    run_id = text(told.pop("run_id", None), (*where, "run_id"))
+    run_id = text(rest.pop("run_id", None), (*where, "run_id"))
     run["run_id"] = run_id or _made_id(conversation, position)
     for key in ("agent_id", "team_id", "workflow_id", "model"):
-        if (value := text(told.pop(key, None), (*where, key))) is not None:
+        if (value := text(rest.pop(key, None), (*where, key))) is not None:
             run[key] = value
-    if (given := told.pop("input", None)) is not None:
-        run["input"] = given
+    if (run_input := rest.pop("input", None)) is not None:
+        run["input"] = run_input
 
-    content = told.pop("content", None)
-    run |= ended(told.pop("status", None), content, messages, where)
+    content = rest.pop("content", None)
+    run |= status_fields(rest.pop("status", None), content, messages, where)
     if (
         "error" not in run
         and not is_empty(content)
@@ -96,43 +106,45 @@ def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, s
         run["instructions"] = instructions
         del messages[0]
     run["messages"] = [message_up(message, place, created_at) for message, place in messages]
-    run["metrics"] = metrics_up(told.pop("metrics", None), (*where, "metrics"))
-    _say_metrics_once(run)
+    run["metrics"] = metrics_up(rest.pop("metrics", None), (*where, "metrics"))
+    _drop_repeated_metrics(run)
 
     place = moved.get("member_responses", (*where, "member_responses"))
     run["member_runs"] = [
         _run_up(member, (*place, index), conversation, f"{position}.{index}", created_at)
-        for index, member in enumerate(items(told.pop("member_responses", None), place, "a list of runs"))
+        for index, member in enumerate(items(rest.pop("member_responses", None), place, "a list of runs"))
     ]
-    _name_the_calls(run)
+    _set_tool_call_ids(run)
     place = (*where, "step_responses")
-    steps = items(told.pop("step_responses", None), place, "a list of steps")
-    if told.get("workflow_metrics") is not None and identity(told["workflow_metrics"]) == identity(sum_of(steps)):
-        del told["workflow_metrics"]
+    steps = items(rest.pop("step_responses", None), place, "a list of steps")
+    if rest.get("workflow_metrics") is not None and identity(rest["workflow_metrics"]) == identity(
+        workflow_metrics(steps)
+    ):
+        del rest["workflow_metrics"]
     run["steps"] = _steps_up(steps, place, conversation, f"{position}.s", created_at)
     for key in [key for key, value in run.items() if is_empty(value)]:
         del run[key]
 
-    if told.get("content_type") == "str":
-        del told["content_type"]
-    if told.get("session_id") == conversation.session_id:
-        del told["session_id"]
-    for key, value in told.items():
+    if rest.get("content_type") == "str":
+        del rest["content_type"]
+    if rest.get("session_id") == conversation.session_id:
+        del rest["session_id"]
+    for key, value in rest.items():
         if not is_empty(value):
-            run[free_name(key, {*RUN_ORDER, *LAST, *run})] = value
+            run[unused_key(key, {*RUN_ORDER, *LAST, *run})] = value
     return run
 
 
-def _say_metrics_once(run: Document) -> None:
-    """Leaves the metrics of the only message that has some to the run, which down gives back to its last answer."""
+def _drop_repeated_metrics(run: Document) -> None:
+    """Remove the metrics of the last answer if they are those of the run. `run_down` restores them."""
     measured = [message for message in run["messages"] if "metrics" in message]
     answer = last_answer(run["messages"])
     if measured == [answer] and answer is not None and identity(answer["metrics"]) == identity(run["metrics"]):
         del answer["metrics"]
 
 
-def _name_the_calls(run: Document) -> None:
-    """Which tool call of the team's leader asked for which member's run: they stand in the same order."""
+def _set_tool_call_ids(run: Document) -> None:
+    """Set for each member's run the tool call of the leader that asked for it: both are in the same order."""
     calls = [call for message in run["messages"] for call in message.get("tool_calls") or []]
     for member in run["member_runs"]:
         name = member.get("agent_id") or member.get("team_id")
@@ -146,7 +158,10 @@ def _name_the_calls(run: Document) -> None:
 
 
 def _of_old_memory(raw: Document, where: Place) -> tuple[Document, Place, dict[str, Place]]:
-    """The run, out of the wrapping in which old memories of agno keep it; its place, and of what stood around it."""
+    """Return a run from the wrapper in which old memories of agno keep it, and its place.
+
+    The third value are the places of keys that were moved from the wrapper into the run.
+    """
     response = raw.get("response")
     if not isinstance(response, dict) or "run_id" in raw:
         return dict(raw), where, {}
@@ -160,11 +175,11 @@ def _of_old_memory(raw: Document, where: Place) -> tuple[Document, Place, dict[s
     if not inside and isinstance(rest.get("message"), dict):
         run["messages"] = inside = [rest.pop("message")]
         moved["messages"] = where
-    there = {sameness(message) for message in inside}
-    if "message" in rest and sameness(rest["message"]) in there:
+    inside_keys = {message_key(message) for message in inside}
+    if "message" in rest and message_key(rest["message"]) in inside_keys:
         del rest["message"]
     messages = rest.get("messages")
-    if isinstance(messages, list) and all(sameness(message) in there for message in messages):
+    if isinstance(messages, list) and all(message_key(message) in inside_keys for message in messages):
         del rest["messages"]
     if "input" in rest and run.get("input") is None:
         run["input"] = rest.pop("input")
@@ -173,29 +188,30 @@ def _of_old_memory(raw: Document, where: Place) -> tuple[Document, Place, dict[s
         run["member_responses"] = rest.pop("member_responses")
         moved["member_responses"] = (*where, "member_responses")
     for key, value in rest.items():
-        run[free_name(f"agno_{key}", run)] = value
+        run[unused_key(f"agno_{key}", run)] = value
     return run, (*where, "response"), moved
 
 
 # Steps of workflows
 
 
-def sum_of(steps: list[Any]) -> Document | None:
-    """What agno writes as the metrics of a workflow's run: those of its steps once more, by name."""
-    told = [step["metrics"] for step in steps if isinstance(step, dict) and step.get("metrics") is not None]
+def workflow_metrics(steps: list[Any]) -> Document | None:
+    """Return what agno writes as the metrics of a workflow's run: those of its steps by name. None if a step has no
+    metrics or two steps have the same name."""
+    measured = [step["metrics"] for step in steps if isinstance(step, dict) and step.get("metrics") is not None]
     by_name = {
         metrics["step_name"]: metrics
-        for metrics in told
+        for metrics in measured
         if isinstance(metrics, dict) and all(isinstance(metrics.get(key), str) for key in _STEP_METRICS)
     }
-    return {"total_steps": len(steps), "steps": by_name} if by_name and len(by_name) == len(told) else None
+    return {"total_steps": len(steps), "steps": by_name} if by_name and len(by_name) == len(measured) else None
 
 
 def _steps_up(raw: list[Any], where: Place, conversation: Conversation, position: str, since: str) -> list[Document]:
     steps: list[Document] = []
     for index, step in enumerate(raw):
         place, number = (*where, index), f"{position}{index}"
-        if isinstance(step, list):  # steps that ran as one
+        if isinstance(step, list):  # steps of a group
             steps += _steps_up(step, place, conversation, f"{number}.", since)
         else:
             steps.append(_step_up(step, place, conversation, number, since, f"step {len(steps) + 1}"))
@@ -203,91 +219,91 @@ def _steps_up(raw: list[Any], where: Place, conversation: Conversation, position
 
 
 def _step_up(
-    raw: Any, where: Place, conversation: Conversation, position: str, since: str, other_name: str
+    raw: Any, where: Place, conversation: Conversation, position: str, since: str, default_name: str
 ) -> Document:
-    told = dict(mapping(raw, where, "a step"))
+    rest = dict(mapping(raw, where, "a step"))
     step: Document = {}
-    measured = dict(mapping(told.pop("metrics", None), (*where, "metrics"), "a mapping of metrics"))
+    measured = dict(mapping(rest.pop("metrics", None), (*where, "metrics"), "a mapping of metrics"))
     if measured.keys() & {"step_name", *EXECUTOR}:
         metrics = metrics_up(measured.pop("metrics", None), (*where, "metrics", "metrics"))
     else:
         metrics, measured = metrics_up(measured, (*where, "metrics")), {}
     for key in _STEP_METRICS:
-        if told.get(key) is None and measured.get(key) is not None:
-            told[key] = measured.pop(key)
-        elif identity(told.get(key)) == identity(measured.get(key)):
+        if rest.get(key) is None and measured.get(key) is not None:
+            rest[key] = measured.pop(key)
+        elif identity(rest.get(key)) == identity(measured.get(key)):
             measured.pop(key, None)
-    name = text(told.pop("step_name", None), (*where, "step_name"))
-    step["name"] = name or other_name
-    noted = moment(told.pop("created_at", None), (*where, "created_at"))
-    response = _response_up(told.pop("response", None), (*where, "response"), conversation, position, noted or since)
+    name = text(rest.pop("step_name", None), (*where, "step_name"))
+    step["name"] = name or default_name
+    noted = to_time(rest.pop("created_at", None), (*where, "created_at"))
+    response = _response_up(rest.pop("response", None), (*where, "response"), conversation, position, noted or since)
     step["created_at"] = noted or response.get("created_at", since)
-    if (given := told.pop("input", None)) is not None:
-        step["input"] = given
-    if not is_empty(content := told.pop("content", None)):
+    if (step_input := rest.pop("input", None)) is not None:
+        step["input"] = step_input
+    if not is_empty(content := rest.pop("content", None)):
         step["output"] = content
     step["messages"] = response.pop("messages", None)
     step["metrics"] = metrics
-    step |= _step_ended(told, where)
+    step |= _step_status(rest, where)
 
-    inner = items(told.pop("steps", None), (*where, "steps"), "a list of steps")
+    inner = items(rest.pop("steps", None), (*where, "steps"), "a list of steps")
     step["steps"] = _steps_up(inner, (*where, "steps"), conversation, f"{position}.", step["created_at"])
     place = (*where, "parallel_step_outputs")
-    side_by_side = mapping(told.pop("parallel_step_outputs", None), place, "a mapping of steps")
-    for index, (key, value) in enumerate(side_by_side.items()):
+    parallel = mapping(rest.pop("parallel_step_outputs", None), place, "a mapping of steps")
+    for index, (key, value) in enumerate(parallel.items()):
         number = f"{position}.p{index}"
         step["steps"].append(_step_up(value, (*place, key), conversation, number, step["created_at"], key))
 
     step["response"] = _rest_of_response(response, step)
     for key in [key for key, value in step.items() if is_empty(value)]:
         del step[key]
-    if told.get("stop") is False:
-        del told["stop"]
+    if rest.get("stop") is False:
+        del rest["stop"]
     if (side := measured.pop("parallel_steps", None)) is not None:
-        told[free_name("parallel_steps", told)] = _measured_up(side, (*where, "metrics", "parallel_steps"))
-    taken = {*_STEP_ORDER, *LAST, "response"}
-    for key, value in [*told.items(), *measured.items()]:
+        rest[unused_key("parallel_steps", rest)] = _measured_up(side, (*where, "metrics", "parallel_steps"))
+    used = {*_STEP_ORDER, *LAST, "response"}
+    for key, value in [*rest.items(), *measured.items()]:
         if not is_empty(value):
-            step[free_name(key, {*taken, *step})] = value
+            step[unused_key(key, {*used, *step})] = value
     first = {key: step[key] for key in _STEP_ORDER if key in step}
     last = {key: step[key] for key in LAST if key in step}
     return {**first, **{key: value for key, value in step.items() if key not in (*_STEP_ORDER, *LAST)}, **last}
 
 
 def _measured_up(raw: Any, where: Place) -> Document:
-    """The metrics of steps that ran side by side, by name."""
+    """Convert the metrics of parallel steps, by name."""
     steps: Document = {}
     for name, value in mapping(raw, where, "a mapping of metrics").items():
-        told = dict(mapping(value, (*where, name), "a mapping of metrics"))
-        metrics = metrics_up(told.pop("metrics", None), (*where, name, "metrics"))
-        inner = told.pop("parallel_steps", None)
-        steps[name] = told
+        rest = dict(mapping(value, (*where, name), "a mapping of metrics"))
+        metrics = metrics_up(rest.pop("metrics", None), (*where, name, "metrics"))
+        inner = rest.pop("parallel_steps", None)
+        steps[name] = rest
         if metrics:
-            told["metrics"] = metrics
+            rest["metrics"] = metrics
         if inner is not None:
-            told["parallel_steps"] = _measured_up(inner, (*where, name, "parallel_steps"))
+            rest["parallel_steps"] = _measured_up(inner, (*where, name, "parallel_steps"))
     return steps
 
 
-def _step_ended(told: Document, where: Place) -> Document:
-    success = told.pop("success", None)
+def _step_status(rest: Document, where: Place) -> Document:
+    success = rest.pop("success", None)
     if success is not None and not isinstance(success, bool):
         raise CannotUpgrade("expected true or false", (*where, "success"))
-    ended: Document = {"status": "error" if success is False else "completed"}
-    if error := text(told.pop("error", None), (*where, "error")):
-        ended["error"] = error
-    return ended
+    result: Document = {"status": "error" if success is False else "completed"}
+    if error := text(rest.pop("error", None), (*where, "error")):
+        result["error"] = error
+    return result
 
 
 def _response_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str) -> Document:
-    """The run of the agent or team that was the step."""
+    """Convert the run of the agent or team that was the step."""
     return {} if is_empty(raw) else _run_up(raw, where, conversation, position, since)
 
 
 def _rest_of_response(response: Document, step: Document) -> Document:
-    """What the step's run says beyond the step itself."""
-    said = {"type": "run", "created_at": step["created_at"], "metrics": step["metrics"], "status": step["status"]}
-    rest = {key: value for key, value in response.items() if identity(said.get(key)) != identity(value)}
+    """Return the fields of the step's run that the step itself does not have."""
+    of_step = {"type": "run", "created_at": step["created_at"], "metrics": step["metrics"], "status": step["status"]}
+    rest = {key: value for key, value in response.items() if identity(of_step.get(key)) != identity(value)}
     if identity(rest.get("content")) == identity(step.get("output")):
         rest.pop("content", None)
     return ordered(rest)

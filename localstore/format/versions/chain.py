@@ -1,4 +1,4 @@
-"""All steps in order, and the way through them."""
+"""All upgrade steps in order, and the functions that apply them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,11 +8,11 @@ from localstore.format.versions.step import CannotUpgrade, Document, Step
 from localstore.models.schema import SCHEMA_VERSION
 
 STEPS: tuple[Step, ...] = (Step(1, "Sessions of agno 1.x become localstore documents", agno.up, agno.down),)
-"""`STEPS[n]` leads from version n to version n + 1; the last one to SCHEMA_VERSION."""
+"""`STEPS[n]` converts version n to version n + 1. The last one results in SCHEMA_VERSION."""
 
 
 def version_of(document: Mapping[str, Any]) -> int | None:
-    """The document's schema version; 0 for a session of agno 1.x, which names none; None for anything else."""
+    """Return the schema version of a document: 0 for a session of agno 1.x, None for anything else."""
     version = document.get("schema_version")
     if isinstance(version, int) and not isinstance(version, bool) and version >= 0:
         return version
@@ -20,7 +20,7 @@ def version_of(document: Mapping[str, Any]) -> int | None:
 
 
 def upgraded(document: Document, version: int) -> Document:
-    """The document, which is of `version`, as one of SCHEMA_VERSION. Raises CannotUpgrade."""
+    """Convert a document of `version` to SCHEMA_VERSION. Raises CannotUpgrade."""
     if not 0 <= version <= SCHEMA_VERSION:
         raise CannotUpgrade(f"expected a version from 0 to {SCHEMA_VERSION}, not {version}", ("schema_version",))
     for step in STEPS[version:]:
@@ -29,9 +29,9 @@ def upgraded(document: Document, version: int) -> Document:
 
 
 def downgraded(document: Document, version: int) -> Document | None:
-    """The document, which is of SCHEMA_VERSION, as one of `version`; None where a step has no way back.
+    """Convert a document of SCHEMA_VERSION back to `version`. Return None if a step cannot be reversed.
 
-    Raises CannotUpgrade for a document that is not a valid one.
+    Raises CannotUpgrade for an invalid document.
     """
     if not 0 <= version <= SCHEMA_VERSION:
         raise CannotUpgrade(f"expected a version from 0 to {SCHEMA_VERSION}, not {version}", ("schema_version",))

@@ -1,4 +1,4 @@
-"""One step from a version of the format to the next."""
+"""The type of an upgrade step, and the error of a document that cannot be upgraded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,12 @@ Place = tuple[str | int, ...]
 
 
 class CannotUpgrade(ValueError):
-    """A document does not say what its version says it does. `problem` says what is wrong there, `where` the place.
+    """A document is not valid for its version.
 
-    What shows in the result only (it nests too deeply, a sum is too big) is named by its place there.
+    Attributes:
+        problem: What was expected.
+        where: The place in the document. A problem that appears only in the result (it nests too deeply, a sum is too
+            large) has its place in the result.
     """
 
     def __init__(self, problem: str, where: Place = ()) -> None:
@@ -31,15 +34,16 @@ class CannotUpgrade(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step up, and the way back where there is one.
+    """The step from one version of the format to the next, and back.
 
-    Both are pure: they leave their argument as it is and give the same result every time. `up` takes any mapping of
-    plain values and gives a valid document of `version`, or raises CannotUpgrade. `down` takes a valid document of
-    `version`; `up` of what it gives is that document again.
+    `up` and `down` do not change their argument, and return the same result every time. `up` takes any mapping of plain
+    values and returns a valid document of `version`, or raises CannotUpgrade. `down` takes a valid document of
+    `version`, and `up` of its result is that document again.
     """
 
     version: int
-    """The version that `up` gives."""
+    """The version of the result of `up`."""
     title: str
     up: Callable[[Document], Document]
     down: Callable[[Document], Document] | None
+    """None if the step cannot be reversed."""

@@ -1,4 +1,4 @@
-"""Plain values: what a document may hold, a look at one of the expected type, and times."""
+"""Copy plain values, check their types, and convert times."""
 
 import json
 import math
@@ -18,7 +18,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def copied(value: Any, where: Place = (), depth: int = MAX_DEPTH + _SLACK) -> Any:
-    """The value again, sharing nothing with it. Raises CannotUpgrade for what no document can hold."""
+    """Return a deep copy of a value. Raises CannotUpgrade if a document cannot hold it."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -68,7 +68,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def identity(value: Any) -> str:
-    """Equal for equal values only; unlike `==`, it tells 1, 1.0 and True apart."""
+    """Return a text that is equal for equal values only. Unlike `==`, it distinguishes 1, 1.0 and True."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -78,7 +78,7 @@ def is_empty(value: Any) -> bool:
 
 
 def mapping(value: Any, where: Place, what: str = "a mapping") -> dict[str, Any]:
-    """The value, which has to be a mapping or null."""
+    """Return the value, which has to be a mapping; {} for None. Raises CannotUpgrade."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -87,7 +87,7 @@ def mapping(value: Any, where: Place, what: str = "a mapping") -> dict[str, Any]
 
 
 def items(value: Any, where: Place, what: str) -> list[Any]:
-    """The value, which has to be a list or null."""
+    """Return the value, which has to be a list; [] for None. Raises CannotUpgrade."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -96,7 +96,7 @@ def items(value: Any, where: Place, what: str) -> list[Any]:
 
 
 def text(value: Any, where: Place) -> str | None:
-    """The value, which has to be text or null."""
+    """Return the value, which has to be text or None. Raises CannotUpgrade."""
     if value is not None and not isinstance(value, str):
         raise CannotUpgrade("expected text", where)
     return value
@@ -106,8 +106,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def moment(seconds: Any, where: Place) -> str | None:
-    """Seconds since 1970 as documents write times; None for null."""
+def to_time(seconds: Any, where: Place) -> str | None:
+    """Convert seconds since 1970 to a time of the format. Return None for None."""
     if seconds is None:
         return None
     try:

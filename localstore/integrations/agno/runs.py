@@ -9,7 +9,7 @@ import orjson
 from localstore.errors import UnstorableValue
 from localstore.format.values import to_json_value
 from localstore.format.versions import CannotUpgrade, Document
-from localstore.format.versions.agno import fields_of, known_of, session_run_down
+from localstore.format.versions.agno import run_fields, session_run_down, shared_fields
 from localstore.format.versions.agno_conversation import ANSWERING, Conversation
 from localstore.format.versions.agno_messages import FROM_HISTORY
 from localstore.format.versions.agno_runs import ordered, run_up
@@ -90,8 +90,8 @@ class RunConverter:
     def __init__(self, header: Document) -> None:
         """`header` is the header of the document."""
         self.header = header
-        self._known = known_of(header, header["kind"])
-        self._fields = fields_of(header)
+        self._shared = shared_fields(header, header["kind"])
+        self._fields = run_fields(header)
 
     def to_entry(
         self,
@@ -116,7 +116,7 @@ class RunConverter:
         if copies and (run_ids := find_copied_runs(copies)) is not None:
             note["history"] = run_ids
             own["messages"] = [*run["messages"][:start], *run["messages"][start + len(copies) :]]
-        conversation = Conversation(self.header["session_id"], self._known, instructions=instructions)
+        conversation = Conversation(self.header["session_id"], self._shared, instructions=instructions)
         try:
             entry = run_up(own, (), conversation, position)
         except CannotUpgrade as error:
@@ -148,7 +148,7 @@ class RunConverter:
             entry = {**entry, "instructions": instructions}
         elif "instructions" in entry:
             entry = {key: value for key, value in entry.items() if key != "instructions"}
-        run = session_run_down(entry, self.header, self._known, self._fields)
+        run = session_run_down(entry, self.header, self._shared, self._fields)
         _imitate_agno(run)
         if note.get("compact") is True:
             for message in run.get("messages") or ():

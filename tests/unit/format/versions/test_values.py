@@ -3,7 +3,7 @@
 import pytest
 
 from localstore.format.versions import CannotUpgrade
-from localstore.format.versions.values import identity, moment, seconds_of
+from localstore.format.versions.values import identity, seconds_of, to_time
 
 
 def test_values_of_different_types_are_not_the_same() -> None:
@@ -21,7 +21,7 @@ def test_values_of_different_types_are_not_the_same() -> None:
     ],
 )
 def test_times_go_there_and_back(seconds: float, text: str) -> None:
-    assert moment(seconds, ()) == text
+    assert to_time(seconds, ()) == text
     assert seconds_of(text) == seconds
     assert type(seconds_of(text)) is type(seconds)
 
@@ -29,7 +29,7 @@ def test_times_go_there_and_back(seconds: float, text: str) -> None:
 @pytest.mark.parametrize("value", [True, "2026-11-22", [], 10**13, 1e300, -(10**13)])
 def test_what_is_no_time_is_refused(value: object) -> None:
     with pytest.raises(CannotUpgrade, match="created_at: expected a time"):
-        moment(value, ("created_at",))
+        to_time(value, ("created_at",))
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", None, 5, "2026-11-22T07:10:32"])
