@@ -2,49 +2,109 @@
 
 import errno
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self
 
 from localstore.disk import backup_folder, filesystem, locks, rescue_folder, store_tree
 from localstore.disk.boot import boot_id
-from localstore.disk.document_file import DocumentFile, fingerprint
+from localstore.disk.document_file import DocumentFile
 from localstore.engine.plan import compare_forms
+from localstore.engine.snapshot import Snapshot, tail_snapshot, whole_snapshot
 from localstore.engine.step_append import with_step
 from localstore.engine.transaction import ConcurrentChange, Recent, Transaction, create_document
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
-from localstore.format.document import LayoutMismatch, ParsedDocument, newer_format, newest_state
+from localstore.format.document import LayoutMismatch, newer_format
 from localstore.format.recovery import RecoveredDocument, parse_or_recover
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, carry_rewrite_flag, is_trusted, recorded_state, row_of
 from localstore.index.session_index import SessionIndex, folder_time
 from localstore.models.schema import SCHEMA_VERSION
 
-Result = TypeVar("Result")
-
+_ATTEMPTS = 5
+"""How often a change starts again when another program writes to the same file at the same time."""
 _REMEMBERED_RUNS = 64
 """A repeated run_id is recognised among so many of the last entries."""
 _REMEMBERED_SESSIONS = 256
-_ATTEMPTS = 5
-"""How often an operation starts again when another program writes to the same file at the same time."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-@dataclass(slots=True)
-class Snapshot:
-    """A session as it stands in a document, in plain values.
+class Edit:
+    """The attempts to change one document. Iterate over it, and enter each attempt:
 
-    `entries` are all, or the newest; `current` is the newest value of each key that holds for the session;
-    `fingerprint` is the document's at that time.
+        for attempt in engine.edit(session_id):
+            with attempt as document:
+                ...
+
+    `document` is None when the session does not exist. The session's lock is held inside the `with` statement. When
+    another program writes to the file meanwhile, the `with` statement ends, and there is another attempt: what the
+    body decided must be decided again. Any other exception ends the loop.
     """
 
-    path: str
-    header: dict[str, Any]
-    entries: list[dict[str, Any]]
-    current: dict[str, Any]
-    fingerprint: list[int]
+    def __init__(self, engine: "Engine", session_id: str) -> None:
+        self._engine = engine
+        self._session_id = session_id
+        self._attempts = 0
+        self._is_done = False
+        self._held: AbstractContextManager[None] | None = None
+        self._document: Transaction | None = None
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether an attempt before this one failed. What it wrote may be in the document all the same."""
+        return self._attempts > 1
+
+    def __iter__(self) -> Iterator[Self]:
+        while not self._is_done:
+            yield self
+
+    def __enter__(self) -> Transaction | None:
+        engine = self._engine
+        while True:
+            self._count_attempt()
+            self._held = engine.locks.session(self._session_id, engine.timeout)
+            self._held.__enter__()
+            try:
+                self._document = engine.open_document(self._session_id)
+                return self._document
+            except BaseException as error:
+                self._held.__exit__(None, None, None)
+                if not isinstance(error, (ConcurrentChange, LayoutMismatch)):
+                    raise
+            engine.distrust(self._session_id)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        assert self._held is not None  # noqa: S101 (for the type checker)
+        document, self._document = self._document, None
+        try:
+            if document is not None:
+                try:
+                    if document.changed:
+                        self._engine.manifest.record([document.row])
+                finally:
+                    document.__exit__(kind, error, trace)
+        finally:
+            self._held.__exit__(None, None, None)
+        if isinstance(error, (ConcurrentChange, LayoutMismatch)):
+            self._engine.distrust(self._session_id)
+            return True
+        self._is_done = True
+        return False
+
+    def _count_attempt(self) -> None:
+        self._attempts += 1
+        if self._attempts > _ATTEMPTS:
+            row = self._engine.index.find(self._session_id)
+            raise DocumentBroken(
+                f"The document of session {self._session_id!r} is being changed by another program all the time. "
+                "Nothing was written. Close the program that writes to it and try again.",
+                path=f"{self._engine.root}/{row['path']}" if row is not None else None,
+                session_id=self._session_id,
+            )
 
 
 class Engine:
@@ -79,56 +139,45 @@ class Engine:
 
     # Changing
 
-    def change(self, session_id: str, work: Callable[[Transaction | None], Result]) -> Result:
-        """Do `work` on the session's document (None when there is none) under its lock; the manifest follows."""
-        for _ in range(_ATTEMPTS):
-            try:
-                with self.locks.session(session_id, self.timeout):
-                    transaction = self._draft(session_id)
-                    if transaction is None:
-                        self.refuse_unreadable(session_id)
-                        return work(None)
-                    with transaction:
-                        try:
-                            return work(transaction)
-                        finally:
-                            if transaction.changed:
-                                self.manifest.record([transaction.row])
-            except (ConcurrentChange, LayoutMismatch):
-                self._distrust(session_id)
-        raise DocumentBroken(
-            f"The document of session {session_id!r} is being changed by another program all the time. "
-            "Nothing was written. Close the program that writes to it and try again.",
-            path=f"{self.root}/{row['path']}" if (row := self.index.find(session_id)) else None,
-            session_id=session_id,
-        )
+    def edit(self, session_id: str) -> Edit:
+        """Return the attempts to change the document of a session, under its lock; see `Edit`."""
+        return Edit(self, session_id)
 
     def locked(self, name: str) -> AbstractContextManager[None]:
         """Hold a lock for something else that stands in the store: take no other one inside."""
         return self.locks.session(name, self.timeout)
 
-    def _draft(self, session_id: str) -> Transaction | None:
-        row = self.index.find_anywhere(session_id)
-        while row is not None:
+    def open_document(self, session_id: str) -> Transaction | None:
+        """Open the document of a session for a change, or return None if there is none. The caller holds its lock.
+
+        Raises DocumentBroken, also when a file has the session's name and cannot be read as a session.
+        """
+        for row in self._rows_of(session_id):
             try:
                 keep = self._keep if self.upgrades else None
-                transaction = Transaction(self.root, row, durable=self.durable, keep=keep)
+                document = Transaction(self.root, row, durable=self.durable, keep=keep)
             except FileNotFoundError:
-                row = self.index.find_moved(row)
                 continue
-            if transaction.changed:
-                # Before anything is added: what a crash leaves of that is told by what the manifest knew.
-                try:
-                    self.manifest.record([transaction.row])
-                except BaseException:
-                    transaction.file.close()
-                    raise
-                transaction.changed = False
-            if transaction.row["session_id"] == session_id:
-                return transaction
-            transaction.file.close()  # the file holds another session by now
-            row = self.index.find_moved(row)
+            try:
+                if document.changed:
+                    # Before anything is added: what a crash leaves of that is told by what the manifest knew.
+                    self.manifest.record([document.row])
+                    document.changed = False
+            except BaseException:
+                document.file.close()
+                raise
+            if document.row["session_id"] == session_id:
+                return document
+            document.file.close()  # the file holds another session by now
+        self.refuse_unreadable(session_id)
         return None
+
+    def _rows_of(self, session_id: str) -> Iterator[IndexRow]:
+        """The row of a session; asked for another one, the row of the place that its document was moved to."""
+        row = self.index.find_anywhere(session_id)
+        while row is not None:
+            yield row
+            row = self.index.find_moved(row)
 
     def _keep(self, path: str) -> None:
         """Keep an older document before it is upgraded by a write. All those of one open store are one backup."""
@@ -137,7 +186,8 @@ class Engine:
         self._backup.keep(path)
         self._backup.settle()
 
-    def _distrust(self, session_id: str) -> None:
+    def distrust(self, session_id: str) -> None:
+        """Read the whole document of a session at its next use: its row does not fit."""
         with self.manifest.mutex:
             row = self.manifest.get(session_id)
             if row is not None:
@@ -337,12 +387,10 @@ class Engine:
 
     def locate(self, session_id: str) -> IndexRow | None:
         """The row of a session as its file is now: somebody may have given the file another owner or another id."""
-        row = self.index.find_anywhere(session_id)
-        while row is not None:
+        for row in self._rows_of(session_id):
             current = self.index.current(row)
             if current is not None and current["session_id"] == session_id:
                 return current
-            row = self.index.find_moved(row)
         return None
 
     def refuse_unreadable(self, session_id: str) -> None:
@@ -371,7 +419,7 @@ class Engine:
                 if is_trusted(row, file.status):
                     if not wanted(row):
                         return None
-                    seen = _trusted_view(file, row, last_runs)
+                    seen = tail_snapshot(file, row, last_runs)
                     if file.is_unchanged():
                         return seen
         except (LayoutMismatch, FileNotFoundError, LocalstoreError):
@@ -384,21 +432,16 @@ class Engine:
                 raise
             return self._look_again(session_id, wanted, last_runs)  # nobody writes to a store that is read-only
 
-    def _present(self, session_id: str) -> IndexRow | None:
-        """The row of a session whose file is there, whatever it holds by now."""
-        row = self.index.find_anywhere(session_id)
-        while row is not None and not filesystem.exists(f"{self.root}/{row['path']}"):
-            row = self.index.find_moved(row)
-        return row
-
     def _look_again(
         self, session_id: str, wanted: Callable[[IndexRow], bool], last_runs: int | None
     ) -> Snapshot | None:
-        while (row := self._present(session_id)) is not None:
+        for row in self._rows_of(session_id):
+            if not filesystem.exists(f"{self.root}/{row['path']}"):
+                continue
             with DocumentFile(f"{self.root}/{row['path']}") as file:
                 if is_trusted(row, file.status):
                     try:
-                        return _trusted_view(file, row, last_runs) if wanted(row) else None
+                        return tail_snapshot(file, row, last_runs) if wanted(row) else None
                     except LayoutMismatch:
                         pass
                 found = parse_or_recover(file.read_all(), file.layout, recorded_state(row), file.path)
@@ -410,8 +453,7 @@ class Engine:
                     if fresh != row:
                         self.manifest.record([fresh])
                 if fresh["session_id"] == session_id:
-                    return _view(parsed, file, last_runs) if wanted(fresh) else None
-            self.index.find_moved(row)  # the file holds another session by now
+                    return whole_snapshot(parsed, file, last_runs) if wanted(fresh) else None
         self.refuse_unreadable(session_id)
         return None
 
@@ -432,29 +474,3 @@ def refuse_newer(row: IndexRow, root: str) -> None:
     """Raise NewerFormat when a newer localstore wrote the document: it is left alone."""
     if row["version"] > SCHEMA_VERSION:
         raise newer_format(row["version"], f"{root}/{row['path']}", row["session_id"])
-
-
-def _trusted_view(file: DocumentFile, row: IndexRow, last_runs: int | None) -> Snapshot:
-    """From the tail, and from the places where the manifest says that the state stands."""
-    if last_runs is None or not row["entries"]:
-        return _view(file.to_read(), file, last_runs)
-    found = file.last_runs(last_runs, row["entries"]) if last_runs else []
-    by_offset = dict(found)
-    current = {}
-    for name, offset in row.get("offsets", {}).items():
-        if offset not in by_offset:
-            by_offset[offset] = file.entry_at(offset)
-        if by_offset[offset].get(name) is None:
-            raise LayoutMismatch
-        current[name] = by_offset[offset][name]
-    return Snapshot(file.path, file.header(), [entry for _, entry in found], current, fingerprint(file.status))
-
-
-def _view(parsed: ParsedDocument, file: DocumentFile, last_runs: int | None) -> Snapshot:
-    entries = parsed.entries
-    current = newest_state(entries)
-    if last_runs is not None:
-        runs = [number for number, entry in enumerate(entries) if entry["type"] == "run"]
-        first = len(entries) if not last_runs else runs[-last_runs] if last_runs <= len(runs) else 0
-        entries = entries[first:]
-    return Snapshot(file.path, parsed.header, entries, current, fingerprint(file.status))

@@ -200,26 +200,33 @@ class _Restoration:
 
     def apply(self, engine: Engine) -> _Plan:
         """Change the session, or create it."""
+        plan = _Plan()
+        for attempt in engine.edit(self.session_id):
+            with attempt as transaction:
+                plan = self._create(engine) if transaction is None else self._add(transaction)
+        return plan
+
+    def _create(self, engine: Engine) -> _Plan:
         from localstore.models.times import now
 
-        def work(transaction: Transaction | None) -> _Plan:
-            if transaction is None:
-                suffix = os.path.splitext(self.rescue_file.document)[1]
-                engine.create(self._new_header(now()), self.content.entries, suffix)
-                return _Plan(self.content.entries)
-            parsed = transaction.whole()
-            plan = _plan(parsed.entries, parsed.header, self.content)
-            state = _later_state(parsed.entries, plan.added)
-            added = [*plan.added, {"type": "update", "created_at": now(), **state}] if state else plan.added
-            if plan.finished:
-                transaction.change(parsed.header, {parsed.starts[at]: run for at, run in plan.finished.items()}, added)
-            elif added:
-                transaction.append(added)
-            else:
-                transaction.sync()
-            return plan
+        suffix = os.path.splitext(self.rescue_file.document)[1]
+        engine.create(self._new_header(now()), self.content.entries, suffix)
+        return _Plan(self.content.entries)
 
-        return engine.change(self.session_id, work)
+    def _add(self, transaction: Transaction) -> _Plan:
+        from localstore.models.times import now
+
+        parsed = transaction.whole()
+        plan = _plan(parsed.entries, parsed.header, self.content)
+        state = _later_state(parsed.entries, plan.added)
+        added = [*plan.added, {"type": "update", "created_at": now(), **state}] if state else plan.added
+        if plan.finished:
+            transaction.change(parsed.header, {parsed.starts[at]: run for at, run in plan.finished.items()}, added)
+        elif added:
+            transaction.append(added)
+        else:
+            transaction.sync()
+        return plan
 
     def preview(self, engine: Engine) -> _Plan:
         """Return what `apply` would do."""

@@ -59,16 +59,15 @@ def fork(
     if header.get("name"):
         header["name"] = f"{header['name']} (fork)"
 
-    def work(transaction: Transaction | None) -> None:
-        if transaction is not None:
-            raise Conflict(
-                f"There is a session {target!r}. Nothing was written. Give the fork another id.",
-                path=transaction.file.path,
-                session_id=target,
-            )
-        engine.create(order_header(header), kept, storage._suffix)
-
-    engine.change(target, work)
+    for attempt in engine.edit(target):
+        with attempt as document:
+            if document is not None:
+                raise Conflict(
+                    f"There is a session {target!r}. Nothing was written. Give the fork another id.",
+                    path=document.file.path,
+                    session_id=target,
+                )
+            engine.create(order_header(header), kept, storage._suffix)
     return target
 
 
@@ -89,18 +88,23 @@ def undo(storage: Storage, session_id: str, *, user_id: str | None = None) -> Un
     """
     check_id(session_id)
 
-    def work(transaction: Transaction | None) -> Undone | None:
-        if transaction is None:
-            raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
-        storage._check_access(transaction.row, user_id, None)
-        parsed = transaction.whole()
-        runs = [at for at, entry in enumerate(parsed.entries) if entry["type"] == "run"]
-        if not runs:
-            return None
-        entry = parsed.entries[runs[-1]]
-        kept = rescue_folder.set_aside(engine.root, transaction.row["path"], session_id, UNDONE, {"entry": entry})
-        transaction.change(parsed.header, {parsed.starts[runs[-1]]: None}, [])
-        return Undone(Run.model_validate(entry), os.path.basename(kept))
+    undone: Undone | None = None
+    for attempt in storage._engine.edit(session_id):
+        with attempt as document:
+            if document is None:
+                raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
+            storage._check_access(document.row, user_id, None)
+            undone = _take_out_last_run(document, storage._engine.root)
+    return undone
 
-    engine = storage._engine
-    return engine.change(session_id, work)
+
+def _take_out_last_run(document: Transaction, root: str) -> Undone | None:
+    parsed = document.whole()
+    runs = [number for number, entry in enumerate(parsed.entries) if entry["type"] == "run"]
+    if not runs:
+        return None
+    entry = parsed.entries[runs[-1]]
+    row = document.row
+    kept = rescue_folder.set_aside(root, row["path"], row["session_id"], UNDONE, {"entry": entry})
+    document.change(parsed.header, {parsed.starts[runs[-1]]: None}, [])
+    return Undone(Run.model_validate(entry), os.path.basename(kept))

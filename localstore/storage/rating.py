@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self
 
 from localstore.errors import RunNotFound
 from localstore.format.run_entry import with_rating
@@ -24,40 +24,48 @@ def check_rating(rating: object) -> None:
         raise ValueError(f'rating must be "good" or "bad", not {given}')
 
 
-def rating_of(run_id: str, rating: Rating | None, note: str | None) -> Callable[[Transaction], None]:
-    """What gives a run of a session this rating and this note, instead of what it had; None takes both away.
+@dataclass(frozen=True, slots=True)
+class RatingChange:
+    """A run's new rating and note, both None to remove them. Nothing else of the document changes."""
 
-    Nothing else of the document changes. Of several runs with the id, it is the newest. Raises ValueError for another
-    word, and for a note without a rating; TypeError, UnstorableValue for what is no text. The function that is
-    returned raises RunNotFound.
-    """
-    if rating is not None:
-        check_rating(rating)
-    if not isinstance(run_id, str):
-        raise TypeError(f"run_id must be text, not {type(run_id).__name__}")
-    check_text("note", note)
-    note = to_json_value(note, "note") or None
-    if rating is None and note is not None:
-        raise ValueError("a note belongs to a rating: give one of good and bad, too")
+    run_id: str
+    rating: Rating | None
+    note: str | None
 
-    def rate(transaction: Transaction) -> None:
-        parsed = transaction.whole()
-        for at in reversed(range(len(parsed.entries))):
-            entry = parsed.entries[at]
-            if entry["type"] == "run" and entry["run_id"] == run_id:
+    @classmethod
+    def of(cls, run_id: str, rating: Rating | None, note: str | None) -> Self:
+        """Check the arguments of `Storage.rate`.
+
+        Raises ValueError for another word and for a note without a rating, TypeError, UnstorableValue.
+        """
+        if rating is not None:
+            check_rating(rating)
+        if not isinstance(run_id, str):
+            raise TypeError(f"run_id must be text, not {type(run_id).__name__}")
+        check_text("note", note)
+        note = to_json_value(note, "note") or None
+        if rating is None and note is not None:
+            raise ValueError("a note belongs to a rating: give one of good and bad, too")
+        return cls(run_id, rating, note)
+
+    def apply(self, document: Transaction) -> None:
+        """Rate the newest run with the id. Raises RunNotFound."""
+        parsed = document.whole()
+        for number in reversed(range(len(parsed.entries))):
+            entry = parsed.entries[number]
+            if entry["type"] == "run" and entry["run_id"] == self.run_id:
                 break
         else:
-            session_id = transaction.row["session_id"]
+            session_id = document.row["session_id"]
             raise RunNotFound(
-                f"Session {session_id!r} has no run {run_id!r}. Nothing was written. 'localstore show' has the ids.",
-                path=transaction.file.path,
+                f"Session {session_id!r} has no run {self.run_id!r}. Nothing was written. 'localstore show' has the "
+                "ids.",
+                path=document.file.path,
                 session_id=session_id,
-                run_id=run_id,
+                run_id=self.run_id,
             )
-        new = with_rating(entry, rating, note)
+        new = with_rating(entry, self.rating, self.note)
         if json_equal(new, entry):
-            transaction.sync()
+            document.sync()
         else:
-            transaction.change(parsed.header, {parsed.starts[at]: new}, [])
-
-    return rate
+            document.change(parsed.header, {parsed.starts[number]: new}, [])

@@ -16,11 +16,10 @@ from localstore.index.row import IndexRow
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.session_info import SessionInfo, session_info
 from localstore.storage.arguments import UNSET, Unset, check_id, check_kind, check_text, check_update
-from localstore.storage.rating import Rating, rating_of
-from localstore.storage.update import new_header, retagging, updating
+from localstore.storage.rating import Rating, RatingChange
+from localstore.storage.update import SessionChange, new_header
 
 if TYPE_CHECKING:
-    from localstore.engine.engine import Snapshot
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.session import Message, Run, Session, Step
 
@@ -133,21 +132,20 @@ class Storage:
 
             merge = StateMerge(run, state_base, strict=strict_state)
 
-        def work(transaction: Transaction | None) -> None:
-            if transaction is None:
-                if not create:
-                    raise _not_found(session_id)
-                header = new_header(session_id, kind or "agent", entity_id, user_id, entry["created_at"])
-                self._engine.create(header, [entry], self._suffix)
-                return
-            self._check_access(transaction.row, user_id, kind)
-            if merge is None:
-                self._engine.append_run(transaction, entry)
-            else:
-                self._engine.append_run(transaction, *merge.entries(transaction))
-
         try:
-            self._engine.change(session_id, work)
+            for attempt in self._engine.edit(session_id):
+                with attempt as document:
+                    if document is None:
+                        if not create:
+                            raise _not_found(session_id)
+                        header = new_header(session_id, kind or "agent", entity_id, user_id, entry["created_at"])
+                        self._engine.create(header, [entry], self._suffix)
+                        continue
+                    self._check_access(document.row, user_id, kind)
+                    if merge is None:
+                        self._engine.append_run(document, entry)
+                    else:
+                        self._engine.append_run(document, *merge.entries(document))
         except DocumentBroken as error:
             raise self._engine.keep_run(error, session_id, entry) from None
         if merge is not None:
@@ -171,13 +169,9 @@ class Storage:
             raise ValueError(f"number must be a whole number from 0 on, not {number!r}")
         added = step_of(step)
 
-        def work(transaction: Transaction | None) -> None:
-            if transaction is None:
-                raise _not_found(session_id)
-            self._check_access(transaction.row, user_id, None)
-            self._engine.add_step(transaction, run_id, number, added)
-
-        self._engine.change(session_id, work)
+        for attempt in self._engine.edit(session_id):
+            with attempt as document:
+                self._engine.add_step(self._allowed(document, session_id, user_id), run_id, number, added)
 
     def update(
         self,
@@ -208,15 +202,10 @@ class Storage:
         values = {"name": name, "tags": tags, "metadata": metadata}
         header: dict[str, Any] = to_json_value({key: value for key, value in values.items() if value is not UNSET})
         check_update(state, header)
-        change = updating(state, header, retagging(add_tags, remove_tags))
-
-        def work(transaction: Transaction | None) -> None:
-            if transaction is None:
-                raise _not_found(session_id)
-            self._check_access(transaction.row, user_id, None)
-            change(transaction)
-
-        self._engine.change(session_id, work)
+        change = SessionChange.of(state, header, add_tags, remove_tags)
+        for attempt in self._engine.edit(session_id):
+            with attempt as document:
+                change.apply(self._allowed(document, session_id, user_id), may_be_there=attempt.is_repeated)
 
     def rate(
         self,
@@ -233,15 +222,10 @@ class Storage:
         Raises SessionNotFound, RunNotFound, OwnerMismatch, ValueError for another word, UnstorableValue.
         """
         check_id(session_id)
-        rate = rating_of(run_id, rating, note)
-
-        def work(transaction: Transaction | None) -> None:
-            if transaction is None:
-                raise _not_found(session_id)
-            self._check_access(transaction.row, user_id, None)
-            rate(transaction)
-
-        self._engine.change(session_id, work)
+        change = RatingChange.of(run_id, rating, note)
+        for attempt in self._engine.edit(session_id):
+            with attempt as document:
+                change.apply(self._allowed(document, session_id, user_id))
 
     def upsert(self, session: "Session") -> None:
         """Store a session that was read and changed, or a new one.
@@ -261,15 +245,16 @@ class Storage:
         if base is not None and base.header["session_id"] != session.session_id:
             base = None  # a copy under another id is a new session
 
-        def work(transaction: Transaction | None) -> "Snapshot":
-            if transaction is not None:
-                self._check_access(transaction.row, None, session.kind)
-                return upsert_into(self._engine, transaction, mine, base)
-            if base is not None:
-                raise _not_found(session.session_id, " It was deleted since it was read.")
-            return mine.stored(self._engine.create(order_header(mine.header), mine.new_entries(), self._suffix))
-
-        session._base = self._engine.change(session.session_id, work)
+        for attempt in self._engine.edit(session.session_id):
+            with attempt as document:
+                if document is not None:
+                    self._check_access(document.row, None, session.kind)
+                    session._base = upsert_into(self._engine, document, mine, base)
+                elif base is not None:
+                    raise _not_found(session.session_id, " It was deleted since it was read.")
+                else:
+                    row = self._engine.create(order_header(mine.header), mine.new_entries(), self._suffix)
+                    session._base = mine.stored(row)
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Remove a session for good; False when there is none. Raises OwnerMismatch."""
@@ -388,6 +373,13 @@ class Storage:
             self._engine.refuse_unreadable(session_id)
             raise _not_found(session_id)
         return self.root / row["path"]
+
+    def _allowed(self, document: Transaction | None, session_id: str, user_id: str | None) -> Transaction:
+        """Return the document, if there is one and the user may write to it. Raises SessionNotFound, OwnerMismatch."""
+        if document is None:
+            raise _not_found(session_id)
+        self._check_access(document.row, user_id, None)
+        return document
 
     def _check_access(self, row: IndexRow, user_id: str | None, kind: str | None) -> None:
         session_id = row["session_id"]

@@ -1,7 +1,8 @@
 """Changes to a session outside a run: its state, and the values of its header."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
 
 from localstore.engine.transaction import Transaction
 from localstore.format.document import order_header
@@ -31,52 +32,48 @@ def header_with(header: dict[str, Any], values: dict[str, Any]) -> dict[str, Any
     return order_header({key: value for key, value in merged.items() if key not in values or value})
 
 
-def retagging(add: Iterable[str], remove: Iterable[str]) -> Callable[[list[str]], list[str]] | None:
-    """What makes of a session's tags those that it is to have: each once, in their order, the added ones last and
-    without the removed ones; None when nothing is to be done. Raises TypeError, UnstorableValue.
-    """
-    added, removed = _texts("add_tags", add), _texts("remove_tags", remove)
-    if not added and not removed:
-        return None
+@dataclass(frozen=True, slots=True)
+class SessionChange:
+    """What `Storage.update` changes: an entry with the new state, values of the header, and tags."""
 
-    def retag(tags: list[str]) -> list[str]:
-        more = [tag for tag in dict.fromkeys(added) if tag not in tags]
-        return [tag for tag in [*tags, *more] if tag not in removed]
+    entries: list[dict[str, Any]]
+    header: dict[str, Any]
+    added_tags: list[str]
+    removed_tags: list[str]
 
-    return retag
+    @classmethod
+    def of(
+        cls, state: dict[str, Any], header: dict[str, Any], add_tags: Iterable[str], remove_tags: Iterable[str]
+    ) -> Self:
+        """Raises TypeError and UnstorableValue for tags that are not texts."""
+        from localstore.models.times import now
+
+        entries = [{"type": "update", "created_at": now(), **state}] if state else []
+        return cls(entries, header, _texts("add_tags", add_tags), _texts("remove_tags", remove_tags))
+
+    def apply(self, document: Transaction, *, may_be_there: bool) -> None:
+        """Make the change. Where an earlier attempt was interrupted, the entry `may_be_there` already."""
+        is_there = may_be_there and document.whole().entries[-1:] == self.entries
+        entries = [] if is_there else self.entries
+        values = self.header
+        if self.added_tags or self.removed_tags:
+            before = (values if "tags" in values else document.header()).get("tags") or []
+            if (tags := self._changed(before)) != before:
+                values = {**values, "tags": tags}
+        if values:
+            document.change(header_with(document.header(), values), {}, entries)
+        elif entries:
+            document.append(entries)
+
+    def _changed(self, tags: list[str]) -> list[str]:
+        """The tags, each once and in their order; the added ones last, without the removed ones."""
+        new = [tag for tag in dict.fromkeys(self.added_tags) if tag not in tags]
+        return [tag for tag in [*tags, *new] if tag not in self.removed_tags]
 
 
 def _texts(name: str, tags: Iterable[str]) -> list[str]:
-    given: Any = [tags] if isinstance(tags, str) else list(tags)
-    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in given):
+    values: Any = [tags] if isinstance(tags, str) else list(tags)
+    if isinstance(tags, str) or not all(isinstance(tag, str) for tag in values):
         raise TypeError(f"{name} must be a list of texts")
-    texts: list[str] = to_json_value(given, name)
+    texts: list[str] = to_json_value(values, name)
     return texts
-
-
-def updating(
-    state: dict[str, Any], header: dict[str, Any], retag: Callable[[list[str]], list[str]] | None
-) -> Callable[[Transaction], None]:
-    """A change that adds an entry with this state, sets these values of the header, and its tags to what `retag` makes
-    of them. It may be tried again when another program interfered."""
-    from localstore.models.times import now
-
-    entries = [{"type": "update", "created_at": now(), **state}] if state else []
-    again = False
-
-    def change(transaction: Transaction) -> None:
-        nonlocal again
-        # Interrupted by another program's write, it may have been done already.
-        added = [] if again and transaction.whole().entries[-1:] == entries else entries
-        again = True
-        values = header
-        if retag is not None:
-            before = (header if "tags" in header else transaction.header()).get("tags") or []
-            if (after := retag(before)) != before:
-                values = {**header, "tags": after}
-        if values:
-            transaction.change(header_with(transaction.header(), values), {}, added)
-        elif added:
-            transaction.append(added)
-
-    return change

@@ -6,8 +6,9 @@ from typing import Any, cast
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from localstore.engine.engine import Engine, Snapshot
+from localstore.engine.engine import Engine
 from localstore.engine.plan import contains
+from localstore.engine.snapshot import Snapshot
 from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, DocumentBroken, OwnerMismatch
 from localstore.format.document import newest_state, order_header

@@ -125,7 +125,8 @@ def unstorable(storage: JsonStorage) -> None:
 
 def locked(storage: JsonStorage) -> None:
     other = JsonStorage(storage.root, lock_timeout=0)
-    storage._engine.change("s1", lambda draft: other.append("s1", question("r2")))
+    with storage._engine.locks.session("s1", 1):
+        other.append("s1", question("r2"))
 
 
 SCENES: dict[Callable[[JsonStorage], None], type[LocalstoreError]] = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from localstore.engine.engine import Snapshot
+from localstore.engine.snapshot import Snapshot
 from localstore.errors import UnstorableValue
 from localstore.format.values import json_equal, to_json_value
 from localstore.format.versions import CannotUpgrade, Document

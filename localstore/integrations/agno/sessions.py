@@ -6,7 +6,7 @@ from itertools import islice
 from threading import Lock
 from typing import Any
 
-from localstore.engine.engine import Snapshot
+from localstore.engine.snapshot import Snapshot
 from localstore.engine.transaction import Transaction
 from localstore.errors import KindMismatch
 from localstore.format.document import order_header
@@ -85,19 +85,20 @@ class Sessions:
         unseen = unseen_runs(cached, runs, session_id)
         fields = to_fields(session, kind, is_first=is_first)
 
-        def work(transaction: Transaction | None) -> str:
-            with cached.lock:
+        created_at = ""
+        for attempt in self._engine.edit(session_id):
+            with attempt as transaction, cached.lock:
                 if transaction is None:
-                    return self._create(cached, fields, unseen)
+                    created_at = self._create(cached, fields, unseen)
+                    continue
                 self._check_access(transaction, session.get("user_id"), kind, is_first=is_first)
                 if cached.fingerprint != transaction.row["fingerprint"]:
                     parsed = transaction.whole()
                     newest = bare_runs(parsed.header, parsed.entries, REMEMBERED_RUNS)
                     cached.load(parsed.header, parsed.entries, newest, transaction.row["fingerprint"])
                 self._update(cached, transaction, fields, unseen)
-                return transaction.row["created_at"]
-
-        return int(seconds_of(self._engine.change(session_id, work)) or 0)
+                created_at = transaction.row["created_at"]
+        return int(seconds_of(created_at) or 0)
 
     def _create(self, cached: CachedSession, fields: SessionFields, runs: list[PassedRun]) -> str:
         cached.forget_document()

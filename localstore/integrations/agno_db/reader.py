@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from localstore.disk import filesystem
-from localstore.engine.engine import Engine, Snapshot
+from localstore.engine.engine import Engine
+from localstore.engine.snapshot import Snapshot
 from localstore.index.row import IndexRow
 from localstore.integrations.agno_db.history import NeedsWholeDocument, restore_messages
 from localstore.integrations.agno_db.messages import to_seconds

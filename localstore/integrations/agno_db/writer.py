@@ -69,14 +69,14 @@ class Writer:
         session_id = request.session_id
         last = self._last_if_repeated(request)
         entries = [last.entry] if last is not None else [to_entry(run, session_id) for run in request.runs]
-
-        def work(transaction: Transaction | None) -> list[int] | None:
-            if transaction is None:
-                return self._create(request, entries)
-            return self._update(request, entries, transaction, last)
-
+        fingerprint: list[int] | None = None
         try:
-            fingerprint = self._engine.change(session_id, work)
+            for attempt in self._engine.edit(session_id):
+                with attempt as transaction:
+                    if transaction is None:
+                        fingerprint = self._create(request, entries)
+                    else:
+                        fingerprint = self._update(request, entries, transaction, last)
         except DocumentBroken as error:
             if not entries:
                 raise
@@ -138,21 +138,22 @@ class Writer:
 
     def delete_run(self, session_id: str, run_id: str) -> bool:
         """Remove one run from a session; what it says of the session's state stays. Return False if there is none."""
+        is_removed = False
+        for attempt in self._engine.edit(session_id):
+            with attempt as transaction:
+                is_removed = transaction is not None and self._remove(transaction, run_id)
+        return is_removed
 
-        def work(transaction: Transaction | None) -> bool:
-            if transaction is None:
-                return False
-            change = DocumentChange(self._engine, transaction)
-            run = change.find(run_id)
-            if run is None:
-                return False
-            entry = change.entry(run)
-            state = {key: entry[key] for key in SESSION_KEYS if entry.get(key) is not None}
-            update = {"type": "update", "created_at": entry["created_at"], **state} if state else None
-            transaction.change(change.header, {run.offset: update}, [])
-            return True
-
-        return self._engine.change(session_id, work)
+    def _remove(self, transaction: Transaction, run_id: str) -> bool:
+        change = DocumentChange(self._engine, transaction)
+        run = change.find(run_id)
+        if run is None:
+            return False
+        entry = change.entry(run)
+        state = {key: entry[key] for key in SESSION_KEYS if entry.get(key) is not None}
+        update = {"type": "update", "created_at": entry["created_at"], **state} if state else None
+        transaction.change(change.header, {run.offset: update}, [])
+        return True
 
 
 def _check_access(request: WriteRequest, transaction: Transaction) -> None:

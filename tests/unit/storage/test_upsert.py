@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from localstore import Conflict, DocumentBroken, Session
-from localstore.engine.engine import Snapshot
+from localstore.engine.snapshot import Snapshot
 from localstore.storage.upsert import Mine, merge, session_of
 
 TIME = "2026-11-22T07:01:20.123Z"
