@@ -1,4 +1,4 @@
-"""The questions of a stored session, asked again: each with what its model knew then, never with new answers."""
+"""Ask the questions of a stored session again, each with the stored history before it, not with new answers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredQuestion:
-    """A question that was answered once, and what a model is given to answer it again.
+    """A question that was answered in a stored run, and what a model needs to answer it again.
 
-    `number` counts the runs of the session, from 1. `asked` are the messages of the run up to its answer: the
-    question, and the rounds of tool calls with what the tools gave then. `missing` names the files of the question
-    that are not there any more; the model is told so in their place.
+    `number` is the number of the run in the session, from 1. `asked` are the messages of the run before its answer: the
+    question, and the rounds of tool calls with their results. `missing` are the paths of the question's files that no
+    longer exist; a line of text in `asked` says so in place of each.
     """
 
     number: int
@@ -40,25 +40,28 @@ class StoredQuestion:
 
     @property
     def history(self) -> list[Message]:
-        """The stored messages of the runs before it, oldest first."""
+        """The stored messages of the runs before this one, oldest first."""
         return flat(self._completed[self._window])
 
     @property
     def tools(self) -> tuple[str, ...]:
-        """The tools that were called, each once, in order."""
+        """The names of the tools that were called, without duplicates, in the order of their first calls."""
         return tuple(dict.fromkeys(call.name for message in self.asked for call in message.tool_calls or ()))
 
 
 def stored_questions(session: Session, *, history: int | None = None) -> list[StoredQuestion]:
-    """The questions of a session that was read whole: those of completed runs, as their messages hold them.
+    """Return the questions of the completed runs of a session that was read whole.
 
-    How much history a run was given is not stored. Each question gets the messages of the last `history` completed
-    runs before it (of all, when None), as they are stored: so any two models are asked the same. It gets the
-    instructions that held in its run, in which `{key}` is what the state said before the run. A key that the state did
-    not have then is what the run itself stored: so an agent stores the state that it was made with. Summaries are left
-    out, since the history says the same.
+    How much history a run was given is not stored. Each question gets the messages of the completed runs before it, so
+    that all models are asked the same. Its instructions are those of its run, with `{key}` replaced by the state before
+    the run (for a key that the session did not have yet, by the value that the run stored). Summaries are left out,
+    since the history contains the same.
+
+    Args:
+        session: The session, with its whole history.
+        history: How many completed runs to take, by default all.
     """
-    found: list[StoredQuestion] = []
+    questions: list[StoredQuestion] = []
     completed: list[Run] = []
     instructions: str | None = None
     state: dict[str, Any] = {}
@@ -76,18 +79,18 @@ def stored_questions(session: Session, *, history: int | None = None) -> list[St
             continue
         if any(message.role == "user" and message.content for message in entry.messages):
             asked, missing = _without_missing_files(whole_rounds(entry.messages))
-            said = with_state(instructions, before) if instructions else None
+            text = with_state(instructions, before) if instructions else None
             window = slice(0 if history is None else max(0, len(completed) - history), len(completed))
-            found.append(StoredQuestion(number, entry, said, asked, missing, completed, window))
+            questions.append(StoredQuestion(number, entry, text, asked, missing, completed, window))
         completed.append(entry)
-    return found
+    return questions
 
 
 def _without_missing_files(messages: Sequence[Message]) -> tuple[list[Message], tuple[str, ...]]:
-    """The messages with a line of text in the place of each file that is gone, and the files that are."""
+    """Return the messages with a line of text in place of each missing file, and the paths of those files."""
     missing: list[str] = []
 
-    def kept(part: ContentPart) -> ContentPart:
+    def replaced(part: ContentPart) -> ContentPart:
         if part.path is None or part.url is not None or Path(part.path).is_file():
             return part
         missing.append(part.path)
@@ -96,14 +99,14 @@ def _without_missing_files(messages: Sequence[Message]) -> tuple[list[Message], 
     asked = []
     for message in messages:
         if message.role == "user" and isinstance(message.content, list):
-            message = message.model_copy(update={"content": [kept(part) for part in message.content]})
+            message = message.model_copy(update={"content": [replaced(part) for part in message.content]})
         asked.append(message)
     return asked, tuple(missing)
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A question, and the run in which it was asked again: completed, or with its `error`."""
+    """A question, and the run in which it was asked again: completed, or with an `error`."""
 
     question: StoredQuestion
     run: Run
@@ -115,18 +118,18 @@ class Repeated:
 
     @property
     def new(self) -> str | None:
-        """The new answer; None when there is none."""
+        """The new answer, or None if the run failed."""
         return self.run.answer if self.run.status == "completed" else None
 
 
 class Replay:
-    """Asks questions of a session again, and keeps the answers in a fresh session of the same owner.
+    """Asks the questions of a session again, and stores the answers in a new session of the same owner.
 
-    That session is made when the first question is asked. It is named after the one that it repeats, which
-    its metadata name as `replay_of`; each run names the run that it repeats in the same way. It is no session of the
-    agent that was asked first, and does not appear among its sessions. Without `storage` nothing is kept.
+    The new session is created with the first question. Its name says what it repeats, its metadata have the id of the
+    session as `replay_of`, and each run has the id of the run that it repeats. It does not belong to the agent of the
+    old session. Without `storage` nothing is stored.
 
-    The model is given no tools, which are functions and not stored: it answers from what the tools gave then.
+    The model gets no tools, since functions are not stored: it answers from the stored results.
     """
 
     def __init__(self, session: Session, model: Model, storage: Storage | None = None) -> None:
@@ -134,20 +137,20 @@ class Replay:
         self._session = session
         self._storage = storage
         self._has_begun = False
-        # A model that asks for a tool all the same is told once that there is none.
+        # If the model asks for a tool nevertheless, it gets one error message, and then has to answer.
         self._agent = Agent(
             model=model, session_id=self.session_id, user_id=session.user_id, storage=storage, max_tool_rounds=1
         )
 
     @property
     def is_kept(self) -> bool:
-        """Whether there is a session by now that keeps the answers."""
+        """Whether the session with the answers exists."""
         return self._has_begun and self._storage is not None
 
     def ask(self, question: StoredQuestion) -> Repeated:
-        """Ask one question. What the model raises stands in the run that is stored and returned.
+        """Ask one question. An error of the model is in the run that is stored and returned.
 
-        Raises what a storage raises that cannot store; KeyboardInterrupt, after the run was stored as cancelled.
+        Raises the errors of the storage, and KeyboardInterrupt after the run was stored as cancelled.
         """
         if not self._has_begun:
             self._begin()
@@ -161,7 +164,7 @@ class Replay:
         except Exception:
             stored = self._stored(run.run_id)
             if stored is None or stored.status != "error":
-                raise  # it is not the model that failed
+                raise  # not an error of the model
             return Repeated(question, stored)
         return Repeated(question, run)
 
@@ -176,7 +179,7 @@ class Replay:
                     metadata={"replay_of": session.session_id},
                 )
             )
-            self._agent.read(self.session_id, session.user_id, 0)  # if it is deleted now, it does not come back
+            self._agent.read(self.session_id, session.user_id, 0)  # if it is deleted now, it is not created again
 
     def _stored(self, run_id: str) -> Run | None:
         session = self._agent.storage.read(self.session_id, user_id=self._session.user_id, last_runs=1)
