@@ -22,7 +22,7 @@ from typing import Any
 import orjson
 
 from localstore.disk import filesystem, store_tree
-from localstore.disk.rescue_folder import is_old, stamp_of
+from localstore.disk.rescue_folder import is_old, timestamp
 from localstore.errors import LocalstoreError
 from localstore.format.document import LAYOUTS
 
@@ -75,7 +75,7 @@ class Backup:
         if folder not in self._unsettled:
             filesystem.make_folders(Path(folder))
         self._unsettled.add(folder)
-        filesystem.keep_file(store_tree.full_path(self.root, path), place)
+        filesystem.link_or_copy(store_tree.full_path(self.root, path), place)
 
     def settle(self) -> None:
         """Make what was kept durable."""
@@ -87,7 +87,7 @@ class Backup:
         """Whether what is kept of `path` is the file that stands there, with this status and these bytes (None: they
         are read when they matter)."""
         place = self.place(path)
-        kept = filesystem.status_if_there(place)
+        kept = filesystem.status_or_none(place)
         if kept is None or kept.st_size != status.st_size:
             return False
         if os.path.samestat(kept, status):
@@ -98,7 +98,7 @@ class Backup:
 
     def forget_unchanged(self, path: str) -> None:
         """Do not keep a file any more that stands where it stood, as it was."""
-        there = filesystem.status_if_there(store_tree.full_path(self.root, path))
+        there = filesystem.status_or_none(store_tree.full_path(self.root, path))
         if there is not None and self.holds(path, there):
             filesystem.system.unlink(self.place(path))
 
@@ -174,7 +174,7 @@ def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
 def make(root: str, action: str, *, finished: bool, made_store: bool = False) -> Backup:
     """A new backup. `finished` says that it may be undone as it is at any time, `made_store` that the folder is no
     store yet."""
-    made_at = stamp_of(time.time())
+    made_at = timestamp(time.time())
     folder = Path(root) / FOLDER
     filesystem.make_folders(folder)
     number = 1
@@ -232,7 +232,7 @@ def newest(root: str) -> BackupInfo:
 def _all(root: str) -> list[tuple[Backup, dict[str, Any]]]:
     """The backups and what they say of themselves, newest first; no look is taken at their documents."""
     top = f"{root}/{FOLDER.as_posix()}"
-    status = filesystem.status_if_there(top)
+    status = filesystem.status_or_none(top)
     if status is None or not stat.S_ISDIR(status.st_mode):
         return []
     found = []

@@ -53,7 +53,7 @@ class DocumentFile:
             if not stat.S_ISREG(self.status.st_mode):
                 raise _irregular(path)
         except BaseException as error:
-            filesystem.name_file(error, path)
+            filesystem.set_filename(error, path)
             self.close()
             raise
 
@@ -68,7 +68,7 @@ class DocumentFile:
             try:
                 filesystem.system.close(fd)
             except OSError as error:
-                filesystem.name_file(error, self.path)
+                filesystem.set_filename(error, self.path)
                 raise
 
     def __enter__(self) -> Self:
@@ -77,7 +77,7 @@ class DocumentFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        filesystem.name_file(error, self.path)
+        filesystem.set_filename(error, self.path)
         self.close()
 
     def is_unchanged(self) -> bool:

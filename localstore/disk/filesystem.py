@@ -1,7 +1,7 @@
-"""The one place that touches the disk: positioned reads and writes, sync, replace, unlink, status, names, locks.
+"""All access to the disk: positioned reads and writes, sync, replace, unlink, status, names, locks.
 
-Everything goes through `system`, so that tests can make any single operation fail, and so that the ways of Windows
-and macOS stand beside the POSIX ones.
+Every operation goes through `system`. So tests can make any single one fail, and what Windows and macOS do differently
+stands beside the POSIX form.
 """
 
 import contextlib
@@ -24,24 +24,24 @@ FOLDER_MODE = 0o700
 TEMPORARY_SUFFIX = ".tmp"
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp\Z", re.DOTALL)
 _REPLACE_PATIENCE = 2.0
-"""Seconds for which a replace is tried again on Windows while a reader has the file open."""
+"""How many seconds Windows retries to replace a file that a reader has open."""
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wait for somebody at a named pipe
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # O_NONBLOCK: never wait at a named pipe
 
 
 LINK = (errno.ELOOP, errno.EMLINK)
-"""What opening a symbolic link fails with; EMLINK is FreeBSD's."""
+"""Error numbers of opening a symbolic link; EMLINK is that of FreeBSD."""
 NO_FILE = (errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP)
-"""What opening a folder or a socket fails with."""
+"""Error numbers of opening a folder or a socket."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What writing to a full disk fails with."""
+"""Error numbers of writing to a full disk."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.EINVAL)
-"""What making a hard link fails with where there are none, or no more."""
-_STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY)
-"""What removing a folder fails with that is not empty, not there, or in use."""
-_PIECE = 1 << 20
-"""So many bytes are copied at a time."""
+"""Error numbers of making a hard link where the file system has none, or allows no more."""
+_NOT_REMOVED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY)
+"""Error numbers of removing a folder that is not empty, does not exist, or is in use."""
+_COPY_SIZE = 1 << 20
+"""Bytes that are copied at a time."""
 
 
 class _TryLock(Protocol):
@@ -50,17 +50,26 @@ class _TryLock(Protocol):
 
 @cache
 def _lock_primitives() -> tuple[_TryLock, Callable[[int], None]]:
-    """filelock's, loaded at the first lock because readers never need them."""
+    """Return the functions of filelock. They are loaded at the first lock, because readers need none."""
     from filelock import lock_descriptor, unlock_descriptor
 
     return lock_descriptor, unlock_descriptor
 
 
 class System:
-    """The operations on the disk that can fail. Thin on purpose: tests replace them one by one."""
+    """The single operations on the disk. Tests replace them one by one."""
 
-    def open(self, path: str, flags: int) -> int:
-        return os.open(path, flags | _BINARY | _NO_FOLLOW, FILE_MODE)
+    if hasattr(os, "O_NOFOLLOW"):
+
+        def open(self, path: str, flags: int) -> int:
+            return os.open(path, flags | _BINARY | _NO_FOLLOW, FILE_MODE)
+
+    else:
+
+        def open(self, path: str, flags: int) -> int:
+            if os.path.islink(path):  # Windows cannot refuse a link while it opens the file
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+            return os.open(path, flags | _BINARY, FILE_MODE)
 
     def close(self, fd: int) -> None:
         os.close(fd)
@@ -102,7 +111,7 @@ class System:
     if sys.platform == "win32":
 
         def sync_folder(self, path: str) -> None:
-            """Windows keeps names durable by itself and cannot open a folder."""
+            """Do nothing: Windows makes names durable itself, and cannot open a folder."""
 
         def replace(self, source: str, target: str) -> None:
             give_up = time.monotonic() + _REPLACE_PATIENCE
@@ -127,19 +136,19 @@ class System:
             os.replace(source, target)
 
     def status(self, path: str) -> os.stat_result:
-        """Of the name itself: a link is not followed."""
+        """Return the status of the name itself: links are not followed."""
         return os.lstat(path)
 
     def status_of(self, fd: int) -> os.stat_result:
         return os.fstat(fd)
 
     def entries(self, path: str) -> list["os.DirEntry[str]"]:
-        """What stands in a folder."""
+        """Return the entries of a folder."""
         with os.scandir(path) as found:
             return list(found)
 
     def lock(self, fd: int) -> bool:
-        """Lock an open file for this process alone, without waiting; False while somebody else has it."""
+        """Lock an open file for this process, without waiting. Returns False while another process has the lock."""
         return _lock_primitives()[0](fd, blocking=False)
 
     def unlock(self, fd: int) -> None:
@@ -148,12 +157,12 @@ class System:
     if sys.platform == "win32":
 
         def set_mode(self, path: str, mode: int) -> None:
-            """Windows has no such modes; a folder of the user's is the user's."""
+            """Do nothing: Windows has no such modes, and the user's folders are private."""
 
     elif sys.platform == "linux":
 
         def set_mode(self, path: str, mode: int) -> None:
-            # Not by name: the name could be given to a link in between. Nor opened: the mode may forbid just that.
+            # Not by name, which may become a link meanwhile; and without opening it, which its mode may forbid.
             fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 if stat.S_ISLNK(os.fstat(fd).st_mode):
@@ -173,7 +182,7 @@ class System:
     if os.link in os.supports_follow_symlinks:
 
         def link(self, source: str, target: str) -> None:
-            """Give a file a second name. Raises OSError where the file system knows no such thing."""
+            """Give a file a second name. Raises OSError where the file system has no hard links."""
             os.link(source, target, follow_symlinks=False)
 
     else:
@@ -182,7 +191,7 @@ class System:
             os.link(source, target)
 
     def free_space(self, path: str) -> int:
-        """How many bytes this user may still write to the file system of a folder."""
+        """Return how many bytes this user can still write to the file system of a folder."""
         return shutil.disk_usage(path).free
 
     def remove_folder(self, path: str) -> None:
@@ -195,14 +204,14 @@ class System:
 system = System()
 
 
-def name_file(error: BaseException | None, path: str) -> None:
-    """Let an error of the system say which file it is about: those about a descriptor do not."""
+def set_filename(error: BaseException | None, path: str) -> None:
+    """Add the path to an OSError that lacks it, as those about a descriptor do."""
     if isinstance(error, OSError) and error.filename is None:
         error.filename = path
 
 
 def read_at(fd: int, size: int, offset: int) -> bytes:
-    """Up to `size` bytes from `offset`; fewer only at the end of the file."""
+    """Return `size` bytes from `offset`, or fewer at the end of the file."""
     data = system.read(fd, size, offset)
     if len(data) == size or not data:
         return data
@@ -215,8 +224,8 @@ def read_at(fd: int, size: int, offset: int) -> bytes:
 
 
 @contextlib.contextmanager
-def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """A descriptor of a file that is no link, for a `with` statement; errors in it name the file. Raises OSError."""
+def open_file(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """Open a file that is not a link, for a `with` statement. An OSError raised in it carries the path."""
     try:
         fd = system.open(path, flags)
         try:
@@ -224,18 +233,18 @@ def opened(path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
         finally:
             system.close(fd)
     except OSError as error:
-        name_file(error, path)
+        set_filename(error, path)
         raise
 
 
 def read_file(path: str) -> bytes:
-    """The bytes of a file that is no link. Raises OSError."""
-    with opened(path) as fd:
+    """Return the bytes of a file that is not a link. Raises OSError."""
+    with open_file(path) as fd:
         return read_at(fd, system.status_of(fd).st_size, 0)
 
 
 def write_at(fd: int, data: bytes, offset: int) -> None:
-    """Write all of `data` at `offset`, going on after short writes."""
+    """Write all of `data` at `offset`, continuing after short writes."""
     written = system.write(fd, data, offset)
     while written < len(data):
         more = system.write(fd, memoryview(data)[written:], offset + written)
@@ -247,11 +256,11 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
 def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] | None = None) -> None:
     """Replace `old`, the last bytes of a file of `size` bytes, by `new`, which is at least as long.
 
-    First what lies beyond the old end of the file, then the few bytes that overlap it: stopped in between, the file
-    is the old one with something odd behind its end. With `sync` no power cut leaves old bytes of the overlap beside
-    new ones: a disk may write one sector and not the next, so where the overlap (of a sector at most) lies in two,
-    the second one is made zero, durably, before the first one is changed. When a write fails the file is put back as
-    it was, as far as the disk lets us, and the error is raised.
+    It first writes what lies beyond the old end of the file, then the few bytes that overlap the old end. If it is
+    stopped in between, the file is the old one with extra bytes behind its end. With `sync`, a power cut never leaves
+    old and new bytes of the overlap side by side: a disk may write one sector and not the next, so if the overlap (at
+    most one sector) spans two, the part in the second is durably set to zero before the first is changed. If a write
+    fails, the file is restored as far as the disk allows, and the error is raised.
     """
     overlap = len(old)
     start = size - overlap
@@ -274,16 +283,16 @@ def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] 
 
 
 def add_line(fd: int, size: int, line: bytes) -> None:
-    """Write `line` at the end of a file of `size` bytes; the file is cut back when that fails."""
+    """Write `line` at the end of a file of `size` bytes. If that fails, the file is cut back to its old size."""
     extend(fd, size, b"", line)
 
 
 def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True) -> None:
-    """Make or replace the file at `path`, durably: it holds the old bytes or the new ones, never anything between.
+    """Create or replace the file at `path`, durably. At any time it holds either the old bytes or the new ones.
 
-    Temporary file in the same folder, write, sync, replace, sync the folder. No temporary file is left when it
-    fails. Without `settle` the caller syncs the folder; before, the name may lead to the old bytes after a power cut.
-    Raises OSError.
+    It writes and syncs a temporary file in the same folder, renames it to `path`, and syncs the folder. If it fails, no
+    temporary file is left. Without `settle` the caller has to sync the folder: until then, a power cut may bring back
+    the old bytes. Raises OSError.
     """
     path = str(path)
     folder = os.path.dirname(path)
@@ -302,7 +311,7 @@ def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True)
     except BaseException as error:
         with contextlib.suppress(OSError):
             system.unlink(temporary)
-        name_file(error, path)
+        set_filename(error, path)
         raise
     if settle:
         sync_folder(folder)
@@ -314,14 +323,15 @@ def _temporary(path: str) -> str:
 
 
 def temporary_for(name: str) -> str | None:
-    """The name of the file that a temporary file with this name was to become; None for any other file."""
+    """Return the name that a temporary file was to get, or None if this is not the name of a temporary file."""
     match = _TEMPORARY.match(name)
     return match[1] if match else None
 
 
 def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
-    """Remove what was left in a folder by writers that were killed; with `became`, only what was to become such a
-    file. The caller makes sure that nobody is writing. Raises OSError."""
+    """Remove the temporary files that killed writers left in a folder; with `became`, only those for these names.
+
+    The caller makes sure that nobody is writing. Raises OSError."""
     for entry in system.entries(folder):
         name = temporary_for(entry.name)
         if name is not None and (not became or name in became) and entry.is_file(follow_symlinks=False):
@@ -329,9 +339,9 @@ def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
 
 
 def move_file(source: str, target: str) -> None:
-    """Give a file another name, durably, and its bytes with it. Raises FileExistsError when the name is taken, OSError.
+    """Rename a file and make its bytes and its new name durable. Raises FileExistsError if the name is taken, OSError.
 
-    The caller makes sure, by a lock or a random name, that none of us takes the name in the same instant.
+    The caller makes sure, by a lock or a random name, that no other process takes the name at the same time.
     """
     if exists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
@@ -342,7 +352,7 @@ def move_file(source: str, target: str) -> None:
         finally:
             system.close(fd)
     except BaseException as error:
-        name_file(error, source)
+        set_filename(error, source)
         raise
     system.replace(source, target)
     sync_folder(os.path.dirname(target))
@@ -350,11 +360,11 @@ def move_file(source: str, target: str) -> None:
         sync_folder(os.path.dirname(source))
 
 
-def keep_file(source: str, target: str) -> None:
-    """Give a file a second name, or, where the file system has no links, a copy that was read back and compared.
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name; where the file system has no links, make a copy, read it back and compare it.
 
-    Whatever has the name `target` is replaced. The name is not durable before the folder of `target` is synced; the
-    bytes of a copy are. Raises OSError.
+    A file named `target` is replaced. The bytes of a copy are durable; the name is durable once the caller has synced
+    the folder of `target`. Raises OSError.
     """
     temporary = _temporary(target)
     try:
@@ -367,19 +377,19 @@ def keep_file(source: str, target: str) -> None:
         system.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):
-            system.unlink(temporary)  # a link that replaces another one of the same file stays
+            system.unlink(temporary)  # renaming one link of a file over another does nothing
 
 
 def _copy(source: str, target: str) -> None:
-    with opened(source) as reading, opened(target, os.O_RDWR | os.O_CREAT | os.O_EXCL) as writing:
+    with open_file(source) as reading, open_file(target, os.O_RDWR | os.O_CREAT | os.O_EXCL) as writing:
         offset = 0
-        while data := read_at(reading, _PIECE, offset):
+        while data := read_at(reading, _COPY_SIZE, offset):
             write_at(writing, data, offset)
             offset += len(data)
         system.set_mode(target, stat.S_IMODE(system.status_of(reading).st_mode))
         sync_file(writing, target)
-        for at in range(0, offset + 1, _PIECE):
-            if read_at(writing, _PIECE, at) != read_at(reading, _PIECE, at):
+        for at in range(0, offset + 1, _COPY_SIZE):
+            if read_at(writing, _COPY_SIZE, at) != read_at(reading, _COPY_SIZE, at):
                 raise OSError(errno.EIO, "The copy is not like the file, or the file was changed", source)
 
 
@@ -390,18 +400,18 @@ def remove_file(path: Path | str) -> None:
 
 
 def remove_folder_if_empty(path: str) -> None:
-    """Remove a folder that holds nothing; any other stays, and so does what is none. Raises OSError."""
+    """Remove a folder if it is empty. Anything else stays. Raises OSError."""
     try:
         system.remove_folder(path)
     except OSError as error:
-        if error.errno not in _STAYS:
+        if error.errno not in _NOT_REMOVED:
             raise
         return
     sync_folder(os.path.dirname(path))
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder and the missing ones above it, durably, for this user only. Raises OSError."""
+    """Create a folder and its missing parents, durably and for this user only. Raises OSError."""
     missing = []
     folder = path
     while not folder.is_dir():
@@ -416,25 +426,25 @@ def make_folders(path: Path) -> None:
 
 
 def sync_folder(path: str) -> None:
-    """Make the names in a folder durable. Raises OSError that names it."""
+    """Make the names in a folder durable. Raises an OSError with its path."""
     try:
         system.sync_folder(path)
     except OSError as error:
-        name_file(error, path)
+        set_filename(error, path)
         raise
 
 
 def sync_file(fd: int, path: str) -> None:
-    """Make the file's bytes durable. Raises OSError that names the path."""
+    """Make a file's bytes durable. Raises an OSError with its path."""
     try:
         system.sync(fd)
     except OSError as error:
         raise OSError(error.errno, f"The disk did not keep the last write: {error.strerror}", path) from error
 
 
-def status_if_there(path: str) -> os.stat_result | None:
-    """The status of what has this name, None when nothing has. What cannot be told raises OSError: it is never taken
-    for missing."""
+def status_or_none(path: str) -> os.stat_result | None:
+    """Return the status of a path, or None if nothing has this name. Any other failure raises OSError: what cannot be
+    looked at is never taken for missing."""
     try:
         return system.status(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -442,10 +452,10 @@ def status_if_there(path: str) -> os.stat_result | None:
 
 
 def exists(path: str) -> bool:
-    """Whether anything has this name. Raises OSError when that cannot be told."""
-    return status_if_there(path) is not None
+    """Return whether anything has this name. Raises OSError if that cannot be determined."""
+    return status_or_none(path) is not None
 
 
 def is_private(mode: int) -> bool:
-    """Whether only the owner may use a file or folder of this mode."""
+    """Return whether this mode gives access to the owner alone."""
     return not stat.S_IMODE(mode) & 0o077

@@ -1,7 +1,7 @@
-"""Locks between threads and processes: a fixed pool of lock files, kept open, one pool per store in a process.
+"""Locks between threads and processes: a fixed number of lock files, kept open in one pool per store and process.
 
-A lock belongs to the open file, so the system frees it when its process ends, however it ends. The lock files are
-never removed: a removed one would let two processes hold "the same" lock.
+A lock belongs to an open file, so the system frees it however its process ends. Lock files are never removed: after
+that, two processes could hold the same lock, each on its own file.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from localstore.errors import LockTimeout, StoreNotFound
 
 STRIPES = 64
 MANIFEST = STRIPES
-"""The manifest's lock: the leaf, taken last and held shortest."""
+"""The number of the manifest's lock, which is taken last and held for the shortest time."""
 MIGRATION = STRIPES + 1
-"""The lock of who rewrites many documents: taken first, and alone."""
+"""The number of the lock of upgrades and conversions, which is taken first."""
 
 _FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.0002, 0.005, 1.5
-_FOREVER = threading.TIMEOUT_MAX
+_MAX_TIMEOUT = threading.TIMEOUT_MAX
 
 
 class _Lock:
@@ -34,19 +34,19 @@ class _Lock:
         self.path = str(path)
         self.fd = -1
         self.mutex = threading.RLock()
-        self.holder: weakref.ref[_Held] | None = None
+        self.holder: weakref.ref[_LockGuard] | None = None
 
     def is_abandoned(self) -> bool:
-        """Whether this thread has it, and nobody is left to give it back: Ctrl-C came in between."""
+        """Return whether this thread has the lock and no guard is left to release it, because of Ctrl-C in between."""
         return self.holder is None or self.holder() is None
 
-    def let_go(self) -> None:
-        """Free the mutex, when this thread has it."""
+    def release_mutex(self) -> None:
+        """Release the mutex if this thread has it."""
         while self.mutex._is_owned():  # type: ignore[attr-defined]
             self.mutex.release()
 
 
-class _Held:
+class _LockGuard:
     __slots__ = ("__weakref__", "_numbers", "_pool", "_session_id", "_timeout")
 
     def __init__(self, pool: "LockPool", numbers: Sequence[int], timeout: float, session_id: str | None = None) -> None:
@@ -75,7 +75,7 @@ class _Held:
             raise
 
     def _release(self, numbers: Sequence[int]) -> None:
-        """Give all of them back, even when the person at the keyboard interrupts that."""
+        """Release all of these locks, also when Ctrl-C interrupts that."""
         for done, number in enumerate(numbers, 1):
             try:
                 self._pool.release(number, self)
@@ -87,7 +87,7 @@ class _Held:
 
 
 class LockPool:
-    """The locks of one store. Use `pool_of`, so that every storage of a process on a store shares them."""
+    """The locks of one store. `pool_of` returns the one pool that all storages of a process share."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -96,45 +96,45 @@ class LockPool:
         self._locks.append(_Lock(folder / "migration.lock"))
         weakref.finalize(self, _close, self._locks)
 
-    def session(self, session_id: str, timeout: float) -> "_Held":
+    def session(self, session_id: str, timeout: float) -> "_LockGuard":
         """Hold the lock of one session in a `with` statement. Entering raises LockTimeout, OSError."""
-        return _Held(self, (file_names.stripe(session_id, STRIPES),), timeout, session_id)
+        return _LockGuard(self, (file_names.stripe(session_id, STRIPES),), timeout, session_id)
 
-    def sessions(self, session_ids: Iterable[str], timeout: float) -> "_Held":
+    def sessions(self, session_ids: Iterable[str], timeout: float) -> "_LockGuard":
         """Hold the locks of several sessions, taken in ascending order."""
-        return _Held(self, sorted({file_names.stripe(session_id, STRIPES) for session_id in session_ids}), timeout)
+        return _LockGuard(self, sorted({file_names.stripe(session_id, STRIPES) for session_id in session_ids}), timeout)
 
     def has_been_used(self, session_id: str) -> bool:
-        """Whether anybody ever wrote under this session's lock here; makes no lock file."""
+        """Return whether the lock file of this session exists, that is, whether anybody ever wrote under it."""
         return os.path.exists(self._locks[file_names.stripe(session_id, STRIPES)].path)
 
-    def manifest(self, timeout: float) -> "_Held":
+    def manifest(self, timeout: float) -> "_LockGuard":
         """Hold the manifest's lock. Take no other one inside."""
-        return _Held(self, (MANIFEST,), timeout)
+        return _LockGuard(self, (MANIFEST,), timeout)
 
-    def migration(self, timeout: float) -> "_Held":
-        """Hold what keeps two upgrades or conversions of one store apart. Take it before any other one."""
-        return _Held(self, (MIGRATION,), timeout)
+    def migration(self, timeout: float) -> "_LockGuard":
+        """Hold the lock that only one upgrade or conversion of a store can hold. Take it before any other one."""
+        return _LockGuard(self, (MIGRATION,), timeout)
 
-    def all_sessions(self, timeout: float) -> "_Held":
+    def all_sessions(self, timeout: float) -> "_LockGuard":
         """Hold every session's lock, taken in ascending order."""
-        return _Held(self, range(STRIPES), timeout)
+        return _LockGuard(self, range(STRIPES), timeout)
 
-    def acquire(self, number: int, timeout: float, holder: "_Held | None" = None) -> None:
-        """Take one lock within `timeout` seconds, for whoever gives it back. Raises LockTimeout, OSError."""
+    def acquire(self, number: int, timeout: float, holder: "_LockGuard | None" = None) -> None:
+        """Take one lock within `timeout` seconds; `holder` releases it. Raises LockTimeout, OSError."""
         lock = self._locks[number]
         if lock.mutex._is_owned():  # type: ignore[attr-defined]
-            if not lock.is_abandoned():  # a signal's handler, for instance, that writes in the middle of a write
+            if not lock.is_abandoned():  # such as a signal handler that writes in the middle of a write
                 raise _held_by_this_thread(lock.path)
-            lock.let_go()
+            lock.release_mutex()
         deadline = time.monotonic() + timeout
         try:
-            if not lock.mutex.acquire(blocking=False) and not lock.mutex.acquire(timeout=min(timeout, _FOREVER)):
-                raise _too_long(lock.path, timeout)
+            if not lock.mutex.acquire(blocking=False) and not lock.mutex.acquire(timeout=min(timeout, _MAX_TIMEOUT)):
+                raise _timed_out(lock.path, timeout)
             lock.holder = None if holder is None else weakref.ref(holder)
             self._lock_file(lock, deadline, timeout)
         except BaseException as error:
-            filesystem.name_file(error, lock.path)
+            filesystem.set_filename(error, lock.path)
             self.release(number)
             raise
 
@@ -150,17 +150,17 @@ class LockPool:
                 except BaseException:
                     _close([lock])
                     raise
-                _close([lock])  # somebody removed the file: others would lock a new one of the same name
+                _close([lock])  # the file was removed: others would lock a new one with the same name
                 continue
             if time.monotonic() > deadline:
-                raise _too_long(lock.path, timeout)
+                raise _timed_out(lock.path, timeout)
             time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 (jitter, not a secret)
             wait = min(wait * _GROWTH, _LONGEST_WAIT)
 
     def _open(self, path: str) -> int:
         try:
             return filesystem.system.open(path, os.O_RDWR | os.O_CREAT)
-        except FileNotFoundError:  # `.localstore` is machine-local, somebody may have cleared it
+        except FileNotFoundError:  # `.localstore` is machine-local: people may delete it
             root = self._folder.parent.parent
             if not root.is_dir():
                 raise StoreNotFound(
@@ -169,8 +169,8 @@ class LockPool:
             filesystem.make_folders(self._folder)
             return filesystem.system.open(path, os.O_RDWR | os.O_CREAT)
 
-    def release(self, number: int, holder: "_Held | None" = None) -> None:
-        """Give one lock back, when this thread has it, and took it for this holder."""
+    def release(self, number: int, holder: "_LockGuard | None" = None) -> None:
+        """Release one lock if this thread took it, and took it for this holder."""
         lock = self._locks[number]
         if not lock.mutex._is_owned():  # type: ignore[attr-defined]
             return
@@ -184,10 +184,10 @@ class LockPool:
             if not isinstance(error, OSError):
                 raise
         finally:
-            lock.let_go()
+            lock.release_mutex()
 
-    def start_afresh(self) -> None:
-        """After a fork: close, never unlock, what the parent holds, and forget its threads."""
+    def reset_after_fork(self) -> None:
+        """In the child process, close the files without unlocking what the parent holds, and forget its threads."""
         _close(self._locks)
         for lock in self._locks:
             lock.mutex = threading.RLock()
@@ -201,7 +201,7 @@ def _close(files: list[_Lock]) -> None:
                 os.close(fd)
 
 
-def _too_long(path: str, timeout: float) -> LockTimeout:
+def _timed_out(path: str, timeout: float) -> LockTimeout:
     return LockTimeout(
         f"{path} was locked by someone else for more than {timeout:g} s. Nothing was written. "
         "Try again, or give the storage a longer lock_timeout.",
@@ -222,7 +222,7 @@ _pools_mutex = threading.Lock()
 
 
 def pool_of(root: Path) -> LockPool:
-    """The pool for the store at `root`, a real path: the same one for every storage in this process."""
+    """Return the pool of the store at `root`, a real path. All storages of this process share it."""
     with _pools_mutex:
         pool = _pools.get(str(root))
         if pool is None:
@@ -234,7 +234,7 @@ def _after_fork() -> None:
     global _pools_mutex
     _pools_mutex = threading.Lock()
     for pool in list(_pools.values()):
-        pool.start_afresh()
+        pool.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -38,7 +38,7 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
 
     The file is a JSON object: `session_id`, `document` (path in the store), `reason`, `set_aside_at`, and the content.
     """
-    stamp = stamp_of(time.time())
+    stamp = timestamp(time.time())
     record = {"session_id": session_id, "document": document, "reason": reason, "set_aside_at": stamp, **content}
     folder = Path(root) / FOLDER
     filesystem.make_folders(folder)
@@ -54,7 +54,7 @@ def move_aside(root: str, path: str, became: str) -> Path:
     """
     folder, source = Path(root) / FOLDER, store_tree.full_path(root, path)
     filesystem.make_folders(folder)
-    stamp = stamp_of(time.time()).replace(":", "")
+    stamp = timestamp(time.time()).replace(":", "")
     target = folder / f"{became[:_LONGEST_NAME]}.{stamp}.{os.urandom(6).hex()}.part"
     if os.name == "posix" and stat.S_IMODE(filesystem.system.status(source).st_mode) != filesystem.FILE_MODE:
         filesystem.system.set_mode(source, filesystem.FILE_MODE)
@@ -62,7 +62,7 @@ def move_aside(root: str, path: str, became: str) -> Path:
     return target
 
 
-def stamp_of(moment: float) -> str:
+def timestamp(moment: float) -> str:
     """A time in seconds since 1970 as documents say it."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment * 1000) % 1000:03d}Z"
 
@@ -125,7 +125,7 @@ def _described_by_name(path: str, status: os.stat_result) -> Rescued:
     name = os.path.basename(path)
     match = _MOVED.match(name)
     if match is None:
-        return Rescued(name, None, "", "not set aside by localstore", stamp_of(status.st_mtime), status.st_size, path)
+        return Rescued(name, None, "", "not set aside by localstore", timestamp(status.st_mtime), status.st_size, path)
     document, day, hours, minutes, seconds = match.groups()
     session_id = id_in_head(path, document)
     stamp = f"{day}{hours}:{minutes}:{seconds}"

@@ -103,7 +103,7 @@ def _check_marker(marker: bytes, path: Path) -> None:
 
 def _make(root: Path) -> Path:
     prepare(root)
-    mark(root)
+    write_marker(root)
     return root
 
 
@@ -115,7 +115,7 @@ def prepare(root: Path) -> None:
     filesystem.write_file(root / "schemas" / _SCHEMA, [_schema()])
 
 
-def mark(root: Path) -> None:
+def write_marker(root: Path) -> None:
     """Say that a folder is a store."""
     marker = {"localstore": "store", "format": FORMAT}
     filesystem.write_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
@@ -136,7 +136,7 @@ def is_store(root: Path) -> bool:
     return True
 
 
-def unmark(root: Path) -> bool:
+def remove_marker(root: Path) -> bool:
     """Take away what makes a folder a store, and the manifest, unless there is a document; whether that was so. What
     holds anything else stays. Nobody may work on the store."""
     folder = str(root)
@@ -159,7 +159,7 @@ def unmark(root: Path) -> bool:
     return True
 
 
-def clear(root: Path) -> None:
+def remove_local_files(root: Path) -> None:
     """Remove what is of this machine alone, when none of it is worth keeping. Nobody may work on the store."""
     private = root / ".localstore"
     if not private.is_dir() or private.is_symlink():
@@ -189,10 +189,10 @@ def flat_files(root: str) -> Iterator["os.DirEntry[str]"]:
             yield entry
 
 
-def is_of_agno(path: str) -> bool:
+def is_agno_session(path: str) -> bool:
     """Whether a flat file is a session of agno 1.x, by a look at its head and its end: it says the id that its name
     says, and has a key of theirs. Raises OSError."""
-    with filesystem.opened(path) as fd:
+    with filesystem.open_file(path) as fd:
         status = filesystem.system.status_of(fd)
         if not stat.S_ISREG(status.st_mode):
             return False
@@ -217,17 +217,17 @@ def _forms(text: str) -> set[bytes]:
     return {form.encode(errors="surrogateescape") for form in forms | in_json}
 
 
-def session_of_agno(root: str) -> str | None:
+def find_agno_session(root: str) -> str | None:
     """The name of a flat session file, as agno 1.x writes them, in a folder that is no store; None without any."""
     for entry in flat_files(root):
-        if entry.is_file(follow_symlinks=False) and is_of_agno(entry.path):
+        if entry.is_file(follow_symlinks=False) and is_agno_session(entry.path):
             return entry.name
     return None
 
 
 def _refuse_agno_folder(root: Path) -> None:
     """Raise OlderFormat for a folder of agno 1.x."""
-    name = session_of_agno(str(root))
+    name = find_agno_session(str(root))
     if name is not None:
         raise OlderFormat(
             f"{root} holds session files of agno 1.x, such as {name}. Nothing was changed. Turn it into a store with: "
@@ -254,7 +254,7 @@ def folders(root: str) -> dict[str, int]:
     return found
 
 
-def holds_folder(root: str, folder: str) -> bool:
+def has_folder(root: str, folder: str) -> bool:
     """Whether a folder for documents is there, and no link may lead out of the store on the way to it."""
     try:
         return all(stat.S_ISDIR(filesystem.system.status(f"{root}/{name}").st_mode) for name in (SESSIONS, folder))
@@ -293,7 +293,7 @@ def _is_visible(name: str) -> bool:
     return not name.startswith(".") and (name.isascii() or name.encode(errors="ignore").decode() == name)
 
 
-def candidates(root: str, session_id: str) -> Iterator[str]:
+def paths_named_after(root: str, session_id: str) -> Iterator[str]:
     """The files, in any folder and of any format, that have the name of this session."""
     stem = file_names.stem(session_id)
     for folder in folders(root):

@@ -110,7 +110,7 @@ def move_in(root: str, document: str, session_id: str) -> Trashed:
     if not stat.S_ISREG(status.st_mode):
         raise DocumentBroken(f"{source} is not a regular file. Move it out of the store.", path=source)
     _refuse_links(root)
-    stamp = rescue_folder.stamp_of(time.time())
+    stamp = rescue_folder.timestamp(time.time())
     name = f"{stamp.replace(':', '')}.{os.urandom(6).hex()}"
     target = store_tree.full_path(root, f"{FOLDER}/{name}/{document}")
     try:
@@ -131,7 +131,7 @@ def move_out(root: str, one: Trashed) -> None:
     """
     folder = one.document.rpartition("/")[0]
     store_tree.make_durable(root, folder)
-    if not store_tree.holds_folder(root, folder):
+    if not store_tree.has_folder(root, folder):
         where = store_tree.full_path(root, folder)
         raise DocumentBroken(
             f"{where} is a symbolic link, and links are not followed. Put the folder itself there.", path=where
@@ -162,7 +162,7 @@ def _refuse_links(root: str) -> None:
     """Raise DocumentBroken when a link, or anything else that is no folder, stands where the trash is to be."""
     for folder in (".localstore", FOLDER):
         path = store_tree.full_path(root, folder)
-        status = filesystem.status_if_there(path)
+        status = filesystem.status_or_none(path)
         if status is not None and not stat.S_ISDIR(status.st_mode):
             what = "a symbolic link, and links are not followed" if stat.S_ISLNK(status.st_mode) else "not a folder"
             raise DocumentBroken(f"{path} is {what}. Put the folder itself there.", path=path)

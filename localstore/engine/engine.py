@@ -396,7 +396,7 @@ class Engine:
     def refuse_unreadable(self, session_id: str) -> None:
         """Raise DocumentBroken when a file has the name of this session and nobody can tell what it holds: a document
         that cannot be read is never taken for a missing one."""
-        for path in store_tree.candidates(self.root, session_id):
+        for path in store_tree.paths_named_after(self.root, session_id):
             if (problem := self.index.problem_of(path)) is not None:
                 DocumentFile(f"{self.root}/{path}").close()  # raises what the system says when it may not be opened
                 raise DocumentBroken(

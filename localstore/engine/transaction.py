@@ -91,7 +91,7 @@ class Transaction:
         try:
             self._settle()
         except BaseException as error:
-            filesystem.name_file(error, self.file.path)
+            filesystem.set_filename(error, self.file.path)
             self.file.close()
             raise
 
@@ -101,7 +101,7 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        filesystem.name_file(error, self.file.path)
+        filesystem.set_filename(error, self.file.path)
         self.file.close()
 
     def _settle(self) -> None:

@@ -148,7 +148,7 @@ class Manifest:
             try:
                 self._refresh(thorough)
             except OSError as error:
-                filesystem.name_file(error, self._path)
+                filesystem.set_filename(error, self._path)
                 raise
 
     def _refresh(self, thorough: bool) -> None:
@@ -178,7 +178,7 @@ class Manifest:
         """Return the status of the file with the manifest's name, or None if it is not the open file."""
         if self._fd < 0:
             return None
-        status = filesystem.status_if_there(self._path)
+        status = filesystem.status_or_none(self._path)
         return status if status is not None and (status.st_dev, status.st_ino) == self._identity else None
 
     def _open(self, flags: int) -> None:

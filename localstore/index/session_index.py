@@ -75,9 +75,9 @@ class SessionIndex:
         there."""
         self._manifest.refresh()
         row = self._manifest.get(session_id)
-        if row is not None and store_tree.holds_folder(self._root, row["path"].rpartition("/")[0]):
+        if row is not None and store_tree.has_folder(self._root, row["path"].rpartition("/")[0]):
             return row
-        for path in store_tree.candidates(self._root, session_id):
+        for path in store_tree.paths_named_after(self._root, session_id):
             found = self.adopt(path)
             if found is not None and found["session_id"] == session_id:
                 return self._manifest.get(session_id)
@@ -190,7 +190,7 @@ class SessionIndex:
         now = time.time_ns()
         for row in rows:
             with contextlib.suppress(OSError):  # the listing reports it
-                status = filesystem.status_if_there(f"{self._root}/{row['path']}")
+                status = filesystem.status_or_none(f"{self._root}/{row['path']}")
                 if status is None or matches_file(row, status) or 0 <= now - status.st_mtime_ns < min_age:
                     continue
                 changed.append(row)
@@ -261,7 +261,7 @@ class SessionIndex:
                 fingerprints = [(path, before) for path, (before, _) in exceptions.items()]
             for path, before in fingerprints:
                 try:
-                    status = filesystem.status_if_there(f"{self._root}/{path}")
+                    status = filesystem.status_or_none(f"{self._root}/{path}")
                 except OSError:
                     continue
                 if status is None:
@@ -284,7 +284,7 @@ class SessionIndex:
         """Return whether the file at `path` exists and, as far as can be seen, holds this session."""
         row = self._row_at(path)
         try:
-            status = filesystem.status_if_there(f"{self._root}/{path}")
+            status = filesystem.status_or_none(f"{self._root}/{path}")
         except OSError:
             return True  # in doubt it keeps its id
         if status is None or (row is not None and row["fingerprint"] == fingerprint(status)):
@@ -416,7 +416,7 @@ class SessionIndex:
     def current(self, row: IndexRow) -> IndexRow | None:
         """Return the row of the file as it is now, or None if the file is gone."""
         try:
-            status = filesystem.status_if_there(f"{self._root}/{row['path']}")
+            status = filesystem.status_or_none(f"{self._root}/{row['path']}")
         except OSError as error:
             return {**row, "problem": str(error)}
         if status is None:

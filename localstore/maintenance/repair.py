@@ -300,7 +300,7 @@ class Repairer:
         """Return whether another session has this id, or another file the new path of the document at `path`."""
         if new_path != path and filesystem.exists(self._full(new_path)):
             return True
-        others = set(store_tree.candidates(self._root, session_id)) - {path}
+        others = set(store_tree.paths_named_after(self._root, session_id)) - {path}
         return bool(others) or self._index.find_anywhere(session_id) is not None
 
     def correct_manifest(self, stale: Sequence[tuple[str, str]]) -> None:

@@ -28,7 +28,7 @@ def trashed(store: Opened | Path | str, *, older_than: float = 0.0) -> list[Tras
     Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken when the trash folder is a link, OSError.
     """
     items = trash_folder.listing(str(store_tree.root_of(store)))
-    limit = rescue_folder.stamp_of(max(0.0, time.time() - older_than))
+    limit = rescue_folder.timestamp(max(0.0, time.time() - older_than))
     return [item for item in items if not older_than or item.trashed_at <= limit]
 
 

@@ -56,11 +56,11 @@ def upgrade(
                 progress=progress,
             )
             if not plan.is_store and any(True for _ in store_tree.all_documents(plan.root)):
-                store_tree.mark(root)
+                store_tree.write_marker(root)
             name = backup.finish()
         finally:
-            if not store_tree.is_store(root) and store_tree.unmark(root):  # no document was upgraded
-                store_tree.clear(root)
+            if not store_tree.is_store(root) and store_tree.remove_marker(root):  # no document was upgraded
+                store_tree.remove_local_files(root)
     return Upgraded(outcome.documents, [*plan.problems, *outcome.problems], name)
 
 

@@ -63,7 +63,7 @@ def rewrite_all(
 
 
 def _size(root: str, path: str) -> int:
-    status = filesystem.status_if_there(store_tree.full_path(root, path))
+    status = filesystem.status_or_none(store_tree.full_path(root, path))
     return 0 if status is None else status.st_size
 
 

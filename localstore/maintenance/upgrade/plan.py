@@ -90,7 +90,7 @@ def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float
 
 def is_folder_of_agno(folder: Path | str) -> bool:
     """Return whether a folder is not a store and holds sessions that agno 1.x wrote. Raises OSError."""
-    return not store_tree.is_store(Path(folder)) and store_tree.session_of_agno(str(folder)) is not None
+    return not store_tree.is_store(Path(folder)) and store_tree.find_agno_session(str(folder)) is not None
 
 
 @dataclass(slots=True)
@@ -155,7 +155,7 @@ class _Survey:
                         is_link = entry.is_symlink()
                         kind = "a symbolic link, and links are not followed" if is_link else "not a regular file"
                         self.problems.append(Problem(entry.path, f"is {kind}"))
-                elif store_tree.is_of_agno(entry.path):
+                elif store_tree.is_agno_session(entry.path):
                     self._add_old(entry.name, 0, filesystem.system.status(entry.path).st_size)
                 elif not is_store:
                     self.problems.append(Problem(entry.path, "is not a session of agno 1.x, or is cut off"))

@@ -153,7 +153,7 @@ class Rewriter:
             if change is None:
                 return None
             with self._locks.session(change.session_id, self._timeout):
-                now = filesystem.status_if_there(self._full(path))
+                now = filesystem.status_or_none(self._full(path))
                 if now is None:
                     return None
                 if fingerprint(now) == fingerprint(change.status):
@@ -254,7 +254,7 @@ class Rewriter:
         """Return whether an earlier backup holds this very file: then the document at the target was made from it."""
         now = filesystem.system.status(self._full(source))
         for backup in backup_folder.listing(self._root):
-            kept = filesystem.status_if_there(Backup(self._root, backup.name).place(source))
+            kept = filesystem.status_or_none(Backup(self._root, backup.name).place(source))
             if backup.name != self._backup.name and kept is not None and os.path.samestat(kept, now):
                 return True
         return False
@@ -287,7 +287,7 @@ class Rewriter:
                 continue
             try:
                 with self._locks.session(done.row["session_id"], self._timeout):
-                    now = filesystem.status_if_there(source)
+                    now = filesystem.status_or_none(source)
                     if now is not None and fingerprint(now) == done.fingerprint:
                         filesystem.system.unlink(source)
                     elif now is not None:

@@ -61,11 +61,11 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
                 progress(number, len(paths))
         if not problems:
             if made_store and not backup.has_documents():
-                store_tree.unmark(root)
+                store_tree.remove_marker(root)
             backup.remove_if_empty()
             if not store_tree.is_store(root):
                 backup_folder.tidy(str(root), old=False)
-                store_tree.clear(root)
+                store_tree.remove_local_files(root)
     return Undone(info.name, restorer.restored, restorer.changed, problems)
 
 
@@ -75,7 +75,7 @@ def _newest(root: Path) -> backup_folder.BackupInfo:
     except NoSuchBackup:
         if not store_tree.is_store(root):
             backup_folder.tidy(str(root), old=False)  # an undo was stopped before its last step
-            store_tree.clear(root)
+            store_tree.remove_local_files(root)
         raise
 
 
@@ -120,14 +120,14 @@ class _Restorer:
         while row is not None and not filesystem.exists(self._full(row["path"])):
             row = self._index.find_moved(row)
         stem = os.path.splitext(path)[0]
-        paths = {f"{stem}.json", f"{stem}.yaml", *store_tree.candidates(self._root, session_id)}
+        paths = {f"{stem}.json", f"{stem}.yaml", *store_tree.paths_named_after(self._root, session_id)}
         if row is not None:
             paths.add(row["path"])
         others = {}
         for other in sorted(paths - {path, store_tree.MARKER}):
             if not filesystem.exists(self._full(other)):
                 continue
-            if other.startswith(f"{store_tree.SESSIONS}/") or store_tree.is_of_agno(self._full(other)):
+            if other.startswith(f"{store_tree.SESSIONS}/") or store_tree.is_agno_session(self._full(other)):
                 parsed = self._parse(self._full(other))
                 if parsed.header["session_id"] == session_id:
                     others[other] = parsed
@@ -158,7 +158,7 @@ class _Restorer:
         target = self._full(path)
         filesystem.make_folders(Path(os.path.dirname(target)))
         if json_equal(current.header, old.header) and json_equal(current.entries, old.entries):
-            filesystem.keep_file(self._backup.place(path), target)
+            filesystem.link_or_copy(self._backup.place(path), target)
             filesystem.sync_folder(os.path.dirname(target))
             self.restored += 1
         else:

@@ -1,4 +1,4 @@
-"""The ways of systems that lack what POSIX has, tried by taking it away."""
+"""The code for systems that lack what POSIX has, run after these functions and flags were taken away."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ for name in ("pread", "pwrite", "fdatasync", "register_at_fork", "O_NOFOLLOW", "
     if hasattr(os, name):
         delattr(os, name)
 
-from localstore import JsonStorage, Message, Run, YamlStorage
+from localstore import DocumentBroken, JsonStorage, Message, Run, YamlStorage
 from localstore.disk import boot, filesystem
 from localstore.index import manifest
 
@@ -54,11 +54,24 @@ for kind in (JsonStorage, YamlStorage):
         assert storage.delete_session("s2")
         storage.drop()
         assert again.list_sessions() == []
+        storage.append("s3", Run())
+        path = storage.path("s3")
+        outside = path.rename(path.with_suffix(".outside"))
+        path.symlink_to(outside)
+        before = outside.read_bytes()
+        try:
+            storage.append("s3", Run())
+        except DocumentBroken as error:
+            assert "symbolic link" in str(error)
+        else:
+            raise AssertionError("the link was followed")
+        assert outside.read_bytes() == before
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="takes away what this system does not have")
 def test_a_system_without_positioned_writes_and_fork_keeps_sessions_all_the_same(tmp_path: Path) -> None:
+    """Links are not followed there either: without O_NOFOLLOW, an append wrote to the file that a link led to."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", _WITHOUT, str(tmp_path)], capture_output=True, text=True, check=False
     )
