@@ -1,4 +1,4 @@
-"""The agent: what it stores, what it gives the model, what it costs, and what is left when something fails."""
+"""The agent: what it stores, what it gives the model, what it costs, and what is stored when something fails."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def storage(tmp_path: Path) -> JsonStorage:
 
 
 def transcript(messages: list[Message]) -> str:
-    """What the model was given, short: `u:hello a:hi u:...`."""
+    """The messages for the model in short form: `u:hello a:hi u:...`."""
     return " ".join(f"{message.role[0]}:{message.text}" for message in messages)
 
 
@@ -67,12 +67,12 @@ never = FunctionModel(fail_the_test)
 
 
 def document(storage: JsonStorage, session_id: str) -> Any:
-    """The session's file, judged by a parser that is not ours."""
+    """The session's document, read by the standard library's parser."""
     return json.loads(storage.path(session_id).read_bytes())
 
 
 class Watched:
-    """A storage that writes down the calls that reach it."""
+    """A storage that records its calls."""
 
     def __init__(self, storage: AgentStorage) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -130,7 +130,7 @@ def test_a_run_is_stored_with_all_that_belongs_to_it(storage: JsonStorage, askin
 
 
 def test_an_agent_has_a_session_from_the_start() -> None:
-    """Two agents never share one by accident; ids that are given hold."""
+    """Two agents never share a session by accident; ids that are passed are used."""
     first, second = Agent(model=echo), Agent(model=echo)
     assert first.session_id != second.session_id
     assert first.agent_id is None
@@ -161,7 +161,7 @@ def test_the_question_is_on_disk_before_the_model_is_called(storage: JsonStorage
 
 
 def test_the_model_is_given_the_last_runs(storage: JsonStorage) -> None:
-    """History comes before the question, the oldest first, and only as many runs as asked for."""
+    """History comes before the question, oldest run first, and has as many runs as num_history_runs says."""
     agent = Agent(
         model=FunctionModel(lambda messages: messages[-1].text.upper()),
         session_id="s",
@@ -180,7 +180,7 @@ def test_the_model_is_given_the_last_runs(storage: JsonStorage) -> None:
 
 
 def test_history_is_never_stored_twice(storage: JsonStorage) -> None:
-    """However many runs the model was given, a run stores its own messages only."""
+    """A run stores its own messages only, however much history the model was given."""
     agent = Agent(model=echo, session_id="s", storage=storage, add_history_to_messages=True, instructions="Be brief.")
     for number in range(5):
         agent.run(f"q{number}")
@@ -192,7 +192,7 @@ def test_history_is_never_stored_twice(storage: JsonStorage) -> None:
 
 
 def test_only_completed_runs_are_history(storage: JsonStorage) -> None:
-    """Failed and unfinished runs do not crowd out the conversation before them."""
+    """Failed and unfinished runs do not count as history."""
     agent = Agent(model=echo, session_id="s", storage=storage)
     agent.run("kept")
     for status in ("error", "unfinished", "cancelled"):
@@ -202,7 +202,7 @@ def test_only_completed_runs_are_history(storage: JsonStorage) -> None:
 
 
 def test_a_run_reads_only_the_tail(storage: JsonStorage) -> None:
-    """What a run costs does not depend on the length of the session: it never reads the whole."""
+    """The cost of a run does not depend on the length of the session: an agent never reads all of it."""
     for number in range(50):
         storage.append("s", Run(messages=[Message(role="user", content=str(number))]))
     watched = Watched(storage)
@@ -218,7 +218,7 @@ def test_a_run_reads_only_the_tail(storage: JsonStorage) -> None:
 
 @both_ways
 def test_a_failing_model_leaves_a_run_with_its_error(storage: JsonStorage, asking: Asking) -> None:
-    """The question and the error are stored, the model's own exception is raised, and the agent goes on."""
+    """The question and the error are stored, the model's exception is raised, and the agent can be used again."""
 
     def fail(messages: list[Message]) -> str:
         raise ConnectionError("no network: \udcff")
@@ -235,7 +235,7 @@ def test_a_failing_model_leaves_a_run_with_its_error(storage: JsonStorage, askin
 
 
 def test_a_refusing_server_leaves_a_run_with_its_error(storage: JsonStorage) -> None:
-    """The same through the real client: status and message of the server are in the file."""
+    """The same with the real client: status and message of the server are in the document."""
     with scripted_server(error(401, "wrong key"), text("Paris")) as server:
         model = OpenAIChat(api_key="none", base_url=server.base_url, max_retries=0)
         agent = Agent(model=model, session_id="s", storage=storage)
@@ -265,7 +265,7 @@ def test_an_interrupted_run_is_cancelled(storage: JsonStorage) -> None:
 
 
 def test_a_cancelled_task_leaves_a_cancelled_run(storage: JsonStorage) -> None:
-    """Cancellation during the answer goes on to the caller after the run was stored."""
+    """A cancellation during the answer is raised after the run was stored."""
 
     async def cancel_during_the_answer() -> None:
         asked = asyncio.Event()
@@ -289,7 +289,7 @@ def test_a_cancelled_task_leaves_a_cancelled_run(storage: JsonStorage) -> None:
 
 
 def test_a_task_cancelled_while_the_question_is_stored_leaves_a_cancelled_run(storage: JsonStorage) -> None:
-    """The write that is under way is waited for, so the file says how the run ended and the model is not called."""
+    """The running write is waited for: the document says how the run ended, and the model is not called."""
     storing, go_on = Event(), Event()
 
     class Slow(Watched):
@@ -315,7 +315,7 @@ def test_a_task_cancelled_while_the_question_is_stored_leaves_a_cancelled_run(st
 
 @both_ways
 def test_an_error_that_cannot_be_stored_does_not_hide_the_first(storage: JsonStorage, asking: Asking) -> None:
-    """When the store fails after the model, the model's exception is raised and a note tells of the other."""
+    """If the storage fails after the model failed, the model's exception is raised, with a note about the storage."""
 
     class Full(Watched):
         def append(self, session_id: str, run: Run, **options: Any) -> None:
@@ -334,7 +334,7 @@ def test_an_error_that_cannot_be_stored_does_not_hide_the_first(storage: JsonSto
 
 @both_ways
 def test_a_deleted_session_does_not_come_back(storage: JsonStorage, asking: Asking) -> None:
-    """Neither for an agent that created it nor for one that only read it; a new agent may begin anew."""
+    """Neither by an agent that created it nor by one that only read it; a new agent may create it."""
 
     def delete(messages: list[Message]) -> str:
         storage.delete_session("s")
@@ -355,7 +355,7 @@ def test_a_deleted_session_does_not_come_back(storage: JsonStorage, asking: Aski
 
 @both_ways
 def test_another_users_session_is_refused_before_the_model_is_called(storage: JsonStorage, asking: Asking) -> None:
-    """Neither the model nor the document sees the question, and nothing of the session is told."""
+    """Neither the model nor the document gets the question, and the error says nothing about the session."""
     asking(Agent(model=echo, session_id="s", user_id="alice", storage=storage, session_state={"pin": 1}), "private")
     before = storage.path("s").read_bytes()
     mallory = Agent(
@@ -373,7 +373,7 @@ def test_another_users_session_is_refused_before_the_model_is_called(storage: Js
 
 
 def test_a_message_or_several_can_be_asked(storage: JsonStorage) -> None:
-    """All that is asked belongs to the run; nothing at all is refused before anything is stored."""
+    """All messages of the question belong to the run; an empty question is refused before anything is stored."""
     agent = Agent(model=echo, session_id="s", storage=storage)
     assert agent.run(Message(role="user", content="one")).answer == "u:one"
     example = [
@@ -390,7 +390,7 @@ def test_a_message_or_several_can_be_asked(storage: JsonStorage) -> None:
 
 @both_ways
 def test_without_storage_the_runs_are_in_memory(asking: Asking) -> None:
-    """Everything but the file works the same."""
+    """Everything but the document works the same."""
     agent = Agent(model=echo, add_history_to_messages=True, num_history_runs=1, session_state={"n": 1})
     asking(agent, "a")
     agent.session_state["n"] = 2
@@ -414,7 +414,7 @@ def test_state_is_stored_only_when_it_changed(storage: JsonStorage) -> None:
 
 
 def test_a_model_may_change_the_state(storage: JsonStorage) -> None:
-    """What the answer's code changes is stored with this run."""
+    """What the model's function changes in the state is stored with this run."""
 
     def count(messages: list[Message]) -> str:
         agent.session_state["n"] += 1
@@ -447,7 +447,7 @@ def test_stored_state_is_adopted_and_changes_win_by_key(storage: JsonStorage) ->
 
 
 def test_values_of_a_new_agent_do_not_overwrite_the_session(storage: JsonStorage) -> None:
-    """What an agent is made with is a beginning: an existing session's values hold, missing ones are added."""
+    """The agent's state is an initial one: values of an existing session are kept, missing ones are added."""
     defaults: dict[str, Any] = {"cart": [], "currency": "EUR"}
     first = Agent(model=echo, session_id="s", storage=storage, session_state=defaults)
     first.session_state["cart"].append("map")
@@ -459,7 +459,7 @@ def test_values_of_a_new_agent_do_not_overwrite_the_session(storage: JsonStorage
 
 
 def test_a_failed_write_loses_no_change_of_the_state(storage: JsonStorage) -> None:
-    """What could not be stored still counts as changed at the next run."""
+    """A change that could not be stored is stored with the next run."""
 
     class Locked(Watched):
         fail = True
@@ -481,7 +481,7 @@ def test_a_failed_write_loses_no_change_of_the_state(storage: JsonStorage) -> No
 
 
 def test_state_does_not_leak_into_another_session(storage: JsonStorage) -> None:
-    """An agent that moves to another session takes along what it was made with and what was changed since."""
+    """An agent that switches to another session takes its initial state and the changes since along."""
     agent = Agent(model=echo, session_id="one", storage=storage, session_state={"n": 0})
     agent.session_state.update(n=1, city="of one")
     agent.run("a")
@@ -492,7 +492,7 @@ def test_state_does_not_leak_into_another_session(storage: JsonStorage) -> None:
 
 
 def test_objects_in_the_state_stay_what_they_are(storage: JsonStorage) -> None:
-    """A value that is stored as text is not taken for a change, nor replaced by its text."""
+    """A value that is stored as text is not taken for a change, and is not replaced by its text."""
     when = datetime(2026, 11, 22, tzinfo=UTC)
     agent = Agent(model=echo, session_id="s", storage=storage, session_state={"when": when})
     agent.run("a")
@@ -506,7 +506,7 @@ def test_objects_in_the_state_stay_what_they_are(storage: JsonStorage) -> None:
 def test_a_state_that_cannot_be_stored_is_refused_before_the_model_is_called(
     storage: JsonStorage, asking: Asking
 ) -> None:
-    """No answer is paid for that could not be kept; the error says where the value sits."""
+    """The model is not called if its answer could not be stored; the error says where the value is."""
     agent = Agent(model=never, session_id="s", storage=storage)
     agent.session_state["cart"] = [object()]
     with pytest.raises(UnstorableValue, match=r"session_state\.cart\[0\]"):
@@ -515,7 +515,7 @@ def test_a_state_that_cannot_be_stored_is_refused_before_the_model_is_called(
 
 
 def test_several_agents_share_an_event_loop(storage: JsonStorage) -> None:
-    """Twenty runs at once on one session: each question with its own answer, none lost."""
+    """Twenty concurrent runs on one session: each question has its own answer, and none is lost."""
 
     async def together() -> list[Run]:
         agents = [Agent(model=echo, session_id="s", storage=storage) for _ in range(4)]
@@ -544,7 +544,7 @@ for question in sys.argv[3:]:
 
 @pytest.mark.parametrize("layout", ["json", "yaml"])
 def test_another_process_continues_the_session(tmp_path: Path, layout: str) -> None:
-    """A second process is given what the first one asked and answered."""
+    """The model of a second process gets the question and the answer of the first one."""
 
     def process(*questions: str) -> list[str]:
         command = [sys.executable, "-W", "error", "-c", SCRIPT, layout, str(tmp_path), *questions]
@@ -611,7 +611,7 @@ def test_a_process_stopped_during_the_answer_keeps_the_question(
     ],
 )
 def test_a_wrong_argument_says_what_to_pass(arguments: dict[str, Any], said: str) -> None:
-    """A text in the place of a model or a storage failed later, with an AttributeError."""
+    """A string instead of a model or a storage used to fail later, with an AttributeError."""
     with pytest.raises(TypeError, match=re.escape(said)):
         Agent(**arguments)
 

@@ -1,4 +1,4 @@
-"""The questions of a session, asked again: what the model is given, what is stored, and what is left when it fails."""
+"""Replaying a session: what the model is given, what is stored, and what happens when it fails."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read(storage: JsonStorage, session_id: str = "trip") -> Session:
 
 
 def heard(given: list[str], answer: Callable[[int], str] = "new {}".format) -> FunctionModel:
-    """A model that keeps what it was given, in short: `s:... u:hello a:hi t:result`."""
+    """A model that records its messages in short form: `s:... u:hello a:hi t:result`."""
 
     def respond(messages: list[Message]) -> str:
         given.append(" ".join(f"{message.role[0]}:{message.text}" for message in messages))
@@ -46,7 +46,7 @@ def heard(given: list[str], answer: Callable[[int], str] = "new {}".format) -> F
 
 
 def asked(storage: JsonStorage, history: int | None = None) -> list[str]:
-    """What a model is given when the session `trip` is replayed."""
+    """The messages for the model when the session `trip` is replayed."""
     given: list[str] = []
     session = read(storage)
     replay = Replay(session, heard(given))
@@ -88,7 +88,7 @@ def test_a_run_without_a_question_is_history_only(storage: JsonStorage) -> None:
 
 
 def test_the_instructions_that_held_then_with_the_state_before_the_run(storage: JsonStorage) -> None:
-    """Also those of an update between two runs; what a run did to the state counts from the next one on."""
+    """Including those of an update between two runs; the changes of a run to the state apply from the next run on."""
     add(storage, "q1", "a", instructions="In {city}, {n}, {else}.", session_state={"city": "Graz", "n": 1})
     add(storage, "q2", "a", session_state={"city": "Linz", "n": 2})
     add(storage, "q3", "a")
@@ -158,7 +158,7 @@ def test_a_question_with_tools_is_answered_from_their_stored_results(storage: Js
 
 
 def test_a_model_that_asks_for_a_tool_again_is_told_that_there_is_none(storage: JsonStorage) -> None:
-    """Once; a model that insists has failed, and its words from before the tools are no answer."""
+    """Once; if the model asks again, the run fails, and its text before the tool calls is not an answer."""
     with_tools(storage)
     session = read(storage)
     call = Message(role="assistant", tool_calls=[ToolCall(id="x", name="weather")])
@@ -173,7 +173,7 @@ def test_a_model_that_asks_for_a_tool_again_is_told_that_there_is_none(storage: 
 
 
 def test_files_are_sent_if_they_are_still_there(storage: JsonStorage, tmp_path: Path) -> None:
-    """In the place of one that is gone, the model is told so."""
+    """A line of text replaces a missing file."""
     there, gone = tmp_path / "there.png", tmp_path / "gone.png"
     there.write_bytes(b"png")
     parts = [
@@ -198,7 +198,7 @@ def test_files_are_sent_if_they_are_still_there(storage: JsonStorage, tmp_path: 
 def test_the_answers_stand_in_a_fresh_session_of_the_same_owner(
     tmp_path: Path, kind: type[JsonStorage] | type[YamlStorage]
 ) -> None:
-    """It says what it repeats, and so does each run; the old document keeps its bytes."""
+    """The session names the one that it repeats, and so does each run; the old document does not change."""
     storage: Any = kind(tmp_path / "store")
     first = add(storage, "q1", "old1", instructions="Be kind.")
     second = add(storage, "q2", "old2", instructions="Be brief.")
@@ -237,7 +237,7 @@ def ask_all(replay: Replay, session: Session) -> list[Repeated]:
 
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_failing_model_fails_one_question(three: JsonStorage, stored: bool) -> None:
-    """The error is stored with it, and the others go on."""
+    """The error is stored with the run, and the other questions are asked."""
 
     def respond(messages: list[Message]) -> str:
         if messages[-1].text == "q2":
@@ -271,7 +271,7 @@ def test_ctrl_c_leaves_what_was_answered_and_a_cancelled_run(three: JsonStorage)
 
 
 def test_a_fresh_session_that_is_deleted_meanwhile_does_not_come_back(three: JsonStorage) -> None:
-    """What the storage raises is no failure of the model."""
+    """An error of the storage is not taken for one of the model."""
     session = read(three)
 
     def respond(messages: list[Message]) -> str:

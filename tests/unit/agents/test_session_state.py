@@ -1,4 +1,4 @@
-"""Session state: instructions that name it, runs at once on it, conflicts, and several sessions of one agent."""
+"""Session state: in instructions, in concurrent runs, conflicts, and several sessions of one agent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def echo_system(messages: list[Message]) -> str:
 
 
 def test_instructions_name_the_state(storage: JsonStorage) -> None:
-    """Texts as they are, other values as JSON; braces that name no key stay. What is stored is the template."""
+    """Texts as they are, other values as JSON; other braces stay as they are. The template is stored."""
     agent = Agent(
         model=FunctionModel(echo_system),
         session_id="s",
@@ -53,7 +53,7 @@ def test_instructions_name_the_state(storage: JsonStorage) -> None:
 
 
 def changing(change: Callable[[dict[str, Any]], None], meanwhile: Callable[[], object] = lambda: None) -> Any:
-    """A model and a tool: the run's state is changed while something else happens."""
+    """A model and a tool that changes the run's state while something else happens."""
 
     def tool(context: RunContext) -> None:
         meanwhile()
@@ -69,7 +69,7 @@ def changing(change: Callable[[dict[str, Any]], None], meanwhile: Callable[[], o
 
 @pytest.mark.parametrize("layout", [JsonStorage, YamlStorage])
 def test_changes_of_two_runs_at_once_come_together_by_key(tmp_path: Path, layout: type[JsonStorage]) -> None:
-    """Neither run knows of the other; each changes and removes keys of its own."""
+    """Two independent runs, each of which changes and removes keys of its own."""
     storage = layout(tmp_path)
     storage.append("s", Run(session_state={"a": 1, "b": 1, "c": 1}))
     inner = Agent(**changing(lambda state: state.update(b=2, d=2)), session_id="s", storage=storage)
@@ -100,7 +100,7 @@ def test_of_two_changes_of_a_key_the_later_counts_and_its_run_says_so(storage: J
 
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_with_strict_state_a_conflict_fails_the_run(storage: JsonStorage, in_memory: bool) -> None:
-    """The answer is kept with the error, the other run's value stays."""
+    """The answer is in the error, and the value of the other run is kept."""
     options: dict[str, Any] = {} if in_memory else {"storage": storage}
     agent = Agent(**changing(lambda state: state.update(n=2)), session_id="s", strict_state=True, **options)
     other = Agent(**changing(lambda state: state.update(n=1)), session_id="s", storage=agent.storage)
@@ -144,7 +144,7 @@ def test_many_threads_use_one_agent_for_one_session(storage: JsonStorage) -> Non
 
 
 def test_one_agent_serves_several_sessions_at_once_without_a_leak(storage: JsonStorage) -> None:
-    """Sessions of several users, at once: each has its own state, history and owner, and the agent's own none of it."""
+    """Concurrent sessions of several users: each has its own state, history and owner."""
 
     def note(context: RunContext) -> None:
         context.session_state.setdefault("seen", []).append(f"{context.user_id} {context.session_id}")
@@ -185,7 +185,7 @@ def test_one_agent_serves_several_sessions_at_once_without_a_leak(storage: JsonS
 
 
 def test_what_the_owner_changes_during_a_run_is_stored_with_it(storage: JsonStorage) -> None:
-    """Also beside what a tool changes; of one key, the tool's change counts."""
+    """Also if a tool changes other keys; if both change the same key, the value of the tool counts."""
     agent = Agent(
         **changing(
             lambda state: state.update(tool=1, both="tool"),
@@ -199,7 +199,7 @@ def test_what_the_owner_changes_during_a_run_is_stored_with_it(storage: JsonStor
 
 
 def test_a_tools_change_that_cannot_be_stored_fails_the_run(storage: JsonStorage) -> None:
-    """The error says where the value sits; the run is stored without it, and the next one works."""
+    """The error says where the value is; the run is stored without it, and the next one works."""
     agent = Agent(**changing(lambda state: state.update(bad=object())), session_id="s", storage=storage)
     with pytest.raises(ValueError, match=r"session_state\.bad"):
         agent.run("?")
@@ -230,7 +230,7 @@ for _ in range(10):
 
 
 def test_processes_on_one_session_keep_their_runs_and_their_keys(storage: JsonStorage) -> None:
-    """Three processes, ten runs each, at once."""
+    """Three concurrent processes with ten runs each."""
     commands = [[sys.executable, "-W", "error", "-c", COUNTING, str(storage.root), name] for name in "xyz"]
     processes = [subprocess.Popen(command) for command in commands]
     assert [process.wait() for process in processes] == [0, 0, 0]
@@ -247,7 +247,7 @@ states = st.dictionaries(st.sampled_from("abc"), st.sampled_from([0, False, 1, T
 
 @given(states, states, states)
 def test_a_merge_keeps_both_sides(base: Any, mine: Any, theirs: Any) -> None:
-    """Key by key, judged anew: mine where I changed it, else theirs; a conflict where both did, to something else."""
+    """Checked key by key: my value if I changed it, otherwise theirs; a conflict if both changed it differently."""
 
     def text(state: dict[str, Any], key: str) -> str | None:
         return json.dumps(state[key]) if key in state else None
@@ -260,7 +260,7 @@ def test_a_merge_keeps_both_sides(base: Any, mine: Any, theirs: Any) -> None:
 
 
 def test_what_tools_changed_is_stored_with_the_round(storage: JsonStorage) -> None:
-    """Regression: a run that was killed behind a round of tools and resumed forgot what these had changed."""
+    """A run that was killed after a round of tools and resumed used to lose the changes of the tools."""
 
     def visit(city: str, context: RunContext) -> str:
         """Visit a city."""

@@ -1,4 +1,4 @@
-"""Streaming: what arrives when, and what is left of a run that ends in the middle."""
+"""Streaming: which events come when, and what is stored of a run that is interrupted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def storage(tmp_path: Path) -> JsonStorage:
 
 
 def entry(storage: JsonStorage) -> Any:
-    """The last entry of the session's file, judged by a parser that is not ours."""
+    """The last entry of the session's document, read by the standard library's parser."""
     return json.loads(storage.path("s").read_bytes())["history"][-1]
 
 
@@ -59,7 +59,7 @@ Streaming = Callable[[Agent, str], list[Event]]
 
 @both_ways
 def test_events_come_in_order_and_the_last_one_is_the_stored_run(storage: JsonStorage, streaming: Streaming) -> None:
-    """Started, text, tools, text, finished; the run is on disk when the last event comes."""
+    """Started, text, tools, text, finished; the run is stored when the last event comes."""
     answers: Iterator[Any] = iter(
         [Message(role="assistant", tool_calls=[ToolCall(id="1", name="look", arguments={})]), iter(["sun", "ny"])]
     )
@@ -179,7 +179,7 @@ SERVERS: dict[str, tuple[Reply, type[Exception], str]] = {
 def test_a_server_that_breaks_off_leaves_what_had_arrived(
     storage: JsonStorage, streaming: Streaming, server: str
 ) -> None:
-    """Malformed chunks, a cut connection, a stream without an end, an error in the stream: named, and stored."""
+    """Malformed chunks, a cut connection, a stream without an end, an error in the stream: raised and stored."""
     reply, kind, said = SERVERS[server]
     with scripted_server(reply) as running:
         model = OpenAIChat(api_key="none", base_url=running.base_url, max_retries=0)
@@ -222,7 +222,7 @@ def test_a_server_that_asks_to_wait_is_asked_again(storage: JsonStorage, streami
 
 
 def test_text_is_given_on_as_it_arrives(storage: JsonStorage) -> None:
-    """The server waits with the second word until the first one was received."""
+    """The server does not send the second word before the first one was received."""
     received = Signal()
     with scripted_server(stream("one ", lambda: received.wait(20), "two")) as running:
         model = OpenAIChat(api_key="none", base_url=running.base_url)
@@ -236,7 +236,7 @@ def test_text_is_given_on_as_it_arrives(storage: JsonStorage) -> None:
 
 
 def test_tool_calls_come_one_by_one_and_whole() -> None:
-    """Their arguments arrive in pieces; a call is given on as soon as the next one begins."""
+    """Their arguments arrive in pieces; the event of a call comes as soon as the next call begins."""
 
     def part(index: int, **said: Any) -> dict[str, Any]:
         return chunk({"tool_calls": [{"index": index, **said}]})
@@ -266,7 +266,7 @@ def test_tool_calls_come_one_by_one_and_whole() -> None:
 
 
 def test_halves_of_a_character_in_two_chunks_become_one() -> None:
-    """A server may cut between the halves of a surrogate pair; a half that stays alone becomes a replacement."""
+    """A server may split a surrogate pair; an unpaired half becomes a replacement character."""
     raw = [
         b'data: {"choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n' % half
         for half in (b"a\\ud83d", b"\\ude00b")
@@ -282,7 +282,7 @@ def test_halves_of_a_character_in_two_chunks_become_one() -> None:
 
 
 def test_a_partial_answer_is_saved_as_it_comes(storage: JsonStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in the file grows with the answer; it is one entry, and the finished run has the text once."""
+    """The stored entry grows with the answer; it stays one entry, and the finished run has the text once."""
     monkeypatch.setattr("localstore.agents.runs.agent_run._SAVE_EVERY", 0.0)
     monkeypatch.setattr("localstore.agents.runs.agent_run._SAVE_SHARE", 0)
     seen: list[Any] = []
@@ -344,7 +344,7 @@ def test_what_was_streamed_survives_a_kill_and_is_resumed(storage: JsonStorage) 
 
 
 def test_resume_stores_its_rounds_over_what_was_half_said(storage: JsonStorage) -> None:
-    """A partial answer stood in the file, and the round of tools that followed was refused as another run."""
+    """A partial answer was stored, and the following round of tools was refused as a different run."""
     said = [Message(role="user", content="go"), Message(role="assistant", content="half")]
     storage.append("s", Run(run_id="r", messages=said, status="unfinished"))
     seen: list[Any] = []
@@ -364,7 +364,7 @@ def test_resume_stores_its_rounds_over_what_was_half_said(storage: JsonStorage) 
 
 
 def test_resume_goes_on_behind_the_last_whole_round_of_tools(storage: JsonStorage) -> None:
-    """What a tool did is not done twice; a round of which a call is unanswered is asked for again."""
+    """Completed tool calls are not repeated; the model is asked again for a round with an unanswered call."""
     done = [
         Message(role="user", content="go"),
         Message(role="assistant", tool_calls=[ToolCall(id="1", name="pay", arguments={})]),
@@ -390,7 +390,7 @@ def test_resume_goes_on_behind_the_last_whole_round_of_tools(storage: JsonStorag
 
 @pytest.mark.parametrize("status", ["error", "cancelled"])
 def test_resume_asks_a_failed_question_in_a_new_run(storage: JsonStorage, status: str) -> None:
-    """The failed one stays as it is; nothing is to be resumed after that, nor in a session that is not there."""
+    """The failed run stays as it is; then there is nothing to resume, nor in a session that does not exist."""
     said = [Message(role="user", content="go"), Message(role="assistant", content="half")]
     storage.append("s", Run(run_id="r", messages=said, status=status))
     agent = Agent(model=words("all"), session_id="s", storage=storage)

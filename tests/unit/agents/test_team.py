@@ -1,4 +1,4 @@
-"""Teams: how the leader asks its members, what each of them knows, and what the session keeps of it."""
+"""Teams: how the leader asks its members, what each of them is given, and what the session stores."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Say = Callable[[list[Message]], Any]
 
 
 def saying(answer: str | Say, name: str, **options: Any) -> Agent:
-    """A member that says its name and this, or what the function gives."""
+    """A member that answers with its name and this text, or the result of the function."""
     said = answer if callable(answer) else lambda _: f"{name}: {answer}"
     return Agent(model=FunctionModel(said, id=f"model of {name}"), name=name, **options)
 
 
 def echo(messages: list[Message]) -> str:
-    """What the last message says, and how many there are."""
+    """The text of the last message, and the number of messages."""
     return f"{messages[-1].text} ({len(messages)})"
 
 
@@ -55,7 +55,7 @@ def calls(*wanted: tuple[str, str]) -> Message:
 
 
 def picks(*members: str) -> Message:
-    """The leader's calls where it only picks somebody."""
+    """The leader's tool calls in mode `route`."""
     found = [
         ToolCall(id=f"p{number}", name="route_to", arguments={"member": member})
         for number, member in enumerate(members)
@@ -64,13 +64,13 @@ def picks(*members: str) -> Message:
 
 
 def script(*answers: Any) -> FunctionModel:
-    """A leader that says these things, one after the other."""
+    """A leader with these replies, one after the other."""
     left = list(answers)
     return FunctionModel(lambda _: left.pop(0), id="leader")
 
 
 def told(run: Run) -> list[str]:
-    """What the leader was told by its tools."""
+    """The results of the leader's tool calls."""
     return [message.text for message in run.messages if message.role == "tool"]
 
 
@@ -81,7 +81,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> JsonStorage | Yam
 
 
 def read(storage: JsonStorage | YamlStorage, session_id: str = "s") -> Session:
-    """The session, whose document is in our layout and is read by another parser."""
+    """The session; its document is checked to have our layout, and is read by another parser."""
     oracle.assert_own_layout(oracle.parse(storage.path(session_id)))
     session = storage.read(session_id)
     assert session is not None
@@ -181,7 +181,7 @@ def test_rounds_are_limited_as_an_agents_are() -> None:
 
 
 def test_a_long_run_is_never_written_anew(tmp_path: Path) -> None:
-    """The cost of a round does not depend on the session: every write only changes the end of the file."""
+    """The cost of a round does not depend on the length of the session: each write changes the end of the document."""
     storage = JsonStorage(tmp_path)
     leader = script("first", calls(("Ann", "1")), calls(("Ann", "2"), ("Ann", "3")), calls(("Ann", "4")), "done")
     team = Team(members=[saying(echo, "Ann")], model=leader, session_id="s", storage=storage)
@@ -286,7 +286,7 @@ def test_every_member_answers_and_the_leader_merges(storage: JsonStorage | YamlS
 
 
 def test_members_that_were_stored_are_not_asked_again(tmp_path: Path) -> None:
-    """With `save_partial` their runs are there when the process dies while the leader thinks."""
+    """With `save_partial` their runs are stored if the process is killed while the leader's model works."""
     asked: list[str] = []
 
     def note(name: str) -> Say:
@@ -328,7 +328,7 @@ class _Killed(BaseException):
 
 
 class _Dying:
-    """A storage that takes no finished run, as if the process had been killed before."""
+    """A storage that fails for finished runs, as if the process had been killed before."""
 
     def __init__(self, storage: JsonStorage) -> None:
         self._storage = storage
@@ -368,7 +368,7 @@ def test_a_killed_leader_goes_on_behind_its_last_round(storage: JsonStorage | Ya
 
 
 def test_each_member_has_its_own_history(storage: JsonStorage | YamlStorage) -> None:
-    """By its own rules: Ann is given one earlier run, Bob none, and neither the other's or the leader's."""
+    """By its own settings: Ann is given one earlier run, Bob none, and neither gets runs of the other or the leader."""
     given: dict[str, list[str]] = {}
 
     def note(name: str) -> Say:
@@ -421,7 +421,7 @@ def test_a_team_may_be_a_member(storage: JsonStorage | YamlStorage) -> None:
 
 
 def test_members_share_the_state(storage: JsonStorage | YamlStorage) -> None:
-    """Each changes a key of its own at the same time; the instructions of both name what is there."""
+    """Both change a key of their own concurrently; the instructions of both name a key of the state."""
     both = Barrier(2)
 
     def member(name: str) -> Agent:
@@ -501,7 +501,7 @@ def test_async_events_say_so_as_well() -> None:
 
 
 def test_it_works_with_a_server(storage: JsonStorage | YamlStorage) -> None:
-    """The tool's schema names the members, and a name with blanks goes to the server in a form that it takes."""
+    """The tool's schema names the members; a name with spaces is sent in a form that the server accepts."""
     with scripted_server(
         tool_call("route_to", '{"member": "Bob the 2nd"}'), text("By train."), text("Because.")
     ) as server:
@@ -537,7 +537,7 @@ def test_ctrl_c_leaves_a_cancelled_run_with_what_members_said(storage: JsonStora
 
 
 def test_whoever_stops_listening_ends_the_members(storage: JsonStorage | YamlStorage) -> None:
-    """Those who are at work in threads are told, and are not waited for."""
+    """Members that run in threads are told to end, and are not waited for."""
     go_on, over = Event(), Event()
 
     def slow(_: list[Message]) -> Any:
@@ -623,7 +623,7 @@ def test_wrong_members_are_told_when_the_team_is_made() -> None:
 
 
 def delegate_task() -> None:
-    """A tool with the name of the team's own."""
+    """A tool with the same name as the team's own tool."""
 
 
 def test_a_leader_takes_what_every_agent_takes() -> None:

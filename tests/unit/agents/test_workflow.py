@@ -1,4 +1,4 @@
-"""Workflows: what each step is given, what is stored of it, and how an interrupted run goes on."""
+"""Workflows: what each step receives, what is stored, and how an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def read(storage: Store, session_id: str = "s") -> Session:
-    """The session, whose document is in our layout and is read by another parser."""
+    """The session; its document is checked to have our layout, and is read by another parser."""
     oracle.assert_own_layout(oracle.parse(storage.path(session_id)))
     session = storage.read(session_id)
     assert session is not None
@@ -67,12 +67,12 @@ def adds(letter: str) -> Task:
 
 
 def log(run: Run) -> list[tuple[str, str | None]]:
-    """What was stored, in order: places and how they ended."""
+    """The stored steps, in order: their places, and how they ended."""
     return [("/".join([*(step.within or []), step.name]), step.status) for step in run.steps or []]
 
 
 class Failing:
-    """A step that fails so many times, and counts how often it is called."""
+    """A step that fails `times` times, and counts its calls."""
 
     def __init__(self, times: int = 1, error: type[BaseException] = ValueError, name: str = "flaky") -> None:
         self.left = times
@@ -134,7 +134,7 @@ class Part:
 
 
 def test_inputs_are_of_the_type_that_is_asked_for(storage: Store) -> None:
-    """Made of what stands in the document: so a step is given the same thing after a resume."""
+    """Made from the stored value, so that a step receives the same after a resume."""
     seen: list[Any] = []
 
     def write(topic: str) -> Report:
@@ -205,7 +205,7 @@ def test_without_storage_runs_are_kept_in_memory() -> None:
 
 
 def test_agents_are_asked_and_answer(storage: Store) -> None:
-    """Their messages stand in the step; each is given what its own step said before, when it wants that."""
+    """Their messages are stored in the step; with history, each is given those of the same step in earlier runs."""
     given: list[list[str]] = []
 
     def answer(messages: list[Message]) -> str:
@@ -228,7 +228,7 @@ def test_agents_are_asked_and_answer(storage: Store) -> None:
 
 
 def test_a_run_says_what_all_of_it_cost(storage: Store) -> None:
-    """The steps before it was interrupted as well."""
+    """Including the steps before it was interrupted."""
 
     class Counted(FunctionModel):
         def respond(self, messages: Any, options: Any = None, /) -> Reply:
@@ -302,7 +302,7 @@ def test_branches_go_on_at_once_and_share_what_they_changed(storage: Store) -> N
 
 
 def test_one_branch_that_fails_lets_the_others_end(storage: Store) -> None:
-    """And only it is done again."""
+    """Only that step is run again."""
     flaky, calm = Failing(), Failing(0, name="calm")
     flow = Workflow(steps=[Parallel(flaky, calm), adds("z")], session_id="s", storage=storage)
     with pytest.raises(ValueError, match="not now"):
@@ -478,7 +478,7 @@ def test_whoever_stops_listening_cancels_the_run(storage: Store) -> None:
 
 
 def test_a_step_that_fails_changes_nothing_of_the_state(storage: Store) -> None:
-    """So what is done again begins with what it began with before."""
+    """So a step that is run again begins with the same state as before."""
     fail = [True]
 
     def change(context: StepContext) -> int:
@@ -497,7 +497,7 @@ def test_a_step_that_fails_changes_nothing_of_the_state(storage: Store) -> None:
 
 
 def test_what_others_changed_meanwhile_stays(storage: Store) -> None:
-    """The run's changes come on top of the state as it is when the run goes on, key by key."""
+    """The run's changes are applied to the state at the time it is resumed, key by key."""
     flaky = Failing()
 
     def note(text: str, context: StepContext) -> str:
@@ -527,7 +527,7 @@ def test_a_strict_workflow_fails_on_a_conflict_of_states(storage: Store) -> None
 
 
 def test_somebody_else_who_goes_on_is_not_written_over(storage: Store) -> None:
-    """Two resume one run: what the later one did is dropped, and the run is the other's."""
+    """Two processes resume the same run: the work of the later one is dropped, the run belongs to the other."""
     waiting = Failing()
     flow = Workflow(steps=[adds("a"), waiting, adds("z")], session_id="s", storage=storage)
     with pytest.raises(ValueError, match="not now"):
@@ -664,7 +664,7 @@ def test_a_step_that_failed_behind_its_confirmation_is_not_asked_for_again(stora
 
 
 def test_two_branches_wait_one_after_the_other(storage: Store) -> None:
-    """What needs no confirmation is done meanwhile."""
+    """Branches that need no confirmation are run in the meantime."""
     calm = Failing(0, name="calm")
     ask = [Task(Failing(0, name=name), confirm=True) for name in ("a", "b")]
     flow = Workflow(steps=[Parallel(*ask, calm)], session_id="s", storage=storage)
@@ -760,7 +760,7 @@ def test_a_session_that_was_deleted_does_not_come_back(storage: Store) -> None:
 
 
 def test_a_wrong_step_in_the_document_is_a_persons_and_stays(storage: Store) -> None:
-    """A person may write into a step what the next one is then given."""
+    """A person may edit the output of a step; the next step receives that."""
     flaky = Failing()
     flow = Workflow(steps=[adds("a"), flaky], session_id="s", storage=storage)
     with pytest.raises(ValueError, match="not now"):

@@ -1,4 +1,4 @@
-"""A workflow of any shape that is killed anywhere and resumed does what one does that was never interrupted."""
+"""A workflow of any shape that is killed anywhere and resumed does the same as one that was never interrupted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Killed(BaseException):
 
 
 class Dying:
-    """A storage of a process that dies at the n-th step, in the middle of its work or just when it is stored."""
+    """The storage of a process that is killed at the n-th step, while it runs or while it is stored."""
 
     def __init__(self, storage: JsonStorage | YamlStorage, left: int, *, stored: bool) -> None:
         self._storage = storage
@@ -73,7 +73,7 @@ class Dying:
 
 
 class Built:
-    """A workflow of a shape, and how often each of its steps was done."""
+    """A workflow of a shape, and how often each of its steps was run."""
 
     def __init__(self, shapes: list[Shape], storage: Any) -> None:
         self.calls: Counter[str] = Counter()
@@ -123,7 +123,7 @@ def _told(run: Run) -> set[tuple[str, ...]]:
 def test_it_does_what_it_would_have_done(
     kind: type[JsonStorage | YamlStorage], shapes: list[Shape], deaths: list[tuple[int, bool]]
 ) -> None:
-    """The same output, the same state, the same steps; and none that was stored is done again."""
+    """The same output, the same state, the same steps; and no stored step is run again."""
     with tempfile.TemporaryDirectory() as folder:
         calm = Built(shapes, kind(Path(folder, "calm"), durability="relaxed"))
         expected = calm.flow.run("in", run_id="r")
@@ -155,7 +155,7 @@ def test_it_does_what_it_would_have_done(
 
 
 def _stored(storage: JsonStorage | YamlStorage) -> Counter[str]:
-    """How often each step stands in the document as completed."""
+    """How often each step is in the document as completed."""
     session = storage.read("s")
     steps = session.runs[0].steps or [] if session is not None else []
     return Counter(step.name for step in steps if step.status == "completed")
