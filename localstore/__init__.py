@@ -1,10 +1,13 @@
-"""Sessions of AI agents as plain JSON or YAML documents in a directory tree.
+"""Stores the sessions of AI agents as plain JSON or YAML documents in a directory tree.
 
-from localstore import JsonStorage, Message, Run
+    from localstore import JsonStorage, Message, Run
 
-storage = JsonStorage("tmp/sessions")
-storage.append("s1", Run(messages=[Message(role="user", content="hi")]), user_id="alice")
-storage.read("s1").messages()
+    storage = JsonStorage("tmp/sessions")
+    storage.append("s1", Run(messages=[Message(role="user", content="hi")]), user_id="alice")
+    storage.read("s1").messages()
+
+`JsonStorage` and `YamlStorage` open a store. `Session`, `Run` and `Message` are what it holds. `Agent`, `Team` and
+`Workflow` run with a storage and remember. All errors are subclasses of `LocalstoreError`.
 """
 
 from typing import TYPE_CHECKING, Any

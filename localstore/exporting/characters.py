@@ -1,4 +1,4 @@
-"""Characters that no reader of an export is to obey, and values as JSON."""
+"""Text without control characters, and values as JSON."""
 
 import json
 import re
@@ -6,15 +6,19 @@ from typing import Any
 
 from localstore.format.values import to_json_value
 
-# What is no text: control characters (newline and tab aside) and lone surrogates.
+# Control characters, except newline and tab, and lone surrogates.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-# Beside these, what ends a line for some readers of JSON lines, or reorders text on a terminal. All of it is only found
-# inside strings.
+# In addition, characters that end a line for some readers of JSON lines, or reorder text on a terminal. In JSON, all of
+# them occur only inside strings.
 _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """The text with pictures in the place of its control characters, and every end of a line as a newline."""
+    """Return the text with visible symbols in place of control characters, and with newlines as line ends.
+
+    >>> visible("a\\x1b[2Jb\\r\\n")
+    'a␛[2Jb\\n'
+    """
     return _CONTROL.sub(_picture, text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
@@ -24,12 +28,12 @@ def _picture(match: re.Match[str]) -> str:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """A value as JSON of one line, or indented; characters that somebody could obey are written as escapes."""
+    """Return a value as JSON, on one line or indented. Characters with an effect on a reader are escaped."""
     text = json.dumps(to_json_value(value), ensure_ascii=False, indent=indent)
     return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def short_json(value: Any) -> str:
-    """A value as JSON: on one line when that is short."""
+    """Return a value as JSON, on one line if that is short."""
     text = json_text(value)
     return text if len(text) <= 80 else json_text(value, indent=2)

@@ -1,4 +1,4 @@
-"""The order in which a conversation is told: every tool call with its answer."""
+"""The messages of a run in reading order: each tool call together with its answer."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,42 +8,42 @@ from localstore.models.session import Message, Run, ToolCall
 
 
 class Turn(NamedTuple):
-    """A message, and each call of a tool in it with the message that answers it, None when there is none."""
+    """A message, and each of its tool calls with the message that answers it, or None."""
 
     message: Message
     calls: list[tuple[ToolCall, Message | None]]
 
 
 def turns(messages: list[Message]) -> Iterator[Turn]:
-    """All messages in their order, but those of tools that answer a call that was made before: they stand with it."""
-    told: set[int] = set()
+    """Yield all messages in order, except that the answer to a tool call comes together with the call."""
+    used: set[int] = set()
     for at, message in enumerate(messages):
-        if at in told:
+        if at in used:
             continue
         calls: list[tuple[ToolCall, Message | None]] = []
         for call in message.tool_calls or ():
-            found = _answer(messages, at + 1, call, told)
-            if found is not None:
-                told.add(found)
-            calls.append((call, None if found is None else messages[found]))
+            answer = _find_answer(messages, at + 1, call, used)
+            if answer is not None:
+                used.add(answer)
+            calls.append((call, None if answer is None else messages[answer]))
         yield Turn(message, calls)
 
 
-def _answer(messages: list[Message], first: int, call: ToolCall, told: set[int]) -> int | None:
+def _find_answer(messages: list[Message], first: int, call: ToolCall, used: set[int]) -> int | None:
     if call.id is None:
         return None
     for at in range(first, len(messages)):
         other = messages[at]
-        if other.role == "tool" and other.tool_call_id == call.id and at not in told:
+        if other.role == "tool" and other.tool_call_id == call.id and at not in used:
             return at
     return None
 
 
-def spoken(run: Run) -> tuple[list[Message], list[Message]]:
-    """The messages of a run before its steps, and those behind them: the answer, when it has steps.
+def messages_around_steps(run: Run) -> tuple[list[Message], list[Message]]:
+    """Return the messages of a run before its steps, and those after them: the answer, if the run has steps.
 
-    The input is the first when no message says it, and what an agent framework noted as the result, or the output of a
-    workflow, is the last when there is no answer.
+    Without a message of the user, the input comes first. Without an answer, the result that an agent framework stored,
+    or the output of a workflow, comes last.
     """
     messages = list(run.messages)
     if run.input is not None and all(message.role != "user" for message in messages):

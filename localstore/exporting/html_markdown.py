@@ -1,4 +1,4 @@
-"""The Markdown of models as HTML that cannot do anything: no HTML of theirs, no images, links of known kinds alone."""
+"""Renders Markdown that a model wrote as harmless HTML: no raw HTML, no images, and only links with safe schemes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from localstore.exporting.characters import visible
-from localstore.exporting.facts import is_safe
+from localstore.exporting.labels import is_safe_url
 
 if TYPE_CHECKING:
     from markdown_it.renderer import RendererHTML
     from markdown_it.token import Token
 
 _HEADINGS_BELOW = 3
-"""Headings of an answer are so many levels below those of the page."""
+"""The number of levels by which headings of an answer are lowered, below those of the page."""
 
 
 def renderer() -> Callable[[str], str]:
-    """What makes HTML of a text in Markdown. Images become links."""
+    """Return a function that renders Markdown as HTML. Images become links."""
     from markdown_it import MarkdownIt
 
     # Models end lines where they mean it.
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
-    parser.validateLink = is_safe  # type: ignore[method-assign]
+    parser.validateLink = is_safe_url  # type: ignore[method-assign]
     parser.add_render_rule("image", _image)
     parser.add_render_rule("link_open", _link_open)
 
@@ -33,7 +33,7 @@ def renderer() -> Callable[[str], str]:
             if token.type in ("heading_open", "heading_close"):
                 token.tag = f"h{min(6, int(token.tag[1:]) + _HEADINGS_BELOW)}"
             elif token.type in ("th_open", "td_open") and (style := str(token.attrs.pop("style", ""))):
-                token.attrSet("class", style.rpartition(":")[2])  # no style of an element is allowed to count
+                token.attrSet("class", style.rpartition(":")[2])  # the page's policy forbids inline styles
             if token.children:
                 _unlink_images_in_links(token.children)
         html: str = parser.renderer.render(tokens, parser.options, env)

@@ -1,4 +1,4 @@
-"""Sessions as one page of HTML that needs nothing else: no network, no scripts."""
+"""Exports sessions as one self-contained page of HTML, without network access or scripts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from localstore.exporting.characters import json_text, visible
-from localstore.exporting.facts import moment, session_facts, title
 from localstore.exporting.html_run import Anchors, RunWriter
 from localstore.exporting.html_style import STYLE
+from localstore.exporting.labels import moment, session_details, title
 from localstore.models.session import Session
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -19,10 +19,10 @@ _POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none
 
 
 def html_page(sessions: Iterable[Session]) -> Iterator[str]:
-    """The page. It is a valid one for no session as well.
+    """Yield the page in pieces. Without sessions, it is a valid page that says so.
 
-    Every run has an anchor, `#run-<run id>` with the characters of the id that an address takes as they are; several
-    sessions have a table of contents. What models wrote is rendered from Markdown, everything else shown as it is.
+    Every run has an anchor, `#run-<run id>`, with `_` for characters that a URL does not allow. Several sessions get a
+    table of contents. Text of models is rendered as Markdown, and all other text is shown as it is.
     """
     anchors = Anchors()
     writer = RunWriter(anchors)
@@ -44,7 +44,7 @@ def html_page(sessions: Iterable[Session]) -> Iterator[str]:
         yield f"<h1>{heading}</h1>\n"
     if len(bodies) > 1:
         yield f'<nav aria-label="Sessions">\n<ol>\n{"".join(contents)}</ol>\n</nav>\n'
-    for body in bodies:  # the heading of a session comes first in it, and is that of the page when there is one alone
+    for body in bodies:  # a session begins with its heading, which is the heading of the page if it is the only one
         yield body if not single else re.sub(r"<(/?)h2>", r"<\1h1>", body, count=2)
     yield "</main>\n</body>\n</html>\n"
 
@@ -62,7 +62,7 @@ def _head(heading: str, single: bool) -> str:
 
 
 def _session(session: Session, writer: RunWriter) -> Iterator[str]:
-    facts = "".join(f"<span><bdi>{escape(visible(fact))}</bdi></span>" for fact in session_facts(session))
+    facts = "".join(f"<span><bdi>{escape(visible(fact))}</bdi></span>" for fact in session_details(session))
     yield f'<h2><bdi>{escape(visible(title(session)))}</bdi></h2>\n<p class="facts">{facts}</p>\n'
     if session.metadata:
         yield writer.folded("Metadata", json_text(session.metadata, indent=2))

@@ -1,4 +1,4 @@
-"""A run as HTML: who said what, and what it took. All text is escaped here."""
+"""Writes the entries of a history as HTML. All text is escaped here."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from html import escape
 from typing import Any
 
 from localstore.exporting.characters import json_text, visible
-from localstore.exporting.conversation import Turn, spoken, turns
-from localstore.exporting.facts import ending, member_title, moment, part_link, run_facts, speaker, step_name
+from localstore.exporting.conversation import Turn, messages_around_steps, turns
 from localstore.exporting.html_markdown import renderer
+from localstore.exporting.labels import (
+    ending,
+    member_title,
+    moment,
+    part_label_and_url,
+    run_details,
+    speaker,
+    step_name,
+)
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.session import ContentPart, Entry, Message, Run, Step, ToolCall, Update
 
@@ -20,31 +28,31 @@ _TITLES = {"session_state": "State", "session_summary": "Summary", "session_data
 
 
 class Anchors:
-    """Names for places of the page, each given once."""
+    """Makes unique anchors for one page."""
 
     def __init__(self) -> None:
-        self._given: set[str] = set()
+        self._used: set[str] = set()
 
     def new(self, kind: str, name: str) -> str:
-        """`run-abc`; what an address does not take becomes `_`, and a name that is given already gets a number."""
-        wanted = anchor = f"{kind}-{_NOT_IN_ANCHORS.sub('_', name)}"
+        """Return a new anchor such as `run-abc`. Characters that a URL does not allow become `_`."""
+        base = anchor = f"{kind}-{_NOT_IN_ANCHORS.sub('_', name)}"
         number = 1
-        while anchor in self._given:
+        while anchor in self._used:
             number += 1
-            anchor = f"{wanted}-{number}"
-        self._given.add(anchor)
+            anchor = f"{base}-{number}"
+        self._used.add(anchor)
         return anchor
 
 
 class RunWriter:
-    """Writes the entries of a history."""
+    """Writes entries as pieces of HTML, with anchors that are unique on the page."""
 
     def __init__(self, anchors: Anchors) -> None:
         self._anchors = anchors
         self._markdown = renderer()
 
     def history(self, entries: Iterable[Run | Update | Entry]) -> Iterator[str]:
-        """All entries, the runs numbered from 1."""
+        """Yield all entries as HTML. Runs are numbered from 1."""
         number = 0
         for entry in entries:
             if isinstance(entry, Run):
@@ -58,14 +66,14 @@ class RunWriter:
                 yield f"{self.folded('Entry', json_text(entry, indent=2))}</div>\n"
 
     def folded(self, summary: str, text: str) -> str:
-        """A block that opens when somebody wants to see it."""
+        """Return a block that is folded until the reader opens it."""
         return f"<details><summary>{_text(summary)}</summary>{_pre(text)}</details>\n"
 
     def _run(self, run: Run, name: str) -> str:
         anchor = self._anchors.new("run", run.run_id)
         link = f'<a href="#{anchor}"><bdi>{_text(name)}</bdi></a>'
-        facts = f"{link}{_facts(run_facts(run))}{_ending(run)}{_rating(run)}"
-        before, behind = spoken(run)
+        facts = f"{link}{_facts(run_details(run))}{_ending(run)}{_rating(run)}"
+        before, behind = messages_around_steps(run)
         body = [
             f'<article class="run" id="{anchor}">\n<p class="facts">{facts}</p>\n',
             *self._state(run),
@@ -86,7 +94,7 @@ class RunWriter:
 
     def _step(self, step: Step) -> str:
         summary = f"<summary>Step <bdi>{_text(step_name(step))}</bdi>{_short_ending(step)}</summary>"
-        body = [f'<p class="facts">{_facts(run_facts(step))}</p>\n']
+        body = [f'<p class="facts">{_facts(run_details(step))}</p>\n']
         if step.question:
             body.append(self._said(step.question))
         if step.messages:
@@ -140,7 +148,7 @@ class RunWriter:
 
     def _part(self, part: ContentPart, role: str) -> str:
         if part.type != "text" or part.text is None:
-            label, url = part_link(part)
+            label, url = part_label_and_url(part)
             if url is None:
                 return f'<p class="part">[<bdi>{_text(label)}</bdi>]</p>\n'
             return (

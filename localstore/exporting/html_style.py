@@ -1,4 +1,4 @@
-"""How the exported page looks: light and dark, narrow and wide, on a screen and on paper."""
+"""The style sheet of the exported page, for light and dark mode, all widths, and print."""
 
 STYLE = """
 :root {

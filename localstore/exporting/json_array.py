@@ -1,4 +1,4 @@
-"""Sessions as one JSON array of whole documents."""
+"""Exports sessions as one JSON array of documents."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,8 +8,11 @@ from localstore.models.session import Session
 
 
 def json_array(sessions: Iterable[Session]) -> Iterator[str]:
-    """An array with the document of each session, header and history, whatever the format that it is stored in.
-    `[]` for none."""
+    """Yield, in pieces, a JSON array with the document of each session: its header and history.
+
+    >>> "".join(json_array([]))
+    '[]\\n'
+    """
     opened = False
     for session in sessions:
         document = {**to_json_value(session), "history": session.history}

@@ -1,6 +1,6 @@
-"""Sessions as Markdown that can be pasted into a chat, an issue or a wiki.
+"""Exports sessions as Markdown that can be pasted into a chat, an issue or a wiki.
 
-What people and models said stands in block quotes: whatever is in it ends with it. The state and the instructions of a
+Messages stand in block quotes, so that no markup in them affects what follows. The state and the instructions of a
 session are left out.
 """
 
@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote as percent_encoded
 
 from localstore.exporting.characters import json_text, short_json, visible
-from localstore.exporting.conversation import Turn, spoken, turns
-from localstore.exporting.facts import (
+from localstore.exporting.conversation import Turn, messages_around_steps, turns
+from localstore.exporting.labels import (
     ending,
     member_title,
-    part_link,
-    run_facts,
-    session_facts,
+    part_label_and_url,
+    run_details,
+    session_details,
     speaker,
     step_name,
     title,
@@ -27,14 +27,14 @@ from localstore.models.session import ContentPart, Message, Run, Session, Step
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 _AT_START = re.compile(r"^(\d{1,9})(?=[.)](?:\s|$))|^(?=[-+=#:])", re.MULTILINE)
 _CLOSING = re.compile(r"(?<=[ \t])#(?=#*$)")
-"""What a heading may end in without showing it."""
+"""A trailing `#` of a heading, which Markdown would hide."""
 _AS_TYPED = re.compile(r"^(?: {2}|\t)|```|~~~", re.MULTILINE)
-"""What cannot be said in a paragraph: indentation, and fences."""
+"""Indentation and fences, which a paragraph cannot contain."""
 _DEEPEST = 6
 
 
 def markdown_text(sessions: Iterable[Session]) -> Iterator[str]:
-    """A heading for each session and each run, and below it who said what. Nothing for no session."""
+    """Yield each session as Markdown: a heading for it and for each run, followed by the messages."""
     first = True
     for session in sessions:
         yield ("" if first else "\n---\n\n") + "\n\n".join(_session(session)) + "\n"
@@ -43,7 +43,7 @@ def markdown_text(sessions: Iterable[Session]) -> Iterator[str]:
 
 def _session(session: Session) -> Iterator[str]:
     yield f"# {_inline(title(session))}"
-    yield " · ".join(map(_inline, session_facts(session)))
+    yield " · ".join(map(_inline, session_details(session)))
     for number, run in enumerate(session.runs, 1):
         yield from _run(run, f"Run {number}", 2)
 
@@ -51,11 +51,11 @@ def _session(session: Session) -> Iterator[str]:
 def _run(run: Run, name: str, level: int) -> Iterator[str]:
     how = ending(run)
     yield f"{'#' * min(level, _DEEPEST)} {_inline(f'{name} ({how})' if how else name)}"
-    facts = run_facts(run)
+    facts = run_details(run)
     if run.rating:
         facts.append(f"rated {run.rating}" + (f": {run.rating_note}" if run.rating_note else ""))
     yield " · ".join(map(_inline, facts))
-    before, behind = spoken(run)
+    before, behind = messages_around_steps(run)
     yield from _messages(before)
     for step in run.steps or ():
         yield from _step(step, level + 1)
@@ -70,7 +70,7 @@ def _step(step: Step, level: int) -> Iterator[str]:
     how = ending(step)
     name = f"Step {step_name(step)}"
     yield f"{'#' * min(level, _DEEPEST)} {_inline(f'{name} ({how})' if how else name)}"
-    yield " · ".join(map(_inline, run_facts(step)))
+    yield " · ".join(map(_inline, run_details(step)))
     if step.question:
         yield _quoted(step.question)
     if step.messages:
@@ -120,14 +120,14 @@ def _content(message: Message) -> Iterator[str]:
 
 
 def _link(part: ContentPart) -> str:
-    label, url = part_link(part)
+    label, url = part_label_and_url(part)
     if url is None:
         return _inline(label)
     return f"[{_inline(label)}]({percent_encoded(visible(url).strip(), safe=':/?#@!$&,;=%+~*')})"
 
 
 def _as_typed(text: str) -> str:
-    """A text of a person, to be seen as it was typed."""
+    """Return text that a person typed, so that it is shown as typed."""
     text = visible(text).strip("\n")
     if _AS_TYPED.search(text):
         return _fence(text)
@@ -142,12 +142,12 @@ def _escaped(line: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """A text on one line, to be seen as it is, also in a heading."""
+    """Return text on one line, so that it is shown as it is, in a heading too."""
     return _CLOSING.sub(r"\\#", _escaped(" ".join(visible(text).split())))
 
 
 def _quoted(text: str) -> str:
-    """The Markdown of a model, in a quote of its own."""
+    """Return the Markdown of a model in a block quote."""
     return _quote(visible(text).strip())
 
 
@@ -156,14 +156,14 @@ def _quote(text: str) -> str:
 
 
 def _fence(text: str, language: str = "") -> str:
-    """A block of code, in a fence that is longer than any in it."""
+    """Return a block of code in a fence that is longer than any fence in it."""
     text = visible(text).rstrip("\n")
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _code(text: str) -> str:
-    """A word of code, in a span that is longer than any in it."""
+    """Return inline code in more backticks than any series of them in it."""
     text = " ".join(visible(text).split())
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{ticks} {text} {ticks}" if "`" in text or not text else f"{ticks}{text}{ticks}"

@@ -1,8 +1,8 @@
-"""Sessions as lines for the fine-tuning of OpenAI's chat models: `{"messages": [...]}`, one example a line.
+"""Exports sessions as JSON lines for fine-tuning OpenAI's chat models: `{"messages": [...]}`, one example per line.
 
-A session is one line with all its completed runs in order; with `per_run`, each completed run is a line of its own. A
-system message stands where instructions begin to hold, and in each line first. What tools there were is not known from
-a document, so that no line has `tools`.
+A session is one line with all its completed runs in order; with `per_run`, each completed run is a line. A system
+message stands where instructions begin to hold, and first in each line. Documents do not record the available tools, so
+no line has `tools`.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from localstore.exporting.characters import json_text
-from localstore.exporting.facts import is_safe
+from localstore.exporting.labels import is_safe_url
 from localstore.models.session import ContentPart, Message, Run, Session
 
 LeftOut = Callable[[Session, Run, str], None]
 
 
 class _Unfit(Exception):
-    """Why a run is no example."""
+    """Raised if a run is not a valid example; the message says why."""
 
 
 def openai_lines(sessions: Iterable[Session], left_out: LeftOut, *, per_run: bool = False) -> Iterator[str]:
-    """One JSON object a line, each with its newline. A completed run that is no valid example is told to `left_out`,
-    with the reason, and does not stand in any line; nothing is told of runs that did not complete."""
+    """Yield the lines, each with its newline.
+
+    A completed run that is not a valid example is left out, and `left_out` is called with its session, the run, and the
+    reason. Runs that were not completed are left out silently.
+    """
     for session in sessions:
         line: list[dict[str, Any]] = []
-        said: str | None = None
+        written: str | None = None
         for run, instructions in _with_instructions(session):
             if run.status != "completed":
                 continue
@@ -35,13 +38,13 @@ def openai_lines(sessions: Iterable[Session], left_out: LeftOut, *, per_run: boo
             except _Unfit as error:
                 left_out(session, run, str(error))
                 continue
-            if instructions != said and instructions and messages[0]["role"] not in ("system", "developer"):
+            if instructions != written and instructions and messages[0]["role"] not in ("system", "developer"):
                 line.append({"role": "system", "content": instructions})
-            said = instructions
+            written = instructions
             line += messages
             if per_run:
                 yield _line(line)
-                line, said = [], None
+                line, written = [], None
         if line:
             yield _line(line)
 
@@ -51,18 +54,18 @@ def _line(messages: list[dict[str, Any]]) -> str:
 
 
 def _with_instructions(session: Session) -> Iterator[tuple[Run, str | None]]:
-    """Each run with the instructions that held in it."""
-    held: str | None = None
+    """Yield each run with the instructions that held in it."""
+    current: str | None = None
     for entry in session.history:
-        said = getattr(entry, "instructions", None)
-        if isinstance(said, str):
-            held = said
+        instructions = getattr(entry, "instructions", None)
+        if isinstance(instructions, str):
+            current = instructions
         if isinstance(entry, Run):
-            yield entry, held
+            yield entry, current
 
 
 def _example(messages: list[Message]) -> list[dict[str, Any]]:
-    """The messages of a run in OpenAI's form. Raises _Unfit."""
+    """Return the messages of a run in OpenAI's form. Raises _Unfit."""
     if all(message.role != "user" for message in messages):
         raise _Unfit("it has no question")
     last = messages[-1]
@@ -111,7 +114,7 @@ def _part(part: ContentPart) -> dict[str, Any]:
     if part.type == "text":
         return {"type": "text", "text": part.text or ""}
     url = part.url or ""
-    if part.type == "image" and ((is_safe(url) and not url.startswith("mailto:")) or url.startswith("data:image/")):
+    if part.type == "image" and ((is_safe_url(url) and not url.startswith("mailto:")) or url.startswith("data:image/")):
         return {"type": "image_url", "image_url": {"url": url}}
     raise _Unfit(f"its question has a part of type {part.type} that OpenAI does not take")
 

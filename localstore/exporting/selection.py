@@ -1,13 +1,13 @@
-"""What of a session is exported."""
+"""Selects the runs of a session to export."""
 
 from localstore.models.session import Run, Session
 
 
 def only_rated(session: Session, rating: str) -> Session | None:
-    """A copy of the session without the runs that have another rating or none; None when no run is left.
+    """Return a copy of the session with only the runs of this rating; None if there are none.
 
-    Entries that are no runs stay, so that the state is what it was. The copy is not known as one that was read: to
-    upsert it removes no run.
+    Other entries stay, so that the state stays as it was. The copy does not count as read from a storage, so `upsert`
+    with it removes no runs.
     """
     kept = [entry for entry in session.history if not isinstance(entry, Run) or entry.rating == rating]
     if not any(isinstance(entry, Run) for entry in kept):

@@ -1,0 +1,87 @@
+"""Titles and details of sessions, runs, steps and messages for people. Nothing is escaped here."""
+
+from datetime import UTC, datetime
+
+from localstore.models.session import ContentPart, Message, Run, Session, Step
+
+_SAFE_SCHEMES = ("http://", "https://", "mailto:")
+
+
+def title(session: Session) -> str:
+    """Return the name of the session, or its id if it has none."""
+    return session.name or session.session_id
+
+
+def session_details(session: Session) -> list[str]:
+    """Return the details of a session: id (if the title is a name), kind, user, start, number of runs, tags."""
+    details = [session.session_id] if session.name else []
+    details.append(f"{session.kind} {session.entity_id}" if session.entity_id else session.kind)
+    if session.user_id is not None:
+        details.append(f"user {session.user_id}")
+    details += [f"began {moment(session.created_at)}", _count(len(session.runs), "run")]
+    return details + ([f"tags {', '.join(session.tags)}"] if session.tags else [])
+
+
+def run_details(run: Run | Step) -> list[str]:
+    """Return the details of a run or step: start, model, tokens, duration."""
+    details = [moment(run.created_at)]
+    if isinstance(run, Run) and run.model:
+        details.append(run.model)
+    if (metrics := run.metrics) is not None:
+        tokens = ((metrics.input_tokens, "in"), (metrics.output_tokens, "out"))
+        counts = [f"{number:,} {way}" for number, way in tokens if number is not None]
+        details += [f"tokens {', '.join(counts)}"] if counts else []
+        details += [f"{metrics.duration_seconds:,.1f} s"] if metrics.duration_seconds is not None else []
+    return details
+
+
+def ending(run: Run | Step) -> str | None:
+    """Return how the run or step ended, such as `failed`; None if it was completed."""
+    if run.status in (None, "completed"):
+        return None
+    return {"error": "failed"}.get(run.status, run.status)
+
+
+def member_title(run: Run) -> str:
+    """Return the title of a member's run."""
+    return f"Member {run.agent_id or run.team_id or run.workflow_id or run.run_id}"
+
+
+def step_name(step: Step) -> str:
+    """Return the name of a step after the names of the steps that contain it."""
+    return " / ".join([*(step.within or ()), step.name])
+
+
+def speaker(message: Message) -> str:
+    """Return the role of a message, with the name of the speaker if it has one."""
+    role = message.role[:1].upper() + message.role[1:]
+    return f"{role} ({message.name})" if message.name else role
+
+
+def moment(text: str) -> str:
+    """Return a time of a document for people, in UTC. Text that is no time is returned as it is."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError):
+        return text
+
+
+def part_label_and_url(part: ContentPart) -> tuple[str, str | None]:
+    """Return the label of a part that is not text, and its URL if a reader may open it."""
+    label = f"{part.type} ({part.mime_type})" if part.mime_type else part.type
+    if part.url is not None and is_safe_url(part.url):
+        return label, part.url
+    if part.path is not None:
+        return f"{label}: {part.path}", None
+    if part.url is not None:
+        return (f"{label}, embedded" if part.url[:5].lower() == "data:" else f"{label}: {part.url}"), None
+    return label, None
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether a URL has a scheme that is safe to open."""
+    return url.strip().lower().startswith(_SAFE_SCHEMES)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
