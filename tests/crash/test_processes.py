@@ -17,6 +17,7 @@ from localstore.disk import filesystem
 from tests import oracle
 from tests.crash.faults import installed
 from tests.crash.writer import STORAGES
+from tests.effort import rounds
 
 Storage = JsonStorage | YamlStorage
 _HOME = Path(__file__).parents[2]
@@ -77,7 +78,7 @@ def test_eight_processes_of_eight_threads_append_to_one_session(suffix: str, tmp
 
 @each_format
 def test_a_session_created_by_eight_processes_at_once_is_one_document(suffix: str, tmp_path: Path) -> None:
-    for attempt in range(2):
+    for attempt in range(rounds(1, 2, 20)):
         root = tmp_path / str(attempt)
         _finish(_start(root, suffix, count=8, threads=1, runs=1))
         assert len(oracle.document_paths(root)) == 1

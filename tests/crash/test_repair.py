@@ -15,7 +15,7 @@ from localstore.maintenance.repair import repair
 from localstore.maintenance.rescue import rescued, restore
 from tests import oracle
 from tests.crash.faults import FaultySystem, UnsyncedSystem, installed
-from tests.effort import IS_DEFAULT
+from tests.effort import IS_DEFAULT, sampled
 
 Storage = JsonStorage | YamlStorage
 FORMATS = (JsonStorage, YamlStorage)
@@ -120,7 +120,7 @@ class DyingSystem(FaultySystem):
         return False
 
 
-@pytest.fixture(params=FORMATS, ids=["json", "yaml"])
+@pytest.fixture(params=sampled(FORMATS, 2), ids=lambda chosen: chosen.__name__)
 def kind(request: pytest.FixtureRequest) -> type[Storage]:
     chosen: type[Storage] = request.param
     return chosen

@@ -209,7 +209,7 @@ def states(old: bytes, new: bytes) -> Iterator[bytes]:
     size = len(old)
     same = next(at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b)
     border = size // 512 * 512
-    step = max(1, (len(new) - size) // 10)
+    step = max(1, (len(new) - size) // rounds(2, 10, 100))
     for end in [*range(size, len(new), step), len(new)]:
         yield old + new[size:end]
         yield new[:end]
