@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from localstore.errors import DocumentBroken, NewerFormat
 from localstore.models.session import Message, Run, Session
+from localstore.models.session_info import SessionInfo
 from localstore.storage.rating import Rating, check_rating
-
-if TYPE_CHECKING:
-    from localstore.storage.storage import Storage
 
 _A_FEW_RUNS = 32
 """So many runs of a session are looked at before its whole document is."""
+
+
+class Sessions(Protocol):
+    """What the search for examples needs of a storage."""
+
+    def list_sessions(self, user_id: str | None = None, entity_id: str | None = None) -> list[SessionInfo]: ...
+
+    def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None: ...
 
 
 class _Pair(NamedTuple):
@@ -25,7 +31,7 @@ class _Pair(NamedTuple):
 
 
 def newest_examples(
-    storage: Storage, rating: Rating, limit: int, *, user_id: str | None = None, entity_id: str | None = None
+    storage: Sessions, rating: Rating, limit: int, *, user_id: str | None = None, entity_id: str | None = None
 ) -> list[Message]:
     """What `Storage.examples` returns. Raises ValueError for another rating, and for a limit that is no whole number
     from 0 on."""
@@ -42,7 +48,7 @@ def newest_examples(
     return [Message(role=role, content=text) for pair in said for text, role in pair]
 
 
-def _pairs(storage: Storage, session_id: str, user_id: str | None, rating: Rating, limit: int) -> list[_Pair]:
+def _pairs(storage: Sessions, session_id: str, user_id: str | None, rating: Rating, limit: int) -> list[_Pair]:
     """The newest pairs of a session, at most `limit`."""
     found: list[_Pair] = []
     for last_runs in (_A_FEW_RUNS, None):

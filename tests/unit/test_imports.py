@@ -1,51 +1,47 @@
 """What is imported when, and what the library keeps its hands off: judged by the source and by a fresh process."""
 
 import ast
+import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import localstore
 
+_log = logging.getLogger(__name__)
 ROOT = Path(localstore.__file__).parent
 MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
-# From the left to the right; a module imports only what stands to the left of it, or in its own group.
 LAYERS = [
     {"errors", "models"},
     {"format"},
-    {"disk"},
+    {"disk", "exporting"},
     {"index"},
     {"engine"},
     {"maintenance"},
-    {"storage", "exporting"},
-    {"agents"},
-    {"integrations"},
+    {"storage"},
+    {"agents", "integrations"},
 ]
-PEERS = {"agents", "integrations", "exporting"}
-"""These stand side by side: none of them imports another."""
+"""From the left to the right: a module imports only what stands to the left of it, or in its own folder."""
 
 
 def layer(module: str) -> int:
-    group = module.split(".")[1]
-    return next(number for number, names in enumerate(LAYERS) if group in names)
+    """Return the number of the layer that a module belongs to."""
+    return next(number for number, names in enumerate(LAYERS) if room(module) in names)
+
+
+def room(module: str) -> str:
+    """Return the folder or module directly below `localstore` that a module belongs to."""
+    return module.split(".")[1]
 
 
 def imported(path: Path) -> Iterator[tuple[str, bool]]:
-    """The modules that a file imports anywhere, those for the type checker aside, and whether at its top level."""
+    """Yield each module that a file imports anywhere, also for the type checker alone, and whether at its top level."""
     tree = ast.parse(path.read_text())
-    unseen = {
-        id(node)
-        for statement in ast.walk(tree)
-        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
-        for inner in statement.body
-        for node in ast.walk(inner)
-    }
     for node in ast.walk(tree):
-        if id(node) in unseen:
-            continue
         if isinstance(node, ast.Import):
             yield from ((alias.name, node in tree.body) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -56,15 +52,44 @@ def imported(path: Path) -> Iterator[tuple[str, bool]]:
                 yield (whole if whole in MODULES else node.module), node in tree.body
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if not name.endswith("__init__")])
+def imports() -> dict[str, set[str]]:
+    """Return the modules of this package that each of its modules imports; `localstore` itself, which loads every
+    module at its first use, and packages that only re-export are left out."""
+    names = [name for name in MODULES if name not in PACKAGES]
+    return {
+        name: {other for other, _ in imported(MODULES[name]) if other in MODULES and other not in PACKAGES}
+        for name in names
+    }
+
+
+PACKAGES = {name for name in MODULES if name.endswith(".__init__")}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - PACKAGES))
 def test_imports_point_left_only(module: str) -> None:
     for name, _ in imported(MODULES[module]):
-        if name == "localstore" or not name.startswith("localstore."):
+        if not name.startswith("localstore."):
             assert name not in ("localstore", "localstore_cli", "cli")
             continue
-        mine, theirs = module.split(".")[1], name.split(".")[1]
-        assert layer(name) <= layer(module), f"{module} imports {name}"
-        assert mine == theirs or not {mine, theirs} <= PEERS, f"{module} imports {name}"
+        assert room(name) == room(module) or layer(name) < layer(module) or {room(name), room(module)} == LAYERS[0], (
+            f"{module} imports {name}"
+        )
+
+
+def test_no_modules_import_each_other_in_a_circle(record_property: Callable[[str, object], None]) -> None:
+    """A circle is a knot: neither of its modules can be read, tested or moved without the other. Imports inside
+    functions and for the type checker count."""
+    graph = imports()
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+    arrows = {(room(name), room(other)) for name, others in graph.items() for other in others}
+    between_rooms = sorted(f"{name} -> {other}" for name, other in arrows if name != other)
+    record_property("arrows between rooms", len(between_rooms))
+    _log.info(
+        "%s rooms, %s arrows between them: %s", len({room(name) for name in graph}), len(between_rooms), between_rooms
+    )
 
 
 def test_the_errors_import_nothing() -> None:
