@@ -1,5 +1,7 @@
-"""These tests need agno 1.x, which is not in the development environment:
-`tests/unit/integrations/agno/test_storage.py` runs them in an environment of their own."""
+"""These tests need agno 1.x, which the development environment does not have.
+
+`tests/unit/integrations/agno/test_storage.py` runs them in environments with agno.
+"""
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -14,7 +16,7 @@ if find_spec("agno") is None:
     collect_ignore_glob = ["test_*.py"]
 
 OFFLINE = {"telemetry": False, "monitoring": False}
-"""Nobody calls home in a test."""
+"""Options that keep agno from sending telemetry."""
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., ScriptedServer]]:
-    """Starts a scripted server that runs until the test ends."""
+    """Start scripted servers that run until the test ends."""
     running: list[Any] = []
 
     def start(*script: Reply) -> ScriptedServer:

@@ -1,4 +1,4 @@
-"""The same calls to agno's own storage and to ours, and what agno gets back of both."""
+"""Compare our storage with agno's own: the same calls, and what agno reads from both."""
 
 import json
 from dataclasses import asdict
@@ -15,8 +15,8 @@ HAS_STEPS = find_spec("agno.workflow.v2") is not None
 """Whether this release has workflows with steps."""
 
 
-class Beside(JsonStorage):
-    """Ours, which gives everything to agno's own storage as well."""
+class TwinStorage(JsonStorage):
+    """Our storage, which passes each write on to agno's own."""
 
     def __init__(self, folder: Path, mode: Any = "agent") -> None:
         super().__init__(folder, mode)
@@ -28,14 +28,16 @@ class Beside(JsonStorage):
         return super().upsert(session)
 
 
-def told(session: Any) -> Any:
-    """A session without what cannot be equal: the time at which agno's own storage forgot its creation, and empty
-    values, which agno takes for absent."""
-    said = asdict(session) if not hasattr(session, "upsert_run") else session.to_dict()
+def comparable(session: Any) -> Any:
+    """Return a session without what may differ: times and empty values.
+
+    agno's own storage overwrites the time of creation, and agno treats empty values as absent.
+    """
+    values = asdict(session) if not hasattr(session, "upsert_run") else session.to_dict()
     for key in ("created_at", "updated_at"):
-        second = said.pop(key)
-        assert type(second) is int or (second is None and "workflow_id" in said)  # as agno once left it
-    return _filled(json.loads(json.dumps(said)))
+        second = values.pop(key)
+        assert type(second) is int or (second is None and "workflow_id" in values)  # as agno once left it
+    return _filled(json.loads(json.dumps(values)))
 
 
 def _filled(value: Any) -> Any:

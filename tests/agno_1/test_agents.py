@@ -1,4 +1,4 @@
-"""agno's own Agent on our storage: the requests that it sends, and the sessions that it reads back."""
+"""agno's own Agent works with our storage: the requests it sends, and the sessions it reads."""
 
 import json
 import subprocess
@@ -14,14 +14,14 @@ from agno.tools import tool
 
 from localstore.integrations.agno import JsonStorage, YamlStorage
 from tests.agno_1.conftest import OFFLINE
-from tests.agno_1.sides import Beside, told
+from tests.agno_1.sides import TwinStorage, comparable
 from tests.scripted_server import ScriptedServer, text, tool_call
 
 Serve = Callable[..., ScriptedServer]
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "samples" / "agno" / "assistant.py"
 CACHED = {"cache_session": True} if hasattr(Agent, "cache_session") else {}
-"""Later releases read the session again in each run, unless they are told that they need not."""
+"""Options with which later releases do not read the session again in each run."""
 
 
 def make(server: ScriptedServer, storage: Any, **options: Any) -> Agent:
@@ -30,7 +30,7 @@ def make(server: ScriptedServer, storage: Any, **options: Any) -> Agent:
 
 
 def asked(server: ScriptedServer, number: int = -1) -> list[str]:
-    """The texts of a request, the system message aside."""
+    """Return the texts of a request without the system message."""
     return [message["content"] for message in server.requests[number]["messages"] if message["role"] != "system"]
 
 
@@ -95,33 +95,33 @@ def test_history_goes_to_the_model_and_not_into_the_document_again(
 def test_what_agno_reads_is_what_its_own_storage_gives(serve: Serve, folder: Path) -> None:
     script = [text("Paris."), tool_call("add", '{"a":1,"b":2}'), text("3"), tool_call("remember", '{"place": "Rome"}')]
     server = serve(*script, text("noted"), text("bye"))
-    storage = Beside(folder)
+    storage = TwinStorage(folder)
     for question in ("capital?", "1+2?", "remember Rome", "and?"):
         options = {"instructions": "Be brief.", "session_state": {"n": 1}, "extra_data": {"k": [1, None]}}
         make(server, storage, tools=[add, remember], add_history_to_messages=True, **options).run(question, user_id="u")
-        assert told(storage.read("s1")) == told(storage.own.read("s1"))
-        assert told(JsonStorage(folder).read("s1")) == told(storage.own.read("s1"))
+        assert comparable(storage.read("s1")) == comparable(storage.own.read("s1"))
+        assert comparable(JsonStorage(folder).read("s1")) == comparable(storage.own.read("s1"))
 
 
 def test_streaming(serve: Serve, folder: Path) -> None:
     server = serve(text("Paris is the capital."), tool_call("add", '{"a": 1, "b": 2}'), text("It is 3."))
-    storage = Beside(folder)
+    storage = TwinStorage(folder)
     for question in ("capital?", "1+2?"):
         agent = make(server, storage, tools=[add], add_history_to_messages=True)
         events = list(agent.run(question, stream=True))
         assert len(events) > 2
-        assert told(JsonStorage(folder).read("s1")) == told(storage.own.read("s1"))
+        assert comparable(JsonStorage(folder).read("s1")) == comparable(storage.own.read("s1"))
     run = storage.store.read("s1").runs[-1]  # type: ignore[union-attr]
     assert (run.question, run.answer, run.status) == ("1+2?", "It is 3.", "completed")
 
 
 def test_an_empty_answer_is_an_answer(serve: Serve, folder: Path) -> None:
-    """A small model answered nothing. Its run was taken for one that never ended, and shown so for ever."""
+    """The run of a small model with an empty answer was treated as unfinished, and shown as such for ever."""
     server = serve(text(""), text(None), text("Yes."))
-    storage = Beside(folder)
+    storage = TwinStorage(folder)
     for question in ("hi", "hello?", "there?"):
         make(server, storage, add_history_to_messages=True).run(question)
-        assert told(JsonStorage(folder).read("s1")) == told(storage.own.read("s1"))
+        assert comparable(JsonStorage(folder).read("s1")) == comparable(storage.own.read("s1"))
     session = storage.store.read("s1")
     assert session is not None
     assert [run.status for run in session.runs] == ["completed"] * 3

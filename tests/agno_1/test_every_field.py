@@ -1,4 +1,4 @@
-"""Sessions that agno 1.8.4 wrote come back field by field, whatever is in them."""
+"""Sessions that agno 1.8.4 wrote come back field by field."""
 
 import json
 from copy import deepcopy
@@ -13,7 +13,7 @@ from agno.storage.json import JsonStorage as OwnStorage
 from agno.storage.session import AgentSession, TeamSession, WorkflowSession
 
 from localstore.integrations.agno import JsonStorage
-from tests.agno_1.sides import HAS_STEPS, Beside, told
+from tests.agno_1.sides import HAS_STEPS, TwinStorage, comparable
 
 FROZEN = Path(__file__).parents[1] / "format" / "agno-1"
 CLASSES: dict[str, tuple[Any, type[Any]]] = {
@@ -30,8 +30,10 @@ if HAS_STEPS:
 
 
 def frozen(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The session, and its runs: each id once, without the steps in lists that agno itself does not read, and with all
-    the zeros that agno writes and the frozen files lack."""
+    """Return the session and its runs, each id once.
+
+    Steps in lists, which agno does not read, are left out. Zeros that agno writes are added where they lack.
+    """
     raw: dict[str, Any] = json.loads((FROZEN / f"{name}.json").read_bytes())
     place = raw if "runs" in raw else raw["memory"]
     runs = list({run["run_id"]: run for run in place.pop("runs", None) or () if run.get("run_id")}.values())
@@ -46,20 +48,20 @@ def frozen(name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def session(name: str, raw: dict[str, Any], runs: list[dict[str, Any]]) -> Any:
     mode, make = CLASSES[name]
-    told = deepcopy(runs)
-    whole = {"runs": told} if mode == "workflow_v2" else {"memory": {**deepcopy(raw["memory"]), "runs": told}}
-    return make.from_dict({**deepcopy(raw), **whole})
+    raw, runs = deepcopy((raw, runs))
+    with_runs = {"runs": runs} if mode == "workflow_v2" else {"memory": {**raw["memory"], "runs": runs}}
+    return make.from_dict({**raw, **with_runs})
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_it_comes_back(folder: Path, name: str) -> None:
     mode, _ = CLASSES[name]
     raw, runs = frozen(name)
-    storage = Beside(folder, mode)
+    storage = TwinStorage(folder, mode)
     assert storage.upsert(session(name, raw, runs))
-    wanted = told(storage.own.read(raw["session_id"]))
-    assert told(storage.read(raw["session_id"])) == wanted
-    assert told(JsonStorage(folder, mode).read(raw["session_id"])) == wanted
+    expected = comparable(storage.own.read(raw["session_id"]))
+    assert comparable(storage.read(raw["session_id"])) == expected
+    assert comparable(JsonStorage(folder, mode).read(raw["session_id"])) == expected
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -71,12 +73,12 @@ def test_run_by_run_it_is_the_same_and_what_agno_gives_back_is_known(folder: Pat
         JsonStorage(folder, mode).upsert(session(name, raw, runs[:count]))
     own.upsert(session(name, raw, runs))
     storage = JsonStorage(folder, mode)
-    found = storage.read(raw["session_id"])
-    assert told(found) == told(own.read(raw["session_id"]))
+    session_read = storage.read(raw["session_id"])
+    assert comparable(session_read) == comparable(own.read(raw["session_id"]))
     if mode == "workflow_v2":  # agno reads an empty list for a null in it, and that is stored
-        storage.upsert(found)  # type: ignore[arg-type]
+        storage.upsert(session_read)  # type: ignore[arg-type]
         storage = JsonStorage(folder, mode)
-        found = storage.read(raw["session_id"])
+        session_read = storage.read(raw["session_id"])
     before = storage.store.path(raw["session_id"]).read_bytes()
-    storage.upsert(found)  # type: ignore[arg-type]
+    storage.upsert(session_read)  # type: ignore[arg-type]
     assert storage.store.path(raw["session_id"]).read_bytes() == before

@@ -1,4 +1,4 @@
-"""What agno copies of earlier runs into a new one does not come into the document again."""
+"""Messages that agno copies from earlier runs into a new one are not stored again."""
 
 import itertools
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from tests.scripted_server import ScriptedServer, text, tool_call
 def test_copies_are_known_when_the_messages_of_a_run_are_of_different_seconds(
     serve: Callable[..., ScriptedServer], folder: Path, monkeypatch: pytest.MonkeyPatch, is_new_process: bool
 ) -> None:
-    """A search took a second between the system message and the question. The next process counted the messages of the
-    run without the system message, took its time for that of the question, and so stored all copies again."""
+    """All copies were stored again when a second passed between the system message and the question: the next process
+    took the time of the run from its messages without the system message, and got another time."""
     monkeypatch.setattr(agno.models.message, "time", itertools.count(1_700_000_000).__next__)
     server = serve(*(text(f"answer {number}") for number in range(3)))
     options: dict[str, Any] = {"instructions": "Be brief.", "add_history_to_messages": True, **OFFLINE}
@@ -40,8 +40,8 @@ def test_copies_are_known_when_the_messages_of_a_run_are_of_different_seconds(
 def test_copies_are_known_in_a_run_that_agno_gives_again_changed(
     serve: Callable[..., ScriptedServer], folder: Path
 ) -> None:
-    """agno gives runs with tool calls again, a little changed. When the model had written the arguments of an earlier
-    call over several lines, that run was not known as the source of the copies, and they all came into the document."""
+    """agno passes runs with tool calls again, slightly changed. If the arguments of a call had several lines, its run
+    was not recognised as the source of the copies, and all of them were stored."""
     first = tool_call("add", '{\n  "a" : 17,\n  "b" : 4\n}', call_id="call_1")
     second = tool_call("add", '{"a": 2, "b": 3}', call_id="call_2")
     server = serve(first, text("21"), second, text("5"), text("Twice."))

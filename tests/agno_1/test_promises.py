@@ -1,4 +1,4 @@
-"""What has to be right whatever agno does: nothing is lost, taken over, brought back or taken for missing."""
+"""Whatever agno does: no data is lost, no session is taken over, no deleted run returns, none is treated as missing."""
 
 import copy
 import json
@@ -22,7 +22,7 @@ from localstore import Message, Run
 from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, UnstorableValue
 from localstore.integrations.agno import JsonStorage, YamlStorage
 from tests.agno_1.conftest import OFFLINE
-from tests.agno_1.sides import HAS_STEPS, told
+from tests.agno_1.sides import HAS_STEPS, comparable
 from tests.scripted_server import ScriptedServer, text
 
 Serve = Callable[..., ScriptedServer]
@@ -199,8 +199,8 @@ def test_what_a_person_changes_meanwhile_stays(folder: Path) -> None:
 
 
 def test_what_agno_changes_in_place_is_stored(folder: Path) -> None:
-    """agno merges what an agent is given into the mapping that it read. That was the one that the next write compared
-    with, so that the change was lost."""
+    """agno merges the state of an agent into the mapping that it read. The next write compared with that mapping:
+    the change was lost."""
     JsonStorage(folder).upsert(session(run(1), state={"n": {"a": 1}}, extra_data={"k": {"a": 1}}))
     storage = JsonStorage(folder)
     for number in range(2):
@@ -243,7 +243,7 @@ def test_a_members_run_that_stands_beside_its_teams_is_stored_once_and_given_twi
         wanted = TeamSession(session_id="t1", team_id="x", memory=memory, created_at=SECOND)
         JsonStorage(folder, "team").upsert(copy.deepcopy(wanted))
         found = JsonStorage(folder, "team").read("t1")
-        assert told(found)["memory"] == told(replace(wanted, updated_at=0))["memory"]
+        assert comparable(found)["memory"] == comparable(replace(wanted, updated_at=0))["memory"]
     document = JsonStorage(folder).store.path("t1").read_text()
     assert document.count('"question m1"') == 1
     assert ids(JsonStorage(folder), "t1") == ["r1", "r2"]

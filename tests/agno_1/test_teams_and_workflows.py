@@ -1,4 +1,4 @@
-"""agno's own Team and Workflows, of both kinds, on our storage."""
+"""agno's own teams, and both kinds of its workflows, work with our storage."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from agno.workflow import Workflow
 
 from localstore.integrations.agno import JsonStorage
 from tests.agno_1.conftest import OFFLINE
-from tests.agno_1.sides import HAS_STEPS, Beside, told
+from tests.agno_1.sides import HAS_STEPS, TwinStorage, comparable
 from tests.scripted_server import ScriptedServer, text, tool_call
 
 Serve = Callable[..., ScriptedServer]
@@ -49,11 +49,11 @@ def test_a_team(serve: Serve, folder: Path) -> None:
     server = serve(
         ask("ann", "one"), text("Paris"), text("It is Paris."), ask("bob", "two"), text("Rome"), text("Rome!")
     )
-    storage = Beside(folder, "team")
+    storage = TwinStorage(folder, "team")
     for question in ("capital of France?", "of Italy?"):
         assert make_team(server, storage).run(question, user_id="alice").content
-        assert told(storage.read("t1")) == told(storage.own.read("t1"))
-        assert told(JsonStorage(folder, "team").read("t1")) == told(storage.own.read("t1"))
+        assert comparable(storage.read("t1")) == comparable(storage.own.read("t1"))
+        assert comparable(JsonStorage(folder, "team").read("t1")) == comparable(storage.own.read("t1"))
     session = storage.store.read("t1")
     assert session is not None
     assert [(run.question, run.answer) for run in session.runs] == [
@@ -75,12 +75,12 @@ def test_a_first_workflow(serve: Serve, folder: Path) -> None:
             answer = Agent(model=model(server), **OFFLINE).run(topic).content
             yield RunResponse(run_id=self.run_id, content=answer)
 
-    storage = Beside(folder, "workflow")
+    storage = TwinStorage(folder, "workflow")
     for topic in ("trains", "boats"):
         workflow = Report(workflow_id="report", session_id="w1", storage=storage, **OFFLINE)
         assert [part.content for part in workflow.run(topic=topic)]
-        assert told(storage.read("w1")) == told(storage.own.read("w1"))
-        assert told(JsonStorage(folder, "workflow").read("w1")) == told(storage.own.read("w1"))
+        assert comparable(storage.read("w1")) == comparable(storage.own.read("w1"))
+        assert comparable(JsonStorage(folder, "workflow").read("w1")) == comparable(storage.own.read("w1"))
     assert workflow.session_state == {"topics": ["trains", "boats"]}
     assert JsonStorage(folder, "workflow").get_all_session_ids(None, "report") == ["w1"]
     if HAS_STEPS:
@@ -97,15 +97,15 @@ def test_a_workflow_with_steps(serve: Serve, folder: Path) -> None:
     def shout(given: StepInput) -> StepOutput:
         return StepOutput(content=str(given.previous_step_content).upper())
 
-    storage = Beside(folder, "workflow_v2")
+    storage = TwinStorage(folder, "workflow_v2")
     for message in ("trains", "boats"):
         writer = Agent(model=model(server), name="Writer", agent_id="writer", **OFFLINE)
         steps = [Step(name="draft", agent=writer), Step(name="shout", executor=shout)]
         pipeline = Pipeline(workflow_id="digest", name="Digest", session_id="p1", storage=storage, steps=steps)
         pipeline.telemetry = pipeline.monitoring = False
         assert pipeline.run(message).content in ("A DRAFT.", "ANOTHER.")
-        assert told(storage.read("p1")) == told(storage.own.read("p1"))
-        assert told(JsonStorage(folder, "workflow_v2").read("p1")) == told(storage.own.read("p1"))
+        assert comparable(storage.read("p1")) == comparable(storage.own.read("p1"))
+        assert comparable(JsonStorage(folder, "workflow_v2").read("p1")) == comparable(storage.own.read("p1"))
     assert pipeline.run("planes").content == "A THIRD."
     session = storage.store.read("p1")
     assert session is not None

@@ -1,4 +1,4 @@
-"""What agno forgets of a tool call when it reads a session changes no run that is stored."""
+"""Fields of tool calls that agno loses when it reads a session do not change stored runs."""
 
 import json
 from collections.abc import Callable
@@ -26,8 +26,7 @@ CALL = ToolExecution(tool_call_id="c1", tool_name="add", tool_args={"a": 1}, res
 
 @pytest.fixture
 def a_minute_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From then on, agno is as in a process that was started a minute later: it notes that time for the tool calls that
-    it reads."""
+    """Let agno behave as in a process started a minute later: it sets this time in the tool calls that it reads."""
 
     def pass_by() -> None:
         at = [field.name for field in fields(ToolExecution)].index("created_at")
@@ -80,8 +79,8 @@ COUNTED = [tool_call("add", '{"a": 1, "b": 2}', "call_2"), text("3")]
 def test_the_next_process_only_adds_its_run(
     serve: Callable[..., ScriptedServer], folder: Path, a_minute_passes: Any, mode: Any, make: Any, script: Any
 ) -> None:
-    """The first write of each process wrote every run with a tool call anew, and the whole document, with the time at
-    which agno was imported in the place of the time of the call."""
+    """The first write of each process rewrote the document: each run with a tool call got the time at which agno was
+    imported instead of the time of the call."""
     server = serve(*script)
     model = OpenAIChat(id="scripted", base_url=server.base_url, api_key="k")
     make(model, session_id="s1", storage=JsonStorage(folder, mode)).run("1+2?")
@@ -96,7 +95,7 @@ def test_the_next_process_only_adds_its_run(
 
 
 def test_a_run_that_was_changed_keeps_what_agno_forgot_of_its_calls(folder: Path, a_minute_passes: Any) -> None:
-    """A paused run that another process finished got the time at which agno was imported there for all its calls."""
+    """When another process finished a paused run, all its calls got the time at which agno was imported there."""
     calls = [{**CALL, "answered": True}, {**CALL, "tool_call_id": "c2", "result": None, "requires_confirmation": True}]
     JsonStorage(folder).upsert(session(run(1, tools=calls, status="PAUSED")))
     a_minute_passes()

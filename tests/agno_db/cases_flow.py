@@ -1,4 +1,4 @@
-"""agno's own agents run on a LocalDb; after each run it gives back what agno's JsonDb does."""
+"""agno's own agents run on a `LocalDb`. After each run it returns what agno's JsonDb returns."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.scripted_server import ScriptedServer, error, scripted_server, text, 
 
 
 def status_of(run: Any) -> str:
-    """The status of a run: agno 2.x reads it as text."""
+    """Return the status of a run, which agno 2.x reads as text."""
     return str(getattr(run.status, "value", run.status))
 
 

@@ -1,4 +1,4 @@
-"""agno's own teams and workflows run on a LocalDb; after each run it gives back what agno's JsonDb does."""
+"""agno's own teams and workflows run on a `LocalDb`. After each run it returns what agno's JsonDb returns."""
 
 from pathlib import Path
 from typing import Any

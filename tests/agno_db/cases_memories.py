@@ -1,4 +1,4 @@
-"""User memories and schema versions, beside what agno's own JsonDb answers."""
+"""User memories and schema versions: `LocalDb` returns what agno's own JsonDb returns."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What only agno 3.x has: runs one by one, and parts of sessions. Its own JsonDb says what is right."""
+"""Methods that only agno 3.x has, for single runs and parts of sessions: they return what agno's JsonDb returns."""
 
 import json
 from pathlib import Path
@@ -138,7 +138,7 @@ def case_a_run_as_a_mapping(folder: Path) -> None:
 
 
 def case_a_regenerated_run_is_over(folder: Path) -> None:
-    """It was shown as one that never ended, for ever, though its answer was asked for once more and came."""
+    """It was shown as unfinished for ever, although its answer had been generated again."""
     if not hasattr(RunStatus, "regenerated"):
         return
     with scripted_server(text("Linz."), text("Graz."), text("Yes.")) as server:

@@ -1,4 +1,4 @@
-"""What agno's file stores get wrong must be right here: in every supported release, with its own classes."""
+"""`LocalDb` is right where agno's file stores are wrong, in every supported release and with its own classes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the cases are made of. Runs where agno is, not in the tests' own environment."""
+"""Agents, sessions and runs for the cases. Needs agno."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,12 +34,12 @@ def _visit(run_context: Any, city: str) -> str:
 
 
 visit = _visit if hasattr(agno.run, "RunContext") else _visit_2
-"""A tool that changes the state of the session; releases differ in how it comes to it."""
+"""A tool that changes the state of the session. Releases differ in how they pass the state."""
 visit.__name__ = "visit"
 
 
 class Twin(LocalDb):
-    """A LocalDb beside agno's own JsonDb: both are told the same, and `same` says whether both give the same back."""
+    """A `LocalDb` that passes each write on to agno's own JsonDb. `same` compares what both return."""
 
     def __init__(self, folder: Path, **options: Any) -> None:
         super().__init__(folder / "store", **options)
@@ -54,7 +54,7 @@ class Twin(LocalDb):
         super().upsert_run(run, *args, **more)
 
     def same(self, session_id: str, session_type: Any) -> Any:
-        """The session, having made sure that agno's own store gives the same one, field by field."""
+        """Return the session. Fails if agno's own store returns another one, field by field."""
         mine = self.get_session(session_id, session_type)
         theirs = self.twin.get_session(session_id, session_type)
         assert theirs.updated_at == theirs.created_at or abs(mine.updated_at - theirs.updated_at) <= 2
@@ -67,7 +67,7 @@ class Twin(LocalDb):
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two sessions are equal, and everything in them; names what is not."""
+    """Return whether two sessions are equal. Fails with the name of the first field that differs."""
     first, second = one.to_dict(), other.to_dict()
     assert first.keys() == second.keys()
     for key, value in first.items():
@@ -83,7 +83,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def agent(db: Any, server: ScriptedServer | None = None, **options: Any) -> Agent:
-    """An agent as in the examples, with a model that the server plays."""
+    """Return an agent as in the examples, whose model is the scripted server."""
     url = server.base_url if server else "http://127.0.0.1:9/v1"
     model = OpenAIChat(id="scripted", base_url=url, api_key="k")
     defaults = {"session_id": "s1", "add_history_to_context": True, "num_history_runs": 3, "telemetry": False}
@@ -91,12 +91,12 @@ def agent(db: Any, server: ScriptedServer | None = None, **options: Any) -> Agen
 
 
 def said(request: dict[str, Any]) -> list[str]:
-    """The questions and answers of a request."""
+    """Return the questions and answers of a request."""
     return [m["content"] for m in request["messages"] if m["role"] in ("user", "assistant") and m.get("content")]
 
 
 def run(run_id: str, text: str = "hi", **more: Any) -> RunOutput:
-    """A run that is over, with a question and an answer."""
+    """Return a completed run with a question and an answer."""
     messages = [Message(role="user", content=text), Message(role="assistant", content=f"re: {text}")]
     fields: dict[str, Any] = {"agent_id": "a1", "session_id": "s1", "content": f"re: {text}", "messages": messages}
     fields["status"] = RunStatus.completed
@@ -104,13 +104,13 @@ def run(run_id: str, text: str = "hi", **more: Any) -> RunOutput:
 
 
 def session(session_id: str = "s1", **more: Any) -> AgentSession:
-    """A new session of an agent."""
+    """Return a new session of an agent."""
     fields: dict[str, Any] = {"agent_id": "a1", "user_id": "alice", "session_data": {}, "created_at": 1_700_000_000}
     return AgentSession(session_id=session_id, **fields | more)
 
 
 def store(db: LocalDb, it: Any, *runs: Any) -> Any:
-    """Store a session with more runs, as an agent of this release does."""
+    """Store a session with new runs as an agent of this release does."""
     for one in runs:
         it.upsert_run(one)
     db.upsert_session(it)
@@ -121,12 +121,12 @@ def store(db: LocalDb, it: Any, *runs: Any) -> Any:
 
 
 def document(folder: Path, session_id: str = "s1") -> Path:
-    """The file of a session."""
+    """Return the path of the document of a session."""
     return JsonStorage(folder, create=False).path(session_id)
 
 
 def raises(kind: type[BaseException], call: Callable[[], Any]) -> BaseException:
-    """The error that a call raises."""
+    """Return the error that a call raises."""
     try:
         call()
     except kind as error:

@@ -1,4 +1,4 @@
-"""The example that people begin with: `python -m tests.agno_db.seed STORE BASE_URL QUESTION [TIMES]`."""
+"""The first example of the documentation: `python -m tests.agno_db.seed STORE BASE_URL QUESTION [TIMES]`."""
 
 import sys
 

@@ -1,7 +1,8 @@
-"""`LocalDb` inside real releases of agno: their own agents, teams and workflows, in environments of their own."""
+"""`LocalDb` works with the agents, teams and workflows of real releases of agno, each in its own environment."""
 
 import ast
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from localstore import JsonStorage
 from tests.agno_db.environments import NEWEST, OLDEST, RELEASES, run_inside
 from tests.effort import ci_only
-from tests.environments import NotThere
+from tests.environments import ROOT, NotThere
 from tests.scripted_server import scripted_server, text
 
 pytestmark = ci_only
@@ -20,13 +21,13 @@ FOLDER = Path(__file__).parent
 
 
 def cases(module: str) -> list[str]:
-    """The cases of a module, without importing agno."""
+    """Return the names of the cases of a module, without importing agno."""
     body = ast.parse((FOLDER / f"{module}.py").read_text()).body
     return [node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("case_")]
 
 
 def modules(release: str) -> list[str]:
-    """What is run in a release. Teams are for those in which agno's own JsonDb can read them again."""
+    """Return the modules to run in a release. The oldest one cannot read teams from its own JsonDb, so it has none."""
     some = ["cases_store", "cases_memories", "cases_flow"]
     some += ["cases_groups"] if release != OLDEST else []
     return [*some, "cases_runs"] if release.startswith("3.") else some
@@ -34,7 +35,7 @@ def modules(release: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What became of the cases of a release; they all run in one process."""
+    """Return a function that runs the cases of a release in one process, and returns their results."""
 
     @cache
     def of(release: str) -> dict[str, str | None]:
@@ -63,9 +64,9 @@ def test_in_agno(results: Any, release: str, case: str) -> None:
     assert problem is None, problem
 
 
-def inside(release: str, *args: str | Path) -> None:
+def inside(release: str, *args: str | Path, **options: Any) -> None:
     try:
-        done = run_inside(release, *args)
+        done = run_inside(release, *args, **options)
     except NotThere as error:
         pytest.skip(str(error))
     assert done.returncode == 0, done.stderr[-3000:]
@@ -84,6 +85,20 @@ def test_the_first_example_run_twice_as_two_processes_goes_on(tmp_path: Path, re
         ("What is the capital of France?", "Paris."),
         ("And how many live there?", "About two million."),
     ]
+
+
+@pytest.mark.parametrize("release", [OLDEST, NEWEST])
+def test_the_example_of_the_page_remembers_its_first_run(tmp_path: Path, release: str) -> None:
+    page = (ROOT / "localstore" / "integrations" / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"<!-- needs agno -->\n```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert example is not None
+    (tmp_path / "page_example.py").write_text(example[1])
+    with scripted_server(text("Paris."), text("Paris, again.")) as server:
+        for _ in range(2):
+            inside(release, "page_example", folder=tmp_path, OPENAI_BASE_URL=server.base_url, OPENAI_API_KEY="none")
+        messages = [message["content"] for message in server.requests[1]["messages"] if message["role"] != "system"]
+    question = "What is the capital of France?"
+    assert messages == [question, "Paris.", question]
 
 
 def test_two_processes_on_one_session_lose_no_run(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def _sound_text(value: str, where: Place) -> str:
 
 
 def object_in(text: str, depth: int) -> dict[str, Any] | None:
-    """The JSON object that the text is, of at most `depth` levels; None when it is none or says more than its value."""
+    """Parse a JSON object of at most `depth` levels. Return None for anything else, and if a key is repeated."""
     try:
         value = json.loads(text, object_pairs_hook=_without_repeats)
         return cast(dict[str, Any], copied(value, (), depth)) if isinstance(value, dict) else None
@@ -73,7 +73,7 @@ def identity(value: Any) -> str:
 
 
 def is_empty(value: Any) -> bool:
-    """Whether agno writes such a value for nothing: null, an empty list or an empty mapping."""
+    """Whether agno treats the value as absent: null, an empty list or an empty mapping."""
     return value is None or (not value and isinstance(value, (list, dict)))
 
 
@@ -119,7 +119,7 @@ def to_time(seconds: Any, where: Place) -> str | None:
 
 
 def seconds_of(time: Any) -> int | float | None:
-    """Seconds since 1970, whole ones as an integer, down to milliseconds; None where the text is no time."""
+    """Convert a time to seconds since 1970, an int if they are whole. Return None for other text."""
     try:
         milliseconds: int = (datetime.fromisoformat(time) - _EPOCH) // _MILLISECOND
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Sessions of agno to change and to generate: pieces in its shape, and the frozen files."""
+"""Sessions of agno for tests: the frozen files, and strategies that generate others."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def frozen() -> list[dict[str, Any]]:
 
 
 def session(*runs: Any, **more: Any) -> dict[str, Any]:
-    """An agent's session with these runs."""
+    """Return a session of an agent with these runs."""
     return {
         "session_id": "s1",
         "user_id": None,

@@ -1,4 +1,4 @@
-"""The header and the state of a session of agno, and the way back."""
+"""The header and the state of a session of agno are converted, and converted back."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the messages of a run tell: which are its own, when it began, and how it ended."""
+"""The messages of a run show which are its own, when it began, and how it ended."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Whatever stands in a file that looks like agno's: a valid document comes of it, or an error that says where."""
+"""Any file that looks like agno's becomes a valid document, or raises an error with the place."""
 
 import json
 from copy import deepcopy
@@ -47,7 +47,7 @@ _KEYS = (
 
 
 def mutated(rng: Random, document: Document) -> Any:
-    """The document with one to four changes anywhere in it."""
+    """Return the document with one to four changes anywhere in it."""
     document = deepcopy(document)
     for _ in range(rng.choice((1, 1, 2, 4))):
         places = list(_places(document))
@@ -84,7 +84,7 @@ def _places(value: Any) -> Any:
 
 
 def upgraded_or_not(raw: Any) -> Document | None:
-    """The document, checked; None where the error says what is wrong."""
+    """Return the upgraded document, checked, or None if the error says what is wrong."""
     before = repr(raw)
     try:
         document = upgraded(raw, 0)
@@ -100,7 +100,7 @@ def upgraded_or_not(raw: Any) -> Document | None:
 
 
 def _judged(error: CannotUpgrade, raw: Any) -> None:
-    """The place leads to the value, or to where one is missing. What is too deep or too big may show later only."""
+    """Check that the place leads to a value, or to where one is missing. Depth and size may show in the result only."""
     assert error.problem
     if KEY in raw or any(word in error.problem for word in ("levels", "64 bits", "finite")):
         return

@@ -1,4 +1,4 @@
-"""Messages, tool calls and metrics of agno, and back."""
+"""Messages, tool calls and metrics of agno are converted, and converted back."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Runs and steps of agno: ids, contents, members, the wrappings of old memories."""
+"""Runs and steps of agno are converted: ids, contents, members, and the wrappers of old memories."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The steps in order, and which version a document is of."""
+"""The upgrade steps follow each other, and each document has a version."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The last look at what a step gives: as strict as the models, and with the place."""
+"""The check of an upgraded document is as strict as the models, and names the place."""
 
 from typing import Any
 

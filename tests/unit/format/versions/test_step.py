@@ -1,4 +1,4 @@
-"""What a failed step says."""
+"""The error of a failed step."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Plain values and times."""
+"""Plain values are copied and compared, and times are converted."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The difference between two values makes one of the other."""
+"""A difference turns one JSON value into another."""
 
 from copy import deepcopy
 from typing import Any
@@ -21,7 +21,7 @@ values = st.recursive(
 
 
 def filled(value: Any) -> Any:
-    """The value without keys that are empty."""
+    """Return the value without empty keys."""
     if isinstance(value, dict):
         return {key: inner for key, item in value.items() if not is_empty(inner := filled(item))}
     return [filled(item) for item in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""agno 1.x is no part of the development environment: its tests, `tests/agno_1`, run in one of their own."""
+"""Runs `tests/agno_1` in environments with agno 1.x, which the development environment does not have."""
 
 import subprocess
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.environments import ROOT, interpreter_or_skip, without_settings
 
 OLDEST, NEWEST = "1.5.10", "1.8.4"
 RELEASES = (OLDEST, NEWEST) if not IS_LONG else (OLDEST, "1.6.0", "1.7.0", "1.7.12", "1.8.0", NEWEST)
-"""The oldest and the newest release that are supported, and some between them."""
+"""The oldest and the newest supported release, and some between them."""
 NEEDS = ("openai", "filelock", "orjson", "PyYAML", "click", "rich", "pytest", "pytest-timeout")
 
 
@@ -19,7 +19,7 @@ NEEDS = ("openai", "filelock", "orjson", "PyYAML", "click", "rich", "pytest", "p
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "tests" / "agno_1").glob("test_*.py")))
 @pytest.mark.timeout(900)
 def test_with_agno(tmp_path: Path, release: str, name: str) -> None:
-    """One file of tests passes there, with agno's own warnings let through."""
+    """One file of tests passes with this release. agno's own warnings are no errors."""
     python = interpreter_or_skip(f"agno-{release}", (f"agno=={release}", *NEEDS))
     ini = ("-o", "filterwarnings=default", "-o", "addopts=")  # the options of pyproject.toml need pytest-xdist
     options = ("-q", "-p", "no:cacheprovider", "--confcutdir=tests/agno_1", *ini)

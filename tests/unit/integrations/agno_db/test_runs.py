@@ -1,4 +1,4 @@
-"""Runs and messages of agno as entries and back, without agno."""
+"""Runs and messages of agno become entries, and come back unchanged. These tests need no agno."""
 
 import string
 from typing import Any
@@ -130,7 +130,7 @@ def test_every_run_comes_back_as_it_was(data: dict[str, Any]) -> None:
 
 
 def history(number: int, *earlier: dict[str, Any], system: str = "S") -> dict[str, Any]:
-    """A run with a system prompt, copies of what was said before, and a question and an answer of its own."""
+    """Return a run with a system prompt, copies of earlier messages, and its own question and answer."""
     own = [{"role": "user", "content": f"q{number}"}, {"role": "assistant", "content": f"a{number}"}]
     said = [message for run in earlier for message in run["messages"] if not message.get("from_history")]
     copies = [{**message, "from_history": True} for message in said if message["role"] != "system"]
