@@ -1,12 +1,12 @@
-"""Documents as they were before something rewrote them: kept in `.localstore/backups/<time>/`, until they are undone
-or pruned.
+"""Backups in `.localstore/backups/<time>/`: documents as they were before a command rewrote them, until the command is
+undone or the backup is pruned.
 
     .localstore/backups/2026-11-25T004012.345Z/
-      backup.json                   what it was made by, when, and whether that is done
-      files/sessions/2026-11/x.json the old documents, below `files` where they stood below the root
+      backup.json                   which command made it, when, and whether that command has finished
+      files/sessions/2026-11/x.json the old documents, at the same paths below `files` as below the root
 
-A document there is a second name of the old file where the file system has such names, which takes no space and no
-time, else a copy that was read back. Nothing else is remembered: what an old document became is told by its session.
+A document in a backup is a hard link to the old file, which costs no space. Where the file system has no hard links, it
+is a copy that was read back. The session id of an old document says which document replaced it.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ _FILES = "files"
 
 @dataclass(frozen=True, slots=True)
 class BackupInfo:
-    """One backup. `action` made it (`upgrade`, `convert`, `write`), at `made_at` (UTC, ISO 8601, milliseconds);
-    `finished` is False while that is at work, or was interrupted. `documents` are there, of `size` bytes together,
-    in the folder `path`."""
+    """One backup, in the folder `path`. `action` made it (`upgrade`, `convert`, `write`) at `made_at` (UTC, ISO 8601,
+    milliseconds). `finished` is False while the action is running, or if it was interrupted. `documents` is the number
+    of documents, `size` their total size in bytes."""
 
     name: str
     action: str
@@ -47,16 +47,16 @@ class BackupInfo:
     path: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
+        """Return the fields as plain JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 class NoSuchBackup(LocalstoreError, LookupError):
-    """No backup has this name, or several begin like this."""
+    """No backup has this name, or the names of several begin with it."""
 
 
 class Backup:
-    """A backup that documents are added to. Paths are relative to the root of the store, with slashes."""
+    """Add documents to a backup, or take them out. Paths are relative to the root of the store, with slashes."""
 
     def __init__(self, root: str, name: str) -> None:
         self.root = root
@@ -65,11 +65,11 @@ class Backup:
         self._unsettled: set[str] = set()
 
     def place(self, path: str) -> str:
-        """Where the old document of a path is kept."""
+        """Return where the backup keeps the old document of a path."""
         return store_tree.full_path(self.folder, f"{_FILES}/{path}")
 
     def keep(self, path: str) -> None:
-        """Keep the file at `path` as it is now. It is durable after `settle`. Raises OSError."""
+        """Add the file at `path` as it is now. It is durable after `settle`. Raises OSError."""
         place = self.place(path)
         folder = os.path.dirname(place)
         if folder not in self._unsettled:
@@ -78,14 +78,14 @@ class Backup:
         filesystem.link_or_copy(store_tree.full_path(self.root, path), place)
 
     def settle(self) -> None:
-        """Make what was kept durable."""
+        """Make all added documents durable."""
         for folder in sorted(self._unsettled):
             filesystem.sync_folder(folder)
         self._unsettled.clear()
 
     def holds(self, path: str, status: os.stat_result, raw: bytes | None = None) -> bool:
-        """Whether what is kept of `path` is the file that stands there, with this status and these bytes (None: they
-        are read when they matter)."""
+        """Return whether the backup of `path` equals the current file, which has this status and these bytes. Without
+        `raw` the file is read if necessary."""
         place = self.place(path)
         kept = filesystem.status_or_none(place)
         if kept is None or kept.st_size != status.st_size:
@@ -97,27 +97,27 @@ class Backup:
         )
 
     def forget_unchanged(self, path: str) -> None:
-        """Do not keep a file any more that stands where it stood, as it was."""
+        """Remove a file from the backup if the document in its place is unchanged."""
         there = filesystem.status_or_none(store_tree.full_path(self.root, path))
         if there is not None and self.holds(path, there):
             filesystem.system.unlink(self.place(path))
 
     def paths(self) -> list[str]:
-        """What is kept, sorted. Links are not followed."""
+        """Return the paths of all documents in the backup, sorted. Links are not followed."""
         top = f"{self.folder}/{_FILES}"
         return sorted(path.removeprefix(f"{top}/") for path, _ in _files(top))
 
     def has_documents(self) -> bool:
-        """Whether anything is kept."""
+        """Return whether the backup has any document."""
         return next(_files(f"{self.folder}/{_FILES}"), None) is not None
 
     @property
     def made_store(self) -> bool:
-        """Whether the folder was no store before. Raises OSError."""
+        """Return whether the action turned a folder into a store. Raises OSError."""
         return _about(self.folder).get("made_store") is True
 
     def finish(self) -> str | None:
-        """Say that all is kept that was to be; the backup's name. Without any document, remove it."""
+        """Mark the backup as finished and return its name. A backup without documents is removed; returns None."""
         if not self.has_documents():
             self.remove_if_empty()
             return None
@@ -125,8 +125,8 @@ class Backup:
         return self.name
 
     def begin_undo(self) -> None:
-        """Say that it is being undone: it stays, even without documents, until it is removed. A full disk is no reason
-        not to undo."""
+        """Mark the backup as being undone: it stays until it is removed, even without documents. A full disk
+        does not prevent the undo: then the mark is left out."""
         try:
             self._note(undoing=True)
         except OSError as error:
@@ -134,13 +134,13 @@ class Backup:
                 raise
 
     def remove(self) -> None:
-        """Delete it with all that it keeps, durably."""
+        """Delete the backup with all of its documents, durably."""
         for path, _ in list(_files(f"{self.folder}/{_FILES}")):
             filesystem.system.unlink(path)
         self.remove_if_empty()
 
     def remove_if_empty(self) -> None:
-        """Remove the folders that hold nothing any more, and without any document the backup itself."""
+        """Remove empty folders, and the backup itself if it has no documents."""
         top = f"{self.folder}/{_FILES}"
         for folder, _, _ in os.walk(top, topdown=False):
             if not os.path.islink(folder):
@@ -163,7 +163,7 @@ class Backup:
 
 
 def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
-    """The backup for `action`: the one that was interrupted, if there is one, else a new one."""
+    """Return the interrupted backup of `action` to continue with, or else a new one."""
     tidy(root, old=True)
     for backup, about in _all(root):
         if _is_at_work(about, action):
@@ -172,8 +172,7 @@ def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
 
 
 def make(root: str, action: str, *, finished: bool, made_store: bool = False) -> Backup:
-    """A new backup. `finished` says that it may be undone as it is at any time, `made_store` that the folder is no
-    store yet."""
+    """Create a backup. `finished`: it can be undone at any time. `made_store`: the folder is not a store yet."""
     made_at = timestamp(time.time())
     folder = Path(root) / FOLDER
     filesystem.make_folders(folder)
@@ -198,8 +197,8 @@ def make(root: str, action: str, *, finished: bool, made_store: bool = False) ->
 
 
 def tidy(root: str, *, old: bool) -> None:
-    """Remove what is left of backups that hold no document, or only the `old` ones: a writer that upgrades a document
-    may be making one just now. The caller holds the lock of migrations."""
+    """Remove backups without documents. With `old`, young ones stay: a writer that upgrades a document may be creating
+    one just now. The caller holds the migration lock."""
     for backup, about in _all(root):
         if old and not is_old(filesystem.system.status(backup.folder)):
             continue
@@ -208,7 +207,7 @@ def tidy(root: str, *, old: bool) -> None:
 
 
 def is_at_work(root: str, action: str) -> bool:
-    """Whether this action was interrupted, or is at work."""
+    """Return whether this action is running or was interrupted."""
     return any(_is_at_work(about, action) for _, about in _all(root))
 
 
@@ -217,12 +216,12 @@ def _is_at_work(about: dict[str, Any], action: str) -> bool:
 
 
 def listing(root: str) -> list[BackupInfo]:
-    """The backups of a store that hold documents, newest first. Raises OSError."""
+    """Return the backups of a store that have documents, newest first. Raises OSError."""
     return [info for backup, about in _all(root) if (info := _described(backup, about)).documents]
 
 
 def newest(root: str) -> BackupInfo:
-    """The one that is being undone, else the newest one. Raises NoSuchBackup."""
+    """Return the backup that is being undone, or else the newest one. Raises NoSuchBackup."""
     for backup, about in _all(root):
         if about.get("undoing") is True or backup.has_documents():
             return _described(backup, about)
@@ -230,7 +229,7 @@ def newest(root: str) -> BackupInfo:
 
 
 def _all(root: str) -> list[tuple[Backup, dict[str, Any]]]:
-    """The backups and what they say of themselves, newest first; no look is taken at their documents."""
+    """Return all backups with the content of `backup.json`, newest first, without looking at their documents."""
     top = f"{root}/{FOLDER.as_posix()}"
     status = filesystem.status_or_none(top)
     if status is None or not stat.S_ISDIR(status.st_mode):
@@ -265,9 +264,9 @@ def _made_at(backup: Backup, about: dict[str, Any]) -> str:
 
 
 def named(root: str, name: str) -> BackupInfo:
-    """The backup with this name, or the only one that begins like this.
+    """Return the backup with this name, or the only one whose name begins with it.
 
-    Raises NoSuchBackup when there is none or several."""
+    Raises NoSuchBackup if there is none, or several."""
     found = listing(root)
     chosen = [one for one in found if one.name == name] or [one for one in found if one.name.startswith(name)]
     if len(chosen) == 1:
@@ -278,7 +277,7 @@ def named(root: str, name: str) -> BackupInfo:
 
 
 def _about(folder: str) -> dict[str, Any]:
-    """What a backup says of itself; nothing when it does not. Raises OSError when that cannot be told."""
+    """Return the content of `backup.json`, or nothing if it is missing or damaged. Raises OSError."""
     try:
         value = orjson.loads(filesystem.read_file(f"{folder}/{_ABOUT}"))
     except (FileNotFoundError, orjson.JSONDecodeError):
@@ -291,7 +290,7 @@ def _time_in(name: str) -> str:
 
 
 def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
-    """The documents in a folder and below, with slashes. Links are not followed."""
+    """Yield the path and status of each document in a folder and below. Links are not followed."""
     try:
         entries = filesystem.system.entries(top)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Which boot of the machine this is: what was written in the same boot survives without a sync."""
+"""The current boot of the machine: what was written in the same boot is still there without a sync."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @cache
 def boot_id() -> str:
-    """Names the boot of this machine: bytes written in the same boot survive without a sync.
+    """Return the id of this boot of the machine.
 
-    Where the system does not tell, it names this process, so that nobody else trusts what was not synced.
+    Where the system has none, return an id of this process, so that no other process trusts bytes that were not synced.
     """
     if sys.platform == "linux":
         try:
@@ -24,5 +24,5 @@ def boot_id() -> str:
 
 @cache
 def boot_hash() -> str:
-    """A short name of this boot. A row of another one may be late: the lines that followed it were never synced."""
+    """Return a short hash of this boot. A row from another boot may be outdated: later lines were not synced."""
     return format(zlib.crc32(boot_id().encode()), "08x")

@@ -21,15 +21,15 @@ from localstore.format.json_layout import JsonLayout
 from localstore.format.parse_error import ParseError
 
 IRREGULAR = "is not a regular file"
-"""The problem of a folder, named pipe or socket that is named like a document: never one, whatever stood there."""
+"""The problem of a folder, named pipe or socket with the name of a document."""
 
 _BLOCK = 16 * 1024
 
 
 class DocumentFile:
-    """One document, open. Use it in a `with` statement. Raises FileNotFoundError when there is none.
+    """Open one document for reading or writing, in a `with` statement. Raises FileNotFoundError if there is none.
 
-    Its layout is the one that the path's ending says, unless another is given.
+    The suffix of the path determines the layout, unless another one is given.
     """
 
     __slots__ = ("fd", "layout", "path", "size", "status")
@@ -58,12 +58,12 @@ class DocumentFile:
             raise
 
     def look(self) -> None:
-        """Take the state of the file as it is now."""
+        """Read the current status of the file."""
         self.status = filesystem.system.status_of(self.fd)
         self.size = self.status.st_size
 
     def close(self) -> None:
-        fd, self.fd = self.fd, -1  # never twice: the number may belong to another file by then
+        fd, self.fd = self.fd, -1  # never close it twice: the number may belong to another file by then
         if fd >= 0:
             try:
                 filesystem.system.close(fd)
@@ -81,7 +81,7 @@ class DocumentFile:
         self.close()
 
     def is_unchanged(self) -> bool:
-        """Whether nobody wrote since the last look."""
+        """Return whether the file is still as `look` found it."""
         return fingerprint(filesystem.system.status_of(self.fd)) == fingerprint(self.status)
 
     def read_all(self) -> bytes:
@@ -89,13 +89,13 @@ class DocumentFile:
         return filesystem.read_at(self.fd, self.size, 0)
 
     def parse(self) -> ParsedDocument:
-        """The whole document, whoever wrote it. Raises DocumentBroken, NewerFormat, OlderFormat."""
+        """Parse the whole document in any layout. Raises DocumentBroken, NewerFormat, OlderFormat."""
         return parse_document(self.read_all(), self.layout, self.path)
 
     # For documents that are trusted to be in our layout; anything that does not fit raises Misfit.
 
     def whole(self) -> ParsedDocument:
-        """The whole document. Raises NewerFormat, OlderFormat."""
+        """Parse the whole document. Raises LayoutMismatch, NewerFormat, OlderFormat."""
         try:
             parsed = self.parse()
         except DocumentBroken:
@@ -110,7 +110,7 @@ class DocumentFile:
         return parsed or self.whole()
 
     def header(self) -> dict[str, Any]:
-        """The header, read alone."""
+        """Read and return the header alone."""
         size = _BLOCK
         while True:
             data = filesystem.read_at(self.fd, min(size, self.size), 0)
@@ -123,7 +123,7 @@ class DocumentFile:
         return header_of(self._parsed(self.layout.parse_head, data[: opened + len(self.layout.opening)]))
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
-        """The offsets and bytes of the last `count` entries (fewer when there are fewer), oldest first."""
+        """Return the offsets and bytes of the last `count` entries, oldest first; fewer if the document has fewer."""
         data, opened = self.tail_bytes(count)
         begin = self.size - len(data)
         starts = self.layout.entry_starts(data, max(0, opened))[-count:] if count else []
@@ -131,8 +131,8 @@ class DocumentFile:
         return [(begin + start, piece) for start, piece in zip(starts, pieces, strict=True)]
 
     def tail_bytes(self, count: int, guess: int = 0) -> tuple[bytes, int]:
-        """Bytes up to the end that hold the last `count` entries, and more, and where in them the history opens (-1
-        when it does before). The size of the first look is a `guess`."""
+        """Return the end of the file with at least the last `count` entries, and where the history opens in these bytes
+        (-1 if it opens before them). `guess` is the number of bytes to read first."""
         data, opened, size = b"", -1, max(guess, _BLOCK)
         while opened < 0 and len(data) < self.size and self.layout.count_entry_starts(data) < count:
             data = filesystem.read_at(self.fd, min(size, self.size), max(0, self.size - size))
@@ -143,9 +143,9 @@ class DocumentFile:
         return data, opened
 
     def last_runs(self, count: int, entries: int) -> list[tuple[int, dict[str, Any]]]:
-        """The offset and value of each entry from the last `count` runs on, oldest first.
+        """Return the offset and value of each entry from the last `count` runs on, oldest first.
 
-        `entries` is how many the document has, `count` at least 1.
+        `entries` is the number of entries in the document. `count` is at least 1.
         """
         want = count
         while True:
@@ -164,7 +164,7 @@ class DocumentFile:
             want *= 4
 
     def entry_at(self, offset: int) -> dict[str, Any]:
-        """The entry that starts at `offset`."""
+        """Return the entry that starts at `offset`."""
         if not 0 < offset < self.size:
             raise LayoutMismatch
         size = _BLOCK
@@ -191,7 +191,7 @@ class DocumentFile:
 
 
 def fingerprint(status: os.stat_result) -> list[int]:
-    """Size, mtime_ns, ctime_ns and inode: differs when anybody wrote, replaced or moved the file."""
+    """Return size, mtime_ns, ctime_ns and inode. They change when anybody writes, replaces or moves the file."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 

@@ -1,11 +1,12 @@
-"""From a session id to a file name: readable, and safe on every system. An id is never a path."""
+"""Turn session ids into file names that are readable and safe on every system. An id is never a path."""
 
 import re
 import unicodedata
 from functools import lru_cache
 
 MAX_NAME = 100
-"""Bytes of a file name, suffix included: short enough for every file system and for names made from it."""
+"""The longest file name in bytes, with its suffix: short enough for every file system and for longer names made from
+it."""
 
 _LONGEST_SUFFIX = len(".json")
 _SAFE = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9_-])?\Z")
@@ -14,11 +15,13 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z")
 
 
 def stem(session_id: str) -> str:
-    """The file name, without its suffix, for a session id.
+    """Return the file name, without its suffix, for a session id.
 
-    An id of lower-case letters, digits, `_`, `-` and inner dots is its own file name. Any other gets its slug, `~`
-    and a hash of 48 bits; `~` keeps the two kinds apart. Reserved names of Windows (`con`, `nul`, ...) and ids that
-    are too long are of the second kind.
+    An id of lower-case letters, digits, `_`, `-` and inner dots is its own file name. Any other id, an id that is too
+    long, and a name that Windows reserves (`con`, `nul`, ...) becomes a slug, `~` and a hash of 48 bits.
+
+    >>> stem("vienna-2026"), stem("Trip to Vienna")
+    ('vienna-2026', 'trip-to-vienna~96db836a04c3')
     """
     limit = MAX_NAME - _LONGEST_SUFFIX
     if len(session_id) <= limit and _SAFE.match(session_id) and not _RESERVED.match(session_id.partition(".")[0]):
@@ -31,11 +34,11 @@ def stem(session_id: str) -> str:
 
 @lru_cache(maxsize=1024)
 def stripe(session_id: str, stripes: int) -> int:
-    """The number of the lock that guards a session: the same in every process and release."""
+    """Return the number of the lock that guards a session. It is the same in every process and release."""
     return int.from_bytes(_hash(session_id, 4), "little") % stripes
 
 
 def _hash(session_id: str, size: int) -> bytes:
-    from hashlib import blake2b  # when needed: listing is done without, and it loads a large library
+    from hashlib import blake2b  # loaded when needed: it is a large library, and listing does without it
 
     return blake2b(session_id.encode(), digest_size=size).digest()

@@ -1,4 +1,4 @@
-"""What could not stay in a document or could not get into it: kept in `.localstore/rescue/`, durably, never dropped."""
+"""The folder `.localstore/rescue/`: bytes that had to leave a document, and runs that could not be written to one."""
 
 import base64
 import contextlib
@@ -19,17 +19,17 @@ from localstore.format.document import LAYOUTS, LayoutMismatch
 
 FOLDER = Path(".localstore") / "rescue"
 _MOVED = re.compile(r"(.+)\.(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\.part\Z", re.DOTALL)
-"""The name of a temporary file that was moved here: what it was to become, when, and random digits."""
+"""The name of a temporary file that was moved here: the name it was to get, the time, and random digits."""
 _LONGEST_NAME = 150
 
 COMMENTS = "comments that a rewrite cannot keep"
-"""Why a whole document is kept although all of its entries stay where they are."""
+"""The reason for keeping a whole document although all of its entries stay in place."""
 _YOUNG = 60
-"""Seconds for which a temporary file may belong to a writer at work."""
+"""How many seconds a temporary file may belong to a writer at work."""
 
 
 def is_old(status: os.stat_result) -> bool:
-    """Whether a temporary file is surely not one that somebody is writing."""
+    """Return whether a temporary file is so old that nobody is still writing it."""
     return time.time() - status.st_mtime > _YOUNG
 
 
@@ -48,9 +48,9 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
 
 
 def move_aside(root: str, path: str, became: str) -> Path:
-    """Move a temporary file that was to become a file named `became` here, its bytes as they are. Raises OSError.
+    """Move a temporary file, which was to get the name `became`, to the rescue folder. Raises OSError.
 
-    Its name says what it was and when it was set aside: the file is never copied, however large it is.
+    Its new name says so, and when it was moved. The file is never copied, however large it is.
     """
     folder, source = Path(root) / FOLDER, store_tree.full_path(root, path)
     filesystem.make_folders(folder)
@@ -63,7 +63,7 @@ def move_aside(root: str, path: str, became: str) -> Path:
 
 
 def timestamp(moment: float) -> str:
-    """A time in seconds since 1970 as documents say it."""
+    """Return a time, in seconds since 1970, in the format of documents."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment * 1000) % 1000:03d}Z"
 
 
@@ -71,8 +71,8 @@ def timestamp(moment: float) -> str:
 class Rescued:
     """Something that was set aside: a file in `.localstore/rescue/`.
 
-    `session_id` is None where it cannot be told, `document` is a path in the store or a file name, `set_aside_at` is
-    UTC, ISO 8601, milliseconds. `size` counts the bytes of the file, which stands at `path`.
+    `session_id` is None if it is unknown. `document` is a path in the store or a file name. `set_aside_at` is UTC, ISO
+    8601, milliseconds. `path` is the file in the rescue folder, `size` its size in bytes.
     """
 
     name: str
@@ -84,18 +84,18 @@ class Rescued:
     path: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
+        """Return the fields as plain JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 def listing(root: str) -> list[Rescued]:
-    """All that was set aside, newest first. Raises OSError."""
+    """Return everything that was set aside, newest first. Raises OSError."""
     found = [one for path in _files(root) if (one := describe(path)) is not None]
     return sorted(found, key=lambda one: (one.set_aside_at, one.name), reverse=True)
 
 
 def describe(path: str) -> Rescued | None:
-    """What a file there is; None when it is none or gone. One that is not ours is described as well. Raises OSError."""
+    """Describe a file in the rescue folder, whatever its origin. None if it is gone or not a file. Raises OSError."""
     try:
         status = filesystem.system.status(path)
         if not stat.S_ISREG(status.st_mode):
@@ -110,7 +110,7 @@ def describe(path: str) -> Rescued | None:
 
 
 def read_record(path: str) -> dict[str, Any] | None:
-    """The content of a rescue file that is a JSON object; None for any other file. Raises OSError."""
+    """Return the content of a rescue file that is a JSON object, or None for any other file. Raises OSError."""
     if not path.endswith(".json"):
         return None
     try:
@@ -133,7 +133,7 @@ def _described_by_name(path: str, status: os.stat_result) -> Rescued:
 
 
 def id_in_head(path: str, document: str) -> str | None:
-    """The `session_id` at the beginning of what was to become the file `document`; None when none can be told."""
+    """Return the `session_id` in the header of a file that was to become `document`, or None if it has none."""
     layout = LAYOUTS.get(os.path.splitext(document)[1])
     if layout is None:
         return None
@@ -144,12 +144,12 @@ def id_in_head(path: str, document: str) -> str | None:
 
 
 def forget(root: str, session_ids: Collection[str]) -> None:
-    """Remove what was set aside of sessions that are deleted for good. Raises OSError."""
+    """Remove the rescue files of sessions that are deleted for good. Raises OSError."""
     stems = {file_names.stem(session_id) for session_id in session_ids}
     for path in _files(root):
         one = describe(path)
         if one is None or not one.document:
-            continue  # not one of ours
+            continue  # of unknown origin
         is_named = one.session_id is None and os.path.splitext(one.document)[0] in stems
         if one.session_id in session_ids or is_named:
             with contextlib.suppress(FileNotFoundError):
@@ -157,7 +157,7 @@ def forget(root: str, session_ids: Collection[str]) -> None:
 
 
 def _files(root: str) -> Iterator[str]:
-    """The files that stand there now; temporary ones, which somebody may be writing, left out."""
+    """Yield the paths of all files in the folder, except temporary ones, which somebody may be writing."""
     try:
         for entry in filesystem.system.entries(str(Path(root) / FOLDER)):
             if entry.is_file(follow_symlinks=False) and not filesystem.temporary_for(entry.name):
@@ -167,7 +167,7 @@ def _files(root: str) -> Iterator[str]:
 
 
 def piece(offset: int, data: bytes) -> dict[str, Any]:
-    """The content of a rescue file for bytes that stood at `offset` in a document: `text`, or `base64`."""
+    """Return the content of a rescue file for bytes that stood at `offset` in a document: as `text`, or `base64`."""
     try:
         return {"offset": offset, "text": data.decode()}
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The folders of a store: make one, recognise one, name the documents in it."""
+"""The folders of a store: create a store, recognise one, and list the documents in it."""
 
 import contextlib
 import json
@@ -25,19 +25,19 @@ _SCHEMA = "session-1.schema.json"
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
 _IGNORE = b"*\n"
 _HEAD = 1 << 20
-"""So many bytes of a file, at both ends, are looked at to tell what it is."""
+"""How many bytes at both ends of a file are read to recognise it."""
 _SAYS_AN_ID = re.compile(rb"session_id\"?:\s*[\"']?")
 _AGNO_KEYS = (b"memory", b"session_data", b"agent_data", b"team_data", b"workflow_data")
 
 
 def open_store(path: Path, *, create: bool) -> Path:
-    """The real path of the store at `path`, made when it is missing and `create` says so.
+    """Return the real path of the store at `path`. With `create`, a missing store is created.
 
     Raises StoreNotFound, NewerFormat, OlderFormat, OSError.
     """
     root = Path(os.path.realpath(path))
     _refuse_link(str(root))
-    if os.path.lexists(root / MARKER) and not os.path.isfile(root / MARKER):  # a named pipe would be waited for
+    if os.path.lexists(root / MARKER) and not os.path.isfile(root / MARKER):  # opening a named pipe would wait
         raise StoreNotFound(
             f"{root / MARKER} is not a regular file. Put one there that says the format.", path=str(root)
         )
@@ -60,18 +60,18 @@ def open_store(path: Path, *, create: bool) -> Path:
 
 
 class Opened(Protocol):
-    """What has the real path of a store: an open storage."""
+    """An object with the real path of a store, such as an open storage."""
 
     root: Path
 
 
 def root_of(store: Opened | Path | str) -> Path:
-    """The real path of a store, open or at this path. Raises what `open_store` raises."""
+    """Return the real path of an open storage or of the store at a path. Raises what `open_store` raises."""
     return open_store(Path(store) if isinstance(store, (str, Path)) else store.root, create=False)
 
 
 def full_path(root: str, path: str) -> str:
-    """The path of the system for one below the root, as rows have them."""
+    """Return the path on this system for a path with slashes below the root, as rows have it."""
     return os.path.join(root, *path.split("/"))
 
 
@@ -108,15 +108,15 @@ def _make(root: Path) -> Path:
 
 
 def prepare(root: Path) -> None:
-    """Make all that a store has but its marker: nobody takes the folder for a store yet."""
+    """Create everything that a store has except its marker: the folder is not a store yet."""
     for folder in (root / SESSIONS, root / "schemas", root / ".localstore" / "locks"):
         filesystem.make_folders(folder)
-    filesystem.write_file(root / ".localstore" / ".gitignore", [_IGNORE])  # of this machine alone
+    filesystem.write_file(root / ".localstore" / ".gitignore", [_IGNORE])  # machine-local
     filesystem.write_file(root / "schemas" / _SCHEMA, [_schema()])
 
 
 def write_marker(root: Path) -> None:
-    """Say that a folder is a store."""
+    """Turn a prepared folder into a store."""
     marker = {"localstore": "store", "format": FORMAT}
     filesystem.write_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
 
@@ -126,7 +126,7 @@ def _schema() -> bytes:
 
 
 def is_store(root: Path) -> bool:
-    """Whether a folder says that it is a store, of this format or of a newer one."""
+    """Return whether a folder is a store, of this format or a newer one."""
     try:
         _check_marker((root / MARKER).read_bytes(), root / MARKER)
     except NewerFormat:
@@ -137,8 +137,8 @@ def is_store(root: Path) -> bool:
 
 
 def remove_marker(root: Path) -> bool:
-    """Take away what makes a folder a store, and the manifest, unless there is a document; whether that was so. What
-    holds anything else stays. Nobody may work on the store."""
+    """Turn a store without documents into an ordinary folder again; other files stay. Returns False, and does nothing,
+    if the store has a document. Nobody else may work on the store."""
     folder = str(root)
     if any(True for _ in all_documents(folder)):
         return False
@@ -146,7 +146,7 @@ def remove_marker(root: Path) -> bool:
         filesystem.remove_temporaries(f"{folder}/{month}")
         filesystem.remove_folder_if_empty(f"{folder}/{month}")
     filesystem.remove_folder_if_empty(f"{folder}/{SESSIONS}")
-    if is_store(root):  # else a session of agno may have this name
+    if is_store(root):  # otherwise a session of agno may have this name
         filesystem.remove_file(root / MARKER)
     for path, content in (("manifest.jsonl", None), (f"schemas/{_SCHEMA}", _schema())):
         full = root / path
@@ -160,7 +160,7 @@ def remove_marker(root: Path) -> bool:
 
 
 def remove_local_files(root: Path) -> None:
-    """Remove what is of this machine alone, when none of it is worth keeping. Nobody may work on the store."""
+    """Remove the machine-local files, unless there is anything to keep. Nobody else may work on the store."""
     private = root / ".localstore"
     if not private.is_dir() or private.is_symlink():
         return
@@ -179,7 +179,7 @@ def remove_local_files(root: Path) -> None:
 
 
 def flat_files(root: str) -> Iterator["os.DirEntry[str]"]:
-    """What stands in a folder itself and is named like a document, sorted: sessions of agno 1.x stand there."""
+    """Yield the entries of a folder that are named like documents, sorted. agno 1.x keeps its sessions so."""
     try:
         found = filesystem.system.entries(root)
     except (FileNotFoundError, NotADirectoryError):
@@ -190,8 +190,8 @@ def flat_files(root: str) -> Iterator["os.DirEntry[str]"]:
 
 
 def is_agno_session(path: str) -> bool:
-    """Whether a flat file is a session of agno 1.x, by a look at its head and its end: it says the id that its name
-    says, and has a key of theirs. Raises OSError."""
+    """Return whether a file is a session of agno 1.x, judged by its beginning and its end: it has the id of its name,
+    and one of agno's keys. Raises OSError."""
     with filesystem.open_file(path) as fd:
         status = filesystem.system.status_of(fd)
         if not stat.S_ISREG(status.st_mode):
@@ -206,7 +206,7 @@ def is_agno_session(path: str) -> bool:
 
 
 def _forms(text: str) -> set[bytes]:
-    """How a text may stand in JSON or YAML: as it is, or with escapes."""
+    """Return the forms that a text may have in JSON or YAML: as it is, or with escapes."""
     in_yaml = text.replace("\\", "\\\\").replace('"', '\\"')
     for char in {char for char in text if not char.isascii()}:
         code = ord(char)
@@ -218,7 +218,7 @@ def _forms(text: str) -> set[bytes]:
 
 
 def find_agno_session(root: str) -> str | None:
-    """The name of a flat session file, as agno 1.x writes them, in a folder that is no store; None without any."""
+    """Return the name of a session file of agno 1.x in a folder that is not a store, or None if there is none."""
     for entry in flat_files(root):
         if entry.is_file(follow_symlinks=False) and is_agno_session(entry.path):
             return entry.name
@@ -237,9 +237,9 @@ def _refuse_agno_folder(root: Path) -> None:
 
 
 def folders(root: str) -> dict[str, int]:
-    """The folders below `sessions/` that may hold documents, and their mtime_ns. Links are not followed.
+    """Return the folders below `sessions/` that may hold documents, with their mtime_ns. Links are not followed.
 
-    Raises StoreNotFound when `sessions/` has become a link, OSError.
+    Raises StoreNotFound if `sessions/` is a link, OSError.
     """
     _refuse_link(root)
     found = {}
@@ -255,7 +255,7 @@ def folders(root: str) -> dict[str, int]:
 
 
 def has_folder(root: str, folder: str) -> bool:
-    """Whether a folder for documents is there, and no link may lead out of the store on the way to it."""
+    """Return whether a folder for documents exists, and neither it nor `sessions/` is a link."""
     try:
         return all(stat.S_ISDIR(filesystem.system.status(f"{root}/{name}").st_mode) for name in (SESSIONS, folder))
     except FileNotFoundError:
@@ -263,16 +263,16 @@ def has_folder(root: str, folder: str) -> bool:
 
 
 def make_durable(root: str, folder: str) -> None:
-    """Make a folder for documents, and the names of all folders above it durable, whoever made them. Raises OSError."""
+    """Create a folder for documents and make the names of all folders above it durable. Raises OSError."""
     path = Path(root, folder)
     filesystem.make_folders(path)
     for above in (path.parent, Path(root), Path(root).parent):
-        with contextlib.suppress(PermissionError):  # what is above the store may be closed to us
+        with contextlib.suppress(PermissionError):  # we may have no access to what is above the store
             filesystem.sync_folder(str(above))
 
 
 def documents(root: str, folder: str) -> Iterator[str]:
-    """The paths, relative to the root, of the files in a folder that may be documents."""
+    """Yield the paths, relative to the root, of the files in a folder that may be documents."""
     suffixes = tuple(LAYOUTS)
     try:
         for entry in filesystem.system.entries(f"{root}/{folder}"):
@@ -283,18 +283,18 @@ def documents(root: str, folder: str) -> Iterator[str]:
 
 
 def all_documents(root: str) -> Iterator[str]:
-    """The paths, relative to the root, of all files that may be documents."""
+    """Yield the paths, relative to the root, of all files that may be documents."""
     for folder in folders(root):
         yield from documents(root, folder)
 
 
 def _is_visible(name: str) -> bool:
-    """Not hidden, and a text: a name that is not UTF-8 fits into no manifest."""
+    """Return whether a name is not hidden and is valid UTF-8: others cannot stand in the manifest."""
     return not name.startswith(".") and (name.isascii() or name.encode(errors="ignore").decode() == name)
 
 
 def paths_named_after(root: str, session_id: str) -> Iterator[str]:
-    """The files, in any folder and of any format, that have the name of this session."""
+    """Yield the paths of the files that are named after this session, in any folder and of any format."""
     stem = file_names.stem(session_id)
     for folder in folders(root):
         for suffix in LAYOUTS:
@@ -303,7 +303,7 @@ def paths_named_after(root: str, session_id: str) -> Iterator[str]:
 
 
 def new_path(session_id: str, created_at: str, suffix: str) -> str:
-    """Where a new document goes: the month of its creation, and the file name of its id."""
+    """Return the path of a new document: the folder is its month of creation, the file is named after its id."""
     match = _MONTH.match(created_at)
     month = match[0] if match else datetime.now(UTC).strftime("%Y-%m")
     return f"{SESSIONS}/{month}/{file_names.stem(session_id)}{suffix}"

@@ -1,7 +1,7 @@
-"""Documents that a person threw away: in `.localstore/trash/`, byte for byte, until somebody empties it.
+"""The folder `.localstore/trash/`: documents that a person threw away, unchanged until somebody empties it.
 
-Each stands in a folder of its own, `<time>.<random>`, below which its path is the one that it had in the store. A
-document gets here and back by a rename alone. Folders that became links are not followed.
+Each document has a folder of its own, `<time>.<random>`, and below it the path that it had in the store. Documents are
+moved in and out by renaming. Folders that became links are not followed.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ _NAME = re.compile(r"(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\
 
 @dataclass(frozen=True, slots=True)
 class Trashed:
-    """A document in the trash, at `path`; `document` is where it stood in the store, below the root, with slashes.
+    """A document in the trash, at `path`. `document` is its former path in the store, relative and with slashes.
 
-    `name` is that of its folder in the trash. `session_id` is None where the document does not tell it. `trashed_at`
-    is UTC, ISO 8601, milliseconds, `size` in bytes.
+    `name` is the name of its folder in the trash. `session_id` is None if it cannot be read. `trashed_at` is UTC, ISO
+    8601, milliseconds. `size` is in bytes.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Trashed:
     path: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
+        """Return the fields as plain JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 def listing(root: str) -> list[Trashed]:
-    """All that is in the trash, newest first; what is not ours is left out. Raises DocumentBroken, OSError."""
+    """Return all documents in the trash, newest first. Other files are left out. Raises DocumentBroken, OSError."""
     return [one for name in sorted(_names(root), reverse=True) if (one := _described(root, name)) is not None]
 
 
 def describe(root: str, name: str) -> Trashed | None:
-    """What is in the trash under this name; None when nothing of ours is. Raises DocumentBroken, OSError."""
+    """Return the document in the trash with this name, or None if there is none. Raises DocumentBroken, OSError."""
     return _described(root, name) if name in _names(root) else None
 
 
@@ -62,7 +62,7 @@ def _described(root: str, name: str) -> Trashed | None:
         if not stat.S_ISREG(status.st_mode):
             return None
         session_id = _session_id(path)
-    except FileNotFoundError:  # it went back just now
+    except FileNotFoundError:  # somebody has just restored it
         return None
     day, hours, minutes, seconds = match.groups()
     return Trashed(name, session_id, document, f"{day}{hours}:{minutes}:{seconds}", status.st_size, path)
@@ -78,7 +78,7 @@ def _names(root: str) -> list[str]:
 
 
 def _document(root: str, name: str) -> str | None:
-    """The one document in a folder of the trash, which is laid out as a store is."""
+    """Return the path of the only document in a folder of the trash, or None. The folder has the layout of a store."""
     item = store_tree.full_path(root, f"{FOLDER}/{name}")
     try:
         found = [path for folder in store_tree.folders(item) for path in store_tree.documents(item, folder)]
@@ -94,16 +94,16 @@ def _session_id(path: str) -> str | None:
 
 
 def _id_in_whole(path: str) -> str | None:
-    """The id in a document that is not in our layout."""
+    """Return the id in a document of any layout."""
     with DocumentFile(path) as file:
         session_id = file.parse().header["session_id"]
         return session_id if isinstance(session_id, str) else None
 
 
 def move_in(root: str, document: str, session_id: str) -> Trashed:
-    """Move a document into the trash, durably; the caller holds the lock of its session.
+    """Move a document into the trash, durably. The caller holds the lock of its session.
 
-    Stopped at any point, it stands in its old place or in the trash. Raises DocumentBroken, OSError.
+    If this is interrupted, the document is in its old place or in the trash. Raises DocumentBroken, OSError.
     """
     source = store_tree.full_path(root, document)
     status = filesystem.system.status(source)
@@ -116,18 +116,18 @@ def move_in(root: str, document: str, session_id: str) -> Trashed:
     try:
         filesystem.make_folders(Path(target).parent)
         for above in (store_tree.full_path(root, FOLDER), store_tree.full_path(root, ".localstore"), root):
-            filesystem.sync_folder(above)  # made by somebody else, a name in it need not be durable yet
+            filesystem.sync_folder(above)  # if another process made it, its name may not be durable yet
         filesystem.move_file(source, target)
     except BaseException:
-        _remove_folders(root, name, document)  # they stay when the document is in them
+        _remove_folders(root, name, document)  # a folder that holds the document stays
         raise
     return Trashed(name, session_id, document, stamp, status.st_size, target)
 
 
 def move_out(root: str, one: Trashed) -> None:
-    """Move a document back to where it stood, durably; the caller holds the locks that guard the place.
+    """Move a document back to its former path, durably. The caller holds the locks that guard that path.
 
-    Raises FileExistsError when another file stands there, FileNotFoundError when it is in the trash no more, OSError.
+    Raises FileExistsError if the path is taken, FileNotFoundError if the document is no longer in the trash, OSError.
     """
     folder = one.document.rpartition("/")[0]
     store_tree.make_durable(root, folder)
@@ -141,7 +141,7 @@ def move_out(root: str, one: Trashed) -> None:
 
 
 def remove(root: str, one: Trashed) -> bool:
-    """Delete a document in the trash for good; False when it is there no more. Raises OSError."""
+    """Delete a document in the trash for good. Returns False if it is no longer there. Raises OSError."""
     try:
         filesystem.remove_file(one.path)
     except FileNotFoundError:
@@ -151,7 +151,7 @@ def remove(root: str, one: Trashed) -> bool:
 
 
 def _remove_folders(root: str, name: str, document: str) -> None:
-    """Remove the folders that a document had in the trash, as far as they are empty."""
+    """Remove the folders of a document in the trash that are empty."""
     folder = f"{FOLDER}/{name}/{document}".rpartition("/")[0]
     while folder != FOLDER:
         filesystem.remove_folder_if_empty(store_tree.full_path(root, folder))
@@ -159,7 +159,7 @@ def _remove_folders(root: str, name: str, document: str) -> None:
 
 
 def _refuse_links(root: str) -> None:
-    """Raise DocumentBroken when a link, or anything else that is no folder, stands where the trash is to be."""
+    """Raise DocumentBroken if a link or a file stands in the place of the trash."""
     for folder in (".localstore", FOLDER):
         path = store_tree.full_path(root, folder)
         status = filesystem.status_or_none(path)
