@@ -73,13 +73,13 @@ class RunWriter:
         anchor = self._anchors.new("run", run.run_id)
         link = f'<a href="#{anchor}"><bdi>{_text(name)}</bdi></a>'
         facts = f"{link}{_facts(run_details(run))}{_ending(run)}{_rating(run)}"
-        before, behind = messages_around_steps(run)
+        before, after = messages_around_steps(run)
         body = [
             f'<article class="run" id="{anchor}">\n<p class="facts">{facts}</p>\n',
             *self._state(run),
             *self._messages(before),
             *(self._step(step) for step in run.steps or ()),
-            *self._messages(behind),
+            *self._messages(after),
             *(self._member(member) for member in run.member_runs or ()),
             *_error(run.error),
         ]

@@ -55,11 +55,11 @@ def _run(run: Run, name: str, level: int) -> Iterator[str]:
     if run.rating:
         facts.append(f"rated {run.rating}" + (f": {run.rating_note}" if run.rating_note else ""))
     yield " · ".join(map(_inline, facts))
-    before, behind = messages_around_steps(run)
+    before, after = messages_around_steps(run)
     yield from _messages(before)
     for step in run.steps or ():
         yield from _step(step, level + 1)
-    yield from _messages(behind)
+    yield from _messages(after)
     for member in run.member_runs or ():
         yield from _run(member, member_title(member), level + 1)
     if run.error:

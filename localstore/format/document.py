@@ -103,7 +103,7 @@ def document_broken(error: ParseError, path: Path | str) -> DocumentBroken:
 
 
 def _version(document: Mapping[str, Any], path: Path | str) -> int:
-    """The schema version of a document; of one in our layout, the header alone tells. Raises NewerFormat, Malformed."""
+    """Return the schema version of a document; its header is enough. Raises NewerFormat or ParseError."""
     version = version_of(document)
     if version is None:
         raise ParseError('"schema_version" must be a whole number', 1)
