@@ -231,7 +231,7 @@ class Agent(SessionOwner):
     def resume(self) -> Run | None:
         """Continue the session's last run if it is not completed; return it, or None if there is nothing to resume.
 
-        An unfinished run goes on after its last complete round of tool calls. If another process is still working on
+        An unfinished run continues after its last complete round of tool calls. If another process is still working on
         it, the later of the two raises Conflict. A failed or cancelled run stays as it is, and its question is asked
         in a new run. Raises the same errors as `run`.
         """
@@ -329,7 +329,7 @@ class Agent(SessionOwner):
         return [] if session is None else session.messages()
 
     def fork(self, run_id: str | None = None, *, session_id: str | None = None) -> str:
-        """Copy this session up to one of its runs, go on in the copy, and return its id.
+        """Copy this session up to one of its runs, switch to the copy, and return its id.
 
         Its header says which run it was copied from. This session does not change.
 

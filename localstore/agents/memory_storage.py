@@ -120,7 +120,7 @@ class MemoryStorage:
             self._session(session_id).current["session_summary"] = session_summary
 
     def upsert(self, session: Session) -> None:
-        """Replace the runs that `session` holds; its state is then that of the newest run with one.
+        """Replace the runs that `session` holds; the newest state among the runs becomes its state.
 
         Raises SessionNotFound.
         """

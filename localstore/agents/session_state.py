@@ -89,7 +89,7 @@ class SharedState:
         That is the state the run began with, with the changes of the caller since and those of the run.
 
         Args:
-            session_id: The session of the run. If the agent has another one by now, `current` stays as it is.
+            session_id: The session of the run. If the agent has switched to another one, `current` does not change.
             start: The state that the run began with.
             state: The state of the run as it is now.
             changed: The keys that the run changed.

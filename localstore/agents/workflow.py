@@ -40,12 +40,12 @@ class Workflow(SessionOwner):
     **State.** All steps share `session_state`. The changes of a step are stored with it; a step that fails changes
     nothing. When the run ends, its changes are merged with those of other runs, as for an Agent.
 
-    **Resuming.** After a crash, an error, Ctrl-C or the cancellation of the task, a run goes on after its last stored
+    **Resuming.** After a crash, an error, Ctrl-C or the cancellation of the task, a run continues after its last stored
     step, with `resume()` or with the same call of `run` and the same `run_id`. Stored steps are not run again; the
     step that was interrupted is. If two processes resume the same run, the later one raises Conflict.
 
     **Confirmation.** Before a Task with `confirm`, the run is stored and returned, and `run.waiting` is the step.
-    `resume(confirm=True)` goes on, in any process and at any time; `resume(confirm=False)` cancels the run.
+    `resume(confirm=True)` continues it, in any process and at any time; `resume(confirm=False)` cancels the run.
 
     One workflow may be used by several threads and tasks, and for several sessions at the same time.
 
@@ -124,7 +124,7 @@ class Workflow(SessionOwner):
 
         Args:
             input: The input of the first step: any value that can be stored as JSON.
-            run_id: The id of the run. If one of the session's last 64 runs has this id, it goes on where it was
+            run_id: The id of the run. If one of the session's last 64 runs has this id, it continues where it was
                 interrupted; a completed one is returned as it is.
             session_id: Another session than the workflow's own.
             user_id: Another user than the workflow's own.

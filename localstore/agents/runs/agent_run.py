@@ -193,7 +193,7 @@ class AgentRun:
         return await driver.call_tools([(self.spec.tools[call.name], call) for call in calls], context)
 
     def _record_state_changes(self) -> None:
-        """Store what tools changed with their results: a run that is killed goes on with these changes."""
+        """Store what tools changed with their results: a run resumed after a crash starts with them."""
         state = self._storable_state()
         if state is None:
             return

@@ -86,8 +86,8 @@ class Driver(ABC):
     async def together(self, jobs: Sequence[Job[_T]]) -> list[Outcome[_T]]:
         """Run jobs concurrently, each in its own thread or task, and return their outcomes, in the same order.
 
-        Their events are passed on. If this is interrupted, the jobs are told to end: those in tasks are cancelled and
-        waited for, those in threads get ConsumerGone at their next step and are not waited for.
+        Their events are passed on. If this is interrupted, the jobs have to end: those in tasks are cancelled and
+        waited for; those in threads get ConsumerGone at their next step, and are not waited for.
         """
 
 
@@ -241,7 +241,7 @@ def run(job: Job[_T]) -> _T:
 
 
 def stream_events(job: Job[Any]) -> Generator[Event]:
-    """Drive a job in this thread, and yield its events. It goes on only while the next event is asked for."""
+    """Drive a job in this thread, and yield its events. It runs only while the next event is requested."""
     coroutine = job(BlockingDriver(_suspend_with, is_streaming=True))
     error: BaseException | None = None
     while True:
@@ -262,7 +262,7 @@ async def arun(job: Job[_T]) -> _T:
 
 
 async def astream_events(job: Job[Any]) -> AsyncGenerator[Event]:
-    """Drive a job on the event loop, and yield its events. It goes on only while the next event is asked for."""
+    """Drive a job on the event loop, and yield its events. It runs only while the next event is requested."""
     coroutine = job(AsyncDriver(_suspend_with, is_streaming=True))
     error: BaseException | None = None
     while True:
@@ -286,7 +286,7 @@ async def _ignore(event: Event) -> None:
 
 @types.coroutine
 def _suspend_with(value: Any) -> Generator[Any, None, None]:
-    """Suspend the coroutine that awaits this; whoever drives it gets the value from `send`."""
+    """Suspend the coroutine that awaits this; the driver gets the value from `send`."""
     yield value
 
 

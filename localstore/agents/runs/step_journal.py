@@ -11,7 +11,7 @@ from localstore.errors import Conflict
 from localstore.models.session import Metrics, Run, Step
 
 Place = tuple[str, ...]
-"""The name of a step, after the names of the parts that it stands in."""
+"""The name of a step, after the names of the parts that it is inside of."""
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class StepJournal:
 
     _latest: dict[Place, Step] = field(default_factory=dict)
     _begun: set[Place] = field(default_factory=set)
-    """The places that stored steps stand in."""
+    """The places that stored steps are inside of."""
     _resumed_at: int = 0
     """How many steps with metrics the run had before it was resumed."""
     _lock: RLock = field(default_factory=RLock)
@@ -52,7 +52,7 @@ class StepJournal:
         return place in self._begun
 
     def add(self, step: Step) -> None:
-        """Store a step that has ended. Raises Conflict if another process goes on with this run."""
+        """Store a step that has ended. Raises Conflict if another process continues this run."""
         with self._lock:
             number = len(self.run.steps or ())
             try:

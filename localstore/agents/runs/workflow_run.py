@@ -1,4 +1,4 @@
-"""One run of a workflow: each step is stored as soon as it ends, and a resumed run goes on after the last stored one.
+"""One run of a workflow: each step is stored as soon as it ends, and a resumed run continues after the last stored one.
 
 A resumed run goes through its steps from the beginning. A step whose place is in the journal as completed is not done
 again: its output and its changes of the state are taken from there.
@@ -290,7 +290,7 @@ class WorkflowRun:
     async def _run_agent(self, agent: AnyAgent, attempt: _Attempt, value: Any, branch: Branch) -> None:
         step = attempt.step
         if value is None:
-            raise TypeError(f"The step {step.name!r} is an agent, and was given nothing to ask it.")
+            raise TypeError(f"The step {step.name!r} is an agent, but its input is None: there is no question to ask.")
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         run = Run(messages=[Message(role="user", content=text)], status="unfinished")
         earlier = [

@@ -556,7 +556,7 @@ def test_runs_of_one_session_at_once_each_keep_their_steps(storage: Store) -> No
 
 def test_an_agent_needs_something_to_be_asked() -> None:
     agent = Agent(model=FunctionModel(lambda _: "yes"), name="Ann")
-    with pytest.raises(TypeError, match="The step 'Ann' is an agent, and was given nothing to ask it"):
+    with pytest.raises(TypeError, match="The step 'Ann' is an agent, but its input is None"):
         Workflow(steps=[agent]).run()
 
 
