@@ -1,4 +1,4 @@
-"""Backups: made, listed, gone on with, and removed."""
+"""Backups: how they are created, listed, continued and removed."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ def kept(root: str, *paths: str, action: str = "upgrade", finished: bool = False
 
 
 def test_what_is_kept_is_the_old_file_whatever_takes_its_place(root: str) -> None:
-    """A second name of it, which takes no space; below the path that it had."""
+    """The backup has a hard link to the document, which costs no space, at the same path."""
     backup = kept(root, "a.json", "sessions/2026-11/b.yaml")
     assert backup.paths() == ["a.json", "sessions/2026-11/b.yaml"]
     assert os.path.samefile(backup.place("a.json"), f"{root}/a.json")
@@ -57,7 +57,7 @@ def test_without_links_it_is_a_copy_with_the_same_mode(root: str, monkeypatch: p
 
 
 def test_a_copy_that_does_not_read_back_is_an_error(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The backup does not keep it, and no temporary file is left."""
+    """A copy that differs is not kept, and no temporary file is left."""
 
     def link(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "no links")
@@ -94,7 +94,7 @@ def test_keeping_it_again_keeps_what_it_is_now(root: str) -> None:
 
 
 def test_what_was_changed_since_is_not_forgotten(root: str) -> None:
-    """A failure behind the rewrite of a document once took its old self out of the backup."""
+    """Regression: a failure after the rewrite of a document removed the old document from the backup."""
     backup = kept(root, "a.json", "sessions/2026-11/b.yaml")
     filesystem.write_file(f"{root}/a.json", [b"new"])
     os.unlink(f"{root}/sessions/2026-11/b.yaml")
@@ -104,7 +104,7 @@ def test_what_was_changed_since_is_not_forgotten(root: str) -> None:
 
 
 def test_a_backup_that_is_not_finished_is_gone_on_with(root: str) -> None:
-    """By the same action only; a finished one is not."""
+    """Only the same action continues it. A finished backup is not continued."""
     first = backup_folder.begin(root, "upgrade", made_store=True)
     first.keep("a.json")
     assert backup_folder.begin(root, "convert to yaml").name != first.name
@@ -122,7 +122,7 @@ def test_one_that_holds_nothing_is_removed_when_it_is_finished(root: str) -> Non
 
 
 def test_the_list_has_the_newest_first(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of those that were made within one millisecond."""
+    """This is also true of backups that were created within one millisecond."""
     monkeypatch.setattr(backup_folder, "timestamp", lambda _: "2026-11-25T01:02:03.456Z")
     names = [kept(root, "a.json", finished=True).name for _ in range(11)]
     monkeypatch.undo()
@@ -134,7 +134,7 @@ def test_the_list_has_the_newest_first(root: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_by_name(root: str) -> None:
-    """Or its beginning."""
+    """The beginning of its name is enough."""
     with pytest.raises(NoSuchBackup, match="no backup"):
         backup_folder.newest(root)
     names = [kept(root, "a.json", finished=True).name for _ in range(3)]
@@ -150,7 +150,7 @@ def test_by_name(root: str) -> None:
 
 @pytest.mark.parametrize("about", [b"", b"[]", b"{", b'{"action": 5, "made_at": [], "finished": "yes"}', None])
 def test_one_that_does_not_say_what_it_is_is_listed(root: str, about: bytes | None) -> None:
-    """Its documents are worth as much."""
+    """Its documents matter as much as those of other backups."""
     backup = kept(root, "a.json")
     path = Path(backup.folder, "backup.json")
     path.write_bytes(about) if about is not None else path.unlink()
@@ -162,7 +162,7 @@ def test_one_that_does_not_say_what_it_is_is_listed(root: str, about: bytes | No
 
 
 def test_what_is_not_a_backup_is_neither_listed_nor_followed(root: str, tmp_path: Path) -> None:
-    """Other names, files, and links; a link in a backup leads nowhere."""
+    """Other names, files and links are left out, and a link in a backup is not followed."""
     folder = Path(root, ".localstore", "backups")
     backup = kept(root, "a.json")
     outside = tmp_path / "outside"
@@ -180,7 +180,7 @@ def test_what_is_not_a_backup_is_neither_listed_nor_followed(root: str, tmp_path
 
 
 def test_one_that_was_stopped_while_it_was_made_can_be_removed(root: str) -> None:
-    """With the temporary file that was to say what it is; no listing shows it."""
+    """Its temporary file is removed too, and no listing shows it."""
     backup = kept(root)
     Path(backup.folder, "backup.json").rename(Path(backup.folder, ".backup.json.0123456789ab.tmp"))
     assert backup_folder.listing(root) == []
@@ -189,7 +189,7 @@ def test_one_that_was_stopped_while_it_was_made_can_be_removed(root: str) -> Non
 
 
 def test_what_a_person_put_into_a_backup_stays(root: str) -> None:
-    """And so does the backup then."""
+    """The backup itself stays, too."""
     backup = kept(root, "a.json")
     mine = Path(backup.folder, "files", "notes.txt")
     mine.write_text("mine")
@@ -199,7 +199,7 @@ def test_what_a_person_put_into_a_backup_stays(root: str) -> None:
 
 
 def test_a_backup_that_a_writer_is_just_making_is_left_alone(root: str) -> None:
-    """An upgrade that began in this moment once removed the folder: the write raised FileNotFoundError."""
+    """Regression: an upgrade that began at this moment removed the folder, and the write raised FileNotFoundError."""
     young = backup_folder.make(root, "write", finished=True)
     old = backup_folder.make(root, "write", finished=True)
     os.utime(old.folder, (0, 0))

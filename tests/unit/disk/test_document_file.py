@@ -1,4 +1,4 @@
-"""An open document: what is read costs what is asked for, and bytes that do not fit are noticed."""
+"""An open document: a read costs no more than its answer, and bytes in another layout are noticed."""
 
 import os
 from pathlib import Path

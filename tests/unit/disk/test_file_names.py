@@ -1,4 +1,4 @@
-"""File names: readable for ordinary ids, safe for all, and never the same for two."""
+"""File names: readable for ordinary ids, safe for all, and different for any two ids."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""The writes themselves: their order, their cost, and what is left when one of them fails."""
+"""Single writes: their order, their cost, and what is left if one of them fails."""
 
 import errno
 import os
@@ -53,7 +53,7 @@ def test_a_process_stopped_between_the_two_writes_leaves_the_old_bytes(file: Pat
 
 @pytest.mark.parametrize("closing_at", [*range(430, 441), 500, 505, 511, 512])
 def test_an_overlap_in_two_sectors_is_never_half_old_and_half_new(tmp_path: Path, closing_at: int) -> None:
-    """Each sector of what is overwritten is written alone, and the other one is zero then."""
+    """Each overwritten sector is written on its own, while the other one is zero."""
     old, closing, new = b"o" * closing_at, b"c" * 72, b"n" * 100
     path = tmp_path / "file"
     path.write_bytes(old + closing)

@@ -1,4 +1,4 @@
-"""The locks: between threads, between processes, across a fork, and whatever happens to their files."""
+"""Locks between threads, between processes and across a fork, also when lock files are removed or replaced."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def pool(tmp_path: Path) -> LockPool:
 
 
 def another_process_gets(pool: LockPool, number: int) -> bool:
-    """Whether a process that starts now finds this lock free."""
+    """Return whether a new process finds this lock free."""
     code = (
         "import os, sys; from filelock import lock_descriptor\n"
         "fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)\n"

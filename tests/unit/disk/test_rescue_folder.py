@@ -1,4 +1,4 @@
-"""What is set aside: complete, durable, private."""
+"""Rescue files are complete, durable and private."""
 
 import base64
 import json

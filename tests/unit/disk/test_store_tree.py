@@ -1,4 +1,4 @@
-"""The folders of a store: made private, recognised, refused when they are older, newer or something else."""
+"""The folders of a store: they are private and recognised; older, newer and other folders are refused."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_keys_of_a_later_release_in_the_marker_do_no_harm(tmp_path: Path) -> Non
 
 
 def agno(kind: str) -> dict[str, Any]:
-    """A session in the shape of agno 1.x, small."""
+    """A small session as agno 1.x writes it."""
     run = {
         "content": "Vienna.",
         "run_id": "60ec",
@@ -193,7 +193,7 @@ def test_a_store_without_a_sessions_folder_is_empty(tmp_path: Path) -> None:
 
 
 def test_sessions_behind_a_link_are_refused(tmp_path: Path) -> None:
-    """Documents were written out of the store."""
+    """Regression: documents were written outside the store."""
     root = JsonStorage(tmp_path / "store").root
     (root / "sessions").rename(tmp_path / "elsewhere")
     (root / "sessions").symlink_to(tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""The manifest: followed by every process, never believed where it is odd, and made anew without loss."""
+"""The manifest: every process follows it, damaged lines are skipped, and it is rebuilt without loss."""
 
 import json
 import tempfile
@@ -188,7 +188,7 @@ def test_a_manifest_full_of_dead_lines_is_compacted_under_its_followers(
 def test_a_follower_goes_on_behind_what_a_compaction_wrote(
     open_manifest: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch, disk: WatchedDisk
 ) -> None:
-    """All processes forgot everything at each compaction, and took in the whole file again, all at once."""
+    """Regression: at each compaction all processes forgot their rows and read the whole file again at the same time."""
     monkeypatch.setattr("localstore.index.manifest._SPARE_LINES", 50)
     manifest, follower = open_manifest(), open_manifest()
     manifest.record([row(f"s{number}", user_id="u") for number in range(20)])
@@ -265,7 +265,7 @@ def test_lines_cost_nothing_until_somebody_asks_for_their_session(
 def test_who_adds_a_line_does_not_take_in_what_others_added(
     open_manifest: Callable[[], Manifest], file: Path, disk: WatchedDisk
 ) -> None:
-    """Everybody waits for that lock."""
+    """All other writers wait for this lock."""
     manifest, other = open_manifest(), open_manifest()
     manifest.record([row("a"), row("b")])
     assert known(other) == ["a", "b"]
@@ -330,7 +330,7 @@ def test_a_line_that_was_cut_off_does_not_hide_the_one_before(
 def test_documents_that_took_each_others_ids_are_told_by_the_order_of_all_lines(
     open_manifest: Callable[[], Manifest], first: str
 ) -> None:
-    """Whoever is asked for first: the newest line about a path counts."""
+    """The newest line with a path counts, whichever session is asked for first."""
     manifest, follower = open_manifest(), open_manifest()
     path = row("b")["path"]
     manifest.record([row("a"), row("b")])
@@ -536,7 +536,7 @@ def test_a_line_of_another_version_is_not_believed(storage: Storage) -> None:
 def test_a_compacted_manifest_has_only_lines_that_can_be_used(
     open_manifest: Callable[[], Manifest], file: Path
 ) -> None:
-    """A document that never could be read has a row without a fingerprint, and that became a line nobody reads."""
+    """Regression: the row of a document that never could be read has no fingerprint, and became an unusable line."""
     manifest = open_manifest()
     manifest.record([row("a"), row("a", entries=2), row("b")])
     manifest.put(row("broken", fingerprint=[], problem="cannot be read"))

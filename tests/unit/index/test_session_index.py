@@ -1,4 +1,4 @@
-"""The manifest held against the tree: whatever people and other programs do with the files, the listing follows."""
+"""The session index: listings are right whatever people and other programs do with the files."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from tests.unit.watched_disk import WatchedDisk
 
 @pytest.fixture(params=[True, False], ids=["the same process", "another process"])
 def later(request: pytest.FixtureRequest, storage: Storage) -> Callable[[], Storage]:
-    """The storage as it is used afterwards."""
+    """Return the storage that the test goes on with."""
     for name in ("a", "b", "c"):
         storage.append(name, answered(f"run-{name}"), user_id="alice")
     storage.list_sessions()
@@ -33,7 +33,7 @@ def give_id(path: Path, session_id: str) -> None:
 
 
 def check(storage: Storage, *expected: str) -> None:
-    """The listing, and every way to a session, agree on which ones there are."""
+    """Assert that the listing and every other call agree on which sessions exist."""
     infos = storage.list_sessions()
     assert sorted(info.session_id for info in infos) == sorted(expected)
     for info in infos:
