@@ -28,7 +28,6 @@ from tests import oracle
 from tests.crash.faults import ROTATIONS, Fault, FaultySystem, UnsyncedSystem, installed, turn
 
 Storage = JsonStorage | YamlStorage
-FAULTS: tuple[Fault, ...] = ("ENOSPC", "EIO", "Ctrl-C")
 
 
 def count(context: RunContext) -> int:
@@ -83,7 +82,8 @@ def test_a_run_survives_any_single_failure(
     with installed(UnsyncedSystem()):
         while _try(kind, make, turn(faults, fail_at), fail_at, tmp_path / str(fail_at)):
             fail_at += 1
-    assert 5 < fail_at < 300
+    least = 3 if faults == ("synced not",) else 5  # the question, the round and the answer are synced
+    assert least < fail_at < 300
 
 
 def _try(
