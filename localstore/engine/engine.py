@@ -1,7 +1,6 @@
 """The engine of a storage: find a session's document, read it consistently, change it under its lock."""
 
 import errno
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any, Self
 from localstore.disk import backup_folder, filesystem, locks, rescue_folder, store_tree
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
-from localstore.engine.plan import compare_forms
+from localstore.engine.run_writer import RunWriter
 from localstore.engine.snapshot import Snapshot, tail_snapshot, whole_snapshot
-from localstore.engine.step_append import with_step
-from localstore.engine.transaction import ConcurrentChange, Recent, Transaction, create_document
-from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout
+from localstore.engine.transaction import ConcurrentChange, Transaction, create_document
+from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch, newer_format
 from localstore.format.recovery import RecoveredDocument, parse_or_recover
 from localstore.index.manifest import Manifest
@@ -25,9 +23,6 @@ from localstore.models.schema import SCHEMA_VERSION
 
 _ATTEMPTS = 5
 """How often a change starts again when another program writes to the same file at the same time."""
-_REMEMBERED_RUNS = 64
-"""A repeated run_id is recognised among so many of the last entries."""
-_REMEMBERED_SESSIONS = 256
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -132,10 +127,7 @@ class Engine:
         self.manifest = Manifest(self.root, self.locks, timeout)
         self.index = SessionIndex(self.root, self.manifest)
         self._durable_folders: set[str] = set()
-        self._recent: OrderedDict[str, tuple[list[int], dict[str, Recent] | None]] = OrderedDict()
-        self._growing: dict[str, tuple[list[int], str, int]] = {}
-        """The run at the end of a session to which we added the last step, and how many it has, by what the file was
-        then."""
+        self.runs = RunWriter(self.root)
 
     # Changing
 
@@ -192,120 +184,6 @@ class Engine:
             row = self.manifest.get(session_id)
             if row is not None:
                 self.manifest.put({**row, "foreign": True})
-
-    def append_run(self, transaction: Transaction, entry: dict[str, Any], update: dict[str, Any] | None = None) -> None:
-        """Add a run, finish an unfinished one or let it grow, or recognise a repetition.
-
-        `update` says the run's state, merged with the newest one: it goes behind all entries when the run is finished
-        in a place in front of another state, since the last one counts.
-        """
-        run_id, unfinished = entry["run_id"], entry["status"] == "unfinished"
-        recent = self._recent_or_none(transaction, run_id)
-        known = recent.get(run_id) if recent is not None else None
-        if known is None and run_id in (waiting := transaction.row.get("waiting", {})):
-            known = Recent(waiting[run_id], unfinished=True)  # it was asked longer ago
-            if transaction.entry(known).get("run_id") != run_id:
-                raise LayoutMismatch
-        if known is None:
-            offset = transaction.append([entry])
-        elif (
-            known.unfinished
-            and (update is None or _state_at(transaction.row) <= known.offset)
-            and transaction.finish_in_place(known, entry)
-        ):
-            offset = known.offset
-        else:
-            stored = transaction.entry(known)
-            match compare_forms(stored, entry):
-                case "newer":
-                    offset = self._replace_run(transaction, known, entry, update)
-                case "stored":
-                    transaction.sync()
-                    return
-                case "other":
-                    raise self._contradiction(transaction, stored, entry)
-        if offset is not None:
-            if recent is not None:
-                recent[run_id] = Recent(offset, unfinished)
-            self._remember(transaction, recent)
-
-    @staticmethod
-    def _replace_run(
-        transaction: Transaction, run: Recent, entry: dict[str, Any], update: dict[str, Any] | None
-    ) -> None:
-        if update is not None and _state_at(transaction.row) > run.offset:
-            without = {key: value for key, value in entry.items() if key != "session_state"}
-            transaction.replace_run(run, without, [update])
-        else:
-            transaction.replace_run(run, entry, [])
-
-    def _contradiction(self, transaction: Transaction, stored: dict[str, Any], entry: dict[str, Any]) -> Conflict:
-        """The error for a run that cannot take the place of the stored one. Where one of the two is unfinished, both
-        may hold work that nobody else has: what was given is kept."""
-        session_id, run_id = transaction.row["session_id"], entry["run_id"]
-        words = "un" * (entry["status"] == "unfinished") + "finished"
-        message = f"Run {run_id!r} of session {session_id!r} is {words} and says something else"
-        if stored.get("status") != "unfinished" and entry["status"] != "unfinished":
-            return Conflict(
-                f"{message}. Nothing was written. Give the new run another run_id, or read the session, change the "
-                "run, and upsert it.",
-                path=transaction.file.path,
-                session_id=session_id,
-            )
-        kept = rescue_folder.set_aside(
-            self.root, transaction.row["path"], session_id, "another form of the run is stored", {"entry": entry}
-        )
-        return Conflict(
-            f"{message} than the stored run, which is {stored.get('status', 'completed')}. The session was not "
-            f"changed. What was given is kept in {kept}. See it with: localstore rescue {kept.name}",
-            path=transaction.file.path,
-            session_id=session_id,
-            rescued=str(kept),
-        )
-
-    def add_step(self, transaction: Transaction, run_id: str, number: int, step: dict[str, Any]) -> None:
-        """Add the `number`-th step to an unfinished run, or recognise a repetition. The step alone is the cost when the
-        last write to the document was our own, of the step before it. Raises RunNotFound, Conflict."""
-        noted = self._growing.pop(transaction.row["session_id"], None)
-        if noted == (transaction.row["fingerprint"], run_id, number) and transaction.add_step(step):
-            self._note_growing(transaction, run_id, number + 1)
-            return
-        if (entry := with_step(transaction, run_id, number, step)) is None:
-            transaction.sync()
-            return
-        self.append_run(transaction, entry)
-        if list(entry)[-2:] == ["steps", "status"] and _is_last(transaction.row, run_id):
-            self._note_growing(transaction, run_id, number + 1)
-
-    def _note_growing(self, transaction: Transaction, run_id: str, steps: int) -> None:
-        if len(self._growing) >= _REMEMBERED_SESSIONS:
-            self._growing.pop(next(iter(self._growing)), None)
-        self._growing[transaction.row["session_id"]] = transaction.row["fingerprint"], run_id, steps
-
-    def _recent_or_none(self, transaction: Transaction, run_id: str) -> dict[str, Recent] | None:
-        """The newest runs by id; None when this run is not among them and it is of no use to remember them: others
-        write to the session as well, or this process writes to very many."""
-        remembered = self._recent.get(transaction.row["session_id"])
-        if remembered is None:
-            of_use = len(self._recent) < _REMEMBERED_SESSIONS
-        else:
-            of_use = remembered[0] == transaction.row["fingerprint"]
-        return self.recent(transaction) if of_use or not transaction.surely_lacks(run_id, _REMEMBERED_RUNS) else None
-
-    def recent(self, transaction: Transaction) -> dict[str, Recent]:
-        """The newest runs by id, remembered from our own last write when nobody else wrote since."""
-        remembered = self._recent.get(transaction.row["session_id"])
-        if remembered is not None and remembered[0] == transaction.row["fingerprint"] and remembered[1] is not None:
-            return remembered[1]
-        return transaction.recent(_REMEMBERED_RUNS)
-
-    def _remember(self, transaction: Transaction, recent: dict[str, Recent] | None) -> None:
-        session_id = transaction.row["session_id"]
-        if recent is not None and len(recent) > _REMEMBERED_RUNS:
-            del recent[next(iter(recent))]
-        if session_id not in self._recent and len(self._recent) >= _REMEMBERED_SESSIONS:
-            self._recent.popitem(last=False)
-        self._recent[session_id] = transaction.row["fingerprint"], recent
 
     def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> IndexRow:
         """Write the document of a new session. The caller holds its lock, and has looked for it."""
@@ -456,18 +334,6 @@ class Engine:
                     return whole_snapshot(parsed, file, last_runs) if wanted(fresh) else None
         self.refuse_unreadable(session_id)
         return None
-
-
-def _is_last(row: IndexRow, run_id: str) -> bool:
-    """Whether the last entry is this run, unfinished."""
-    waiting = row.get("waiting", {})
-    return bool(row.get("unfinished")) and run_id in waiting and waiting[run_id] == max(waiting.values())
-
-
-def _state_at(row: IndexRow) -> int:
-    """Where the entry starts that says the newest state; -1 when none does."""
-    offset: int = row.get("offsets", {}).get("session_state", -1)
-    return offset
 
 
 def refuse_newer(row: IndexRow, root: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 from localstore.disk import filesystem, rescue_folder
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
+from localstore.engine.plan import Append, InPlace, Rewrite, Unchanged, plan_end, plan_step
 from localstore.errors import DocumentBroken, OlderFormat
 from localstore.format.document import (
     LAYOUTS,
@@ -26,18 +27,17 @@ from localstore.format.document import (
     parse_document,
     run_id_and_state,
 )
-from localstore.format.in_place import overwrite_offset
 from localstore.format.parse_error import ParseError
 from localstore.format.recovery import RecoveredDocument, parse_or_recover
 from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal
 from localstore.index.row import (
     IndexRow,
+    after_append,
+    after_finish,
+    after_write,
     carry_rewrite_flag,
-    count_entry,
     is_trusted,
-    note_entry,
-    note_status,
     recorded_state,
     row_of,
 )
@@ -83,7 +83,7 @@ class Transaction:
         self._parsed: ParsedDocument | None = None
         self._rewrite = False
         self._unsure = False
-        self.row: IndexRow = row.copy()
+        self.row: IndexRow = row
         self.changed = False
         """Whether `row` says something that the manifest does not know yet."""
         self._foreign: bytes | None = None
@@ -210,101 +210,86 @@ class Transaction:
             self._replace(self.whole().raw)
         else:
             self._sync()
-            if self.row.pop("boot", None) is not None:
+            if "boot" in self.row:
+                self.row = after_write(self.row, self.file.status, None)
                 self.changed = True
 
-    def append(self, entries: list[dict[str, Any]]) -> int | None:
-        """Add entries at the end; the offset of the first one, or None when the document was written anew.
+    def execute(self, plan: Append | InPlace | Rewrite | Unchanged) -> int | None:
+        """Do what was planned. Return the offset of the entry that is new or changed at the end of the file; None if
+        nothing was written or the whole document was. Raises OSError; the document is then as it was."""
+        layout = self.file.layout
+        match plan:
+            case Append(entry=entry) if not self._rewrite:
+                offset = self.file.size - len(layout.end) + len(layout.separator)
+                self._extend(layout.end, layout.separator + layout.entry(entry) + layout.end)
+                self._written(after_append(self.row, entry, offset))
+                return offset
+            case Append(entry=entry):
+                self._replace(self._rewritten(Rewrite(added=[entry])))
+            case InPlace():
+                self._extend(plan.old, plan.new, by_sectors=True)
+                self._written(after_finish(self.row, plan.entry, plan.offset) if plan.entry is not None else self.row)
+                return plan.offset
+            case Rewrite():
+                self._replace(self._rewritten(plan))
+            case Unchanged():
+                self.sync()
+        return None
+
+    def append(self, entries: list[dict[str, Any]]) -> None:
+        """Add entries at the end.
 
         Several are written with the whole document: what is left of a torn write is kept entry by entry, so that some
         of them would stay without the others. Raises OSError; the document is then as it was.
         """
-        layout = self.file.layout
-        pieces = [layout.entry(entry) for entry in entries]
-        if self._rewrite or len(entries) > 1:
-            parsed = self.whole()
-            self._replace(layout.assemble(parsed.head, [*parsed.slices(), *pieces]))
-            return None
-        (entry,), (piece,) = entries, pieces
-        offset = self.file.size - len(layout.end) + len(layout.separator)
-        self._extend(layout.end, layout.separator + piece + layout.end)
-        count_entry(self.row, entry, offset)
-        self._written()
-        return offset
-
-    def finish(self, run: Recent, entry: dict[str, Any]) -> bool:
-        """Put the run, finished or grown, in the place of the unfinished one; whether only the end of the file
-        changed."""
-        if self.finish_in_place(run, entry):
-            return True
-        self.replace_run(run, entry, [])
-        return False
-
-    def replace_run(self, run: Recent, entry: dict[str, Any], added: list[dict[str, Any]]) -> None:
-        """Write the whole document anew with another form of a run, and more at the end. A rating of it stays."""
-        self.change(self.header(), {run.offset: keep_rating(self.entry(run), entry)}, added)
-
-    def finish_in_place(self, run: Recent, entry: dict[str, Any]) -> bool:
-        """The same where no more than the end of the file has to change; otherwise nothing is done, and False."""
-        if self._rewrite or not self._is_last(run):
-            return False
-        layout = self.file.layout
-        old = filesystem.read_at(self.file.fd, self.file.size - run.offset, run.offset)
-        new = layout.entry(entry) + layout.end
-        if new == old:
-            self.sync()
-            return True
-        fixed = overwrite_offset(layout, old, new, run.offset)
-        if fixed is None:
-            return False
-        self._extend(old[fixed:], new[fixed:], by_sectors=True)
-        note_entry(self.row, entry, run.offset)
-        self._written()
-        return True
-
-    def add_step(self, step: dict[str, Any]) -> bool:
-        """Add a step to the run at the end, which is unfinished and whose last list are its steps, at the cost of the
-        step; False when this cannot be done in place, and then nothing is done."""
-        layout = self.file.layout
-        if self._rewrite or self._parsed is not None:
-            return False
-        alone = layout.entry({"type": "run", "steps": [step], "status": "unfinished"})
-        old, new = (
-            layout.closing_after_list,
-            layout.step_separator + alone[alone.index(layout.steps_opening) + len(layout.steps_opening) :] + layout.end,
-        )
-        fixed = overwrite_offset(layout, old, new, self.file.size - len(old))
-        if fixed is None:
-            return False
-        self._extend(old[fixed:], new[fixed:], by_sectors=True)
-        self._written()
-        return True
-
-    def _is_last(self, run: Recent) -> bool:
-        return self.file.tail(1)[0][0] == run.offset
+        self.execute(Append(entries[0]) if len(entries) == 1 else Rewrite(added=entries))
 
     def change(
         self, header: dict[str, Any], replaced: dict[int, dict[str, Any] | None], added: list[dict[str, Any]]
     ) -> None:
         """Write the whole document with another header, other entries at these offsets (None removes one), and more
         at the end. What is not named stays byte for byte."""
+        self.execute(Rewrite(replaced, added, header))
+
+    def finish(self, run: Recent, entry: dict[str, Any]) -> None:
+        """Put the run, finished or grown, in the place of the unfinished one. A rating of it stays."""
+        plan = self.plan_end(run, entry)
+        self.execute(plan or Rewrite({run.offset: keep_rating(self.entry(run), entry)}))
+
+    def plan_end(self, run: Recent, entry: dict[str, Any]) -> InPlace | Unchanged | None:
+        """Plan the write of another form of a run if no more than the end of the file changes; else return None."""
+        if self._rewrite or self.file.tail(1)[0][0] != run.offset:
+            return None
+        tail = filesystem.read_at(self.file.fd, self.file.size - run.offset, run.offset)
+        return plan_end(self.file.layout, tail, run.offset, entry)
+
+    def plan_step(self, step: dict[str, Any]) -> InPlace | None:
+        """Plan a step more in the run at the end, which is unfinished and ends with its steps; None if more than the
+        end of the file would change."""
+        if self._rewrite or self._parsed is not None:
+            return None
+        return plan_step(self.file.layout, self.file.size, step)
+
+    def _rewritten(self, plan: Rewrite) -> bytes:
+        """The bytes of the document after a rewrite."""
         layout = self.file.layout
         parsed = self.whole()
-        if not replaced.keys() <= set(parsed.starts):
+        if not plan.replaced.keys() <= set(parsed.starts):
             raise ConcurrentChange
         pieces = []
         for start, old in zip(parsed.starts, parsed.slices(), strict=True):
-            if start not in replaced:
+            if start not in plan.replaced:
                 pieces.append(old)
                 continue
-            entry, end = replaced[start], layout.entry_end(old, 0)
+            entry, end = plan.replaced[start], layout.entry_end(old, 0)
             behind = b"" if entry is None or end < 0 else old[end:]  # a comment behind it stays
             self._give_up(parsed, start, old.removesuffix(behind))
             if entry is not None:
                 pieces.append(layout.entry(entry) + behind)
-        pieces += [layout.entry(entry) for entry in added]
-        head = parsed.head if json_equal(header, parsed.header) else self._new_head(parsed, header)
-        self._replace(layout.assemble(head, pieces))
+        pieces += [layout.entry(entry) for entry in plan.added]
+        is_same = plan.header is None or json_equal(plan.header, parsed.header)
+        head = parsed.head if is_same else self._new_head(parsed, plan.header or {})
+        return layout.assemble(head, pieces)
 
     def _new_head(self, parsed: ParsedDocument, header: dict[str, Any]) -> bytes:
         layout = self.file.layout
@@ -342,18 +327,14 @@ class Transaction:
         if filesystem.read_at(self.file.fd, len(old), size - len(old)) != old:
             raise ConcurrentChange
         filesystem.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
-        expected = size + len(new) - len(old)
-        self._sync_if_durable()
-        self.file.look()
-        if self.file.size != expected:
-            raise ConcurrentChange
-
-    def _sync_if_durable(self) -> None:
         if self._durable:
             self._sync()
-            self.row.pop("boot", None)
-        else:
-            self.row["boot"] = boot_id()
+        # By its name: an editor may have given the name to another file meanwhile.
+        inode, expected = self.file.status.st_ino, size + len(new) - len(old)
+        status = filesystem.status_or_none(self.file.path)
+        if status is None or status.st_ino != inode or status.st_size != expected:
+            raise ConcurrentChange
+        self.file.status, self.file.size = status, status.st_size
 
     def _sync(self) -> None:
         try:
@@ -362,12 +343,12 @@ class Transaction:
                 filesystem.sync_folder(os.path.dirname(self.file.path))
         except OSError:
             # The kernel may have dropped the pages: nobody may trust the file's tail before it is written anew.
-            self.row["rewrite"] = True
+            self.row = {**self.row, "rewrite": True}
             self.changed = True
             raise
 
-    def _written(self) -> None:
-        note_status(self.row, self.file.status)
+    def _written(self, row: IndexRow) -> None:
+        self.row = after_write(row, self.file.status, None if self._durable else boot_id())
         self._parsed = None
         self.changed = True
 

@@ -56,7 +56,7 @@ class IndexRow(TypedDict):
     problem: NotRequired[str]
 
 
-def note_status(row: IndexRow, status: os.stat_result) -> None:
+def _note_status(row: IndexRow, status: os.stat_result) -> None:
     """Take the file's fingerprint as it was when the row became true of it."""
     row["fingerprint"] = fingerprint(status)
     row["era"] = boot_hash()
@@ -89,7 +89,7 @@ def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str 
         "runs": 0,
         "fingerprint": [],
     }
-    note_status(row, status)
+    _note_status(row, status)
     entity_id = header.get(f"{header['kind']}_id")
     if entity_id is not None:
         row["entity_id"] = entity_id
@@ -104,7 +104,7 @@ def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str 
     if not parsed.in_layout:
         row["foreign"] = True
     for index, entry in enumerate(parsed.entries):
-        count_entry(row, entry, parsed.starts[index] if parsed.starts else 0)
+        _count_entry(row, entry, parsed.starts[index] if parsed.starts else 0)
     return row
 
 
@@ -115,14 +115,14 @@ def carry_rewrite_flag(fresh: IndexRow, before: IndexRow | None) -> IndexRow:
     return fresh
 
 
-def count_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
+def _count_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
     """Take an entry that was added at `offset` into the row."""
     row["entries"] += 1
     row["runs"] += entry["type"] == "run"
-    note_entry(row, entry, offset)
+    _note_entry(row, entry, offset)
 
 
-def note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
+def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
     """What the newest entry says of the session, whether it was added or finished."""
     if isinstance(entry.get("created_at"), str):
         row["updated_at"] = utc_time(entry["created_at"])
@@ -155,6 +155,31 @@ def utc_time(text: str) -> str:
         return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except (ValueError, OverflowError):  # in UTC, the first and the last day may be out of the calendar
         return text
+
+
+def after_append(row: IndexRow, entry: dict[str, Any], offset: int) -> IndexRow:
+    """The row of a document to which an entry was added at `offset`."""
+    fresh = row.copy()
+    _count_entry(fresh, entry, offset)
+    return fresh
+
+
+def after_finish(row: IndexRow, entry: dict[str, Any], offset: int) -> IndexRow:
+    """The row of a document whose last entry, at `offset`, is now `entry`."""
+    fresh = row.copy()
+    _note_entry(fresh, entry, offset)
+    return fresh
+
+
+def after_write(row: IndexRow, status: os.stat_result, boot: str | None) -> IndexRow:
+    """The row of a document that was just written to: its fingerprint, and `boot` unless the write was synced."""
+    fresh = row.copy()
+    _note_status(fresh, status)
+    if boot is None:
+        fresh.pop("boot", None)
+    else:
+        fresh["boot"] = boot
+    return fresh
 
 
 def matches_file(row: IndexRow, status: os.stat_result) -> bool:

@@ -143,9 +143,9 @@ class Storage:
                         continue
                     self._check_access(document.row, user_id, kind)
                     if merge is None:
-                        self._engine.append_run(document, entry)
+                        self._engine.runs.append(document, entry)
                     else:
-                        self._engine.append_run(document, *merge.entries(document))
+                        self._engine.runs.append(document, *merge.entries(document))
         except DocumentBroken as error:
             raise self._engine.keep_run(error, session_id, entry) from None
         if merge is not None:
@@ -171,7 +171,7 @@ class Storage:
 
         for attempt in self._engine.edit(session_id):
             with attempt as document:
-                self._engine.add_step(self._allowed(document, session_id, user_id), run_id, number, added)
+                self._engine.runs.add_step(self._allowed(document, session_id, user_id), run_id, number, added)
 
     def update(
         self,

@@ -139,7 +139,7 @@ def upsert_into(store: Engine, transaction: Transaction, mine: Mine, base: Snaps
     alone = base is not None and base.fingerprint == transaction.row["fingerprint"]
     if base is not None and alone:
         plan = merge(mine, base, base)  # nobody wrote since: what was read is what is there
-        known = store.recent(transaction).keys() - {entry.get("run_id") for entry in base.entries}
+        known = store.runs.recent(transaction).keys() - {entry.get("run_id") for entry in base.entries}
         if (
             not plan.replaced
             and json_equal(plan.header, base.header)

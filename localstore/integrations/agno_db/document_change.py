@@ -62,7 +62,7 @@ class DocumentChange:
             return None
         row = self._transaction.row
         if not row.get("foreign"):
-            if (recent := self._engine.recent(self._transaction).get(run_id)) is not None:
+            if (recent := self._engine.runs.recent(self._transaction).get(run_id)) is not None:
                 return recent
             if (offset := row.get("waiting", {}).get(run_id)) is not None:
                 return Recent(offset, True)
@@ -130,7 +130,7 @@ class DocumentChange:
         elif self._replaced:
             transaction.change(self.header, self._replaced, self.added)
         elif len(self.added) == 1 and self.added[0]["type"] == "run":
-            self._engine.append_run(transaction, self.added[0])
+            self._engine.runs.append(transaction, self.added[0])
         elif self.added:
             transaction.append(self.added)
         else:
@@ -141,7 +141,7 @@ class DocumentChange:
         if offset is None:
             yield from reversed(self.added)
         if self._transaction is not None:
-            for run in reversed(self._engine.recent(self._transaction).values()):
+            for run in reversed(self._engine.runs.recent(self._transaction).values()):
                 if offset is None or run.offset < offset:
                     yield self.entry(run)
 

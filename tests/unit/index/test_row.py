@@ -11,7 +11,7 @@ from localstore.disk.document_file import fingerprint
 from localstore.format.document import parse_document
 from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.yaml_layout import LAYOUT as YAML
-from localstore.index.row import IndexRow, count_entry, is_row, is_trusted, note_entry, row_of, utc_time
+from localstore.index.row import IndexRow, after_append, after_finish, is_row, is_trusted, row_of, utc_time
 
 TIME = "2026-11-22T07:01:2{}.123Z"
 HEADER = {"schema_version": 1, "session_id": "s1", "kind": "team", "created_at": TIME.format(0)}
@@ -72,14 +72,14 @@ def test_counting_entries_one_by_one_is_counting_them_all(status: os.stat_result
     whole = row_of(parsed, PATH, status, None)
     empty = row_of(parse_document(YAML.assemble(YAML.head(HEADER), []), YAML, "file"), PATH, status, None)
     for entry, offset in zip(ENTRIES, parsed.starts, strict=True):
-        count_entry(empty, entry, offset)
+        empty = after_append(empty, entry, offset)
     assert empty == whole
 
 
 def test_finishing_a_run_counts_nothing_twice(status: os.stat_result) -> None:
     row = made(status)
     before = row.copy()
-    note_entry(row, {**ENTRIES[3], "status": "completed", "session_state": {"b": 1}}, 999)
+    row = after_finish(row, {**ENTRIES[3], "status": "completed", "session_state": {"b": 1}}, 999)
     assert "unfinished" not in row
     assert (row["entries"], row["runs"]) == (4, 2)
     assert row["offsets"]["session_state"] == 999

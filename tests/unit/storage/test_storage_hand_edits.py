@@ -4,11 +4,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from localstore import Conflict, DocumentBroken, Message, YamlStorage
+from localstore.disk import filesystem
 from tests.unit.raw import Storage, answered, edit, edit_by_rename, in_our_layout, parse, question, rescued, run_ids
 
 Edit = Callable[[Path, str, str], None]
@@ -316,3 +318,26 @@ def test_an_editor_may_leave_its_files_beside_the_document(storage: Storage) -> 
     assert opened.get_all_session_ids() == ["s1"]
     opened.append("s1", answered("r2"))
     assert run_ids(path) == ["r1", "r2"]
+
+
+def test_a_run_is_not_lost_with_a_file_that_an_editor_replaces_during_the_write(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was acknowledged, and stood in a file that no longer had a name."""
+    storage.append("s1", answered("r1"))
+    path = storage.path("s1")
+    raw, extend = path.read_bytes(), filesystem.extend
+    replaced: list[Path] = []
+
+    def extend_and_replace(*arguments: Any) -> None:
+        extend(*arguments)
+        if not replaced:
+            replaced.append(path)
+            path.with_name("new").write_bytes(raw.replace(b"good day", b"good bye"))
+            path.with_name("new").replace(path)
+
+    monkeypatch.setattr(filesystem, "extend", extend_and_replace)
+    storage.append("s1", answered("r2"))
+    assert replaced
+    assert run_ids(path) == ["r1", "r2"]
+    assert b"good bye" in path.read_bytes()

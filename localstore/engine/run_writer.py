@@ -1,0 +1,154 @@
+"""Write runs and their steps into documents: each once, and never over what somebody else stored."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from localstore.disk import rescue_folder
+from localstore.engine.plan import Append, InPlace, Refused, Rewrite, Unchanged, plan_form
+from localstore.engine.step_append import with_step
+from localstore.engine.transaction import Recent, Transaction
+from localstore.errors import Conflict
+from localstore.format.document import LayoutMismatch
+from localstore.index.row import IndexRow
+
+REMEMBERED_RUNS = 64
+"""A repeated run_id is recognised among so many of the last entries."""
+_REMEMBERED_SESSIONS = 256
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _LastWrite:
+    """What is known of a document since this process wrote to it last. It holds while the fingerprint is the same.
+
+    `recent` are the newest runs by id, None if they were not looked at. `steps` is the id of the run at the end, and
+    how many steps it has, if the last write added a step to it.
+    """
+
+    fingerprint: list[int]
+    recent: dict[str, Recent] | None
+    steps: tuple[str, int] | None = None
+
+
+class RunWriter:
+    """Writes runs into the documents of one store. The caller holds the session's lock."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._last: OrderedDict[str, _LastWrite] = OrderedDict()
+
+    def append(self, document: Transaction, entry: Entry, update: Entry | None = None) -> None:
+        """Add a run, finish an unfinished one or let it grow, or recognise a repetition. Raises Conflict.
+
+        `update` says the run's state, merged with the newest one. It goes behind all entries if the run is finished
+        in a place in front of another state, since the last one counts.
+        """
+        run_id = entry["run_id"]
+        recent = self._useful_recent(document, run_id)
+        run = recent.get(run_id) if recent is not None else None
+        if run is None and run_id in (unfinished := document.row.get("waiting", {})):
+            run = Recent(unfinished[run_id], unfinished=True)  # it was stored longer ago
+            if document.entry(run).get("run_id") != run_id:
+                raise LayoutMismatch
+        plan = self._plan(document, run, entry, update)
+        if isinstance(plan, Refused):
+            raise self._conflict(document, plan.stored, entry)
+        offset = document.execute(plan)
+        if offset is not None:
+            if recent is not None:
+                recent[run_id] = Recent(offset, entry["status"] == "unfinished")
+                if len(recent) > REMEMBERED_RUNS:
+                    del recent[next(iter(recent))]
+            self._remember(document, recent)
+
+    @staticmethod
+    def _plan(
+        document: Transaction, run: Recent | None, entry: Entry, update: Entry | None
+    ) -> Append | InPlace | Rewrite | Unchanged | Refused:
+        if run is None:
+            return Append(entry)
+        if not run.unfinished or document.row.get("offsets", {}).get("session_state", -1) <= run.offset:
+            update = None  # no newer state follows the run
+        if run.unfinished and update is None and (plan := document.plan_end(run, entry)) is not None:
+            return plan
+        return plan_form(document.entry(run), run.offset, entry, update)
+
+    def add_step(self, document: Transaction, run_id: str, number: int, step: Entry) -> None:
+        """Add the `number`-th step to an unfinished run, or recognise a repetition. Raises RunNotFound, Conflict.
+
+        This costs the step alone if the last write to the document was our own, of the step before it.
+        """
+        last = self._last.get(document.row["session_id"])
+        if (
+            last is not None
+            and last.steps == (run_id, number)
+            and last.fingerprint == document.row["fingerprint"]
+            and (plan := document.plan_step(step)) is not None
+        ):
+            document.execute(plan)
+            self._remember(document, last.recent, (run_id, number + 1))
+            return
+        entry = with_step(document, run_id, number, step)
+        if entry is None:
+            document.sync()
+            return
+        self.append(document, entry)
+        if list(entry)[-2:] == ["steps", "status"] and _is_last(document.row, run_id):
+            last = self._last.get(document.row["session_id"])
+            recent = last.recent if last is not None and last.fingerprint == document.row["fingerprint"] else None
+            self._remember(document, recent, (run_id, number + 1))
+
+    def recent(self, document: Transaction) -> dict[str, Recent]:
+        """The newest runs by id, remembered from our own last write if nobody else wrote since."""
+        last = self._last.get(document.row["session_id"])
+        if last is not None and last.recent is not None and last.fingerprint == document.row["fingerprint"]:
+            return last.recent
+        return document.recent(REMEMBERED_RUNS)
+
+    def _useful_recent(self, document: Transaction, run_id: str) -> dict[str, Recent] | None:
+        """The newest runs by id; None if the run is not among them and remembering them is of no use: others write to
+        the session as well, or this process writes to very many."""
+        last = self._last.get(document.row["session_id"])
+        if last is None:
+            is_useful = len(self._last) < _REMEMBERED_SESSIONS
+        else:
+            is_useful = last.fingerprint == document.row["fingerprint"]
+        return self.recent(document) if is_useful or not document.surely_lacks(run_id, REMEMBERED_RUNS) else None
+
+    def _remember(
+        self, document: Transaction, recent: dict[str, Recent] | None, steps: tuple[str, int] | None = None
+    ) -> None:
+        session_id = document.row["session_id"]
+        if session_id not in self._last and len(self._last) >= _REMEMBERED_SESSIONS:
+            self._last.popitem(last=False)
+        self._last[session_id] = _LastWrite(document.row["fingerprint"], recent, steps)
+
+    def _conflict(self, document: Transaction, stored: Entry, entry: Entry) -> Conflict:
+        """The error for a run that cannot take the place of the stored one.
+
+        While one of the two is unfinished, each may hold work that nobody else has: the run is kept in rescue.
+        """
+        session_id, run_id = document.row["session_id"], entry["run_id"]
+        state = "unfinished" if entry["status"] == "unfinished" else "finished"
+        message = f"Run {run_id!r} of session {session_id!r} is {state} and says something else"
+        path = document.file.path
+        if stored.get("status") != "unfinished" and state == "finished":
+            advice = "Give the new run another run_id, or read the session, change the run, and upsert it."
+            return Conflict(f"{message}. Nothing was written. {advice}", path=path, session_id=session_id)
+        reason = "another form of the run is stored"
+        rescue_file = rescue_folder.set_aside(self._root, document.row["path"], session_id, reason, {"entry": entry})
+        return Conflict(
+            f"{message} than the stored run, which is {stored.get('status', 'completed')}. The session was not "
+            f"changed. The run is kept in {rescue_file}. See it with: localstore rescue {rescue_file.name}",
+            path=path,
+            session_id=session_id,
+            rescued=str(rescue_file),
+        )
+
+
+def _is_last(row: IndexRow, run_id: str) -> bool:
+    """Whether the last entry is this run, unfinished."""
+    unfinished = row.get("waiting", {})
+    return bool(row.get("unfinished")) and run_id in unfinished and unfinished[run_id] == max(unfinished.values())
