@@ -1,4 +1,4 @@
-"""What callers give is what it should be, said before anything is opened."""
+"""Check the arguments of a storage before anything is opened."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ UNSET = Unset()
 
 
 def check_id(session_id: str) -> None:
-    """Raises TypeError, ValueError, UnstorableValue."""
+    """Check a session id. Raises TypeError, ValueError, UnstorableValue."""
     if not isinstance(session_id, str):
         raise TypeError(f"session_id must be text, not {type(session_id).__name__}")
     if not session_id:
@@ -27,19 +27,19 @@ def check_id(session_id: str) -> None:
 
 
 def check_text(name: str, value: str | None) -> None:
-    """Raises TypeError."""
+    """Check that an argument is text or None. Raises TypeError."""
     if value is not None and not isinstance(value, str):
         raise TypeError(f"{name} must be text or None, not {type(value).__name__}. Use str(...).")
 
 
 def check_kind(kind: str | None) -> None:
-    """Raises ValueError."""
+    """Check that an argument is a kind of session or None. Raises ValueError."""
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
 
 
 def check_update(state: dict[str, Any], header: dict[str, Any]) -> None:
-    """The types of what `update` is given. Raises TypeError."""
+    """Check the types of the arguments of `update`. Raises TypeError."""
     for values, name, kind, words in (
         (state, "session_state", dict, "a dict"),
         (state, "session_data", dict, "a dict"),

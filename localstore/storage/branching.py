@@ -1,4 +1,4 @@
-"""Going back in a session: fork it at any run, or take its last run out."""
+"""Go back in a session: fork it at any run, or remove its last run."""
 
 from __future__ import annotations
 
@@ -38,11 +38,20 @@ def fork(
     new_id: str | None = None,
     user_id: str | None = None,
 ) -> str:
-    """Make a new session of a session's history up to and with a run (the last one, when None); returns its id.
+    """Copy the history of a session into a new one, and return the id of the new session.
 
-    Its header says in `forked_from` where it comes from. Runs that were never finished are not taken along. It costs
-    the session. Raises SessionNotFound, also for another user's session, LookupError for a run that is not there,
-    Conflict when `new_id` is taken.
+    The header of the new session says in `forked_from` where it comes from. Unfinished runs are not copied. This costs
+    the session.
+
+    Args:
+        storage: The storage.
+        session_id: The session to copy.
+        run_id: The last run to copy. By default all are copied.
+        new_id: The id of the new session. By default it is random.
+        user_id: The owner of the session, if it is to be checked.
+
+    Raises SessionNotFound, also for another user's session, LookupError if the run does not exist, and Conflict if
+    `new_id` is taken.
     """
     check_id(session_id)
     target = str(uuid4()) if new_id is None else new_id
@@ -81,10 +90,10 @@ def _end(entries: list[dict[str, Any]], session_id: str, run_id: str | None) -> 
 
 
 def undo(storage: Storage, session_id: str, *, user_id: str | None = None) -> Undone | None:
-    """Take the last run out of a session; None when there is none. The state is again what it was before.
+    """Remove the last run of a session. Return None if it has no run. The state is what it was before that run.
 
-    The run is set aside first, in `.localstore/rescue/`: `localstore rescue NAME --restore` puts it back. The document
-    is written anew. Raises SessionNotFound, OwnerMismatch.
+    The run is kept in `.localstore/rescue/`: `localstore rescue NAME --restore` puts it back. The document is
+    rewritten. Raises SessionNotFound, OwnerMismatch.
     """
     check_id(session_id)
 

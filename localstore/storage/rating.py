@@ -1,4 +1,4 @@
-"""Rating a run: what people think of it, beside what it says."""
+"""Rate a run: what a person thinks of it."""
 
 from __future__ import annotations
 

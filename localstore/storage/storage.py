@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 
 class Storage:
-    """Sessions in a directory tree. Safe for many threads and processes of one machine, also across a fork.
+    """Sessions in a directory tree. Use `JsonStorage` or `YamlStorage`.
 
-    Every method that writes returns when the change is on the disk (`durability="full"`), or when it is safe from a
-    crash of the process but not of the machine (`"relaxed"`). Methods raise LockTimeout when another process holds a
-    lock for longer than `lock_timeout` seconds, DocumentBroken, NewerFormat and OlderFormat for a document that
-    cannot be read, and OSError for what the system refuses; nothing is written then.
+    Many threads and processes of one machine may use a store at the same time, also across a fork. A method that writes
+    returns when the change is on the disk (`durability="full"`), or when it survives a crash of the process but not of
+    the machine (`"relaxed"`).
+
+    Methods raise LockTimeout if another process holds a lock for longer than `lock_timeout` seconds; DocumentBroken,
+    NewerFormat or OlderFormat for a document that cannot be read; and OSError if the system refuses. Nothing is written
+    then.
     """
 
     _suffix: str
@@ -44,13 +47,19 @@ class Storage:
         create: bool = True,
         auto_upgrade_schema: bool = False,
     ) -> None:
-        """Open the store in the folder `dir_path`; it is made when missing, unless `create` is False.
+        """Open the store in a folder.
 
-        With `auto_upgrade_schema` a document of an older schema version is upgraded by the first write to it, and a
-        folder of agno 1.x is turned into a store at once; what could not be is a UserWarning. Their old selves are
-        kept, see `localstore backups`. Without it, older documents can be read, and a write raises OlderFormat.
+        Args:
+            dir_path: The folder. It is created if it does not exist.
+            durability: Whether a write survives a crash of the machine ("full") or of the process alone ("relaxed").
+            lock_timeout: Seconds to wait for another process that writes to the same session.
+            create: Whether to create a missing store. If False, StoreNotFound is raised.
+            auto_upgrade_schema: Whether the first write to a document of an older schema version upgrades it, and a
+                folder of agno 1.x is converted to a store at once. The old documents are kept, see `localstore
+                backups`; a warning names what could not be upgraded. If False, older documents can be read, and a
+                write raises OlderFormat.
 
-        Raises StoreNotFound, NewerFormat, OlderFormat (a folder of agno 1.x), OSError.
+        Raises StoreNotFound, NewerFormat, OlderFormat (a folder of agno 1.x), ValueError, OSError.
         """
         if durability not in ("full", "relaxed"):
             raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
@@ -99,25 +108,35 @@ class Storage:
         state_base: dict[str, Any] | None = None,
         strict_state: bool = False,
     ) -> None:
-        """Add a run to a session; costs the run, whatever the session's length.
+        """Add a run to a session, and create the session if it does not exist. This costs the run, not the session.
 
-        A run with the `run_id` of an unfinished run finishes it, or, unfinished itself, lets it grow: by more messages,
-        steps or member runs, or by more text in the last message, while the assistant is still speaking. As long as no
-        other entry followed, both cost what is added (and reading and writing this run in memory); else, and where
-        earlier bytes of the run change, the document is rewritten. An unfinished form that is older than the stored
-        one is answered without writing; one whose messages, steps or member runs say something else raises Conflict.
+            >>> storage.append("trip", Run(messages=[Message(role="user", content="Where is Linz?")]))
 
-        Among the last 64 entries, a run that was stored before is a repetition, and nothing is written; one that says
-        something else than the finished run of the same `run_id` raises Conflict. Further back, the ids of finished
-        runs are not looked at.
+        A run with the `run_id` of an unfinished run takes its place. It has to contain what is stored: all messages,
+        member runs and steps, and the beginning of the text that the assistant was speaking; a finished run may have
+        another text there, since the model may have been asked again. An older form of the stored run is a repetition,
+        and nothing is written. A form that lacks something of the stored run, and says something else, raises Conflict;
+        it is kept in `.localstore/rescue/`, and the error names the file in `rescued`.
 
-        With `state_base` the run's `session_state` is what that state became: its changes come together with those of
-        other runs by top-level key, in one moment. The run then says what was stored, and in `state_conflicts` which
-        keys both changed; the run's own values count, or with `strict_state` StateConflict is raised.
+        The cost is what is added as long as no other entry followed; else the document is rewritten.
 
-        A missing session is created, of `kind` (agent when None), `entity_id` and `user_id`; with `create=False` it
-        raises SessionNotFound. Raises OwnerMismatch, KindMismatch, UnstorableValue, and TypeError for what is no valid
-        run. When the document is broken the run is kept in `.localstore/rescue/`.
+        A finished run that was stored before is recognised among the last 64 entries, and is not written again. One
+        that says something else raises Conflict. Further back, the ids of finished runs are not looked at.
+
+        Args:
+            session_id: The session.
+            run: The run. Unless it is `unfinished`, it is over.
+            user_id: The owner of the session. An existing session must belong to this user.
+            entity_id: The agent, team or workflow of a session that is created.
+            kind: The kind of the session; "agent" for one that is created without it.
+            create: Whether to create a missing session. If False, SessionNotFound is raised.
+            state_base: The state from which the run's `session_state` was made. Its changes are merged with those of
+                other runs by top-level key. The run then has the stored state, and in `state_conflicts` the keys that
+                both changed: there, the value of this run counts.
+            strict_state: Whether such a key raises StateConflict instead.
+
+        Raises Conflict, StateConflict, SessionNotFound, OwnerMismatch, KindMismatch, UnstorableValue, and TypeError
+        for an invalid run. If the document is broken, the run is kept in `.localstore/rescue/`.
         """
         from localstore.storage.upsert import run_of
 
@@ -152,14 +171,24 @@ class Storage:
             merge.tell()
 
     def add_step(self, session_id: str, run_id: str, step: "Step", *, number: int, user_id: str | None = None) -> None:
-        """Add the `number`-th step (from 0) to an unfinished run of a workflow, whose steps before it are stored.
+        """Add a step to an unfinished run of a workflow.
 
-        Costs the step, however many there are before it, when this storage added the one before it and the run is the
-        last entry; else the run is read, and where other entries follow it (in YAML also with one step of a hundred
-        or so) the document is rewritten. A step that is there already is a repetition, and nothing is written.
+            >>> storage.append("flow", Run(run_id="r1", status="unfinished"), kind="workflow")
+            >>> storage.add_step("flow", "r1", Step(name="draft", output="..."), number=0)
 
-        Raises SessionNotFound, RunNotFound, OwnerMismatch, UnstorableValue, TypeError for what is no valid step; and
-        Conflict when the run is finished, has another step there (somebody else goes on with it), or has fewer.
+        This costs the step, however many there are, if this storage added the one before it and the run is the last
+        entry. Otherwise the run is read, and the document is rewritten if other entries follow the run (in YAML also
+        for about one step in a hundred). A step that is stored already is not written again.
+
+        Args:
+            session_id: The session.
+            run_id: The run.
+            step: The step.
+            number: Its position in the run, from 0. The steps before it must be stored.
+            user_id: The owner of the session, if it is to be checked.
+
+        Raises SessionNotFound, RunNotFound, OwnerMismatch, UnstorableValue, TypeError for an invalid step, and Conflict
+        if the run is finished, has another step at this position, or has too few steps.
         """
         from localstore.storage.upsert import step_of
 
@@ -188,13 +217,27 @@ class Storage:
         add_tags: Iterable[str] = (),
         remove_tags: Iterable[str] = (),
     ) -> None:
-        """Replace what is named. State is added to the history as an entry (costs the entry); `name`, `tags` and
-        `metadata` stand in the header, so that the document is written anew; None removes them.
+        """Change the state of a session, its name, its tags or its metadata.
 
-        `add_tags` and `remove_tags` change the tags that the session has at that moment, or that `tags` gives it: of
-        two processes that add one each, neither loses its own. Added ones come last, each once.
+            >>> storage.update("trip", name="Trip to Linz", add_tags=["travel"])
 
-        Raises SessionNotFound, OwnerMismatch, UnstorableValue.
+        State is added to the history as an entry, and costs the entry. `name`, `tags` and `metadata` are in the header:
+        the document is rewritten.
+
+        Args:
+            session_id: The session.
+            user_id: The owner of the session, if it is to be checked.
+            session_state: The new state. It replaces the old one.
+            session_summary: The new summary.
+            session_data: The new extra data. It replaces the old data.
+            instructions: The new instructions.
+            name: The new name; None removes it.
+            tags: The new tags; None removes all.
+            metadata: The new metadata; None removes it.
+            add_tags: Tags to add to those that the session has at that moment.
+            remove_tags: Tags to remove.
+
+        Raises SessionNotFound, OwnerMismatch, UnstorableValue, TypeError.
         """
         check_id(session_id)
         named = zip(SESSION_KEYS, (instructions, session_state, session_summary, session_data), strict=True)
@@ -216,10 +259,19 @@ class Storage:
         *,
         user_id: str | None = None,
     ) -> None:
-        """Say that a run was "good" or "bad", and in `note` why, instead of what was said of it before; None takes
-        both away. Nothing else changes, and nothing that others write meanwhile is lost. The document is written anew.
+        """Rate a run, or remove its rating. The document is rewritten, and nothing else in it changes.
 
-        Raises SessionNotFound, RunNotFound, OwnerMismatch, ValueError for another word, UnstorableValue.
+            >>> storage.append("trip", Run(run_id="r1"))
+            >>> storage.rate("trip", "r1", "bad", note="Linz is in Austria.")
+
+        Args:
+            session_id: The session.
+            run_id: The run. If several have this id, the newest one is rated.
+            rating: "good" or "bad"; None removes the rating and the note.
+            note: Why. Omit it to remove the note.
+            user_id: The owner of the session, if it is to be checked.
+
+        Raises SessionNotFound, RunNotFound, OwnerMismatch, ValueError for another rating, UnstorableValue.
         """
         check_id(session_id)
         change = RatingChange.of(run_id, rating, note)
@@ -230,10 +282,16 @@ class Storage:
     def upsert(self, session: "Session") -> None:
         """Store a session that was read and changed, or a new one.
 
-        Runs that others added since stay. Runs that were read and are now missing are removed; no other run ever is.
-        New entries come last, in their order; the order of the others and `created_at` do not change. Raises Conflict
-        when the same run, field or state was changed here and in the store, SessionNotFound when the session was
-        deleted since it was read, OwnerMismatch, KindMismatch, UnstorableValue, TypeError for what is no valid session.
+            >>> session = storage.read("trip")
+            >>> session.metadata["budget"] = 500
+            >>> storage.upsert(session)
+
+        What others added since stays. Runs that were read and are no longer in the history are removed; no other run
+        ever is. New entries come last, in their order. The order of the other entries and `created_at` do not change.
+
+        Raises Conflict if the same run, field or state was changed here and in the store, SessionNotFound if the
+        session was deleted since it was read, OwnerMismatch, KindMismatch, UnstorableValue, and TypeError for an
+        invalid session.
         """
         from localstore.models.session import Session
         from localstore.storage.upsert import Mine, upsert_into
@@ -257,24 +315,31 @@ class Storage:
                     session._base = mine.stored(row)
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """Remove a session for good; False when there is none. Raises OwnerMismatch."""
+        """Delete a session for good. Return False if it does not exist.
+
+            >>> storage.delete_session("nowhere")
+            False
+
+        Raises OwnerMismatch, NewerFormat.
+        """
         check_id(session_id)
         return self._engine.delete(session_id, lambda row: self._check_access(row, user_id, None))
 
     def drop(self) -> None:
-        """Remove all sessions of this store for good, and nothing else: files that are no sessions stay.
+        """Delete all sessions of this store for good. Files that are not sessions stay.
 
-        Raises NewerFormat, before it removes any, when one of them is of a newer localstore.
+        Raises NewerFormat, before any session is deleted, if one was written by a newer localstore.
         """
         self._engine.drop()
 
     def upgrade_schema(self) -> "Upgraded":
-        """Upgrade every document of an older schema version. Other threads and processes may work meanwhile.
+        """Upgrade every document of an older schema version. Other threads and processes may write meanwhile.
 
-        One that cannot be upgraded stays byte for byte as it was and stops no other one; it is among the `problems`
-        of what is returned. The old selves are kept, and `localstore upgrade --undo` brings them back. Interrupted and
-        called again, it goes on. Raises LockTimeout when another upgrade is at work, OSError when there is too little
-        room, before anything is written.
+        A document that cannot be upgraded stays byte for byte as it was, and is among the `problems` of the result.
+        The old documents are kept: `localstore upgrade --undo` brings them back. After an interruption, call it again.
+
+        Raises LockTimeout if another upgrade is running, and OSError, before anything is written, if there is too
+        little space.
         """
         from localstore.maintenance.upgrade import upgrade
 
@@ -283,10 +348,13 @@ class Storage:
     # Reading
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> "Session | None":
-        """A session, or None when there is none or (with `user_id`) it belongs to somebody else.
+        """Read a session. Return None if it does not exist or, with `user_id`, belongs to somebody else.
 
-        With `last_runs` its history holds the entries from the last so many runs on, at the cost of these; 0 reads
-        the header and the state alone. Reading takes no lock in the common case and never changes a byte.
+            >>> storage.read("nowhere") is None
+            True
+
+        With `last_runs`, the history has the entries from the last so many runs on, and only these are read; 0 reads
+        the header and the state alone. Reading never changes a byte, and takes no lock unless somebody is writing.
         """
         check_id(session_id)
         if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
@@ -307,8 +375,13 @@ class Storage:
         kind: str | None = None,
         limit: int | None = None,
     ) -> list[SessionInfo]:
-        """The sessions that fit, newest activity first, from the manifest: no document is opened unless its file
-        was changed by hand."""
+        """List the sessions that match, newest activity first.
+
+            >>> [info.session_id for info in storage.list_sessions(kind="workflow")]
+            ['flow']
+
+        No document is opened, unless its file was changed by hand. Raises ValueError.
+        """
         check_kind(kind)
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
@@ -316,8 +389,10 @@ class Storage:
         return [session_info(row, store_tree.full_path(self._engine.root, row["path"])) for row in rows]
 
     def unreadable_files(self) -> dict[Path, str]:
-        """Files where documents belong that hold no session that can be told, folders that cannot be looked into, and
-        why, as of the last listing."""
+        """Return the files that cannot be read as sessions and the folders that cannot be listed, with the reasons.
+
+        They are as of the last listing.
+        """
         index = self._engine.index
         problems = index.unreadable_files() | index.unreadable_folders
         return {self.root / path: problem for path, problem in problems.items()}
@@ -325,13 +400,13 @@ class Storage:
     def get_all_session_ids(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
     ) -> list[str]:
-        """The ids of the sessions that fit, newest activity first."""
+        """Return the ids of the sessions that match, newest activity first."""
         return [info.session_id for info in self.list_sessions(user_id, entity_id, kind)]
 
     def get_all_sessions(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
     ) -> "list[Session]":
-        """The sessions that fit, read whole, newest activity first. Raises DocumentBroken when one is broken."""
+        """Read the sessions that match, newest activity first. Raises DocumentBroken if one is broken."""
         return self.get_recent_sessions(user_id, entity_id, kind, limit=None)
 
     def get_recent_sessions(
@@ -341,7 +416,7 @@ class Storage:
         kind: str | None = None,
         limit: int | None = 2,
     ) -> "list[Session]":
-        """The `limit` newest of the sessions that fit, read whole, newest activity first."""
+        """Read the `limit` newest of the sessions that match, newest activity first."""
         infos = self.list_sessions(user_id, entity_id, kind, limit)
         sessions = (self.read(info.session_id, user_id=user_id) for info in infos)
         return [session for session in sessions if session is not None]
@@ -354,19 +429,25 @@ class Storage:
         user_id: str | None = None,
         entity_id: str | None = None,
     ) -> "list[Message]":
-        """Pairs of a question and its last answer for a prompt, to stand between the system prompt and the history:
-        those of the `limit` newest completed runs with this rating, oldest first, without tools.
+        """Return pairs of a question and its answer for a prompt: those of the newest completed runs with this rating.
 
-        Runs whose question is more than text are left out, and so are documents that cannot be read. Costs a listing
-        and the documents, newest activity first, of which no more are read once none can have a newer such run; of
-        each, the last runs alone when these are enough. Raises ValueError.
+            >>> storage.examples("good", limit=3)
+            []
+
+        They stand between the system prompt and the history, oldest first, without tool calls. Runs whose question is
+        more than text are left out, and so are documents that cannot be read. This costs a listing and the newest
+        documents, until no other one can have a newer run. Raises ValueError.
         """
         from localstore.storage.examples import newest_examples
 
         return newest_examples(self, rating, limit, user_id=user_id, entity_id=entity_id)
 
     def path(self, session_id: str) -> Path:
-        """The document of a session. Raises SessionNotFound."""
+        """Return the path of a session's document. Raises SessionNotFound.
+
+        >>> storage.path("trip").name
+        'trip.json'
+        """
         check_id(session_id)
         row = self._engine.locate(session_id)
         if row is None:
@@ -401,13 +482,13 @@ class Storage:
 
 
 class JsonStorage(Storage):
-    """A store whose new sessions are JSON documents. Documents of either format are read and written as they are."""
+    """A store whose new sessions are JSON documents. Documents of both formats are read and written as they are."""
 
     _suffix = ".json"
 
 
 class YamlStorage(Storage):
-    """A store whose new sessions are YAML documents. Documents of either format are read and written as they are."""
+    """A store whose new sessions are YAML documents. Documents of both formats are read and written as they are."""
 
     _suffix = ".yaml"
 

@@ -1,0 +1,17 @@
+"""The examples in the docstrings of a storage run and give what they say."""
+
+import doctest
+from pathlib import Path
+
+from localstore import JsonStorage, Message, Run, Step
+from localstore.storage import storage as module
+
+
+def test_the_examples_give_what_they_say(tmp_path: Path) -> None:
+    names = {"storage": JsonStorage(tmp_path / "store"), "Message": Message, "Run": Run, "Step": Step}
+    for name in ("append", "add_step", "update", "rate", "upsert", "delete_session", "read", "list_sessions", "path"):
+        for example in doctest.DocTestFinder(recurse=False).find(getattr(module.Storage, name), name, globs=names):
+            assert example.examples
+            results = doctest.DocTestRunner().run(example, clear_globs=False)
+            assert results.failed == 0
+            names.update(example.globs)
