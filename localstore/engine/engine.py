@@ -1,4 +1,4 @@
-"""The engine of a storage: find a session's document, read it consistently, change it under its lock."""
+"""Find the document of a session, read it consistently, and change it under its lock."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -136,7 +136,7 @@ class Engine:
         return Edit(self, session_id)
 
     def locked(self, name: str) -> AbstractContextManager[None]:
-        """Hold a lock for something else that stands in the store: take no other one inside."""
+        """Hold the lock of another file in the store. Take no other lock while it is held."""
         return self.locks.session(name, self.timeout)
 
     def open_document(self, session_id: str) -> Transaction | None:
@@ -165,28 +165,28 @@ class Engine:
         return None
 
     def _rows_of(self, session_id: str) -> Iterator[IndexRow]:
-        """The row of a session; asked for another one, the row of the place that its document was moved to."""
+        """Yield the row of a session; when asked again, the row of the place that the document was moved to."""
         row = self.index.find_anywhere(session_id)
         while row is not None:
             yield row
             row = self.index.find_moved(row)
 
     def _keep(self, path: str) -> None:
-        """Keep an older document before it is upgraded by a write. All those of one open store are one backup."""
+        """Back up an older document before a write upgrades it. An open store has one backup for all of them."""
         if self._backup is None or not filesystem.exists(self._backup.folder):
             self._backup = backup_folder.make(self.root, "write", finished=True)
         self._backup.keep(path)
         self._backup.settle()
 
     def distrust(self, session_id: str) -> None:
-        """Read the whole document of a session at its next use: its row does not fit."""
+        """Have the whole document of a session read at its next use, because its row does not match."""
         with self.manifest.mutex:
             row = self.manifest.get(session_id)
             if row is not None:
                 self.manifest.put({**row, "foreign": True})
 
     def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> IndexRow:
-        """Write the document of a new session. The caller holds its lock, and has looked for it."""
+        """Write the document of a new session. The caller holds its lock, and made sure that there is no document."""
         path = store_tree.new_path(header["session_id"], header["created_at"], suffix)
         folder = path.rpartition("/")[0]
         if folder not in self._durable_folders:
@@ -199,7 +199,7 @@ class Engine:
         return row
 
     def delete(self, session_id: str, allow: Callable[[IndexRow], None]) -> bool:
-        """Remove a document for good, broken or not, when `allow` does not raise. Raises NewerFormat."""
+        """Delete a document for good, broken or not, unless `allow` raises. Raises NewerFormat."""
 
         def take(row: IndexRow) -> None:
             allow(row)
@@ -210,8 +210,10 @@ class Engine:
     def take_out(
         self, session_id: str, take: Callable[[IndexRow], None], behind: Callable[[], None] | None = None
     ) -> bool:
-        """Let `take` remove the document of a session, broken or not, from its place, under the session's lock, and
-        do what comes `behind` it; False when there is none."""
+        """Call `take` to remove the document of a session, broken or not, then call `behind`, both under its lock.
+
+        Returns False if there is no document. Raises NewerFormat.
+        """
         with self.locks.session(session_id, self.timeout):
             row = self.locate(session_id)
             if row is None:
@@ -230,7 +232,7 @@ class Engine:
             return True
 
     def drop(self) -> None:
-        """Remove every session, and the folders that are empty then. Raises NewerFormat, before it removes any."""
+        """Delete every session and the folders that are then empty. Raises NewerFormat before it deletes any."""
         dropped: set[str] = set()
         with self.locks.all_sessions(self.timeout):
             while rows := self.index.rows(None, None, None, None):  # again, for documents with the same id
@@ -264,7 +266,7 @@ class Engine:
     # Reading
 
     def locate(self, session_id: str) -> IndexRow | None:
-        """The row of a session as its file is now: somebody may have given the file another owner or another id."""
+        """Return the row of a session as its file is now, since a person may have edited it; None if there is none."""
         for row in self._rows_of(session_id):
             current = self.index.current(row)
             if current is not None and current["session_id"] == session_id:
@@ -284,7 +286,7 @@ class Engine:
                 )
 
     def look(self, session_id: str, wanted: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
-        """A consistent view of a session; None when there is none or its row is not `wanted`.
+        """Read a session consistently. Return None if it does not exist or its row is not `wanted`.
 
         Takes no lock unless something does not fit; then looks once more under the lock.
         """
@@ -337,6 +339,6 @@ class Engine:
 
 
 def refuse_newer(row: IndexRow, root: str) -> None:
-    """Raise NewerFormat when a newer localstore wrote the document: it is left alone."""
+    """Raise NewerFormat if a newer localstore wrote the document."""
     if row["version"] > SCHEMA_VERSION:
         raise newer_format(row["version"], f"{root}/{row['path']}", row["session_id"])

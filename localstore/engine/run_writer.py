@@ -115,7 +115,7 @@ class RunWriter:
             is_useful = len(self._last) < _REMEMBERED_SESSIONS
         else:
             is_useful = last.fingerprint == document.row["fingerprint"]
-        return self.recent(document) if is_useful or not document.surely_lacks(run_id, REMEMBERED_RUNS) else None
+        return self.recent(document) if is_useful or not document.cannot_have(run_id, REMEMBERED_RUNS) else None
 
     def _remember(
         self, document: Transaction, recent: dict[str, Recent] | None, steps: tuple[str, int] | None = None

@@ -1,4 +1,4 @@
-"""A step more of an unfinished run, where the run has to be read for it."""
+"""Add a step to an unfinished run that has to be read for it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _BEHIND = ("output", *SESSION_KEYS, "state_conflicts", "model", "metrics", "rati
 
 
 def with_step(transaction: Transaction, run_id: str, number: int, step: dict[str, Any]) -> dict[str, Any] | None:
-    """The run with this step as its `number`-th one; None when it has it. Raises RunNotFound, Conflict."""
+    """Return the run with this step as its `number`-th one; None if it has it. Raises RunNotFound, Conflict."""
     entry = _found(transaction, run_id)
     steps = entry.get("steps") or []
     if number < len(steps) and json_equal(comparable_fields(steps[number]), comparable_fields(step)):

@@ -1,7 +1,6 @@
-"""A document that is being changed, under its session's lock: the only writer of documents.
+"""Change one document under its session's lock. Nothing else writes to documents.
 
-Appending one entry extends the file and costs the entry. Everything else writes the whole document anew and replaces
-the file.
+Appending an entry extends the file and costs the entry. Most other changes rewrite the document and replace the file.
 """
 
 import os
@@ -64,15 +63,16 @@ class Recent(NamedTuple):
 
 
 class ConcurrentChange(Exception):
-    """Somebody wrote to the file in the same instant: read again, mend, and do what is still missing."""
+    """Another program wrote to the file at the same time. Read it again, and do what is still missing."""
 
 
 class Transaction:
-    """An open document whose session is locked. Every change returns; the new state is in `row`, to be recorded.
+    """An open document whose session is locked.
 
-    `row["path"]` is below `root`. With `durable` every change is on the disk when it returns. A document of an older
-    schema version is upgraded by the first change, its old self given to `keep` before; without that, opening it
-    raises OlderFormat.
+    `row` describes the document as it is now; it is replaced, never changed in place. Whoever opens the document
+    records the row if it `changed`. With `durable`, every change is on the disk when the call returns. A document of an
+    older schema version is upgraded by the first change, after a call of `keep`; without `keep`, opening it raises
+    OlderFormat.
     """
 
     def __init__(self, root: str, row: IndexRow, *, durable: bool, keep: Keep | None = None) -> None:
@@ -82,11 +82,11 @@ class Transaction:
         self._is_older = False
         self._parsed: ParsedDocument | None = None
         self._rewrite = False
-        self._unsure = False
+        self._was_untrusted = False
         self.row: IndexRow = row
         self.changed = False
         """Whether `row` says something that the manifest does not know yet."""
-        self._foreign: bytes | None = None
+        self._lost_comments: bytes | None = None
         self.file = DocumentFile(f"{root}/{row['path']}", write=True)
         try:
             self._settle()
@@ -105,22 +105,22 @@ class Transaction:
         self.file.close()
 
     def _settle(self) -> None:
-        """Get a document that can be written to: trust it, or parse it whole, or mend what a crash left."""
+        """Prepare the document for changes: trust it, parse all of it, or repair what a crash left."""
         if is_trusted(self.row, self.file.status):
             self._rewrite = self.file.status.st_nlink > 1 or not self.row["entries"]
             return
         before = recorded_state(self.row)
-        self._unsure = True
-        found = parse_or_recover(self.file.read_all(), self.file.layout, before, self.file.path)
-        if isinstance(found, RecoveredDocument):
-            for offset, data in found.rest:
+        self._was_untrusted = True
+        document = parse_or_recover(self.file.read_all(), self.file.layout, before, self.file.path)
+        if isinstance(document, RecoveredDocument):
+            for offset, data in document.rest:
                 self._set_aside("torn by a crash", rescue_folder.piece(offset, data))
-            self._replace(found.parsed.raw)
+            self._replace(document.parsed.raw)
             return
-        self._parsed = found
-        self._is_older = found.version != SCHEMA_VERSION
+        self._parsed = document
+        self._is_older = document.version != SCHEMA_VERSION
         if self._is_older and self._keep is None:
-            raise older(found, self.file.path, self._root)
+            raise older(document, self.file.path, self._root)
         self.row = carry_rewrite_flag(row_of(self._parsed, self.row["path"], self.file.status, boot_id()), self.row)
         self.changed = True
         if not self._parsed.in_layout:
@@ -130,13 +130,13 @@ class Transaction:
         )
 
     def _normalise(self) -> None:
-        """Bring a foreign layout into ours in memory; the next change writes it. Comments would be lost: keep them."""
+        """Bring another layout into ours in memory; the next change writes it. Comments are kept in rescue then."""
         assert self._parsed is not None  # noqa: S101 (for the type checker)
         foreign = self._parsed.raw
         self._parsed = normalise(self._parsed, self.file.path)
         self._rewrite = True
         if self.file.layout.keeps_comments and _COMMENT.search(foreign):
-            self._foreign = foreign
+            self._lost_comments = foreign
 
     def _set_aside(self, reason: str, content: dict[str, Any]) -> None:
         rescue_folder.set_aside(self._root, self.row["path"], self.row["session_id"], reason, content)
@@ -147,7 +147,7 @@ class Transaction:
         return self._parsed.header if self._parsed is not None else self.file.header()
 
     def whole(self) -> ParsedDocument:
-        """The whole document, in our layout."""
+        """Return the whole document, in our layout. Raises LayoutMismatch, ConcurrentChange."""
         if self._parsed is None:
             self._parsed = self.file.whole()
         if not self._parsed.in_layout:
@@ -155,7 +155,7 @@ class Transaction:
         return self._parsed
 
     def state(self) -> dict[str, Any]:
-        """The newest `session_state`. Raises Misfit."""
+        """Return the newest `session_state`. Raises LayoutMismatch."""
         if self._parsed is not None:
             state: Any = newest_state(self._parsed.entries).get("session_state")
         elif (offset := self.row.get("offsets", {}).get("session_state")) is not None:
@@ -166,15 +166,15 @@ class Transaction:
         return state if isinstance(state, dict) else {}
 
     def recent(self, count: int) -> dict[str, Recent]:
-        """The runs among the last `count` entries by their ids, oldest first. Raises Misfit."""
+        """Return the runs among the last `count` entries by id, oldest first. Raises LayoutMismatch."""
         if not self.row["entries"]:
             return {}  # a list in the header may look like entries
         if self._parsed is not None:
-            found = list(zip(self._parsed.starts, self._parsed.slices(), strict=True))[-count:]
+            pieces = list(zip(self._parsed.starts, self._parsed.slices(), strict=True))[-count:]
         else:
-            found = self.file.tail(count)
+            pieces = self.file.tail(count)
         runs = {}
-        for offset, piece in found:
+        for offset, piece in pieces:
             try:
                 run_id, unfinished = run_id_and_state(self.file.layout, piece)
             except ParseError:
@@ -183,8 +183,8 @@ class Transaction:
                 runs[run_id] = Recent(offset, unfinished)
         return runs
 
-    def surely_lacks(self, run_id: str, count: int) -> bool:
-        """Whether no entry among the last `count` can be this run, seen without looking at each of them."""
+    def cannot_have(self, run_id: str, count: int) -> bool:
+        """Whether none of the last `count` entries can be this run, judged without parsing them."""
         if self._parsed is not None or not _PLAIN_ID.match(run_id):
             return False
         # One look will do when entries are of much the same size; looks that grow read the same again and again.
@@ -193,7 +193,7 @@ class Transaction:
         return run_id.encode() not in tail and self.file.layout.escape not in tail
 
     def entry(self, run: Recent) -> dict[str, Any]:
-        """The run's entry. Raises Misfit or Interfered when none starts there."""
+        """Return the entry of a run. Raises LayoutMismatch or ConcurrentChange if no entry starts there."""
         if self._parsed is None:
             return self.file.entry_at(run.offset)
         if run.offset not in self._parsed.starts:
@@ -203,7 +203,7 @@ class Transaction:
     # What can be done to it
 
     def sync(self) -> None:
-        """Make everything that was written before durable, if that is asked for; rewrite it when a sync failed."""
+        """Make earlier writes durable, if that is asked for. Rewrite the document if a sync of it failed."""
         if not self._durable:
             return
         if self.row.get("rewrite") or self._rewrite:
@@ -283,7 +283,7 @@ class Transaction:
                 continue
             entry, end = plan.replaced[start], layout.entry_end(old, 0)
             behind = b"" if entry is None or end < 0 else old[end:]  # a comment behind it stays
-            self._give_up(parsed, start, old.removesuffix(behind))
+            self._check_replaced(parsed, start, old.removesuffix(behind))
             if entry is not None:
                 pieces.append(layout.entry(entry) + behind)
         pieces += [layout.entry(entry) for entry in plan.added]
@@ -293,7 +293,7 @@ class Transaction:
 
     def _new_head(self, parsed: ParsedDocument, header: dict[str, Any]) -> bytes:
         layout = self.file.layout
-        self._strictly(layout.assemble(parsed.head, []), 0)
+        self._check_lossless(layout.assemble(parsed.head, []), 0)
         head = layout.head(header)
         if not layout.keeps_comments:
             return head
@@ -302,18 +302,18 @@ class Transaction:
         comments = [line for line in lines if line.startswith(b"#") and line != first]
         others = b"\n".join(line for line in lines if not line.startswith(b"#"))
         if b"#" in others and others != layout.head(parsed.header).partition(b"\n")[2]:
-            self._foreign = parsed.raw
+            self._lost_comments = parsed.raw
         return b"\n".join([first, *comments, rest])
 
-    def _give_up(self, parsed: ParsedDocument, start: int, old: bytes) -> None:
-        """Make sure that nothing is lost with the bytes of an entry that is replaced or removed."""
+    def _check_replaced(self, parsed: ParsedDocument, start: int, old: bytes) -> None:
+        """Check that nothing is lost with the bytes of an entry that is replaced or removed. Raises DocumentBroken."""
         layout = self.file.layout
-        self._strictly(old, parsed.raw.count(b"\n", 0, start))
+        self._check_lossless(old, parsed.raw.count(b"\n", 0, start))
         if layout.keeps_comments and b"#" in old and layout.entry(layout.parse_entry(old)) != old:
-            self._foreign = parsed.raw
+            self._lost_comments = parsed.raw
 
-    def _strictly(self, raw: bytes, lines_before: int) -> None:
-        """Refuse what writing it anew would drop or round. Raises DocumentBroken."""
+    def _check_lossless(self, raw: bytes, lines_before: int) -> None:
+        """Raise DocumentBroken if a rewrite of these bytes would drop or round something."""
         try:
             self.file.layout.parse_strict(raw)
         except ParseError as error:
@@ -339,10 +339,10 @@ class Transaction:
     def _sync(self) -> None:
         try:
             filesystem.sync_file(self.file.fd, self.file.path)
-            if self._unsure:  # who made the file may not have made its name durable
+            if self._was_untrusted:  # who made the file may not have made its name durable
                 filesystem.sync_folder(os.path.dirname(self.file.path))
         except OSError:
-            # The kernel may have dropped the pages: nobody may trust the file's tail before it is written anew.
+            # The kernel may have dropped the pages: the tail of the file cannot be trusted until it is rewritten.
             self.row = {**self.row, "rewrite": True}
             self.changed = True
             raise
@@ -353,11 +353,11 @@ class Transaction:
         self.changed = True
 
     def _replace(self, raw: bytes) -> None:
-        """Write the whole document anew, having made sure that it is one."""
+        """Replace the file by one with these bytes, if they are a valid document."""
         parsed = parse_document(raw, self.file.layout, self.file.path)
-        if self._foreign is not None:
-            self._set_aside(rescue_folder.COMMENTS, rescue_folder.piece(0, self._foreign))
-            self._foreign = None
+        if self._lost_comments is not None:
+            self._set_aside(rescue_folder.COMMENTS, rescue_folder.piece(0, self._lost_comments))
+            self._lost_comments = None
         if not self.file.is_unchanged():
             raise ConcurrentChange
         if self._is_older and self._keep is not None:

@@ -57,7 +57,7 @@ class IndexRow(TypedDict):
 
 
 def _note_status(row: IndexRow, status: os.stat_result) -> None:
-    """Take the file's fingerprint as it was when the row became true of it."""
+    """Set the fingerprint of the file that the row describes."""
     row["fingerprint"] = fingerprint(status)
     row["era"] = boot_hash()
     if is_coarse(status.st_mtime_ns) and status.st_mtime_ns > time.time_ns() - COARSE_TICK:
@@ -116,14 +116,14 @@ def carry_rewrite_flag(fresh: IndexRow, before: IndexRow | None) -> IndexRow:
 
 
 def _count_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
-    """Take an entry that was added at `offset` into the row."""
+    """Add an entry at `offset` to the row."""
     row["entries"] += 1
     row["runs"] += entry["type"] == "run"
     _note_entry(row, entry, offset)
 
 
 def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
-    """What the newest entry says of the session, whether it was added or finished."""
+    """Bring the row up to date with its newest entry, which was added or finished."""
     if isinstance(entry.get("created_at"), str):
         row["updated_at"] = utc_time(entry["created_at"])
     changed = {name: offset for name in SESSION_KEYS if entry.get(name) is not None}
@@ -183,12 +183,12 @@ def after_write(row: IndexRow, status: os.stat_result, boot: str | None) -> Inde
 
 
 def matches_file(row: IndexRow, status: os.stat_result) -> bool:
-    """Whether the row was made of the file in this very state."""
+    """Whether the row describes the file in exactly this state."""
     return row["fingerprint"] == fingerprint(status) and not (row.get("unsettled") and _may_hide_an_edit(row))
 
 
 def is_trusted(row: IndexRow, status: os.stat_result) -> bool:
-    """Whether the document is as one of us left it, in our layout, so that its tail alone may be read."""
+    """Whether the document is as localstore wrote it, in our layout, so that its tail alone may be read."""
     return (
         matches_file(row, status)
         and row["version"] == SCHEMA_VERSION
@@ -199,7 +199,7 @@ def is_trusted(row: IndexRow, status: os.stat_result) -> bool:
 
 
 def is_row(value: Any) -> bool:
-    """Whether a line of the manifest can be used; anything else is skipped, whoever wrote it."""
+    """Whether a line of the manifest can be used. Other lines are skipped."""
     try:
         numbers = value["fingerprint"]
         return (
@@ -227,7 +227,7 @@ _LEAST_KEYS = len(IndexRow.__required_keys__)
 
 
 def _are_valid(row: dict[str, Any]) -> bool:
-    """Whether the keys that need not be there are what they should be."""
+    """Whether the optional keys of a row are valid."""
     tags, offsets, waiting = row.get("tags", ()), row.get("offsets"), row.get("waiting")
     return (
         "problem" not in row  # known to this process alone
@@ -243,7 +243,7 @@ def _are_valid(row: dict[str, Any]) -> bool:
 
 
 def recorded_state(row: IndexRow) -> RecordedState | None:
-    """What a row says of its document; None when it says nothing."""
+    """Return what a row says about its document, for recovery; None if it says nothing."""
     if not row["fingerprint"]:
         return None
     other_boot = row.get("boot", boot_id()) != boot_id()

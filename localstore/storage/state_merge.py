@@ -1,4 +1,4 @@
-"""How a run's `session_state` and what other runs stored meanwhile come together: by top-level key."""
+"""Merge a run's `session_state` with what other runs stored meanwhile, by top-level key."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def _same(one: State, other: State, key: str) -> bool:
 
 
 class StateMerge:
-    """The state of one run, merged with what the document holds in the moment in which the run is added."""
+    """The state of one run, merged with the state in the document at the moment at which the run is added."""
 
     def __init__(self, run: Run, base: State, *, strict: bool) -> None:
         """Raises UnstorableValue."""
@@ -75,6 +75,6 @@ class StateMerge:
         return self._said
 
     def tell(self) -> None:
-        """Let the run say what was stored."""
+        """Set the stored state and the conflicts on the run."""
         for name, value in self._said.items():
             setattr(self._run, name, value)

@@ -294,12 +294,12 @@ class Storage:
         invalid session.
         """
         from localstore.models.session import Session
-        from localstore.storage.upsert import Mine, upsert_into
+        from localstore.storage.upsert import LocalSession, upsert_into
 
         if not isinstance(session, Session):
             raise TypeError(f"upsert takes a Session, not {type(session).__name__}")
         check_id(session.session_id)
-        mine, base = Mine.of(session), session._base
+        local, base = LocalSession.of(session), session._base
         if base is not None and base.header["session_id"] != session.session_id:
             base = None  # a copy under another id is a new session
 
@@ -307,12 +307,12 @@ class Storage:
             with attempt as document:
                 if document is not None:
                     self._check_access(document.row, None, session.kind)
-                    session._base = upsert_into(self._engine, document, mine, base)
+                    session._base = upsert_into(self._engine, document, local, base)
                 elif base is not None:
                     raise _not_found(session.session_id, " It was deleted since it was read.")
                 else:
-                    row = self._engine.create(order_header(mine.header), mine.new_entries(), self._suffix)
-                    session._base = mine.stored(row)
+                    row = self._engine.create(order_header(local.header), local.new_entries(), self._suffix)
+                    session._base = local.stored(row)
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Delete a session for good. Return False if it does not exist.

@@ -1,4 +1,4 @@
-"""The three-way merge behind `upsert`: what was read, what it became here, and what is in the store now."""
+"""Merge a changed session into its document: what was read, what it is here, and what is stored now."""
 
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -25,7 +25,7 @@ _FIXED = ("schema_version", "session_id", "kind", "created_at")
 
 
 def session_of(snapshot: Snapshot) -> Session:
-    """The models for a snapshot. Raises DocumentBroken when a value is of the wrong type, naming where."""
+    """Return the models for a snapshot. Raises DocumentBroken, with the place, if a value is of the wrong type."""
     try:
         session = Session.model_validate({**snapshot.header, "history": snapshot.entries, **snapshot.current})
     except ValidationError as error:
@@ -43,7 +43,7 @@ def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> 
 
 
 def run_of(value: Any) -> dict[str, Any]:
-    """A run as plain values that can be read back. Raises UnstorableValue, and TypeError for what is no valid run."""
+    """Return a run as plain values. Raises UnstorableValue, and TypeError for an invalid run."""
     entry = to_json_value(value)
     if is_validated(value):
         return cast(dict[str, Any], entry)
@@ -58,7 +58,7 @@ def run_of(value: Any) -> dict[str, Any]:
 
 
 def step_of(value: Any) -> dict[str, Any]:
-    """A step as plain values that can be read back. Raises UnstorableValue, and TypeError for what is no valid step."""
+    """Return a step as plain values. Raises UnstorableValue, and TypeError for an invalid step."""
     step = to_json_value(value, "step")
     if not isinstance(value, Step):
         raise TypeError(f"add_step takes a Step, not {type(value).__name__}")
@@ -80,7 +80,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Mine:
+class LocalSession:
     """A Session as plain values, validated."""
 
     header: dict[str, Any]
@@ -90,8 +90,8 @@ class Mine:
     """The header's fields that were set explicitly; they count where nothing was read before."""
 
     @classmethod
-    def of(cls, session: Session) -> "Mine":
-        """Raises UnstorableValue, and TypeError for what is no valid session."""
+    def of(cls, session: Session) -> "LocalSession":
+        """Validate a session. Raises UnstorableValue, and TypeError for an invalid session."""
         header = to_json_value(session)
         entries = [to_json_value(entry, f"history[{number}]") for number, entry in enumerate(session.history)]
         try:
@@ -111,7 +111,7 @@ class Mine:
         )
 
     def new_entries(self) -> list[dict[str, Any]]:
-        """The history of a new document: the entries, and the state that none of them says."""
+        """Return the history of a new document: the entries, and an update with the state that none of them has."""
         said = newest_state(self.entries)
         state = {name: value for name, value in self.current.items() if not json_equal(said.get(name), value)}
         return [*self.entries, _update(state)] if state else self.entries
@@ -122,13 +122,13 @@ class Mine:
         return Snapshot(row["path"], self.header, self.entries, self.current, row["fingerprint"] if alone else [])
 
 
-def upsert_into(store: Engine, transaction: Transaction, mine: Mine, base: Snapshot | None) -> Snapshot:
+def upsert_into(store: Engine, transaction: Transaction, local: LocalSession, base: Snapshot | None) -> Snapshot:
     """Bring what changed here into the document, appending when that is enough; what to compare with next time.
 
     Raises Conflict, OwnerMismatch.
     """
     owner = transaction.header().get("user_id")
-    wanted = mine.header.get("user_id", owner if base is None else None)
+    wanted = local.header.get("user_id", owner if base is None else None)
     if wanted != owner or (base is not None and base.header.get("user_id") != owner):
         raise OwnerMismatch(
             f"Session {transaction.row['session_id']!r} belongs to {'nobody' if owner is None else 'another user'}, "
@@ -138,7 +138,7 @@ def upsert_into(store: Engine, transaction: Transaction, mine: Mine, base: Snaps
         )
     alone = base is not None and base.fingerprint == transaction.row["fingerprint"]
     if base is not None and alone:
-        plan = merge(mine, base, base)  # nobody wrote since: what was read is what is there
+        plan = merge(local, base, base)  # nobody wrote since: what was read is what is there
         known = store.runs.recent(transaction).keys() - {entry.get("run_id") for entry in base.entries}
         if (
             not plan.replaced
@@ -147,26 +147,26 @@ def upsert_into(store: Engine, transaction: Transaction, mine: Mine, base: Snaps
         ):
             if plan.added:
                 transaction.append(plan.added)
-            return mine.stored(transaction.row)
+            return local.stored(transaction.row)
     parsed = transaction.whole()
     current, fingerprint = newest_state(parsed.entries), transaction.row["fingerprint"]
-    theirs = Snapshot(transaction.file.path, parsed.header, parsed.entries, current, fingerprint)
-    plan = merge(mine, base, theirs)
+    remote = Snapshot(transaction.file.path, parsed.header, parsed.entries, current, fingerprint)
+    plan = merge(local, base, remote)
     if plan.replaced or not json_equal(plan.header, parsed.header):
         replaced = {parsed.starts[index]: entry for index, entry in plan.replaced.items()}
         transaction.change(order_header(plan.header), replaced, plan.added)
     elif plan.added:
         transaction.append(plan.added)
-    return mine.stored(transaction.row, alone=alone)
+    return local.stored(transaction.row, alone=alone)
 
 
-def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
-    """What has to be done to the document so that it holds both sides. Raises Conflict."""
-    session_id = theirs.header["session_id"]
-    plan = Plan(_merge_header(mine, base, theirs.header))
+def merge(local: LocalSession, base: Snapshot | None, remote: Snapshot) -> Plan:
+    """Return what has to change in the document so that it has the changes of both sides. Raises Conflict."""
+    session_id = remote.header["session_id"]
+    plan = Plan(_merge_header(local, base, remote.header))
     before = _by_key(_normal(base)) if base else {}
-    here = _by_key(mine.entries)
-    there = _by_key(_normal(theirs))
+    here = _by_key(local.entries)
+    there = _by_key(_normal(remote))
     index = {key: number for number, key in enumerate(there)}
     for key, old in before.items():
         new, now_there = here.get(key), there.get(key)
@@ -185,21 +185,21 @@ def merge(mine: Mine, base: Snapshot | None, theirs: Snapshot) -> Plan:
             plan.replaced[index[key]] = keep_rating(now_there, new)
         elif not json_equal(now_there, new if key[0] != "run" else keep_rating(now_there, new)):
             raise _conflict(session_id, _name(key))
-    _merge_current(plan, mine, base, theirs)
+    _merge_current(plan, local, base, remote)
     return plan
 
 
-def _merge_header(mine: Mine, base: Snapshot | None, theirs: dict[str, Any]) -> dict[str, Any]:
-    result = dict(theirs)
-    for name in {**theirs, **mine.header, **(base.header if base else {})}:
-        if name in _FIXED or (base is None and name not in mine.named):
+def _merge_header(local: LocalSession, base: Snapshot | None, remote: dict[str, Any]) -> dict[str, Any]:
+    result = dict(remote)
+    for name in {**remote, **local.header, **(base.header if base else {})}:
+        if name in _FIXED or (base is None and name not in local.named):
             continue
-        new, there = mine.header.get(name), theirs.get(name)
+        new, there = local.header.get(name), remote.get(name)
         old = there if base is None else base.header.get(name)
         if json_equal(new, old) or json_equal(new, there):
             continue
         if not json_equal(there, old):
-            raise _conflict(theirs["session_id"], name)
+            raise _conflict(remote["session_id"], name)
         if new is None:
             del result[name]
         else:
@@ -207,19 +207,19 @@ def _merge_header(mine: Mine, base: Snapshot | None, theirs: dict[str, Any]) -> 
     return result
 
 
-def _merge_current(plan: Plan, mine: Mine, base: Snapshot | None, theirs: Snapshot) -> None:
-    """State that was changed on the Session itself becomes an update, unless a new run already says so."""
+def _merge_current(plan: Plan, local: LocalSession, base: Snapshot | None, remote: Snapshot) -> None:
+    """Add an update with the state that was changed on the Session itself, unless a new run has it."""
     changed: dict[str, Any] = {}
     for name in SESSION_KEYS:
-        new = _value(mine.current, name)
+        new = _value(local.current, name)
         old = _value(base.current, name) if base else None
-        there = _value(theirs.current, name)
+        there = _value(remote.current, name)
         for entry in plan.added:
             there = entry.get(name, there)
         if json_equal(new, old) or json_equal(new, there):
             continue
-        if base and not json_equal(_value(theirs.current, name), old):
-            raise _conflict(theirs.header["session_id"], name)
+        if base and not json_equal(_value(remote.current, name), old):
+            raise _conflict(remote.header["session_id"], name)
         changed[name] = new if new is not None else {} if name in ("session_state", "session_data") else ""
     if changed:
         plan.added.append(_update(changed))
@@ -235,7 +235,7 @@ def _value(current: dict[str, Any], name: str) -> Any:
 
 
 def _normal(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Entries as the models would write them, so that only what they say is compared. Raises DocumentBroken."""
+    """Return the entries as the models write them, to compare their content alone. Raises DocumentBroken."""
     try:
         return [to_json_value(entry) for entry in _entries.validate_python(snapshot.entries)]
     except ValidationError as error:

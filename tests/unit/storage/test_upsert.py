@@ -6,7 +6,7 @@ import pytest
 
 from localstore import Conflict, DocumentBroken, Session
 from localstore.engine.snapshot import Snapshot
-from localstore.storage.upsert import Mine, merge, session_of
+from localstore.storage.upsert import LocalSession, merge, session_of
 
 TIME = "2026-11-22T07:01:20.123Z"
 
@@ -51,14 +51,14 @@ def test_a_value_of_the_wrong_type_is_named_with_its_place(entry: dict[str, Any]
 def test_an_unchanged_session_has_nothing_to_do() -> None:
     seen = snapshot([run("r1"), {"type": "note"}, update(session_state={})], name="n", tags=[])
     for theirs in (seen, snapshot([*seen.entries, run("r2")], {"session_state": {"b": 2}}, name="theirs")):
-        plan = merge(Mine.of(session_of(seen)), seen, theirs)
+        plan = merge(LocalSession.of(session_of(seen)), seen, theirs)
         assert (plan.replaced, plan.added) == ({}, [])
         assert plan.header["name"] == theirs.header["name"]
 
 
 def test_nulls_and_the_order_of_keys_are_no_change() -> None:
     seen = snapshot([{"run_id": "r1", "type": "run", "status": "completed", "created_at": TIME, "model": None}])
-    plan = merge(Mine.of(session_of(seen)), seen, seen)
+    plan = merge(LocalSession.of(session_of(seen)), seen, seen)
     assert (plan.replaced, plan.added) == ({}, [])
 
 
@@ -69,7 +69,7 @@ def test_what_changed_is_replaced_removed_or_added_by_its_place_in_the_store() -
     session.runs[1].messages[0].content = "changed"
     del session.history[0]
     session.history.append(session_of(snapshot([run("mine")])).history[0])
-    plan = merge(Mine.of(session), seen, theirs)
+    plan = merge(LocalSession.of(session), seen, theirs)
     assert plan.replaced == {2: None, 3: run("r3", "changed")}
     assert plan.added == [run("mine")]
 
@@ -77,7 +77,7 @@ def test_what_changed_is_replaced_removed_or_added_by_its_place_in_the_store() -
 def test_an_unfinished_run_in_the_store_is_finished_by_a_new_one() -> None:
     theirs = snapshot([run("r1", status="unfinished")])
     session = Session(session_id="s1", history=[run("r1", "hi")])  # type: ignore[list-item]
-    assert merge(Mine.of(session), None, theirs).replaced == {0: run("r1", "hi")}
+    assert merge(LocalSession.of(session), None, theirs).replaced == {0: run("r1", "hi")}
 
 
 def test_a_run_removed_there_and_changed_here_is_a_conflict() -> None:
@@ -85,10 +85,10 @@ def test_a_run_removed_there_and_changed_here_is_a_conflict() -> None:
     session = session_of(seen)
     session.runs[0].messages[0].content = "changed"
     with pytest.raises(Conflict, match="run r1 was changed"):
-        merge(Mine.of(session), seen, snapshot([run("r2")]))
+        merge(LocalSession.of(session), seen, snapshot([run("r2")]))
     session = session_of(seen)
     del session.history[0]
-    assert merge(Mine.of(session), seen, snapshot([run("r2")])).replaced == {}
+    assert merge(LocalSession.of(session), seen, snapshot([run("r2")])).replaced == {}
 
 
 def test_fields_that_tell_what_a_session_is_are_never_changed() -> None:
@@ -96,7 +96,7 @@ def test_fields_that_tell_what_a_session_is_are_never_changed() -> None:
     session = session_of(seen)
     session.created_at = "1999-01-01T00:00:00.000Z"
     session.schema_version = 0
-    assert merge(Mine.of(session), seen, seen).header == seen.header
+    assert merge(LocalSession.of(session), seen, seen).header == seen.header
 
 
 def test_an_unknown_field_may_be_set_and_removed() -> None:
@@ -105,13 +105,13 @@ def test_an_unknown_field_may_be_set_and_removed() -> None:
     session._base = seen
     assert session.model_extra is not None
     del session.model_extra["x"]
-    plan = merge(Mine.of(session), seen, seen)
+    plan = merge(LocalSession.of(session), seen, seen)
     assert {key: plan.header.get(key) for key in "xyz"} == {"x": None, "y": None, "z": 3}
 
 
 def test_a_session_that_was_not_read_changes_only_what_it_names() -> None:
     theirs = snapshot([], {"session_state": {"a": 1}}, name="theirs", tags=["t"], user_id="u")
-    plan = merge(Mine.of(Session(session_id="s1", name="mine")), None, theirs)
+    plan = merge(LocalSession.of(Session(session_id="s1", name="mine")), None, theirs)
     assert plan.header == {**theirs.header, "name": "mine"}
     assert plan.added == []
 
@@ -120,8 +120,8 @@ def test_state_changed_on_both_sides_is_a_conflict_and_on_one_side_an_update() -
     seen = snapshot([run("r1")], {"session_state": {"a": 1}})
     session = session_of(seen)
     session.session_state = {"a": 2}
-    added = merge(Mine.of(session), seen, seen).added
+    added = merge(LocalSession.of(session), seen, seen).added
     assert [(entry["type"], entry["session_state"]) for entry in added] == [("update", {"a": 2})]
     with pytest.raises(Conflict, match="session_state was changed"):
-        merge(Mine.of(session), seen, snapshot([run("r1")], {"session_state": {"a": 3}}))
-    assert merge(Mine.of(session), seen, snapshot([run("r1")], {"session_state": {"a": 2}})).added == []
+        merge(LocalSession.of(session), seen, snapshot([run("r1")], {"session_state": {"a": 3}}))
+    assert merge(LocalSession.of(session), seen, snapshot([run("r1")], {"session_state": {"a": 2}})).added == []
