@@ -4,11 +4,11 @@ import sys
 
 
 def main() -> None:
-    """Run the command line of this process, and exit with its code."""
+    """Run the command line, and exit with its code."""
     try:
         from .group import cli
 
         cli.main()
-    except KeyboardInterrupt:  # while the program was still being loaded
+    except KeyboardInterrupt:  # while the program is still loading
         sys.stderr.write("localstore: Interrupted.\n")
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""Old and new answers of one question beside each other: for a person, for a pipe, and as JSON."""
+"""Prints the old and new answer of a question: for a terminal, for a pipe, or as JSON."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from . import output
 from .scoring import Score
 
 WIDE = 80
-"""From so many columns on, the answers stand side by side."""
+"""The number of columns from which on the answers are printed side by side."""
 
 
 class Comparison(Protocol):
-    """Shows one question at a time, as it is answered."""
+    """Prints each question once it is answered."""
 
     def show(self, repeated: Repeated, score: Score | None) -> None: ...
 
 
 class Rows:
-    """One line each: number, run, question, old answer, new answer, score, error. Remarks go to the standard error."""
+    """Prints one line per question: number, run, question, old answer, new answer, score, error."""
 
     def show(self, repeated: Repeated, score: Score | None) -> None:
         question = repeated.question
@@ -43,7 +43,7 @@ class Rows:
 
 
 class JsonLines:
-    """One object each, on a line of its own. `session_id` is the fresh session's, None when nothing is kept."""
+    """Prints one JSON object per line. `session_id` is that of the new session, None if nothing is stored."""
 
     def __init__(self, session_id: str | None) -> None:
         self._session_id = session_id
@@ -72,7 +72,7 @@ class JsonLines:
 
 
 class Columns:
-    """For a person: two columns where they fit, else one answer below the other."""
+    """Prints two columns if the terminal is wide enough, else one answer below the other."""
 
     def __init__(self) -> None:
         self._screen = output.console()
@@ -117,19 +117,19 @@ def _text(answer: str | None) -> Any:
 
 
 def remarks(question: StoredQuestion) -> list[str]:
-    """What makes the new question another one than the old one was."""
-    said = []
+    """Return how the new question differs from the original one."""
+    lines = []
     if question.tools:
-        said.append(f"answered from the stored results of {', '.join(question.tools)}")
+        lines.append(f"answered from the stored results of {', '.join(question.tools)}")
     if question.run.output is not None:
-        said.append("the old answer was asked for as data, the new one is not")
+        lines.append("the old answer was asked for as data, the new one is not")
     if question.missing:
-        said.append(f"not there any more: {', '.join(question.missing)}")
-    return said
+        lines.append(f"files that no longer exist: {', '.join(question.missing)}")
+    return lines
 
 
-class Told:
-    """Counts what was shown, for the last lines and the exit code."""
+class Tally:
+    """Counts answers and scores for the summary and the exit code."""
 
     def __init__(self, total: int) -> None:
         self.done = 0
@@ -148,7 +148,7 @@ class Told:
         return not all(score.passed for score in self._scores)
 
     def summary(self) -> None:
-        """Say on the standard error how it went."""
+        """Print the summary on the standard error."""
         if self.done < self._total:
             output.note(f"Stopped after {self.done:,} of {self._total:,} questions.")
         if self.unanswered:

@@ -1,4 +1,4 @@
-"""A text in the person's own editor. What was typed is never lost."""
+"""Lets the user edit a text in their own editor. Unlike `click.edit`, it keeps the text if the editor fails."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .output import note
 
 
 def editor() -> list[str]:
-    """The command of the editor, from VISUAL or EDITOR. Raises UsageError when there is none."""
+    """Return the command of the editor, from VISUAL or EDITOR. Raises UsageError if neither is set."""
     context = click.get_current_context()
     for variable in ("VISUAL", "EDITOR"):
         try:
             words = shlex.split(os.environ.get(variable, ""), posix=os.name == "posix")
         except ValueError as error:
-            raise click.UsageError(f"{variable} is no command: {error}", context) from None
+            raise click.UsageError(f"{variable} is not a valid command: {error}", context) from None
         if words:
             return words
     raise click.UsageError("There is no editor: set VISUAL or EDITOR, or give the text with --set", context)
@@ -33,23 +33,25 @@ def editor() -> list[str]:
 
 @contextlib.contextmanager
 def file_to_edit(text: bytes, name: str, suffix: str) -> Iterator[Path]:
-    """A file for the editor with `text` in it. It goes when the block ends; when the block raises, and somebody had
-    changed the file, it stays, and a note says where."""
+    """Create a temporary file with `text`. It is removed when the block ends.
+
+    If the block raises and the file has been changed, it is kept, and a note names it.
+    """
     descriptor, path = tempfile.mkstemp(prefix=f"{name}-", suffix=suffix)
     try:
         with open(descriptor, "wb") as file:
             file.write(text)
         yield Path(path)
     except BaseException:
-        if _holds_something_else(path, text):
-            note(f"What you typed is kept in {path}")
+        if _is_changed(path, text):
+            note(f"Your text is kept in {path}")
         else:
             _remove(path)
         raise
     _remove(path)
 
 
-def _holds_something_else(path: str, text: bytes) -> bool:
+def _is_changed(path: str, text: bytes) -> bool:
     try:
         return Path(path).read_bytes() != text
     except FileNotFoundError:
@@ -64,14 +66,16 @@ def _remove(path: str) -> None:
 
 
 def edit(command: list[str], path: Path) -> bytes:
-    """Let the person edit the file, and return what is in it then. Raises UsageError when the editor cannot be started,
-    LocalstoreError when it failed."""
+    """Open the file in the editor, and return its new content.
+
+    Raises UsageError if the editor cannot be started, LocalstoreError if it fails.
+    """
     try:
-        process = subprocess.Popen([*command, path])  # noqa: S603 (the person's own editor)
+        process = subprocess.Popen([*command, path])  # noqa: S603 (the user's own editor)
     except OSError as error:
         problem = f"The editor '{command[0]}' cannot be started: {error.strerror}. Set VISUAL or EDITOR"
         raise click.UsageError(problem, click.get_current_context()) from None
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the editor's while it has the terminal
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # while the editor has the terminal, Ctrl-C is for the editor
     try:
         code = process.wait()
     finally:

@@ -1,4 +1,4 @@
-"""How a run of the command line ends: one table from error to exit code, one line for each error."""
+"""Exit codes and error messages of the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DONE, FINDINGS, USAGE, NOT_FOUND, REFUSED, CANNOT_NOW, BUG, INTERRUPTED, BROKEN_
 
 
 class Ambiguous(LocalstoreError, LookupError):
-    """Not exactly one thing was named. `candidates` are lines that say what could have been meant."""
+    """A name matches no item or several. `candidates` are lines that list possible items."""
 
     def __init__(self, message: str, candidates: list[str]) -> None:
         super().__init__(message)
@@ -28,13 +28,13 @@ MOST_CANDIDATES = 10
 
 
 def candidates(named: Iterable[str]) -> list[str]:
-    """The lines for an error that say what could have been meant; the first of them, when there are many."""
+    """Return the lines of an error that list possible items: at most MOST_CANDIDATES, and how many are left."""
     lines = [f"  {one}" for one in named]
     left = len(lines) - MOST_CANDIDATES
     return [*lines[:MOST_CANDIDATES], f"  … and {left} more"] if left > 0 else lines
 
 
-# The first row that fits counts: our own errors are also OSError, LookupError and the like.
+# The first matching row counts: our own errors are also OSError, LookupError and the like.
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (click.UsageError, USAGE),
     (SessionNotFound, NOT_FOUND),
@@ -52,7 +52,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 
 def run(action: Callable[[], None]) -> int:
-    """Call `action`, deliver what it printed, say what went wrong, and return the exit code."""
+    """Call `action`, flush its output, print its error if there is one, and return the exit code."""
     try:
         action()
         if sys.stdout is None:
@@ -61,12 +61,12 @@ def run(action: Callable[[], None]) -> int:
         return DONE
     except click.exceptions.Exit as end:
         return _finish(end.exit_code)
-    except BaseException as error:  # noqa: BLE001 (the last stop: nobody is to see a traceback)
+    except BaseException as error:  # noqa: BLE001 (the last handler: users never see a traceback)
         return _fail(error)
 
 
 def _finish(code: int) -> int:
-    """Deliver what was printed before the command ended itself with `code`."""
+    """Flush the output of a command that exited with `code`."""
     try:
         sys.stdout.flush()
     except (OSError, KeyboardInterrupt) as error:
@@ -76,12 +76,12 @@ def _finish(code: int) -> int:
 
 def _fail(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
-        _discard_output()  # the reader had enough, as in `localstore ls | head -1`
+        _discard_output()  # the reader has closed the pipe, as in `localstore ls | head -1`
         return BROKEN_PIPE
     code = next((code for kind, code in EXIT_CODES if isinstance(error, kind)), BUG)
     try:
         if code != INTERRUPTED:
-            sys.stdout.flush()  # what came before the error stands before it
+            sys.stdout.flush()  # the output before the error comes first
     except (OSError, AttributeError):
         pass
     _discard_output()
@@ -91,12 +91,12 @@ def _fail(error: BaseException) -> int:
                 sys.stderr.write(f"{one_line(line)}\n")
             sys.stderr.flush()
         except OSError:
-            pass  # nobody listens; the exit code still says it
+            pass  # the standard error is closed; the exit code still reports the error
     return code
 
 
 def _discard_output() -> None:
-    """Send what is still buffered for the standard output nowhere, so that the end of the process does not fail."""
+    """Discard the buffered output, so that Python's flush at exit cannot fail."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError, AttributeError):
@@ -107,7 +107,7 @@ def _discard_output() -> None:
 
 
 def message(error: BaseException) -> str:
-    """What went wrong and what to do, in one line."""
+    """Return one line that says what went wrong and what to do."""
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "localstore"
         text = error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", ")  # click's list of choices

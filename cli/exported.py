@@ -1,4 +1,4 @@
-"""What an export is made of, and where it goes."""
+"""Reads the sessions of an export, and writes the export to a file or the standard output."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ if TYPE_CHECKING:
     from localstore.storage.storage import JsonStorage
 
 
-def chosen(
+def select_sessions(
     storage: JsonStorage, named: Iterable[str], user: str | None, tags: Iterable[str], since: datetime | None
 ) -> list[SessionInfo]:
-    """The sessions that are named, each once, or all, newest activity first; of these, those that all filters let
-    through. Raises Ambiguous, SessionNotFound."""
+    """Return the named sessions, each once, or all sessions; of these, the ones that match all filters.
+
+    Raises Ambiguous, SessionNotFound.
+    """
     by_id = {info.session_id: info for info in (find_session(storage, text) for text in named)}
     infos = list(by_id.values()) if by_id else storage.list_sessions(user_id=user)
-    wanted = set(tags)
+    required_tags = set(tags)
     return [
         info
         for info in infos
         if (user is None or info.user_id == user)
-        and wanted <= set(info.tags)
+        and required_tags <= set(info.tags)
         and (since is None or _is_since(info, since))
     ]
 
@@ -43,11 +45,11 @@ def _is_since(info: SessionInfo, since: datetime) -> bool:
     try:
         return datetime.fromisoformat(info.updated_at).astimezone() >= since
     except (ValueError, OverflowError):
-        return True  # nobody can tell
+        return True  # the time is not valid
 
 
-class Reading:
-    """Reads sessions one after the other. What cannot be read is named on the standard error and counted."""
+class SessionReader:
+    """Reads sessions one after the other. Unreadable documents are counted and named on the standard error."""
 
     def __init__(self, storage: JsonStorage, infos: list[SessionInfo], rating: str | None) -> None:
         self._storage = storage
@@ -72,13 +74,13 @@ class Reading:
                 yield session
 
     def problem(self, text: str) -> None:
-        """Say what is not exported."""
+        """Report something that is not exported."""
         self.problems += 1
         output.note(f"Not exported: {text}")
 
 
 def refuse_existing(file: str, force: bool) -> None:
-    """Raise UsageError when the file is there already and may not be replaced. Pipes and devices are written to."""
+    """Raise UsageError if the file exists and must not be replaced. Pipes and devices are allowed."""
     if not force and os.path.lexists(file) and not _is_stream(file):
         problem = f"{file} exists. Choose another name, or replace it with --force"
         raise click.UsageError(problem, click.get_current_context())
@@ -92,8 +94,8 @@ def _is_stream(file: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def deliver(parts: Iterator[str], file: str | None, force: bool) -> None:
-    """Write the export to a file, whole or not at all, or to the standard output. Raises UsageError, OSError."""
+def write_export(parts: Iterator[str], file: str | None, force: bool) -> None:
+    """Write the export to a file, completely or not at all, or to the standard output. Raises UsageError, OSError."""
     if file is None:
         on_terminal = output.to_terminal()
         for part in parts:
@@ -105,5 +107,5 @@ def deliver(parts: Iterator[str], file: str | None, force: bool) -> None:
     if _is_stream(file):
         with open(file, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(parts)
-    else:  # a link stays, and leads to the new file
+    else:  # a link is kept, and points to the new file
         filesystem.write_file(os.path.realpath(file), (part.encode() for part in parts))

@@ -1,4 +1,4 @@
-"""The group of all commands: what `localstore` alone does, and how it finds a command."""
+"""The command `localstore`: finds and runs its subcommands."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ COMMANDS = (
     "convert",
     "replay",
 )
-"""In the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`."""
+"""The commands in the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`."""
 
 
 class Commands(click.Group):
-    """A group that imports the module of a command when it is called, so that no command pays for another."""
+    """A group that imports only the module of the command that is run, which keeps the start fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         return list(COMMANDS)
@@ -48,7 +48,7 @@ class Commands(click.Group):
         return command
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
-        """Run one command line and exit with its code. Replaces click's own way to end, which knows other codes."""
+        """Run one command line and exit with its code. It replaces click's own `main`, which uses other exit codes."""
         raise SystemExit(errors.run(lambda: self._run(args)))
 
     def _run(self, args: Sequence[str] | None) -> None:
@@ -67,6 +67,6 @@ class Commands(click.Group):
 @click.version_option(localstore.__version__, prog_name="localstore", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context, store: str | None) -> None:  # noqa: ARG001 (commands look it up in the context)
-    """List, show, continue, change and check the sessions of AI agents in a localstore folder."""
+    """List, show, continue, edit and check the sessions of AI agents in a localstore folder."""
     if context.invoked_subcommand is None:
         output.write(context.get_help() + "\n")

@@ -1,4 +1,4 @@
-"""What the commands that rewrite many documents have in common: how they tell what came of it."""
+"""Prints the results of commands that rewrite many documents."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 def sizes(documents: int) -> str:
-    """A number of documents in words."""
+    """Return the number of documents in words."""
     return f"{documents:,} document" if documents == 1 else f"{documents:,} documents"
 
 
-def say_problems(problems: Sequence[Problem]) -> None:
-    """Name the documents that stay as they are, one line each, on the standard error."""
+def name_problems(problems: Sequence[Problem]) -> None:
+    """Name the documents that were left unchanged, one per line, on the standard error."""
     for problem in problems:
         output.note(str(problem))
 
 
-def end(problems: Sequence[Problem]) -> None:
-    """Name what was left alone; with anything of that, the exit code is 1."""
-    say_problems(problems)
+def exit_with_problems(problems: Sequence[Problem]) -> None:
+    """Name the documents that were left unchanged; if there are any, exit with code 1."""
+    name_problems(problems)
     if problems:
         click.get_current_context().exit(FINDINGS)
 
 
-def say_what_was_done(done: Upgraded, summary: str, root: str, *, as_json: bool) -> None:
-    """Say how many documents were rewritten, where their old selves are, and which ones were left alone."""
+def print_result(done: Upgraded, summary: str, root: str, *, as_json: bool) -> None:
+    """Print how many documents were rewritten, where the old ones are, and which were left unchanged."""
     if as_json:
         problems = [problem.as_dict() for problem in done.problems]
         output.write_json({"documents": done.documents, "backup": done.backup, "problems": problems})
@@ -44,12 +44,12 @@ def say_what_was_done(done: Upgraded, summary: str, root: str, *, as_json: bool)
     else:
         output.write(f"{summary}\n")
         undo = f"localstore upgrade --undo {shlex.quote(root)}"
-        output.note(f"The old ones are in backup {done.backup}. Take it back with: {undo}")
-    end(done.problems)
+        output.note(f"The old documents are in backup {done.backup}. Undo with: {undo}")
+    exit_with_problems(done.problems)
 
 
-def say_undone(root: str, *, as_json: bool) -> None:
-    """Undo the newest backup and say what came of it."""
+def undo_and_print_result(root: str, *, as_json: bool) -> None:
+    """Undo the newest backup, and print the result."""
     from localstore.maintenance.upgrade import undo
 
     from .progress import progress
@@ -61,7 +61,7 @@ def say_undone(root: str, *, as_json: bool) -> None:
         counts = {"backup": done.backup, "restored": done.restored, "changed": done.changed}
         output.write_json({**counts, "problems": problems})
     else:
-        output.write(f"Brought back {sizes(done.restored + done.changed)} of backup {done.backup}.\n")
+        output.write(f"Restored {sizes(done.restored + done.changed)} of backup {done.backup}.\n")
         if done.changed:
-            output.note(f"{sizes(done.changed)} of them had been changed since, and kept that.")
-    end(done.problems)
+            output.note(f"{sizes(done.changed)} of them had changed since; the changes were kept.")
+    exit_with_problems(done.problems)

@@ -1,4 +1,4 @@
-"""Which model a command asks, where, and with which key."""
+"""Options for the model that a command asks, its server and its API key."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ base_url_option = click.option(
     "--base-url",
     metavar="URL",
     callback=_url,
-    help="Ask the server there, which speaks Chat Completions. Default: OPENAI_BASE_URL, else OpenAI.",
+    help="Ask the Chat Completions server at URL. Default: OPENAI_BASE_URL, else OpenAI.",
 )
 
 
 def make_model(model: str, base_url: str | None, **parameters: Any) -> OpenAIChat:
-    """The model with this name, made with these parameters. Raises UsageError as `find_key` does."""
+    """Return the model with this name and these parameters. Raises UsageError as `find_key` does."""
     key = find_key(base_url)
     from localstore.agents.models.openai_chat import OpenAIChat
 
@@ -38,9 +38,9 @@ def make_model(model: str, base_url: str | None, **parameters: Any) -> OpenAICha
 
 
 def find_key(base_url: str | None) -> str | None:
-    """The key to pass to the `openai` package: none when it finds one itself. A server on this machine needs no key.
+    """Return the key for the `openai` package, or None if the package finds it in the environment.
 
-    Raises UsageError when there is none, or when OPENAI_BASE_URL is no address.
+    A server on this machine needs no key. Raises UsageError if there is no key, or OPENAI_BASE_URL is not a URL.
     """
     server = base_url or os.environ.get("OPENAI_BASE_URL")
     host = _host(server) if server else None
@@ -49,7 +49,7 @@ def find_key(base_url: str | None) -> str | None:
     if host is not None and _is_here(host):
         return "none"
     problem = "There is no API key. Set OPENAI_API_KEY"
-    problem += " (to 'none', if the server asks for none)" if host else ", or ask a server of your own with --base-url"
+    problem += " (to 'none', if the server needs none)" if host else ", or ask a server of your own with --base-url"
     raise click.UsageError(problem, click.get_current_context())
 
 
@@ -60,7 +60,7 @@ def _host(server: str) -> str:
     except ValueError:
         host = None
     if not host:
-        problem = f"'{server}' is no address of a server. Write a whole URL, as in http://localhost:11434/v1"
+        problem = f"'{server}' is not the address of a server. Write a complete URL, such as http://localhost:11434/v1"
         raise click.UsageError(problem, click.get_current_context())
     return host
 

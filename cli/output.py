@@ -1,6 +1,6 @@
-"""What the commands print: plain text for programs, rich text for people, JSON for both.
+"""Prints the output of commands: plain text for programs, rich text for people, JSON for both.
 
-Nothing that comes from a document reaches a terminal or a pipe with its control characters.
+Control characters in documents never reach a terminal or a pipe: they are written as escapes.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def prepare() -> None:
-    """Make the standard streams able to print every text: pipes get UTF-8, a terminal gets what it can show."""
+    """Make the standard streams accept every text: pipes use UTF-8, a terminal gets escapes for what it cannot show."""
     if sys.stdout is not None and isinstance(sys.stdout.buffer, io.RawIOBase):
-        # PYTHONUNBUFFERED: a write that is cut short by a full disk or a closed pipe would pass for a whole one.
+        # PYTHONUNBUFFERED: a write that is cut short by a full disk or a closed pipe would look like a complete one.
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(sys.stdout.buffer), encoding=sys.stdout.encoding)
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
-            continue  # closed, or replaced by a program around us
+            continue  # closed, or replaced by a program that calls us
         if stream.isatty():
             stream.reconfigure(errors="backslashreplace")
         else:
@@ -34,27 +34,27 @@ def prepare() -> None:
 
 
 def arguments(given: Sequence[str] | None) -> list[str]:
-    """The words of the command line."""
+    """Return the arguments of the command line."""
     return list(sys.argv[1:] if given is None else given)
 
 
 def to_terminal() -> bool:
-    """Whether a person reads along."""
+    """Return whether the standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def can_ask() -> bool:
-    """Whether a person can answer a question."""
+    """Return whether the standard input is a terminal, so that a person can answer questions."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def one_line(text: str) -> str:
-    """The text with every control character written as an escape: never more than one line."""
+    """Return the text on one line, with every control character written as an escape."""
     return text if text.isascii() and text.isprintable() else _CONTROL.sub(_escape, text)
 
 
 def lines(text: str) -> str:
-    """The text with its control characters written as escapes, its newlines and tabs kept."""
+    """Return the text with control characters written as escapes. Newlines and tabs are kept."""
     return "\n".join(one_line(line) if "\t" not in line else _tabbed(line) for line in text.split("\n"))
 
 
@@ -68,13 +68,13 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def write(text: str) -> None:
-    """Print text as it is. Whoever calls has escaped it."""
+    """Print text as it is. The caller has escaped it."""
     if sys.stdout is not None:
         sys.stdout.write(text)
 
 
 def deliver() -> None:
-    """Hand over what was printed so far: Ctrl-C discards the rest."""
+    """Flush the output. Ctrl-C discards what has not been flushed."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
@@ -97,7 +97,7 @@ def write_json_line(value: Any) -> None:
 
 
 def json_text(value: Any) -> str:
-    """A value as JSON, two spaces deep. Characters that a terminal would obey are written as escapes."""
+    """Return a value as indented JSON. Control characters are written as escapes."""
     import json
 
     return _escaped_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
@@ -108,7 +108,7 @@ def _escaped_json(text: str) -> str:
 
 
 def write_bytes(parts: Iterable[bytes]) -> None:
-    """Print bytes as they are; to a terminal with the control characters in them written as escapes."""
+    """Print bytes. On a terminal, control characters are written as escapes."""
     if sys.stdout is None:
         return
     sys.stdout.flush()
@@ -120,20 +120,20 @@ def write_bytes(parts: Iterable[bytes]) -> None:
 
 
 def note(text: str) -> None:
-    """Tell the person something that is not the answer."""
+    """Print a remark to the standard error."""
     if sys.stderr is not None:
         sys.stderr.write(f"localstore: {one_line(text)}\n")
 
 
 def console() -> Any:
-    """A rich console that takes every text literally."""
+    """Return a rich console that does not interpret markup."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def when(text: str, now: datetime | None = None) -> str:
-    """A time of a document as people say it, in ten columns; a text that is no time as it is."""
+    """Return a document's time as people say it, in at most ten columns. A text that is not a time is unchanged."""
     moment = _local(text)
     if moment is None:
         return text
@@ -151,7 +151,7 @@ def when(text: str, now: datetime | None = None) -> str:
 
 
 def local_time(text: str) -> str:
-    """A time of a document as the clock on the wall shows it; a text that is no time as it is."""
+    """Return a document's time in the local time zone. A text that is not a time is unchanged."""
     moment = _local(text)
     return text if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
 

@@ -1,4 +1,4 @@
-"""How the pieces of a transcript reach the person, or the pipe."""
+"""Prints a transcript to a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .transcript import Piece
 
 
 class Printer:
-    """Prints pieces, for a person or into a pipe."""
+    """Prints pieces: wrapped and coloured for a person, else as plain text."""
 
     def __init__(self, person: bool) -> None:
         self.screen = console() if person else None
@@ -24,7 +24,7 @@ class Printer:
                 self.print_wrapped(text, piece)
 
     def print_wrapped(self, text: str, piece: Piece) -> None:
-        """Print with every line wrapped below its own beginning."""
+        """Print with wrapped lines that keep the indentation."""
         from rich.text import Text
 
         assert self.screen is not None  # noqa: S101 (for the type checker)

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar for a person, a line now and then for a file."""
+"""Shows the progress of a long command: a bar on a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 from . import output
 
 _QUIET = 1.0
-"""Seconds for which nothing is said: most commands are done by then."""
+"""Seconds before anything is shown: most commands are done by then."""
 _BETWEEN = 5.0
 """Seconds between two lines."""
 
 
 @contextmanager
 def progress(what: str) -> Iterator[_Lines | _Bar]:
-    """Say on the standard error how many of WHAT are done, how many a second, and how long the rest takes."""
+    """Show on the standard error how many items are done, the rate, and the remaining time."""
     report = _Bar(what) if sys.stderr is not None and sys.stderr.isatty() else _Lines(what)
     try:
         yield report
@@ -28,7 +28,7 @@ def progress(what: str) -> Iterator[_Lines | _Bar]:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Say to a person what takes so long, until it is over."""
+    """Show a status line on a terminal while the block runs."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
@@ -39,7 +39,7 @@ def waiting(what: str) -> Iterator[None]:
 
 
 class _Lines:
-    """Is told how many are done, and how many there are."""
+    """Prints a line every few seconds. Called with the number of items that are done, and of all."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -54,11 +54,11 @@ class _Lines:
             output.note(f"{done:,} of {total:,} {self._what}, {rate:,.0f} a second{left}")
 
     def close(self) -> None:
-        """There is nothing to take away."""
+        """Do nothing: printed lines stay."""
 
 
 class _Bar:
-    """The same, as a bar that goes away at the end."""
+    """Shows a bar, which is removed at the end."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -85,7 +85,7 @@ class _Bar:
         return bar
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def find_rescued(found: list[Rescued], text: str) -> Rescued:
-    """The rescue file with this name or path, else the only one whose name begins like this. Raises Ambiguous."""
+    """Return the rescue file with this name or path, else the only one whose name begins with it. Raises Ambiguous."""
     name = os.path.basename(text)
     named = [one for one in found if one.name == name or one_line(one.name) == name]
     if not named and name:
@@ -28,11 +28,11 @@ def find_rescued(found: list[Rescued], text: str) -> Rescued:
     if named:
         lines = candidates(one_line(one.name) for one in named)
         raise Ambiguous(f"{len(named)} names begin with '{text}'. Give more of one of these:", lines)
-    raise Ambiguous(f"Nothing that was set aside is called '{text}'. 'localstore rescue' lists what there is.", [])
+    raise Ambiguous(f"No file in rescue matches '{text}'. 'localstore rescue' lists what there is.", [])
 
 
 def heading(one: Rescued, person: bool) -> Iterator[Piece]:
-    """What a rescue file is."""
+    """Yield the fields of a rescue file."""
     for name, value in one.as_dict().items():
         if value not in (None, ""):
             shown = local_time(value) if person and name == "set_aside_at" else value
@@ -41,7 +41,7 @@ def heading(one: Rescued, person: bool) -> Iterator[Piece]:
 
 
 def entries(found: Content, transcript: Transcript) -> Iterator[Piece]:
-    """The entries of a rescue file as `show` has them; then as text what is none, where it says more."""
+    """Yield the entries of a rescue file as `show` prints them, then the rest of the file as text."""
     for entry in found.entries:
         yield Piece("")
         yield from transcript.plain_entry(entry)
@@ -52,22 +52,22 @@ def entries(found: Content, transcript: Transcript) -> Iterator[Piece]:
 
 
 def outcome(done: Restored, dry_run: bool) -> str:
-    """What became of a rescue file, in a line."""
-    said = []
+    """Return one line that says how restoring a rescue file ended."""
+    parts = []
     if done.added:
         count = f"{done.added:,} {'entry' if done.added == 1 else 'entries'}"
-        said.append(f"{count} {'to put' if dry_run else 'put'} back into {done.session_id}")
+        parts.append(f"{count} {'to put' if dry_run else 'put'} back into {done.session_id}")
     if done.present:
-        said.append(f"{done.present:,} there already")
+        parts.append(f"{done.present:,} there already")
     if done.removed:
-        said.append("file to remove" if dry_run else "file removed")
+        parts.append("file to remove" if dry_run else "file removed")
     else:
-        said += ["file stays", *done.left]
-    return f"{done.name}: {', '.join(said)}"
+        parts += ["file stays", *done.left]
+    return f"{done.name}: {', '.join(parts)}"
 
 
 def put_back(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, as_json: bool) -> None:
-    """Put back one after the other; one whose session cannot take it keeps no other one from going back."""
+    """Restore the files in order. If one cannot be restored, the others still are."""
     from localstore.maintenance.rescue import restore
 
     done = []
@@ -76,7 +76,7 @@ def put_back(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, a
         try:
             result = restore(root, one.name, create=create, dry_run=dry_run)
         except FileNotFoundError:
-            continue  # somebody else put it back just now
+            continue  # another process has just restored it
         except LocalstoreError as error:
             if len(chosen) == 1 or isinstance(error, LockTimeout):
                 raise

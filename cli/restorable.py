@@ -1,4 +1,4 @@
-"""What can be put back into a store, from wherever it is kept."""
+"""Lists and restores items in the trash, the rescue folder and the backups of a store."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from .output import one_line
 
 @dataclass(frozen=True, slots=True)
 class Restorable:
-    """One thing that can be put back. `when` is when it was taken away, `why` says why or what it is, `size` counts
-    bytes; `put_back` does it and prints what became of it, as JSON or not."""
+    """An item that can be restored.
+
+    `when` is the time when it was removed, `why` says why or what it is, `size` is in bytes. `put_back` restores it and
+    prints the result, as JSON if its argument is True.
+    """
 
     kind: str
     name: str
@@ -26,7 +29,7 @@ class Restorable:
     put_back: Callable[[bool], None]
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain JSON values."""
+        """Return the fields as JSON values."""
         return {name: getattr(self, name) for name in self.__slots__ if name != "put_back"}
 
 
@@ -66,7 +69,7 @@ def _in_backups(root: str) -> Iterator[Restorable]:
         def work(as_json: bool, name: str = one.name, path: str = one.path) -> None:
             from localstore.errors import Conflict
 
-            from .migration import say_undone
+            from .migration import undo_and_print_result
 
             newest = backup_folder.newest(root).name
             if name != newest:
@@ -75,25 +78,27 @@ def _in_backups(root: str) -> Iterator[Restorable]:
                     f"documents that you want from {path}.",
                     path=root,
                 )
-            say_undone(root, as_json=as_json)
+            undo_and_print_result(root, as_json=as_json)
 
         why = f"{one.action} of {sizes(one.documents)}"
         yield Restorable("backup", one.name, None, one.made_at, why, one.size, work)
 
 
 SOURCES: tuple[Callable[[str], Iterator[Restorable]], ...] = (_in_trash, _set_aside, _in_backups)
-"""Where things to put back are kept; each lists what it has in the store at a path."""
+"""Each source yields its items in the store at a path."""
 
 
 def restorable(root: str) -> list[Restorable]:
-    """All that can be put back, newest first."""
+    """Return all items that can be restored, newest first."""
     found = [one for source in SOURCES for one in source(root)]
     return sorted(found, key=lambda one: (one.when, one.name), reverse=True)
 
 
 def find_restorable(found: list[Restorable], text: str) -> Restorable:
-    """The one with this name, else the only one of the session with this id, else the only one whose name begins like
-    this. Raises Ambiguous."""
+    """Return the item with this name, else the only one of this session, else the only one whose name begins with it.
+
+    Raises Ambiguous.
+    """
     for how, named in (
         ("are called", [one for one in found if text in (one.name, one_line(one.name))]),
         ("are of session", [one for one in found if one.session_id == text]),
@@ -105,4 +110,4 @@ def find_restorable(found: list[Restorable], text: str) -> Restorable:
         if named:
             lines = candidates(f"{one_line(one.name)}  ({one.kind}, {one.when})" for one in named)
             raise Ambiguous(f"{len(named)} things {how} '{text}'. Give the name of one:", lines)
-    raise Ambiguous(f"Nothing to put back is called '{text}'. 'localstore restore' lists what there is.", [])
+    raise Ambiguous(f"Nothing to restore matches '{text}'. 'localstore restore' lists what there is.", [])

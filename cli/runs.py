@@ -1,4 +1,4 @@
-"""Which run of a session a command works on."""
+"""Finds the run that a command works on."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from .output import one_line
 if TYPE_CHECKING:
     from localstore.models.session import Run, Session
 
-_LONGEST_QUESTION = 60
+_MAX_QUESTION = 60
 
 
 def find_run(session: Session, text: str) -> tuple[int, Run]:
-    """The run with this id, else the one with this number (1 is the first, -1 the last), else the only one whose id
-    begins like this; with its number. Raises Ambiguous with the candidates."""
+    """Return a run and its number, counted from 1.
+
+    It is the run with this id, else with this number (-1 is the last), else the only one whose id begins with the text.
+    Raises Ambiguous with the candidates.
+    """
     if not text:
         raise click.UsageError("RUN is empty", click.get_current_context())
     runs = list(enumerate(session.runs, 1))
@@ -27,22 +30,22 @@ def find_run(session: Session, text: str) -> tuple[int, Run]:
         return same[0]
     if not same and (numbered := _number(text, len(runs))) is not None:
         return runs[numbered - 1]
-    alike = same or [(number, run) for number, run in runs if one_line(run.run_id).startswith(text)]
-    if len(alike) == 1:
-        return alike[0]
-    if alike:
+    matches = same or [(number, run) for number, run in runs if one_line(run.run_id).startswith(text)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         how = "have the id" if same else "have an id that begins with"
-        raise Ambiguous(f"{len(alike)} runs {how} '{text}'. Give the whole id of one:", _lines(alike))
+        raise Ambiguous(f"{len(matches)} runs {how} '{text}'. Give the whole id of one:", _lines(matches))
     if not runs:
         raise Ambiguous(f"Session '{session.session_id}' has no runs.", [])
     newest = list(reversed(runs))
     raise Ambiguous(
-        f"No run of '{session.session_id}' is called '{text}'. Give the number or the id of one:", _lines(newest)
+        f"No run of '{session.session_id}' matches '{text}'. Give the number or the id of one:", _lines(newest)
     )
 
 
 def _number(text: str, runs: int) -> int | None:
-    """The number of the run that is counted from either end, None when this is no such number."""
+    """Return the number of a run that the text counts from either end, or None if it is not such a number."""
     with contextlib.suppress(ValueError):
         number = int(text) if text.isascii() else 0
         if 1 <= abs(number) <= runs:
@@ -58,4 +61,4 @@ def _lines(runs: list[tuple[int, Run]]) -> list[str]:
 
 def _shortened(text: str) -> str:
     words = one_line(" ".join(text.split()))
-    return words if len(words) <= _LONGEST_QUESTION else f"{words[:_LONGEST_QUESTION]}…"
+    return words if len(words) <= _MAX_QUESTION else f"{words[:_MAX_QUESTION]}…"

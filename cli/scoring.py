@@ -1,4 +1,4 @@
-"""Scores by a function of the user's own: `--pass module:function`."""
+"""Scores answers with a function of the user: `--pass module:function`."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ import click
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How good an answer is, from 0 to 1, and whether that is enough."""
+    """The score of an answer, from 0 to 1, and whether it passes."""
 
     value: float
     passed: bool
 
 
 class Scorer:
-    """Calls the function that was named `module:function`. What it prints goes to the standard error."""
+    """Calls a function named `module:function`. What the function prints goes to the standard error."""
 
     def __init__(self, named: str, threshold: float) -> None:
-        """Raises UsageError for what cannot be imported, or is no function."""
+        """Raises UsageError if the function cannot be imported, or is not callable."""
         self._named = named
         self._threshold = threshold
         module, _, name = named.partition(":")
         if not module or not name:
             raise self._error("is not of the form module:function")
-        self._function = self._found(module, name)
+        self._function = self._import(module, name)
 
-    def _found(self, module: str, name: str) -> Callable[..., Any]:
+    def _import(self, module: str, name: str) -> Callable[..., Any]:
         here = os.getcwd()
         if here not in sys.path:
             sys.path.insert(0, here)  # as `python -m` does
@@ -47,7 +47,7 @@ class Scorer:
                 raise self._error(f"names a module that is neither in {here} nor installed") from None
             raise self._error(f"cannot be imported: {error}") from error
         except (Exception, SystemExit) as error:  # whatever the module does
-            raise self._error(f"cannot be imported: {_told(error)}") from error
+            raise self._error(f"cannot be imported: {_error_text(error)}") from error
         function = getattr(found, name, None)
         if function is None:
             raise self._error(f"names a function that {found.__file__ or module} does not have")
@@ -56,12 +56,12 @@ class Scorer:
         return function  # type: ignore[no-any-return]
 
     def __call__(self, question: str, old: str, new: str) -> Score:
-        """Score one answer. Raises UsageError for what the function raises, and for what is no score."""
+        """Score one answer. Raises UsageError if the function raises an error or does not return a score."""
         try:
             with _printing_to_stderr():
                 value = self._function(question, old, new)
         except (Exception, SystemExit) as error:
-            raise self._error(f"raised {_told(error)}, with the question {_short(question)}") from error
+            raise self._error(f"raised {_error_text(error)}, with the question {_short(question)}") from error
         if inspect.iscoroutine(value):
             value.close()
         if getattr(value, "ndim", None) == 0:  # numbers and truth values of numpy and the like
@@ -82,20 +82,20 @@ class Scorer:
 
 @contextmanager
 def _printing_to_stderr() -> Iterator[None]:
-    """The standard output is for the answers."""
+    """Redirect prints to the standard error: the standard output is for answers."""
     with redirect_stdout(sys.stderr):
         yield
 
 
-def _told(error: BaseException) -> str:
-    """What was raised, and at which line."""
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _error_text(error: BaseException) -> str:
+    """Return what was raised, and at which line."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     if trace is None or isinstance(error, SyntaxError):  # which names its line itself
-        return said
-    return f"{said} ({os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno})"
+        return text
+    return f"{text} ({os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno})"
 
 
 def _short(text: str, *, quoted: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""Which session a command works on."""
+"""Finds the session that a command works on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def find_session(storage: JsonStorage, text: str) -> SessionInfo:
-    """The session with this id, else with this name, else the only one whose id begins like this.
+    """Return the session with this id, else with this name, else the only one whose id begins with the text.
 
-    An id may also be written as `ls` prints it, with escapes for its control characters. Raises Ambiguous with the
+    An id may also be written as `ls` prints it, with escapes for control characters. Raises Ambiguous with the
     candidates, or SessionNotFound.
     """
     if not text:
@@ -34,23 +34,23 @@ def find_session(storage: JsonStorage, text: str) -> SessionInfo:
     ):
         if how == "have an id that begins with":
             with contextlib.suppress(SessionNotFound):
-                storage.path(text)  # a file of this very name that cannot be read comes before others
+                storage.path(text)  # raises for an unreadable file with exactly this id
         if len(named) == 1:
             return named[0]
         if named:
             raise Ambiguous(f"{len(named)} sessions {how} '{text}'. Give the whole id of one:", _lines(named))
-    wanted = text.casefold()
-    alike = [row for row in rows if wanted in row.session_id.casefold() or wanted in (row.name or "").casefold()]
-    if alike:
-        raise Ambiguous(f"No session is called '{text}'. Give the id of one of these:", _lines(alike))
-    raise SessionNotFound(f"No session is called '{text}'. 'localstore ls' lists them.", session_id=text)
+    folded = text.casefold()
+    similar = [row for row in rows if folded in row.session_id.casefold() or folded in (row.name or "").casefold()]
+    if similar:
+        raise Ambiguous(f"No session matches '{text}'. Give the id of one of these:", _lines(similar))
+    raise SessionNotFound(f"No session matches '{text}'. 'localstore ls' lists them.", session_id=text)
 
 
 def newest_session(storage: JsonStorage) -> SessionInfo:
-    """The session with the newest activity. Raises SessionNotFound in an empty store."""
+    """Return the most recently active session. Raises SessionNotFound if the store is empty."""
     rows = storage.list_sessions(limit=1)
     if not rows:
-        raise SessionNotFound("There is no session in this store. An agent that uses it adds the first one.")
+        raise SessionNotFound("This store has no sessions yet. An agent that uses it adds the first one.")
     return rows[0]
 
 

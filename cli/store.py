@@ -1,4 +1,4 @@
-"""Which store a command works on."""
+"""Finds and opens the store that a command works on."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 MARKER = "localstore.json"
 DEPTH = 4
-"""How many folders below the working directory a store is looked for."""
+"""How many levels of folders below the working directory are searched for a store."""
 MOST_FOLDERS = 2000
-"""How many folders are looked into before the search gives up."""
+"""How many folders are searched before the search gives up."""
 SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages", "venv"})
 
 
 def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the option `--store`. The group has it too; the one after the command counts."""
+    """Add the option `--store` to a command. The group has it too; the command's own option wins."""
     text = "Use the store in DIR. Default: LOCALSTORE_DIR, else the store at, above or below the working directory."
     return click.option("--store", metavar="DIR", help=text)(command)
 
 
 def open_store(given: str | None) -> JsonStorage:
-    """The store to read, whatever the format of its documents.
+    """Return the store, whatever the format of its documents.
 
     Raises StoreNotFound, Ambiguous, OlderFormat, NewerFormat.
     """
@@ -43,7 +43,7 @@ def open_store(given: str | None) -> JsonStorage:
 
 
 def open_or_make_store(given: str | None) -> JsonStorage:
-    """The store to read and write; one that option or environment name is made when it is not there.
+    """Return the store. If it does not exist and the option or the environment names it, it is created.
 
     Raises what `open_store` raises, and UsageError for a name that no folder should have.
     """
@@ -55,15 +55,15 @@ def open_or_make_store(given: str | None) -> JsonStorage:
             return open_store(None)
         except StoreNotFound as error:
             command = click.get_current_context().command_path
-            raise StoreNotFound(f"{error} '{command} --store DIR' makes one in DIR.", path=error.path) from None
+            raise StoreNotFound(f"{error} '{command} --store DIR' creates one in DIR.", path=error.path) from None
     if not named or named.startswith("~"):
-        raise click.UsageError(f"'{named}' names no folder", click.get_current_context())
+        raise click.UsageError(f"'{named}' is not a folder name", click.get_current_context())
     from localstore.storage.storage import JsonStorage
 
     is_new = not _is_store(named)
     storage = JsonStorage(os.path.abspath(named))
     if is_new:
-        note(f"Made a store in {named}")
+        note(f"Created a store in {named}")
     return storage
 
 
@@ -75,7 +75,7 @@ def _by_option(given: str | None) -> str | None:
 
 
 def find_store(given: str | None) -> str:
-    """The folder of the store: named by option or environment, else looked for around the working directory."""
+    """Return the folder of the store: from the option or the environment, else found near the working directory."""
     given = _by_option(given)
     if given is not None:
         return _named(given, "--store")
@@ -87,9 +87,9 @@ def find_store(given: str | None) -> str:
 
 def _named(folder: str, by: str) -> str:
     if not os.path.isdir(folder):
-        raise StoreNotFound(f"{by} names '{folder}', and there is no such folder. Correct the path.", path=folder)
+        raise StoreNotFound(f"{by} names '{folder}', which does not exist. Correct the path.", path=folder)
     if by != "--store" and not _is_store(folder):
-        note(f"{by} names {folder}")  # the error that follows comes from the library, which cannot know
+        note(f"{by} names {folder}")  # the error that follows comes from the library, which does not know the variable
     return os.path.abspath(folder)
 
 
@@ -128,13 +128,13 @@ def _only_one_below(here: str) -> str:
 
 
 def _below(here: str) -> tuple[list[str], bool]:
-    """The stores below a folder, the near ones first, and whether the search saw everything in reach.
+    """Return the stores below a folder, the nearest first, and whether the search was complete.
 
-    Hidden folders, links and folders of installed packages are not entered, and no store inside of a store is seen.
+    It skips hidden folders, links, folders of installed packages, and everything inside a store.
     """
     found: list[str] = []
     waiting = deque([(here, 0)])
-    looked_into = 0
+    searched = 0
     while waiting:
         folder, depth = waiting.popleft()
         if depth and _is_store(folder):
@@ -142,9 +142,9 @@ def _below(here: str) -> tuple[list[str], bool]:
             continue
         if depth == DEPTH:
             continue
-        if looked_into == MOST_FOLDERS:
+        if searched == MOST_FOLDERS:
             return found, False
-        looked_into += 1
+        searched += 1
         waiting.extend((child, depth + 1) for child in _folders(folder))
     return found, True
 
@@ -158,7 +158,7 @@ def _folders(folder: str) -> list[str]:
                 if not entry.name.startswith(".") and entry.name not in SKIPPED and entry.is_dir(follow_symlinks=False)
             )
     except OSError:
-        return []  # not ours to read, or gone by now
+        return []  # no permission to read it, or it was deleted
 
 
 def _is_store(folder: str) -> bool:

@@ -1,4 +1,4 @@
-"""A table for a terminal of any width."""
+"""Prints a table on a terminal of any width."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .output import one_line
 
 GAP = 2
 NARROWEST = 12
-"""A column is dropped rather than made narrower than this, unless its texts are shorter anyway."""
+"""A column is dropped if it would have to be narrower than this, unless all its texts are shorter."""
 
 
 def print_table(
@@ -24,10 +24,10 @@ def print_table(
     kept_longest: Sequence[str],
     marked: Sequence[bool],
 ) -> None:
-    """Print named columns of equal length, one line for each row; the marked rows in red.
+    """Print named columns of equal length, one line per row, the marked rows in red.
 
-    Columns without any text are left out, those named in `numbers` are aligned to the right. When the terminal is too
-    narrow, columns are dropped, the first of `kept_longest` last, and long texts end in `…`.
+    Columns without text are left out; those in `numbers` are aligned to the right. If the terminal is too narrow,
+    columns are dropped, the first of `kept_longest` last, and long texts end in `…`.
     """
     escaped = {name: [one_line(cell) for cell in cells] for name, cells in columns.items() if any(cells)}
     wanted = {name: max(cell_len(name), *map(cell_len, cells)) for name, cells in escaped.items()}
@@ -48,7 +48,7 @@ def print_table(
 
 
 def _widths(wanted: dict[str, int], kept_longest: list[str], width: int) -> dict[str, int]:
-    """The columns that fit and their widths: at least NARROWEST each, what is left goes to the important ones first."""
+    """Return the columns that fit and their widths: at least NARROWEST each; important ones get the spare width."""
     names = list(kept_longest)
     least = {name: min(wanted[name], NARROWEST) for name in names}
     while len(names) > 1 and sum(least[name] + GAP for name in names) - GAP > width:

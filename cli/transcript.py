@@ -1,4 +1,4 @@
-"""A session as a text that people read: its header, then its entries."""
+"""Formats a session as text: its header, then its entries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .output import local_time
 FOLDED_LINES = 8
 FOLDED_LINE = 400
 STEP = 2
-"""Columns of one level of indentation."""
+"""The columns of one level of indentation."""
 IN_HEADING = ("type", "run_id", "created_at", "model", "status")
 WHO = ("agent_id", "team_id", "workflow_id")
 COLOURS = {"user": "bold green", "assistant": "bold cyan", "tool": "bold magenta"}
@@ -29,7 +29,7 @@ STATUS_COLOURS = {
 
 
 class Piece(NamedTuple):
-    """Lines of text that belong together: `style` in the words of rich, `indent` in columns."""
+    """Lines of text with the same look. `style` is a style of rich, `indent` is in columns."""
 
     text: str
     indent: int = 0
@@ -37,14 +37,17 @@ class Piece(NamedTuple):
 
 
 class Transcript:
-    """Writes a session out. For a person at a terminal, times are local and what machines wrote is folded."""
+    """Formats a session as pieces of text.
+
+    With `person`, times are local. With `fold`, long tool output and the details of members' runs are shortened.
+    """
 
     def __init__(self, *, person: bool, fold: bool) -> None:
         self.person = person
         self.fold = fold
 
     def header(self, session: Session, info: SessionInfo) -> Iterator[Piece]:
-        """What the session is, and the state that it has from entries that are not shown."""
+        """Yield the header, and the values that come from entries that are not shown."""
         fields = session.__document__()
         for name in ("$schema", "schema_version"):
             fields.pop(name, None)
@@ -59,7 +62,7 @@ class Transcript:
                 yield from self.field(f"{name} (from earlier)", value, 0)
 
     def entry(self, entry: Run | Update | Entry, number: int | None = None, indent: int = 0) -> Iterator[Piece]:
-        """One entry of the history, or a run of a member in one."""
+        """Yield one entry of the history, or the run of a member in it."""
         fields = entry.__document__()
         words = [str(fields.get("type", "entry")), *([f"{number}"] if number else [])]
         if indent:
@@ -78,7 +81,7 @@ class Transcript:
                 yield from self.part(name, value, indent + STEP, calls, is_nested=indent > 0)
 
     def plain_entry(self, fields: dict[str, Any]) -> Iterator[Piece]:
-        """One entry that no session has validated: whatever its fields are."""
+        """Yield an entry that has not been validated, with all its fields."""
         from pydantic import TypeAdapter, ValidationError
 
         from localstore.models.session import HistoryEntry
@@ -92,9 +95,9 @@ class Transcript:
     def part(
         self, name: str, value: Any, indent: int, calls: dict[str, str], *, is_nested: bool = False
     ) -> Iterator[Piece]:
-        """One key of a run, an update or a step. `calls` collects the names of tools by the id of the call.
+        """Yield one field of a run, an update or a step. `calls` collects the names of tools by the id of the call.
 
-        Of what was said in a member's run or in a step, folding leaves the question and the answer.
+        With `fold`, only the question and the answer of a member's run or a step are shown.
         """
         if name == "messages" and _all(value, Message):
             between = len(value) - 2 if is_nested and self.fold else 0
@@ -116,7 +119,7 @@ class Transcript:
             yield from self.field(name, value, indent, "red" if name == "error" else "")
 
     def step(self, step: Record, indent: int) -> Iterator[Piece]:
-        """One step of a workflow, with what it stands in."""
+        """Yield one step of a workflow, with its heading."""
         fields = step.__document__()
         within = fields.pop("within", [])
         where = [compact(name) for name in within] if isinstance(within, list) else [compact(within)]
@@ -130,7 +133,7 @@ class Transcript:
             yield from self.part(name, value, indent + STEP, calls, is_nested=True)
 
     def message(self, message: Message, indent: int, calls: dict[str, str]) -> Iterator[Piece]:
-        """One message: its role, its text, the tools that it calls, and keys that we do not know."""
+        """Yield one message: its role, its text, its tool calls, and unknown keys."""
         fields = message.__document__()
         role = fields.pop("role")
         name = fields.pop("name", None) or calls.get(fields.get("tool_call_id", ""))
@@ -151,7 +154,7 @@ class Transcript:
             yield from self.field(key, value, indent)
 
     def field(self, name: str, value: Any, indent: int, style: str = "") -> Iterator[Piece]:
-        """A key and its value: on one line when short, else the value below the key."""
+        """Yield a key and its value: on one line if it is short, else the value below the key."""
         text = value if isinstance(value, str) else compact(value)
         if not isinstance(value, str) and len(text) > 80:
             text = json.dumps(plain(value), indent=2, ensure_ascii=False)
@@ -162,11 +165,11 @@ class Transcript:
             yield Piece(self.folded(text), indent + STEP, style)
 
     def time(self, text: str) -> str:
-        """A time of the document, for whoever reads it."""
+        """Return a time of the document: local for a person, else unchanged."""
         return local_time(text) if self.person else text
 
     def folded(self, text: str) -> str:
-        """The text, its first lines only when this transcript folds."""
+        """Return the text, shortened if this transcript folds."""
         rows = text.rstrip("\n").split("\n")
         if not self.fold:
             return "\n".join(rows)
@@ -179,7 +182,7 @@ class Transcript:
 
 
 def plain(value: Any) -> Any:
-    """The value with its records turned into mappings."""
+    """Return the value with its records converted to mappings."""
     if isinstance(value, Record):
         return {key: plain(child) for key, child in value.__document__().items()}
     if isinstance(value, dict):
@@ -188,7 +191,7 @@ def plain(value: Any) -> Any:
 
 
 def compact(value: Any) -> str:
-    """A value on one line: a text as it is, anything else as JSON."""
+    """Return a value on one line: text unchanged, anything else as JSON."""
     return value.replace("\n", "\\n") if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
 
 

@@ -1,4 +1,4 @@
-"""`localstore backups`: the old selves of documents that were rewritten; delete them."""
+"""`localstore backups`: list and delete the backups of upgrades and conversions."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--prune", is_flag=True, help="Delete the backup NAME for good, or with --keep all but the newest ones.")
-@click.option("--keep", type=click.IntRange(0), metavar="N", help="With --prune: how many of the newest stay.")
-@click.option("--yes", is_flag=True, help="With --prune: do not ask.")
+@click.option("--prune", is_flag=True, help="Permanently delete backup NAME, or with --keep all but the newest.")
+@click.option("--keep", type=click.IntRange(0), metavar="N", help="With --prune: keep the N newest backups.")
+@click.option("--yes", is_flag=True, help="With --prune: do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def command(name: str | None, prune: bool, keep: int | None, yes: bool, as_json: bool, store: str | None) -> None:
-    """List what upgrades and conversions kept.
+    """List the backups that upgrades and conversions made, newest first.
 
-    The newest backup comes first. With NAME, the documents in it are listed.
-    A backup takes no space where the file system has hard links, as long as the store has not changed. 'localstore
-    upgrade --undo' brings the newest one back. NAME may be the beginning of a name that no other one shares. Into a
-    pipe go name, what made it, when, documents and bytes, separated by tabs.
+    With NAME, list the documents in that backup. NAME may be the unique beginning of a name. A pipe gets name, what
+    made the backup, when, documents and bytes, separated by tabs.
+
+    'localstore upgrade --undo' restores the newest backup. On a file system with hard links, a backup takes up no space
+    until the documents change.
     """
     context = click.get_current_context()
     if name == "":
         raise click.UsageError("NAME is empty", context)
     if (keep is not None or yes) and not prune:
-        raise click.UsageError("--keep and --yes go with --prune", context)
+        raise click.UsageError("--keep and --yes need --prune", context)
     if prune and (name is None) == (keep is None):
-        raise click.UsageError("--prune takes either NAME or --keep N", context)
+        raise click.UsageError("--prune needs either NAME or --keep N", context)
     root = find_store(store)
     from localstore.disk import backup_folder
     from localstore.disk.store_tree import root_of
@@ -74,7 +75,7 @@ def _list(found: list[BackupInfo], as_json: bool) -> None:
             marked=[False] * len(found),
         )
     if not found and not as_json:
-        output.note("There is no backup in this store.")
+        output.note("This store has no backups.")
 
 
 def _show(root: str, one: BackupInfo, as_json: bool) -> None:
@@ -93,9 +94,11 @@ def _prune(root: str, chosen: list[BackupInfo], *, yes: bool, as_json: bool) -> 
     count = sum(one.documents for one in chosen)
     if chosen and not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("Nobody can be asked here: add --yes", click.get_current_context())
+            raise click.UsageError(
+                "No terminal to ask on. Add --yes to delete permanently", click.get_current_context()
+            )
         names = ", ".join(one.name for one in chosen)
-        click.confirm(f"Delete {sizes(count)} of backup {names} for good?", abort=True, err=True)
+        click.confirm(f"Delete {sizes(count)} of backup {names} permanently?", abort=True, err=True)
     for one in chosen:
         Backup(root, one.name).remove()
         if not as_json:
@@ -103,4 +106,4 @@ def _prune(root: str, chosen: list[BackupInfo], *, yes: bool, as_json: bool) -> 
     if as_json:
         output.write_json([one.as_dict() for one in chosen])
     elif not chosen:
-        output.note("There is nothing to delete.")
+        output.note("Nothing to delete.")

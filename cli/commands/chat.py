@@ -1,4 +1,4 @@
-"""`localstore chat`: talk with a model, in a session of the store."""
+"""`localstore chat`: chat with a model in a session of the store."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     from localstore.storage.storage import JsonStorage
 
 HISTORY_RUNS, HISTORY_TOKENS = 20, 6000
-"""What the model is given of what was said before: so many runs, as far as they fit into so many tokens."""
+"""The history that the model receives: the last runs that fit into so many tokens."""
 
 
 @click.command()
 @click.argument("session", required=False)
-@click.option("--new", is_flag=True, help="Begin a new session.")
+@click.option("--new", is_flag=True, help="Start a new session.")
 @click.option(
-    "--model", metavar="NAME", help=f"Ask this model. Default: the one that was asked last, else {DEFAULT_MODEL}."
+    "--model", metavar="NAME", help=f"Ask this model. Default: the last model of the session, else {DEFAULT_MODEL}."
 )
 @base_url_option
-@click.option("--user", metavar="USER", help="Go on in this user's sessions only; a new one is this user's.")
-@click.option("--instructions", metavar="TEXT", help="Tell the model this first. Default: what the session says.")
+@click.option("--user", metavar="USER", help="Use only sessions of this user. A new session belongs to them.")
+@click.option("--instructions", metavar="TEXT", help="Instruct the model. Default: the instructions of the session.")
 @store_option
 def command(**given: Any) -> None:
-    """Talk with a model. What is asked and answered is stored in a session, as an agent does it.
+    """Chat with a model. Questions and answers are stored in a session.
 
-    SESSION is an id, a name, or the beginning of an id that no other one shares; the newest session of an agent when
-    left out, and a new one when there is none. The model is given the last questions and answers of the session.
-    /help lists what can be done meanwhile; bye ends it.
+    SESSION is an id, a name, or the unique beginning of an id. Default: the most recently active session of an agent,
+    or a new one if there is none. The model receives the last questions and answers of the session. Type /help for the
+    commands of the chat, and bye to leave.
 
-    The key is taken from OPENAI_API_KEY; a server on this machine (--base-url http://localhost:11434/v1) needs none.
-    A store is made where --store or LOCALSTORE_DIR name one that is not there.
+    The API key comes from OPENAI_API_KEY; a server on this machine (--base-url http://localhost:11434/v1) needs none.
+    The store is created if --store or LOCALSTORE_DIR names a folder without one.
 
-    From a pipe, each line is a question. The answers go to the standard output, everything else to the standard error;
-    with a question that was not answered, the exit code is 1.
+    From a pipe, each line is a question. Answers go to the standard output, everything else to the standard error. If a
+    question is not answered, the exit code is 1.
     """
     context = click.get_current_context()
     if given["new"] and given["session"] is not None:
-        raise click.UsageError("SESSION and --new exclude each other", context)
+        raise click.UsageError("SESSION and --new cannot be combined", context)
     for name in ("session", "user", "model"):
         if given[name] == "":
             raise click.UsageError(f"{name.upper()} is empty", context)

@@ -1,4 +1,4 @@
-"""`localstore check`: read every file of a store and report what is wrong; repair it with `--repair`."""
+"""`localstore check`: check every file of a store, and repair it with `--repair`."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--repair", is_flag=True, help="Repair what can be repaired, and say what was done.")
-@click.option("--dry-run", is_flag=True, help="With --repair: only say what would be done.")
+@click.option("--repair", is_flag=True, help="Repair what can be repaired, and report it.")
+@click.option("--dry-run", is_flag=True, help="With --repair: only show what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON array.")
 @store_option
 def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> None:
-    """Read every file of the store and say what is wrong and what to do. Changes nothing without --repair.
+    """Check every file of the store. Without --repair, nothing is changed.
 
-    Each finding is one line: where, whether it is an error or a note, what is wrong, what to do. With errors the
-    exit code is 1; notes alone leave it 0.
+    Each finding is one line: the file, whether it is an error or a note, the problem, and what to do. If there are
+    errors, the exit code is 1.
 
-    --repair fixes what crashes and copies leave behind: torn documents, the manifest, temporary files, permissions,
-    and a session_id that two documents share. A line with `repair` says what was done; the lines after it, and the
-    exit code, are about what is left. Nothing is deleted: 'localstore rescue' lists what was set aside.
+    --repair fixes what crashes and copies leave behind: incomplete documents, the manifest, temporary files,
+    permissions, and a session_id that two documents share. Lines marked `repair` report repairs; the lines after them
+    and the exit code are about the remaining problems. Nothing is deleted: 'localstore rescue' lists removed files.
     """
     if dry_run and not repair:
-        raise click.UsageError("--dry-run goes with --repair", click.get_current_context())
+        raise click.UsageError("--dry-run needs --repair", click.get_current_context())
     from localstore.maintenance.check import check as check_store
     from localstore.maintenance.repair import repair as repair_store
 

@@ -1,4 +1,4 @@
-"""`localstore convert`: JSON documents become YAML, or the other way round."""
+"""`localstore convert`: convert documents from JSON to YAML or back."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Literal
 
 import click
 
-from ..migration import say_what_was_done, sizes
+from ..migration import print_result, sizes
 from ..store import open_store, store_option
 
 
 @click.command()
 @click.argument("sessions", metavar="[SESSION]...", nargs=-1)
-@click.option("--to", type=click.Choice(["json", "yaml"]), required=True, help="The format to write.")
-@click.option("--jobs", type=click.IntRange(1, 64), help="Share the work by so many processes. Default: all cores.")
+@click.option("--to", type=click.Choice(["json", "yaml"]), required=True, help="Convert to this format.")
+@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Use N processes. Default: one per core.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def command(
     sessions: tuple[str, ...], to: Literal["json", "yaml"], jobs: int | None, as_json: bool, store: str | None
 ) -> None:
-    """Write documents in the other format.
+    """Convert documents to JSON or YAML. Without SESSION, convert the whole store.
 
-    Those of each SESSION are converted, or without one all of the store.
-    Nothing in a session changes. The old documents are kept in a backup, and 'localstore upgrade --undo' brings them
-    back, with what was added since. A document that cannot be converted stays as it is and is named, and the exit
-    code is 1. Interrupted, run it again. Comments in YAML have no place in JSON; the backup has them.
+    The content of a session does not change, except that comments in YAML are not kept in JSON. The old documents are
+    kept in a backup; 'localstore upgrade --undo' brings them back, together with runs that were added since. A document
+    that cannot be converted is named and left unchanged, and the exit code is 1. If the command is interrupted, run it
+    again.
     """
     storage = open_store(store)
     from localstore.maintenance.upgrade import convert
@@ -36,4 +36,4 @@ def command(
     ids = [find_session(storage, session).session_id for session in sessions] or None
     with progress("documents") as report:
         done = convert(storage, to, ids, processes=jobs or os.cpu_count() or 1, progress=report)
-    say_what_was_done(done, f"Converted {sizes(done.documents)} to {to.upper()}.", str(storage.root), as_json=as_json)
+    print_result(done, f"Converted {sizes(done.documents)} to {to.upper()}.", str(storage.root), as_json=as_json)

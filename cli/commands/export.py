@@ -1,4 +1,4 @@
-"""`localstore export`: sessions as Markdown, HTML, JSON, or lines for fine-tuning."""
+"""`localstore export`: export sessions as Markdown, HTML, JSON, or examples for fine-tuning."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from localstore.models.session import Run, Session
 
-    from ..exported import Reading
+    from ..exported import SessionReader
 
 FORMATS = ("markdown", "html", "json", "openai-jsonl")
 
 
 def _since(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
-    """The moment; a date is its beginning here, and a time without a zone is local."""
+    """Return the time. A date is its midnight, and a time without a zone is local."""
     if value is None:
         return None
     try:
@@ -33,67 +33,69 @@ def _since(_: click.Context, __: click.Parameter, value: str | None) -> datetime
 
 @click.command()
 @click.argument("sessions", metavar="[SESSION]...", nargs=-1)
-@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to write.")
-@click.option("--output", "file", metavar="FILE", help="Write to FILE, which must not exist, instead of printing.")
-@click.option("--force", is_flag=True, help="Replace FILE when it exists.")
+@click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Export in this format.")
+@click.option("--output", "file", metavar="FILE", help="Write to FILE, which must not exist.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--user", metavar="ID", help="Export only sessions of this user.")
 @click.option(
-    "--tag", "tags", metavar="TAG", multiple=True, help="Export only sessions with this tag; with all, if several."
+    "--tag", "tags", metavar="TAG", multiple=True, help="Export only sessions with this tag. May be repeated."
 )
-@click.option("--since", metavar="DATE", callback=_since, help="Export only sessions with activity since then.")
+@click.option("--since", metavar="DATE", callback=_since, help="Export only sessions that were active since DATE.")
 @click.option("--rating", type=click.Choice(["good", "bad"]), help="Export only runs with this rating.")
 @store_option
 def command(**given: Any) -> None:
-    """Write sessions in a form for other uses. Without SESSION and filters, all of the store.
+    """Export sessions. Without SESSION and filters, export the whole store.
 
-    SESSION is an id, a name, or the beginning of an id that no other one shares. Filters combine. Sessions come with
-    the newest activity first, or as they are named.
+    SESSION is an id, a name, or the unique beginning of an id. A session must match all filters. Sessions are
+    exported in the order of the command line, else most recently active first.
 
     \b
-    markdown      the conversations, to paste into a chat, an issue or a wiki
-    html          one page to read or print, that needs no network
-    json          an array of whole documents, whatever their own format
-    openai-jsonl  examples to fine-tune a model: a line for each session with
-                  all its completed runs; with --rating a line for each run
+    markdown      conversations, to paste into a chat, an issue or a wiki
+    html          one page to read or print, which works offline
+    json          an array of whole documents, also of those that are YAML
+    openai-jsonl  examples to fine-tune a model: one line per session with all
+                  its completed runs; with --rating, one line per run
 
-    Lines for fine-tuning hold no definitions of tools: documents do not have them. A run that is no complete example
-    is left out and named.
+    Examples for fine-tuning contain no tool definitions, because documents do not store them. A run that is not a
+    complete example is left out and named.
 
-    What cannot be read is named and left out, and the exit code is 1. FILE is written as a whole or not at all, for
-    nobody else to read.
+    A document that cannot be read is left out and named, and the exit code is 1. FILE is written completely or not at
+    all, and only you can read it.
     """
     context = click.get_current_context()
     file = None if given["file"] == "-" else given["file"]
     if given["force"] and file is None:
-        raise click.UsageError("--force goes with --output FILE", context)
+        raise click.UsageError("--force needs --output FILE", context)
     if file == "":
         raise click.UsageError("FILE is empty", context)
-    from ..exported import Reading, chosen, deliver, refuse_existing
+    from ..exported import SessionReader, refuse_existing, select_sessions, write_export
 
     if file is not None:
         refuse_existing(file, given["force"])
     storage = open_store(given["store"])
     named = given["sessions"]
-    reading = Reading(storage, chosen(storage, named, given["user"], given["tags"], given["since"]), given["rating"])
+    reader = SessionReader(
+        storage, select_sessions(storage, named, given["user"], given["tags"], given["since"]), given["rating"]
+    )
     if not named:
         for path, problem in storage.unreadable_files().items():
-            reading.problem(f"{path}: {problem}")
-    deliver(_parts(given["form"], reading, per_run=given["rating"] is not None), file, given["force"])
-    if not reading.read:
+            reader.problem(f"{path}: {problem}")
+    write_export(_parts(given["form"], reader, per_run=given["rating"] is not None), file, given["force"])
+    if not reader.read:
         filtered = named or any(given[name] for name in ("user", "tags", "since", "rating"))
         none = f"No sessions in the store {storage.root} yet."
-        output.note("No session fits. 'localstore ls' lists all." if filtered else none)
-    if reading.problems:
+        output.note("No sessions match. 'localstore ls' lists all sessions." if filtered else none)
+    if reader.problems:
         context.exit(FINDINGS)
 
 
-def _parts(form: str, reading: Reading, *, per_run: bool) -> Iterator[str]:
+def _parts(form: str, reader: SessionReader, *, per_run: bool) -> Iterator[str]:
     from localstore import exporting
 
     if form == "openai-jsonl":
-        return exporting.openai_lines(reading, _left_out, per_run=per_run)
+        return exporting.openai_lines(reader, _left_out, per_run=per_run)
     write = {"markdown": exporting.markdown_text, "html": exporting.html_page, "json": exporting.json_array}[form]
-    return write(reading)
+    return write(reader)
 
 
 def _left_out(session: Session, run: Run, why: str) -> None:

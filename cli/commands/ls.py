@@ -1,4 +1,4 @@
-"""`localstore ls`: the sessions of a store, newest activity first."""
+"""`localstore ls`: list the sessions of a store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo
 
 ON_A_TERMINAL = 50
-"""How many sessions a person sees without `--all` or `--limit`."""
+"""How many sessions a terminal shows without `--all` or `--limit`."""
 
 
 @click.command()
@@ -21,8 +21,8 @@ ON_A_TERMINAL = 50
 @click.option("--entity", metavar="ID", help="List only the sessions of this agent, team or workflow.")
 @click.option("--kind", type=click.Choice(["agent", "team", "workflow"]), help="List only the sessions of this kind.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most the N newest sessions.")
-@click.option("--all", "everything", is_flag=True, help=f"List more than {ON_A_TERMINAL} on a terminal too.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all that is known of each session.")
+@click.option("--all", "everything", is_flag=True, help=f"List all sessions on a terminal, not only {ON_A_TERMINAL}.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all fields of each session.")
 @store_option
 def command(
     user: str | None,
@@ -33,13 +33,13 @@ def command(
     as_json: bool,
     store: str | None,
 ) -> None:
-    """List the sessions of the store, newest activity first.
+    """List sessions, most recently active first.
 
-    Into a pipe go all of them, one line each: id, name, kind, entity, user, runs, updated and problem, separated by
-    tabs. Control characters in them are written as escapes, and every command takes an id in this form, too.
+    A pipe gets all sessions, one per line: id, name, kind, entity, user, runs, updated and problem, separated by tabs.
+    Control characters are written as escapes; every command also accepts an id in this form.
     """
     if limit and everything:
-        raise click.UsageError("--limit and --all exclude each other", click.get_current_context())
+        raise click.UsageError("--limit and --all cannot be combined", click.get_current_context())
     storage = open_store(store)
     rows = storage.list_sessions(user_id=user, entity_id=entity, kind=kind, limit=limit)
     if as_json:
@@ -55,7 +55,7 @@ def command(
     if not rows and not as_json:
         filtered = user is not None or entity is not None or kind is not None
         none = f"No sessions in the store {storage.root} yet."
-        output.note("No session here fits. 'localstore ls' lists all." if filtered else none)
+        output.note("No sessions match. 'localstore ls' lists all sessions." if filtered else none)
 
 
 def _cells(row: SessionInfo) -> tuple[str, ...]:

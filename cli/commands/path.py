@@ -1,4 +1,4 @@
-"""`localstore path`: where a session's document is."""
+"""`localstore path`: print where a session is stored."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..store import open_store, store_option
 @click.argument("session")
 @store_option
 def command(session: str, store: str | None) -> None:
-    """Print the absolute path of a session's document, and nothing else.
+    """Print the absolute path of a session's document.
 
-    SESSION is an id, a name, or the beginning of an id that no other one shares.
+    SESSION is an id, a name, or the unique beginning of an id.
     To edit a session: $EDITOR "$(localstore path SESSION)"
     """
     write(f"{find_session(open_store(store), session).path}\n")

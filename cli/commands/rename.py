@@ -1,4 +1,4 @@
-"""`localstore rename`: give a session a name, or take it away."""
+"""`localstore rename`: set or remove the name of a session."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..store import open_store, store_option
 @click.command()
 @click.argument("session")
 @click.argument("name", required=False)
-@click.option("--remove", is_flag=True, help="Take the name away; so does an empty NAME.")
+@click.option("--remove", is_flag=True, help="Remove the name. An empty NAME does the same.")
 @store_option
 def command(session: str, name: str | None, remove: bool, store: str | None) -> None:
-    """Give a session a name. Its id and its file stay as they are.
+    """Set the name of a session. Its id and its file do not change.
 
-    SESSION is an id, a name, or the beginning of an id that no other one shares.
+    SESSION is an id, a name, or the unique beginning of an id.
     """
     if (name is not None) == remove:
         raise click.UsageError("Give either NAME or --remove", click.get_current_context())
     storage = open_store(store)
     info = find_session(storage, session)
     storage.update(info.session_id, name=name or None)
-    said = f"is called {name} now" if name else "has no name now"
-    output.write(f"{output.one_line(f'{info.session_id} {said}')}\n")
+    change = f"is now named {name}" if name else "no longer has a name"
+    output.write(f"{output.one_line(f'{info.session_id} {change}')}\n")

@@ -1,4 +1,4 @@
-"""`localstore rescue`: what was set aside; show it, and put it back."""
+"""`localstore rescue`: list, show and restore rescued runs and files."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--restore", is_flag=True, help="Put the whole runs in it back into their session.")
-@click.option("--all", "everything", is_flag=True, help="With --restore: everything that was set aside, oldest first.")
-@click.option("--create", is_flag=True, help="With --restore: make a session anew that is gone.")
-@click.option("--dry-run", is_flag=True, help="With --restore: only say what would be done.")
+@click.option("--restore", is_flag=True, help="Put the complete runs in the file back into their session.")
+@click.option("--all", "everything", is_flag=True, help="With --restore: restore all files, oldest first.")
+@click.option("--create", is_flag=True, help="With --restore: create the session again if it is gone.")
+@click.option("--dry-run", is_flag=True, help="With --restore: only show what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def command(
     name: str | None, restore: bool, everything: bool, create: bool, dry_run: bool, as_json: bool, store: str | None
 ) -> None:
-    """List what was set aside, newest first; with NAME, show it.
+    """List rescue files, newest first; with NAME, show one.
 
-    Runs that could not be written, what a crash tore, and temporary files that were left are kept in the store's
-    folder .localstore/rescue. NAME is the name of a file there, or the beginning of one that no other one shares.
-    Into a pipe go name, session, when, why and bytes, separated by tabs.
+    Runs that could not be stored, remains of documents that a crash damaged, and leftover temporary files are kept in
+    the folder .localstore/rescue of the store. NAME is the name of a file there, or its unique beginning. A pipe gets
+    name, session, when, why and bytes, separated by tabs.
 
-    --restore adds the whole runs to the end of their session, each once. The file is removed when everything in it
-    is in the session; else it stays, and the line says why.
+    --restore adds the complete runs to the end of their session, each once. The file is removed if all of it is in the
+    session then; else it is kept, and the line says why.
     """
     _check(name, restore, everything, create=create, dry_run=dry_run)
     root = find_store(store)
@@ -60,7 +60,7 @@ def _check(name: str | None, restore: bool, everything: bool, **with_restore: bo
         raise click.UsageError("NAME is empty", context)
     for option, is_given in {"all": everything, **with_restore}.items():
         if is_given and not restore:
-            raise click.UsageError(f"--{option.replace('_', '-')} goes with --restore", context)
+            raise click.UsageError(f"--{option.replace('_', '-')} needs --restore", context)
     if restore and (name is not None) == everything:
         raise click.UsageError("--restore takes either NAME or --all", context)
 

@@ -1,4 +1,4 @@
-"""`localstore restore`: what was thrown away, set aside or backed up, in one list; put it back."""
+"""`localstore restore`: list and restore removed, rescued and backed-up documents."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def command(name: str | None, as_json: bool, store: str | None) -> None:
-    """List what was thrown away, set aside or backed up; put it back.
+    """List what is in the trash, in the rescue folder and in backups; with NAME, restore it.
 
-    Without NAME there is a list, newest first; into a pipe go kind, name, session, when, what, and bytes, separated by
-    tabs. NAME is a name from the list, the beginning of one that no other one shares, or the id of a session of which
-    there is just one thing.
+    The list is newest first. A pipe gets kind, name, session, when, what and bytes, separated by tabs. NAME is a name
+    from the list, its unique beginning, or the id of a session that is listed once.
 
-    A document in the trash goes back to where it stood, never over another one. What was set aside goes back as with
-    'localstore rescue NAME --restore', and the newest backup as with 'localstore upgrade --undo'.
+    A document in the trash goes back to its old place and never replaces another one. A rescue file is restored as by
+    'localstore rescue NAME --restore', and the newest backup as by 'localstore upgrade --undo'.
     """
     if name == "":
         raise click.UsageError("NAME is empty", click.get_current_context())
@@ -40,7 +39,7 @@ def command(name: str | None, as_json: bool, store: str | None) -> None:
     elif found:
         _list(found)
     else:
-        output.note("The trash is empty, nothing was set aside, and there is no backup in this store.")
+        output.note("Nothing to restore: the trash and the rescue folder are empty, and there are no backups.")
 
 
 def _list(found: list[Restorable]) -> None:

@@ -22,25 +22,25 @@ _AGE = re.compile(r"([0-9]{1,6})([mhdw])\Z")
 
 
 def _age(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """The seconds in `30d`."""
+    """Return the seconds of an age such as `30d`."""
     match = None if value is None else _AGE.match(value)
     if value is not None and match is None:
-        raise click.BadParameter("Give a number and m, h, d or w, as in 30d")
+        raise click.BadParameter("Give a number with m, h, d or w, such as 30d")
     return match and int(match[1]) * _SECONDS[match[2]]
 
 
 @click.command()
 @click.argument("sessions", metavar="[SESSION]...", nargs=-1)
-@click.option("--empty-trash", is_flag=True, help="Delete for good what is in the trash. It asks first.")
-@click.option("--older-than", metavar="AGE", callback=_age, help="With --empty-trash: only what is older, as in 30d.")
-@click.option("--yes", is_flag=True, help="With --empty-trash: do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was moved, or deleted, as a JSON array.")
+@click.option("--empty-trash", is_flag=True, help="Permanently delete what is in the trash, after a confirmation.")
+@click.option("--older-than", metavar="AGE", callback=_age, help="With --empty-trash: only what is older, such as 30d.")
+@click.option("--yes", is_flag=True, help="With --empty-trash: do not ask for confirmation.")
+@click.option("--json", "as_json", is_flag=True, help="Print the moved or deleted documents as a JSON array.")
 @store_option
 def command(**given: Any) -> None:
-    """Move sessions to the trash of the store. 'localstore restore' gets them back.
+    """Move sessions to the trash. 'localstore restore' brings them back.
 
-    SESSION is an id, a name, or the beginning of an id that no other one shares. When one of them is wrong, nothing
-    is moved. The trash is the store's folder .localstore/trash; it is never emptied by itself.
+    SESSION is an id, a name, or the unique beginning of an id. If one of them does not exist, nothing is moved. The
+    trash is the folder .localstore/trash of the store; it is never emptied automatically.
     """
     context = click.get_current_context()
     sessions, empty_trash = given["sessions"], given["empty_trash"]
@@ -48,7 +48,7 @@ def command(**given: Any) -> None:
         raise click.UsageError("Give either SESSION or --empty-trash", context)
     for option in ("older_than", "yes"):
         if given[option] not in (None, False) and not empty_trash:
-            raise click.UsageError(f"--{option.replace('_', '-')} goes with --empty-trash", context)
+            raise click.UsageError(f"--{option.replace('_', '-')} needs --empty-trash", context)
     if empty_trash:
         _empty(find_store(given["store"]), given["older_than"], sure=given["yes"], as_json=given["as_json"])
     else:
@@ -65,12 +65,12 @@ def _move(named: tuple[str, ...], store: str | None, as_json: bool) -> None:
     for session_id in session_ids:
         try:
             items = throw_away(storage, session_id)
-        except (LocalstoreError, OSError) as error:  # it keeps no other one from being moved
+        except (LocalstoreError, OSError) as error:  # the other sessions are still moved
             failed.append(error)
             continue
         moved += items
         for one in [] if as_json else items:
-            text = f"{session_id} is in the trash. Get it back with: localstore restore {one.name}"
+            text = f"{session_id} is in the trash. Restore it with: localstore restore {one.name}"
             output.write(f"{output.one_line(text)}\n")
     if as_json:
         output.write_json([one.as_dict() for one in moved])
@@ -86,15 +86,17 @@ def _empty(root: str, older_than: int | None, *, sure: bool, as_json: bool) -> N
     found = trashed(root, older_than=older_than or 0)
     if found and not sure:
         if not output.can_ask():
-            raise click.UsageError("There is nobody to ask. Add --yes to delete for good", click.get_current_context())
+            raise click.UsageError(
+                "No terminal to ask on. Add --yes to delete permanently", click.get_current_context()
+            )
         size = sum(one.size for one in found)
-        if not click.confirm(f"Delete {_count(found)} ({size:,} bytes) for good?", err=True):
+        if not click.confirm(f"Delete {_count(found)} ({size:,} bytes) permanently?", err=True):
             found = []
     deleted = empty(root, found)
     if as_json:
         output.write_json([one.as_dict() for one in deleted])
     elif deleted:
-        output.write(f"{_count(deleted)} deleted for good\n")
+        output.write(f"{_count(deleted)} deleted permanently\n")
     else:
         output.note("Nothing was deleted.")
 

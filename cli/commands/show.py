@@ -1,4 +1,4 @@
-"""`localstore show`: one session as a text, or its document as JSON."""
+"""`localstore show`: show one session as text or JSON."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ..sessions import find_session, newest_session
 from ..store import open_store, store_option
 
 ON_A_TERMINAL = 10
-"""How many entries a person sees without `--all` or `--last`."""
+"""How many entries a terminal shows without `--all` or `--last`."""
 
 
 @click.command()
 @click.argument("session", required=False)
 @click.option("--last", type=click.IntRange(min=0), metavar="N", help="Show only the last N entries.")
-@click.option("--all", "everything", is_flag=True, help=f"Show more than {ON_A_TERMINAL} on a terminal too.")
-@click.option("--full", is_flag=True, help="Show tool output in full length on a terminal too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the document as JSON, whatever its own format.")
+@click.option("--all", "everything", is_flag=True, help=f"Show all entries on a terminal, not only {ON_A_TERMINAL}.")
+@click.option("--full", is_flag=True, help="Show tool output in full on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Print the document as JSON, also if it is YAML.")
 @store_option
 def command(
     session: str | None, last: int | None, everything: bool, full: bool, as_json: bool, store: str | None
 ) -> None:
-    """Show a session: what it is, then what happened in it, oldest first.
+    """Show a session: its header, then its entries, oldest first.
 
-    SESSION is an id, a name, or the beginning of an id that no other one shares; the newest session when left out.
+    SESSION is an id, a name, or the unique beginning of an id. Default: the most recently active session.
     """
     if last is not None and everything:
-        raise click.UsageError("--last and --all exclude each other", click.get_current_context())
+        raise click.UsageError("--last and --all cannot be combined", click.get_current_context())
     storage = open_store(store)
     info = find_session(storage, session) if session is not None else newest_session(storage)
     if session is None:
@@ -39,7 +39,9 @@ def command(
         last = ON_A_TERMINAL
     found = storage.read(info.session_id, last_runs=last)
     if found is None:
-        raise SessionNotFound(f"Session '{info.session_id}' was deleted just now. 'localstore ls' lists the others.")
+        raise SessionNotFound(
+            f"Session '{info.session_id}' was deleted just now. 'localstore ls' lists the remaining ones."
+        )
     if last is not None:
         found.history = found.history[max(0, len(found.history) - last) :]
 

@@ -1,4 +1,4 @@
-"""`localstore state`: the session_state of a session; print, edit or replace it."""
+"""`localstore state`: print, edit or replace the state of a session."""
 
 from __future__ import annotations
 
@@ -32,39 +32,41 @@ class _Source(click.File):
 
 @click.command()
 @click.argument("session")
-@click.option("--edit", is_flag=True, help="Edit it in VISUAL or EDITOR, and store what it is then.")
-@click.option("--set", "source", type=_Source("rb"), metavar="FILE", help="Replace it by what FILE says; - is stdin.")
+@click.option("--edit", is_flag=True, help="Edit the state in the editor named by VISUAL or EDITOR.")
+@click.option(
+    "--set", "source", type=_Source("rb"), metavar="FILE", help="Replace the state with FILE; - is the standard input."
+)
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print, edit or read YAML instead of JSON.")
-@click.option("--json", "as_json", is_flag=True, help="JSON, which it is anyway.")
+@click.option("--json", "as_json", is_flag=True, help="Print, edit or read JSON. This is the default.")
 @store_option
 def command(
     session: str, edit: bool, source: IO[bytes] | None, as_yaml: bool, as_json: bool, store: str | None
 ) -> None:
-    """Print, edit or replace the session_state of a session.
+    """Print, edit or replace the state of a session.
 
-    SESSION is an id, a name, or the beginning of an id that no other one shares. The state is printed and read as JSON,
-    whatever the format of the document; with --yaml as YAML.
+    SESSION is an id, a name, or the unique beginning of an id. The state is printed and read as JSON, or as YAML with
+    --yaml, whatever the format of the document.
 
-    --edit and --set store only a mapping that a document can hold. When the state was changed by somebody else while
-    you edited it, nothing is overwritten; what you typed is kept in a file, and its name is printed.
+    --edit and --set accept only a mapping. If another process changes the state while you edit it, nothing is
+    overwritten: your text is kept in a file, and the file is named.
     """
     context = click.get_current_context()
     if edit and source is not None:
-        raise click.UsageError("--edit and --set exclude each other", context)
+        raise click.UsageError("--edit and --set cannot be combined", context)
     if as_json and as_yaml:
-        raise click.UsageError("--json and --yaml exclude each other", context)
+        raise click.UsageError("--json and --yaml cannot be combined", context)
     storage = open_store(store)
     session_id = find_session(storage, session).session_id
     found = storage.read(session_id, last_runs=0)
     if found is None:
-        raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the others.")
+        raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
     if edit:
         _edit(storage, found, as_yaml)
     elif source is not None:
         state = _parsed(source.read(), as_yaml, "the standard input" if source.name == "<stdin>" else source.name)
         if _is_new(state, found):
             storage.update(session_id, session_state=state)
-            _say_so(session_id)
+            _report_stored(session_id)
     else:
         output.write(_text(found.session_state, as_yaml))
 
@@ -93,22 +95,22 @@ def _edit(storage: JsonStorage, found: Session, as_yaml: bool) -> None:
             return
         found.session_state = state
         try:
-            storage.upsert(found)  # which refuses to undo what others did to the state since it was read
+            storage.upsert(found)  # raises Conflict if the state was changed since it was read
         except Conflict:
             raise Conflict(
-                f"The session_state of {found.session_id!r} was changed by somebody else while you edited it. Nothing "
+                f"The session_state of {found.session_id!r} was changed elsewhere while you edited it. Nothing "
                 "was stored. Edit it again, and copy what you need from what you typed.",
                 session_id=found.session_id,
             ) from None
-        _say_so(found.session_id)
+        _report_stored(found.session_id)
 
 
-def _say_so(session_id: str) -> None:
+def _report_stored(session_id: str) -> None:
     output.note(f"The session_state of {session_id} was stored.")
 
 
 def _is_new(state: dict[str, Any], found: Session) -> bool:
-    """Whether there is anything to store; says so if not."""
+    """Return whether the state differs from the stored one; if not, print a note."""
     from localstore.format.values import json_equal
 
     if json_equal(state, found.session_state):
@@ -124,19 +126,19 @@ def _text(state: dict[str, Any], as_yaml: bool) -> str:
         text = mapping(state)
         if output.lines(text) == text:
             return text
-        # JSON is YAML as well, and has escapes for what a terminal would obey.
+        # JSON is also valid YAML, and escapes control characters.
     return output.json_text(state)
 
 
 def _parsed(raw: bytes, as_yaml: bool, where: str) -> dict[str, Any]:
-    """The mapping in a text. Raises DocumentBroken with the line, UnstorableValue."""
+    """Return the mapping in a text. Raises DocumentBroken with the line, UnstorableValue."""
     from localstore.format.document import LAYOUTS
     from localstore.format.parse_error import ParseError
     from localstore.format.values import to_json_value
 
     layout = LAYOUTS[".yaml" if as_yaml else ".json"]
     try:
-        layout.parse(raw)  # which knows the lines of more mistakes
+        layout.parse(raw)  # it names the line of more mistakes
         value = layout.parse_strict(raw)
         if not isinstance(value, dict):
             raise ParseError("expected a mapping", 1)

@@ -1,4 +1,4 @@
-"""`localstore tag`: the tags of a session; add some, or take some away."""
+"""`localstore tag`: add, remove or list the tags of a session."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..store import open_store, store_option
 @click.command()
 @click.argument("session")
 @click.argument("tags", metavar="[TAG]...", nargs=-1)
-@click.option("--remove", is_flag=True, help="Take these tags away instead.")
+@click.option("--remove", is_flag=True, help="Remove these tags instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print the tags as a JSON array.")
 @store_option
 def command(session: str, tags: tuple[str, ...], remove: bool, as_json: bool, store: str | None) -> None:
-    """Add tags to a session, each once, and print all that it has then, one a line; without TAG just print them.
+    """Add tags to a session and print all its tags, one per line. Without TAG, only print them.
 
-    SESSION is an id, a name, or the beginning of an id that no other one shares. Tags that others add in the same
-    moment stay.
+    SESSION is an id, a name, or the unique beginning of an id. Tags that another process adds at the same
+    time are kept.
     """
     context = click.get_current_context()
     if remove and not tags:
-        raise click.UsageError("--remove takes the tags to take away", context)
+        raise click.UsageError("--remove needs the tags to remove", context)
     if "" in tags:
         raise click.UsageError("TAG is empty", context)
     storage = open_store(store)
@@ -34,7 +34,7 @@ def command(session: str, tags: tuple[str, ...], remove: bool, as_json: bool, st
         storage.update(session_id, add_tags=() if remove else tags, remove_tags=tags if remove else ())
     found = storage.read(session_id, last_runs=0)
     if found is None:
-        raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the others.")
+        raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
     if as_json:
         output.write_json(found.tags)
     else:

@@ -1,4 +1,4 @@
-"""`localstore upgrade`: bring old documents up to the current schema version, look before, and take it back."""
+"""`localstore upgrade`: upgrade old documents, preview an upgrade, or undo it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from localstore.errors import StoreNotFound
 
 from .. import output
-from ..migration import end, say_undone, say_what_was_done, sizes
+from ..migration import exit_with_problems, print_result, sizes, undo_and_print_result
 from ..store import find_store, store_option
 
 if TYPE_CHECKING:
@@ -20,35 +20,38 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", required=False)
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--diff", is_flag=True, help="Show how each document would change, as a diff for `patch -p1`.")
-@click.option("--undo", "undoes", is_flag=True, help="Bring back what the newest backup holds.")
-@click.option("--jobs", type=click.IntRange(1, 64), help="Share the work by so many processes. Default: all cores.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option("--diff", is_flag=True, help="Print the changes as a diff for `patch -p1`.")
+@click.option("--undo", "undoes", is_flag=True, help="Undo the newest upgrade or conversion.")
+@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Use N processes. Default: one per core.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def command(
     folder: str | None, dry_run: bool, diff: bool, undoes: bool, jobs: int | None, as_json: bool, store: str | None
 ) -> None:
-    """Bring old documents up to the current schema version.
+    """Upgrade old documents to the current schema version.
 
-    DIR may also be a folder of session files that agno 1.x wrote: it is turned into a store in place.
+    DIR may also be a folder of session files that agno 1.x wrote: it becomes a store.
 
-    Each old document is kept in a backup first, see 'localstore backups'. A document that cannot be upgraded stays as
-    it is and is named, and the exit code is 1. Others may work on the store meanwhile. Interrupted, run it again.
+    Old documents are first copied to a backup; see 'localstore backups'. A document that cannot be upgraded is named
+    and left unchanged, and the exit code is 1. Other processes may use the store meanwhile. If the command is
+    interrupted, run it again.
 
-    --undo takes the newest upgrade or conversion back; runs that were added since stay.
+    --undo undoes the newest upgrade or conversion. Runs that were added since are kept.
     """
     if undoes and (dry_run or diff or jobs):
-        raise click.UsageError("--undo goes with none of --dry-run, --diff, --jobs", click.get_current_context())
+        raise click.UsageError(
+            "--undo cannot be combined with --dry-run, --diff or --jobs", click.get_current_context()
+        )
     if diff and as_json:
-        raise click.UsageError("--diff prints a diff, and --json prints JSON: choose one", click.get_current_context())
+        raise click.UsageError("--diff and --json cannot be combined", click.get_current_context())
     if folder is not None and store is not None:
-        raise click.UsageError("DIR and --store name the same thing: give one", click.get_current_context())
+        raise click.UsageError("DIR and --store cannot be combined", click.get_current_context())
     if folder and not os.path.isdir(folder):
         raise StoreNotFound(f"There is no folder '{folder}'. Correct the path.", path=folder)
     root = _find(folder if folder is not None else store)
     if undoes:
-        say_undone(root, as_json=as_json)
+        undo_and_print_result(root, as_json=as_json)
     elif dry_run or diff:
         _show_plan(root, diff=diff, as_json=as_json)
     else:
@@ -56,7 +59,7 @@ def command(
 
 
 def _find(given: str | None) -> str:
-    """The folder to upgrade: one of agno 1.x in which somebody stands comes before a store above it."""
+    """Return the folder to upgrade. A working directory that agno 1.x wrote comes before a store above it."""
     if given == "":
         raise click.UsageError("DIR is empty", click.get_current_context())
     is_named = given is not None or click.get_current_context().find_root().params.get("store") is not None
@@ -72,7 +75,7 @@ def _show_plan(root: str, *, diff: bool, as_json: bool) -> None:
     from localstore.maintenance.upgrade import Problem as NotUpgraded
     from localstore.maintenance.upgrade import make_plan, preview, unified_diff
 
-    gc.disable()  # very many rows, and none of them garbage
+    gc.disable()  # the plan makes very many objects, none of them garbage
     plan = make_plan(root)
     gc.enable()
     problems = list(plan.problems)
@@ -85,7 +88,7 @@ def _show_plan(root: str, *, diff: bool, as_json: bool) -> None:
             output.write_bytes(unified_diff(change))
     if as_json:
         output.write_json({**plan.as_dict(), "problems": [problem.as_dict() for problem in problems]})
-    end(problems)
+    exit_with_problems(problems)
 
 
 def _print_plan(plan: Plan) -> None:
@@ -99,7 +102,7 @@ def _print_plan(plan: Plan) -> None:
     for _, version, title, count in steps:
         output.write(f"step {version}: {output.one_line(title)} ({sizes(int(count))})\n")
     if not plan.versions:
-        output.write("There is no document in this store.\n")
+        output.write("This store has no documents.\n")
     elif not plan.steps:
         output.write("Nothing to do.\n")
 
@@ -112,4 +115,4 @@ def _upgrade(root: str, jobs: int, *, as_json: bool) -> None:
 
     with progress("documents") as report:
         done = upgrade(root, processes=jobs, progress=report)
-    say_what_was_done(done, f"Upgraded {sizes(done.documents)} to version {SCHEMA_VERSION}.", root, as_json=as_json)
+    print_result(done, f"Upgraded {sizes(done.documents)} to version {SCHEMA_VERSION}.", root, as_json=as_json)

@@ -75,7 +75,7 @@ def test_on_a_terminal(root: Path, tmp_path: Path) -> None:
 def test_none(run: Command, store: Path) -> None:
     """An empty list is said to be one, beside the output."""
     done = run("backups", "--store", store)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "localstore: There is no backup in this store.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "localstore: This store has no backups.\n")
     assert run("backups", "--json", "--store", store).stdout == "[]\n"
     assert run("backups", "--prune", "--keep", "0", "--yes", "--store", store).returncode == 0
     assert run("backups", "2026", "--store", store).returncode == 4
@@ -116,7 +116,7 @@ def test_all_but_the_newest(run: Command, root: Path) -> None:
     """With more than there are, nothing."""
     newest, _ = names(root)
     kept = run("backups", "--prune", "--keep", "5", "--yes", "--store", root)
-    assert kept.stderr == "localstore: There is nothing to delete.\n"
+    assert kept.stderr == "localstore: Nothing to delete.\n"
     assert run("backups", "--prune", "--keep", "1", "--yes", "--store", root).returncode == 0
     assert names(root) == [newest]
 
@@ -140,7 +140,7 @@ def test_the_question(root: Path, tmp_path: Path, answer: str) -> None:
     )
     os.close(theirs)
     asked = b""
-    while b"for good?" not in asked:
+    while b"permanently?" not in asked:
         asked += os.read(ours, 1024)
     assert b"Delete 4 documents of backup " in asked
     os.write(ours, answer.encode())

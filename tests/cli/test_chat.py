@@ -408,7 +408,7 @@ def test_new_and_user_begin_a_session_of_their_own(root: Path) -> None:
 def test_without_a_store_it_is_said_how_to_make_one(tmp_path: Path, run: Command) -> None:
     done = run("chat", env={"OPENAI_API_KEY": "x"})
     assert (done.returncode, done.stdout) == (3, "")
-    assert "'localstore chat --store DIR' makes one" in done.stderr
+    assert "'localstore chat --store DIR' creates one" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -310,7 +310,7 @@ def test_a_dry_run_alone_is_wrong_usage(run: Command, store: Path) -> None:
     """`check` changes nothing anyway."""
     done = run("check", "--dry-run", "--store", store)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("localstore: --dry-run goes with --repair.")
+    assert done.stderr.startswith("localstore: --dry-run needs --repair.")
 
 
 def test_a_sound_and_an_empty_store_need_no_repair(run: Command, store: Path, tmp_path: Path) -> None:

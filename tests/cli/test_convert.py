@@ -30,11 +30,11 @@ def test_the_whole_store(run: Command, store: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "Converted 2 documents to YAML.\n")
     (name,) = os.listdir(store / ".localstore" / "backups")
     undo = f"localstore upgrade --undo {store}"
-    assert done.stderr == f"localstore: The old ones are in backup {name}. Take it back with: {undo}\n"
+    assert done.stderr == f"localstore: The old documents are in backup {name}. Undo with: {undo}\n"
     assert set(suffixes(store).values()) == {".yaml"}
     again = run("convert", "--to", "yaml", "--store", store)
     assert (again.returncode, again.stdout, again.stderr) == (0, "Nothing to do.\n", "")
-    assert run(*undo.split()[1:]).stdout == f"Brought back 2 documents of backup {name}.\n"
+    assert run(*undo.split()[1:]).stdout == f"Restored 2 documents of backup {name}.\n"
     assert suffixes(store) == {"graz-1": ".json", "vienna-trip": ".json", "linz-1": ".yaml"}
 
 
@@ -99,7 +99,7 @@ def test_on_a_terminal(store: Path, tmp_path: Path) -> None:
     screen = on_terminal("convert", "--to", "yaml", "--store", store, cwd=tmp_path, columns=400)
     assert screen.code == 0
     assert "Converted 2 documents to YAML.\n" in screen.text
-    assert "Take it back with: localstore upgrade --undo" in screen.text
+    assert "Undo with: localstore upgrade --undo" in screen.text
 
 
 @posix

@@ -90,7 +90,7 @@ def test_contradicting_options_are_wrong_usage(run: Command, store: Path, comman
     """`--all` and a number exclude each other."""
     done = run(command, "--store", store, "--all", "--limit" if command == "ls" else "--last", "3")
     assert done.returncode == 2
-    assert "exclude each other" in done.stderr
+    assert "cannot be combined" in done.stderr
 
 
 @posix

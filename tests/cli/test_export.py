@@ -98,7 +98,7 @@ def test_nothing_to_export_is_said_and_the_output_is_valid(
     """In an empty store, and when a filter lets nothing through."""
     JsonStorage(tmp_path / "empty")
     empty = invoke("export", "--format", form, "--store", tmp_path / "empty")
-    for done, why in ((empty, "yet."), (export("--user", "nobody", "--format", form), "No session fits. ")):
+    for done, why in ((empty, "yet."), (export("--user", "nobody", "--format", form), "No sessions match. ")):
         assert done.exit_code == 0
         assert why in done.stderr
         if form == "html":

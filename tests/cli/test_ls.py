@@ -74,7 +74,7 @@ def test_a_filter_that_nothing_fits_says_so(run: Command, store: Path) -> None:
     """An empty answer tells that the filter made it."""
     done = run("ls", "--store", store, "--user", "nobody")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "localstore: No session here fits. 'localstore ls' lists all.\n"
+    assert done.stderr == "localstore: No sessions match. 'localstore ls' lists all sessions.\n"
 
 
 def test_hostile_texts_stay_on_their_row(run: Command, store: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_part_of_an_id_or_name_is_a_hint(run: Command, store: Path) -> None:
     done = run("path", "--store", store, "VIENNA")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == (
-        "localstore: No session is called 'VIENNA'. Give the id of one of these:\n  vienna-trip  (Trip to Vienna)\n"
+        "localstore: No session matches 'VIENNA'. Give the id of one of these:\n  vienna-trip  (Trip to Vienna)\n"
     )
 
 

@@ -35,14 +35,14 @@ def ids(store: Path) -> Path:
 @pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
 def test_a_run_is_rated_and_shown_with_it(invoke: Invoke, store: Path, session_id: str) -> None:
     done = invoke("rate", session_id, "1", "good", "--note", "well\nsaid", "--store", store)
-    assert (done.exit_code, done.stdout, done.stderr) == (0, f"Run 1 of {session_id} is rated good now\n", "")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"Run 1 of {session_id} is now rated good\n", "")
     assert ratings(store, session_id) == [("good", "well\nsaid")]
     shown = invoke("show", session_id, "--store", store).stdout
     assert "\n  rating  good\n  rating_note\n    well\n    said\n" in shown
     (run,) = json.loads(invoke("show", session_id, "--json", "--store", store).stdout)["history"]
     assert list(run)[-3:] == ["rating", "rating_note", "status"]
     done = invoke("rate", session_id, "-1", "--remove", "--store", store)
-    assert (done.exit_code, done.stdout) == (0, f"Run 1 of {session_id} has no rating now\n")
+    assert (done.exit_code, done.stdout) == (0, f"Run 1 of {session_id} no longer has a rating\n")
     assert ratings(store, session_id) == [(None, None)]
 
 
@@ -80,7 +80,7 @@ def test_what_names_no_single_run_lists_candidates(invoke: Invoke, ids: Path) ->
         done = invoke("rate", "ids", named, "good", "--store", ids)
         assert (done.exit_code, done.stdout) == (3, "")
         lines = done.stderr.splitlines()
-        assert lines[0] == f"localstore: No run of 'ids' is called '{named}'. Give the number or the id of one:"
+        assert lines[0] == f"localstore: No run of 'ids' matches '{named}'. Give the number or the id of one:"
         assert lines[1:3] == ["    5  9x  q 9x", "    4  77  q 77"]
         assert "\x1b" not in done.stderr
     assert state_of(ids) == before
@@ -131,6 +131,6 @@ def test_a_narrow_terminal_shows_the_candidates(store: Path) -> None:
 
     screen = on_terminal("rate", "vienna-trip", "x", "good", "--store", store, cwd=store, columns=40)
     assert screen.code == 3
-    assert screen.lines[0].startswith("localstore: No run of 'vienna-trip' is called 'x'.")
+    assert screen.lines[0].startswith("localstore: No run of 'vienna-trip' matches 'x'.")
     assert "question 12" in screen.lines[1]
     assert screen.lines[-1] == "  … and 2 more"

@@ -28,7 +28,7 @@ def test_a_session_gets_a_name_and_keeps_everything_else(invoke: Invoke, store: 
     before = oracle.sessions(store)[session_id]
     for name in ("first", "Ünïcode and spaces"):
         done = invoke("rename", session_id[:4], name, "--store", store)
-        assert (done.exit_code, done.stdout) == (0, f"{session_id} is called {name} now\n")
+        assert (done.exit_code, done.stdout) == (0, f"{session_id} is now named {name}\n")
         after = oracle.sessions(store)[session_id]
         assert after.header == before.header | {"name": name}
         assert (after.history, after.path) == (before.history, before.path)
@@ -40,7 +40,7 @@ def test_the_name_is_taken_away(invoke: Invoke, store: Path, args: tuple[str, ..
     """By an empty name, too; and again, which changes nothing."""
     for _ in range(2):
         done = invoke("rename", "vienna-trip", *args, "--store", store)
-        assert (done.exit_code, done.stdout) == (0, "vienna-trip has no name now\n")
+        assert (done.exit_code, done.stdout) == (0, "vienna-trip no longer has a name\n")
         assert "name" not in header(store, "vienna-trip")
 
 
@@ -68,7 +68,7 @@ def test_control_characters_reach_no_terminal(invoke: Invoke, store: Path) -> No
 
     JsonStorage(store).append("odd\x1b[31m", weather_run("?", "!", created_at="2026-01-05T10:00:00.000Z"))
     done = invoke("rename", "odd\\x1b[31m", "new\nname\x9b", "--store", store)
-    assert (done.exit_code, done.stdout) == (0, "odd\\x1b[31m is called new\\nname\\x9b now\n")
+    assert (done.exit_code, done.stdout) == (0, "odd\\x1b[31m is now named new\\nname\\x9b\n")
     assert header(store, "odd\x1b[31m")["name"] == "new\nname\x9b"
 
 

@@ -122,7 +122,7 @@ def test_a_pipe_gets_one_line_for_each_question(replay: Ask, store: Path) -> Non
     assert notes(done) == [
         "localstore: Left out: 1 of 4 runs, not completed or without a question.",
         "localstore: question 4: answered from the stored results of get_weather",
-        "localstore: What was asked and answered is in the session <id>",
+        "localstore: The new answers are in session <id>",
     ]
     made = fresh(store)
     assert made.session_id in done.stderr
@@ -465,8 +465,8 @@ def test_ctrl_c_in_a_slow_answer_keeps_what_was_answered(
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (("--base-url", "nonsense"), "'nonsense' is no address of a server"),
-        (("--base-url", "http://[bad/v1"), "is no address of a server"),
+        (("--base-url", "nonsense"), "'nonsense' is not the address of a server"),
+        (("--base-url", "http://[bad/v1"), "is not the address of a server"),
         (("--threshold", "0.5"), "--threshold needs --pass"),
         ((), "There is no API key."),
         (("--base-url", "https://example.org/v1"), "There is no API key."),
@@ -490,7 +490,7 @@ def test_a_replay_is_not_replayed(replay: Ask, store: Path) -> None:
         replay(server)
         done = replay(server, session=fresh(store).session_id)
     assert done.returncode == 2
-    assert "is a replay itself. Replay 'trip'." in done.stderr
+    assert "is itself a replay. Replay 'trip'." in done.stderr
 
 
 def test_a_session_without_questions_is_not_found(replay: Ask, store: Path) -> None:
@@ -498,7 +498,7 @@ def test_a_session_without_questions_is_not_found(replay: Ask, store: Path) -> N
     JsonStorage(store).append("flow", Run(input="daily", output="done"), kind="workflow")
     done = replay(None, "--base-url", "http://127.0.0.1:1/v1", session="flow")
     assert done.returncode == 3
-    assert "has no completed run with a question to ask again. A workflow is code" in done.stderr
+    assert "has no completed run with a question to repeat. A model cannot repeat a workflow" in done.stderr
     assert replay(None, session="nobody").returncode == 3
 
 
@@ -514,7 +514,7 @@ def test_a_file_that_is_gone_is_said(replay: Ask, store: Path, tmp_path: Path) -
     JsonStorage(store).append("pictures", run)
     with scripted_server(text("A dog.")) as server:
         done = replay(server, session="pictures")
-    assert "localstore: question 1: not there any more: gone.png\n" in done.stderr
+    assert "localstore: question 1: files that no longer exist: gone.png\n" in done.stderr
     content = server.requests[0]["messages"][0]["content"]
     assert content[1]["image_url"]["url"].startswith("data:image/png;base64,")
     assert content[2] == {"type": "text", "text": "[The file gone.png no longer exists.]"}

@@ -38,7 +38,7 @@ def test_nothing_to_restore(run: Command, store: Path, tmp_path: Path) -> None:
     for root in (store, tmp_path / "empty"):
         before = state_of(root)
         done = run("restore", "--store", root)
-        said = "localstore: The trash is empty, nothing was set aside, and there is no backup in this store.\n"
+        said = "localstore: Nothing to restore: the trash and the rescue folder are empty, and there are no backups.\n"
         assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
         assert run("restore", "--json", "--store", root).stdout == "[]\n"
         assert state_of(root) == before

@@ -1,4 +1,4 @@
-"""`localstore rm`: sessions go to the trash, all that were named or none, and are deleted for good only on request."""
+"""`localstore rm`: moves all named sessions to the trash or none; deletes permanently only on request."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_without_anybody_to_ask_yes_has_to_be_said(run: Command, store: Path) ->
     assert "Add --yes" in refused.stderr
     assert len(trashed(store)) == 1
     done = run("rm", "--empty-trash", "--yes", "--store", store)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "1 document deleted for good\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 document deleted permanently\n", "")
     assert trashed(store) == []
     again = run("rm", "--empty-trash", "--store", store)  # nothing to ask about
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "localstore: Nothing was deleted.\n")

@@ -99,7 +99,7 @@ def test_an_empty_store_has_no_newest_session(run: Command, tmp_path: Path) -> N
     JsonStorage(tmp_path)
     done = run("show")
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("localstore: There is no session in this store.")
+    assert done.stderr.startswith("localstore: This store has no sessions yet.")
 
 
 @pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])

@@ -310,7 +310,7 @@ def test_what_was_typed_is_kept_when_it_cannot_be_stored(
     done = invoke("state", "graz-1", "--edit", "--store", store)
     assert (done.exit_code, done.stdout) == (4, "")
     assert said in done.stderr
-    assert f"localstore: What you typed is kept in {only(kept)}\n" in done.stderr
+    assert f"localstore: Your text is kept in {only(kept)}\n" in done.stderr
     assert code.partition("'")[2].partition("'")[0] == only(kept).read_text()
     assert state_of(store) == before
 
@@ -343,7 +343,7 @@ def test_what_others_stored_meanwhile_is_not_overwritten(
         assert state(store) == {"n": 1}
         return
     assert (done.exit_code, done.stdout) == (4, "")
-    assert "was changed by somebody else while you edited it" in done.stderr
+    assert "was changed elsewhere while you edited it" in done.stderr
     assert f"is kept in {only(kept)}\n" in done.stderr
     assert only(kept).read_text() == '{"n": 1}'
     assert state(store) == {"theirs": 1}

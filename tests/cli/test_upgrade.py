@@ -45,12 +45,12 @@ def test_a_folder_of_agno(run: Command, agno: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "Upgraded 3 documents to version 1.\n")
     (name,) = os.listdir(agno / ".localstore" / "backups")
     undo = f"localstore upgrade --undo '{agno}'"
-    assert done.stderr == f"localstore: The old ones are in backup {name}. Take it back with: {undo}\n"
+    assert done.stderr == f"localstore: The old documents are in backup {name}. Undo with: {undo}\n"
     assert run("ls", "--store", agno).stdout.count("\n") == 3
     again = run("upgrade", agno)
     assert (again.returncode, again.stdout, again.stderr) == (0, "Nothing to do.\n", "")
     back = subprocess.run(undo.replace("localstore", str(ENTRY_POINT), 1), shell=True, capture_output=True, text=True)  # noqa: S602
-    assert (back.returncode, back.stdout, back.stderr) == (0, f"Brought back 3 documents of backup {name}.\n", "")
+    assert (back.returncode, back.stdout, back.stderr) == (0, f"Restored 3 documents of backup {name}.\n", "")
     assert tree_of(agno) == before
 
 
@@ -105,7 +105,7 @@ def test_what_is_left_alone_is_named_with_its_place(run: Command, store: Path, h
     before = broken.read_bytes(), wrong.read_bytes()
     done = run("upgrade", "--store", store, *how)
     assert done.returncode == 1
-    lines = [line for line in done.stderr.splitlines() if "The old ones are" not in line]
+    lines = [line for line in done.stderr.splitlines() if "The old documents are" not in line]
     assert len(lines) == 2
     assert lines[0].startswith(f"localstore: {broken}, line 3, column ")
     assert lines[1].startswith(f"localstore: {wrong}, line 3, column 5: ")
@@ -190,9 +190,9 @@ def test_undo_says_what_was_changed_since_and_what_stays(run: Command, agno: Pat
     storage.delete_session("b")
     done = run("upgrade", "--undo", agno)
     assert done.returncode == 1
-    assert done.stdout.startswith("Brought back 2 documents of backup ")
+    assert done.stdout.startswith("Restored 2 documents of backup ")
     changed, gone = done.stderr.splitlines()
-    assert changed == "localstore: 1 document of them had been changed since, and kept that."
+    assert changed == "localstore: 1 document of them had changed since; the changes were kept."
     assert gone.startswith(f"localstore: {agno / 'b.json'}: Session 'b' was deleted since")
 
 
@@ -229,7 +229,7 @@ def test_on_a_terminal(agno: Path, tmp_path: Path) -> None:
     assert on_terminal("upgrade", agno, "--dry-run", cwd=tmp_path).lines == ["version 1: 4 documents", "Nothing to do."]
     JsonStorage(tmp_path / "empty")
     assert on_terminal("upgrade", tmp_path / "empty", "--dry-run", cwd=tmp_path).lines == [
-        "There is no document in this store."
+        "This store has no documents."
     ]
 
 

@@ -60,7 +60,7 @@ def test_dropping_removes_sessions_and_leaves_foreign_files(storage: Storage) ->
 
 
 def test_what_was_set_aside_of_a_session_goes_with_it(storage: Storage) -> None:
-    """A text that was deleted for good was still in the rescue folder."""
+    """A text that was deleted permanently was still in the rescue folder."""
     for session_id in ("s1", "s2", "s3"):
         storage.append(session_id, answered("r1"))
         path = storage.path(session_id)
