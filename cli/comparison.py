@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from localstore.agents.replay import Repeated, StoredQuestion
 
 from . import output
-from .scoring import Score
+from .scorer import Score
 
 WIDE = 80
 """The number of columns from which on the answers are printed side by side."""

@@ -11,7 +11,7 @@ import click
 import localstore
 
 from . import errors, output
-from .store import store_option
+from .store_option import store_option
 
 COMMANDS = (
     "ls",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
-from ..migration import sizes
-from ..store import find_store, store_option
+from ..rewrite_result import sizes
+from ..store_option import find_store, store_option
 
 if TYPE_CHECKING:
     from localstore.disk.backup_folder import BackupInfo

@@ -8,9 +8,9 @@ import click
 
 from .. import output
 from ..errors import FINDINGS
-from ..models import DEFAULT_MODEL, base_url_option, find_key, make_model
-from ..sessions import find_session
-from ..store import open_or_make_store, store_option
+from ..model_options import DEFAULT_MODEL, base_url_option, find_key, make_model
+from ..session_argument import find_session
+from ..store_option import open_or_make_store, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session import Session

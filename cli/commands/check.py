@@ -9,7 +9,7 @@ import click
 
 from .. import output
 from ..errors import FINDINGS
-from ..store import find_store, store_option
+from ..store_option import find_store, store_option
 
 if TYPE_CHECKING:
     from localstore.maintenance.finding import Finding

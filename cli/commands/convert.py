@@ -7,8 +7,8 @@ from typing import Literal
 
 import click
 
-from ..migration import print_result, sizes
-from ..store import open_store, store_option
+from ..rewrite_result import print_result, sizes
+from ..store_option import open_store, store_option
 
 
 @click.command()
@@ -31,7 +31,7 @@ def command(
     from localstore.maintenance.upgrade import convert
 
     from ..progress import progress
-    from ..sessions import find_session
+    from ..session_argument import find_session
 
     ids = [find_session(storage, session).session_id for session in sessions] or None
     with progress("documents") as report:

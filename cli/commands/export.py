@@ -9,14 +9,14 @@ import click
 
 from .. import output
 from ..errors import FINDINGS
-from ..store import open_store, store_option
+from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localstore.models.session import Run, Session
 
-    from ..exported import SessionReader
+    from ..export_io import SessionReader
 
 FORMATS = ("markdown", "html", "json", "openai-jsonl")
 
@@ -68,7 +68,7 @@ def command(**given: Any) -> None:
         raise click.UsageError("--force needs --output FILE", context)
     if file == "":
         raise click.UsageError("FILE is empty", context)
-    from ..exported import SessionReader, refuse_existing, select_sessions, write_export
+    from ..export_io import SessionReader, refuse_existing, select_sessions, write_export
 
     if file is not None:
         refuse_existing(file, given["force"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
-from ..store import open_store, store_option
+from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo

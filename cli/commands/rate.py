@@ -9,8 +9,8 @@ import click
 from localstore.errors import SessionNotFound
 
 from .. import output
-from ..sessions import find_session
-from ..store import open_store, store_option
+from ..session_argument import find_session
+from ..store_option import open_store, store_option
 
 
 @click.command(context_settings={"ignore_unknown_options": True})  # -1 is a run
@@ -47,7 +47,7 @@ def command(
     if found is None:
         raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
 
-    from ..runs import find_run
+    from ..run_argument import find_run
 
     number, matched = find_run(found, run)
     storage.rate(session_id, matched.run_id, rating, note)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from .. import output
-from ..sessions import find_session
-from ..store import open_store, store_option
+from ..session_argument import find_session
+from ..store_option import open_store, store_option
 
 
 @click.command()

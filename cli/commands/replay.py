@@ -10,10 +10,10 @@ from localstore.errors import SessionNotFound
 
 from .. import output
 from ..errors import CANNOT_NOW, FINDINGS
-from ..models import base_url_option, make_model
+from ..model_options import base_url_option, make_model
 from ..progress import waiting
-from ..sessions import find_session
-from ..store import open_store, store_option
+from ..session_argument import find_session
+from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session import Session
@@ -73,7 +73,7 @@ def command(
     from localstore.agents.replay import Replay, stored_questions
 
     from ..comparison import Columns, JsonLines, Rows, Tally
-    from ..scoring import Scorer
+    from ..scorer import Scorer
 
     questions = stored_questions(found, history=history)
     if not questions:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
-from ..store import find_store, store_option
+from ..store_option import find_store, store_option
 
 if TYPE_CHECKING:
     from localstore.disk.rescue_folder import Rescued
@@ -39,7 +39,7 @@ def command(
 
     found = rescued(root)
     if restore:
-        from ..rescued import find_rescued, put_back
+        from ..rescue_files import find_rescued, put_back
 
         chosen = found[::-1] if name is None else [find_rescued(found, name)]
         put_back(root, chosen, create=create, dry_run=dry_run, as_json=as_json)
@@ -91,7 +91,7 @@ def _show(found: list[Rescued], name: str, as_json: bool) -> None:
     from localstore.maintenance.rescue import content
 
     from ..printer import Printer
-    from ..rescued import entries, find_rescued, heading
+    from ..rescue_files import entries, find_rescued, heading
     from ..transcript import Transcript
 
     one = find_rescued(found, name)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
-from ..store import find_store, store_option
+from ..store_option import find_store, store_option
 
 if TYPE_CHECKING:
-    from ..restorable import Restorable
+    from ..restore_items import Restorable
 
 
 @click.command()
@@ -29,7 +29,7 @@ def command(name: str | None, as_json: bool, store: str | None) -> None:
     if name == "":
         raise click.UsageError("NAME is empty", click.get_current_context())
     root = find_store(store)
-    from ..restorable import find_restorable, restorable
+    from ..restore_items import find_restorable, restorable
 
     found = restorable(root)
     if name is not None:

@@ -11,8 +11,8 @@ from localstore.errors import LocalstoreError
 
 from .. import output
 from ..errors import message
-from ..sessions import find_session
-from ..store import find_store, open_store, store_option
+from ..session_argument import find_session
+from ..store_option import find_store, open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.disk.trash_folder import Trashed

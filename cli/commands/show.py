@@ -7,8 +7,8 @@ import click
 from localstore.errors import SessionNotFound
 
 from .. import output
-from ..sessions import find_session, newest_session
-from ..store import open_store, store_option
+from ..session_argument import find_session, newest_session
+from ..store_option import open_store, store_option
 
 ON_A_TERMINAL = 10
 """How many entries a terminal shows without `--all` or `--last`."""

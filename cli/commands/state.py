@@ -11,8 +11,8 @@ from localstore.errors import Conflict, DocumentBroken, LocalstoreError, Session
 
 from .. import output
 from ..errors import REFUSED, message
-from ..sessions import find_session
-from ..store import open_store, store_option
+from ..session_argument import find_session
+from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session import Session
@@ -74,7 +74,7 @@ def command(
 def _edit(storage: JsonStorage, found: Session, as_yaml: bool) -> None:
     from localstore.disk import file_names
 
-    from ..editing import edit, editor, file_to_edit
+    from ..editor import edit, editor, file_to_edit
 
     program = editor()
     text = _text(found.session_state, as_yaml).encode()

@@ -11,8 +11,8 @@ import click
 from localstore.errors import StoreNotFound
 
 from .. import output
-from ..migration import exit_with_problems, print_result, sizes, undo_and_print_result
-from ..store import find_store, store_option
+from ..rewrite_result import exit_with_problems, print_result, sizes, undo_and_print_result
+from ..store_option import find_store, store_option
 
 if TYPE_CHECKING:
     from localstore.maintenance.upgrade import Plan

@@ -14,7 +14,7 @@ from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
 
 from . import output
 from .errors import message
-from .sessions import find_session
+from .session_argument import find_session
 
 if TYPE_CHECKING:
     from localstore.models.session import Session

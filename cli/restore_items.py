@@ -8,8 +8,8 @@ from typing import Any
 
 from . import output
 from .errors import Ambiguous, candidates
-from .migration import sizes
 from .output import one_line
+from .rewrite_result import sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def _in_trash(root: str) -> Iterator[Restorable]:
 def _set_aside(root: str) -> Iterator[Restorable]:
     from localstore.maintenance.rescue import rescued
 
-    from .rescued import put_back
+    from .rescue_files import put_back
 
     for one in rescued(root):
 
@@ -69,7 +69,7 @@ def _in_backups(root: str) -> Iterator[Restorable]:
         def work(as_json: bool, name: str = one.name, path: str = one.path) -> None:
             from localstore.errors import Conflict
 
-            from .migration import undo_and_print_result
+            from .rewrite_result import undo_and_print_result
 
             newest = backup_folder.newest(root).name
             if name != newest:
