@@ -95,7 +95,7 @@ def _check_marker(marker: bytes, path: Path) -> None:
         )
     if version > FORMAT:
         raise NewerFormat(
-            f"{path} says format {version}; this localstore knows up to {FORMAT}. "
+            f"{path} has format {version}, but this localstore reads formats up to {FORMAT}. "
             "Nothing was changed. Update localstore.",
             path=str(path),
         )

@@ -83,11 +83,12 @@ def parse_or_recover(
         return parsed
     if _END_MARKER in raw:
         # Old and new bytes mixed at the end of a run may read as another message, but never as a status.
-        is_odd = bool(parsed.entries) and parsed.entries[-1]["type"] == "run" and "status" not in parsed.entries[-1]
+        last = parsed.entries[-1] if parsed.entries else {}
+        lacks_status = last.get("type") == "run" and "status" not in last
         # A write that was interrupted since the machine was started has made the file longer first.
         has_grown = record is not None and record.unfinished and len(raw) > record.size
-        if is_odd and (record is None or record.may_lag or has_grown):
-            return recover(raw, layout, record, path, is_odd=True) or parsed
+        if lacks_status and (record is None or record.may_lag or has_grown):
+            return recover(raw, layout, record, path, skip_last_entry=True) or parsed
         return parsed
     # YAML that was cut off may parse: then only the missing end marker shows it.
     if record is None or record.may_lack or len(parsed.entries) > record.entries or record.unfinished:
@@ -109,16 +110,16 @@ def recover_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes
 
 
 def recover(
-    raw: bytes, layout: Layout, record: RecordedState | None, path: Path | str, *, is_odd: bool = False
+    raw: bytes, layout: Layout, record: RecordedState | None, path: Path | str, *, skip_last_entry: bool = False
 ) -> RecoveredDocument | None:
     """Recover a document that does not parse. Returns None if a crash does not explain the damage.
 
     A crash explains it if everything up to the end of the last recorded entry is unchanged, and the tail after it is
     one that an interrupted write leaves. If nothing is recorded, or the record may lag, the entries that follow each
-    other from the first one on take the place of the recorded ones. With `is_odd`, the document parses, but its last
-    entry is not trusted.
+    other from the first one on take the place of the recorded ones. With `skip_last_entry`, the document parses, but
+    its last entry is not trusted.
     """
-    if not is_odd and _is_whole(raw, layout):
+    if not skip_last_entry and _parses_to_end(raw, layout):
         return None
     opened = raw.find(layout.opening)
     if opened < 0:
@@ -128,31 +129,34 @@ def recover(
     is_late = record is None or record.may_lag
     # An unfinished run shows where it ends.
     known_end = begin if record and record.unfinished else recorded_end
-    pieces = _find_entries(raw, layout, begin, known_end, is_late=is_late)[: -1 if is_odd else None]
-    whole = _contiguous(raw, layout, begin, pieces)
+    pieces = _find_entries(raw, layout, begin, known_end, is_late=is_late)[: -1 if skip_last_entry else None]
+    contiguous = _contiguous_pieces(raw, layout, begin, pieces)
     may_lack = record is not None and record.may_lack
     # The last run was unfinished, and may have grown more than the manifest recorded.
-    if record is None or may_lack or (record.may_lag and len(whole) >= record.entries - record.unfinished):
+    if record is None or may_lack or (record.may_lag and len(contiguous) >= record.entries - record.unfinished):
         if record is None and not _is_header_of_ours(raw[:begin], layout):
             return None
-        partial = recover_partial_run(raw, layout, begin, whole, pieces)
-        if not may_lack and not _has_torn_tail(raw, layout, begin, whole, pieces, partial):
+        partial_run = recover_partial_run(raw, layout, begin, contiguous, pieces)
+        if not may_lack and not _has_torn_tail(raw, layout, begin, contiguous, pieces, partial_run):
             return None
-        if partial is not None:
-            pieces = [*whole, partial, *pieces[len(whole) :]]
-            whole = [*whole, partial]
+        if partial_run is not None:
+            pieces = [*contiguous, partial_run, *pieces[len(contiguous) :]]
+            contiguous = [*contiguous, partial_run]
     elif not _is_torn(raw, layout, record):
         return None
-    elif not _holds_all(whole, layout, record, recorded_end):
-        if not record.unfinished or len(whole) < record.entries - 1:
+    elif not _holds_all(contiguous, layout, record, recorded_end):
+        if not record.unfinished or len(contiguous) < record.entries - 1:
             return None
-        if len(whole) < record.entries or whole[record.entries - 1].end <= recorded_end:  # a write began to finish it
-            restored = recover_overwritten_run(raw, layout, record.size, whole[: record.entries - 1])
+        # A write began to finish the last run.
+        if len(contiguous) < record.entries or contiguous[record.entries - 1].end <= recorded_end:
+            restored = recover_overwritten_run(raw, layout, record.size, contiguous[: record.entries - 1])
             if restored is None:
                 return None
-            pieces = sorted({*whole[: record.entries - 1], restored, *(p for p in pieces if p.start > restored.end)})
-            whole = [*whole[: record.entries - 1], restored]
-    recovered = _assemble(raw, layout, begin, whole, pieces, path)
+            pieces = sorted(
+                {*contiguous[: record.entries - 1], restored, *(p for p in pieces if p.start > restored.end)}
+            )
+            contiguous = [*contiguous[: record.entries - 1], restored]
+    recovered = _assemble(raw, layout, begin, contiguous, pieces, path)
     if recovered is not None and record is not None and recovered.parsed.header["session_id"] != record.session_id:
         return None  # no crash changes the id
     return recovered
@@ -187,41 +191,41 @@ def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
     overlap, beyond = tail[: len(old)], tail[len(old) : len(start)]
     mixed = all(byte in (0, *pair) for byte, *pair in zip(overlap, old, new, strict=False))
     begun = all(byte in (0, there) for byte, there in zip(beyond, start[len(old) :], strict=False))
-    is_whole = overlap == new and raw.endswith(layout.closing) and b"\0" not in tail
-    return mixed and begun and not is_whole
+    is_complete = overlap == new and raw.endswith(layout.closing) and b"\0" not in tail
+    return mixed and begun and not is_complete
 
 
 def _has_torn_tail(
-    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], partial: Piece | None
+    raw: bytes, layout: Layout, begin: int, contiguous: list[Piece], pieces: list[Piece], partial_run: Piece | None
 ) -> bool:
-    """Whether a write after the entries that are `whole` was interrupted, for a document without a trusted record.
+    """Whether a write after the entries in `contiguous` was interrupted, for a document without a trusted record.
 
-    The write may also have finished the last of them, or the `partial` run after them. No person leaves zeros, or
+    The write may also have finished the last of them, or the `partial_run` after them. No person leaves zeros, or
     writes after the end of the document; and if only the end is missing, nothing complete stands after the entries.
     """
-    at = whole[-1].end if whole else begin
+    at = contiguous[-1].end if contiguous else begin
     tail = raw[at:]
-    is_like_torn = bool(whole) and _is_like_torn(raw, layout, at)
+    is_like_torn = bool(contiguous) and _is_like_torn(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (
         layout.end,
         _APPEND_START[layout.suffix][: len(layout.end)],
     )
-    is_mixed = is_mixed or (partial is not None and is_partly_overwritten(raw, layout, partial))
+    is_mixed = is_mixed or (partial_run is not None and is_partly_overwritten(raw, layout, partial_run))
     end = _CONTINUED_END[layout.suffix].search(tail)
     # Bytes written after the old end reach their own end (or are only a piece of it), or were cut off.
     is_continued = end is not None and (
         raw.endswith(layout.closing) or layout.closing.endswith(tail[end.end() :]) or not raw.endswith(layout.end)
     )
     traces = is_mixed or is_continued or b"\0" in tail
-    may_be_finished = partial is not None or (bool(whole) and run_id_and_state(layout, whole[-1].data)[1])
+    may_be_finished = partial_run is not None or (bool(contiguous) and run_id_and_state(layout, contiguous[-1].data)[1])
     if traces:
         return may_be_finished or is_like_torn
-    if raw.endswith(layout.end) or len(whole) < len(pieces) or not (whole or partial):
+    if raw.endswith(layout.end) or len(contiguous) < len(pieces) or not (contiguous or partial_run):
         return False
     return may_be_finished or _is_incomplete(raw, layout, at)
 
 
-def _is_whole(raw: bytes, layout: Layout) -> bool:
+def _parses_to_end(raw: bytes, layout: Layout) -> bool:
     """Whether the document parses to its end: then a crash is not what is wrong with it."""
     if layout.keeps_comments and not raw.endswith(layout.closing):
         return False  # YAML parses wherever it is cut off
@@ -299,20 +303,20 @@ def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
     return _STATUS_LINE.search(entry) is not None if is_run else zeros % SECTOR != 0
 
 
-def _contiguous(raw: bytes, layout: Layout, begin: int, pieces: list[Piece]) -> list[Piece]:
+def _contiguous_pieces(raw: bytes, layout: Layout, begin: int, pieces: list[Piece]) -> list[Piece]:
     """Return the pieces from the first one on that directly follow each other."""
-    whole: list[Piece] = []
+    contiguous: list[Piece] = []
     for piece in pieces:
-        gap = raw[whole[-1].end if whole else begin : piece.start]
-        if gap != (layout.separator if whole else b"") and not (layout.keeps_comments and _COMMENTS.match(gap)):
+        gap = raw[contiguous[-1].end if contiguous else begin : piece.start]
+        if gap != (layout.separator if contiguous else b"") and not (layout.keeps_comments and _COMMENTS.match(gap)):
             break
-        whole.append(piece)
-    return whole
+        contiguous.append(piece)
+    return contiguous
 
 
-def _holds_all(whole: list[Piece], layout: Layout, record: RecordedState, recorded_end: int) -> bool:
+def _holds_all(contiguous: list[Piece], layout: Layout, record: RecordedState, recorded_end: int) -> bool:
     """Whether the entries up to the offset `recorded_end` are exactly the recorded ones."""
-    recorded = [piece for piece in whole if piece.end <= recorded_end]
+    recorded = [piece for piece in contiguous if piece.end <= recorded_end]
     if len(recorded) != record.entries:
         return False
     return not recorded or (
@@ -321,14 +325,14 @@ def _holds_all(whole: list[Piece], layout: Layout, record: RecordedState, record
 
 
 def _assemble(
-    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece], path: Path | str
+    raw: bytes, layout: Layout, begin: int, contiguous: list[Piece], pieces: list[Piece], path: Path | str
 ) -> RecoveredDocument | None:
     """Keep the bytes up to the last entry that directly follows its predecessor, and append the later entries."""
-    head = raw[: whole[-1].start] if whole else raw[:begin]
-    kept = [whole[-1].data] if whole else []
-    at = whole[-1].end if whole else begin
+    head = raw[: contiguous[-1].start] if contiguous else raw[:begin]
+    kept = [contiguous[-1].data] if contiguous else []
+    at = contiguous[-1].end if contiguous else begin
     rest: list[tuple[int, bytes]] = []
-    for piece in pieces[len(whole) :]:
+    for piece in pieces[len(contiguous) :]:
         _add_rest(rest, layout, raw, at, piece.start)
         kept.append(piece.data)
         at = piece.end

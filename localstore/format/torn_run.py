@@ -52,14 +52,14 @@ def is_valid_entry(layout: Layout, data: bytes) -> bool:
     return True
 
 
-def recover_overwritten_run(raw: bytes, layout: Layout, size: int, whole: list[Piece]) -> Piece | None:
-    """Return the run after the entries that are `whole` as it was before a write began to finish it.
+def recover_overwritten_run(raw: bytes, layout: Layout, size: int, contiguous: list[Piece]) -> Piece | None:
+    """Return the run after the entries in `contiguous` as it was before a write began to finish it.
 
     It was the last entry of a document of `size` bytes. Returns None if it cannot be recovered.
     """
     for closing in (layout.closing_after_list, layout.closing_after_text, layout.closing_after_value):
         end, unchanged = size - len(closing), _UNCHANGED[closing]
-        match = ENTRY_START[layout.suffix].search(raw, whole[-1].end if whole else 0, end)
+        match = ENTRY_START[layout.suffix].search(raw, contiguous[-1].end if contiguous else 0, end)
         if match is None or any(byte not in (0, old) for byte, old in zip(raw[end:], unchanged, strict=False)):
             continue
         if closing == layout.closing_after_text and assistant_text_end(layout, raw, match.end(), end) != end:
@@ -92,18 +92,18 @@ def _has_rest_of_closing(raw: bytes, border: int, closing: bytes) -> bool:
 
 
 def recover_partial_run(
-    raw: bytes, layout: Layout, begin: int, whole: list[Piece], pieces: list[Piece]
+    raw: bytes, layout: Layout, begin: int, contiguous: list[Piece], pieces: list[Piece]
 ) -> Piece | None:
-    """Return what is there of a run after the entries that are `whole`, as an unfinished run.
+    """Return what is there of a run after the entries in `contiguous`, as an unfinished run.
 
     That is its complete items, and of an assistant's text all that is there. The write may have appended the run,
     finished it, or let it grow: this cannot be known, and an unfinished run is right in all three cases.
     """
-    start = whole[-1].end + len(layout.separator) if whole else begin
+    start = contiguous[-1].end + len(layout.separator) if contiguous else begin
     match = ENTRY_START[layout.suffix].match(raw, start)
     if match is None:
         return None
-    bound = pieces[len(whole)].start if len(whole) < len(pieces) else len(raw)
+    bound = pieces[len(contiguous)].start if len(contiguous) < len(pieces) else len(raw)
     for end, closing in sorted(_possible_ends(raw, layout, match.end(), bound), reverse=True):
         run = _unfinished_run(raw, layout, start, end, closing)
         if run is not None:

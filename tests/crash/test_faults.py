@@ -357,7 +357,7 @@ OPERATIONS = [
     Operation("upsert by rewriting", _read_and_changed, lambda s: s.storage.upsert(s.given[0]), _changed),
     Operation("delete", _with_runs, lambda s: s.storage.delete_session("s"), lambda found: "s" not in found),
     Operation("drop", _with_runs, lambda s: s.storage.drop(), lambda found: not found),
-    Operation("salvage", _torn, lambda s: s.storage.append("s", run(5)), _has("r1", "r2", "r3", "r5")),
+    Operation("recovery", _torn, lambda s: s.storage.append("s", run(5)), _has("r1", "r2", "r3", "r5")),
     Operation("rewrite a foreign layout", _foreign, lambda s: s.storage.append("s", run(4)), _ONE_MORE),
     Operation("append without manifest", _without_manifest, lambda s: s.storage.append("s", run(4)), _ONE_MORE),
     Operation("compact the manifest", _with_dead_lines, lambda s: s.storage.append("s", run(4)), _ONE_MORE),

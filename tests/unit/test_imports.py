@@ -92,6 +92,13 @@ def test_no_modules_import_each_other_in_a_circle(record_property: Callable[[str
     )
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if room(name) == "exporting"])
+def test_the_exports_import_only_models_format_and_errors(module: str) -> None:
+    """An export turns a session into text, and needs neither the disk nor a storage for it."""
+    rooms = {room(name) for name, _ in imported(MODULES[module]) if name.startswith("localstore.")}
+    assert rooms <= {"exporting", "models", "format", "errors"}
+
+
 def test_the_errors_import_nothing() -> None:
     assert list(imported(ROOT / "errors.py")) == []
 

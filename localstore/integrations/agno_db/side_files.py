@@ -109,5 +109,5 @@ class SideFiles:
 
 def _broken(path: Path, problem: str) -> DocumentBroken:
     return DocumentBroken(
-        f"{path}: {problem}. Nothing was changed. Repair the file in an editor.", path=str(path), problem=problem
+        f"{path}: {problem}. Nothing was changed. Fix the file in an editor.", path=str(path), problem=problem
     )

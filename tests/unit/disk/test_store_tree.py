@@ -82,7 +82,7 @@ def test_a_newer_store_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     root = JsonStorage(tmp_path / "store").root
     (root / "localstore.json").write_text('{"format": 2}')
     before = contents(root)
-    with pytest.raises(NewerFormat, match="says format 2"):
+    with pytest.raises(NewerFormat, match="has format 2"):
         JsonStorage(root)
     assert contents(root) == before
 
