@@ -3,7 +3,6 @@
 import os
 import re
 import time
-from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
 from localstore.disk.boot import boot_hash, boot_id
@@ -11,12 +10,11 @@ from localstore.disk.document_file import fingerprint
 from localstore.format.document import ParsedDocument
 from localstore.format.recovery import RecordedState
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
+from localstore.models.times import utc_time
 
 PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
 """The only form of a path that is believed: never out of the store, never two levels up."""
 
-
-_TIME_LENGTH = len("2026-11-22T07:01:20.123Z")
 COARSE_TICK = 2_500_000_000
 """How long, in ns, a time may stand still while things change, where times are whole seconds (FAT: two of them)."""
 
@@ -141,22 +139,6 @@ def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
                 del row["waiting"]
 
 
-def utc_time(text: str) -> str:
-    """Return a time in the form in which times are compared as text: UTC, ISO 8601, milliseconds.
-
-    A text that is not a time, or that names no time zone, is returned as it is.
-    """
-    if len(text) == _TIME_LENGTH and text[-1] == "Z":
-        return text
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            return text
-        return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError):  # in UTC, the first and the last day may be out of the calendar
-        return text
-
-
 def after_append(row: IndexRow, entry: dict[str, Any], offset: int) -> IndexRow:
     """The row of a document to which an entry was added at `offset`."""
     fresh = row.copy()
@@ -209,7 +191,8 @@ def is_row(value: Any) -> bool:
             and type(value["kind"]) is str
             and type(value["created_at"]) is str
             and type(value["updated_at"]) is str
-            and utc_time(value["updated_at"]) == value["updated_at"]  # else it is listed at the wrong place
+            and utc_time(value["created_at"]) == value["created_at"]  # else it is sorted into the wrong place
+            and utc_time(value["updated_at"]) == value["updated_at"]
             and type(value["version"]) is int
             and type(value["entries"]) is int
             and type(value["runs"]) is int

@@ -25,8 +25,8 @@ from localstore.index.row import (
     matches_file,
     recorded_state,
     row_of,
-    utc_time,
 )
+from localstore.models.times import utc_time
 
 _FINE_TICK = 50_000_000
 """How long, in ns, a folder's time may stay the same while names in it change, unless times are whole seconds."""
@@ -349,7 +349,7 @@ class SessionIndex:
                 "session_id": header["session_id"],
                 "path": path,
                 "kind": str(header.get("kind", "")),
-                "created_at": str(header.get("created_at", "")),
+                "created_at": utc_time(str(header.get("created_at", ""))),
                 "updated_at": utc_time(str(header.get("created_at", ""))),
                 "version": header["schema_version"] if type(header.get("schema_version")) is int else 0,
                 "entries": 0,

@@ -23,6 +23,7 @@ from localstore.format.recovery import recover_entries
 from localstore.format.run_entry import comparable_fields, is_same_run
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
+from localstore.models.times import now, utc_time
 
 Entry = dict[str, Any]
 
@@ -207,15 +208,11 @@ class _Restoration:
         return plan
 
     def _create(self, engine: Engine) -> _Plan:
-        from localstore.models.times import now
-
         suffix = os.path.splitext(self.rescue_file.document)[1]
         engine.create(self._new_header(now()), self.content.entries, suffix)
         return _Plan(self.content.entries)
 
     def _add(self, transaction: Transaction) -> _Plan:
-        from localstore.models.times import now
-
         parsed = transaction.whole()
         plan = _plan(parsed.entries, parsed.header, self.content)
         state = _later_state(parsed.entries, plan.added)
@@ -310,4 +307,5 @@ def _later_state(entries: list[Entry], added: list[Entry]) -> dict[str, Any]:
 
 
 def _created_at(entry: Entry) -> str:
-    return str(entry.get("created_at", ""))
+    """Return when an entry was made, in the form in which times can be compared as text."""
+    return utc_time(str(entry.get("created_at", "")))

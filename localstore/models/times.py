@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+_LENGTH = len("2026-11-22T07:01:20.123Z")
+
 
 def now() -> str:
     """Return the current time as documents write it.
@@ -22,19 +24,28 @@ def time_text(time: datetime) -> str:
 
 
 def canonical_time(value: object) -> object:
-    """Return a datetime, or a time as ISO 8601 text, as documents write it.
-
-    Any other value, and text that is no time or names no time zone, is returned as it is.
+    """Return a datetime, or a time as ISO 8601 text, as documents write it. Any other value is returned as it is.
 
     >>> canonical_time("2026-11-22T08:01:20+01:00")
     '2026-11-22T07:01:20.000Z'
     """
     if isinstance(value, datetime):
         return time_text(value)
-    if isinstance(value, str) and not (len(value) == len("2026-11-22T07:01:20.123Z") and value[-1] == "Z"):
-        try:
-            time = datetime.fromisoformat(value)
-            return value if time.tzinfo is None else time_text(time)
-        except (ValueError, OverflowError):  # the first and the last day of the calendar may have no time in UTC
-            return value
-    return value
+    return utc_time(value) if isinstance(value, str) else value
+
+
+def utc_time(text: str) -> str:
+    """Return a time in the form in which times can be compared as text: UTC, ISO 8601, milliseconds.
+
+    Text that is no time or names no time zone is returned as it is.
+
+    >>> utc_time("2026-11-25T23:30:00+14:00")
+    '2026-11-25T09:30:00.000Z'
+    """
+    if len(text) == _LENGTH and text[-1] == "Z":
+        return text
+    try:
+        time = datetime.fromisoformat(text)
+        return text if time.tzinfo is None else time_text(time)
+    except (ValueError, OverflowError):  # the first and the last day of the calendar may have no time in UTC
+        return text

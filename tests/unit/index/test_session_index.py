@@ -295,6 +295,19 @@ def test_a_document_that_was_edited_is_the_only_one_that_is_read(
     assert not disk.of("open", name=path.suffix)
 
 
+def test_a_broken_document_has_the_time_of_its_header_in_utc(storage: Storage) -> None:
+    """Regression: without a manifest, as in a store that was cloned, a time with an offset stayed as it was, and the
+    session was in the wrong place where sessions are sorted by the time of their creation."""
+    storage.append("a", answered("run-a"))
+    path = storage.path("a")
+    text = path.read_text().replace(parse(path)["created_at"], "2026-11-25T23:30:00+14:00")
+    path.write_text(text.replace("completed", "completed\n!broken"))
+    (storage.root / "manifest.jsonl").unlink()
+    (info,) = type(storage)(storage.root).list_sessions()
+    assert info.problem is not None
+    assert (info.created_at, info.updated_at) == ("2026-11-25T09:30:00.000Z",) * 2
+
+
 def test_an_entry_added_by_hand_moves_its_session_to_the_front(storage: Storage, later: Callable[[], Storage]) -> None:
     path = storage.path("a")
     created_at = parse(path)["history"][0]["created_at"]

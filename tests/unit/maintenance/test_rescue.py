@@ -124,6 +124,24 @@ def test_state_that_is_newer_than_the_session_s_takes_effect(opened: Storage) ->
     assert len(parse(opened.path("s1"))["history"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("stored", "kept", "expected"),
+    [
+        ("2026-11-25T11:00:00.000Z", "2026-11-25T23:30:00+14:00", "stored"),
+        ("2026-11-25T23:30:00+14:00", "2026-11-25T11:00:00.000Z", "kept"),
+    ],
+)
+def test_the_newer_state_is_decided_by_the_instant(opened: Storage, stored: str, kept: str, expected: str) -> None:
+    """Regression: times were compared as text, so that 23:30+14:00 (09:30 in UTC) counted as later than 11:00Z.
+    Restoring a run replaced the session's newer state by an older one, or did not bring back the newer one."""
+    opened.append("s1", answered("r2", created_at="2026-11-25T00:00:00.000Z", session_state={"from": "stored"}))
+    edit(opened.path("s1"), "2026-11-25T00:00:00.000Z", stored)
+    restore(opened, keep(opened, {"entry": entry_of("r3", created_at=kept, session_state={"from": "kept"})}))
+    session = opened.read("s1", last_runs=0)
+    assert session is not None
+    assert session.session_state == {"from": expected}
+
+
 def pieces(storage: Storage, *entries: dict[str, Any]) -> bytes:
     """The bytes of these entries in a document."""
     layout = LAYOUTS[storage._suffix]

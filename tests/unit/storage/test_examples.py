@@ -62,6 +62,21 @@ def test_only_what_is_a_good_example_is_taken(storage: Storage) -> None:
     assert numbers(storage.examples()) == [6, 7]
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+def test_the_newest_pairs_are_those_of_the_latest_instants(storage: Storage, limit: int) -> None:
+    """Text would sort 23:30+14:00, which is 09:30 in UTC, behind 11:00 in UTC."""
+    for number in (1, 2, 3):
+        add(storage, f"a{number}", number)
+    for number, time in (
+        (1, "2026-11-25T23:30:00+14:00"),
+        (2, "2026-11-25T11:00:00Z"),
+        (3, "2026-11-25T01:00:00-12:00"),
+    ):
+        path = storage.path(f"a{number}")
+        path.write_text(path.read_text().replace(f"2026-11-22T07:0{number}:00.000Z", time))
+    assert numbers(storage.examples(limit=limit)) == [2, 3][-limit:]
+
+
 def test_a_rated_run_far_back_is_found(storage: Storage) -> None:
     add(storage, "a1", 0)
     for number in range(1, 50):
