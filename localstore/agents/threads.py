@@ -21,8 +21,8 @@ async def run_in_thread(function: Callable[[*_Ts], _T], *args: *_Ts, abandon: bo
     Args:
         function: The function. It sees the context variables of the task.
         args: Its arguments.
-        abandon: What to do if the task is cancelled: True to return at once and ignore what becomes of the thread,
-            False to wait for the thread, as for a write.
+        abandon: What to do if the task is cancelled: True to return at once and ignore the result of the thread,
+            False to wait for the thread first, however often the task is cancelled, as for a write.
     """
     if abandon:
         return await _call(function, *args)
@@ -30,7 +30,9 @@ async def run_in_thread(function: Callable[[*_Ts], _T], *args: *_Ts, abandon: bo
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError as error:
-        await asyncio.wait([call])
+        while not call.done():
+            with suppress(asyncio.CancelledError):  # cancelled again: the first one is raised below
+                await asyncio.wait([call])
         if not call.cancelled() and (failure := call.exception()) is not None:
             error.add_note(f"Meanwhile this failed: {type(failure).__name__}: {failure}")
         raise

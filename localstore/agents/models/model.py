@@ -87,8 +87,13 @@ def stream(model: Model, messages: Sequence[Message], options: Options) -> Gener
 async def astream(model: Model, messages: Sequence[Message], options: Options) -> AsyncGenerator[Piece]:
     """Do what `stream` does without blocking the event loop."""
     if hasattr(model, "astream"):
-        async for piece in model.astream(messages, options):
-            yield piece
+        pieces = model.astream(messages, options)
+        try:
+            async for piece in pieces:
+                yield piece
+        finally:
+            if hasattr(pieces, "aclose"):  # a generator; otherwise the event loop would close it some time later
+                await pieces.aclose()
     else:
         for piece in _pieces(await model.arespond(messages, options)):
             yield piece

@@ -159,10 +159,10 @@ class BlockingDriver(Driver):
                 threading.Thread(target=context.run, args=(work, number, job), daemon=True).start()
             unfinished = len(jobs)
             while unfinished:
+                self._raise_if_stopped()
                 try:
                     event = events.get(timeout=_POLL_SECONDS)
                 except Empty:
-                    self._raise_if_stopped()
                     continue
                 if event is None:
                     unfinished -= 1
