@@ -4,6 +4,7 @@ Every entry that parses stays, and everything else is returned so that the calle
 after its last good entry would lose entries that a reordered write left complete after a torn one.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,23 @@ def parse_or_recover(
     if record is None or record.may_lack or len(parsed.entries) > record.entries or record.unfinished:
         return recover(raw, layout, record, path) or parsed
     return parsed
+
+
+def parse_without_end_marker(
+    raw: bytes, layout: Layout, recovered: RecoveredDocument, path: Path | str
+) -> ParsedDocument | None:
+    """Return the document if nothing but the end marker of YAML is missing, as after a formatter. None if a write was
+    interrupted.
+
+    Then recovery leaves nothing over, and finds the same entries as any parser. What is left of an interrupted write
+    may parse as well, but a run in it lacks its status.
+    """
+    if not recovered.rest:
+        with contextlib.suppress(DocumentBroken):
+            parsed = parse_document(raw, layout, path)
+            if parsed.entries == recovered.parsed.entries:
+                return parsed
+    return None
 
 
 def recover_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]:

@@ -14,7 +14,7 @@ from localstore.disk.boot import boot_id
 from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format import recovery
-from localstore.format.document import LAYOUTS, Layout, ParsedDocument, parse_document
+from localstore.format.document import LAYOUTS, Layout, ParsedDocument
 from localstore.format.parse_error import ParseError
 from localstore.index.manifest import Manifest
 from localstore.index.row import (
@@ -323,7 +323,7 @@ class SessionIndex:
             if isinstance(parsed, recovery.RecoveredDocument):
                 if before is not None:
                     return before  # a write is at work or was interrupted: the next write mends what it left
-                parsed = _as_it_stands(raw, layout, parsed, f"{self._root}/{path}")
+                parsed = _without_end_marker(raw, layout, parsed, f"{self._root}/{path}")
             row = carry_rewrite_flag(row_of(parsed, path, status, boot_id()), before)
         except LocalstoreError as error:
             return self._read_head(path, raw, status, error)
@@ -434,18 +434,16 @@ class SessionIndex:
         return fresh
 
 
-def _as_it_stands(raw: bytes, layout: Layout, recovered: recovery.RecoveredDocument, path: str) -> ParsedDocument:
-    """Return the document, if no more than the end marker of YAML is missing. Raises DocumentBroken if a write was cut
-    off."""
-    if not recovered.rest:
-        with contextlib.suppress(DocumentBroken):
-            parsed = parse_document(raw, layout, path)
-            if parsed.entries == recovered.parsed.entries:
-                return parsed
-    raise DocumentBroken(
-        f"{path} was cut off in the middle of a write. The next write mends it, and so does "
-        "'localstore check --repair'."
-    )
+def _without_end_marker(raw: bytes, layout: Layout, recovered: recovery.RecoveredDocument, path: str) -> ParsedDocument:
+    """Return the document if nothing but the end marker of YAML is missing. Raises DocumentBroken if a write was
+    interrupted."""
+    parsed = recovery.parse_without_end_marker(raw, layout, recovered, path)
+    if parsed is None:
+        raise DocumentBroken(
+            f"{path} was cut off in the middle of a write. The next write mends it, and so does "
+            "'localstore check --repair'."
+        )
+    return parsed
 
 
 def folder_time(root: str, folder: str) -> int | None:

@@ -16,8 +16,8 @@ from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import ParsedDocument, parse_document
-from localstore.format.recovery import RecoveredDocument, parse_or_recover
+from localstore.format.document import ParsedDocument
+from localstore.format.recovery import RecoveredDocument, parse_or_recover, parse_without_end_marker
 from localstore.index.row import IndexRow, recorded_state, row_of
 from localstore.maintenance.document_checks import repeated_runs, unwritable, wrong_fields
 from localstore.maintenance.finding import Finding, Kind, Reporter
@@ -144,9 +144,8 @@ class Check:
         with DocumentFile(self._full(path)) as file:
             raw = file.read_all()
             content = parse_or_recover(raw, file.layout, recorded_state(row) if row else None, file.path)
-            if isinstance(content, RecoveredDocument) and not content.rest:
-                with contextlib.suppress(DocumentBroken):  # nothing is missing, and any parser can read it
-                    content = parse_document(raw, file.layout, file.path)
+            if isinstance(content, RecoveredDocument):
+                content = parse_without_end_marker(raw, file.layout, content, file.path) or content
             return raw, file.status, content
 
     def _wait_for_writer(self, path: str, stack: ExitStack) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from localstore import JsonStorage, Message, Run
+from localstore import JsonStorage, Message, Run, YamlStorage
 from localstore.disk.backup_folder import make
+from tests.unit.raw import question
 
 from .conftest import Command
 
@@ -368,6 +369,21 @@ def test_a_torn_yaml_document_that_parses_is_torn(check: Check, store: Path) -> 
     path.write_text(torn + '- type: run\n  run_id: r2\n  created_at: "2026-01-02T10:00:01.000Z"\n')
     finding = only(check())
     assert (finding["problem"], finding["line"]) == ("was torn by a crash", torn.count("\n") + 1)
+
+
+def test_a_run_that_was_cut_off_while_it_was_finished_is_torn(check: Check, store: Path) -> None:
+    """Regression: recovery leaves nothing over here, so without a manifest a document whose answer was cut off was
+    reported as valid, with a note about its layout."""
+    storage = YamlStorage(store)
+    storage.append("linz-1", question("r2", status="unfinished"))
+    path = storage.path("linz-1")
+    head, status, rest = path.read_text().rpartition("  status: unfinished\n")
+    assert (status, rest) == ("  status: unfinished\n", "...\n")
+    path.write_text(head + "    - role: assistant\n      content: good d")
+    (store / "manifest.jsonl").unlink()
+    torn, manifest = check()
+    assert (torn["path"], torn["problem"]) == (str(path), "was torn by a crash")
+    assert manifest["path"] == str(store / "manifest.jsonl")
 
 
 def test_a_manifest_that_hides_the_state_of_a_session_is_an_error(check: Check, store: Path) -> None:
