@@ -1,4 +1,4 @@
-"""Sessions for the exports: one of everything, and texts that try to break out."""
+"""Sessions for the tests of the exports: one with every field, and texts that try to break out of the markup."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def session(*entries: Run | Update, session_id: str = "s1", **fields: Any) -> Se
 
 
 def full() -> Session:
-    """A session with everything in it that an export shows."""
+    """Return a session with everything that an export shows."""
     picture = [
         ContentPart(type="text", text="What is it?"),
         ContentPart(type="image", url="https://example.org/a cat.png", mime_type="image/png"),

@@ -1,12 +1,12 @@
-"""The order in which a conversation is told."""
+"""The order in which the exports show a conversation."""
 
 from localstore import Message, Step, ToolCall
 from localstore.exporting.conversation import messages_around_steps, turns
 from tests.unit.exporting.conversations import assistant, run, tool, user
 
 
-def test_answers_of_tools_stand_with_their_calls() -> None:
-    """Each once, also when ids repeat; what answers nothing stands by itself."""
+def test_tool_results_are_shown_with_their_calls() -> None:
+    """Each is shown once, even if ids repeat. A result without a call is shown by itself."""
     first, second = ToolCall(id="c", name="f"), ToolCall(id="c", name="g")
     messages = [
         tool("c", "early"),
@@ -25,8 +25,8 @@ def test_answers_of_tools_stand_with_their_calls() -> None:
     ]
 
 
-def test_what_a_run_was_given_and_gave_is_told_when_no_message_does() -> None:
-    """Messages come first: their copies elsewhere are not told again."""
+def test_input_and_output_are_shown_if_no_message_has_them() -> None:
+    """Messages come first. Copies of them in other fields are not shown again."""
     bare = run("r", input={"a": 1}, content="result")
     assert [(message.role, message.text) for message in messages_around_steps(bare)[0]] == [
         ("user", '{\n  "a": 1\n}'),
@@ -37,7 +37,7 @@ def test_what_a_run_was_given_and_gave_is_told_when_no_message_does() -> None:
     assert messages_around_steps(run("r", Message(role="assistant", content="a"), input="q"))[0][0].text == "q"
 
 
-def test_the_answer_of_a_workflow_comes_behind_its_steps() -> None:
+def test_the_answer_of_a_workflow_comes_after_its_steps() -> None:
     stepped = run("r", input="q", content="a", steps=[Step(name="s")])
     assert [[message.text for message in part] for part in messages_around_steps(stepped)] == [["q"], ["a"]]
     assert messages_around_steps(run("r", user("q"), steps=[Step(name="s")]))[1] == []

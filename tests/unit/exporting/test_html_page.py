@@ -1,4 +1,4 @@
-"""The page of HTML: it shows everything, and nothing in it can do anything."""
+"""The HTML page shows everything, and nothing in it can run or load anything."""
 
 import re
 from html.parser import HTMLParser
@@ -24,7 +24,7 @@ ATTRIBUTES = {
 
 
 class Page(HTMLParser):
-    """The page as a browser takes it apart; refuses what may not be in it."""
+    """Parses the page as a browser does, and refuses elements that it may not have."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -71,7 +71,7 @@ def page(*sessions: Session) -> Page:
 
 
 def test_everything_of_a_session_is_shown() -> None:
-    """Who said what, what it took, how it ended, and what people think of it."""
+    """The page shows speakers, texts, tools, costs, statuses and ratings."""
     shown = page(full())
     for part in (
         *(
@@ -108,7 +108,7 @@ def test_everything_of_a_session_is_shown() -> None:
     assert shown.tags.count("h1") == 1
 
 
-def test_an_answer_of_a_tool_stands_folded_with_its_call() -> None:
+def test_a_tool_result_is_folded_with_its_call() -> None:
     text = "".join(html_page([full()]))
     call = re.search(r'<details class="call">.*?</details>', text, re.DOTALL)
     assert call is not None
@@ -121,7 +121,7 @@ def test_an_answer_of_a_tool_stands_folded_with_its_call() -> None:
 
 
 def test_several_sessions_have_a_table_of_contents() -> None:
-    """Runs and sessions of the same name have places of their own."""
+    """Runs and sessions with the same name have different anchors."""
     shown = page(full(), full(), session(session_id="a b"))
     assert [link for link in shown.links if "#session" in link] == ["#session-s1", "#session-s1-2", "#session-a_b"]
     assert {"run-r1", "run-r1-2"} <= set(shown.ids)
@@ -129,12 +129,12 @@ def test_several_sessions_have_a_table_of_contents() -> None:
     assert "Nothing happened in this session yet." in shown.text
 
 
-def test_no_session_makes_a_valid_page() -> None:
+def test_a_page_without_sessions_is_valid() -> None:
     assert "No sessions" in page().text
 
 
 def test_the_page_needs_no_network_and_may_not_use_it() -> None:
-    """The policy lets the page's own style count, and nothing else; the page adapts to dark, narrow and paper."""
+    """The policy allows only the page's own style. The page adapts to dark mode, narrow screens and print."""
     import base64
     import hashlib
 

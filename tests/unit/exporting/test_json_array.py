@@ -1,4 +1,4 @@
-"""The JSON of an export is the documents."""
+"""The JSON export has the same content as the documents."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def test_no_session_is_an_empty_array() -> None:
     assert "".join(json_array([])) == "[]\n"
 
 
-def test_characters_that_a_terminal_obeys_are_escapes() -> None:
+def test_control_characters_are_escaped() -> None:
     text = "".join(json_array([full().model_copy(update={"name": "a\x1b[31m\u202e\u2028\x85"})]))
     assert "a\\u001b[31m\\u202e\\u2028\\u0085" in text
     assert text.startswith('[\n  {\n    "schema_version": 1,\n')
@@ -34,7 +34,7 @@ def test_characters_that_a_terminal_obeys_are_escapes() -> None:
 @pytest.mark.parametrize("kind", [JsonStorage, YamlStorage])
 @settings(max_examples=rounds(12, 60, 600), deadline=None)
 @given(stored=st.lists(st.lists(st.tuples(texts, values, values), min_size=1, max_size=3), min_size=1, max_size=3))
-def test_the_export_is_what_the_documents_say(
+def test_the_export_equals_the_documents(
     kind: type[Storage], stored: list[list[tuple[str, Any, Any]]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     storage = kind(tmp_path_factory.mktemp("store"), durability="relaxed")
@@ -50,7 +50,8 @@ def test_the_export_is_what_the_documents_say(
 
 
 def _raw(storage: Storage, session_id: str) -> dict[str, Any]:
-    """The document by another parser; YAML 1.1 cannot read all of YAML 1.2, so that of a YAML store is the snapshot."""
+    """Return the document as another parser reads it. For a YAML store, return the snapshot: YAML 1.1 parsers cannot
+    read all of YAML 1.2."""
     if storage.path(session_id).suffix == ".json":
         document = parse(storage.path(session_id))
         del document["$schema"]

@@ -1,4 +1,4 @@
-"""Sessions as Markdown: judged by a parser of Markdown."""
+"""Sessions as Markdown, checked with a Markdown parser."""
 
 import re
 from typing import Any
@@ -19,7 +19,7 @@ def text_of(*sessions: Session) -> str:
 
 
 def outline(text: str) -> list[tuple[str, str]]:
-    """What stands at the top level: the headings with their text as it is seen, and what else there is."""
+    """Return the elements at the top level: headings with their visible text, and the kinds of the others."""
     found = []
     tokens = PARSER.parse(text)
     for at, token in enumerate(tokens):
@@ -31,7 +31,7 @@ def outline(text: str) -> list[tuple[str, str]]:
 
 
 def seen(token: Any) -> str:
-    """The text of an inline token, as it is seen."""
+    """Return the visible text of an inline token."""
     breaks = {"softbreak": "\n", "hardbreak": "\n"}
     return "".join(breaks.get(child.type, child.content) for child in token.children or ())
 
@@ -61,7 +61,7 @@ def test_a_session_reads_well() -> None:
     assert text.endswith("> And back?\n")
 
 
-def test_no_session_is_no_text_and_several_are_apart() -> None:
+def test_no_session_gives_no_text_and_several_are_separated() -> None:
     assert text_of() == ""
     text = text_of(session(), session(session_id="s2"))
     assert "\n\n---\n\n# s2\n" in text
@@ -75,7 +75,7 @@ def test_a_fence_is_longer_than_any_in_it() -> None:
     assert "**Tool call** `` a`b ``" in text
 
 
-def test_what_people_typed_is_seen_as_typed() -> None:
+def test_typed_text_is_shown_as_typed() -> None:
     typed = "1. *one*\n# two\nsnake_case and _this_\n- three\n&amp; <b> [x](y)\n\n---"
     text = text_of(session(run("r", user(typed))))
     quoted = PARSER.parse(text)
@@ -95,7 +95,7 @@ def test_indented_text_keeps_its_indentation() -> None:
 @example("", "", " #")
 @example("", "", " ###")
 def test_nothing_breaks_the_structure(asked: str, said: str, name: str) -> None:
-    """Whatever is said, the headings are those of the session and its runs, and each speaker stands in their place."""
+    """With any text, only the session and its runs have headings, and the speakers keep their order."""
     one = session(run("r1", user(asked), assistant(said)), run("r2", user("end"), error=asked or None), name=f"n{name}")
     found = outline(text_of(one))
     name = " ".join(f"n{name}".replace("\x00", "\u2400").replace("\x1b", "\u241b").split())
@@ -108,7 +108,7 @@ def test_nothing_breaks_the_structure(asked: str, said: str, name: str) -> None:
 
 @settings(max_examples=rounds(40, 200, 2000), deadline=None)
 @given(texts)
-def test_a_question_is_seen_as_it_was_typed(asked: str) -> None:
+def test_a_question_is_shown_as_it_was_typed(asked: str) -> None:
     text = text_of(session(run("r", user(asked))))
     tokens = PARSER.parse(text)
     body = [token for token in tokens if token.type in ("inline", "fence") and token.level > (token.type == "inline")]
@@ -116,8 +116,8 @@ def test_a_question_is_seen_as_it_was_typed(asked: str) -> None:
     assert shown.split() == asked.replace("\x00", "\u2400").split()
 
 
-def test_steps_say_where_they_stand_and_what_they_ask() -> None:
-    """Those in a loop or a parallel, one that waits, and one that a team did."""
+def test_steps_show_their_place_and_their_question() -> None:
+    """Covers steps in a loop and in a parallel, a waiting one, and one that a team did."""
     said = [user("go"), assistant("gone")]
     steps = [
         Step(name="write", within=["draft[2]"], output="text", status="completed"),
@@ -131,6 +131,6 @@ def test_steps_say_where_they_stand_and_what_they_ask() -> None:
     assert "> Send it?\n" in text
 
 
-def test_the_output_of_a_workflow_is_told_as_its_answer() -> None:
+def test_the_output_of_a_workflow_is_shown_as_its_answer() -> None:
     text = text_of(session(run("r", steps=[Step(name="a", output="x")], output="x")))
     assert text.endswith("**Assistant**\n\n> x\n")

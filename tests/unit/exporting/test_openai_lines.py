@@ -1,4 +1,4 @@
-"""Lines for fine-tuning: in the form that OpenAI takes, judged by the types of its own client."""
+"""Lines for fine-tuning have the form that OpenAI accepts, checked with the types of its client."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ _MESSAGES: TypeAdapter[Any] = TypeAdapter(list[ChatCompletionMessageParam])
 
 
 def valid(line: str) -> list[dict[str, Any]]:
-    """The messages of a line, which is an example that can be trained on."""
+    """Return the messages of a line, and check that it is a valid training example."""
     assert line.endswith("\n")
     assert len(line.splitlines()) == 1
     example = json.loads(line)
@@ -45,7 +45,7 @@ def valid(line: str) -> list[dict[str, Any]]:
 
 
 def lines(*sessions: Session, per_run: bool = False) -> tuple[list[list[dict[str, Any]]], list[str]]:
-    """The messages of each line, and why runs were left out."""
+    """Return the messages of each line, and the reasons for leaving runs out."""
     reasons: list[str] = []
     told = openai_lines(sessions, lambda _, run, why: reasons.append(f"{run.run_id}: {why}"), per_run=per_run)
     return [valid(line) for line in told], reasons
@@ -86,8 +86,8 @@ def test_a_session_is_one_line_with_its_completed_runs() -> None:
     )
 
 
-def test_instructions_stand_where_they_begin_to_hold() -> None:
-    """Also when an update says them, or a run that is left out."""
+def test_instructions_are_placed_where_they_take_effect() -> None:
+    """This includes instructions set by an update, or by a run that is left out."""
     one = session(
         talk("r1"),
         Update(created_at=BEGAN, instructions="first"),
@@ -168,14 +168,14 @@ def test_pictures_are_kept_in_questions() -> None:
         ),
     ],
 )
-def test_a_run_that_is_no_example_is_left_out_and_told(messages: list[Message], why: str) -> None:
-    """The other runs of the session stay."""
+def test_a_run_that_is_not_an_example_is_left_out_and_reported(messages: list[Message], why: str) -> None:
+    """The other runs of the session are still exported."""
     found, reasons = lines(session(run("bad", *messages), talk("r2")))
     assert reasons == [f"bad: {why}"]
     assert [message["content"] for message in found[0]] == ["q r2", "a r2"]
 
 
-def test_a_system_message_of_the_run_itself_stands_instead_of_the_instructions() -> None:
+def test_a_system_message_of_the_run_replaces_the_instructions() -> None:
     one = session(run("r", Message(role="system", content="mine"), user("q"), assistant("a"), instructions="ours"))
     assert [message["content"] for message in lines(one)[0][0]] == ["mine", "q", "a"]
 
@@ -195,7 +195,7 @@ message_strategy = st.one_of(
 
 @settings(max_examples=rounds(40, 200, 2000), deadline=None)
 @given(st.lists(st.lists(message_strategy, max_size=5), max_size=3), st.booleans())
-def test_every_line_is_valid_and_every_run_is_in_one_or_told(runs: list[list[Message]], per_run: bool) -> None:
+def test_every_line_is_valid_and_every_run_is_exported_or_reported(runs: list[list[Message]], per_run: bool) -> None:
     one = session(*(run(f"r{n}", *messages, assistant(HOSTILE)) for n, messages in enumerate(runs)))
     found, reasons = lines(one, per_run=per_run)
     kept = [message for line in found for message in line]

@@ -1,4 +1,4 @@
-"""What of a session is exported."""
+"""Which parts of a session are exported."""
 
 from localstore import Update
 from localstore.exporting import only_rated
@@ -7,7 +7,7 @@ from tests.unit.raw import Storage, answered
 
 
 def test_runs_with_another_rating_or_none_are_left_out() -> None:
-    """What is no run stays; a session without such a run is none."""
+    """Entries that are not runs stay. A session without a matching run is left out."""
     update = Update(created_at=BEGAN, session_state={"a": 1})
     one = session(run("r1"), run("r2", rating="good"), update, run("r3", rating="bad"))
     kept = only_rated(one, "good")
@@ -18,7 +18,7 @@ def test_runs_with_another_rating_or_none_are_left_out() -> None:
     assert only_rated(session(), "bad") is None
 
 
-def test_to_store_what_was_chosen_removes_nothing(storage: Storage) -> None:
+def test_storing_a_selection_removes_nothing(storage: Storage) -> None:
     for number in range(3):
         storage.append("s1", answered(f"r{number}"))
     storage.rate("s1", "r1", "good")

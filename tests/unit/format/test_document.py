@@ -1,4 +1,4 @@
-"""A document as bytes: in our layout or any other, checked, refused with its place, and brought into our layout."""
+"""Documents are parsed in any layout, checked, and rewritten in our layout; errors name the line."""
 
 import json
 import re
@@ -159,7 +159,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_not_a_session_is_refused_in_words(layout: Layout, name: str) -> None:
+def test_a_document_that_is_not_a_session_is_refused_with_a_reason(layout: Layout, name: str) -> None:
     document, words = WRONG[name]
     with pytest.raises(DocumentBroken, match=words) as caught:
         parse_document(json.dumps(document).encode(), layout, "/a/file")
@@ -184,9 +184,7 @@ def test_a_wrong_entry_is_named_with_its_line(layout: Layout) -> None:
         (YAML, b"kind: agent", b"kind: *agent", 4, 7),
     ],
 )
-def test_what_does_not_parse_is_named_with_line_and_column(
-    layout: Layout, old: bytes, new: bytes, line: int, column: int
-) -> None:
+def test_a_parse_error_names_line_and_column(layout: Layout, old: bytes, new: bytes, line: int, column: int) -> None:
     raw = written(layout)
     assert raw.count(old) == 1
     with pytest.raises(DocumentBroken) as caught:
@@ -202,15 +200,15 @@ def test_a_newer_version_is_refused(layout: Layout) -> None:
         parse_document(json.dumps({"schema_version": 99, "sessions": "all new"}).encode(), layout, "file")
 
 
-def test_a_reader_gets_the_same_of_a_document_in_our_layout_without_cutting_it() -> None:
+def test_a_document_in_our_layout_is_parsed_for_reading_without_cutting_it() -> None:
     parsed = parse_for_reading(written(JSON), JSON)
     assert parsed is not None
     assert (parsed.header, parsed.entries) == (HEADER, ENTRIES)
 
 
 @pytest.mark.parametrize("name", [name for name, (layout, _) in BY_OTHERS.items() if layout is JSON])
-def test_a_reader_is_told_nothing_else_of_a_document_that_is_in_another_layout_after_all(name: str) -> None:
-    """A power cut may have kept its times, and not all of its bytes."""
+def test_parsing_for_reading_gives_the_same_or_nothing_in_another_layout(name: str) -> None:
+    """A power cut may keep a file's times and lose some of its bytes."""
     _, raw = BY_OTHERS[name]
     parsed, closely = parse_for_reading(raw, JSON), parse_document(raw, JSON, "file")
     assert parsed is None or (parsed.header, parsed.entries) == (closely.header, closely.entries)
@@ -228,17 +226,17 @@ def test_a_reader_is_told_nothing_else_of_a_document_that_is_in_another_layout_a
         (b"\n    {\n", b"\n    {"),
     ],
 )
-def test_what_is_wrong_is_left_to_the_closer_look(old: bytes, new: bytes) -> None:
+def test_parsing_for_reading_gives_nothing_for_a_wrong_document(old: bytes, new: bytes) -> None:
     assert parse_for_reading(written(JSON).replace(old, new), JSON) is None
 
 
 def old_session() -> dict[str, Any]:
-    """A small session as agno 1.x wrote it."""
+    """Return a small session as agno 1.x wrote it."""
     run = {"run_id": "r1", "content": "Vienna.", "messages": [{"role": "user", "content": "Where?"}], "created_at": 5}
     return {"session_id": "s1", "agent_id": "geo", "memory": {"runs": [run]}, "session_data": {}, "created_at": 7}
 
 
-def test_an_older_document_is_read_as_one_of_today_and_keeps_its_version(layout: Layout) -> None:
+def test_an_older_document_is_read_as_the_current_version_and_keeps_its_own(layout: Layout) -> None:
     parsed = parse_document(json.dumps(old_session(), indent=4).encode(), layout, "file")
     assert (parsed.version, parsed.in_layout, parsed.header["schema_version"]) == (0, False, 1)
     assert parsed.header["agent_id"] == "geo"
@@ -258,8 +256,8 @@ def test_an_older_document_that_cannot_be_upgraded_is_named_with_its_line(layout
     assert caught.value.line == line
 
 
-def test_yaml_that_shares_values_is_read_when_it_is_of_agno() -> None:
-    """PyYAML writes an object that Python shares as an anchor and aliases; agno's storage lets it."""
+def test_yaml_with_aliases_is_read_if_agno_wrote_it() -> None:
+    """PyYAML writes a shared Python object as an anchor with aliases, and agno's storage does not prevent it."""
     shared = {"unit": "km"}
     session = old_session() | {"session_data": {"session_state": {"one": shared, "two": shared}}}
     raw = yaml.dump(session, default_flow_style=False).encode()
@@ -284,8 +282,8 @@ VALUES = st.recursive(
 
 @settings(max_examples=rounds(60, 300, 3000), deadline=None)
 @given(value=VALUES, said=TEXTS)
-def test_what_pyyaml_wrote_is_read_as_it_was(value: Any, said: str) -> None:
-    """Its rules are those of YAML 1.1: it writes the text `1e3` without quotes, which is a number in YAML 1.2."""
+def test_values_that_pyyaml_wrote_read_back_unchanged(value: Any, said: str) -> None:
+    """PyYAML follows YAML 1.1: it writes the text `1e3` without quotes, which is a number in YAML 1.2."""
     session = old_session() | {"session_data": {"session_state": {"value": value}}}
     session["memory"]["runs"][0]["messages"][0]["content"] = said
     raw = yaml.dump(session, default_flow_style=False).encode()
@@ -299,13 +297,13 @@ def test_what_pyyaml_wrote_is_read_as_it_was(value: Any, said: str) -> None:
     assert message.get("content", "") == said
 
 
-def test_a_document_of_today_is_read_by_the_rules_of_today_whatever_its_texts_say() -> None:
+def test_the_texts_of_a_current_document_do_not_change_its_rules() -> None:
     raw = written(YAML).replace(b"x: null", b"x: 1e3")
     assert raw != written(YAML)
     assert parse_document(raw, YAML, "file").entries[1]["x"] == 1000.0
 
 
-def test_an_old_session_that_speaks_of_schema_versions_is_still_read_by_its_own_rules() -> None:
+def test_an_old_session_whose_text_mentions_schema_versions_is_read_as_an_old_one() -> None:
     session = old_session()
     session["memory"]["runs"][0]["messages"][0]["content"] = "089"
     session["memory"]["runs"][0]["messages"].append({"role": "assistant", "content": "what is\nschema_version: 1?"})
@@ -313,7 +311,7 @@ def test_an_old_session_that_speaks_of_schema_versions_is_still_read_by_its_own_
     assert parsed.entries[0]["messages"][0]["content"] == "089"
 
 
-def test_an_alias_bomb_is_refused_in_no_time() -> None:
+def test_an_alias_bomb_is_refused_quickly() -> None:
     levels = [b"session_id: s1\nmemory: {}\nsession_data:\n  a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"]
     levels += [b"  a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 12)]
     with pytest.raises(DocumentBroken, match="with its aliases, the document has more than"):
@@ -335,9 +333,7 @@ def test_an_alias_inside_of_its_own_value_is_refused() -> None:
         (YAML, b"x: null", b"x: 18446744073709551616"),
     ],
 )
-def test_what_a_rewrite_would_drop_or_round_is_not_brought_into_our_layout(
-    layout: Layout, old: bytes, new: bytes
-) -> None:
+def test_a_document_is_not_rewritten_if_that_would_drop_or_round_values(layout: Layout, old: bytes, new: bytes) -> None:
     raw = written(layout).replace(old, new).replace(b"\n", b"\r\n")
     parsed = parse_document(raw, layout, "file")
     with pytest.raises(DocumentBroken, match=r"appears twice|64 bits"):
@@ -359,17 +355,17 @@ def test_what_a_rewrite_would_drop_or_round_is_not_brought_into_our_layout(
         ({"type": "update", "run_id": "r1", "status": "unfinished"}, (None, False)),
     ],
 )
-def test_id_and_end_of_a_run_are_seen_whoever_wrote_it(
+def test_id_and_state_of_a_run_are_found_in_any_formatting(
     layout: Layout, entry: dict[str, Any], expected: tuple[str | None, bool]
 ) -> None:
     assert run_id_and_state(layout, layout.entry(entry)) == expected
 
 
-def test_a_comment_behind_the_status_does_not_finish_a_run() -> None:
+def test_a_comment_after_the_status_does_not_finish_a_run() -> None:
     piece = YAML.entry(run("run-1", status="unfinished")).replace(b"unfinished", b"unfinished  # hm")
     assert run_id_and_state(YAML, piece) == ("run-1", True)
 
 
-def test_a_header_stands_in_the_order_of_the_format() -> None:
+def test_the_header_is_written_in_the_order_of_the_format() -> None:
     header = {"zebra": 1, "name": "n", "created_at": "t", "kind": "agent", "agent_id": "a", "apple": 2}
     assert list(order_header(header)) == ["kind", "agent_id", "name", "created_at", "zebra", "apple"]

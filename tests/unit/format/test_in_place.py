@@ -1,5 +1,5 @@
-"""An unfinished run grows: where it may be written in place it is, whatever a crash leaves says all that was
-acknowledged, and no older form comes back."""
+"""An unfinished run grows in place where that is safe. A crash loses nothing that was acknowledged, and a newer form is
+never replaced by an older one."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ FOUND = Message(role="tool", content="rain,\nand wind", tool_call_id="c1")
 
 
 def form(*messages: Message, status: str = "unfinished", text: str = "what?", **more: Any) -> Run:
-    """One form of the run `r2`: its question, and what followed from it."""
+    """Return a form of the run `r2`: its question, then these messages."""
     asked = Message(role="user", content=text)
     return Run(run_id="r2", created_at=MOMENT, messages=[asked, *messages], status=status, **more)
 
@@ -44,7 +44,7 @@ def steps(count: int) -> list[Step]:
 
 
 def workflow(count: int, status: str = "unfinished") -> Run:
-    """A run of a workflow that was given something, and has no messages."""
+    """Return a workflow's run that has an input and no messages."""
     return Run(run_id="r2", created_at=MOMENT, input="go", steps=steps(count) or None, status=status)
 
 
@@ -119,7 +119,7 @@ def test_a_run_grows_in_place_and_is_finished_in_place(
     assert storage.list_sessions()[0].runs == 2
 
 
-def test_a_run_that_grew_goes_on_by_a_rewrite_when_others_followed(storage: Storage, disk: WatchedDisk) -> None:
+def test_a_run_that_is_not_the_last_entry_grows_by_a_rewrite(storage: Storage, disk: WatchedDisk) -> None:
     storage.append("s1", form())
     storage.append("s1", form(CALL, FOUND))
     storage.append("s1", answered("r3"))
@@ -133,9 +133,7 @@ def test_a_run_that_grew_goes_on_by_a_rewrite_when_others_followed(storage: Stor
 
 
 @pytest.mark.parametrize("followed", [False, True], ids=["last", "others followed"])
-def test_an_older_form_that_comes_late_is_answered_without_writing(
-    storage: Storage, disk: WatchedDisk, followed: bool
-) -> None:
+def test_a_late_older_form_succeeds_without_writing(storage: Storage, disk: WatchedDisk, followed: bool) -> None:
     storage.append("s1", form())
     storage.append("s1", form(CALL, FOUND, says("it is so far")))
     if followed:
@@ -152,7 +150,7 @@ def test_an_older_form_that_comes_late_is_answered_without_writing(
 
 
 @pytest.mark.parametrize("other", [form(text="what else?"), form(says("It was")), form(says("Say"), says("what?"))])
-def test_an_unfinished_form_that_says_something_else_is_a_conflict(storage: Storage, other: Run) -> None:
+def test_an_unfinished_form_with_different_content_is_a_conflict(storage: Storage, other: Run) -> None:
     storage.append("s1", form(says("It is so")))
     before = storage.path("s1").read_bytes()
     with pytest.raises(Conflict, match="is unfinished and says something else"):
@@ -162,7 +160,7 @@ def test_an_unfinished_form_that_says_something_else_is_a_conflict(storage: Stor
     assert oracle.parse(storage.path("s1")).history[0]["messages"][1]["content"] == "It was"
 
 
-def test_a_run_that_has_more_keys_and_no_more_messages_is_written(storage: Storage) -> None:
+def test_a_form_with_more_keys_and_the_same_messages_is_written(storage: Storage) -> None:
     storage.append("s1", form(session_state={"n": 1}))
     storage.append("s1", form(session_state={"n": 2}))
     assert oracle.parse(storage.path("s1")).history[0]["session_state"] == {"n": 2}
@@ -187,7 +185,7 @@ def in_place(suffix: str, old: Run, new: Run) -> bool:
     ],
 )
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_what_salvage_could_not_find_again_is_not_overwritten_in_place(suffix: str, old: Run, new: Run) -> None:
+def test_bytes_that_recovery_could_not_find_again_are_not_overwritten(suffix: str, old: Run, new: Run) -> None:
     assert not in_place(suffix, old, new)
 
 
@@ -204,8 +202,11 @@ def test_text_whose_style_changes_in_yaml_is_a_rewrite(old: str, new: str) -> No
 
 
 def states(old: bytes, new: bytes) -> Iterator[bytes]:
-    """What the file may hold while it grows: sectors are old, new or zero where they were written to, what lies beyond
-    the old end may be cut anywhere, and a writer may have been killed between two writes."""
+    """Yield what the file may hold while it grows.
+
+    Overwritten sectors are old, new or zero, the part beyond the old end may be cut anywhere, and a writer may be
+    killed between two writes.
+    """
     size = len(old)
     same = next(at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b)
     border = size // 512 * 512
@@ -225,7 +226,7 @@ def states(old: bytes, new: bytes) -> Iterator[bytes]:
 
 
 def _forget(manifest: Path, line: bytes, known: str) -> None:
-    """What the manifest knows: all but the last write, only the question, or nothing."""
+    """Remove lines from the manifest: it then records all but the last write, an older form, or nothing."""
     lines = line.splitlines(keepends=True)
     if known == "nothing":
         manifest.unlink(missing_ok=True)
@@ -236,7 +237,7 @@ def _forget(manifest: Path, line: bytes, known: str) -> None:
 
 
 def _is_between(found: Run, old: Run, new: Run) -> bool:
-    """Whether a run says at least what one form says, and at most what the other one does."""
+    """Whether a run contains at least the old form, and at most the new one."""
     if found in (old, new):
         return True
     texts = [[to_json_value(message) for message in run.messages] for run in (old, found, new)]
@@ -249,7 +250,7 @@ def _is_between(found: Run, old: Run, new: Run) -> bool:
 
 @pytest.mark.parametrize("known", ["the last form", "an older form", "nothing"])
 @pytest.mark.parametrize("what", IN_PLACE)
-def test_growth_that_was_cut_off_anywhere_keeps_what_was_acknowledged(storage: Storage, what: str, known: str) -> None:
+def test_growth_cut_off_anywhere_keeps_acknowledged_content(storage: Storage, what: str, known: str) -> None:
     tried = 0
     for shift, (place, (old, new)) in itertools.product((0, 1, 2), enumerate(itertools.pairwise(IN_PLACE[what]))):
         session_id = f"s{shift}{place}"
@@ -290,10 +291,10 @@ ROUNDS = st.lists(st.sampled_from(["text", "text", "text", "tool", "call", "mess
 
 @given(st.data(), ROUNDS, st.sampled_from([JsonStorage, YamlStorage]), st.booleans())
 @settings(max_examples=rounds(12, 60, 600), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_growths_and_a_finish_give_the_last_form(
+def test_any_sequence_of_forms_ends_in_the_last_one(
     data: st.DataObject, rounds: list[str], kind: type[Storage], with_steps: bool
 ) -> None:
-    """Read raw by parsers that are not ours. Bytes before the entry change only with the whole file."""
+    """The documents are read by independent parsers. Bytes before the entry change only in a rewrite."""
     root = Path(tempfile.mkdtemp())
     try:
         storage = kind(root, durability="relaxed")

@@ -1,4 +1,4 @@
-"""The JSON layout: bytes that any JSON parser reads, cut at lines that mean nothing else."""
+"""The JSON layout: any JSON parser reads it, and entries can be cut out at lines that have no other meaning."""
 
 import json
 from typing import Any
@@ -74,11 +74,11 @@ def test_an_unfinished_run_ends_in_constant_bytes() -> None:
     assert raw.endswith(JSON.closing_after_list)
 
 
-def test_the_head_parses_alone() -> None:
+def test_the_header_parses_alone() -> None:
     assert JSON.parse_head(JSON.head(HEADER)) | {"$schema": ""} == {**HEADER, "$schema": "", "history": []}
 
 
-def test_the_run_id_is_seen_without_parsing() -> None:
+def test_the_run_id_is_found_without_parsing() -> None:
     assert JSON.run_id(JSON.entry(entry("r-1 é"))) == "r-1 é"
     assert JSON.run_id(JSON.entry(entry('r"1'))) is None
     assert JSON.run_id(JSON.entry({"type": "update", "run_id": "x"})) is None
@@ -98,7 +98,7 @@ def test_an_entry_without_an_end_is_not_cut() -> None:
         (b'{"a": NaN}', 1, 7),
     ],
 )
-def test_what_is_not_json_is_named_with_its_place(raw: bytes, line: int, column: int) -> None:
+def test_invalid_json_is_refused_with_line_and_column(raw: bytes, line: int, column: int) -> None:
     with pytest.raises(ParseError) as caught:
         parse(raw)
     assert (caught.value.line, caught.value.column) == (line, column)
@@ -121,11 +121,11 @@ def test_what_is_not_json_is_named_with_its_place(raw: bytes, line: int, column:
     ],
     ids=lambda text: text[:20],
 )
-def test_what_a_rewrite_would_drop_or_round_is_refused(text: str, problem: str) -> None:
+def test_values_that_a_rewrite_would_drop_or_round_are_refused(text: str, problem: str) -> None:
     with pytest.raises(ParseError, match=problem):
         JSON.parse_strict(text.encode())
 
 
-def test_what_a_rewrite_keeps_is_not_refused() -> None:
+def test_values_that_a_rewrite_keeps_are_accepted() -> None:
     text = '\ufeff{"a": 18446744073709551615, "b": -9223372036854775808, "c": 1.5, "d": {"a": null}}'
     assert JSON.parse_strict(text.encode()) == json.loads(text.removeprefix("\ufeff"))

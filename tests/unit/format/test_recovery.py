@@ -1,7 +1,7 @@
-"""After a crash nothing that was acknowledged is lost, nothing half is read, and nothing at all is thrown away.
+"""After a crash, acknowledged entries are kept, no partial entry is read, and no bytes are thrown away.
 
-The states of a crash are made by hand: the bytes of one append (or of finishing a run) reach the file in part, and
-the line of the manifest does not.
+The tests make the states after a crash by hand: a part of the bytes of one append (or of finishing a run) reaches the
+file, and the manifest's line does not.
 """
 
 import json
@@ -17,11 +17,11 @@ from tests.effort import sampled
 from tests.unit.raw import Storage, answered, edit, parse, question, rescued, run_ids
 
 BLANK = b"\0 \r\n,"
-"""What stands between entries, and what a disk puts where it has nothing."""
+"""The bytes between entries, and the zeros that a disk leaves in place of lost bytes."""
 
 
 class Crash:
-    """A store before and after one write that a crash cuts off, and the states in between."""
+    """A store before and after a write that a crash interrupts, and the states in between."""
 
     def __init__(self, storage: Storage, first: list[Run], last: Run) -> None:
         for run in first:
@@ -35,7 +35,7 @@ class Crash:
         self.same = next(at for at, (a, b) in enumerate(zip(self.old, self.new, strict=False)) if a != b)
 
     def states(self) -> Iterator[bytes]:
-        """What the file may hold: stopped at every byte, and ways in which a disk may reorder or lose the bytes."""
+        """Yield what the file may hold: the write stopped at every byte, and bytes reordered or lost by the disk."""
         old, new, size = self.old, self.new, len(self.old)
         for end in range(size, len(new) + 1):
             yield old + new[size:end]  # stopped while it wrote beyond the old end
@@ -48,18 +48,18 @@ class Crash:
             yield old[: self.same] + b"\0" * (end - self.same) + new[end:]  # the later bytes did, the earlier ones not
 
     def set(self, raw: bytes) -> Storage:
-        """Make the state, and open the store as a new process does."""
+        """Put the file into this state, and open the store as a new process does."""
         self.path.write_bytes(raw)
         self.manifest.write_bytes(self.line)
         shutil.rmtree(self.storage.root / ".localstore" / "rescue", ignore_errors=True)
         return type(self.storage)(self.storage.root, durability="relaxed")
 
     def kept(self) -> str:
-        """All that was set aside."""
+        """Return all text that was set aside."""
         return "".join(record["text"] for record in rescued(self.storage))
 
 
-def test_an_append_that_was_cut_off_anywhere_loses_nothing(storage: Storage) -> None:
+def test_an_append_cut_off_anywhere_loses_nothing(storage: Storage) -> None:
     last = question("torn", "the last\nquestion", session_state={"n": 1})
     crash = Crash(storage, [answered("r1"), answered("r2")], last)
     whole_dump = last.model_dump()
@@ -84,7 +84,7 @@ def test_an_append_that_was_cut_off_anywhere_loses_nothing(storage: Storage) -> 
         assert [run.run_id for run in again.runs] == ids
 
 
-def test_a_finish_that_was_cut_off_anywhere_leaves_the_question_or_the_whole_answer(storage: Storage) -> None:
+def test_a_finish_cut_off_anywhere_leaves_the_question_or_the_complete_answer(storage: Storage) -> None:
     asked = question("r2", "the question", status="unfinished")
     last = answered("r2", "the question", "an answer\nof two lines", model="m", created_at=asked.created_at)
     crash = Crash(storage, [answered("r1"), asked], last)
@@ -104,7 +104,7 @@ def test_a_finish_that_was_cut_off_anywhere_leaves_the_question_or_the_whole_ans
     assert outcomes == {"unfinished", "completed"}
 
 
-def test_a_torn_document_is_listed_with_what_was_known_of_it(storage: Storage) -> None:
+def test_a_torn_document_is_listed_with_its_recorded_row(storage: Storage) -> None:
     crash = Crash(storage, [answered("r1")], question("torn", "x" * 100))
     for raw in (crash.old + crash.new[len(crash.old) : -60], crash.new[:-60]):
         (info,) = crash.set(raw).list_sessions()
@@ -116,7 +116,7 @@ def test_a_torn_document_is_listed_with_what_was_known_of_it(storage: Storage) -
         assert (info.runs, info.problem) == (2, None)
 
 
-def test_an_entry_behind_a_torn_one_stays(storage: Storage) -> None:
+def test_an_entry_after_a_torn_one_stays(storage: Storage) -> None:
     crash = Crash(storage, [answered("r1")], question("torn", "lost?"))
     between = len(crash.new)
     storage.append("s1", answered("r3"))
@@ -129,7 +129,7 @@ def test_an_entry_behind_a_torn_one_stays(storage: Storage) -> None:
         assert "lost?" in crash.kept() or "lost?" not in raw[end:].decode()
 
 
-def test_what_is_set_aside_is_on_the_disk_before_the_document_changes(storage: Storage, disk: Any) -> None:
+def test_the_rescue_file_is_synced_before_the_document_changes(storage: Storage, disk: Any) -> None:
     crash = Crash(storage, [answered("r1")], question("torn"))
     opened = crash.set(crash.new[:-30])
     disk.forget()
@@ -161,7 +161,7 @@ def test_runs_that_were_not_synced_may_be_missing_after_another_boot(
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["manifest", "no manifest"])
-def test_a_torn_document_without_a_manifest_is_mended_when_its_closing_lacks(tmp_path: Path, known: bool) -> None:
+def test_a_torn_document_without_a_manifest_is_recovered_if_its_closing_is_missing(tmp_path: Path, known: bool) -> None:
     storage = JsonStorage(tmp_path / "store")
     crash = Crash(storage, [answered("r1")], question("torn"))
     opened = crash.set(crash.new[:-30])
@@ -175,8 +175,8 @@ def test_a_torn_document_without_a_manifest_is_mended_when_its_closing_lacks(tmp
         assert run_ids(crash.path) == ["r1", "torn", "next"]
 
 
-def test_another_key_in_the_place_of_the_status_of_a_waiting_run_is_a_persons(tmp_path: Path) -> None:
-    """Regression: YAML that parses, of the same size, was taken for a write that was interrupted."""
+def test_another_key_in_place_of_the_status_of_an_unfinished_run_is_an_edit(tmp_path: Path) -> None:
+    """Regression: valid YAML of the same size was mistaken for an interrupted write."""
     storage = YamlStorage(tmp_path / "store")
     storage.append("s1", question("r1", status="unfinished"))
     path = storage.path("s1")
@@ -189,7 +189,7 @@ def test_another_key_in_the_place_of_the_status_of_a_waiting_run_is_a_persons(tm
     assert b"  stands: unfinished" in path.read_bytes()
 
 
-def test_yaml_without_its_end_marker_is_a_persons_when_nothing_was_added(tmp_path: Path) -> None:
+def test_yaml_without_its_end_marker_and_without_new_entries_is_an_edit(tmp_path: Path) -> None:
     storage = YamlStorage(tmp_path / "store")
     crash = Crash(storage, [answered("r1"), answered("r2")], answered("r3"))
     opened = type(storage)(storage.root)
@@ -228,7 +228,7 @@ def person_breaks(what: str, raw: bytes) -> bytes:
         "all",
     ],
 )
-def test_what_a_person_broke_is_never_mended(storage: Storage, what: str) -> None:
+def test_a_document_that_a_person_broke_is_never_recovered(storage: Storage, what: str) -> None:
     for name in ("first", "middle", "last"):
         storage.append("s1", answered(name), user_id="alice")
     path = storage.path("s1")
@@ -251,7 +251,7 @@ def test_what_a_person_broke_is_never_mended(storage: Storage, what: str) -> Non
 
 
 def _without_lines(crash: Crash, how: str) -> None:
-    """The power cut took the lines of the manifest that were not synced: all of them, or the newest one."""
+    """Remove the manifest's lines that a power cut may lose because they were not synced: all, or the newest one."""
     if how == "no manifest":
         crash.manifest.unlink()
         return
@@ -265,8 +265,8 @@ def _without_lines(crash: Crash, how: str) -> None:
 def test_a_question_stays_when_the_power_fails_while_its_run_is_finished(
     storage: Storage, how: str, width: int
 ) -> None:
-    """The line that knew of the question was not on the disk yet: the torn run was taken for a person's mistake, or
-    went to rescue with its question, which had been acknowledged."""
+    """Regression: the line that recorded the question was not on the disk yet. The torn run was mistaken for a person's
+    edit, or went to rescue with its question, which had been acknowledged."""
     asked = question("r2", "the question" * width, status="unfinished")
     last = answered("r2", "the question" * width, "an answer\nof two lines", created_at=asked.created_at)
     crash = Crash(storage, [answered("r1"), asked], last)
@@ -298,8 +298,8 @@ def test_a_question_stays_when_the_power_fails_while_its_run_is_finished(
 
 
 @pytest.mark.parametrize("how", ["no manifest", "a line of another boot"])
-def test_a_persons_mistake_is_no_power_cut_however_little_is_known(storage: Storage, how: str) -> None:
-    """Nothing of what a person typed may be moved aside because the machine was started anew since."""
+def test_an_edit_is_not_mistaken_for_a_power_cut_without_a_manifest_line(storage: Storage, how: str) -> None:
+    """Text that a person typed is not set aside only because the machine was restarted."""
     crash = Crash(storage, [answered("r1"), answered("r2")], answered("r3", "what a person changes"))
     text = crash.new.decode()
     mistakes = [text.replace("what a person changes", 'what" a: [person changes'), text.replace("r3", 'r"3: ]')]
@@ -314,9 +314,9 @@ def test_a_persons_mistake_is_no_power_cut_however_little_is_known(storage: Stor
         assert crash.path.read_bytes() == mistake.encode()
 
 
-def test_yaml_that_fits_the_manifest_but_was_cut_is_not_believed(tmp_path: Path) -> None:
-    """A power cut kept size and times of the file and half of the overwritten bytes: the half of a run was read,
-    because YAML parses wherever it is cut."""
+def test_yaml_that_matches_the_manifest_but_was_cut_is_not_trusted(tmp_path: Path) -> None:
+    """Regression: a power cut kept the size and times of the file, and half of the overwritten bytes. Half of a run was
+    read, because YAML parses wherever it is cut."""
     storage = YamlStorage(tmp_path / "store")
     asked = question("r2", "the question", status="unfinished")
     crash = Crash(storage, [answered("r1"), asked], answered("r2", "the question", created_at=asked.created_at))

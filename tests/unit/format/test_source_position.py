@@ -1,4 +1,4 @@
-"""Where a value stands in the text of a document."""
+"""The line and column of a value in the text of a document."""
 
 import pytest
 
@@ -43,23 +43,23 @@ b2:
         (("a", 0), (2, 3), (2, 1)),
     ],
 )
-def test_the_last_value_on_the_way_that_is_there(
+def test_the_position_is_that_of_the_last_existing_value_on_the_path(
     where: tuple[str | int, ...], in_json: tuple[int, int], in_yaml: tuple[int, int]
 ) -> None:
-    """Line and column from 1, of the key where there is one."""
+    """Line and column start at 1, and are those of the key if there is one."""
     assert line_and_column(JSON, where) == in_json
     assert line_and_column(YAML, where) == in_yaml
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"a: b: c", b"\xff", b"\0", b"[1", b"- a\n b", b"{\t"])
-def test_a_text_that_cannot_be_followed_has_no_places(raw: bytes) -> None:
-    """No error: there is one already that is to be told."""
+def test_a_text_that_does_not_parse_has_no_positions(raw: bytes) -> None:
+    """No error is raised, because the caller already reports one."""
     line, column = line_and_column(raw, ("a", 1, "b"))
     assert (line is None) == (column is None)
 
 
 def test_deep_and_large_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No recursion, and nobody waits long for a number."""
+    """There is no recursion, and large texts take little time."""
     deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
     line_and_column(deep, ("a",) * 30)
     monkeypatch.setattr(source_position, "_LARGEST", 10)

@@ -1,4 +1,4 @@
-"""The validator: every value has one form in a document, or an error that says where it sits."""
+"""Every Python value has one form in a document, or is refused with an error that names its place."""
 
 import enum
 import uuid
@@ -112,11 +112,11 @@ def assert_only_plain_types(value: Any) -> None:
         assert_only_plain_types(item)
 
 
-def test_the_order_of_keys_stays() -> None:
+def test_the_order_of_keys_is_kept() -> None:
     assert list(to_json_value(dict.fromkeys("zyxab", 1))) == list("zyxab")
 
 
-def test_the_result_shares_nothing_that_can_change() -> None:
+def test_the_result_shares_no_mutable_value_with_its_source() -> None:
     value: dict[str, Any] = {"a": [{"b": []}]}
     result = to_json_value(value)
     value["a"][0]["b"].append(1)
@@ -188,13 +188,13 @@ def test_a_value_without_a_form_is_refused(value: Any, problem: str) -> None:
         (Run(session_state={"x": [object()]}), "session_state.x[0]"),
     ],
 )
-def test_the_error_says_where_the_value_sits(value: Any, where: str) -> None:
+def test_the_error_names_the_path_of_the_value(value: Any, where: str) -> None:
     with pytest.raises(UnstorableValue) as caught:
         to_json_value(value)
     assert caught.value.where == where
 
 
-def test_the_error_starts_with_what_the_caller_calls_it() -> None:
+def test_the_error_starts_with_the_callers_name_for_the_value() -> None:
     with pytest.raises(UnstorableValue, match=r"^history\[1\]\.a is a") as caught:
         to_json_value([1, {"a": object()}], "history")
     assert caught.value.where == "history[1].a"
@@ -213,5 +213,5 @@ class Lazy(Mapping[str, int]):
         return 2
 
 
-def test_any_mapping_will_do() -> None:
+def test_any_mapping_is_accepted() -> None:
     assert to_json_value(Lazy()) == {"a": 1, "b": 1}

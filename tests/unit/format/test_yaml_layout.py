@@ -1,4 +1,4 @@
-"""The YAML layout: bytes that any YAML parser reads, cut at the lines in column 0."""
+"""The YAML layout: any YAML parser reads it, and entries can be cut out at the lines in column 0."""
 
 from typing import Any
 
@@ -56,17 +56,17 @@ def test_an_unfinished_run_ends_in_constant_bytes() -> None:
     assert raw.endswith(YAML.closing_after_list)
 
 
-def test_the_head_parses_alone() -> None:
+def test_the_header_parses_alone() -> None:
     assert YAML.parse_head(YAML.head(HEADER)) == {**HEADER, "history": None}
 
 
 @pytest.mark.parametrize("run_id", ["0f8c5a52-7c3e", "run_1", "7eb"])
-def test_the_run_id_is_seen_without_parsing(run_id: str) -> None:
+def test_the_run_id_is_found_without_parsing(run_id: str) -> None:
     assert YAML.run_id(YAML.entry(entry(run_id))) == run_id
 
 
 @pytest.mark.parametrize("run_id", ["no", "12", "1e3", "a: b", "é", "null", "true", "0x1f", "1_000"])
-def test_a_run_id_that_is_quoted_or_odd_is_seen_right_or_not_at_all(run_id: str) -> None:
+def test_a_quoted_or_unusual_run_id_is_found_correctly_or_not_at_all(run_id: str) -> None:
     assert YAML.run_id(YAML.entry(entry(run_id))) in (None, run_id)
     assert YAML.parse_entry(YAML.entry(entry(run_id)))["run_id"] == run_id
 
@@ -80,12 +80,12 @@ def test_an_entry_ends_at_the_next_line_in_column_0_or_at_nul(end: bytes) -> Non
 
 
 @pytest.mark.parametrize("raw", [b"- a: 1\n- b: 2\n", b"a: 1\n", b"- [\n", b""])
-def test_what_is_not_one_entry_is_refused(raw: bytes) -> None:
+def test_bytes_that_are_not_exactly_one_entry_are_refused(raw: bytes) -> None:
     with pytest.raises(ParseError):
         YAML.parse_entry(raw, 7)
 
 
-def test_what_a_rewrite_would_round_is_refused() -> None:
+def test_numbers_that_a_rewrite_would_round_are_refused() -> None:
     assert YAML.parse(b"a: 18446744073709551616\n")
     with pytest.raises(ParseError, match="64 bits"):
         YAML.parse_strict(b"a: 18446744073709551616\n")

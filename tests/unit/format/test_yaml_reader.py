@@ -1,4 +1,4 @@
-"""The reader: YAML 1.2 core schema, nothing that means two things, and no error but Malformed."""
+"""The YAML reader follows the core schema of YAML 1.2, refuses ambiguous input, and raises no error but ParseError."""
 
 import pickle
 import subprocess
@@ -154,7 +154,7 @@ def test_scalars_follow_the_core_schema(text: str, value: Value) -> None:
         ("k: " + "9" * 5000, "more than 4,000 digits"),
     ],
 )
-def test_what_is_not_a_plain_document_is_refused_with_its_place(text: str, words: str) -> None:
+def test_yaml_that_is_not_a_plain_document_is_refused_with_its_place(text: str, words: str) -> None:
     error = refusal(text.encode())
     assert words in error.problem
     assert error.line is not None
@@ -163,7 +163,7 @@ def test_what_is_not_a_plain_document_is_refused_with_its_place(text: str, words
     assert error.column >= 1
 
 
-def test_keys_are_the_text_that_stands_there() -> None:
+def test_keys_are_read_as_their_literal_text() -> None:
     keys = ["1", "1.0", "null", "~", "true", "2026-11-22", "<<", "=", "0x10", "two words"]
     raw = "".join(f"{key}: {{x: 1}}\n" for key in keys) + "? explicit\n: 1\n?\n: 2\n!!str 3: 4\n'5': 6"
     assert load(raw.encode()) == {**{key: {"x": 1} for key in keys}, "explicit": 1, "": 2, "3": 4, "5": 6}
@@ -216,14 +216,14 @@ def test_strict_accepts_every_integer_of_64_bits() -> None:
         ("é: x: y".encode(), 1, 5),
     ],
 )
-def test_the_place_of_an_error_is_known(raw: bytes, line: int, column: int) -> None:
+def test_an_error_has_line_and_column(raw: bytes, line: int, column: int) -> None:
     error = refusal(raw)
     assert (error.line, error.column) == (line, column)
     shifted = refusal(raw, first_line=1000)
     assert (shifted.line, shifted.column) == (line + 999, column)
 
 
-def test_malformed_reads_well_and_pickles() -> None:
+def test_a_parse_error_reads_well_and_pickles() -> None:
     error = refusal(b"a: 1\na: 2")
     assert str(error) == "line 2, column 1: the key 'a' appears twice in one mapping"
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
@@ -321,7 +321,7 @@ EDITS = st.lists(
 
 
 def outcome(raw: bytes, *, strict: bool) -> ParseError | None:
-    """The error, or None when the bytes are a document; whatever else is raised fails the test."""
+    """Return the error, or None if the bytes are a document. Any other exception fails the test."""
     try:
         load(raw, strict=strict)
     except ParseError as error:

@@ -1,4 +1,4 @@
-"""The emitter: what it writes reads back as the same values, under YAML 1.1 and under YAML 1.2."""
+"""The YAML writer: YAML 1.1 and YAML 1.2 parsers read the same values from its output."""
 
 import re
 from collections.abc import Callable
@@ -129,13 +129,13 @@ def document(entries: list[dict[str, Value]]) -> str:
 
 
 def check(text: str, expected: Value) -> None:
-    """Every reader takes `text` for `expected`, down to types, order and the sign of zero."""
+    """Check that every parser reads `text` as `expected`, including types, order and the sign of zero."""
     for name, read in READERS.items():
         assert repr(read(text)) == repr(expected), name
 
 
 def value_as_text(value: Value) -> str:
-    """What stands behind the key."""
+    """Return the text after the key."""
     return yaml_writer.mapping({"k": value}).removeprefix("k:").removeprefix(" ").removesuffix("\n")
 
 

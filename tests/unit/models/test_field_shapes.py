@@ -93,11 +93,11 @@ TYPES: dict[str, tuple[str, Json, Json | None]] = {
     "type run": ("`run`", {"const": "run"}, {"const": "run", "type": "string"}),
     "type update": ("`update`", {"const": "update"}, {"const": "update", "type": "string"}),
 }
-"""What FORMAT.md, the JSON Schema and the JSON Schema of a model say for each type; None: as in the JSON Schema."""
+"""For each type, its form in FORMAT.md, in the JSON Schema, and in the JSON Schema of a model (None: the same)."""
 
 
 def comparable(schema: Any) -> Any:
-    """A JSON Schema without its texts and defaults; in that of a model, without null beside other types too."""
+    """Return a JSON Schema without texts and defaults. In a model's, null next to other types is left out as well."""
     if isinstance(schema, list):
         return [comparable(item) for item in schema]
     if not isinstance(schema, dict):
@@ -113,7 +113,7 @@ DEFINITIONS = {model.__name__: name for name, model in MODELS.items()}
 
 
 def of_model(name: RecordName) -> Json:
-    """The schema of each field of a model, with null taken for absent."""
+    """Return the schema of each field of a model, where null means absent."""
     schema = MODELS[name].model_json_schema()
     if "$ref" in schema:  # a model that contains itself
         schema = schema["$defs"][MODELS[name].__name__]
@@ -126,7 +126,7 @@ def of_model(name: RecordName) -> Json:
 
 
 def rows(name: RecordName) -> list[tuple[str, str, str]]:
-    """Key, type and "when" of each row in the table of FORMAT.md; one for each key of a row with several."""
+    """Return key, type and "when" of each row in a table of FORMAT.md; a row with several keys counts once for each."""
     start = FORMAT.index(f"{TABLES[name]}\n") + len(TABLES[name])
     lines = [line for line in FORMAT[start : FORMAT.index("\n#", start)].splitlines() if line.startswith("| `")]
     cells = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines]
@@ -145,7 +145,7 @@ def test_a_model_has_the_fields_of_its_shape(name: RecordName) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_needs_and_writes_what_its_shape_requires(name: RecordName) -> None:
-    """A model may fill a required field in for its caller. What it writes has every field that writers always write."""
+    """A model may fill in a required field. Its output has every field that writers always write."""
     shape, minimal = SHAPES[name], MINIMAL.get(name, {})
     needed = {key for key, field in MODELS[name].model_fields.items() if field.is_required()}
     assert needed == set(minimal) <= set(shape.required)
@@ -186,7 +186,7 @@ def test_the_table_of_the_format_has_the_fields_of_the_shape(name: RecordName) -
     assert {key for key, _, when in table if when.startswith("always")} == {*shape.required, *shape.defaulted}
 
 
-def test_what_holds_for_the_session_has_one_type_everywhere() -> None:
+def test_session_keys_have_one_type_everywhere() -> None:
     assert {SHAPES[name].fields[key] for name in ("run", "update") for key in SESSION_KEYS} == {
         "text",
         "mapping",

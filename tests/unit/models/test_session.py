@@ -1,4 +1,4 @@
-"""The models: what they keep, what they leave out, and in which order they are written."""
+"""The models: which keys they keep and leave out, and the order in which they write them."""
 
 import doctest
 from datetime import UTC, datetime, timedelta, timezone
@@ -34,7 +34,7 @@ def test_the_examples_in_the_docstrings_run(module: ModuleType) -> None:
     assert results.failed == 0
 
 
-def test_the_keys_of_a_run_stand_in_the_order_of_the_format() -> None:
+def test_the_keys_of_a_run_have_the_order_of_the_format() -> None:
     run = Run(
         status="error",
         error="no",
@@ -62,7 +62,7 @@ def test_the_keys_of_a_run_stand_in_the_order_of_the_format() -> None:
     assert list(written["member_runs"][0])[:4] == ["type", "run_id", "agent_id", "tool_call_id"]
 
 
-def test_how_a_run_ended_stands_after_keys_that_we_do_not_know() -> None:
+def test_error_and_status_come_after_unknown_keys() -> None:
     run = Run.model_validate({"run_id": "r1", "error": "no", "status": "error", "flavour": "mint", "colour": None})
     assert list(to_json_value(run))[-4:] == ["flavour", "colour", "error", "status"]
 
@@ -209,7 +209,5 @@ def test_a_value_of_the_wrong_type_is_refused_at_once() -> None:
         ("last week", "last week"),
     ],
 )
-def test_a_time_as_text_is_brought_into_the_form_of_the_format_where_it_says_which_time_it_is(
-    given: str, kept: str
-) -> None:
+def test_a_time_as_text_is_normalised_if_it_is_unambiguous(given: str, kept: str) -> None:
     assert Run(created_at=given).created_at == kept

@@ -36,7 +36,7 @@ ASKED = run(message("user", "hi"), message("assistant", "yes"))
         ({"other": object()}, ("other",), "text, a number, a list or a mapping, not object"),
     ],
 )
-def test_what_is_of_another_type_is_refused_with_its_place(
+def test_a_value_of_another_type_is_refused_with_its_place(
     change: dict[str, Any], where: tuple[str | int, ...], problem: str
 ) -> None:
     with pytest.raises(CannotUpgrade) as caught:
@@ -45,12 +45,12 @@ def test_what_is_of_another_type_is_refused_with_its_place(
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 5])
-def test_what_is_no_mapping_is_refused(document: Any) -> None:
+def test_a_document_that_is_not_a_mapping_is_refused(document: Any) -> None:
     with pytest.raises(CannotUpgrade):
         up(document)
 
 
-def test_a_session_begins_with_its_first_message_because_agno_notes_its_last_write() -> None:
+def test_a_session_begins_with_its_first_message_because_agno_stores_its_last_write() -> None:
     document = up(session(ASKED, created_at=1_795_331_500))
     assert document["created_at"] == "2026-11-22T07:10:32.000Z"
 
@@ -93,7 +93,7 @@ def test_the_copies_of_members_runs_are_left_out() -> None:
     assert [one["content"] for one in told["messages"]] == ["do", "done"]
 
 
-def test_runs_and_state_of_ours_are_in_what_agno_reads() -> None:
+def test_our_runs_and_state_are_in_the_file_that_agno_reads() -> None:
     document = up(session(ASKED, session_data={"session_state": {"n": 1}}))
     document["name"] = "New name"
     document["metadata"] = {"project": "x"}
@@ -135,7 +135,7 @@ def test_runs_and_state_of_ours_are_in_what_agno_reads() -> None:
     assert up(back) == document
 
 
-def test_what_changed_since_in_the_file_of_agno_counts() -> None:
+def test_later_changes_in_the_file_of_agno_win() -> None:
     document = up(session(ASKED))
     document["history"].append({"type": "note", "text": "ours"})
     document["tags"] = ["t"]
@@ -146,6 +146,6 @@ def test_what_changed_since_in_the_file_of_agno_counts() -> None:
     assert again["tags"] == ["t"]
 
 
-def test_only_documents_of_version_1_go_back() -> None:
+def test_only_documents_of_version_1_are_converted_back() -> None:
     with pytest.raises(CannotUpgrade, match="schema_version"):
         down(session())

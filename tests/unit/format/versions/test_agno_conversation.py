@@ -33,14 +33,14 @@ def test_each_run_has_its_own_messages_only() -> None:
     assert contents(history) == [["hi", "yes"], ["more"], ["even more"]]
 
 
-def test_a_copy_of_what_is_not_in_the_file_stays_once() -> None:
+def test_a_copied_message_whose_source_is_missing_stays_once() -> None:
     lost = copy(message("user", "lost", AT - 60))
     history = up(session(run(lost, QUESTION, ANSWER), run(lost, copy(QUESTION), message("user", "b"), run_id="r2")))
     assert contents(history["history"]) == [["lost", "hi", "yes"], ["b"]]
     assert history["history"][0]["created_at"] == "2026-11-22T07:10:32.000Z"
 
 
-def test_the_same_said_twice_is_said_twice() -> None:
+def test_a_repeated_message_stays_twice() -> None:
     history = up(session(run(QUESTION, ANSWER, QUESTION, ANSWER), run(QUESTION, ANSWER, run_id="r2")))["history"]
     assert contents(history) == [["hi", "yes", "hi", "yes"], ["hi", "yes"]]
 
@@ -82,14 +82,14 @@ def test_a_run_began_with_its_first_message(noted: Any, messages: list[Any], beg
         ("ERROR", [QUESTION], "Connection error.", "error"),
     ],
 )
-def test_the_messages_tell_how_a_run_ended(status: Any, messages: list[Any], content: Any, ended: str) -> None:
+def test_the_messages_show_how_a_run_ended(status: Any, messages: list[Any], content: Any, ended: str) -> None:
     entry = up(session(run(*messages, status=status, content=content)))["history"][0]
     assert entry["status"] == ended
     assert list(entry)[-1] == "status"
     assert entry.get("error") == ("Connection error." if ended == "error" else None)
 
 
-def test_a_paused_run_keeps_what_it_waits_for() -> None:
+def test_a_paused_run_keeps_its_status_from_agno() -> None:
     tools = [{"tool_call_id": "c1", "requires_confirmation": True, "confirmed": None}]
     document = up(session(run(QUESTION, CALL, status="PAUSED", tools=tools)))
     entry = document["history"][0]

@@ -156,7 +156,7 @@ OURS = [upgraded(raw, 0) for raw in FROZEN] + [
 @seed(4)
 @settings(max_examples=rounds(100, 800, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**64))
-def test_any_document_of_version_1_goes_there_and_back(number: int) -> None:
+def test_any_document_of_version_1_survives_the_round_trip(number: int) -> None:
     rng = Random(number)
     changed = mutated(rng, rng.choice(OURS))
     try:
@@ -171,14 +171,14 @@ def test_any_document_of_version_1_goes_there_and_back(number: int) -> None:
 @seed(3)
 @settings(max_examples=rounds(40, 300, 20_000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(sessions)
-def test_a_generated_session_goes_there_and_back(raw: Any) -> None:
+def test_a_generated_session_survives_the_round_trip(raw: Any) -> None:
     document = upgraded_or_not(raw)
     if document is not None:
         there_and_back(document)
 
 
 @pytest.mark.parametrize("depth", [150, 190])
-def test_what_nests_deeply_is_upgraded(depth: int) -> None:
+def test_deeply_nested_values_are_upgraded(depth: int) -> None:
     state: Any = "deep"
     for _ in range(depth):
         state = {"a": state}
@@ -194,7 +194,7 @@ def test_members_of_members_are_upgraded_as_deep_as_a_document_may_nest() -> Non
     assert json.dumps(document).count('"member_runs"') == 90
 
 
-def test_what_nests_deeper_than_a_document_may_is_refused() -> None:
+def test_values_nested_deeper_than_a_document_allows_are_refused() -> None:
     state: Any = "deep"
     for _ in range(400):
         state = [state]

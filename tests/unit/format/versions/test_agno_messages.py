@@ -11,7 +11,7 @@ from tests.unit.format.versions.sessions_of_agno import message
 BEGAN = "2026-11-22T07:10:32.130Z"
 
 
-def test_a_message_says_nothing_that_goes_without_saying() -> None:
+def test_redundant_fields_of_a_message_are_left_out() -> None:
     assert message_up(message("user", "hi", add_to_agent_memory=True), (), BEGAN) == {"role": "user", "content": "hi"}
 
 
@@ -45,13 +45,13 @@ def test_the_rest_of_a_message_is_kept() -> None:
         ('{"a": ' + "9" * 5000 + "}", '{"a": ' + "9" * 5000 + "}"),
     ],
 )
-def test_arguments_are_an_object_when_they_say_no_more_than_it(arguments: Any, kept: Any) -> None:
+def test_arguments_become_an_object_if_nothing_is_lost(arguments: Any, kept: Any) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": arguments}}
     told = message_up(message("assistant", None, tool_calls=[call]), (), BEGAN)
     assert told["tool_calls"] == [{"id": "c1", "name": "f", "arguments": kept}]
 
 
-def test_a_message_goes_back() -> None:
+def test_a_message_is_converted_back() -> None:
     raw = message(
         "assistant",
         "a",

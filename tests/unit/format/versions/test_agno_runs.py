@@ -17,7 +17,7 @@ def entry(raw: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def test_what_the_header_or_the_answer_says_is_not_said_again() -> None:
+def test_values_of_the_header_and_the_answer_are_not_repeated() -> None:
     assert entry(run(QUESTION, ANSWER, content="yes", content_type="str", agent_name="A", tools=[], events=None)) == {
         "type": "run",
         "run_id": "r1",
@@ -32,12 +32,12 @@ def test_everything_else_is_kept() -> None:
     assert more.items() <= entry(run(QUESTION, ANSWER, **more)).items()
 
 
-def test_a_name_that_means_something_here_gets_another_one() -> None:
+def test_a_name_that_the_format_uses_gets_a_prefix() -> None:
     assert entry(run(QUESTION, steps=3, type="x", agno_type="y"))["agno_steps"] == 3
     assert entry(run(QUESTION, type="x"))["agno_type"] == "x"
 
 
-def test_a_missing_and_a_repeated_id_are_made_from_the_place() -> None:
+def test_a_missing_or_repeated_id_is_derived_from_the_place() -> None:
     document = up(session(run(QUESTION), run(QUESTION), run(QUESTION, run_id=None)))
     first, second, third = (one["run_id"] for one in document["history"])
     assert first == "r1"
@@ -70,7 +70,7 @@ def test_the_metrics_of_the_only_answer_are_those_of_the_run() -> None:
     assert two["messages"][1]["metrics"] == {"input_tokens": 3, "duration_seconds": 0.5}
 
 
-def test_an_old_memory_keeps_runs_in_a_wrapping() -> None:
+def test_runs_in_the_wrappers_of_an_old_memory_are_converted() -> None:
     inside = run(QUESTION, ANSWER)
     assert entry({"message": QUESTION, "messages": [QUESTION, ANSWER], "response": inside}) == entry(inside)
     alone = {key: value for key, value in inside.items() if key != "messages"}
@@ -115,7 +115,7 @@ def test_which_call_asked_for_which_member() -> None:
         ),
     ],
 )
-def test_what_is_of_another_type_is_refused_with_its_place(change: Any, where: tuple[str | int, ...]) -> None:
+def test_a_value_of_another_type_is_refused_with_its_place(change: Any, where: tuple[str | int, ...]) -> None:
     with pytest.raises(CannotUpgrade) as caught:
         up(session(run(QUESTION), {**run(QUESTION), **change}))
     assert caught.value.where == ("memory", "runs", 1, *where)

@@ -9,7 +9,7 @@ from localstore.models.schema import SCHEMA_VERSION
 from tests.unit.format.versions.sessions_of_agno import session
 
 
-def test_the_steps_lead_from_version_0_to_the_present_one() -> None:
+def test_the_steps_lead_from_version_0_to_the_current_one() -> None:
     assert [step.version for step in STEPS] == list(range(1, SCHEMA_VERSION + 1))
     assert all(step.title and "\n" not in step.title for step in STEPS)
 
@@ -38,20 +38,20 @@ def test_the_version_of_a_document(document: dict[str, Any], version: int | None
     assert version_of(document) == version
 
 
-def test_a_document_of_the_present_version_stays_as_it_is() -> None:
+def test_a_document_of_the_current_version_does_not_change() -> None:
     document = upgraded(session(), 0)
     assert upgraded(document, SCHEMA_VERSION) == document
     assert downgraded(document, SCHEMA_VERSION) == document
 
 
 @pytest.mark.parametrize("version", [-1, SCHEMA_VERSION + 1])
-def test_a_version_that_there_is_no_way_from_or_to_is_refused(version: int) -> None:
+def test_a_version_without_a_step_is_refused(version: int) -> None:
     with pytest.raises(CannotUpgrade, match="schema_version: expected a version from 0"):
         upgraded(session(), version)
     with pytest.raises(CannotUpgrade, match="schema_version: expected a version from 0"):
         downgraded(session(), version)
 
 
-def test_there_is_no_way_back_over_a_step_that_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_without_a_way_back_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "STEPS", (Step(1, "One way", lambda document: document, None),))
     assert downgraded({}, 0) is None

@@ -47,7 +47,7 @@ def test_a_valid_document_passes() -> None:
         (document({"type": "update"}), ("history", 0)),
     ],
 )
-def test_the_place_of_what_is_wrong_is_named(wrong: Any, where: tuple[str | int, ...]) -> None:
+def test_an_invalid_value_is_named_with_its_place(wrong: Any, where: tuple[str | int, ...]) -> None:
     with pytest.raises(CannotUpgrade) as caught:
         checked(wrong)
     assert caught.value.where == where

@@ -20,18 +20,18 @@ def test_values_of_different_types_are_not_the_same() -> None:
         (-1, "1969-12-31T23:59:59.000Z"),
     ],
 )
-def test_times_go_there_and_back(seconds: float, text: str) -> None:
+def test_times_survive_the_round_trip(seconds: float, text: str) -> None:
     assert to_time(seconds, ()) == text
     assert seconds_of(text) == seconds
     assert type(seconds_of(text)) is type(seconds)
 
 
 @pytest.mark.parametrize("value", [True, "2026-11-22", [], 10**13, 1e300, -(10**13)])
-def test_what_is_no_time_is_refused(value: object) -> None:
+def test_a_value_that_is_not_a_time_is_refused(value: object) -> None:
     with pytest.raises(CannotUpgrade, match="created_at: expected a time"):
         to_time(value, ("created_at",))
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", None, 5, "2026-11-22T07:10:32"])
-def test_text_that_is_no_time_has_no_seconds(text: object) -> None:
+def test_text_that_is_not_a_time_has_no_seconds(text: object) -> None:
     assert seconds_of(text) is None
