@@ -290,5 +290,5 @@ def test_the_deepest_value_reads_back() -> None:
 
 
 def test_a_value_that_is_not_plain_is_refused() -> None:
-    with pytest.raises(TypeError, match="plain values only, not set"):
+    with pytest.raises(TypeError, match="takes JSON values only, not set"):
         yaml_writer.item({"k": {1}})
