@@ -67,7 +67,7 @@ def test_each_question_gets_the_stored_history_and_never_a_new_answer(three: Jso
 
 
 @pytest.mark.parametrize(("history", "last"), [(0, "u:q3"), (1, "u:q2 a:old2 u:q3"), (9, None)])
-def test_so_many_runs_of_history_as_wanted(three: JsonStorage, history: int, last: str | None) -> None:
+def test_history_limits_the_runs_that_the_model_is_given(three: JsonStorage, history: int, last: str | None) -> None:
     assert asked(three, history)[2] == (last or asked(three)[2])
 
 
@@ -87,7 +87,7 @@ def test_a_run_without_a_question_is_history_only(storage: JsonStorage) -> None:
     assert asked(storage) == ["a:Welcome! u:q"]
 
 
-def test_the_instructions_that_held_then_with_the_state_before_the_run(storage: JsonStorage) -> None:
+def test_a_question_gets_the_instructions_and_the_state_of_its_time(storage: JsonStorage) -> None:
     """Including those of an update between two runs; the changes of a run to the state apply from the next run on."""
     add(storage, "q1", "a", instructions="In {city}, {n}, {else}.", session_state={"city": "Graz", "n": 1})
     add(storage, "q2", "a", session_state={"city": "Linz", "n": 2})
@@ -104,7 +104,7 @@ def test_the_instructions_that_held_then_with_the_state_before_the_run(storage: 
     ]
 
 
-def test_an_agent_is_replayed_with_what_its_own_model_was_given(storage: JsonStorage) -> None:
+def test_a_replayed_agent_sends_the_same_requests(storage: JsonStorage) -> None:
     """Instructions, the state that a tool changed, history and tool rounds: the same requests again."""
     given: list[str] = []
 
@@ -157,7 +157,7 @@ def test_a_question_with_tools_is_answered_from_their_stored_results(storage: Js
     assert question.asked == run.messages[:-1]
 
 
-def test_a_model_that_asks_for_a_tool_again_is_told_that_there_is_none(storage: JsonStorage) -> None:
+def test_a_model_that_asks_for_a_tool_again_gets_an_error_as_its_result(storage: JsonStorage) -> None:
     """Once; if the model asks again, the run fails, and its text before the tool calls is not an answer."""
     with_tools(storage)
     session = read(storage)
@@ -195,7 +195,7 @@ def test_files_are_sent_if_they_are_still_there(storage: JsonStorage, tmp_path: 
 
 
 @pytest.mark.parametrize("kind", [JsonStorage, YamlStorage])
-def test_the_answers_stand_in_a_fresh_session_of_the_same_owner(
+def test_the_answers_are_stored_in_a_new_session_of_the_same_owner(
     tmp_path: Path, kind: type[JsonStorage] | type[YamlStorage]
 ) -> None:
     """The session names the one that it repeats, and so does each run; the old document does not change."""
@@ -223,7 +223,7 @@ def test_the_answers_stand_in_a_fresh_session_of_the_same_owner(
     assert storage.path("trip").read_bytes() == before
 
 
-def test_without_a_storage_nothing_is_kept(three: JsonStorage) -> None:
+def test_without_a_storage_nothing_is_stored(three: JsonStorage) -> None:
     session = read(three)
     replay = Replay(session, heard([]))
     assert [replay.ask(question).new for question in stored_questions(session)] == ["new 1", "new 2", "new 3"]
@@ -257,7 +257,7 @@ def test_a_failing_model_fails_one_question(three: JsonStorage, stored: bool) ->
         assert statuses == [("completed", None), ("error", "ValueError: too hard"), ("completed", None)]
 
 
-def test_ctrl_c_leaves_what_was_answered_and_a_cancelled_run(three: JsonStorage) -> None:
+def test_ctrl_c_keeps_the_answers_so_far_and_a_cancelled_run(three: JsonStorage) -> None:
     def respond(messages: list[Message]) -> str:
         if messages[-1].text == "q2":
             raise KeyboardInterrupt
@@ -270,7 +270,7 @@ def test_ctrl_c_leaves_what_was_answered_and_a_cancelled_run(three: JsonStorage)
     assert [run.status for run in read(three, replay.session_id).runs] == ["completed", "cancelled"]
 
 
-def test_a_fresh_session_that_is_deleted_meanwhile_does_not_come_back(three: JsonStorage) -> None:
+def test_a_new_session_that_is_deleted_meanwhile_is_not_created_again(three: JsonStorage) -> None:
     """An error of the storage is not taken for one of the model."""
     session = read(three)
 
@@ -284,7 +284,7 @@ def test_a_fresh_session_that_is_deleted_meanwhile_does_not_come_back(three: Jso
     assert three.get_all_session_ids() == ["trip"]
 
 
-def test_replay_of_stands_before_the_messages_and_is_in_the_schema(three: JsonStorage) -> None:
+def test_replay_of_comes_before_the_messages_and_is_in_the_schema(three: JsonStorage) -> None:
     import jsonschema
 
     session = read(three)

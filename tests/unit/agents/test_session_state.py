@@ -36,7 +36,7 @@ def echo_system(messages: list[Message]) -> str:
     return messages[0].text
 
 
-def test_instructions_name_the_state(storage: JsonStorage) -> None:
+def test_instructions_contain_values_of_the_state(storage: JsonStorage) -> None:
     """Texts as they are, other values as JSON; other braces stay as they are. The template is stored."""
     agent = Agent(
         model=FunctionModel(echo_system),
@@ -68,7 +68,7 @@ def changing(change: Callable[[dict[str, Any]], None], meanwhile: Callable[[], o
 
 
 @pytest.mark.parametrize("layout", [JsonStorage, YamlStorage])
-def test_changes_of_two_runs_at_once_come_together_by_key(tmp_path: Path, layout: type[JsonStorage]) -> None:
+def test_changes_of_concurrent_runs_are_merged_by_key(tmp_path: Path, layout: type[JsonStorage]) -> None:
     """Two independent runs, each of which changes and removes keys of its own."""
     storage = layout(tmp_path)
     storage.append("s", Run(session_state={"a": 1, "b": 1, "c": 1}))
@@ -85,7 +85,7 @@ def test_changes_of_two_runs_at_once_come_together_by_key(tmp_path: Path, layout
     assert outer.session_state == {"a": 3, "b": 2, "d": 2}
 
 
-def test_of_two_changes_of_a_key_the_later_counts_and_its_run_says_so(storage: JsonStorage) -> None:
+def test_the_later_change_of_a_key_wins_and_its_run_names_the_conflict(storage: JsonStorage) -> None:
     storage.append("s", Run(session_state={"n": 0, "same": 0}))
     inner = Agent(**changing(lambda state: state.update(n=1, same=9)), session_id="s", storage=storage)
     agent = Agent(
@@ -184,7 +184,7 @@ def test_one_agent_serves_several_sessions_at_once_without_a_leak(storage: JsonS
     assert storage.read("own") is None
 
 
-def test_what_the_owner_changes_during_a_run_is_stored_with_it(storage: JsonStorage) -> None:
+def test_changes_of_the_caller_during_a_run_are_stored_with_it(storage: JsonStorage) -> None:
     """Also if a tool changes other keys; if both change the same key, the value of the tool counts."""
     agent = Agent(
         **changing(
@@ -259,7 +259,7 @@ def test_a_merge_keeps_both_sides(base: Any, mine: Any, theirs: Any) -> None:
         assert (key in conflicts) == (len({before, here, there}) == 3)
 
 
-def test_what_tools_changed_is_stored_with_the_round(storage: JsonStorage) -> None:
+def test_changes_of_tools_are_stored_with_the_round(storage: JsonStorage) -> None:
     """A run that was killed after a round of tools and resumed used to lose the changes of the tools."""
 
     def visit(city: str, context: RunContext) -> str:

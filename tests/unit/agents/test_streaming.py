@@ -106,12 +106,12 @@ def test_the_question_is_on_disk_when_the_run_has_started(storage: JsonStorage) 
     list(events)
 
 
-def test_nothing_happens_before_the_first_event_is_asked_for(storage: JsonStorage) -> None:
+def test_nothing_happens_before_the_first_event_is_requested(storage: JsonStorage) -> None:
     Agent(model=words("a"), session_id="s", storage=storage).stream("hello")
     assert storage.list_sessions() == []
 
 
-def test_who_stops_early_leaves_a_cancelled_run_with_what_had_arrived(storage: JsonStorage) -> None:
+def test_closing_a_stream_leaves_a_cancelled_run_with_the_partial_answer(storage: JsonStorage) -> None:
     events = Agent(model=words("one ", "two ", "three"), session_id="s", storage=storage).stream("count")
     assert [next(events) for _ in range(3)][1:] == [TextDelta("one "), TextDelta("two ")]
     events.close()
@@ -119,7 +119,7 @@ def test_who_stops_early_leaves_a_cancelled_run_with_what_had_arrived(storage: J
     assert entry(storage)["messages"][-1] == {"role": "assistant", "content": "one two "}
 
 
-def test_a_task_that_is_cancelled_leaves_a_cancelled_run_with_what_had_arrived(storage: JsonStorage) -> None:
+def test_cancelling_a_task_leaves_a_cancelled_run_with_the_partial_answer(storage: JsonStorage) -> None:
     async def cancelled() -> None:
         arrived = asyncio.Event()
         go_on = Signal()
@@ -147,7 +147,7 @@ def test_a_task_that_is_cancelled_leaves_a_cancelled_run_with_what_had_arrived(s
 
 
 @both_ways
-def test_a_model_that_fails_in_the_middle_leaves_what_had_arrived(storage: JsonStorage, streaming: Streaming) -> None:
+def test_a_model_that_fails_midway_leaves_the_partial_answer(storage: JsonStorage, streaming: Streaming) -> None:
     def broken(messages: list[Message]) -> Iterator[str]:
         yield "It is "
         raise ConnectionError("gone")
@@ -176,7 +176,7 @@ SERVERS: dict[str, tuple[Reply, type[Exception], str]] = {
 
 @both_ways
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_server_that_breaks_off_leaves_what_had_arrived(
+def test_a_server_that_breaks_off_leaves_the_partial_answer(
     storage: JsonStorage, streaming: Streaming, server: str
 ) -> None:
     """Malformed chunks, a cut connection, a stream without an end, an error in the stream: raised and stored."""
@@ -212,7 +212,7 @@ def test_a_server_that_refuses_leaves_a_run_with_its_error(
 
 
 @both_ways
-def test_a_server_that_asks_to_wait_is_asked_again(storage: JsonStorage, streaming: Streaming) -> None:
+def test_a_request_is_repeated_if_the_server_asks_to_wait(storage: JsonStorage, streaming: Streaming) -> None:
     """429 with retry-after, then an answer: one run, completed."""
     with scripted_server(error(429, "slow down", retry_after="0"), stream("now")) as running:
         model = OpenAIChat(api_key="none", base_url=running.base_url, max_retries=1)
@@ -221,7 +221,7 @@ def test_a_server_that_asks_to_wait_is_asked_again(storage: JsonStorage, streami
     assert (entry(storage)["status"], entry(storage)["messages"][-1]["content"]) == ("completed", "now")
 
 
-def test_text_is_given_on_as_it_arrives(storage: JsonStorage) -> None:
+def test_text_is_passed_on_as_it_arrives(storage: JsonStorage) -> None:
     """The server does not send the second word before the first one was received."""
     received = Signal()
     with scripted_server(stream("one ", lambda: received.wait(20), "two")) as running:
@@ -235,7 +235,7 @@ def test_text_is_given_on_as_it_arrives(storage: JsonStorage) -> None:
     assert texts == [("one ", False), ("two", True)]
 
 
-def test_tool_calls_come_one_by_one_and_whole() -> None:
+def test_each_tool_call_is_one_event_with_all_of_its_arguments() -> None:
     """Their arguments arrive in pieces; the event of a call comes as soon as the next call begins."""
 
     def part(index: int, **said: Any) -> dict[str, Any]:
@@ -316,9 +316,11 @@ Agent(model=FunctionModel(speak), session_id="s", storage=JsonStorage(sys.argv[1
 """
 
 
-def test_what_was_streamed_survives_a_kill_and_is_resumed(storage: JsonStorage) -> None:
-    """kill -9 in the middle of an answer: question and partial answer stand as an unfinished run, which `resume` runs
-    again, in its place and without what was half said."""
+def test_a_partial_answer_survives_a_kill_and_is_resumed(storage: JsonStorage) -> None:
+    """After kill -9 during an answer, the question and the partial answer are stored as an unfinished run.
+
+    `resume` runs it again in its place, without the partial answer.
+    """
     pipe = subprocess.PIPE
     command = [sys.executable, "-c", SPEAKING, str(storage.root)]
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
@@ -343,7 +345,7 @@ def test_what_was_streamed_survives_a_kill_and_is_resumed(storage: JsonStorage) 
     assert agent.resume() is None
 
 
-def test_resume_stores_its_rounds_over_what_was_half_said(storage: JsonStorage) -> None:
+def test_a_resumed_run_replaces_the_partial_answer_by_its_rounds(storage: JsonStorage) -> None:
     """A partial answer was stored, and the following round of tools was refused as a different run."""
     said = [Message(role="user", content="go"), Message(role="assistant", content="half")]
     storage.append("s", Run(run_id="r", messages=said, status="unfinished"))
@@ -363,7 +365,7 @@ def test_resume_stores_its_rounds_over_what_was_half_said(storage: JsonStorage) 
     assert [message["role"] for message in entry(storage)["messages"]] == ["user", "assistant", "tool", "assistant"]
 
 
-def test_resume_goes_on_behind_the_last_whole_round_of_tools(storage: JsonStorage) -> None:
+def test_resume_continues_after_the_last_complete_round_of_tools(storage: JsonStorage) -> None:
     """Completed tool calls are not repeated; the model is asked again for a round with an unanswered call."""
     done = [
         Message(role="user", content="go"),
@@ -406,7 +408,7 @@ def test_resume_asks_a_failed_question_in_a_new_run(storage: JsonStorage, status
     assert Agent(model=words("all"), storage=storage).resume() is None
 
 
-def test_a_plain_answer_is_asked_for_without_a_stream() -> None:
+def test_run_requests_an_answer_without_streaming() -> None:
     with scripted_server(text("hi")) as running:
         model = OpenAIChat(api_key="none", base_url=running.base_url)
         Agent(model=model).run("?")

@@ -117,7 +117,7 @@ def test_the_leader_gives_tasks_and_writes_the_answer(storage: JsonStorage | Yam
     assert {one.model for one in members} == {"model of Ann", "model of Bob"}
 
 
-def test_several_tasks_are_done_at_once() -> None:
+def test_several_tasks_run_concurrently() -> None:
     """Each member waits for the other one."""
     both = Barrier(2)
 
@@ -133,7 +133,7 @@ def test_several_tasks_are_done_at_once() -> None:
     assert told(asyncio.run(team().arun("?"))) == ["1", "2"]
 
 
-def test_a_member_that_fails_is_told_to_the_leader_and_stored(storage: JsonStorage | YamlStorage) -> None:
+def test_a_members_failure_is_reported_to_the_leader_and_stored(storage: JsonStorage | YamlStorage) -> None:
     def fail(messages: list[Message]) -> str:
         raise ConnectionError("no network")
 
@@ -150,7 +150,7 @@ def test_a_member_that_fails_is_told_to_the_leader_and_stored(storage: JsonStora
     ]
 
 
-def test_a_member_that_is_not_there_is_told_to_the_leader() -> None:
+def test_an_unknown_member_is_reported_to_the_leader() -> None:
     team = Team(members=[saying("yes", "Ann")], model=script(calls(("Eve", "1")), "Well."))
     (said,) = told(team.run("?"))
     assert said.startswith("Error: invalid arguments: member: ")
@@ -174,13 +174,13 @@ def test_the_leader_has_tools_of_its_own(storage: JsonStorage | YamlStorage) -> 
     assert read(storage).session_state == {"sum": 3}
 
 
-def test_rounds_are_limited_as_an_agents_are() -> None:
+def test_the_leaders_tool_rounds_are_limited() -> None:
     team = Team(members=[saying("yes", "Ann")], model=script(*[calls(("Ann", "x"))] * 3), max_tool_rounds=2)
     with pytest.raises(RuntimeError, match="more than 2 times"):
         team.run("?")
 
 
-def test_a_long_run_is_never_written_anew(tmp_path: Path) -> None:
+def test_a_round_never_rewrites_the_document(tmp_path: Path) -> None:
     """The cost of a round does not depend on the length of the session: each write changes the end of the document."""
     storage = JsonStorage(tmp_path)
     leader = script("first", calls(("Ann", "1")), calls(("Ann", "2"), ("Ann", "3")), calls(("Ann", "4")), "done")
@@ -193,7 +193,7 @@ def test_a_long_run_is_never_written_anew(tmp_path: Path) -> None:
     assert read(storage).runs[1] == run
 
 
-def test_what_all_of_it_cost_stands_in_the_leaders_run() -> None:
+def test_the_leaders_metrics_include_the_members() -> None:
     with scripted_server(
         tool_call("delegate_task", '{"member": "Ann", "task": "x"}'),
         text("y", input_tokens=100, output_tokens=50),
@@ -208,7 +208,7 @@ def test_what_all_of_it_cost_stands_in_the_leaders_run() -> None:
 # Route
 
 
-def test_the_answer_of_the_member_that_was_picked_is_the_answer(storage: JsonStorage | YamlStorage) -> None:
+def test_route_returns_the_answer_of_the_picked_member(storage: JsonStorage | YamlStorage) -> None:
     team = Team(
         members=[saying("no", "Ann"), saying(echo, "Bob the 2nd")],
         mode="route",
@@ -229,7 +229,7 @@ def test_the_answer_of_the_member_that_was_picked_is_the_answer(storage: JsonSto
     assert [run.answer for run in read(storage).runs] == ["Which train? (1)", "And back? (1)"]
 
 
-def test_one_member_is_picked_and_another_one_when_that_fails() -> None:
+def test_route_picks_another_member_if_the_first_one_fails() -> None:
     def fail(_: list[Message]) -> str:
         raise ValueError("broken")
 
@@ -256,7 +256,7 @@ def test_a_leader_may_answer_by_itself() -> None:
 # Collaborate
 
 
-def test_every_member_answers_and_the_leader_merges(storage: JsonStorage | YamlStorage) -> None:
+def test_every_member_answers_and_the_leader_combines_the_answers(storage: JsonStorage | YamlStorage) -> None:
     given: list[Sequence[Message]] = []
 
     def merge(messages: list[Message]) -> str:
@@ -285,7 +285,7 @@ def test_every_member_answers_and_the_leader_merges(storage: JsonStorage | YamlS
     assert sorted(one.agent_id or "" for one in stored.member_runs or []) == ["ann", "bob", "eve"]
 
 
-def test_members_that_were_stored_are_not_asked_again(tmp_path: Path) -> None:
+def test_resume_does_not_ask_members_again_whose_runs_are_stored(tmp_path: Path) -> None:
     """With `save_partial` their runs are stored if the process is killed while the leader's model works."""
     asked: list[str] = []
 
@@ -324,7 +324,7 @@ def test_members_that_were_stored_are_not_asked_again(tmp_path: Path) -> None:
 
 
 class _Killed(BaseException):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 class _Dying:
@@ -342,7 +342,7 @@ class _Dying:
         return getattr(self._storage, name)
 
 
-def test_a_killed_leader_goes_on_behind_its_last_round(storage: JsonStorage | YamlStorage) -> None:
+def test_a_killed_leader_continues_after_its_last_stored_round(storage: JsonStorage | YamlStorage) -> None:
     def die(_: list[Message]) -> str:
         raise _Killed
 
@@ -452,7 +452,7 @@ def test_members_share_the_state(storage: JsonStorage | YamlStorage) -> None:
     assert team.session_state == {"begun": "here", "Ann": "here", "Bob": "here"}
 
 
-def test_what_no_document_can_hold_is_the_failure_of_the_member(storage: JsonStorage | YamlStorage) -> None:
+def test_a_member_whose_state_cannot_be_stored_fails(storage: JsonStorage | YamlStorage) -> None:
     def spoil(context: RunContext) -> None:
         context.session_state["bad"] = object()
 
@@ -476,10 +476,10 @@ def test_what_no_document_can_hold_is_the_failure_of_the_member(storage: JsonSto
     assert [one.status for one in session.runs[0].member_runs or []] == ["error"]
 
 
-# What is heard of it
+# Events
 
 
-def test_events_say_who_speaks() -> None:
+def test_events_name_their_speaker() -> None:
     members = [saying("one", "Ann"), saying("two", "Bob")]
     team = Team(members=members, model=script(calls(("Ann", "x"), ("Bob", "y")), "three"))
     events = list(team.stream("?"))
@@ -490,7 +490,7 @@ def test_events_say_who_speaks() -> None:
     assert {event.speaker for event in events if isinstance(event, RunFinished)} == {"Ann", "Bob", None}
 
 
-def test_async_events_say_so_as_well() -> None:
+def test_async_events_name_their_speaker() -> None:
     async def collect() -> list[Any]:
         members = [saying("one", "Ann"), saying("two", "Bob")]
         team = Team(members=members, mode="collaborate", model=script("three"))
@@ -500,7 +500,7 @@ def test_async_events_say_so_as_well() -> None:
     assert said == {"Ann": "Ann: one", "Bob": "Bob: two", None: "three"}
 
 
-def test_it_works_with_a_server(storage: JsonStorage | YamlStorage) -> None:
+def test_a_team_works_with_a_server(storage: JsonStorage | YamlStorage) -> None:
     """The tool's schema names the members; a name with spaces is sent in a form that the server accepts."""
     with scripted_server(
         tool_call("route_to", '{"member": "Bob the 2nd"}'), text("By train."), text("Because.")
@@ -521,7 +521,7 @@ def test_it_works_with_a_server(storage: JsonStorage | YamlStorage) -> None:
 # What ends it early
 
 
-def test_ctrl_c_leaves_a_cancelled_run_with_what_members_said(storage: JsonStorage | YamlStorage) -> None:
+def test_ctrl_c_leaves_a_cancelled_run_with_the_answers_of_members(storage: JsonStorage | YamlStorage) -> None:
     def interrupt(_: list[Message]) -> str:
         raise KeyboardInterrupt
 
@@ -536,8 +536,8 @@ def test_ctrl_c_leaves_a_cancelled_run_with_what_members_said(storage: JsonStora
     assert [(one.agent_id, one.status) for one in run.member_runs or []] == [("ann", "completed"), ("bob", "cancelled")]
 
 
-def test_whoever_stops_listening_ends_the_members(storage: JsonStorage | YamlStorage) -> None:
-    """Members that run in threads are told to end, and are not waited for."""
+def test_closing_the_stream_stops_the_members(storage: JsonStorage | YamlStorage) -> None:
+    """Members that run in threads stop at their next step, and are not waited for."""
     go_on, over = Event(), Event()
 
     def slow(_: list[Message]) -> Any:
@@ -588,7 +588,7 @@ def test_a_cancelled_task_cancels_the_members(storage: JsonStorage | YamlStorage
     assert [one.status for one in run.member_runs or []] == ["cancelled", "cancelled"]
 
 
-def test_a_team_that_failed_is_asked_again_by_resume(storage: JsonStorage | YamlStorage) -> None:
+def test_resume_asks_a_failed_team_again(storage: JsonStorage | YamlStorage) -> None:
     team = Team(members=[saying("one", "Ann")], model=script(), session_id="s", storage=storage)
     with pytest.raises(IndexError):
         team.run("?")
@@ -602,7 +602,7 @@ def test_a_team_that_failed_is_asked_again_by_resume(storage: JsonStorage | Yaml
 # What it is made of
 
 
-def test_wrong_members_are_told_when_the_team_is_made() -> None:
+def test_wrong_members_are_refused_when_the_team_is_created() -> None:
     model = script()
     ann = saying("x", "Ann")
     for members, problem in (
@@ -626,7 +626,7 @@ def delegate_task() -> None:
     """A tool with the same name as the team's own tool."""
 
 
-def test_a_leader_takes_what_every_agent_takes() -> None:
+def test_a_team_takes_every_argument_of_an_agent() -> None:
     takes = set(inspect.signature(Agent).parameters) - {"model", "agent_id"}
     assert set(LeaderOptions.__annotations__) == takes
 

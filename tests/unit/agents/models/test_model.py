@@ -46,8 +46,8 @@ def test_a_function_answers_with_text_or_a_message() -> None:
     assert FunctionModel(lambda messages: message).respond(HELLO).message is message
 
 
-def test_a_function_gets_a_list_of_its_own() -> None:
-    """What a function does to its list does not reach the caller's."""
+def test_a_function_gets_its_own_copy_of_the_list() -> None:
+    """Changes that a function makes to it do not affect the caller's list."""
     given = list(HELLO)
     FunctionModel(lambda messages: messages.pop().text).respond(given)
     assert given == HELLO
@@ -65,8 +65,8 @@ def test_an_async_function_answers_both_ways() -> None:
     assert asyncio.run(FunctionModel(lambda messages: answer(messages)).arespond(HELLO)).message.text == "hello!"
 
 
-def test_a_plain_function_answers_asynchronously() -> None:
-    """A blocking function runs in a thread, so the event loop goes on."""
+def test_a_plain_function_does_not_block_the_event_loop() -> None:
+    """It runs in a thread."""
 
     async def two() -> list[str]:
         model = FunctionModel(lambda messages: asyncio.run(asyncio.sleep(0, "in a thread of its own")))
@@ -94,14 +94,14 @@ def test_an_answer_of_another_type_is_refused() -> None:
         FunctionModel(lambda messages: None).respond(HELLO)  # type: ignore[arg-type, return-value]
 
 
-def test_an_answer_that_no_document_can_hold_is_refused() -> None:
+def test_an_answer_that_cannot_be_stored_is_refused() -> None:
     """It fails as the model's answer, so the agent stores the run with this error."""
     with pytest.raises(UnstorableValue, match=r"answer\.content"):
         FunctionModel(lambda messages: "\ud83d").respond(HELLO)
 
 
-def test_a_reply_holds_the_answer_and_its_tokens() -> None:
-    """The request carries model, messages, key and parameters; the reply text and usage."""
+def test_a_reply_has_the_answer_and_its_tokens() -> None:
+    """The request has the model, messages, key and parameters; the reply has the text and the usage."""
     with chat(
         text("Paris", input_tokens=21, output_tokens=2),
         id="tiny",
@@ -126,14 +126,14 @@ def test_a_reply_holds_the_answer_and_its_tokens() -> None:
 
 
 def test_parameters_without_a_value_are_not_sent() -> None:
-    """What is None is left to the server."""
+    """The server uses its defaults."""
     with chat(text("ok")) as (model, server):
         model.respond(HELLO)
     assert server.requests[0].keys() == {"model", "messages"}
 
 
-def test_a_tool_call_comes_back_with_an_object() -> None:
-    """The arguments of a tool call are parsed, and go out again as the text that the API takes."""
+def test_the_arguments_of_a_tool_call_are_parsed() -> None:
+    """They are sent back as text, as the API requires."""
     with chat(tool_call("weather", '{"city": "Wien"}'), text("Sunny")) as (model, server):
         asked = model.respond(HELLO).message
         assert asked.content is None
@@ -150,26 +150,26 @@ def test_a_tool_call_comes_back_with_an_object() -> None:
     "arguments",
     ['{"city": ', "[1]", "", '{"n": NaN}', '{"n": 1e999}', '{"n": 123456789012345678901234567890}', "[" * 100_000],
 )
-def test_arguments_that_are_no_object_stay_text(arguments: str) -> None:
-    """What the model wrote is kept as it wrote it when no document could hold it as an object."""
+def test_arguments_that_are_not_an_object_stay_text(arguments: str) -> None:
+    """The model's text is kept unchanged if it cannot be stored as an object."""
     with chat(tool_call("f", arguments)) as (model, _):
         [call] = model.respond(HELLO).message.tool_calls or []
     assert call.arguments == arguments
 
 
-def test_half_a_character_is_replaced() -> None:
+def test_an_unpaired_surrogate_is_replaced() -> None:
     """A server that cuts an emoji in two must not make the answer impossible to store; whole ones stay."""
     with chat(text("\ud83d\ude00 \ud83d")) as (model, _):
         assert model.respond(HELLO).message.text == "\U0001f600 \ufffd"
 
 
 def test_a_refusal_is_the_answer() -> None:
-    """A refused request has no content; what the model says instead is the answer."""
+    """A refusal comes without content; its text becomes the answer."""
     with chat(text(None, refusal="I can't do that.")) as (model, _):
         assert model.respond(HELLO).message.text == "I can't do that."
 
 
-def test_parts_go_out_in_the_form_of_the_api(tmp_path: Path) -> None:
+def test_parts_are_sent_in_the_form_of_the_api(tmp_path: Path) -> None:
     """Images by URL or file, audio and files by file; a part in the API's own form passes through."""
     (tmp_path / "dot.png").write_bytes(b"png")
     (tmp_path / "say.wav").write_bytes(b"wav")
@@ -218,7 +218,7 @@ def test_a_part_without_its_data_is_refused() -> None:
     ],
 )
 def test_errors_of_the_openai_package_pass_through(reply: Reply, raised: type[Exception]) -> None:
-    """Both ways raise what users of the package know."""
+    """`respond` and `arespond` raise them unchanged."""
     with chat(reply, reply) as (model, _):
         with pytest.raises(raised):
             model.respond(HELLO)
@@ -226,15 +226,15 @@ def test_errors_of_the_openai_package_pass_through(reply: Reply, raised: type[Ex
             asyncio.run(model.arespond(HELLO))
 
 
-def test_a_busy_server_is_asked_again() -> None:
-    """`max_retries` and the server's own delay are the client's business, and work."""
+def test_a_request_to_a_busy_server_is_repeated() -> None:
+    """The client follows `max_retries` and the delay that the server asks for."""
     with chat(error(429, "slow down", retry_after_ms="1"), text("now"), max_retries=1) as (model, server):
         assert model.respond(HELLO).message.text == "now"
     assert len(server.requests) == 2
 
 
 def test_a_missing_key_says_what_to_set() -> None:
-    """One error for both ways, of the package's own root type."""
+    """`respond` and `arespond` raise the same error, of the root type of the `openai` package."""
     model = OpenAIChat(base_url="http://127.0.0.1:9/v1")
     with pytest.raises(openai.OpenAIError, match=r"OPENAI_API_KEY.*api_key='none'"):
         model.respond(HELLO)
@@ -243,7 +243,7 @@ def test_a_missing_key_says_what_to_set() -> None:
 
 
 def test_key_and_server_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variables of the `openai` package hold, read when the model is first used."""
+    """The variables of the `openai` package apply. They are read when the model is first used."""
     with scripted_server(text("yes")) as server:
         model = OpenAIChat()
         monkeypatch.setenv("OPENAI_API_KEY", "from outside")
@@ -254,7 +254,7 @@ def test_key_and_server_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
     assert server.requests[0]["model"] == "gpt-4o-mini"
 
 
-def test_one_model_serves_event_loop_after_event_loop() -> None:
+def test_one_model_serves_several_event_loops_in_turn() -> None:
     """A connection of an event loop that has ended is never used again, and none is left open."""
 
     async def twice(model: OpenAIChat) -> list[str]:
@@ -266,7 +266,7 @@ def test_one_model_serves_event_loop_after_event_loop() -> None:
 
 
 def test_a_closed_model_connects_again() -> None:
-    """`close` may come twice, and a use after it opens a new connection."""
+    """`close` may be called twice. Using the model again opens a new connection."""
     with chat(text("one"), text("two")) as (model, _):
         assert model.respond(HELLO).message.text == "one"
         model.close()
@@ -275,7 +275,7 @@ def test_a_closed_model_connects_again() -> None:
 
 
 def test_the_openai_package_is_imported_only_when_used() -> None:
-    """Making a model costs no import; the package alone takes longer than everything else."""
+    """Creating a model does not import it: that takes longer than all other imports together."""
     code = "import sys; from localstore import OpenAIChat; OpenAIChat(); print('openai' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

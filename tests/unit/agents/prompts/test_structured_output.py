@@ -49,7 +49,7 @@ both_ways = pytest.mark.parametrize("asking", [run, arun])
 @both_ways
 @pytest.mark.parametrize("answer", [GOOD, f"```json\n{GOOD}\n```", f"\n```\n{GOOD}\n```\n"])
 def test_an_answer_becomes_data(tmp_path: Path, asking: Callable[[Agent, str], Run], answer: str) -> None:
-    """An object of the class in memory, a mapping in the document, the text as the model wrote it beside it."""
+    """It is an object of the class in memory and a mapping in the document, next to the model's original text."""
     storage = JsonStorage(tmp_path)
     model, _ = answering(answer)
     made = asking(Agent(model=model, response_model=Trip, session_id="s", storage=storage), "where?")
@@ -63,7 +63,7 @@ def test_an_answer_becomes_data(tmp_path: Path, asking: Callable[[Agent, str], R
 
 
 @both_ways
-def test_an_answer_that_does_not_fit_is_asked_for_once_more(asking: Callable[[Agent, str], Run]) -> None:
+def test_the_model_gets_one_chance_to_correct_an_invalid_answer(asking: Callable[[Agent, str], Run]) -> None:
     """The model is told what is wrong."""
     model, asked = answering('{"city": "Wien", "days": 0}', GOOD)
     made = asking(Agent(model=model, response_model=Trip), "where?")
@@ -73,7 +73,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_once_more(asking: Callable[[Ag
 
 
 @both_ways
-def test_a_second_answer_that_does_not_fit_fails_the_run(tmp_path: Path, asking: Callable[[Agent, str], Run]) -> None:
+def test_a_second_invalid_answer_fails_the_run(tmp_path: Path, asking: Callable[[Agent, str], Run]) -> None:
     """Both answers are stored; the error holds the last one."""
     storage = JsonStorage(tmp_path)
     model, _ = answering("Wien!", "Wien, I said")
@@ -98,7 +98,7 @@ def test_tools_come_before_the_data() -> None:
 
 
 def test_a_server_is_sent_the_schema_of_the_class() -> None:
-    """In the strict form that the API asks for: nothing else allowed, everything required."""
+    """It has the strict form that the API requires: no other keys, all keys required."""
     with scripted_server(text(GOOD)) as server:
         model = OpenAIChat(api_key="none", base_url=server.base_url)
         made = Agent(model=model, response_model=Trip).run("?")
@@ -114,7 +114,7 @@ def test_a_server_is_sent_the_schema_of_the_class() -> None:
     assert (schema["required"], schema["additionalProperties"]) == (["city", "days"], False)
 
 
-def test_what_is_no_class_of_pydantic_is_refused() -> None:
+def test_a_response_model_must_be_a_pydantic_class() -> None:
     with pytest.raises(TypeError, match=r"response_model must be a class of pydantic.BaseModel"):
         Agent(model=FunctionModel(lambda messages: ""), response_model=dict)  # type: ignore[arg-type]
 
@@ -125,7 +125,7 @@ PNG = base64.b64decode(
 
 
 def test_images_and_files_belong_to_the_question(tmp_path: Path) -> None:
-    """URLs as they are, files by their path in the document and by their content to the server."""
+    """URLs stay as they are. For a file, the document has the path, and the server gets the content."""
     storage = JsonStorage(tmp_path / "store")
     image, pdf = tmp_path / "dot.png", tmp_path / "a.pdf"
     image.write_bytes(PNG)
@@ -154,7 +154,7 @@ def test_images_and_files_belong_to_the_question(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["run", "arun", "stream"])
-def test_a_file_that_is_not_there_is_refused_before_anything_is_stored(tmp_path: Path, way: str) -> None:
+def test_a_missing_file_is_refused_before_anything_is_stored(tmp_path: Path, way: str) -> None:
     storage = JsonStorage(tmp_path)
     agent = Agent(model=FunctionModel(lambda messages: ""), storage=storage)
     calls: dict[str, Callable[[], Any]] = {

@@ -38,7 +38,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def talk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Talk:
-    """Talks with an agent; gives what came to the standard output, and to the standard error."""
+    """Chat with an agent, and return the standard output and the standard error."""
 
     def call(who: Agent, *lines: str, answered: bool = True) -> Said:
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
@@ -55,12 +55,12 @@ def storage(tmp_path: Path) -> JsonStorage:
 
 
 @pytest.mark.parametrize("word", ["bye", "exit", "quit", "BYE ", "/quit", "/exit", "/bye"])
-def test_each_of_these_words_ends_the_talk(talk: Talk, word: str) -> None:
+def test_each_of_these_words_ends_the_chat(talk: Talk, word: str) -> None:
     out, _ = talk(agent(), "", "one", word, "two")
     assert out == "You said one.\n"
 
 
-def test_the_end_of_the_input_ends_it_and_what_was_begun_is_asked(
+def test_an_unfinished_line_at_the_end_of_the_input_is_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("one\\\r\n two\\"))
@@ -68,7 +68,7 @@ def test_the_end_of_the_input_ends_it_and_what_was_begun_is_asked(
     assert capsys.readouterr().out == "You said one\n two.\n"
 
 
-def test_without_an_input_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_standard_input_the_chat_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     agent().cli_app()
 
@@ -88,8 +88,8 @@ def test_text_that_is_not_utf_8_is_not_asked(
     assert "This is not utf-8" in capsys.readouterr().err
 
 
-def test_a_model_that_raises_does_not_end_the_talk(talk: Talk, storage: JsonStorage) -> None:
-    """Whatever it raises; the error is one line without control characters."""
+def test_an_error_of_the_model_does_not_end_the_chat(talk: Talk, storage: JsonStorage) -> None:
+    """Any exception is shown as one line without control characters."""
 
     def fail(messages: list[Message]) -> str:
         if messages[-1].text == "fail":
@@ -101,7 +101,7 @@ def test_a_model_that_raises_does_not_end_the_talk(talk: Talk, storage: JsonStor
     assert "Error: RuntimeError: first line second \\x1b[2J line. Type /retry to ask again.\n" in err
 
 
-def test_an_answer_that_cannot_be_stored_is_shown_and_told(
+def test_an_answer_that_cannot_be_stored_is_shown_with_the_error(
     talk: Talk, storage: JsonStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = storage.append
@@ -117,8 +117,8 @@ def test_an_answer_that_cannot_be_stored_is_shown_and_told(
     assert "Error: The answer could not be stored. s1.json: No space left on device. Type /retry to ask again.\n" in err
 
 
-def test_ctrl_c_ends_a_talk_with_a_pipe(talk: Talk, storage: JsonStorage) -> None:
-    """Nobody is there to go on; the run is stored as cancelled."""
+def test_ctrl_c_ends_a_chat_that_reads_from_a_pipe(talk: Talk, storage: JsonStorage) -> None:
+    """Nobody could type the next question. The run is stored as cancelled."""
 
     def stop(messages: list[Message]) -> str:
         raise KeyboardInterrupt
@@ -131,11 +131,13 @@ def test_ctrl_c_ends_a_talk_with_a_pipe(talk: Talk, storage: JsonStorage) -> Non
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_ctrl_c_in_the_middle_of_a_write_waits_for_its_end(
+def test_ctrl_c_during_a_write_takes_effect_after_the_write(
     storage: JsonStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When it was raised at once, behind the taking of a lock, nobody gave the lock back, and the session could not be
-    written to any more."""
+    """KeyboardInterrupt was raised right after a lock was taken, and the lock was never released.
+
+    Nothing could be written to the session after that.
+    """
     real = LockPool.acquire
     interrupted: list[int] = []
 
@@ -208,8 +210,8 @@ class TestRetry:
         assert "Nothing has been asked yet." in talk(agent(), "/retry")[1]
 
 
-def test_an_agent_without_storage_says_so(talk: Talk) -> None:
-    """Questions, `/retry`, `/new` and `/state` work all the same."""
+def test_commands_for_stored_sessions_need_a_storage(talk: Talk) -> None:
+    """Questions, `/retry`, `/new` and `/state` work without one."""
     out, err = talk(
         agent(session_state={"a": 1}), "/sessions", "/open 1", "/fork", "/undo", "/rename x", "one", "/retry", "/state"
     )
@@ -217,8 +219,8 @@ def test_an_agent_without_storage_says_so(talk: Talk) -> None:
     assert err.count("This agent has no storage") == 5
 
 
-def test_the_sessions_are_those_of_the_user(talk: Talk, storage: JsonStorage) -> None:
-    """Others are neither listed nor opened, and an agent's only."""
+def test_sessions_lists_the_sessions_of_the_user(talk: Talk, storage: JsonStorage) -> None:
+    """Sessions of other users, and of teams and workflows, are neither listed nor opened."""
     for session_id, user_id in (("a1", "alice"), ("b1", "bob"), ("s1", "alice")):
         storage.append(session_id, agent().run("hi"), user_id=user_id)
     storage.append("team", agent().run("hi"), user_id="alice", kind="team")
@@ -228,7 +230,7 @@ def test_the_sessions_are_those_of_the_user(talk: Talk, storage: JsonStorage) ->
     assert "Continuing session a1." in err
 
 
-def test_commands_that_need_more_say_what(talk: Talk, storage: JsonStorage) -> None:
+def test_a_command_without_its_argument_says_what_is_missing(talk: Talk, storage: JsonStorage) -> None:
     _, err = talk(agent(storage=storage), "/open", "/rename", "/rename x", "/undo", "/fork")
     assert "Error: Which session? Type /open" in err
     assert "Error: Which name? Type /rename NAME." in err
@@ -236,11 +238,11 @@ def test_commands_that_need_more_say_what(talk: Talk, storage: JsonStorage) -> N
     assert "There is no session 's1'" in err
 
 
-def test_an_empty_answer_is_told(talk: Talk) -> None:
+def test_an_empty_answer_is_reported(talk: Talk) -> None:
     assert "The answer is empty." in talk(agent(lambda messages: ""), "one")[1]
 
 
-def test_what_arrow_up_knew_before_is_there_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_line_history_of_the_caller_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interactive Python that calls `cli_app` keeps its own history."""
     readline = pytest.importorskip("readline")
 
@@ -256,8 +258,10 @@ def test_what_arrow_up_knew_before_is_there_afterwards(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("mode", ["route", "collaborate"])
-def test_a_pipe_gets_the_answer_of_a_team_and_not_its_members(talk: Talk, storage: JsonStorage, mode: str) -> None:
-    """Whoever gives it: the leader, or the member that it picked. `/sessions` lists the sessions of teams."""
+def test_a_pipe_gets_the_answer_of_a_team_without_those_of_its_members(
+    talk: Talk, storage: JsonStorage, mode: str
+) -> None:
+    """The answer is the leader's, or that of the member it picked. `/sessions` lists the sessions of teams."""
     pick = Message(role="assistant", tool_calls=[ToolCall(id="1", name="route_to", arguments={"member": "Bob"})])
     members = [Agent(model=FunctionModel(echo), name=name) for name in ("Ann", "Bob")]
     leader = FunctionModel(lambda _: pick if mode == "route" else "All of us.")

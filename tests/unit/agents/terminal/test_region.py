@@ -1,4 +1,4 @@
-"""What stands on a terminal when lines at its end are drawn again and again."""
+"""The content of a terminal whose last lines are redrawn many times."""
 
 import io
 
@@ -23,8 +23,8 @@ def shown(on: Console) -> list[str]:
     return drawn(on.file.getvalue().replace("\n", "\r\n"), WIDTH, HEIGHT)
 
 
-def test_an_answer_that_grows_beyond_the_terminal_stands_there_once() -> None:
-    """Whatever the pieces are, the end is what would have been drawn at once."""
+def test_an_answer_longer_than_the_terminal_is_shown_once() -> None:
+    """However the text is split, the result is the same as if it were drawn at once."""
     answer = "# A title\n\nSome **words** which go over a line.\n\n" + "".join(f"- point {at}\n" for at in range(20))
     for step in (1, 7, 50):
         screen, at_once = console(), console()
@@ -36,8 +36,8 @@ def test_an_answer_that_grows_beyond_the_terminal_stands_there_once() -> None:
         assert shown(screen) == shown(at_once)
 
 
-def test_what_was_shown_for_a_while_goes() -> None:
-    """A line below the text is taken away, and so is a lone one."""
+def test_temporary_lines_are_removed() -> None:
+    """A line below the text is removed, and so is a line without text above it."""
     screen = console()
     region = Region(screen)
     region.draw(Text("Thinking"))
@@ -49,7 +49,7 @@ def test_what_was_shown_for_a_while_goes() -> None:
     assert shown(screen) == ["one", "after", ""]
 
 
-def test_only_what_changed_is_drawn() -> None:
+def test_only_changed_lines_are_drawn() -> None:
     screen = console()
     region = Region(screen)
     region.draw(Text("one\ntwo\nthree"))
@@ -62,8 +62,8 @@ def test_only_what_changed_is_drawn() -> None:
     assert shown(screen) == ["one", "two", "four"]
 
 
-def test_another_width_draws_it_all_once_more() -> None:
-    """What was drawn for the old width cannot be found again."""
+def test_a_new_width_redraws_everything() -> None:
+    """The lines drawn for the old width are at unknown places."""
     screen = console()
     region = Region(screen)
     region.draw(Text("one two"))

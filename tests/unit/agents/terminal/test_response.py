@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 
     @property
     def shown(self) -> str:
-        """What was written, without colours and cursor movements."""
+        """Return the text that was written, without colours and cursor movements."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.getvalue())
 
 
@@ -39,14 +39,14 @@ def agent(answer: str) -> Agent:
 
 
 def test_piped_output_is_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """Question and answer, nothing drawn around them; with `show_message=False` the answer alone."""
+    """Question and answer without panels; with `show_message=False`, only the answer."""
     agent("**Paris**").print_response("What is the capital\nof France?", markdown=True)
     agent("Wien").print_response([Message(role="user", content="And of Austria?")], show_message=False)
     assert capsys.readouterr().out == "> What is the capital\n> of France?\n**Paris**\n\nWien\n\n"
 
 
 def test_a_terminal_shows_panels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Question and answer stand in titled panels; square brackets are text, not markup."""
+    """Question and answer are in panels with titles; square brackets are text, not markup."""
     terminal = on_terminal(monkeypatch)
     agent("[bold]Paris[/bold]").print_response("What is the capital of France?")
     shown = terminal.shown
@@ -66,8 +66,8 @@ def test_markdown_is_rendered_on_a_terminal_when_asked(monkeypatch: pytest.Monke
     assert "- Paris" in terminal.shown
 
 
-def test_the_question_stands_there_before_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person sees the question while the model thinks."""
+def test_the_question_is_shown_before_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be read while the model works."""
     terminal = on_terminal(monkeypatch)
     seen: list[str] = []
 
@@ -80,7 +80,7 @@ def test_the_question_stands_there_before_the_answer(monkeypatch: pytest.MonkeyP
     assert "Answer" not in seen[0]
 
 
-def test_an_answer_cannot_drive_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_escape_sequences_in_an_answer_do_not_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Escape sequences in an answer are shown as text."""
     terminal = on_terminal(monkeypatch)
     agent("\x1b]0;owned\x07 safe").print_response("?")
@@ -88,16 +88,16 @@ def test_an_answer_cannot_drive_the_terminal(monkeypatch: pytest.MonkeyPatch) ->
     assert r"\x1b]0;owned\x07 safe" in terminal.shown
 
 
-def test_a_pipe_with_a_small_encoding_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A character that the pipe's encoding lacks does not cost the answer."""
+def test_characters_outside_the_pipes_encoding_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the whole answer would be lost to a UnicodeEncodeError."""
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="ascii", newline=""))
     agent("Zürich\r\n\x1b[2J").print_response("?")
     assert raw.getvalue() == b"> ?\nZ\\xfcrich\n\\x1b[2J\n\n"
 
 
-def test_errors_pass_through(capsys: pytest.CaptureFixture[str]) -> None:
-    """A failing model raises as it does in `run`."""
+def test_print_response_raises_the_errors_of_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """An exception of the model is raised unchanged."""
 
     def fail(messages: list[Message]) -> str:
         raise ConnectionError("no network")
@@ -108,7 +108,7 @@ def test_errors_pass_through(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_rich_is_imported_only_for_a_terminal() -> None:
-    """A piped script does not pay for it."""
+    """A script whose output is piped starts faster."""
     code = (
         "import sys; from localstore import Agent, FunctionModel;"
         "Agent(model=FunctionModel(lambda messages: 'yes')).print_response('?');"
@@ -154,8 +154,8 @@ def test_tool_calls_are_shown_when_asked(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "Let me look.\n\nIt rains.\n\n"
 
 
-def test_tool_calls_stand_between_the_panels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal too they come in the order in which they happen."""
+def test_tool_calls_are_shown_between_the_panels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are shown in the order in which they happen."""
     terminal = on_terminal(monkeypatch)
     guide(show_tool_calls=True).print_response("Rain?", markdown=True)
     lines = drawn(terminal.getvalue().replace("\n", "\r\n"), 60, 24)
@@ -167,8 +167,8 @@ def test_tool_calls_stand_between_the_panels(monkeypatch: pytest.MonkeyPatch) ->
     ]
 
 
-def test_pieces_are_written_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Into a pipe as well; a line break that comes in two pieces is one."""
+def test_pieces_are_written_as_they_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This also applies to a pipe. A line break that is split between two pieces is written once."""
     raw = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="utf-8", newline=""))
     seen = []
@@ -183,8 +183,8 @@ def test_pieces_are_written_as_they_come(monkeypatch: pytest.MonkeyPatch) -> Non
     assert raw.getvalue() == b"one\ntwo\\x1b[2J\n\n"
 
 
-def test_what_came_before_a_pause_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The terminal is drawn again some times a second, and so the last piece before a pause does not wait."""
+def test_the_last_piece_before_a_pause_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal is redrawn several times a second, also while nothing arrives."""
     terminal = on_terminal(monkeypatch)
 
     def respond(messages: list[Message]) -> Iterator[str]:
@@ -201,7 +201,7 @@ def test_what_came_before_a_pause_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
     Agent(model=FunctionModel(respond)).print_response("?", markdown=True)
 
 
-def test_what_had_arrived_stays_when_the_model_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_answer_stays_visible_if_the_model_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
 
     def respond(messages: list[Message]) -> Iterator[str]:
@@ -214,15 +214,15 @@ def test_what_had_arrived_stays_when_the_model_fails(monkeypatch: pytest.MonkeyP
     assert [thread for thread in threading.enumerate() if thread.name == "localstore-answer"] == []
 
 
-def test_the_person_sees_where_a_link_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_target_of_a_link_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = on_terminal(monkeypatch)
     agent("[here](https://example.org/x)").print_response("?", markdown=True)
     assert "https://example.org/x" in terminal.shown
     assert "\x1b]8" not in terminal.getvalue()
 
 
-def test_tags_in_an_answer_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Markdown may hold HTML, which a terminal cannot show: nothing of an answer is left out."""
+def test_html_tags_in_an_answer_are_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markdown may contain HTML, which a terminal cannot render. No part of an answer is left out."""
     terminal = on_terminal(monkeypatch)
     agent("<think>\nhm\n</think>\n\nUse <b>this</b>.").print_response("?", markdown=True)
     assert "<think> hm </think>" in terminal.shown

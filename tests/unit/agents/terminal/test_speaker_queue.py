@@ -1,4 +1,4 @@
-"""Who speaks: members that speak at once are shown one after the other."""
+"""The order of speakers: members that answer concurrently are shown one after the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENDED = Run()
 
 
 class Shown:
-    """Writes down what is to be shown."""
+    """Records the calls that show something."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -38,7 +38,7 @@ class Shown:
 
 
 def shown(*events: Event, members: bool = True, tool_calls: bool = False) -> list[str]:
-    """What is shown of the events."""
+    """Return what is shown for the events."""
     answer = Shown()
     with SpeakerQueue(answer, members=members, tool_calls=tool_calls) as queue:
         for event in events:
@@ -46,7 +46,7 @@ def shown(*events: Event, members: bool = True, tool_calls: bool = False) -> lis
     return answer.said
 
 
-def test_two_who_speak_at_once_are_shown_one_after_the_other() -> None:
+def test_concurrent_speakers_are_shown_one_after_the_other() -> None:
     said = shown(
         RunStarted("s", "r"),
         RunStarted("s", "a", "Ann"),
@@ -64,7 +64,7 @@ def test_two_who_speak_at_once_are_shown_one_after_the_other() -> None:
     assert said == ["Ann:", "a1", "a2", "a3", "Bob:", "b1", "b2", "None:", "all", "end"]
 
 
-def test_one_who_waited_goes_on_live() -> None:
+def test_a_speaker_whose_turn_comes_is_shown_live() -> None:
     said = shown(
         TextDelta("a1", "Ann"),
         TextDelta("b1", "Bob"),
@@ -75,8 +75,8 @@ def test_one_who_waited_goes_on_live() -> None:
     assert said == ["Ann:", "a1", "Bob:", "b1", "b2", "Eve:", "c1", "end"]
 
 
-def test_one_who_failed_gives_way_to_the_others() -> None:
-    """Its run is never finished: what is said by the one who asked it shows that."""
+def test_a_failed_speaker_ends_its_turn() -> None:
+    """Its run has no RunFinished event. The next event of its leader ends the turn."""
     said = shown(
         TextDelta("a1", "Ann"),
         TextDelta("b1", "Bob"),
@@ -87,7 +87,7 @@ def test_one_who_failed_gives_way_to_the_others() -> None:
     assert said == ["Ann:", "a1", "Bob:", "b1", "None:", "then", "end"]
 
 
-def test_members_of_a_member_speak_in_its_turn() -> None:
+def test_members_of_a_nested_team_speak_during_its_turn() -> None:
     said = shown(
         TextDelta("e", "editors"),
         ToolCallStarted(CALL, "editors"),
@@ -105,11 +105,11 @@ def test_members_of_a_member_speak_in_its_turn() -> None:
     ]
 
 
-def test_an_agent_alone_needs_no_heading() -> None:
+def test_a_single_agent_has_no_heading() -> None:
     assert shown(RunStarted("s", "r"), TextDelta("a"), TextDelta("b"), RunFinished(ENDED)) == ["a", "b", "end"]
 
 
-def test_the_answer_of_a_member_is_shown_where_members_are_not() -> None:
+def test_a_routed_answer_is_shown_even_if_members_are_hidden() -> None:
     run = Run(messages=[Message(role="assistant", content="by Ann", name="Ann")])
     assert shown(TextDelta("by Ann", "Ann"), RunFinished(run), members=False) == ["by Ann", "end"]
     assert shown(TextDelta("by Ann", "Ann"), RunFinished(run)) == ["Ann:", "by Ann", "end"]
@@ -124,7 +124,7 @@ def team(mode: str) -> Team:
     return Team(members=members, model=model, mode=mode)  # type: ignore[arg-type]
 
 
-def test_print_response_says_who_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_response_names_the_speakers(capsys: pytest.CaptureFixture[str]) -> None:
     team("route").print_response("Who?")
     assert capsys.readouterr().out == "> Who?\nBob:\nI am Bob.\n\n"
     team("collaborate").print_response("Who?")

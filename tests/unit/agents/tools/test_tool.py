@@ -49,7 +49,7 @@ def call(name: str, arguments: Any, call_id: str = "c1") -> ToolCall:
 CONTEXT = RunContext("s", "r", "alice", {})
 
 
-def test_a_model_is_told_name_purpose_and_parameters() -> None:
+def test_a_tool_is_described_by_its_signature_and_docstring() -> None:
     """The JSON schema comes from the signature, the words from the docstring."""
     schema = Tool(book).schema
     assert (schema.name, schema.description) == ("book", "Book a place to stay.\n\nIt costs nothing.")
@@ -124,8 +124,8 @@ def test_parameters_may_be_named_like_attributes_of_pydantic_models() -> None:
     assert tool.call(call("look_up", {}), CONTEXT).text.startswith("Error: invalid arguments: schema: Field required")
 
 
-def test_arguments_become_what_the_function_declares() -> None:
-    """Text that is a number or a date is one; mappings become models; the result is JSON."""
+def test_arguments_are_converted_to_the_declared_types() -> None:
+    """Text becomes a number or a date, a mapping becomes a model; the result is JSON."""
     result = Tool(book).call(call("book", {"city": {"name": "Wien"}, "days": "2", "arrival": "2026-12-01"}), CONTEXT)
     assert json.loads(result.text) == {"city": "Wien", "days": 2, "kind": "hotel", "arrival": "2026-12-01"}
     assert not result.failed
@@ -168,7 +168,7 @@ def raises(error: BaseException) -> Callable[[], Any]:
         (returns("\ud83d"), {}, "UnstorableValue"),
     ],
 )
-def test_what_goes_wrong_is_told_to_the_model(tool: Callable[..., Any], arguments: Any, said: str) -> None:
+def test_errors_of_a_tool_are_reported_to_the_model(tool: Callable[..., Any], arguments: Any, said: str) -> None:
     """A tool never ends the run: the model is told what to do better."""
     made = Tool(tool)
     result = made.call(call(made.name, arguments), CONTEXT)
@@ -183,8 +183,8 @@ def test_ctrl_c_in_a_tool_is_not_swallowed() -> None:
         Tool(raises(KeyboardInterrupt())).call(call("fail", {}), CONTEXT)
 
 
-def test_what_cannot_be_a_tool_is_refused_when_the_agent_is_made() -> None:
-    """Not when a model calls it."""
+def test_an_invalid_tool_is_refused_when_the_agent_is_created() -> None:
+    """Otherwise the error would only come when a model calls it."""
 
     def many(*cities: str) -> None: ...
     def odd(thing: Iterator[object]) -> None: ...
@@ -205,7 +205,7 @@ def test_what_cannot_be_a_tool_is_refused_when_the_agent_is_made() -> None:
 
 
 def scripted(*answers: str | Message | list[ToolCall]) -> tuple[FunctionModel, list[list[Message]]]:
-    """A model that gives these answers, and what it was given."""
+    """Return a model with these answers, and the list of the messages it receives."""
     asked: list[list[Message]] = []
     left = iter(answers)
 
@@ -291,8 +291,8 @@ def test_an_unknown_tool_is_named_and_the_others_are_listed() -> None:
     assert asked[1][-1].text == "Error: there is no tool 'fly'. There are: book."
 
 
-def test_after_so_many_rounds_the_model_has_to_answer() -> None:
-    """It is asked once more without being allowed to call; one that still does is stopped."""
+def test_after_the_last_tool_round_the_model_has_to_answer() -> None:
+    """It is asked once more without permission to call tools. If it still calls one, the run fails."""
     told: list[Any] = []
 
     class Eager(FunctionModel):
@@ -309,8 +309,8 @@ def test_after_so_many_rounds_the_model_has_to_answer() -> None:
     assert told == [True, True, False]
 
 
-def test_async_tools_of_a_round_run_at_once_and_plain_ones_one_by_one() -> None:
-    """Async ones wait for each other here: one after the other they would wait for ever."""
+def test_async_tools_of_a_round_run_concurrently_and_plain_ones_in_turn() -> None:
+    """The async tools here wait for each other: one after the other, they would never end."""
     at_work = 0
 
     async def together() -> list[str]:
@@ -336,7 +336,7 @@ def test_async_tools_of_a_round_run_at_once_and_plain_ones_one_by_one() -> None:
     assert asyncio.run(asyncio.wait_for(together(), 20)) == ["met", "met", *["1"] * 8]
 
 
-def test_an_async_tool_works_in_run_as_well() -> None:
+def test_run_calls_async_tools() -> None:
     async def later() -> str:
         await asyncio.sleep(0)
         return "now"
@@ -346,7 +346,7 @@ def test_an_async_tool_works_in_run_as_well() -> None:
     assert asked[-1][-1].text == "now"
 
 
-def test_tools_reach_a_server_and_its_calls_reach_the_tools(tmp_path: Path) -> None:
+def test_a_server_gets_the_tools_and_its_calls_are_executed(tmp_path: Path) -> None:
     """Through the real client, streamed and not: the request names the tools, the second one brings the results."""
     for streams in (False, True):
         storage = JsonStorage(tmp_path / str(streams))
