@@ -101,11 +101,11 @@ def write_export(parts: Iterator[str], file: str | None, force: bool) -> None:
         for part in parts:
             output.write(output.lines(part) if on_terminal else part)
         return
-    from localstore.disk import filesystem
+    from localstore.disk import durable_files
 
     refuse_existing(file, force)
     if _is_stream(file):
         with open(file, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(parts)
     else:  # a link is kept, and points to the new file
-        filesystem.write_file(os.path.realpath(file), (part.encode() for part in parts))
+        durable_files.write_file(os.path.realpath(file), (part.encode() for part in parts))

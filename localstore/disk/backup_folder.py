@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from localstore.disk import filesystem, store_tree
+from localstore.disk import durable_files, filesystem, store_tree
 from localstore.disk.rescue_folder import is_old, timestamp
 from localstore.errors import LocalstoreError
 from localstore.format.document import LAYOUTS
@@ -75,7 +75,7 @@ class Backup:
         if folder not in self._unsettled:
             filesystem.make_folders(Path(folder))
         self._unsettled.add(folder)
-        filesystem.link_or_copy(store_tree.full_path(self.root, path), place)
+        durable_files.link_or_copy(store_tree.full_path(self.root, path), place)
 
     def settle(self) -> None:
         """Make all added documents durable."""
@@ -147,19 +147,19 @@ class Backup:
                 self._remove_folder_if_empty(folder)
         if not filesystem.exists(top) and os.path.isdir(self.folder):
             if filesystem.exists(f"{self.folder}/{_ABOUT}"):
-                filesystem.remove_file(f"{self.folder}/{_ABOUT}")
+                durable_files.remove_file(f"{self.folder}/{_ABOUT}")
             self._remove_folder_if_empty(self.folder)
 
     @staticmethod
     def _remove_folder_if_empty(folder: str) -> None:
-        filesystem.remove_temporaries(folder)  # nobody else writes here
+        durable_files.remove_temporaries(folder)  # nobody else writes here
         filesystem.remove_folder_if_empty(folder)
 
     def _note(self, **more: bool) -> None:
         self._write({**_about(self.folder), **more})
 
     def _write(self, about: dict[str, Any]) -> None:
-        filesystem.write_file(f"{self.folder}/{_ABOUT}", [orjson.dumps(about, option=orjson.OPT_INDENT_2), b"\n"])
+        durable_files.write_file(f"{self.folder}/{_ABOUT}", [orjson.dumps(about, option=orjson.OPT_INDENT_2), b"\n"])
 
 
 def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
@@ -302,6 +302,6 @@ def _files(top: str) -> Iterator[tuple[str, os.stat_result]]:
         elif (
             entry.is_file(follow_symlinks=False)
             and path.endswith(tuple(LAYOUTS))
-            and filesystem.temporary_for(entry.name) is None
+            and durable_files.temporary_for(entry.name) is None
         ):
             yield path, filesystem.system.status(path)

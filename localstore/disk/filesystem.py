@@ -7,12 +7,11 @@ stands beside the POSIX form.
 import contextlib
 import errno
 import os
-import re
 import shutil
 import stat
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -21,8 +20,6 @@ from localstore.format.in_place import SECTOR
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
-TEMPORARY_SUFFIX = ".tmp"
-_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp\Z", re.DOTALL)
 _REPLACE_PATIENCE = 2.0
 """How many seconds Windows retries to replace a file that a reader has open."""
 
@@ -40,8 +37,6 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EX
 """Error numbers of making a hard link where the file system has none, or allows no more."""
 _NOT_REMOVED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY)
 """Error numbers of removing a folder that is not empty, does not exist, or is in use."""
-_COPY_SIZE = 1 << 20
-"""Bytes that are copied at a time."""
 
 
 class _TryLock(Protocol):
@@ -285,118 +280,6 @@ def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] 
 def add_line(fd: int, size: int, line: bytes) -> None:
     """Write `line` at the end of a file of `size` bytes. If that fails, the file is cut back to its old size."""
     extend(fd, size, b"", line)
-
-
-def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True) -> None:
-    """Create or replace the file at `path`, durably. At any time it holds either the old bytes or the new ones.
-
-    It writes and syncs a temporary file in the same folder, renames it to `path`, and syncs the folder. If it fails, no
-    temporary file is left. Without `settle` the caller has to sync the folder: until then, a power cut may bring back
-    the old bytes. Raises OSError.
-    """
-    path = str(path)
-    folder = os.path.dirname(path)
-    temporary = _temporary(path)
-    try:
-        fd = system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            offset = 0
-            for part in parts:
-                write_at(fd, part, offset)
-                offset += len(part)
-            system.sync(fd)
-        finally:
-            system.close(fd)
-        system.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            system.unlink(temporary)
-        set_filename(error, path)
-        raise
-    if settle:
-        sync_folder(folder)
-
-
-def _temporary(path: str) -> str:
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.{os.urandom(6).hex()}{TEMPORARY_SUFFIX}")
-
-
-def temporary_for(name: str) -> str | None:
-    """Return the name that a temporary file was to get, or None if this is not the name of a temporary file."""
-    match = _TEMPORARY.match(name)
-    return match[1] if match else None
-
-
-def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
-    """Remove the temporary files that killed writers left in a folder; with `became`, only those for these names.
-
-    The caller makes sure that nobody is writing. Raises OSError."""
-    for entry in system.entries(folder):
-        name = temporary_for(entry.name)
-        if name is not None and (not became or name in became) and entry.is_file(follow_symlinks=False):
-            system.unlink(entry.path)
-
-
-def move_file(source: str, target: str) -> None:
-    """Rename a file and make its bytes and its new name durable. Raises FileExistsError if the name is taken, OSError.
-
-    The caller makes sure, by a lock or a random name, that no other process takes the name at the same time.
-    """
-    if exists(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-    fd = system.open(source, os.O_RDWR)  # Windows syncs only what may be written to
-    try:
-        try:
-            sync_file(fd, source)
-        finally:
-            system.close(fd)
-    except BaseException as error:
-        set_filename(error, source)
-        raise
-    system.replace(source, target)
-    sync_folder(os.path.dirname(target))
-    if os.path.dirname(source) != os.path.dirname(target):
-        sync_folder(os.path.dirname(source))
-
-
-def link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name; where the file system has no links, make a copy, read it back and compare it.
-
-    A file named `target` is replaced. The bytes of a copy are durable; the name is durable once the caller has synced
-    the folder of `target`. Raises OSError.
-    """
-    temporary = _temporary(target)
-    try:
-        try:
-            system.link(source, temporary)
-        except OSError as error:
-            if error.errno not in NO_LINKS:
-                raise
-            _copy(source, temporary)
-        system.replace(temporary, target)
-    finally:
-        with contextlib.suppress(OSError):
-            system.unlink(temporary)  # renaming one link of a file over another does nothing
-
-
-def _copy(source: str, target: str) -> None:
-    with open_file(source) as reading, open_file(target, os.O_RDWR | os.O_CREAT | os.O_EXCL) as writing:
-        offset = 0
-        while data := read_at(reading, _COPY_SIZE, offset):
-            write_at(writing, data, offset)
-            offset += len(data)
-        system.set_mode(target, stat.S_IMODE(system.status_of(reading).st_mode))
-        sync_file(writing, target)
-        for at in range(0, offset + 1, _COPY_SIZE):
-            if read_at(writing, _COPY_SIZE, at) != read_at(reading, _COPY_SIZE, at):
-                raise OSError(errno.EIO, "The copy is not like the file, or the file was changed", source)
-
-
-def remove_file(path: Path | str) -> None:
-    """Remove a file durably. Raises OSError."""
-    system.unlink(str(path))
-    sync_folder(os.path.dirname(str(path)))
 
 
 def remove_folder_if_empty(path: str) -> None:

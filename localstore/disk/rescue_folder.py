@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from localstore.disk import file_names, filesystem, store_tree
+from localstore.disk import durable_files, file_names, filesystem, store_tree
 from localstore.disk.document_file import DocumentFile
 from localstore.format.document import LAYOUTS, LayoutMismatch
 
@@ -43,7 +43,7 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
     folder = Path(root) / FOLDER
     filesystem.make_folders(folder)
     name = f"{Path(document).stem}.{stamp.replace(':', '')}.{os.urandom(3).hex()}.json"
-    filesystem.write_file(folder / name, [orjson.dumps(record, option=orjson.OPT_INDENT_2), b"\n"])
+    durable_files.write_file(folder / name, [orjson.dumps(record, option=orjson.OPT_INDENT_2), b"\n"])
     return folder / name
 
 
@@ -58,7 +58,7 @@ def move_aside(root: str, path: str, became: str) -> Path:
     target = folder / f"{became[:_LONGEST_NAME]}.{stamp}.{os.urandom(6).hex()}.part"
     if os.name == "posix" and stat.S_IMODE(filesystem.system.status(source).st_mode) != filesystem.FILE_MODE:
         filesystem.system.set_mode(source, filesystem.FILE_MODE)
-    filesystem.move_file(source, str(target))
+    durable_files.move_file(source, str(target))
     return target
 
 
@@ -160,7 +160,7 @@ def _files(root: str) -> Iterator[str]:
     """Yield the paths of all files in the folder, except temporary ones, which somebody may be writing."""
     try:
         for entry in filesystem.system.entries(str(Path(root) / FOLDER)):
-            if entry.is_file(follow_symlinks=False) and not filesystem.temporary_for(entry.name):
+            if entry.is_file(follow_symlinks=False) and not durable_files.temporary_for(entry.name):
                 yield entry.path
     except FileNotFoundError:
         return

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import orjson
 
-from localstore.disk import file_names, filesystem
+from localstore.disk import durable_files, file_names, filesystem
 from localstore.errors import NewerFormat, OlderFormat, StoreNotFound
 from localstore.format.document import LAYOUTS
 
@@ -111,14 +111,14 @@ def prepare(root: Path) -> None:
     """Create everything that a store has except its marker: the folder is not a store yet."""
     for folder in (root / SESSIONS, root / "schemas", root / ".localstore" / "locks"):
         filesystem.make_folders(folder)
-    filesystem.write_file(root / ".localstore" / ".gitignore", [_IGNORE])  # machine-local
-    filesystem.write_file(root / "schemas" / _SCHEMA, [_schema()])
+    durable_files.write_file(root / ".localstore" / ".gitignore", [_IGNORE])  # machine-local
+    durable_files.write_file(root / "schemas" / _SCHEMA, [_schema()])
 
 
 def write_marker(root: Path) -> None:
     """Turn a prepared folder into a store."""
     marker = {"localstore": "store", "format": FORMAT}
-    filesystem.write_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
+    durable_files.write_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
 
 
 def _schema() -> bytes:
@@ -143,19 +143,19 @@ def remove_marker(root: Path) -> bool:
     if any(True for _ in all_documents(folder)):
         return False
     for month in folders(folder):
-        filesystem.remove_temporaries(f"{folder}/{month}")
+        durable_files.remove_temporaries(f"{folder}/{month}")
         filesystem.remove_folder_if_empty(f"{folder}/{month}")
     filesystem.remove_folder_if_empty(f"{folder}/{SESSIONS}")
     if is_store(root):  # otherwise a session of agno may have this name
-        filesystem.remove_file(root / MARKER)
+        durable_files.remove_file(root / MARKER)
     for path, content in (("manifest.jsonl", None), (f"schemas/{_SCHEMA}", _schema())):
         full = root / path
         if os.path.isfile(full) and (content is None or full.read_bytes() == content):
-            filesystem.remove_file(full)
+            durable_files.remove_file(full)
     if os.path.isdir(f"{folder}/schemas"):
-        filesystem.remove_temporaries(f"{folder}/schemas", (_SCHEMA,))
+        durable_files.remove_temporaries(f"{folder}/schemas", (_SCHEMA,))
         filesystem.remove_folder_if_empty(f"{folder}/schemas")
-    filesystem.remove_temporaries(folder, (MARKER, "manifest.jsonl"))
+    durable_files.remove_temporaries(folder, (MARKER, "manifest.jsonl"))
     return True
 
 
@@ -164,7 +164,7 @@ def remove_local_files(root: Path) -> None:
     private = root / ".localstore"
     if not private.is_dir() or private.is_symlink():
         return
-    filesystem.remove_temporaries(str(private), (".gitignore",))
+    durable_files.remove_temporaries(str(private), (".gitignore",))
     for name in ("backups", "rescue", "trash"):
         filesystem.remove_folder_if_empty(str(private / name))
     if {entry.name for entry in filesystem.system.entries(str(private))} <= {"locks", ".gitignore"}:
@@ -174,7 +174,7 @@ def remove_local_files(root: Path) -> None:
                     filesystem.system.unlink(entry.path)
             filesystem.remove_folder_if_empty(str(private / "locks"))
         if (private / ".gitignore").is_file():
-            filesystem.remove_file(private / ".gitignore")
+            durable_files.remove_file(private / ".gitignore")
         filesystem.remove_folder_if_empty(str(private))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localstore.disk import filesystem, rescue_folder, store_tree
+from localstore.disk import durable_files, filesystem, rescue_folder, store_tree
 from localstore.disk.document_file import DocumentFile
 from localstore.errors import DocumentBroken, LocalstoreError
 
@@ -117,7 +117,7 @@ def move_in(root: str, document: str, session_id: str) -> Trashed:
         filesystem.make_folders(Path(target).parent)
         for above in (store_tree.full_path(root, FOLDER), store_tree.full_path(root, ".localstore"), root):
             filesystem.sync_folder(above)  # if another process made it, its name may not be durable yet
-        filesystem.move_file(source, target)
+        durable_files.move_file(source, target)
     except BaseException:
         _remove_folders(root, name, document)  # a folder that holds the document stays
         raise
@@ -136,14 +136,14 @@ def move_out(root: str, one: Trashed) -> None:
         raise DocumentBroken(
             f"{where} is a symbolic link, and links are not followed. Put the folder itself there.", path=where
         )
-    filesystem.move_file(one.path, store_tree.full_path(root, one.document))
+    durable_files.move_file(one.path, store_tree.full_path(root, one.document))
     _remove_folders(root, one.name, one.document)
 
 
 def remove(root: str, one: Trashed) -> bool:
     """Delete a document in the trash for good. Returns False if it is no longer there. Raises OSError."""
     try:
-        filesystem.remove_file(one.path)
+        durable_files.remove_file(one.path)
     except FileNotFoundError:
         return False
     _remove_folders(root, one.name, one.document)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from localstore.disk import backup_folder, filesystem, locks, rescue_folder, store_tree
+from localstore.disk import backup_folder, durable_files, filesystem, locks, rescue_folder, store_tree
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
 from localstore.engine.run_writer import RunWriter
@@ -203,7 +203,7 @@ class Engine:
 
         def take(row: IndexRow) -> None:
             allow(row)
-            filesystem.remove_file(f"{self.root}/{row['path']}")
+            durable_files.remove_file(f"{self.root}/{row['path']}")
 
         return self.take_out(session_id, take, lambda: rescue_folder.forget(self.root, [session_id]))
 
@@ -239,7 +239,7 @@ class Engine:
                 for row in rows:
                     refuse_newer(row, self.root)
                 for row in rows:
-                    filesystem.remove_file(f"{self.root}/{row['path']}")
+                    durable_files.remove_file(f"{self.root}/{row['path']}")
                     dropped.add(row["session_id"])
                 self.index.forget_scans()
             rescue_folder.forget(self.root, dropped)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from localstore.disk import filesystem, rescue_folder
+from localstore.disk import durable_files, filesystem, rescue_folder
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
 from localstore.engine.plan import Append, InPlace, Rewrite, Unchanged, plan_end, plan_step
@@ -364,7 +364,7 @@ class Transaction:
             self._keep(self.row["path"])
             self._is_older = False
         self.file.close()  # Windows replaces no file that is open
-        filesystem.write_file(self.file.path, [raw])
+        durable_files.write_file(self.file.path, [raw])
         self.file = DocumentFile(self.file.path, write=True)
         self.row = row_of(parsed, self.row["path"], self.file.status, None)
         self.changed = True
@@ -401,5 +401,5 @@ def create_document(root: str, path: str, header: dict[str, Any], entries: list[
     raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
     parsed = parse_document(raw, layout, target)
     filesystem.make_folders(target.parent)
-    filesystem.write_file(target, [raw])
+    durable_files.write_file(target, [raw])
     return row_of(parsed, path, filesystem.system.status(str(target)), None)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import orjson
 
-from localstore.disk import filesystem
+from localstore.disk import durable_files, filesystem
 from localstore.disk.locks import LockPool
 from localstore.errors import LockTimeout
 from localstore.index.activity_order import ActivityOrder
@@ -340,7 +340,7 @@ class Manifest:
         if self._fd < 0:
             if not filesystem.exists(self._path):
                 line = generation_line()
-                filesystem.write_file(self._path, [line])
+                durable_files.write_file(self._path, [line])
                 self._generation, self._consumed = line.rstrip(), len(line)
             self._open(os.O_RDWR)
         return filesystem.system.status_of(self._fd).st_size
@@ -369,7 +369,7 @@ class Manifest:
             row.pop("problem", None)  # keep the row as it was before the problem
             if row["fingerprint"]:  # otherwise the document could never be read
                 lines.append(orjson.dumps(row) + b"\n")
-        filesystem.write_file(self._path, [b"".join(lines)])
+        durable_files.write_file(self._path, [b"".join(lines)])
 
     def compact(self) -> None:
         """Rewrite the file with one line per session. Raises LockTimeout, OSError."""

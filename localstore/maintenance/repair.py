@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from localstore.disk import file_names, filesystem, rescue_folder, store_tree
+from localstore.disk import durable_files, file_names, filesystem, rescue_folder, store_tree
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_tree import Opened
@@ -239,7 +239,7 @@ class Repairer:
         the file decides.
         """
         folder, _, name = path.rpartition("/")
-        final_name = filesystem.temporary_for(name)
+        final_name = durable_files.temporary_for(name)
         if final_name is None:
             return
         self._manifest.refresh()
@@ -276,7 +276,7 @@ class Repairer:
                 parsed = self._parse(path)
                 _refuse_lossy_rewrite(parsed, self._full(path))
                 if new_path != path:
-                    filesystem.move_file(self._full(path), self._full(new_path))
+                    durable_files.move_file(self._full(path), self._full(new_path))
                 with contextlib.suppress(ConcurrentChange, LayoutMismatch):  # the next check finds it again
                     self._write_id(new_path, free_id, parsed)
                     return free_id, new_path

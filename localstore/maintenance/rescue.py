@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from localstore.disk import filesystem, rescue_folder, store_tree
+from localstore.disk import durable_files, rescue_folder, store_tree
 from localstore.disk.rescue_folder import Rescued
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
@@ -166,7 +166,7 @@ def restore(
         reasons.append("it has another layout, or comments" if is_whole else f"{size:,} bytes in it are no whole run")
     if not reasons and not dry_run:
         with contextlib.suppress(FileNotFoundError):
-            filesystem.remove_file(path)
+            durable_files.remove_file(path)
     added = len(plan.added) + len(plan.finished)
     return Restored(rescue_file.name, session_id, added, plan.present, tuple(reasons), removed=not reasons)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from localstore.disk import backup_folder, rescue_folder, store_tree, trash_folder
 from localstore.disk.document_file import IRREGULAR
-from localstore.disk.filesystem import FILE_MODE, FOLDER_MODE, is_private, temporary_for
+from localstore.disk.durable_files import temporary_for
+from localstore.disk.filesystem import FILE_MODE, FOLDER_MODE, is_private
 from localstore.format.document import LAYOUTS
 from localstore.maintenance.finding import Finding, Reporter
 

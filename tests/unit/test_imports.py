@@ -110,6 +110,15 @@ def test_the_command_line_reaches_into_no_private_name() -> None:
                 assert not [alias.name for alias in node.names if alias.name.startswith("_")]
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_one_module_alone_makes_files_durable_and_replaces_them(module: str) -> None:
+    """The crash tests see and fail only what goes through this module."""
+    if module != "localstore.disk.filesystem":
+        for node in ast.walk(ast.parse(MODULES[module].read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+                assert node.attr not in ("fsync", "fdatasync", "replace", "rename", "ftruncate", "pwrite")
+
+
 PEOPLE = {"localstore.agents.terminal.keyboard", "localstore.agents.terminal.screen"}
 """Only these use the standard streams; what prints goes through them."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from localstore.disk import file_names, filesystem
+from localstore.disk import durable_files, file_names, filesystem
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken
 from localstore.format.values import to_json_value
@@ -52,7 +52,7 @@ class SideFiles:
         for path in self._paths():
             with self._engine.locked(f"memories/{path.name}"):
                 self._read(path)  # raises for a broken file, which stays
-                filesystem.remove_file(path)
+                durable_files.remove_file(path)
 
     def schema_version(self, table: str) -> str | None:
         """Return the version of one of agno's tables, or None if none is stored."""
@@ -104,7 +104,7 @@ class SideFiles:
 
     @staticmethod
     def _write(path: Path, record: dict[str, Any]) -> None:
-        filesystem.write_file(path, [orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)])
+        durable_files.write_file(path, [orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)])
 
 
 def _broken(path: Path, problem: str) -> DocumentBroken:

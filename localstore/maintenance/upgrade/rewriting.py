@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from localstore.disk import backup_folder, filesystem, store_tree
+from localstore.disk import backup_folder, durable_files, filesystem, store_tree
 from localstore.disk.backup_folder import Backup
 from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
 from localstore.engine.engine import Engine
@@ -191,7 +191,7 @@ class Rewriter:
                 return self._written_before(target, path, now)
         is_new = not filesystem.exists(self._full(target))
         try:
-            filesystem.write_file(self._full(target), [new.raw], settle=False)
+            durable_files.write_file(self._full(target), [new.raw], settle=False)
             row = row_of(new, target, filesystem.system.status(self._full(target)), None)
             done = _Written(row, None if target == path else path, fingerprint(now))
             if target != path and path.startswith(f"{store_tree.SESSIONS}/"):

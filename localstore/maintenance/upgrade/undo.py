@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from localstore.disk import backup_folder, filesystem, store_tree
+from localstore.disk import backup_folder, durable_files, filesystem, store_tree
 from localstore.disk.backup_folder import Backup, NoSuchBackup
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.locks import pool_of
@@ -51,7 +51,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
         paths = sorted(backup.paths(), key=lambda path: path == store_tree.MARKER)
         # An undo that was killed may have left temporary files, which no check would find there.
         if flat := {path for path in paths if not path.startswith(f"{store_tree.SESSIONS}/")}:
-            filesystem.remove_temporaries(str(root), flat)
+            durable_files.remove_temporaries(str(root), flat)
         for number, path in enumerate(paths, 1):
             try:
                 restorer.restore(path)
@@ -109,9 +109,9 @@ class _Restorer:
                 is_restored = other in self._done or filesystem.exists(self._backup.place(other))
                 existed_before = is_restored or _has_form_of(parsed, old)
                 if other.startswith(f"{store_tree.SESSIONS}/") and not existed_before:
-                    filesystem.remove_file(self._full(other))
+                    durable_files.remove_file(self._full(other))
             self._update_manifest(path, session_id)
-            filesystem.remove_file(self._backup.place(path))
+            durable_files.remove_file(self._backup.place(path))
             self._done.add(path)
 
     def _others(self, session_id: str, path: str) -> dict[str, ParsedDocument]:
@@ -158,11 +158,11 @@ class _Restorer:
         target = self._full(path)
         filesystem.make_folders(Path(os.path.dirname(target)))
         if json_equal(current.header, old.header) and json_equal(current.entries, old.entries):
-            filesystem.link_or_copy(self._backup.place(path), target)
+            durable_files.link_or_copy(self._backup.place(path), target)
             filesystem.sync_folder(os.path.dirname(target))
             self.restored += 1
         else:
-            filesystem.write_file(target, [_in_form_of(old, current, target)])
+            durable_files.write_file(target, [_in_form_of(old, current, target)])
             self.changed += 1
 
     def _update_manifest(self, path: str, session_id: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localstore.disk import backup_folder, filesystem
+from localstore.disk import backup_folder, durable_files, filesystem
 from localstore.disk.backup_folder import Backup, NoSuchBackup
 
 
@@ -35,7 +35,7 @@ def test_what_is_kept_is_the_old_file_whatever_takes_its_place(root: str) -> Non
     backup = kept(root, "a.json", "sessions/2026-11/b.yaml")
     assert backup.paths() == ["a.json", "sessions/2026-11/b.yaml"]
     assert os.path.samefile(backup.place("a.json"), f"{root}/a.json")
-    filesystem.write_file(f"{root}/a.json", [b"new"])
+    durable_files.write_file(f"{root}/a.json", [b"new"])
     assert filesystem.read_file(backup.place("a.json")) == b"a.json"
     assert os.stat(backup.place("a.json")).st_mode & 0o777 == 0o644
 
@@ -84,7 +84,7 @@ def test_any_other_failure_of_a_link_is_an_error(root: str, monkeypatch: pytest.
 
 def test_keeping_it_again_keeps_what_it_is_now(root: str) -> None:
     backup = kept(root, "a.json")
-    filesystem.write_file(f"{root}/a.json", [b"new"])
+    durable_files.write_file(f"{root}/a.json", [b"new"])
     backup.keep("a.json")
     backup.keep("a.json")
     assert filesystem.read_file(backup.place("a.json")) == b"new"
@@ -96,7 +96,7 @@ def test_keeping_it_again_keeps_what_it_is_now(root: str) -> None:
 def test_what_was_changed_since_is_not_forgotten(root: str) -> None:
     """Regression: a failure after the rewrite of a document removed the old document from the backup."""
     backup = kept(root, "a.json", "sessions/2026-11/b.yaml")
-    filesystem.write_file(f"{root}/a.json", [b"new"])
+    durable_files.write_file(f"{root}/a.json", [b"new"])
     os.unlink(f"{root}/sessions/2026-11/b.yaml")
     for path in backup.paths():
         backup.forget_unchanged(path)

@@ -125,51 +125,6 @@ def test_a_line_is_added_at_the_end_or_not_at_all(file: Path, fd: int, disk: Wat
     assert file.read_bytes() == OLD + b"line\n"
 
 
-def test_a_new_file_is_written_synced_named_and_its_folder_synced(tmp_path: Path, disk: WatchedDisk) -> None:
-    path = tmp_path / "new"
-    filesystem.write_file(path, [b"a", b"", b"bc"])
-    assert path.read_bytes() == b"abc"
-    assert [(call.operation, call.name) for call in disk.calls] == [
-        ("open", "temporary"),
-        ("write", "temporary"),
-        ("write", "temporary"),
-        ("write", "temporary"),
-        ("sync", "temporary"),
-        ("replace", "new"),
-        ("sync_folder", tmp_path.name),
-    ]
-    assert {os.path.dirname(call.path) for call in disk.of("open", "write", "sync", "replace")} == {str(tmp_path)}
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-@pytest.mark.parametrize("operation", ["open", "write", "sync", "replace"])
-@pytest.mark.parametrize("existed", [True, False])
-def test_a_file_that_cannot_be_written_stays_as_it_was(
-    tmp_path: Path, disk: WatchedDisk, operation: str, existed: bool
-) -> None:
-    path = tmp_path / "file"
-    if existed:
-        path.write_bytes(OLD)
-
-    def fail(call: Call) -> None:
-        if call.operation == operation:
-            raise OSError(errno.ENOSPC, "full")
-
-    disk.before = fail
-    with pytest.raises(OSError, match="full"):
-        filesystem.write_file(path, [NEW])
-    assert os.listdir(tmp_path) == (["file"] if existed else [])
-    assert not existed or path.read_bytes() == OLD
-
-
-def test_a_file_that_is_read_keeps_its_bytes_when_it_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(OLD)
-    with path.open("rb") as reader:
-        filesystem.write_file(path, [NEW])
-        assert reader.read() == OLD
-
-
 def test_new_folders_are_private_and_their_names_durable(tmp_path: Path, disk: WatchedDisk) -> None:
     folder = tmp_path / "a" / "b" / "c"
     filesystem.make_folders(folder)
@@ -200,12 +155,6 @@ def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError) as caught:
         filesystem.make_folders(tmp_path / "a")
     assert caught.value.filename == str(tmp_path / "a")
-
-
-def test_removing_is_durable(file: Path, disk: WatchedDisk) -> None:
-    filesystem.remove_file(file)
-    assert not file.exists()
-    assert [call.operation for call in disk.calls] == ["unlink", "sync_folder"]
 
 
 def test_only_an_empty_folder_is_removed(tmp_path: Path, file: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from localstore import DocumentBroken, LockTimeout, StoreNotFound
-from localstore.disk import filesystem
+from localstore.disk import durable_files
 from localstore.disk.locks import pool_of
 from localstore.engine.engine import Engine
 from localstore.maintenance.repair import Repairer, repair
@@ -179,5 +179,5 @@ def test_moving_a_file_never_replaces_another(tmp_path: Path) -> None:
     one.write_text("1")
     other.write_text("2")
     with pytest.raises(FileExistsError):
-        filesystem.move_file(str(one), str(other))
+        durable_files.move_file(str(one), str(other))
     assert (one.read_text(), other.read_text()) == ("1", "2")

@@ -1,0 +1,120 @@
+"""Whole files: the order of the steps that make them durable, and what is left if one of them fails."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from localstore.disk import durable_files
+from tests.unit.watched_disk import Call, WatchedDisk
+
+OLD, NEW = b"old bytes", b"new bytes" * 100
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    return path
+
+
+def test_a_new_file_is_written_synced_named_and_its_folder_synced(tmp_path: Path, disk: WatchedDisk) -> None:
+    path = tmp_path / "new"
+    durable_files.write_file(path, [b"a", b"", b"bc"])
+    assert path.read_bytes() == b"abc"
+    assert [(call.operation, call.name) for call in disk.calls] == [
+        ("open", "temporary"),
+        ("write", "temporary"),
+        ("write", "temporary"),
+        ("write", "temporary"),
+        ("sync", "temporary"),
+        ("replace", "new"),
+        ("sync_folder", tmp_path.name),
+    ]
+    assert {os.path.dirname(call.path) for call in disk.of("open", "write", "sync", "replace")} == {str(tmp_path)}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("operation", ["open", "write", "sync", "replace"])
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_file_that_cannot_be_written_stays_as_it_was(
+    tmp_path: Path, disk: WatchedDisk, operation: str, existed: bool
+) -> None:
+    path = tmp_path / "file"
+    if existed:
+        path.write_bytes(OLD)
+
+    def fail(call: Call) -> None:
+        if call.operation == operation:
+            raise OSError(errno.ENOSPC, "full")
+
+    disk.before = fail
+    with pytest.raises(OSError, match="full"):
+        durable_files.write_file(path, [NEW])
+    assert os.listdir(tmp_path) == (["file"] if existed else [])
+    assert not existed or path.read_bytes() == OLD
+
+
+def test_a_file_that_is_read_keeps_its_bytes_when_it_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    with path.open("rb") as reader:
+        durable_files.write_file(path, [NEW])
+        assert reader.read() == OLD
+
+
+def test_removing_is_durable(file: Path, disk: WatchedDisk) -> None:
+    durable_files.remove_file(file)
+    assert not file.exists()
+    assert [call.operation for call in disk.calls] == ["unlink", "sync_folder"]
+
+
+def test_a_moved_file_is_durable_before_it_gets_its_name(tmp_path: Path, file: Path, disk: WatchedDisk) -> None:
+    (tmp_path / "folder").mkdir()
+    target = tmp_path / "folder" / "moved"
+    durable_files.move_file(str(file), str(target))
+    assert target.read_bytes() == OLD
+    assert not file.exists()
+    steps = disk.of("sync", "replace", "sync_folder")
+    assert [(call.operation, call.name) for call in steps] == [
+        ("sync", "file"),
+        ("replace", "moved"),
+        ("sync_folder", "folder"),
+        ("sync_folder", tmp_path.name),
+    ]
+
+
+def test_a_file_is_not_moved_over_another_one(tmp_path: Path, file: Path) -> None:
+    target = tmp_path / "taken"
+    target.write_bytes(NEW)
+    with pytest.raises(FileExistsError) as caught:
+        durable_files.move_file(str(file), str(target))
+    assert caught.value.filename == str(target)
+    assert (file.read_bytes(), target.read_bytes()) == (OLD, NEW)
+
+
+def test_only_names_of_temporary_files_give_the_name_they_were_to_get() -> None:
+    assert durable_files.temporary_for(".s1.json.0123456789ab.tmp") == "s1.json"
+    for name in ("s1.json", ".s1.json.tmp", ".editor.tmp", ".s1.json.0123456789AB.tmp", "s1.json.0123456789ab.tmp"):
+        assert durable_files.temporary_for(name) is None
+
+
+def test_only_temporary_files_for_the_given_names_are_removed(tmp_path: Path, file: Path) -> None:
+    for name in (".a.0123456789ab.tmp", ".b.0123456789ab.tmp", ".editor.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".c.0123456789ab.tmp").mkdir()
+    durable_files.remove_temporaries(str(tmp_path), ["a"])
+    assert sorted(os.listdir(tmp_path)) == [".b.0123456789ab.tmp", ".c.0123456789ab.tmp", ".editor.tmp", "file"]
+    durable_files.remove_temporaries(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == [".c.0123456789ab.tmp", ".editor.tmp", "file"]
+
+
+def test_a_link_replaces_the_file_with_its_name(tmp_path: Path, file: Path) -> None:
+    target = tmp_path / "second"
+    target.write_bytes(NEW)
+    for _ in range(2):  # the second time, both names are already links to the same file
+        durable_files.link_or_copy(str(file), str(target))
+        assert target.read_bytes() == file.read_bytes() == OLD
+        assert sorted(os.listdir(tmp_path)) == ["file", "second"]
