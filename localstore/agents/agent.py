@@ -9,7 +9,7 @@ from localstore.agents.events import Event
 from localstore.agents.memory_storage import AgentStorage
 from localstore.agents.models.model import Model
 from localstore.agents.prompts.history import HistoryWindow
-from localstore.agents.prompts.question import Question, Source, messages_of, only_asked, whole_rounds
+from localstore.agents.prompts.question import Question, Source, messages_of, question_of, whole_rounds
 from localstore.agents.prompts.summary import Summaries
 from localstore.agents.run_spec import RunSpec
 from localstore.agents.runs import driver
@@ -271,7 +271,7 @@ class Agent(SessionOwner):
                 last.messages = whole
                 self.store_changes(session)
             return self._new_run(last.model_copy(deep=True), self.session_id, self.user_id, is_stored=True)
-        run = Run(messages=only_asked(last.messages), status="unfinished")
+        run = Run(messages=question_of(last.messages), status="unfinished")
         return self._new_run(run, self.session_id, self.user_id)
 
     def print_response(

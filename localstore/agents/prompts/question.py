@@ -49,7 +49,7 @@ def _parts(kind: str, sources: Sequence[Source]) -> Iterator[ContentPart]:
             yield ContentPart(type=kind, path=path)
 
 
-def only_asked(messages: Sequence[Message]) -> list[Message]:
+def question_of(messages: Sequence[Message]) -> list[Message]:
     """Return the question of a run: its messages up to the last one of the user."""
     end = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages) - 1)
     return list(messages[: end + 1])
@@ -57,7 +57,7 @@ def only_asked(messages: Sequence[Message]) -> list[Message]:
 
 def whole_rounds(messages: Sequence[Message]) -> list[Message]:
     """Return the question and the complete rounds of tool calls after it, without a partial round or answer."""
-    whole = len(only_asked(messages))
+    whole = len(question_of(messages))
     open_calls: set[str | None] = set()
     for at in range(whole, len(messages)):
         message = messages[at]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +27,7 @@ from localstore.models.session import Message, Run, ToolCall
 _SAVE_EVERY = 0.2
 """Seconds between two writes of a partial answer."""
 _SAVE_SHARE = 10
-"""A write of a partial answer may take one part in so many of the time."""
+"""After a write of a partial answer, the next one comes no sooner than this many times the duration of the write."""
 
 
 class Members(Protocol):
@@ -44,8 +44,8 @@ class Members(Protocol):
         """Return the leader's messages with the members' answers, in a team that collaborates."""
         ...
 
-    def are_asked_by(self, tool: Tool) -> bool:
-        """Whether this is the tool with which the leader asks members."""
+    def handle(self, tool: Tool) -> bool:
+        """Whether this is the tool with which the leader asks members, so that `results` has to call it."""
         ...
 
     async def results(self, driver: Driver, tool: Tool, calls: Sequence[ToolCall], context: RunContext) -> list[Result]:
@@ -172,23 +172,18 @@ class AgentRun:
         tools = self.spec.tools
         if self._recorded_state is None:
             self._recorded_state = self._storable_state()
-        at = 0
-        while at < len(calls):
-            tool = tools.get(calls[at].name)
-            end = at + 1
-            while tool is not None and tool.may_go_together(tools.get(calls[end].name) if end < len(calls) else None):
-                end += 1
-            group = calls[at:end]
+        for group in _concurrent_groups(calls, tools):
+            tool = tools.get(group[0].name)
             results = [unknown_tool(group[0], tools)] if tool is None else await self._results(driver, tool, group)
             for call, result in zip(group, results, strict=True):
                 self.run.messages.append(Message(role="tool", content=result.text, tool_call_id=call.id))
-                await driver.emit(ToolCallFinished(call, result.text, result.failed, self.speaker))
             self._record_state_changes()
-            at = end
+            for call, result in zip(group, results, strict=True):  # now: the consumer may leave at any event
+                await driver.emit(ToolCallFinished(call, result.text, result.failed, self.speaker))
 
     async def _results(self, driver: Driver, tool: Tool, calls: Sequence[ToolCall]) -> list[Result]:
         context = RunContext(self.store.session_id, self.run.run_id, self.store.user_id, self._state)
-        if self.members is not None and self.members.are_asked_by(tool):
+        if self.members is not None and self.members.handle(tool):
             return await self.members.results(driver, tool, calls, context)
         return await driver.call_tools([(self.spec.tools[call.name], call) for call in calls], context)
 
@@ -251,6 +246,18 @@ class AgentRun:
         run.metrics = self.tokens.metrics(perf_counter() - self._started)
         run.status = status
         self.store.end(run, instructions=self.spec.instructions, with_state=with_state)
+
+
+def _concurrent_groups(calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[list[ToolCall]]:
+    """Split the calls of a reply, in their order, into groups of calls that may run concurrently."""
+    groups: list[list[ToolCall]] = []
+    for call in calls:
+        previous = tools.get(groups[-1][-1].name) if groups else None
+        if previous is not None and previous.may_run_with(tools.get(call.name)):
+            groups[-1].append(call)
+        else:
+            groups.append([call])
+    return groups
 
 
 def error_text(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Literal
 
 from localstore.agents.prompts.prompt import completed_of
-from localstore.agents.prompts.question import only_asked
+from localstore.agents.prompts.question import question_of
 from localstore.agents.run_spec import RunSpec, TeamSpec
 from localstore.agents.runs.agent_run import AgentRun
 from localstore.agents.runs.driver import Driver
@@ -20,8 +20,8 @@ from localstore.agents.session_state import State, put
 from localstore.agents.tools.tool import Result, RunContext, Tool, error_result
 from localstore.models.session import Message, Run, ToolCall
 
-_LONGEST = 300
-"""Characters of a member's instructions, if it has no description."""
+_MAX_DESCRIPTION = 300
+"""If a member has no description, this many characters of its instructions are its description."""
 
 _MERGE = "Answer the question above with one answer, made of these. Do not mention who said what, unless that matters."
 
@@ -55,12 +55,12 @@ class Delegate(Tool):
         lines = "\n".join(f"- {name}{_description(member)}" for name, member in members.items())
         super().__init__(function, description=f"{purpose} Members:\n{lines}")
 
-    def may_go_together(self, other: Tool | None) -> bool:
+    def may_run_with(self, other: Tool | None) -> bool:
         return other is self
 
 
 def _description(member: RunSpec) -> str:
-    text = member.description or member.instructions[:_LONGEST]
+    text = member.description or member.instructions[:_MAX_DESCRIPTION]
     return f": {' '.join(text.split())}" if text else ""
 
 
@@ -105,7 +105,7 @@ class MemberRuns:
         self._earlier = completed_of(start.earlier)
         self._stored_before = len(self.run.member_runs or ())
         if self.team.mode == "collaborate":
-            question = only_asked(self.run.messages)
+            question = question_of(self.run.messages)
             answered = {run.agent_id or run.team_id for run in completed_of(self.run.member_runs or ())}
             names = [name for name, member in self.team.members.items() if member.entity_id not in answered]
             await self._execute(driver, [self._new_run(name, question, None) for name in names])
@@ -115,10 +115,10 @@ class MemberRuns:
             return messages
         answers = [f"## {self._name(run)}\n\n{_answer(run)}" for run in self.run.member_runs or ()]
         text = "\n\n".join(["The members of the team answered:", *answers, _MERGE])
-        question = only_asked(messages)
+        question = question_of(messages)
         return [*question, Message(role="user", content=text), *messages[len(question) :]]
 
-    def are_asked_by(self, tool: Tool) -> bool:
+    def handle(self, tool: Tool) -> bool:
         return isinstance(tool, Delegate)
 
     async def results(self, driver: Driver, tool: Tool, calls: Sequence[ToolCall], context: RunContext) -> list[Result]:
@@ -134,7 +134,7 @@ class MemberRuns:
             if routes and (asked or self.routed_answer is not None):
                 results[number] = Result("Error: another member answers already. Pick one.", failed=True)
                 continue
-            question = only_asked(self.run.messages) if task is None else [Message(role="user", content=task)]
+            question = question_of(self.run.messages) if task is None else [Message(role="user", content=task)]
             asked[number] = self._new_run(name, question, call.id)
         await self._execute(driver, list(asked.values()))
         for number, member in asked.items():

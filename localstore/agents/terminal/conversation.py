@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
 from localstore.agents.events import Event, RunFinished, RunStarted
-from localstore.agents.prompts.question import only_asked
+from localstore.agents.prompts.question import question_of
 from localstore.agents.terminal.answer import open_answer
 from localstore.agents.terminal.error_text import error_line
 from localstore.agents.terminal.keyboard import Keyboard
@@ -101,7 +101,7 @@ class Conversation:
             return self._show(self.agent.stream_resumed())
         if self.has_storage:
             self.remove_last_run()
-        return self.ask(only_asked(last.messages))
+        return self.ask(question_of(last.messages))
 
     def _show(self, events: Generator[Event]) -> bool:
         failure: Exception | None = None

@@ -128,8 +128,8 @@ class Tool:
             raise TypeError(f"The parameters of the tool {self.name} have no JSON schema: {problem}") from None
         return model
 
-    def may_go_together(self, other: Tool | None) -> bool:
-        """Return whether a call of this tool and the next call, of the other tool, may run at the same time."""
+    def may_run_with(self, other: Tool | None) -> bool:
+        """Return whether a call of this tool and the next call, of the other tool, may run concurrently."""
         return other is not None and self.is_async and other.is_async
 
     def call(self, call: ToolCall, context: RunContext) -> Result:
