@@ -44,7 +44,7 @@ class Members(Protocol):
         """Return the leader's messages with the members' answers, in a team that collaborates."""
         ...
 
-    def handle(self, tool: Tool) -> bool:
+    def handles(self, tool: Tool) -> bool:
         """Whether this is the tool with which the leader asks members, so that `results` has to call it."""
         ...
 
@@ -183,7 +183,7 @@ class AgentRun:
 
     async def _results(self, driver: Driver, tool: Tool, calls: Sequence[ToolCall]) -> list[Result]:
         context = RunContext(self.store.session_id, self.run.run_id, self.store.user_id, self._state)
-        if self.members is not None and self.members.handle(tool):
+        if self.members is not None and self.members.handles(tool):
             return await self.members.results(driver, tool, calls, context)
         return await driver.call_tools([(self.spec.tools[call.name], call) for call in calls], context)
 

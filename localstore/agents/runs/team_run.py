@@ -118,7 +118,7 @@ class MemberRuns:
         question = question_of(messages)
         return [*question, Message(role="user", content=text), *messages[len(question) :]]
 
-    def handle(self, tool: Tool) -> bool:
+    def handles(self, tool: Tool) -> bool:
         return isinstance(tool, Delegate)
 
     async def results(self, driver: Driver, tool: Tool, calls: Sequence[ToolCall], context: RunContext) -> list[Result]:

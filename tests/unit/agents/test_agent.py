@@ -333,7 +333,7 @@ def test_an_error_that_cannot_be_stored_does_not_hide_the_first(storage: JsonSto
 
 
 @both_ways
-def test_a_deleted_session_does_not_come_back(storage: JsonStorage, asking: Asking) -> None:
+def test_a_deleted_session_is_not_created_again_by_an_agent(storage: JsonStorage, asking: Asking) -> None:
     """Neither by an agent that created it nor by one that only read it; a new agent may create it."""
 
     def delete(messages: list[Message]) -> str:
@@ -491,7 +491,7 @@ def test_state_does_not_leak_into_another_session(storage: JsonStorage) -> None:
     assert agent.session_state == {"n": 0, "carried": True}
 
 
-def test_objects_in_the_state_stay_what_they_are(storage: JsonStorage) -> None:
+def test_objects_in_the_state_keep_their_type(storage: JsonStorage) -> None:
     """A value that is stored as text is not taken for a change, and is not replaced by its text."""
     when = datetime(2026, 11, 22, tzinfo=UTC)
     agent = Agent(model=echo, session_id="s", storage=storage, session_state={"when": when})
@@ -617,7 +617,7 @@ def test_a_wrong_argument_says_what_to_pass(arguments: dict[str, Any], said: str
 
 
 @pytest.mark.parametrize("question", [None, [], [1], ["text"]])
-def test_a_question_that_is_none_is_refused(question: Any, storage: JsonStorage) -> None:
+def test_an_invalid_question_is_refused(question: Any, storage: JsonStorage) -> None:
     """Nothing is stored for it."""
     with pytest.raises((TypeError, ValueError), match=r"question must be|no message"):
         Agent(model=echo, storage=storage).run(question)

@@ -36,8 +36,10 @@ def twice(value: int) -> int:
 
 
 def test_a_team_without_a_storage_loads_its_own_session() -> None:
-    """It used to raise KindMismatch: in memory, every session was one of an agent. The session could not be loaded
-    again after `new_session`."""
+    """In memory, every session was one of an agent, so a team raised KindMismatch on its own session.
+
+    The session could not be loaded again after `new_session`.
+    """
     member = Agent(model=FunctionModel(lambda _: "hi"), name="Anna")
     team = Team(
         members=[member],
@@ -60,8 +62,10 @@ def test_a_workflow_without_a_storage_loads_its_own_session() -> None:
 
 
 def test_a_failed_run_of_a_workflow_is_continued(storage: MemoryStorage | JsonStorage) -> None:
-    """Without a storage, `resume` and the same `run_id` used to raise ValueError: 'resume needs a storage'. The steps
-    that were done could not be used. With one, the continued run lost the state that the workflow was made with."""
+    """Without a storage, `resume` and the same `run_id` raised ValueError: the completed steps could not be used.
+
+    With a storage, the continued run lost the state that the workflow was created with.
+    """
     done: list[str] = []
     fails = True
 
@@ -104,8 +108,10 @@ def test_a_failed_run_of_a_workflow_is_continued(storage: MemoryStorage | JsonSt
 
 
 def test_a_step_is_added_only_where_it_belongs(storage: MemoryStorage | JsonStorage) -> None:
-    """In memory, a session or a run that was not there used to be a bare KeyError, and a step with a wrong number, or
-    of a finished run, was taken without a word."""
+    """In memory, a missing session or run raised a bare KeyError.
+
+    A step with a wrong number, or of a finished run, was stored without an error.
+    """
     storage.append("s", Run(run_id="r1", status="unfinished"), kind="workflow")
     step = Step(name="one", output=1, status="completed")
     with pytest.raises(SessionNotFound, match="'other'"):

@@ -91,7 +91,7 @@ class Failing:
 # What steps are given
 
 
-def test_each_step_is_given_what_the_one_before_gave(storage: Store) -> None:
+def test_each_step_receives_the_output_of_the_previous_one(storage: Store) -> None:
     async def b(text: str) -> dict[str, str]:
         return {"text": f"{text}b"}
 
@@ -133,7 +133,7 @@ class Part:
     number: int
 
 
-def test_inputs_are_of_the_type_that_is_asked_for(storage: Store) -> None:
+def test_inputs_are_converted_to_the_annotated_type(storage: Store) -> None:
     """Made from the stored value, so that a step receives the same after a resume."""
     seen: list[Any] = []
 
@@ -155,7 +155,7 @@ def test_inputs_are_of_the_type_that_is_asked_for(storage: Store) -> None:
     assert read(storage).runs == [run]
 
 
-def test_an_input_that_does_not_fit_is_told_with_the_step() -> None:
+def test_the_error_for_an_invalid_input_names_the_step() -> None:
     def count(number: int) -> int:
         return number
 
@@ -163,7 +163,7 @@ def test_an_input_that_does_not_fit_is_told_with_the_step() -> None:
         Workflow(steps=[adds("a"), count]).run("x")
 
 
-def test_an_output_that_cannot_be_stored_is_told_with_the_step(storage: Store) -> None:
+def test_the_error_for_an_unstorable_output_names_the_step(storage: Store) -> None:
     flow = Workflow(steps=[Task(lambda: {"x": object()}, name="odd")], session_id="s", storage=storage)
     with pytest.raises(UnstorableValue, match=r"The output of 'odd'\.x is a builtins\.object"):
         flow.run()
@@ -171,7 +171,7 @@ def test_an_output_that_cannot_be_stored_is_told_with_the_step(storage: Store) -
     assert (run.status, log(run)) == ("error", [("odd", "error")])
 
 
-def test_the_context_gives_state_ids_and_outputs(storage: Store) -> None:
+def test_the_context_has_the_state_ids_and_outputs(storage: Store) -> None:
     def first(context: StepContext) -> int:
         assert (context.session_id, context.user_id, context.input) == ("s", "alice", {"topic": "x"})
         context.session_state["seen"] = [context.run_id]
@@ -204,7 +204,7 @@ def test_without_storage_runs_are_kept_in_memory() -> None:
 # Agents and teams
 
 
-def test_agents_are_asked_and_answer(storage: Store) -> None:
+def test_an_agents_input_is_its_question_and_its_output_the_answer(storage: Store) -> None:
     """Their messages are stored in the step; with history, each is given those of the same step in earlier runs."""
     given: list[list[str]] = []
 
@@ -227,7 +227,7 @@ def test_agents_are_asked_and_answer(storage: Store) -> None:
     ]
 
 
-def test_a_run_says_what_all_of_it_cost(storage: Store) -> None:
+def test_the_metrics_of_a_run_include_all_steps(storage: Store) -> None:
     """Including the steps before it was interrupted."""
 
     class Counted(FunctionModel):
@@ -268,7 +268,7 @@ def test_agents_change_the_state_and_teams_keep_their_members(storage: Store) ->
     assert read(storage).session_state.keys() == {"noted"}
 
 
-def test_data_of_an_agent_is_given_as_data() -> None:
+def test_structured_output_of_an_agent_is_passed_on_as_data() -> None:
     agent = Agent(model=FunctionModel(lambda _: '{"time": "7:58"}'), name="Ann", response_model=Train)
 
     def when(train: Train) -> str:
@@ -280,7 +280,7 @@ def test_data_of_an_agent_is_given_as_data() -> None:
 # Ways to go on
 
 
-def test_branches_go_on_at_once_and_share_what_they_changed(storage: Store) -> None:
+def test_branches_run_concurrently_and_their_changes_are_merged(storage: Store) -> None:
     both = Barrier(2)
 
     def branch(name: str) -> Task:
@@ -301,7 +301,7 @@ def test_branches_go_on_at_once_and_share_what_they_changed(storage: Store) -> N
     assert asyncio.run(flow.arun("y")).output == {"a": "ya", "b": "yb"}
 
 
-def test_one_branch_that_fails_lets_the_others_end(storage: Store) -> None:
+def test_the_other_branches_end_if_one_fails(storage: Store) -> None:
     """Only that step is run again."""
     flaky, calm = Failing(), Failing(0, name="calm")
     flow = Workflow(steps=[Parallel(flaky, calm), adds("z")], session_id="s", storage=storage)
@@ -337,12 +337,12 @@ def test_a_condition_goes_the_same_way_after_a_resume(storage: Store) -> None:
     assert flow().run("y").output == "yshort"
 
 
-def test_a_condition_without_steps_hands_on_what_it_was_given() -> None:
+def test_a_condition_without_steps_to_run_returns_its_input() -> None:
     decide = Condition(lambda text: text == "x", then=[adds("a")], name="is x")
     assert [Workflow(steps=[decide]).run(text).output for text in "xy"] == ["xa", "y"]
 
 
-def test_a_loop_ends_when_it_is_told_to(storage: Store) -> None:
+def test_a_loop_ends_when_until_returns_true(storage: Store) -> None:
     asked: list[str] = []
 
     def enough(text: str) -> bool:
@@ -357,7 +357,7 @@ def test_a_loop_ends_when_it_is_told_to(storage: Store) -> None:
     assert Workflow(steps=[Loop([adds("a")], max_rounds=4)]).run("").output == "aaaa"
 
 
-def test_a_loop_goes_on_in_the_round_in_which_it_was_interrupted(storage: Store) -> None:
+def test_a_loop_continues_in_the_interrupted_round(storage: Store) -> None:
     asked: list[str] = []
     flaky = Failing(0)
 
@@ -386,7 +386,7 @@ def test_a_loop_goes_on_in_the_round_in_which_it_was_interrupted(storage: Store)
     assert flaky.calls == 4
 
 
-def test_a_test_that_raises_is_the_loops_error(storage: Store) -> None:
+def test_an_error_of_until_is_stored_as_the_loops_error(storage: Store) -> None:
     loop = Loop([adds("a")], until=lambda text: text.nothing, name="draft")
     with pytest.raises(AttributeError) as raised:
         Workflow(steps=[loop], session_id="s", storage=storage).run("")
@@ -399,7 +399,7 @@ def test_a_test_that_raises_is_the_loops_error(storage: Store) -> None:
 
 
 @pytest.mark.parametrize("how", ["resume", "the same call", "aresume"])
-def test_a_failed_run_goes_on_behind_its_last_step(storage: Store, how: str) -> None:
+def test_a_failed_run_continues_after_its_last_completed_step(storage: Store, how: str) -> None:
     flaky, first = Failing(2), Failing(0, name="first")
 
     def flow() -> Workflow:
@@ -436,7 +436,7 @@ def test_another_input_with_the_same_run_id_is_refused(storage: Store) -> None:
         flow.run({"x": 1.0}, run_id="r")
 
 
-def test_ctrl_c_leaves_a_cancelled_run_that_goes_on(storage: Store) -> None:
+def test_ctrl_c_leaves_a_cancelled_run_that_can_be_resumed(storage: Store) -> None:
     interrupted = Failing(1, KeyboardInterrupt)
     flow = Workflow(steps=[adds("a"), interrupted], session_id="s", storage=storage)
     with pytest.raises(KeyboardInterrupt):
@@ -467,7 +467,7 @@ def test_a_cancelled_task_leaves_a_cancelled_run(storage: Store) -> None:
     assert read(storage).runs[0].status == "cancelled"
 
 
-def test_whoever_stops_listening_cancels_the_run(storage: Store) -> None:
+def test_closing_the_stream_cancels_the_run(storage: Store) -> None:
     flow = Workflow(steps=[adds("a"), adds("b")], session_id="s", storage=storage)
     for event in (events := flow.stream("x")):
         if isinstance(event, StepFinished):
@@ -477,7 +477,7 @@ def test_whoever_stops_listening_cancels_the_run(storage: Store) -> None:
     assert (run.status, log(run)) == ("cancelled", [("a", "completed")])
 
 
-def test_a_step_that_fails_changes_nothing_of_the_state(storage: Store) -> None:
+def test_a_failed_step_does_not_change_the_state(storage: Store) -> None:
     """So a step that is run again begins with the same state as before."""
     fail = [True]
 
@@ -496,7 +496,7 @@ def test_a_step_that_fails_changes_nothing_of_the_state(storage: Store) -> None:
     assert read(storage).session_state == {"n": 2}
 
 
-def test_what_others_changed_meanwhile_stays(storage: Store) -> None:
+def test_changes_by_others_in_the_meantime_are_kept(storage: Store) -> None:
     """The run's changes are applied to the state at the time it is resumed, key by key."""
     flaky = Failing()
 
@@ -526,7 +526,7 @@ def test_a_strict_workflow_fails_on_a_conflict_of_states(storage: Store) -> None
     assert (session.runs[0].status, session.session_state) == ("error", {"key": "theirs"})
 
 
-def test_somebody_else_who_goes_on_is_not_written_over(storage: Store) -> None:
+def test_a_run_that_another_process_continues_is_not_overwritten(storage: Store) -> None:
     """Two processes resume the same run: the work of the later one is dropped, the run belongs to the other."""
     waiting = Failing()
     flow = Workflow(steps=[adds("a"), waiting, adds("z")], session_id="s", storage=storage)
@@ -545,7 +545,7 @@ def test_somebody_else_who_goes_on_is_not_written_over(storage: Store) -> None:
     assert (run.status, run.output) == ("completed", "xa!z")
 
 
-def test_runs_of_one_session_at_once_each_keep_their_steps(storage: Store) -> None:
+def test_concurrent_runs_of_one_session_keep_their_own_steps(storage: Store) -> None:
     flow = Workflow(steps=[adds(letter) for letter in "abcdef"], session_id="s", storage=storage)
     with ThreadPoolExecutor(5) as threads:
         runs = list(threads.map(flow.run, "12345"))
@@ -554,7 +554,7 @@ def test_runs_of_one_session_at_once_each_keep_their_steps(storage: Store) -> No
     assert [stored[run.run_id] for run in runs] == runs
 
 
-def test_an_agent_needs_something_to_be_asked() -> None:
+def test_an_agent_step_needs_an_input() -> None:
     agent = Agent(model=FunctionModel(lambda _: "yes"), name="Ann")
     with pytest.raises(TypeError, match="The step 'Ann' is an agent, but its input is None"):
         Workflow(steps=[agent]).run()
@@ -580,7 +580,7 @@ def test_changed_steps_are_named(storage: Store) -> None:
 # Retries and confirmations
 
 
-def test_a_step_is_tried_again_and_every_attempt_is_stored(storage: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_step_is_retried_and_every_attempt_is_stored(storage: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr("localstore.agents.runs.driver.time.sleep", waited.append)
     flow = Workflow(steps=[Task(Failing(3), retries=3, backoff=0.5)], session_id="s", storage=storage)
@@ -590,7 +590,7 @@ def test_a_step_is_tried_again_and_every_attempt_is_stored(storage: Store, monke
     assert waited == [0.5, 1.0, 2.0]
 
 
-def test_a_run_waits_on_disk_for_its_confirmation(storage: Store) -> None:
+def test_a_run_that_waits_for_its_confirmation_is_stored(storage: Store) -> None:
     first = Failing(0, name="first")
 
     def flow() -> Workflow:
@@ -630,7 +630,7 @@ print(run.status, run.output, run.waiting and run.waiting.question)
 
 
 @pytest.mark.parametrize(("answer", "told"), [("yes", "completed xaa None"), ("no", "cancelled None None")])
-def test_another_process_gives_the_answer(tmp_path: Path, answer: str, told: str) -> None:
+def test_another_process_answers_the_confirmation(tmp_path: Path, answer: str, told: str) -> None:
     def start(word: str) -> str:
         command = [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path / "store"), word]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -652,7 +652,7 @@ def test_a_run_that_is_not_confirmed_is_cancelled(storage: Store) -> None:
         flow.resume(confirm=True)
 
 
-def test_a_step_that_failed_behind_its_confirmation_is_not_asked_for_again(storage: Store) -> None:
+def test_a_confirmed_step_that_failed_needs_no_second_confirmation(storage: Store) -> None:
     flaky = Failing()
     flow = Workflow(steps=[Task(flaky, confirm=True)], session_id="s", storage=storage)
     flow.run("x")
@@ -730,7 +730,7 @@ def takes_two(a: int, b: int) -> int:
     return a + b
 
 
-def test_wrong_steps_are_told_when_the_workflow_is_made() -> None:
+def test_wrong_steps_are_refused_when_the_workflow_is_created() -> None:
     cases: list[tuple[Callable[[], Any], type[Exception], str]] = [
         (lambda: Workflow(steps=[]), ValueError, "There are no steps in the workflow"),
         (lambda: Workflow(steps=adds("a")), TypeError, "must be a list"),  # type: ignore[arg-type]
@@ -751,7 +751,7 @@ def test_wrong_steps_are_told_when_the_workflow_is_made() -> None:
             make()
 
 
-def test_a_session_that_was_deleted_does_not_come_back(storage: Store) -> None:
+def test_a_deleted_session_is_not_created_again(storage: Store) -> None:
     flow = Workflow(steps=[adds("a")], session_id="s", storage=storage)
     flow.run("x")
     storage.delete_session("s")
@@ -759,7 +759,7 @@ def test_a_session_that_was_deleted_does_not_come_back(storage: Store) -> None:
         flow.run("y")
 
 
-def test_a_wrong_step_in_the_document_is_a_persons_and_stays(storage: Store) -> None:
+def test_an_edited_output_of_a_step_is_used(storage: Store) -> None:
     """A person may edit the output of a step; the next step receives that."""
     flaky = Failing()
     flow = Workflow(steps=[adds("a"), flaky], session_id="s", storage=storage)

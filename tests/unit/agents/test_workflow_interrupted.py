@@ -120,10 +120,10 @@ def _told(run: Run) -> set[tuple[str, ...]]:
     shapes=st.lists(_shapes, min_size=1, max_size=3),
     deaths=st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=1, max_size=3),
 )
-def test_it_does_what_it_would_have_done(
+def test_an_interrupted_workflow_gives_the_same_result_as_an_uninterrupted_one(
     kind: type[JsonStorage | YamlStorage], shapes: list[Shape], deaths: list[tuple[int, bool]]
 ) -> None:
-    """The same output, the same state, the same steps; and no stored step is run again."""
+    """It has the same output, state and steps, and no stored step is run again."""
     with tempfile.TemporaryDirectory() as folder:
         calm = Built(shapes, kind(Path(folder, "calm"), durability="relaxed"))
         expected = calm.flow.run("in", run_id="r")
