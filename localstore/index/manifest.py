@@ -113,6 +113,12 @@ class Manifest:
     def _session_at(self, path: str) -> str | None:
         return self._folders.get(path.rpartition("/")[0], {}).get(path)
 
+    def row_at(self, path: str) -> IndexRow | None:
+        """Return the row with this path, or None. The caller need not hold `mutex`."""
+        with self.mutex:
+            session_id = self.session_at(path)
+            return None if session_id is None else self.get(session_id)
+
     def folders(self) -> list[str]:
         """Return the folders of the rows that have been parsed so far."""
         return list(self._folders)

@@ -5,28 +5,14 @@ moved or removed are noticed, and no other file is opened.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Iterable
 
 from localstore.disk import filesystem, store_tree
-from localstore.disk.boot import boot_id
-from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
-from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format import recovery
-from localstore.format.document import LAYOUTS, Layout, ParsedDocument
-from localstore.format.parse_error import ParseError
+from localstore.disk.document_file import fingerprint
+from localstore.index.document_row import Unreadable, read_row
 from localstore.index.manifest import Manifest
-from localstore.index.row import (
-    COARSE_TICK,
-    IndexRow,
-    carry_rewrite_flag,
-    is_coarse,
-    matches_file,
-    recorded_state,
-    row_of,
-)
-from localstore.models.times import utc_time
+from localstore.index.row import COARSE_TICK, IndexRow, is_coarse, matches_file
 
 _FINE_TICK = 50_000_000
 """How long, in ns, a folder's time may stay the same while names in it change, unless times are whole seconds."""
@@ -37,6 +23,9 @@ _RECENT = 2_000_000_000
 _BATCH = 1000
 _LISTING_ATTEMPTS = 3
 """How often a listing starts again because documents were changed by hand in the meantime."""
+
+_Exceptions = dict[str, Unreadable] | dict[str, tuple[list[int], str]]
+"""Files that are no session's document, by path. The first item is the fingerprint."""
 
 
 class SessionIndex:
@@ -50,15 +39,15 @@ class SessionIndex:
         self._sweep_due = 0.0
         self._duplicates: dict[str, tuple[list[int], str]] = {}
         """Files that hold a session whose document is another file: path to fingerprint and session id."""
-        self._unreadable: dict[str, tuple[list[int], str]] = {}
-        """Files in which no session can be read: path to fingerprint and problem."""
+        self._unreadable: dict[str, Unreadable] = {}
+        """Files in which no session can be read, by path."""
         self.unreadable_folders: dict[str, str] = {}
         """Folders that the last scan could not list: path to problem. Each scan sets a new mapping."""
 
     def unreadable_files(self) -> dict[str, str]:
         """Return the files in which no session can be read, and why. Paths are relative to the root."""
         with self._manifest.mutex:
-            return {path: problem for path, (_, problem) in self._unreadable.items()}
+            return {path: unreadable.problem for path, unreadable in self._unreadable.items()}
 
     def duplicate_files(self) -> list[str]:
         """Return the files that hold a session whose document is another file. Paths are relative to the root."""
@@ -67,8 +56,8 @@ class SessionIndex:
 
     def problem_of(self, path: str) -> str | None:
         """Return why no session can be read in this file, or None if it is not known as unreadable."""
-        _, problem = self._unreadable.get(path, ([], None))
-        return problem
+        unreadable = self._unreadable.get(path)
+        return None if unreadable is None else unreadable.problem
 
     def find(self, session_id: str) -> IndexRow | None:
         """Return the row of a session: from the manifest, else from the file that is named like it. None if neither is
@@ -270,19 +259,14 @@ class SessionIndex:
                     changed.add(path)
         return changed
 
-    def _forget_exception(self, exceptions: dict[str, tuple[list[int], str]], path: str) -> None:
+    def _forget_exception(self, exceptions: _Exceptions, path: str) -> None:
         if path in exceptions:
             with self._manifest.mutex:
                 exceptions.pop(path, None)
 
-    def _set_unreadable(self, path: str, as_read: list[int], problem: str) -> None:
-        with self._manifest.mutex:
-            self._unreadable[path] = as_read, problem
-            self._duplicates.pop(path, None)
-
     def _still_holds(self, path: str, session_id: str) -> bool:
         """Return whether the file at `path` exists and, as far as can be seen, holds this session."""
-        row = self._row_at(path)
+        row = self._manifest.row_at(path)
         try:
             status = filesystem.status_or_none(f"{self._root}/{path}")
         except OSError:
@@ -296,78 +280,18 @@ class SessionIndex:
         """Return the row of the document at `path`, or None if no session can be read there.
 
         A broken document whose id can be read gets a row with a `problem`."""
-        row = self._read_row(path)
-        if row is not None:
-            self._forget_exception(self._unreadable, path)
-        return row
-
-    def _read_row(self, path: str) -> IndexRow | None:
-        try:
-            with DocumentFile(f"{self._root}/{path}") as file:
-                raw = file.read_all()
-                status, layout = file.status, file.layout
-        except FileNotFoundError:
-            return None
-        except (OSError, DocumentBroken) as error:
-            earlier = self._row_at(path)
-            if earlier is not None and getattr(error, "problem", "") != IRREGULAR:
-                return {**earlier, "problem": str(error)}
-            self._set_unreadable(path, [], str(error))
-            return None
-        as_read, _ = self._unreadable.get(path, (None, ""))
-        if as_read == fingerprint(status):
-            return None
-        try:
-            before = self._row_at(path)
-            parsed = recovery.parse_or_recover(raw, layout, before and recorded_state(before), f"{self._root}/{path}")
-            if isinstance(parsed, recovery.RecoveredDocument):
-                if before is not None:
-                    return before  # a write is at work or was interrupted: the next write mends what it left
-                parsed = _without_end_marker(raw, layout, parsed, f"{self._root}/{path}")
-            row = carry_rewrite_flag(row_of(parsed, path, status, boot_id()), before)
-        except LocalstoreError as error:
-            return self._read_head(path, raw, status, error)
-        return row
-
-    def _row_at(self, path: str) -> IndexRow | None:
-        """Return the manifest's row with this path, or None."""
         with self._manifest.mutex:
-            session_id = self._manifest.session_at(path)
-            return None if session_id is None else self._manifest.get(session_id)
-
-    def _read_head(self, path: str, raw: bytes, status: os.stat_result, error: LocalstoreError) -> IndexRow | None:
-        """Return a row with the problem of a document that cannot be parsed, if its header gives the id."""
-        earlier = self._row_at(path)
-        layout = LAYOUTS[path[path.rindex(".") :]]
-        opened = raw.find(layout.opening)
-        try:
-            header = layout.parse_head(raw[: opened + len(layout.opening)]) if opened >= 0 else layout.parse(raw)
-        except ParseError:
-            header = None
-        if isinstance(header, dict) and isinstance(header.get("session_id"), str) and header["session_id"]:
-            row: IndexRow = {
-                "session_id": header["session_id"],
-                "path": path,
-                "kind": str(header.get("kind", "")),
-                "created_at": utc_time(str(header.get("created_at", ""))),
-                "updated_at": utc_time(str(header.get("created_at", ""))),
-                "version": header["schema_version"] if type(header.get("schema_version")) is int else 0,
-                "entries": 0,
-                "runs": 0,
-                "fingerprint": [],
-            }
-            user_id = header.get("user_id")
-            if isinstance(user_id, str):
-                row["user_id"] = user_id
-            if earlier is not None and earlier["session_id"] == row["session_id"]:
-                row = {**earlier}
-        elif earlier is not None:
-            row = {**earlier}
-        else:
-            self._set_unreadable(path, fingerprint(status), str(error))
+            unreadable = self._unreadable.get(path)
+        content = read_row(self._root, path, self._manifest, unreadable)
+        if isinstance(content, Unreadable):
+            if content is not unreadable:
+                with self._manifest.mutex:
+                    self._unreadable[path] = content
+                    self._duplicates.pop(path, None)
             return None
-        row["problem"] = str(error)
-        return row
+        if content is not None:
+            self._forget_exception(self._unreadable, path)
+        return content
 
     def all(self, *, thorough: bool) -> list[IndexRow]:
         """Return the rows of all sessions, in no order. With `thorough` each row is compared with its file first."""
@@ -432,18 +356,6 @@ class SessionIndex:
             return None
         self._store(fresh)
         return fresh
-
-
-def _without_end_marker(raw: bytes, layout: Layout, recovered: recovery.RecoveredDocument, path: str) -> ParsedDocument:
-    """Return the document if nothing but the end marker of YAML is missing. Raises DocumentBroken if a write was
-    interrupted."""
-    parsed = recovery.parse_without_end_marker(raw, layout, recovered, path)
-    if parsed is None:
-        raise DocumentBroken(
-            f"{path} was cut off in the middle of a write. The next write mends it, and so does "
-            "'localstore check --repair'."
-        )
-    return parsed
 
 
 def folder_time(root: str, folder: str) -> int | None:

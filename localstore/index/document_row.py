@@ -1,0 +1,100 @@
+"""The row of a document, read from its file: also of one that is broken, if its header can be read."""
+
+import os
+from typing import NamedTuple
+
+from localstore.disk.boot import boot_id
+from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
+from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.format.document import LAYOUTS
+from localstore.format.parse_error import ParseError
+from localstore.format.recovery import RecoveredDocument, parse_or_recover, parse_without_end_marker
+from localstore.index.manifest import Manifest
+from localstore.index.row import IndexRow, carry_rewrite_flag, recorded_state, row_of
+from localstore.models.times import utc_time
+
+
+class Unreadable(NamedTuple):
+    """A file in which no session can be read."""
+
+    fingerprint: list[int]
+    """That of the file as it was read; [] if it could not be opened."""
+    problem: str
+
+
+def read_row(root: str, path: str, manifest: Manifest, unreadable: Unreadable | None) -> IndexRow | Unreadable | None:
+    """Read a document and return its row, or None if there is no file.
+
+    A broken document whose id is known gets a row with a `problem`; without an id, the result is `Unreadable`. While a
+    write is at work, or was interrupted, the row is that of the manifest.
+
+    Args:
+        root: The folder of the store.
+        path: The document, relative to the root.
+        manifest: What is known of the document, for recovery.
+        unreadable: How the file was when no session could be read in it. If it did not change, this is the result.
+    """
+    full_path = f"{root}/{path}"
+    try:
+        with DocumentFile(full_path) as file:
+            raw = file.read_all()
+            status, layout = file.status, file.layout
+    except FileNotFoundError:
+        return None
+    except (OSError, DocumentBroken) as error:
+        earlier = manifest.row_at(path)
+        if earlier is not None and getattr(error, "problem", "") != IRREGULAR:
+            return {**earlier, "problem": str(error)}
+        return Unreadable([], str(error))
+    if unreadable is not None and unreadable.fingerprint == fingerprint(status):
+        return unreadable
+    try:
+        before = manifest.row_at(path)
+        parsed = parse_or_recover(raw, layout, before and recorded_state(before), full_path)
+        if isinstance(parsed, RecoveredDocument):
+            if before is not None:
+                return before  # a write is at work or was interrupted: the next write mends what it left
+            whole = parse_without_end_marker(raw, layout, parsed, full_path)
+            if whole is None:
+                raise DocumentBroken(
+                    f"{full_path} was cut off in the middle of a write. The next write mends it, and so does "
+                    "'localstore check --repair'."
+                )
+            parsed = whole
+        return carry_rewrite_flag(row_of(parsed, path, status, boot_id()), before)
+    except LocalstoreError as error:
+        return _broken_row(path, raw, status, manifest.row_at(path), str(error))
+
+
+def _broken_row(
+    path: str, raw: bytes, status: os.stat_result, earlier: IndexRow | None, problem: str
+) -> IndexRow | Unreadable:
+    """Return a row with the problem of a document that cannot be parsed, if its header or an earlier row gives the
+    id."""
+    layout = LAYOUTS[path[path.rindex(".") :]]
+    opened = raw.find(layout.opening)
+    try:
+        header = layout.parse_head(raw[: opened + len(layout.opening)]) if opened >= 0 else layout.parse(raw)
+    except ParseError:
+        header = None
+    has_id = isinstance(header, dict) and isinstance(header.get("session_id"), str) and bool(header["session_id"])
+    if earlier is not None and (not has_id or earlier["session_id"] == header["session_id"]):
+        return {**earlier, "problem": problem}
+    if not has_id:
+        return Unreadable(fingerprint(status), problem)
+    created_at = utc_time(str(header.get("created_at", "")))
+    row: IndexRow = {
+        "session_id": header["session_id"],
+        "path": path,
+        "kind": str(header.get("kind", "")),
+        "created_at": created_at,
+        "updated_at": created_at,
+        "version": header["schema_version"] if type(header.get("schema_version")) is int else 0,
+        "entries": 0,
+        "runs": 0,
+        "fingerprint": [],
+        "problem": problem,
+    }
+    if isinstance(header.get("user_id"), str):
+        row["user_id"] = header["user_id"]
+    return row
