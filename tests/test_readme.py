@@ -130,7 +130,7 @@ class Reader:
 
     def command(self, line: str, columns: int = 300) -> str:
         """Run a line of the shell in a terminal, and return what stands there then."""
-        from tests.cli.pseudo_terminal import Talk
+        from tests.cli.pseudo_terminal import ChatSession
         from tests.terminal import drawn
 
         if line.startswith("export "):
@@ -138,19 +138,19 @@ class Reader:
             self.environment[name] = shlex.split(value)[0]
             return ""
         shell = ["bash", "-c", line.replace(OLLAMA, self.server)]
-        with Talk(*shell, cwd=self.folder, env=self.environment, columns=columns) as talk:
+        with ChatSession(*shell, cwd=self.folder, env=self.environment, columns=columns) as talk:
             assert talk.ended() == 0, talk.text
             return "\n".join(drawn(talk.raw, 1000, 1000)).replace(self.server, OLLAMA)
 
     def chat(self, transcript: str, before: str) -> None:
         """Chat as a transcript shows it, with the command in its first line, or else with the script before it."""
-        from tests.cli.pseudo_terminal import Talk
+        from tests.cli.pseudo_terminal import ChatSession
 
         lines = transcript.splitlines()
         command = [sys.executable, "-c", before]
         if lines[0].startswith("$ "):
             command = ["bash", "-c", lines.pop(0).removeprefix("$ ").replace(OLLAMA, self.server)]
-        with Talk(*command, cwd=self.folder, env=self.environment) as talk:
+        with ChatSession(*command, cwd=self.folder, env=self.environment) as talk:
             at = 0
             while at < len(lines) - 1:
                 talk.wait_for_prompt()

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.cli.conftest import ENTRY_POINT
-from tests.cli.pseudo_terminal import Talk
+from tests.cli.pseudo_terminal import ChatSession
 from tests.scripted_server import Reply, chunk, scripted_server, stream
 
 QUESTIONS = 20
@@ -51,7 +51,7 @@ def times(command: list[str | Path], before: bool) -> list[float]:
     script = [answer(number) for number in range(QUESTIONS)]
     with tempfile.TemporaryDirectory() as folder, scripted_server(*script) as server:
         environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "", "LOCALSTORE_DIR": folder}
-        with Talk(*command, cwd=Path(folder), env=environment) as talk:
+        with ChatSession(*command, cwd=Path(folder), env=environment) as talk:
             talk.wait_for_prompt()
             for number in range(QUESTIONS):
                 talk.type("q\r")

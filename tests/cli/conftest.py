@@ -1,4 +1,4 @@
-"""What the tests of the command line share: the real entry point, a store with a few sessions, a pseudo-terminal."""
+"""Fixtures for the tests of the command line: ways to run it, and a store with a few sessions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Command = Callable[..., Finished]
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """The environment of this process without what would change what the command does or how it looks."""
+    """Return this process's environment without the variables that change what the command does or how it looks."""
     hidden = ("LOCALSTORE_DIR", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
     return {**{name: value for name, value in os.environ.items() if name not in hidden}, **extra}
 
@@ -38,8 +38,9 @@ def _installed() -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Command:
-    """Runs the command in `tmp_path` unless `cwd` is given: in this process at the default level of effort, in a
-    process of its own at the others."""
+    """Return a function that runs the command, in `tmp_path` unless `cwd` is given.
+
+    It runs in this process at the default level of effort, and in a process of its own at the other levels."""
     run_command = _run_here if IS_DEFAULT else _run_in_a_process
 
     def call(*args: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] = {}) -> Finished:
@@ -50,7 +51,7 @@ def run(tmp_path: Path) -> Command:
 
 @pytest.fixture
 def run_process(tmp_path: Path) -> Command:
-    """Runs the command in a process of its own at each level, for what only a process can show."""
+    """Return a function that always runs the command in a process of its own."""
 
     def call(*args: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] = {}) -> Finished:
         return _run_in_a_process([str(arg) for arg in args], cwd, clean_environment(**env))
@@ -76,7 +77,7 @@ def _command_group() -> click.Group:
 
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs the command in this process; its output is no terminal."""
+    """Return a function that runs the command in this process, with its output in a pipe."""
     monkeypatch.delenv("LOCALSTORE_DIR", raising=False)
 
     def call(*args: str | Path) -> Result:
@@ -86,7 +87,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 
 def weather_run(question: str, answer: str, *, created_at: str, lines: int = 3) -> Run:
-    """A run in which the model calls a tool, whose output has some lines."""
+    """Return a run in which the model calls a tool with an output of several lines."""
     output = "\n".join(f"line {number} of the tool" for number in range(1, lines + 1))
     return Run(
         created_at=created_at,

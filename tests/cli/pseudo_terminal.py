@@ -1,4 +1,4 @@
-"""Runs a command as a person sees it: in a pseudo-terminal of a given width."""
+"""Run a command in a pseudo-terminal of a given width, as a person sees it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Screen:
-    """What came to the terminal."""
+    """The exit code of a command and its output on the terminal."""
 
     def __init__(self, raw: str, code: int) -> None:
         self.raw = raw
@@ -37,7 +37,7 @@ class Screen:
 def on_terminal(
     *args: str | Path, cwd: Path, columns: int = 100, env: Mapping[str, str] = {}, typed: bytes = b""
 ) -> Screen:
-    """Run the command with a terminal as its input, output and error output, on which a person has `typed` ahead."""
+    """Run the command with a terminal as its input, output and error output. `typed` is its input."""
     process, ours = _start([ENTRY_POINT, *args], cwd, columns, env)
     os.write(ours, typed)
     chunks = []
@@ -50,7 +50,7 @@ def on_terminal(
 def _start(
     command: Sequence[str | Path], cwd: Path, columns: int, env: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """The process, and our side of its terminal."""
+    """Start the command. Return the process and the test's side of its terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     environment = clean_environment(**{"TERM": "xterm-256color", "PYTHONUTF8": "1", **env})
@@ -67,10 +67,10 @@ def _lead() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-class Talk:
-    """A command with which a test talks at a terminal: it types, and waits for what is to come.
+class ChatSession:
+    """A command that runs on a terminal while a test types and waits for output.
 
-    `raw` is all that came; `lines` is what stands on the terminal then, and above it.
+    `raw` is all output so far; `lines` are the lines that a person sees, including those that scrolled away.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Talk:
         self._raw = b""
         self._seen = 0
 
-    def __enter__(self) -> Talk:
+    def __enter__(self) -> ChatSession:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -108,20 +108,20 @@ class Talk:
         os.write(self._ours, text.encode())
 
     def enter(self, text: str, wanted: str) -> None:
-        """Type a line, wait for what is wanted, and for the next prompt."""
+        """Type a line, then wait for this output and the next prompt."""
         self.type(f"{text}\r")
         self.wait_for(wanted)
         self.wait_for_prompt()
 
     def wait_for(self, wanted: str) -> None:
-        """Wait until this comes, behind what was waited for before; colours and movements of the cursor aside."""
+        """Wait for this text after the text of the last wait. Colours and cursor movements are ignored."""
         self._wait(lambda: self._found(wanted), wanted)
 
     def interrupt(self, wanted: str) -> None:
-        """Press Ctrl-C, wait for what is wanted, and for the next prompt.
+        """Press Ctrl-C, then wait for this output and the next prompt.
 
-        Pressed once more when nothing happens, as a person would: Python does not wake up for a signal that comes just
-        before it begins to wait for the terminal or the network.
+        It is pressed once more if nothing happens, as a person would do: Python does not wake up for a signal that
+        comes just before it begins to wait for the terminal or the network.
         """
         for _ in range(10):
             self.type("\x03")
@@ -152,7 +152,7 @@ class Talk:
         return at >= 0
 
     def ended(self) -> int:
-        """Wait for the end, and return the exit code."""
+        """Wait until the command ends, and return its exit code."""
         self._wait(lambda: False, "the end")
         return self._process.wait(self._patience)
 
@@ -171,7 +171,7 @@ class Talk:
                 return
 
     def _more(self, deadline: float) -> bool:
-        """Read what comes next, which is nothing at the end; False when nothing comes in time."""
+        """Read the next output, if any. Return False if nothing came in time."""
         with selectors.DefaultSelector() as selector:  # select() takes no descriptor from 1024 on
             selector.register(self._ours, selectors.EVENT_READ)
             ready = selector.select(max(0, deadline - monotonic()))

@@ -1,4 +1,4 @@
-"""A disk that takes no write, whoever asks: tests may run as a user to whom permissions mean nothing."""
+"""A file system that refuses every write. Permissions are not enough: tests may run as root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`localstore backups`: list them, look into one, delete."""
+"""`localstore backups`: list backups, show one, delete them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def root(tmp_path: Path) -> Path:
 
 
 def names(root: Path) -> list[str]:
-    """Newest first."""
+    """Return the names of the backups, newest first."""
     return sorted(os.listdir(root / ".localstore" / "backups"), reverse=True)
 
 
-def test_into_a_pipe_goes_one_line_each_newest_first(run: Command, root: Path) -> None:
-    """Name, what made it, when, documents, bytes."""
+def test_a_pipe_gets_one_line_per_backup_newest_first(run: Command, root: Path) -> None:
+    """A line has the name, the action, the time, the number of documents and the bytes."""
     done = run("backups", "--store", root)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert [row[0] for row in rows] == names(root)
@@ -48,8 +48,8 @@ def test_into_a_pipe_goes_one_line_each_newest_first(run: Command, root: Path) -
     assert [(one["name"], one["finished"]) for one in value] == [(name, True) for name in names(root)]
 
 
-def test_what_is_in_one(run: Command, root: Path) -> None:
-    """By its name or the beginning of it."""
+def test_the_documents_of_a_backup_are_listed(run: Command, root: Path) -> None:
+    """A backup is found by its name or the beginning of its name."""
     newest, oldest = names(root)
     done = run("backups", oldest, "--store", root)
     assert (done.returncode, done.stdout, done.stderr) == (0, "a.json\nb.json\nc.json\n", "")
@@ -59,8 +59,8 @@ def test_what_is_in_one(run: Command, root: Path) -> None:
 
 
 @posix
-def test_on_a_terminal(root: Path, tmp_path: Path) -> None:
-    """A table, which says of one that it was interrupted."""
+def test_a_terminal_gets_a_table(root: Path, tmp_path: Path) -> None:
+    """The table marks a backup whose upgrade was interrupted."""
     from .pseudo_terminal import on_terminal
 
     about = root / ".localstore" / "backups" / names(root)[0] / "backup.json"
@@ -72,8 +72,8 @@ def test_on_a_terminal(root: Path, tmp_path: Path) -> None:
     assert all(name in screen.text for name in names(root))
 
 
-def test_none(run: Command, store: Path) -> None:
-    """An empty list is said to be one, beside the output."""
+def test_a_store_without_backups(run: Command, store: Path) -> None:
+    """The standard error says that there are none; the output is empty."""
     done = run("backups", "--store", store)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "localstore: This store has no backups.\n")
     assert run("backups", "--json", "--store", store).stdout == "[]\n"
@@ -86,7 +86,7 @@ def test_none(run: Command, store: Path) -> None:
     [("",), ("--keep", "1"), ("--yes",), ("--prune",), ("x", "--prune", "--keep", "1"), ("--prune", "--keep", "-1")],
 )
 def test_wrong_usage(run: Command, root: Path, args: tuple[str, ...]) -> None:
-    """One line that names the help, and nothing is deleted."""
+    """The error is one line that names the help, and nothing is deleted."""
     before = tree_of(root)
     done = run("backups", *args, "--store", root)
     assert (done.returncode, done.stdout) == (2, "")
@@ -94,8 +94,8 @@ def test_wrong_usage(run: Command, root: Path, args: tuple[str, ...]) -> None:
     assert tree_of(root) == before
 
 
-def test_nothing_is_deleted_where_nobody_can_be_asked(run: Command, root: Path) -> None:
-    """Unless --yes says so."""
+def test_without_a_terminal_deleting_needs_yes(run: Command, root: Path) -> None:
+    """Without a terminal to ask on, nothing is deleted unless `--yes` is given."""
     newest, oldest = names(root)
     refused = run("backups", oldest, "--prune", "--store", root)
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -112,8 +112,8 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(run: Command, root: Path) 
     assert {info.session_id for info in JsonStorage(root).list_sessions()} == {"a", "b", "c"}
 
 
-def test_all_but_the_newest(run: Command, root: Path) -> None:
-    """With more than there are, nothing."""
+def test_keep_deletes_all_but_the_newest(run: Command, root: Path) -> None:
+    """If fewer backups exist, nothing is deleted."""
     newest, _ = names(root)
     kept = run("backups", "--prune", "--keep", "5", "--yes", "--store", root)
     assert kept.stderr == "localstore: Nothing to delete.\n"
@@ -123,8 +123,8 @@ def test_all_but_the_newest(run: Command, root: Path) -> None:
 
 @posix
 @pytest.mark.parametrize("answer", ["y\n", "n\n", "\n", "\x04"])
-def test_the_question(root: Path, tmp_path: Path, answer: str) -> None:
-    """On a terminal; only a yes deletes."""
+def test_a_terminal_asks_before_deleting(root: Path, tmp_path: Path, answer: str) -> None:
+    """Only the answer yes deletes."""
     import pty
 
     from .conftest import ENTRY_POINT, clean_environment
@@ -155,8 +155,8 @@ def test_the_question(root: Path, tmp_path: Path, answer: str) -> None:
 
 
 @posix
-def test_into_a_closed_pipe(root: Path, tmp_path: Path) -> None:
-    """No traceback."""
+def test_a_closed_pipe(root: Path, tmp_path: Path) -> None:
+    """A closed pipe causes no traceback."""
     for args in ((), ("--json",), (names(root)[0],)):
         code, errors = into_a_closed_pipe(["backups", *args, "--store", root], tmp_path)
         assert (code, errors) == (141, "")

@@ -19,7 +19,7 @@ from tests.scripted_server import Reply, ScriptedServer, error, scripted_server,
 from .conftest import ENTRY_POINT, Command, clean_environment
 
 if os.name == "posix":
-    from .pseudo_terminal import Talk
+    from .pseudo_terminal import ChatSession
 else:
     pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
 
@@ -39,16 +39,16 @@ def root(tmp_path: Path) -> Path:
 @contextmanager
 def chat(
     root: Path, server: ScriptedServer, *args: str, columns: int = 100, env: Mapping[str, str] = {}
-) -> Iterator[Talk]:
-    """A talk that has come to its first prompt, in the folder above the store."""
+) -> Iterator[ChatSession]:
+    """Start a chat in the folder above the store, and wait for its first prompt."""
     command: list[str | Path] = [ENTRY_POINT, "chat", "--store", "store", "--base-url", server.base_url, *args]
-    with Talk(*command, cwd=root.parent, columns=columns, env={**NO_KEY, **env}) as talk:
+    with ChatSession(*command, cwd=root.parent, columns=columns, env={**NO_KEY, **env}) as talk:
         talk.wait_for_prompt()
         yield talk
 
 
 @contextmanager
-def chat_with(root: Path, *script: Reply, args: tuple[str, ...] = (), columns: int = 100) -> Iterator[Talk]:
+def chat_with(root: Path, *script: Reply, args: tuple[str, ...] = (), columns: int = 100) -> Iterator[ChatSession]:
     with scripted_server(*script) as server, chat(root, server, *args, columns=columns) as talk:
         yield talk
 
@@ -69,7 +69,7 @@ def piped(
 
 
 def only_session(root: Path) -> Session:
-    """The one session of the store, as another process reads it."""
+    """Return the only session of the store, as another process reads it."""
     storage = JsonStorage(root, create=False)
     (session_id,) = storage.get_all_session_ids()
     session = storage.read(session_id)
@@ -78,7 +78,7 @@ def only_session(root: Path) -> Session:
 
 
 def trip(root: Path) -> JsonStorage:
-    """A store with one session, `trip`, in which a question was answered."""
+    """Return a store with one session, `trip`, that holds an answered question."""
     storage = JsonStorage(root)
     storage.append("trip", SAID, user_id="alice", entity_id="guide")
     storage.update("trip", name="Trip to Vienna", session_state={"cart": ["ticket"]}, instructions="Be brief.")
@@ -102,8 +102,8 @@ def test_an_answer_arrives_piece_by_piece_and_is_stored(root: Path) -> None:
     assert (run.question, run.answer, run.status) == ("Which train?", "Take **the 7:58** train.", "completed")
 
 
-def test_the_newest_session_goes_on_with_its_model_its_instructions_and_its_history(root: Path) -> None:
-    """Without arguments one talks on: the last question and answer are shown, and the model is given them."""
+def test_the_newest_session_is_continued_with_its_model_instructions_and_history(root: Path) -> None:
+    """Without arguments the chat continues: it shows the last question and answer, and the model gets them."""
     trip(root)
     with scripted_server(stream("Platform 3.")) as server, chat(root, server) as talk:
         assert "Continuing session trip (Trip to Vienna). Type /help for commands, bye to leave." in talk.lines
@@ -121,7 +121,7 @@ def test_the_newest_session_goes_on_with_its_model_its_instructions_and_its_hist
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(root: Path) -> None:
-    """What had arrived is stored as a cancelled run; the next question is answered."""
+    """The part that had arrived is stored as a cancelled run; the next question is answered."""
     hold = Event()
     with chat_with(root, stream("So far", hold.wait, " and more"), stream("Yes.")) as talk:
         talk.type("Slow?\r")
@@ -148,7 +148,7 @@ def test_ctrl_c_stops_a_server_that_does_not_begin_to_answer(root: Path) -> None
 
 
 def test_ctrl_c_many_times_does_not_end_the_program(root: Path) -> None:
-    """A person presses it until something happens."""
+    """A person presses Ctrl-C until something happens."""
     hold = Event()
     with chat_with(root, stream("So far", hold.wait), stream("Yes.")) as talk:
         talk.type("Slow?\r")
@@ -175,7 +175,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line_and_a_second_one_says_how_to_leave
         assert [message["content"] for message in server.requests[0]["messages"]] == ["Really?"]
 
 
-def test_arrow_up_brings_back_the_questions_of_this_talk_and_of_the_session(root: Path) -> None:
+def test_arrow_up_brings_back_the_questions_of_this_chat_and_of_the_session(root: Path) -> None:
     trip(root)
     with scripted_server(stream("One."), stream("Two."), stream("Three.")) as server, chat(root, server) as talk:
         talk.enter("Which platform?", "One.")
@@ -196,7 +196,7 @@ def test_a_backslash_and_a_paste_make_a_question_of_several_lines(root: Path) ->
 
 
 def test_the_commands(root: Path) -> None:
-    """Each of them once, in one talk."""
+    """Each command works once in one chat."""
     storage = trip(root)
     with chat_with(root, stream("Three."), stream("Four."), stream("Five.")) as talk:
         talk.enter("/help", "leave (also")
@@ -226,7 +226,7 @@ def test_the_commands(root: Path) -> None:
     assert (newest.runs, fork.runs) == (1, 0)
 
 
-def test_what_was_taken_out_comes_back_with_the_command_that_is_named(root: Path, run: Command) -> None:
+def test_undone_runs_come_back_with_the_command_that_undo_prints(root: Path, run: Command) -> None:
     trip(root)
     with chat_with(root) as talk:
         talk.enter("/undo", "--restore")
@@ -237,7 +237,7 @@ def test_what_was_taken_out_comes_back_with_the_command_that_is_named(root: Path
 
 
 def test_a_narrow_terminal(root: Path) -> None:
-    """Nothing is wider than 40 columns, and the parts of words are not lost."""
+    """No line is wider than 40 columns, and no part of a word is lost."""
     trip(root)
     answer = "A long answer, which has to be wrapped at forty columns.\n\n- a list\n\n| a | b |\n|---|---|\n| 1 | 2 |"
     with chat_with(root, stream(*(f"{word} " for word in answer.split(" "))), columns=40) as talk:
@@ -250,8 +250,8 @@ def test_a_narrow_terminal(root: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("NO_COLOR", "1")])
-def test_a_terminal_that_can_do_less(root: Path, name: str, value: str) -> None:
-    """No colours with NO_COLOR, and no codes at all for a dumb terminal."""
+def test_a_terminal_without_colours(root: Path, name: str, value: str) -> None:
+    """NO_COLOR turns off colours; a dumb terminal gets no control codes at all."""
     trip(root)
     with scripted_server(stream("It is **here**.")) as server, chat(root, server, env={name: value}) as talk:
         talk.enter("Where?", "here")
@@ -266,7 +266,7 @@ def test_a_terminal_that_can_do_less(root: Path, name: str, value: str) -> None:
         assert "It is here." in talk.lines
 
 
-def test_from_a_pipe_the_answers_alone_go_to_the_standard_output(root: Path) -> None:
+def test_questions_from_a_pipe_print_only_the_answers(root: Path) -> None:
     with scripted_server(stream("**Hello**", "!\x1b[2J"), text("Two.")) as server:
         done = piped(root, server, "hi\nline one\\\nline two\nbye\nnever asked\n")
         asked = [request["messages"][-1]["content"] for request in server.requests]
@@ -276,12 +276,12 @@ def test_from_a_pipe_the_answers_alone_go_to_the_standard_output(root: Path) -> 
     assert asked == ["hi", "line one\nline two"]
 
 
-def test_into_a_pipe_go_the_answers_alone_while_a_person_types(root: Path) -> None:
-    """The prompts are on the standard error."""
+def test_output_into_a_pipe_has_only_the_answers_while_a_person_types(root: Path) -> None:
+    """The prompts go to the standard error."""
     command = f"'{ENTRY_POINT}' chat --store store --base-url $URL | tee answers"
     with (
         scripted_server(stream("**Yes", ".**")) as server,
-        Talk("sh", "-c", command, cwd=root.parent, env={**NO_KEY, "URL": server.base_url}) as talk,
+        ChatSession("sh", "-c", command, cwd=root.parent, env={**NO_KEY, "URL": server.base_url}) as talk,
     ):
         talk.wait_for_prompt()
         talk.type("Well?\r")
@@ -291,8 +291,8 @@ def test_into_a_pipe_go_the_answers_alone_while_a_person_types(root: Path) -> No
     assert (root.parent / "answers").read_text() == "**Yes.**\n"
 
 
-def test_from_a_pipe_a_question_without_an_answer_is_told_by_the_exit_code(root: Path) -> None:
-    """The other questions are asked."""
+def test_an_unanswered_question_from_a_pipe_sets_the_exit_code(root: Path) -> None:
+    """The other questions are still asked."""
     with scripted_server(error(400, "too long"), text("Two.")) as server:
         done = piped(root, server, "one\ntwo")
     assert (done.returncode, done.stdout) == (1, "Two.\n")
@@ -312,7 +312,7 @@ def test_from_a_pipe_a_question_without_an_answer_is_told_by_the_exit_code(root:
         4,
     ),
 )
-def test_what_the_server_refuses_is_one_line_and_the_talk_goes_on(root: Path, status: int, said: str) -> None:
+def test_an_error_of_the_server_is_one_line_and_the_chat_continues(root: Path, status: int, said: str) -> None:
     again = [error(status, "No.", retry_after_ms="1")] * 3  # the client tries some of them three times
     script = again if status in (429, 500) else again[:1]
     with chat_with(root, *script, text("Yes.")) as talk:
@@ -333,7 +333,7 @@ def test_what_the_server_refuses_is_one_line_and_the_talk_goes_on(root: Path, st
         3,
     ),
 )
-def test_a_stream_that_breaks_is_one_line_and_the_talk_goes_on(root: Path, broken: Reply) -> None:
+def test_a_broken_stream_is_one_line_and_the_chat_continues(root: Path, broken: Reply) -> None:
     with chat_with(root, broken, text("Whole.")) as talk:
         talk.enter("Well?", "Type /retry to ask again.")
         talk.enter("/retry", "Whole.")
@@ -342,7 +342,7 @@ def test_a_stream_that_breaks_is_one_line_and_the_talk_goes_on(root: Path, broke
     assert [run.status for run in only_session(root).runs] == ["error", "completed"]
 
 
-def test_a_server_that_is_down_is_named(root: Path) -> None:
+def test_an_unreachable_server_is_named(root: Path) -> None:
     with scripted_server() as server:
         pass
     with chat(root, server) as talk:
@@ -351,8 +351,8 @@ def test_a_server_that_is_down_is_named(root: Path) -> None:
         assert "Traceback" not in talk.text
 
 
-def test_after_kill_9_the_question_is_there_and_can_be_asked_again(root: Path) -> None:
-    """The run that was killed is finished in its place."""
+def test_after_kill_9_the_question_is_stored_and_can_be_retried(root: Path) -> None:
+    """Retrying replaces the killed run with the finished one."""
     hold = Event()
     with scripted_server(stream("Half", hold.wait), stream("Whole.")) as server:
         with chat(root, server) as talk:
@@ -369,7 +369,7 @@ def test_after_kill_9_the_question_is_there_and_can_be_asked_again(root: Path) -
     assert (run.status, run.question, run.answer) == ("completed", "Well?", "Whole.")
 
 
-def test_a_broken_document_is_one_line_and_another_session_can_be_begun(root: Path) -> None:
+def test_a_broken_document_is_one_line_and_a_new_session_can_be_started(root: Path) -> None:
     storage = trip(root)
     with chat_with(root, text("Yes."), text("Yes.")) as talk:
         Path(storage.path("trip")).write_text("{nonsense")
@@ -379,8 +379,8 @@ def test_a_broken_document_is_one_line_and_another_session_can_be_begun(root: Pa
         assert "Traceback" not in talk.text
 
 
-def test_a_session_is_named_as_everywhere(root: Path) -> None:
-    """By its name, or the beginning of its id; what is not there, or another user's, is exit code 3."""
+def test_a_session_is_found_by_name_or_beginning_of_its_id(root: Path) -> None:
+    """A missing session, or another user's, gives exit code 3."""
     trip(root)
     with scripted_server(text("A."), text("B.")) as server:
         assert "Continuing session trip" in piped(root, server, "?\n", "Trip to Vienna").stderr
@@ -391,7 +391,7 @@ def test_a_session_is_named_as_everywhere(root: Path) -> None:
             assert "Traceback" not in done.stderr
 
 
-def test_new_and_user_begin_a_session_of_their_own(root: Path) -> None:
+def test_new_and_user_start_a_new_session(root: Path) -> None:
     """A user without a session gets a new one."""
     storage = trip(root)
     with scripted_server(text("A."), text("B."), text("C.")) as server:
@@ -405,15 +405,15 @@ def test_new_and_user_begin_a_session_of_their_own(root: Path) -> None:
     assert (len(bob.runs), bob.instructions) == (2, "Be kind.")
 
 
-def test_without_a_store_it_is_said_how_to_make_one(tmp_path: Path, run: Command) -> None:
+def test_without_a_store_the_error_says_how_to_create_one(tmp_path: Path, run: Command) -> None:
     done = run("chat", env={"OPENAI_API_KEY": "x"})
     assert (done.returncode, done.stdout) == (3, "")
     assert "'localstore chat --store DIR' creates one" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_key_nothing_is_made(root: Path, run: Command) -> None:
-    """A server on this machine needs no key, another one does."""
+def test_without_a_key_nothing_is_created(root: Path, run: Command) -> None:
+    """A server on this machine needs no key; any other server does."""
     for args in ((), ("--base-url", "https://example.org/v1")):
         done = run("chat", "--store", root, *args, env=NO_KEY)
         assert done.returncode == 2
@@ -432,8 +432,8 @@ def test_wrong_usage(tmp_path: Path, run: Command, args: tuple[str, ...]) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_that_has_enough_ends_it(root: Path) -> None:
-    """As with every other command the exit code is 141, and the run is stored as cancelled."""
+def test_a_reader_that_stops_early_ends_the_chat(root: Path) -> None:
+    """The exit code is 141, as with every other command, and the run is stored as cancelled."""
     go_on = Event()
     with scripted_server(stream("First. ", go_on.wait, *["more " * 10_000] * 5)) as server:
         process = subprocess.Popen(
@@ -457,8 +457,8 @@ def test_a_reader_that_has_enough_ends_it(root: Path) -> None:
     assert only_session(root).runs[0].status == "cancelled"
 
 
-def test_a_team_is_refused(root: Path) -> None:
-    """Its session is not an agent's; the newest session of an agent is chosen instead."""
+def test_the_session_of_a_team_is_refused(root: Path) -> None:
+    """Without a name, the newest session of an agent is continued instead."""
     storage = trip(root)
     storage.append("team", Run(messages=[Message(role="user", content="?")]), kind="team")
     with scripted_server(text("A.")) as server:

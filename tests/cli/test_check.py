@@ -1,4 +1,4 @@
-"""`localstore check`: each kind of finding, and that looking changes nothing."""
+"""`localstore check`: each kind of finding. A check changes nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="permissions, links and te
 
 
 def state_of(root: Path) -> dict[str, tuple[object, ...]]:
-    """Every file and folder with its bytes, mode, times and links."""
+    """Return every file and folder with its bytes, mode, times and links."""
     found: dict[str, tuple[object, ...]] = {}
     for path in [root, *sorted(root.rglob("*"))]:
         status = path.lstat()
@@ -37,7 +37,7 @@ def state_of(root: Path) -> dict[str, tuple[object, ...]]:
 
 @pytest.fixture
 def check(invoke: Invoke, store: Path) -> Iterator[Check]:
-    """Checks the store, and makes sure of what holds for every check."""
+    """Return a function that checks the store and asserts what holds for every check."""
     before: dict[str, tuple[object, ...]] = {}
 
     def call() -> list[dict[str, Any]]:
@@ -82,13 +82,13 @@ def test_a_sound_store_has_no_findings(run: Command, store: Path) -> None:
 
 
 def test_an_empty_store_has_no_findings(run: Command, tmp_path: Path) -> None:
-    """No sessions are no problem."""
+    """An empty store is not a problem."""
     JsonStorage(tmp_path / "empty")
     assert run("check", "--store", tmp_path / "empty").stdout == "0 sessions, no findings\n"
 
 
-def test_a_finding_is_one_line_with_place_problem_and_advice(run: Command, store: Path) -> None:
-    """Into a pipe go the findings alone; the summary is said beside it."""
+def test_a_finding_is_one_line_with_file_problem_and_advice(run: Command, store: Path) -> None:
+    """A pipe gets only the findings; the summary goes to the standard error."""
     path = document(store)
     edit(path, '"Graz?"', "Graz?")
     done = run("check", "--store", store)
@@ -102,7 +102,7 @@ def test_a_finding_is_one_line_with_place_problem_and_advice(run: Command, store
 
 
 def test_a_yaml_document_that_does_not_parse(check: Check, store: Path) -> None:
-    """The line is that of the file."""
+    """The reported line is the line in the file."""
     path = document(store, "linz-1")
     edit(path, "content: Linz?", "content: [Linz?")
     finding = only(check())
@@ -110,8 +110,8 @@ def test_a_yaml_document_that_does_not_parse(check: Check, store: Path) -> None:
     assert finding["line"] > 5
 
 
-def test_a_document_without_what_a_session_needs(check: Check, store: Path) -> None:
-    """Structure is checked, not only syntax."""
+def test_a_document_without_required_fields(check: Check, store: Path) -> None:
+    """The structure is checked, not only the syntax."""
     path = document(store)
     edit(path, '  "kind": "agent",\n', "")
     assert '"kind"' in only(check())["problem"]
@@ -127,7 +127,7 @@ def test_a_document_without_what_a_session_needs(check: Check, store: Path) -> N
     ],
 )
 def test_a_field_of_a_wrong_type(check: Check, store: Path, old: str, new: str, where: str) -> None:
-    """Fields that only the models know are checked, with the line of their entry."""
+    """Fields that only the models define are checked, and the finding has the line of their entry."""
     path = document(store)
     edit(path, old, new)
     finding = only(check())
@@ -137,7 +137,7 @@ def test_a_field_of_a_wrong_type(check: Check, store: Path, old: str, new: str, 
 
 
 def test_a_header_field_of_a_wrong_type(check: Check, store: Path) -> None:
-    """The line is that of the field."""
+    """The finding has the line of the field."""
     path = document(store)
     edit(path, '"kind": "agent"', '"kind": "agent",\n  "session_summary": 1,\n  "instructions": 7')
     finding = only(check())
@@ -145,8 +145,8 @@ def test_a_header_field_of_a_wrong_type(check: Check, store: Path) -> None:
     assert finding["line"] == path.read_text().splitlines().index('  "instructions": 7,') + 1
 
 
-def test_very_many_wrong_fields_are_cut(check: Check, store: Path) -> None:
-    """One broken export does not fill the screen."""
+def test_very_many_wrong_fields_are_shortened(check: Check, store: Path) -> None:
+    """One broken document does not fill the screen."""
     path = document(store, "vienna-trip")
     path.write_text(path.read_text().replace('"model": "gpt-4o-mini"', '"model": 7'))
     findings = check()
@@ -154,21 +154,21 @@ def test_very_many_wrong_fields_are_cut(check: Check, store: Path) -> None:
     assert findings[-1]["problem"] == "2 more fields are wrong"
 
 
-def test_a_key_that_stands_twice(check: Check, store: Path) -> None:
-    """What a rewrite would drop silently is an error."""
+def test_a_duplicate_key(check: Check, store: Path) -> None:
+    """A value that a rewrite would drop silently is an error."""
     path = document(store)
     edit(path, '  "kind": "agent",\n', '  "kind": "agent",\n  "kind": "agent",\n')
     assert "twice" in only(check())["problem"]
 
 
 def test_an_integer_beyond_64_bits(check: Check, store: Path) -> None:
-    """What a rewrite would round is an error."""
+    """A number that a rewrite would round is an error."""
     edit(document(store), '  "kind": "agent",\n', '  "kind": "agent",\n  "big": 123456789012345678901234567890,\n')
     assert any("64 bits" in finding["problem"] for finding in check())
 
 
-def test_a_document_that_was_formatted_anew_is_a_note(check: Check, store: Path) -> None:
-    """Another layout is valid; it costs speed only."""
+def test_a_reformatted_document_is_a_note(check: Check, store: Path) -> None:
+    """Another layout is valid, only slower."""
     path = document(store)
     path.write_text(json.dumps(json.loads(path.read_text())))
     finding = only(check())
@@ -177,7 +177,7 @@ def test_a_document_that_was_formatted_anew_is_a_note(check: Check, store: Path)
 
 
 def test_notes_alone_exit_with_0(run: Command, store: Path) -> None:
-    """A note is no reason to fail a script."""
+    """A note does not make a script fail."""
     path = document(store)
     path.write_text(json.dumps(json.loads(path.read_text())))
     done = run("check", "--store", store)
@@ -185,7 +185,7 @@ def test_notes_alone_exit_with_0(run: Command, store: Path) -> None:
 
 
 def test_a_document_of_a_newer_version(check: Check, store: Path) -> None:
-    """It is named and left alone."""
+    """The document is named and not changed."""
     path = document(store)
     edit(path, '"schema_version": 1', '"schema_version": 2')
     finding = only(check())
@@ -194,13 +194,13 @@ def test_a_document_of_a_newer_version(check: Check, store: Path) -> None:
 
 
 def test_a_document_of_an_older_version(check: Check, store: Path) -> None:
-    """It is named and left alone."""
+    """The document is named and not changed."""
     edit(document(store), '"schema_version": 1', '"schema_version": 0')
     assert "schema version 0" in only(check())["problem"]
 
 
-def test_a_torn_tail_is_told_from_an_edit(check: Check, store: Path) -> None:
-    """What a crash left is mended by the next write, and the finding says so."""
+def test_a_torn_tail_is_distinguished_from_an_edit(check: Check, store: Path) -> None:
+    """The next write repairs what a crash left, and the finding says so."""
     path = document(store)
     whole = path.read_bytes()
     path.write_bytes(whole.removesuffix(b"\n  ]\n}\n") + b',\n    {\n      "type": "run",\n      "run_i')
@@ -210,7 +210,7 @@ def test_a_torn_tail_is_told_from_an_edit(check: Check, store: Path) -> None:
 
 
 def test_two_documents_with_the_same_id(check: Check, store: Path) -> None:
-    """A copied file is an error, because only one of the two is used."""
+    """A copied file is an error, because only one of the two files is used."""
     path = document(store)
     copy = path.with_name("copy.json")
     shutil.copy2(path, copy)
@@ -220,15 +220,15 @@ def test_two_documents_with_the_same_id(check: Check, store: Path) -> None:
 
 
 def test_of_two_documents_with_one_id_the_one_that_the_manifest_names_counts(check: Check, store: Path) -> None:
-    """The first one by name was taken for the right one, and the one in use for the copy."""
+    """The check treated the first file name as the session, and reported the file in use as the copy."""
     path = document(store)
     copy = path.with_name("a-copy.json")
     shutil.copy2(path, copy)
     assert only(check())["path"] == str(copy)
 
 
-def test_a_name_that_does_not_fit_the_id(check: Check, store: Path) -> None:
-    """A renamed document is found, only slower."""
+def test_a_file_name_that_does_not_match_the_id(check: Check, store: Path) -> None:
+    """A renamed document is found, but more slowly."""
     path = document(store)
     path.rename(path.with_name("other.json"))
     findings = check()
@@ -237,8 +237,8 @@ def test_a_name_that_does_not_fit_the_id(check: Check, store: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["sessions/lost.json", "sessions/2026-01/deeper/lost.yaml"])
-def test_a_document_outside_of_the_month_folders(check: Check, store: Path, place: str) -> None:
-    """A file that nobody reads is an error."""
+def test_a_document_outside_the_month_folders(check: Check, store: Path, place: str) -> None:
+    """Such a file is never read, so it is an error."""
     (store / place).parent.mkdir(mode=0o700, exist_ok=True)
     shutil.copy2(document(store), store / place)
     finding = only(check())
@@ -247,7 +247,7 @@ def test_a_document_outside_of_the_month_folders(check: Check, store: Path, plac
 
 
 def test_a_folder_that_is_not_a_month(check: Check, store: Path) -> None:
-    """Its documents are read all the same."""
+    """Its documents are still read."""
     (store / "sessions" / "old").mkdir(mode=0o700)
     document(store).rename(store / "sessions" / "old" / "graz-1.json")
     findings = check()
@@ -256,14 +256,14 @@ def test_a_folder_that_is_not_a_month(check: Check, store: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".yml", ".JSON"])
-def test_a_document_with_another_ending(check: Check, store: Path, ending: str) -> None:
-    """A file that looks like a document and is not read is an error."""
+def test_a_document_with_another_suffix(check: Check, store: Path, ending: str) -> None:
+    """A file that looks like a document but is not read is an error."""
     shutil.copy2(document(store), document(store).with_name(f"extra{ending}"))
     assert "not read, because of its ending" in only(check())["problem"]
 
 
-def test_files_of_others_are_left_alone(check: Check, store: Path) -> None:
-    """Notes, hidden files and folders of other programs are none of our business."""
+def test_files_of_other_programs_are_ignored(check: Check, store: Path) -> None:
+    """Notes, hidden files and folders of other programs are not reported."""
     (store / "README.txt").write_text("mine")
     (store / "sessions" / "notes.md").write_text("mine")
     (store / "sessions" / "2026-01" / ".DS_Store").write_text("mine")
@@ -276,15 +276,15 @@ def test_files_of_others_are_left_alone(check: Check, store: Path) -> None:
 
 @posix
 def test_a_link_among_the_documents(check: Check, store: Path) -> None:
-    """Links are not followed, so what they point to is missing."""
+    """Links are not followed, so their targets are not sessions of the store."""
     (store / "sessions" / "2026-01" / "link.json").symlink_to(document(store))
     (store / "sessions" / "2025-01").symlink_to(store / "sessions" / "2026-01")
     assert [finding["problem"] for finding in check()] == ["is a symbolic link, and links are not followed"] * 2
 
 
 @posix
-def test_something_that_is_no_file(check: Check, store: Path) -> None:
-    """A pipe with the name of a document does not make the check wait."""
+def test_a_pipe_instead_of_a_file(check: Check, store: Path) -> None:
+    """A named pipe with the name of a document does not block the check."""
     os.mkfifo(store / "sessions" / "2026-01" / "pipe.json", 0o600)
     assert only(check())["problem"] == "is not a regular file"
 
@@ -299,8 +299,8 @@ def test_something_that_is_no_file(check: Check, store: Path) -> None:
         ("sessions", 0o750),
     ],
 )
-def test_permissions_that_let_others_in(check: Check, store: Path, place: str, mode: int) -> None:
-    """Sessions are private."""
+def test_permissions_that_allow_other_users(check: Check, store: Path, place: str, mode: int) -> None:
+    """Sessions are private, so such permissions are reported."""
     (store / place).chmod(mode)
     finding = only(check())
     assert (finding["severity"], finding["path"]) == ("error", str(store / place))
@@ -310,17 +310,17 @@ def test_permissions_that_let_others_in(check: Check, store: Path, place: str, m
 
 
 @posix
-def test_permissions_that_keep_the_owner_out(check: Check, store: Path) -> None:
-    """A document that its owner cannot write to makes the next run fail."""
+def test_permissions_that_exclude_the_owner(check: Check, store: Path) -> None:
+    """If the owner cannot write to a document, the next run fails."""
     document(store).chmod(0o400)
     assert "keeps you from using it" in only(check())["problem"]
 
 
 @posix
-def test_what_cannot_be_read_does_not_end_the_check(
+def test_unreadable_files_do_not_end_the_check(
     store: Path, run: Command, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """A folder and a document that are closed are named, and the rest is checked."""
+    """An unreadable folder and document are named, and the rest is checked."""
     folder, path = store / "sessions" / "2025-01", document(store)
     folder.mkdir(mode=0)
     path.chmod(0)
@@ -337,8 +337,8 @@ def test_what_cannot_be_read_does_not_end_the_check(
 @pytest.mark.parametrize(
     "place", ["sessions/2026-01/.graz-1.json.0123456789ab.tmp", ".manifest.jsonl.0123456789ab.tmp"]
 )
-def test_a_temporary_file_that_was_left(check: Check, store: Path, place: str) -> None:
-    """What a killed process left behind can go."""
+def test_a_leftover_temporary_file(check: Check, store: Path, place: str) -> None:
+    """A temporary file of a killed process can be removed."""
     (store / place).write_text("half")
     os.utime(store / place, (1, 1))
     finding = only(check())
@@ -346,16 +346,16 @@ def test_a_temporary_file_that_was_left(check: Check, store: Path, place: str) -
     assert "Delete it" in finding["advice"]
 
 
-def test_a_temporary_file_that_may_still_be_written_is_left_alone(check: Check, store: Path) -> None:
-    """Nobody is told to delete what another process is writing."""
+def test_a_recent_temporary_file_is_not_reported(check: Check, store: Path) -> None:
+    """Another process may still be writing it, so the check does not advise deleting it."""
     (store / "sessions" / "2026-01" / ".graz-1.json.0123456789ab.tmp").write_text("half")
     finding = only(check())
     assert finding["advice"] == "Check again in a minute; it may still be in use."
     assert finding["kind"] is None
 
 
-def test_temporary_files_of_other_programs_are_left_alone(check: Check, store: Path) -> None:
-    """Only names that localstore gives count; an editor's file was to be deleted, too."""
+def test_temporary_files_of_other_programs_are_not_reported(check: Check, store: Path) -> None:
+    """Only names that localstore uses count. The check also advised deleting an editor's file."""
     (store / "sessions" / "2026-01" / ".editor.tmp").write_text("mine")
     (store / "sessions" / "2026-01" / ".editor.tmp").chmod(0o600)
     (store / "sessions" / "2026-01" / ".graz-1.json.0123456789ac.tmp").mkdir(mode=0o700)
@@ -363,7 +363,7 @@ def test_temporary_files_of_other_programs_are_left_alone(check: Check, store: P
 
 
 def test_a_torn_yaml_document_that_parses_is_torn(check: Check, store: Path) -> None:
-    """It was called a question of layout, while the next write cut off its last run."""
+    """The check reported only an unusual layout, although the next write cut off the last run."""
     path = document(store, "linz-1")
     torn = path.read_text().removesuffix("...\n")
     path.write_text(torn + '- type: run\n  run_id: r2\n  created_at: "2026-01-02T10:00:01.000Z"\n')
@@ -387,7 +387,7 @@ def test_a_run_that_was_cut_off_while_it_was_finished_is_torn(check: Check, stor
 
 
 def test_a_manifest_that_hides_the_state_of_a_session_is_an_error(check: Check, store: Path) -> None:
-    """Readers of the last runs take the state from where the manifest says that it stands."""
+    """Readers of the last runs take the state from the position in the manifest."""
     JsonStorage(store).update("graz-1", session_state={"a": 1})
     manifest = store / "manifest.jsonl"
     lines = manifest.read_text().splitlines(keepends=True)
@@ -401,15 +401,15 @@ def test_a_manifest_that_hides_the_state_of_a_session_is_an_error(check: Check, 
 
 @posix
 def test_a_manifest_that_is_a_link_does_not_end_the_check(check: Check, store: Path) -> None:
-    """The check itself failed with it."""
+    """The check itself failed if the manifest was a link."""
     manifest = store / "manifest.jsonl"
     manifest.rename(store / "elsewhere.jsonl")
     manifest.symlink_to(store / "elsewhere.jsonl")
     assert only(check())["problem"].startswith("is not a regular file")
 
 
-def test_what_was_set_aside_is_a_note(check: Check, store: Path) -> None:
-    """Somebody should look at what a broken document kept from being stored."""
+def test_a_rescue_file_is_a_note(check: Check, store: Path) -> None:
+    """A person should look at a run that could not be stored in a broken document."""
     path = document(store)
     text = path.read_text()
     edit(path, '"Graz?"', "Graz?")
@@ -421,8 +421,8 @@ def test_what_was_set_aside_is_a_note(check: Check, store: Path) -> None:
     assert finding["advice"] == f"See it with: localstore rescue {Path(finding['path']).name}"
 
 
-def test_a_document_that_is_gone(check: Check, store: Path) -> None:
-    """The manifest names it until the next listing."""
+def test_a_deleted_document(check: Check, store: Path) -> None:
+    """The manifest has its row until the next listing."""
     path = document(store)
     path.unlink()
     finding = only(check())
@@ -430,8 +430,8 @@ def test_a_document_that_is_gone(check: Check, store: Path) -> None:
     assert "gone" in finding["problem"]
 
 
-def test_a_document_that_the_manifest_does_not_know(check: Check, store: Path) -> None:
-    """A file that was added by hand is fine; the next listing finds it."""
+def test_a_document_that_is_not_in_the_manifest(check: Check, store: Path) -> None:
+    """A file that a person added is valid; the next listing finds it."""
     path = document(store)
     added = path.with_name("added.json")
     added.write_text(path.read_text().replace('"graz-1"', '"added"'))
@@ -451,7 +451,7 @@ def test_a_manifest_that_is_behind_is_a_note(check: Check, store: Path) -> None:
 
 
 def test_a_manifest_that_is_wrong_is_an_error(check: Check, store: Path) -> None:
-    """A line that fits the file and yet says something else would be believed."""
+    """Readers trust a row that matches the size and time of the file, so a wrong row is an error."""
     manifest = store / "manifest.jsonl"
     manifest.write_text(manifest.read_text().replace('"user_id":"alice"', '"user_id":"mallory"'))
     findings = check()
@@ -461,14 +461,14 @@ def test_a_manifest_that_is_wrong_is_an_error(check: Check, store: Path) -> None
 
 
 def test_a_manifest_that_is_missing_is_a_note(check: Check, store: Path) -> None:
-    """It is derived."""
+    """The manifest is derived from the documents."""
     (store / "manifest.jsonl").unlink()
     finding = only(check())
     assert (finding["severity"], finding["path"]) == ("note", str(store / "manifest.jsonl"))
 
 
-def test_a_line_that_is_none_of_a_manifest(check: Check, store: Path) -> None:
-    """It is skipped, and named with its number."""
+def test_an_invalid_line_in_the_manifest(check: Check, store: Path) -> None:
+    """The line is skipped and reported with its number."""
     manifest = store / "manifest.jsonl"
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join([lines[0], "garbage\n", *lines[1:]]))
@@ -477,14 +477,14 @@ def test_a_line_that_is_none_of_a_manifest(check: Check, store: Path) -> None:
 
 
 def test_a_copied_store_has_no_findings(invoke: Invoke, store: Path, tmp_path: Path) -> None:
-    """A manifest from another disk is as good as one from this."""
+    """A manifest that was copied from another disk is valid."""
     copy = tmp_path / "copy"
     shutil.copytree(store, copy)
     assert invoke("check", "--store", copy).stdout == "3 sessions, no findings\n"
 
 
-def test_findings_with_hostile_names_stay_on_their_line(run: Command, store: Path) -> None:
-    """A file name is escaped like every other text."""
+def test_findings_with_hostile_names_are_one_line(run: Command, store: Path) -> None:
+    """Control characters in file names are escaped, as in every other text."""
     if sys.platform == "win32":
         pytest.skip("Windows allows no such names")
     (store / "sessions" / "2026-01" / "a\tb\n\x1b[31m.yml").write_text("x")
@@ -494,8 +494,8 @@ def test_findings_with_hostile_names_stay_on_their_line(run: Command, store: Pat
     assert done.stdout.startswith(f"{store}/sessions/2026-01/a\\tb\\n\\x1b[31m.yml\terror\t")
 
 
-def test_a_store_that_is_written_to_has_no_findings(store: Path) -> None:
-    """Neither half-written documents nor temporary files of writers at work are taken for damage."""
+def test_a_store_with_active_writers_has_no_findings(store: Path) -> None:
+    """Half-written documents and temporary files of active writers are not reported as damage."""
     program = (
         "import sys\n"
         "from localstore import JsonStorage, Message, Run\n"
@@ -522,7 +522,7 @@ def test_a_store_that_is_written_to_has_no_findings(store: Path) -> None:
 
 
 def test_a_session_that_changes_during_the_check_is_no_finding(store: Path) -> None:
-    """The manifest may be newer than the document was when it was read."""
+    """The manifest may be newer than the document that the check read."""
     from localstore.maintenance.check import check as sweep
 
     edit(document(store), '"Graz?"', "Graz?")
@@ -534,7 +534,7 @@ def test_a_session_that_changes_during_the_check_is_no_finding(store: Path) -> N
 
 
 def test_a_document_is_read_again_while_it_is_being_written(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a document is damage only when it stays."""
+    """A half-written document is damage only if it stays so."""
     from localstore.disk.document_file import DocumentFile
     from localstore.maintenance.check import check as sweep
 
@@ -553,7 +553,7 @@ def test_a_document_is_read_again_while_it_is_being_written(store: Path, monkeyp
 @posix
 @pytest.mark.parametrize("columns", [40, 100])
 def test_findings_on_a_terminal(store: Path, columns: int) -> None:
-    """A person sees the same with colours, and the summary at the end."""
+    """A terminal shows the same findings with colours, and the summary at the end."""
     from .pseudo_terminal import on_terminal
 
     edit(document(store), '"Graz?"', "Graz?")
@@ -566,8 +566,8 @@ def test_findings_on_a_terminal(store: Path, columns: int) -> None:
 
 
 @posix
-def test_very_many_wrong_permissions_are_summed_up(check: Check, store: Path) -> None:
-    """A store that git or a copy brought has them all wrong; a line for each hid everything else."""
+def test_very_many_wrong_permissions_are_one_finding(check: Check, store: Path) -> None:
+    """All permissions are wrong in a store that git or a copy created. One line per file hid all other findings."""
     for path in [*store.glob("sessions/*/*"), *store.glob("sessions/*"), store / "manifest.jsonl"]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     *named, last = [finding for finding in check() if "mode" in finding["problem"]]
@@ -577,7 +577,7 @@ def test_very_many_wrong_permissions_are_summed_up(check: Check, store: Path) ->
 
 
 def test_two_runs_with_one_id_are_noted(check: Check, store: Path) -> None:
-    """Only the newest entries are looked at when a run is repeated."""
+    """A write looks for the same run only in the newest entries."""
     path = document(store)
     session = json.loads(path.read_bytes())
     session["history"].append(session["history"][0])
@@ -585,7 +585,7 @@ def test_two_runs_with_one_id_are_noted(check: Check, store: Path) -> None:
     assert any("second run with the run_id" in finding["problem"] for finding in check())
 
 
-def test_an_older_document_is_a_note_that_says_how_to_upgrade_it(run: Command, store: Path) -> None:
+def test_an_older_document_is_a_note_with_the_upgrade_command(run: Command, store: Path) -> None:
     path = JsonStorage(store).path("graz-1").with_name("old.json")
     session = {
         "session_id": "old",

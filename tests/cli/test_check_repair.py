@@ -1,4 +1,4 @@
-"""`localstore check --repair`: each kind of damage is mended, nothing is lost, and looking on changes nothing."""
+"""`localstore check --repair`: each kind of damage is repaired, nothing is lost, and `--dry-run` changes nothing."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def lying_manifest(store: Path) -> None:
 
 
 def another_file(store: Path) -> None:
-    """Two documents took each other's names, and the manifest does not know."""
+    """Swap the file names of two documents, without changing the manifest."""
     one, other = document(store), document(store, "vienna-trip")
     aside = one.with_suffix(".aside")
     one.rename(aside)
@@ -136,13 +136,13 @@ def repairs(done: Result) -> list[dict[str, Any]]:
 
 
 def contents(store: Path) -> list[bytes]:
-    """All the bytes that anybody wrote, wherever they are by now."""
+    """Return all bytes in the store, whatever their files are called now."""
     return [path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()]
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_damage_is_mended_once_and_as_the_dry_run_said(invoke: Invoke, store: Path, damage: Damage) -> None:
-    """The dry run changes not one byte and says what is going to be done; a second repair has nothing to do."""
+def test_damage_is_repaired_once_as_the_dry_run_said(invoke: Invoke, store: Path, damage: Damage) -> None:
+    """The dry run changes no byte and says what would be done. A second repair has nothing to do."""
     damage(store)
     check = ("check", "--json", "--store", store)
     repairable = sum(finding["kind"] is not None for finding in findings(invoke(*check)))
@@ -163,8 +163,8 @@ def test_damage_is_mended_once_and_as_the_dry_run_said(invoke: Invoke, store: Pa
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_what_could_be_read_before_can_be_read_afterwards(invoke: Invoke, store: Path, damage: Damage) -> None:
-    """And everything that the store says then stands in its files."""
+def test_readable_sessions_stay_readable(invoke: Invoke, store: Path, damage: Damage) -> None:
+    """After the repair, the store returns what its files contain."""
     damage(store)
     known = {
         session.session_id: [run.run_id for run in session.runs] for session in JsonStorage(store).get_all_sessions()
@@ -180,7 +180,7 @@ def test_what_could_be_read_before_can_be_read_afterwards(invoke: Invoke, store:
 
 
 def test_a_torn_tail_is_kept_in_the_rescue_folder(invoke: Invoke, store: Path) -> None:
-    """What the next write would do is done."""
+    """The repair does what the next write would do."""
     whole = document(store).read_bytes()
     torn(store)
     (repair, note) = findings(invoke("check", "--repair", "--json", "--store", store))
@@ -192,8 +192,8 @@ def test_a_torn_tail_is_kept_in_the_rescue_folder(invoke: Invoke, store: Path) -
     assert note["advice"] == f"See it with: localstore rescue {Path(note['path']).name}"
 
 
-def test_a_temporary_file_is_moved_as_it_is(invoke: Invoke, store: Path) -> None:
-    """No byte is copied, and its name says what it was."""
+def test_a_temporary_file_is_moved_unchanged(invoke: Invoke, store: Path) -> None:
+    """The file is moved, not copied, and its new name contains the old one."""
     left(store)
     path = store / "sessions" / "2026-01" / ".graz-1.json.0123456789ab.tmp"
     inode = path.stat().st_ino
@@ -203,8 +203,8 @@ def test_a_temporary_file_is_moved_as_it_is(invoke: Invoke, store: Path) -> None
     assert (moved.stat().st_ino, moved.read_text()) == (inode, "half")
 
 
-def test_a_temporary_file_that_may_be_written_stays(invoke: Invoke, store: Path) -> None:
-    """A writer at work finds its file where it made it."""
+def test_a_recent_temporary_file_stays(invoke: Invoke, store: Path) -> None:
+    """An active writer still finds its temporary file."""
     path = store / "sessions" / "2026-01" / ".graz-1.json.0123456789ab.tmp"
     path.write_text("half")
     done = invoke("check", "--repair", "--store", store)
@@ -214,7 +214,7 @@ def test_a_temporary_file_that_may_be_written_stays(invoke: Invoke, store: Path)
 
 
 def test_of_two_documents_with_one_id_both_stay(run: Command, store: Path) -> None:
-    """The one in use keeps the id; the line says which file got which new one."""
+    """The document in use keeps the id. The line says which file got which new id."""
     JsonStorage(store).append("graz-1-2", Run())  # the first number is taken
     copied(store)
     before = document(store).read_bytes()
@@ -231,7 +231,7 @@ def test_of_two_documents_with_one_id_both_stay(run: Command, store: Path) -> No
 
 
 def test_the_entries_of_a_duplicate_in_yaml_keep_their_comments(invoke: Invoke, store: Path) -> None:
-    """Only the header is written anew."""
+    """Only the header is rewritten."""
     path = document(store, "linz-1")
     copy = path.with_name("copy.yaml")
     copy.write_text(path.read_text().replace("- type: run\n", "- type: run # mine\n"))
@@ -241,8 +241,8 @@ def test_the_entries_of_a_duplicate_in_yaml_keep_their_comments(invoke: Invoke, 
     assert document(store, "linz-1-2").read_text().partition("history:")[2] == history
 
 
-def test_a_duplicate_that_a_rewrite_would_spoil_is_left_to_its_owner(invoke: Invoke, store: Path) -> None:
-    """A number beyond 64 bits would be rounded."""
+def test_a_duplicate_that_a_rewrite_would_damage_is_not_changed(invoke: Invoke, store: Path) -> None:
+    """A rewrite would round a number beyond 64 bits."""
     path = document(store)
     copy = path.with_name("copy.json")
     copy.write_text(path.read_text().replace('"kind"', '"big": 123456789012345678901234567890,\n  "kind"'))
@@ -254,8 +254,8 @@ def test_a_duplicate_that_a_rewrite_would_spoil_is_left_to_its_owner(invoke: Inv
     assert state_of(store) == before
 
 
-def test_what_a_person_broke_is_left_to_a_person(run: Command, store: Path) -> None:
-    """Mended is the rest; the exit code says that something is left."""
+def test_a_wrong_edit_is_not_repaired(run: Command, store: Path) -> None:
+    """The rest is repaired, and the exit code says that a finding is left."""
     edit(document(store, "vienna-trip"), '"question 1"', "question 1")
     edit(document(store, "linz-1"), "schema_version: 1", "schema_version: 2")
     broken = {path: path.read_bytes() for path in (document(store, "vienna-trip"), document(store, "linz-1"))}
@@ -267,8 +267,8 @@ def test_what_a_person_broke_is_left_to_a_person(run: Command, store: Path) -> N
     assert {path: path.read_bytes() for path in broken} == broken
 
 
-def test_that_a_sync_failed_is_not_forgotten(invoke: Invoke, store: Path) -> None:
-    """Only the manifest knows it: the next write has to be a whole one."""
+def test_a_failed_sync_is_kept_in_the_manifest(invoke: Invoke, store: Path) -> None:
+    """Only the manifest records it: the next write must be a complete one."""
 
     class NoSync(filesystem.System):
         def sync(self, fd: int) -> None:
@@ -288,8 +288,8 @@ def test_that_a_sync_failed_is_not_forgotten(invoke: Invoke, store: Path) -> Non
     assert document(store).stat().st_ino != inode
 
 
-def test_check_alone_says_what_a_repair_would_mend(run: Command, store: Path) -> None:
-    """Nobody has to read the help to find the option."""
+def test_check_says_that_repair_is_possible(run: Command, store: Path) -> None:
+    """The summary names the option, so a person need not read the help."""
     torn(store)
     edit(document(store, "linz-1"), "content: Linz?", "content: [Linz?")
     done = run("check", "--store", store)
@@ -299,8 +299,8 @@ def test_check_alone_says_what_a_repair_would_mend(run: Command, store: Path) ->
     )
 
 
-def test_the_summary_of_a_dry_run_says_that_nothing_was_done_yet(run: Command, store: Path) -> None:
-    """The lines are the same."""
+def test_the_summary_of_a_dry_run_says_that_nothing_was_done(run: Command, store: Path) -> None:
+    """The lines are the same as those of a repair."""
     torn(store)
     done = run("check", "--repair", "--dry-run", "--store", store)
     assert (done.returncode, done.stderr) == (0, "localstore: 3 sessions, 1 to repair\n")
@@ -314,7 +314,7 @@ def test_a_dry_run_alone_is_wrong_usage(run: Command, store: Path) -> None:
 
 
 def test_a_sound_and_an_empty_store_need_no_repair(run: Command, store: Path, tmp_path: Path) -> None:
-    """Nothing is written, not even a lock file."""
+    """A repair without damage writes nothing, not even a lock file."""
     JsonStorage(tmp_path / "empty")
     for root, sessions in ((store, 3), (tmp_path / "empty", 0)):
         before = state_of(root)
@@ -327,7 +327,7 @@ def test_a_sound_and_an_empty_store_need_no_repair(run: Command, store: Path, tm
 def test_a_store_that_cannot_be_written_to_is_one_clear_error(
     invoke: Invoke, store: Path, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A repair that could not be done never passes for one."""
+    """A repair that failed is never reported as done."""
     damage(store)
 
     class ReadOnly(filesystem.System):
@@ -352,7 +352,7 @@ def test_a_store_that_cannot_be_written_to_is_one_clear_error(
 def test_permissions_that_only_another_user_may_set_stay_a_finding(
     invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rest is mended, and the finding says why it is left."""
+    """The rest is repaired, and the finding says why it is left."""
     open_to_others(store)
     path = document(store)
 
@@ -374,7 +374,7 @@ def test_permissions_that_only_another_user_may_set_stay_a_finding(
 
 @posix
 def test_permissions_are_never_set_through_a_link(invoke: Invoke, store: Path, tmp_path: Path) -> None:
-    """What it leads to is not ours."""
+    """The target of a link does not belong to the store."""
     target = tmp_path / "mine.json"
     target.write_text("{}")
     target.chmod(0o644)
@@ -389,7 +389,7 @@ def test_permissions_are_never_set_through_a_link(invoke: Invoke, store: Path, t
 @posix
 @pytest.mark.parametrize("columns", [40, 100])
 def test_repairs_on_a_terminal(store: Path, columns: int) -> None:
-    """A person sees the same with colours, and the summary at the end."""
+    """A terminal shows the same lines with colours, and the summary at the end."""
     from .pseudo_terminal import on_terminal
 
     torn(store)
@@ -401,7 +401,7 @@ def test_repairs_on_a_terminal(store: Path, columns: int) -> None:
     assert all(len(line) <= columns for line in screen.lines)
 
 
-def test_repairing_beside_a_writer_loses_nothing(store: Path) -> None:
+def test_repairing_during_writes_loses_nothing(store: Path) -> None:
     """Two processes write, remove and copy while the store is repaired again and again."""
     program = (
         "import itertools, sys\n"

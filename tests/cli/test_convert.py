@@ -25,7 +25,7 @@ def suffixes(store: Path) -> dict[str, str]:
 
 
 def test_the_whole_store(run: Command, store: Path) -> None:
-    """What was done goes to the output, how to take it back beside it."""
+    """The result goes to the standard output; the command that undoes it goes to the standard error."""
     done = run("convert", "--to", "yaml", "--store", store)
     assert (done.returncode, done.stdout) == (0, "Converted 2 documents to YAML.\n")
     (name,) = os.listdir(store / ".localstore" / "backups")
@@ -39,7 +39,7 @@ def test_the_whole_store(run: Command, store: Path) -> None:
 
 
 def test_named_sessions(run: Command, store: Path) -> None:
-    """By id, by name, by the beginning of the id, as everywhere."""
+    """Sessions are found by id, name or beginning of the id."""
     done = run("convert", "--to", "yaml", "Trip to Vienna", "--store", store)
     assert done.stdout == "Converted 1 document to YAML.\n"
     assert run("convert", "--to", "json", "lin", "vienna-trip", "--store", store).stdout.startswith("Converted 2")
@@ -50,8 +50,8 @@ def test_named_sessions(run: Command, store: Path) -> None:
     assert tree_of(store) == before
 
 
-def test_what_is_left_alone_is_named(run: Command, store: Path) -> None:
-    """With its place, and the exit code 1."""
+def test_documents_that_are_not_converted_are_named(run: Command, store: Path) -> None:
+    """The error names file, line and reason; the exit code is 1."""
     broken = in_month(JsonStorage(store), "broken.json", b'{\n  "session_id": "broken",\n  "kind" "agent"\n}\n')
     old = in_month(JsonStorage(store), "old.json", agno_bytes(old_session("old"), ".json"))
     done = run("convert", "--to", "yaml", "--json", "--store", store)
@@ -70,7 +70,7 @@ def test_what_is_left_alone_is_named(run: Command, store: Path) -> None:
     "args", [(), ("--to", "xml"), ("--to", "yaml", ""), ("--to", "yaml", "--jobs", "0"), ("--to", "yaml", "--nonsense")]
 )
 def test_wrong_usage(run: Command, store: Path, args: tuple[str, ...]) -> None:
-    """One line that names the help, and nothing is done."""
+    """The error is one line that names the help, and nothing is converted."""
     before = tree_of(store)
     done = run("convert", *args, "--store", store)
     assert (done.returncode, done.stdout) == (2, "")
@@ -78,8 +78,8 @@ def test_wrong_usage(run: Command, store: Path, args: tuple[str, ...]) -> None:
     assert tree_of(store) == before
 
 
-def test_where_there_is_nothing(run: Command, tmp_path: Path) -> None:
-    """No store: 3. A folder of agno: the command that makes one of it. An empty store: nothing to do."""
+def test_without_a_store_or_sessions(run: Command, tmp_path: Path) -> None:
+    """No store is exit code 3, a folder of agno gets the command that upgrades it, an empty store has nothing to do."""
     (tmp_path / "nothing").mkdir()
     assert run("convert", "--to", "yaml", cwd=tmp_path / "nothing").returncode == 3
     agno = folder_of_agno(tmp_path / "agno")
@@ -92,8 +92,8 @@ def test_where_there_is_nothing(run: Command, tmp_path: Path) -> None:
 
 
 @posix
-def test_on_a_terminal(store: Path, tmp_path: Path) -> None:
-    """The same words."""
+def test_a_terminal_gets_the_same_words(store: Path, tmp_path: Path) -> None:
+    """A terminal gets the same words as a pipe."""
     from .pseudo_terminal import on_terminal
 
     screen = on_terminal("convert", "--to", "yaml", "--store", store, cwd=tmp_path, columns=400)
@@ -103,8 +103,8 @@ def test_on_a_terminal(store: Path, tmp_path: Path) -> None:
 
 
 @posix
-def test_into_a_closed_pipe(store: Path, tmp_path: Path) -> None:
-    """It is done all the same."""
+def test_a_closed_pipe(store: Path, tmp_path: Path) -> None:
+    """The conversion is done even if the reader has gone."""
     code, errors = into_a_closed_pipe(["convert", "--to", "yaml", "--store", store], tmp_path)
     assert code == 141
     assert "Traceback" not in errors

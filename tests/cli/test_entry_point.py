@@ -1,4 +1,4 @@
-"""The wiring of the command: exit codes, streams, pipes, signals."""
+"""The entry point `localstore`: exit codes, streams, pipes, signals."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ COMMANDS = (
 
 
 def test_the_version_is_printed(run: Command) -> None:
-    """`--version` names program and version."""
+    """`--version` prints the name of the program and its version."""
     done = run("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"localstore {localstore.__version__}\n", "")
 
 
 def test_without_a_command_the_help_is_shown(run: Command) -> None:
-    """The bare command helps instead of failing."""
+    """The command without arguments shows the help."""
     done = run()
     assert done.returncode == 0
     assert done.stdout == run("--help").stdout
@@ -53,7 +53,7 @@ def test_without_a_command_the_help_is_shown(run: Command) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_every_command_is_explained(run: Command, command: str) -> None:
-    """No option stands in the help without a text."""
+    """Every option has a text in the help."""
     done = run(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     options = done.stdout.partition("Options:\n")[2].splitlines()
@@ -77,7 +77,7 @@ def test_every_option_of_every_command_is_explained(run: Command, command: str) 
     ],
 )
 def test_wrong_usage_is_one_line_that_names_the_help(run: Command, store: Path, args: tuple[str, ...]) -> None:
-    """Wrong usage ends with 2."""
+    """The exit code of wrong usage is 2."""
     done = run("--store", store, *args)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("localstore: ")
@@ -125,7 +125,7 @@ def test_a_reader_that_stops_early_ends_the_command_quietly(
 
 @posix
 def test_ctrl_c_ends_with_130_and_one_line(store: Path) -> None:
-    """An interrupted command leaves no traceback."""
+    """An interrupted command shows no traceback."""
     _append(store, "vienna-trip", text="y" * 500_000)
     process = subprocess.Popen(
         [ENTRY_POINT, "show", "vienna-trip", "--store", store],
@@ -146,7 +146,7 @@ def test_ctrl_c_ends_with_130_and_one_line(store: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("args", [("ls",), ("show",), ("path", "graz-1"), ("check",), ("--help",), ("ls", "--help")])
 def test_a_full_disk_is_reported(store: Path, args: tuple[str, ...]) -> None:
-    """Output that could not be written is an error, not silence."""
+    """Output that could not be written is an error."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [ENTRY_POINT, "--store", store, *args],
@@ -176,7 +176,7 @@ def test_a_closed_output_is_reported(store: Path) -> None:
 
 @posix
 def test_a_closed_error_output_changes_no_exit_code(tmp_path: Path) -> None:
-    """An error that nobody can read still has its code."""
+    """An error that cannot be printed still sets the exit code."""
     done = subprocess.run(
         ["/bin/sh", "-c", '"$0" "$@" 2>&-', ENTRY_POINT, "path", "x"], cwd=tmp_path, env=clean_environment(), timeout=60
     )
@@ -184,14 +184,14 @@ def test_a_closed_error_output_changes_no_exit_code(tmp_path: Path) -> None:
 
 
 def test_output_into_a_pipe_is_utf_8_whatever_the_locale_says(run: Command, store: Path) -> None:
-    """A pipe gets the bytes of the documents, not those of a code page."""
+    """A pipe gets UTF-8, not the encoding of the locale."""
     _append(store, "emoji", name="☕ Kaffee")
     done = run("ls", "--store", store, env={"PYTHONIOENCODING": "latin-1", "LC_ALL": "C", "PYTHONUTF8": "0"})
     assert "☕ Kaffee" in done.stdout
 
 
 def test_a_bug_is_one_line_that_can_be_reported(store: Path) -> None:
-    """Even an error of ours shows no traceback; it names the place."""
+    """A bug in localstore shows no traceback; the line names the place in the code."""
     program = (
         "import localstore.storage.storage as s\n"
         "def broken(*a, **k): raise TypeError('odd')\n"
@@ -211,7 +211,7 @@ def test_a_bug_is_one_line_that_can_be_reported(store: Path) -> None:
 
 
 def test_listing_into_a_pipe_loads_nothing_heavy(store: Path) -> None:
-    """`ls` in a script pays for click and the storage only."""
+    """`ls` in a script imports only click and the storage."""
     program = (
         "import sys, json, atexit\n"
         "heavy = {'pydantic', 'rich', 'yaml', 'openai', 'asyncio', 'filelock'}\n"

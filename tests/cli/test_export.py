@@ -1,4 +1,4 @@
-"""`localstore export`: what is chosen, in which form, and where it goes."""
+"""`localstore export`: which sessions, in which format, to which file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ids(done: Result) -> list[str]:
 
 @pytest.fixture
 def export(invoke: Invoke, store: Path) -> Invoke:
-    """Exports as JSON unless told otherwise."""
+    """Return a function that exports, as JSON by default."""
 
     def call(*args: str | Path) -> Result:
         form = () if "--format" in args else ("--format", "json")
@@ -38,21 +38,21 @@ def export(invoke: Invoke, store: Path) -> Invoke:
     return call
 
 
-def test_all_of_the_store_is_exported_newest_first(export: Invoke) -> None:
+def test_the_whole_store_is_exported_newest_first(export: Invoke) -> None:
     done = export()
     assert (done.exit_code, done.stderr) == (0, "")
     assert ids(done) == ["vienna-trip", "linz-1", "graz-1"]
 
 
-def test_json_is_what_the_documents_say(export: Invoke, store: Path) -> None:
-    """Whatever the format on the disk."""
+def test_json_equals_the_documents(export: Invoke, store: Path) -> None:
+    """JSON and YAML documents are exported alike."""
     kept = oracle.sessions(store)
     for document in json.loads(export().stdout):
         told = kept[document["session_id"]]
         assert document == {**told.header, "history": told.history}
 
 
-def test_sessions_are_named_as_everywhere_each_once(export: Invoke) -> None:
+def test_named_sessions_are_exported_once_each(export: Invoke) -> None:
     assert ids(export("graz", "Trip to Vienna", "graz-1")) == ["graz-1", "vienna-trip"]
     done = export("graz", "nobody")
     assert (done.exit_code, done.stdout) == (3, "")
@@ -83,7 +83,7 @@ def test_only_rated_runs(export: Invoke, invoke: Invoke, store: Path) -> None:
     assert "question 12" in export("--rating", "bad", "--format", "markdown").stdout
 
 
-def test_the_other_forms(export: Invoke) -> None:
+def test_the_other_formats(export: Invoke) -> None:
     assert export("graz-1", "--format", "markdown").stdout.startswith("# graz-1\n\nagent guide · user alice · began")
     assert export("graz-1", "--format", "html").stdout.startswith("<!DOCTYPE html>\n")
     (line,) = export("graz-1", "--format", "openai-jsonl").stdout.splitlines()
@@ -92,10 +92,8 @@ def test_the_other_forms(export: Invoke) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_nothing_to_export_is_said_and_the_output_is_valid(
-    export: Invoke, invoke: Invoke, tmp_path: Path, form: str
-) -> None:
-    """In an empty store, and when a filter lets nothing through."""
+def test_an_empty_export_is_valid_and_noted(export: Invoke, invoke: Invoke, tmp_path: Path, form: str) -> None:
+    """It happens in an empty store, and if no session matches the filters."""
     JsonStorage(tmp_path / "empty")
     empty = invoke("export", "--format", form, "--store", tmp_path / "empty")
     for done, why in ((empty, "yet."), (export("--user", "nobody", "--format", form), "No sessions match. ")):
@@ -107,7 +105,7 @@ def test_nothing_to_export_is_said_and_the_output_is_valid(
             assert done.stdout == {"markdown": "", "json": "[]\n", "openai-jsonl": ""}[form]
 
 
-def test_what_cannot_be_read_is_named_and_the_others_are_exported(export: Invoke, store: Path) -> None:
+def test_unreadable_documents_are_named_and_the_others_are_exported(export: Invoke, store: Path) -> None:
     JsonStorage(store).path("graz-1").write_text('{"schema_version": 1')
     (store / "sessions" / "2026-01" / "torn.json").write_text("{")
     done = export()
@@ -121,7 +119,7 @@ def test_what_cannot_be_read_is_named_and_the_others_are_exported(export: Invoke
     assert export("--format", "html").exit_code == 1
 
 
-def test_a_run_that_is_no_example_is_named(export: Invoke, store: Path) -> None:
+def test_a_run_that_is_not_an_example_is_named(export: Invoke, store: Path) -> None:
     JsonStorage(store).append("graz-1", Run(run_id="odd", messages=[Message(role="user", content="q")]))
     done = export("graz-1", "--format", "openai-jsonl")
     assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1)
@@ -129,8 +127,10 @@ def test_a_run_that_is_no_example_is_named(export: Invoke, store: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_file_is_written_whole_and_never_over_another(run: Command, store: Path, tmp_path: Path, form: str) -> None:
-    """Nobody else can read it; the store stays as it is."""
+def test_a_file_is_written_completely_and_never_replaces_another(
+    run: Command, store: Path, tmp_path: Path, form: str
+) -> None:
+    """Only the owner can read the file, and the store does not change."""
     before = state_of(store)
     args = ("export", "--store", store, "--format", form, "--output", "out")
     done = run(*args)
@@ -151,7 +151,7 @@ def test_a_file_is_written_whole_and_never_over_another(run: Command, store: Pat
 
 
 @posix
-def test_a_link_stays_and_a_device_is_written_to(run_process: Command, store: Path, tmp_path: Path) -> None:
+def test_a_link_is_kept_and_a_device_is_written_to(run_process: Command, store: Path, tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
     args = ("export", "--store", store, "--format", "json", "--force", "--output")
@@ -183,7 +183,7 @@ def test_wrong_usage(export: Invoke, args: tuple[str, ...]) -> None:
     assert done.stderr.endswith("See 'localstore export --help'.\n")
 
 
-def test_the_format_has_to_be_said(invoke: Invoke, store: Path) -> None:
+def test_the_format_is_required(invoke: Invoke, store: Path) -> None:
     done = invoke("export", "--store", store)
     assert done.exit_code == 2
     assert "markdown, html, json, openai-jsonl" in done.stderr

@@ -1,4 +1,4 @@
-"""Which store a command works on."""
+"""How a command finds its store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .conftest import Command
 
 
 def make(root: Path, session_id: str) -> Path:
-    """A store with one session."""
+    """Create a store with one session."""
     JsonStorage(root).append(session_id, Run(messages=[Message(role="user", content="hi")]))
     return root
 
@@ -23,7 +23,7 @@ def listed(stdout: str) -> list[str]:
 
 
 def test_the_option_stands_before_or_after_the_command(run: Command, tmp_path: Path) -> None:
-    """`--store` belongs to the program and to the command; the one after the command counts."""
+    """The program and the command both take `--store`; the one after the command wins."""
     a, b = make(tmp_path / "a", "in-a"), make(tmp_path / "b", "in-b")
     assert listed(run("--store", a, "ls").stdout) == ["in-a"]
     assert listed(run("ls", "--store", b).stdout) == ["in-b"]
@@ -38,19 +38,19 @@ def test_the_option_wins_over_the_environment(run: Command, tmp_path: Path) -> N
 
 
 def test_the_environment_wins_over_the_working_directory(run: Command, tmp_path: Path) -> None:
-    """Somebody who sets LOCALSTORE_DIR means it."""
+    """LOCALSTORE_DIR wins over a store in the working directory."""
     a, b = make(tmp_path / "a", "in-a"), make(tmp_path / "b", "in-b")
     assert listed(run("ls", cwd=b, env={"LOCALSTORE_DIR": str(a)}).stdout) == ["in-a"]
 
 
-def test_an_empty_variable_is_none(run: Command, tmp_path: Path) -> None:
-    """`LOCALSTORE_DIR= localstore ls` looks around."""
+def test_an_empty_variable_is_ignored(run: Command, tmp_path: Path) -> None:
+    """`LOCALSTORE_DIR= localstore ls` searches near the working directory."""
     a = make(tmp_path / "a", "in-a")
     assert listed(run("ls", cwd=a, env={"LOCALSTORE_DIR": ""}).stdout) == ["in-a"]
 
 
-def test_the_nearest_store_above_is_used_without_a_word(run: Command, tmp_path: Path) -> None:
-    """Inside of a store, at any depth, that store is meant."""
+def test_the_nearest_store_above_is_used_silently(run: Command, tmp_path: Path) -> None:
+    """Inside a store, at any depth, a command uses that store."""
     outer = make(tmp_path / "outer", "in-outer")
     inner = make(outer / "work" / "inner", "in-inner")
     for folder in (inner, inner / "sessions"):
@@ -68,7 +68,7 @@ def test_the_only_store_below_is_used_and_named(run: Command, tmp_path: Path) ->
 
 
 def test_several_stores_below_are_listed(run: Command, tmp_path: Path) -> None:
-    """Which one is meant is not guessed."""
+    """The command does not guess which one is meant."""
     make(tmp_path / "a", "in-a")
     make(tmp_path / "deep" / "b", "in-b")
     done = run("ls")
@@ -81,7 +81,7 @@ def test_several_stores_below_are_listed(run: Command, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hidden", [".cache", "node_modules", "__pycache__", "a/b/c/d"])
 def test_hidden_and_deep_folders_are_not_searched(run: Command, tmp_path: Path, hidden: str) -> None:
-    """The search ends where no project keeps its sessions."""
+    """The search skips hidden folders and stops at a fixed depth."""
     make(tmp_path / hidden / "store", "hidden")
     done = run("ls")
     assert done.returncode == 3
@@ -90,7 +90,7 @@ def test_hidden_and_deep_folders_are_not_searched(run: Command, tmp_path: Path, 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
 def test_links_are_not_followed(run: Command, tmp_path: Path) -> None:
-    """A link to a parent folder does not lead in circles, and one to a store elsewhere does not count."""
+    """A link to a parent folder causes no endless search, and a link to a store elsewhere is ignored."""
     make(tmp_path / "elsewhere" / "store", "linked")
     here = tmp_path / "here"
     here.mkdir()
@@ -101,8 +101,8 @@ def test_links_are_not_followed(run: Command, tmp_path: Path) -> None:
     assert done.stderr.startswith(f"localstore: No store at, above or below {here}.")
 
 
-def test_very_many_folders_are_not_searched_to_the_end(run: Command, tmp_path: Path) -> None:
-    """In a home folder the search gives up instead of taking minutes, and does not call the first find the only one."""
+def test_the_search_stops_after_very_many_folders(run: Command, tmp_path: Path) -> None:
+    """In a home folder the search gives up after a while, and does not claim that the first store is the only one."""
     make(tmp_path / "0000", "first")
     for number in range(2100):
         (tmp_path / f"a{number}").mkdir()
@@ -114,7 +114,7 @@ def test_very_many_folders_are_not_searched_to_the_end(run: Command, tmp_path: P
 
 @pytest.mark.parametrize("name", ["--store", "LOCALSTORE_DIR"])
 def test_a_named_folder_that_does_not_exist_is_an_error(run: Command, tmp_path: Path, name: str) -> None:
-    """A typing error does not fall back to another store."""
+    """A mistyped folder does not fall back to another store."""
     missing = str(tmp_path / "missing")
     done = run("ls", "--store", missing) if name == "--store" else run("ls", env={name: missing})
     assert (done.returncode, done.stdout) == (3, "")
@@ -122,7 +122,7 @@ def test_a_named_folder_that_does_not_exist_is_an_error(run: Command, tmp_path: 
 
 
 def test_a_folder_that_is_no_store_is_an_error(run: Command, tmp_path: Path) -> None:
-    """Looking at a folder does not make a store of it."""
+    """Reading from a folder does not create a store in it."""
     folder = tmp_path / "plain"
     folder.mkdir()
     done = run("ls", "--store", folder)
@@ -130,15 +130,15 @@ def test_a_folder_that_is_no_store_is_an_error(run: Command, tmp_path: Path) -> 
     assert list(folder.iterdir()) == []
 
 
-def test_a_variable_that_names_no_store_is_said(run: Command, tmp_path: Path) -> None:
-    """Nobody searches long for a variable that was set months ago."""
+def test_a_variable_that_names_no_store_is_mentioned(run: Command, tmp_path: Path) -> None:
+    """The output names the variable, which may have been set long ago."""
     done = run("ls", env={"LOCALSTORE_DIR": str(tmp_path)})
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(f"localstore: LOCALSTORE_DIR names {tmp_path}\nlocalstore: There is no store at ")
 
 
 def test_a_store_of_a_newer_format_is_refused(run: Command, tmp_path: Path) -> None:
-    """A newer localstore may mean something else by the same names."""
+    """A newer localstore may give the same names another meaning."""
     root = make(tmp_path / "store", "s1")
     (root / "localstore.json").write_text('{"format": 99}')
     done = run("ls", "--store", root)
@@ -147,14 +147,14 @@ def test_a_store_of_a_newer_format_is_refused(run: Command, tmp_path: Path) -> N
 
 
 def test_a_folder_of_agno_files_is_refused(run: Command, tmp_path: Path) -> None:
-    """Sessions of agno are recognised, and not taken for an empty folder."""
+    """A folder of agno sessions is recognised and not treated as empty."""
     (tmp_path / "x.json").write_text('{"session_id": "x", "memory": {}}')
     assert run("ls", "--store", tmp_path).returncode == 4
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a working directory can be removed on POSIX only")
 def test_a_removed_working_directory_is_explained(run: Command, tmp_path: Path) -> None:
-    """No traceback when the shell stands in a folder that is gone."""
+    """A deleted working directory causes no traceback."""
     import subprocess
 
     from .conftest import ENTRY_POINT, clean_environment

@@ -27,7 +27,7 @@ def add(store: Path, session_id: str, *, user_id: str | None = None, entity_id: 
 
 
 def test_a_row_holds_id_name_kind_entity_user_runs_time_and_problem(run: Command, store: Path) -> None:
-    """Into a pipe goes one line for each session, newest activity first, without a heading."""
+    """A pipe gets one line per session, newest activity first, without a heading."""
     done = run("ls", "--store", store)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split("\t") for line in done.stdout.splitlines()] == [
@@ -49,12 +49,12 @@ def test_a_row_holds_id_name_kind_entity_user_runs_time_and_problem(run: Command
     ],
 )
 def test_filters_and_limit_choose_rows(invoke: Invoke, store: Path, args: tuple[str, ...], ids: list[str]) -> None:
-    """The filters of `list_sessions` are options."""
+    """The filters of `list_sessions` are available as options."""
     done = invoke("ls", "--store", store, *args)
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ids
 
 
-def test_json_holds_all_that_is_known(invoke: Invoke, store: Path) -> None:
+def test_json_has_all_fields(invoke: Invoke, store: Path) -> None:
     """`--json` is an array with the fields of SessionInfo."""
     rows = json.loads(invoke("ls", "--store", store, "--json").stdout)
     assert [row["session_id"] for row in rows] == ["vienna-trip", "linz-1", "graz-1"]
@@ -62,7 +62,7 @@ def test_json_holds_all_that_is_known(invoke: Invoke, store: Path) -> None:
 
 
 def test_an_empty_store_says_so_on_stderr(run: Command, tmp_path: Path) -> None:
-    """Nothing to list is no error, and no output."""
+    """An empty list is no error and has no output."""
     JsonStorage(tmp_path / "empty")
     done = run("ls", "--store", tmp_path / "empty")
     assert (done.returncode, done.stdout) == (0, "")
@@ -70,15 +70,15 @@ def test_an_empty_store_says_so_on_stderr(run: Command, tmp_path: Path) -> None:
     assert json.loads(run("ls", "--json", "--store", tmp_path / "empty").stdout) == []
 
 
-def test_a_filter_that_nothing_fits_says_so(run: Command, store: Path) -> None:
-    """An empty answer tells that the filter made it."""
+def test_filters_without_a_match_say_so(run: Command, store: Path) -> None:
+    """The note says that no session matches the filters."""
     done = run("ls", "--store", store, "--user", "nobody")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "localstore: No sessions match. 'localstore ls' lists all sessions.\n"
 
 
-def test_hostile_texts_stay_on_their_row(run: Command, store: Path) -> None:
-    """Control characters are written as escapes: one row is one line, and no terminal obeys them."""
+def test_hostile_texts_stay_in_their_row(run: Command, store: Path) -> None:
+    """Control characters are escaped, so that a row is one line and no terminal interprets them."""
     add(store, HOSTILE, user_id=HOSTILE, entity_id=HOSTILE)
     JsonStorage(store).update(HOSTILE, name=HOSTILE)
     row = run("ls", "--store", store).stdout.splitlines()[0].split("\t")
@@ -91,14 +91,14 @@ def test_hostile_texts_stay_on_their_row(run: Command, store: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["😀 emoji 👩‍👩‍👧", "שלום עולם", "日本語", "[bold]markup[/bold] :smile:", "-dash", "a" * 5000]
 )
-def test_unusual_texts_come_out_as_they_are(run: Command, store: Path, text: str) -> None:
-    """What is no control character is printed."""
+def test_unusual_texts_are_printed_unchanged(run: Command, store: Path, text: str) -> None:
+    """All characters but control characters are printed."""
     add(store, text)
     assert run("ls", "--store", store).stdout.startswith(f"{text}\t")
 
 
 def test_a_broken_document_has_its_problem_in_its_row(run: Command, store: Path) -> None:
-    """Listing goes on, and says what is wrong."""
+    """The other sessions are listed, and the row says what is wrong."""
     path = JsonStorage(store).path("graz-1")
     path.write_text(path.read_text().replace('"messages": [', '"messages": [[', 1))
     rows = {row[0]: row for row in (line.split("\t") for line in run("ls", "--store", store).stdout.splitlines())}
@@ -109,7 +109,7 @@ def test_a_broken_document_has_its_problem_in_its_row(run: Command, store: Path)
 
 @posix
 def test_a_terminal_shows_the_newest_fifty(store: Path) -> None:
-    """A long list says how many more there are; `--all` and `--limit` show what is asked for."""
+    """A long list says how many more there are; `--all` and `--limit` show more."""
     from .pseudo_terminal import on_terminal
 
     for number in range(60):
@@ -127,7 +127,7 @@ def test_a_terminal_shows_the_newest_fifty(store: Path) -> None:
 @posix
 @pytest.mark.parametrize("columns", [20, 40, 100])
 def test_every_row_fits_on_a_line_of_the_terminal(store: Path, columns: int) -> None:
-    """A narrow terminal loses columns, never the shape of the table."""
+    """A narrow terminal drops columns, and the table keeps its shape."""
     from rich.cells import cell_len
 
     from .pseudo_terminal import on_terminal
@@ -145,8 +145,8 @@ def test_every_row_fits_on_a_line_of_the_terminal(store: Path, columns: int) -> 
 
 
 @posix
-def test_times_are_said_as_people_say_them(store: Path) -> None:
-    """On a terminal a fresh session was changed just now."""
+def test_a_terminal_shows_relative_times(store: Path) -> None:
+    """A new session was updated just now."""
     from .pseudo_terminal import on_terminal
 
     add(store, "fresh")
@@ -167,8 +167,8 @@ def test_times_are_said_as_people_say_them(store: Path) -> None:
         (timedelta(days=-2), "2026-11-24"),
     ],
 )
-def test_a_time_is_said_relative_to_now(age: timedelta, said: str) -> None:
-    """Today needs no date, and the future is not 'ago'."""
+def test_a_time_is_shown_relative_to_now(age: timedelta, said: str) -> None:
+    """A time of today has no date, and one in the future is not 'ago'."""
     from importlib import import_module
 
     today = datetime(2026, 11, 22, 15, 0).astimezone()
@@ -176,15 +176,15 @@ def test_a_time_is_said_relative_to_now(age: timedelta, said: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "9999-99-99", "0001-01-01T00:00:00+14:00"])
-def test_a_time_that_is_none_is_shown_as_it_is(text: str) -> None:
-    """A hand-written time breaks no listing."""
+def test_an_invalid_time_is_shown_unchanged(text: str) -> None:
+    """A wrong time that a person typed does not break the listing."""
     from importlib import import_module
 
     assert import_module("localstore_cli.output").when(text) == text
 
 
 @posix
-def test_a_problem_is_told_below_the_table(store: Path) -> None:
+def test_a_problem_is_printed_below_the_table(store: Path) -> None:
     """A long problem does not squeeze the columns."""
     from .pseudo_terminal import on_terminal
 
@@ -198,7 +198,7 @@ def test_a_problem_is_told_below_the_table(store: Path) -> None:
 
 @posix
 def test_an_empty_store_says_so_on_a_terminal(tmp_path: Path) -> None:
-    """A new user sees more than nothing."""
+    """A new user sees how to add the first session."""
     from .pseudo_terminal import on_terminal
 
     JsonStorage(tmp_path)
@@ -206,7 +206,7 @@ def test_an_empty_store_says_so_on_a_terminal(tmp_path: Path) -> None:
     assert said.startswith("localstore: No sessions in the store ")
 
 
-def test_a_file_that_holds_no_session_is_mentioned(run: Command, store: Path) -> None:
+def test_a_file_without_a_session_is_mentioned(run: Command, store: Path) -> None:
     (next((store / "sessions").iterdir()) / "odd.json").write_text("{")
     done = run("ls", "--store", store)
     assert done.returncode == 0

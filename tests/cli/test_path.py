@@ -1,4 +1,4 @@
-"""`localstore path`, and how a session is named."""
+"""`localstore path`, and how a session is found."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def test_an_editor_opens_the_document(store: Path) -> None:
 
 
 @pytest.mark.parametrize("named", ["linz-1", "l", "linz"])
-def test_an_id_or_the_beginning_of_one_names_a_session(invoke: Invoke, store: Path, named: str) -> None:
-    """No more of an id has to be typed than tells it from the others."""
+def test_a_session_is_found_by_id_or_unique_beginning(invoke: Invoke, store: Path, named: str) -> None:
+    """The beginning of an id is enough if no other id has it."""
     assert invoke("path", "--store", store, named).stdout.endswith("linz-1.yaml\n")
 
 
-def test_a_name_names_a_session(invoke: Invoke, store: Path) -> None:
-    """Names are for people."""
+def test_a_session_is_found_by_name(invoke: Invoke, store: Path) -> None:
+    """A person can type the name instead of the id."""
     assert invoke("path", "--store", store, "Trip to Vienna").stdout.endswith("vienna-trip.json\n")
 
 
 def test_an_exact_id_comes_before_names_and_beginnings(invoke: Invoke, store: Path) -> None:
-    """A session can always be named by its id."""
+    """An exact id always finds its session."""
     add(store, "a", name="other")
     add(store, "ab", name="a")
     add(store, "abc")
@@ -68,7 +68,7 @@ def test_an_exact_id_comes_before_names_and_beginnings(invoke: Invoke, store: Pa
 
 
 def test_a_shared_beginning_lists_the_candidates(run: Command, store: Path) -> None:
-    """What was meant is not guessed."""
+    """The command does not guess which session is meant."""
     add(store, "vienna-2")
     done = run("path", "--store", store, "vien")
     assert (done.returncode, done.stdout) == (3, "")
@@ -78,7 +78,7 @@ def test_a_shared_beginning_lists_the_candidates(run: Command, store: Path) -> N
 
 
 def test_a_shared_name_lists_the_candidates(run: Command, store: Path) -> None:
-    """Names need not be unique."""
+    """Several sessions may have the same name."""
     add(store, "x-1", name="same")
     add(store, "x-2", name="same")
     done = run("path", "--store", store, "same")
@@ -87,7 +87,7 @@ def test_a_shared_name_lists_the_candidates(run: Command, store: Path) -> None:
 
 
 def test_a_part_of_an_id_or_name_is_a_hint(run: Command, store: Path) -> None:
-    """A wrong name lists what it may have meant, whatever its case, but does nothing."""
+    """A wrong name lists similar ones, ignoring case, and the command does nothing."""
     done = run("path", "--store", store, "VIENNA")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == (
@@ -97,7 +97,7 @@ def test_a_part_of_an_id_or_name_is_a_hint(run: Command, store: Path) -> None:
 
 @pytest.mark.parametrize("named", ["nothing like it", "../x", "vienna-trip\n"])
 def test_an_unknown_session_is_an_error_that_says_what_to_do(run: Command, store: Path, named: str) -> None:
-    """One line, exit code 3."""
+    """The error is one line, and the exit code is 3."""
     done = run("path", "--store", store, named)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.count("\n") == 1
@@ -105,7 +105,7 @@ def test_an_unknown_session_is_an_error_that_says_what_to_do(run: Command, store
 
 
 def test_very_many_candidates_are_cut(run: Command, store: Path) -> None:
-    """A list that nobody reads is not printed."""
+    """A long list of candidates is shortened."""
     for number in range(30):
         add(store, f"many-{number}")
     lines = run("path", "--store", store, "many").stderr.splitlines()
@@ -114,30 +114,30 @@ def test_very_many_candidates_are_cut(run: Command, store: Path) -> None:
 
 
 @pytest.mark.parametrize("session_id", ["a\tb\nc\x1b[31m", "日本語 😀", "../../etc/passwd", "CON", "x" * 3000, "a\\tb"])
-def test_what_ls_prints_names_the_session(run: Command, store: Path, session_id: str) -> None:
-    """The first cell of a row can be handed to the other commands, escapes and all."""
+def test_the_id_that_ls_prints_finds_the_session(run: Command, store: Path, session_id: str) -> None:
+    """The first cell of a row works as an argument of other commands, even with escapes."""
     path = add(store, session_id)
     cell = run("ls", "--store", store, "--limit", "1").stdout.split("\t")[0]
     assert run("path", "--store", store, "--", cell).stdout == f"{path}\n"
 
 
-def test_an_escaped_id_that_begins_another_names_its_session(run: Command, store: Path) -> None:
-    """An id in full comes before beginnings in its escaped form, too."""
+def test_an_escaped_id_that_begins_another_finds_its_session(run: Command, store: Path) -> None:
+    """A complete id comes before beginnings of ids, also in its escaped form."""
     path = add(store, "tab\t")
     add(store, "tab\t2")
     assert run("path", "--store", store, "tab\\t").stdout == f"{path}\n"
 
 
 def test_a_broken_document_has_a_path(run: Command, store: Path) -> None:
-    """That is the one that needs an editor."""
+    """A person needs the path to repair the document in an editor."""
     path = JsonStorage(store).path("graz-1")
     path.write_text(path.read_text().replace('"messages": [', '"messages": [[', 1))
     assert run("path", "--store", store, "graz-1").stdout == f"{path}\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX only")
-def test_a_path_that_is_not_utf_8_comes_out_byte_for_byte(store: Path, tmp_path: Path) -> None:
-    """The printed path is the path."""
+def test_a_path_that_is_not_utf_8_is_printed_byte_for_byte(store: Path, tmp_path: Path) -> None:
+    """The printed bytes are those of the path."""
     odd = os.fsencode(tmp_path) + b"/\xff odd"
     os.rename(store, odd)
     done = subprocess.run(
@@ -149,7 +149,7 @@ def test_a_path_that_is_not_utf_8_comes_out_byte_for_byte(store: Path, tmp_path:
 def test_an_exact_id_whose_document_is_broken_is_not_taken_for_the_beginning_of_another(
     run: Command, store: Path
 ) -> None:
-    """The editor opened another session."""
+    """The path of another session was printed, so the editor opened the wrong file."""
     add(store, "j")
     add(store, "j2")
     JsonStorage(store).path("j").write_text("<<<<<<< HEAD\n")

@@ -1,4 +1,4 @@
-"""How far a long command is: nothing for a short one, lines for a file, a bar for a person."""
+"""Progress of a long command: nothing if it is short, lines in a file, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROGRESS = import_module("localstore_cli.progress")  # the folder of the package
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that a test moves forward."""
 
     now = 1000.0
 
@@ -31,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture(params=[False, True], ids=["file", "terminal"])
 def watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], io.StringIO]:
-    """Begins to take down what is written to the standard error: in the test itself, because pytest has its own."""
+    """Return a function that starts to record the standard error. Tests call it: pytest replaces that stream."""
 
     def begin() -> io.StringIO:
         stream = io.StringIO()
@@ -44,7 +44,7 @@ def watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ca
     return begin
 
 
-def test_a_short_command_says_nothing(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
+def test_a_short_command_shows_no_progress(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
     stderr = watch()
     with PROGRESS.progress("documents") as report:
         for done in range(10):
@@ -53,7 +53,7 @@ def test_a_short_command_says_nothing(clock: Clock, watch: Callable[[], io.Strin
     assert stderr.getvalue() == ""
 
 
-def test_a_long_one_says_how_many_how_fast_and_how_long(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
+def test_a_long_command_shows_count_speed_and_remaining_time(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
     stderr = watch()
     with PROGRESS.progress("documents") as report:
         for done in range(0, 20_001, 500):
@@ -73,7 +73,7 @@ def test_a_long_one_says_how_many_how_fast_and_how_long(clock: Clock, watch: Cal
         assert "/s" in said
 
 
-def test_one_in_which_nothing_is_done_yet_says_so(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
+def test_a_command_without_any_progress_yet_says_so(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
     stderr = watch()
     with PROGRESS.progress("documents") as report:
         clock.now += 130
@@ -86,7 +86,7 @@ def test_one_in_which_nothing_is_done_yet_says_so(clock: Clock, watch: Callable[
         assert second.endswith("0 a second, 29 min left")
 
 
-def test_an_error_takes_the_bar_away(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
+def test_an_error_removes_the_bar(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
     stderr = watch()
 
     def fail() -> None:

@@ -1,4 +1,4 @@
-"""`localstore rate`: a run is named in several ways, and gets its rating."""
+"""`localstore rate`: find a run and rate it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ratings(store: Path, session_id: str) -> list[tuple[object, object]]:
 
 @pytest.fixture
 def ids(store: Path) -> Path:
-    """A session `ids` whose runs have telling ids."""
+    """Store a session `ids` whose runs have similar ids."""
     for run_id in ("abc1", "abc2", "b\x1b", "77", "9x"):
         JsonStorage(store).append("ids", Run(run_id=run_id, messages=[Message(role="user", content=f"q {run_id}")]))
     return store
@@ -62,13 +62,13 @@ def test_a_run_is_rated_and_shown_with_it(invoke: Invoke, store: Path, session_i
         ("-1", 4),
     ],
 )
-def test_a_run_is_named_by_id_number_or_beginning(invoke: Invoke, ids: Path, named: str, number: int) -> None:
+def test_a_run_is_found_by_id_number_or_beginning_of_the_id(invoke: Invoke, ids: Path, named: str, number: int) -> None:
     done = invoke("rate", "ids", named, "bad", "--store", ids)
     assert done.exit_code == 0, done.stderr
     assert [place for place, (rating, _) in enumerate(ratings(ids, "ids")) if rating == "bad"] == [number]
 
 
-def test_what_names_no_single_run_lists_candidates(invoke: Invoke, ids: Path) -> None:
+def test_an_ambiguous_run_lists_candidates(invoke: Invoke, ids: Path) -> None:
     before = state_of(ids)
     done = invoke("rate", "ids", "abc", "good", "--store", ids)
     assert (done.exit_code, done.stdout) == (3, "")
@@ -86,7 +86,7 @@ def test_what_names_no_single_run_lists_candidates(invoke: Invoke, ids: Path) ->
     assert state_of(ids) == before
 
 
-def test_json_says_what_it_is_now(invoke: Invoke, store: Path) -> None:
+def test_json_prints_the_new_rating(invoke: Invoke, store: Path) -> None:
     done = invoke("rate", "graz-1", "1", "bad", "--note", "no", "--json", "--store", store)
     run_id = oracle.sessions(store)["graz-1"].history[0]["run_id"]
     said = {"session_id": "graz-1", "run_id": run_id, "rating": "bad", "rating_note": "no"}
@@ -114,7 +114,7 @@ def test_wrong_usage(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None
     assert ratings(store, "graz-1") == [(None, None)]
 
 
-def test_a_session_without_runs_and_none_at_all(invoke: Invoke, store: Path) -> None:
+def test_a_session_without_runs_and_a_missing_session(invoke: Invoke, store: Path) -> None:
     JsonStorage(store).append("bare", Run(run_id="r"))
     session = JsonStorage(store).read("bare")
     assert session is not None

@@ -1,4 +1,4 @@
-"""`localstore rename`: a session gets a name, or loses it."""
+"""`localstore rename`: give a session a name, or remove it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def header(store: Path, session_id: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
 def test_a_session_gets_a_name_and_keeps_everything_else(invoke: Invoke, store: Path, session_id: str) -> None:
-    """Another one replaces it."""
+    """A second name replaces the first."""
     before = oracle.sessions(store)[session_id]
     for name in ("first", "Ünïcode and spaces"):
         done = invoke("rename", session_id[:4], name, "--store", store)
@@ -36,8 +36,8 @@ def test_a_session_gets_a_name_and_keeps_everything_else(invoke: Invoke, store: 
 
 
 @pytest.mark.parametrize("args", [("",), ("--remove",)])
-def test_the_name_is_taken_away(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None:
-    """By an empty name, too; and again, which changes nothing."""
+def test_a_name_is_removed(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None:
+    """An empty name removes it too. Removing it again changes nothing."""
     for _ in range(2):
         done = invoke("rename", "vienna-trip", *args, "--store", store)
         assert (done.exit_code, done.stdout) == (0, "vienna-trip no longer has a name\n")
@@ -46,7 +46,7 @@ def test_the_name_is_taken_away(invoke: Invoke, store: Path, args: tuple[str, ..
 
 @pytest.mark.parametrize("args", [(), ("graz-1",), ("graz-1", "x", "--remove"), ("", "x"), ("graz-1", "x", "y")])
 def test_wrong_usage(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None:
-    """Neither or both of name and --remove."""
+    """Exactly one of a name and `--remove` is needed."""
     before = state_of(store)
     done = invoke("rename", *args, "--store", store)
     assert (done.exit_code, done.stdout) == (2, "")
@@ -54,8 +54,8 @@ def test_wrong_usage(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None
     assert state_of(store) == before
 
 
-def test_a_session_that_is_not_there(invoke: Invoke, store: Path, tmp_path: Path) -> None:
-    """In an empty store as well."""
+def test_a_missing_session(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    """The same error comes in an empty store."""
     assert invoke("rename", "nobody", "x", "--store", store).exit_code == 3
     JsonStorage(tmp_path / "empty")
     done = invoke("rename", "nobody", "x", "--store", tmp_path / "empty")
@@ -63,7 +63,7 @@ def test_a_session_that_is_not_there(invoke: Invoke, store: Path, tmp_path: Path
 
 
 def test_control_characters_reach_no_terminal(invoke: Invoke, store: Path) -> None:
-    """Neither those of the id nor those of the name."""
+    """Neither the id nor the name can send them."""
     from .conftest import weather_run
 
     JsonStorage(store).append("odd\x1b[31m", weather_run("?", "!", created_at="2026-01-05T10:00:00.000Z"))
@@ -76,7 +76,7 @@ def test_control_characters_reach_no_terminal(invoke: Invoke, store: Path) -> No
 def test_a_document_that_cannot_be_written_is_left_alone(
     invoke: Invoke, store: Path, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Broken, newer, or on a disk that takes no write: exit codes 4, 4, 5, and one line."""
+    """For a broken document, a newer one and a read-only disk, the exit codes are 4, 4 and 5, with one line each."""
     path = document(store)
     whole = path.read_bytes()
     for old, new in (('"messages": [', '"messages": [['), ('"schema_version": 1', '"schema_version": 2')):

@@ -33,7 +33,7 @@ def qa(question: str, answer: str, **fields: Any) -> Run:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A store with one session of three completed questions, a failed one and one with a tool."""
+    """Return a store with one session: three completed questions, a failed one and one with a tool."""
     root = tmp_path / "store"
     storage = JsonStorage(root)
     tool = Run(
@@ -66,7 +66,7 @@ def replay(run: Command, store: Path) -> Ask:
 
 
 def fresh(store: Path) -> Session:
-    """The session that a replay made."""
+    """Return the session that a replay created."""
     storage = JsonStorage(store)
     (made,) = [session for session in storage.get_all_sessions() if "replay_of" in session.metadata]
     return made
@@ -80,8 +80,8 @@ ANSWERS = (text("Rain."), text("Snow.\nMuch."), text("Hail."))
 IN_GRAZ = {"role": "system", "content": "You are in Graz."}
 
 
-def test_the_server_is_sent_the_history_as_it_was(replay: Ask, store: Path) -> None:
-    """Stored answers, not the new ones; the instructions and the state of then; tool results, and no tools."""
+def test_the_server_gets_the_stored_history(replay: Ask, store: Path) -> None:
+    """The request has stored answers, the instructions and state before the run, tool results, and no tools."""
     with scripted_server(*ANSWERS) as server:
         assert replay(server).returncode == 0
     graz = [{"role": "user", "content": "Graz?"}, {"role": "assistant", "content": "Sun."}]
@@ -100,8 +100,8 @@ def test_the_server_is_sent_the_history_as_it_was(replay: Ask, store: Path) -> N
     assert set(server.keys) == {"none"}
 
 
-def test_history_last_and_parameters_are_as_wanted(replay: Ask) -> None:
-    """`--history 0` gives the question alone; `--last` asks the newest."""
+def test_history_last_and_parameters_follow_the_options(replay: Ask) -> None:
+    """`--history 0` sends the question alone; `--last` asks the newest questions."""
     with scripted_server(text("Rain.")) as server:
         done = replay(server, "--history", "0", "--last", "1", "--temperature", "0", "--max-tokens", "9")
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["4"]
@@ -111,7 +111,7 @@ def test_history_last_and_parameters_are_as_wanted(replay: Ask) -> None:
 
 
 def test_a_pipe_gets_one_line_for_each_question(replay: Ask, store: Path) -> None:
-    """Number, run, question, old answer, new answer, score, error; what is to be known about them on stderr."""
+    """A line has number, run, question, old answer, new answer, score and error. Notes go to the standard error."""
     with scripted_server(*ANSWERS) as server:
         done = replay(server)
     assert done.stdout == (
@@ -137,7 +137,7 @@ def test_a_pipe_gets_one_line_for_each_question(replay: Ask, store: Path) -> Non
 
 
 def test_json_is_one_object_for_each_question(replay: Ask, store: Path) -> None:
-    """Each on a line of its own, with the same keys."""
+    """Each line is an object with the same keys."""
     with scripted_server(*ANSWERS) as server:
         done = replay(server, "--json")
     first, _, last = (json.loads(line) for line in done.stdout.splitlines())
@@ -161,8 +161,8 @@ def test_json_is_one_object_for_each_question(replay: Ask, store: Path) -> None:
     assert last["tools"] == ["get_weather"]
 
 
-def test_no_store_keeps_nothing(replay: Ask, store: Path) -> None:
-    """Not even a file."""
+def test_no_store_writes_nothing(replay: Ask, store: Path) -> None:
+    """`--no-store` does not write any file."""
     before = sorted(store.rglob("*.json"))
     with scripted_server(*ANSWERS) as server:
         done = replay(server, "--no-store", "--json")
@@ -172,7 +172,7 @@ def test_no_store_keeps_nothing(replay: Ask, store: Path) -> None:
     assert "session" not in done.stderr.replace("without a question", "")
 
 
-def test_the_fresh_session_is_of_the_same_format(replay: Ask, store: Path) -> None:
+def test_the_new_session_has_the_same_format(replay: Ask, store: Path) -> None:
     """A YAML session is replayed into a YAML session."""
     YamlStorage(store).append("notes", qa("Why?", "So."))
     with scripted_server(text("Because.")) as server:
@@ -183,7 +183,7 @@ def test_the_fresh_session_is_of_the_same_format(replay: Ask, store: Path) -> No
 @posix
 @pytest.mark.parametrize("columns", [40, 120])
 def test_a_terminal_shows_old_and_new(store: Path, tmp_path: Path, columns: int) -> None:
-    """Side by side where there is room, else one below the other; the score and what to know of it with each."""
+    """The answers are side by side if there is room, else one below the other, with score and notes."""
     from .pseudo_terminal import on_terminal
 
     (tmp_path / "judge.py").write_text("def same(question, old, new):\n    return old == new\n")
@@ -217,7 +217,7 @@ def test_a_terminal_shows_old_and_new(store: Path, tmp_path: Path, columns: int)
 
 @posix
 def test_a_terminal_shows_an_error_in_the_place_of_the_answer(store: Path, tmp_path: Path) -> None:
-    """Beside the old one, and counted at the end."""
+    """The error is beside the old answer, and is counted at the end."""
     from .pseudo_terminal import on_terminal
 
     with scripted_server(error(404, "no such model")) as server:
@@ -234,7 +234,7 @@ def test_a_terminal_shows_an_error_in_the_place_of_the_answer(store: Path, tmp_p
 
 
 def test_control_characters_of_a_model_do_not_reach_the_output(replay: Ask) -> None:
-    """They are escaped, in either form."""
+    """Control characters are escaped in every output format."""
     for args in ((), ("--json",)):
         with scripted_server(*[text("\x1b[2Jhello\x07")] * 3) as server:
             done = replay(server, "--no-store", *args)
@@ -295,7 +295,7 @@ def judge(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_does_not_pass_is_1(replay: Ask, judge: None) -> None:
-    """Each score is shown, and the mean; what the function prints is kept out of the output."""
+    """Each score and the mean are shown. Output that the function prints is not on the standard output."""
     with scripted_server(*ANSWERS) as server:
         done = replay(server, "--pass", "judge:first_word")
     assert done.returncode == 1
@@ -305,8 +305,8 @@ def test_an_answer_that_does_not_pass_is_1(replay: Ask, judge: None) -> None:
 
 
 @pytest.mark.parametrize(("threshold", "code"), [((), 0), (("--threshold", "0.5"), 0), (("--threshold", "0.51"), 1)])
-def test_a_number_has_to_reach_the_threshold(replay: Ask, judge: None, threshold: tuple[str, ...], code: int) -> None:
-    """Which is 0.5 by itself."""
+def test_a_number_must_reach_the_threshold(replay: Ask, judge: None, threshold: tuple[str, ...], code: int) -> None:
+    """The default threshold is 0.5."""
     with scripted_server(*ANSWERS) as server:
         done = replay(server, "--pass", "judge:half", "--json", *threshold)
     assert done.returncode == code
@@ -315,7 +315,7 @@ def test_a_number_has_to_reach_the_threshold(replay: Ask, judge: None, threshold
 
 
 def test_scores_may_be_numbers_of_numpy(replay: Ask, judge: None) -> None:
-    """Whoever compares vectors returns them without knowing."""
+    """A function that compares vectors may return such numbers."""
     with scripted_server(*ANSWERS) as server:
         done = replay(server, "--pass", "judge:like_numpy")
     assert done.returncode == 0
@@ -336,10 +336,10 @@ def test_scores_may_be_numbers_of_numpy(replay: Ask, judge: None) -> None:
         ("judge:constant", "names a int, and no function"),
     ],
 )
-def test_a_function_that_is_not_there_is_said_before_anything_is_asked(
+def test_a_missing_function_is_an_error_before_any_question(
     replay: Ask, store: Path, judge: None, named: str, problem: str
 ) -> None:
-    """Wrong usage, in one line that names it."""
+    """It is wrong usage, with one line that names the function."""
     with scripted_server(*ANSWERS) as server:
         done = replay(server, "--pass", named)
     assert (done.returncode, done.stdout, server.requests) == (2, "", [])
@@ -359,8 +359,10 @@ def test_a_function_that_is_not_there_is_said_before_anything_is_asked(
         ("leaves", "raised SystemExit: 0 (judge.py, line "),
     ],
 )
-def test_a_function_that_gives_no_score_ends_it(replay: Ask, store: Path, judge: None, name: str, problem: str) -> None:
-    """What was answered is shown and stored; it is neither a failing score nor a fault of localstore."""
+def test_a_function_without_a_score_ends_the_replay(
+    replay: Ask, store: Path, judge: None, name: str, problem: str
+) -> None:
+    """Answers are shown and stored. The exit code is neither that of a failing score nor of a bug in localstore."""
     with scripted_server(*ANSWERS) as server:
         done = replay(server, "--pass", f"judge:{name}")
     assert done.returncode == 2
@@ -373,7 +375,7 @@ def test_a_function_that_gives_no_score_ends_it(replay: Ask, store: Path, judge:
 
 
 def test_a_failing_model_fails_one_question(replay: Ask, store: Path, judge: None) -> None:
-    """It is shown and stored, the others go on, and the end is 5: CI may try again."""
+    """The error is shown and stored, the other questions are asked, and the exit code is 5, so that CI can retry."""
     refused = error(500, "overloaded", x_should_retry="false")
     with scripted_server(text("Rain."), refused, text("Hail.")) as server:
         done = replay(server, "--pass", "judge:half")
@@ -387,15 +389,15 @@ def test_a_failing_model_fails_one_question(replay: Ask, store: Path, judge: Non
     assert "overloaded" in (fresh(store).runs[1].error or "")
 
 
-def test_an_answer_that_does_not_pass_counts_more_than_none(replay: Ask, judge: None) -> None:
-    """To try again does not make it pass."""
+def test_a_failing_score_outranks_a_missing_answer(replay: Ask, judge: None) -> None:
+    """A retry does not make the answer pass, so the exit code is 1."""
     with scripted_server(*ANSWERS[:2], error(400, "no"), text("x")) as server:
         done = replay(server, "--pass", "judge:half", "--threshold", "1")
     assert done.returncode == 1
 
 
-def test_a_wrong_key_is_said_with_each_question(replay: Ask, store: Path) -> None:
-    """401, with the server's words."""
+def test_a_wrong_key_is_shown_with_each_question(replay: Ask, store: Path) -> None:
+    """The error has status 401 and the message of the server."""
     with scripted_server(*[error(401, "Incorrect API key")] * 3) as server:
         done = replay(server, "--json", env={"OPENAI_API_KEY": "sk-wrong"})
     assert done.returncode == 5
@@ -408,8 +410,8 @@ def test_a_wrong_key_is_said_with_each_question(replay: Ask, store: Path) -> Non
     assert "sk-wrong" not in JsonStorage(store).path(fresh(store).session_id).read_text()
 
 
-def test_a_server_that_is_down_is_named(replay: Ask) -> None:
-    """The error says where nobody answered."""
+def test_an_unreachable_server_is_named(replay: Ask) -> None:
+    """The error has the address of the server."""
     with socket.socket() as taken:  # bound, and nobody listens
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
@@ -421,10 +423,10 @@ def test_a_server_that_is_down_is_named(replay: Ask) -> None:
 @posix
 @pytest.mark.parametrize("answered", [0, 1])
 @pytest.mark.parametrize("as_json", [True, False])
-def test_ctrl_c_in_a_slow_answer_keeps_what_was_answered(
+def test_ctrl_c_in_a_slow_answer_keeps_earlier_answers(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered: int, as_json: bool
 ) -> None:
-    """It is shown and stored, the question that was waiting stands there as cancelled, and the end is 130."""
+    """Earlier answers are shown and stored, the current question is stored as cancelled, and the exit code is 130."""
     waiting, over = Event(), Event()
     with scripted_server(*ANSWERS) as server:
         usual = server.next_reply
@@ -474,18 +476,18 @@ def test_ctrl_c_in_a_slow_answer_keeps_what_was_answered(
         (("--last", "0"), "--last"),
     ],
 )
-def test_wrong_usage_is_said_before_anything_is_asked(
+def test_wrong_usage_is_an_error_before_any_question(
     replay: Ask, store: Path, args: tuple[str, ...], problem: str
 ) -> None:
-    """Exit code 2, and nothing in the store."""
+    """The exit code is 2, and nothing is stored."""
     done = replay(None, *args)
     assert (done.returncode, done.stdout) == (2, "")
     assert problem in done.stderr
     assert JsonStorage(store).get_all_session_ids() == ["trip"]
 
 
-def test_a_replay_is_not_replayed(replay: Ask, store: Path) -> None:
-    """Its runs were given another session's history."""
+def test_a_replay_cannot_be_replayed(replay: Ask, store: Path) -> None:
+    """The history of its runs is that of another session."""
     with scripted_server(*ANSWERS) as server:
         replay(server)
         done = replay(server, session=fresh(store).session_id)
@@ -494,7 +496,7 @@ def test_a_replay_is_not_replayed(replay: Ask, store: Path) -> None:
 
 
 def test_a_session_without_questions_is_not_found(replay: Ask, store: Path) -> None:
-    """So it does not pass in silence."""
+    """A test in CI must not pass without a question."""
     JsonStorage(store).append("flow", Run(input="daily", output="done"), kind="workflow")
     done = replay(None, "--base-url", "http://127.0.0.1:1/v1", session="flow")
     assert done.returncode == 3
@@ -502,8 +504,8 @@ def test_a_session_without_questions_is_not_found(replay: Ask, store: Path) -> N
     assert replay(None, session="nobody").returncode == 3
 
 
-def test_a_file_that_is_gone_is_said(replay: Ask, store: Path, tmp_path: Path) -> None:
-    """The one that is there is sent."""
+def test_a_missing_file_is_named(replay: Ask, store: Path, tmp_path: Path) -> None:
+    """The existing file is sent."""
     (tmp_path / "there.png").write_bytes(b"png")
     parts = [
         ContentPart(type="text", text="What is it?"),
@@ -521,7 +523,7 @@ def test_a_file_that_is_gone_is_said(replay: Ask, store: Path, tmp_path: Path) -
 
 
 def test_the_help_loads_neither_a_client_nor_pydantic(tmp_path: Path) -> None:
-    """Heavy modules are for those who ask."""
+    """Heavy modules are imported only for a replay."""
     code = "import importlib, sys; importlib.import_module('localstore_cli.commands.replay'); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {name.partition(".")[0] for name in done.stdout.split()} & {"openai", "rich", "pydantic", "yaml"}

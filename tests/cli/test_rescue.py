@@ -1,4 +1,4 @@
-"""`localstore rescue`: what was set aside is listed, shown, and put back."""
+"""`localstore rescue`: list, show and restore rescued files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
 
 
 def keep_run(store: Path, session_id: str = "graz-1", run_id: str = "kept", text: str = "And Linz?") -> str:
-    """A run that could not be written, because a person had left the document broken; its rescue file's name."""
+    """Fail to store a run in a document that a person broke. Return the name of the rescue file."""
     path = document(store, session_id)
     whole = path.read_bytes()
     path.write_bytes(b"{")
@@ -34,7 +34,7 @@ def keep_run(store: Path, session_id: str = "graz-1", run_id: str = "kept", text
 
 
 def keep_tail(store: Path, tail: bytes) -> str:
-    """What a crash tore off, as the next write keeps it; its rescue file's name."""
+    """Damage the end of a document as a crash does, then write to it. Return the name of the rescue file."""
     path = document(store)
     path.write_bytes(path.read_bytes().removesuffix(b"\n  ]\n}\n") + tail)
     storage = JsonStorage(store)
@@ -44,7 +44,7 @@ def keep_tail(store: Path, tail: bytes) -> str:
 
 
 def leave(store: Path, name: str = "graz-1.json", content: bytes | None = None) -> str:
-    """A temporary file that a repair moved aside; its name there."""
+    """Let a repair set a temporary file aside. Return its name in the rescue folder."""
     path = document(store).with_name(f".{name}.0123456789ab.tmp")
     path.write_bytes(document(store).read_bytes() if content is None else content)
     path.chmod(0o600)
@@ -64,16 +64,16 @@ def printed(done: Result) -> Any:
     return json.loads(done.stdout)
 
 
-def test_nothing_was_set_aside(run: Command, store: Path) -> None:
-    """An empty list is said to be one, beside the output."""
+def test_an_empty_rescue_folder(run: Command, store: Path) -> None:
+    """The standard error says that there is nothing; the output is empty."""
     done = run("rescue", "--store", store)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "localstore: Nothing was set aside in this store.\n")
     assert run("rescue", "--json", "--store", store).stdout == "[]\n"
     assert run("rescue", "--restore", "--all", "--store", store).returncode == 0
 
 
-def test_into_a_pipe_goes_one_line_each_newest_first(run: Command, store: Path) -> None:
-    """Name, session, when, why, bytes."""
+def test_a_pipe_gets_one_line_per_file_newest_first(run: Command, store: Path) -> None:
+    """A line has name, session, time, reason and bytes."""
     first, second, third = keep_run(store), keep_run(store, "linz-1"), leave(store)
     done = run("rescue", "--store", store)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
@@ -87,15 +87,15 @@ def test_into_a_pipe_goes_one_line_each_newest_first(run: Command, store: Path) 
 
 
 def test_the_list_as_json(invoke: Invoke, store: Path) -> None:
-    """All that is known of each."""
+    """Each file is an object with all its fields."""
     name = keep_run(store)
     (one,) = printed(invoke("rescue", "--json", "--store", store))
     assert (one["name"], one["session_id"], one["document"]) == (name, "graz-1", "sessions/2026-01/graz-1.json")
     assert one["path"] == str(store / ".localstore" / "rescue" / name)
 
 
-def test_looking_changes_nothing(run: Command, store: Path) -> None:
-    """Neither the list nor the content."""
+def test_listing_and_showing_change_nothing(run: Command, store: Path) -> None:
+    """Neither the list nor the content of a file writes anything."""
     name = keep_run(store)
     before = state_of(store)
     for args in ((), (name,), ("--json",), (name, "--json")):
@@ -104,7 +104,7 @@ def test_looking_changes_nothing(run: Command, store: Path) -> None:
 
 
 def test_a_run_is_shown_as_in_its_session(run: Command, store: Path) -> None:
-    """What it is, then the run; a beginning of the name or the path will do."""
+    """The fields of the file come first, then the run. Its path or the beginning of its name finds the file."""
     name = keep_run(store)
     done = run("rescue", name, "--store", store)
     assert "session_id    graz-1\n" in done.stdout
@@ -114,24 +114,24 @@ def test_a_run_is_shown_as_in_its_session(run: Command, store: Path) -> None:
     assert json.loads(run("rescue", name, "--json", "--store", store).stdout)["entries"][0]["run_id"] == "kept"
 
 
-def test_what_is_no_run_is_shown_as_text_without_control_characters(run: Command, store: Path) -> None:
-    """A terminal obeys nothing that comes from a file."""
+def test_other_bytes_are_shown_as_text_without_control_characters(run: Command, store: Path) -> None:
+    """Nothing in a file can control the terminal."""
     name = keep_tail(store, b',\n    {\n      "type": "run", "x\x1b[31m": \xff')
     done = run("rescue", name, "--store", store)
     assert "No whole run\n" in done.stdout
     assert '"x\\x1b[31m": \\xff' in done.stdout
 
 
-def test_an_entry_of_wrong_types_is_shown_as_it_is(run: Command, store: Path) -> None:
-    """Only a person can tell what it should have been."""
+def test_an_entry_with_wrong_types_is_shown_as_text(run: Command, store: Path) -> None:
+    """Only a person can know what the right values are."""
     name = keep_run(store)
     path = store / ".localstore" / "rescue" / name
     edit(path, '"status": "completed"', '"model": [1, 2]')
     assert '"model": [\n' in run("rescue", name, "--store", store).stdout
 
 
-def test_a_file_that_is_not_ours_can_be_shown(run: Command, store: Path) -> None:
-    """And is never put back or removed."""
+def test_a_foreign_file_can_be_shown(run: Command, store: Path) -> None:
+    """A foreign file is never restored or removed."""
     keep_run(store)
     path = store / ".localstore" / "rescue" / "mine.json"
     path.write_text('{"mine": 1}')
@@ -143,8 +143,8 @@ def test_a_file_that_is_not_ours_can_be_shown(run: Command, store: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["nonsense", "graz-1.2"])
-def test_a_name_that_fits_nothing_or_several(run: Command, store: Path, name: str) -> None:
-    """Exit code 3, and the candidates."""
+def test_an_unknown_or_ambiguous_name(run: Command, store: Path, name: str) -> None:
+    """The exit code is 3, and the candidates are listed."""
     names = [keep_run(store), keep_run(store)]
     done = run("rescue", name, "--store", store)
     assert (done.returncode, done.stdout) == (3, "")
@@ -158,7 +158,7 @@ def test_a_name_that_fits_nothing_or_several(run: Command, store: Path, name: st
     "args", [("--all",), ("x", "--dry-run"), ("x", "--create"), ("--restore",), ("x", "--restore", "--all"), ("",)]
 )
 def test_options_that_make_no_sense(run: Command, store: Path, args: tuple[str, ...]) -> None:
-    """Wrong usage."""
+    """They are wrong usage."""
     done = run("rescue", *args, "--store", store)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("See 'localstore rescue --help'.\n")
@@ -166,7 +166,7 @@ def test_options_that_make_no_sense(run: Command, store: Path, args: tuple[str, 
 
 @pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
 def test_a_run_goes_back_into_its_session(run: Command, store: Path, session_id: str) -> None:
-    """At the end of the history; the file goes."""
+    """The run goes to the end of the history, and the file is removed."""
     before = run_ids(store, session_id)
     name = keep_run(store, session_id)
     assert run("rescue", name, "--restore", "--dry-run", "--store", store).stdout == (
@@ -180,8 +180,8 @@ def test_a_run_goes_back_into_its_session(run: Command, store: Path, session_id:
     assert oracle.rescued(store) == []
 
 
-def test_the_error_that_keeps_a_run_says_how_to_put_it_back(run: Command, store: Path) -> None:
-    """The words after the colon are the command."""
+def test_the_error_of_a_failed_write_has_the_command_that_restores_the_run(run: Command, store: Path) -> None:
+    """The text after the colon is the command."""
     path = document(store)
     whole = path.read_bytes()
     path.write_bytes(b"{")
@@ -196,8 +196,8 @@ def test_the_error_that_keeps_a_run_says_how_to_put_it_back(run: Command, store:
     assert run_ids(store)[-1] == "kept"
 
 
-def test_everything_goes_back_oldest_first(run: Command, store: Path) -> None:
-    """As it was written once."""
+def test_all_files_are_restored_oldest_first(run: Command, store: Path) -> None:
+    """The runs come back in the order in which they were written."""
     for number in range(3):
         keep_run(store, run_id=f"kept-{number}")
     keep_run(store, "linz-1")
@@ -207,8 +207,8 @@ def test_everything_goes_back_oldest_first(run: Command, store: Path) -> None:
     assert run_ids(store, "linz-1")[1:] == ["kept"]
 
 
-def test_one_that_cannot_go_back_keeps_no_other_one_from_it(run: Command, store: Path) -> None:
-    """The error comes last, and its code."""
+def test_a_file_that_cannot_be_restored_does_not_stop_the_others(run: Command, store: Path) -> None:
+    """The error is printed last, and sets the exit code."""
     keep_run(store, "linz-1")
     keep_run(store)
     path = document(store, "linz-1")
@@ -220,8 +220,8 @@ def test_one_that_cannot_go_back_keeps_no_other_one_from_it(run: Command, store:
     assert len(oracle.rescued(store)) == 1
 
 
-def test_a_session_that_is_gone_is_made_anew_only_on_request(run: Command, store: Path) -> None:
-    """Nothing that was removed comes back by itself."""
+def test_a_deleted_session_is_created_again_only_with_create(run: Command, store: Path) -> None:
+    """A deleted session never comes back by itself."""
     name = keep_run(store)
     document(store).unlink()
     refused = run("rescue", name, "--restore", "--store", store)
@@ -233,8 +233,8 @@ def test_a_session_that_is_gone_is_made_anew_only_on_request(run: Command, store
     assert run_ids(store) == ["kept"]
 
 
-def test_a_deleted_session_leaves_nothing_to_put_back(run: Command, store: Path) -> None:
-    """A temporary file of it goes as well, whether or not it says whose it is."""
+def test_deleting_a_session_removes_its_rescue_files(run: Command, store: Path) -> None:
+    """A temporary file of the session is removed too, even if its name does not contain the session."""
     keep_run(store)
     leave(store)
     leave(store, content=b"half a head")
@@ -242,8 +242,8 @@ def test_a_deleted_session_leaves_nothing_to_put_back(run: Command, store: Path)
     assert run("rescue", "--store", store).stdout == ""
 
 
-def test_bytes_that_are_no_whole_run_stay(run: Command, store: Path) -> None:
-    """And the line says so."""
+def test_an_incomplete_run_stays(run: Command, store: Path) -> None:
+    """The file stays, and the line says so."""
     name = keep_tail(store, b',\n    {\n      "type": "run",\n      "run_i')
     before = run_ids(store)
     done = run("rescue", name, "--restore", "--store", store)
@@ -252,15 +252,15 @@ def test_bytes_that_are_no_whole_run_stay(run: Command, store: Path) -> None:
     assert len(oracle.rescued(store)) == 1
 
 
-def test_a_temporary_file_that_was_whole(run: Command, store: Path) -> None:
-    """All of it is in the session, so that it can go."""
+def test_a_complete_temporary_file(run: Command, store: Path) -> None:
+    """The session has all its entries, so the file is removed."""
     name = leave(store)
     done = run("rescue", name, "--restore", "--store", store)
     assert done.stdout == f"{name}: 1 there already, file removed\n"
 
 
 def test_a_temporary_file_of_the_manifest_can_be_shown(run: Command, store: Path) -> None:
-    """It belongs to no session."""
+    """It belongs to no session, so it can only be shown."""
     name = leave(store, "manifest.jsonl", b'{"session_id": "x"}\n')
     assert '{"session_id": "x"}' in run("rescue", "manifest", "--store", store).stdout
     assert "file stays" in run("rescue", name, "--restore", "--store", store).stdout
@@ -269,7 +269,7 @@ def test_a_temporary_file_of_the_manifest_can_be_shown(run: Command, store: Path
 @posix
 @pytest.mark.parametrize("columns", [40, 100])
 def test_the_list_on_a_terminal(store: Path, columns: int) -> None:
-    """A table of any width; times as people say them."""
+    """The table fits any width and shows relative times."""
     from .pseudo_terminal import on_terminal
 
     keep_run(store)

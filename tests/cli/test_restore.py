@@ -1,4 +1,4 @@
-"""`localstore restore`: what was thrown away or set aside is listed together, and put back."""
+"""`localstore restore`: list and restore what is in the trash and the rescue folder."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ posix = pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
 
 
 def throw(store: Path, session_id: str = "graz-1") -> str:
-    """A session that was thrown away; its name in the trash."""
+    """Move a session to the trash. Return its name there."""
     (one,) = throw_away(store, session_id)
     time.sleep(0.002)  # the next one is younger
     return one.name
 
 
 def test_nothing_to_restore(run: Command, store: Path, tmp_path: Path) -> None:
-    """Is said beside the output, in an empty store as well."""
+    """The standard error says so, also in an empty store."""
     JsonStorage(tmp_path / "empty")
     for root in (store, tmp_path / "empty"):
         before = state_of(root)
@@ -45,7 +45,7 @@ def test_nothing_to_restore(run: Command, store: Path, tmp_path: Path) -> None:
 
 
 def test_one_list_newest_first(invoke: Invoke, store: Path) -> None:
-    """Kind, name, session, when, what, bytes; looking changes nothing."""
+    """A line has kind, name, session, time, content and bytes. Listing changes nothing."""
     kept, thrown, left, last = keep_run(store), throw(store, "linz-1"), leave(store), throw(store)
     before = state_of(store)
     done = invoke("restore", "--store", store)
@@ -71,7 +71,7 @@ def test_one_list_newest_first(invoke: Invoke, store: Path) -> None:
 
 @pytest.mark.parametrize("how", ["name", "beginning", "id"])
 def test_a_document_goes_back(invoke: Invoke, store: Path, how: str) -> None:
-    """Named by its name in the list, by the beginning of that, or by its session."""
+    """A document is found by its name in the list, the beginning of the name, or its session."""
     path = document(store)
     raw = path.read_bytes()
     name = throw(store)
@@ -89,16 +89,16 @@ def test_as_json(invoke: Invoke, store: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["name", "id"])
-def test_a_run_that_was_set_aside_goes_back(invoke: Invoke, store: Path, how: str) -> None:
-    """As with `rescue NAME --restore`."""
+def test_a_rescued_run_goes_back(invoke: Invoke, store: Path, how: str) -> None:
+    """It works as with `rescue NAME --restore`."""
     name = keep_run(store)
     done = invoke("restore", name if how == "name" else "graz-1", "--store", store)
     assert (done.exit_code, done.stdout) == (0, f"{name}: 1 entry put back into graz-1, file removed\n")
     assert run_ids(store)[-1] == "kept"
 
 
-def test_what_was_set_aside_waits_for_its_session(invoke: Invoke, store: Path) -> None:
-    """The error says what to do, and once the document is back it works."""
+def test_a_rescued_run_needs_its_session(invoke: Invoke, store: Path) -> None:
+    """The error says what to do. Once the document is restored, the run can be restored too."""
     kept, thrown = keep_run(store), throw(store)
     refused = invoke("restore", kept, "--store", store)
     assert refused.exit_code == 3
@@ -108,8 +108,8 @@ def test_what_was_set_aside_waits_for_its_session(invoke: Invoke, store: Path) -
     assert run_ids(store)[-1] == "kept"
 
 
-def test_a_session_of_which_there_are_several_things(invoke: Invoke, store: Path) -> None:
-    """Exit code 3, and their names."""
+def test_a_session_with_several_items_is_ambiguous(invoke: Invoke, store: Path) -> None:
+    """The exit code is 3, and the names are listed."""
     names = [keep_run(store), throw(store)]
     before = state_of(store)
     done = invoke("restore", "graz-1", "--store", store)
@@ -120,15 +120,15 @@ def test_a_session_of_which_there_are_several_things(invoke: Invoke, store: Path
 
 
 @pytest.mark.parametrize(("name", "code"), [("nonsense", 3), ("20", 3), ("../sessions", 3), ("", 2)])
-def test_a_name_that_fits_nothing_or_several(invoke: Invoke, store: Path, name: str, code: int) -> None:
+def test_an_unknown_or_ambiguous_name(invoke: Invoke, store: Path, name: str, code: int) -> None:
     throw(store)
     throw(store, "linz-1")
     done = invoke("restore", name, "--store", store)
     assert (done.exit_code, done.stdout) == (code, "")
 
 
-def test_nothing_goes_back_over_a_session(run: Command, store: Path) -> None:
-    """The error says how to make room; done so, the other one is in the trash."""
+def test_an_existing_session_is_not_replaced(run: Command, store: Path) -> None:
+    """The error says how to move the existing session to the trash first."""
     path = document(store)
     old = path.read_bytes()
     name = throw(store)
@@ -146,7 +146,7 @@ def test_nothing_goes_back_over_a_session(run: Command, store: Path) -> None:
     assert Path(trashed(store)[0].path).read_bytes() == new
 
 
-def test_a_store_that_takes_no_write(invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_store(invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = throw(store)
     monkeypatch.setattr(filesystem, "system", ReadOnlySystem())
     assert name in invoke("restore", "--store", store).stdout
@@ -157,7 +157,7 @@ def test_a_store_that_takes_no_write(invoke: Invoke, store: Path, monkeypatch: p
 
 @posix
 def test_a_trash_that_became_a_link(invoke: Invoke, store: Path, tmp_path: Path) -> None:
-    """Is not followed, and the error names it."""
+    """The link is not followed, and the error names it."""
     name = throw(store)
     trash = store / ".localstore" / "trash"
     trash.rename(tmp_path / "outside")
@@ -168,8 +168,8 @@ def test_a_trash_that_became_a_link(invoke: Invoke, store: Path, tmp_path: Path)
         assert f"{trash} is a symbolic link" in done.stderr
 
 
-def test_what_stands_in_names_reaches_no_terminal(invoke: Invoke, store: Path) -> None:
-    """Control characters of ids and file names are written as escapes."""
+def test_control_characters_in_names_reach_no_terminal(invoke: Invoke, store: Path) -> None:
+    """Control characters in ids and file names are escaped."""
     path = document(store)
     path.rename(path.with_name("odd\x1b[31m.json"))
     throw(store)
@@ -183,7 +183,7 @@ def test_what_stands_in_names_reaches_no_terminal(invoke: Invoke, store: Path) -
 @posix
 @pytest.mark.parametrize("columns", [40, 120])
 def test_the_list_on_a_terminal(store: Path, columns: int) -> None:
-    """A table of any width; times as people say them."""
+    """The table fits any width and shows relative times."""
     from .pseudo_terminal import on_terminal
 
     keep_run(store)

@@ -26,12 +26,12 @@ posix = pytest.mark.skipif(os.name != "posix", reason="terminals of POSIX")
 
 
 def left(store: Path) -> set[str]:
-    """The sessions that are still there."""
+    """Return the ids of the remaining sessions."""
     return set(oracle.sessions(store))
 
 
-def test_sessions_go_to_the_trash_and_the_way_back_is_said(run: Command, store: Path) -> None:
-    """By id, by name, by the beginning of an id; twice the same is once. The words after the colon are the command."""
+def test_sessions_go_to_the_trash_and_the_output_says_how_to_restore_them(run: Command, store: Path) -> None:
+    """Sessions are found by id, name or beginning of the id, each once. The text after the colon is the command."""
     before = oracle.sessions(store)
     done = run("rm", "graz-1", "Trip to Vienna", "graz", "--store", store)
     assert (done.returncode, done.stderr) == (0, "")
@@ -53,16 +53,16 @@ def test_as_json(invoke: Invoke, store: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["nobody", "", "i"])
-def test_nothing_is_moved_when_one_is_wrong(invoke: Invoke, store: Path, wrong: str) -> None:
-    """Not there, empty, or several that may be meant."""
+def test_one_wrong_name_moves_nothing(invoke: Invoke, store: Path, wrong: str) -> None:
+    """A name is wrong if it is unknown, empty or ambiguous."""
     before = state_of(store)
     done = invoke("rm", "graz-1", wrong, "linz-1", "--store", store)
     assert (done.exit_code, done.stdout) == (2 if wrong == "" else 3, "")
     assert state_of(store) == before
 
 
-def test_a_newer_document_stays_and_keeps_no_other_one_from_going(invoke: Invoke, store: Path) -> None:
-    """The error comes last."""
+def test_a_newer_document_stays_and_the_others_are_moved(invoke: Invoke, store: Path) -> None:
+    """The error is printed last."""
     path = document(store)
     edit(path, '"schema_version": 1', '"schema_version": 2')
     raw = path.read_bytes()
@@ -74,7 +74,7 @@ def test_a_newer_document_stays_and_keeps_no_other_one_from_going(invoke: Invoke
     assert [one.session_id for one in trashed(store)] == ["linz-1"]
 
 
-def test_a_broken_document_goes_as_it_is(invoke: Invoke, store: Path) -> None:
+def test_a_broken_document_is_moved_unchanged(invoke: Invoke, store: Path) -> None:
     path = document(store)
     edit(path, '"messages": [', '"messages": [[')
     raw = path.read_bytes()
@@ -83,7 +83,7 @@ def test_a_broken_document_goes_as_it_is(invoke: Invoke, store: Path) -> None:
     assert path.read_bytes() == raw
 
 
-def test_a_file_of_which_nobody_knows_what_it_is_stays(invoke: Invoke, store: Path) -> None:
+def test_an_unrecognised_file_stays(invoke: Invoke, store: Path) -> None:
     path = document(store).with_name("odd.json")
     path.write_text("{")
     done = invoke("rm", "odd", "--store", store)
@@ -92,14 +92,14 @@ def test_a_file_of_which_nobody_knows_what_it_is_stays(invoke: Invoke, store: Pa
     assert path.exists()
 
 
-def test_what_was_set_aside_stays(invoke: Invoke, store: Path) -> None:
+def test_rescue_files_stay(invoke: Invoke, store: Path) -> None:
     keep_run(store)
     assert invoke("rm", "graz-1", "--store", store).exit_code == 0
     assert len(oracle.rescued(store)) == 1
 
 
 def test_an_id_with_control_characters(invoke: Invoke, store: Path) -> None:
-    """Is taken as `ls` prints it, and printed so."""
+    """The id is accepted as `ls` prints it, and printed in the same form."""
     JsonStorage(store).append("-odd\x1b[31m", weather_run("?", "!", created_at="2026-01-05T10:00:00.000Z"))
     done = invoke("rm", "--store", store, "--", "-odd\\x1b[31m")
     assert done.exit_code == 0
@@ -128,8 +128,8 @@ def test_wrong_usage(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None
     assert state_of(store) == before
 
 
-def test_a_store_that_takes_no_write(invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line, and it names what could not be written."""
+def test_a_read_only_store(invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is one line that names what could not be written."""
     before = left(store)
     monkeypatch.setattr(filesystem, "system", ReadOnlySystem())
     done = invoke("rm", "graz-1", "--store", store)
@@ -141,7 +141,7 @@ def test_a_store_that_takes_no_write(invoke: Invoke, store: Path, monkeypatch: p
 # Emptying the trash
 
 
-def test_without_anybody_to_ask_yes_has_to_be_said(run: Command, store: Path) -> None:
+def test_without_a_terminal_emptying_needs_yes(run: Command, store: Path) -> None:
     run("rm", "graz-1", "--store", store)
     refused = run("rm", "--empty-trash", "--store", store)
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -154,7 +154,7 @@ def test_without_anybody_to_ask_yes_has_to_be_said(run: Command, store: Path) ->
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "localstore: Nothing was deleted.\n")
 
 
-def test_only_what_is_older(invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_than_keeps_newer_items(invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
     now = time.time()
@@ -175,8 +175,8 @@ def test_only_what_is_older(invoke: Invoke, store: Path, monkeypatch: pytest.Mon
 
 @posix
 @pytest.mark.parametrize(("typed", "gone"), [(b"y\n", True), (b"n\n", False), (b"\n", False), (b"\x04", False)])
-def test_a_person_is_asked(store: Path, typed: bytes, gone: bool) -> None:
-    """How much it is; anything but yes deletes nothing."""
+def test_a_terminal_asks_before_emptying(store: Path, typed: bytes, gone: bool) -> None:
+    """The question names the amount; any answer but yes deletes nothing."""
     from localstore.maintenance.trash import throw_away
 
     from .pseudo_terminal import on_terminal

@@ -34,7 +34,7 @@ def edit(store: Path, session_id: str, change: Callable[[dict[str, Any]], None])
 
 
 def test_a_pipe_gets_the_whole_session_as_text(run: Command, store: Path) -> None:
-    """Header first, then every entry, each thing indented below what it belongs to."""
+    """The header comes first, then every entry, with its parts indented below it."""
     done = run("show", "graz-1", "--store", store)
     assert (done.returncode, done.stderr) == (0, "")
     run_id = JsonStorage(store).read("graz-1").runs[0].run_id  # type: ignore[union-attr]
@@ -64,14 +64,14 @@ run 1  {run_id}  2026-01-01T10:00:00.000Z  gpt-4o-mini  completed
 
 
 def test_a_pipe_gets_everything_in_full(invoke: Invoke, store: Path) -> None:
-    """Neither entries nor tool output are left out."""
+    """A pipe gets all entries and the complete output of tools."""
     text = invoke("show", "vienna-trip", "--store", store).stdout
     assert text.count("line 130 of the tool") == 12
     assert [line.split()[1] for line in text.splitlines() if line.startswith("run ")] == [str(n) for n in range(1, 13)]
 
 
 def test_the_last_entries_keep_their_numbers(invoke: Invoke, store: Path) -> None:
-    """`--last` says how many runs come before."""
+    """`--last` keeps the numbers of the runs and says how many come before."""
     text = invoke("show", "vienna-trip", "--store", store, "--last", "2").stdout
     assert [line.split()[1] for line in text.splitlines() if line.startswith("run ")] == ["11", "12"]
     assert "… 10 earlier runs. --all shows them." in text
@@ -80,7 +80,7 @@ def test_the_last_entries_keep_their_numbers(invoke: Invoke, store: Path) -> Non
 
 
 def test_the_header_alone_can_be_shown(invoke: Invoke, store: Path) -> None:
-    """`--last 0` shows what the session is."""
+    """`--last 0` shows only the header."""
     text = invoke("show", "vienna-trip", "--store", store, "--last", "0").stdout
     assert text.startswith("session_id  vienna-trip\n")
     assert "… 12 earlier runs" in text
@@ -88,14 +88,14 @@ def test_the_header_alone_can_be_shown(invoke: Invoke, store: Path) -> None:
 
 
 def test_without_a_session_the_newest_is_shown_and_named(run: Command, store: Path) -> None:
-    """The answer says on stderr which session it is about."""
+    """The standard error says which session is shown."""
     done = run("show", "--store", store)
     assert done.stdout.startswith("session_id  vienna-trip\n")
     assert done.stderr == "localstore: Showing the newest session, vienna-trip\n"
 
 
 def test_an_empty_store_has_no_newest_session(run: Command, tmp_path: Path) -> None:
-    """Not found is 3, with the reason."""
+    """The exit code is 3, and the error says why."""
     JsonStorage(tmp_path)
     done = run("show")
     assert (done.returncode, done.stdout) == (3, "")
@@ -121,7 +121,7 @@ def test_json_of_the_last_entries(invoke: Invoke, store: Path) -> None:
 
 
 def test_unknown_entries_roles_and_keys_are_shown(invoke: Invoke, store: Path) -> None:
-    """What this release does not know is printed, not hidden."""
+    """Entries, roles and keys that this release does not know are printed, not hidden."""
 
     def change(document: dict[str, Any]) -> None:
         document["mood"] = "sunny"
@@ -143,7 +143,7 @@ def test_unknown_entries_roles_and_keys_are_shown(invoke: Invoke, store: Path) -
 
 
 def test_the_kinds_of_content_are_shown(invoke: Invoke, store: Path) -> None:
-    """Parts, steps, runs of members, state, metrics and errors each have a form."""
+    """Parts, steps, runs of members, state, metrics and errors are each shown."""
     member = Run(
         run_id="m1", agent_id="scout", messages=[Message(role="user", content="Look!")], status="error", error="lost"
     )
@@ -187,8 +187,8 @@ def test_the_kinds_of_content_are_shown(invoke: Invoke, store: Path) -> None:
         assert part in text, part
 
 
-def test_the_state_from_entries_that_are_not_shown_is_told(invoke: Invoke, store: Path) -> None:
-    """The last entries alone would hide what the agent knows."""
+def test_the_state_from_earlier_entries_is_shown(invoke: Invoke, store: Path) -> None:
+    """The last entries alone do not contain the whole state."""
     storage = YamlStorage(store)
     storage.update("linz-1", session_state={"cart": 1})
     storage.append("linz-1", Run(messages=[Message(role="user", content="again")]))
@@ -199,7 +199,7 @@ def test_the_state_from_entries_that_are_not_shown_is_told(invoke: Invoke, store
 
 
 def test_hostile_texts_are_escaped(run: Command, store: Path) -> None:
-    """Text keeps its lines and tabs; nothing else in it reaches the terminal as a command."""
+    """Text keeps its lines and tabs; all other control characters are escaped."""
     add_run(
         store, "bad\x1b]0;id", messages=[Message(role="u\nser", content="one\ttab\ntwo\x1b[2J\x07\r\u202ethree 😀")]
     )
@@ -211,8 +211,8 @@ def test_hostile_texts_are_escaped(run: Command, store: Path) -> None:
     assert not set("\x1b\x07\r\u202e") & set(as_json)
 
 
-def test_a_broken_document_is_refused_with_its_place(run: Command, store: Path) -> None:
-    """Exit code 4, with the path and what to do."""
+def test_a_broken_document_is_refused_with_its_line(run: Command, store: Path) -> None:
+    """The exit code is 4, and the error has the path and the next step."""
     path = JsonStorage(store).path("graz-1")
     path.write_text(path.read_text().replace('"messages": [', '"messages": [[', 1))
     done = run("show", "graz-1", "--store", store)
@@ -223,7 +223,7 @@ def test_a_broken_document_is_refused_with_its_place(run: Command, store: Path) 
 
 
 def test_a_document_of_a_newer_version_is_refused(run: Command, store: Path) -> None:
-    """Exit code 4, and the document stays as it is."""
+    """The exit code is 4, and the document does not change."""
     edit(store, "graz-1", lambda document: document.update(schema_version=99))
     before = JsonStorage(store).path("graz-1").read_bytes()
     done = run("show", "graz-1", "--store", store)
@@ -234,7 +234,7 @@ def test_a_document_of_a_newer_version_is_refused(run: Command, store: Path) -> 
 
 @posix
 def test_a_terminal_shows_the_last_ten_entries_folded(store: Path) -> None:
-    """Long tool output is cut with the number of lines that are missing."""
+    """Long tool output is cut, and the number of missing lines is shown."""
     from .pseudo_terminal import on_terminal
 
     screen = on_terminal("show", "vienna-trip", cwd=store)
@@ -249,7 +249,7 @@ def test_a_terminal_shows_the_last_ten_entries_folded(store: Path) -> None:
 
 @posix
 def test_a_terminal_shows_everything_on_request(store: Path) -> None:
-    """`--all` and `--full` undo what a terminal leaves out."""
+    """`--all` and `--full` show what a terminal leaves out."""
     from .pseudo_terminal import on_terminal
 
     everything = on_terminal("show", "vienna-trip", "--all", cwd=store)
@@ -263,7 +263,7 @@ def test_a_terminal_shows_everything_on_request(store: Path) -> None:
 @posix
 @pytest.mark.parametrize("columns", [40, 100])
 def test_a_session_fits_the_width_of_the_terminal(store: Path, columns: int) -> None:
-    """Long lines are wrapped below their own beginning, and control characters stay harmless."""
+    """Long lines wrap with their indentation, and control characters are escaped."""
     from rich.cells import cell_len
 
     from .pseudo_terminal import on_terminal
@@ -279,7 +279,7 @@ def test_a_session_fits_the_width_of_the_terminal(store: Path, columns: int) -> 
 
 @posix
 def test_a_very_long_line_of_a_tool_is_folded(store: Path) -> None:
-    """Tools like to answer in one line."""
+    """Many tools answer in one long line."""
     from .pseudo_terminal import on_terminal
 
     add_run(store, "long", messages=[Message(role="tool", content="x" * 5000)])
@@ -287,8 +287,8 @@ def test_a_very_long_line_of_a_tool_is_folded(store: Path) -> None:
     assert "… 4,600 more characters" in screen.text.replace("\n    ", "")
 
 
-def test_what_members_and_steps_said_is_folded_to_question_and_answer() -> None:
-    """They stand indented, with who it was and where the step stands."""
+def test_runs_of_members_and_steps_are_folded_to_question_and_answer() -> None:
+    """They are indented, with the name of the member or the number of the step."""
     from importlib import import_module
 
     transcript = import_module("localstore_cli.transcript").Transcript(person=True, fold=True)
@@ -310,7 +310,7 @@ def test_what_members_and_steps_said_is_folded_to_question_and_answer() -> None:
 
 @pytest.mark.parametrize(("lines", "shown"), [(8, 8), (9, 9), (10, 9)])
 def test_a_text_is_folded_when_that_saves_a_line(lines: int, shown: int) -> None:
-    """'… 1 more line' would take the place of that line."""
+    """A text with one line too many is not folded, because '… 1 more line' takes a line as well."""
     from importlib import import_module
 
     transcript = import_module("localstore_cli.transcript").Transcript(person=True, fold=True)

@@ -1,4 +1,4 @@
-"""`localstore state`: printed, replaced, edited; nothing that was typed is lost, nothing of others is overwritten."""
+"""`localstore state`: print, replace and edit the state without losing typed text or other changes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STATE: dict[str, Any] = {"cart": [1, 2.5, {"ü": None}], "note": "two\nlines", "
 
 @pytest.fixture
 def store(store: Path) -> Path:
-    """The sessions of the other tests, two of them with state."""
+    """Return the usual store, with state in two of its sessions."""
     for session_id in ("graz-1", "linz-1"):
         JsonStorage(store).update(session_id, session_state=STATE)
     return store
@@ -41,7 +41,7 @@ def store(store: Path) -> Path:
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files, where a text that could not be stored is kept."""
+    """Return the folder for temporary files, where a text that could not be stored is kept."""
     import tempfile
 
     folder = tmp_path / "temporary"
@@ -53,7 +53,7 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
-    """Makes an editor of Python statements, which see the `path` of the file and its `text`; sets EDITOR to it."""
+    """Return a function that sets EDITOR to Python statements, which can use the `path` and `text` of the file."""
     monkeypatch.delenv("VISUAL", raising=False)
 
     def make(code: str) -> str:
@@ -74,7 +74,7 @@ def state(store: Path, session_id: str = "graz-1") -> Any:
 
 
 def only(folder: Path) -> Path:
-    """The one file that was kept."""
+    """Return the only file that was kept."""
     (path,) = folder.iterdir()
     return path
 
@@ -83,8 +83,8 @@ def only(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
-def test_it_is_printed_as_json_whatever_the_format(invoke: Invoke, store: Path, session_id: str) -> None:
-    """And as YAML on request; nothing is written."""
+def test_the_state_is_printed_as_json_for_both_formats(invoke: Invoke, store: Path, session_id: str) -> None:
+    """`--yaml` prints YAML. Nothing is written."""
     before = state_of(store)
     done = invoke("state", session_id, "--store", store)
     assert (done.exit_code, done.stderr) == (0, "")
@@ -98,15 +98,15 @@ def test_it_is_printed_as_json_whatever_the_format(invoke: Invoke, store: Path, 
 
 @pytest.mark.parametrize("args", [(), ("--yaml",)])
 def test_a_session_without_state(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None:
-    """Has an empty one."""
+    """A session without state has an empty mapping."""
     assert invoke("state", "vienna-trip", *args, "--store", store).stdout == "{}\n"
 
 
 @pytest.mark.parametrize("args", [(), ("--yaml",)])
-def test_no_control_character_reaches_a_terminal_and_every_value_stays(
+def test_control_characters_are_escaped_and_every_value_is_kept(
     invoke: Invoke, store: Path, args: tuple[str, ...]
 ) -> None:
-    """What YAML would print as it is, is printed as JSON, which is YAML too."""
+    """A state with characters that YAML prints unescaped is printed as JSON, which is valid YAML."""
     odd = {"a\x1b": "b\x9b\u202e\u2028", "tab\t": "\t", "plain": "ü"}
     JsonStorage(store).update("graz-1", session_state=odd)
     text = invoke("state", "graz-1", *args, "--store", store).stdout
@@ -125,7 +125,7 @@ def test_no_control_character_reaches_a_terminal_and_every_value_stays(
         (("",), 2),
     ],
 )
-def test_wrong_usage_and_what_is_not_there(invoke: Invoke, store: Path, args: tuple[str, ...], code: int) -> None:
+def test_wrong_usage_and_missing_sessions(invoke: Invoke, store: Path, args: tuple[str, ...], code: int) -> None:
     before = state_of(store)
     done = invoke("state", *args, "--store", store)
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (code, "", 1)
@@ -134,7 +134,7 @@ def test_wrong_usage_and_what_is_not_there(invoke: Invoke, store: Path, args: tu
 
 @pytest.mark.parametrize("args", [(), ("--set", "-"), ("--edit",)])
 def test_a_document_that_cannot_be_read(invoke: Invoke, store: Path, args: tuple[str, ...], editor: Editor) -> None:
-    """Broken or newer, it is left alone."""
+    """A broken or newer document does not change."""
     editor("path.write_text('{}')")
     path = document(store)
     whole = path.read_bytes()
@@ -155,8 +155,8 @@ def test_a_document_that_cannot_be_read(invoke: Invoke, store: Path, args: tuple
     ("text", "args"), [('{"n": [1]}', ()), ("n:\n- 1\n", ("--yaml",)), ('{"n": [1]}', ("--yaml",))]
 )
 @pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
-def test_it_is_replaced(run: Command, store: Path, text: str, args: tuple[str, ...], session_id: str) -> None:
-    """From a file or the standard input; the same again writes nothing."""
+def test_the_state_is_replaced(run: Command, store: Path, text: str, args: tuple[str, ...], session_id: str) -> None:
+    """The new state comes from a file or the standard input. An equal state writes nothing."""
     file = store.parent / "new state"
     file.write_text(text)
     done = run("state", session_id, "--set", file, *args, "--store", store)
@@ -175,8 +175,8 @@ def test_it_is_replaced(run: Command, store: Path, text: str, args: tuple[str, .
     assert state_of(store) == before
 
 
-def test_what_was_printed_can_be_put_in_again(run: Command, store: Path) -> None:
-    """In both forms."""
+def test_printed_state_can_be_stored_again(run: Command, store: Path) -> None:
+    """It works as JSON and as YAML."""
     for args in ((), ("--yaml",)):
         file = store.parent / "printed"
         file.write_text(run("state", "graz-1", *args, "--store", store).stdout)
@@ -200,7 +200,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "problem"), WRONG, ids=range(len(WRONG)))
-def test_what_cannot_be_stored_is_refused_with_its_place(
+def test_state_that_cannot_be_stored_is_refused_with_its_line(
     invoke: Invoke, store: Path, tmp_path: Path, text: str, problem: str
 ) -> None:
     file = tmp_path / "wrong.json"
@@ -212,7 +212,7 @@ def test_what_cannot_be_stored_is_refused_with_its_place(
     assert state_of(store) == before
 
 
-def test_yaml_that_cannot_be_stored_is_refused_with_its_place(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+def test_yaml_that_cannot_be_stored_is_refused_with_its_line(invoke: Invoke, store: Path, tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     for text in ("a: 1\nb: [\n", "a: 1\na: 2\n", "- 1\n", "a: &x 1\nb: *x\n"):
         file.write_text(text)
@@ -223,8 +223,8 @@ def test_yaml_that_cannot_be_stored_is_refused_with_its_place(invoke: Invoke, st
 
 
 @posix
-def test_a_standard_input_that_is_closed(store: Path) -> None:
-    """Is wrong usage."""
+def test_a_closed_standard_input(store: Path) -> None:
+    """A closed standard input is wrong usage."""
     line = f'"{ENTRY_POINT}" state graz-1 --set - --store "{store}" <&-'
     done = subprocess.run(line, shell=True, capture_output=True, env=clean_environment(), check=False)  # noqa: S602
     assert (done.returncode, done.stdout) == (2, b"")
@@ -236,10 +236,10 @@ def test_a_standard_input_that_is_closed(store: Path) -> None:
 
 @pytest.mark.parametrize("args", [(), ("--yaml",)])
 @pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
-def test_it_is_edited(
+def test_the_state_is_edited(
     invoke: Invoke, store: Path, editor: Editor, kept: Path, args: tuple[str, ...], session_id: str
 ) -> None:
-    """The editor gets a file that says by its name what it is; nothing is left of it."""
+    """The name of the edited file says what it contains, and the file is removed afterwards."""
     log = store.parent / "log"
     editor(f"pathlib.Path({str(log)!r}).write_text(path.name + oct(path.stat().st_mode))\n"
            "path.write_text(text.replace('two', 'three'))")  # fmt: skip
@@ -252,8 +252,8 @@ def test_it_is_edited(
 
 
 @pytest.mark.parametrize("code", ["", "path.write_text(text)", "path.write_text(text + '\\n')"])
-def test_unchanged_nothing_is_written(invoke: Invoke, store: Path, editor: Editor, kept: Path, code: str) -> None:
-    """Nor when only blanks were changed."""
+def test_an_unchanged_state_is_not_written(invoke: Invoke, store: Path, editor: Editor, kept: Path, code: str) -> None:
+    """A change of white space alone is not written either."""
     editor(code)
     before = state_of(store)
     done = invoke("state", "graz-1", "--edit", "--store", store)
@@ -263,7 +263,7 @@ def test_unchanged_nothing_is_written(invoke: Invoke, store: Path, editor: Edito
 
 
 def test_an_editor_that_replaces_the_file(invoke: Invoke, store: Path, editor: Editor, kept: Path) -> None:
-    """As vim does."""
+    """Some editors, such as vim, write a new file in place of the old one."""
     editor("other = path.with_name('other')\nother.write_text('{\"n\": 1}')\nos.replace(other, path)")
     assert invoke("state", "graz-1", "--edit", "--store", store).exit_code == 0
     assert state(store) == {"n": 1}
@@ -283,7 +283,7 @@ def test_visual_comes_before_editor(
 def test_without_an_editor(
     invoke: Invoke, store: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
-    """Or with one that cannot be started, the error says what to do."""
+    """Without an editor, or if it cannot be started, the error says what to do."""
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", program)
     done = invoke("state", "graz-1", "--edit", "--store", store)
@@ -301,10 +301,10 @@ def test_without_an_editor(
         ("path.write_text('{\"n\": 1}')\nos.kill(os.getpid(), 9)", "was ended by signal 9"),
     ],
 )
-def test_what_was_typed_is_kept_when_it_cannot_be_stored(
+def test_typed_text_that_cannot_be_stored_is_kept(
     invoke: Invoke, store: Path, editor: Editor, kept: Path, code: str, said: str
 ) -> None:
-    """In a file that is named, and the error says why."""
+    """The error names the file with the text, and the reason."""
     editor(code)
     before = state_of(store)
     done = invoke("state", "graz-1", "--edit", "--store", store)
@@ -315,7 +315,7 @@ def test_what_was_typed_is_kept_when_it_cannot_be_stored(
     assert state_of(store) == before
 
 
-def test_an_editor_that_fails_before_anything_was_typed_leaves_nothing(
+def test_an_editor_that_fails_without_a_change_leaves_no_file(
     invoke: Invoke, store: Path, editor: Editor, kept: Path
 ) -> None:
     editor("sys.exit(1)")
@@ -326,10 +326,10 @@ def test_an_editor_that_fails_before_anything_was_typed_leaves_nothing(
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_what_others_stored_meanwhile_is_not_overwritten(
+def test_a_state_that_another_process_stored_is_not_overwritten(
     invoke: Invoke, store: Path, editor: Editor, kept: Path, same: bool
 ) -> None:
-    """A run with other state is refused; one that leaves the state alone, or brings it to the same, is no reason."""
+    """The edit is refused if a run changed the state, unless the state of the run equals the edited one."""
     theirs = "{'n': 1}" if same else "{'theirs': 1}"
     editor(
         "import localstore\n"
@@ -349,7 +349,7 @@ def test_what_others_stored_meanwhile_is_not_overwritten(
     assert state(store) == {"theirs": 1}
 
 
-def test_a_run_that_others_added_meanwhile_stays(invoke: Invoke, store: Path, editor: Editor) -> None:
+def test_a_run_that_another_process_added_stays(invoke: Invoke, store: Path, editor: Editor) -> None:
     editor(
         "import localstore\n"
         f"localstore.JsonStorage({str(store)!r}).append('graz-1', localstore.Run(run_id='meanwhile'), create=False)\n"
@@ -362,7 +362,7 @@ def test_a_run_that_others_added_meanwhile_stays(invoke: Invoke, store: Path, ed
 
 
 @pytest.mark.parametrize("what", ["deleted", "read-only"])
-def test_what_was_typed_is_kept_when_the_store_refuses_it(
+def test_typed_text_is_kept_if_the_store_refuses_it(
     invoke: Invoke, store: Path, editor: Editor, kept: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     path = document(store)
@@ -378,7 +378,7 @@ def test_what_was_typed_is_kept_when_the_store_refuses_it(
 
 @posix
 def test_ctrl_c_belongs_to_the_editor(store: Path, editor: Editor, kept: Path, tmp_path: Path) -> None:
-    """Many use it for something else than giving up; what was typed is stored when the editor ends."""
+    """Many editors give Ctrl-C another meaning. The text is stored when the editor ends."""
     ready = tmp_path / "ready"
     editor(
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -400,10 +400,10 @@ def test_ctrl_c_belongs_to_the_editor(store: Path, editor: Editor, kept: Path, t
 
 @posix
 @pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"\n", 0), (b"n\n", 4), (b"\x04", 130)])
-def test_a_person_may_edit_again(
+def test_a_person_can_edit_again(
     store: Path, editor: Editor, kept: Path, tmp_path: Path, typed: bytes, code: int
 ) -> None:
-    """The second time it is right; whoever gives up finds the text in a file."""
+    """The second edit can be stored. If the person gives up instead, the text is in a file."""
     from .pseudo_terminal import on_terminal
 
     first = tmp_path / "first"

@@ -1,4 +1,4 @@
-"""`localstore tag`: tags are added, taken away, and printed."""
+"""`localstore tag`: add, remove and print tags."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tags(store: Path, session_id: str = "graz-1") -> object:
 
 @pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
 def test_tags_are_added_once_in_their_order(invoke: Invoke, store: Path, session_id: str) -> None:
-    """What the session has then is printed."""
+    """The command prints the resulting tags."""
     assert invoke("tag", session_id, "b", "a", "b", "--store", store).stdout == "b\na\n"
     done = invoke("tag", session_id, "c", "a", "--store", store)
     assert (done.exit_code, done.stdout, done.stderr) == (0, "b\na\nc\n", "")
@@ -33,8 +33,8 @@ def test_tags_are_added_once_in_their_order(invoke: Invoke, store: Path, session
     assert json.loads(invoke("tag", session_id, "--json", "--store", store).stdout) == ["b", "a", "c"]
 
 
-def test_tags_are_taken_away(invoke: Invoke, store: Path) -> None:
-    """One that is not there is no mistake; the last one takes the key along."""
+def test_tags_are_removed(invoke: Invoke, store: Path) -> None:
+    """Removing a missing tag is no error; removing the last tag removes the key."""
     invoke("tag", "graz-1", "a", "b", "--store", store)
     assert invoke("tag", "graz-1", "--remove", "a", "x", "--store", store).stdout == "b\n"
     assert invoke("tag", "graz-1", "--remove", "b", "--json", "--store", store).stdout == "[]\n"
@@ -42,7 +42,7 @@ def test_tags_are_taken_away(invoke: Invoke, store: Path) -> None:
 
 
 def test_without_a_tag_nothing_is_written(invoke: Invoke, store: Path) -> None:
-    """Nor for tags that are there already."""
+    """Nor is anything written for tags that the session already has."""
     invoke("tag", "graz-1", "a", "b", "--store", store)
     before = state_of(store)
     assert invoke("tag", "graz-1", "--store", store).stdout == "a\nb\n"
@@ -52,7 +52,7 @@ def test_without_a_tag_nothing_is_written(invoke: Invoke, store: Path) -> None:
 
 
 def test_tags_with_control_characters_stay_on_their_lines(invoke: Invoke, store: Path) -> None:
-    """And one that looks like an option."""
+    """A tag may also look like an option."""
     done = invoke("tag", "graz-1", "--store", store, "--", "a\nb\x1b", "ü", "--json")
     assert done.stdout == "a\\nb\\x1b\nü\n--json\n"
     assert tags(store) == ["a\nb\x1b", "ü", "--json"]
@@ -65,7 +65,7 @@ def test_wrong_usage(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None
     assert done.stderr.endswith("See 'localstore tag --help'.\n")
 
 
-def test_a_session_that_is_not_there(invoke: Invoke, store: Path) -> None:
+def test_a_missing_session(invoke: Invoke, store: Path) -> None:
     assert invoke("tag", "nobody", "x", "--store", store).exit_code == 3
 
 

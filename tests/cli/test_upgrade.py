@@ -31,7 +31,7 @@ def agno(tmp_path: Path) -> Path:
 
 
 def add_odd_ones(root: Path) -> list[Path]:
-    """Two documents that cannot be upgraded, in a store."""
+    """Add two documents that cannot be upgraded to a store."""
     storage = JsonStorage(root)
     broken = in_month(storage, "broken.json", b'{\n  "session_id": "broken",\n  "kind" "agent"\n}\n')
     wrong = in_month(storage, "wrong.json", agno_bytes({**old_session("wrong"), "user_id": 5}, ".json"))
@@ -39,7 +39,7 @@ def add_odd_ones(root: Path) -> list[Path]:
 
 
 def test_a_folder_of_agno(run: Command, agno: Path) -> None:
-    """What was done goes to the output, how to take it back beside it; that command works as it stands."""
+    """The result goes to the standard output, the undo command to the standard error. It works as printed."""
     before = tree_of(agno)
     done = run("upgrade", agno)
     assert (done.returncode, done.stdout) == (0, "Upgraded 3 documents to version 1.\n")
@@ -55,7 +55,7 @@ def test_a_folder_of_agno(run: Command, agno: Path) -> None:
 
 
 def test_inside_the_folder_without_a_name(run: Command, agno: Path, store: Path) -> None:
-    """A folder of agno in which somebody stands comes before a store around it."""
+    """If the working directory is a folder of agno, it comes before a store above it."""
     inner = folder_of_agno(store / "inner", ["x"])
     assert run("upgrade", cwd=agno).stdout == "Upgraded 3 documents to version 1.\n"
     assert run("upgrade", cwd=inner).stdout == "Upgraded 1 document to version 1.\n"
@@ -64,8 +64,8 @@ def test_inside_the_folder_without_a_name(run: Command, agno: Path, store: Path)
     assert (inner / "x.json").exists()
 
 
-def test_by_option_and_environment(run: Command, agno: Path, tmp_path: Path) -> None:
-    """As for every other command."""
+def test_the_folder_comes_from_option_or_environment(run: Command, agno: Path, tmp_path: Path) -> None:
+    """`--store` and LOCALSTORE_DIR work as for every other command."""
     assert run("upgrade", "--dry-run", "--store", agno).returncode == 0
     assert run("--store", agno, "upgrade", "--dry-run").returncode == 0
     assert run("upgrade", "--dry-run", env={"LOCALSTORE_DIR": str(agno)}).returncode == 0
@@ -74,7 +74,7 @@ def test_by_option_and_environment(run: Command, agno: Path, tmp_path: Path) -> 
 
 
 def test_a_dry_run_changes_nothing(run: Command, agno: Path) -> None:
-    """Rows for programs: how many stand at which version, and which steps would run on how many."""
+    """A pipe gets rows with the number of documents at each version, and the steps that would run."""
     before = tree_of(agno)
     done = run("upgrade", agno, "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
@@ -87,7 +87,7 @@ def test_a_dry_run_changes_nothing(run: Command, agno: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
 def test_a_diff_that_patch_takes(run: Command, agno: Path, tmp_path: Path) -> None:
-    """Byte for byte into the pipe."""
+    """The diff goes into the pipe byte for byte."""
     shutil.copytree(agno, tmp_path / "patched")
     diff = run("upgrade", agno, "--diff")
     assert (diff.returncode, diff.stderr) == (0, "")
@@ -98,8 +98,10 @@ def test_a_diff_that_patch_takes(run: Command, agno: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("how", [(), ("--dry-run",), ("--diff",)])
-def test_what_is_left_alone_is_named_with_its_place(run: Command, store: Path, how: tuple[str, ...]) -> None:
-    """One line each on the standard error, with file, line and reason; the exit code is 1."""
+def test_documents_that_are_not_upgraded_are_named_with_their_line(
+    run: Command, store: Path, how: tuple[str, ...]
+) -> None:
+    """Each gets a line on the standard error with file, line and reason. The exit code is 1."""
     broken, wrong = add_odd_ones(store)
     in_month(JsonStorage(store), "old.json", agno_bytes(old_session("old"), ".json"))
     before = broken.read_bytes(), wrong.read_bytes()
@@ -120,7 +122,7 @@ def test_what_is_left_alone_is_named_with_its_place(run: Command, store: Path, h
 
 
 def test_as_json(run: Command, agno: Path) -> None:
-    """Counts, the backup, and nothing on the standard error."""
+    """The output has the counts and the backup; the standard error is empty."""
     done = run("upgrade", agno, "--json")
     assert done.stderr == ""
     value = json.loads(done.stdout)
@@ -131,7 +133,7 @@ def test_as_json(run: Command, agno: Path) -> None:
 
 
 def test_jobs(run: Command, tmp_path: Path) -> None:
-    """In several processes; the same words."""
+    """Several processes print the same words as one."""
     root = folder_of_agno(tmp_path / "f", [f"s{number}" for number in range(300)])
     done = run("upgrade", root, "--jobs", "2")
     assert (done.returncode, done.stdout) == (0, "Upgraded 300 documents to version 1.\n")
@@ -152,7 +154,7 @@ def test_jobs(run: Command, tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage(run: Command, store: Path, args: tuple[str, ...]) -> None:
-    """One line that names the help, and nothing is done."""
+    """The error is one line that names the help, and nothing is upgraded."""
     before = tree_of(store)
     done = run("upgrade", *args, cwd=store)
     assert (done.returncode, done.stdout) == (2, "")
@@ -161,8 +163,8 @@ def test_wrong_usage(run: Command, store: Path, args: tuple[str, ...]) -> None:
     assert tree_of(store) == before
 
 
-def test_where_there_is_nothing(run: Command, tmp_path: Path) -> None:
-    """No store: 3. An empty store: nothing to do. No backup: an error that says so."""
+def test_without_a_store_sessions_or_backups(run: Command, tmp_path: Path) -> None:
+    """No store is exit code 3, an empty store has nothing to do, and without a backup `--undo` fails."""
     (tmp_path / "empty").mkdir()
     for args in ((tmp_path / "nowhere",), (tmp_path / "empty",), ("--undo", tmp_path / "empty"), ()):
         done = run("upgrade", *args, cwd=tmp_path / "empty")
@@ -180,8 +182,8 @@ def test_where_there_is_nothing(run: Command, tmp_path: Path) -> None:
     assert "There is no backup" in none.stderr
 
 
-def test_undo_says_what_was_changed_since_and_what_stays(run: Command, agno: Path) -> None:
-    """And ends with 1 for what stays."""
+def test_undo_names_later_changes_and_documents_that_stay(run: Command, agno: Path) -> None:
+    """The exit code is 1 if a document stays."""
     from localstore import Run
 
     run("upgrade", agno)
@@ -197,7 +199,7 @@ def test_undo_says_what_was_changed_since_and_what_stays(run: Command, agno: Pat
 
 
 def test_too_little_room(invoke: Invoke, agno: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line, exit code 5, and no change."""
+    """A full disk gives one line and exit code 5, and changes nothing."""
     from localstore.disk import filesystem
 
     before = tree_of(agno)
@@ -209,8 +211,8 @@ def test_too_little_room(invoke: Invoke, agno: Path, monkeypatch: pytest.MonkeyP
 
 
 @posix
-def test_on_a_terminal(agno: Path, tmp_path: Path) -> None:
-    """Sentences instead of rows; control characters of a document stay in it."""
+def test_a_terminal_gets_sentences(agno: Path, tmp_path: Path) -> None:
+    """A terminal gets sentences instead of rows, without the control characters of a document."""
     from .pseudo_terminal import on_terminal
 
     (agno / "d.json").write_bytes(agno_bytes({**old_session("d"), "user_id": "\x1b]0;title\x07\x9b31m"}, ".json"))
@@ -235,8 +237,8 @@ def test_on_a_terminal(agno: Path, tmp_path: Path) -> None:
 
 @posix
 @pytest.mark.parametrize("args", [("--diff",), ("--dry-run",), ("--json",)])
-def test_into_a_closed_pipe(agno: Path, tmp_path: Path, args: tuple[str, ...]) -> None:
-    """No traceback, and what was to be done is done."""
+def test_a_closed_pipe(agno: Path, tmp_path: Path, args: tuple[str, ...]) -> None:
+    """A closed pipe causes no traceback, and the upgrade is completed."""
     code, errors = into_a_closed_pipe(["upgrade", agno, *args], tmp_path)
     assert code == 141
     assert "Traceback" not in errors
@@ -246,7 +248,7 @@ def test_into_a_closed_pipe(agno: Path, tmp_path: Path, args: tuple[str, ...]) -
 @posix
 @pytest.mark.parametrize(("wait", "jobs"), sampled(itertools.product((0.0, 0.3, 1.0), ("1", "2")), 3))
 def test_ctrl_c(tmp_path: Path, run: Command, jobs: str, wait: float) -> None:
-    """As from the keyboard, to all processes of the group: 130, one line, and the next run does the rest."""
+    """Ctrl-C reaches all processes of the group: exit code 130 and one line. The next run upgrades the rest."""
     names = [f"s{number}" for number in range(rounds(500, 1500, 1500))]
     root = folder_of_agno(tmp_path / "f", names)
     before = tree_of(root)
