@@ -27,9 +27,9 @@ class Ambiguous(LocalstoreError, LookupError):
 MOST_CANDIDATES = 10
 
 
-def candidates(named: Iterable[str]) -> list[str]:
+def candidates(items: Iterable[str]) -> list[str]:
     """Return the lines of an error that list possible items: at most MOST_CANDIDATES, and how many are left."""
-    lines = [f"  {one}" for one in named]
+    lines = [f"  {item}" for item in items]
     left = len(lines) - MOST_CANDIDATES
     return [*lines[:MOST_CANDIDATES], f"  … and {left} more"] if left > 0 else lines
 

@@ -13,8 +13,8 @@ import click
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
 
 from . import output
+from .arguments import find_session
 from .errors import message
-from .session_argument import find_session
 
 if TYPE_CHECKING:
     from localstore.models.session import Session

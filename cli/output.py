@@ -33,9 +33,9 @@ def prepare() -> None:
             stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
-def arguments(given: Sequence[str] | None) -> list[str]:
+def arguments(args: Sequence[str] | None) -> list[str]:
     """Return the arguments of the command line."""
-    return list(sys.argv[1:] if given is None else given)
+    return list(sys.argv[1:] if args is None else args)
 
 
 def to_terminal() -> bool:

@@ -17,38 +17,38 @@ if TYPE_CHECKING:
     from localstore.maintenance.rescue import Content, Restored
 
 
-def find_rescued(found: list[Rescued], text: str) -> Rescued:
+def find_rescued(files: list[Rescued], text: str) -> Rescued:
     """Return the rescue file with this name or path, else the only one whose name begins with it. Raises Ambiguous."""
     name = os.path.basename(text)
-    named = [one for one in found if one.name == name or one_line(one.name) == name]
-    if not named and name:
-        named = [one for one in found if one_line(one.name).startswith(name)]
-    if len(named) == 1:
-        return named[0]
-    if named:
-        lines = candidates(one_line(one.name) for one in named)
-        raise Ambiguous(f"{len(named)} names begin with '{text}'. Give more of one of these:", lines)
+    matches = [file for file in files if name in (file.name, one_line(file.name))]
+    if not matches and name:
+        matches = [file for file in files if one_line(file.name).startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        lines = candidates(one_line(file.name) for file in matches)
+        raise Ambiguous(f"{len(matches)} names begin with '{text}'. Give more of one of these:", lines)
     raise Ambiguous(f"No file in rescue matches '{text}'. 'localstore rescue' lists what there is.", [])
 
 
-def heading(one: Rescued, person: bool) -> Iterator[Piece]:
+def heading(file: Rescued, person: bool) -> Iterator[Piece]:
     """Yield the fields of a rescue file."""
-    for name, value in one.as_dict().items():
+    for name, value in file.as_dict().items():
         if value not in (None, ""):
             shown = local_time(value) if person and name == "set_aside_at" else value
             shown = f"{value:,} bytes" if name == "size" else shown
             yield Piece(f"{name:<12}  {shown}")
 
 
-def entries(found: Content, transcript: Transcript) -> Iterator[Piece]:
+def entries(content: Content, transcript: Transcript) -> Iterator[Piece]:
     """Yield the entries of a rescue file as `show` prints them, then the rest of the file as text."""
-    for entry in found.entries:
+    for entry in content.entries:
         yield Piece("")
         yield from transcript.plain_entry(entry)
-    if found.rest:
+    if content.rest:
         yield Piece("")
-        yield Piece("The whole file" if found.header else "No whole run", style="bold")
-        yield Piece(transcript.folded(found.rest.decode(errors="backslashreplace")), indent=2)
+        yield Piece("The whole file" if content.header else "No whole run", style="bold")
+        yield Piece(transcript.folded(content.rest.decode(errors="backslashreplace")), indent=2)
 
 
 def outcome(done: Restored, dry_run: bool) -> str:
@@ -72,9 +72,9 @@ def put_back(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, a
 
     done = []
     failed: list[LocalstoreError] = []
-    for one in chosen:
+    for file in chosen:
         try:
-            result = restore(root, one.name, create=create, dry_run=dry_run)
+            result = restore(root, file.name, create=create, dry_run=dry_run)
         except FileNotFoundError:
             continue  # another process has just restored it
         except LocalstoreError as error:

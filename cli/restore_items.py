@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import output
 from .errors import Ambiguous, candidates
 from .output import one_line
 from .rewrite_result import sizes
+
+if TYPE_CHECKING:
+    from localstore.disk.rescue_folder import Rescued
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,16 @@ class Restorable:
 def _in_trash(root: str) -> Iterator[Restorable]:
     from localstore.maintenance.trash import put_back, trashed
 
-    for one in trashed(root):
+    for item in trashed(root):
 
-        def work(as_json: bool, name: str = one.name, session_id: str | None = one.session_id) -> None:
+        def work(as_json: bool, name: str = item.name, session_id: str | None = item.session_id) -> None:
             path = put_back(root, name)
             if as_json:
                 output.write_json([{"name": name, "session_id": session_id, "path": str(path)}])
             else:
                 output.write(f"{one_line(f'{session_id or name} is back: {path}')}\n")
 
-        yield Restorable("trash", one.name, one.session_id, one.trashed_at, one.document, one.size, work)
+        yield Restorable("trash", item.name, item.session_id, item.trashed_at, item.document, item.size, work)
 
 
 def _set_aside(root: str) -> Iterator[Restorable]:
@@ -53,20 +56,20 @@ def _set_aside(root: str) -> Iterator[Restorable]:
 
     from .rescue_files import put_back
 
-    for one in rescued(root):
+    for file in rescued(root):
 
-        def work(as_json: bool, one: Any = one) -> None:
-            put_back(root, [one], create=False, dry_run=False, as_json=as_json)
+        def work(as_json: bool, file: Rescued = file) -> None:
+            put_back(root, [file], create=False, dry_run=False, as_json=as_json)
 
-        yield Restorable("rescue", one.name, one.session_id, one.set_aside_at, one.reason, one.size, work)
+        yield Restorable("rescue", file.name, file.session_id, file.set_aside_at, file.reason, file.size, work)
 
 
 def _in_backups(root: str) -> Iterator[Restorable]:
     from localstore.disk import backup_folder
 
-    for one in backup_folder.listing(root):
+    for backup in backup_folder.listing(root):
 
-        def work(as_json: bool, name: str = one.name, path: str = one.path) -> None:
+        def work(as_json: bool, name: str = backup.name, path: str = backup.path) -> None:
             from localstore.errors import Conflict
 
             from .rewrite_result import undo_and_print_result
@@ -80,8 +83,8 @@ def _in_backups(root: str) -> Iterator[Restorable]:
                 )
             undo_and_print_result(root, as_json=as_json)
 
-        why = f"{one.action} of {sizes(one.documents)}"
-        yield Restorable("backup", one.name, None, one.made_at, why, one.size, work)
+        why = f"{backup.action} of {sizes(backup.documents)}"
+        yield Restorable("backup", backup.name, None, backup.made_at, why, backup.size, work)
 
 
 SOURCES: tuple[Callable[[str], Iterator[Restorable]], ...] = (_in_trash, _set_aside, _in_backups)
@@ -90,24 +93,24 @@ SOURCES: tuple[Callable[[str], Iterator[Restorable]], ...] = (_in_trash, _set_as
 
 def restorable(root: str) -> list[Restorable]:
     """Return all items that can be restored, newest first."""
-    found = [one for source in SOURCES for one in source(root)]
-    return sorted(found, key=lambda one: (one.when, one.name), reverse=True)
+    items = [item for source in SOURCES for item in source(root)]
+    return sorted(items, key=lambda item: (item.when, item.name), reverse=True)
 
 
-def find_restorable(found: list[Restorable], text: str) -> Restorable:
+def find_restorable(items: list[Restorable], text: str) -> Restorable:
     """Return the item with this name, else the only one of this session, else the only one whose name begins with it.
 
     Raises Ambiguous.
     """
-    for how, named in (
-        ("are called", [one for one in found if text in (one.name, one_line(one.name))]),
-        ("are of session", [one for one in found if one.session_id == text]),
-        ("are of session", [one for one in found if one.session_id and one_line(one.session_id) == text]),
-        ("have a name that begins with", [one for one in found if one_line(one.name).startswith(text)]),
+    for how, matches in (
+        ("are called", [item for item in items if text in (item.name, one_line(item.name))]),
+        ("are of session", [item for item in items if item.session_id == text]),
+        ("are of session", [item for item in items if item.session_id and one_line(item.session_id) == text]),
+        ("have a name that begins with", [item for item in items if one_line(item.name).startswith(text)]),
     ):
-        if len(named) == 1:
-            return named[0]
-        if named:
-            lines = candidates(f"{one_line(one.name)}  ({one.kind}, {one.when})" for one in named)
-            raise Ambiguous(f"{len(named)} things {how} '{text}'. Give the name of one:", lines)
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            lines = candidates(f"{one_line(item.name)}  ({item.kind}, {item.when})" for item in matches)
+            raise Ambiguous(f"{len(matches)} things {how} '{text}'. Give the name of one:", lines)
     raise Ambiguous(f"Nothing to restore matches '{text}'. 'localstore restore' lists what there is.", [])

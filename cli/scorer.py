@@ -41,16 +41,16 @@ class Scorer:
             sys.path.insert(0, here)  # as `python -m` does
         try:
             with _printing_to_stderr():
-                found = import_module(module)
+                imported = import_module(module)
         except ModuleNotFoundError as error:
             if error.name is not None and (module + ".").startswith(error.name + "."):
                 raise self._error(f"names a module that is neither in {here} nor installed") from None
             raise self._error(f"cannot be imported: {error}") from error
         except (Exception, SystemExit) as error:  # whatever the module does
             raise self._error(f"cannot be imported: {_error_text(error)}") from error
-        function = getattr(found, name, None)
+        function = getattr(imported, name, None)
         if function is None:
-            raise self._error(f"names a function that {found.__file__ or module} does not have")
+            raise self._error(f"names a function that {imported.__file__ or module} does not have")
         if not callable(function):
             raise self._error(f"names a {type(function).__name__}, and no function")
         return function  # type: ignore[no-any-return]

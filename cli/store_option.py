@@ -31,23 +31,23 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--store", metavar="DIR", help=text)(command)
 
 
-def open_store(given: str | None) -> JsonStorage:
+def open_store(option: str | None) -> JsonStorage:
     """Return the store, whatever the format of its documents.
 
     Raises StoreNotFound, Ambiguous, OlderFormat, NewerFormat.
     """
-    root = find_store(given)
+    root = find_store(option)
     from localstore.storage.storage import JsonStorage
 
     return JsonStorage(root, create=False)
 
 
-def open_or_make_store(given: str | None) -> JsonStorage:
+def open_or_make_store(option: str | None) -> JsonStorage:
     """Return the store. If it does not exist and the option or the environment names it, it is created.
 
     Raises what `open_store` raises, and UsageError for a name that no folder should have.
     """
-    named = _by_option(given)
+    named = _by_option(option)
     if named is None:
         named = os.environ.get("LOCALSTORE_DIR") or None
     if named is None:
@@ -67,18 +67,18 @@ def open_or_make_store(given: str | None) -> JsonStorage:
     return storage
 
 
-def _by_option(given: str | None) -> str | None:
-    if given is not None:
-        return given
+def _by_option(option: str | None) -> str | None:
+    if option is not None:
+        return option
     by_group: str | None = click.get_current_context().find_root().params.get("store")
     return by_group
 
 
-def find_store(given: str | None) -> str:
+def find_store(option: str | None) -> str:
     """Return the folder of the store: from the option or the environment, else found near the working directory."""
-    given = _by_option(given)
-    if given is not None:
-        return _named(given, "--store")
+    option = _by_option(option)
+    if option is not None:
+        return _named(option, "--store")
     if named := os.environ.get("LOCALSTORE_DIR"):
         return _named(named, "LOCALSTORE_DIR")
     here = _working_directory()
@@ -111,15 +111,15 @@ def _nearest(folder: str) -> str | None:
 
 
 def _only_one_below(here: str) -> str:
-    found, complete = _below(here)
-    if len(found) == 1 and complete:
-        note(f"Using the store in {os.path.relpath(found[0], here)}")
-        return found[0]
-    if found:
-        many = f"{len(found)} stores" if complete else "very many folders, and not all were searched for stores,"
+    stores, complete = _below(here)
+    if len(stores) == 1 and complete:
+        note(f"Using the store in {os.path.relpath(stores[0], here)}")
+        return stores[0]
+    if stores:
+        many = f"{len(stores)} stores" if complete else "very many folders, and not all were searched for stores,"
         raise Ambiguous(
             f"There are {many} below {here}. Choose one with --store DIR or LOCALSTORE_DIR:",
-            [f"  {os.path.relpath(store, here)}" for store in found],
+            [f"  {os.path.relpath(store, here)}" for store in stores],
         )
     where = f"at, above or below {here}"
     if not complete:
@@ -132,21 +132,21 @@ def _below(here: str) -> tuple[list[str], bool]:
 
     It skips hidden folders, links, folders of installed packages, and everything inside a store.
     """
-    found: list[str] = []
+    stores: list[str] = []
     waiting = deque([(here, 0)])
     searched = 0
     while waiting:
         folder, depth = waiting.popleft()
         if depth and _is_store(folder):
-            found.append(folder)
+            stores.append(folder)
             continue
         if depth == DEPTH:
             continue
         if searched == MOST_FOLDERS:
-            return found, False
+            return stores, False
         searched += 1
         waiting.extend((child, depth + 1) for child in _folders(folder))
-    return found, True
+    return stores, True
 
 
 def _folders(folder: str) -> list[str]:

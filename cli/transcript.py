@@ -1,16 +1,16 @@
-"""Formats a session as text: its header, then its entries."""
+"""Formats a session as text, its header and then its entries, and prints it to a terminal or a pipe."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from localstore.models.record import Record
 from localstore.models.session import Entry, Message, Run, Session, Update
 from localstore.models.session_info import SessionInfo
 
-from .output import local_time
+from .output import console, lines, local_time, write
 
 FOLDED_LINES = 8
 FOLDED_LINE = 400
@@ -202,3 +202,30 @@ def _part_text(part: Record) -> str:
 
 def _all(value: Any, kind: type[Record]) -> bool:
     return isinstance(value, list) and all(isinstance(child, kind) for child in value)
+
+
+class Printer:
+    """Prints pieces: wrapped and coloured for a person, else as plain text."""
+
+    def __init__(self, person: bool) -> None:
+        self.screen = console() if person else None
+
+    def __call__(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            text = lines(piece.text)
+            if self.screen is None:
+                margin = " " * piece.indent
+                write("".join(f"{margin}{line}".rstrip(" ") + "\n" for line in text.split("\n")))
+            else:
+                self.print_wrapped(text, piece)
+
+    def print_wrapped(self, text: str, piece: Piece) -> None:
+        """Print with wrapped lines that keep the indentation."""
+        from rich.text import Text
+
+        assert self.screen is not None  # noqa: S101 (for the type checker)
+        margin = min(piece.indent, self.screen.width // 3)
+        for line in Text(text, piece.style).wrap(self.screen, self.screen.width - margin, tab_size=4):
+            line.rstrip()
+            line.pad_left(margin)
+            self.screen.print(line)

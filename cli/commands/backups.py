@@ -53,37 +53,44 @@ def command(name: str | None, prune: bool, keep: int | None, yes: bool, as_json:
     _list(backup_folder.listing(root), as_json)
 
 
-def _list(found: list[BackupInfo], as_json: bool) -> None:
+def _list(backups: list[BackupInfo], as_json: bool) -> None:
     if as_json:
-        output.write_json([one.as_dict() for one in found])
+        output.write_json([backup.as_dict() for backup in backups])
     elif not output.to_terminal():
-        output.write_rows([(one.name, one.action, one.made_at, str(one.documents), str(one.size)) for one in found])
-    elif found:
+        output.write_rows(
+            [
+                (backup.name, backup.action, backup.made_at, str(backup.documents), str(backup.size))
+                for backup in backups
+            ]
+        )
+    elif backups:
         from ..table import print_table
 
         print_table(
             output.console(),
             {
-                "name": [one.name for one in found],
-                "made by": [one.action if one.finished else f"{one.action} (interrupted)" for one in found],
-                "when": [output.when(one.made_at) for one in found],
-                "documents": [f"{one.documents:,}" for one in found],
-                "bytes": [f"{one.size:,}" for one in found],
+                "name": [backup.name for backup in backups],
+                "made by": [
+                    backup.action if backup.finished else f"{backup.action} (interrupted)" for backup in backups
+                ],
+                "when": [output.when(backup.made_at) for backup in backups],
+                "documents": [f"{backup.documents:,}" for backup in backups],
+                "bytes": [f"{backup.size:,}" for backup in backups],
             },
             numbers=("documents", "bytes"),
             kept_longest=("name", "when", "made by", "documents", "bytes"),
-            marked=[False] * len(found),
+            marked=[False] * len(backups),
         )
-    if not found and not as_json:
+    if not backups and not as_json:
         output.note("This store has no backups.")
 
 
-def _show(root: str, one: BackupInfo, as_json: bool) -> None:
+def _show(root: str, backup: BackupInfo, as_json: bool) -> None:
     from localstore.disk.backup_folder import Backup
 
-    paths = Backup(root, one.name).paths()
+    paths = Backup(root, backup.name).paths()
     if as_json:
-        output.write_json({**one.as_dict(), "paths": paths})
+        output.write_json({**backup.as_dict(), "paths": paths})
     else:
         output.write_rows([(path,) for path in paths])
 
@@ -91,19 +98,19 @@ def _show(root: str, one: BackupInfo, as_json: bool) -> None:
 def _prune(root: str, chosen: list[BackupInfo], *, yes: bool, as_json: bool) -> None:
     from localstore.disk.backup_folder import Backup
 
-    count = sum(one.documents for one in chosen)
+    count = sum(backup.documents for backup in chosen)
     if chosen and not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(
                 "No terminal to ask on. Add --yes to delete permanently", click.get_current_context()
             )
-        names = ", ".join(one.name for one in chosen)
+        names = ", ".join(backup.name for backup in chosen)
         click.confirm(f"Delete {sizes(count)} of backup {names} permanently?", abort=True, err=True)
-    for one in chosen:
-        Backup(root, one.name).remove()
+    for backup in chosen:
+        Backup(root, backup.name).remove()
         if not as_json:
-            output.write(f"deleted {one.name}\n")
+            output.write(f"deleted {backup.name}\n")
     if as_json:
-        output.write_json([one.as_dict() for one in chosen])
+        output.write_json([backup.as_dict() for backup in chosen])
     elif not chosen:
         output.note("Nothing to delete.")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import output
+from ..arguments import find_session
 from ..errors import FINDINGS
 from ..model_options import DEFAULT_MODEL, base_url_option, find_key, make_model
-from ..session_argument import find_session
 from ..store_option import open_or_make_store, store_option
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ HISTORY_RUNS, HISTORY_TOKENS = 20, 6000
 @click.option("--user", metavar="USER", help="Use only sessions of this user. A new session belongs to them.")
 @click.option("--instructions", metavar="TEXT", help="Instruct the model. Default: the instructions of the session.")
 @store_option
-def command(**given: Any) -> None:
+def command(**options: Any) -> None:
     """Chat with a model. Questions and answers are stored in a session.
 
     SESSION is an id, a name, or the unique beginning of an id. Default: the most recently active session of an agent,
@@ -44,23 +44,23 @@ def command(**given: Any) -> None:
     question is not answered, the exit code is 1.
     """
     context = click.get_current_context()
-    if given["new"] and given["session"] is not None:
+    if options["new"] and options["session"] is not None:
         raise click.UsageError("SESSION and --new cannot be combined", context)
     for name in ("session", "user", "model"):
-        if given[name] == "":
+        if options[name] == "":
             raise click.UsageError(f"{name.upper()} is empty", context)
-    find_key(given["base_url"])
-    storage = open_or_make_store(given["store"])
-    session_id = None if given["new"] else _session_id(storage, given["session"], given["user"])
+    find_key(options["base_url"])
+    storage = open_or_make_store(options["store"])
+    session_id = None if options["new"] else _session_id(storage, options["session"], options["user"])
 
     from localstore.agents.agent import Agent
     from localstore.agents.terminal.chat import Chat
 
     last = None if session_id is None else storage.read(session_id, last_runs=1)
-    model = given["model"] or (last and last.runs and last.runs[-1].model) or DEFAULT_MODEL
+    model = options["model"] or (last and last.runs and last.runs[-1].model) or DEFAULT_MODEL
     agent = Agent(
-        model=make_model(model, given["base_url"]),
-        user_id=given["user"],
+        model=make_model(model, options["base_url"]),
+        user_id=options["user"],
         storage=storage,
         add_history_to_messages=True,
         num_history_runs=HISTORY_RUNS,
@@ -71,9 +71,9 @@ def command(**given: Any) -> None:
         agent.load_session(session_id)
 
     def use_instructions(session: Session | None) -> None:
-        agent.instructions = given["instructions"] or (session.instructions if session is not None else None)
+        agent.instructions = options["instructions"] or (session.instructions if session is not None else None)
 
-    output.note(f"Asking {model}" + (f" at {given['base_url']}" if given["base_url"] else ""))
+    output.note(f"Asking {model}" + (f" at {options['base_url']}" if options["base_url"] else ""))
     all_answered = Chat(agent, markdown=True, on_session=use_instructions).run()
     if not all_answered and not output.can_ask():
         context.exit(FINDINGS)

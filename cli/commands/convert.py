@@ -30,8 +30,8 @@ def command(
     storage = open_store(store)
     from localstore.maintenance.upgrade import convert
 
+    from ..arguments import find_session
     from ..progress import progress
-    from ..session_argument import find_session
 
     ids = [find_session(storage, session).session_id for session in sessions] or None
     with progress("documents") as report:

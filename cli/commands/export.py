@@ -43,7 +43,7 @@ def _since(_: click.Context, __: click.Parameter, value: str | None) -> datetime
 @click.option("--since", metavar="DATE", callback=_since, help="Export only sessions that were active since DATE.")
 @click.option("--rating", type=click.Choice(["good", "bad"]), help="Export only runs with this rating.")
 @store_option
-def command(**given: Any) -> None:
+def command(**options: Any) -> None:
     """Export sessions. Without SESSION and filters, export the whole store.
 
     SESSION is an id, a name, or the unique beginning of an id. A session must match all filters. Sessions are
@@ -63,26 +63,26 @@ def command(**given: Any) -> None:
     all, and only you can read it.
     """
     context = click.get_current_context()
-    file = None if given["file"] == "-" else given["file"]
-    if given["force"] and file is None:
+    file = None if options["file"] == "-" else options["file"]
+    if options["force"] and file is None:
         raise click.UsageError("--force needs --output FILE", context)
     if file == "":
         raise click.UsageError("FILE is empty", context)
     from ..export_io import SessionReader, refuse_existing, select_sessions, write_export
 
     if file is not None:
-        refuse_existing(file, given["force"])
-    storage = open_store(given["store"])
-    named = given["sessions"]
+        refuse_existing(file, options["force"])
+    storage = open_store(options["store"])
+    named = options["sessions"]
     reader = SessionReader(
-        storage, select_sessions(storage, named, given["user"], given["tags"], given["since"]), given["rating"]
+        storage, select_sessions(storage, named, options["user"], options["tags"], options["since"]), options["rating"]
     )
     if not named:
         for path, problem in storage.unreadable_files().items():
             reader.problem(f"{path}: {problem}")
-    write_export(_parts(given["form"], reader, per_run=given["rating"] is not None), file, given["force"])
+    write_export(_parts(options["form"], reader, per_run=options["rating"] is not None), file, options["force"])
     if not reader.read:
-        filtered = named or any(given[name] for name in ("user", "tags", "since", "rating"))
+        filtered = named or any(options[name] for name in ("user", "tags", "since", "rating"))
         none = f"No sessions in the store {storage.root} yet."
         output.note("No sessions match. 'localstore ls' lists all sessions." if filtered else none)
     if reader.problems:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from ..arguments import find_session
 from ..output import write
-from ..session_argument import find_session
 from ..store_option import open_store, store_option
 
 

@@ -9,7 +9,7 @@ import click
 from localstore.errors import SessionNotFound
 
 from .. import output
-from ..session_argument import find_session
+from ..arguments import find_session
 from ..store_option import open_store, store_option
 
 
@@ -43,13 +43,13 @@ def command(
         raise click.UsageError("--note and --remove cannot be combined", context)
     storage = open_store(store)
     session_id = find_session(storage, session).session_id
-    found = storage.read(session_id)
-    if found is None:
+    stored = storage.read(session_id)
+    if stored is None:
         raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
 
-    from ..run_argument import find_run
+    from ..arguments import find_run
 
-    number, matched = find_run(found, run)
+    number, matched = find_run(stored, run)
     storage.rate(session_id, matched.run_id, rating, note)
     if as_json:
         result = {"session_id": session_id, "run_id": matched.run_id, "rating": rating, "rating_note": note or None}

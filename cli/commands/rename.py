@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import output
-from ..session_argument import find_session
+from ..arguments import find_session
 from ..store_option import open_store, store_option
 
 

@@ -9,10 +9,10 @@ import click
 from localstore.errors import SessionNotFound
 
 from .. import output
+from ..arguments import find_session
 from ..errors import CANNOT_NOW, FINDINGS
 from ..model_options import base_url_option, make_model
 from ..progress import waiting
-from ..session_argument import find_session
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
@@ -69,22 +69,22 @@ def command(
     if threshold is not None and function is None:
         raise click.UsageError("--threshold needs --pass", context)
     storage = open_store(store)
-    found = _read(storage, session)
+    original = _read(storage, session)
     from localstore.agents.replay import Replay, stored_questions
 
     from ..comparison import Columns, JsonLines, Rows, Tally
     from ..scorer import Scorer
 
-    questions = stored_questions(found, history=history)
+    questions = stored_questions(original, history=history)
     if not questions:
-        why = " A model cannot repeat a workflow, which is code." if found.kind == "workflow" else ""
-        raise SessionNotFound(f"Session '{found.session_id}' has no completed run with a question to repeat.{why}")
-    if left_out := len(found.runs) - len(questions):
-        output.note(f"Left out: {left_out:,} of {len(found.runs):,} runs, not completed or without a question.")
+        why = " A model cannot repeat a workflow, which is code." if original.kind == "workflow" else ""
+        raise SessionNotFound(f"Session '{original.session_id}' has no completed run with a question to repeat.{why}")
+    if left_out := len(original.runs) - len(questions):
+        output.note(f"Left out: {left_out:,} of {len(original.runs):,} runs, not completed or without a question.")
     questions = questions if last is None else questions[-last:]
     scorer = None if function is None else Scorer(function, 0.5 if threshold is None else threshold)
     answering = make_model(model, base_url, temperature=temperature, max_tokens=max_tokens)
-    replay = Replay(found, answering, None if no_store else _same_format(storage, found.session_id))
+    replay = Replay(original, answering, None if no_store else _same_format(storage, original.session_id))
     printer: Comparison = Columns() if output.to_terminal() else Rows()
     if as_json:
         printer = JsonLines(None if no_store else replay.session_id)
@@ -114,14 +114,14 @@ def command(
 def _read(storage: JsonStorage, named: str) -> Session:
     """Return the whole session. Raises SessionNotFound, Ambiguous, UsageError if it is itself a replay."""
     session_id = find_session(storage, named).session_id
-    found = storage.read(session_id)
-    if found is None:
+    original = storage.read(session_id)
+    if original is None:
         raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
-    if (origin := found.metadata.get("replay_of")) is not None:
+    if (origin := original.metadata.get("replay_of")) is not None:
         # Its questions were asked with the history of the other session, not with its own.
         problem = f"Session '{session_id}' is itself a replay. Replay '{origin}'"
         raise click.UsageError(problem, click.get_current_context())
-    return found
+    return original
 
 
 def _same_format(storage: JsonStorage, session_id: str) -> Storage:

@@ -37,19 +37,19 @@ def command(
     root = find_store(store)
     from localstore.maintenance.rescue import rescued
 
-    found = rescued(root)
+    files = rescued(root)
     if restore:
         from ..rescue_files import find_rescued, put_back
 
-        chosen = found[::-1] if name is None else [find_rescued(found, name)]
+        chosen = files[::-1] if name is None else [find_rescued(files, name)]
         put_back(root, chosen, create=create, dry_run=dry_run, as_json=as_json)
     elif name is not None:
-        _show(found, name, as_json)
+        _show(files, name, as_json)
     elif as_json:
-        output.write_json([one.as_dict() for one in found])
+        output.write_json([file.as_dict() for file in files])
     else:
-        _list(found)
-    if name is None and not found and not as_json:
+        _list(files)
+    if name is None and not files and not as_json:
         output.note("Nothing was set aside in this store.")
 
 
@@ -65,8 +65,8 @@ def _check(name: str | None, restore: bool, everything: bool, **with_restore: bo
         raise click.UsageError("--restore takes either NAME or --all", context)
 
 
-def _list(found: list[Rescued]) -> None:
-    rows = [(one.name, one.session_id or "", one.set_aside_at, one.reason, str(one.size)) for one in found]
+def _list(files: list[Rescued]) -> None:
+    rows = [(file.name, file.session_id or "", file.set_aside_at, file.reason, str(file.size)) for file in files]
     if not output.to_terminal():
         output.write_rows(rows)
     elif rows:
@@ -79,7 +79,7 @@ def _list(found: list[Rescued]) -> None:
                 "session": [row[1] for row in rows],
                 "when": [output.when(row[2]) for row in rows],
                 "why": [row[3] for row in rows],
-                "bytes": [f"{one.size:,}" for one in found],
+                "bytes": [f"{file.size:,}" for file in files],
             },
             numbers=("bytes",),
             kept_longest=("name", "when", "why", "session", "bytes"),
@@ -87,18 +87,17 @@ def _list(found: list[Rescued]) -> None:
         )
 
 
-def _show(found: list[Rescued], name: str, as_json: bool) -> None:
+def _show(files: list[Rescued], name: str, as_json: bool) -> None:
     from localstore.maintenance.rescue import content
 
-    from ..printer import Printer
     from ..rescue_files import entries, find_rescued, heading
-    from ..transcript import Transcript
+    from ..transcript import Printer, Transcript
 
-    one = find_rescued(found, name)
-    held = content(one)
+    file = find_rescued(files, name)
+    file_content = content(file)
     if as_json:
-        rest = held.rest.decode(errors="backslashreplace")
-        output.write_json({**one.as_dict(), "entries": held.entries, "rest": rest})
+        rest = file_content.rest.decode(errors="backslashreplace")
+        output.write_json({**file.as_dict(), "entries": file_content.entries, "rest": rest})
         return
     person = output.to_terminal()
-    Printer(person)([*heading(one, person), *entries(held, Transcript(person=person, fold=False))])
+    Printer(person)([*heading(file, person), *entries(file_content, Transcript(person=person, fold=False))])

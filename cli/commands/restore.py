@@ -31,19 +31,19 @@ def command(name: str | None, as_json: bool, store: str | None) -> None:
     root = find_store(store)
     from ..restore_items import find_restorable, restorable
 
-    found = restorable(root)
+    items = restorable(root)
     if name is not None:
-        find_restorable(found, name).put_back(as_json)
+        find_restorable(items, name).put_back(as_json)
     elif as_json:
-        output.write_json([one.as_dict() for one in found])
-    elif found:
-        _list(found)
+        output.write_json([item.as_dict() for item in items])
+    elif items:
+        _list(items)
     else:
         output.note("Nothing to restore: the trash and the rescue folder are empty, and there are no backups.")
 
 
-def _list(found: list[Restorable]) -> None:
-    rows = [(one.kind, one.name, one.session_id or "", one.when, one.why, str(one.size)) for one in found]
+def _list(items: list[Restorable]) -> None:
+    rows = [(item.kind, item.name, item.session_id or "", item.when, item.why, str(item.size)) for item in items]
     if not output.to_terminal():
         output.write_rows(rows)
         return
@@ -57,7 +57,7 @@ def _list(found: list[Restorable]) -> None:
             "session": [row[2] for row in rows],
             "when": [output.when(row[3]) for row in rows],
             "what": [row[4] for row in rows],
-            "bytes": [f"{one.size:,}" for one in found],
+            "bytes": [f"{item.size:,}" for item in items],
         },
         numbers=("bytes",),
         kept_longest=("name", "when", "session", "what", "kind", "bytes"),

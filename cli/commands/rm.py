@@ -10,8 +10,8 @@ import click
 from localstore.errors import LocalstoreError
 
 from .. import output
+from ..arguments import find_session
 from ..errors import message
-from ..session_argument import find_session
 from ..store_option import find_store, open_store, store_option
 
 if TYPE_CHECKING:
@@ -36,28 +36,28 @@ def _age(_: click.Context, __: click.Parameter, value: str | None) -> int | None
 @click.option("--yes", is_flag=True, help="With --empty-trash: do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print the moved or deleted documents as a JSON array.")
 @store_option
-def command(**given: Any) -> None:
+def command(**options: Any) -> None:
     """Move sessions to the trash. 'localstore restore' brings them back.
 
     SESSION is an id, a name, or the unique beginning of an id. If one of them does not exist, nothing is moved. The
     trash is the folder .localstore/trash of the store; it is never emptied automatically.
     """
     context = click.get_current_context()
-    sessions, empty_trash = given["sessions"], given["empty_trash"]
+    sessions, empty_trash = options["sessions"], options["empty_trash"]
     if bool(sessions) == empty_trash:
         raise click.UsageError("Give either SESSION or --empty-trash", context)
     for option in ("older_than", "yes"):
-        if given[option] not in (None, False) and not empty_trash:
+        if options[option] not in (None, False) and not empty_trash:
             raise click.UsageError(f"--{option.replace('_', '-')} needs --empty-trash", context)
     if empty_trash:
-        _empty(find_store(given["store"]), given["older_than"], sure=given["yes"], as_json=given["as_json"])
+        _empty(find_store(options["store"]), options["older_than"], sure=options["yes"], as_json=options["as_json"])
     else:
-        _move(sessions, given["store"], given["as_json"])
+        _move(sessions, options["store"], options["as_json"])
 
 
-def _move(named: tuple[str, ...], store: str | None, as_json: bool) -> None:
+def _move(sessions: tuple[str, ...], store: str | None, as_json: bool) -> None:
     storage = open_store(store)
-    session_ids = dict.fromkeys([find_session(storage, text).session_id for text in named])
+    session_ids = dict.fromkeys([find_session(storage, text).session_id for text in sessions])
     from localstore.maintenance.trash import throw_away
 
     moved: list[Trashed] = []
@@ -69,11 +69,11 @@ def _move(named: tuple[str, ...], store: str | None, as_json: bool) -> None:
             failed.append(error)
             continue
         moved += items
-        for one in [] if as_json else items:
-            text = f"{session_id} is in the trash. Restore it with: localstore restore {one.name}"
+        for item in [] if as_json else items:
+            text = f"{session_id} is in the trash. Restore it with: localstore restore {item.name}"
             output.write(f"{output.one_line(text)}\n")
     if as_json:
-        output.write_json([one.as_dict() for one in moved])
+        output.write_json([item.as_dict() for item in moved])
     for other in failed[:-1]:
         output.note(message(other))
     if failed:
@@ -83,18 +83,18 @@ def _move(named: tuple[str, ...], store: str | None, as_json: bool) -> None:
 def _empty(root: str, older_than: int | None, *, sure: bool, as_json: bool) -> None:
     from localstore.maintenance.trash import empty, trashed
 
-    found = trashed(root, older_than=older_than or 0)
-    if found and not sure:
+    items = trashed(root, older_than=older_than or 0)
+    if items and not sure:
         if not output.can_ask():
             raise click.UsageError(
                 "No terminal to ask on. Add --yes to delete permanently", click.get_current_context()
             )
-        size = sum(one.size for one in found)
-        if not click.confirm(f"Delete {_count(found)} ({size:,} bytes) permanently?", err=True):
-            found = []
-    deleted = empty(root, found)
+        size = sum(item.size for item in items)
+        if not click.confirm(f"Delete {_count(items)} ({size:,} bytes) permanently?", err=True):
+            items = []
+    deleted = empty(root, items)
     if as_json:
-        output.write_json([one.as_dict() for one in deleted])
+        output.write_json([item.as_dict() for item in deleted])
     elif deleted:
         output.write(f"{_count(deleted)} deleted permanently\n")
     else:

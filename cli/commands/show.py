@@ -7,7 +7,7 @@ import click
 from localstore.errors import SessionNotFound
 
 from .. import output
-from ..session_argument import find_session, newest_session
+from ..arguments import find_session, newest_session
 from ..store_option import open_store, store_option
 
 ON_A_TERMINAL = 10
@@ -37,28 +37,27 @@ def command(
     person = output.to_terminal()
     if last is None and person and not everything and not as_json:
         last = ON_A_TERMINAL
-    found = storage.read(info.session_id, last_runs=last)
-    if found is None:
+    stored = storage.read(info.session_id, last_runs=last)
+    if stored is None:
         raise SessionNotFound(
             f"Session '{info.session_id}' was deleted just now. 'localstore ls' lists the remaining ones."
         )
     if last is not None:
-        found.history = found.history[max(0, len(found.history) - last) :]
+        stored.history = stored.history[max(0, len(stored.history) - last) :]
 
-    from ..printer import Printer
-    from ..transcript import Piece, Transcript, plain
+    from ..transcript import Piece, Printer, Transcript, plain
 
     if as_json:
-        output.write_json({**plain(found), "history": plain(found.history)})
+        output.write_json({**plain(stored), "history": plain(stored.history)})
         return
     transcript = Transcript(person=person, fold=person and not full)
-    pieces = list(transcript.header(found, info))
-    number = max(0, info.runs - len(found.runs))
+    pieces = list(transcript.header(stored, info))
+    number = max(0, info.runs - len(stored.runs))
     if number:
         pieces.append(Piece(f"… {number:,} earlier runs. --all shows them.", style="dim"))
     printed = Printer(person)
     printed(pieces)
-    for entry in found.history:
+    for entry in stored.history:
         is_run = entry.type == "run"
         number += is_run
         printed([Piece(""), *transcript.entry(entry, number if is_run else None)])

@@ -10,8 +10,8 @@ import click
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, SessionNotFound
 
 from .. import output
+from ..arguments import find_session
 from ..errors import REFUSED, message
-from ..session_argument import find_session
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
@@ -57,33 +57,33 @@ def command(
         raise click.UsageError("--json and --yaml cannot be combined", context)
     storage = open_store(store)
     session_id = find_session(storage, session).session_id
-    found = storage.read(session_id, last_runs=0)
-    if found is None:
+    stored = storage.read(session_id, last_runs=0)
+    if stored is None:
         raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
     if edit:
-        _edit(storage, found, as_yaml)
+        _edit(storage, stored, as_yaml)
     elif source is not None:
         state = _parsed(source.read(), as_yaml, "the standard input" if source.name == "<stdin>" else source.name)
-        if _is_new(state, found):
+        if _is_new(state, stored):
             storage.update(session_id, session_state=state)
             _report_stored(session_id)
     else:
-        output.write(_text(found.session_state, as_yaml))
+        output.write(_text(stored.session_state, as_yaml))
 
 
-def _edit(storage: JsonStorage, found: Session, as_yaml: bool) -> None:
+def _edit(storage: JsonStorage, stored: Session, as_yaml: bool) -> None:
     from localstore.disk import file_names
 
     from ..editor import edit, editor, file_to_edit
 
     program = editor()
-    text = _text(found.session_state, as_yaml).encode()
+    text = _text(stored.session_state, as_yaml).encode()
     suffix = ".yaml" if as_yaml else ".json"
-    with file_to_edit(text, f"state-of-{file_names.stem(found.session_id)}", suffix) as path:
+    with file_to_edit(text, f"state-of-{file_names.stem(stored.session_id)}", suffix) as path:
         while True:
             typed = edit(program, path)
             try:
-                state = found.session_state if typed == text else _parsed(typed, as_yaml, str(path))
+                state = stored.session_state if typed == text else _parsed(typed, as_yaml, str(path))
                 break
             except LocalstoreError as error:
                 if not output.can_ask():
@@ -91,29 +91,29 @@ def _edit(storage: JsonStorage, found: Session, as_yaml: bool) -> None:
                 output.note(message(error))
                 if not click.confirm("Edit it again?", default=True, err=True):
                     click.get_current_context().exit(REFUSED)
-        if not _is_new(state, found):
+        if not _is_new(state, stored):
             return
-        found.session_state = state
+        stored.session_state = state
         try:
-            storage.upsert(found)  # raises Conflict if the state was changed since it was read
+            storage.upsert(stored)  # raises Conflict if the state was changed since it was read
         except Conflict:
             raise Conflict(
-                f"The session_state of {found.session_id!r} was changed elsewhere while you edited it. Nothing "
+                f"The session_state of {stored.session_id!r} was changed elsewhere while you edited it. Nothing "
                 "was stored. Edit it again, and copy what you need from what you typed.",
-                session_id=found.session_id,
+                session_id=stored.session_id,
             ) from None
-        _report_stored(found.session_id)
+        _report_stored(stored.session_id)
 
 
 def _report_stored(session_id: str) -> None:
     output.note(f"The session_state of {session_id} was stored.")
 
 
-def _is_new(state: dict[str, Any], found: Session) -> bool:
+def _is_new(state: dict[str, Any], stored: Session) -> bool:
     """Return whether the state differs from the stored one; if not, print a note."""
     from localstore.format.values import json_equal
 
-    if json_equal(state, found.session_state):
+    if json_equal(state, stored.session_state):
         output.note("Nothing was changed.")
         return False
     return True

@@ -7,7 +7,7 @@ import click
 from localstore.errors import SessionNotFound
 
 from .. import output
-from ..session_argument import find_session
+from ..arguments import find_session
 from ..store_option import open_store, store_option
 
 
@@ -32,10 +32,10 @@ def command(session: str, tags: tuple[str, ...], remove: bool, as_json: bool, st
     session_id = find_session(storage, session).session_id
     if tags:
         storage.update(session_id, add_tags=() if remove else tags, remove_tags=tags if remove else ())
-    found = storage.read(session_id, last_runs=0)
-    if found is None:
+    stored = storage.read(session_id, last_runs=0)
+    if stored is None:
         raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
     if as_json:
-        output.write_json(found.tags)
+        output.write_json(stored.tags)
     else:
-        output.write_rows([tag] for tag in found.tags)
+        output.write_rows([tag] for tag in stored.tags)

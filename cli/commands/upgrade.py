@@ -58,17 +58,17 @@ def command(
         _upgrade(root, jobs or os.cpu_count() or 1, as_json=as_json)
 
 
-def _find(given: str | None) -> str:
+def _find(folder: str | None) -> str:
     """Return the folder to upgrade. A working directory that agno 1.x wrote comes before a store above it."""
-    if given == "":
+    if folder == "":
         raise click.UsageError("DIR is empty", click.get_current_context())
-    is_named = given is not None or click.get_current_context().find_root().params.get("store") is not None
+    is_named = folder is not None or click.get_current_context().find_root().params.get("store") is not None
     if not is_named and "LOCALSTORE_DIR" not in os.environ:
         from localstore.maintenance.upgrade import is_folder_of_agno
 
         if is_folder_of_agno(os.curdir):
             return os.getcwd()
-    return find_store(given)
+    return find_store(folder)
 
 
 def _show_plan(root: str, *, diff: bool, as_json: bool) -> None:

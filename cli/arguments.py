@@ -1,0 +1,111 @@
+"""Finds the session and the run that a command works on."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import click
+
+from localstore.errors import SessionNotFound
+
+from .errors import Ambiguous, candidates
+from .output import one_line
+
+if TYPE_CHECKING:
+    from localstore.models.session import Run, Session
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.storage import JsonStorage
+
+_MAX_QUESTION = 60
+
+
+def find_session(storage: JsonStorage, text: str) -> SessionInfo:
+    """Return the session with this id, else with this name, else the only one whose id begins with the text.
+
+    An id may also be written as `ls` prints it, with escapes for control characters. Raises Ambiguous with the
+    candidates, or SessionNotFound.
+    """
+    if not text:
+        raise click.UsageError("SESSION is empty", click.get_current_context())
+    rows = storage.list_sessions()
+    for how, matches in (
+        ("have the id", [row for row in rows if row.session_id == text]),
+        ("have the name", [row for row in rows if row.name == text]),
+        ("have the id", [row for row in rows if one_line(row.session_id) == text]),
+        ("have an id that begins with", [row for row in rows if one_line(row.session_id).startswith(text)]),
+    ):
+        if how == "have an id that begins with":
+            with contextlib.suppress(SessionNotFound):
+                storage.path(text)  # raises for an unreadable file with exactly this id
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise Ambiguous(
+                f"{len(matches)} sessions {how} '{text}'. Give the whole id of one:", _session_lines(matches)
+            )
+    folded = text.casefold()
+    similar = [row for row in rows if folded in row.session_id.casefold() or folded in (row.name or "").casefold()]
+    if similar:
+        raise Ambiguous(f"No session matches '{text}'. Give the id of one of these:", _session_lines(similar))
+    raise SessionNotFound(f"No session matches '{text}'. 'localstore ls' lists them.", session_id=text)
+
+
+def newest_session(storage: JsonStorage) -> SessionInfo:
+    """Return the most recently active session. Raises SessionNotFound if the store is empty."""
+    rows = storage.list_sessions(limit=1)
+    if not rows:
+        raise SessionNotFound("This store has no sessions yet. An agent that uses it adds the first one.")
+    return rows[0]
+
+
+def _session_lines(rows: list[SessionInfo]) -> list[str]:
+    return candidates(one_line(row.session_id) + (f"  ({one_line(row.name)})" if row.name else "") for row in rows)
+
+
+def find_run(session: Session, text: str) -> tuple[int, Run]:
+    """Return a run and its number, counted from 1.
+
+    It is the run with this id, else with this number (-1 is the last), else the only one whose id begins with the text.
+    Raises Ambiguous with the candidates.
+    """
+    if not text:
+        raise click.UsageError("RUN is empty", click.get_current_context())
+    runs = list(enumerate(session.runs, 1))
+    same = [(number, run) for number, run in runs if text in (run.run_id, one_line(run.run_id))]
+    if len(same) == 1:
+        return same[0]
+    if not same and (numbered := _number(text, len(runs))) is not None:
+        return runs[numbered - 1]
+    matches = same or [(number, run) for number, run in runs if one_line(run.run_id).startswith(text)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        how = "have the id" if same else "have an id that begins with"
+        raise Ambiguous(f"{len(matches)} runs {how} '{text}'. Give the whole id of one:", _run_lines(matches))
+    if not runs:
+        raise Ambiguous(f"Session '{session.session_id}' has no runs.", [])
+    newest = list(reversed(runs))
+    raise Ambiguous(
+        f"No run of '{session.session_id}' matches '{text}'. Give the number or the id of one:", _run_lines(newest)
+    )
+
+
+def _number(text: str, runs: int) -> int | None:
+    """Return the number of a run that the text counts from either end, or None if it is not such a number."""
+    with contextlib.suppress(ValueError):
+        number = int(text) if text.isascii() else 0
+        if 1 <= abs(number) <= runs:
+            return number if number > 0 else runs + 1 + number
+    return None
+
+
+def _run_lines(runs: list[tuple[int, Run]]) -> list[str]:
+    return candidates(
+        f"{number:>3}  {one_line(run.run_id)}  {_shortened(run.question)}".rstrip() for number, run in runs
+    )
+
+
+def _shortened(text: str) -> str:
+    words = one_line(" ".join(text.split()))
+    return words if len(words) <= _MAX_QUESTION else f"{words[:_MAX_QUESTION]}…"
