@@ -1,14 +1,14 @@
-"""The errors of localstore. Each one is also the standard exception that fits best.
+"""The errors of localstore. Each one also derives from the standard exception that fits best.
 
-Every error carries the `path` and the `session_id` that it is about, if there are any, ends its message with what to do
-next, and can be pickled.
+Every error has the attributes `path` and `session_id`, each None if the error is not about a file or a session. Its
+message ends with what to do next. Errors can be pickled.
 """
 
 
 class LocalstoreError(Exception):
     """The base class of all errors that localstore raises itself.
 
-    Catch it to handle them all. Errors of the operating system are raised as they are, as `OSError`.
+    Catch it to handle them all. Errors of the operating system are raised unchanged, as `OSError`.
 
     >>> str(LocalstoreError("The store is full. Use another one.", path="/stores/a"))
     'The store is full. Use another one.'
@@ -42,14 +42,14 @@ class OwnerMismatch(LocalstoreError, PermissionError):
 
 
 class KindMismatch(LocalstoreError, ValueError):
-    """Raised when a session is used as one kind (agent, team, workflow) but is of another. Nothing was written.
+    """Raised when a call names one kind (agent, team, workflow) and the session is of another. Nothing was written.
 
     Use the kind of the session, or another `session_id`.
     """
 
 
 class SessionNotFound(LocalstoreError, LookupError):
-    """Raised when a call needs an existing session and the store has none with this id, or it was deleted.
+    """Raised when a call needs an existing session and the store has none with this id, for example after a deletion.
 
     Check the id, or let the call create the session.
     """
@@ -58,7 +58,7 @@ class SessionNotFound(LocalstoreError, LookupError):
 class RunNotFound(LocalstoreError, LookupError):
     """Raised when the session has no run with the id `run_id`. Nothing was written.
 
-    Check the id: `session.runs` has those of the session.
+    Check the id: `session.runs` lists the runs of the session.
     """
 
     def __init__(
@@ -69,22 +69,22 @@ class RunNotFound(LocalstoreError, LookupError):
 
 
 class StoreNotFound(LocalstoreError, FileNotFoundError):
-    """Raised when a store is opened with `create=False` and there is none at `path`.
+    """Raised when a call needs an existing store and there is none at `path`.
 
     Check the path, or create the store.
     """
 
 
 class DocumentBroken(LocalstoreError, ValueError):
-    """Raised when a document cannot be read as a session. The file stays byte for byte as it is.
+    """Raised when a document cannot be read as a session or cannot be changed safely. Its bytes stay unchanged.
 
     Fix the file in an editor. `localstore check` lists every problem in a store.
 
     Args:
-        problem: What is wrong, without position and advice; empty if the message says nothing else.
+        problem: The problem alone, without its position and advice; empty if only the message describes it.
         line: The line of the problem, counted from 1; None if unknown.
         column: The column of the problem in characters, counted from 1; None if unknown.
-        rescued: The path of the rescue file that keeps the run that could not be written; None if there is none.
+        rescued: The path of the rescue file that holds the run that could not be written; None if there is none.
     """
 
     def __init__(
@@ -106,31 +106,32 @@ class DocumentBroken(LocalstoreError, ValueError):
 
 
 class NewerFormat(LocalstoreError, ValueError):
-    """Raised when a newer localstore wrote a store or a document. It stays byte for byte as it is.
+    """Raised when a newer version of localstore wrote the store or the document. Its bytes stay unchanged.
 
     Update localstore.
     """
 
 
 class OlderFormat(LocalstoreError, ValueError):
-    """Raised when a document of an older schema version would have to be changed. It stays byte for byte as it is.
+    """Raised when a call would change a document in an older schema version, or opens a folder of agno 1.x as a store.
 
-    Upgrade the store first, with `localstore upgrade` or `storage.upgrade_schema()`.
+    The bytes of the document stay unchanged. Upgrade the store first, with `localstore upgrade` or
+    `storage.upgrade_schema()`.
     """
 
 
 class LockTimeout(LocalstoreError, TimeoutError):
-    """Raised when another thread or process held the lock at `path` for longer than `lock_timeout`.
+    """Raised when another thread or process holds the lock at `path` for longer than `lock_timeout` seconds.
 
     Nothing was written. Try again, or use a longer `lock_timeout`.
     """
 
 
 class Conflict(LocalstoreError, RuntimeError):
-    """Raised when the caller and somebody else changed the same part of a session. The document was not changed.
+    """Raised when the caller and another writer changed the same part of a session. The document was not changed.
 
-    Read the session again and repeat the change. `rescued` is the file in which a run that could not be stored is
-    kept, or None.
+    Read the session again and repeat the change. `rescued` is the path of the rescue file that holds the run that could
+    not be written; None if there is none.
     """
 
     def __init__(
@@ -154,16 +155,16 @@ class StateConflict(Conflict):
 
 
 class WorkflowChanged(LocalstoreError, ValueError):
-    """Raised when an interrupted run was started with other steps than the workflow has now. Nothing was done.
+    """Raised when the steps of a workflow have changed since the run to continue was started. No step was run.
 
-    Continue it with the workflow as it was, or start a new run.
+    Continue the run with the earlier steps, or start a new run.
     """
 
 
 class ResponseInvalid(LocalstoreError, ValueError):
     """Raised when the model's answer does not match the `response_model`, even after the model was asked to correct it.
 
-    `answer` is the text of its last answer. Ask again, or use a model that knows JSON schemas.
+    `answer` is the text of the model's last answer. Ask again, or use a model that supports JSON schemas.
     """
 
     def __init__(

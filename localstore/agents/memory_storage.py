@@ -110,7 +110,7 @@ class MemoryStorage:
             if state_base is not None and run.session_state is not None:
                 merge = StateMerge(run, state_base, strict=strict_state)
                 merge.into(session_id, stored.current.get("session_state", {}))
-                merge.tell()
+                merge.update_run()
             stored.put(Run.model_validate(to_json_value(run)))
             self._sessions[session_id] = stored
 

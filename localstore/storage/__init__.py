@@ -1,4 +1,4 @@
-"""The storages that people open."""
+"""The public storages."""
 
 from localstore.storage.storage import JsonStorage, Storage, YamlStorage
 

@@ -1,4 +1,4 @@
-"""Check the arguments of a storage before anything is opened."""
+"""Check the arguments of storage methods before any file is opened."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from localstore.models.schema import KINDS
 
 
 class Unset:
-    """The default of an argument that may also be None."""
+    """The type of `UNSET`, the default of arguments for which None is a value."""
 
     def __repr__(self) -> str:
         return "unset"
@@ -17,7 +17,10 @@ UNSET = Unset()
 
 
 def check_id(session_id: str) -> None:
-    """Check a session id. Raises TypeError, ValueError, UnstorableValue."""
+    """Raise an error unless `session_id` is text that can be stored.
+
+    Raises TypeError if it is not text, ValueError if it is empty, and UnstorableValue if it has lone surrogates.
+    """
     if not isinstance(session_id, str):
         raise TypeError(f"session_id must be text, not {type(session_id).__name__}")
     if not session_id:
@@ -27,19 +30,19 @@ def check_id(session_id: str) -> None:
 
 
 def check_text(name: str, value: str | None) -> None:
-    """Check that an argument is text or None. Raises TypeError."""
+    """Raise TypeError unless `value` is text or None. `name` is the name of the argument in the message."""
     if value is not None and not isinstance(value, str):
         raise TypeError(f"{name} must be text or None, not {type(value).__name__}. Use str(...).")
 
 
 def check_kind(kind: str | None) -> None:
-    """Check that an argument is a kind of session or None. Raises ValueError."""
+    """Raise ValueError unless `kind` is a kind of session or None."""
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
 
 
 def check_update(state: dict[str, Any], header: dict[str, Any]) -> None:
-    """Check the types of the arguments of `update`. Raises TypeError."""
+    """Raise TypeError if an argument of `Storage.update` has a wrong type. None and missing ones are accepted."""
     for values, name, kind, words in (
         (state, "session_state", dict, "a dict"),
         (state, "session_data", dict, "a dict"),

@@ -1,4 +1,4 @@
-"""Go back in a session: fork it at any run, or remove its last run."""
+"""Fork a session at any of its runs, or remove its last run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from localstore.storage.storage import Storage
 
 UNDONE = "undone"
-"""Why a run was set aside that was taken out with `undo`."""
+"""The reason that a rescue file gives for a run that `undo` removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """A run that was taken out of its session, and the rescue file, by name, that keeps it."""
+    """The result of `undo`: the run that was removed, and the name of the rescue file that holds it."""
 
     run: Run
     name: str
@@ -40,18 +40,19 @@ def fork(
 ) -> str:
     """Copy the history of a session into a new one, and return the id of the new session.
 
-    The header of the new session says in `forked_from` where it comes from. Unfinished runs are not copied. This costs
-    the session.
+    The new session gets the header of the old one. `forked_from` names the old session and the last run copied, and
+    " (fork)" is added to the name if there is one. Unfinished runs are not copied. The old session does not change. The
+    cost is proportional to its size.
 
     Args:
         storage: The storage.
         session_id: The session to copy.
-        run_id: The last run to copy. By default all are copied.
-        new_id: The id of the new session. By default it is random.
-        user_id: The owner of the session, if it is to be checked.
+        run_id: The last run to copy; None copies the whole history.
+        new_id: The id of the new session; None generates a random one.
+        user_id: If given, the session must belong to this user.
 
-    Raises SessionNotFound, also for another user's session, LookupError if the run does not exist, and Conflict if
-    `new_id` is taken.
+    Raises SessionNotFound if there is no such session or it belongs to another user, LookupError if the session has no
+    run `run_id`, and Conflict if `new_id` is in use.
     """
     check_id(session_id)
     target = str(uuid4()) if new_id is None else new_id
@@ -90,10 +91,12 @@ def _end(entries: list[dict[str, Any]], session_id: str, run_id: str | None) -> 
 
 
 def undo(storage: Storage, session_id: str, *, user_id: str | None = None) -> Undone | None:
-    """Remove the last run of a session. Return None if it has no run. The state is what it was before that run.
+    """Remove the last run of a session and return it with the name of its rescue file, or None if there is no run.
 
-    The run is kept in `.localstore/rescue/`: `localstore rescue NAME --restore` puts it back. The document is
-    rewritten. Raises SessionNotFound, OwnerMismatch.
+    State that the run set is removed with it. The run is kept in `.localstore/rescue/`; `localstore rescue NAME
+    --restore` puts it back. The document is rewritten.
+
+    Raises SessionNotFound, and OwnerMismatch if `user_id` is given and the session does not belong to this user.
     """
     check_id(session_id)
 

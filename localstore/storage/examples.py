@@ -1,4 +1,4 @@
-"""Examples for a prompt: pairs of question and answer from the runs that people rated."""
+"""Collect examples for a prompt: pairs of a question and its answer, taken from rated runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from localstore.models.session_info import SessionInfo
 from localstore.storage.rating import Rating, check_rating
 
 _A_FEW_RUNS = 32
-"""So many runs of a session are looked at before its whole document is."""
+"""The number of newest runs to read from a session before reading its whole document."""
 
 
 class Sessions(Protocol):
-    """What the search for examples needs of a storage."""
+    """The storage methods that collecting examples needs."""
 
     def list_sessions(self, user_id: str | None = None, entity_id: str | None = None) -> list[SessionInfo]: ...
 
@@ -33,15 +33,20 @@ class _Pair(NamedTuple):
 def newest_examples(
     storage: Sessions, rating: Rating, limit: int, *, user_id: str | None = None, entity_id: str | None = None
 ) -> list[Message]:
-    """What `Storage.examples` returns. Raises ValueError for another rating, and for a limit that is no whole number
-    from 0 on."""
+    """Return the messages of at most `limit` pairs from the newest completed runs with this rating, oldest pair first.
+
+    Each pair is a user message and an assistant message. Documents that are broken or in a newer format are skipped.
+    `user_id` and `entity_id` select sessions; None selects all.
+
+    Raises ValueError if `rating` is not "good" or "bad", or if `limit` is not an integer of at least 0.
+    """
     check_rating(rating)
     if type(limit) is not int or limit < 0:
         raise ValueError(f"limit must be a whole number from 0 on, not {limit!r}")
     best: list[_Pair] = []
     for info in storage.list_sessions(user_id, entity_id) if limit else ():
         if len(best) == limit and info.updated_at < best[0].created_at:
-            break  # nor can any of the sessions that follow have a newer run
+            break  # sessions come newest first, so none of the rest has a newer run
         for pair in _pairs(storage, info.session_id, user_id, rating, limit):
             (heapq.heappush if len(best) < limit else heapq.heappushpop)(best, pair)
     said = (((pair.question, "user"), (pair.answer, "assistant")) for pair in sorted(best))
@@ -49,7 +54,7 @@ def newest_examples(
 
 
 def _pairs(storage: Sessions, session_id: str, user_id: str | None, rating: Rating, limit: int) -> list[_Pair]:
-    """The newest pairs of a session, at most `limit`."""
+    """Return the newest pairs of a session, at most `limit`, oldest first; an empty list if it cannot be read."""
     found: list[_Pair] = []
     for last_runs in (_A_FEW_RUNS, None):
         try:
@@ -73,7 +78,7 @@ def _rated(session: Session, rating: Rating) -> Iterator[_Pair]:
 
 
 def _question(run: Run) -> str:
-    """The text of what was asked, '' when there is more to it than text."""
+    """Return the text of the question of a run, or "" if the question has parts that are not text."""
     for message in run.messages:
         if message.role == "user" and isinstance(message.content, list):
             return message.text if all(part.type == "text" for part in message.content) else ""
@@ -83,6 +88,6 @@ def _question(run: Run) -> str:
 
 
 def _answer(run: Run) -> str:
-    """The text of the last answer that calls no tool."""
+    """Return the text of the last assistant message without tool calls, or "" if there is none."""
     answers = [message for message in run.messages if message.role == "assistant" and not message.tool_calls]
     return answers[-1].text if answers else ""

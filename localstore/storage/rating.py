@@ -1,4 +1,4 @@
-"""Rate a run: what a person thinks of it."""
+"""Store a person's rating of a run, with an optional note."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RATINGS: tuple[Rating, ...] = ("good", "bad")
 
 
 def check_rating(rating: object) -> None:
-    """Raises ValueError."""
+    """Raise ValueError unless `rating` is "good" or "bad"."""
     if not isinstance(rating, str) or rating not in RATINGS:
         given = repr(rating) if isinstance(rating, str) else type(rating).__name__
         raise ValueError(f'rating must be "good" or "bad", not {given}')
@@ -26,7 +26,10 @@ def check_rating(rating: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RatingChange:
-    """A run's new rating and note, both None to remove them. Nothing else of the document changes."""
+    """The new rating and note of a run.
+
+    If `rating` is None, the rating and the note are removed. If only `note` is None, the note is removed.
+    """
 
     run_id: str
     rating: Rating | None
@@ -34,9 +37,10 @@ class RatingChange:
 
     @classmethod
     def of(cls, run_id: str, rating: Rating | None, note: str | None) -> Self:
-        """Check the arguments of `Storage.rate`.
+        """Check the arguments of `Storage.rate` and return the change. An empty note counts as None.
 
-        Raises ValueError for another word and for a note without a rating, TypeError, UnstorableValue.
+        Raises ValueError if `rating` is not "good", "bad" or None, or if there is a note without a rating; TypeError if
+        `run_id` or `note` is not text; and UnstorableValue if the note cannot be stored.
         """
         if rating is not None:
             check_rating(rating)
@@ -49,7 +53,10 @@ class RatingChange:
         return cls(run_id, rating, note)
 
     def apply(self, document: Transaction) -> None:
-        """Rate the newest run with the id. Raises RunNotFound."""
+        """Write the rating to the newest run with this id. Nothing else in the document changes.
+
+        If the run has this rating and note already, the document is only synced. Raises RunNotFound.
+        """
         parsed = document.whole()
         for number in reversed(range(len(parsed.entries))):
             entry = parsed.entries[number]

@@ -1,4 +1,4 @@
-"""Merge a run's `session_state` with what other runs stored meanwhile, by top-level key."""
+"""Merge the `session_state` of a run with the state that other runs stored in the meantime, by top-level key."""
 
 from typing import Any
 
@@ -12,52 +12,74 @@ from localstore.storage.upsert import run_of
 State = dict[str, Any]
 
 
-def merged(base: State, mine: State, theirs: State) -> tuple[State, list[str]]:
-    """Both sides' changes to `base`, and the keys that both changed, to different values: of these, mine count."""
-    changed = [key for key in {**base, **mine} if not _same(base, mine, key)]
-    state = dict(theirs)
+def merged(base: State, new: State, stored: State) -> tuple[State, list[str]]:
+    """Return the merge of `new` and `stored`, two changed versions of `base`, and the keys in conflict.
+
+    A key is in conflict if both changed it, to different values; its value is that of `new`. The arguments do not
+    change.
+    """
+    changed = [key for key in {**base, **new} if not _has_same_value(base, new, key)]
+    state = dict(stored)
     for key in changed:
-        if key in mine:
-            state[key] = mine[key]
+        if key in new:
+            state[key] = new[key]
         else:
             state.pop(key, None)
-    return state, [key for key in changed if not _same(base, theirs, key) and not _same(mine, theirs, key)]
+    conflicts = [
+        key for key in changed if not _has_same_value(base, stored, key) and not _has_same_value(new, stored, key)
+    ]
+    return state, conflicts
 
 
-def _same(one: State, other: State, key: str) -> bool:
+def _has_same_value(one: State, other: State, key: str) -> bool:
+    """Return whether a key has equal values in both states, or is missing in both."""
     return (key in one) == (key in other) and json_equal(one.get(key), other.get(key))
 
 
 class StateMerge:
-    """The state of one run, merged with the state in the document at the moment at which the run is added."""
+    """Merges the state of one run with the stored state when the run is appended.
+
+    `state` and `conflicts` are the result of the last merge: the merged state, and the keys that both sides changed.
+    """
 
     def __init__(self, run: Run, base: State, *, strict: bool) -> None:
-        """Raises UnstorableValue."""
+        """Prepare the merge of the state of `run`, which was made from the state `base`. The run does not change yet.
+
+        If `strict`, conflicts raise StateConflict. Raises UnstorableValue if one of the states cannot be stored.
+        """
         self._run = run
         self._base: State = to_json_value(base, "state_base")
-        self._mine: State = to_json_value(run.session_state, "session_state")
+        self._new: State = to_json_value(run.session_state, "session_state")
         self._strict = strict
         self._entry: dict[str, Any] | None = None
-        self._said: dict[str, Any] = {}
-        self.state = self._mine
+        self._merged_fields: dict[str, Any] = {}
+        self.state = self._new
         self.conflicts: list[str] = []
 
     def entries(self, transaction: Transaction) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """The run as it is to be stored, and an update that says its state. Raises StateConflict when `strict` and
-        both changed a key."""
-        theirs = transaction.state()
-        if self._entry is None or not json_equal(
-            theirs, self.state
-        ):  # else it is tried again, and may be there already
-            said = self.into(transaction.row["session_id"], theirs, transaction.file.path)
-            self._entry = run_of(self._run.model_copy(update=said))
+        """Return the entry of the run with the merged state, and an update entry with this state.
+
+        The update is None if the run does not change the stored state. Raises StateConflict if `strict` and both sides
+        changed a key to different values.
+        """
+        stored = transaction.state()
+        # If the stored state is the merged one, an earlier attempt may have written the run: keep its entry.
+        if self._entry is None or not json_equal(stored, self.state):
+            fields = self.into(transaction.row["session_id"], stored, transaction.file.path)
+            self._entry = run_of(self._run.model_copy(update=fields))
         if (state := self._entry.get("session_state")) is None:
             return self._entry, None
         return self._entry, {"type": "update", "created_at": now(), "session_state": state}
 
-    def into(self, session_id: str, theirs: State, path: str | None = None) -> dict[str, Any]:
-        """What the run is to say, where the session holds `theirs`. Raises StateConflict."""
-        self.state, self.conflicts = merged(self._base, self._mine, theirs)
+    def into(self, session_id: str, stored: State, path: str | None = None) -> dict[str, Any]:
+        """Merge the run's state into the `stored` one, and return the new values of fields of the run.
+
+        They are `session_state` (None if it equals `stored`) and `state_conflicts` (None if there are none). The run
+        itself does not change; call `update_run` for that. `session_id` and `path` are for the error.
+
+        Raises StateConflict if `strict` and both sides changed a key to different values.
+        """
+        self.state, self.conflicts = merged(self._base, self._new, stored)
         if self.conflicts and self._strict:
             keys = tuple(self.conflicts)
             raise StateConflict(
@@ -68,13 +90,13 @@ class StateMerge:
                 path=path,
                 session_id=session_id,
             )
-        self._said = {
-            "session_state": None if json_equal(self.state, theirs) else self.state,
+        self._merged_fields = {
+            "session_state": None if json_equal(self.state, stored) else self.state,
             "state_conflicts": self.conflicts or None,
         }
-        return self._said
+        return self._merged_fields
 
-    def tell(self) -> None:
-        """Set the stored state and the conflicts on the run."""
-        for name, value in self._said.items():
+    def update_run(self) -> None:
+        """Set `session_state` and `state_conflicts` on the run to the values of the last merge."""
+        for name, value in self._merged_fields.items():
             setattr(self._run, name, value)

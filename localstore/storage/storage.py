@@ -1,4 +1,4 @@
-"""An open store: what people use."""
+"""The public classes `Storage`, `JsonStorage` and `YamlStorage`: an open store in a folder."""
 
 import os
 import warnings
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class Storage:
-    """Sessions in a directory tree. Use `JsonStorage` or `YamlStorage`.
+    """A store that keeps each session as a document in a directory tree. Use `JsonStorage` or `YamlStorage`.
 
-    Many threads and processes of one machine may use a store at the same time, also across a fork. A method that writes
-    returns when the change is on the disk (`durability="full"`), or when it survives a crash of the process but not of
-    the machine (`"relaxed"`).
+    Many threads and processes on one machine may use a store at the same time, also after a fork. With
+    `durability="full"`, a method that writes returns once the change is on the disk. With "relaxed", the change
+    survives a crash of the process, but not of the machine.
 
-    Methods raise LockTimeout if another process holds a lock for longer than `lock_timeout` seconds; DocumentBroken,
-    NewerFormat or OlderFormat for a document that cannot be read; and OSError if the system refuses. Nothing is written
-    then.
+    Methods may raise LockTimeout if another thread or process holds a lock for longer than `lock_timeout` seconds;
+    DocumentBroken, NewerFormat or OlderFormat if a document cannot be read or must not be written; and OSError if the
+    operating system refuses. In each case, nothing is written.
     """
 
     _suffix: str
@@ -51,15 +51,16 @@ class Storage:
 
         Args:
             dir_path: The folder. It is created if it does not exist.
-            durability: Whether a write survives a crash of the machine ("full") or of the process alone ("relaxed").
-            lock_timeout: Seconds to wait for another process that writes to the same session.
-            create: Whether to create a missing store. If False, StoreNotFound is raised.
-            auto_upgrade_schema: Whether the first write to a document of an older schema version upgrades it, and a
-                folder of agno 1.x is converted to a store at once. The old documents are kept, see `localstore
-                backups`; a warning names what could not be upgraded. If False, older documents can be read, and a
-                write raises OlderFormat.
+            durability: "full" if writes must survive a crash of the machine, "relaxed" if a crash of the process alone.
+            lock_timeout: Seconds to wait for another thread or process that writes to the same session.
+            create: If False, a missing store raises StoreNotFound instead of being created.
+            auto_upgrade_schema: If True, the first write to a document in an older schema version upgrades it, and a
+                folder of agno 1.x is converted to a store immediately. The old documents are kept (see `localstore
+                backups`), and a warning names each document that could not be upgraded. If False, older documents can
+                be read, and a write to one raises OlderFormat.
 
-        Raises StoreNotFound, NewerFormat, OlderFormat (a folder of agno 1.x), ValueError, OSError.
+        Raises StoreNotFound; NewerFormat if a newer localstore wrote the store; OlderFormat if the folder is one of
+        agno 1.x and `auto_upgrade_schema` is False; ValueError for an invalid argument; OSError.
         """
         if durability not in ("full", "relaxed"):
             raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
@@ -91,7 +92,7 @@ class Storage:
         return f"{type(self).__name__}({str(self.root)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles as the path and the options: another process opens the same store."""
+        """Pickle the path and the options, so that another process can open the same store."""
         return _open, (type(self), str(self.root), self._engine.durable, self._engine.timeout, self._engine.upgrades)
 
     # Writing
@@ -108,35 +109,39 @@ class Storage:
         state_base: dict[str, Any] | None = None,
         strict_state: bool = False,
     ) -> None:
-        """Add a run to a session, and create the session if it does not exist. This costs the run, not the session.
+        """Add a run to a session, and create the session if it does not exist.
 
             >>> storage.append("trip", Run(messages=[Message(role="user", content="Where is Linz?")]))
 
-        A run with the `run_id` of an unfinished run takes its place. It has to contain what is stored: all messages,
-        member runs and steps, and the beginning of the text that the assistant was speaking; a finished run may have
-        another text there, since the model may have been asked again. An older form of the stored run is a repetition,
-        and nothing is written. A form that lacks something of the stored run, and says something else, raises Conflict;
-        it is kept in `.localstore/rescue/`, and the error names the file in `rescued`.
+        The cost is proportional to the run, however long the session is.
 
-        The cost is what is added as long as no other entry followed; else the document is rewritten.
+        If an unfinished run with the same `run_id` is stored, the new run replaces it. The new run must contain
+        everything stored: all messages, member runs and steps, and the beginning of the assistant's last message, if it
+        was incomplete. A finished run may have a different last message, since the model may have been asked again. An
+        earlier form of the stored run counts as a repetition, and nothing is written. A run that lacks part of the
+        stored run and differs from it raises Conflict; it is kept in `.localstore/rescue/`, and the error gives the
+        path of that file in `rescued`. While the unfinished run is the last entry, the cost is proportional to what is
+        added; otherwise the document is rewritten.
 
-        A finished run that was stored before is recognised among the last 64 entries, and is not written again. One
-        that says something else raises Conflict. Further back, the ids of finished runs are not looked at.
+        A finished run that is among the last 64 entries already is not written again; a different run with its `run_id`
+        raises Conflict. The ids of finished runs further back are not checked.
 
         Args:
             session_id: The session.
-            run: The run. Unless it is `unfinished`, it is over.
-            user_id: The owner of the session. An existing session must belong to this user.
-            entity_id: The agent, team or workflow of a session that is created.
-            kind: The kind of the session; "agent" for one that is created without it.
-            create: Whether to create a missing session. If False, SessionNotFound is raised.
-            state_base: The state from which the run's `session_state` was made. Its changes are merged with those of
-                other runs by top-level key. The run then has the stored state, and in `state_conflicts` the keys that
-                both changed: there, the value of this run counts.
-            strict_state: Whether such a key raises StateConflict instead.
+            run: The run. It changes only if `state_base` is given. A run whose status is not "unfinished" is final.
+            user_id: The owner of a new session. If given, an existing session must belong to this user.
+            entity_id: The id of the agent, team or workflow of a new session. Ignored for an existing one.
+            kind: The kind of a new session; None means "agent". If given, an existing session must be of this kind.
+            create: If False, a missing session raises SessionNotFound instead of being created.
+            state_base: The state from which the run's `session_state` was made; None stores it as it is. If given, the
+                changes of this run are merged with those of other runs by top-level key, and where both changed a key,
+                the value of this run is stored. Afterwards, `run.session_state` is the merged state, or None if that
+                was stored already, and `run.state_conflicts` lists the keys that both changed.
+            strict_state: If True, a key that both changed raises StateConflict.
 
         Raises Conflict, StateConflict, SessionNotFound, OwnerMismatch, KindMismatch, UnstorableValue, and TypeError
-        for an invalid run. If the document is broken, the run is kept in `.localstore/rescue/`.
+        for an invalid run. If DocumentBroken is raised, the run is kept in `.localstore/rescue/`, and the error gives
+        the path in `rescued`.
         """
         from localstore.storage.upsert import run_of
 
@@ -168,7 +173,7 @@ class Storage:
         except DocumentBroken as error:
             raise self._engine.keep_run(error, session_id, entry) from None
         if merge is not None:
-            merge.tell()
+            merge.update_run()
 
     def add_step(self, session_id: str, run_id: str, step: "Step", *, number: int, user_id: str | None = None) -> None:
         """Add a step to an unfinished run of a workflow.
@@ -176,19 +181,21 @@ class Storage:
             >>> storage.append("flow", Run(run_id="r1", status="unfinished"), kind="workflow")
             >>> storage.add_step("flow", "r1", Step(name="draft", output="..."), number=0)
 
-        This costs the step, however many there are, if this storage added the one before it and the run is the last
-        entry. Otherwise the run is read, and the document is rewritten if other entries follow the run (in YAML also
-        for about one step in a hundred). A step that is stored already is not written again.
+        If the run is the last entry and this storage added the step before this one, the cost is proportional to the
+        step, however many steps there are. Otherwise the run is read, and the document is rewritten if other entries
+        follow the run (in YAML also for about one step in a hundred). A step that is stored already is not written
+        again.
 
         Args:
             session_id: The session.
-            run_id: The run.
-            step: The step.
-            number: Its position in the run, from 0. The steps before it must be stored.
-            user_id: The owner of the session, if it is to be checked.
+            run_id: The id of the unfinished run.
+            step: The step. It does not change.
+            number: The position of the step in the run, counted from 0. All steps before it must be stored.
+            user_id: If given, the session must belong to this user.
 
-        Raises SessionNotFound, RunNotFound, OwnerMismatch, UnstorableValue, TypeError for an invalid step, and Conflict
-        if the run is finished, has another step at this position, or has too few steps.
+        Raises SessionNotFound, RunNotFound, OwnerMismatch, UnstorableValue, ValueError for an invalid `number`,
+        TypeError for an invalid step, and Conflict if the run is finished, has a different step at this position, or
+        lacks a step before it.
         """
         from localstore.storage.upsert import step_of
 
@@ -221,23 +228,23 @@ class Storage:
 
             >>> storage.update("trip", name="Trip to Linz", add_tags=["travel"])
 
-        State is added to the history as an entry, and costs the entry. `name`, `tags` and `metadata` are in the header:
-        the document is rewritten.
+        `session_state`, `session_summary`, `session_data` and `instructions` are added to the history as one entry, at
+        a cost proportional to that entry. A change of the name, the tags or the metadata rewrites the document.
 
         Args:
             session_id: The session.
-            user_id: The owner of the session, if it is to be checked.
-            session_state: The new state. It replaces the old one.
-            session_summary: The new summary.
-            session_data: The new extra data. It replaces the old data.
-            instructions: The new instructions.
+            user_id: If given, the session must belong to this user.
+            session_state: The new state, which replaces the old one; None leaves it unchanged.
+            session_summary: The new summary; None leaves it unchanged.
+            session_data: The new extra data, which replaces the old data; None leaves it unchanged.
+            instructions: The new instructions; None leaves them unchanged.
             name: The new name; None removes it.
             tags: The new tags; None removes all.
             metadata: The new metadata; None removes it.
-            add_tags: Tags to add to those that the session has at that moment.
-            remove_tags: Tags to remove.
+            add_tags: Tags to add to `tags` or, without `tags`, to those in the store.
+            remove_tags: Tags to remove, also if they are in `add_tags`.
 
-        Raises SessionNotFound, OwnerMismatch, UnstorableValue, TypeError.
+        Raises SessionNotFound, OwnerMismatch, UnstorableValue, and TypeError for an argument of a wrong type.
         """
         check_id(session_id)
         named = zip(SESSION_KEYS, (instructions, session_state, session_summary, session_data), strict=True)
@@ -266,12 +273,13 @@ class Storage:
 
         Args:
             session_id: The session.
-            run_id: The run. If several have this id, the newest one is rated.
+            run_id: The id of the run. If several runs have this id, the newest one is rated.
             rating: "good" or "bad"; None removes the rating and the note.
-            note: Why. Omit it to remove the note.
-            user_id: The owner of the session, if it is to be checked.
+            note: The reason for the rating; None removes a stored note.
+            user_id: If given, the session must belong to this user.
 
-        Raises SessionNotFound, RunNotFound, OwnerMismatch, ValueError for another rating, UnstorableValue.
+        Raises SessionNotFound, RunNotFound, OwnerMismatch, UnstorableValue, TypeError, and ValueError for any other
+        rating or for a note without a rating.
         """
         check_id(session_id)
         change = RatingChange.of(run_id, rating, note)
@@ -286,12 +294,14 @@ class Storage:
             >>> session.metadata["budget"] = 500
             >>> storage.upsert(session)
 
-        What others added since stays. Runs that were read and are no longer in the history are removed; no other run
-        ever is. New entries come last, in their order. The order of the other entries and `created_at` do not change.
+        Everything that other writers added since the session was read stays. An entry is removed only if it was read
+        with the session and is no longer in `session.history`. New entries are added at the end, in their order. The
+        stored order of the other entries and `created_at` do not change. The content of `session` does not change
+        either, so it does not show what others added; only changes made from now on count at the next upsert.
 
-        Raises Conflict if the same run, field or state was changed here and in the store, SessionNotFound if the
-        session was deleted since it was read, OwnerMismatch, KindMismatch, UnstorableValue, and TypeError for an
-        invalid session.
+        Raises Conflict if the same run, field or state was changed in `session` and in the store, SessionNotFound if
+        the session was deleted since it was read, OwnerMismatch if `user_id` differs from the stored one, KindMismatch,
+        UnstorableValue, and TypeError for an invalid session.
         """
         from localstore.models.session import Session
         from localstore.storage.upsert import LocalSession, upsert_into
@@ -315,31 +325,33 @@ class Storage:
                     session._base = local.stored(row)
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """Delete a session for good. Return False if it does not exist.
+        """Delete a session permanently. Return True if it existed, False if not.
 
             >>> storage.delete_session("nowhere")
             False
 
-        Raises OwnerMismatch, NewerFormat.
+        What was set aside from the session in `.localstore/rescue/` is deleted too. If `user_id` is given, the session
+        must belong to this user. Raises OwnerMismatch, NewerFormat.
         """
         check_id(session_id)
         return self._engine.delete(session_id, lambda row: self._check_access(row, user_id, None))
 
     def drop(self) -> None:
-        """Delete all sessions of this store for good. Files that are not sessions stay.
+        """Delete all sessions of this store permanently, and what was set aside from them. Other files stay.
 
-        Raises NewerFormat, before any session is deleted, if one was written by a newer localstore.
+        Raises NewerFormat, before anything is deleted, if a newer localstore wrote one of the sessions.
         """
         self._engine.drop()
 
     def upgrade_schema(self) -> "Upgraded":
-        """Upgrade every document of an older schema version. Other threads and processes may write meanwhile.
+        """Upgrade every document in an older schema version, and return the result.
 
-        A document that cannot be upgraded stays byte for byte as it was, and is among the `problems` of the result.
-        The old documents are kept: `localstore upgrade --undo` brings them back. After an interruption, call it again.
+        Other threads and processes may write to the store in the meantime. A document that cannot be upgraded keeps its
+        bytes, and `problems` of the result names it. The old documents are kept in a backup; `localstore upgrade
+        --undo` restores them. If a call is interrupted, the next call continues.
 
-        Raises LockTimeout if another upgrade is running, and OSError, before anything is written, if there is too
-        little space.
+        Raises LockTimeout if another upgrade is running, and OSError, before any document is changed, if the disk has
+        too little free space.
         """
         from localstore.maintenance.upgrade import upgrade
 
@@ -348,13 +360,16 @@ class Storage:
     # Reading
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> "Session | None":
-        """Read a session. Return None if it does not exist or, with `user_id`, belongs to somebody else.
+        """Read a session. Return None if it does not exist, or if `user_id` is given and is not its owner.
 
             >>> storage.read("nowhere") is None
             True
 
-        With `last_runs`, the history has the entries from the last so many runs on, and only these are read; 0 reads
-        the header and the state alone. Reading never changes a byte, and takes no lock unless somebody is writing.
+        If `last_runs` is given, the history starts with the first of the last `last_runs` runs, and earlier entries are
+        not read. With 0, the history is empty, and only the header and the state are read. With None, the whole
+        document is read. Reading never changes a document, and takes no lock unless another writer is at work.
+
+        Raises ValueError if `last_runs` is not None or an integer of at least 0.
         """
         check_id(session_id)
         if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
@@ -375,12 +390,15 @@ class Storage:
         kind: str | None = None,
         limit: int | None = None,
     ) -> list[SessionInfo]:
-        """List the sessions that match, newest activity first.
+        """Return an overview of each session that matches, most recently updated first.
 
             >>> [info.session_id for info in storage.list_sessions(kind="workflow")]
             ['flow']
 
-        No document is opened, unless its file was changed by hand. Raises ValueError.
+        `user_id`, `entity_id` and `kind` each select the sessions with that value; None selects all. At most `limit`
+        sessions are returned; None means no limit. A document is opened only if another program changed its file.
+
+        Raises ValueError if `kind` is unknown or `limit` is not None or an integer of at least 0.
         """
         check_kind(kind)
         if limit is not None and (type(limit) is not int or limit < 0):
@@ -389,9 +407,9 @@ class Storage:
         return [session_info(row, store_tree.full_path(self._engine.root, row["path"])) for row in rows]
 
     def unreadable_files(self) -> dict[Path, str]:
-        """Return the files that cannot be read as sessions and the folders that cannot be listed, with the reasons.
+        """Return the files that are not readable sessions and the folders that cannot be listed, with the reasons.
 
-        They are as of the last listing.
+        The result is that of the last listing. The keys are full paths.
         """
         index = self._engine.index
         problems = index.unreadable_files() | index.unreadable_folders
@@ -400,13 +418,16 @@ class Storage:
     def get_all_session_ids(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
     ) -> list[str]:
-        """Return the ids of the sessions that match, newest activity first."""
+        """Return the ids of the sessions that match, as `list_sessions` does, most recently updated first."""
         return [info.session_id for info in self.list_sessions(user_id, entity_id, kind)]
 
     def get_all_sessions(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
     ) -> "list[Session]":
-        """Read the sessions that match, newest activity first. Raises DocumentBroken if one is broken."""
+        """Read the sessions that match, as in `list_sessions`, most recently updated first.
+
+        Raises DocumentBroken if one of the documents is broken.
+        """
         return self.get_recent_sessions(user_id, entity_id, kind, limit=None)
 
     def get_recent_sessions(
@@ -416,7 +437,10 @@ class Storage:
         kind: str | None = None,
         limit: int | None = 2,
     ) -> "list[Session]":
-        """Read the `limit` newest of the sessions that match, newest activity first."""
+        """Read the `limit` most recently updated sessions that match, newest first; all of them if `limit` is None.
+
+        Raises ValueError, and DocumentBroken if one of the documents is broken.
+        """
         infos = self.list_sessions(user_id, entity_id, kind, limit)
         sessions = (self.read(info.session_id, user_id=user_id) for info in infos)
         return [session for session in sessions if session is not None]
@@ -429,24 +453,29 @@ class Storage:
         user_id: str | None = None,
         entity_id: str | None = None,
     ) -> "list[Message]":
-        """Return pairs of a question and its answer for a prompt: those of the newest completed runs with this rating.
+        """Return the questions and answers of the newest completed runs with this rating, as examples for a prompt.
 
             >>> storage.examples("good", limit=3)
             []
 
-        They stand between the system prompt and the history, oldest first, without tool calls. Runs whose question is
-        more than text are left out, and so are documents that cannot be read. This costs a listing and the newest
-        documents, until no other one can have a newer run. Raises ValueError.
+        The result has at most `limit` pairs of a user message and an assistant message, oldest pair first, without tool
+        calls. Put them between the system prompt and the history. Runs whose question has parts that are not text are
+        left out, and documents that cannot be read are skipped. `user_id` and `entity_id` select sessions; None selects
+        all. Documents are read from the most recently updated one on, until no other one can have a newer run.
+
+        Raises ValueError for any other rating, and if `limit` is not an integer of at least 0.
         """
         from localstore.storage.examples import newest_examples
 
         return newest_examples(self, rating, limit, user_id=user_id, entity_id=entity_id)
 
     def path(self, session_id: str) -> Path:
-        """Return the path of a session's document. Raises SessionNotFound.
+        """Return the path of the document of a session.
 
-        >>> storage.path("trip").name
-        'trip.json'
+            >>> storage.path("trip").name
+            'trip.json'
+
+        Raises SessionNotFound if there is none, and DocumentBroken if its file cannot be read as a session.
         """
         check_id(session_id)
         row = self._engine.locate(session_id)
@@ -456,13 +485,17 @@ class Storage:
         return self.root / row["path"]
 
     def _allowed(self, document: Transaction | None, session_id: str, user_id: str | None) -> Transaction:
-        """Return the document, if there is one and the user may write to it. Raises SessionNotFound, OwnerMismatch."""
+        """Return `document`, for a writer that may be limited to the sessions of one user.
+
+        Raises SessionNotFound if `document` is None, and OwnerMismatch if `user_id` is given and is not its owner.
+        """
         if document is None:
             raise _not_found(session_id)
         self._check_access(document.row, user_id, None)
         return document
 
     def _check_access(self, row: IndexRow, user_id: str | None, kind: str | None) -> None:
+        """Raise OwnerMismatch or KindMismatch if the session has another owner or kind. None matches any."""
         session_id = row["session_id"]
         if user_id is not None and row.get("user_id") != user_id:
             advice = "the user_id that it was created with" if "user_id" in row else "no user_id: it has no owner"
@@ -482,13 +515,13 @@ class Storage:
 
 
 class JsonStorage(Storage):
-    """A store whose new sessions are JSON documents. Documents of both formats are read and written as they are."""
+    """A store that creates new sessions as JSON documents. Existing documents, JSON or YAML, keep their format."""
 
     _suffix = ".json"
 
 
 class YamlStorage(Storage):
-    """A store whose new sessions are YAML documents. Documents of both formats are read and written as they are."""
+    """A store that creates new sessions as YAML documents. Existing documents, JSON or YAML, keep their format."""
 
     _suffix = ".yaml"
 

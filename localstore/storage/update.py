@@ -1,4 +1,4 @@
-"""Changes to a session outside a run: its state, and the values of its header."""
+"""Change the state or the header of a session outside a run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ from localstore.models.schema import SCHEMA_VERSION
 def new_header(
     session_id: str, kind: str, entity_id: str | None, user_id: str | None, created_at: str
 ) -> dict[str, Any]:
-    """The header of a session that is made. Raises UnstorableValue."""
+    """Return the header for a new session, without the fields that are None.
+
+    Raises UnstorableValue if a value cannot be stored.
+    """
     header = {
         "schema_version": SCHEMA_VERSION,
         "session_id": session_id,
@@ -27,14 +30,21 @@ def new_header(
 
 
 def header_with(header: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The header with other values; None and empty ones are left out."""
+    """Return a copy of `header` with `values` set, its keys in the order of the format.
+
+    A key whose new value is None or empty is removed.
+    """
     merged = {**header, **values}
     return order_header({key: value for key, value in merged.items() if key not in values or value})
 
 
 @dataclass(frozen=True, slots=True)
 class SessionChange:
-    """What `Storage.update` changes: an entry with the new state, values of the header, and tags."""
+    """The changes that `Storage.update` makes to a session.
+
+    `entries` holds the update entry with the new state, or nothing. `header` maps fields of the header to new values;
+    None removes a field. `added_tags` and `removed_tags` are applied to the tags in the document.
+    """
 
     entries: list[dict[str, Any]]
     header: dict[str, Any]
@@ -45,14 +55,20 @@ class SessionChange:
     def of(
         cls, state: dict[str, Any], header: dict[str, Any], add_tags: Iterable[str], remove_tags: Iterable[str]
     ) -> Self:
-        """Raises TypeError and UnstorableValue for tags that are not texts."""
+        """Return the change for checked values of the state and the header.
+
+        Raises TypeError if the tags are not a list of texts, and UnstorableValue if a tag cannot be stored.
+        """
         from localstore.models.times import now
 
         entries = [{"type": "update", "created_at": now(), **state}] if state else []
         return cls(entries, header, _texts("add_tags", add_tags), _texts("remove_tags", remove_tags))
 
     def apply(self, document: Transaction, *, may_be_there: bool) -> None:
-        """Make the change. Where an earlier attempt was interrupted, the entry `may_be_there` already."""
+        """Write the change to the document.
+
+        If `may_be_there`, an interrupted earlier attempt may have added the entry; it is then not added again.
+        """
         is_there = may_be_there and document.whole().entries[-1:] == self.entries
         entries = [] if is_there else self.entries
         values = self.header
@@ -66,7 +82,7 @@ class SessionChange:
             document.append(entries)
 
     def _changed(self, tags: list[str]) -> list[str]:
-        """The tags, each once and in their order; the added ones last, without the removed ones."""
+        """Return `tags` in their order with the added tags at the end, without the removed ones."""
         new = [tag for tag in dict.fromkeys(self.added_tags) if tag not in tags]
         return [tag for tag in [*tags, *new] if tag not in self.removed_tags]
 

@@ -1,4 +1,4 @@
-"""Merge a changed session into its document: what was read, what it is here, and what is stored now."""
+"""Merge a changed session into its document: compare it as read, as changed by the caller, and as stored now."""
 
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -25,7 +25,10 @@ _FIXED = ("schema_version", "session_id", "kind", "created_at")
 
 
 def session_of(snapshot: Snapshot) -> Session:
-    """Return the models for a snapshot. Raises DocumentBroken, with the place, if a value is of the wrong type."""
+    """Return a snapshot as a Session that remembers the snapshot as its base for `upsert`.
+
+    Raises DocumentBroken, which says where, if a value has the wrong type.
+    """
     try:
         session = Session.model_validate({**snapshot.header, "history": snapshot.entries, **snapshot.current})
     except ValidationError as error:
@@ -43,7 +46,10 @@ def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> 
 
 
 def run_of(value: Any) -> dict[str, Any]:
-    """Return a run as plain values. Raises UnstorableValue, and TypeError for an invalid run."""
+    """Return a run as plain JSON values; `value` does not change.
+
+    Raises UnstorableValue if a value in it cannot be stored, and TypeError if it is not a valid run.
+    """
     entry = to_json_value(value)
     if is_validated(value):
         return cast(dict[str, Any], entry)
@@ -58,7 +64,10 @@ def run_of(value: Any) -> dict[str, Any]:
 
 
 def step_of(value: Any) -> dict[str, Any]:
-    """Return a step as plain values. Raises UnstorableValue, and TypeError for an invalid step."""
+    """Return a step as plain JSON values; `value` does not change.
+
+    Raises UnstorableValue if a value in it cannot be stored, and TypeError if it is not a valid step.
+    """
     step = to_json_value(value, "step")
     if not isinstance(value, Step):
         raise TypeError(f"add_step takes a Step, not {type(value).__name__}")
@@ -72,7 +81,11 @@ def step_of(value: Any) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Plan:
-    """What an upsert has to do: `replaced` maps the index of an entry in the store to its new value or None."""
+    """The changes that an upsert makes to a document.
+
+    `header` is the new header. `replaced` maps the index of a stored entry to its new value, or to None if the entry is
+    removed. `added` lists the entries to add at the end.
+    """
 
     header: dict[str, Any]
     replaced: dict[int, dict[str, Any] | None] = field(default_factory=dict)
@@ -81,17 +94,23 @@ class Plan:
 
 @dataclass(slots=True)
 class LocalSession:
-    """A Session as plain values, validated."""
+    """A validated Session of the caller as plain JSON values.
+
+    `current` has the newest value of each state key.
+    """
 
     header: dict[str, Any]
     entries: list[dict[str, Any]]
     current: dict[str, Any]
     named: frozenset[str]
-    """The header's fields that were set explicitly; they count where nothing was read before."""
+    """The fields that were set explicitly. Only these are compared if the session was not read from the store."""
 
     @classmethod
     def of(cls, session: Session) -> "LocalSession":
-        """Validate a session. Raises UnstorableValue, and TypeError for an invalid session."""
+        """Return a validated session as plain values; `session` does not change.
+
+        Raises UnstorableValue if a value in it cannot be stored, and TypeError if it is not a valid session.
+        """
         header = to_json_value(session)
         entries = [to_json_value(entry, f"history[{number}]") for number, entry in enumerate(session.history)]
         try:
@@ -111,21 +130,33 @@ class LocalSession:
         )
 
     def new_entries(self) -> list[dict[str, Any]]:
-        """Return the history of a new document: the entries, and an update with the state that none of them has."""
-        said = newest_state(self.entries)
-        state = {name: value for name, value in self.current.items() if not json_equal(said.get(name), value)}
+        """Return the history for a new document.
+
+        It has the entries and, if the state of the session differs from that of its entries, an update with the rest.
+        """
+        state_of_entries = newest_state(self.entries)
+        state = {
+            name: value for name, value in self.current.items() if not json_equal(state_of_entries.get(name), value)
+        }
         return [*self.entries, _update(state)] if state else self.entries
 
     def stored(self, row: IndexRow, *, alone: bool = True) -> Snapshot:
-        """What the session is compared with at the next upsert. When others wrote as well (not `alone`) there is more
-        in the document than we know of, so that no fingerprint fits it."""
+        """Return the snapshot to compare the session with at the next upsert.
+
+        `row` is the row of the document after the write. If others wrote as well (`alone` is False), the document has
+        more than this snapshot, so its fingerprint is left empty and matches no document.
+        """
         return Snapshot(row["path"], self.header, self.entries, self.current, row["fingerprint"] if alone else [])
 
 
 def upsert_into(store: Engine, transaction: Transaction, local: LocalSession, base: Snapshot | None) -> Snapshot:
-    """Bring what changed here into the document, appending when that is enough; what to compare with next time.
+    """Write the changes between `base` and `local` to the document, by an append where possible.
 
-    Raises Conflict, OwnerMismatch.
+    Return the snapshot to compare with at the next upsert. `base` is the session as it was read, or None if it was not
+    read from the store.
+
+    Raises Conflict if the same run, field or state was changed in `local` and in the document, and OwnerMismatch if the
+    owner differs.
     """
     owner = transaction.header().get("user_id")
     wanted = local.header.get("user_id", owner if base is None else None)
@@ -138,7 +169,7 @@ def upsert_into(store: Engine, transaction: Transaction, local: LocalSession, ba
         )
     alone = base is not None and base.fingerprint == transaction.row["fingerprint"]
     if base is not None and alone:
-        plan = merge(local, base, base)  # nobody wrote since: what was read is what is there
+        plan = merge(local, base, base)  # nobody wrote since: the document equals `base`
         known = store.runs.recent(transaction).keys() - {entry.get("run_id") for entry in base.entries}
         if (
             not plan.replaced
@@ -161,12 +192,16 @@ def upsert_into(store: Engine, transaction: Transaction, local: LocalSession, ba
 
 
 def merge(local: LocalSession, base: Snapshot | None, remote: Snapshot) -> Plan:
-    """Return what has to change in the document so that it has the changes of both sides. Raises Conflict."""
+    """Return the changes to the document `remote` that add those made from `base` to `local`.
+
+    `base` is None if the session was not read from the store; nothing is removed then. The arguments do not change.
+    Raises Conflict if the same run, field or state was changed on both sides, to different values.
+    """
     session_id = remote.header["session_id"]
     plan = Plan(_merge_header(local, base, remote.header))
-    before = _by_key(_normal(base)) if base else {}
+    before = _by_key(_normalised_entries(base)) if base else {}
     here = _by_key(local.entries)
-    there = _by_key(_normal(remote))
+    there = _by_key(_normalised_entries(remote))
     index = {key: number for number, key in enumerate(there)}
     for key, old in before.items():
         new, now_there = here.get(key), there.get(key)
@@ -208,7 +243,10 @@ def _merge_header(local: LocalSession, base: Snapshot | None, remote: dict[str, 
 
 
 def _merge_current(plan: Plan, local: LocalSession, base: Snapshot | None, remote: Snapshot) -> None:
-    """Add an update with the state that was changed on the Session itself, unless a new run has it."""
+    """Add an update to `plan.added` with the state that changed on the Session itself, unless a new entry sets it.
+
+    Raises Conflict if the store has changed the same state.
+    """
     changed: dict[str, Any] = {}
     for name in SESSION_KEYS:
         new = _value(local.current, name)
@@ -234,8 +272,11 @@ def _value(current: dict[str, Any], name: str) -> Any:
     return None if value in (None, "", {}) else value
 
 
-def _normal(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Return the entries as the models write them, to compare their content alone. Raises DocumentBroken."""
+def _normalised_entries(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Return the entries of a snapshot in the form in which the models write them, so that only content is compared.
+
+    Raises DocumentBroken if an entry is not valid.
+    """
     try:
         return [to_json_value(entry) for entry in _entries.validate_python(snapshot.entries)]
     except ValidationError as error:
@@ -243,7 +284,10 @@ def _normal(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 
 def _by_key(entries: list[dict[str, Any]]) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Entries by what identifies them: a run by its id, anything else by what it says, and its number among equals."""
+    """Return the entries by a key that identifies them: type, name, and a number among those with the same name.
+
+    The name is the run id for a run, and the whole content for any other entry.
+    """
     result: dict[tuple[str, str, int], dict[str, Any]] = {}
     for entry in entries:
         run_id = entry.get("run_id") if entry["type"] == "run" else None
