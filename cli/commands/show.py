@@ -54,7 +54,8 @@ def command(
     pieces = list(transcript.header(stored, info))
     number = max(0, info.runs - len(stored.runs))
     if number:
-        pieces.append(Piece(f"… {number:,} earlier runs. --all shows them.", style="dim"))
+        hidden = f"… {number:,} earlier run{'s' * (number > 1)}. --all shows {'them' if number > 1 else 'it'}."
+        pieces.append(Piece(hidden, style="dim"))
     printed = Printer(person)
     printed(pieces)
     for entry in stored.history:
