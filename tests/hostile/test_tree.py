@@ -107,6 +107,20 @@ def test_a_month_that_becomes_a_link_leads_nowhere(storage: Storage, month: Path
     assert problems(storage.root)[f"sessions/{month.name}"].startswith("is a symbolic link")
 
 
+@pytest.mark.parametrize("folder", ["the month", "sessions"])
+def test_no_append_follows_a_link_in_the_place_of_a_folder_it_wrote_to(
+    storage: Storage, month: Path, tmp_path: Path, folder: str
+) -> None:
+    """The second of two appends, with no other call between them, must look at the folder again: the run would be
+    acknowledged, and lost with what the link leads to."""
+    storage.append("s1", question("r2"))
+    move_out(month if folder == "the month" else month.parent, tmp_path / "outside")
+    before = bytes_below(tmp_path / "outside")
+    with pytest.raises(LocalstoreError):
+        storage.append("s1", question("r3"), create=False)
+    assert bytes_below(tmp_path / "outside") == before
+
+
 def test_sessions_that_becomes_a_link_is_refused(storage: Storage, tmp_path: Path) -> None:
     """A process that had the store open wrote to, and dropped, what the link led to."""
     move_out(storage.root / "sessions", tmp_path / "outside")
