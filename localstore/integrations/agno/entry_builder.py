@@ -1,4 +1,4 @@
-"""Make the entries that one write of agno 1.x adds to a session or replaces in it."""
+"""Build the entries that one write of agno 1.x adds to a session or replaces in it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -33,12 +33,17 @@ class PassedRun:
 
     run_id: str
     hash: int | None
+    """Its `run_hash`."""
     raw: Document
     """The run in agno's form, in plain values."""
 
 
 def unseen_runs(cached: CachedSession, runs: list[Document], session_id: str) -> list[PassedRun]:
-    """Return the runs that agno has neither read nor written before in this form. Raises UnstorableValue."""
+    """Return the runs that agno has neither read nor written before in this form.
+
+    A run without an id gets one made of the session's id and its index. Of runs with equal ids, the last one is
+    returned. Does not change `runs`. Raises UnstorableValue for a run that a document cannot hold.
+    """
     unseen: dict[str, PassedRun] = {}
     for index, run in enumerate(runs):
         if "response" in run and "run_id" not in run:
@@ -51,7 +56,10 @@ def unseen_runs(cached: CachedSession, runs: list[Document], session_id: str) ->
 
 
 def _split_members(runs: list[PassedRun]) -> tuple[list[PassedRun], dict[str, list[PassedRun]]]:
-    """Return the runs of the session itself, and the member runs by the id of the team's run that contains them."""
+    """Separate the runs of the session itself from member runs that a team's run contains unchanged.
+
+    Return the former, and the member runs grouped by the id of the team's run.
+    """
     containing: dict[str, tuple[str, Document]] = {}
     for run in runs:
         for member in run.raw.get("member_responses") or ():
@@ -69,10 +77,10 @@ def _split_members(runs: list[PassedRun]) -> tuple[list[PassedRun], dict[str, li
 
 
 class EntryBuilder:
-    """Makes the entries of one write. After the write, `record_written` brings the cached session up to date."""
+    """Builds the entries of one write. Call `record_written` after the write to update the cached session."""
 
     def __init__(self, cached: CachedSession, header: Document, transaction: Transaction | None) -> None:
-        """`header` is the new header; `transaction` the open document, None for a new session."""
+        """`header` is the header to be written; `transaction` is the open document, or None for a new session."""
         self._cached = cached
         self._header = header
         self._transaction = transaction
@@ -88,7 +96,11 @@ class EntryBuilder:
         self._updated_at: str | None = None
 
     def entries(self, new_runs: list[PassedRun], changes: Document, interactions: list[Any]) -> list[Document]:
-        """Return the entries for new runs. The last one holds the changed state; without runs it is an update."""
+        """Return the entries for new runs, with `changes` to the state in the last one.
+
+        `interactions` are all interactions of the team; the last entry also receives those that are not stored yet.
+        Without new runs, return one `update` entry, or no entry if there is nothing new.
+        """
         own, members = _split_members(new_runs)
         entries = [self._entry(run, members.get(run.run_id, [])) for run in own]
         new_interactions = [item for item in interactions if value_hash(item) not in self._cached.interactions]
@@ -132,11 +144,15 @@ class EntryBuilder:
         return copied_runs(copies, reversed([*self._cached.digests, *self._new_digests]))
 
     def skip_member(self, run: PassedRun) -> None:
-        """Store nothing for a member run: its team's run contains it."""
+        """Record that a member run needs no entry because its team's run contains it."""
         self._hashes.append((run.run_id, run.hash))
 
     def replacement(self, run: PassedRun) -> dict[int, Document | None]:
-        """Return the new entry for a run of the document by the offset of the old one; nothing if it is no newer."""
+        """Return the new entry for a run of the document, keyed by the offset of the old entry.
+
+        The new entry keeps the state of the old one. Return an empty mapping if the run has not changed, or if the
+        document holds a finished form and this one is unfinished.
+        """
         assert self._transaction is not None  # noqa: S101 (for the type checker)
         parsed = self._transaction.whole()
         self._hashes.append((run.run_id, run.hash))
@@ -162,7 +178,10 @@ class EntryBuilder:
         return {start: new}
 
     def record_written(self, fingerprint: list[int], fields: SessionFields) -> None:
-        """Record in the cached session that the entries are written, so that they are not written again."""
+        """Update the cached session after the entries were written, so that they are not written again.
+
+        `fingerprint` is the fingerprint of the document after the write, and `fields` the fields that agno passed.
+        """
         cached = self._cached
         for run_id, hashed in self._hashes:
             cached.see(run_id, hashed)

@@ -1,7 +1,10 @@
-"""The difference between two JSON values. It is stored with a run of agno, so that agno gets the run back unchanged.
+"""Compute and apply the difference between two JSON values.
 
-A difference is a mapping. `set` holds keys with their new values, `drop` the keys to remove, and `in` the differences
-below a key or an index. `is` stands alone and holds a new value. Null, `[]` and `{}` are the same as an absent key.
+The difference is stored with a run of agno, so that agno receives the run unchanged.
+
+A difference is a mapping. `set` holds keys with their new values, `drop` lists the keys to remove, and `in` holds the
+differences below a key or an index. `is` occurs alone and holds a new value. In a mapping, null, `[]` and `{}` are
+equal to an absent key.
 """
 
 from typing import Any
@@ -11,7 +14,7 @@ from localstore.format.versions.values import is_empty
 
 
 def difference(base: Any, target: Any) -> Document:
-    """Return what turns `base` into `target`; an empty mapping if they are equal.
+    """Return the difference that `applied` needs to turn `base` into `target`. It is empty if they are equal.
 
     >>> difference({"a": 1, "b": 2}, {"a": 1, "c": 3})
     {'set': {'c': 3}, 'drop': ['b']}
@@ -44,9 +47,9 @@ def _of_mappings(base: Document, target: Document) -> Document:
 
 
 def applied(base: Any, changes: Any) -> Any:
-    """Return the base with the changes; containers are changed in place.
+    """Apply the difference `changes` to `base` and return the result. Changes mappings and lists in `base` in place.
 
-    Changes that do not fit, because somebody edited the document, are ignored.
+    Ignores changes that do not fit `base`, which happens if somebody edited the document.
 
     >>> applied({"a": 1, "b": 2}, {"set": {"c": 3}, "drop": ["b"]})
     {'a': 1, 'c': 3}

@@ -1,4 +1,4 @@
-"""Convert runs of agno 1.x to entries of the history, and back, so that agno gets each run as it was."""
+"""Convert runs of agno 1.x to entries of the history and back, so that agno receives each run unchanged."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -17,27 +17,31 @@ from localstore.integrations.agno.json_diff import applied, difference
 from localstore.integrations.agno.tool_calls import without_lost_fields
 
 NOTE = "agno"
-"""The key of an entry that holds what agno's run has beyond the entry: a difference as in `json_diff`, and these keys.
+"""The key of an entry that holds the parts of agno's run that the entry has no field for.
 
-`history`: the ids of the runs whose messages agno copies before those of this run. `system`: false if there is no
-system message. `compact`: true if the arguments of tool calls contain no blanks. `beside`: the ids of member runs that
-agno also keeps as runs of the session. `interactions`: what the members of a team were asked and answered."""
+The value (the "note") is a difference as in `json_diff`, with these additional keys.
+
+`history`: the ids of the runs whose messages agno copies before the messages of this run. `system`: false if the run
+has no system message. `compact`: true if the arguments of tool calls contain no spaces. `beside`: the ids of member
+runs that agno also keeps as runs of the session. `interactions`: the requests to the members of a team, and their
+answers."""
 
 _COUNTED = (
     *("input_tokens", "output_tokens", "total_tokens", "audio_tokens", "input_audio_tokens", "output_audio_tokens"),
     *("cached_tokens", "cache_write_tokens", "reasoning_tokens", "prompt_tokens", "completion_tokens"),
 )
-"""The metrics of a message that agno sets to 0 if the model does not report them; others are null."""
+"""The metrics that agno sets to 0 if the model does not report them. It sets all others to null."""
 _SORTED = orjson.OPT_SORT_KEYS
 
 
 class RunDigest(NamedTuple):
-    """The own messages of a run, by which copies of them in a later run are recognised."""
+    """Identifies the own messages of a run, to recognise copies of them in later runs."""
 
     run_id: str
     messages: int
-    """Their number."""
+    """The number of own messages."""
     hash: int
+    """The hash of the own messages. Valid in this process only."""
 
 
 def digest_of(run: Document) -> RunDigest:
@@ -47,7 +51,7 @@ def digest_of(run: Document) -> RunDigest:
 
 
 def own_messages(run: Document) -> list[Document]:
-    """Return the messages of a run in agno's form that agno copies into later runs."""
+    """Return the messages that agno copies from this run into later runs: no copies, and no system messages."""
     messages = run.get("messages") or ()
     return [message for message in messages if not message.get(FROM_HISTORY) and message.get("role") != "system"]
 
@@ -57,7 +61,10 @@ def _message_hash(message: Document) -> int:
 
 
 def history_copies(run: Document) -> tuple[int, list[Document]]:
-    """Return the copies of earlier messages in a run of agno, and the index of the first one."""
+    """Return the index of the first copy of an earlier message in a run of agno, and the list of the copies.
+
+    Without copies, the index is the position where they would be inserted: after the system message.
+    """
     messages = run.get("messages") or []
     start = 1 if messages and messages[0].get("role") == "system" and not messages[0].get(FROM_HISTORY) else 0
     end = start
@@ -67,9 +74,9 @@ def history_copies(run: Document) -> tuple[int, list[Document]]:
 
 
 def copied_runs(copies: list[Document], earlier: Iterable[RunDigest]) -> list[str] | None:
-    """Return the ids of the runs that the messages are copies of, oldest first, or None if not all are found.
+    """Return the ids of the runs that the messages `copies` were copied from, oldest first.
 
-    `earlier` are the runs before, newest first.
+    Return None if the origin of a message is not found. `earlier` yields the digests of the earlier runs, newest first.
     """
     hashes = [_message_hash(message) for message in copies]
     end = len(hashes)
@@ -85,10 +92,10 @@ def copied_runs(copies: list[Document], earlier: Iterable[RunDigest]) -> list[st
 
 
 class RunConverter:
-    """Converts the runs of one session."""
+    """Converts the runs of one session between agno's form and entries of its document."""
 
     def __init__(self, header: Document) -> None:
-        """`header` is the header of the document."""
+        """`header` is the header of the session's document."""
         self.header = header
         self._shared = shared_fields(header, header["kind"])
         self._fields = run_fields(header)
@@ -100,15 +107,16 @@ class RunConverter:
         instructions: str | None,
         find_copied_runs: Callable[[list[Document]], list[str] | None],
     ) -> Document:
-        """Convert a run of plain values to an entry.
+        """Return the entry for a run of plain values. Does not change `run`.
 
         Args:
             run: The run in agno's form.
-            position: A text that no other run of the session has.
-            instructions: Those that apply before the run.
-            find_copied_runs: Returns the ids of the runs that some messages are copies of, or None.
+            position: A text that is unique in the session. A run without an id gets an id derived from it.
+            instructions: The instructions that apply before the run, or None.
+            find_copied_runs: Takes copied messages and returns the ids of the runs they come from, or None if unknown.
+                If None, the entry keeps the copies.
 
-        Raises UnstorableValue for a value that is not a run of agno.
+        Raises UnstorableValue if `run` is not a valid run of agno.
         """
         own = dict(run)
         note: Document = {}
@@ -135,9 +143,9 @@ class RunConverter:
         return ordered({**entry, NOTE: to_json_value(note)}) if note else entry
 
     def to_run(self, entry: Document, instructions: str | None) -> Document:
-        """Convert an entry to agno's form, without the copies of earlier messages.
+        """Return the run of an entry in agno's form, without the copies of earlier messages.
 
-        `instructions` are those that apply to the run.
+        `instructions` are the instructions that apply to this run, or None. Does not change `entry`.
         """
         note = note_of(entry)
         run: Document = applied(self._convert_back(entry, instructions, note), note)
@@ -158,19 +166,19 @@ class RunConverter:
 
 
 def note_of(entry: Document) -> Document:
-    """Return the note of an entry, or an empty mapping."""
+    """Return the value of `NOTE` in an entry, or an empty mapping if there is none."""
     note = entry.get(NOTE)
     return note if isinstance(note, dict) else {}
 
 
 def insert_history(run: Document, copies: list[Document]) -> None:
-    """Insert copies of earlier messages before the own messages of a run."""
+    """Insert `copies` of earlier messages into `run`, in place: after its system message, before its own messages."""
     start = history_copies(run)[0]
     run["messages"] = [*run["messages"][:start], *copies, *run["messages"][start:]]
 
 
 def history_copy(message: Document) -> Document:
-    """Return a copy of a message as agno inserts it into a later run."""
+    """Return a copy of a message in the form that agno inserts into later runs: marked as copied from the history."""
     copy: Document = {**message, FROM_HISTORY: True}
     for key in ("tool_calls", "metrics", "tool_args"):
         if key in copy:
@@ -179,9 +187,9 @@ def history_copy(message: Document) -> Document:
 
 
 def _imitate_agno(run: Document) -> None:
-    """Change a run to what agno 1.8 writes.
+    """Change a run in place to the form that agno 1.8 writes.
 
-    It writes RUNNING for its completed runs, token counts per call of the model, and no names of steps.
+    agno writes RUNNING for completed runs, lists token counts per model call, and omits the names of steps.
     """
     if run.get("status") == "COMPLETED" and "workflow_name" not in run and "step_responses" not in run:
         run["status"] = "RUNNING"
@@ -204,7 +212,7 @@ def _imitate_agno(run: Document) -> None:
 
 
 def _metrics_per_call(measured: list[Document]) -> Document:
-    """Return the metrics of a run: for each one a list with its value in each call of the model."""
+    """Return the metrics of a run from the metrics of its messages: for each metric, a list of its values per call."""
     metrics: Document = {key: [0] * len(measured) for key in _COUNTED}
     for index, of_call in enumerate(measured):
         for key, value in of_call.items():
@@ -216,14 +224,18 @@ def _metrics_per_call(measured: list[Document]) -> Document:
 
 
 def _compact_arguments(function: Document) -> None:
+    """Remove the spaces between the JSON tokens of `function["arguments"]`, in place. Invalid JSON stays as it is."""
     try:
         function["arguments"] = json.dumps(json.loads(function["arguments"]), ensure_ascii=False, separators=(",", ":"))
     except ValueError:
-        return  # the model wrote invalid JSON, which stays as it is
+        return  # the model wrote invalid JSON
 
 
 def run_hash(run: Document) -> int | None:
-    """Return a hash that is equal for a run before and after agno reads it, or None. Valid in this process only."""
+    """Return a hash that is equal for a run before and after agno reads it. Valid in this process only.
+
+    Return None if the run nests too deeply or if a document cannot hold one of its values.
+    """
     try:
         return value_hash(without_lost_fields(run))
     except RecursionError:
@@ -231,9 +243,9 @@ def run_hash(run: Document) -> int | None:
 
 
 def value_hash(value: Any) -> int | None:
-    """Return a hash that is equal for values with the same form in a document, or None if a value has no such form.
+    """Return a hash that is equal for values that a document stores in the same form. Valid in this process only.
 
-    Valid in this process only.
+    Return None if a document cannot hold the value.
     """
     try:
         return hash(orjson.dumps(value, default=to_json_value, option=_SORTED))

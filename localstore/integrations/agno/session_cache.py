@@ -1,4 +1,4 @@
-"""What is remembered of a session between two writes: what agno has seen of it, and what its document says."""
+"""Cache a session between two calls: the forms that agno has read or written, and the content of its document."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,57 +23,62 @@ from localstore.integrations.agno.runs import (
 )
 
 MEMORY = "memory"
-"""The key of an entry that holds agno's memory without its runs. It applies from this entry on."""
+"""The key of an entry that holds agno's memory without its runs. The value applies from that entry on."""
 _TOOL_CALL = b'"tool_name":'
-"""Stands in the bytes of each run that has tool calls."""
+"""Occurs in the bytes of every run that has tool calls."""
 _COPIES = ("history", "beside")
-"""The keys of a note that name messages and runs to insert."""
+"""The keys of a note that name the runs whose messages are inserted, and the member runs to insert."""
 REMEMBERED_RUNS = 64
-"""Copies of so many of the last runs are recognised without reading the whole document."""
+"""The number of most recent runs whose copies are recognised without reading the whole document."""
 
 
 class ReadyRun(NamedTuple):
-    """A run in agno's form without copies of earlier messages, serialised."""
+    """A serialised run in agno's form, without copies of earlier messages."""
 
     run_id: str
     data: bytes
     """JSON with sorted keys."""
     copies: Document
-    """What the note of the entry says of copies: its `history` and `beside`."""
+    """The keys `history` and `beside` from the note of the entry, if present."""
 
 
 @dataclass
 class CachedSession:
-    """One session. It is changed under `lock`; a writer takes the lock of the session first."""
+    """A session held in the cache. Hold `lock` while modifying it; a writer acquires the session's file lock first."""
 
     lock: Lock = field(default_factory=Lock)
     seen: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """By run id the hashes of the forms that agno has read or written. They are not stored again, even if the run was
-    deleted."""
+    """The hashes of the forms of each run that agno has read or written, by run id. These forms are not stored again,
+    even if the run was deleted."""
     last_data: dict[str, bytes] = field(default_factory=dict)
-    """By run id the bytes of the form that agno passed last: comparing bytes is faster than computing a hash."""
+    """The bytes of the form that agno passed last, by run id. Comparing bytes is faster than computing a hash."""
     baseline: Document = field(default_factory=dict)
-    """State and header keys as agno read or wrote them last. A value that agno has not changed is not written."""
+    """State and header keys as agno last read or wrote them. Values that agno has not changed are not written."""
     fingerprint: list[int] = field(default_factory=list)
     """The fingerprint of the document that the following fields describe."""
     run_ids: set[str] = field(default_factory=set)
     member_ids: set[str] = field(default_factory=set)
     """The ids of member runs that agno also keeps as runs of the session."""
     digests: list[RunDigest] = field(default_factory=list)
-    """Those of the last runs, oldest first."""
+    """The digests of the most recent runs, oldest first."""
     has_all_digests: bool = True
+    """Whether `digests` covers all runs of the document."""
     instructions: str | None = None
     state: Document = field(default_factory=dict)
     interactions: dict[int, Any] = field(default_factory=dict)
-    """What the members of a team were asked and answered, by hash, in order."""
+    """The requests to the members of a team and their answers, by `value_hash`, in the order of the document."""
     updated_at: str | None = None
     ready_runs: "list[ReadyRun] | None" = None
-    """All runs, if they are kept ready for the next read."""
+    """All runs, serialised for the next read; None if they are not cached."""
     read_runs: "list[ReadyRun]" = field(default_factory=list)
-    """What agno has read since its last write. It is not in `seen` yet, since many sessions are only read."""
+    """The runs that agno has read since its last write. `settle` adds them to `seen`: many sessions are only read, so
+    their hashes are computed late."""
 
     def has_seen(self, run_id: str, run: Any) -> bool:
-        """Whether agno has read or written the run as it is."""
+        """Return whether agno has read or written the run in this form. Return False if it cannot be serialised.
+
+        Call `settle` first. Updates `last_data`.
+        """
         if run_id not in self.seen:
             return False
         try:
@@ -88,25 +93,31 @@ class CachedSession:
         return True
 
     def settle(self) -> None:
-        """Bring `seen` up to date with what agno has read. Call this before `has_seen`."""
+        """Add the runs in `read_runs` to `seen`, and empty `read_runs`. Call this before `has_seen`."""
         read_runs, self.read_runs = self.read_runs, []
         for run_id, hashed in _hashes(read_runs):
             self.see(run_id, hashed)
 
     def see(self, run_id: str, hashed: int | None) -> None:
-        """Remember the hash of a run that agno has read or written."""
+        """Add the hash of a run that agno has read or written to `seen`. Do nothing if `hashed` is None."""
         hashes = self.seen.get(run_id, ())
         if hashed is not None and hashed not in hashes:
             self.seen[run_id] = (*hashes, hashed)
 
     def forget_document(self) -> None:
-        """Forget the document, which is missing or was changed. What agno has seen is kept."""
+        """Clear the fields that describe the document, which is missing or has changed.
+
+        Keeps the record of what agno has read or written.
+        """
         self.fingerprint, self.run_ids, self.digests, self.has_all_digests = [], set(), [], True
         self.member_ids = set()
         self.instructions, self.state, self.interactions, self.ready_runs = None, {}, {}, None
 
     def load(self, header: Document, entries: list[Document], newest: list[Document], fingerprint: list[int]) -> None:
-        """Remember a whole document. `newest` are its last runs in agno's form."""
+        """Replace the fields that describe the document, and clear `ready_runs`.
+
+        `newest` are the most recent runs in agno's form, oldest first; only these get digests.
+        """
         self.forget_document()
         runs = [entry for entry in entries if entry["type"] == "run"]
         self.run_ids = {entry["run_id"] for entry in runs}
@@ -120,7 +131,7 @@ class CachedSession:
         self.fingerprint = fingerprint
 
     def add_digest(self, digest: RunDigest) -> None:
-        """Remember a run that was appended."""
+        """Record a run that was appended to the document. Drops the oldest digests if there are too many."""
         self.run_ids.add(digest.run_id)
         self.digests.append(digest)
         if len(self.digests) > 2 * REMEMBERED_RUNS:
@@ -129,14 +140,14 @@ class CachedSession:
 
 
 def state_of(header: Document, entries: list[Document]) -> Document:
-    """Return the newest state, with agno's memory."""
+    """Return the newest state of a session, with agno's memory under `MEMORY` if there is one."""
     state = newest_state(entries)
     memory = next((entry[MEMORY] for entry in reversed(entries) if entry.get(MEMORY) is not None), header.get(MEMORY))
     return state if memory is None else {**state, MEMORY: memory}
 
 
 def interactions_of(entries: list[Document]) -> Iterator[Any]:
-    """Yield what the members of a team were asked and answered, in order."""
+    """Yield the requests to the members of a team and their answers, in the order of the document."""
     for entry in entries:
         interactions = note_of(entry).get("interactions")
         if isinstance(interactions, list):
@@ -144,9 +155,9 @@ def interactions_of(entries: list[Document]) -> Iterator[Any]:
 
 
 def runs_of(entries: list[Document]) -> list[tuple[Document, str | None]]:
-    """Return the runs, each with the instructions that apply to it.
+    """Return the run entries, each with the instructions that apply to it, or None.
 
-    Instructions become the system message of a run, and a note refers to messages by their positions.
+    Converting a run needs them: they become its system message, and its note refers to messages by position.
     """
     instructions = None
     runs = []
@@ -158,24 +169,27 @@ def runs_of(entries: list[Document]) -> list[tuple[Document, str | None]]:
 
 
 def bare_runs(header: Document, entries: list[Document], last: int = 0) -> list[Document]:
-    """Return the runs in agno's form without copies of earlier messages: the `last` ones, or all for 0."""
+    """Return the `last` runs in agno's form, oldest first, without copies of earlier messages. 0 returns all runs."""
     converter = RunConverter(header)
     return [converter.to_run(entry, instructions) for entry, instructions in runs_of(entries)[-last:]]
 
 
 def make_ready(bare: Document, entry: Document) -> ReadyRun:
-    """Serialise a run in agno's form; `entry` is the entry that holds it."""
+    """Serialise a run in agno's form. `entry` is the entry it was converted from."""
     data = orjson.dumps(bare, option=orjson.OPT_SORT_KEYS)
     return ReadyRun(bare["run_id"], data, {key: value for key, value in note_of(entry).items() if key in _COPIES})
 
 
 def parse_ready(runs: list[ReadyRun]) -> list[Document]:
-    """Return new copies of the runs, complete as agno reads them."""
+    """Parse the runs and return them as agno reads them, with all copies. The caller may change the result."""
     return complete_runs(orjson.loads(b"[%b]" % b",".join(run.data for run in runs)), runs)
 
 
 def _hashes(runs: list[ReadyRun]) -> Iterator[tuple[str, int | None]]:
-    """Yield the id and the hash of each run. Without tool calls and copies, the hash is that of the bytes."""
+    """Yield the id and the `run_hash` of each run, including the member runs that agno keeps as runs of the session.
+
+    If no run has copies to insert, runs without tool calls are hashed from their bytes, without parsing them.
+    """
     if any(run.copies for run in runs):
         yield from ((run["run_id"], run_hash(run)) for run in parse_ready(runs))
         return
@@ -184,7 +198,10 @@ def _hashes(runs: list[ReadyRun]) -> Iterator[tuple[str, int | None]]:
 
 
 def complete_runs(bare: list[Document], ready: list[ReadyRun]) -> list[Document]:
-    """Insert copies of earlier messages into bare runs, and member runs before them. `ready` are the same runs."""
+    """Return the runs as agno reads them: with copies of earlier messages, and with member runs before team runs.
+
+    Inserts the messages into the runs in `bare`, in place. `ready` must hold the same runs in the same order.
+    """
     runs: list[Document] = []
     own: dict[str, list[Document]] = {}
     for run, copies in zip(bare, (run.copies for run in ready), strict=True):

@@ -1,4 +1,4 @@
-"""Convert sessions of agno 1.x without their runs, and tell what agno changed in them."""
+"""Convert sessions of agno 1.x without their runs, and find the fields that agno changed."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,21 +23,21 @@ from localstore.models.schema import SESSION_KEYS
 from localstore.models.times import now
 
 STATE_KEYS = (*SESSION_KEYS, MEMORY)
-"""The keys of an entry that hold state of the session."""
+"""The keys of an entry that hold the state of the session."""
 OLD_MEMORY = (
     "is of a class that agno replaced (AgentMemory, TeamMemory, WorkflowMemory). Nothing was written. "
     "Use agno.memory.v2.memory.Memory."
 )
 _CONTEXT = "team_context"
 _CLEARED = ("session_state", "session_data")
-"""agno clears these by leaving them out."""
+"""The state keys that agno clears by omitting them."""
 _FIXED = ("schema_version", "session_id", "kind", "user_id", "created_at")
 """Header keys that never change."""
 
 
 @dataclass
 class SessionFields:
-    """A session as agno passes it, without its runs, in plain values."""
+    """The fields of a session that agno passed, without its runs: the header and state of its document."""
 
     header: Document
     state: Document
@@ -47,7 +47,7 @@ class SessionFields:
 
 @dataclass
 class SessionContent:
-    """What a document holds of a session beside its header."""
+    """The content of a document except its header, in the form needed to build agno's session."""
 
     runs: list[ReadyRun]
     state: Document
@@ -56,7 +56,7 @@ class SessionContent:
 
     @classmethod
     def of(cls, snapshot: Snapshot, bare: list[Document]) -> "SessionContent":
-        """Return the content of a document. `bare` are its runs in agno's form."""
+        """Return the content of a document. `bare` must hold its runs in agno's form, in the same order."""
         header, entries = snapshot.header, snapshot.entries
         updated_at = entries[-1].get("created_at") if entries else None
         run_entries = (entry for entry in entries if entry["type"] == "run")
@@ -65,9 +65,11 @@ class SessionContent:
 
 
 def to_fields(session: Document, kind: str, *, is_first: bool) -> SessionFields:
-    """Convert a session of agno, without its runs. `is_first`: it is one of agno's first workflows.
+    """Convert a session of agno, without its runs, to fields of a document. Does not change `session`.
 
-    Raises UnstorableValue.
+    `is_first` is true if the session belongs to one of agno's first workflows.
+
+    Raises UnstorableValue if a document cannot hold a value, or if the memory is of a class that agno replaced.
     """
     raw: Document = {key: to_json_value(value, key) for key, value in session.items()}
     memory = dict(raw.pop(MEMORY, None) or {})
@@ -96,17 +98,20 @@ def to_fields(session: Document, kind: str, *, is_first: bool) -> SessionFields:
 
 
 def _with_run_id(interaction: Any) -> Any:
-    """Return an interaction with the id of the member's run in the place of the run."""
+    """Return a copy of the interaction with the member's run replaced by its id.
+
+    Return the interaction itself if it contains no run with an id.
+    """
     response = interaction.get("response") if isinstance(interaction, dict) else None
     run_id = response.get("run_id") if isinstance(response, dict) else None
     return {**interaction, "response": {"run_id": run_id}} if run_id else interaction
 
 
 def changed_header(cached: CachedSession, stored: Document, passed: Document) -> Document:
-    """Return the `stored` header with the values of the `passed` one that agno changed. No key is removed.
+    """Return a copy of the `stored` header with the values that agno changed in the `passed` one. Removes no key.
 
-    The session stays with the agent, team or workflow that began it, because agno generates an id in every process for
-    one without an id.
+    The session keeps the agent, team or workflow that began it: if one has no id, agno generates a different id for it
+    in every process.
     """
     owner = f"{stored['kind']}_id"
     fixed = _FIXED if stored.get(owner) is None else (*_FIXED, owner)
@@ -121,7 +126,10 @@ def changed_header(cached: CachedSession, stored: Document, passed: Document) ->
 
 
 def changed_state(cached: CachedSession, passed: Document) -> Document:
-    """Return the values of the `passed` state that agno changed."""
+    """Return the values of the `passed` state that agno changed since its last read or write.
+
+    Values that agno cleared are returned as `{}`. The result is empty if nothing changed.
+    """
     state = dict(passed)
     for key in _CLEARED:
         if not state.get(key) and cached.baseline.get(key):
@@ -134,12 +142,12 @@ def changed_state(cached: CachedSession, passed: Document) -> Document:
 
 
 def baseline_of(header: Document, state: Document) -> Document:
-    """Return what later values of agno are compared with: header keys that may change, and the state."""
+    """Return the values to compare agno's next session with: the header keys that may change, and the state."""
     return {**{key: value for key, value in header.items() if key not in _FIXED}, **state}
 
 
 def to_session(header: Document, content: SessionContent, runs: list[Document]) -> Document:
-    """Convert to agno's form of a session. It shares nothing with the header and the content."""
+    """Return the session in agno's form, with `runs` as its runs. It shares no values with `header` and `content`."""
     header, state = orjson.loads(orjson.dumps([header, content.state]))
     memory = state.get(MEMORY) or {}
     if content.interactions:

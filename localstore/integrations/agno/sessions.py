@@ -1,4 +1,4 @@
-"""Read and write sessions of agno 1.x as plain mappings. Each write appends what is new."""
+"""Read and write sessions of agno 1.x as plain mappings. A write stores only what is new or has changed."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -36,11 +36,12 @@ from localstore.storage.storage import Storage
 
 _REMEMBERED_SESSIONS = 64
 _READY_SESSIONS = 8
-"""The runs of so many sessions are kept ready for the next read. They take twice the memory of their documents."""
+"""The number of sessions whose runs stay serialised for the next read. They need twice the size of their documents."""
 
 
 class Sessions:
-    """The sessions of agno in a store. Safe for many threads and processes."""
+    """Reads and writes the sessions of agno in a store, and caches the ones used last. Safe for many threads and
+    processes."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -52,7 +53,11 @@ class Sessions:
         return type(self), (self._storage,)
 
     def _cached(self, session_id: str) -> CachedSession:
-        """Return what is remembered of a session. The least recently used ones are forgotten."""
+        """Return the cached session, and add an empty one if there is none.
+
+        Removes the least recently used session if the cache is full, and the serialised runs of all but the
+        `_READY_SESSIONS` used last.
+        """
         with self._lock:
             cached = self._cache.setdefault(session_id, CachedSession())
             self._cache.move_to_end(session_id)
@@ -68,15 +73,18 @@ class Sessions:
     # Writing
 
     def write(self, session: Document, runs: list[Document], kind: str, *, is_first: bool) -> int:
-        """Store what is new in a session. Return the time of its creation, in seconds since 1970.
+        """Store what is new in a session, and create the session if there is none. Change no argument.
+
+        Return the creation time of the session, in whole seconds since 1970.
 
         Args:
             session: The session without its runs, in agno's form.
-            runs: All its runs, or those that may have changed.
+            runs: All its runs, or those that may have changed, in agno's form.
             kind: The kind of the session.
-            is_first: Whether it is one of agno's first workflows.
+            is_first: Whether the session belongs to one of agno's first workflows.
 
-        Raises what Storage.append raises.
+        Raises OwnerMismatch or KindMismatch if the session belongs to another user or is of another kind,
+        UnstorableValue for a value that a document cannot hold, and otherwise what `Storage.append` raises.
         """
         session_id = session["session_id"]
         cached = self._cached(session_id)
@@ -101,6 +109,7 @@ class Sessions:
         return int(seconds_of(created_at) or 0)
 
     def _create(self, cached: CachedSession, fields: SessionFields, runs: list[PassedRun]) -> str:
+        """Create the document, update `cached`, and return the creation time of the session."""
         cached.forget_document()
         header = fields.header
         state = {key: value for key, value in fields.state.items() if not is_empty(value)}
@@ -116,6 +125,7 @@ class Sessions:
     def _update(
         self, cached: CachedSession, transaction: Transaction, fields: SessionFields, runs: list[PassedRun]
     ) -> None:
+        """Write new runs, changed runs and changed fields to the open document, and update `cached`."""
         before = transaction.header()
         header = changed_header(cached, before, fields.header)
         changes = changed_state(cached, fields.state)
@@ -145,9 +155,12 @@ class Sessions:
     # Reading
 
     def read(self, session_id: str, user_id: str | None, kind: str, *, is_first: bool) -> Document | None:
-        """Return a session in agno's form, or None if there is none, or if it does not belong to `user_id`.
+        """Return a session in agno's form, or None if there is none or if it does not belong to `user_id`.
 
-        Raises KindMismatch, DocumentBroken, NewerFormat, OlderFormat, OSError.
+        If `user_id` is None, the session may belong to any user. The caller may change the result.
+
+        Raises KindMismatch if the session is of another kind or of the other form of workflows, DocumentBroken if its
+        file cannot be parsed, and may raise NewerFormat, OlderFormat or OSError.
         """
         storage = self._storage
 
@@ -180,7 +193,10 @@ class Sessions:
     def _read_cached(
         self, cached: CachedSession, session_id: str, matches: Callable[[IndexRow], bool]
     ) -> tuple[Document, SessionContent] | None:
-        """Return the header and the remembered content, or None if the document was changed since."""
+        """Return the current header and the cached content of a session.
+
+        Return None if the runs are not cached, if the document has changed since, or if its row does not match.
+        """
         with cached.lock:
             if cached.ready_runs is None:
                 return None
@@ -197,7 +213,7 @@ class Sessions:
     def _record_read(
         self, cached: CachedSession, snapshot: Snapshot, content: SessionContent, bare: list[Document]
     ) -> None:
-        """Remember what agno reads."""
+        """Update `cached` with the content that agno is about to receive. The caller holds its lock."""
         if cached.fingerprint != snapshot.fingerprint:
             cached.load(snapshot.header, snapshot.entries, bare[-REMEMBERED_RUNS:], snapshot.fingerprint)
         cached.settle()
@@ -205,7 +221,10 @@ class Sessions:
         cached.baseline = baseline_of(snapshot.header, cached.state)
 
     def ids(self, user_id: str | None, entity_id: str | None, kind: str, *, is_first: bool) -> Iterator[str]:
-        """Yield the ids of the sessions that match, most recently created first. None matches all."""
+        """Yield the ids of the sessions of this kind that match, most recently created first.
+
+        None as `user_id` or `entity_id` matches all sessions. `is_first` selects one of the two forms of workflows.
+        """
         infos = self._storage.list_sessions(user_id, entity_id, kind)
         for info in sorted(infos, key=lambda info: info.created_at, reverse=True):
             if kind != "workflow" or self._is_of_mode(info.session_id, is_first):

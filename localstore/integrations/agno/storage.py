@@ -1,6 +1,6 @@
 """Storages for agno 1.x that keep sessions as localstore documents. They replace agno's storages of the same names.
 
-agno passes the whole session after each run; only what is new is appended.
+agno passes the whole session after each run. The storage appends only what is new.
 """
 
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     # agno is no dependency of localstore, so mypy uses these declarations.
 
     class Session(Protocol):
-        """What agno's four session classes have in common."""
+        """The attributes that agno's four session classes share."""
 
         session_id: str
         user_id: str | None
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
         created_at: int | None
         updated_at: int | None
         memory: Any
-        """Sessions of later workflows have `runs` instead."""
+        """Sessions of agno's later workflows have `runs` instead."""
 
     class AgnoStorage:
-        """agno's base class of storages."""
+        """agno's base class for storages."""
 
         mode: Mode
 
@@ -57,10 +57,10 @@ else:
 
 
 class _Storage(AgnoStorage):
-    """agno's sessions in a store of localstore. Safe for many threads and processes of one machine.
+    """Stores agno's sessions in a localstore store. Safe for many threads and processes on one machine.
 
-    Methods raise the errors of `localstore.JsonStorage`. Nothing is written then. A session that cannot be read is
-    never treated as missing.
+    Methods may raise the errors of `localstore.JsonStorage`; a method that raises has written nothing. A session that
+    cannot be read is never treated as missing.
     """
 
     _store_class: type[stores.Storage]
@@ -70,15 +70,15 @@ class _Storage(AgnoStorage):
 
         Args:
             dir_path: The folder. It is created if it is missing.
-            mode: Whose sessions to read and write. agno sets it.
-            options: Those of `localstore.JsonStorage`: `durability`, `lock_timeout`, `create`, `auto_upgrade_schema`.
+            mode: The kind of agno sessions to read and write. agno sets it.
+            options: `durability`, `lock_timeout`, `create` and `auto_upgrade_schema`, as in `localstore.JsonStorage`.
 
-        Raises OlderFormat for a folder that agno itself wrote. With `auto_upgrade_schema=True` the folder is upgraded
-        instead, as `localstore upgrade` does. Raises also what `localstore.JsonStorage` raises.
+        Raises OlderFormat for a folder that agno itself wrote, unless `auto_upgrade_schema` is true: then the folder is
+        upgraded, as `localstore upgrade` does. May also raise what `localstore.JsonStorage` raises.
         """
         super().__init__(mode)
         self.store = self._store_class(dir_path, **options)
-        """The storage of localstore, for what agno does not offer: paths, listings, tags."""
+        """The localstore storage, for operations that agno does not offer: paths, listings, tags."""
         self.dir_path = self.store.root
         self._sessions = Sessions(self.store)
         self._finished: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -99,25 +99,34 @@ class _Storage(AgnoStorage):
         """Do nothing: the store is created when it is opened."""
 
     def read(self, session_id: str, user_id: str | None = None) -> "Session | None":
-        """Return a session, or None if there is none, or if it does not belong to `user_id`.
+        """Return a session, or None if there is none or if it does not belong to `user_id`.
 
-        Raises KindMismatch if it is a session of another mode.
+        Without a `user_id`, the session may belong to any user. Raises KindMismatch for a session of another mode.
         """
         session = self._sessions.read(session_id, user_id or None, self._kind, is_first=self._is_first)
         return None if session is None else self._session_object(session)
 
     def get_all_session_ids(self, user_id: str | None = None, entity_id: str | None = None) -> list[str]:
-        """Return the ids of the sessions of this mode that match, most recently created first."""
+        """Return the ids of the sessions of this mode, most recently created first.
+
+        `user_id` and `entity_id` (of the agent, team or workflow) limit the result; None matches all.
+        """
         return list(self._sessions.ids(user_id or None, entity_id or None, self._kind, is_first=self._is_first))
 
     def get_all_sessions(self, user_id: str | None = None, entity_id: str | None = None) -> "list[Session]":
-        """Return the sessions of this mode that match, most recently created first."""
+        """Return the sessions of this mode, most recently created first.
+
+        `user_id` and `entity_id` (of the agent, team or workflow) limit the result; None matches all.
+        """
         return self.get_recent_sessions(user_id, entity_id, limit=None)
 
     def get_recent_sessions(
         self, user_id: str | None = None, entity_id: str | None = None, limit: int | None = 2
     ) -> "list[Session]":
-        """Return the `limit` most recently created sessions of this mode that match; all for None."""
+        """Return at most `limit` sessions of this mode, most recently created first. None returns all.
+
+        `user_id` and `entity_id` (of the agent, team or workflow) limit the result; None matches all.
+        """
         recent: list[Session] = []
         for session_id in self._sessions.ids(user_id or None, entity_id or None, self._kind, is_first=self._is_first):
             if limit is not None and len(recent) >= limit:
@@ -127,10 +136,13 @@ class _Storage(AgnoStorage):
         return recent
 
     def upsert(self, session: "Session") -> "Session | None":
-        """Store what is new in a session: new runs, and runs and state that changed. Return the session.
+        """Store new runs, changed runs and changed state of a session. Return `session` with its `created_at` set.
 
-        Runs are never removed. A run that agno has read or written before, and that was deleted since, is not stored
-        again. Raises OwnerMismatch, KindMismatch, UnstorableValue.
+        Runs are never removed from the document. A run that agno read or wrote before, and that was deleted since, is
+        not stored again.
+
+        Raises OwnerMismatch or KindMismatch if the session belongs to another user or is of another kind, and
+        UnstorableValue for a value that a document cannot hold.
         """
         values = {field.name: getattr(session, field.name) for field in fields(session)}  # type: ignore[arg-type]
         if self.mode == "workflow_v2":
@@ -153,16 +165,16 @@ class _Storage(AgnoStorage):
         return session
 
     def delete_session(self, session_id: str | None = None) -> None:
-        """Delete a session for good."""
+        """Delete a session permanently. Do nothing if `session_id` is None or if there is no such session."""
         if session_id is not None:
             self.store.delete_session(session_id)
 
     def drop(self) -> None:
-        """Delete all sessions of the store for good, also those of other modes. Other files of the folder stay."""
+        """Delete all sessions of the store permanently, including those of other modes. Other files remain."""
         self.store.drop()
 
     def upgrade_schema(self) -> None:
-        """Upgrade documents of an older schema version."""
+        """Convert all documents of an older schema version to the current one."""
         self.store.upgrade_schema()
 
     @property
@@ -174,10 +186,11 @@ class _Storage(AgnoStorage):
         return self.mode == "workflow"
 
     def _unfinished(self, runs: list[Any]) -> list[Any]:
-        """Return the runs of a workflow without those that are over and stored."""
+        """Return the runs of a workflow except the run objects that had ended when they were last stored."""
         return [run for run in runs if self._finished.get(id(run)) is not run]
 
     def _session_object(self, session: Document) -> Any:
+        """Return agno's object for a session. Completes the metrics in `session` with zeros."""
         metrics = (session.get("session_data") or {}).get("session_metrics")
         if isinstance(metrics, dict):
             session["session_data"]["session_metrics"] = all_metrics(metrics)
@@ -185,7 +198,7 @@ class _Storage(AgnoStorage):
 
 
 class JsonStorage(_Storage):
-    """Keep agno's sessions as JSON documents. Existing YAML documents stay YAML.
+    """Stores agno's sessions as JSON documents. Existing YAML documents stay YAML.
 
         from localstore.integrations.agno import JsonStorage
 
@@ -205,7 +218,7 @@ class JsonStorage(_Storage):
 
 
 class YamlStorage(_Storage):
-    """Keep agno's sessions as YAML documents. Existing JSON documents stay JSON.
+    """Stores agno's sessions as YAML documents. Existing JSON documents stay JSON.
 
         agent = Agent(model=..., storage=YamlStorage("tmp/sessions"), session_id="trip")
 

@@ -1,7 +1,7 @@
-"""What agno 1.8 loses of a tool call when it reads a run. Such a loss is not a change of the run.
+"""Ignore and restore the fields of tool calls that agno 1.8 loses when it reads a run.
 
-agno replaces the time of the call by the time of its own import, drops the mark that the call was answered, and turns
-null into empty values.
+Such a loss is not a change to the run. agno replaces the time of the call with the time when agno was imported, drops
+`answered`, and turns null into empty values.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,20 @@ _CONTAINERS = (
     *("member_responses", "step_responses", "response"),
     *("member_runs", "steps"),
 )
-"""The keys below which tool calls stand: in a run of agno, in its entry, and in their events, members and steps."""
+"""The keys of runs, entries, events, member runs and steps below which tool calls are found."""
 
 
 def without_lost_fields(run: Document) -> Document:
-    """Return the run without the fields that agno loses, so that it is equal before and after agno reads it."""
+    """Return a copy of `run` without the fields that agno loses. It is equal before and after agno reads the run."""
     stripped: Document = _map_calls(run, _strip)
     return stripped
 
 
 def with_lost_fields(entry: Document, stored: Document) -> Document:
-    """Return the entry with the fields of its tool calls that agno lost, from the entry that is `stored`."""
+    """Return a copy of `entry` with the fields of its tool calls that agno lost, taken from the `stored` entry.
+
+    Changes neither argument. The result may share values with both.
+    """
     stored_calls: dict[str, Document] = {}
 
     def collect(call: Document) -> Document:
@@ -48,7 +51,7 @@ def with_lost_fields(entry: Document, stored: Document) -> Document:
 
 
 def _map_calls(value: Any, change: Callable[[Document], Document]) -> Any:
-    """Return a run, or a part of one, with `change` applied to each tool call."""
+    """Return a copy of a run, or of a part of one, with each tool call replaced by the result of `change`."""
     if isinstance(value, list):
         return [_map_calls(item, change) for item in value]
     if not isinstance(value, dict):
@@ -60,4 +63,5 @@ def _map_calls(value: Any, change: Callable[[Document], Document]) -> Any:
 
 
 def _strip(call: Document) -> Document:
+    """Return a copy of a tool call without empty values and without the fields that agno loses."""
     return {key: value for key, value in call.items() if key not in _LOST and not is_empty(value)}
