@@ -1,1 +1,1 @@
-"""Work on a whole store: check, repair, rescue, trash and upgrade."""
+"""Maintain a whole store: check, repair, rescue, trash and upgrade."""

@@ -1,6 +1,6 @@
-"""Read a whole store and report what is wrong. Prints nothing and changes no byte.
+"""Read a whole store and report its problems. No file is changed.
 
-It takes a lock only to read a document again that seems to be torn.
+A lock is taken only to read a document a second time, if it cannot be parsed or is not in localstore's own layout.
 """
 
 import contextlib
@@ -26,29 +26,31 @@ from localstore.maintenance.tree_checks import TreeCheck
 from localstore.models.schema import SCHEMA_VERSION
 
 _PATIENCE = 2
-"""Seconds to wait for a writer at work."""
+"""Seconds to wait for another program to finish writing."""
 
 
 def check(store: Opened | Path | str) -> "Check":
-    """Check a store, open or at this path: iterate over the result for the findings.
+    """Return a check of a store, given as an open storage or a path. Iterate over the result to get the findings.
 
-    Every document is parsed and validated, then the documents are compared with the manifest. Other programs may write
-    meanwhile.
+    The check runs during the iteration: it parses and validates every document, then compares the documents with the
+    manifest. It changes no file. Other programs may write in the meantime.
 
     >>> from localstore import JsonStorage
     >>> findings = check(JsonStorage("my-sessions"))
     >>> list(findings), findings.sessions
     ([], 0)
 
-    Raises StoreNotFound, OlderFormat, NewerFormat, and OSError when the folder itself cannot be read.
+    Raises StoreNotFound, OlderFormat or NewerFormat if there is no usable store. Iterating raises OSError if the folder
+    of the store cannot be read.
     """
     return Check(str(store_tree.root_of(store)))
 
 
 class Check:
-    """The findings of one pass over a store, each made when it is asked for, and what a repair needs to know.
+    """One pass over a store. Iterating runs it and yields the findings; a second iteration continues the first.
 
-    Paths are relative to the root, with slashes.
+    `tree`, `rows`, `manifest` and `duplicates` are complete once the pass has ended; a repair uses them. Paths in them
+    are relative to the root, with slashes.
     """
 
     def __init__(self, root: str) -> None:
@@ -57,10 +59,10 @@ class Check:
         self._engine = Engine(Path(root), durable=True, timeout=0)
         self.tree = TreeCheck(root)
         self.rows: dict[str, IndexRow] = {}
-        """What the manifest should say about each document that can be read."""
+        """The correct manifest row of each readable document, by path."""
         self.manifest = ManifestCheck(root, self._engine.manifest, self.rows)
         self.duplicates: dict[str, str] = {}
-        """Documents whose id belongs to another document, and the path of that one."""
+        """Maps the path of each document whose id belongs to another document to the path of the other one."""
         self._unwritable: set[str] = set()
         self._findings = self._run()
 
@@ -69,7 +71,7 @@ class Check:
 
     @property
     def sessions(self) -> int:
-        """How many documents were checked."""
+        """The number of documents found so far: all of them once the pass has ended."""
         return len(self.tree.documents)
 
     def _run(self) -> Generator[Finding, None, None]:
@@ -127,7 +129,11 @@ class Check:
         yield from repeated_runs(self._full(path), content)
 
     def _read(self, path: str) -> tuple[bytes, os.stat_result, ParsedDocument | RecoveredDocument]:
-        """Read a document; one that looks torn is read again under its lock, since somebody may be writing it."""
+        """Return the bytes, the status and the parsed content of a document.
+
+        A document that cannot be parsed or is not in localstore's own layout is read again under its lock, because
+        another program may have been writing it. Raises LocalstoreError, OSError.
+        """
         try:
             raw, status, content = self._read_once(path)
             if isinstance(content, ParsedDocument) and content.in_layout:
@@ -149,7 +155,10 @@ class Check:
             return raw, file.status, content
 
     def _wait_for_writer(self, path: str, stack: ExitStack) -> None:
-        """Take the session's lock if a lock file exists; without one, nobody is writing."""
+        """Take the lock of the document's session, to be released by `stack`, if its lock file exists.
+
+        Without a lock file, nobody is writing. If the lock cannot be taken, or not in time, none is held.
+        """
         manifest, locks = self._engine.manifest, self._engine.locks
         with contextlib.suppress(OSError):  # the lock cannot be taken, or not in time
             manifest.refresh()
@@ -161,9 +170,10 @@ class Check:
     # Ids and names
 
     def _duplicates(self) -> Iterator[Finding]:
-        """Report documents that share an id.
+        """Yield an error for each document that has the id of another one, and add it to `duplicates`.
 
-        The document that the manifest names keeps the id, else the one that is named after it, else the first.
+        The id belongs to the document that the manifest names; otherwise to the one whose file is named after the id;
+        otherwise to the first.
         """
         paths_by_id: dict[str, list[str]] = {}
         for path, row in self.rows.items():
@@ -187,7 +197,7 @@ class Check:
                 advice = f"Rename it to {expected} to find it faster."
                 yield self._report.note(path, "is not named after its session_id", advice)
 
-    # What was interrupted
+    # Interrupted work
 
     def _interrupted_migrations(self) -> Iterator[Finding]:
         backups: list[backup_folder.BackupInfo] = []
@@ -201,7 +211,7 @@ class Check:
                 yield self._report.note(path, f"is the backup of an interrupted {backup.action}", advice)
 
     def _leftovers(self) -> Iterator[Finding]:
-        """Report temporary files that stay; the files of writers at work get some time to disappear."""
+        """Yield an error for each temporary file that does not disappear within `_PATIENCE` seconds."""
         deadline = time.monotonic() + _PATIENCE
         problem = "is left over from an interrupted write"
         for path in self.tree.leftovers:

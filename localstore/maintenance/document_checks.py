@@ -1,4 +1,4 @@
-"""Check one document that parses: what a rewrite would drop, fields of a wrong type, runs that share an id."""
+"""Check one parsed document: values that a rewrite would lose, fields of a wrong type, runs that share an id."""
 
 import re
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from localstore.format.parse_error import ParseError
 from localstore.maintenance.finding import Finding
 
 _MOST_PROBLEMS = 10
-"""How many wrong fields of one document are named."""
+"""The number of wrong fields reported one by one for each document."""
 
 
 def unwritable(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
-    """Yield what a rewrite of the document at `path` would lose."""
+    """Yield an error if a rewrite would drop or round something in the document at `path`."""
     try:
         parsed.layout.parse_strict(parsed.raw)
     except ParseError as error:
@@ -22,7 +22,7 @@ def unwritable(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
 
 
 def wrong_fields(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
-    """Yield the fields that have a wrong type."""
+    """Yield an error for each field that is missing or has a wrong type, and one for the number beyond the limit."""
     from pydantic import ValidationError
 
     from localstore.models.session import Session
@@ -42,7 +42,10 @@ def wrong_fields(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
 
 
 def repeated_runs(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
-    """Yield runs whose id an earlier run has: the store recognises a repetition only among the newest entries."""
+    """Yield a note for each run whose id an earlier run has.
+
+    That can happen, because an append recognises a repeated run only among the newest entries.
+    """
     seen: set[str] = set()
     for number, entry in enumerate(parsed.entries):
         if entry["type"] == "run":
@@ -54,10 +57,13 @@ def repeated_runs(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
 
 
 def _where(location: tuple[int | str, ...], is_missing: bool, parsed: ParsedDocument) -> tuple[str, int | None]:
-    """Return the name of a field (`history[3].messages`) and the line on which its entry or header field starts."""
+    """Return the name of a field, such as `history[3].messages`, and the line where its entry or header field starts.
+
+    `location` is pydantic's, and `is_missing` is true if the field is missing. The line is None if it is unknown.
+    """
     value: Any = {**parsed.header, "history": parsed.entries}
     where = ""
-    for step in location:  # pydantic puts the names of the types it tried in between
+    for step in location:  # it also has the names of the types that pydantic tried, which are skipped
         if isinstance(value, list) and isinstance(step, int):
             value = value[step]
             where += f"[{step}]"

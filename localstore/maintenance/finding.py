@@ -1,4 +1,4 @@
-"""What `check` finds and what `repair` does, in words for a person."""
+"""Findings: what `check` and `repair` report to a person."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,16 +6,17 @@ from typing import Any, Literal
 from localstore.disk import store_tree
 
 Kind = Literal["mode", "torn", "leftover", "duplicate", "manifest"]
-"""What a repair can fix: wrong permissions, a torn document, a leftover temporary file, a `session_id` that two
-documents share, a manifest that does not match the documents."""
+"""The kinds of problem that a repair can fix: wrong permissions, a torn document, a leftover temporary file, a
+`session_id` that two documents share, and a manifest that does not match the documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong (`error`), worth knowing (`note`) or repaired (`repair`), at an absolute path.
+    """A problem (`error`), a hint (`note`) or a repair (`repair`) that concerns the file at `path`, an absolute path.
 
-    `line` counts from 1 and is None where no line is known. `problem` is a clause. `advice` is a sentence that says
-    what to do or, for a repair, what was done. `kind` is None if only a person can fix it.
+    `line` counts from 1; None if no line is known. `problem` is a clause that continues the path ("is missing").
+    `advice` is a sentence that says what to do; for a repair, what was done or, in a dry run, what would be done.
+    `kind` is None if only a person can fix the problem.
     """
 
     severity: Literal["error", "note", "repair"]
@@ -27,7 +28,7 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """`path:line`, or only the path if no line is known."""
+        """The place of the finding as `path:line`, or only the path if no line is known."""
         return self.path if self.line is None else f"{self.path}:{self.line}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -42,9 +43,9 @@ class Reporter:
     root: str
 
     def error(self, path: str, problem: str, advice: str, line: int | None = None, kind: Kind | None = None) -> Finding:
-        """Return a finding about something that is wrong."""
+        """Return an error about the file at `path`. The arguments are those of `Finding`."""
         return Finding("error", store_tree.full_path(self.root, path), line, problem, advice, kind)
 
     def note(self, path: str, problem: str, advice: str, line: int | None = None, kind: Kind | None = None) -> Finding:
-        """Return a finding about something worth knowing."""
+        """Return a note about the file at `path`. The arguments are those of `Finding`."""
         return Finding("note", store_tree.full_path(self.root, path), line, problem, advice, kind)

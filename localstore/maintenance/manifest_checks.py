@@ -17,13 +17,13 @@ _NAME = "manifest.jsonl"
 _SELF_HEALING = "Nothing to do; the next listing corrects it."
 _POSITIONS = ("offsets", "unfinished")
 _DERIVED = ("foreign", "boot", "era", "rewrite", "fingerprint", "unsettled", "problem", *_POSITIONS)
-"""Keys in which a row may differ from its document; positions may not while the document is unchanged."""
+"""Keys in which a row may differ from its document. Positions may differ only if the file changed since the row."""
 
 
 class ManifestCheck:
-    """A comparison of the manifest with `rows`: what it should say about each readable document, by path.
+    """Compares the manifest with `rows`, the correct row of each readable document by path.
 
-    Afterwards, `stale` lists the documents whose line is wrong, as pairs of path and session id.
+    Once `findings` has ended, `stale` lists the documents whose row is wrong, as pairs of path and session id.
     """
 
     def __init__(self, root: str, manifest: Manifest, rows: Mapping[str, IndexRow]) -> None:
@@ -34,7 +34,7 @@ class ManifestCheck:
         self.stale: list[tuple[str, str]] = []
 
     def findings(self) -> Iterator[Finding]:
-        """Read the manifest and yield each difference."""
+        """Read the manifest and yield an error or note for each difference and each invalid line."""
         error, note = self._report.error, self._report.note
         full_path = store_tree.full_path(self._root, _NAME)
         try:
@@ -61,11 +61,14 @@ class ManifestCheck:
         for path, row in self._rows.items():
             if path in listed:
                 yield from self._compare(path, row, listed[path])
-            elif row["session_id"] not in ids:  # a duplicate has a finding of its own
+            elif row["session_id"] not in ids:  # another finding reports duplicates
                 yield note(path, "is not in the manifest yet", _SELF_HEALING, kind="manifest")
 
     def _compare(self, path: str, row: IndexRow, listed: IndexRow) -> Iterator[Finding]:
-        """Compare a document with its line in the manifest."""
+        """Yield a finding if `listed`, the row of the manifest, differs from `row`, the correct row of the document.
+
+        A document that changed or was deleted since it was checked is skipped.
+        """
         is_same_file = listed["fingerprint"] == row["fingerprint"]
         compares_positions = is_same_file and not listed.get("foreign")
         ignored = [key for key in _DERIVED if not (compares_positions and key in _POSITIONS)]

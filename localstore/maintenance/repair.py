@@ -1,7 +1,8 @@
-"""Repair what `check` finds and a machine can repair, while other programs may be writing. Prints nothing.
+"""Repair the problems that `check` finds and that need no decision by a person, while other programs may be writing.
 
-Each repair takes the lock that guards its file, looks again under the lock, and may be stopped at any point and
-repeated. Nothing is deleted: what has to go is moved to `.localstore/rescue/`.
+A repair that changes the content, the name or the place of a file takes the file's lock and checks the problem again
+under it. Every repair may be interrupted at any point and repeated. Nothing is deleted: bytes and files to remove are
+moved to `.localstore/rescue/`.
 """
 
 import contextlib
@@ -27,17 +28,18 @@ from localstore.maintenance.finding import Finding
 from localstore.maintenance.tree_checks import MOST_MODES
 
 _ROUNDS = 5
-"""How often the store is checked again, because a repaired defect may have hidden another one."""
+"""The most times the store is checked, since a repaired problem may have hidden another one."""
 _ATTEMPTS = 5
-"""How often a repair starts again when another program writes to the document at the same time."""
+"""The most times a repair is tried while another program writes to the document at the same time."""
 
 
 def repair(store: Opened | Path | str, *, dry_run: bool = False, lock_timeout: float = 10.0) -> "Repair":
-    """Check a store and repair what can be repaired: iterate over the result for the findings.
+    """Return a repair of a store. Iterate over the result to run it and get the findings.
 
-    First comes a `repair` for each thing that was repaired, then what is left, as `error` and `note`. Repaired are torn
-    documents, the manifest, leftover temporary files, permissions, and a `session_id` that two documents share. Other
-    programs may write meanwhile; nothing is deleted; stopped at any point, it may be run again.
+    The findings start with a `repair` for each problem that was repaired, followed by an `error` or `note` for each one
+    that is left. The repair covers torn documents, the manifest, leftover temporary files, permissions, and session ids
+    that two documents share. Other programs may write in the meantime. Nothing is deleted. If the iteration is stopped
+    at any point, the next repair does the rest.
 
     >>> from localstore import JsonStorage
     >>> [finding.advice for finding in repair(JsonStorage("my-sessions"), dry_run=True)]
@@ -45,16 +47,17 @@ def repair(store: Opened | Path | str, *, dry_run: bool = False, lock_timeout: f
 
     Args:
         store: An open storage or the path of a store.
-        dry_run: Only say, in the same words, what would be repaired.
-        lock_timeout: Seconds to wait for a lock.
+        dry_run: If True, nothing is changed; the findings say what would be repaired.
+        lock_timeout: Seconds to wait for each lock.
 
-    Raises what `check` raises; iterating also raises LockTimeout, and OSError when the store cannot be written to.
+    Raises StoreNotFound, OlderFormat or NewerFormat if there is no usable store. Iterating may raise LockTimeout, and
+    OSError if the store cannot be read or written.
     """
     return Repair(store_tree.root_of(store), dry_run=dry_run, lock_timeout=lock_timeout)
 
 
 class Repair:
-    """The findings of a repair; each thing is repaired just before its finding is yielded."""
+    """A repair of a store. Iterating runs it: each problem is repaired just before its finding is yielded."""
 
     def __init__(self, root: Path, *, dry_run: bool, lock_timeout: float) -> None:
         self._root = root
@@ -62,14 +65,17 @@ class Repair:
         self._lock_timeout = lock_timeout
         self._findings = self._run()
         self.sessions = 0
-        """How many documents were checked."""
+        """The number of documents checked in the last round; 0 before the first."""
 
     def __iter__(self) -> Generator[Finding, None, None]:
         return self._findings
 
     def _run(self) -> Generator[Finding, None, None]:
         failures: dict[tuple[str, int | None, str], str] = {}
-        """All that was tried, so that nothing is tried twice, and why it could not be repaired ("" if it was)."""
+        """Each problem that was tried, so that none is tried twice, and the reason why it could not be repaired.
+
+        The reason is "" if the repair did not fail.
+        """
         for rounds_left in reversed(range(_ROUNDS)):
             check = Check(str(self._root))
             findings = list(check)
@@ -96,7 +102,10 @@ class Repair:
 
 
 def _try(repairs: "_Repairs", finding: Finding) -> tuple[str, str | None]:
-    """Repair one thing; return why that failed ("" if it did not) and what was done (None if nothing)."""
+    """Repair one problem. Return why it failed ("" if it did not), and what was done (None if nothing).
+
+    Raises LockTimeout, and OSError unless the system forbids changing this one file.
+    """
     try:
         return "", repairs.apply(finding)
     except (DocumentBroken, NewerFormat, OlderFormat) as error:
@@ -108,7 +117,7 @@ def _try(repairs: "_Repairs", finding: Finding) -> tuple[str, str | None]:
 
 
 class _Repairs:
-    """The repairs that the findings of one check call for."""
+    """Chooses and describes the repair for each finding of one finished check."""
 
     def __init__(self, check: Check, repairer: "Repairer") -> None:
         self._check = check
@@ -118,7 +127,7 @@ class _Repairs:
         self._manifest_is_corrected = False
 
     def description(self, finding: Finding) -> str:
-        """Return a sentence that says what `apply` will do."""
+        """Return a sentence that describes the repair that `apply` makes for a finding."""
         path = self._relative(finding)
         match finding.kind:
             case "mode":
@@ -134,7 +143,10 @@ class _Repairs:
                 return "Rewrite the manifest to match the documents."
 
     def apply(self, finding: Finding) -> str | None:
-        """Repair a finding and return what was done, or None if nothing was left to do. Raises OSError."""
+        """Repair the problem of a finding. Return what was done, or None if nothing was left to do.
+
+        May raise LockTimeout; DocumentBroken, NewerFormat or OlderFormat if the document cannot be repaired; OSError.
+        """
         path = self._relative(finding)
         match finding.kind:
             case "mode":
@@ -153,7 +165,7 @@ class _Repairs:
         return self.description(finding)
 
     def _set_modes(self, modes: list[tuple[str, int]]) -> None:
-        """Set as many as the system allows, then raise the first PermissionError."""
+        """Set all modes that the system lets us set, then raise the first PermissionError, if there was one."""
         refused = None
         for path, mode in modes:
             try:
@@ -164,7 +176,7 @@ class _Repairs:
             raise refused
 
     def _relative(self, finding: Finding) -> str:
-        """Return the path below the root, "" for the root itself."""
+        """Return the path of a finding relative to the root, with slashes; "" for the root itself."""
         path = os.path.relpath(finding.path, self._check.root).replace(os.sep, "/")
         return "" if path == "." else path
 
@@ -174,7 +186,7 @@ def _renaming(new_id: str, name: str) -> str:
 
 
 def _new_ids(check: Check) -> dict[str, str]:
-    """Return the new ids for the duplicates of a check, by path."""
+    """Return an unused session id for each duplicate of a check, by path."""
     taken = {row["session_id"] for row in check.rows.values()}
     new_ids = {}
     for path in check.duplicates:
@@ -190,9 +202,10 @@ def _numbered_ids(session_id: str) -> Iterator[str]:
 
 
 class Repairer:
-    """Repairs single things in a store. Paths are relative to its root, with slashes.
+    """Makes single repairs in a store. Paths are relative to its root, with slashes.
 
-    Methods raise LockTimeout, DocumentBroken and OSError.
+    Methods other than `set_mode` may raise LockTimeout if a lock is not free in time, and DocumentBroken, NewerFormat
+    or OlderFormat if a document cannot be repaired. All may raise OSError.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -203,12 +216,18 @@ class Repairer:
         self._index = engine.index
 
     def set_mode(self, path: str, mode: int) -> None:
-        """Set the permissions of a file or folder. Takes no lock: a writer at work on it starts again."""
+        """Set the permissions of a file or folder; do nothing if it no longer exists.
+
+        No lock is taken: a program that is writing the file notices the change and tries again.
+        """
         with contextlib.suppress(FileNotFoundError):
             filesystem.system.set_mode(self._full(path), mode)
 
     def rewrite_torn(self, path: str) -> None:
-        """Do what the next write would do to a torn document: set the torn bytes aside and rewrite the rest."""
+        """Rewrite a torn document as the next write would, and move its torn bytes to a rescue file.
+
+        Do nothing if the document was deleted or is whole again.
+        """
         for _ in range(_ATTEMPTS):
             self._manifest.refresh()  # its rows tell a crash from an edit
             row = self._index.adopt(path)
@@ -233,10 +252,10 @@ class Repairer:
                 return
 
     def move_leftover(self, path: str) -> None:
-        """Move a temporary file aside unless somebody may be writing it.
+        """Move a temporary file to `.localstore/rescue/`, unless another program may still be writing it.
 
-        Holding the lock of its session rules out every localstore writer; where the session is unknown, only the age of
-        the file decides.
+        The file must be old. Its session's lock is held as well, which excludes every writer of localstore; if the
+        session is unknown, only the age counts.
         """
         folder, _, name = path.rpartition("/")
         final_name = durable_files.temporary_for(name)
@@ -255,11 +274,12 @@ class Repairer:
                 rescue_folder.move_aside(self._root, path, final_name)
 
     def give_new_id(self, path: str, original: str, new_id: str) -> tuple[str, str] | None:
-        """Give the document at `path`, which has the id of the one at `original`, an id and a file name of its own.
+        """Give a new id and file name to the document at `path`, which has the same id as the one at `original`.
 
-        The id is `new_id` or, if that is taken, the next free one. The entries stay byte for byte. Returns the id and
-        the path, or None if the document is no longer a duplicate. The file is renamed first: if it is stopped in
-        between, the document is still a duplicate, and the next check finds it.
+        The new id is `new_id` or, if that is taken, the next free number. The bytes of the entries stay unchanged.
+        Return the new id and the new path, or None if the document is no longer a duplicate or another program changed
+        it. The file is renamed first, so that after an interruption the document is still a duplicate and the next
+        check finds it.
         """
         ids = self._ids(path, original)
         if len(ids) != 1:
@@ -297,18 +317,18 @@ class Repairer:
             return set()
 
     def _is_taken(self, session_id: str, path: str, new_path: str) -> bool:
-        """Return whether another session has this id, or another file the new path of the document at `path`."""
+        """Return whether another session has this id, or another file is at the new path of the document at `path`."""
         if new_path != path and filesystem.exists(self._full(new_path)):
             return True
         others = set(store_tree.paths_named_after(self._root, session_id)) - {path}
         return bool(others) or self._index.find_anywhere(session_id) is not None
 
     def correct_manifest(self, stale: Sequence[tuple[str, str]]) -> None:
-        """Make the manifest say what the documents say.
+        """Update the manifest to match the documents, and compact it.
 
-        Missing sessions are added and deleted ones removed. `stale` names the documents (path and session id) whose
-        line may be wrong although their files have not changed. What only the manifest knows, that the last sync of a
-        document failed, is kept.
+        Missing sessions are added and deleted ones removed. `stale` lists the documents, as pairs of path and session
+        id, whose row may be wrong although their files have not changed. The record that the last sync of a document
+        failed is kept, since only the manifest has it.
         """
         self._index.forget_scans()
         self._index.scan()
@@ -329,10 +349,10 @@ class Repairer:
             if listed is None or listed["path"] == path or not self._may_hold(listed["path"], session_id):
                 self._manifest.record([carry_rewrite_flag(row, listed or row_before)])
             elif (listed_id := self._manifest.session_at(path)) is not None:
-                self._manifest.record_deletion(listed_id)  # the file belongs to another session now
+                self._manifest.record_deletion(listed_id)  # the file now belongs to another session
 
     def _may_hold(self, path: str, session_id: str) -> bool:
-        """Return whether the file exists and is not known to belong to another session."""
+        """Return whether the file exists and belongs to the session. A file that cannot be read counts as its own."""
         return filesystem.exists(self._full(path)) and self._ids(path) in (set(), {session_id})
 
     def _parse(self, path: str) -> ParsedDocument:

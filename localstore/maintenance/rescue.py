@@ -1,4 +1,4 @@
-"""List and read what was set aside in a store, and put its runs back into their sessions."""
+"""List and read the rescue files of a store, and put their runs back into the sessions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a rescue file holds: `entries` are the whole ones, in order, and `rest` the bytes that belong to none.
+    """The content of a rescue file.
 
-    `header` is the header of a whole document and None for anything else.
+    `entries` lists the complete, valid entries in order. `rest` holds the bytes that restoring them would lose: those
+    that belong to no such entry or, for a whole document with comments or another layout, the whole document. `header`
+    is the header of a whole document; None for anything else.
     """
 
     entries: list[Entry]
@@ -42,10 +44,11 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The result of restoring a rescue file.
+    """The result of restoring the rescue file `name`; in a dry run, the result to expect.
 
-    `added` entries were added to the session and `present` ones were in it already. `left` says why something is left
-    in the file; if nothing is, the file was `removed`.
+    `added` is the number of entries that were added to the session or finished a run there, and `present` the number of
+    those that were in it already. `left` lists the reasons why something remains in the file. If it is empty, `removed`
+    is True: the file was deleted. `session_id` is None if it is unknown.
     """
 
     name: str
@@ -61,7 +64,7 @@ class Restored:
 
 
 def rescued(store: Opened | Path | str) -> list[Rescued]:
-    """Return everything that was set aside in a store, open or at this path, newest first.
+    """Return the rescue files of a store, given as an open storage or a path, newest first.
 
     >>> from localstore import JsonStorage
     >>> rescued(JsonStorage("my-sessions"))
@@ -73,7 +76,7 @@ def rescued(store: Opened | Path | str) -> list[Rescued]:
 
 
 def content(rescue_file: Rescued) -> Content:
-    """Read a rescue file. Raises OSError."""
+    """Return the content of a rescue file. Raises OSError if it cannot be read."""
     record = rescue_folder.read_record(rescue_file.path)
     layout = LAYOUTS.get(os.path.splitext(rescue_file.document)[1])
     if record is None:
@@ -89,7 +92,7 @@ def content(rescue_file: Rescued) -> Content:
 
 
 def _content_of_bytes(raw: bytes, layout: Layout | None) -> Content:
-    """Read a whole document, or a piece of one; without a layout nothing can be read from it."""
+    """Return the content of a whole document or a piece of one. If `layout` is None, all bytes are `rest`."""
     if layout is None:
         return Content([], raw)
     try:
@@ -112,7 +115,7 @@ def _content_of_bytes(raw: bytes, layout: Layout | None) -> Content:
 
 
 def _valid_entry(entry: Any) -> Entry | None:
-    """Return the entry as plain values, or None if a document may not hold it."""
+    """Return a copy of `entry` as plain values, or None if it is not a valid entry of a document."""
     try:
         check_entry(entry, "entry")
         value: Entry = to_json_value(entry)
@@ -129,21 +132,21 @@ def restore(
     dry_run: bool = False,
     lock_timeout: float = 10.0,
 ) -> Restored:
-    """Put the whole entries of a rescue file back into their session, at the end of its history, each once.
+    """Add the complete entries of a rescue file to the end of their session's history.
 
-    An entry that is in the session already is not added again; an unfinished run there is finished. State that the
-    session got later than these entries stays in force. Once everything in the file is in the session, durably, the
-    file is removed. A copy that was kept for its comments is left alone.
+    An entry that is in the session already is not added again. If the session has an earlier, unfinished form of a run,
+    the run replaces it. State that was set later than these entries remains the state of the session. Once everything
+    in the file is durably in the session, the file is deleted. A copy that was kept for its comments is not restored.
 
     Args:
         store: An open storage or the path of a store.
-        name: The name of the rescue file.
-        create: Create the session if it no longer exists.
-        dry_run: Only say what would be done.
-        lock_timeout: Seconds to wait for a lock.
+        name: The file name of the rescue file.
+        create: If True, the session is created if it no longer exists; if False, SessionNotFound is raised.
+        dry_run: If True, nothing is changed; the result says what would be done.
+        lock_timeout: Seconds to wait for the session's lock.
 
-    Raises FileNotFoundError when there is no such rescue file, SessionNotFound, DocumentBroken when the session's
-    document has to be repaired first, NewerFormat, OlderFormat, LockTimeout, OSError.
+    Raises FileNotFoundError if there is no such rescue file, SessionNotFound, DocumentBroken if the session's document
+    must be repaired first, NewerFormat, OlderFormat, LockTimeout, OSError.
     """
     root = store_tree.root_of(store)
     path = str(root / rescue_folder.FOLDER / os.path.basename(name))
@@ -172,7 +175,7 @@ def restore(
 
 
 def _reason_to_leave(rescue_file: Rescued, rescued_content: Content) -> str | None:
-    """Return why nothing in a rescue file can be put back, or None if something can."""
+    """Return the reason why nothing in a rescue file can be restored, or None if something can be."""
     if rescue_file.reason == rescue_folder.COMMENTS:  # some of its runs may have been removed on purpose since
         return "it was kept for its comments, and its runs stayed in the session"
     if rescue_file.session_id is None or not (rescued_content.entries or rescued_content.header):
@@ -182,7 +185,12 @@ def _reason_to_leave(rescue_file: Rescued, rescued_content: Content) -> str | No
 
 @dataclass(slots=True)
 class _Plan:
-    """What to change in a session: entries to add, and what the entries at some positions are replaced by."""
+    """The changes that restoring a rescue file makes to a session.
+
+    `added` lists the entries to add. `finished` maps the index of an unfinished run to the run that replaces it.
+    `present` is the number of entries that are in the session already. `conflicts` lists the reasons why others are not
+    restored.
+    """
 
     added: list[Entry] = field(default_factory=list)
     finished: dict[int, Entry] = field(default_factory=dict)
@@ -192,7 +200,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Restoration:
-    """The content of a rescue file on its way back into its session."""
+    """Restores the content of a rescue file to its session."""
 
     session_id: str
     rescue_file: Rescued
@@ -200,7 +208,10 @@ class _Restoration:
     create: bool
 
     def apply(self, engine: Engine) -> _Plan:
-        """Change the session, or create it."""
+        """Add the content to the session, or create the session with it, and return the changes made.
+
+        Raises SessionNotFound if the session does not exist and must not be created.
+        """
         plan = _Plan()
         for attempt in engine.edit(self.session_id):
             with attempt as transaction:
@@ -226,7 +237,7 @@ class _Restoration:
         return plan
 
     def preview(self, engine: Engine) -> _Plan:
-        """Return what `apply` would do."""
+        """Return the changes that `apply` would make, without making them. Raises SessionNotFound as `apply` does."""
         snapshot = engine.look(self.session_id, lambda _: True, None)
         if snapshot is None:
             self._new_header("")
@@ -234,10 +245,10 @@ class _Restoration:
         return _plan(snapshot.entries, snapshot.header, self.content)
 
     def _new_header(self, now: str) -> dict[str, Any]:
-        """Return the header for a session that is created again.
+        """Return the header for the session that is created again.
 
-        Unless a whole document says otherwise, it has no owner and is of kind agent. Raises SessionNotFound if the
-        session must not be created.
+        It is the header in the rescue file; without one, the session has no owner and is of kind agent. `now` is the
+        time of creation if the entries have none. Raises SessionNotFound if the session must not be created.
         """
         if not self.create:
             raise SessionNotFound(
@@ -257,7 +268,7 @@ class _Restoration:
 
 
 def _plan(entries: list[Entry], header: dict[str, Any], rescued_content: Content) -> _Plan:
-    """Compare the content of a rescue file with a session's entries and header."""
+    """Return the changes that add the content of a rescue file to a session with these entries and this header."""
     plan = _Plan()
     runs = {entry["run_id"]: number for number, entry in enumerate(entries) if entry["type"] == "run"}
     for entry in rescued_content.entries:
@@ -285,7 +296,10 @@ def _plan(entries: list[Entry], header: dict[str, Any], rescued_content: Content
 
 
 def _is_earlier_form(run: Entry, later: Entry) -> bool:
-    """Return whether a run is unfinished and everything in it is in `later` as well."""
+    """Return whether `run` is unfinished and `later` contains everything in it.
+
+    The messages of `later` must begin with those of `run`. Time, metrics and status may differ.
+    """
     if run.get("status") != "unfinished":
         return False
     messages = run.get("messages") or []
@@ -296,7 +310,10 @@ def _is_earlier_form(run: Entry, later: Entry) -> bool:
 
 
 def _later_state(entries: list[Entry], added: list[Entry]) -> dict[str, Any]:
-    """Return the session's state where an entry of it is younger than the added ones, which will come after it."""
+    """Return the state keys and values of `entries` that are newer than those in `added`.
+
+    The added entries come last in the history, so these values must be set again after them.
+    """
     current = {key: entry for entry in entries for key in SESSION_KEYS if entry.get(key) is not None}
     restored = {key: entry for entry in added for key in SESSION_KEYS if entry.get(key) is not None}
     return {
@@ -307,5 +324,5 @@ def _later_state(entries: list[Entry], added: list[Entry]) -> dict[str, Any]:
 
 
 def _created_at(entry: Entry) -> str:
-    """Return when an entry was made, in the form in which times can be compared as text."""
+    """Return the creation time of an entry in UTC, in a form in which times compare correctly as text."""
     return utc_time(str(entry.get("created_at", "")))

@@ -1,4 +1,4 @@
-"""The trash of a store: move sessions there, list it, put them back, empty it."""
+"""Move sessions to the trash of a store, list the trash, restore from it, and empty it."""
 
 import contextlib
 import errno
@@ -19,13 +19,14 @@ from localstore.index.row import IndexRow
 
 
 def trashed(store: Opened | Path | str, *, older_than: float = 0.0) -> list[Trashed]:
-    """Return what has been in the trash of a store for at least `older_than` seconds, newest first.
+    """Return the documents that have been in the trash for at least `older_than` seconds, newest first.
 
     >>> from localstore import JsonStorage
     >>> trashed(JsonStorage("my-sessions"))
     []
 
-    Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken when the trash folder is a link, OSError.
+    `store` is an open storage or the path of a store. Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken if
+    the trash folder is a symbolic link, and OSError.
     """
     items = trash_folder.listing(str(store_tree.root_of(store)))
     limit = rescue_folder.timestamp(max(0.0, time.time() - older_than))
@@ -33,14 +34,15 @@ def trashed(store: Opened | Path | str, *, older_than: float = 0.0) -> list[Tras
 
 
 def throw_away(store: Opened | Path | str, session_id: str, *, lock_timeout: float = 10.0) -> list[Trashed]:
-    """Move the document of a session to the trash, and any other document with this id.
+    """Move every document with this session id to the trash, and return what was moved.
 
-    Its bytes stay as they are, broken or not; a document that a crash tore is repaired first, as the next write would
-    do. What was set aside from the session stays in `.localstore/rescue/`. Stopped at any point, each document is in
-    its place or in the trash.
+    Broken documents are moved as well, with their bytes unchanged. A document that a crash tore is repaired first, as
+    the next write would do. Rescue files of the session stay in `.localstore/rescue/`. If the call is interrupted, each
+    document is either in its place or in the trash. `lock_timeout` is in seconds.
 
-    Raises SessionNotFound, NewerFormat for a document that a newer localstore wrote, LockTimeout, DocumentBroken when
-    nobody can tell whose document it is, OSError; that document stays where it is.
+    Raises SessionNotFound; NewerFormat if a newer localstore wrote the document; DocumentBroken if a file has the name
+    of the session but cannot be read, so that its session is unknown; LockTimeout; OSError. A document that caused an
+    error stays in its place.
     """
     engine = Engine(store_tree.root_of(store), durable=True, timeout=lock_timeout)
     moved: list[Trashed] = []
@@ -58,7 +60,11 @@ def throw_away(store: Opened | Path | str, session_id: str, *, lock_timeout: flo
 
 
 def _finish_last_write(root: str, row: IndexRow) -> None:
-    """Repair a torn document, and rewrite one whose last sync failed: only the manifest's line says so, and it goes."""
+    """Repair a torn document, and sync one whose last sync failed.
+
+    Only the manifest records that a sync failed, and that record is deleted with the session. A document that cannot be
+    repaired stays as it is.
+    """
     with (
         contextlib.suppress(DocumentBroken, OlderFormat, ConcurrentChange, LayoutMismatch),
         Transaction(root, row, durable=True) as transaction,
@@ -68,11 +74,12 @@ def _finish_last_write(root: str, row: IndexRow) -> None:
 
 
 def put_back(store: Opened | Path | str, name: str, *, lock_timeout: float = 10.0) -> Path:
-    """Move a document from the trash back to its place in the store, and return its path.
+    """Move a document from the trash back to its former place in the store, and return its full path.
 
-    `name` is the name of its folder in the trash. Raises FileNotFoundError when there is no such folder; Conflict when
-    another file is in the place, or the store has a session with that id, and nothing is changed then; DocumentBroken,
-    LockTimeout, OSError.
+    `name` is the name of its folder in the trash. `lock_timeout` is in seconds.
+
+    Raises FileNotFoundError if there is no such folder; Conflict, before anything is changed, if another file has taken
+    the place or the store has a session with this id; DocumentBroken, LockTimeout, OSError.
     """
     engine = Engine(store_tree.root_of(store), durable=True, timeout=lock_timeout)
     item = trash_folder.describe(engine.root, name)
@@ -80,7 +87,7 @@ def put_back(store: Opened | Path | str, name: str, *, lock_timeout: float = 10.
         path = store_tree.full_path(engine.root, f"{trash_folder.FOLDER}/{os.path.basename(name)}")
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     stem = os.path.splitext(os.path.basename(item.document))[0]
-    # Somebody may be creating a session with this file name; it may have any id, unless the name fits this one.
+    # Another program may be creating a file with this name. Unless the name is that of this id, its id is unknown.
     if item.session_id is not None and file_names.stem(item.session_id) == stem:
         lock = engine.locks.session(item.session_id, lock_timeout)
     else:
@@ -93,7 +100,10 @@ def put_back(store: Opened | Path | str, name: str, *, lock_timeout: float = 10.
 
 
 def _refuse_conflict(engine: Engine, item: Trashed) -> None:
-    """Raise Conflict if the store has a session with the same id, or another file in the same place."""
+    """Raise Conflict if the store has a session with the id of `item`, or a file in its former place.
+
+    Raises DocumentBroken if a file has the name of the session but cannot be read.
+    """
     retry = f"and try again: localstore restore {item.name}"
     row = engine.locate(item.session_id) if item.session_id is not None else None
     if row is not None:
@@ -117,10 +127,10 @@ def _refuse_conflict(engine: Engine, item: Trashed) -> None:
 
 
 def empty(store: Opened | Path | str, items: Iterable[Trashed]) -> list[Trashed]:
-    """Delete items from the trash for good, and return those that were still there.
+    """Delete items from the trash permanently, and return those that this call deleted.
 
-    What was set aside from their sessions stays. Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken,
-    OSError.
+    Items that are no longer in the trash are skipped. Rescue files of their sessions stay. `store` is an open storage
+    or the path of a store. Raises StoreNotFound, OlderFormat, NewerFormat, DocumentBroken, OSError.
     """
     root = str(store_tree.root_of(store))
     current = (trash_folder.describe(root, item.name) for item in items)

@@ -1,4 +1,4 @@
-"""Check which files a store holds: where they are, how they are named, and who may read them. Opens none of them."""
+"""Check the files of a store without opening them: their places, their names and their permissions."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from localstore.format.document import LAYOUTS
 from localstore.maintenance.finding import Finding, Reporter
 
 MOST_MODES = 3
-"""How many files and folders with wrong permissions are named one by one: in a copied store all may be wrong."""
+"""The number of files and folders with wrong permissions to report one by one; in a copied store, all may be wrong."""
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
 _DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
 _MODE_UNCHANGED = (f"{backup_folder.FOLDER.as_posix()}/", f"{trash_folder.FOLDER}/")
@@ -23,10 +23,11 @@ _MODE_UNCHANGED = (f"{backup_folder.FOLDER.as_posix()}/", f"{trash_folder.FOLDER
 
 
 class TreeCheck:
-    """One walk through the folders of a store. Paths are relative to the root, with slashes.
+    """Walks through the folders of a store. Paths are relative to the root, with slashes.
 
-    After the walk, `documents` lists the files to parse and `leftovers` the temporary files. `modes` pairs what has
-    wrong permissions with the right ones. `unreadable_folders` maps each folder that could not be listed to the reason.
+    Once `findings` has ended, `documents` lists the files to parse, and `leftovers` the temporary files. `modes` pairs
+    each path with wrong permissions with the correct mode. `unreadable_folders` maps each folder that could not be
+    listed to the reason.
     """
 
     def __init__(self, root: str) -> None:
@@ -38,7 +39,11 @@ class TreeCheck:
         self.unreadable_folders: dict[str, str] = {}
 
     def findings(self) -> Iterator[Finding]:
-        """Walk through the store and yield what is wrong. Raises OSError if the root cannot be read."""
+        """Walk through the store and yield an error or note for each problem.
+
+        A note is also yielded for each rescue file. A folder that cannot be listed is reported as an error.
+        Raises OSError if the root cannot be searched.
+        """
         for path, status in self._files(""):
             if path == "manifest.jsonl":
                 yield from self._permissions(path, status)
@@ -59,7 +64,7 @@ class TreeCheck:
             yield self._report.error(path, f"cannot be listed: {reason}", "Check its permissions and the disk.")
 
     def _walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield a folder and everything in it, sorted. Links are not followed."""
+        """Yield a folder and everything below it with their status, sorted by name. Links are not followed."""
         try:
             yield folder, os.lstat(store_tree.full_path(self._root, folder))
         except FileNotFoundError:
@@ -67,7 +72,11 @@ class TreeCheck:
         yield from self._files(folder, recurse=True)
 
     def _files(self, folder: str, *, recurse: bool = False) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield the files in a folder, sorted; temporary ones go to `leftovers`."""
+        """Yield the files in a folder with their status, sorted by name; with `recurse`, folders and their files too.
+
+        Temporary files are not yielded but added to `leftovers`. A folder that cannot be listed is added to
+        `unreadable_folders`.
+        """
         try:
             with os.scandir(store_tree.full_path(self._root, folder)) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
@@ -91,6 +100,10 @@ class TreeCheck:
                     continue
 
     def _permissions(self, path: str, status: os.stat_result) -> Iterator[Finding]:
+        """Yield an error if the permissions of a file or folder are wrong, and add it to `modes`.
+
+        Only the first `MOST_MODES` are yielded.
+        """
         is_file, is_folder = stat.S_ISREG(status.st_mode), stat.S_ISDIR(status.st_mode)
         if os.name != "posix" or not (is_file or is_folder) or (is_file and path.startswith(_MODE_UNCHANGED)):
             return
@@ -105,7 +118,7 @@ class TreeCheck:
             yield self._report.error(path, f"has mode {mode:04o}, which {effect}", advice, kind="mode")
 
     def _placement(self, path: str, status: os.stat_result) -> Iterator[Finding]:
-        """Check that a file below `sessions/` is where documents are read, and collect those that are."""
+        """Add a file below `sessions/` to `documents`, or yield a finding if it will not be read as a document."""
         error, note = self._report.error, self._report.note
         folder, _, name = path.rpartition("/")
         is_in_month = folder.count("/") == 1

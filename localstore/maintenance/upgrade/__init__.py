@@ -1,4 +1,4 @@
-"""Upgrade, convert and undo: rewrite many documents at once."""
+"""Upgrade or convert many documents, and undo that."""
 
 from localstore.maintenance.upgrade.apply import upgrade
 from localstore.maintenance.upgrade.convert import convert

@@ -1,4 +1,4 @@
-"""Upgrade a store, or turn a folder of agno 1.x into one."""
+"""Upgrade a store, or convert a folder of agno 1.x to a store."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,11 @@ from localstore.models.schema import SCHEMA_VERSION
 def upgrade(
     folder: Path | str, *, processes: int = 1, lock_timeout: float = 10.0, progress: Progress | None = None
 ) -> Upgraded:
-    """Bring every document of a store, or of a folder of agno 1.x, up to the current schema version.
+    """Upgrade every document of a store, or of a folder of agno 1.x, to the current schema version.
 
-    Documents are upgraded one at a time, atomically, each under its lock; others may work on the store meanwhile. The
-    old documents are kept in a backup first. A document that cannot be upgraded stays as it is, is named in the result,
-    and does not stop the others. Interrupted at any point and called again, it gives the same result as in one go.
+    A folder of agno 1.x becomes a store. The old documents are first kept in a backup. Each document is then upgraded
+    atomically, under its lock; other programs may use the store in the meantime. A document that cannot be upgraded
+    stays as it is, and the result names it. If a call is interrupted, the next call continues and completes the work.
 
     >>> from localstore import JsonStorage
     >>> upgrade(JsonStorage("my-sessions").root).documents
@@ -27,12 +27,12 @@ def upgrade(
 
     Args:
         folder: The path of the store or of the folder of agno 1.x.
-        processes: How many processes share the work. Each imports the main module of the program.
-        lock_timeout: Seconds to wait for a lock.
-        progress: Called with the number of documents done so far and the number of all documents.
+        processes: The number of processes to use. Each imports the main module of the program.
+        lock_timeout: Seconds to wait for each lock.
+        progress: Called with the number of documents done so far and the total number.
 
-    Raises StoreNotFound, NewerFormat, LockTimeout when another upgrade or conversion is at work, and OSError when
-    there is too little room, before anything is written.
+    Raises StoreNotFound; NewerFormat if a newer localstore wrote the store; LockTimeout if another upgrade or
+    conversion is running; and OSError, before any document is changed, if the disk has too little free space.
     """
     root = Path(os.path.realpath(folder))
     if store_tree.is_store(root) or not is_folder_of_agno(root):
@@ -41,7 +41,7 @@ def upgrade(
             return Upgraded(0, plan.problems, None)
     with pool_of(root).migration(lock_timeout):
         try:
-            # Another upgrade may have done some of it while we waited.
+            # Another upgrade may have done part of the work while this one waited.
             plan = make_plan(folder, thorough=True, lock_timeout=lock_timeout)
             if not plan.is_store:
                 store_tree.prepare(root)
@@ -65,9 +65,10 @@ def upgrade(
 
 
 def to_current(old: ParsedDocument, path: str) -> tuple[str, ParsedDocument] | None:
-    """Return the path and content of a document at the current version, or None if it is current already.
+    """Return the new path of a document and a copy in the current version, or None if `old` is current already.
 
-    A flat file moves to the folder of the month in which its session was created.
+    Paths are relative to the root. A file outside `sessions/` gets a path in the folder of the month in which its
+    session was created; any other file keeps its path. Raises DocumentBroken if the document cannot be upgraded.
     """
     if old.version == SCHEMA_VERSION:
         return None

@@ -15,12 +15,12 @@ from localstore.disk.backup_folder import Backup
 from localstore.maintenance.upgrade.rewriting import Outcome, Rewriter, Transform
 
 Progress = Callable[[int, int], None]
-"""Called with the number of documents done so far and the number of all documents."""
+"""A function that is called with the number of documents done so far and the total number."""
 
 _BATCH, _BATCH_BYTES = 64, 8 << 20
-"""The most documents, and bytes, in a batch."""
+"""The largest number of documents and of bytes in a batch; a single larger document is a batch by itself."""
 _WORTH_A_PROCESS, _WORTH_BYTES = 256, 32 << 20
-"""With fewer documents and bytes than these, starting other processes takes longer than they save."""
+"""With fewer documents and fewer bytes than these, starting other processes takes more time than they save."""
 _MARGIN = 16 << 20
 """Bytes that must stay free on the disk."""
 
@@ -35,9 +35,10 @@ def rewrite_all(
     lock_timeout: float,
     progress: Progress | None,
 ) -> Outcome:
-    """Rewrite the documents at these paths and keep the old ones in the backup.
+    """Rewrite the documents at these paths with `transform`, keep the old ones in `backup`, and return the outcome.
 
-    The caller holds the migration lock and finishes the backup. Raises OSError when there is too little room.
+    Call it with the migration lock held, and finish the backup afterwards. A backup that is still empty is removed if
+    the call fails. Raises OSError, before any document is changed, if the disk has too little free space.
     """
     sizes = {path: _size(root, path) for path in paths}
     total = Outcome()
@@ -81,9 +82,10 @@ def _batches(paths: Sequence[str], sizes: dict[str, int]) -> Iterator[list[str]]
 
 
 def _check_free_space(root: str, backup: Backup, size: int) -> None:
-    """Raise OSError unless the new documents fit on the disk, and copies of the old ones where hard links are missing.
+    """Raise OSError unless the new documents fit on the disk, and copies of the old ones too if it has no hard links.
 
-    A new document is assumed to be as large as the old one; no upgrade makes it larger.
+    `size` is the total size of the old documents in bytes. A new document is assumed to be as large as the old one; no
+    upgrade makes it larger.
     """
     if not size:
         return
@@ -117,13 +119,16 @@ def _megabytes(size: int) -> str:
 # In several processes
 
 _rewriter: Rewriter
-"""The rewriter of this process, if it is a worker."""
+"""The rewriter of this process. It exists only in worker processes."""
 
 
 def _in_processes(
     root: str, backup: str, batches: Sequence[list[str]], transform: Transform, processes: int, timeout: float
 ) -> Iterator[tuple[int, Outcome]]:
-    """Yield the size and the outcome of each batch as it is finished; when stopped, finish the batches at work."""
+    """Rewrite batches in worker processes. Yield the number of documents and the outcome of each as it is finished.
+
+    If the iteration is stopped, the batches at work are finished. Raises OSError if a worker process is killed.
+    """
     pool = ProcessPoolExecutor(
         min(processes, len(batches)),
         mp_context=multiprocessing.get_context("spawn"),
@@ -132,7 +137,7 @@ def _in_processes(
     )
     try:
         waiting = iter(batches)
-        # Not all at once, so that a failure or Ctrl-C stops soon.
+        # Submit only a few batches ahead, so that the work stops soon after a failure or Ctrl-C.
         with _ctrl_c_blocked():
             running = {pool.submit(_rewrite, batch): len(batch) for batch in itertools.islice(waiting, 2 * processes)}
         while running:
@@ -151,7 +156,11 @@ def _in_processes(
 
 @contextlib.contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
-    """Block Ctrl-C. Processes started inside never receive it, even while loading; this one receives it afterwards."""
+    """Block Ctrl-C in the context.
+
+    Processes that are started in the context never receive it, even while they load. This process receives it
+    afterwards. On Windows, the context does nothing.
+    """
     if sys.platform == "win32":
         yield
         return

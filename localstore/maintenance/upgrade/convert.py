@@ -1,4 +1,4 @@
-"""Convert documents from one format to the other."""
+"""Convert documents from JSON to YAML or back."""
 
 import functools
 import os
@@ -26,11 +26,11 @@ def convert(
     lock_timeout: float = 10.0,
     progress: Progress | None = None,
 ) -> Upgraded:
-    """Write the documents of these sessions in the other format; their content does not change.
+    """Convert the documents of sessions to the format `to`, without changing their content. Return the result.
 
-    Like `upgrade`, it converts one document at a time, under its lock, and keeps the old ones in a backup. A document
-    that cannot be converted stays as it is and is named. Interrupted and called again, it continues. Comments in YAML
-    have no place in JSON; the backup keeps them.
+    The old documents are first kept in a backup. Each document is then converted atomically, under its lock. Documents
+    in the right format already are skipped. A document that cannot be converted stays as it is, and the result names
+    it. If a call is interrupted, the next call continues. JSON has no comments, so only the backup keeps those of YAML.
 
     >>> from localstore import JsonStorage
     >>> convert(JsonStorage("my-sessions"), "yaml").documents
@@ -40,11 +40,12 @@ def convert(
         store: An open storage or the path of a store.
         to: The format to write.
         session_ids: The sessions to convert; None converts all.
-        processes: How many processes share the work. Each imports the main module of the program.
-        lock_timeout: Seconds to wait for a lock.
-        progress: Called with the number of documents done so far and the number of all documents.
+        processes: The number of processes to use. Each imports the main module of the program.
+        lock_timeout: Seconds to wait for each lock.
+        progress: Called with the number of documents done so far and the total number.
 
-    Raises SessionNotFound, StoreNotFound, LockTimeout, and OSError when there is too little room.
+    Raises SessionNotFound; StoreNotFound; LockTimeout if another upgrade or conversion is running; and OSError, before
+    any document is changed, if the disk has too little free space.
     """
     engine = Engine(store_tree.root_of(store), durable=True, timeout=lock_timeout)
     suffix = f".{to}"

@@ -1,6 +1,6 @@
-"""Show the change of a document as a unified diff that `patch -p1` applies, byte for byte.
+"""Write the change of a document as a unified diff that `patch -p1` applies, byte for byte.
 
-`difflib.unified_diff` is not enough: its time is not bounded, and it says nothing about a missing last newline.
+`difflib.unified_diff` does not suffice: its time is not bounded, and it does not mark a missing newline at the end.
 """
 
 import difflib
@@ -11,17 +11,17 @@ from typing import Literal
 from localstore.maintenance.upgrade.preview import Change
 
 _MOST_LINES, _MOST_EFFORT = 5000, 50_000_000
-"""More changed lines than this, on either side, are shown as one change: finding the smallest diff takes quadratic
-time, and more where many lines are equal."""
+"""Beyond this number of changed lines on either side, or of steps to match them, the diff shows a single change.
+Finding the smallest diff takes quadratic time, and more if many lines are equal."""
 _CONTEXT = 3
 _Code = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
-"""Lines i to j of the old document become lines k to n of the new one."""
+"""Tag, i, j, k, n: lines i to j of the old document become lines k to n of the new one (from 0, ends excluded)."""
 
 
 def unified_diff(change: Change) -> Iterator[bytes]:
-    """Yield the lines of the diff, each with its newline.
+    """Yield the lines of the diff of a change, each with its newline.
 
-    A document that moves is shown as a rename. Names are quoted as `git diff` quotes them.
+    A document with a new path is shown as a rename. Names are quoted as `git diff` quotes them.
     """
     old, new = _lines(change.old), _lines(change.new)
     before, after = _name("a/" + change.path), _name("b/" + change.new_path)
@@ -36,7 +36,7 @@ def unified_diff(change: Change) -> Iterator[bytes]:
 
 
 def _lines(raw: bytes) -> list[bytes]:
-    """Cut after each newline and nowhere else; `bytes.splitlines` also cuts at carriage returns."""
+    """Return the lines with their newlines. Unlike `bytes.splitlines`, carriage returns do not end a line."""
     lines = raw.split(b"\n")
     return [line + b"\n" for line in lines[:-1]] + [line for line in lines[-1:] if line]
 
@@ -71,14 +71,17 @@ def _changes(old: list[bytes], new: list[bytes]) -> list[_Code]:
 
 
 def _effort(old: list[bytes], new: list[bytes]) -> int:
-    """Return the most steps that matching takes: it visits each pair of equal lines for each stretch of equal lines."""
+    """Return an upper bound for the steps of `difflib.SequenceMatcher`.
+
+    It visits each pair of equal lines again for each stretch of equal lines.
+    """
     counts = Counter(new)
     pairs = [counts[line] for line in old]
     return (sum(pairs) + len(old)) * sum(map(bool, pairs))
 
 
 class _KnownChanges(difflib.SequenceMatcher[bytes]):
-    """Groups changes that are already known, with their context."""
+    """A matcher that returns given changes, to group them with their context."""
 
     def __init__(self, codes: list[_Code]) -> None:
         super().__init__(None, [], [])
@@ -96,7 +99,7 @@ def _range(start: int, stop: int) -> str:
 
 
 def _name(path: str) -> bytes:
-    """Return a name, quoted as `git` does it if it has special characters."""
+    """Return a path as bytes, quoted as `git diff` quotes it if it has special characters."""
     raw = path.encode()
     if all(0x20 < byte < 0x7F and byte not in b'"\\' for byte in raw):
         return raw

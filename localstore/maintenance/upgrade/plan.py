@@ -1,4 +1,4 @@
-"""Plan an upgrade. The versions come from the manifest: documents that are current are not opened."""
+"""Plan an upgrade. The versions come from the manifest, so that current documents need not be opened."""
 
 import os
 from collections import Counter
@@ -20,11 +20,12 @@ ACTION = "upgrade"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many documents have which version, and what an upgrade would do.
+    """The versions of the documents in a store or folder, and the work of an upgrade.
 
-    `paths` are the documents that would be upgraded, relative to `root`, and `size` is their bytes. `is_store` is False
-    for a folder of agno 1.x. `problems` names documents that would be left alone. `was_interrupted` says that an
-    upgrade is at work or was interrupted.
+    `versions` maps each schema version to the number of its documents. `paths` lists the documents to upgrade, relative
+    to `root`, and `size` is their total size in bytes. `is_store` is False for a folder of agno 1.x. `problems` lists
+    the documents that an upgrade leaves as they are. `was_interrupted` is True if an upgrade is running or was
+    interrupted.
     """
 
     root: str
@@ -37,7 +38,7 @@ class Plan:
 
     @property
     def steps(self) -> list[tuple[Step, int]]:
-        """The steps that would run, and on how many documents each."""
+        """The upgrade steps to run, each with the number of documents that it applies to."""
         steps = []
         for number, step in enumerate(STEPS):
             count = sum(count for version, count in self.versions.items() if version <= number)
@@ -58,16 +59,16 @@ class Plan:
 
 
 def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float = 10.0) -> Plan:
-    """Plan the upgrade of a store, or of a folder of agno 1.x, and change nothing but the manifest.
+    """Return the plan to upgrade a store, or a folder of agno 1.x.
 
-    New, moved and removed files are noticed. With `thorough`, which reads the status of each document, so are documents
-    that were replaced in place since the last listing.
+    The manifest of a store is updated; nothing else is changed. The plan takes into account new, moved and removed files. If `thorough`, the status of every document is read, so
+    that documents that were replaced in place since the last listing count too. `lock_timeout` is in seconds.
 
     >>> from localstore import JsonStorage
     >>> make_plan(JsonStorage("my-sessions").root).paths
     []
 
-    Raises StoreNotFound for a folder that is neither, NewerFormat, OSError.
+    Raises StoreNotFound if the folder is neither, NewerFormat if a newer localstore wrote the store, and OSError.
     """
     root = Path(os.path.realpath(folder))
     is_store = store_tree.is_store(root)
@@ -89,13 +90,13 @@ def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float
 
 
 def is_folder_of_agno(folder: Path | str) -> bool:
-    """Return whether a folder is not a store and holds sessions that agno 1.x wrote. Raises OSError."""
+    """Return whether a folder is not a store and has sessions of agno 1.x. Raises OSError if it cannot be read."""
     return not store_tree.is_store(Path(folder)) and store_tree.find_agno_session(str(folder)) is not None
 
 
 @dataclass(slots=True)
 class _Survey:
-    """The documents of a store or a folder, counted for a plan."""
+    """Counts the documents of a store or folder for a plan. The fields are those of `Plan`."""
 
     root: str
     versions: Counter[int] = field(default_factory=Counter)
@@ -109,7 +110,10 @@ class _Survey:
         self.size += size
 
     def add_store(self, timeout: float, *, thorough: bool) -> None:
-        """Add the documents in `sessions/`, as the manifest and the file names describe them."""
+        """Add the documents in `sessions/`, from the rows of the manifest.
+
+        A document is opened only if it has a problem or the id of another one.
+        """
         engine = Engine(Path(self.root), durable=True, timeout=timeout)
         index = engine.index
         rows = index.all(thorough=thorough)
@@ -145,7 +149,7 @@ class _Survey:
         self.problems.sort(key=lambda problem: problem.path)
 
     def add_flat_files(self, *, is_store: bool) -> None:
-        """Add the files in the folder itself. In a store, only those of agno matter."""
+        """Add the files directly in the folder. In a store, files that are not sessions of agno are ignored."""
         for entry in store_tree.flat_files(self.root):
             if entry.is_dir(follow_symlinks=False) or (is_store and entry.name == store_tree.MARKER):
                 continue
@@ -164,7 +168,7 @@ class _Survey:
 
 
 def _problem_of(path: str) -> list[Problem]:
-    """Return the problem of a document, or nothing if it was repaired or deleted meanwhile."""
+    """Return a list with the problem of a document, or an empty list if it was repaired or deleted in the meantime."""
     try:
         with DocumentFile(path) as file:
             file.parse()

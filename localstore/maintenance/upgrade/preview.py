@@ -1,4 +1,4 @@
-"""Show how an upgrade would change each document, without writing anything."""
+"""Compute how an upgrade would change each document, without writing anything."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from localstore.maintenance.upgrade.results import Problem
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One document: its path below the root and its bytes, before and after."""
+    """The path of a document, relative to the root, and its bytes, before and after an upgrade."""
 
     path: str
     new_path: str
@@ -23,7 +23,10 @@ class Change:
 
 
 def preview(plan: Plan) -> Iterator[Change | Problem]:
-    """Yield the change of each document of the plan, or the problem if it cannot be upgraded."""
+    """Yield the change of each document in `plan.paths`, or the problem if it cannot be upgraded.
+
+    Documents that were deleted or upgraded since the plan was made are skipped.
+    """
     for path in plan.paths:
         full = store_tree.full_path(plan.root, path)
         try:

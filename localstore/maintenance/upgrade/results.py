@@ -1,4 +1,4 @@
-"""The results of rewriting many documents."""
+"""The results of upgrades, conversions and undos."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +8,10 @@ from localstore.errors import DocumentBroken
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A document that stays as it is. `path` is absolute; `line` and `column` count from 1, None where unknown."""
+    """The reason why a document was not rewritten. `problem` is a clause that continues `path`, an absolute path.
+
+    `line` and `column` count from 1; None if they are unknown.
+    """
 
     path: str
     problem: str
@@ -32,7 +35,7 @@ class Problem:
         return f"{self.path}{place}: {self.problem}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields that have a value as plain JSON values."""
+        """Return the fields that are not None as plain JSON values."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -41,8 +44,8 @@ class Problem:
 class Upgraded:
     """The result of an upgrade or a conversion.
 
-    `documents` were rewritten, `problems` names those that were not, and `backup` is the name of the backup with the
-    old documents (None if there was nothing to do).
+    `documents` is the number of documents that were rewritten, and `problems` lists those that could not be. `backup`
+    is the name of the backup that holds the old documents; None if there was nothing to do.
     """
 
     documents: int = 0
@@ -54,8 +57,9 @@ class Upgraded:
 class Undone:
     """The result of an undo.
 
-    `restored` documents are as they were, byte for byte. `changed` ones had been changed since: they have the old form
-    again, with everything that was added. `problems` names those that stay as they are.
+    `backup` is the name of the backup. `restored` is the number of documents that are byte for byte as they were.
+    `changed` is the number of those that were modified after the upgrade or conversion: they were converted back to the
+    old form and keep everything added since. `problems` lists the documents that were left as they are.
     """
 
     backup: str

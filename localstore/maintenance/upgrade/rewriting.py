@@ -1,15 +1,16 @@
-"""Rewrite documents, and move them where needed: one at a time, each under its lock.
+"""Rewrite documents, and move them if their path changes: one at a time, each under its lock.
 
-Documents are rewritten in batches, so that folders and manifest are written once for many of them:
+Documents are rewritten in batches, so that folders and the manifest are written once for many documents:
 
 1. Keep the old documents in the backup, and make the backup durable.
 2. For each document: parse, transform, lock, check that it is unchanged, and write the new one (temporary file, sync,
    rename).
 3. Make the new names durable, then add the rows to the manifest.
-4. Where the new document has another path, remove the old one unless somebody wrote to it meanwhile. Sessions in the
-   store may be written to at any time, so for them steps 3 and 4 are done before the lock is released.
+4. If the new document has another path, remove the old one unless another program has written to it since. Sessions in
+   the store may be written to at any time, so for them steps 3 and 4 are done before the lock is released.
 
-Stopped at any point, the old document or the new one is in its place, or both; the same call does the rest.
+If this is interrupted at any point, the old document, the new one or both are in place, and the same call does the
+rest.
 """
 
 import contextlib
@@ -31,31 +32,31 @@ from localstore.index.row import IndexRow, row_of
 from localstore.maintenance.upgrade.results import Problem
 
 Transform = Callable[[ParsedDocument, str], tuple[str, ParsedDocument] | None]
-"""Maps a document, strictly parsed, and its path below the root to the new path and document, or to None if nothing has
-to be changed."""
+"""A function from a strictly parsed document and its path relative to the root to the new path and document, or to None
+if the document need not change."""
 
 _Result = TypeVar("_Result")
 
 _ATTEMPTS = 5
-"""How often a document is read again when another program writes to it at the same time."""
+"""The most times a document is read without its lock while another program writes to it."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How many documents were rewritten, and which were not."""
+    """The number of documents that were rewritten, and the problems of those that could not be."""
 
     documents: int = 0
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, other: "Outcome") -> None:
-        """Add the outcome of other documents."""
+        """Merge `other`, the outcome for other documents, into this one."""
         self.documents += other.documents
         self.problems += other.problems
 
 
 @dataclass(slots=True)
 class _Change:
-    """A document as it was read, and the document to write."""
+    """A document as it was read (`raw`, `status`), and the document `new` to write to the path `target`."""
 
     raw: bytes
     status: os.stat_result
@@ -69,9 +70,11 @@ class _Change:
 
 @dataclass(slots=True)
 class _Written:
-    """A new document: its row, and the path and fingerprint of the old one if it has to be removed.
+    """A document that was rewritten.
 
-    `settled` says that the manifest has the row and the old document is gone.
+    `row` is the row of the new document. `source` is the path of the old document if it must be removed, or None, and
+    `fingerprint` is that of the old document. `settled` is True once the manifest has the row and the old document is
+    removed.
     """
 
     row: IndexRow
@@ -91,14 +94,15 @@ class Rewriter:
         engine = Engine(Path(root), durable=True, timeout=timeout)
         self._locks, self._manifest, self._index = engine.locks, engine.manifest, engine.index
         self._resumed: set[str] = set()
-        """Documents that the backup had already: an interrupted call began to rewrite them."""
+        """The paths of the documents that were in the backup already, because an interrupted call began with them."""
         self._created: set[str] = set()
         """The paths of the documents that this call wrote."""
 
     def rewrite(self, paths: Sequence[str]) -> Outcome:
-        """Rewrite these documents. One that cannot be rewritten stays as it is and is named in the outcome.
+        """Rewrite the documents at these paths and return the outcome.
 
-        Raises OSError when the disk is full; the documents before that are rewritten.
+        A document that cannot be rewritten stays as it is, and the outcome names it. Raises OSError if the disk is
+        full; the documents before that one have then been rewritten.
         """
         outcome = Outcome()
         kept = [path for path in paths if self._try(path, outcome, self._keep)]
@@ -130,7 +134,10 @@ class Rewriter:
         return True
 
     def _try(self, path: str, outcome: Outcome, work: Callable[[str], _Result | None]) -> _Result | None:
-        """Take one step for a document. Returns None if nothing was to be done or it failed; the outcome names it."""
+        """Return the result of `work` for a document, or None if it fails or the document was deleted.
+
+        A failure is added to the problems of `outcome`. Raises OSError if the disk is full.
+        """
         try:
             return work(path)
         except FileNotFoundError as error:
@@ -144,7 +151,10 @@ class Rewriter:
         return None
 
     def _write(self, path: str) -> _Written | None:
-        """Rewrite one document, read without its lock first, and under the lock if others keep writing to it."""
+        """Rewrite one document and return the result, or None if it need not change or was deleted.
+
+        The document is read without its lock. If other programs keep writing to it, it is read under the lock.
+        """
         for _ in range(_ATTEMPTS):
             try:
                 change = self._read(path)
@@ -167,7 +177,7 @@ class Rewriter:
         raise DocumentBroken(f"{self._full(path)} {problem}.", path=self._full(path), problem=problem)
 
     def _session_at(self, path: str) -> str:
-        """Return whose document this probably is, without reading it."""
+        """Return the session id that the manifest has for a path or, without one, the file name without its suffix."""
         self._manifest.refresh()
         with self._manifest.mutex:
             return self._manifest.session_at(path) or os.path.splitext(os.path.basename(path))[0]
@@ -179,7 +189,7 @@ class Rewriter:
         return None if rewritten is None else _Change(raw, status, *rewritten)
 
     def _put(self, path: str, change: _Change) -> _Written:
-        """Write the new document. The caller holds the session's lock, and the old document is unchanged."""
+        """Write the new document. Requires the session's lock, and that the old document has not changed since."""
         target, new, now = change.target, change.new, change.status
         if not self._backup.holds(path, now, change.raw):
             self._backup.keep(path)
@@ -206,7 +216,11 @@ class Rewriter:
         return done
 
     def _place(self, target: str, source: str, new: ParsedDocument) -> tuple[str, bool]:
-        """Return where the new document goes, and whether an interrupted call has written it already."""
+        """Return the path for the new document, and whether an earlier, interrupted call already wrote it there.
+
+        That is `target`, or the path of an existing document of the session. Raises DocumentBroken if there is a
+        document at the path with different content.
+        """
         session_id = new.header["session_id"]
         holder = self._index.find(session_id)
         if (
@@ -236,7 +250,10 @@ class Rewriter:
         )
 
     def _settle(self, done: _Written, source: str) -> None:
-        """Remove the old document before the session's lock is released, or others would go on writing to it."""
+        """Make the new document durable, record its row and remove the old document.
+
+        Requires the session's lock: once it is released, other programs could write to the old document.
+        """
         filesystem.sync_folder(os.path.dirname(self._full(done.row["path"])))
         if self._belongs_in_manifest(done):
             self._manifest.record([done.row])
@@ -244,14 +261,17 @@ class Rewriter:
         done.settled = True
 
     def _keep_other(self, target: str, source: str) -> None:
-        """Keep a document that was at the target before, unless this call or an interrupted one wrote it."""
+        """Keep the document at `target` in the backup, unless this call or an interrupted one wrote it."""
         if source in self._resumed or target in self._created or self._was_kept(source):
             return
         self._backup.keep(target)
         self._backup.settle()
 
     def _was_kept(self, source: str) -> bool:
-        """Return whether an earlier backup holds this very file: then the document at the target was made from it."""
+        """Return whether an earlier backup holds the same file as `source`.
+
+        The document at the target was then made from it.
+        """
         now = filesystem.system.status(self._full(source))
         for backup in backup_folder.listing(self._root):
             kept = filesystem.status_or_none(Backup(self._root, backup.name).place(source))
@@ -265,7 +285,7 @@ class Rewriter:
         return _Written(row, source, fingerprint(status))
 
     def _belongs_in_manifest(self, done: _Written) -> bool:
-        """Return whether the manifest should have this row: not if it names another document that exists."""
+        """Return whether to record the row: False if the manifest names another existing document for the session."""
         self._manifest.refresh()
         listed = self._manifest.get(done.row["session_id"])
         return (
@@ -275,7 +295,10 @@ class Rewriter:
         )
 
     def _remove_sources(self, written: list[_Written], outcome: Outcome) -> None:
-        """Remove the old documents; those that somebody wrote to since they were read are rewritten again first."""
+        """Remove the old documents that have a new path, and update `outcome`.
+
+        If another program wrote to an old document since it was read, it is rewritten again first.
+        """
         again: list[str] = []
         folders: set[str] = set()
         for done in written:
@@ -306,6 +329,6 @@ class Rewriter:
 
 
 def includes(longer: ParsedDocument, shorter: ParsedDocument) -> bool:
-    """Return whether a document has the same header as another, and begins with its entries."""
+    """Return whether both documents have the same header, and `longer` begins with the entries of `shorter`."""
     entries = longer.entries[: len(shorter.entries)]
     return json_equal(longer.header, shorter.header) and json_equal(entries, shorter.entries)

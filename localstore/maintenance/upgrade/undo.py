@@ -1,4 +1,4 @@
-"""Restore the documents of the newest backup."""
+"""Undo the last upgrade or conversion: restore the documents of the newest backup."""
 
 import json
 import os
@@ -24,30 +24,30 @@ from localstore.models.schema import SCHEMA_VERSION
 def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress | None = None) -> Undone:
     """Restore the documents of the newest backup of a store, and remove them from the backup.
 
-    A document that nobody changed since then is restored byte for byte. One that was changed is written in the old form
-    with everything that it holds now. One that has no such form, or was deleted, stays as it is; its old version stays
-    in the backup, and the result names it. A folder of agno 1.x becomes one again, unless it has new sessions by now.
-    Interrupted and called again, it continues.
+    A document that has not changed since the backup is restored byte for byte. One that has changed is converted back
+    to the old form with its current content. A document that was deleted, or whose content the old form cannot express,
+    stays as it is; the result names it, and its old version stays in the backup. If all documents are restored, a
+    former folder of agno 1.x is one again, unless it has new sessions. If a call is interrupted, the next continues.
 
     Args:
         folder: The path of the store.
-        lock_timeout: Seconds to wait for a lock.
-        progress: Called with the number of documents done so far and the number of all documents.
+        lock_timeout: Seconds to wait for each lock.
+        progress: Called with the number of documents done so far and the total number.
 
-    Raises NoSuchBackup, LockTimeout when an upgrade is at work, OSError.
+    Raises NoSuchBackup if the store has no backup, LockTimeout if an upgrade or conversion is running, and OSError.
     """
     root = Path(os.path.realpath(folder))
     if store_tree.is_store(root):
         store_tree.open_store(root, create=False)
     _newest(root)
     with pool_of(root).migration(lock_timeout):
-        info = _newest(root)  # another undo may have finished while we waited
+        info = _newest(root)  # another undo may have finished while this one waited
         backup = Backup(str(root), info.name)
         backup.begin_undo()
         made_store = backup.made_store
         restorer = _Restorer(str(root), backup, lock_timeout)
         problems: list[Problem] = []
-        # A session whose file is named like the marker of a store comes last: until then the marker is needed.
+        # A session whose file has the name of the store marker comes last: until then the marker is needed.
         paths = sorted(backup.paths(), key=lambda path: path == store_tree.MARKER)
         # An undo that was killed may have left temporary files, which no check would find there.
         if flat := {path for path in paths if not path.startswith(f"{store_tree.SESSIONS}/")}:
@@ -92,7 +92,11 @@ class _Restorer:
         self.restored = self.changed = 0
 
     def restore(self, path: str) -> None:
-        """Restore one old document. It is in its place, durably, before anything else is removed."""
+        """Restore the old document at `path`, and remove the new one.
+
+        The old document is durably in place before anything is removed. Raises LocalstoreError or OSError if that is
+        not possible.
+        """
         old = self._parse(self._backup.place(path))
         session_id = old.header["session_id"]
         with self._locks.session(session_id, self._timeout):
@@ -105,7 +109,7 @@ class _Restorer:
                     raise _in_the_way(self._full(path), session_id)
                 self._put_back(path, old, current)
             for other, parsed in others.items():
-                # A document that existed beside it before stays: it has the old form, or is restored on its own.
+                # Another document that existed at the time stays: it has the old form or is restored too.
                 is_restored = other in self._done or filesystem.exists(self._backup.place(other))
                 existed_before = is_restored or _has_form_of(parsed, old)
                 if other.startswith(f"{store_tree.SESSIONS}/") and not existed_before:
@@ -115,7 +119,7 @@ class _Restorer:
             self._done.add(path)
 
     def _others(self, session_id: str, path: str) -> dict[str, ParsedDocument]:
-        """Return the documents of this session at other paths, with those of agno in the other format."""
+        """Return the documents of the session at other paths than `path`, including files of agno, by path."""
         row = self._index.find_anywhere(session_id)
         while row is not None and not filesystem.exists(self._full(row["path"])):
             row = self._index.find_moved(row)
@@ -134,7 +138,11 @@ class _Restorer:
         return others
 
     def _is_taken(self, path: str) -> bool:
-        """Return whether a file has this name. The marker does not count once no other document is in the store."""
+        """Return whether a file is at `path`.
+
+        The marker of the store does not count if the store has at most one document; otherwise it raises
+        DocumentBroken.
+        """
         if path != store_tree.MARKER or not store_tree.is_store(Path(self._root)):
             return filesystem.exists(self._full(path))
         if len(list(store_tree.all_documents(self._root))) > 1:
@@ -142,7 +150,10 @@ class _Restorer:
         return False
 
     def _newest(self, documents: list[ParsedDocument], session_id: str, path: str) -> ParsedDocument:
-        """Return the document that includes all the others."""
+        """Return the document of the session that includes all the others; documents of other sessions are ignored.
+
+        Raises DocumentBroken if there is none.
+        """
         documents = [document for document in documents if document.header["session_id"] == session_id]
         if not documents:
             kept = f"Its old version is still in backup {self._backup.name}"
@@ -189,7 +200,10 @@ def _has_form_of(there: ParsedDocument, old: ParsedDocument) -> bool:
 
 
 def _in_form_of(old: ParsedDocument, current: ParsedDocument, path: str) -> bytes:
-    """Return the current session in the format and version of the old document. Raises DocumentBroken."""
+    """Return the bytes of the current session in the format and version of the old document.
+
+    Raises DocumentBroken if that form cannot hold all of its content.
+    """
     layout = old.layout
     document: dict[str, Any] | None = {**current.header, "history": current.entries}
     assert document is not None  # noqa: S101 (for the type checker)
