@@ -61,8 +61,9 @@ class Plan:
 def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float = 10.0) -> Plan:
     """Return the plan to upgrade a store, or a folder of agno 1.x.
 
-    The manifest of a store is updated; nothing else is changed. The plan takes into account new, moved and removed files. If `thorough`, the status of every document is read, so
-    that documents that were replaced in place since the last listing count too. `lock_timeout` is in seconds.
+    The manifest of a store is updated; nothing else is changed. The plan takes into account new, moved and removed
+    files. If `thorough`, the status of every document is read, so that documents that were replaced in place since the
+    last listing count too. `lock_timeout` is in seconds.
 
     >>> from localstore import JsonStorage
     >>> make_plan(JsonStorage("my-sessions").root).paths
