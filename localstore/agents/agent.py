@@ -9,7 +9,7 @@ from localstore.agents.events import Event
 from localstore.agents.memory_storage import AgentStorage
 from localstore.agents.models.model import Model
 from localstore.agents.prompts.history import HistoryWindow
-from localstore.agents.prompts.question import Question, Source, messages_of, question_of, whole_rounds
+from localstore.agents.prompts.question import Question, Source, question_messages, question_of, whole_rounds
 from localstore.agents.prompts.summary import Summaries
 from localstore.agents.run_spec import RunSpec
 from localstore.agents.runs import driver
@@ -257,7 +257,7 @@ class Agent(SessionOwner):
         session_id: str | None,
         user_id: str | None,
     ) -> AgentRun:
-        run = Run(messages=messages_of(message, images, files), status="unfinished")
+        run = Run(messages=question_messages(message, images, files), status="unfinished")
         return self._new_run(run, session_id or self.session_id, user_id or self.user_id)
 
     def _resuming(self) -> AgentRun | None:
@@ -297,7 +297,7 @@ class Agent(SessionOwner):
         """
         from localstore.agents.terminal.response import print_response
 
-        question = "\n".join(item.text for item in messages_of(message)) if show_message else None
+        question = "\n".join(item.text for item in question_messages(message)) if show_message else None
         events = self.stream(message, images=images, files=files)
         print_response(question, events, markdown=markdown, tool_calls=self.show_tool_calls)
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from localstore.agents.agent import Agent
 from localstore.agents.models.model import Model
-from localstore.agents.prompts.prompt import flat, with_state
+from localstore.agents.prompts.prompt import messages_of_runs, with_state
 from localstore.agents.prompts.question import whole_rounds
 from localstore.agents.runs import driver
 from localstore.agents.runs.agent_run import AgentRun
@@ -41,7 +41,7 @@ class StoredQuestion:
     @property
     def history(self) -> list[Message]:
         """The stored messages of the runs before this one, oldest first."""
-        return flat(self._completed[self._window])
+        return messages_of_runs(self._completed[self._window])
 
     @property
     def tools(self) -> tuple[str, ...]:

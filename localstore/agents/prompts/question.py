@@ -10,15 +10,17 @@ from localstore.models.session import ContentPart, Message
 
 Question = str | Message | Sequence[Message]
 Source = str | os.PathLike[str]
-"""An image or a file: a URL or a path."""
+"""The URL or the path of an image or a file."""
 
 _URL = re.compile(r"(?:https?|data):", re.IGNORECASE)
 
 
-def messages_of(message: Question, images: Sequence[Source] = (), files: Sequence[Source] = ()) -> list[Message]:
-    """Return the messages of a question. Images and files become parts of the last message.
+def question_messages(message: Question, images: Sequence[Source] = (), files: Sequence[Source] = ()) -> list[Message]:
+    """Return the messages of a question as a new list, with images and files as parts of the last message.
 
-    Raises TypeError, ValueError if there is no message, FileNotFoundError for a file that does not exist.
+    `message` is not changed. Raises TypeError if `message` is none of the three kinds of question or a list of sources
+    is a single text or path, ValueError if there is no message, and OSError (such as FileNotFoundError) for a path that
+    cannot be accessed.
     """
     messages: list[Message]
     if isinstance(message, str):
@@ -50,13 +52,16 @@ def _parts(kind: str, sources: Sequence[Source]) -> Iterator[ContentPart]:
 
 
 def question_of(messages: Sequence[Message]) -> list[Message]:
-    """Return the question of a run: its messages up to the last one of the user."""
+    """Return the question of a run: all messages up to the last one of role `user`; without one, all messages."""
     end = max((at for at, message in enumerate(messages) if message.role == "user"), default=len(messages) - 1)
     return list(messages[: end + 1])
 
 
 def whole_rounds(messages: Sequence[Message]) -> list[Message]:
-    """Return the question and the complete rounds of tool calls after it, without a partial round or answer."""
+    """Return the question of a run and the complete rounds of tool calls after it.
+
+    A round in which results are missing is left out, and so is the final answer.
+    """
     whole = len(question_of(messages))
     open_calls: set[str | None] = set()
     for at in range(whole, len(messages)):

@@ -1,4 +1,4 @@
-"""Typed answers: checks an answer against a pydantic class, and asks again if it does not match."""
+"""Typed answers: parses an answer as a pydantic class, and makes the request to correct one that does not match."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL)
 
 
 def parse_answer(model: type[BaseModel], answer: str) -> BaseModel:
-    """Return the answer as an object of the class. Raises ResponseInvalid if it does not match."""
+    """Parse `answer` as JSON, which may be in a code block, and return it as an instance of `model`.
+
+    Raises ResponseInvalid if it is not valid for that class.
+    """
     fenced = _FENCED.match(answer)
     try:
         return model.model_validate_json(fenced[1] if fenced else answer)
@@ -28,6 +31,6 @@ def parse_answer(model: type[BaseModel], answer: str) -> BaseModel:
 
 
 def correction_request(error: ResponseInvalid) -> Message:
-    """Return the message that asks the model to correct its answer."""
+    """Return the user message that names the problem in `error` and asks the model to answer again."""
     problem = error.message.partition(" Ask again")[0]
     return Message(role="user", content=f"{problem} Answer again with JSON in the requested form and nothing else.")

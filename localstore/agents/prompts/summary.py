@@ -15,18 +15,21 @@ _INSTRUCTIONS = (
     "what was asked and decided, names, numbers and open questions. Write nothing but the summary."
 )
 _MAX_CHARACTERS = 4000
-"""How much of each message goes into the request for a summary."""
+"""How many characters of each message go into the request for a summary."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """A request for a summary of the session up to the run `up_to`."""
+class SummaryRequest:
+    """The request to a model for a new summary.
+
+    `messages` are sent to the model; `up_to` is the id of the last run that the new summary covers.
+    """
 
     messages: list[Message]
     up_to: str
 
     def summary_from(self, reply: Reply) -> dict[str, Any] | None:
-        """Return the new `session_summary`, or None if the model's reply is empty."""
+        """Return the value to store as `session_summary`, or None if the model's reply has no text."""
         text = reply.message.text.strip()
         return {"text": text, "up_to": self.up_to} if text else None
 
@@ -34,9 +37,9 @@ class Task:
 class Summaries:
     """Decides when a session needs a new summary, and which runs it covers.
 
-    The summary is `{text, up_to}`, with the id of the last run that it covers; covered runs are left out of the
-    history. A new one is made after a run, once as many runs are left out of the history as it holds (at least one):
-    one more request to the model per batch of runs.
+    A summary is stored as `{text, up_to}`: its text, and the id of the last run that it covers. Covered runs are left
+    out of the history, which holds at least the last `kept` runs. Once `kept` further runs (at least one) have
+    accumulated, a new summary covers them too: one additional request to the model per batch of runs.
     """
 
     def __init__(self, kept: int) -> None:
@@ -45,11 +48,14 @@ class Summaries:
 
     @property
     def window(self) -> int:
-        """How many of the session's last runs are needed to find those that the summary does not cover."""
+        """How many of the session's last runs `uncovered` and `request` need."""
         return self._kept + 2 * self._batch
 
     def uncovered(self, runs: Sequence[Run], summary: Any) -> list[Run]:
-        """Return those of the runs that are completed and not in the session's summary."""
+        """Return the completed runs that the session's summary does not cover, in the order of `runs` (oldest first).
+
+        Returns all completed runs if the last covered run is not among `runs`.
+        """
         completed = completed_of(runs)
         up_to = summary.get("up_to") if isinstance(summary, dict) else None
         for at in range(len(completed) - 1, -1, -1):
@@ -57,10 +63,10 @@ class Summaries:
                 return completed[at + 1 :]
         return completed
 
-    def task(self, session: Session) -> Task | None:
-        """Return what to ask the model for a new summary, or None while too few runs are left out of the history.
+    def request(self, session: Session) -> SummaryRequest | None:
+        """Return the request for a new summary of `session`, or None if no new summary is due.
 
-        `session` needs its last `window` runs.
+        `session` must have been read with at least its last `window` runs. It is not changed.
         """
         runs = self.uncovered(session.runs, session.session_summary)
         old = runs[: max(0, len(runs) - self._kept)]
@@ -69,7 +75,7 @@ class Summaries:
         before = summary_text(session.session_summary)
         earlier = f"Summary of what came before:\n{before}\n\n" if before else ""
         text = f"{_INSTRUCTIONS}\n\n{earlier}{_transcript(old)}"
-        return Task([Message(role="user", content=text)], old[-1].run_id)
+        return SummaryRequest([Message(role="user", content=text)], old[-1].run_id)
 
 
 def _transcript(runs: Sequence[Run]) -> str:

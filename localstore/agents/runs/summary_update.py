@@ -27,10 +27,10 @@ class SummaryUpdate:
         sessions = self.sessions
         try:
             session = await driver.write(partial(sessions.read, self.session_id, self.user_id, self.summaries.window))
-            task = None if session is None else self.summaries.task(session)
-            if task is None:
+            request = None if session is None else self.summaries.request(session)
+            if request is None:
                 return
-            summary = task.summary_from(await driver.ask(self.model, task.messages, PLAIN))
+            summary = request.summary_from(await driver.ask(self.model, request.messages, PLAIN))
             if summary is not None:
                 update = partial(sessions.storage.update, self.session_id, user_id=self.user_id)
                 await driver.write(partial(update, session_summary=summary))

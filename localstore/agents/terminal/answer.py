@@ -1,4 +1,4 @@
-"""Shows an answer while it arrives: redrawn in place on a terminal, else written piece by piece."""
+"""Shows an answer while it arrives: redrawn in place on a terminal, otherwise written piece by piece."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from localstore.models.session import ToolCall
 
 _REDRAW_SECONDS = 0.05
-"""The shortest pause between two drawings; a long answer that takes time to draw is drawn less often."""
+"""The shortest pause between two drawings. An answer that takes long to draw is drawn less often."""
 _DRAWING_SHARE = 5
-"""Drawing takes at most one fifth of the time."""
+"""The pause after a drawing is at least this many times as long as the drawing took."""
 _OWN_HEADING = "Answer"
 """The heading of the agent's own text after its members have spoken."""
 
 
 def open_answer(screen: Screen, *, markdown: bool, panel: bool, tool_calls: bool, members: bool = True) -> SpeakerQueue:
-    """Return a context manager whose `handle` shows the events of one run on the screen.
+    """Return a context manager that shows one run on `screen`. Pass each event of the run to its `handle`.
 
     Args:
         screen: The screen to draw on.
-        markdown: Render the text as Markdown. Only on a terminal.
-        panel: Draw a frame around the text. Only on a terminal.
+        markdown: Render the text as Markdown. Has no effect without a terminal.
+        panel: Draw a frame around the text. Has no effect without a terminal.
         tool_calls: Show tool calls and their results.
-        members: Without a terminal, also show what the members of a team say. A terminal always shows it.
+        members: Also show the answers of a team's members. On a terminal, they are always shown.
     """
     if screen.console is None:
         return SpeakerQueue(_PlainText(screen, tool_calls), members=members, tool_calls=tool_calls)
@@ -42,7 +42,7 @@ def open_answer(screen: Screen, *, markdown: bool, panel: bool, tool_calls: bool
 
 
 class _PlainText:
-    """Writes the text as it arrives; each message of the model is a paragraph of its own."""
+    """Writes an answer to standard output as it arrives, with a blank line between two messages of the model."""
 
     def __init__(self, screen: Screen, tool_calls: bool) -> None:
         self._write = screen.write
@@ -62,7 +62,7 @@ class _PlainText:
         match event:
             case TextDelta(text):
                 text = self._pending + text
-                self._pending = "\r" if text.endswith("\r") else ""  # the other half of a line break may follow
+                self._pending = "\r" if text.endswith("\r") else ""  # the "\n" of a line break may follow
                 if text := text.removesuffix(self._pending):
                     if self._needs_blank_line:
                         self._write("\n")
@@ -87,7 +87,7 @@ class _PlainText:
         self._write(f"{visible(speaker) if speaker is not None else _OWN_HEADING}:\n")
 
     def _end_line(self) -> bool:
-        """End the current line. Returns False if nothing was on it."""
+        """End the current output line. Return True if it had any text."""
         if self._pending:
             self._write(self._pending)
             self._pending, self._at_line_start = "", False
@@ -99,7 +99,11 @@ class _PlainText:
 
 
 class _LiveDisplay:
-    """Draws the first piece of text at once, and then a few times a second, also while the model pauses."""
+    """Draws an answer in place on a terminal.
+
+    The first piece of a message is drawn immediately. After that, a background thread redraws the message a few times a
+    second, and shows "Thinking ..." while the model has sent nothing.
+    """
 
     def __init__(self, console: Console, *, markdown: bool, panel: bool, tool_calls: bool) -> None:
         from localstore.agents.terminal.region import Region
@@ -114,7 +118,7 @@ class _LiveDisplay:
         self._open_calls = 0
         self._is_thinking = True
         self._is_stale = False
-        """Text has arrived since the last drawing."""
+        """Whether text has arrived since the last drawing."""
         self._pause = _REDRAW_SECONDS
         self._drawn_at = 0.0
         self._lock = RLock()
@@ -185,7 +189,7 @@ class _LiveDisplay:
         self._pause = max(_REDRAW_SECONDS, _DRAWING_SHARE * (self._drawn_at - began))
 
     def _end_message(self) -> None:
-        """Draw the text a last time and leave it on the screen; the next text is another message."""
+        """Draw the current message one last time and leave it on the screen. The next text starts a new message."""
         with self._lock:
             self._is_thinking = False
             self._draw()
@@ -211,7 +215,7 @@ class _LiveDisplay:
 
 
 def _markdown(text: str) -> RenderableType:
-    """Return the text as Markdown that hides nothing: HTML tags are shown as text, links with their addresses."""
+    """Return `text` rendered as Markdown that hides nothing: HTML tags appear as text, links show their addresses."""
     from markdown_it import MarkdownIt
     from rich.markdown import Markdown
 
@@ -221,7 +225,7 @@ def _markdown(text: str) -> RenderableType:
 
 
 def _call_line(call: ToolCall) -> str:
-    """Return a tool call as one line."""
+    """Return one line that shows a tool call with its arguments, shortened if it is long."""
     if isinstance(call.arguments, str):
         arguments = call.arguments
     else:
@@ -232,6 +236,6 @@ def _call_line(call: ToolCall) -> str:
 
 
 def _result_line(event: ToolCallFinished) -> str:
-    """Return the result of a tool call as one line."""
+    """Return one line that shows the result of a tool call, shortened if it is long."""
     verb = "failed" if event.failed else "returned"
     return one_line(f"{event.call.name} {verb}: {event.result or 'nothing'}")

@@ -15,10 +15,10 @@ _FAREWELLS = ("bye", "exit", "quit")
 
 
 class Chat:
-    """Reads questions and commands from the standard input until the person leaves.
+    """Reads questions and commands from standard input until the person leaves or the input ends.
 
-    `on_session` is called with each session that the chat enters, before a question is asked in it; with None if that
-    session does not exist yet.
+    `on_session` is called each time the chat enters a session, before a question is asked in it. It receives the
+    session, or None if the session does not exist yet.
     """
 
     def __init__(
@@ -32,9 +32,10 @@ class Chat:
         self._interrupted = False
 
     def run(self) -> bool:
-        """Chat until the person leaves or the input ends. Returns False if a question was not answered.
+        """Run the chat until the person leaves or the input ends. Return True if every question was answered.
 
-        Raises KeyboardInterrupt for Ctrl-C if the input is not a terminal, OSError if the output is closed.
+        Errors of the model and of the storage are shown, and the chat continues. May raise KeyboardInterrupt for Ctrl-C
+        if standard input is not a terminal, and OSError if the output is closed.
         """
         conversation = self._conversation
         keyboard, screen = conversation.keyboard, conversation.screen
@@ -56,11 +57,11 @@ class Chat:
                 except UnicodeDecodeError as error:
                     screen.show_error(f"This is not {error.encoding}. The line was ignored.")
             if keyboard.is_terminal and not conversation.is_over:
-                screen.note("")  # Ctrl-D leaves the cursor behind the prompt
+                screen.note("")  # Ctrl-D leaves the cursor after the prompt
         return all_answered
 
     def _handle(self, line: str) -> bool:
-        """Run the command or ask the question. Returns False if a question was not answered."""
+        """Run `line` as a command, or ask it as a question. Return False only if a question was not answered."""
         if line.startswith("/"):
             return run_command(self._conversation, line)
         line = line.strip()

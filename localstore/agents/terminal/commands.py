@@ -14,13 +14,17 @@ from localstore.agents.terminal.screen import one_line
 
 _MAX_LISTED = 20
 _WIDE = 80
-"""The number of columns from which on a session is listed on one line."""
+"""On a screen with at least this many columns, each session is listed on one line; otherwise on two."""
 _NO_STORAGE = "This agent has no storage: its only session is in memory."
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of the chat. `run` gets the text after its name, and returns False if a question was not answered."""
+    """A command of the chat.
+
+    `run` is called with the conversation and the text after the command's name. It returns False if it asked a question
+    that was not answered; any other value means success. `argument` and `help` are shown by `/help`.
+    """
 
     name: str
     argument: str
@@ -30,7 +34,11 @@ class Command:
 
 
 def run_command(conversation: Conversation, line: str) -> bool:
-    """Run the command in the line. Returns False if a question was asked and not answered."""
+    """Run the command in `line`, which begins with a slash. Return False only if it asked a question without an answer.
+
+    An unknown command and an error of the command are shown, and count as handled. Raises BrokenPipeError if the output
+    is closed.
+    """
     screen = conversation.screen
     words = line.split(maxsplit=1)
     name, argument = words[0].casefold(), words[1].strip() if len(words) > 1 else ""
@@ -109,7 +117,11 @@ def _open(conversation: Conversation, text: str) -> None:
 
 
 def _matching_sessions(conversation: Conversation, text: str) -> list[str]:
-    """Return the ids that match the text best: an exact id, else a name, a number, or the beginning of an id."""
+    """Return the ids of the sessions that match `text`, or an empty list if there are none.
+
+    The first of these rules that matches any session applies: its id is `text`, its name is `text`, its number in the
+    last listing is `text`, its id begins with `text`.
+    """
     sessions = conversation.list_sessions()
     ids = [session.session_id for session in sessions]
     matches = [session_id for session_id in ids if session_id == text]
@@ -120,6 +132,7 @@ def _matching_sessions(conversation: Conversation, text: str) -> list[str]:
 
 
 def _numbered(ids: list[str], number: int) -> list[str]:
+    """Return the id with this number (from 1) in a list, or an empty list if there is none."""
     return ids[number - 1 : number] if number else []
 
 

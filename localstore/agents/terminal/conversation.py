@@ -1,4 +1,4 @@
-"""One person's conversation with an agent: asks questions, shows the answers, moves between sessions."""
+"""A person's conversation with an agent: asks questions, shows the answers, and switches between sessions."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from localstore.storage.storage import Storage
 
 _HISTORY_QUESTIONS = 50
-"""How many questions of the session arrow-up goes through."""
+"""How many runs of a session supply the questions that arrow-up brings back."""
 _OUTCOMES = {"error": "failed", "cancelled": "was stopped"}
 
 
 class ChatPartner(Protocol):
-    """What a chat needs of an agent or a team."""
+    """The part of an agent or a team that a chat uses."""
 
     kind: Kind
     session_id: str
@@ -55,11 +55,11 @@ class ChatPartner(Protocol):
 
 
 class Conversation:
-    """Asks the agent and shows its answers on the screen.
+    """Passes questions to an agent and shows its answers on the screen.
 
-    `listed` holds the ids of the sessions that were listed last, by number. The chat ends when `is_over` is set.
-    `on_session` is called with each session that the conversation enters, before a question is asked in it; with None
-    if that session does not exist yet.
+    `listed` holds the session ids of the last listing, in its order. The chat ends when `is_over` is set.
+    `on_session` is called each time the conversation enters a session, before a question is asked in it. It receives
+    the session, or None if the session does not exist yet.
     """
 
     def __init__(
@@ -76,21 +76,28 @@ class Conversation:
         self.is_over = False
         self._markdown = markdown
         self._on_session = on_session
-        self._unstored: Question | None = None
-        """The last question, if it has not been stored in the session."""
+        self._unstored_question: Question | None = None
+        """The last question, while no run for it has been stored; otherwise None."""
         self._hint = "Type /help for commands, bye to leave." if self.keyboard.is_terminal else ""
 
     # Asking
 
     def ask(self, question: Question) -> bool:
-        """Ask a question and show the answer. Returns False if there is no answer."""
-        self._unstored = question
+        """Ask a question and show the answer. Return False if the run failed or was stopped with Ctrl-C.
+
+        Raises KeyboardInterrupt for Ctrl-C if standard input is not a terminal.
+        """
+        self._unstored_question = question
         return self._show(self.agent.stream(question))
 
     def retry(self) -> bool:
-        """Ask the last question again. If it has been answered, the new answer replaces the old one."""
-        if self._unstored is not None:
-            return self.ask(self._unstored)
+        """Ask the last question again. Return what `ask` returns, or True if nothing has been asked yet.
+
+        A run that was not completed is resumed. A completed one is removed first; without a storage, it stays and the
+        question is asked in a new run.
+        """
+        if self._unstored_question is not None:
+            return self.ask(self._unstored_question)
         session = self.read_session(last_runs=1)
         if session is None or not session.runs:
             self.screen.note("Nothing has been asked yet.")
@@ -104,6 +111,7 @@ class Conversation:
         return self.ask(question_of(last.messages))
 
     def _show(self, events: Generator[Event]) -> bool:
+        """Show the events of one run and close them. Return False if the run failed or was stopped with Ctrl-C."""
         failure: Exception | None = None
         run: Run | None = None
         answer = open_answer(
@@ -124,7 +132,7 @@ class Conversation:
                         failure = error
                         break
                     if isinstance(event, RunStarted):
-                        self._unstored = None
+                        self._unstored_question = None
                     elif isinstance(event, RunFinished) and event.speaker is None:
                         run = event.run
                     answer.handle(event)
@@ -147,31 +155,42 @@ class Conversation:
 
     @property
     def has_storage(self) -> bool:
-        """Whether the agent stores its sessions. Without a storage it has only one, in memory."""
+        """Whether the agent stores its sessions. An agent without a storage has a single session, in memory."""
         return hasattr(self.agent.storage, "list_sessions")
 
     def list_sessions(self) -> list[SessionInfo]:
-        """Return the sessions of this user, newest first. Needs a storage."""
+        """Return the sessions of this user and of the agent's kind, newest activity first.
+
+        If the agent has no user, the sessions of all users are returned. Raises ValueError if there is no storage.
+        """
         agent = self.agent
         return agent.sessions("/sessions").list_sessions(user_id=agent.user_id, kind=agent.kind)
 
     def read_session(self, *, last_runs: int | None) -> Session | None:
-        """Return the current session with its last runs (all of them if None), or None if it does not exist yet."""
+        """Return the current session with its last runs (all if `last_runs` is None), or None if it does not exist."""
         return self.agent.read(self.agent.session_id, self.agent.user_id, last_runs)
 
     def remove_last_run(self) -> tuple[Run, str] | None:
-        """Remove the last run from the session, and return it with the name of its rescue file. Needs a storage."""
+        """Remove the last run from the current session, and restore the agent's state from before that run.
+
+        Return the run and the name of the rescue file that keeps it, or None if the session has no run. May raise
+        ValueError if there is no storage, and SessionNotFound.
+        """
         from localstore.storage.branching import undo
 
         agent = self.agent
         undone = undo(agent.sessions("/undo"), agent.session_id, user_id=agent.user_id)
-        agent.load_session(agent.session_id)  # the state goes back too
+        agent.load_session(agent.session_id)  # also restores the state
         return None if undone is None else (undone.run, undone.name)
 
     def enter_session(self) -> None:
-        """Show which session the conversation is in, and its last question and answer."""
+        """Show the current session's id and name, and its last question and answer.
+
+        Call this after each change of session. It also calls `on_session` and adds the session's questions to the
+        keyboard's history. If the session cannot be read, only the error is shown.
+        """
         note = self.screen.note
-        self._unstored = None
+        self._unstored_question = None
         try:
             session = self.read_session(last_runs=_HISTORY_QUESTIONS if self.keyboard.is_terminal else 1)
         except Exception as error:  # noqa: BLE001

@@ -1,4 +1,4 @@
-"""Describes an error in one line with advice: errors of a model's server, of the storage, and all others."""
+"""Describes any error in one line for the person at a chat, with advice where the cause is known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _ADVICE = {
 
 
 def error_line(error: BaseException) -> str:
-    """Return the error as one line for a person, with its notes."""
+    """Return a line that describes `error` for a person, followed by the error's notes.
+
+    An error with a `run` attribute comes from storing an answer: the line then says so, and the notes are left out.
+    """
     text = _message(error)
     if hasattr(error, "run"):
         return f"The answer could not be stored. {text}"
@@ -39,12 +42,12 @@ def _message(error: BaseException) -> str:
 
 
 def _is_from_openai(error: BaseException) -> bool:
-    """Return whether the error is one of the openai package, whose messages are written for people."""
+    """Return whether `error` comes from the openai package, whose messages need no error class before them."""
     return any(kind.__module__.partition(".")[0] == "openai" for kind in type(error).__mro__)
 
 
 def _server_message(error: BaseException) -> str:
-    """Return the server's own message from an error of the openai package."""
+    """Return the message that the server sent with an error, or the text of the error if it sent none."""
     body: Any = getattr(error, "body", None)
     if isinstance(body, dict):
         body = body.get("message") or body.get("error") or body
@@ -52,6 +55,6 @@ def _server_message(error: BaseException) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Return the text on one line, with a full stop at the end if it has none."""
+    """Return `text` on one line, with a full stop added unless it ends in `.`, `!` or `?`."""
     text = " ".join(text.split())
     return text if text.endswith((".", "!", "?")) else f"{text}."

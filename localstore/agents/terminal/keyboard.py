@@ -16,19 +16,19 @@ from localstore.agents.terminal.screen import Screen
 
 _PROMPT, _CONTINUATION_PROMPT = "> ", ". "
 _IGNORE_SECONDS = 0.5
-"""How long another Ctrl-C is ignored after the first: the stopped run is being stored."""
+"""How long a second Ctrl-C is ignored after the first, so that the stopped run can be stored."""
 _RETRY_SECONDS = 0.005
-"""After this time a Ctrl-C that came in the middle of a write is tried again."""
+"""The delay before a Ctrl-C that came in the middle of a write is tried again."""
 _MAX_DELAY_SECONDS = 1.0
-"""How long a write may delay Ctrl-C. A write that takes longer is waiting for the lock of another process."""
+"""How long a write may delay Ctrl-C. A longer write is assumed to be waiting for another process's lock."""
 
 
 class Keyboard:
-    """Reads questions and commands from the standard input. Use it as a context manager.
+    """Reads questions and commands from standard input. Use it as a context manager, which also handles Ctrl-C.
 
-    `is_terminal` says whether a person types at a terminal. Where Python has `readline`, they can edit the line and get
-    earlier lines with arrow-up. A line that ends in a backslash continues on the next one. Input from a pipe gets no
-    prompts.
+    `is_terminal` is true if standard input is a terminal. If Python has `readline`, the person can then edit the line
+    and bring back earlier lines with arrow-up. A line that ends in a backslash continues on the next one. For input
+    from a pipe, no prompt is written.
     """
 
     def __init__(self, screen: Screen) -> None:
@@ -68,16 +68,16 @@ class Keyboard:
             self.add_history(self._earlier)
 
     def add_history(self, lines: Iterable[str | None]) -> None:
-        """Add lines to the history that arrow-up goes through."""
+        """Add lines to the history that arrow-up goes through. Empty lines and None are skipped."""
         if self._readline is not None:
             for line in lines:
                 if line:
                     self._readline.add_history(line)
 
     def read(self) -> str | None:
-        """Return the next question or command, or None at the end of the input.
+        """Return the next question or command without its line break, or None at the end of the input.
 
-        Raises KeyboardInterrupt for Ctrl-C, UnicodeDecodeError for a line that is not valid text.
+        Raises KeyboardInterrupt for Ctrl-C, UnicodeDecodeError for a line that cannot be decoded.
         """
         lines: list[str] = []
         while True:
@@ -93,7 +93,7 @@ class Keyboard:
         try:
             if self._can_edit:
                 line = input(prompt)
-                self._remember(line)
+                self._add_line_to_history(line)
                 return line
             if self.is_terminal:
                 self._screen.write_prompt(prompt)
@@ -106,12 +106,13 @@ class Keyboard:
         finally:
             self._at_prompt = False
 
-    def _remember(self, line: str) -> None:
+    def _add_line_to_history(self, line: str) -> None:
         history = self._readline
         if history is not None and line != history.get_history_item(history.get_current_history_length()):
             self.add_history([line])
 
     def _interrupt(self, _: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt for Ctrl-C; ignore it shortly after another one; retry it later during a write."""
         now = monotonic()
         if not self._at_prompt and now - self._stopped_at <= _IGNORE_SECONDS:
             return
@@ -127,11 +128,11 @@ class Keyboard:
 
 
 _STORING_LAYERS = ("localstore.format.", "localstore.disk.", "localstore.index.", "localstore.engine.")
-"""While code of these layers runs, a document may be half written."""
+"""The modules that write documents. While their code runs, a document may be half written."""
 
 
 def _is_storing(frame: FrameType | None) -> bool:
-    """Return whether a document may be half written. An interrupt at this point could leave its lock behind."""
+    """Return whether code that writes documents is running in `frame`. An interrupt there could leave a lock behind."""
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(_STORING_LAYERS):
             return True

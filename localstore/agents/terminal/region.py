@@ -14,11 +14,10 @@ Line = list[Segment]
 
 
 class Region:
-    """Redraws its lines in place, from the first line that changed. The cursor stays at their end.
+    """Lines at the bottom of a terminal, redrawn in place from the first line that changed.
 
-    It may be taller than the terminal: lines that have scrolled off the top are not redrawn. Nothing else may print
-    meanwhile, and only one thread may draw at a time. If the terminal changes its width, everything is drawn again
-    below.
+    The cursor stays after the last line. The region may be taller than the terminal: lines that have scrolled off the
+    top are not redrawn. Until `leave` is called, nothing else may print. Only one thread may draw at a time.
     """
 
     def __init__(self, console: Console) -> None:
@@ -27,7 +26,10 @@ class Region:
         self._width = console.width
 
     def draw(self, *parts: RenderableType) -> None:
-        """Replace what the region shows by these parts."""
+        """Replace the contents of the region with `parts`, one below the other.
+
+        If the terminal's width has changed, the old contents stay and `parts` are drawn below them.
+        """
         console = self._console
         width, height = console.size
         if width != self._width:
@@ -45,14 +47,17 @@ class Region:
         console.print(Segments([*_move_up(old, first), *_join(lines[first:])]), end="", soft_wrap=True)
 
     def leave(self) -> None:
-        """Keep on the screen what is shown, and continue below it."""
+        """Leave the current contents on the screen. The next `draw` starts a new region below them."""
         if self._drawn:
             self._drawn = []
             self._console.print()
 
 
 def _move_up(old: int, first: int) -> list[Segment]:
-    """Return the codes that move from the end of `old` lines to the start of line `first` and erase on the way."""
+    """Return the codes that move the cursor from the end of `old` lines to the start of line `first` (from 0).
+
+    The lines passed on the way are erased. If there is no such line yet, the codes start a new line.
+    """
     if first >= old:
         return [Segment("\n")] if old else []
     erase: list[ControlType | tuple[ControlType, int]] = [ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2)]
@@ -63,7 +68,7 @@ def _move_up(old: int, first: int) -> list[Segment]:
 
 
 def _join(lines: list[Line]) -> list[Segment]:
-    """Return the segments of the lines, with line breaks between them."""
+    """Return the segments of all lines in order, with a line break between two lines and none at the end."""
     segments: list[Segment] = []
     for number, line in enumerate(lines):
         segments += [Segment("\n"), *line] if number else line

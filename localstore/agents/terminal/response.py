@@ -10,15 +10,15 @@ from localstore.agents.terminal.screen import Screen, visible
 
 
 def print_response(question: str | None, events: Generator[Event], *, markdown: bool, tool_calls: bool) -> None:
-    """Print the question, and the answer as it arrives: in panels on a terminal, else as plain text.
+    """Print the question, and then the answer as it arrives: in panels on a terminal, otherwise as plain text.
 
-    Control characters are shown as escapes, because a model could move the cursor or set the title with them. Errors
-    of the run pass through; what had arrived stays on the screen.
+    Control characters are shown as escapes, because a model could use them to move the cursor or set the terminal's
+    title. Errors of the run propagate; the part of the answer that has arrived stays on the screen.
 
     Args:
-        question: The text to print above the answer, or None.
-        events: The events of the run. They are closed at the end.
-        markdown: Render the answer as Markdown. Only on a terminal.
+        question: The text to print above the answer. None prints only the answer.
+        events: The events of the run. The generator is closed at the end, also after an error.
+        markdown: Render the answer as Markdown. Has no effect without a terminal.
         tool_calls: Print tool calls and their results, shortened.
     """
     screen = Screen()

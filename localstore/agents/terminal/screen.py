@@ -1,4 +1,4 @@
-"""The output of a chat: drawn by rich on a terminal, plain text elsewhere."""
+"""The output of a chat: drawn by rich on a terminal, otherwise plain text."""
 
 from __future__ import annotations
 
@@ -10,57 +10,63 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-# What a terminal acts on: control characters, line separators, marks that reorder text; and lone surrogates.
+# What a terminal acts on (control characters, line separators, marks that reorder text), and lone surrogates.
 _CONTROL = re.compile("[^\n\t -~\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\U0010ffff]")
 _MAX_LENGTH = 200
-"""Characters of a text that is shown on one line."""
+"""The default limit, in characters, for text that is shown on one line."""
 
 
 def visible(text: str) -> str:
-    """Return the text with control characters, which could drive the terminal, written as escapes."""
+    """Return `text` with the characters that a terminal acts on, other than newline and tab, written as escapes."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
 def one_line(text: str, limit: int = _MAX_LENGTH) -> str:
-    """Return the text on one line, cut to `limit` characters."""
+    """Return `text` on one line: each run of whitespace becomes a space, and control characters become escapes.
+
+    A line longer than `limit` characters is cut and ends in `...`.
+    """
     line = visible(" ".join(text.split()))
     return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 class Screen:
-    """The standard output and error of a chat.
+    """Standard output and standard error of a chat.
 
-    `console` is a rich console where the standard output is a terminal that rich can draw on, else None. Without a
-    console, answers go to the standard output and everything else (notes, errors) to the standard error, so that a
-    pipe gets only the answers.
+    `console` is a rich console if standard output is a terminal that rich can draw on, otherwise None. Without a
+    console, answers go to standard output, and notes and errors to standard error, so that a pipe receives only the
+    answers.
     """
 
     def __init__(self) -> None:
         self.console = _console(sys.stdout)
 
     def show(self, text: str) -> None:
-        """Show text that the person asked for, on lines of its own."""
+        """Print `text` and a newline to standard output. For text that the person asked for."""
         if self.console is None:
             self.write(f"{text}\n")
         else:
             self._print(text, "")
 
     def note(self, text: str, *, wrapped: bool = True) -> None:
-        """Show a remark beside the answers. With `wrapped=False` it can be copied as one line."""
+        """Print a remark: dimmed on a terminal, otherwise to standard error.
+
+        If `wrapped` is false, the text is not wrapped, so that it can be copied as one line.
+        """
         if self.console is None:
             _write(sys.stderr, f"{text}\n")
         else:
             self._print(text, "dim", wrapped=wrapped)
 
     def show_error(self, text: str) -> None:
-        """Show an error."""
+        """Print `text` as an error: in red on a terminal, otherwise to standard error."""
         if self.console is None:
             _write(sys.stderr, f"Error: {text}\n")
         else:
             self._print(f"Error: {text}", "red")
 
     def show_rows(self, rows: Sequence[Sequence[str]]) -> None:
-        """Show rows of cells: in columns on a terminal, where long cells wrap; else separated by tabs."""
+        """Print rows of cells: on a terminal in columns, in which long cells wrap; otherwise separated by tabs."""
         if self.console is None:
             self.write("".join("\t".join(row) + "\n" for row in rows))
             return
@@ -75,21 +81,21 @@ class Screen:
         self.console.print(table)
 
     def write(self, text: str) -> None:
-        """Write plain text to the standard output at once."""
+        """Write plain text to standard output and flush it, with control characters as escapes."""
         _write(sys.stdout, text)
 
     def echo(self, text: str) -> None:
-        """Show a line on the terminal that was read from a pipe, so that each answer stands below its question."""
+        """Print a line that was read from a pipe, so that its answer follows it. Does nothing without a terminal."""
         if self.console is not None:
             self._print(text, "")
 
     def write_prompt(self, prompt: str) -> None:
-        """Write a prompt to the standard error, where it does not mix with the answers."""
+        """Write a prompt to standard error, so that it does not mix with the answers."""
         _write(sys.stderr, prompt)
 
     @property
     def width(self) -> int:
-        """The number of columns for a text of one line."""
+        """The number of columns available for text on one line: 200 without a terminal."""
         return _MAX_LENGTH if self.console is None else self.console.width
 
     def _print(self, text: str, style: str, *, wrapped: bool = True) -> None:
@@ -111,7 +117,10 @@ def _console(stream: TextIO | None) -> Console | None:
 
 
 def _write(stream: TextIO | None, text: str) -> None:
-    """Write the text, with characters that the stream cannot encode (a pipe may be ASCII) as escapes."""
+    """Write `text` to the stream and flush it. Does nothing if the stream is None.
+
+    Control characters, and characters that the stream cannot encode (a pipe may be ASCII), are written as escapes.
+    """
     if stream is None:
         return
     encoding = stream.encoding or "utf-8"

@@ -11,7 +11,7 @@ _TOOL_EVENTS = (ToolCallStarted, ToolCallFinished)
 
 
 class AnswerRenderer(Protocol):
-    """Shows the events of one run. What it has shown stays on the screen when the run ends or fails."""
+    """A context manager that shows the events of one run. Its output stays on the screen when the run ends or fails."""
 
     def __enter__(self) -> object: ...
 
@@ -20,26 +20,26 @@ class AnswerRenderer(Protocol):
     ) -> None: ...
 
     def handle(self, event: Event) -> None:
-        """Show an event of the current speaker."""
+        """Show an event of the speaker whose section was begun last. Events that have no output are ignored."""
 
     def begin_speaker(self, speaker: str | None) -> None:
-        """Start a section for this member, or for the agent itself when None."""
+        """Start a section for this member, or for the agent itself if `speaker` is None."""
 
 
 class SpeakerQueue:
-    """Passes the events of a run to a renderer, one speaker at a time.
+    """A context manager that passes the events of a run to a renderer, one speaker at a time.
 
-    The member that speaks first keeps the floor until its run finishes; the events of others wait. With
-    `members=False` the events of members are dropped, but an answer that a member gave in place of the leader is still
-    shown.
+    The events of the member that speaks first are shown until its run finishes; the events of other members wait. If
+    `members` is false, the events of members are dropped, but an answer that a member gave in place of the leader is
+    still shown.
     """
 
     def __init__(self, renderer: AnswerRenderer, *, members: bool, tool_calls: bool) -> None:
         self._renderer = renderer
         self._members = members
         self._tool_calls = tool_calls
-        self._floor: str | None = None
-        """The member whose events are shown now."""
+        self._current_member: str | None = None
+        """The member whose events are shown immediately; None if the next member may speak."""
         self._waiting: dict[str, list[Event]] = {}
         self._heading: str | None = None
         """The speaker whose section was begun last."""
@@ -58,7 +58,7 @@ class SpeakerQueue:
             self._renderer.__exit__(kind, error, trace)
 
     def handle(self, event: Event) -> None:
-        """Show the event now, or keep it until its speaker has the floor."""
+        """Show an event now, or keep it until its speaker's turn. An event of the agent itself ends all turns first."""
         speaker = event.speaker
         if speaker is None:
             self._flush("")
@@ -66,32 +66,36 @@ class SpeakerQueue:
                 self._show(TextDelta(event.run.answer))
             self._show(event)
         elif self._members and not isinstance(event, RunStarted):
-            if self._floor is not None and self._floor.startswith(f"{speaker}/"):
+            if self._current_member is not None and self._current_member.startswith(f"{speaker}/"):
                 self._flush(f"{speaker}/")
-            if self._floor is None or speaker == self._floor or speaker.startswith(f"{self._floor}/"):
-                self._floor = speaker
+            if (
+                self._current_member is None
+                or speaker == self._current_member
+                or speaker.startswith(f"{self._current_member}/")
+            ):
+                self._current_member = speaker
                 self._show(event)
                 if isinstance(event, RunFinished):
-                    self._give_floor()
+                    self._show_waiting_members()
             else:
                 self._waiting.setdefault(speaker, []).append(event)
 
-    def _give_floor(self) -> None:
-        """Show the events of the waiting speakers, up to one whose run has not finished; that one gets the floor."""
-        self._floor = None
-        while self._waiting and self._floor is None:
+    def _show_waiting_members(self) -> None:
+        """Show the events of the waiting members in turn, up to and including one whose run has not finished."""
+        self._current_member = None
+        while self._waiting and self._current_member is None:
             speaker = next(iter(self._waiting))
             events = self._waiting.pop(speaker)
             for event in events:
                 self._show(event)
-            self._floor = None if isinstance(events[-1], RunFinished) else speaker
+            self._current_member = None if isinstance(events[-1], RunFinished) else speaker
 
     def _flush(self, prefix: str) -> None:
-        """Show the waiting events of all speakers whose names begin with the prefix; they will send no more."""
+        """Show the waiting events of all members whose names begin with `prefix`, and end the current turn."""
         for speaker in [name for name in self._waiting if name.startswith(prefix)]:
             for event in self._waiting.pop(speaker):
                 self._show(event)
-        self._floor = None
+        self._current_member = None
 
     def _show(self, event: Event) -> None:
         is_shown = isinstance(event, TextDelta) or (self._tool_calls and isinstance(event, _TOOL_EVENTS))
