@@ -1,4 +1,4 @@
-"""The shape of a document of schema version 1. Imports nothing of localstore, and no pydantic."""
+"""The fields of a document in schema version 1. Imports neither pydantic nor other modules of localstore."""
 
 from typing import Literal, NamedTuple
 
@@ -9,7 +9,7 @@ KINDS = ("agent", "team", "workflow")
 """The kinds of session."""
 
 SESSION_KEYS = ("instructions", "session_state", "session_summary", "session_data")
-"""Keys of an entry that hold for the session from that entry on; the newest value counts."""
+"""Keys of an entry whose values apply to the whole session from that entry on. The newest value of each applies."""
 
 RecordName = Literal[
     "header", "origin", "entry", "run", "update", "message", "content_part", "tool_call", "metrics", "step"
@@ -41,14 +41,14 @@ FieldType = Literal[
 
 
 class Shape(NamedTuple):
-    """The fields of one kind of mapping. Any other key is allowed and kept; null counts as absent."""
+    """The fields of one kind of mapping in a document. Other keys are allowed and kept; null counts as absent."""
 
     fields: dict[str, FieldType]
-    """The type of each key, in the order in which the keys are written."""
+    """The type of each key's value, in the order in which the keys are written."""
     required: tuple[str, ...] = ()
-    """Keys that readers insist on."""
+    """Keys without which a reader rejects the mapping."""
     defaulted: tuple[str, ...] = ()
-    """Keys that writers always write too, and for which readers have a default."""
+    """Further keys that a writer always writes. A reader uses a default if one of them is absent."""
 
 
 _SESSION_FIELDS: dict[str, FieldType] = {
@@ -146,7 +146,7 @@ SHAPES: dict[RecordName, Shape] = {
         defaulted=("created_at",),
     ),
 }
-"""The fields of every kind of mapping. A test compares the models, the JSON Schema and FORMAT.md with it."""
+"""The shape of each kind of mapping. A test compares the models, the JSON Schema and FORMAT.md with this table."""
 
 HEADER_ORDER = tuple(key for key in SHAPES["header"].fields if key != "history")
 """The keys of a header in the order in which they are written."""

@@ -1,4 +1,4 @@
-"""The models of a document: each class is one kind of mapping, with its fields in the order of the format."""
+"""The models of a document. Each class represents one kind of mapping, with the fields in the order of the format."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ToolCall(Record):
     """
 
     id: str | None = None
-    """The id that the answer, a message with this `tool_call_id`, refers to."""
+    """Identifies the call: the message with its result has this `tool_call_id`."""
     name: str
     """The name of the tool."""
     arguments: Annotated[dict[str, Any] | str, null_as(dict)] = Field(default_factory=dict)
-    """The arguments by name, or the raw text that the model wrote if that is not a JSON object."""
+    """The arguments by name, or the model's text if it is not a JSON object that can be stored."""
 
 
 class ContentPart(Record):
-    """One part of a message that is more than text.
+    """One part of a message's content: text, an image, audio or a file.
 
     >>> ContentPart(type="image", url="https://example.com/cat.png", mime_type="image/png").type
     'image'
@@ -49,7 +49,7 @@ class ContentPart(Record):
 
 
 class Message(Record):
-    """One message of a run.
+    """A message in a run: from the user, the model, a tool or the system.
 
     >>> Message(role="user", content="hi").text
     'hi'
@@ -60,20 +60,20 @@ class Message(Record):
     content: str | list[ContentPart] | None = None
     """Text, or a list of parts."""
     name: str | None = None
-    """The name of the speaker, if the role is not enough."""
+    """The name of the speaker, if the role does not identify it."""
     tool_calls: list[ToolCall] | None = None
     """The tool calls that the model asked for."""
     tool_call_id: str | None = None
-    """In a message of role `tool`: the id of the tool call that it answers."""
+    """In a message of role `tool`: the id of the tool call whose result it is."""
     state_changes: dict[str, Any] | None = None
-    """In a message of role `tool`: the keys of `session_state` that the calls changed, None for a removed key.
+    """In a message of role `tool`: the keys of `session_state` that the calls changed, with their new values.
 
-    An interrupted run continues from them.
+    A removed key has the value None. An interrupted run is resumed with these changes.
     """
 
     @property
     def text(self) -> str:
-        """The text of the message; the texts of its parts are joined by newlines."""
+        """The text of the message, "" if it has none. The texts of several parts are joined by newlines."""
         if self.content is None or isinstance(self.content, str):
             return self.content or ""
         return "\n".join(part.text for part in self.content if part.text is not None)
@@ -95,7 +95,9 @@ class Metrics(Record):
 
 
 class Step(Record):
-    """One finished step in a run of a workflow. Of several with the same `name` and `within`, the last one counts.
+    """A finished or waiting step in a run of a workflow.
+
+    If several steps have the same `name` and `within`, the last one replaces the others.
 
     >>> Step(name="draft", within=["review"], output="Hello", status="completed").output
     'Hello'
@@ -104,7 +106,7 @@ class Step(Record):
     name: str
     """The name of the step."""
     within: list[str] | None = None
-    """The names of the steps that contain this one, outermost first; of a loop with its round, as `review[2]`."""
+    """The names of the steps that contain this one, outermost first. A loop has its round added: `review[2]`."""
     created_at: Time = Field(default_factory=now)
     """When the step began."""
     input: Any = None
@@ -116,9 +118,9 @@ class Step(Record):
     member_runs: list[Run] | None = None
     """The runs of the members, if a team did the step."""
     session_state: dict[str, Any] | None = None
-    """The session's state after the step, if the step changed it."""
+    """The whole session state after the step, if the step changed it."""
     question: str | None = None
-    """What a person is asked to confirm."""
+    """The question to the person who has to confirm the step."""
     metrics: Metrics | None = None
     """The cost of the step."""
     error: str | None = None
@@ -128,7 +130,7 @@ class Step(Record):
 
 
 class Entry(Record):
-    """An entry of the history that is neither a run nor an update. It is kept as it is.
+    """An entry of the history that is neither a run nor an update, made by another program. It is kept unchanged.
 
     >>> Entry.model_validate({"type": "note", "text": "Call back."}).type
     'note'
@@ -141,7 +143,7 @@ class Entry(Record):
 
 
 class Update(Record):
-    """A change of the session's state outside a run. Each of its values holds for the session from here on.
+    """A change of the session outside a run. Each of its values applies to the session from this entry on.
 
     >>> Update(session_state={"cart": ["tea"]}).type
     'update'
@@ -161,7 +163,7 @@ class Update(Record):
 
 
 class Run(Record):
-    """One run: a question, everything that followed from it, and how it ended.
+    """A question to an agent, team or workflow, with its answer, everything in between, and how it ended.
 
     >>> run = Run(messages=[Message(role="user", content="hi"), Message(role="assistant", content="Hello!")])
     >>> run.question, run.answer, run.status
@@ -186,15 +188,15 @@ class Run(Record):
     plan: list[str] | None = None
     """In a run of a workflow: the names of the steps that it was started with."""
     input: Any = None
-    """The input of the run as JSON values, if it is more than the first message."""
+    """The input of the run as JSON values, unless the first message is all of it."""
     messages: Annotated[list[Message], null_as(list)] = Field(default_factory=list)
-    """The messages of this run alone, oldest first, without the history."""
+    """The messages of this run, oldest first, without those of earlier runs."""
     member_runs: list[Run] | None = None
     """In a run of a team: the runs of its members."""
     steps: list[Step] | None = None
     """In a run of a workflow: its finished steps, in the order in which they were done."""
     output: Any = None
-    """The answer as JSON values, if the caller asked for data."""
+    """The answer as JSON values, if the caller asked for a typed answer."""
     instructions: str | None = None
     """The system prompt, if it changed in this run."""
     session_state: dict[str, Any] | None = None
@@ -231,18 +233,18 @@ class Run(Record):
         return fields
 
     def keep_output(self, output: BaseModel) -> None:
-        """Set `output` from an object, which `parsed` then returns."""
+        """Set `output` of this run to the JSON values of the given object, and `parsed` to the object itself."""
         self.output = output.model_dump(mode="json")
         self._parsed = output
 
     @property
     def parsed(self) -> Any:
-        """The answer as an object of the agent's `response_model`; None for a run that was read from a storage."""
+        """The answer as an instance of the agent's `response_model`. None for a run read from a storage."""
         return self._parsed
 
     @property
     def waiting(self) -> Step | None:
-        """The step of an unfinished workflow run that waits for a confirmation; the first one if there are several."""
+        """The first step of an unfinished workflow run that waits for a confirmation; None if there is none."""
         newest: dict[tuple[str, ...], Step] = {}
         for step in self.steps or () if self.status == "unfinished" else ():
             newest[(*(step.within or ()), step.name)] = step
@@ -250,7 +252,7 @@ class Run(Record):
 
     @property
     def question(self) -> str:
-        """The text of the first message of role `user`; without one, the input if it is text; else empty."""
+        """The text of the first message of role `user`; without one, the input if it is text; otherwise ""."""
         for message in self.messages:
             if message.role == "user":
                 return message.text
@@ -258,7 +260,7 @@ class Run(Record):
 
     @property
     def answer(self) -> str:
-        """The text of the last message of role `assistant`; empty if there is none."""
+        """The text of the last message of role `assistant`; "" if there is none."""
         for message in reversed(self.messages):
             if message.role == "assistant":
                 return message.text
@@ -286,7 +288,7 @@ class Origin(Record):
     session_id: str
     """The original session."""
     run_id: str | None = None
-    """The last run that the fork took over; None if it took none."""
+    """The id of the last run that was copied into the fork; None if no run was copied."""
 
 
 class Session(Record):
@@ -310,7 +312,7 @@ class Session(Record):
     workflow_id: str | None = None
     """The workflow, in a session of kind `workflow`."""
     user_id: str | None = None
-    """The user who owns the session; None if nobody does."""
+    """The user who owns the session; None if it has no owner."""
     name: str | None = None
     """A name for people."""
     tags: Annotated[list[str], null_as(list)] = Field(default_factory=list)
@@ -325,9 +327,9 @@ class Session(Record):
     """The entries that were read, oldest first: all of them, or with `last_runs` only the newest."""
 
     session_state: dict[str, Any] = Field(default_factory=dict)
-    """The newest state of the whole session, whatever part of the history was read.
+    """The newest state of the session, even if only a part of the history was read.
 
-    After a change of this or one of the next three fields, `upsert` adds an `update` entry.
+    If this field or one of the next three was changed, `upsert` adds an `update` entry.
     """
     session_summary: Any = None
     """The newest summary."""
@@ -337,21 +339,21 @@ class Session(Record):
     """The newest system prompt."""
 
     _base: Any = PrivateAttr(default=None)
-    """What was read, for a three-way merge in `upsert`; None for a session that was not read from a storage."""
+    """The session as it was read, for a three-way merge in `upsert`. None if it was not read from a storage."""
 
     def __document__(self) -> dict[str, Any]:
-        """Return the header: every key of the document before `history`."""
+        """Return the header as a new dict: all keys before `history`, without empty tags and metadata."""
         hidden = {"history", *SESSION_KEYS}
         header = {name: value for name, value in super().__document__().items() if name not in hidden}
         return {name: value for name, value in header.items() if value or name not in ("tags", "metadata")}
 
     def current(self) -> dict[str, Any]:
-        """Return the newest state, summary, data and instructions by key, without empty values."""
+        """Return the newest state, summary, data and instructions as a dict by key, without empty values."""
         return {name: value for name in SESSION_KEYS if (value := getattr(self, name)) not in (None, "", {})}
 
     @property
     def entity_id(self) -> str | None:
-        """The id of the agent, the team or the workflow, depending on the kind of the session."""
+        """The id of the agent, team or workflow, depending on the session's kind; None if it has none."""
         value: str | None = getattr(self, f"{self.kind}_id")
         return value
 
@@ -361,6 +363,6 @@ class Session(Record):
         return [entry for entry in self.history if isinstance(entry, Run)]
 
     def messages(self, last_runs: int | None = None) -> list[Message]:
-        """Return the messages of the last runs, or of all runs that were read, oldest first."""
+        """Return the messages of the last `last_runs` runs (None: of all runs that were read), oldest first."""
         runs = self.runs if last_runs is None else self.runs[max(0, len(self.runs) - last_runs) :]
         return [message for run in runs for message in run.messages]

@@ -1,4 +1,4 @@
-"""What a listing returns for each session."""
+"""The information that a listing returns about each session."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One session in a listing. Making one reads no document.
+    """One session in a listing: its header fields, and facts about its document. Listing sessions reads no document.
 
     >>> row = {"session_id": "s1", "kind": "agent", "created_at": "2026-11-22T07:01:20.123Z", "runs": 2, "version": 1,
     ...     "updated_at": "2026-11-22T07:05:00.000Z", "fingerprint": (812, 0, 0, 0)}
@@ -36,10 +36,10 @@ class SessionInfo:
     path: str
     """The absolute path of the document."""
     problem: str | None = None
-    """Why the document cannot be read at the moment; the other fields then have their last known values."""
+    """Why the document cannot be read; None if it can. With a problem, the other fields are the last known values."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values, without empty ones."""
+        """Return the fields as a dict of JSON values, without those that are None and without empty tags."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {
             name: list(value) if name == "tags" else value for name, value in values.items() if value not in (None, ())
@@ -47,7 +47,7 @@ class SessionInfo:
 
 
 def session_info(row: Mapping[str, Any], path: str) -> SessionInfo:
-    """Return what a row of the manifest says about the document at `path`."""
+    """Return the listing entry for the document at `path`, made from its row in the manifest."""
     return SessionInfo(
         session_id=row["session_id"],
         kind=row["kind"],

@@ -1,4 +1,4 @@
-"""Times as documents write them: text, UTC, ISO 8601, milliseconds."""
+"""Converts times to the form used in documents: ISO 8601 text in UTC with milliseconds."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ _LENGTH = len("2026-11-22T07:01:20.123Z")
 
 
 def now() -> str:
-    """Return the current time as documents write it.
+    """Return the current time in the form used in documents.
 
     >>> len(now()) == len("2026-11-22T07:01:20.123Z")
     True
@@ -15,7 +15,7 @@ def now() -> str:
 
 
 def time_text(time: datetime) -> str:
-    """Return a time as documents write it. A time without a time zone is taken as local time.
+    """Return `time` as text in the form used in documents. A time without a time zone is taken as local time.
 
     >>> time_text(datetime(2026, 11, 22, 7, 1, 20, 123456, tzinfo=UTC))
     '2026-11-22T07:01:20.123Z'
@@ -24,7 +24,9 @@ def time_text(time: datetime) -> str:
 
 
 def canonical_time(value: object) -> object:
-    """Return a datetime, or a time as ISO 8601 text, as documents write it. Any other value is returned as it is.
+    """Return a datetime, or a time as ISO 8601 text, in the form used in documents.
+
+    Any other value, including text that is not a time with a time zone, is returned unchanged.
 
     >>> canonical_time("2026-11-22T08:01:20+01:00")
     '2026-11-22T07:01:20.000Z'
@@ -35,9 +37,9 @@ def canonical_time(value: object) -> object:
 
 
 def utc_time(text: str) -> str:
-    """Return a time in the form in which times can be compared as text: UTC, ISO 8601, milliseconds.
+    """Return a time given as ISO 8601 text in the form used in documents, in which times can be compared as text.
 
-    Text that is no time or names no time zone is returned as it is.
+    Text that is not a time, or names no time zone, is returned unchanged.
 
     >>> utc_time("2026-11-25T23:30:00+14:00")
     '2026-11-25T09:30:00.000Z'

@@ -1,4 +1,4 @@
-"""What validation says of a record: whether it is valid already, and what is wrong with it."""
+"""Checks whether a run has already been validated, and describes validation errors."""
 
 from typing import Any
 
@@ -8,9 +8,10 @@ from localstore.models.session import ContentPart, Message, Run, ToolCall
 
 
 def is_validated(entry: Any) -> bool:
-    """Whether a run is made of validated records only. Lists that were changed in place may hold anything.
+    """Return whether `entry` is a Run made only of validated records, so that it need not be validated again.
 
-    False for a run with member runs or steps, and for any other entry: those have to be validated again.
+    This has to be checked because lists that were changed in place may contain any objects. Returns False for a run
+    with member runs or steps, and for any other entry.
     """
     if type(entry) is not Run or not all(type(text) is str for text in (entry.run_id, entry.created_at, entry.status)):
         return False
@@ -25,7 +26,10 @@ def is_validated(entry: Any) -> bool:
 
 
 def first_problem(error: ValidationError, where: str = "") -> str:
-    """Return the first problem and its position, below `where`: `messages[0].role: Field required`."""
+    """Return the first problem in `error` with its position: `messages[0].role: Field required`.
+
+    The position is prefixed with `where`, the position of the validated object.
+    """
     problem = error.errors(include_url=False, include_context=False)[0]
     for step in problem["loc"]:
         if step not in ("run", "update", "entry") or not where.endswith("]"):

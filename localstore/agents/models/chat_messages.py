@@ -1,4 +1,4 @@
-"""Converts messages to the form of the Chat Completions API, and its replies to messages."""
+"""Converts messages to requests of the Chat Completions API, and its completions to messages."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ _INVALID_IN_NAME = re.compile(r"[\s<|\\/>]+")
 
 
 def request_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return the `messages` of a request.
+    """Return the `messages` field of a request.
 
-    A file of an older message may be gone; the model then receives a note with its path. Raises ValueError for a part
-    that the API cannot accept, OSError for a file of the last question that cannot be read.
+    A file in a message before the last one of role `user` may no longer exist; the model then receives a note with its
+    path instead. Raises ValueError for a part that lacks what the API needs, and OSError for any other file that cannot
+    be read.
     """
     question = max((at for at, message in enumerate(messages) if message.role == "user"), default=0)
     return [_message(message, is_old=at < question) for at, message in enumerate(messages)]
 
 
 def request_options(options: Options) -> dict[str, Any]:
-    """Return the fields of a request for tools and for a typed answer."""
+    """Return the other fields of a request that `options` calls for, as a dict: tools and a typed answer."""
     fields: dict[str, Any] = {}
     if options.tools:
         fields["tools"] = [{"type": "function", "function": asdict(tool)} for tool in options.tools]
@@ -51,7 +52,7 @@ def request_options(options: Options) -> dict[str, Any]:
 
 def _message(message: Message, *, is_old: bool) -> dict[str, Any]:
     content: str | list[dict[str, Any]] = message.text
-    if message.role == "user" and isinstance(message.content, list):  # other roles may only have text
+    if message.role == "user" and isinstance(message.content, list):  # the API accepts only text from other roles
         content = [_old_part(part) if is_old else _part(part) for part in message.content]
     result: dict[str, Any] = {"role": message.role, "content": content}
     if message.role == "tool":
@@ -78,7 +79,7 @@ def _part(part: ContentPart) -> dict[str, Any]:
         return {"type": "input_audio", "input_audio": {"data": data, "format": _file(part).suffix.lstrip(".").lower()}}
     if part.type == "file":
         return {"type": "file", "file": {"filename": _file(part).name, "file_data": _data_url(part)}}
-    return part.__document__()  # a part in the API's own form
+    return part.__document__()  # a part that is already in the form of the API
 
 
 def _old_part(part: ContentPart) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def _file(part: ContentPart) -> Path:
 
 
 def reply(completion: ChatCompletion) -> Reply:
-    """Return the answer in a completion. Raises OpenAIError if it has none."""
+    """Return the first answer in a completion. Raises OpenAIError if it has none."""
     if not completion.choices:
         from openai import OpenAIError
 
@@ -114,7 +115,7 @@ def reply(completion: ChatCompletion) -> Reply:
 
 
 def make_reply(text: str | None, calls: list[ToolCall], usage: CompletionUsage | None) -> Reply:
-    """Return a Reply with this text, these tool calls and the number of tokens that the server counted."""
+    """Return a Reply with this text and these tool calls, and the token counts of `usage` unless it is None."""
     message = Message(
         role="assistant", content=None if text is None else without_surrogates(text), tool_calls=calls or None
     )
@@ -130,7 +131,7 @@ def _tool_call(call: ChatCompletionMessageToolCallUnion) -> ToolCall:
 
 
 def parse_arguments(text: str) -> dict[str, Any] | str:
-    """Return the arguments of a tool call as an object, or as text if they are not an object that can be stored."""
+    """Return the arguments of a tool call as a dict, or as text if they are not a JSON object that can be stored."""
     text = without_surrogates(text)
     try:
         value = to_json_value(json.loads(text))
@@ -140,5 +141,8 @@ def parse_arguments(text: str) -> dict[str, Any] | str:
 
 
 def without_surrogates(text: str) -> str:
-    """Return the text with lone surrogates replaced. A server may cut an answer in the middle of a surrogate pair."""
+    """Return `text` with each lone surrogate replaced by U+FFFD, and each surrogate pair by its character.
+
+    A server may cut an answer in the middle of a surrogate pair.
+    """
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _PartialCall:
-    """The parts of a tool call that have arrived."""
+    """A tool call whose parts are still arriving. `arguments` is the JSON text received so far."""
 
     index: int
     id: str | None = None
@@ -30,7 +30,10 @@ class _PartialCall:
 
 
 class StreamedAnswer:
-    """Turns the chunks of one answer, in order, into pieces: text at once, a tool call once it is complete."""
+    """Turns the chunks of one answer into pieces. Pass each chunk to `add`, in order, and then call `end`.
+
+    Text is yielded immediately, a tool call once it is complete, and the Reply at the end.
+    """
 
     def __init__(self) -> None:
         self._texts: list[str] = []
@@ -41,7 +44,7 @@ class StreamedAnswer:
         self._usage: CompletionUsage | None = None
 
     def add(self, chunk: ChatCompletionChunk) -> Iterator[Piece]:
-        """Yield the new pieces in a chunk."""
+        """Yield the text in a chunk, and the tool calls that it completes. Exhaust it before the next chunk."""
         self._usage = chunk.usage or self._usage
         for choice in (chunk.choices or ())[:1]:
             delta = choice.delta
@@ -72,7 +75,7 @@ class StreamedAnswer:
             yield self._calls[-1]
 
     def end(self) -> Iterator[Piece]:
-        """Yield the last pieces and the whole Reply. Raises OpenAIError if the answer was cut off."""
+        """Yield the remaining pieces, the whole Reply last. Raises OpenAIError if the server cut off the answer."""
         if not self._is_complete:
             from openai import OpenAIError
 

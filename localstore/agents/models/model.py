@@ -1,4 +1,4 @@
-"""The protocol of a model, and a model that calls a Python function."""
+"""The protocol that every model implements, and a model that calls a Python function."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's answer, and how many tokens it used, if the model counts them."""
+    """A model's answer, and the number of tokens that it read and wrote (None if the model does not count them)."""
 
     message: Message
     input_tokens: int | None = None
@@ -29,7 +29,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ToolSchema:
-    """The description of a tool for a model. `parameters` is a JSON schema of an object."""
+    """The description of a tool for a model. `parameters` is the JSON schema of an object with all arguments."""
 
     name: str
     description: str
@@ -41,9 +41,9 @@ class Options:
     """Options of a request to a model.
 
     Args:
-        tools: The tools that the model knows.
-        may_call: Whether the model may call them.
-        output: Ask for an answer that is data of this class.
+        tools: The tools that are described to the model.
+        may_call: Whether the model may call the tools in this answer.
+        output: Ask for an answer in JSON that is valid for this class. None asks for text.
     """
 
     tools: tuple[ToolSchema, ...] = ()
@@ -52,32 +52,36 @@ class Options:
 
 
 PLAIN = Options()
-"""No tools, and an answer in words."""
+"""The default options: no tools, and an answer in text."""
 
 Piece = str | ToolCall | Reply
-"""A piece of a streamed answer: text as it arrives, tool calls once they are complete, the whole Reply at the end."""
+"""A piece of a streamed answer: text as it arrives, a tool call once it is complete, or the whole Reply at the end."""
 
 
 class Model(Protocol):
-    """Answers a conversation. A run stores `id` as its `model`. The agent does not catch a model's errors.
+    """A language model that an agent can call. Its `id` is stored as the `model` of each run.
 
-    A model may also have `stream` and `astream`, with the arguments of `respond`, which yield the answer in pieces.
-    Without them the whole answer is one piece.
+    Errors of a model end the run and propagate to the caller of the agent. A model may also have `stream` and
+    `astream`, which take the arguments of `respond` and yield the answer in pieces. Without them, the text of the
+    answer arrives as one piece.
     """
 
     id: str
 
     def respond(self, messages: Sequence[Message], options: Options = ..., /) -> Reply:
-        """Return the answer to the last of the messages. They are oldest first, and may begin with role `system`."""
+        """Return the answer to the last message. `messages` are oldest first; the first one may have role `system`."""
         ...
 
     async def arespond(self, messages: Sequence[Message], options: Options = ..., /) -> Reply:
-        """Do what `respond` does without blocking the event loop."""
+        """Return what `respond` returns, without blocking the event loop."""
         ...
 
 
 def stream(model: Model, messages: Sequence[Message], options: Options) -> Generator[Piece]:
-    """Yield the answer of any model in pieces."""
+    """Yield the answer of `model` in pieces, the whole Reply last.
+
+    A model without `stream` is called with `respond`.
+    """
     if hasattr(model, "stream"):
         yield from model.stream(messages, options)
     else:
@@ -85,14 +89,16 @@ def stream(model: Model, messages: Sequence[Message], options: Options) -> Gener
 
 
 async def astream(model: Model, messages: Sequence[Message], options: Options) -> AsyncGenerator[Piece]:
-    """Do what `stream` does without blocking the event loop."""
+    """Yield what `stream` yields, without blocking the event loop."""
     if hasattr(model, "astream"):
         pieces = model.astream(messages, options)
         try:
             async for piece in pieces:
                 yield piece
         finally:
-            if hasattr(pieces, "aclose"):  # a generator; otherwise the event loop would close it some time later
+            if hasattr(
+                pieces, "aclose"
+            ):  # an async generator, which the event loop would otherwise close at some later time
                 await pieces.aclose()
     else:
         for piece in _pieces(await model.arespond(messages, options)):
@@ -111,11 +117,11 @@ AnswerFunction = Callable[[list[Message]], Answer | Awaitable[Answer]]
 
 
 class FunctionModel:
-    """A model that calls a Python function, for tests and for models without a client here.
+    """A model that calls a Python function, for tests and for models that localstore has no client for.
 
-    The function receives the messages and returns the answer: text, a Message, or an iterator of texts (it may be a
-    generator), which are streamed as they arrive. It may be async. `arespond` and `astream` call a plain function in a
-    thread, so that it may block.
+    The function receives the list of messages and returns the answer: text, a Message, or an iterator of texts (such as
+    a generator), which are streamed as they arrive. It may be async. `arespond` and `astream` call a function that is
+    not async in a thread, so it may block. Options, and the tools in them, are ignored.
 
     >>> model = FunctionModel(lambda messages: f"You said {messages[-1].text}.")
     >>> model.respond([Message(role="user", content="hi")]).message.text
@@ -127,16 +133,17 @@ class FunctionModel:
         self._function = function
 
     def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:  # noqa: ARG002
-        """Call the function; an async function runs in its own event loop.
+        """Call the function and return its answer. An async function runs in a new event loop.
 
-        Raises RuntimeError for an async function if an event loop is running, TypeError for an answer of another type,
-        UnstorableValue for an answer that cannot be stored.
+        May raise RuntimeError if the function is async and an event loop is running, TypeError if the answer is neither
+        text nor a Message nor an iterator of texts, UnstorableValue if it cannot be stored, and any error of the
+        function.
         """
         answer = self._function(list(messages))
         return _reply(wait_for(answer, _HINT) if inspect.isawaitable(answer) else answer)
 
     async def arespond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:  # noqa: ARG002
-        """Await the function. Raises TypeError and UnstorableValue as `respond` does."""
+        """Return and raise what `respond` does, apart from RuntimeError, without blocking the event loop."""
         if inspect.iscoroutinefunction(self._function):
             return _reply(await self._function(list(messages)))
         answer = await run_in_thread(self._function, list(messages), abandon=True)
@@ -145,7 +152,7 @@ class FunctionModel:
         return await run_in_thread(_reply, answer, abandon=True)
 
     def stream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Iterator[Piece]:  # noqa: ARG002
-        """Yield the answer in the pieces that the function yields. Raises what `respond` raises."""
+        """Yield the texts of the function's answer, and then the whole Reply. Raises what `respond` raises."""
         answer = self._function(list(messages))
         if inspect.isawaitable(answer):
             answer = wait_for(answer, _HINT)
@@ -154,7 +161,7 @@ class FunctionModel:
         return _pieces(_reply(answer))
 
     async def astream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> AsyncIterator[Piece]:  # noqa: ARG002
-        """Do what `stream` does without blocking the event loop."""
+        """Yield what `stream` yields, without blocking the event loop."""
         answer: Any = self._function(list(messages)) if inspect.iscoroutinefunction(self._function) else None
         if answer is None:
             answer = await run_in_thread(self._function, list(messages), abandon=True)
@@ -169,7 +176,10 @@ _HINT = "The model's function is async and an event loop is running. Use `await 
 
 
 def wait_for(awaitable: Awaitable[_T], hint: str) -> _T:
-    """Run an awaitable in its own event loop. Raises RuntimeError with the hint if an event loop is running."""
+    """Run `awaitable` in a new event loop and return its result.
+
+    Raises RuntimeError with the text `hint` if an event loop is running in this thread. The awaitable is then not run.
+    """
 
     async def wait() -> _T:
         return await awaitable
@@ -198,7 +208,7 @@ def _reply(answer: Any) -> Reply:
         answer = Message(role="assistant", content=answer)
     if not isinstance(answer, Message):
         raise TypeError(f"The model's function returned {type(answer).__name__}. Return text or a Message.")
-    to_json_value(answer, "answer")  # raises here, so that the run is stored as failed
+    to_json_value(answer, "answer")  # raises now, so that the run is stored as failed
     return Reply(answer)
 
 

@@ -28,21 +28,21 @@ _NO_KEY = (
 class OpenAIChat:
     """A model behind the Chat Completions API.
 
-    One object may serve several agents, threads and event loops. It connects when it is first used, and reuses its
-    connections.
+    One object can be shared by agents, threads and event loops. It connects to the server when it is first used, and
+    reuses its connections.
 
     >>> model = OpenAIChat(id="llama3.2", base_url="http://localhost:11434/v1", api_key="none")  # Ollama
 
     Args:
-        id: The name of the model.
-        api_key: Default: the environment variable OPENAI_API_KEY.
+        id: The name of the model on the server.
+        api_key: The key for the server. Default: the environment variable OPENAI_API_KEY.
         base_url: The address of a compatible server (Ollama, LM Studio, llama.cpp, vLLM). Default: the environment
             variable OPENAI_BASE_URL, else OpenAI's server.
-        temperature: Sent with each request, unless None.
-        max_tokens: Sent with each request, unless None.
+        temperature: The sampling temperature to request. None leaves it to the server.
+        max_tokens: The largest number of tokens to generate. None leaves it to the server.
         timeout: Seconds to wait for the server. Default: that of the `openai` package.
         max_retries: How often to repeat a failed request. Default: that of the `openai` package.
-        parameters: Sent with each request: `OpenAIChat(stop=["\\n\\n"], seed=1)`.
+        parameters: Further fields of each request, as in `OpenAIChat(stop=["\\n\\n"], seed=1)`.
     """
 
     def __init__(
@@ -67,25 +67,29 @@ class OpenAIChat:
         self._async_clients: dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None]]] = {}
 
     def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
-        """Ask the server. Raises the errors of the `openai` package; an OpenAIError if there is no API key."""
+        """Send the messages to the server and return its answer.
+
+        May raise any error of the `openai` package (OpenAIError if there is no API key or the answer is not valid),
+        ValueError for a message part that the API cannot accept, and OSError for a file that cannot be read.
+        """
         client = self._sync_client()
-        with _naming_the_server(client):
+        with _name_server_in_errors(client):
             return chat_messages.reply(client.chat.completions.create(**self._request(messages, options)))
 
     async def arespond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
-        """Ask the server without blocking the event loop. Raises what `respond` raises."""
+        """Return what `respond` returns, without blocking the event loop. Raises what `respond` raises."""
         client = await self._async_client()
-        with _naming_the_server(client):
+        with _name_server_in_errors(client):
             return chat_messages.reply(await client.chat.completions.create(**self._request(messages, options)))
 
     def stream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Iterator[Piece]:
-        """Ask the server, and yield the answer as it arrives.
+        """Send the messages to the server and yield the answer as it arrives, the whole Reply last.
 
-        Raises what `respond` raises, also in the middle of an answer; an OpenAIError if the answer was cut off.
+        Raises what `respond` raises, also in the middle of an answer, and OpenAIError if the answer was cut off.
         """
         client = self._sync_client()
         answer = StreamedAnswer()
-        with _naming_the_server(client):
+        with _name_server_in_errors(client):
             chunks = client.chat.completions.create(**self._request(messages, options), **_STREAMED)
             with chunks:
                 for chunk in chunks:
@@ -93,10 +97,10 @@ class OpenAIChat:
         yield from answer.end()
 
     async def astream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> AsyncIterator[Piece]:
-        """Do what `stream` does without blocking the event loop."""
+        """Yield what `stream` yields, without blocking the event loop."""
         client = await self._async_client()
         answer = StreamedAnswer()
-        with _naming_the_server(client):
+        with _name_server_in_errors(client):
             chunks = await client.chat.completions.create(**self._request(messages, options), **_STREAMED)
             async with chunks:
                 async for chunk in chunks:
@@ -106,7 +110,7 @@ class OpenAIChat:
             yield piece
 
     def close(self) -> None:
-        """Close the connections of `respond` and `stream`. May be called again.
+        """Close the connections of `respond` and `stream`. The model can still be used: it then connects again.
 
         The connections of `arespond` and `astream` close with their event loop.
         """
@@ -123,7 +127,7 @@ class OpenAIChat:
             return self._client
 
     async def _async_client(self) -> AsyncOpenAI:
-        """Return the client of the running event loop. Its connections cannot be used in another loop."""
+        """Return the client of the running event loop, connecting it first if necessary. No other loop can use it."""
         running = asyncio.get_running_loop()
         if running not in self._async_clients:
             from openai import AsyncOpenAI
@@ -153,8 +157,11 @@ class OpenAIChat:
 
 
 @contextmanager
-def _naming_the_server(client: OpenAI | AsyncOpenAI) -> Iterator[None]:
-    """Name the server in errors that say it cannot be reached or sent an invalid answer. The package does not."""
+def _name_server_in_errors(client: OpenAI | AsyncOpenAI) -> Iterator[None]:
+    """Add the server's address to errors that occur in the block, because those of the `openai` package lack it.
+
+    A connection error gets a note. An answer that cannot be decoded is raised as OpenAIError.
+    """
     from openai import APIConnectionError, OpenAIError
 
     try:
@@ -170,7 +177,7 @@ def _naming_the_server(client: OpenAI | AsyncOpenAI) -> Iterator[None]:
 
 
 async def _close_with_loop(client: AsyncOpenAI) -> AsyncGenerator[None]:
-    """Close the client when its event loop ends: the loop then closes all async generators that are still open."""
+    """Close the client when its event loop ends, because the loop then closes all async generators that are open."""
     try:
         yield
     finally:

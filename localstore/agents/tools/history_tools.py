@@ -9,13 +9,13 @@ from localstore.models.session import Run, Session
 from localstore.models.session_info import SessionInfo
 
 _MAX_CHARACTERS = 2000
-"""How much of each question and answer the model receives."""
+"""How many characters of each question and answer the model receives."""
 _RUNS_PER_SESSION = 20
 """How many of the last runs of another session are searched."""
 
 
 class ReadableStorage(Protocol):
-    """The part of a storage that the tools need."""
+    """The part of a storage that the history tools use."""
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None: ...
 
@@ -29,7 +29,7 @@ class ReadableStorage(Protocol):
 
 
 def read_chat_history(storage: ReadableStorage) -> Tool:
-    """Return a tool that reads older questions and answers of the session. It costs the runs that it reads."""
+    """Return a tool that reads older questions and answers of the session. A call reads only the runs it needs."""
 
     def read_chat_history(context: RunContext, runs: int = 10, skip: int = 0) -> list[dict[str, Any]]:
         """Read earlier questions and answers of this conversation, oldest first.
@@ -48,7 +48,7 @@ def read_chat_history(storage: ReadableStorage) -> Tool:
 
 
 def search_previous_sessions(storage: ReadableStorage) -> Tool:
-    """Return a tool that searches the user's other sessions. It costs the last runs of each session that it reads."""
+    """Return a tool that searches the user's other sessions. A call reads the last 20 runs of each of them."""
 
     def search_previous_sessions(context: RunContext, words: str = "", sessions: int = 5) -> list[dict[str, Any]]:
         """Search the user's earlier conversations, newest first, for questions and answers with all of these words.
@@ -72,7 +72,10 @@ def search_previous_sessions(storage: ReadableStorage) -> Tool:
 
 
 def _other_sessions(storage: ReadableStorage, context: RunContext, limit: int) -> list[tuple[str, str | None]]:
-    """Return the newest other sessions of this user; without a user, those that have no user."""
+    """Return the ids and names of at most `limit` other sessions of this user, newest activity first.
+
+    Without a user, only sessions that have no user are returned.
+    """
     if context.user_id is not None:
         infos = storage.list_sessions(user_id=context.user_id, limit=limit + 1)
     else:

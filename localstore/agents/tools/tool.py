@@ -1,4 +1,4 @@
-"""Python functions as tools of a model: how they are described to the model, and how they are called."""
+"""Describes Python functions to a model as tools, and calls them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from localstore.models.session import ToolCall
 from localstore.models.validation import first_problem
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-"""The names of functions that the Chat Completions API accepts."""
+"""The function names that the Chat Completions API accepts."""
 _HINT = "The tool {} is async and an event loop is running. Use `await agent.arun(...)`."
 
 
 @dataclass(slots=True)
 class RunContext:
-    """The run that calls a tool. A tool's parameter that is annotated with this class receives it.
+    """The run that calls a tool. A tool receives it in the parameter that is annotated with this class.
 
-    `session_state` is the run's own copy of the state: what a tool changes in it is stored with the run.
+    `session_state` is the run's copy of the session's state. A tool may change it; the changes are stored with the run.
 
     >>> def add_to_cart(item: str, context: RunContext) -> str:
     ...     context.session_state.setdefault("cart", []).append(item)
@@ -42,7 +42,7 @@ class RunContext:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of a tool call, as text for the model. `failed` is True if it is an error."""
+    """The result of a tool call, as text for the model. `failed` is true if the text describes an error."""
 
     text: str
     failed: bool = False
@@ -98,7 +98,10 @@ class Tool:
         self.schema = ToolSchema(self.name, docstring if description is None else description, schema)
 
     def _arguments_model(self, descriptions: dict[str, str]) -> type[BaseModel]:
-        """Return a pydantic class of the parameters, other than one for the RunContext."""
+        """Return a pydantic class with a field for each parameter except the one for the RunContext.
+
+        Also sets `_context` and fills `_fields`. Raises TypeError for a parameter that a model cannot pass.
+        """
         try:
             hints = get_type_hints(self.function, include_extras=True)
         except (NameError, TypeError) as error:
@@ -129,11 +132,18 @@ class Tool:
         return model
 
     def may_run_with(self, other: Tool | None) -> bool:
-        """Return whether a call of this tool and the next call, of the other tool, may run concurrently."""
+        """Return whether a call of this tool and a following call of `other` may run concurrently.
+
+        They may if both functions are async. `other` is None if there is no tool for the following call.
+        """
         return other is not None and self.is_async and other.is_async
 
     def call(self, call: ToolCall, context: RunContext) -> Result:
-        """Call the function. An exception becomes a failed result; KeyboardInterrupt and the like pass through."""
+        """Call the function with the arguments of `call` and return its result as text.
+
+        An exception, also one for invalid arguments, is returned as a failed result. KeyboardInterrupt and other
+        exceptions that are not an Exception propagate. The function may change `context.session_state`.
+        """
         try:
             value = self.function(**self.arguments(call, context))
             return _result(wait_for(value, _HINT.format(self.name)) if inspect.isawaitable(value) else value)
@@ -141,7 +151,7 @@ class Tool:
             return error_result(error)
 
     async def acall(self, call: ToolCall, context: RunContext) -> Result:
-        """Do what `call` does, for an async function."""
+        """Await the function, which must be async, and return what `call` returns."""
         try:
             value: Awaitable[Any] = self.function(**self.arguments(call, context))
             return _result(await value)
@@ -149,9 +159,10 @@ class Tool:
             return error_result(error)
 
     def arguments(self, call: ToolCall, context: RunContext) -> dict[str, Any]:
-        """Return the function's keyword arguments for a call.
+        """Return the function's keyword arguments: the validated arguments of `call`, and `context` if it takes one.
 
-        Raises ValueError for arguments that are not an object, ValidationError for arguments of the wrong type.
+        Raises ValueError if the arguments are not a JSON object, and ValidationError if they do not match the
+        function's parameters.
         """
         if isinstance(call.arguments, str):
             raise ValueError(f"the arguments are not a JSON object: {call.arguments!r}")
@@ -163,7 +174,10 @@ class Tool:
 
 
 def tools_by_name(tools: Iterable[Callable[..., Any] | Tool]) -> dict[str, Tool]:
-    """Return the tools by name; functions become tools. Raises TypeError, ValueError for a name that occurs twice."""
+    """Return a dict of tools by name, in the same order. A function is wrapped in a Tool.
+
+    Raises TypeError for a function that cannot be a tool, and ValueError if two tools have the same name.
+    """
     by_name: dict[str, Tool] = {}
     for item in tools:
         tool = item if isinstance(item, Tool) else Tool(item)
@@ -174,13 +188,13 @@ def tools_by_name(tools: Iterable[Callable[..., Any] | Tool]) -> dict[str, Tool]
 
 
 def unknown_tool(call: ToolCall, tools: Iterable[str]) -> Result:
-    """Return the result of a call to a tool that does not exist. It lists the tools that do."""
+    """Return the failed result of a call to a tool that does not exist. `tools` are the names to suggest."""
     names = ", ".join(tools) or "none"
     return Result(f"Error: there is no tool {call.name!r}. There are: {names}.", failed=True)
 
 
 def error_result(error: Exception) -> Result:
-    """Return an error as the result of a tool call."""
+    """Return the failed result that describes `error` to the model."""
     if isinstance(error, ValidationError):
         text = f"invalid arguments: {first_problem(error)}"
     elif type(error) is ValueError:
@@ -197,7 +211,10 @@ def _result(value: Any) -> Result:
 
 
 def _parse_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Return the description of the function, with its examples, and the description of each parameter."""
+    """Return the function's description with its examples, and a dict of the descriptions of its parameters.
+
+    Parameters without a description are absent.
+    """
     docstring = docstring_parser.parse(text)
     examples = [f"Example:\n{example.description}" for example in docstring.examples if example.description]
     description = "\n\n".join([(docstring.description or "").strip(), *examples]).strip()
