@@ -30,10 +30,10 @@ LAYERS = [
 
 def layer(module: str) -> int:
     """Return the number of the layer that a module belongs to."""
-    return next(number for number, names in enumerate(LAYERS) if room(module) in names)
+    return next(number for number, names in enumerate(LAYERS) if top_folder(module) in names)
 
 
-def room(module: str) -> str:
+def top_folder(module: str) -> str:
     """Return the folder or module directly below `localstore` that a module belongs to."""
     return module.split(".")[1]
 
@@ -71,32 +71,37 @@ def test_imports_point_left_only(module: str) -> None:
         if not name.startswith("localstore."):
             assert name not in ("localstore", "localstore_cli", "cli")
             continue
-        assert room(name) == room(module) or layer(name) < layer(module) or {room(name), room(module)} == LAYERS[0], (
-            f"{module} imports {name}"
-        )
+        assert (
+            top_folder(name) == top_folder(module)
+            or layer(name) < layer(module)
+            or {top_folder(name), top_folder(module)} == LAYERS[0]
+        ), f"{module} imports {name}"
 
 
 def test_no_modules_import_each_other_in_a_circle(record_property: Callable[[str, object], None]) -> None:
-    """A circle is a knot: neither of its modules can be read, tested or moved without the other. Imports inside
-    functions and for the type checker count."""
+    """Modules that import each other in a circle cannot be read, tested or moved separately. Imports inside functions
+    and for the type checker count."""
     graph = imports()
     try:
         tuple(TopologicalSorter(graph).static_order())
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
-    arrows = {(room(name), room(other)) for name, others in graph.items() for other in others}
-    between_rooms = sorted(f"{name} -> {other}" for name, other in arrows if name != other)
-    record_property("arrows between rooms", len(between_rooms))
+    arrows = {(top_folder(name), top_folder(other)) for name, others in graph.items() for other in others}
+    between_folders = sorted(f"{name} -> {other}" for name, other in arrows if name != other)
+    record_property("imports between folders", len(between_folders))
     _log.info(
-        "%s rooms, %s arrows between them: %s", len({room(name) for name in graph}), len(between_rooms), between_rooms
+        "%s folders, %s imports between them: %s",
+        len({top_folder(name) for name in graph}),
+        len(between_folders),
+        between_folders,
     )
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if room(name) == "exporting"])
+@pytest.mark.parametrize("module", [name for name in MODULES if top_folder(name) == "exporting"])
 def test_the_exports_import_only_models_format_and_errors(module: str) -> None:
     """An export turns a session into text, and needs neither the disk nor a storage for it."""
-    rooms = {room(name) for name, _ in imported(MODULES[module]) if name.startswith("localstore.")}
-    assert rooms <= {"exporting", "models", "format", "errors"}
+    folders = {top_folder(name) for name, _ in imported(MODULES[module]) if name.startswith("localstore.")}
+    assert folders <= {"exporting", "models", "format", "errors"}
 
 
 def test_the_errors_import_nothing() -> None:
