@@ -1,4 +1,4 @@
-"""Exports sessions as text. Each format is a pure function from sessions to pieces of text."""
+"""Export sessions as text. Each format is a pure function from sessions to pieces of text."""
 
 from localstore.exporting.html_page import html_page
 from localstore.exporting.json_array import json_array

@@ -1,4 +1,4 @@
-"""Text without control characters, and values as JSON."""
+"""Make text and JSON safe to show: without control characters."""
 
 import json
 import re
@@ -8,13 +8,13 @@ from localstore.format.values import to_json_value
 
 # Control characters, except newline and tab, and lone surrogates.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-# In addition, characters that end a line for some readers of JSON lines, or reorder text on a terminal. In JSON, all of
-# them occur only inside strings.
+# DEL and C1 control characters, and characters that some readers of JSON lines take for the end of a line, or that
+# reorder text on a terminal. In JSON, all of them occur only inside strings.
 _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """Return the text with visible symbols in place of control characters, and with newlines as line ends.
+    """Return the text with a visible symbol in place of each control character, and with `\\n` at the end of each line.
 
     >>> visible("a\\x1b[2Jb\\r\\n")
     'a␛[2Jb\\n'
@@ -23,17 +23,22 @@ def visible(text: str) -> str:
 
 
 def _picture(match: re.Match[str]) -> str:
+    """Return the symbol that stands for a control character or lone surrogate."""
     code = ord(match[0])
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    """Return a value as JSON, on one line or indented. Characters with an effect on a reader are escaped."""
+    """Return a value as JSON, on one line or, with `indent`, indented by so many spaces per level.
+
+    Control characters, and characters that end a line or reorder text, are escaped. Raises UnstorableValue if the value
+    cannot be expressed as JSON.
+    """
     text = json.dumps(to_json_value(value), ensure_ascii=False, indent=indent)
     return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def short_json(value: Any) -> str:
-    """Return a value as JSON, on one line if that is short."""
+    """Return a value as JSON: on one line of up to 80 characters, otherwise indented. Raises as `json_text` does."""
     text = json_text(value)
     return text if len(text) <= 80 else json_text(value, indent=2)

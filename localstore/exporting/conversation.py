@@ -1,4 +1,4 @@
-"""The messages of a run in reading order: each tool call together with its answer."""
+"""Put the messages of a run in reading order: each tool call together with its answer."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,14 +8,17 @@ from localstore.models.session import Message, Run, ToolCall
 
 
 class Turn(NamedTuple):
-    """A message, and each of its tool calls with the message that answers it, or None."""
+    """A message, and a list of its tool calls, each with the message that answers it, or None."""
 
     message: Message
     calls: list[tuple[ToolCall, Message | None]]
 
 
 def turns(messages: list[Message]) -> Iterator[Turn]:
-    """Yield all messages in order, except that the answer to a tool call comes together with the call."""
+    """Yield each message in order as a turn, except those that answer a tool call: the turn of the call has them.
+
+    A tool message that answers no call is yielded as a separate turn.
+    """
     used: set[int] = set()
     for at, message in enumerate(messages):
         if at in used:
@@ -30,6 +33,7 @@ def turns(messages: list[Message]) -> Iterator[Turn]:
 
 
 def _find_answer(messages: list[Message], first: int, call: ToolCall, used: set[int]) -> int | None:
+    """Return the index of the message that answers `call`, from `first` on and not in `used`; None if there is none."""
     if call.id is None:
         return None
     for at in range(first, len(messages)):
@@ -40,10 +44,12 @@ def _find_answer(messages: list[Message], first: int, call: ToolCall, used: set[
 
 
 def messages_around_steps(run: Run) -> tuple[list[Message], list[Message]]:
-    """Return the messages of a run before its steps, and those after them: the answer, if the run has steps.
+    """Return the messages to show before the steps of a run, and those to show after them.
 
-    Without a message of the user, the input comes first. Without an answer, the result that an agent framework stored,
-    or the output of a workflow, comes last.
+    If the run has steps and its last message is from the assistant, that message comes after them; otherwise all
+    messages come before. If there is no user message, the input of the run is added at the start. If there is no
+    answer, the result that an agent framework stored or the output of a workflow is added at the end. The run does not
+    change.
     """
     messages = list(run.messages)
     if run.input is not None and all(message.role != "user" for message in messages):

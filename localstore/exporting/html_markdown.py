@@ -1,4 +1,4 @@
-"""Renders Markdown that a model wrote as harmless HTML: no raw HTML, no images, and only links with safe schemes."""
+"""Render Markdown that a model wrote as safe HTML: no raw HTML, no images, and only links with safe schemes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 _HEADINGS_BELOW = 3
-"""The number of levels by which headings of an answer are lowered, below those of the page."""
+"""The number of levels by which headings of an answer are lowered, so that they are below those of the page."""
 
 
 def renderer() -> Callable[[str], str]:
-    """Return a function that renders Markdown as HTML. Images become links."""
+    """Return a function that renders Markdown as HTML. Images become links, or plain text inside a link."""
     from markdown_it import MarkdownIt
 
-    # Models end lines where they mean it.
+    # Models intend their line breaks, so a single newline is one ("breaks").
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
     parser.validateLink = is_safe_url  # type: ignore[method-assign]
     parser.add_render_rule("image", _image)
@@ -35,14 +35,15 @@ def renderer() -> Callable[[str], str]:
             elif token.type in ("th_open", "td_open") and (style := str(token.attrs.pop("style", ""))):
                 token.attrSet("class", style.rpartition(":")[2])  # the page's policy forbids inline styles
             if token.children:
-                _unlink_images_in_links(token.children)
+                _mark_images_in_links(token.children)
         html: str = parser.renderer.render(tokens, parser.options, env)
         return html
 
     return render
 
 
-def _unlink_images_in_links(tokens: Sequence[Token]) -> None:
+def _mark_images_in_links(tokens: Sequence[Token]) -> None:
+    """Mark each image token inside a link, since HTML allows no link in a link. The tokens are changed in place."""
     depth = 0
     for token in tokens:
         depth += {"link_open": 1, "link_close": -1}.get(token.type, 0)

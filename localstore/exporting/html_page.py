@@ -1,4 +1,4 @@
-"""Exports sessions as one self-contained page of HTML, without network access or scripts."""
+"""Export sessions as a single HTML page without scripts or references to other files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none
 
 
 def html_page(sessions: Iterable[Session]) -> Iterator[str]:
-    """Yield the page in pieces. Without sessions, it is a valid page that says so.
+    """Yield an HTML page with the sessions, in pieces. If there are none, the page says so.
 
-    Every run has an anchor, `#run-<run id>`, with `_` for characters that a URL does not allow. Several sessions get a
-    table of contents. Text of models is rendered as Markdown, and all other text is shown as it is.
+    Every run has an anchor, `#run-<run id>`, with `_` in place of characters that a URL does not allow. A page with
+    several sessions has a table of contents. Messages of the assistant, and questions and text output of steps, are
+    rendered as Markdown; all other text is shown as it is.
     """
     anchors = Anchors()
     writer = RunWriter(anchors)
@@ -44,7 +45,7 @@ def html_page(sessions: Iterable[Session]) -> Iterator[str]:
         yield f"<h1>{heading}</h1>\n"
     if len(bodies) > 1:
         yield f'<nav aria-label="Sessions">\n<ol>\n{"".join(contents)}</ol>\n</nav>\n'
-    for body in bodies:  # a session begins with its heading, which is the heading of the page if it is the only one
+    for body in bodies:  # the heading of a single session is the heading of the page
         yield body if not single else re.sub(r"<(/?)h2>", r"<\1h1>", body, count=2)
     yield "</main>\n</body>\n</html>\n"
 

@@ -1,4 +1,4 @@
-"""Writes the entries of a history as HTML. All text is escaped here."""
+"""Render the entries of a history as HTML. All text is escaped here."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ _TITLES = {"session_state": "State", "session_summary": "Summary", "session_data
 
 
 class Anchors:
-    """Makes unique anchors for one page."""
+    """Generates the anchors of one page, each of them unique."""
 
     def __init__(self) -> None:
         self._used: set[str] = set()
 
     def new(self, kind: str, name: str) -> str:
-        """Return a new anchor such as `run-abc`. Characters that a URL does not allow become `_`."""
+        """Return a new anchor such as `run-abc`, with a number at the end if that is in use.
+
+        Characters that a URL does not allow become `_`.
+        """
         base = anchor = f"{kind}-{_NOT_IN_ANCHORS.sub('_', name)}"
         number = 1
         while anchor in self._used:
@@ -45,14 +48,14 @@ class Anchors:
 
 
 class RunWriter:
-    """Writes entries as pieces of HTML, with anchors that are unique on the page."""
+    """Renders entries as HTML, with an anchor for each run. One `Anchors` serves a whole page."""
 
     def __init__(self, anchors: Anchors) -> None:
         self._anchors = anchors
         self._markdown = renderer()
 
     def history(self, entries: Iterable[Run | Update | Entry]) -> Iterator[str]:
-        """Yield all entries as HTML. Runs are numbered from 1."""
+        """Yield the HTML of the entries, in pieces. Runs are numbered from 1."""
         number = 0
         for entry in entries:
             if isinstance(entry, Run):
@@ -66,7 +69,7 @@ class RunWriter:
                 yield f"{self.folded('Entry', json_text(entry, indent=2))}</div>\n"
 
     def folded(self, summary: str, text: str) -> str:
-        """Return a block that is folded until the reader opens it."""
+        """Return the HTML of a block of text that is collapsed, with `summary` visible, until the reader opens it."""
         return f"<details><summary>{_text(summary)}</summary>{_pre(text)}</details>\n"
 
     def _run(self, run: Run, name: str) -> str:
@@ -96,11 +99,11 @@ class RunWriter:
         summary = f"<summary>Step <bdi>{_text(step_name(step))}</bdi>{_short_ending(step)}</summary>"
         body = [f'<p class="facts">{_facts(run_details(step))}</p>\n']
         if step.question:
-            body.append(self._said(step.question))
+            body.append(self._markdown_block(step.question))
         if step.messages:
             body += [*self._messages(step.messages), *(self._member(member) for member in step.member_runs or ())]
         elif isinstance(step.output, str):
-            body.append(self._said(step.output))
+            body.append(self._markdown_block(step.output))
         elif step.output is not None:
             body.append(_pre(json_text(step.output, indent=2)))
         return f'<details class="nested">{summary}\n{"".join([*body, *_error(step.error)])}</details>\n'
@@ -155,12 +158,12 @@ class RunWriter:
                 f'<p class="part"><a href="{_text(url)}" rel="noopener noreferrer"><bdi>{_text(label)}</bdi></a></p>\n'
             )
         if role == "assistant":
-            return self._said(part.text)
+            return self._markdown_block(part.text)
         if role == "user":
             return f'<div class="typed" dir="auto" lang="">{_text(part.text.strip(chr(10)))}</div>\n'
         return _pre(part.text)
 
-    def _said(self, text: str) -> str:
+    def _markdown_block(self, text: str) -> str:
         return f'<div class="said" dir="auto" lang="">\n{self._markdown(text)}</div>\n'
 
 

@@ -1,4 +1,4 @@
-"""Exports sessions as one JSON array of documents."""
+"""Export sessions as a JSON array of documents."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,7 +8,7 @@ from localstore.models.session import Session
 
 
 def json_array(sessions: Iterable[Session]) -> Iterator[str]:
-    """Yield, in pieces, a JSON array with the document of each session: its header and history.
+    """Yield a JSON array with the document of each session, its header and history, in pieces.
 
     >>> "".join(json_array([]))
     '[]\\n'

@@ -1,4 +1,4 @@
-"""Titles and details of sessions, runs, steps and messages for people. Nothing is escaped here."""
+"""Describe sessions, runs, steps and messages for people, in plain text. Nothing is escaped here."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ def title(session: Session) -> str:
 
 
 def session_details(session: Session) -> list[str]:
-    """Return the details of a session: id (if the title is a name), kind, user, start, number of runs, tags."""
+    """Return texts about a session: id (unless it is the title), kind, user, start, number of runs, tags."""
     details = [session.session_id] if session.name else []
     details.append(f"{session.kind} {session.entity_id}" if session.entity_id else session.kind)
     if session.user_id is not None:
@@ -23,7 +23,7 @@ def session_details(session: Session) -> list[str]:
 
 
 def run_details(run: Run | Step) -> list[str]:
-    """Return the details of a run or step: start, model, tokens, duration."""
+    """Return texts about a run or step: start, and model, tokens and duration where they are known."""
     details = [moment(run.created_at)]
     if isinstance(run, Run) and run.model:
         details.append(run.model)
@@ -36,30 +36,30 @@ def run_details(run: Run | Step) -> list[str]:
 
 
 def ending(run: Run | Step) -> str | None:
-    """Return how the run or step ended, such as `failed`; None if it was completed."""
+    """Return how a run or step ended, such as "failed", or None if it was completed or has no status."""
     if run.status in (None, "completed"):
         return None
     return {"error": "failed"}.get(run.status, run.status)
 
 
 def member_title(run: Run) -> str:
-    """Return the title of a member's run."""
+    """Return a title for the run of a member of a team: "Member" and its id or, without one, the run id."""
     return f"Member {run.agent_id or run.team_id or run.workflow_id or run.run_id}"
 
 
 def step_name(step: Step) -> str:
-    """Return the name of a step after the names of the steps that contain it."""
+    """Return the names of the steps that contain `step`, from the outside in, and its own, joined by " / "."""
     return " / ".join([*(step.within or ()), step.name])
 
 
 def speaker(message: Message) -> str:
-    """Return the role of a message, with the name of the speaker if it has one."""
+    """Return the role of a message, capitalised, with the name of the speaker in parentheses if there is one."""
     role = message.role[:1].upper() + message.role[1:]
     return f"{role} ({message.name})" if message.name else role
 
 
 def moment(text: str) -> str:
-    """Return a time of a document for people, in UTC. Text that is no time is returned as it is."""
+    """Return a time of a document in UTC, as people write it. Return `text` unchanged if it is not a time."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (ValueError, OverflowError):
@@ -67,7 +67,7 @@ def moment(text: str) -> str:
 
 
 def part_label_and_url(part: ContentPart) -> tuple[str, str | None]:
-    """Return the label of a part that is not text, and its URL if a reader may open it."""
+    """Return a label for a part that is not text, and its URL if it is safe to open, otherwise None."""
     label = f"{part.type} ({part.mime_type})" if part.mime_type else part.type
     if part.url is not None and is_safe_url(part.url):
         return label, part.url
@@ -79,7 +79,7 @@ def part_label_and_url(part: ContentPart) -> tuple[str, str | None]:
 
 
 def is_safe_url(url: str) -> bool:
-    """Whether a URL has a scheme that is safe to open."""
+    """Return whether a URL is safe to open: an http, https or mailto URL."""
     return url.strip().lower().startswith(_SAFE_SCHEMES)
 
 

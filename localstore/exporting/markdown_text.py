@@ -1,7 +1,7 @@
-"""Exports sessions as Markdown that can be pasted into a chat, an issue or a wiki.
+"""Export sessions as Markdown that can be pasted into a chat, an issue or a wiki.
 
-Messages stand in block quotes, so that no markup in them affects what follows. The state and the instructions of a
-session are left out.
+Messages are in block quotes, so that their markup does not affect the text after them. The state and the instructions
+of a session are left out.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ from localstore.models.session import ContentPart, Message, Run, Session, Step
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)")
 _AT_START = re.compile(r"^(\d{1,9})(?=[.)](?:\s|$))|^(?=[-+=#:])", re.MULTILINE)
 _CLOSING = re.compile(r"(?<=[ \t])#(?=#*$)")
-"""A trailing `#` of a heading, which Markdown would hide."""
+"""A `#` at the end of a heading, which Markdown would not show."""
 _AS_TYPED = re.compile(r"^(?: {2}|\t)|```|~~~", re.MULTILINE)
-"""Indentation and fences, which a paragraph cannot contain."""
+"""Indentation and fences, which change in a paragraph. Text with them is shown as a code block."""
 _DEEPEST = 6
 
 
 def markdown_text(sessions: Iterable[Session]) -> Iterator[str]:
-    """Yield each session as Markdown: a heading for it and for each run, followed by the messages."""
+    """Yield each session as one piece of Markdown: a heading for it and for each run, followed by the messages.
+
+    Sessions are separated by a horizontal rule. Yield nothing if there are none.
+    """
     first = True
     for session in sessions:
         yield ("" if first else "\n---\n\n") + "\n\n".join(_session(session)) + "\n"
@@ -127,7 +130,7 @@ def _link(part: ContentPart) -> str:
 
 
 def _as_typed(text: str) -> str:
-    """Return text that a person typed, so that it is shown as typed."""
+    """Return Markdown that shows `text`, such as the message of a user, exactly as it was typed."""
     text = visible(text).strip("\n")
     if _AS_TYPED.search(text):
         return _fence(text)
@@ -142,12 +145,12 @@ def _escaped(line: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Return text on one line, so that it is shown as it is, in a heading too."""
+    """Return Markdown that shows `text` literally on one line, also in a heading."""
     return _CLOSING.sub(r"\\#", _escaped(" ".join(visible(text).split())))
 
 
 def _quoted(text: str) -> str:
-    """Return the Markdown of a model in a block quote."""
+    """Return a block quote with Markdown that a model wrote. Its markup is kept."""
     return _quote(visible(text).strip())
 
 
@@ -156,14 +159,14 @@ def _quote(text: str) -> str:
 
 
 def _fence(text: str, language: str = "") -> str:
-    """Return a block of code in a fence that is longer than any fence in it."""
+    """Return a code block with `text`. Its fence is longer than any run of backticks in the text."""
     text = visible(text).rstrip("\n")
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _code(text: str) -> str:
-    """Return inline code in more backticks than any series of them in it."""
+    """Return inline code with `text`, between more backticks than any run of them in the text."""
     text = " ".join(visible(text).split())
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{ticks} {text} {ticks}" if "`" in text or not text else f"{ticks}{text}{ticks}"

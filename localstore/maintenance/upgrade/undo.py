@@ -39,9 +39,9 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
     root = Path(os.path.realpath(folder))
     if store_tree.is_store(root):
         store_tree.open_store(root, create=False)
-    _newest(root)
+    _newest_backup(root)
     with pool_of(root).migration(lock_timeout):
-        info = _newest(root)  # another undo may have finished while this one waited
+        info = _newest_backup(root)  # another undo may have finished while this one waited
         backup = Backup(str(root), info.name)
         backup.begin_undo()
         made_store = backup.made_store
@@ -69,7 +69,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
     return Undone(info.name, restorer.restored, restorer.changed, problems)
 
 
-def _newest(root: Path) -> backup_folder.BackupInfo:
+def _newest_backup(root: Path) -> backup_folder.BackupInfo:
     try:
         return backup_folder.newest(str(root))
     except NoSuchBackup:
@@ -102,7 +102,9 @@ class _Restorer:
         with self._locks.session(session_id, self._timeout):
             others = self._others(session_id, path)
             there = self._parse(self._full(path)) if self._is_taken(path) else None
-            current = self._newest([one for one in (there, *others.values()) if one is not None], session_id, path)
+            current = self._most_complete(
+                [one for one in (there, *others.values()) if one is not None], session_id, path
+            )
             is_back = there is not None and _has_form_of(there, old) and includes(there, current)
             if not is_back:
                 if there is not None and there.header["session_id"] != session_id:
@@ -149,7 +151,7 @@ class _Restorer:
             raise _in_the_way(self._full(path), os.path.splitext(path)[0])
         return False
 
-    def _newest(self, documents: list[ParsedDocument], session_id: str, path: str) -> ParsedDocument:
+    def _most_complete(self, documents: list[ParsedDocument], session_id: str, path: str) -> ParsedDocument:
         """Return the document of the session that includes all the others; documents of other sessions are ignored.
 
         Raises DocumentBroken if there is none.
