@@ -1,4 +1,4 @@
-"""The changes that one write of agno makes to a document: runs that are added or replaced, and new state."""
+"""Collect and apply the changes that one write of agno makes to a document: new runs, replaced runs, new state."""
 
 import re
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from localstore.models.schema import SESSION_KEYS
 from localstore.models.times import now
 
 _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
-"""An id that stands in a document without escapes."""
+"""An id that contains no characters that are escaped in a document."""
 
 
 class DocumentChange:
-    """Collects changes to one document, and writes them. Reads each part of the document at most once."""
+    """Collects changes to one document; `apply` writes them. Parses each entry of the document at most once."""
 
     def __init__(self, engine: Engine, transaction: Transaction | None) -> None:
-        """`transaction` is the open document; None for a new one, which the caller writes with `added`."""
+        """`transaction` is the open document. It is None for a new document, which the caller creates from `added`."""
         self._engine = engine
         self._transaction = transaction
         self._entries: dict[int, dict[str, Any]] = {}
@@ -37,12 +37,12 @@ class DocumentChange:
 
     @cached_property
     def header(self) -> dict[str, Any]:
-        """The header of the document as it is."""
+        """The header of the document before the changes."""
         return self._open.header()
 
     @cached_property
     def current(self) -> dict[str, Any]:
-        """The newest state of the session, with the changes so far."""
+        """The newest state of the session, including the changes collected so far."""
         if self._transaction is None:
             return {}
         row = self._transaction.row
@@ -51,13 +51,16 @@ class DocumentChange:
         return {name: self.entry(Recent(at, False)).get(name) for name, at in row.get("offsets", {}).items()}
 
     def entry(self, run: Recent) -> dict[str, Any]:
-        """Return an entry of the document."""
+        """Return the entry of a run in the document. The caller must not change it."""
         if run.offset not in self._entries:
             self._entries[run.offset] = self._open.entry(run)
         return self._entries[run.offset]
 
     def find(self, run_id: str, *, far: bool = True) -> Recent | None:
-        """Return the place of a run, or None if there is none. Without `far`, search the last entries only."""
+        """Return the position of a run in the document, or None if it is not found.
+
+        If `far` is false, only the last entries and the unfinished runs are searched.
+        """
         if self._transaction is None:
             return None
         row = self._transaction.row
@@ -75,7 +78,7 @@ class DocumentChange:
         return None
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Add a run at the end."""
+        """Add a run after the last entry. Copies `entry` and does not change it."""
         entry = dict(entry)
         system = extract_system(entry)
         refer_to_history(entry, self._runs_before())
@@ -85,7 +88,10 @@ class DocumentChange:
         self.added.append(in_order(entry))
 
     def replace(self, run: Recent, entry: dict[str, Any]) -> None:
-        """Replace a run. The new entry keeps the session's state that the old one holds."""
+        """Replace a run of the document with `entry`, which is copied and not changed.
+
+        The new entry keeps the session state of the old one. Does nothing if the two are equal.
+        """
         old, entry = self.entry(run), dict(entry)
         system = extract_system(entry)
         refer_to_history(entry, self._runs_before(run.offset))
@@ -103,7 +109,10 @@ class DocumentChange:
             self._finished = (run, entry) if run.unfinished else None
 
     def add_state(self, state: dict[str, Any]) -> None:
-        """Add new state of the session: to the last new run, else as an entry of its own."""
+        """Add new session state to the last added run, or as an `update` entry if no run was added.
+
+        Does nothing if `state` is empty.
+        """
         if not state:
             return
         self.current.update(state)
@@ -121,7 +130,10 @@ class DocumentChange:
             self.added.append({"type": "update", "created_at": now(), **state})
 
     def apply(self, header: dict[str, Any] | None) -> None:
-        """Write the changes, by appending where that is enough. `header` is the new header; None keeps it."""
+        """Write the changes to the document, by appending if that is sufficient.
+
+        `header` is the new header, or None to keep the present one.
+        """
         transaction = self._open
         if header is not None and not json_equal(header, self.header):
             transaction.change(order_header(header), self._replaced, self.added)
@@ -137,7 +149,10 @@ class DocumentChange:
             transaction.sync()
 
     def _runs_before(self, offset: int | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the last runs before a place, newest first; None is the end, behind what was added."""
+        """Yield the most recent runs before `offset`, newest first.
+
+        None as `offset` yields the added runs too.
+        """
         if offset is None:
             yield from reversed(self.added)
         if self._transaction is not None:
@@ -147,7 +162,11 @@ class DocumentChange:
 
 
 def _settle_state(entry: dict[str, Any], session_state: Any) -> None:
-    """Leave out a run's own copy of the session's state if it equals the session's state at this place."""
+    """Remove the run's copy of the session state from `entry`, in place, if it equals `session_state`.
+
+    `session_state` is the state in effect at this entry. If the run has no copy but the entry holds session state, that
+    is recorded in `agno_absent`, so that the state is not read back as part of the run.
+    """
     if "agno_session_state" in entry and json_equal(entry["agno_session_state"], session_state):
         entry["session_state"] = entry.pop("agno_session_state")
     elif "session_state" in entry and "agno_session_state" not in entry and "agno_run" not in entry:

@@ -1,9 +1,9 @@
-"""Store once what agno repeats in every run: the system prompt, and copies of earlier messages.
+"""Store the data that agno repeats in every run only once: the system prompt, and copies of earlier messages.
 
 The system prompt becomes the `instructions` of the session. The run keeps the other keys of the message in
-`agno_system`, and also its `content` if the instructions at that place differ. A copy of a message of an earlier run
-becomes a reference: each item of `agno_history` stands for `count` messages of run `run_id`, from its message `first`
-on, which belong at position `at`.
+`agno_system`, and also its `content` if the instructions in effect differ from it. A copy of a message from an earlier
+run becomes a reference: each item of `agno_history` represents `count` messages of the run `run_id`, starting with its
+message number `first` (from 0). They belong at position `at` of this run's messages.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,11 +15,14 @@ Messages = list[dict[str, Any]]
 
 
 class NeedsWholeDocument(Exception):
-    """The last entries do not contain what their messages refer to; the whole document does."""
+    """Raised if the last entries refer to earlier ones, so that the whole document must be read."""
 
 
 def extract_system(entry: dict[str, Any]) -> str | None:
-    """Remove the system prompt from an entry and return it. Return None if there is none, or if it is a member's."""
+    """Remove the system prompt from `entry`, in place, and return its text.
+
+    Return None and change nothing if there is none, or if the entry is a member's run.
+    """
     messages: Messages = entry.get("messages") or [{}]
     first = messages[0]
     text = first.get("content")
@@ -31,7 +34,10 @@ def extract_system(entry: dict[str, Any]) -> str | None:
 
 
 def refer_to_history(entry: dict[str, Any], earlier: Iterable[dict[str, Any]]) -> None:
-    """Replace copies of messages by references to the `earlier` runs (newest first) that hold them."""
+    """Replace copied messages in `entry`, in place, with references to the `earlier` runs that hold the originals.
+
+    `earlier` yields runs, newest first; it is read only as far as necessary. A copy without an original there stays.
+    """
     messages: Messages = entry.get("messages") or []
     copies = {
         number: _comparable(message) for number, message in enumerate(messages) if message.get("from_history") is True
@@ -67,14 +73,16 @@ def refer_to_history(entry: dict[str, Any], earlier: Iterable[dict[str, Any]]) -
 
 
 def _comparable(message: dict[str, Any]) -> bytes:
-    """Return bytes that are equal for a message and its copy."""
+    """Return bytes that are equal for a message and for a copy of it."""
     return orjson.dumps({k: v for k, v in message.items() if k != "from_history"}, option=orjson.OPT_SORT_KEYS)
 
 
 def restore_messages(entries: list[dict[str, Any]], current: dict[str, Any], *, whole: bool) -> list[dict[str, Any]]:
-    """Return the runs among `entries` with all their messages.
+    """Return the runs among `entries`, complete with system messages and copied messages. Does not change `entries`.
 
-    Raises NeedsWholeDocument if the entries are not the `whole` history and refer to something before them.
+    `current` is the newest state of the session. `whole` is true if `entries` are the whole history.
+
+    Raises NeedsWholeDocument if `whole` is false and a run needs data from entries before the first one.
     """
     instructions = None if whole else _instructions_before(entries, current.get("instructions"))
     messages: dict[str, Messages] = {}
@@ -95,7 +103,11 @@ def restore_messages(entries: list[dict[str, Any]], current: dict[str, Any], *, 
 
 
 def _instructions_before(entries: list[dict[str, Any]], newest: str | None) -> str | None:
-    """Return the instructions that apply before the first of the last entries."""
+    """Return the instructions in effect before the first of `entries`, which are the last ones of the document.
+
+    Return None if the runs do not need them. `newest` are the newest instructions of the session. Raises
+    NeedsWholeDocument if a run needs them and a later entry of `entries` replaces them.
+    """
     for entry in entries:
         if entry.get("instructions") is not None:
             return None
@@ -105,7 +117,10 @@ def _instructions_before(entries: list[dict[str, Any]], newest: str | None) -> s
 
 
 def _complete(entry: dict[str, Any], instructions: str | None, find: Callable[[str], Messages]) -> dict[str, Any]:
-    """Return a run with its system message and the copies of earlier messages."""
+    """Return a run with its system message and its copied messages. Does not change `entry`.
+
+    `find` returns the messages of the run with a given id.
+    """
     if "agno_system" not in entry and "agno_history" not in entry:
         return entry
     messages = list(entry.get("messages") or ())

@@ -31,26 +31,26 @@ _SESSIONS = {"agent": AgentSession, "team": TeamSession, "workflow": WorkflowSes
 _RUNS = {"agent": RunOutput, "team": TeamRunOutput, "workflow": WorkflowRunOutput}
 _FIELDS = {kind: [f.name for f in dataclasses.fields(cls) if f.name != "runs"] for kind, cls in _SESSIONS.items()}
 _RUNS_ARE_SEPARATE = hasattr(BaseDb, "upsert_run")
-"""Whether agno stores each run with `upsert_run` (3.x), and not with its session (2.x)."""
+"""Whether agno stores each run with `upsert_run` (3.x) instead of with its session (2.x)."""
 
 
 class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
-    """A database of agno that keeps each session as one JSON or YAML file in a folder.
+    """A database for agno that stores each session as one JSON or YAML file in a folder.
 
         agent = Agent(model=..., db=LocalDb("tmp/sessions"), session_id="trip", add_history_to_context=True)
 
-    Many threads and processes of one machine may use the same folder. This is stored, and where:
+    Many threads and processes on one machine may use the same folder. The data is stored in these places:
 
     | agno | in the folder |
     |---|---|
     | sessions, runs | `sessions/<month>/<session_id>.json` or `.yaml`: `upsert_run` appends one entry |
     | user memories | `memories/<user>.json` |
     | schema versions | `agno.json` |
-    | knowledge, traces, evaluations, metrics, and so on | NotImplementedError, which names what to use instead |
+    | knowledge, traces, evaluations, metrics, and so on | not stored: NotImplementedError says what to use instead |
 
-    agno's own databases log errors and continue; these methods raise them, and the document stays as it was:
-    UnstorableValue for a value that JSON cannot hold, OwnerMismatch for another user's session, DocumentBroken for a
-    file that cannot be read, LockTimeout, OSError.
+    agno's own databases log errors and continue. These methods raise them and leave the document unchanged. They may
+    raise UnstorableValue for a value that JSON cannot hold, OwnerMismatch for another user's session, DocumentBroken
+    for a file that cannot be parsed, LockTimeout, or OSError.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
 
         Args:
             path: The folder.
-            format: How new sessions are written. Existing ones keep their format.
-            durability: `"full"` waits until data is on the disk; `"relaxed"` leaves this to the operating system.
+            format: The format of new sessions. Existing sessions keep their format.
+            durability: `"full"` waits until data is on the disk; `"relaxed"` lets the operating system write it later.
             lock_timeout: Seconds to wait for another process that writes to the same session.
             id: The id of this database in agno; by default it is derived from the path.
         """
@@ -90,29 +90,33 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a mapping from which `from_dict` opens the same store."""
+        """Return a mapping of the constructor's arguments, from which `from_dict` opens the same store."""
         return {"id": self.id, "path": str(self.storage.root), **self._options}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "LocalDb":
-        """Open the store of a mapping that `to_dict` returned."""
+        """Open the store that a mapping from `to_dict` describes. Ignores unknown keys."""
         names = ("path", "id", "format", "durability", "lock_timeout")
         return cls(**{name: data[name] for name in names if name in data})
 
     def table_exists(self, table_name: str) -> bool:  # noqa: ARG002 - the signature of the base class
-        """Return True: a folder needs no tables."""
+        """Return True, because a folder needs no tables."""
         return True
 
     # Sessions
 
     def upsert_session(self, session: Any, deserialize: bool | None = True) -> Any:
-        """Store what has changed in a session since it was read. Return the session.
+        """Store the changes to a session since it was read or last stored, and create it if there is none.
 
-        With agno 2.x this stores new and changed runs too. With agno 3.x `upsert_run` does that; but agno calls it
-        right after this method, so if exactly one run is new, this method stores it: a run and the state that it
-        changed become one entry. Runs are never removed.
+        With agno 2.x, this method also stores new and changed runs. With agno 3.x, `upsert_run` stores them, but agno
+        calls it right after this method. So if exactly one run is new, this method stores it, and the run and the state
+        that it changed become one entry. Runs are never removed.
 
-        Raises OwnerMismatch if the session belongs to another user, KindMismatch, UnstorableValue.
+        Return `session` itself, or a mapping with all its runs if `deserialize` is false. The stored form is recorded
+        in the `_localstore` attribute of `session`.
+
+        Raises OwnerMismatch or KindMismatch if the session belongs to another user or is of another kind, and
+        UnstorableValue for a value that JSON cannot hold.
         """
         kind = next(kind for kind, cls in _SESSIONS.items() if isinstance(session, cls))
         stored: StoredSession = session.__dict__.setdefault("_localstore", StoredSession())
@@ -136,7 +140,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
             )
         )
         stored.fields = fields
-        stored.note(run for _, run in new_runs)
+        stored.record_runs(run for _, run in new_runs)
         if deserialize:
             return session
         return {**record, "session_type": kind, "runs": [_to_dict(run) for run in session.runs or ()]}
@@ -145,11 +149,11 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         self,
         sessions: list[Any],
         deserialize: bool | None = True,
-        preserve_updated_at: bool = False,  # noqa: ARG002 - it is the time of the file
+        preserve_updated_at: bool = False,  # noqa: ARG002 - updated_at is always the time of the file
     ) -> list[Any]:
-        """Store several sessions, one after the other.
+        """Store several sessions in order, skipping None. Return the results of `upsert_session`.
 
-        Raises what `upsert_session` raises. The sessions before the one that fails are stored then.
+        May raise what `upsert_session` raises; the sessions before the one that failed are stored.
         """
         return [self.upsert_session(session, deserialize) for session in sessions if session is not None]
 
@@ -161,18 +165,18 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         deserialize: bool | None = True,
         runs_limit: int | None = None,
     ) -> Any:
-        """Return a session, or None if there is none or it has another user or type.
+        """Return a session, or None if there is none or if it has another user or type.
 
             session = db.get_session("trip", SessionType.AGENT, user_id="alice", runs_limit=3)
 
         Args:
-            session_id: The id.
-            session_type: Return None for a session of another type.
-            user_id: Return None for a session of another user.
+            session_id: The id of the session.
+            session_type: The type the session must have; None accepts any.
+            user_id: The user the session must belong to; None accepts any.
             deserialize: Whether to return an object of agno; otherwise a mapping.
-            runs_limit: How many runs to return: the last ones that agno uses as history. Only these are read.
+            runs_limit: Return at most this many runs: the last ones that agno uses as history. None returns all runs.
 
-        Raises DocumentBroken.
+        Raises DocumentBroken if the file cannot be parsed.
         """
         kind = _value(session_type)
 
@@ -196,7 +200,9 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         deserialize: bool | None = True,
         include_runs: bool = True,
     ) -> Any:
-        """Return the sessions that match; without `deserialize` as mappings, with the number of all matches.
+        """Return a list of the sessions that match, oldest first unless `sort_by` is set.
+
+        If `deserialize` is false, return a pair: a list of mappings, and the number of matches on all pages.
 
             sessions = db.get_sessions(SessionType.AGENT, user_id="alice", sort_by="created_at", limit=20)
 
@@ -210,12 +216,14 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
             session_name: Only sessions whose name contains this text, in upper or lower case.
             start_timestamp: Only sessions created at or after this time, in seconds since 1970.
             end_timestamp: Only sessions created at or before this time.
-            limit: How many to return at most.
-            page: Which page of `limit` sessions to return; the first one is 1.
+            limit: The maximum number of sessions to return.
+            page: The page of `limit` sessions to return, starting with 1.
             sort_by: The field to sort by.
-            sort_order: "asc"; anything else is descending.
-            deserialize: Whether to return objects of agno; otherwise mappings and their total number.
+            sort_order: "asc" for ascending order; anything else is descending.
+            deserialize: Whether to return objects of agno.
             include_runs: Whether to read the runs.
+
+        Raises ValueError if `page` is less than 1 or if it is passed without `limit`.
         """
 
         def matches(row: IndexRow) -> bool:
@@ -251,7 +259,11 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         user_id: str | None = None,
         deserialize: bool | None = True,
     ) -> Any:
-        """Name a session and return it, or None if there is none of this user and type. "" removes the name."""
+        """Set the name of a session and return the session. An empty name removes it.
+
+        Return None and change nothing if there is no session with this id, user and type; None as `user_id` or
+        `session_type` accepts any. If `deserialize` is false, return a mapping.
+        """
         kind = _value(session_type)
         row = self._reader.row(session_id)
         if row is None or kind not in (None, row["kind"]) or user_id not in (None, row.get("user_id")):
@@ -260,25 +272,29 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         return self.get_session(session_id, None, user_id, deserialize)
 
     def delete_session(self, session_id: str, user_id: str | None = None) -> bool:
-        """Delete a session and its runs for good. Return False if there is none, or if it belongs to another user."""
+        """Delete a session and its runs permanently. Return whether it was deleted.
+
+        Return False if there is no such session, or if it belongs to a user other than `user_id`.
+        """
         try:
             return self.storage.delete_session(session_id, user_id=user_id)
         except OwnerMismatch:
             return False
 
     def delete_sessions(self, session_ids: list[str], user_id: str | None = None) -> None:
-        """Delete several sessions for good. Those of other users stay."""
+        """Delete several sessions permanently. If `user_id` is not None, sessions of other users remain."""
         for session_id in session_ids:
             self.delete_session(session_id, user_id)
 
     # Runs
 
     def upsert_run(self, run: Any, session_id: str, user_id: str | None = None, run_index: int | None = None) -> None:
-        """Store one run of a session: append it, or replace the one with its `run_id`.
+        """Store one run of a session: append it, or replace the stored run with the same `run_id`.
 
-        If there is no such session, it is created. `run_index` is the number of runs before this one.
+        Creates the session if there is none. `run_index` is the number of runs before this one, or None if unknown.
 
-        Raises ValueError for a run without `run_id`, OwnerMismatch, UnstorableValue.
+        Raises ValueError for a run without a `run_id`, OwnerMismatch if the session belongs to another user,
+        SessionNotFound for a member's run without a session, and UnstorableValue for a value that JSON cannot hold.
         """
         data = to_json_value(_to_dict(run), "run")
         if data.get("run_id") is None:
@@ -297,7 +313,11 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         )
 
     def get_run(self, run_id: str, deserialize: bool | None = True) -> Any:
-        """Return a run of any session, or None. Searches all documents, those with the newest activity first."""
+        """Return a run of any session, or None if there is none.
+
+        Searches all documents, most recently active first. If `deserialize` is false, return a row like those of agno's
+        own databases.
+        """
         row = self._reader.find_run(run_id)
         if row is None:
             return None
@@ -317,10 +337,13 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         sort_order: str | None = None,
         deserialize: bool | None = True,
     ) -> Any:
-        """Return the runs that match, of one session or of all.
+        """Return a list of the runs that match, of one session, or of all sessions if `session_id` is None.
 
-        Without `deserialize` they are rows like those of agno's own databases, with the number of all matches. `limit`,
-        `page`, `sort_by` and `sort_order` are as in `get_sessions`; the other arguments are fields that have to match.
+        If `deserialize` is false, return a pair: a list of rows like those of agno's own databases, and the number of
+        matches on all pages. `limit`, `page`, `sort_by` and `sort_order` have the same meaning as in `get_sessions`.
+        The other arguments are values that the run must have; None accepts any.
+
+        Raises ValueError if `page` is less than 1 or if it is passed without `limit`.
         """
         values = {"agent_id": agent_id, "team_id": team_id, "workflow_id": workflow_id, "status": _value(status)}
         filters = {key: value for key, value in values.items() if value is not None}
@@ -336,12 +359,12 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         return [_run_object(row["run_data"]) for row in rows] if deserialize else (rows, total)
 
     def delete_run(self, run_id: str) -> bool:
-        """Delete a run. Return False if there is none. The state that the run gave its session stays."""
+        """Delete a run. Return whether it existed. The session state that the run set is kept."""
         row = self._reader.find_run(run_id)
         return row is not None and self._writer.delete_run(row["session_id"], run_id)
 
     def delete_runs(self, run_ids: list[str]) -> None:
-        """Delete several runs."""
+        """Delete several runs. Ignores ids of runs that do not exist."""
         for run_id in run_ids:
             self.delete_run(run_id)
 
@@ -362,14 +385,17 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
     def _object(record: dict[str, Any], runs: list[dict[str, Any]] | None) -> Any:
         session = _SESSIONS[record["session_type"]].from_dict({**record, "runs": runs})
         stored = StoredSession(to_fields(_record(session)))
-        stored.note(session.runs or ())
+        stored.record_runs(session.runs or ())
         session.__dict__["_localstore"] = stored
         return session
 
 
 @cache
 def _no_runs(kind: str) -> list[Any] | None:
-    """Return what this release of agno accepts for "no runs": some releases fail for an empty list, some for None."""
+    """Return the value that this release of agno accepts for a session without runs.
+
+    Some releases fail for an empty list, and some for None.
+    """
     try:
         _SESSIONS[kind].from_dict({"session_id": "s", "runs": [] if _RUNS_ARE_SEPARATE else None})
     except (IndexError, TypeError):
@@ -378,7 +404,7 @@ def _no_runs(kind: str) -> list[Any] | None:
 
 
 def _record(session: Any) -> dict[str, Any]:
-    """Return a session as agno's mapping, without its runs."""
+    """Return the mapping that agno's `to_dict` makes of a session, without its runs. Does not change `session`."""
     without_runs = copy.copy(session)
     without_runs.runs = None  # there may be thousands
     record: dict[str, Any] = without_runs.to_dict()
@@ -395,11 +421,15 @@ def _to_dict(run: Any) -> Any:
 
 
 def _value(choice: Any) -> Any:
-    """Return the text of a member of one of agno's enumerations; other values as they are."""
+    """Return the value of a member of one of agno's enumerations. Return any other argument unchanged."""
     return getattr(choice, "value", choice)
 
 
 def _page(items: list[Any], limit: int | None, page: int | None) -> list[Any]:
+    """Return page number `page` (from 1) of `limit` items each. Without a limit, return `items` itself.
+
+    Raises ValueError if `page` is less than 1 or if it is passed without `limit`.
+    """
     if limit is None:
         if page is not None:
             raise ValueError("page was given without limit. Give both, or neither.")

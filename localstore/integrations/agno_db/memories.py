@@ -12,9 +12,9 @@ from localstore.integrations.agno_db.side_files import SideFiles
 
 
 class Memories:
-    """User memories and schema versions, in small files beside the sessions.
+    """The methods of `LocalDb` that read and write user memories and schema versions, which are stored in side files.
 
-    A memory belongs to its user: a method with a `user_id` neither returns nor changes memories of other users.
+    A memory belongs to its user: methods that receive a `user_id` neither return nor change memories of other users.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -23,14 +23,18 @@ class Memories:
     def upsert_user_memory(self, memory: Any, deserialize: bool | None = True) -> Any:
         """Store a memory. It replaces the memory of the same user with the same `memory_id`.
 
-        A memory without an id gets one. `updated_at` becomes the present time.
+        If `memory` has no id, a new one is set on it. The stored `updated_at` is the present time. Return the stored
+        memory as a new object, or as a mapping if `deserialize` is false.
         """
         return self._store_memory(memory, deserialize, int(time.time()))
 
     def upsert_memories(
         self, memories: list[Any], deserialize: bool | None = True, preserve_updated_at: bool = False
     ) -> list[Any]:
-        """Store several memories, one after the other. `preserve_updated_at` keeps their times."""
+        """Store several memories in order, skipping None. Return them as `upsert_user_memory` does.
+
+        If `preserve_updated_at` is true, they keep their `updated_at`.
+        """
         now = None if preserve_updated_at else int(time.time())
         return [self._store_memory(memory, deserialize, now) for memory in memories if memory is not None]
 
@@ -50,7 +54,10 @@ class Memories:
         return UserMemory.from_dict(record) if deserialize else record
 
     def get_user_memory(self, memory_id: str, deserialize: bool | None = True, user_id: str | None = None) -> Any:
-        """Return a memory, or None if there is none, or if it belongs to another user."""
+        """Return a memory, or None if there is none or if it belongs to a user other than `user_id`.
+
+        If `deserialize` is false, return a mapping.
+        """
         for record in self._files.memories(user_id):
             if record.get("memory_id") == memory_id:
                 return UserMemory.from_dict(record) if deserialize else record
@@ -69,7 +76,9 @@ class Memories:
         sort_order: str | None = None,
         deserialize: bool | None = True,
     ) -> Any:
-        """Return the memories that match; without `deserialize` as mappings, with the number of all matches.
+        """Return a list of the memories that match.
+
+        If `deserialize` is false, return a pair: a list of mappings, and the number of matches on all pages.
 
             memories = db.get_user_memories(user_id="alice", topics=["travel"], limit=10)
 
@@ -79,11 +88,11 @@ class Memories:
             team_id: Only memories of this team.
             topics: Only memories with at least one of these topics.
             search_content: Only memories that contain this text, in upper or lower case.
-            limit: How many to return at most.
-            page: Which page of `limit` memories to return; the first one is 1.
+            limit: The maximum number of memories to return.
+            page: The page of `limit` memories to return, starting with 1. Ignored without `limit`.
             sort_by: The field to sort by.
-            sort_order: "asc"; anything else is descending.
-            deserialize: Whether to return objects of agno; otherwise mappings and their total number.
+            sort_order: "asc" for ascending order; anything else is descending.
+            deserialize: Whether to return objects of agno.
         """
 
         def matches(record: dict[str, Any]) -> bool:
@@ -104,16 +113,18 @@ class Memories:
         return [UserMemory.from_dict(record) for record in records] if deserialize else (records, total)
 
     def get_all_memory_topics(self, user_id: str | None = None) -> list[str]:
-        """Return the topics of the memories, each once."""
+        """Return the topics of the memories of a user, or of all users if `user_id` is None, without duplicates."""
         lists = (record.get("topics") for record in self._files.memories(user_id))
         return list(dict.fromkeys(topic for topics in lists if isinstance(topics, list) for topic in topics))
 
     def get_user_memory_stats(
         self, limit: int | None = None, page: int | None = None, user_id: str | None = None
     ) -> tuple[list[dict[str, Any]], int]:
-        """Return for each user the number of memories and the time of the last change, and the number of users.
+        """Return a pair: one mapping for each user who has memories, and the number of these users.
 
-        The user whose memories changed last comes first.
+        A mapping has the keys `user_id`, `total_memories` and `last_memory_updated_at` (seconds since 1970; 0 if
+        unknown). The user whose memories changed last comes first. `limit` is the maximum number of mappings, and
+        `page` the page of `limit` mappings, starting with 1. If `user_id` is not None, only this user is counted.
         """
         stats: dict[str, dict[str, Any]] = {}
         for record in self._files.memories(user_id):
@@ -128,11 +139,11 @@ class Memories:
         return rows[start : None if limit is None else start + limit], len(rows)
 
     def delete_user_memory(self, memory_id: str, user_id: str | None = None) -> None:
-        """Delete a memory. With a `user_id`, a memory of another user stays."""
+        """Delete a memory, if there is one. If `user_id` is not None, a memory of another user remains."""
         self.delete_user_memories([memory_id], user_id)
 
     def delete_user_memories(self, memory_ids: list[str], user_id: str | None = None) -> None:
-        """Delete several memories. With a `user_id`, memories of other users stay."""
+        """Delete several memories. If `user_id` is not None, memories of other users remain."""
         for user in self._files.users() if user_id is None else [user_id]:
             self._files.change(user, lambda memories: [m for m in memories if m.get("memory_id") not in memory_ids])
 
@@ -141,11 +152,11 @@ class Memories:
         self._files.clear()
 
     def get_latest_schema_version(self, table_name: str = "") -> str:
-        """Return the stored version of one of agno's tables, or 2.0.0, agno's default."""
+        """Return the stored version of one of agno's tables, or "2.0.0", agno's default, if none is stored."""
         return self._files.schema_version(table_name) or "2.0.0"
 
     def upsert_schema_version(self, table_name: str = "", version: str = "") -> None:
-        """Store the version of one of agno's tables."""
+        """Store the version of one of agno's tables. Replaces an earlier version."""
         self._files.set_schema_version(table_name, version)
 
 

@@ -1,7 +1,7 @@
 """Convert messages of agno 2.x and 3.x to messages of a document, and back. Both directions work on plain values.
 
-Values that have a field in the format go there; every other key keeps its name. `from_history: false` and
-`stop_after_tool_call: false` are agno's defaults and are left out.
+A value is stored in the field that the format has for it; every other key keeps its name. `from_history: false` and
+`stop_after_tool_call: false` are agno's defaults and are omitted.
 """
 
 import json
@@ -16,11 +16,14 @@ _CALL_KEYS = {"id", "type", "function"}
 
 
 class NotRepresentable(Exception):
-    """The format has no field for a value. The caller stores the value as agno passed it."""
+    """Raised if the format has no field for a value. The caller then stores the value as agno passed it."""
 
 
 def to_time(seconds: Any) -> str:
-    """Convert whole seconds since 1970 to a time of the format. Raises NotRepresentable."""
+    """Return whole seconds since 1970 as a time in the format: UTC with milliseconds.
+
+    Raises NotRepresentable if `seconds` is not an int or is out of range.
+    """
     if type(seconds) is not int:
         raise NotRepresentable
     try:
@@ -30,7 +33,7 @@ def to_time(seconds: Any) -> str:
 
 
 def to_seconds(time: Any) -> Any:
-    """Convert a time of the format to whole seconds since 1970. Any other value is returned as it is."""
+    """Return a time of the format as whole seconds since 1970, truncated. Return any other value unchanged."""
     try:
         return int(datetime.fromisoformat(time).timestamp())
     except (TypeError, ValueError, OverflowError):
@@ -38,12 +41,15 @@ def to_seconds(time: Any) -> Any:
 
 
 def without_defaults(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a message of agno without default values. agno reads both alike."""
+    """Return a copy of one of agno's messages without default values, which agno adds again when it reads it."""
     return {key: value for key, value in data.items() if key not in _DEFAULTS or value is not False}
 
 
 def to_message(data: Any) -> dict[str, Any]:
-    """Convert a message of agno to one of a document. Raises NotRepresentable."""
+    """Return a message of agno in the form of a document. Does not change `data`.
+
+    Raises NotRepresentable if the format has no field for a value.
+    """
     if not isinstance(data, dict) or not isinstance(data.get("role"), str):
         raise NotRepresentable
     rest = without_defaults(data)
@@ -63,7 +69,7 @@ def to_message(data: Any) -> dict[str, Any]:
 
 
 def from_message(message: dict[str, Any]) -> dict[str, Any]:
-    """Convert a message of a document to agno's form."""
+    """Return a message of a document in agno's form. Does not change `message`."""
     data = dict(message)
     content = data.get("content")
     if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "data"}:
@@ -76,6 +82,7 @@ def from_message(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _content(content: Any) -> Any:
+    """Return content in the form of a document: text, None, or a list of parts. Anything else becomes a `data` part."""
     if content is None or isinstance(content, str):
         return content
     if isinstance(content, list) and content and all(_is_part(part) for part in content):
@@ -94,7 +101,11 @@ def _is_part(part: Any) -> bool:
 
 
 def _to_call(call: Any) -> dict[str, Any]:
-    """Convert `{id, type, function: {name, arguments}}` to `{id, name, arguments}`."""
+    """Convert `{id, type, function: {name, arguments}}` to `{id, name, arguments}`.
+
+    The exact text of the arguments is kept in `agno_arguments` if it cannot be derived from the parsed ones. Raises
+    NotRepresentable for any other shape.
+    """
     function = call.get("function") if isinstance(call, dict) else None
     if (
         not isinstance(function, dict)
@@ -116,7 +127,7 @@ def _to_call(call: Any) -> dict[str, Any]:
 
 
 def _parse_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that the model wrote, or None if it is something else or a document cannot hold it."""
+    """Parse `text` as a JSON object. Return None if it is not one, or if a document cannot hold it."""
     try:
         value = to_json_value(json.loads(text))
     except (ValueError, RecursionError, UnstorableValue):
@@ -129,7 +140,7 @@ def _from_call(call: dict[str, Any]) -> dict[str, Any]:
     arguments = call.get("arguments", {})
     text = call.get("agno_arguments", arguments if isinstance(arguments, str) else json.dumps(arguments))
     if not isinstance(arguments, str) and _parse_object(text) != arguments:
-        text = json.dumps(arguments)  # somebody edited them in the document
+        text = json.dumps(arguments)  # somebody edited the arguments in the document
     fields = {"id", "name", "arguments", "agno_arguments"}
     head = {"id": call["id"]} if "id" in call else {}
     function = {"name": call.get("name"), "arguments": text}

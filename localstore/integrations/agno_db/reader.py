@@ -1,4 +1,4 @@
-"""Read sessions and runs from documents as agno's own databases return them, in plain values."""
+"""Read sessions and runs from documents, in the plain values that agno's own databases return."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from localstore.integrations.agno_db.runs import to_run
 
 RunKind = Literal["agent", "team", "workflow"]
 _NO_HISTORY = ("PAUSED", "CANCELLED", "ERROR", "REGENERATED")
-"""agno never uses runs with these statuses as history, nor runs of members."""
+"""agno never uses runs with these statuses as history. It does not use member runs either."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionContent:
-    """What a document says of a session."""
+    """The content of a document, with its runs in agno's form."""
 
     header: dict[str, Any]
     state: dict[str, Any]
@@ -31,7 +31,11 @@ class SessionContent:
 
 
 class Reader:
-    """Reads sessions and runs. Methods raise DocumentBroken, NewerFormat, LockTimeout and OSError."""
+    """Reads sessions and runs of a store.
+
+    Methods may raise DocumentBroken if a file cannot be parsed, NewerFormat for a file of a later localstore,
+    LockTimeout, and OSError.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -44,21 +48,30 @@ class Reader:
         return row
 
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None) -> list[IndexRow]:
-        """Return the rows of the sessions that match, oldest first. None matches all."""
+        """Return the rows of the sessions of this user, agent or team or workflow, and kind, oldest first.
+
+        None matches all.
+        """
         rows = self._engine.index.rows(user_id, entity_id, kind, None)
         rows.reverse()
         return sorted(rows, key=lambda row: row["created_at"])
 
     @staticmethod
     def sorted(rows: list[IndexRow], sort_by: str | None, sort_order: str | None) -> list[IndexRow]:
-        """Sort rows by a field of the index: `session_id`, `created_at` or `updated_at`."""
+        """Return `rows` sorted by `session_id`, `created_at` or `updated_at`.
+
+        The order is descending unless `sort_order` is "asc". If `sort_by` is None, return `rows` itself.
+        """
         return rows if sort_by is None else sorted_by(rows, sort_by, sort_order, _row_value)
 
     def session(
         self, session_id: str, matches: Callable[[IndexRow], bool], runs_limit: int | None
     ) -> SessionContent | None:
-        """Return a session whose row `matches`, or None. `runs_limit` is the number of runs for the history to return,
-        the last ones; None returns all runs."""
+        """Return the content of a session, or None if there is none or if `matches` is false for its row.
+
+        If `runs_limit` is None, the content has all runs. Otherwise it has at most the last `runs_limit` of the runs
+        that agno uses as history, and only the end of the document is read where that is sufficient.
+        """
         if runs_limit is None:
             return self._content(session_id, self._engine.look(session_id, matches, None), whole=True)
         count = max(0, runs_limit)
@@ -80,7 +93,10 @@ class Reader:
             count = 2 * count + 1
 
     def run_rows(self, session_id: str | None, user_id: str | None) -> Iterator[dict[str, Any]]:
-        """Yield the runs of one session, or of all, as rows of agno's table of runs."""
+        """Yield the runs of a session as rows of agno's table of runs, or those of all sessions for None.
+
+        If `user_id` is not None, sessions of other users are skipped.
+        """
         ids = [row["session_id"] for row in self.rows(user_id, None, None)] if session_id is None else [session_id]
         for each_id in ids:
             content = self.session(each_id, lambda row: user_id is None or row.get("user_id") == user_id, None)
@@ -89,7 +105,11 @@ class Reader:
                     yield _run_row(content, run, index)
 
     def find_run(self, run_id: str) -> dict[str, Any] | None:
-        """Return the row of one run, or None. Only documents whose bytes contain the id are parsed."""
+        """Return the row of a run in agno's table of runs, or None if no session has this run.
+
+        Reads the documents of the store one after the other. A document is parsed only if its bytes contain the id, or
+        if the id may be escaped in them.
+        """
         data = run_id.encode(errors="replace")
         has_no_escapes = run_id.replace("-", "").isalnum()
         for row in self._engine.index.rows(None, None, None, None):
@@ -114,8 +134,10 @@ class Reader:
 
 
 def sorted_by(rows: list[Any], sort_by: str, sort_order: str | None, value_of: Callable[[Any, str], Any]) -> list[Any]:
-    """Sort as agno does: descending unless `sort_order` is "asc". Rows without this field, or whose values cannot be
-    compared, keep their order."""
+    """Return `rows` sorted by `value_of(row, sort_by)` as agno sorts: descending unless `sort_order` is "asc".
+
+    Return `rows` itself if the first row is a mapping without this field, or if two values cannot be compared.
+    """
     if not rows or (isinstance(rows[0], dict) and sort_by not in rows[0]):
         return rows
     try:
@@ -127,7 +149,7 @@ def sorted_by(rows: list[Any], sort_by: str, sort_order: str | None, value_of: C
 
 
 def kind_of(run: dict[str, Any]) -> RunKind:
-    """Return whose run it is, in agno's form."""
+    """Return whether a run in agno's form is the run of an agent, a team or a workflow."""
     if run.get("agent_id") or run.get("agent_name"):
         return "agent"
     return "team" if run.get("team_id") or run.get("team_name") else "workflow"
@@ -138,10 +160,12 @@ def _row_value(row: IndexRow, sort_by: str) -> Any:
 
 
 def _is_history(run: dict[str, Any]) -> bool:
+    """Return whether agno uses the run as history."""
     return run.get("parent_run_id") is None and run.get("status") not in _NO_HISTORY
 
 
 def _run_row(content: SessionContent, run: dict[str, Any], index: int) -> dict[str, Any]:
+    """Return a run as a row of agno's table of runs. `index` is the number of runs before it in the session."""
     header = content.header
     return {
         "run_id": run.get("run_id"),

@@ -1,7 +1,7 @@
 """Convert runs of agno 2.x and 3.x to entries of the history, and back. Both directions work on plain values.
 
-Each entry is converted back before it is stored. If the result differs from agno's run, the entry holds the run as agno
-passed it, in the key `agno_run`.
+Each entry is converted back as a check before it is stored. If the result differs from agno's run, the entry holds the
+run exactly as agno passed it, in the key `agno_run`.
 """
 
 from typing import Any
@@ -21,9 +21,10 @@ from localstore.models.session import Run
 from localstore.models.times import now
 
 _STATUS = {"COMPLETED": "completed", "ERROR": "error", "CANCELLED": "cancelled", "REGENERATED": "cancelled"}
-"""A run whose answer was generated again is over and no part of the history, like a cancelled one."""
+"""agno's status and the status in the format. Like a cancelled run, a regenerated run has ended and agno does not use
+it as history."""
 _RESERVED = ("type", "instructions", "session_summary", "session_data", "member_runs", "steps", "error", "tool_call_id")
-"""Keys that mean something else in an entry. agno's keys of this name get the prefix `agno_`."""
+"""Keys with a different meaning in an entry. If agno uses one of them, it is stored with the prefix `agno_`."""
 _AGNO_KEYS = ("agno_absent", "agno_status", "agno_run", "agno_system", "agno_history")
 _FIRST = (
     *("type", "run_id", "agent_id", "team_id", "workflow_id", "created_at", "input", "messages"),
@@ -34,14 +35,17 @@ _LAST = ("error", "status")
 
 
 def in_order(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the entry with its keys in the order of the format."""
+    """Return a copy of the entry with its keys in the order of the format."""
     first = {key: entry[key] for key in _FIRST if key in entry}
     last = {key: entry[key] for key in _LAST if key in entry}
     return {**first, **{key: value for key, value in entry.items() if key not in last}, **last}
 
 
 def to_entry(data: dict[str, Any], session_id: str) -> dict[str, Any]:
-    """Convert a run to an entry. The entry holds all messages: also the system message and the copied history."""
+    """Return the entry for a run of the session `session_id`. Does not change `data`.
+
+    The entry holds all messages, including the system message and the copied history.
+    """
     try:
         entry = _convert(data, session_id)
         Run.model_validate(entry)
@@ -60,7 +64,7 @@ def to_entry(data: dict[str, Any], session_id: str) -> dict[str, Any]:
 
 
 def to_run(entry: dict[str, Any], session_id: str) -> dict[str, Any]:
-    """Convert an entry to agno's form of a run, with the messages that the entry holds."""
+    """Return the run of an entry in agno's form, with the messages that the entry holds. Does not change `entry`."""
     if "agno_run" in entry:
         return dict(entry["agno_run"])
     absent = entry.get("agno_absent", ())
@@ -95,6 +99,7 @@ def to_run(entry: dict[str, Any], session_id: str) -> dict[str, Any]:
 
 
 def _convert(data: Any, session_id: str) -> dict[str, Any]:
+    """Return the entry for a run. Raises NotRepresentable or KeyError if the format has no field for a value."""
     if not isinstance(data, dict) or any(key.startswith("agno_") for key in data):
         raise NotRepresentable
     rest = dict(data)
@@ -133,19 +138,22 @@ def _convert(data: Any, session_id: str) -> dict[str, Any]:
 
 
 def _list(value: Any) -> list[Any]:
-    """Return the value, which has to be a list. Raises NotRepresentable."""
+    """Return `value` unchanged. Raises NotRepresentable if it is not a list."""
     if not isinstance(value, list):
         raise NotRepresentable
     return value
 
 
 def _members(run: dict[str, Any]) -> str:
-    """Return the key under which agno keeps the runs of members: of a team's run, or of a workflow's."""
+    """Return the key under which agno stores member runs; it differs between runs of teams and of workflows."""
     return "member_responses" if "team_id" in run else "step_executor_runs"
 
 
 def _to_step(result: Any, created_at: str) -> dict[str, Any]:
-    """Convert the result of a step. It has no time, so the step gets that of the run."""
+    """Convert agno's result of a step to a step of a document.
+
+    agno's result has no time, so the step gets `created_at`, the time of its run. Raises NotRepresentable.
+    """
     if not isinstance(result, dict) or not isinstance(result.get("step_name"), str):
         raise NotRepresentable
     conflicting = {"name", "created_at", "input", "output", "messages", "status"} & result.keys()
@@ -160,7 +168,7 @@ def _to_step(result: Any, created_at: str) -> dict[str, Any]:
 
 
 def _from_step(step: dict[str, Any]) -> dict[str, Any]:
-    """Convert a step of a document to the result of a step in agno."""
+    """Convert a step of a document to agno's result of a step."""
     names = {"name": "step_name", "output": "content"}
     result = {names.get(key, key): value for key, value in step.items() if key != "created_at"}
     if isinstance(metrics := step.get("metrics"), dict):
@@ -169,7 +177,7 @@ def _from_step(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(messages: list[dict[str, Any]]) -> Any:
-    """Return the text of the last message of the model, or None."""
+    """Return the text of the model's last message, or None if there is no such message or its content is not text."""
     for message in reversed(messages):
         if message.get("role") == "assistant":
             return message.get("content") if isinstance(message.get("content"), str) else None
@@ -177,7 +185,7 @@ def _answer(messages: list[dict[str, Any]]) -> Any:
 
 
 def _question(messages: list[dict[str, Any]]) -> Any:
-    """Return the text of the user's first message of this run, or None."""
+    """Return the text of the user's first message in this run, not counting copies; None if there is none."""
     for message in messages:
         if message.get("role") == "user" and not message.get("from_history"):
             return message.get("content") if isinstance(message.get("content"), str) else None
@@ -185,7 +193,7 @@ def _question(messages: list[dict[str, Any]]) -> Any:
 
 
 def _normalise(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the run without default values in its messages, and in those of its members."""
+    """Return a copy of the run without default values in its messages and in the messages of its member runs."""
     result = dict(data)
     if isinstance(data.get("messages"), list):
         result["messages"] = [without_defaults(message) for message in data["messages"]]

@@ -14,14 +14,17 @@ _RESERVED = ("$schema", "schema_version", "kind", "name", "tags", "history", "ty
 
 @dataclass(slots=True)
 class SessionFields:
-    """The fields of a session in a document: those of its header, and its state, which entries hold."""
+    """The fields of a session, separated into those of the document's header and the state, which entries hold."""
 
     header: dict[str, Any]
     state: dict[str, Any]
 
 
 def to_fields(data: dict[str, Any]) -> SessionFields:
-    """Convert a session as agno's `to_dict` returns it. Raises UnstorableValue."""
+    """Convert a session that agno's `to_dict` returned. Does not change `data`, and ignores its runs.
+
+    Raises UnstorableValue for a value that a document cannot hold.
+    """
     fields = {
         key: to_json_value(value, key)
         for key, value in data.items()
@@ -51,7 +54,14 @@ def to_fields(data: dict[str, Any]) -> SessionFields:
 
 
 def to_record(header: dict[str, Any], current: dict[str, Any], updated_at: int, names: list[str]) -> dict[str, Any]:
-    """Convert to agno's mapping of a session, without its runs. `names` are the fields that it always has."""
+    """Return a session as agno's mapping, without its runs.
+
+    Args:
+        header: The header of the document.
+        current: The newest state of the session.
+        updated_at: When the document was last changed, in seconds since 1970.
+        names: The fields of agno's class. The result always has these keys.
+    """
     record = dict.fromkeys(names)
     record |= {key.removeprefix("agno_"): value for key, value in header.items() if key not in _UNKNOWN_TO_AGNO}
     empty = header.get("agno_empty") or {}
@@ -72,9 +82,10 @@ def to_record(header: dict[str, Any], current: dict[str, Any], updated_at: int, 
 
 
 def changed_header(session: SessionFields, base: SessionFields | None, stored: dict[str, Any]) -> dict[str, Any]:
-    """Return the `stored` header with the changes that agno made to the session since `base` was read.
+    """Return a copy of the `stored` header with the changes that agno made to the session since `base` was read.
 
-    The user, and the agent, team or workflow of a session, do not change once they are set.
+    If `base` is None, all values of the session are set. The user and the agent, team or workflow of a session never
+    change once they are set.
     """
     result = dict(stored)
     fixed = {"user_id", f"{stored['kind']}_id"}
@@ -90,7 +101,11 @@ def changed_header(session: SessionFields, base: SessionFields | None, stored: d
 
 
 def changed_state(session: SessionFields, base: SessionFields | None, current: dict[str, Any]) -> dict[str, Any]:
-    """Return the state to add: what agno changed since `base` was read, unless it equals the `current` state."""
+    """Return the state values that agno changed since `base` was read and that differ from the `current` state.
+
+    If `base` is None, all values of the session count as changed. A value that agno removed is returned as "" (summary)
+    or `{}`. The result is empty if nothing has to be stored.
+    """
     changed = {}
     for key in ("session_state", "session_summary", "session_data"):
         new = session.state.get(key)

@@ -1,7 +1,7 @@
-"""Small JSON files beside the sessions: user memories of agno 2.x and 3.x, and the versions of agno's tables.
+"""Read and write small JSON files in the folder of a store: user memories of agno 2.x and 3.x, and schema versions.
 
-`memories/<user>.json` holds the memories of one user, `agno.json` the schema versions. Each change takes a lock and
-replaces the whole file.
+`memories/<user>.json` holds the memories of one user, and `agno.json` the versions of agno's tables. Each change
+acquires a lock and replaces the whole file.
 """
 
 import os
@@ -17,27 +17,35 @@ from localstore.errors import DocumentBroken
 from localstore.format.values import to_json_value
 
 NOBODY = "_nobody"
-"""The file name for memories without a user. No user id has this file name."""
+"""The file name, without suffix, for memories without a user. No user id is converted to this name."""
 
 
 class SideFiles:
-    """Reads and changes these files. Methods raise DocumentBroken, LockTimeout, UnstorableValue and OSError."""
+    """Reads and updates the side files: the memories that agno's memory manager keeps, and the schema versions.
+
+    Methods may raise DocumentBroken if a file cannot be parsed, and OSError. Methods that write may also raise
+    LockTimeout, and UnstorableValue for a value that JSON cannot hold.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._folder = Path(engine.root, "memories")
 
     def users(self) -> list[str | None]:
-        """Return the users that have memories; None stands for memories without a user."""
+        """Return the ids of the users that have a memory file. None represents the memories without a user."""
         return [record.get("user_id") for record in map(self._read, self._paths())]
 
     def memories(self, user_id: str | None = None) -> list[dict[str, Any]]:
-        """Return the memories of one user, or of all users."""
+        """Return the memories of one user, or of all users if `user_id` is None; an empty list if there are none."""
         paths = self._paths() if user_id is None else [self._path(user_id)]
         return [memory for path in paths for memory in self._read(path)["memories"]]
 
     def change(self, user_id: str | None, work: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-        """Replace the memories of a user by what `work` returns for them. None: the memories without a user."""
+        """Replace the memories of a user with the result of `work`, which receives the present ones.
+
+        None as `user_id` selects the memories without a user. `work` runs once, under the lock of the file, which is
+        not written if the result is equal.
+        """
         path = self._path(user_id)
         with self._engine.locked(f"memories/{path.name}"):
             before = self._read(path)
@@ -51,17 +59,17 @@ class SideFiles:
         """Delete all memories of all users."""
         for path in self._paths():
             with self._engine.locked(f"memories/{path.name}"):
-                self._read(path)  # raises for a broken file, which stays
+                self._read(path)  # raises for a broken file, so that it is not deleted
                 durable_files.remove_file(path)
 
     def schema_version(self, table: str) -> str | None:
-        """Return the version of one of agno's tables, or None if none is stored."""
+        """Return the stored version of one of agno's tables, or None if no version is stored for it."""
         versions = self._load(Path(self._engine.root, "agno.json"), "schema_versions", dict)
         version = versions["schema_versions"].get(table)
         return version if isinstance(version, str) else None
 
     def set_schema_version(self, table: str, version: str) -> None:
-        """Store the version of one of agno's tables."""
+        """Store the version of one of agno's tables. Replaces an earlier version."""
         path = Path(self._engine.root, "agno.json")
         with self._engine.locked("agno.json"):
             record = self._load(path, "schema_versions", dict)
@@ -89,7 +97,10 @@ class SideFiles:
 
     @staticmethod
     def _load(path: Path, key: str, kind: type) -> dict[str, Any]:
-        """Return the content of a file; that of an empty one if it is missing. Raises DocumentBroken."""
+        """Return the content of a file, or a mapping with an empty `kind` under `key` if the file is missing.
+
+        Raises DocumentBroken if it cannot be parsed or has no value of type `kind` under `key`.
+        """
         try:
             raw = filesystem.read_file(str(path))
         except FileNotFoundError:
@@ -108,6 +119,7 @@ class SideFiles:
 
 
 def _broken(path: Path, problem: str) -> DocumentBroken:
+    """Return the error to raise for a side file that cannot be read."""
     return DocumentBroken(
         f"{path}: {problem}. Nothing was changed. Fix the file in an editor.", path=str(path), problem=problem
     )

@@ -1,4 +1,4 @@
-"""What a session object of agno looked like when it was last read or stored, so that only changes are written."""
+"""Record the form in which a session object of agno was last read or stored, so that only changes are written."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 
 from localstore.integrations.agno_db.sessions import SessionFields
 
-_NOT_OVER = ("PAUSED", "RUNNING", "PENDING")
+_NOT_ENDED = ("PAUSED", "RUNNING", "PENDING")
 
 
 class RunState(NamedTuple):
-    """What shows that a run has changed: agno replaces the object, or adds messages to it and sets its status."""
+    """A snapshot of a run object, used to detect changes.
+
+    When agno changes a run, it replaces the object, adds messages to it, or sets its status.
+    """
 
     run: Any
     status: Any
@@ -18,36 +21,43 @@ class RunState(NamedTuple):
 
     @classmethod
     def of(cls, run: Any) -> "RunState":
-        """`run` is an object of agno, or a mapping."""
+        """Return a snapshot of `run`, which is an object of agno or a mapping."""
         get = run.get if isinstance(run, dict) else run.__dict__.get
         return cls(run, get("status"), len(get("messages") or ()))
 
-    def is_same_as(self, run: Any) -> bool:
-        """Whether the run is over and has not changed since."""
+    def is_ended_and_unchanged(self, run: Any) -> bool:
+        """Return whether `run` is the object of this snapshot, had already ended then, and has not changed since."""
         status = getattr(self.status, "value", self.status)
-        return self.run is run and status not in _NOT_OVER and self == RunState.of(run)
+        return self.run is run and status not in _NOT_ENDED and self == RunState.of(run)
 
 
 @dataclass(slots=True)
 class StoredSession:
-    """The fields and runs of a session object when it was last read or stored. The object itself keeps it."""
+    """The fields and runs of a session object when it was last read or stored.
+
+    It is kept in the `_localstore` attribute of that object.
+    """
 
     fields: SessionFields | None = None
     runs: dict[Any, RunState] = field(default_factory=dict)
-    """By run id. A run that is here but not in the document was deleted, and stays deleted."""
+    """The snapshots by run id. A run with a snapshot that is missing in the document was deleted, and is not stored
+    again."""
 
     def new_runs(self, runs: Iterable[Any], *, or_changed: bool) -> list[tuple[int, Any]]:
-        """Return the new runs with their positions; with `or_changed` also those that changed or are not over."""
+        """Return the runs without a snapshot, each after its position in `runs`. Runs without an id are skipped.
+
+        If `or_changed` is true, also return runs that have changed since their snapshot or had not ended then.
+        """
         new_runs = []
         for position, run in enumerate(runs):
             run_id = run_id_of(run)
             state = self.runs.get(run_id)
-            if run_id is not None and (state is None or (or_changed and not state.is_same_as(run))):
+            if run_id is not None and (state is None or (or_changed and not state.is_ended_and_unchanged(run))):
                 new_runs.append((position, run))
         return new_runs
 
-    def note(self, runs: Iterable[Any]) -> None:
-        """Remember that these runs are stored as they are now."""
+    def record_runs(self, runs: Iterable[Any]) -> None:
+        """Record snapshots of `runs`, which have just been read or stored in their present form."""
         self.runs |= {run_id_of(run): RunState.of(run) for run in runs}
 
 
@@ -57,5 +67,5 @@ def run_id_of(run: Any) -> Any:
 
 
 def is_member_run(run: Any) -> bool:
-    """Whether the run is that of a member of a team or of a step of a workflow."""
+    """Return whether the run belongs to a member of a team or to a step of a workflow."""
     return (run.get("parent_run_id") if isinstance(run, dict) else getattr(run, "parent_run_id", None)) is not None

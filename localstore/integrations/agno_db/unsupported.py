@@ -1,4 +1,7 @@
-"""Methods for what `LocalDb` does not store. Releases of agno differ in the methods that a database must have."""
+"""Methods for the data that `LocalDb` does not store.
+
+They are generated because releases of agno differ in the methods that a database must have.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +18,7 @@ _ALTERNATIVES = {
 
 
 def unsupported_method(name: str) -> Callable[..., Any]:
-    """Return a method that raises NotImplementedError, and whose message names what to use instead."""
+    """Return a method called `name` that raises NotImplementedError with a message that says what to use instead."""
     alternative = next((use for word, use in _ALTERNATIVES.items() if word in name), "agno's `SqliteDb`")
 
     def method(*_: Any, **__: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Write sessions and runs of agno into documents: only what is new, under the lock of the session.
+"""Write the new and changed parts of agno's sessions and runs to documents, under the lock of the session.
 
-agno 2.x passes whole sessions. agno 3.x passes each session, and then each of its runs alone.
+agno 2.x passes whole sessions. agno 3.x passes each session and then each of its runs separately.
 """
 
 from collections.abc import Sequence
@@ -23,38 +23,40 @@ from localstore.models.times import now
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteRequest:
-    """What one call of agno asks to store."""
+    """The session and the runs that one call of agno asks to store."""
 
     session_id: str
     kind: str
     fields: SessionFields | None
-    """The fields of the session; None to store its runs only."""
+    """The fields of the session, or None to store only its runs."""
     runs: list[dict[str, Any]]
     """The runs as agno's `to_dict` returns them, in plain values."""
     positions: Sequence[int | None]
-    """For each run the number of runs before it, or None if agno does not say. A run behind the end of the document is
-    new: only the last entries are searched for it."""
+    """For each run, the number of runs before it, or None if agno does not pass it. A position after the last run of
+    the document means that the run is probably new: only the last entries are searched for it."""
     stored: StoredSession = field(default_factory=StoredSession)
-    """The session as it was read or stored before."""
+    """The form in which the session was last read or stored."""
     created_at: Any = None
+    """The creation time for a new session, in seconds since 1970. The present time is used for any other value."""
     user_id: str | None = None
     replaces: bool = True
-    """Whether a run replaces the one with its id. Otherwise the run in the document stays as it is."""
+    """Whether a run replaces the stored run with the same id. If false, the stored run is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class _WrittenRun:
-    """The run that was written last. agno 3.x passes it twice: with its session, and then alone."""
+    """The most recently written run. agno 3.x passes each run twice: with its session, and then separately."""
 
     session_id: str
     run: dict[str, Any]
     entry: dict[str, Any]
     fingerprint: list[int] | None
-    """The fingerprint of the document that holds it; None if it was not stored."""
+    """The fingerprint of the document that holds the run, or None if the run was not stored."""
 
 
 class Writer:
-    """Writes sessions and runs of agno into a store. Methods raise what the store raises."""
+    """Writes sessions and runs of agno to a store. Methods may raise the errors of the store, such as DocumentBroken,
+    LockTimeout and OSError."""
 
     def __init__(self, engine: Engine, suffix: str) -> None:
         self._engine = engine
@@ -62,12 +64,14 @@ class Writer:
         self._last: _WrittenRun | None = None
 
     def write(self, request: WriteRequest) -> None:
-        """Store the session and the runs of a request. Nothing is ever removed.
+        """Store the session and the runs of a request. Creates the session if there is none, and never removes runs.
 
-        Raises OwnerMismatch, KindMismatch, UnstorableValue, and SessionNotFound for a member's run without a session.
+        Raises OwnerMismatch or KindMismatch if the session belongs to another user or is of another kind,
+        UnstorableValue for a value that a document cannot hold, and SessionNotFound for a member's run if there is no
+        session. If the document is broken, the runs are set aside, and the DocumentBroken error names the file.
         """
         session_id = request.session_id
-        last = self._last_if_repeated(request)
+        last = self._repeated_run(request)
         entries = [last.entry] if last is not None else [to_entry(run, session_id) for run in request.runs]
         fingerprint: list[int] | None = None
         try:
@@ -86,15 +90,15 @@ class Writer:
         if len(entries) == 1:
             self._last = _WrittenRun(session_id, request.runs[0], entries[0], fingerprint)
 
-    def _last_if_repeated(self, request: WriteRequest) -> _WrittenRun | None:
-        """Return the run that was written last if the request holds just this run again."""
+    def _repeated_run(self, request: WriteRequest) -> _WrittenRun | None:
+        """Return the most recently written run if `request` contains only that run; otherwise return None."""
         last = self._last
         if last is None or last.session_id != request.session_id or len(request.runs) != 1:
             return None
         return last if json_equal(last.run, request.runs[0]) else None
 
     def _create(self, request: WriteRequest, entries: list[dict[str, Any]]) -> list[int] | None:
-        """Make the document. Return its fingerprint if it holds all the entries, else None."""
+        """Create the document. Return its fingerprint if it holds all `entries`, or None if some had been deleted."""
         session_id = request.session_id
         if request.fields is None and any(run.get("parent_run_id") is not None for run in request.runs):
             raise SessionNotFound(f"There is no session {session_id!r}. Store it first.", session_id=session_id)
@@ -114,14 +118,17 @@ class Writer:
         transaction: Transaction,
         last: _WrittenRun | None,
     ) -> list[int] | None:
-        """Change the document. Return its fingerprint if it holds all the entries as they are now, else None."""
+        """Update the open document. Return its fingerprint if it holds all `entries` in this form; otherwise None.
+
+        `last` is the result of `_repeated_run`: if the document is unchanged since, the run is not written again.
+        """
         _check_access(request, transaction)
         change = DocumentChange(self._engine, transaction)
         holds_all = True
         if last is None or last.fingerprint != transaction.row["fingerprint"]:
             for entry, position in zip(entries, request.positions, strict=True):
-                is_behind_end = position is not None and position >= transaction.row["runs"]
-                run = change.find(entry["run_id"], far=not is_behind_end)
+                is_after_end = position is not None and position >= transaction.row["runs"]
+                run = change.find(entry["run_id"], far=not is_after_end)
                 if run is None and entry["run_id"] not in request.stored.runs:
                     change.add(entry)
                 elif run is not None and request.replaces:
@@ -137,7 +144,10 @@ class Writer:
         return transaction.row["fingerprint"] if holds_all else None
 
     def delete_run(self, session_id: str, run_id: str) -> bool:
-        """Remove one run from a session; what it says of the session's state stays. Return False if there is none."""
+        """Remove one run from a session, but keep the session state that its entry holds.
+
+        Return whether the run existed; False also if there is no such session.
+        """
         is_removed = False
         for attempt in self._engine.edit(session_id):
             with attempt as transaction:
@@ -159,7 +169,7 @@ class Writer:
 def _check_access(request: WriteRequest, transaction: Transaction) -> None:
     """Raise OwnerMismatch or KindMismatch if the request may not write to the session.
 
-    A run without a session names neither its user nor the kind of the session.
+    Without the fields of the session, the kind is not checked, and the user only if the request has one.
     """
     session_id, owner = transaction.row["session_id"], transaction.row.get("user_id")
     is_session = request.fields is not None
@@ -180,6 +190,7 @@ def _check_access(request: WriteRequest, transaction: Transaction) -> None:
 
 
 def _new_header(request: WriteRequest) -> dict[str, Any]:
+    """Return the header for a new session."""
     try:
         created_at = to_time(request.created_at)
     except NotRepresentable:
