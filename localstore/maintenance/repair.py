@@ -232,7 +232,7 @@ class Repairer:
             self._manifest.refresh()  # its rows tell a crash from an edit
             row = self._index.adopt(path)
             if row is None:
-                return  # deleted meanwhile
+                return  # deleted in the meantime
             try:
                 with self._locks.session(row["session_id"], self._timeout):
                     self._manifest.refresh()

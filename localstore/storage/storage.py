@@ -369,7 +369,7 @@ class Storage:
         not read. With 0, the history is empty, and only the header and the state are read. With None, the whole
         document is read. Reading never changes a document, and takes no lock unless another writer is at work.
 
-        Raises ValueError if `last_runs` is not None or an integer of at least 0.
+        Raises ValueError if `last_runs` is neither None nor an integer of at least 0.
         """
         check_id(session_id)
         if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
@@ -398,7 +398,7 @@ class Storage:
         `user_id`, `entity_id` and `kind` each select the sessions with that value; None selects all. At most `limit`
         sessions are returned; None means no limit. A document is opened only if another program changed its file.
 
-        Raises ValueError if `kind` is unknown or `limit` is not None or an integer of at least 0.
+        Raises ValueError if `kind` is unknown or `limit` is neither None nor an integer of at least 0.
         """
         check_kind(kind)
         if limit is not None and (type(limit) is not int or limit < 0):

@@ -169,7 +169,7 @@ def upsert_into(store: Engine, transaction: Transaction, local: LocalSession, ba
         )
     alone = base is not None and base.fingerprint == transaction.row["fingerprint"]
     if base is not None and alone:
-        plan = merge(local, base, base)  # nobody wrote since: the document equals `base`
+        plan = merge(local, base, base)  # no other program wrote since: the document equals `base`
         known = store.runs.recent(transaction).keys() - {entry.get("run_id") for entry in base.entries}
         if (
             not plan.replaced

@@ -142,7 +142,7 @@ class Rewriter:
             return work(path)
         except FileNotFoundError as error:
             if not filesystem.exists(self._full(path)):
-                return None  # deleted meanwhile
+                return None  # deleted in the meantime
             outcome.problems.append(Problem.of(self._full(path), error))
         except (LocalstoreError, OSError) as error:
             if isinstance(error, OSError) and error.errno in filesystem.FULL:
