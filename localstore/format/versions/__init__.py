@@ -1,4 +1,4 @@
-"""Upgrade steps: pure functions that convert older documents to the present version."""
+"""Upgrade steps: pure functions that convert older documents to the current version."""
 
 from localstore.format.versions.chain import STEPS, downgraded, upgraded, version_of
 from localstore.format.versions.step import CannotUpgrade, Document, Step

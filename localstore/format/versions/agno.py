@@ -1,4 +1,4 @@
-"""Version 0: sessions as `JsonStorage` and `YamlStorage` of agno 1.x wrote them, of agents, teams and workflows."""
+"""Convert version 0, the sessions that `JsonStorage` and `YamlStorage` of agno 1.x wrote, to version 1 and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from localstore.format.versions.values import copied, identity, is_empty, items,
 from localstore.models.schema import HEADER_ORDER, KINDS, SESSION_KEYS
 
 MODE = "agno_mode"
-"""Header key that marks sessions of agno's first workflows. agno has another form for its later ones."""
+"""The header key that marks sessions of agno's first workflows. Later workflows have a different form."""
 FIRST_WORKFLOWS = "workflow"
 IDS = ("agent_id", "team_id", "workflow_id")
 _CONVERTED = {"session_id", "user_id", *IDS, "session_data", "created_at", "updated_at", "schema_version"}
@@ -22,7 +22,7 @@ _TYPICAL_KEYS = ("memory", "runs", "session_data", "extra_data")
 
 
 def looks_like(document: Mapping[str, Any]) -> bool:
-    """Whether a mapping has the shape of a session of agno 1.x."""
+    """Return whether a mapping has the shape of a session that agno 1.x wrote."""
     return (
         isinstance(document.get("session_id"), str)
         and "history" not in document
@@ -32,7 +32,10 @@ def looks_like(document: Mapping[str, Any]) -> bool:
 
 
 def up(document: Document) -> Document:
-    """Convert a session to a document of version 1. Raises CannotUpgrade."""
+    """Return a session of agno 1.x as a document of version 1. Does not change `document`.
+
+    Raises CannotUpgrade if it is not a valid session.
+    """
     raw = copied(mapping(document, ()))
     parts = raw.pop(KEY) if is_remainder(raw.get(KEY)) else None
     result = _converted(raw)
@@ -40,12 +43,15 @@ def up(document: Document) -> Document:
 
 
 def down(document: Document) -> Document:
-    """Convert a document of version 1 to a session that agno 1.8 reads and continues. Raises CannotUpgrade."""
+    """Return a document of version 1 as a session that agno 1.8 can read and continue. Does not change `document`.
+
+    Raises CannotUpgrade if it is not a valid document.
+    """
     own = checked(copied(document))
     raw = _raw(own)
     try:
         base = _converted(copied(raw))
-    except CannotUpgrade:  # a key that somebody added has another meaning in agno
+    except CannotUpgrade:  # a key that somebody added has a different meaning in agno
         raw = _raw(_bare(own))
         base = _converted(copied(raw))
     parts = remainder(base, _in_order(own))
@@ -53,6 +59,7 @@ def down(document: Document) -> Document:
 
 
 def _in_order(document: Document) -> Document:
+    """Return a copy of the document with its keys in the order of the format, and without `$schema`."""
     first = {key: document[key] for key in HEADER_ORDER if key in document}
     others = {key: value for key, value in document.items() if key not in first and key not in ("history", "$schema")}
     return {**first, **others, "history": document["history"]}
@@ -62,6 +69,7 @@ def _in_order(document: Document) -> Document:
 
 
 def _converted(raw: Document) -> Document:
+    """Return the document for a session of agno. Changes `raw`."""
     session_id = text(raw.get("session_id"), ("session_id",))
     if not session_id:
         raise CannotUpgrade("expected the id of the session", ("session_id",))
@@ -99,15 +107,15 @@ def _converted(raw: Document) -> Document:
 
 
 def session_up(raw: Document, kind: str, run_times: list[str], *, is_first: bool) -> tuple[Document, Document]:
-    """Convert a session without its runs and its summary. Return the header and the state.
+    """Return the header and the state of a session, without its runs and its summary. Does not change `raw`.
 
     Args:
         raw: The session in agno's form.
-        kind: Its kind.
-        run_times: When its runs began.
-        is_first: Whether it is one of agno's first workflows.
+        kind: The kind of the session.
+        run_times: The start times of its runs. The creation time is the earliest of these and the one that agno stored.
+        is_first: Whether the session belongs to one of agno's first workflows.
 
-    Raises CannotUpgrade.
+    Raises CannotUpgrade if a value is invalid.
     """
     session_data = dict(mapping(raw.get("session_data"), ("session_data",)))
     header: Document = {"schema_version": 1, "session_id": raw["session_id"], "kind": kind}
@@ -133,6 +141,7 @@ def session_up(raw: Document, kind: str, run_times: list[str], *, is_first: bool
 
 
 def _kind(raw: Document) -> str:
+    """Return the kind of a session of agno, which its keys determine. Raises CannotUpgrade."""
     for keys in ({key for key, value in raw.items() if value is not None}, raw.keys()):
         for kind in KINDS:
             if f"{kind}_data" in keys or f"{kind}_id" in keys:
@@ -141,7 +150,10 @@ def _kind(raw: Document) -> str:
 
 
 def shared_fields(raw: Document, kind: str) -> Document:
-    """Return the fields of a session that each of its runs repeats: the id and the name of its agent and so on."""
+    """Return the fields that agno repeats in each run of a session: the id and name of its agent, team or workflow.
+
+    `raw` is a session of agno or the header of a document. The result contains only values that are text.
+    """
     data = raw.get(f"{kind}_data")
     name = raw.get("workflow_name") or (data.get("name") if isinstance(data, dict) else None)
     shared = {f"{kind}_id": raw.get(f"{kind}_id"), f"{kind}_name": name}
@@ -149,7 +161,10 @@ def shared_fields(raw: Document, kind: str) -> Document:
 
 
 def _members(runs: list[Any]) -> set[str]:
-    """Return the identities of member runs. If members share the team's memory, agno repeats them among its runs."""
+    """Return the `identity` of each member run in `runs`, at any depth.
+
+    If members share the memory of their team, agno repeats their runs among those of the session.
+    """
     identities: set[str] = set()
     pending = list(runs)
     while pending:
@@ -162,7 +177,10 @@ def _members(runs: list[Any]) -> set[str]:
 
 
 def take_summary(memory: Document, session_id: str, user_id: Any) -> Any:
-    """Remove the summary of this session from the memory and return it."""
+    """Remove the summary of this session from `memory`, in place, and return it. Return None if there is none.
+
+    Raises CannotUpgrade if `summaries` is not a mapping.
+    """
     by_user = mapping(memory.get("summaries"), ("memory", "summaries"))
     user = user_id if isinstance(user_id, str) else "default"
     of_user = by_user.get(user)
@@ -174,14 +192,17 @@ def take_summary(memory: Document, session_id: str, user_id: Any) -> Any:
 
 
 def _drop_repeated_messages(memory: Document, conversation: Conversation) -> None:
-    """Remove the messages that older memories repeat, if the runs contain them all."""
+    """Remove the messages that older forms of `memory` repeat, in place, if the runs contain all of them."""
     messages = memory.get("messages")
     if isinstance(messages, list) and conversation.has_seen(messages):
         del memory["messages"]
 
 
 def _refer_to_members(memory: Document, members: set[str]) -> None:
-    """Replace the runs of members that the interactions of a team repeat by their ids."""
+    """Replace the member runs in the interactions of a team with their ids. Changes `memory` in place.
+
+    `members` are the identities of the member runs that the session's runs contain; other runs are kept.
+    """
     for interaction in _interactions(memory):
         response = interaction.get("response")
         if isinstance(response, dict) and isinstance(response.get("run_id"), str) and identity(response) in members:
@@ -189,6 +210,7 @@ def _refer_to_members(memory: Document, members: set[str]) -> None:
 
 
 def _interactions(memory: Document) -> list[Document]:
+    """Return the interactions in `memory`: requests to members of a team, with their responses. They are not copies."""
     contexts = memory.get("team_context")
     interactions = []
     for context in contexts.values() if isinstance(contexts, dict) else ():
@@ -201,12 +223,13 @@ def _interactions(memory: Document) -> list[Document]:
 
 
 def _bare(document: Document) -> Document:
-    """Return the document without keys that version 1 does not define."""
+    """Return a copy of the document without the keys that version 1 does not define."""
     header = {key: value for key, value in document.items() if key in HEADER_ORDER}
     return {**header, "history": [bare(entry) if entry["type"] == "run" else entry for entry in document["history"]]}
 
 
 def _raw(document: Document) -> Document:
+    """Return the document as a session of agno, without the remainder."""
     newest = {
         key: next((entry[key] for entry in reversed(document["history"]) if entry.get(key) is not None), None)
         for key in SESSION_KEYS
@@ -221,23 +244,23 @@ def _raw(document: Document) -> Document:
 
 
 def is_pipeline(document: Document) -> bool:
-    """Whether it is a session of one of agno's later workflows, which have steps."""
+    """Return whether the session belongs to one of agno's later workflows, which have steps."""
     return document["kind"] == "workflow" and document.get(MODE) != FIRST_WORKFLOWS
 
 
 def run_fields(document: Document) -> frozenset[str]:
-    """Return the fields of agno's class for the runs of the session."""
+    """Return the names of the fields that agno's class for the runs of this session accepts."""
     return TEAM_RUN if document["kind"] == "team" else WORKFLOW_RUN if is_pipeline(document) else AGENT_RUN
 
 
 def session_run_down(run: Document, header: Document, shared: Document, fields: frozenset[str]) -> Document:
-    """Convert a run of the session to agno's form.
+    """Return a run of the session in agno's form. Does not change its arguments.
 
     Args:
-        run: The entry.
+        run: The entry that holds the run.
         header: The header of the document.
-        shared: The fields that each run of the session repeats.
-        fields: The fields of agno's class for the runs of the session.
+        shared: The result of `shared_fields`.
+        fields: The result of `run_fields`. The run of an agent or team that has its own id uses the fields for those.
     """
     if header["kind"] != "workflow" and (run.get("agent_id") or run.get("team_id")):
         return run_down(run, header["session_id"], AGENT_RUN if run.get("agent_id") else TEAM_RUN)
@@ -245,13 +268,13 @@ def session_run_down(run: Document, header: Document, shared: Document, fields: 
 
 
 def session_down(document: Document, newest: Document, runs: list[Document], times: list[Any]) -> Document:
-    """Convert a session to agno's form.
+    """Return a session in agno's form. Does not change its arguments.
 
     Args:
-        document: The header.
-        newest: The newest state.
+        document: The header of the document, with agno's memory in `memory`.
+        newest: The newest state of the session.
         runs: The runs in agno's form.
-        times: The times of the session and its entries; the last one becomes `updated_at`.
+        times: The times of the session and its entries, in order. The last valid one becomes `updated_at`.
     """
     kind = document["kind"]
     session_id, user_id = document["session_id"], document.get("user_id")
@@ -287,12 +310,16 @@ def session_down(document: Document, newest: Document, runs: list[Document], tim
 
 
 def _all_members(run: Document) -> list[Document]:
+    """Return the member runs of a run, and their member runs, at any depth."""
     members: list[Document] = run.get("member_responses") or []
     return [*members, *(inner for member in members for inner in _all_members(member))]
 
 
 def _memory(kept: Any, summary: Any, session_id: str, user_id: str | None, runs: list[Document]) -> Document:
-    """Return the memory with the keys that agno's present class accepts."""
+    """Return the memory of a session with `runs`, `summary` and the parts of `kept` that agno 1.8 accepts.
+
+    Replaces the ids of member runs in interactions with the runs themselves. Does not change `kept`.
+    """
     kept = kept if isinstance(kept, dict) else {}
     memory: Document = {key: copied(kept.get(key)) for key in ("summaries", "memories", "team_context")}
     memory = {key: value if isinstance(value, dict) else {} for key, value in memory.items()}

@@ -1,4 +1,4 @@
-"""Convert runs and steps back to what the classes of agno 1.8 read."""
+"""Convert runs and steps back to the form that the classes of agno 1.8 read."""
 
 from math import floor
 from typing import Any
@@ -23,7 +23,7 @@ _MODEL_RUN = _ANY_RUN | {
 AGENT_RUN = _MODEL_RUN | {"agent_id", "agent_name", "workflow_id"}
 TEAM_RUN = _MODEL_RUN | {"team_id", "team_name", "member_responses"}
 WORKFLOW_RUN = _ANY_RUN | {"workflow_id", "workflow_name", "step_responses", "workflow_metrics"}
-"""The fields of agno's classes for runs, which reject others."""
+"""The fields of agno's classes for runs. These classes reject all other fields."""
 _STATUS = {"completed": "COMPLETED", "cancelled": "CANCELLED", "error": "ERROR"}
 _STEP_CONVERTED = {
     "name",
@@ -40,11 +40,14 @@ _STEP_CONVERTED = {
 _VERSION_1_KEYS = {*RUN_ORDER, *LAST, "role", "content", "name", "tool_calls", "output"}
 _VERSION_1_METRICS = ("input_tokens", "output_tokens", "duration_seconds")
 _STEP_READ = {"parallel_step_outputs", "step_name", "content", "success"}
-"""Keys that have another meaning in a step of agno."""
+"""Keys with a different meaning in a step of agno. They are omitted."""
 
 
 def run_down(run: Document, session_id: str, fields: frozenset[str]) -> Document:
-    """Convert a run to agno's form, with the keys in `fields` only and without copies of earlier messages."""
+    """Return a run in agno's form, without copies of earlier messages. Does not change `run`.
+
+    `session_id` is used if the run has none. The result has only keys that are in `fields`.
+    """
     seconds = seconds_of(run["created_at"])
     messages = [message_down(message, seconds) for message in run.get("messages") or []]
     answer = last_answer(messages)
@@ -79,6 +82,7 @@ def run_down(run: Document, session_id: str, fields: frozenset[str]) -> Document
 
 
 def _content(run: Document, answer: Document | None) -> Any:
+    """Return the content for agno's run: the error, else the run's content, else that of the model's last answer."""
     if run.get("status") == "error" and run.get("error"):
         return run["error"]
     if "content" in run:
@@ -93,7 +97,7 @@ def _status(run: Document) -> str:
 
 
 def bare(record: Document) -> Document:
-    """Return a run, step or message without keys that version 1 does not define."""
+    """Return a copy of a run, step or message without the keys that version 1 does not define."""
     kept = {key: value for key, value in record.items() if key in _VERSION_1_KEYS}
     for key in ("messages", "member_runs", "steps"):
         if isinstance(kept.get(key), list):
@@ -105,7 +109,10 @@ def bare(record: Document) -> Document:
 
 
 def step_down(step: Document, session_id: str) -> Document:
-    """Convert a step to what agno's `StepOutput` reads. It ignores other keys."""
+    """Return a step in the form that agno's `StepOutput` reads; `StepOutput` ignores unknown keys.
+
+    `session_id` is the id of the session. Does not change `step`.
+    """
     raw = {key: value for key, value in step.items() if key not in _STEP_CONVERTED and key not in _STEP_READ}
     named = {"step_name": step["name"], **{key: raw.pop(key) for key in EXECUTOR if key in raw}}
     if isinstance(side := raw.get("parallel_steps"), dict):
@@ -132,6 +139,7 @@ def step_down(step: Document, session_id: str) -> Document:
 
 
 def _measured_down(steps: Document) -> Document:
+    """Return the metrics of parallel steps, by name, in agno's form. Does not change `steps`."""
     measured: Document = {}
     for name, step in steps.items():
         measured[name] = step
@@ -147,7 +155,10 @@ def _measured_down(steps: Document) -> Document:
 
 
 def _response_down(step: Document, session_id: str) -> Document | None:
-    """The run of the agent or team that was the step; None when the step tells of none."""
+    """Return the run of the agent or team that executed the step, in agno's form.
+
+    Return None if the step has neither a response nor messages, or if they are not a valid run.
+    """
     response = step.get("response", {})
     if not isinstance(response, dict) or not (response or step.get("messages")):
         return None

@@ -1,4 +1,4 @@
-"""Convert messages and metrics of agno 1.x, and back."""
+"""Convert messages and metrics of agno 1.x to the format, and back."""
 
 import json
 from math import floor
@@ -12,11 +12,15 @@ FROM_HISTORY = "from_history"
 _DEFAULTS = {FROM_HISTORY: False, "stop_after_tool_call": False, "add_to_agent_memory": True}
 _CONVERTED = {"role", "content", "name", "tool_calls", "tool_call_id", "metrics", "created_at", *_DEFAULTS}
 _ARGUMENTS_DEPTH = 150
-"""Arguments of tool calls that nest deeper stay text."""
+"""Tool call arguments with more nested levels are kept as text."""
 
 
 def message_up(raw: Document, where: Place, run_created_at: str) -> Document:
-    """Convert a message of agno. Its time is left out if it equals that of its run."""
+    """Return a message of agno in the form of the format. Does not change `raw`.
+
+    Its time is omitted if it is `run_created_at`, the time of its run, without the milliseconds. Raises CannotUpgrade,
+    with a path below `where`, if the message is invalid.
+    """
     role = text(raw.get("role"), (*where, "role"))
     if role is None:
         raise CannotUpgrade("expected a message with a role", where)
@@ -45,7 +49,10 @@ def message_up(raw: Document, where: Place, run_created_at: str) -> Document:
 
 
 def message_down(message: Document, run_time: float | None) -> Document:
-    """Convert a message to agno's form. `run_time`: the time of its run in seconds, for a message without a time."""
+    """Return a message in agno's form. Does not change `message`.
+
+    `run_time` is the time of its run in seconds since 1970. It is used if the message has no time.
+    """
     raw = dict(message)
     calls, metrics = raw.pop("tool_calls", None), raw.pop("metrics", None)
     raw.setdefault(FROM_HISTORY, False)
@@ -59,6 +66,7 @@ def message_down(message: Document, run_time: float | None) -> Document:
 
 
 def _whole_second(time: str) -> str:
+    """Return a time of the format with its milliseconds set to 0."""
     return f"{time[: len('2026-11-22T07:01:20')]}.000Z"
 
 
@@ -76,14 +84,14 @@ def _part_up(part: Any) -> Document:
     if fits("content_part", part):
         kept: Document = part
         return kept
-    return {"type": "data", "data": part}  # a part as the provider of the model defines it
+    return {"type": "data", "data": part}  # a part in the provider's own form
 
 
 def _tool_call_up(raw: Any, where: Place) -> Document:
     rest = dict(mapping(raw, where, "a tool call"))
     function = rest.pop("function", None)
     place = where
-    if function is None:  # calls of some providers are flat
+    if function is None:  # some providers do not nest the function
         function = rest
     else:
         place = (*where, "function")
@@ -121,16 +129,20 @@ def _tool_call_down(call: Document) -> Document:
     return {"type": "function", **raw, "function": function}
 
 
-# Metrics: agno 1.x keeps a list with one number for each call of the model in a run, and single numbers in a message.
+# agno 1.x stores the metrics of a run as lists with one number per model call, and those of a message as numbers.
 
 _SECONDS, _TIME = "duration_seconds", "time"
-"""The key of the duration here and in agno."""
+"""The keys of the duration, in the format and in agno."""
 _NUMBERS = ("input_tokens", "output_tokens", _TIME, _SECONDS)
 _WHOLE = ("input_tokens", "output_tokens")
 
 
 def metrics_up(raw: Any, where: Place) -> Document:
-    """Convert metrics: lists become sums, and zeros and empty values are left out. Token counts come first."""
+    """Return metrics of agno in the form of the format; {} for None. Does not change `raw`.
+
+    Lists become sums, and zeros and empty values are omitted. Token counts come first. Raises CannotUpgrade if a token
+    count is not a whole number or a duration is not a number.
+    """
     agno_metrics = mapping(raw, where, "a mapping of metrics")
     metrics: Document = {}
     for key in sorted(agno_metrics, key=lambda key: _NUMBERS.index(key) if key in _NUMBERS else len(_NUMBERS)):
@@ -148,19 +160,19 @@ def metrics_up(raw: Any, where: Place) -> Document:
 
 
 def metrics_down(metrics: Document) -> Document:
-    """Convert metrics to agno's names."""
+    """Return a copy of `metrics` with the names that agno uses."""
     if _SECONDS not in metrics or _TIME in metrics:
         return dict(metrics)
     return {_TIME if key == _SECONDS else key: value for key, value in metrics.items()}
 
 
 def as_lists(metrics: Document) -> Document:
-    """Convert single numbers to lists with one number, as agno keeps the metrics of a run."""
+    """Return a copy of `metrics` with each single value in a list, the form in which agno stores run metrics."""
     return {key: value if isinstance(value, list) else [value] for key, value in metrics.items()}
 
 
 def _sum(value: Any) -> Any:
-    """Return the sum of a list of numbers, or of a list of mappings key by key; other values as they are."""
+    """Return the sum of a list of numbers, or of a list of mappings by key. Return any other value unchanged."""
     if not isinstance(value, list):
         return value
     numbers = [item for item in value if item is not None]

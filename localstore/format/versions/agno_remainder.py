@@ -1,8 +1,8 @@
-"""Keep what agno 1.x has no field for in one extra key of its session, until agno writes the session.
+"""Keep data that agno 1.x has no field for (the remainder) in one extra key of agno's session.
 
-The remainder is the difference between a document and the result of converting it to agno's form and back. It makes the
-conversion back exact, whatever a later localstore or its user wrote into the document. agno ignores the key when it
-reads a session, and drops it when it writes one.
+The remainder is the difference between a document and the result of converting it to agno's form and back. It makes
+that conversion lossless, even for data that a later localstore or a person added to the document. agno ignores the key
+when it reads a session, and drops it when it writes one.
 """
 
 from typing import Any
@@ -16,12 +16,12 @@ _PARTS = {"runs", "header", "history"}
 
 
 def is_remainder(value: Any) -> bool:
-    """Whether a value is a remainder, and not some other value under the same key."""
+    """Return whether a value under `KEY` is a remainder, and not data of somebody else."""
     return isinstance(value, dict) and "runs" in value and value.keys() <= _PARTS
 
 
 def remainder(base: Document, document: Document) -> Document | None:
-    """Return what turns `base` into `document`, or None if they are equal."""
+    """Return the remainder, from which `restored` turns `base` into `document`. Return None if they are equal."""
     parts: Document = {}
     header = _changes(_header(base), _header(document))
     if header:
@@ -33,9 +33,10 @@ def remainder(base: Document, document: Document) -> Document | None:
 
 
 def restored(base: Document, parts: Document) -> Document:
-    """Return the document that the remainder was made from.
+    """Return `base` with the remainder `parts` applied: the document that the remainder was computed from.
 
-    If runs were added or removed since, the history of `base` is used.
+    If runs were added or removed since, only the header is restored, and the history is that of `base`. Does not change
+    the arguments. Raises CannotUpgrade if the remainder is invalid.
     """
     header = _changed(_header(base), parts.get("header"), (KEY, "header"))
     history = base["history"]

@@ -1,4 +1,4 @@
-"""Convert runs and steps of agno 1.x to the format: each once, with its own messages."""
+"""Convert runs and steps of agno 1.x to the format. Each run keeps only its own messages."""
 
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -29,30 +29,31 @@ EXECUTOR = ("executor_type", "executor_name")
 
 
 def ordered(run: Document) -> Document:
-    """Return the run with its keys in the order of the format."""
+    """Return a copy of the run with its keys in the order of the format."""
     first = {key: run[key] for key in RUN_ORDER if key in run}
     last = {key: run[key] for key in LAST if key in run}
     return {**first, **{key: value for key, value in run.items() if key not in first and key not in last}, **last}
 
 
 def unused_key(key: str, used: Any) -> str:
-    """Return a key for a value that the format has no field for: `key`, with `agno_` before it until it is unused."""
+    """Return `key` with as many `agno_` prefixes as necessary for it not to be in `used`."""
     while key in used:
         key = f"agno_{key}"
     return key
 
 
 def run_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str | None = None) -> Document:
-    """Convert a run of the session.
+    """Return a run of the session as an entry of the history. Does not change `raw`.
 
     Args:
         raw: The run in agno's form.
-        where: Its place, for errors.
-        conversation: The session so far; the run is added.
-        position: A text that no other run of the session has.
-        since: When the run start_time, if it has no time.
+        where: The path to the run, for errors.
+        conversation: The state after the earlier runs. It is updated with this run.
+        position: A text that is unique in the session. A run without an id, or with a repeated one, gets an id derived
+            from it.
+        since: The start time to use if neither the run nor its messages have a time.
 
-    Raises CannotUpgrade.
+    Raises CannotUpgrade if the run is invalid.
     """
     run = _run_up(raw, where, conversation, position, since)
     if run.get("instructions") == conversation.instructions:
@@ -60,13 +61,14 @@ def run_up(raw: Any, where: Place, conversation: Conversation, position: str, si
     else:
         conversation.instructions = run.get("instructions", conversation.instructions)
     if run["run_id"] in conversation.run_ids:
-        run["run_id"] = _made_id(conversation, position)
+        run["run_id"] = _generated_id(conversation, position)
     conversation.run_ids.add(run["run_id"])
     shared = {key for key, value in conversation.shared.items() if identity(run.get(key)) == identity(value)}
     return ordered({key: value for key, value in run.items() if key not in shared})
 
 
-def _made_id(conversation: Conversation, position: str) -> str:
+def _generated_id(conversation: Conversation, position: str) -> str:
+    """Return an id that no run converted so far has. It depends only on the session's id, `position` and those runs."""
     number = 0
     while True:
         name = f"localstore:{conversation.session_id}:{position}" + (f":{number}" if number else "")
@@ -77,14 +79,14 @@ def _made_id(conversation: Conversation, position: str) -> str:
 
 
 def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str | None) -> Document:
-    rest, where, moved = _of_old_memory(mapping(raw, where, "a run"), where)
+    rest, where, moved = _unwrapped_run(mapping(raw, where, "a run"), where)
     place = moved.get("messages", (*where, "messages"))
     messages = own_messages(rest.pop("messages", None), place, conversation)
     answer = answer_content(messages)
     created_at = start_time(rest.pop("created_at", None), messages, where, since)
     run: Document = {"type": "run", "created_at": created_at}
     run_id = text(rest.pop("run_id", None), (*where, "run_id"))
-    run["run_id"] = run_id or _made_id(conversation, position)
+    run["run_id"] = run_id or _generated_id(conversation, position)
     for key in ("agent_id", "team_id", "workflow_id", "model"):
         if (value := text(rest.pop(key, None), (*where, key))) is not None:
             run[key] = value
@@ -136,7 +138,8 @@ def _run_up(raw: Any, where: Place, conversation: Conversation, position: str, s
 
 
 def _drop_repeated_metrics(run: Document) -> None:
-    """Remove the metrics of the last answer if they are those of the run. `run_down` restores them."""
+    """Remove the metrics of the model's last answer from `run`, in place, if they equal those of the run and no other
+    message has metrics. `run_down` restores them."""
     measured = [message for message in run["messages"] if "metrics" in message]
     answer = last_answer(run["messages"])
     if measured == [answer] and answer is not None and identity(answer["metrics"]) == identity(run["metrics"]):
@@ -144,7 +147,10 @@ def _drop_repeated_metrics(run: Document) -> None:
 
 
 def _set_tool_call_ids(run: Document) -> None:
-    """Set for each member's run the tool call of the leader that asked for it: both are in the same order."""
+    """Set `tool_call_id` of each member run in `run`, in place, to the leader's tool call that started it.
+
+    Member runs and tool calls of the same member are matched in order.
+    """
     calls = [call for message in run["messages"] for call in message.get("tool_calls") or []]
     for member in run["member_runs"]:
         name = member.get("agent_id") or member.get("team_id")
@@ -157,10 +163,11 @@ def _set_tool_call_ids(run: Document) -> None:
     run["member_runs"] = [ordered(member) for member in run["member_runs"]]
 
 
-def _of_old_memory(raw: Document, where: Place) -> tuple[Document, Place, dict[str, Place]]:
-    """Return a run from the wrapper in which old memories of agno keep it, and its place.
+def _unwrapped_run(raw: Document, where: Place) -> tuple[Document, Place, dict[str, Place]]:
+    """Return a copy of a run, taken out of the wrapper that older memories of agno put around it, and its path.
 
-    The third value are the places of keys that were moved from the wrapper into the run.
+    Keys of the wrapper are added to the run. The third value maps those that were moved and are used in errors
+    (`messages`, `member_responses`) to their original paths. Without a wrapper, it is empty.
     """
     response = raw.get("response")
     if not isinstance(response, dict) or "run_id" in raw:
@@ -196,8 +203,11 @@ def _of_old_memory(raw: Document, where: Place) -> tuple[Document, Place, dict[s
 
 
 def workflow_metrics(steps: list[Any]) -> Document | None:
-    """Return what agno writes as the metrics of a workflow's run: those of its steps by name. None if a step has no
-    metrics or two steps have the same name."""
+    """Return the metrics that agno writes for a workflow's run: the number of steps, and their metrics by step name.
+
+    `steps` are in agno's form; steps without metrics are skipped. Return None if no step has metrics, if metrics do not
+    name their step and executor, or if two steps have the same name.
+    """
     measured = [step["metrics"] for step in steps if isinstance(step, dict) and step.get("metrics") is not None]
     by_name = {
         metrics["step_name"]: metrics
@@ -211,7 +221,7 @@ def _steps_up(raw: list[Any], where: Place, conversation: Conversation, position
     steps: list[Document] = []
     for index, step in enumerate(raw):
         place, number = (*where, index), f"{position}{index}"
-        if isinstance(step, list):  # steps of a group
+        if isinstance(step, list):  # the steps of a group
             steps += _steps_up(step, place, conversation, f"{number}.", since)
         else:
             steps.append(_step_up(step, place, conversation, number, since, f"step {len(steps) + 1}"))
@@ -271,7 +281,7 @@ def _step_up(
 
 
 def _measured_up(raw: Any, where: Place) -> Document:
-    """Convert the metrics of parallel steps, by name."""
+    """Return the metrics of parallel steps, by name, in the form of the format. Does not change `raw`."""
     steps: Document = {}
     for name, value in mapping(raw, where, "a mapping of metrics").items():
         rest = dict(mapping(value, (*where, name), "a mapping of metrics"))
@@ -286,6 +296,7 @@ def _measured_up(raw: Any, where: Place) -> Document:
 
 
 def _step_status(rest: Document, where: Place) -> Document:
+    """Remove `success` and `error` from `rest`, in place, and return the corresponding fields of the format."""
     success = rest.pop("success", None)
     if success is not None and not isinstance(success, bool):
         raise CannotUpgrade("expected true or false", (*where, "success"))
@@ -296,12 +307,12 @@ def _step_status(rest: Document, where: Place) -> Document:
 
 
 def _response_up(raw: Any, where: Place, conversation: Conversation, position: str, since: str) -> Document:
-    """Convert the run of the agent or team that was the step."""
+    """Convert the run of the agent or team that executed the step. Return {} if there is none."""
     return {} if is_empty(raw) else _run_up(raw, where, conversation, position, since)
 
 
 def _rest_of_response(response: Document, step: Document) -> Document:
-    """Return the fields of the step's run that the step itself does not have."""
+    """Return the fields of `response`, the run that executed the step, that `step` itself does not have."""
     of_step = {"type": "run", "created_at": step["created_at"], "metrics": step["metrics"], "status": step["status"]}
     rest = {key: value for key, value in response.items() if identity(of_step.get(key)) != identity(value)}
     if identity(rest.get("content")) == identity(step.get("output")):

@@ -1,4 +1,4 @@
-"""Checks that the result of an upgrade step is a valid document of version 1."""
+"""Check that the result of an upgrade step is a valid document of version 1."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +9,14 @@ from localstore.models.schema import KINDS, SCHEMA_VERSION, SESSION_KEYS, SHAPES
 
 
 def checked(document: Document) -> Document:
-    """Return the document. Raises CannotUpgrade, with the place, if it is not a valid one of version 1."""
+    """Return `document` itself. Raises CannotUpgrade, with the path, if it is not a valid document of version 1."""
     copied(document, (), MAX_DEPTH)
     _check_record("header", document, ())
     return document
 
 
 def fits(record: RecordName, value: Any) -> bool:
-    """Whether a value is a valid record of this name, such as `metrics` or `step`."""
+    """Return whether a value is a valid record of this type, such as `metrics` or `step`."""
     try:
         _check_record(record, value, ())
     except CannotUpgrade:
@@ -24,7 +24,7 @@ def fits(record: RecordName, value: Any) -> bool:
     return True
 
 
-# The model of a session has fields for its newest state, so a header with such keys must have the right types there.
+# The model of a session has fields for its newest state. If a header has keys of these names, their types must match.
 _FIELDS: dict[RecordName, dict[str, str]] = {name: dict(shape.fields) for name, shape in SHAPES.items()}
 _FIELDS["header"] |= {key: SHAPES["update"].fields[key] for key in SESSION_KEYS}
 
@@ -33,6 +33,7 @@ _OPTIONAL = {"arguments"}
 
 
 def _check_record(name: RecordName, value: Any, where: Place) -> None:
+    """Raise CannotUpgrade if `value` is not a valid record of type `name`. Unknown keys are allowed."""
     _check_value("mapping", value, where)
     for key in (*SHAPES[name].required, *SHAPES[name].defaulted):
         if value.get(key) is None and key not in _OPTIONAL:
@@ -43,6 +44,7 @@ def _check_record(name: RecordName, value: Any, where: Place) -> None:
 
 
 def _check_value(field_type: str, value: Any, where: Place) -> None:
+    """Raise CannotUpgrade if `value` is not of a type of `SHAPES`, such as `text` or `list of message`."""
     if field_type == "text or list of content_part":
         field_type = "text" if isinstance(value, str) else "list of content_part"
     if field_type in _SCALARS:
@@ -87,4 +89,4 @@ _SCALARS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "type run": ("run", lambda value: value == "run"),
     "type update": ("update", lambda value: value == "update"),
 }
-"""What an error says was expected, and the check."""
+"""For each field type, the words for it in an error, and the check."""

@@ -1,4 +1,4 @@
-"""The type of an upgrade step, and the error of a document that cannot be upgraded."""
+"""The type of an upgrade step, and the error for a document that cannot be upgraded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ Document = dict[str, Any]
 """A document as plain values: dict, list, str, int, float, bool and None."""
 
 Place = tuple[str | int, ...]
-"""Keys and indexes that lead to a value: `("memory", "runs", 3, "messages", 1)`."""
+"""The keys and indexes of the path to a value: `("memory", "runs", 3, "messages", 1)`."""
 
 
 class CannotUpgrade(ValueError):
-    """A document is not valid for its version.
+    """Raised if a document is not valid for its version.
 
     Attributes:
         problem: What was expected.
-        where: The place in the document. A problem that appears only in the result (it nests too deeply, a sum is too
-            large) has its place in the result.
+        where: The path to the invalid value in the document. If only the converted document is invalid (it nests too
+            deeply, or a sum is too large), it is a path in that document.
     """
 
     def __init__(self, problem: str, where: Place = ()) -> None:
@@ -34,16 +34,17 @@ class CannotUpgrade(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The step from one version of the format to the next, and back.
+    """Converts documents from one version of the format to the next, and back.
 
-    `up` and `down` do not change their argument, and return the same result every time. `up` takes any mapping of plain
-    values and returns a valid document of `version`, or raises CannotUpgrade. `down` takes a valid document of
-    `version`, and `up` of its result is that document again.
+    `up` and `down` do not change their argument and are deterministic. `up` takes any mapping of plain values and
+    returns a valid document of `version`, or raises CannotUpgrade. `down` takes a valid document of `version` and
+    returns one of the version before, which `up` converts to an equal document.
     """
 
     version: int
     """The version of the result of `up`."""
     title: str
+    """A description of the step for people."""
     up: Callable[[Document], Document]
     down: Callable[[Document], Document] | None
     """None if the step cannot be reversed."""

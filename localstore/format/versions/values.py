@@ -9,16 +9,20 @@ from localstore.format.versions.step import CannotUpgrade, Place
 from localstore.models.times import time_text
 
 MAX_DEPTH = 200
-"""How deep a document may nest."""
+"""The maximum number of nested levels in a document."""
 _SLACK = 20
-"""What is read may nest this much deeper: where a value ends up is not where it stood."""
+"""Input may nest this many levels deeper, because a conversion can move a value to a higher level."""
 _INTEGERS = range(-(2**63), 2**64)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def copied(value: Any, where: Place = (), depth: int = MAX_DEPTH + _SLACK) -> Any:
-    """Return a deep copy of a value. Raises CannotUpgrade if a document cannot hold it."""
+    """Return a deep copy of a value.
+
+    Raises CannotUpgrade if a document cannot hold the value, or if it has more than `depth` nested levels. `where` is
+    the path to the value, for the error.
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -44,6 +48,7 @@ def copied(value: Any, where: Place = (), depth: int = MAX_DEPTH + _SLACK) -> An
 
 
 def _sound_text(value: str, where: Place) -> str:
+    """Return `value` unchanged. Raises CannotUpgrade if it contains lone surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -52,7 +57,10 @@ def _sound_text(value: str, where: Place) -> str:
 
 
 def object_in(text: str, depth: int) -> dict[str, Any] | None:
-    """Parse a JSON object of at most `depth` levels. Return None for anything else, and if a key is repeated."""
+    """Parse `text` as a JSON object of at most `depth` nested levels.
+
+    Return None if it is anything else, repeats a key, or contains a value that a document cannot hold.
+    """
     try:
         value = json.loads(text, object_pairs_hook=_without_repeats)
         return cast(dict[str, Any], copied(value, (), depth)) if isinstance(value, dict) else None
@@ -63,22 +71,25 @@ def object_in(text: str, depth: int) -> dict[str, Any] | None:
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key is repeated")
     return value
 
 
 def identity(value: Any) -> str:
-    """Return a text that is equal for equal values only. Unlike `==`, it distinguishes 1, 1.0 and True."""
+    """Return a text by which to compare values. Unlike `==`, it distinguishes 1, 1.0 and True."""
     return json.dumps(value, sort_keys=True)
 
 
 def is_empty(value: Any) -> bool:
-    """Whether agno treats the value as absent: null, an empty list or an empty mapping."""
+    """Return whether agno treats the value as absent: None, an empty list or an empty mapping."""
     return value is None or (not value and isinstance(value, (list, dict)))
 
 
 def mapping(value: Any, where: Place, what: str = "a mapping") -> dict[str, Any]:
-    """Return the value, which has to be a mapping; {} for None. Raises CannotUpgrade."""
+    """Return `value` unchanged, or {} if it is None.
+
+    Raises CannotUpgrade, which says that `what` was expected at `where`, if it is not a mapping.
+    """
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -87,7 +98,10 @@ def mapping(value: Any, where: Place, what: str = "a mapping") -> dict[str, Any]
 
 
 def items(value: Any, where: Place, what: str) -> list[Any]:
-    """Return the value, which has to be a list; [] for None. Raises CannotUpgrade."""
+    """Return `value` unchanged, or [] if it is None.
+
+    Raises CannotUpgrade, which says that `what` was expected at `where`, if it is not a list.
+    """
     if value is None:
         return []
     if not isinstance(value, list):
@@ -96,18 +110,22 @@ def items(value: Any, where: Place, what: str) -> list[Any]:
 
 
 def text(value: Any, where: Place) -> str | None:
-    """Return the value, which has to be text or None. Raises CannotUpgrade."""
+    """Return `value` unchanged. Raises CannotUpgrade if it is neither text nor None."""
     if value is not None and not isinstance(value, str):
         raise CannotUpgrade("expected text", where)
     return value
 
 
 def is_number(value: Any) -> bool:
+    """Return whether the value is an int or a float, and not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def to_time(seconds: Any, where: Place) -> str | None:
-    """Convert seconds since 1970 to a time of the format. Return None for None."""
+    """Return seconds since 1970 as a time in the format, rounded to milliseconds. Return None for None.
+
+    Raises CannotUpgrade if `seconds` is not a number or is out of range.
+    """
     if seconds is None:
         return None
     try:
@@ -119,7 +137,10 @@ def to_time(seconds: Any, where: Place) -> str | None:
 
 
 def seconds_of(time: Any) -> int | float | None:
-    """Convert a time to seconds since 1970, an int if they are whole. Return None for other text."""
+    """Return a time of the format as seconds since 1970, to the millisecond: an int if they are whole, else a float.
+
+    Return None if `time` is not a valid time with an offset.
+    """
     try:
         milliseconds: int = (datetime.fromisoformat(time) - _EPOCH) // _MILLISECOND
     except (TypeError, ValueError, OverflowError):
