@@ -150,7 +150,7 @@ def test_runs_that_were_not_synced_may_be_missing_after_another_boot(
     path.write_bytes(raw[: raw.find(b"r3")] + b"\0" * (len(raw) - raw.find(b"r3")))
     with pytest.raises(DocumentBroken):  # in this boot no crash explains that
         type(storage)(storage.root).read("s1")
-    for module in ("index.row", "index.session_index", "engine.transaction", "engine.engine"):
+    for module in ("index.row", "index.document_row", "engine.transaction", "engine.engine"):
         monkeypatch.setattr(f"localstore.{module}.boot_id", lambda: "the next boot")
     opened = type(storage)(storage.root)
     session = opened.read("s1")
