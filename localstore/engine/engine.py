@@ -14,7 +14,7 @@ from localstore.engine.run_writer import RunWriter
 from localstore.engine.snapshot import Snapshot, tail_snapshot, whole_snapshot
 from localstore.engine.transaction import ConcurrentChange, Transaction, create_document
 from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
-from localstore.format.document import LayoutMismatch, newer_format
+from localstore.format.document import LayoutMismatch, newer_format_error
 from localstore.format.recovery import RecoveredDocument, parse_or_recover
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, carry_rewrite_flag, is_trusted, recorded_state, row_of
@@ -341,4 +341,4 @@ class Engine:
 def refuse_newer(row: IndexRow, root: str) -> None:
     """Raise NewerFormat if a newer localstore wrote the document."""
     if row["version"] > SCHEMA_VERSION:
-        raise newer_format(row["version"], f"{root}/{row['path']}", row["session_id"])
+        raise newer_format_error(row["version"], f"{root}/{row['path']}", row["session_id"])

@@ -1,6 +1,7 @@
-"""Documents as bytes: parse and check a whole document, find its entries, and convert it between layouts.
+"""Documents as bytes: parses and checks a whole document, finds its entries, and converts it between layouts.
 
-Reads and writes no file.
+A document is "in our layout" if it is formatted as localstore writes it, so that each entry can be found by its
+indentation. This module reads and writes no files.
 """
 
 import re
@@ -27,7 +28,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class LayoutMismatch(Exception):
-    """Bytes that should be in our layout are not. The caller parses the whole document instead."""
+    """Raised for bytes that are not in our layout. The caller then parses the whole document instead."""
 
 
 @dataclass(slots=True)
@@ -39,28 +40,30 @@ class ParsedDocument:
     header: dict[str, Any]
     entries: list[dict[str, Any]]
     starts: list[int] = field(default_factory=list)
-    """The offset in `raw` of each entry; empty unless the document is `in_layout`."""
+    """The offset in `raw` of each entry; empty if the document is not in our layout."""
     in_layout: bool = True
+    """Whether `raw` is in our layout."""
     version: int = SCHEMA_VERSION
     """The schema version of `raw`."""
 
     @property
     def head(self) -> bytes:
-        """The bytes before the first entry of a document in our layout."""
+        """The document up to and including the line that opens the history; made from `header` if `raw` lacks it."""
         if self.starts:
             return self.raw[: self.starts[0]]
         head = self.raw.removesuffix(self.layout.assemble(b"", [])) + b"\n"
         return head if head.endswith(self.layout.opening) else self.layout.head(self.header)
 
     def slices(self) -> list[bytes]:
-        """Return the bytes of each entry of a document in our layout, without separators."""
+        """Return the bytes of each entry, without separators. The document must be in our layout."""
         return split_entries(self.layout, self.raw, self.starts, len(self.raw))
 
 
 def parse_document(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocument:
-    """Parse and check a whole document, in our layout or not. One of an older schema version is upgraded in memory.
+    """Parse and check a whole document, whether or not it is in our layout.
 
-    Raises DocumentBroken with line and column, or NewerFormat.
+    A document of an older schema version is upgraded in memory. Raises DocumentBroken, with line and column if they are
+    known, or NewerFormat. `path` is only used in errors.
     """
     try:
         parsed = _parse_in_layout(raw, layout)
@@ -73,10 +76,10 @@ def parse_document(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocume
 
 
 def parse_for_reading(raw: bytes, layout: JsonLayout) -> ParsedDocument | None:
-    """Parse a JSON document for a reader, in one pass, without cutting it into entries.
+    """Parse a JSON document for a reader, in one pass and without splitting it into entries.
 
-    For a document that was in our layout when it was last read. Returns None unless it is valid, of the current
-    version, and has as many lines that start an entry as it has entries.
+    Use it for a document that was in our layout when it was last read. Returns None unless the document is valid, of
+    the current version, and has as many lines that start an entry as it has entries.
     """
     if not raw.endswith(layout.closing):
         return None
@@ -95,7 +98,7 @@ def parse_for_reading(raw: bytes, layout: JsonLayout) -> ParsedDocument | None:
 
 
 def document_broken(error: ParseError, path: Path | str) -> DocumentBroken:
-    """Return the public error for a file that cannot be parsed."""
+    """Return the error to raise when the file at `path` cannot be parsed because of `error`."""
     position = "" if error.line is None else f", line {error.line}"
     position += "" if error.column is None else f", column {error.column}"
     message = f"{path}{position}: {error.problem}. {ADVICE}"
@@ -103,17 +106,17 @@ def document_broken(error: ParseError, path: Path | str) -> DocumentBroken:
 
 
 def _version(document: Mapping[str, Any], path: Path | str) -> int:
-    """Return the schema version of a document; its header is enough. Raises NewerFormat or ParseError."""
+    """Return the schema version of a document or of its header. Raises NewerFormat, or ParseError if there is none."""
     version = version_of(document)
     if version is None:
         raise ParseError('"schema_version" must be a whole number', 1)
     if version > SCHEMA_VERSION:
-        raise newer_format(version, path)
+        raise newer_format_error(version, path)
     return version
 
 
-def newer_format(version: int, path: Path | str, session_id: str | None = None) -> NewerFormat:
-    """Return the error for a document that a newer localstore wrote."""
+def newer_format_error(version: int, path: Path | str, session_id: str | None = None) -> NewerFormat:
+    """Return the error to raise for a document in a schema version that this release cannot read."""
     return NewerFormat(
         f"{path} has schema version {version}, but this localstore reads versions up to {SCHEMA_VERSION}. "
         "Nothing was changed. Update localstore.",
@@ -123,9 +126,10 @@ def newer_format(version: int, path: Path | str, session_id: str | None = None) 
 
 
 def split_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> list[bytes]:
-    """Return the bytes of each entry of a document of `size` bytes, given where the entries start.
+    """Return the bytes of each entry, without separators, given the offsets in `raw` at which the entries start.
 
-    Raises LayoutMismatch unless exactly one separator stands between two entries.
+    `size` is the size of the document, whose last bytes are the constant end. Raises LayoutMismatch unless there is
+    a separator before each entry but the first.
     """
     ends = [start - len(layout.separator) for start in starts[1:]]
     for end in ends:
@@ -137,7 +141,7 @@ def split_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> l
 
 
 def _parse_in_layout(raw: bytes, layout: Layout) -> ParsedDocument | None:
-    """Parse a document in our layout; None if it is not in it. Each entry is parsed by itself."""
+    """Parse a document in our layout, each entry by itself. Return None if it is not in our layout."""
     if raw.startswith(_BYTE_ORDER_MARK):
         return None
     opened = raw.find(layout.opening)
@@ -169,12 +173,15 @@ def _parse_in_layout(raw: bytes, layout: Layout) -> ParsedDocument | None:
 
 
 def header_of(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the header of a document that was parsed as a whole or only up to its history."""
+    """Return a new dict of the keys of a parsed document that belong to its header: all but `$schema` and `history`."""
     return {key: value for key, value in document.items() if key not in ("$schema", "history")}
 
 
 def _parse_any_layout(raw: bytes, layout: Layout, path: Path | str, *, strict: bool = False) -> ParsedDocument:
-    """Parse a document however it is formatted, and upgrade it if it is of an older version."""
+    """Parse a document in any formatting, and upgrade it in memory if it is of an older version.
+
+    Raises ParseError or NewerFormat. If `strict`, refuses what a rewrite would drop or round.
+    """
     document = _load(raw, layout, strict=strict)
     if not isinstance(document, dict):
         raise ParseError("a document must be one mapping", 1, 1)
@@ -194,7 +201,7 @@ _VERSION_KEY = re.compile(rb"""(?m)^["']?schema_version["']?[ ]*:""")
 
 
 def _load(raw: bytes, layout: Layout, *, strict: bool) -> Any:
-    """Return the whole document as plain values. YAML of version 0 was written by PyYAML and is read by its rules."""
+    """Return the whole document as plain values. YAML of version 0 is read by the rules of PyYAML, which wrote it."""
     try:
         document = layout.parse_strict(raw) if strict else layout.parse(raw)
         problem = None
@@ -214,19 +221,20 @@ def _load(raw: bytes, layout: Layout, *, strict: bool) -> Any:
 
 
 def normalise(parsed: ParsedDocument, path: Path | str) -> ParsedDocument:
-    """Return the same session in our layout and of the current version, ready to replace the file.
+    """Return the session of `parsed` in our layout and the current version, ready to replace the file.
 
-    The result is parsed from the new bytes. This is on purpose: the file of a person is replaced only after the new
-    bytes have proved to be readable and in our layout (a document may nest less deeply than JSON allows and too deeply
-    for YAML). Raises DocumentBroken if the conversion would drop or round a value.
+    `parsed` is not changed. The result is parsed from the new bytes, so that a person's file is only replaced by bytes
+    that are known to be readable: a document may nest too deeply for YAML but not for JSON. Raises DocumentBroken if
+    the conversion would drop or round a value.
     """
     return convert_layout(parse_strictly(parsed.raw, parsed.layout, path), parsed.layout, path)
 
 
 def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocument:
-    """Parse a whole document that will be rewritten. Refuses what a rewrite would drop or round.
+    """Parse a whole document that is about to be rewritten.
 
-    Raises DocumentBroken with line and column, or NewerFormat.
+    Raises DocumentBroken, with line and column if they are known, if the document cannot be parsed or a rewrite would
+    drop or round a value. Raises NewerFormat.
     """
     try:
         parsed = _parse_any_layout(raw, layout, path, strict=True)
@@ -237,7 +245,10 @@ def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocume
 
 
 def convert_layout(parsed: ParsedDocument, layout: Layout, path: Path | str) -> ParsedDocument:
-    """Return the same session in a layout, which may be that of the other format, and of the current version."""
+    """Return the session of `parsed` in `layout`, which may be that of the other format, and the current version.
+
+    `parsed` is not changed. The result is parsed from the new bytes; raises DocumentBroken if they cannot be read.
+    """
     raw = layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in parsed.entries])
     return parse_document(raw, layout, path)
 
@@ -250,7 +261,7 @@ _PYTHON_TYPES: dict[FieldType, tuple[type, str]] = {
 
 
 def _types(record: RecordName, keys: Iterable[str]) -> dict[str, tuple[type, str]]:
-    """Map keys of a record to the Python type of their values, and its name in messages, where these are simple."""
+    """Return the Python type of each key's value and its name in messages. Keys of any other type are absent."""
     types = {key: SHAPES[record].fields[key] for key in keys}
     return {key: _PYTHON_TYPES[kind] for key, kind in types.items() if kind in _PYTHON_TYPES}
 
@@ -261,7 +272,7 @@ _RUN_TYPES = _types("run", ("messages", "status"))
 
 
 def _check(parsed: ParsedDocument) -> None:
-    """Check the structure that all code relies on; the models check the rest. Raises ParseError."""
+    """Check the structure that all code relies on; the models check the rest. Raises ParseError if it is wrong."""
     header = parsed.header
     if not isinstance(header.get("session_id"), str) or not header["session_id"]:
         raise ParseError('"session_id" must be text and not empty', 1)
@@ -284,7 +295,7 @@ def _check(parsed: ParsedDocument) -> None:
 
 
 def check_entry(entry: Any, where: str) -> None:
-    """Check the structure of one entry, which stands at `where`. Raises ParseError."""
+    """Check the structure of one entry. Raises ParseError, which names `where`, the position of the entry."""
     if not isinstance(entry, dict):
         raise ParseError(f"{where} must be a mapping", None)
     if not isinstance(entry.get("type"), str):
@@ -310,7 +321,7 @@ def _check_types(record: Mapping[str, Any], types: dict[str, tuple[type, str]], 
 
 
 def run_id_and_state(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
-    """Return the run id of an entry, None if it is not a run, and whether the run is unfinished."""
+    """Return the run id of an entry (None if it is not a run), and whether it is an unfinished run."""
     run_id = layout.run_id(piece)
     if run_id is not None and (piece + layout.end).endswith(_UNFINISHED[layout.suffix]):
         return run_id, True
@@ -329,10 +340,10 @@ _UNFINISHED = {
 
 
 def newest_state(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the newest value of each of the SESSION_KEYS that an entry has."""
+    """Return the newest value of each of the SESSION_KEYS that any of `entries` (oldest first) has."""
     return {name: entry[name] for entry in entries for name in SESSION_KEYS if entry.get(name) is not None}
 
 
 def order_header(header: dict[str, Any]) -> dict[str, Any]:
-    """Return the header with its keys in the order of the format, unknown keys last."""
+    """Return a copy of `header` with its keys in the order of the format and unknown keys last."""
     return {key: header[key] for key in HEADER_ORDER if key in header} | header

@@ -1,7 +1,7 @@
-"""In-place changes of an unfinished run: which bytes at its end may be overwritten, and which form of it is newer.
+"""In-place changes of an unfinished run: finds the bytes at its end that may be overwritten, and compares its forms.
 
-A write may only overwrite bytes from a position that recovery finds again with the document alone: after a value of the
-run, after an item of its last list, or within the text of an assistant's message that comes last.
+A write may only overwrite bytes from a position that recovery can find in the document alone: after a value of the run,
+after an item of its last list, or within the text of an assistant message that comes last.
 """
 
 import re
@@ -12,13 +12,13 @@ from localstore.format.document import Layout
 SECTOR = 512
 """The number of bytes that a disk writes as a whole or not at all."""
 RUN_LISTS = ("messages", "member_runs", "steps")
-"""The keys of a run whose lists may grow."""
+"""The keys of a run that contain lists to which items may be added."""
 
 _ASSISTANT_TEXT_OPENING = {
     ".json": b'\n        {\n          "role": "assistant",\n          "content": "',
     ".yaml": b"\n    - role: assistant\n      content: ",
 }
-"""The bytes before the text of an assistant's message."""
+"""The bytes before the text of an assistant message."""
 _JSON_TEXT = re.compile(rb'(?:[^"\\\x00-\x1f]++|\\[^\x00-\x1f])*+')
 # Text in other styles ends in a quote, or keeps the newline at its end.
 _GROWING_YAML_TEXT = re.compile(rb"\|2?-\n|[\w/($^;<\\\x80-\xff]")
@@ -26,13 +26,14 @@ _YAML_TEXT_END = re.compile(rb"\0|\n(?! {8}|\n)")
 _CONTINUATION = {".json": re.compile(rb'\n        \}|,\n      "'), ".yaml": re.compile(rb"    - |  [^ \n]")}
 """The bytes after a complete item or a complete value of a run."""
 _VOLATILE_KEYS = ("created_at", "metrics")
-"""Keys that may differ between two forms of one run."""
+"""Keys whose values may change while a run grows."""
 
 
 def assistant_text_end(layout: Layout, raw: bytes, begin: int, end: int) -> int:
-    """Return where the text of the last assistant's message between two offsets ends, even if it is cut off there.
+    """Return the offset in `raw` at which the text of the last assistant message between two offsets ends.
 
-    Returns -1 if there is no such message, or its text is written in a style that cannot grow.
+    If the text is cut off, this is the end of what there is of it, at most `end`. Returns -1 if there is no such
+    message, or if its text is written in a style that cannot be continued.
     """
     opening = _ASSISTANT_TEXT_OPENING[layout.suffix]
     start = raw.rfind(opening, begin, end) + len(opening)
@@ -50,8 +51,9 @@ def assistant_text_end(layout: Layout, raw: bytes, begin: int, end: int) -> int:
 def overwrite_offset(layout: Layout, old: bytes, new: bytes, start: int) -> int | None:
     """Return the offset in `old` from which it has to be overwritten to become `new`.
 
-    `old` and `new` are the end of a document from its last entry on; `start` is where that entry begins in the file.
-    Returns None if other than constant bytes would be overwritten.
+    `old` and `new` are the end of a document, from the start of its last entry; `start` is the offset of that entry in
+    the file. Returns None if an in-place change is not allowed: it would overwrite bytes other than the constant
+    closing, or recovery could not find its position.
     """
     if len(new) < len(old):
         return None
@@ -70,12 +72,15 @@ def overwrite_offset(layout: Layout, old: bytes, new: bytes, start: int) -> int 
         and at < border < len(old)
         and not new[new.rfind(b"\n", 0, border) : border].strip(b"\n -")
     ):
-        return None  # if the line were cut there, nothing would show whether it continues what stands before it
+        return None  # cut at the border, the line would not show whether it continues the text before it
     return at
 
 
 def is_prefix_of(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether the lists of a run contain everything that those of an older form of it contain, and perhaps more."""
+    """Return whether the lists of the run `new` contain everything that those of `old`, an earlier form of it, contain.
+
+    `new` may contain additional items, and longer texts.
+    """
     return all(_is_prefix(old.get(name) or [], new.get(name) or []) for name in RUN_LISTS)
 
 

@@ -18,13 +18,13 @@ SCHEMA = "../../schemas/session-1.schema.json"
 _RUN_ID = re.compile(rb'    \{\n      "type": "run",\n      "run_id": "([^"\\]+)"')
 _START = b"\n    {\n"
 _DEEP = 200
-"""A text with at most this many brackets cannot nest too deeply."""
+"""JSON text with at most this many opening brackets cannot be nested too deeply."""
 _INDENTED_DEEPLY = b" " * 2 * _DEEP
-"""A line of a document in this layout begins with this only if it nests too deeply."""
+"""The beginning of a line in this layout that only occurs if the document is nested too deeply."""
 
 
 class JsonLayout:
-    """Converts plain values to the bytes of a JSON document and back. It has no state and opens no file."""
+    """Converts plain values to the bytes of a JSON document and back. Has no state and opens no files."""
 
     suffix = ".json"
     opening = b'\n  "history": [\n'
@@ -36,11 +36,11 @@ class JsonLayout:
     closing = b"\n    }" + end
     """The constant bytes at the end of every document."""
     closing_after_value = b',\n      "status": "unfinished"' + closing
-    """The end of a document whose last run is unfinished."""
+    """The end of a document whose last run is unfinished, after a value of that run."""
     closing_after_list = b"\n        }\n      ]" + closing_after_value
-    """The same after the last item of a list of the run."""
+    """The same end, after the last item of a list of the run."""
     closing_after_text = b'"' + closing_after_list
-    """The same after the text of an assistant's message."""
+    """The same end, after the text of an assistant message."""
     steps_opening = b'"steps": ['
     step_separator = b"\n        },"
     """The bytes between a step and the next one."""
@@ -66,41 +66,41 @@ class JsonLayout:
         return head + self.separator.join(entries) + self.end
 
     def entry_starts(self, raw: bytes, begin: int) -> list[int]:
-        """Return the offsets in `raw` of the lines that start an entry, from `begin` on, where a line begins."""
+        """Return the offsets of the lines in `raw` that start an entry, from `begin`, the start of a line, on."""
         return find_lines(raw, _START, begin)
 
     def count_entry_starts(self, raw: bytes) -> int:
-        """Return the number of lines that start an entry in a part of the history, without its first line."""
+        """Return the number of lines in `raw` that start an entry. The first line does not count."""
         return raw.count(_START)
 
     def entry_end(self, raw: bytes, start: int) -> int:
-        """Return where the entry that starts at `start` ends, or -1 if it has no end."""
+        """Return the offset after the entry that starts at `start`, or -1 if its end is missing."""
         end = raw.find(b"\n    }", start)
         return -1 if end < 0 else end + len(b"\n    }")
 
     def breaks_layout(self, entry: bytes) -> bool:
-        """Whether a line inside the entry looks like its end."""
+        """Return whether a line inside `entry` looks like the end of an entry."""
         return self.entry_end(entry, 0) != len(entry)
 
     def run_id(self, entry: bytes) -> str | None:
-        """Return the id of the run if it can be read without parsing the entry."""
+        """Return the id of the run without parsing the entry, or None if that is not possible or it is not a run."""
         match = _RUN_ID.match(entry)
         return match[1].decode() if match else None
 
     def parse_head(self, head: bytes) -> Any:
-        """Parse the bytes of `head` as a document with an empty history."""
+        """Parse the bytes that `head` returns, as a document with an empty history. Raises ParseError."""
         return parse(head + b"]}")
 
     def parse_entry(self, entry: bytes, line: int = 1) -> Any:
-        """Parse the bytes of one entry, which begins at this line of its file."""
+        """Parse the bytes of one entry, whose first line is line number `line` of its file. Raises ParseError."""
         return parse(entry, line)
 
     def parse(self, raw: bytes) -> Any:
-        """Parse a whole document, however it is formatted."""
+        """Parse a whole document in any formatting. Raises ParseError."""
         return parse(raw)
 
     def parse_in_layout(self, raw: bytes) -> Any:
-        """Parse a whole document in this layout, whose indentation shows whether it nests too deeply."""
+        """Parse a whole document in this layout, in which indentation shows nesting. Raises ParseError."""
         if _INDENTED_DEEPLY in raw:
             return parse(raw)
         try:
@@ -109,10 +109,10 @@ class JsonLayout:
             raise ParseError(error.msg) from None
 
     def parse_strict(self, raw: bytes) -> Any:
-        """Parse a document that will be rewritten. Refuses what a rewrite would drop or round."""
+        """Parse a document to be rewritten. Raises ParseError also if a rewrite would drop or round a value."""
         try:
             value = json.loads(
-                raw.decode("utf-8-sig"), object_pairs_hook=_unique, parse_int=_integer, parse_float=_float
+                raw.decode("utf-8-sig"), object_pairs_hook=_unique_keys, parse_int=_integer, parse_float=_float
             )
             orjson.dumps([[value]])  # the history around an entry
         except (RecursionError, orjson.JSONEncodeError):
@@ -125,7 +125,10 @@ class JsonLayout:
 
 
 def find_lines(raw: bytes, mark: bytes, begin: int) -> list[int]:
-    """Return where lines begin in `raw`, from `begin` on, given their first bytes and the newline before them."""
+    """Return the offsets in `raw` of all lines that begin with certain bytes, from `begin` on.
+
+    `mark` is these bytes with the newline before them. `begin` must be the start of a line.
+    """
     starts = []
     at = raw.find(mark, max(0, begin - 1))
     while at >= 0:
@@ -154,7 +157,7 @@ def parse(raw: bytes, line: int = 1) -> Any:
         raise ParseError(problem, line + error.lineno - 1, error.colno) from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         seen: set[str] = set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ParseError(ValueError):
-    """Raised when bytes cannot be parsed as one document. Code that knows the path turns it into DocumentBroken.
+    """Raised when bytes cannot be parsed as one document. Code that knows the path raises DocumentBroken from it.
 
     `problem` is written for the person who edits the file. `line` and `column` count from 1 and are None if unknown.
     """

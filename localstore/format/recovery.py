@@ -1,7 +1,8 @@
 """Recovers a document that a crash damaged, entry by entry.
 
-Every entry that parses stays, and everything else is returned so that the caller can set it aside. To cut the document
-after its last good entry would lose entries that a reordered write left complete after a torn one.
+Every entry that can be parsed is kept. All other bytes are returned, so that the caller can set them aside. The
+document is not cut after the entries that follow each other without a gap: the disk may reorder writes, so a complete
+entry can come after a torn one.
 """
 
 import contextlib
@@ -31,19 +32,19 @@ _CONTINUED_END = {
     ".json": re.compile(rb"\n  \]\n\}\n(?=\s*\S)"),
     ".yaml": re.compile(rb"(?:^|(?<=\n))\.\.\.\n(?=(?:\s*#[^\n]*\n)*\s*[^\s#])"),
 }
-"""The end of a document with something after it."""
+"""The end of a document that has more text after it."""
 _STATUS_LINE = re.compile(rb"\n  status: (?:completed|error|cancelled|unfinished)\n\Z")
-"""The last line of a run. A run that ends with it is complete, whether or not anything follows."""
+"""The last line of a run in YAML. A run that ends with it is complete, whatever comes after it."""
 _FILLER = b"\0 \r\n"
 _END_MARKER = b"\n..."
 _AFTER_ENTRY = (b"- ", b"...\n", b"#")
-"""What may stand in column 0 after an entry in YAML."""
+"""The text that may begin in column 0 after an entry in YAML."""
 _CUT_AFTER_ENTRY = re.compile(rb"(?:\.{1,3}|-(?: (?:t(?:y(?:p(?:e:?)?)?)?)?)?)\Z")
-"""The first bytes of what follows an entry in YAML, at the end of the file: the entry is complete."""
+"""The text after an entry in YAML, cut off by the end of the file. It shows that the entry is complete."""
 
 
 class RecordedState(NamedTuple):
-    """What the manifest recorded of a document before the damage."""
+    """The facts that the manifest recorded about a document before it was damaged."""
 
     session_id: str
     size: int
@@ -53,14 +54,14 @@ class RecordedState(NamedTuple):
     unfinished: bool
     """Whether the last entry is an unfinished run."""
     may_lack: bool = False
-    """Whether the disk may lack what was written since the last sync, because the machine was started again."""
+    """Whether bytes written since the last sync may be missing, because the machine has been restarted."""
     may_lag: bool = False
-    """Whether later lines of the manifest may be lost, because the machine was started again."""
+    """Whether later lines of the manifest may be missing, because the machine has been restarted."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecoveredDocument:
-    """The recovered document, and the bytes that are not part of it, each with their offset in the damaged one."""
+    """A recovered document. `rest` has the bytes that are not part of it, with their offsets in the damaged one."""
 
     parsed: ParsedDocument
     rest: list[tuple[int, bytes]]
@@ -71,7 +72,8 @@ def parse_or_recover(
 ) -> ParsedDocument | RecoveredDocument:
     """Parse a document, or recover it if a crash damaged it.
 
-    Raises DocumentBroken if a crash does not explain the damage; NewerFormat; OlderFormat.
+    Returns a RecoveredDocument if it was damaged. `record` is None if the manifest has no row of the document. Raises
+    DocumentBroken if a crash does not explain the damage, and NewerFormat.
     """
     try:
         parsed = parse_document(raw, layout, path)
@@ -86,12 +88,12 @@ def parse_or_recover(
         # Old and new bytes mixed at the end of a run may read as another message, but never as a status.
         last = parsed.entries[-1] if parsed.entries else {}
         lacks_status = last.get("type") == "run" and "status" not in last
-        # A write that was interrupted since the machine was started has made the file longer first.
+        # A write that was interrupted since the machine started has made the file longer before anything else.
         has_grown = record is not None and record.unfinished and len(raw) > record.size
         if lacks_status and (record is None or record.may_lag or has_grown):
             return recover(raw, layout, record, path, skip_last_entry=True) or parsed
         return parsed
-    # YAML that was cut off may parse: then only the missing end marker shows it.
+    # YAML that was cut off may still parse. Then only the missing end marker shows the damage.
     if record is None or record.may_lack or len(parsed.entries) > record.entries or record.unfinished:
         return recover(raw, layout, record, path) or parsed
     return parsed
@@ -100,11 +102,10 @@ def parse_or_recover(
 def parse_without_end_marker(
     raw: bytes, layout: Layout, recovered: RecoveredDocument, path: Path | str
 ) -> ParsedDocument | None:
-    """Return the document if nothing but the end marker of YAML is missing, as after a formatter. None if a write was
-    interrupted.
+    """Return the document if only the end marker of YAML is missing, as after a formatter; otherwise return None.
 
-    Then recovery leaves nothing over, and finds the same entries as any parser. What is left of an interrupted write
-    may parse as well, but a run in it lacks its status.
+    In that case `recovered` has no rest, and has the same entries as a plain parse. The result of an interrupted write
+    may parse too, but then its entries differ, because a run in it has no status.
     """
     if not recovered.rest:
         with contextlib.suppress(DocumentBroken):
@@ -115,7 +116,7 @@ def parse_without_end_marker(
 
 
 def recover_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes]]:
-    """Return the complete entries in any bytes, and the bytes between them."""
+    """Return the complete entries in `raw`, which may be any bytes, and the pieces of other bytes around them."""
     entries: list[bytes] = []
     rest: list[tuple[int, bytes]] = []
     at = 0
@@ -130,11 +131,11 @@ def recover_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes
 def recover(
     raw: bytes, layout: Layout, record: RecordedState | None, path: Path | str, *, skip_last_entry: bool = False
 ) -> RecoveredDocument | None:
-    """Recover a document that does not parse. Returns None if a crash does not explain the damage.
+    """Recover a document that does not parse. Return None if a crash does not explain the damage.
 
-    A crash explains it if everything up to the end of the last recorded entry is unchanged, and the tail after it is
-    one that an interrupted write leaves. If nothing is recorded, or the record may lag, the entries that follow each
-    other from the first one on take the place of the recorded ones. With `skip_last_entry`, the document parses, but
+    A crash explains it if everything up to the end of the last recorded entry is unchanged, and the bytes after it are
+    such as an interrupted write leaves. Without a record, or if the record may lag, the entries that follow each other
+    from the first one on are used in place of the recorded ones. If `skip_last_entry` is true, the document parses, but
     its last entry is not trusted.
     """
     if not skip_last_entry and _parses_to_end(raw, layout):
@@ -144,10 +145,10 @@ def recover(
         return None
     begin = opened + len(layout.opening)
     recorded_end = record.size - len(layout.end) if record and not record.may_lack else begin
-    is_late = record is None or record.may_lag
+    may_lag = record is None or record.may_lag
     # An unfinished run shows where it ends.
     known_end = begin if record and record.unfinished else recorded_end
-    pieces = _find_entries(raw, layout, begin, known_end, is_late=is_late)[: -1 if skip_last_entry else None]
+    pieces = _find_entries(raw, layout, begin, known_end, may_lag=may_lag)[: -1 if skip_last_entry else None]
     contiguous = _contiguous_pieces(raw, layout, begin, pieces)
     may_lack = record is not None and record.may_lack
     # The last run was unfinished, and may have grown more than the manifest recorded.
@@ -162,7 +163,7 @@ def recover(
             contiguous = [*contiguous, partial_run]
     elif not _is_torn(raw, layout, record):
         return None
-    elif not _holds_all(contiguous, layout, record, recorded_end):
+    elif not _matches_record(contiguous, layout, record, recorded_end):
         if not record.unfinished or len(contiguous) < record.entries - 1:
             return None
         # A write began to finish the last run.
@@ -181,13 +182,13 @@ def recover(
 
 
 def _is_torn(raw: bytes, layout: Layout, record: RecordedState) -> bool:
-    """Whether an interrupted write left the tail, rather than a person who typed there."""
+    """Return whether an interrupted write left the bytes after the recorded entries, and not a person's edit."""
     if not record.entries:
         return False  # a document without entries is rewritten with its first one
     if not record.unfinished:
-        return _is_like_torn(raw, layout, record.size - len(layout.end))
-    # Bytes that finish a run can only be recognised where they reached the end. Then the last old byte is still there:
-    # without it, all bytes would be new and the document complete.
+        return _looks_like_torn_append(raw, layout, record.size - len(layout.end))
+    # The bytes that finish a run can only be recognised if they reached the end of the file. In that case the last old
+    # byte is still there; otherwise all bytes would be new, and the document would be complete.
     old = layout.closing_after_list
     tail = raw[record.size - len(old) :]
     if b"\0" in tail or not raw.endswith(layout.closing):
@@ -195,8 +196,8 @@ def _is_torn(raw: bytes, layout: Layout, record: RecordedState) -> bool:
     return len(tail) >= len(old) and tail[len(old) - 1] == old[-1]
 
 
-def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
-    """Whether the bytes in place of the old end, from `at` on, are the beginning of an append.
+def _looks_like_torn_append(raw: bytes, layout: Layout, at: int) -> bool:
+    """Return whether the bytes from `at` on, where the old end was, look like those of an interrupted append.
 
     An interrupted append leaves old, new and zero bytes where the old end was, followed by the first bytes of an entry.
     A tail whose bytes are all new would parse.
@@ -216,14 +217,15 @@ def _is_like_torn(raw: bytes, layout: Layout, at: int) -> bool:
 def _has_torn_tail(
     raw: bytes, layout: Layout, begin: int, contiguous: list[Piece], pieces: list[Piece], partial_run: Piece | None
 ) -> bool:
-    """Whether a write after the entries in `contiguous` was interrupted, for a document without a trusted record.
+    """Return whether a write after the entries in `contiguous` was interrupted. For use without a reliable record.
 
-    The write may also have finished the last of them, or the `partial_run` after them. No person leaves zeros, or
-    writes after the end of the document; and if only the end is missing, nothing complete stands after the entries.
+    The write may also have finished the last of these entries, or the `partial_run` after them. Zeros, and text after
+    the end of the document, are never a person's edit. If only the end is missing, there must be no complete entry
+    after `contiguous`.
     """
     at = contiguous[-1].end if contiguous else begin
     tail = raw[at:]
-    is_like_torn = bool(contiguous) and _is_like_torn(raw, layout, at)
+    is_like_torn = bool(contiguous) and _looks_like_torn_append(raw, layout, at)
     is_mixed = is_like_torn and tail[: len(layout.end)] not in (
         layout.end,
         _APPEND_START[layout.suffix][: len(layout.end)],
@@ -244,7 +246,7 @@ def _has_torn_tail(
 
 
 def _parses_to_end(raw: bytes, layout: Layout) -> bool:
-    """Whether the document parses to its end: then a crash is not what is wrong with it."""
+    """Return whether the document parses to its end, which means that no crash damaged it."""
     if layout.keeps_comments and not raw.endswith(layout.closing):
         return False  # YAML parses wherever it is cut off
     try:
@@ -255,10 +257,10 @@ def _parses_to_end(raw: bytes, layout: Layout) -> bool:
 
 
 def _is_header_of_ours(head: bytes, layout: Layout) -> bool:
-    """Whether the header is written as localstore writes it.
+    """Return whether `head` is exactly as localstore writes it.
 
-    Without a record, a document that a person wrote, without the closing and with a mistake in its last entry, looks
-    much like a torn one.
+    Without a record, a document that a person wrote, with no closing and a mistake in its last entry, looks much like
+    a torn one.
     """
     try:
         header = layout.parse_head(head)
@@ -268,19 +270,23 @@ def _is_header_of_ours(head: bytes, layout: Layout) -> bool:
 
 
 def _is_incomplete(raw: bytes, layout: Layout, at: int) -> bool:
-    """Whether the bytes after the complete entries, from `at` on, show no sign of having been complete."""
-    if not _is_like_torn(raw, layout, at):
+    """Return whether the bytes from `at` on look like a torn append, with no complete but invalid entry."""
+    if not _looks_like_torn_append(raw, layout, at):
         return False
     for match in ENTRY_START[layout.suffix].finditer(raw, at):
         end = layout.entry_end(raw, match.start())
         data = raw[match.start() : end if end > 0 else len(raw)]
         if b"\0" not in data and (end > 0 or (layout.keeps_comments and _STATUS_LINE.search(data))):
-            return False  # complete, but wrong: it is not among the valid entries
+            return False  # complete but invalid: otherwise it would be among the pieces
     return True
 
 
-def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int, *, is_late: bool = False) -> list[Piece]:
-    """Return the complete entries from `begin` on. In YAML, those up to `recorded_end` count as complete."""
+def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int, *, may_lag: bool = False) -> list[Piece]:
+    """Return the complete entries from `begin` on.
+
+    In YAML, entries up to the offset `recorded_end` count as complete. If `may_lag`, so does an entry before zeros, if
+    its last bytes are those of a complete entry.
+    """
     pieces = []
     at = begin
     for match in ENTRY_START[layout.suffix].finditer(raw, begin):
@@ -289,7 +295,7 @@ def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int, *, 
             continue
         end = layout.entry_end(raw, start)
         if layout.keeps_comments:  # in YAML, only a line after an entry shows that it is complete
-            zeros = raw.find(b"\0", start, end if end > 0 else len(raw)) if is_late else -1
+            zeros = raw.find(b"\0", start, end if end > 0 else len(raw)) if may_lag else -1
             if zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):
                 pieces.append(Piece(start, zeros, raw[start:zeros]))
                 at = zeros
@@ -310,10 +316,10 @@ def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int, *, 
 
 
 def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
-    """Whether the YAML before zeros that begin at this offset is a complete entry.
+    """Return whether `entry`, in YAML, is complete although zeros begin after it, at the offset `zeros` of the file.
 
-    A run is if it has its status. Any other entry is if the zeros begin within a sector, so that they stand in place of
-    the old end.
+    A run is complete if it has its status. Any other entry is complete if the zeros begin within a sector: they then
+    replace the old end of the document.
     """
     if not entry.endswith(b"\n") or not is_valid_entry(YAML, entry):
         return False
@@ -322,7 +328,7 @@ def _is_overwritten_from(entry: bytes, zeros: int) -> bool:
 
 
 def _contiguous_pieces(raw: bytes, layout: Layout, begin: int, pieces: list[Piece]) -> list[Piece]:
-    """Return the pieces from the first one on that directly follow each other."""
+    """Return the first of `pieces` (in order) that follow each other without a gap, starting at `begin`."""
     contiguous: list[Piece] = []
     for piece in pieces:
         gap = raw[contiguous[-1].end if contiguous else begin : piece.start]
@@ -332,8 +338,8 @@ def _contiguous_pieces(raw: bytes, layout: Layout, begin: int, pieces: list[Piec
     return contiguous
 
 
-def _holds_all(contiguous: list[Piece], layout: Layout, record: RecordedState, recorded_end: int) -> bool:
-    """Whether the entries up to the offset `recorded_end` are exactly the recorded ones."""
+def _matches_record(contiguous: list[Piece], layout: Layout, record: RecordedState, recorded_end: int) -> bool:
+    """Return whether the entries up to the offset `recorded_end` are exactly those that were recorded."""
     recorded = [piece for piece in contiguous if piece.end <= recorded_end]
     if len(recorded) != record.entries:
         return False
@@ -345,7 +351,10 @@ def _holds_all(contiguous: list[Piece], layout: Layout, record: RecordedState, r
 def _assemble(
     raw: bytes, layout: Layout, begin: int, contiguous: list[Piece], pieces: list[Piece], path: Path | str
 ) -> RecoveredDocument | None:
-    """Keep the bytes up to the last entry that directly follows its predecessor, and append the later entries."""
+    """Return a document of the bytes up to the end of the `contiguous` entries, and of the later entries in `pieces`.
+
+    All other bytes become the rest. Returns None if the new document cannot be read.
+    """
     head = raw[: contiguous[-1].start] if contiguous else raw[:begin]
     kept = [contiguous[-1].data] if contiguous else []
     at = contiguous[-1].end if contiguous else begin
@@ -362,6 +371,7 @@ def _assemble(
 
 
 def _add_rest(rest: list[tuple[int, bytes]], layout: Layout, raw: bytes, start: int, end: int) -> None:
+    """Add the bytes between two offsets to `rest`, unless they are filler, a separator or the end of a document."""
     data = raw[start:end]
     if data.strip(_FILLER) and data not in (layout.separator, layout.end):
         rest.append((start, data))

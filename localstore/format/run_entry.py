@@ -1,4 +1,4 @@
-"""Runs as plain entries of a document: compare two of them, and keep the rating that a person gave."""
+"""Compares runs in their plain form, and keeps the rating that a person gave a run."""
 
 from typing import Any
 
@@ -7,17 +7,17 @@ from localstore.format.values import json_equal
 Entry = dict[str, Any]
 
 _RATING_KEYS = ("rating", "rating_note")
-"""Keys that people add to a stored run. A caller who stores the run again need not know them."""
+"""Keys that people add to a stored run. A program that stores the run again may not know them."""
 _LAST = ("error", "status")
 
 
 def comparable_fields(entry: Entry) -> Entry:
-    """Return the entry without its time and its cost."""
+    """Return a copy of `entry` without `created_at` and `metrics`."""
     return {key: value for key, value in entry.items() if key not in ("created_at", "metrics")}
 
 
 def is_same_run(new: Entry, stored: Entry) -> bool:
-    """Whether a run that is stored again equals the stored one, apart from time and cost.
+    """Return whether the run `new` equals the stored one, apart from `created_at` and `metrics`.
 
     A rating that only the stored run has makes no difference.
     """
@@ -27,7 +27,7 @@ def is_same_run(new: Entry, stored: Entry) -> bool:
 
 
 def with_rating(entry: Entry, rating: str | None, note: str | None) -> Entry:
-    """Return the run with this rating and note in place of its own; None removes it."""
+    """Return a copy of the run `entry` with this rating and this note. None removes the existing one."""
     rest = {key: value for key, value in entry.items() if key not in _RATING_KEYS}
     last = {key: rest.pop(key) for key in _LAST if key in rest}
     new = dict(zip(_RATING_KEYS, (rating, note), strict=True))
@@ -35,7 +35,10 @@ def with_rating(entry: Entry, rating: str | None, note: str | None) -> Entry:
 
 
 def keep_rating(stored: Entry, new: Entry) -> Entry:
-    """Return the run `new` that replaces `stored`, with the rating of `stored` unless it has its own."""
+    """Return `new`, the run that replaces `stored`, with the rating and note of `stored` unless `new` has a rating.
+
+    `new` is not changed; if its rating is kept, it is returned itself.
+    """
     if stored.get("rating") is None or new.get("rating") is not None:
         return new
     return with_rating(new, stored["rating"], stored.get("rating_note"))

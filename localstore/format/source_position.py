@@ -1,23 +1,23 @@
-"""The position of a value in the text of a document, for error messages."""
+"""Finds the position of a value in the text of a document, for error messages."""
 
 from collections.abc import Sequence
 from typing import Any
 
-_LARGEST = 32 * 1024 * 1024
-"""The size in bytes up to which a text is searched."""
+_MAX_BYTES = 32 * 1024 * 1024
+"""Larger documents are not searched."""
 
 
 def line_and_column(raw: bytes, where: Sequence[str | int]) -> tuple[int | None, int | None]:
-    """Return line and column, from 1, of the value that these keys and indexes lead to.
+    """Return the line and column, both from 1, of the value that a path of keys and indexes leads to.
 
-    If the value is missing, the position is that of the last one on the way to it. Returns (None, None) if the text
-    cannot be parsed. Reads YAML and JSON, whose texts are all valid YAML as far as positions matter.
+    If there is no such value, return the position of the last value on the path that exists. Returns (None, None) if
+    the document cannot be parsed or is larger than 32 MiB. It may be YAML or JSON, which for positions is valid YAML.
     """
-    if len(raw) > _LARGEST:
+    if len(raw) > _MAX_BYTES:
         return None, None
     import yaml
 
-    # Events, not yaml.compose: its nodes take 80 times the size of the text (9 MB: 822 MB and 21 s, against 5 s).
+    # Events, because the nodes of yaml.compose take 80 times the size of the text (9 MB: 822 MB, 21 s instead of 5).
     try:
         mark = _find(yaml.CSafeLoader(raw), where)
     except (yaml.YAMLError, UnicodeDecodeError, _EndOfText):
@@ -26,14 +26,14 @@ def line_and_column(raw: bytes, where: Sequence[str | int]) -> tuple[int | None,
 
 
 class _EndOfText(Exception):
-    """The text ends before there is a value."""
+    """Raised when the text ends before the value."""
 
 
 def _find(parser: Any, where: Sequence[str | int]) -> Any:
-    """Return the mark of the last value on the way that exists."""
+    """Return the mark of the last value on the path that exists."""
     for _ in ("start of the stream", "start of the document"):
-        _next(parser)
-    event, kind = _next(parser)
+        _next_event(parser)
+    event, kind = _next_event(parser)
     mark = event.start_mark
     for step in where:
         child = None
@@ -47,7 +47,8 @@ def _find(parser: Any, where: Sequence[str | int]) -> Any:
     return mark
 
 
-def _next(parser: Any) -> tuple[Any, str]:
+def _next_event(parser: Any) -> tuple[Any, str]:
+    """Return the next event and the name of its class."""
     event = parser.get_event()
     if event is None:
         raise _EndOfText
@@ -55,22 +56,28 @@ def _next(parser: Any) -> tuple[Any, str]:
 
 
 def _find_key(parser: Any, name: str) -> tuple[Any, Any, str] | None:
-    """Return the mark of a key of the mapping that has begun, and the event of its value."""
+    """Find a key in the mapping that has just begun. Return the key's mark, the event of its value, and its class name.
+
+    Returns None if the mapping does not have the key.
+    """
     while True:
-        key, kind = _next(parser)
+        key, kind = _next_event(parser)
         if kind == "MappingEndEvent":
             return None
         _skip(parser, kind)
-        event, kind = _next(parser)
+        event, kind = _next_event(parser)
         if getattr(key, "value", None) == name:
             return key.start_mark, event, kind
         _skip(parser, kind)
 
 
 def _find_item(parser: Any, index: int) -> tuple[Any, Any, str] | None:
-    """Return the mark of an item of the sequence that has begun, and its event."""
+    """Find an item of the sequence that has just begun. Return its mark, its event, and the event's class name.
+
+    Returns None if the sequence is too short.
+    """
     while True:
-        event, kind = _next(parser)
+        event, kind = _next_event(parser)
         if kind == "SequenceEndEvent":
             return None
         if index == 0:
@@ -80,9 +87,9 @@ def _find_item(parser: Any, index: int) -> tuple[Any, Any, str] | None:
 
 
 def _skip(parser: Any, kind: str) -> None:
-    """Skip the rest of the value whose first event is of this kind."""
+    """Skip the events of a value up to its end. `kind` is the class name of its first event, which was read already."""
     depth = int(kind in ("MappingStartEvent", "SequenceStartEvent"))
     while depth > 0:
-        _, kind = _next(parser)
+        _, kind = _next_event(parser)
         depth += kind in ("MappingStartEvent", "SequenceStartEvent")
         depth -= kind in ("MappingEndEvent", "SequenceEndEvent")

@@ -1,6 +1,6 @@
-"""Recovers an unfinished run that a torn write left damaged: as it was before the write, or as much as is there.
+"""Recovers an unfinished run that a torn write damaged: as it was before the write, or as much of it as is left.
 
-This works because runs are finished and grow only as `in_place` allows, so that their end can be found again.
+This is possible because a run is only extended and finished in the ways that `in_place` allows.
 """
 
 import re
@@ -17,7 +17,7 @@ ENTRY_START = {
     ".json": re.compile(rb"(?:^|(?<=[\n\0]))    \{\n"),
     ".yaml": re.compile(rb"(?:^|(?<=[\n\0]))- "),
 }
-"""The line that starts an entry; in a damaged document, zeros may stand before it."""
+"""The line that starts an entry. In a damaged document, there may be zeros before it."""
 _UNCHANGED = {
     JSON.closing_after_list: b"\n        }",
     JSON.closing_after_value: b',\n      "',
@@ -32,11 +32,11 @@ _VALUE_END = {
 }
 """Where an item of a run's last list, or the value before a `key`, may end."""
 _LONGEST_ESCAPE = 6
-"""The number of bytes that stand for one character at most."""
+"""The largest number of bytes that an escape of one character has."""
 
 
 class Piece(NamedTuple):
-    """An entry in a damaged document: where it starts and ends there, and its bytes."""
+    """An entry found in a damaged document: its start and end offsets there, and its bytes."""
 
     start: int
     end: int
@@ -44,7 +44,7 @@ class Piece(NamedTuple):
 
 
 def is_valid_entry(layout: Layout, data: bytes) -> bool:
-    """Whether these bytes are one complete entry."""
+    """Return whether `data` parses as one entry with a valid structure."""
     try:
         check_entry(layout.parse_entry(data), "entry")
     except ParseError:
@@ -55,7 +55,7 @@ def is_valid_entry(layout: Layout, data: bytes) -> bool:
 def recover_overwritten_run(raw: bytes, layout: Layout, size: int, contiguous: list[Piece]) -> Piece | None:
     """Return the run after the entries in `contiguous` as it was before a write began to finish it.
 
-    It was the last entry of a document of `size` bytes. Returns None if it cannot be recovered.
+    The run was the last entry of a document of `size` bytes. Returns None if it cannot be recovered.
     """
     for closing in (layout.closing_after_list, layout.closing_after_text, layout.closing_after_value):
         end, unchanged = size - len(closing), _UNCHANGED[closing]
@@ -71,8 +71,7 @@ def recover_overwritten_run(raw: bytes, layout: Layout, size: int, contiguous: l
 
 
 def is_partly_overwritten(raw: bytes, layout: Layout, run: Piece) -> bool:
-    """Whether one of the sectors in which the end of an unfinished run stood still has its bytes, and another has
-    not."""
+    """Return whether some, but not all, of the sectors that contained the end of `run` still have their old bytes."""
     closing = run.data[run.end - run.start :] + layout.end
     if run.end % SECTOR == 0 and _has_rest_of_closing(raw, run.end, closing):
         return True
@@ -86,7 +85,7 @@ def is_partly_overwritten(raw: bytes, layout: Layout, run: Piece) -> bool:
 
 
 def _has_rest_of_closing(raw: bytes, border: int, closing: bytes) -> bool:
-    """Whether a sector consists of the last bytes of this closing, followed by zeros at most."""
+    """Return whether the sector at `border` consists of the last bytes of `closing`, with at most zeros after them."""
     rest = raw[border : border + SECTOR].rstrip(b"\0")
     return rest != b"" and closing.endswith(rest)
 
@@ -94,10 +93,11 @@ def _has_rest_of_closing(raw: bytes, border: int, closing: bytes) -> bool:
 def recover_partial_run(
     raw: bytes, layout: Layout, begin: int, contiguous: list[Piece], pieces: list[Piece]
 ) -> Piece | None:
-    """Return what is there of a run after the entries in `contiguous`, as an unfinished run.
+    """Return the part of a run that exists after the entries in `contiguous`, as an unfinished run.
 
-    That is its complete items, and of an assistant's text all that is there. The write may have appended the run,
-    finished it, or let it grow: this cannot be known, and an unfinished run is right in all three cases.
+    The part consists of the complete items, and of all text that exists of an assistant message. Returns None if there
+    is no such run. Whether the write appended the run, extended it or finished it cannot be known; an unfinished run
+    is correct in all three cases.
     """
     start = contiguous[-1].end + len(layout.separator) if contiguous else begin
     match = ENTRY_START[layout.suffix].match(raw, start)
@@ -112,11 +112,11 @@ def recover_partial_run(
 
 
 def _possible_ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterator[tuple[int, bytes]]:
-    """Yield where the complete part of a run may end, with the closing that belongs there."""
+    """Yield each offset at which the complete part of a run may end, with the closing to add there."""
     for match in _VALUE_END[layout.suffix].finditer(raw, start, bound):
         end = match.start() + layout.keeps_comments  # in YAML, the newline belongs to the item before it
         if raw[end : end + 1] == b"\0" and end % SECTOR == 0:
-            continue  # the zeros may stand for the rest of the message
+            continue  # the zeros may replace the rest of the message
         yield end, layout.closing_after_value if match["key"] else layout.closing_after_list
     end = assistant_text_end(layout, raw, start, bound)
     border = end // SECTOR * SECTOR
@@ -127,9 +127,9 @@ def _possible_ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterat
 
 
 def _unfinished_run(raw: bytes, layout: Layout, start: int, end: int, closing: bytes) -> Piece | None:
-    """Return the bytes between two offsets, with this closing, as an unfinished run.
+    """Return the bytes between two offsets, completed with `closing`, as an unfinished run.
 
-    Returns None if they are not one, or it has neither input nor messages, steps or member runs.
+    Returns None if they are not a valid unfinished run, or it has neither input nor messages, member runs or steps.
     """
     data = (raw[start:end] + closing).removesuffix(layout.end)
     if not is_valid_entry(layout, data) or not run_id_and_state(layout, data)[1]:

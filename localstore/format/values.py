@@ -1,4 +1,4 @@
-"""Converts Python values to the JSON values of a document, or says why that is impossible. Serves both formats."""
+"""Converts Python values to JSON values, which both formats can store, or reports why that is impossible."""
 
 import math
 import re
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class _Unstorable(Exception):
-    """Raised while a value is converted; each level on the way out adds its key or index to `where`."""
+    """Raised while a value is converted. Each level that it passes adds its key or index to the end of `where`."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -39,7 +39,8 @@ def to_json_value(value: Any, what: str = "") -> Any:
     {'when': '2026-11-22', 'tags': ['a', 'b']}
 
     datetime and date become ISO 8601 text, UUID, Decimal and Path text, Enum its value, set a sorted list, tuple a
-    list, dataclass and pydantic models a mapping of their fields. The result shares nothing mutable with `value`.
+    list, dataclass and pydantic models a mapping of their fields. `value` is not changed, and the result shares nothing
+    mutable with it.
     Raises UnstorableValue for NaN, infinities, lone surrogates, integers beyond 64 bits, keys that are not text,
     depth over 200 and unknown objects; the error names the position of the value, starting with `what`.
     """
@@ -59,7 +60,7 @@ def to_json_value(value: Any, what: str = "") -> Any:
 
 
 def json_equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal in value and type.
+    """Return whether two JSON values are equal in value and type. The order of keys does not matter.
 
     >>> json_equal(1, 1.0), json_equal({"a": 1, "b": 2}, {"b": 2, "a": 1})
     (False, True)
@@ -124,7 +125,7 @@ def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         try:
             if not key.isascii():
                 _check_text(key)
-            # Most values are ASCII text. To treat them here, without a call, halves the time.
+            # Most values are ASCII text. Handling them here, without a call, halves the time.
             result[key] = item if type(item) is str and item.isascii() else _plain(item, depth - 1)
         except _Unstorable as error:
             error.where.append(key)
@@ -146,7 +147,7 @@ def _sequence(value: Any, depth: int) -> list[Any]:
 
 
 def _convert(value: Any, depth: int) -> Any:
-    """Convert a value that is no JSON value itself. Records of localstore come first, as they are the most frequent."""
+    """Convert a value that is not a JSON value. Records of localstore come first, as they are the most frequent."""
     document = getattr(type(value), "__document__", None)
     if document is not None:
         return _mapping(document(value), depth)
@@ -164,7 +165,7 @@ def _convert(value: Any, depth: int) -> Any:
     if isinstance(value, (list, tuple)):
         return _sequence(value, depth)
     if isinstance(value, (set, frozenset)):
-        return sorted(_sequence(value, depth), key=_order)
+        return sorted(_sequence(value, depth), key=_sort_key)
     if is_dataclass(value) and not isinstance(value, type):
         return _mapping({field.name: getattr(value, field.name) for field in fields(value)}, depth)
     if hasattr(type(value), "__pydantic_fields__"):
@@ -173,7 +174,7 @@ def _convert(value: Any, depth: int) -> Any:
     raise _Unstorable(f"is a {name}, which has no form in a document. Convert it to text, numbers, lists or dicts.")
 
 
-def _order(item: Any) -> tuple[str, Any]:
+def _sort_key(item: Any) -> tuple[str, Any]:
     if isinstance(item, (bool, int, float)):
         return "", item
     return type(item).__name__, item if isinstance(item, str) else repr(item)

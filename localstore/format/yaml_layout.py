@@ -57,48 +57,51 @@ class YamlLayout:
         return head + b"".join(entries) + self.end
 
     def entry_starts(self, raw: bytes, begin: int) -> list[int]:
-        """Return the offsets in `raw` of the lines that start an entry, from `begin` on, where a line begins."""
+        """Return the offsets of the lines in `raw` that start an entry, from `begin`, the start of a line, on."""
         return find_lines(raw, _START, begin)
 
     def count_entry_starts(self, raw: bytes) -> int:
-        """Return the number of lines that start an entry in a part of the history, without its first line."""
+        """Return the number of lines in `raw` that start an entry. The first line does not count."""
         return raw.count(_START)
 
     def entry_end(self, raw: bytes, start: int) -> int:
-        """Return where the entry that starts at `start` ends, or -1. A series of NUL bytes counts as a line break."""
+        """Return the offset after the entry at `start`, or -1 if nothing follows. NUL bytes count as line break."""
         match = _NEXT.search(raw, start)
         return match.end() if match else -1
 
     def breaks_layout(self, entry: bytes) -> bool:
-        """Whether a line inside the entry ends the document, so that the next entry would be in another one."""
+        """Return whether a line in `entry` ends the YAML document: the next entry would belong to another one."""
         return _DOCUMENT_ENDS.search(entry) is not None
 
     def run_id(self, entry: bytes) -> str | None:
-        """Return the id of the run if it can be read without parsing the entry."""
+        """Return the id of the run without parsing the entry, or None if that is not possible or it is not a run."""
         match = _RUN_ID.match(entry)
         return match[1].decode() if match else None
 
     def parse_head(self, head: bytes) -> Any:
-        """Parse the bytes of `head` as a document with an empty history."""
+        """Parse the bytes that `head` returns, as a document with an empty history. Raises ParseError."""
         return _load(head)
 
     def parse_entry(self, entry: bytes, line: int = 1) -> Any:
-        """Parse the bytes of one entry, which begins at this line of its file."""
+        """Parse the bytes of one entry, whose first line is line number `line` of its file. Raises ParseError."""
         items = _load(entry, first_line=line)
         if not isinstance(items, list) or len(items) != 1:
             raise ParseError("this is not one entry", line)
         return items[0]
 
     def parse(self, raw: bytes) -> Any:
-        """Parse a whole document, however it is formatted."""
+        """Parse a whole document in any formatting. Raises ParseError."""
         return _load(raw)
 
     def parse_strict(self, raw: bytes) -> Any:
-        """Parse a document that will be rewritten. Refuses what a rewrite would drop or round."""
+        """Parse a document that is about to be rewritten. Raises ParseError also if a rewrite would round a value."""
         return _load(raw, strict=True)
 
     def parse_by_pyyaml(self, raw: bytes, *, strict: bool) -> Any:
-        """Parse what PyYAML wrote by its own rules, those of YAML 1.1."""
+        """Parse a document that PyYAML wrote, using PyYAML's YAML 1.1 rules. Raises ParseError.
+
+        If `strict`, an integer beyond 64 bits, which a rewrite would round, is an error too.
+        """
         return _load(raw, strict=strict, by_pyyaml=True)
 
 

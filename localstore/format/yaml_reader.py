@@ -1,8 +1,8 @@
-"""Reads one YAML document as plain values, by the core schema of YAML 1.2.
+"""Reads one YAML document as plain values, using the core schema of YAML 1.2.
 
-PyYAML's C parser splits the text into events, and this module builds the values from them, without recursion. So it
-decides the rules: no anchors, aliases or custom tags; keys are text and unique; timestamps stay text; and every input
-gives a value or raises `ParseError`.
+PyYAML's C parser splits the text into events. This module builds the values from them, without recursion, and so
+defines the rules: no anchors, aliases or custom tags; keys are text and unique; timestamps stay text; and every input
+returns a value or raises `ParseError`.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ _TAG_DIRECTIVE = re.compile(r"^\ufeff?%TAG", re.MULTILINE)
 
 
 _MOST_NODES = 1_000_000
-"""The number of values that a document with aliases may have; a value counts each time it is used."""
+"""The largest number of values in a document with aliases. A value counts each time it is used."""
 
 
 def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bool = False) -> Any:
-    """Return the value of the one document in `raw`, which is UTF-8, with or without a byte order mark.
+    """Return the value of the single document in `raw`, UTF-8 text with or without a byte order mark.
 
-    Raises `ParseError` for anything else.
+    Raises ParseError if `raw` is not exactly one valid document.
 
     >>> load(b"a: [1, no]")
     {'a': [1, 'no']}
 
     Args:
-        strict: Refuse integers beyond 64 bits as well, which other programs would round.
-        first_line: The line of the file at which `raw` begins.
-        by_pyyaml: Read by the rules of PyYAML, those of YAML 1.1: `1e3` and `089` are text, and anchors and aliases are
-            allowed. The result shares a value where the text uses an alias.
+        raw: The bytes of the document.
+        strict: Also refuse integers beyond 64 bits, which other programs would round.
+        first_line: The number (from 1) of the line of the file at which `raw` begins.
+        by_pyyaml: Use PyYAML's YAML 1.1 rules: `1e3` and `089` are text, and anchors and aliases are allowed. The
+            result contains the same object for an anchor and its aliases.
     """
     _check(raw, first_line)
     import yaml  # loaded late, so that `import localstore` stays light
@@ -70,7 +71,7 @@ def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bo
 
 
 def _check(raw: bytes, first_line: int) -> None:
-    """Refuse what the C parser would misread, or need too long for."""
+    """Raise ParseError for text that the C parser would misread, or would take too long to parse."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -90,13 +91,13 @@ def _name(char: str) -> str:
 
 
 def _position(text: str, position: int, first_line: int) -> tuple[int, int]:
-    """Return line and column as the C parser counts them: CRLF is one line break, a byte order mark is no column."""
+    """Return line (from `first_line`) and column (from 1). CRLF is one line break, a byte order mark is no column."""
     before = text[:position].removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return before.count("\n") + first_line, len(before) - before.rfind("\n")
 
 
 def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> Any:
-    """Build the value from the events of one document."""
+    """Return the value built from the events of one document. Raises ParseError for what the rules do not allow."""
     from yaml.events import (
         AliasEvent,
         DocumentEndEvent,
@@ -199,7 +200,7 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
 
 
 def _plain(text: str, strict: bool) -> Any:
-    """Return the value of a scalar without quotes and without a tag."""
+    """Return the value of a scalar without quotes and tag: None, a bool, a number, or the text itself."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":
@@ -212,7 +213,7 @@ def _plain(text: str, strict: bool) -> Any:
 
 
 def _plain_by_pyyaml(text: str, strict: bool) -> Any:
-    """Return the same by the rules of PyYAML's safe loader, except that a time stays text."""
+    """Return the value of such a scalar by the rules of PyYAML's safe loader, except that a time stays text."""
     import yaml
 
     resolvers = yaml.SafeLoader.yaml_implicit_resolvers.get(text[:1], ())
@@ -239,7 +240,7 @@ def _plain_by_pyyaml(text: str, strict: bool) -> Any:
 
 
 def _tagged(text: str, tag: str, strict: bool) -> Any:
-    """Return the value of a scalar with a tag, which must belong to the core schema and match the text."""
+    """Return the value of a scalar with a tag. Raises ParseError if the tag is not allowed or does not match."""
     name = tag.removeprefix(_CORE)
     if name == tag or name not in ("str", "int", "float", "bool", "null"):
         raise ParseError(f"the tag {_shortened(tag)} is not allowed here")

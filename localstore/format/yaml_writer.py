@@ -1,11 +1,11 @@
 """Writes plain values as block-style YAML that reads the same under YAML 1.1 and YAML 1.2.
 
 The layout has three rules. `- ` in column 0 is always an entry of the history, because everything else is indented.
-Printable text of several lines is a `|` block, as a person would type it. Nothing is folded, so every other scalar
-stands on one line.
+Printable text of several lines is a `|` block, as a person would type it. Nothing is folded, so every other scalar is
+on one line.
 
-The values have been validated before: dict with text keys, list, str, int, float, bool and None, without
-NaN, infinities or lone surrogates, and not deeper than Python's recursion allows.
+The functions expect values that `to_json_value` has returned: dict with text keys, list, str, int, float, bool and
+None, without NaN, infinities and lone surrogates, and nested at most as deeply as Python's recursion allows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LONGEST_SIMPLE_KEY = 1000  # parsers stop at 1,024 characters, quotes included
 
 
 def mapping(value: dict[str, Any], indent: int = 0) -> str:
-    """Return the lines of a block mapping whose keys stand in column `indent` (from 0); each ends with a newline.
+    """Return the lines of a block mapping whose keys begin in column `indent` (from 0); each line ends in a newline.
 
     >>> mapping({"a": 1, "b": "no"})
     'a: 1\\nb: "no"\\n'
@@ -50,7 +50,7 @@ def mapping(value: dict[str, Any], indent: int = 0) -> str:
 
 
 def item(value: dict[str, Any]) -> str:
-    """Return one entry of the history: `- ` in column 0, and every later line empty or indented by two."""
+    """Return the lines of one history entry: the first begins with `- `, the others are empty or indented by two."""
     if not value:
         return "- {}\n"
     pieces: list[str] = []
@@ -59,7 +59,7 @@ def item(value: dict[str, Any]) -> str:
 
 
 def _mapping(value: dict[str, Any], lead: str, pad: str, write: Callable[[str], None]) -> None:
-    """Write a mapping that is not empty: `lead` before its first key, `pad` (of the same width) before the others."""
+    """Write a mapping that is not empty, with `lead` before the first key and `pad`, equally wide, before others."""
     for key, child in value.items():
         text = _key(key) if len(key) <= 64 else _key.__wrapped__(key)  # long keys would fill the cache
         head = f"{lead}{text}:" if len(text) <= _LONGEST_SIMPLE_KEY else f"{lead}? {text}\n{pad}:"
@@ -68,7 +68,7 @@ def _mapping(value: dict[str, Any], lead: str, pad: str, write: Callable[[str], 
 
 
 def _sequence(value: list[Any], lead: str, pad: str, write: Callable[[str], None]) -> None:
-    """Write a sequence that is not empty, like `_mapping`."""
+    """Write a sequence that is not empty: `lead` before the first item and `pad`, equally wide, before the rest."""
     inner = pad + "  "
     for child in value:
         kind = type(child)
@@ -82,7 +82,7 @@ def _sequence(value: list[Any], lead: str, pad: str, write: Callable[[str], None
 
 
 def _child(child: Any, head: str, inner: str, write: Callable[[str], None]) -> None:
-    """Write `head` and its value; the lines of the value are indented by `inner`."""
+    """Write `head` and then the value `child`, whose further lines are indented by `inner`."""
     kind = type(child)
     if kind is str:
         write(f"{head} {_text(child, inner)}\n")
@@ -136,7 +136,7 @@ def _key(key: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether text of one line reads back unchanged without quotes."""
+    """Return whether text of one line can be read back unchanged if it is written without quotes."""
     return (
         _PLAIN_START.match(text) is not None
         and ": " not in text
@@ -152,6 +152,6 @@ def _double_quoted(text: str) -> str:
 
 
 def _float(value: float) -> str:
-    """Return a float with a dot in it, because YAML 1.1 reads `1e+22` as text."""
+    """Return the text of a float, always with a dot, because YAML 1.1 reads `1e+22` as text."""
     text = repr(value)
     return text if "." in text else text.replace("e", ".0e")

@@ -10,7 +10,7 @@ from localstore.disk import backup_folder, filesystem, store_tree
 from localstore.disk.document_file import DocumentFile
 from localstore.engine.engine import Engine
 from localstore.errors import LocalstoreError, StoreNotFound
-from localstore.format.document import newer_format
+from localstore.format.document import newer_format_error
 from localstore.format.versions import STEPS, Step
 from localstore.maintenance.upgrade.results import Problem
 from localstore.models.schema import SCHEMA_VERSION
@@ -124,7 +124,7 @@ class _Survey:
             path = store_tree.full_path(self.root, row["path"])
             if row["version"] > SCHEMA_VERSION:
                 self.versions[row["version"]] += 1
-                self.problems.append(Problem.of(path, newer_format(row["version"], path)))
+                self.problems.append(Problem.of(path, newer_format_error(row["version"], path)))
             elif "problem" in row:
                 try:
                     with engine.locks.session(row["session_id"], timeout):  # a writer may be at work

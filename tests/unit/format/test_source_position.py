@@ -62,5 +62,5 @@ def test_deep_and_large_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no recursion, and large texts take little time."""
     deep = b'{"a":' * 20_000 + b"1" + b"}" * 20_000
     line_and_column(deep, ("a",) * 30)
-    monkeypatch.setattr(source_position, "_LARGEST", 10)
+    monkeypatch.setattr(source_position, "_MAX_BYTES", 10)
     assert line_and_column(JSON, ("a",)) == (None, None)
