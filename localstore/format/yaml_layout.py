@@ -65,7 +65,7 @@ class YamlLayout:
         return raw.count(_START)
 
     def entry_end(self, raw: bytes, start: int) -> int:
-        """Return the offset after the entry at `start`, or -1 if nothing follows. NUL bytes count as line break."""
+        """Return the offset after the entry at `start`, or -1 if nothing follows. NUL bytes count as a newline."""
         match = _NEXT.search(raw, start)
         return match.end() if match else -1
 
