@@ -22,7 +22,7 @@ from localstore.index.session_index import SessionIndex, folder_time
 from localstore.models.schema import SCHEMA_VERSION
 
 _ATTEMPTS = 5
-"""How often a change starts again when another program writes to the same file at the same time."""
+"""The most attempts at one change. Each attempt that collides with another program's write is repeated."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -33,9 +33,10 @@ class Edit:
             with attempt as document:
                 ...
 
-    `document` is None when the session does not exist. The session's lock is held inside the `with` statement. When
-    another program writes to the file meanwhile, the `with` statement ends, and there is another attempt: what the
-    body decided must be decided again. Any other exception ends the loop.
+    `document` is None if the session does not exist. The session's lock is held inside the `with` statement. If
+    another program writes to the file during an attempt, the `with` statement suppresses the exception and the loop
+    makes another attempt. The body must then repeat all of its decisions, because the document may be different. Any
+    other exception ends the loop and propagates. After too many attempts, entering raises DocumentBroken.
     """
 
     def __init__(self, engine: "Engine", session_id: str) -> None:
@@ -43,12 +44,12 @@ class Edit:
         self._session_id = session_id
         self._attempts = 0
         self._is_done = False
-        self._held: AbstractContextManager[None] | None = None
+        self._lock: AbstractContextManager[None] | None = None
         self._document: Transaction | None = None
 
     @property
     def is_repeated(self) -> bool:
-        """Whether an attempt before this one failed. What it wrote may be in the document all the same."""
+        """True if an earlier attempt failed. The document may nevertheless contain what that attempt wrote."""
         return self._attempts > 1
 
     def __iter__(self) -> Iterator[Self]:
@@ -59,13 +60,13 @@ class Edit:
         engine = self._engine
         while True:
             self._count_attempt()
-            self._held = engine.locks.session(self._session_id, engine.timeout)
-            self._held.__enter__()
+            self._lock = engine.locks.session(self._session_id, engine.timeout)
+            self._lock.__enter__()
             try:
                 self._document = engine.open_document(self._session_id)
                 return self._document
             except BaseException as error:
-                self._held.__exit__(None, None, None)
+                self._lock.__exit__(None, None, None)
                 if not isinstance(error, (ConcurrentChange, LayoutMismatch)):
                     raise
             engine.distrust(self._session_id)
@@ -73,7 +74,7 @@ class Edit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        assert self._held is not None  # noqa: S101 (for the type checker)
+        assert self._lock is not None  # noqa: S101 (for the type checker)
         document, self._document = self._document, None
         try:
             if document is not None:
@@ -83,7 +84,7 @@ class Edit:
                 finally:
                     document.__exit__(kind, error, trace)
         finally:
-            self._held.__exit__(None, None, None)
+            self._lock.__exit__(None, None, None)
         if isinstance(error, (ConcurrentChange, LayoutMismatch)):
             self._engine.distrust(self._session_id)
             return True
@@ -103,10 +104,11 @@ class Edit:
 
 
 class Engine:
-    """One open store: its locks, its manifest, its index of sessions, and the way to change a document.
+    """An open store: its locks, manifest and session index, and the methods that read and change documents.
 
-    Everything that works on a store is built on it. `locks`, `manifest` and `index` belong together: nobody makes
-    others for the same store. Methods raise LockTimeout, DocumentBroken, NewerFormat, OlderFormat and OSError.
+    Everything that works on a store uses an engine. Use the engine's own `locks`, `manifest` and `index`; do not create
+    others for the same engine. Methods may raise LockTimeout if a lock is not free in time, DocumentBroken if a
+    document cannot be read, NewerFormat or OlderFormat if a document is in another format version, and OSError.
     """
 
     def __init__(self, root: Path, *, durable: bool = True, timeout: float = 10.0, upgrades: bool = False) -> None:
@@ -114,9 +116,9 @@ class Engine:
 
         Args:
             root: The real path of a store, as `store_tree.open_store` returns it.
-            durable: Whether a write returns only when it is on the disk.
-            timeout: Seconds to wait for a lock.
-            upgrades: Whether a write upgrades a document of an older schema version; else it raises OlderFormat.
+            durable: If true, a write returns only after its bytes are durable on disk.
+            timeout: The maximum number of seconds to wait for a lock.
+            upgrades: If true, a write upgrades a document in an older schema version; otherwise, it raises OlderFormat.
         """
         self.root = str(root)
         self.upgrades = upgrades
@@ -132,27 +134,29 @@ class Engine:
     # Changing
 
     def edit(self, session_id: str) -> Edit:
-        """Return the attempts to change the document of a session, under its lock; see `Edit`."""
+        """Return the attempts to change a session's document while holding its lock; see `Edit`."""
         return Edit(self, session_id)
 
     def locked(self, name: str) -> AbstractContextManager[None]:
-        """Hold the lock of another file in the store. Take no other lock while it is held."""
+        """Return a context manager that holds the lock of a file other than a document. Take no other lock inside."""
         return self.locks.session(name, self.timeout)
 
     def open_document(self, session_id: str) -> Transaction | None:
-        """Open the document of a session for a change, or return None if there is none. The caller holds its lock.
+        """Open a session's document for a change. Return None if there is no document.
 
-        Raises DocumentBroken, also when a file has the session's name and cannot be read as a session.
+        The caller must hold the session's lock and close the document. Raises DocumentBroken if the document cannot be
+        read, or if there is no document but a file named after the session cannot be read. Raises OlderFormat if the
+        document is in an older schema version and the engine does not upgrade.
         """
         for row in self._rows_of(session_id):
             try:
-                keep = self._keep if self.upgrades else None
+                keep = self._back_up if self.upgrades else None
                 document = Transaction(self.root, row, durable=self.durable, keep=keep)
             except FileNotFoundError:
                 continue
             try:
                 if document.changed:
-                    # Before anything is added: what a crash leaves of that is told by what the manifest knew.
+                    # Record the row before anything is added: recovery after a crash compares the file with it.
                     self.manifest.record([document.row])
                     document.changed = False
             except BaseException:
@@ -160,33 +164,43 @@ class Engine:
                 raise
             if document.row["session_id"] == session_id:
                 return document
-            document.file.close()  # the file holds another session by now
+            document.file.close()  # the file now holds another session
         self.refuse_unreadable(session_id)
         return None
 
     def _rows_of(self, session_id: str) -> Iterator[IndexRow]:
-        """Yield the row of a session; when asked again, the row of the place that the document was moved to."""
+        """Yield the row of a session.
+
+        If the caller asks for another row, assume that the document was moved and yield its row at the new path.
+        """
         row = self.index.find_anywhere(session_id)
         while row is not None:
             yield row
             row = self.index.find_moved(row)
 
-    def _keep(self, path: str) -> None:
-        """Back up an older document before a write upgrades it. An open store has one backup for all of them."""
+    def _back_up(self, path: str) -> None:
+        """Back up a document before a write upgrades it. All upgrades by this engine share one backup."""
         if self._backup is None or not filesystem.exists(self._backup.folder):
             self._backup = backup_folder.make(self.root, "write", finished=True)
         self._backup.keep(path)
         self._backup.settle()
 
     def distrust(self, session_id: str) -> None:
-        """Have the whole document of a session read at its next use, because its row does not match."""
+        """Mark the row of a session as unreliable, so that the next use reads the whole document.
+
+        Do nothing if the manifest has no row of the session.
+        """
         with self.manifest.mutex:
             row = self.manifest.get(session_id)
             if row is not None:
                 self.manifest.put({**row, "foreign": True})
 
     def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> IndexRow:
-        """Write the document of a new session. The caller holds its lock, and made sure that there is no document."""
+        """Write the document of a new session and return its row.
+
+        The caller must hold the session's lock and have checked that the session has no document. `suffix` is `.json`
+        or `.yaml`. Raises DocumentBroken if a file or link is in the way of the new document.
+        """
         path = store_tree.new_path(header["session_id"], header["created_at"], suffix)
         folder = path.rpartition("/")[0]
         if folder not in self._durable_folders:
@@ -199,7 +213,11 @@ class Engine:
         return row
 
     def delete(self, session_id: str, allow: Callable[[IndexRow], None]) -> bool:
-        """Delete a document for good, broken or not, unless `allow` raises. Raises NewerFormat."""
+        """Delete a session's document and rescue files permanently. Return False if there is no document.
+
+        A broken document is deleted too. `allow` is called with the row before each deletion and may raise to prevent
+        it. Raises NewerFormat if a newer localstore wrote the document.
+        """
 
         def take(row: IndexRow) -> None:
             allow(row)
@@ -208,18 +226,20 @@ class Engine:
         return self.take_out(session_id, take, lambda: rescue_folder.forget(self.root, [session_id]))
 
     def take_out(
-        self, session_id: str, take: Callable[[IndexRow], None], behind: Callable[[], None] | None = None
+        self, session_id: str, take: Callable[[IndexRow], None], afterwards: Callable[[], None] | None = None
     ) -> bool:
-        """Call `take` to remove the document of a session, broken or not, then call `behind`, both under its lock.
+        """Remove a session's document by calling `take` with its row. Return False if there is no document.
 
-        Returns False if there is no document. Raises NewerFormat.
+        `take` is called for a broken document too, and once for each further document with this session id. If
+        `afterwards` is given, it is called after the last document was removed. Both run while the session's lock is
+        held. Raises NewerFormat if a newer localstore wrote a document, which is then not removed.
         """
         with self.locks.session(session_id, self.timeout):
             row = self.locate(session_id)
             if row is None:
                 self.refuse_unreadable(session_id)
                 return False
-            while row is not None:  # a second document with this id would come back in its place
+            while row is not None:  # otherwise a second document with this id would take its place
                 refuse_newer(row, self.root)
                 folder = row["path"].rpartition("/")[0]
                 before = folder_time(self.root, folder)
@@ -227,15 +247,19 @@ class Engine:
                 self.manifest.record_deletion(session_id)
                 self.index.note_own_change(folder, before)
                 row = self.index.next_duplicate(session_id)
-            if behind is not None:
-                behind()
+            if afterwards is not None:
+                afterwards()
             return True
 
     def drop(self) -> None:
-        """Delete every session and the folders that are then empty. Raises NewerFormat before it deletes any."""
+        """Delete every session, then the folders that are empty.
+
+        Raises NewerFormat if a newer localstore wrote one of the documents. This is checked before any document is
+        deleted, except for documents that share their session id with another one.
+        """
         dropped: set[str] = set()
         with self.locks.all_sessions(self.timeout):
-            while rows := self.index.rows(None, None, None, None):  # again, for documents with the same id
+            while rows := self.index.rows(None, None, None, None):  # list again: several documents may share an id
                 for row in rows:
                     refuse_newer(row, self.root)
                 for row in rows:
@@ -248,7 +272,10 @@ class Engine:
             self.manifest.replace_all([])
 
     def keep_run(self, error: DocumentBroken, session_id: str, entry: dict[str, Any]) -> DocumentBroken:
-        """Keep a run that could not be written, and return the error that says where."""
+        """Save a run that could not be written to the rescue folder, and return the error to raise instead of `error`.
+
+        The returned error has the same facts and names the rescue file, also in `rescued`.
+        """
         path = (error.path or "").removeprefix(f"{self.root}/")
         content = {"entry": entry}
         kept = rescue_folder.set_aside(self.root, path, session_id, "its document could not be written", content)
@@ -266,7 +293,7 @@ class Engine:
     # Reading
 
     def locate(self, session_id: str) -> IndexRow | None:
-        """Return the row of a session as its file is now, since a person may have edited it; None if there is none."""
+        """Return the row of a session, updated if its file was edited since. Return None if there is no document."""
         for row in self._rows_of(session_id):
             current = self.index.current(row)
             if current is not None and current["session_id"] == session_id:
@@ -274,21 +301,26 @@ class Engine:
         return None
 
     def refuse_unreadable(self, session_id: str) -> None:
-        """Raise DocumentBroken when a file has the name of this session and nobody can tell what it holds: a document
-        that cannot be read is never taken for a missing one."""
+        """Raise DocumentBroken if a file named after this session cannot be read.
+
+        Such a file may hold the session, so the session must not be treated as missing. Do nothing if there is no such
+        file. Raises the OSError of opening the file if it cannot be opened.
+        """
         for path in store_tree.paths_named_after(self.root, session_id):
             if (problem := self.index.problem_of(path)) is not None:
-                DocumentFile(f"{self.root}/{path}").close()  # raises what the system says when it may not be opened
+                DocumentFile(f"{self.root}/{path}").close()  # raises the OSError if the file cannot be opened
                 raise DocumentBroken(
                     f"{problem} Its name says that it is session {session_id!r}.",
                     path=f"{self.root}/{path}",
                     session_id=session_id,
                 )
 
-    def look(self, session_id: str, wanted: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
-        """Read a session consistently. Return None if it does not exist or its row is not `wanted`.
+    def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
+        """Return a consistent snapshot of a session. Return None if it does not exist or `matches` rejects its row.
 
-        Takes no lock unless something does not fit; then looks once more under the lock.
+        `last_runs` is the number of newest runs to return, with the entries after the first of them; None returns all
+        entries. Reads without a lock first. If the document does not match its row or changes during the read, reads
+        again while holding the session's lock.
         """
         row = self.index.find_anywhere(session_id)
         if row is None:
@@ -297,23 +329,23 @@ class Engine:
         try:
             with DocumentFile(f"{self.root}/{row['path']}") as file:
                 if is_trusted(row, file.status):
-                    if not wanted(row):
+                    if not matches(row):
                         return None
-                    seen = tail_snapshot(file, row, last_runs)
+                    snapshot = tail_snapshot(file, row, last_runs)
                     if file.is_unchanged():
-                        return seen
+                        return snapshot
         except (LayoutMismatch, FileNotFoundError, LocalstoreError):
             pass
         try:
             with self.locks.session(session_id, self.timeout):
-                return self._look_again(session_id, wanted, last_runs)
+                return self._look_again(session_id, matches, last_runs)
         except OSError as error:
             if error.errno not in _READ_ONLY or isinstance(error, LockTimeout):
                 raise
-            return self._look_again(session_id, wanted, last_runs)  # nobody writes to a store that is read-only
+            return self._look_again(session_id, matches, last_runs)  # a read-only store needs no lock
 
     def _look_again(
-        self, session_id: str, wanted: Callable[[IndexRow], bool], last_runs: int | None
+        self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None
     ) -> Snapshot | None:
         for row in self._rows_of(session_id):
             if not filesystem.exists(f"{self.root}/{row['path']}"):
@@ -321,11 +353,11 @@ class Engine:
             with DocumentFile(f"{self.root}/{row['path']}") as file:
                 if is_trusted(row, file.status):
                     try:
-                        return tail_snapshot(file, row, last_runs) if wanted(row) else None
+                        return tail_snapshot(file, row, last_runs) if matches(row) else None
                     except LayoutMismatch:
                         pass
                 found = parse_or_recover(file.read_all(), file.layout, recorded_state(row), file.path)
-                # Of a torn document, what the next write will make of it; a read changes nothing.
+                # Of a torn document, return what the next write will recover. A read does not repair the file.
                 parsed = found.parsed if isinstance(found, RecoveredDocument) else found
                 fresh = row_of(parsed, row["path"], file.status, boot_id())
                 if parsed is found:
@@ -333,12 +365,12 @@ class Engine:
                     if fresh != row:
                         self.manifest.record([fresh])
                 if fresh["session_id"] == session_id:
-                    return whole_snapshot(parsed, file, last_runs) if wanted(fresh) else None
+                    return whole_snapshot(parsed, file, last_runs) if matches(fresh) else None
         self.refuse_unreadable(session_id)
         return None
 
 
 def refuse_newer(row: IndexRow, root: str) -> None:
-    """Raise NewerFormat if a newer localstore wrote the document."""
+    """Raise NewerFormat if a newer localstore wrote the document that `row` describes."""
     if row["version"] > SCHEMA_VERSION:
         raise newer_format_error(row["version"], f"{root}/{row['path']}", row["session_id"])

@@ -1,4 +1,4 @@
-"""Decide what a write does to a document, before anything is written. Nothing here touches a file."""
+"""Decide how a write changes a document, before anything is written. Nothing in this module touches a file."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,16 +13,17 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Add one entry behind the last one. This costs the entry."""
+    """Add one entry after the last one. Only the entry and the closing bytes are written."""
 
     entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
 class InPlace:
-    """Replace `old`, the last bytes of the file, by `new`. This costs the difference.
+    """Replace `old`, the last bytes of the file, with `new`. Only `new` is written.
 
-    The last entry, which starts at `offset`, is then `entry`; None if the row of the document stays the same.
+    `entry` is the new value of the last entry, which starts at `offset`, in bytes. For an added step, `entry` is None,
+    since the step changes nothing in the row but the fingerprint, and `offset` is where `old` starts.
     """
 
     old: bytes
@@ -35,8 +36,9 @@ class InPlace:
 class Rewrite:
     """Write the whole document.
 
-    `replaced` maps the offset of an entry to its new value, or to None to remove it. `added` come last. The header
-    stays as it is if `header` is None. All other entries stay byte for byte.
+    `replaced` maps the offset of an entry to its new value, or to None to remove the entry. `added` holds the entries
+    to add at the end. `header` is the new header, or None to keep the current one. All other entries keep their exact
+    bytes.
     """
 
     replaced: dict[int, Entry | None] = field(default_factory=dict)
@@ -46,20 +48,21 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """Write nothing: the document has it already."""
+    """Write nothing, because the document already contains the entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Write nothing: the run in the document, `stored`, says something else."""
+    """Write nothing, because the run in the document, `stored`, conflicts with the new one."""
 
     stored: Entry
 
 
 def plan_end(layout: Layout, tail: bytes, offset: int, entry: Entry) -> InPlace | Unchanged | None:
-    """Plan the write of a new form of the last run, whose bytes up to the end of the file are `tail`.
+    """Plan replacing the last run with `entry` by changing only the end of the file.
 
-    Returns None if more than the constant end of the run would have to change.
+    `tail` holds the bytes from the start of the run, at `offset`, to the end of the file. Return None if more than the
+    constant closing bytes of the run would have to change.
     """
     new = layout.entry(entry) + layout.end
     if new == tail:
@@ -69,9 +72,10 @@ def plan_end(layout: Layout, tail: bytes, offset: int, entry: Entry) -> InPlace 
 
 
 def plan_step(layout: Layout, size: int, step: Entry) -> InPlace | None:
-    """Plan a step more in the last run, which is unfinished and ends with its steps; the file has `size` bytes.
+    """Plan adding `step` to the last run by changing only the end of the file, which has `size` bytes.
 
-    Returns None if more than the constant end of the run would have to change.
+    The run must be unfinished, and its steps must be its last value before the status. Return None if more than the
+    constant closing bytes of the run would have to change.
     """
     alone = layout.entry({"type": "run", "steps": [step], "status": "unfinished"})
     text = alone[alone.index(layout.steps_opening) + len(layout.steps_opening) :]
@@ -81,9 +85,10 @@ def plan_step(layout: Layout, size: int, step: Entry) -> InPlace | None:
 
 
 def plan_form(stored: Entry, offset: int, entry: Entry, update: Entry | None) -> Rewrite | Unchanged | Refused:
-    """Plan the write of another form of a run that is stored at `offset`.
+    """Plan replacing the run `stored`, which starts at `offset`, with `entry`.
 
-    With `update`, the run's state is said by this entry at the end instead of by the run.
+    If `update` is given, it is added at the end of the history, and the run is written without its session state.
+    Return Unchanged if `entry` adds nothing to `stored`, and Refused if the two conflict.
     """
     match compare_forms(stored, entry):
         case "stored":
@@ -97,13 +102,13 @@ def plan_form(stored: Entry, offset: int, entry: Entry, update: Entry | None) ->
 
 
 def compare_forms(stored: Entry, entry: Entry) -> Literal["newer", "stored", "other"]:
-    """Compare a run with the stored one that has its id.
+    """Compare a run with the stored run that has the same id.
 
-    `newer`: the run has all that is stored and goes on, so that it may take its place. `stored`: there is nothing new
-    in it. `other`: one of them says something that the other one lacks.
+    Return "newer" if `entry` continues the stored run and may replace it, "stored" if `entry` adds nothing to the
+    stored run, and "other" if the two conflict.
 
-    Two forms of a run are compared by their messages, member runs and steps while one of them is unfinished, and by
-    all that they say when both are finished.
+    If either run is unfinished, only messages, member runs and steps are compared. Two finished runs are compared by
+    their whole content.
     """
     if stored.get("status") != "unfinished":
         if entry["status"] != "unfinished":
@@ -117,20 +122,20 @@ def compare_forms(stored: Entry, entry: Entry) -> Literal["newer", "stored", "ot
 
 
 def contains(finished: Entry, unfinished: Entry) -> bool:
-    """Whether a finished run has every message, member run and step of an unfinished form of it.
+    """Return whether a finished run has every message, member run and step of its earlier, unfinished form.
 
-    Another message may stand in the place of the last one if that is a text of the assistant alone: it was stored
-    while the model was still speaking, and the model was asked again.
+    The last message of the unfinished form may differ if it is an assistant message that contains only text. Such a
+    message was stored while the model was still generating it, and the model may have been asked again.
     """
     if is_prefix_of(unfinished, finished):
         return True
-    messages, there = unfinished.get("messages") or [], finished.get("messages") or []
+    messages, finished_messages = unfinished.get("messages") or [], finished.get("messages") or []
     if not messages or not isinstance(messages[-1], dict) or not messages[-1].keys() <= {"role", "content"}:
         return False
-    place = len(messages) - 1
+    last = len(messages) - 1
     return (
-        messages[place]["role"] == "assistant"
-        and len(there) > place
-        and there[place]["role"] == "assistant"
-        and is_prefix_of({**unfinished, "messages": messages[:place]}, finished)
+        messages[last]["role"] == "assistant"
+        and len(finished_messages) > last
+        and finished_messages[last]["role"] == "assistant"
+        and is_prefix_of({**unfinished, "messages": messages[:last]}, finished)
     )

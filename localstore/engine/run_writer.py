@@ -1,4 +1,4 @@
-"""Write runs and their steps into documents: each once, and never over what somebody else stored."""
+"""Write runs and their steps into documents: each only once, and never over conflicting stored content."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -13,18 +13,19 @@ from localstore.format.document import LayoutMismatch
 from localstore.index.row import IndexRow
 
 REMEMBERED_RUNS = 64
-"""A repeated run_id is recognised among so many of the last entries."""
+"""The number of newest entries that are searched for a repeated run_id."""
 _REMEMBERED_SESSIONS = 256
+"""The number of sessions whose last write is remembered."""
 
 Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _LastWrite:
-    """What is known of a document since this process wrote to it last. It holds while the fingerprint is the same.
+    """What this process remembers of its last write to a document. Valid while the document has this fingerprint.
 
-    `recent` are the newest runs by id, None if they were not looked at. `steps` is the id of the run at the end, and
-    how many steps it has, if the last write added a step to it.
+    `recent` maps the ids of the newest runs to their positions; None if they were not read. `steps` is the id and the
+    number of steps of the last run if the write added a step to it; otherwise None.
     """
 
     fingerprint: list[int]
@@ -33,23 +34,24 @@ class _LastWrite:
 
 
 class RunWriter:
-    """Writes runs into the documents of one store. The caller holds the session's lock."""
+    """Writes runs to the documents of one store. The caller of each method must hold the session's lock."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._last: OrderedDict[str, _LastWrite] = OrderedDict()
 
     def append(self, document: Transaction, entry: Entry, update: Entry | None = None) -> None:
-        """Add a run, finish an unfinished one or let it grow, or recognise a repetition. Raises Conflict.
+        """Add a run, or replace its stored, unfinished form. Write nothing new if the run is already stored.
 
-        `update` says the run's state, merged with the newest one. It goes behind all entries if the run is finished
-        in a place in front of another state, since the last one counts.
+        `update` is an entry with the run's session state merged into the newest one. It is added at the end of the
+        history if an entry after the stored, unfinished run has a session state, because the last state in the history
+        is the current one. Otherwise, it is ignored. Raises Conflict if a different run is stored under the same id.
         """
         run_id = entry["run_id"]
         recent = self._useful_recent(document, run_id)
         run = recent.get(run_id) if recent is not None else None
         if run is None and run_id in (unfinished := document.row.get("waiting", {})):
-            run = Recent(unfinished[run_id], unfinished=True)  # it was stored longer ago
+            run = Recent(unfinished[run_id], unfinished=True)  # older than the recent runs
             if document.entry(run).get("run_id") != run_id:
                 raise LayoutMismatch
         plan = self._plan(document, run, entry, update)
@@ -76,9 +78,11 @@ class RunWriter:
         return plan_form(document.entry(run), run.offset, entry, update)
 
     def add_step(self, document: Transaction, run_id: str, number: int, step: Entry) -> None:
-        """Add the `number`-th step to an unfinished run, or recognise a repetition. Raises RunNotFound, Conflict.
+        """Add `step` to an unfinished run as step `number`, counted from 0. Write nothing if the step is stored.
 
-        This costs the step alone if the last write to the document was our own, of the step before it.
+        If the last write to the document was made here and added the previous step, only the step is written.
+        Otherwise, the run is read first. Raises RunNotFound if the run does not exist. Raises Conflict if the run is
+        finished, has another step with this number, or has fewer than `number` steps.
         """
         last = self._last.get(document.row["session_id"])
         if (
@@ -101,15 +105,18 @@ class RunWriter:
             self._remember(document, recent, (run_id, number + 1))
 
     def recent(self, document: Transaction) -> dict[str, Recent]:
-        """The newest runs by id, remembered from our own last write if nobody else wrote since."""
+        """Return the newest runs by id. They are remembered from the last write if the document is unchanged since."""
         last = self._last.get(document.row["session_id"])
         if last is not None and last.recent is not None and last.fingerprint == document.row["fingerprint"]:
             return last.recent
         return document.recent(REMEMBERED_RUNS)
 
     def _useful_recent(self, document: Transaction, run_id: str) -> dict[str, Recent] | None:
-        """The newest runs by id; None if the run is not among them and remembering them is of no use: others write to
-        the session as well, or this process writes to very many."""
+        """Return the newest runs by id, or None to avoid parsing them.
+
+        They are not parsed if the run cannot be among them and remembering them would not pay off, either because other
+        processes write to the session or because this process writes to a very large number of sessions.
+        """
         last = self._last.get(document.row["session_id"])
         if last is None:
             is_useful = len(self._last) < _REMEMBERED_SESSIONS
@@ -126,9 +133,10 @@ class RunWriter:
         self._last[session_id] = _LastWrite(document.row["fingerprint"], recent, steps)
 
     def _conflict(self, document: Transaction, stored: Entry, entry: Entry) -> Conflict:
-        """The error for a run that cannot take the place of the stored one.
+        """Return the error to raise when a run conflicts with the stored run of the same id.
 
-        While one of the two is unfinished, each may hold work that nobody else has: the run is kept in rescue.
+        If either run is unfinished, the new run may hold work that is stored nowhere else, so it is saved to the rescue
+        folder.
         """
         session_id, run_id = document.row["session_id"], entry["run_id"]
         state = "unfinished" if entry["status"] == "unfinished" else "finished"
@@ -149,6 +157,6 @@ class RunWriter:
 
 
 def _is_last(row: IndexRow, run_id: str) -> bool:
-    """Whether the last entry is this run, unfinished."""
+    """Return whether the last entry is this run and the run is unfinished."""
     unfinished = row.get("waiting", {})
     return bool(row.get("unfinished")) and run_id in unfinished and unfinished[run_id] == max(unfinished.values())

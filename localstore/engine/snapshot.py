@@ -1,4 +1,4 @@
-"""A session as it stands in a document at one moment."""
+"""The content of a session's document at one moment."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +10,11 @@ from localstore.index.row import IndexRow
 
 @dataclass(slots=True)
 class Snapshot:
-    """A session as it stands in a document, in plain values.
+    """The content of a session's document at one moment, as plain values.
 
-    `entries` are all, or the newest; `current` is the newest value of each key that holds for the session;
-    `fingerprint` is the document's at that time.
+    `path` is the full path of the document. `entries` holds all entries or only the newest ones, oldest first.
+    `current` maps each key in `SESSION_KEYS` that any entry has to its newest value. `fingerprint` identifies the state
+    of the file that was read.
     """
 
     path: str
@@ -24,7 +25,12 @@ class Snapshot:
 
 
 def tail_snapshot(file: DocumentFile, row: IndexRow, last_runs: int | None) -> Snapshot:
-    """From the tail, and from the places where the manifest says that the state stands."""
+    """Return a snapshot of a trusted document by reading only the end of the file and the entries in `row["offsets"]`.
+
+    `last_runs` is the number of newest runs to include, with the entries after the first of them; 0 includes no
+    entries. If it is None, or the document has no entries, the whole document is read. Raises LayoutMismatch if the
+    file does not match the row.
+    """
     if last_runs is None or not row["entries"]:
         return whole_snapshot(file.to_read(), file, last_runs)
     found = file.last_runs(last_runs, row["entries"]) if last_runs else []
@@ -40,6 +46,11 @@ def tail_snapshot(file: DocumentFile, row: IndexRow, last_runs: int | None) -> S
 
 
 def whole_snapshot(parsed: ParsedDocument, file: DocumentFile, last_runs: int | None) -> Snapshot:
+    """Return a snapshot of a document that has been parsed completely.
+
+    `last_runs` is the number of newest runs to include, with the entries after the first of them; 0 includes no
+    entries, None includes all. `file` is the document that `parsed` was read from.
+    """
     entries = parsed.entries
     current = newest_state(entries)
     if last_runs is not None:

@@ -1,4 +1,4 @@
-"""Add a step to an unfinished run that has to be read for it."""
+"""Add a step to an unfinished run that must be read first."""
 
 from typing import Any
 
@@ -9,13 +9,27 @@ from localstore.format.run_entry import comparable_fields
 from localstore.format.values import json_equal
 from localstore.models.schema import SESSION_KEYS
 
-_BEHIND = ("output", *SESSION_KEYS, "state_conflicts", "model", "metrics", "rating", "rating_note", "error", "status")
-"""The keys of a run that stand behind its steps."""
+_KEYS_AFTER_STEPS = (
+    "output",
+    *SESSION_KEYS,
+    "state_conflicts",
+    "model",
+    "metrics",
+    "rating",
+    "rating_note",
+    "error",
+    "status",
+)
+"""The keys of a run that come after its steps."""
 
 
 def with_step(transaction: Transaction, run_id: str, number: int, step: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the run with this step as its `number`-th one; None if it has it. Raises RunNotFound, Conflict."""
-    entry = _found(transaction, run_id)
+    """Return a copy of the stored run with `step` added as step `number`, counted from 0.
+
+    Return None if the run already has this step at that position. Raises RunNotFound if the session has no such run.
+    Raises Conflict if the run is finished, has another step at that position, or has fewer than `number` steps.
+    """
+    entry = _stored_run(transaction, run_id)
     steps = entry.get("steps") or []
     if number < len(steps) and json_equal(comparable_fields(steps[number]), comparable_fields(step)):
         return None
@@ -28,20 +42,21 @@ def with_step(transaction: Transaction, run_id: str, number: int, step: dict[str
     grown = [*steps, step]
     if "steps" in entry:
         return {**entry, "steps": grown}
-    behind = {key: value for key, value in entry.items() if key in _BEHIND}
-    return {**{key: value for key, value in entry.items() if key not in _BEHIND}, "steps": grown, **behind}
+    later = {key: value for key, value in entry.items() if key in _KEYS_AFTER_STEPS}
+    return {**{key: value for key, value in entry.items() if key not in _KEYS_AFTER_STEPS}, "steps": grown, **later}
 
 
-def _found(transaction: Transaction, run_id: str) -> dict[str, Any]:
+def _stored_run(transaction: Transaction, run_id: str) -> dict[str, Any]:
+    """Return the newest stored run with this id. Raises RunNotFound if there is none."""
     offset = transaction.row.get("waiting", {}).get(run_id)
     if offset is not None:
         entry = transaction.entry(Recent(offset, unfinished=True))
         if entry.get("run_id") != run_id:
             raise LayoutMismatch
         return entry
-    found = [entry for entry in transaction.whole().entries if entry["type"] == "run" and entry["run_id"] == run_id]
-    if found:
-        return found[-1]
+    runs = [entry for entry in transaction.whole().entries if entry["type"] == "run" and entry["run_id"] == run_id]
+    if runs:
+        return runs[-1]
     raise RunNotFound(
         f"Session {transaction.row['session_id']!r} has no run {run_id!r}. Nothing was written. Append the run first, "
         'with status="unfinished".',

@@ -1,6 +1,7 @@
-"""Change one document under its session's lock. Nothing else writes to documents.
+"""Change one document while its session's lock is held.
 
-Appending an entry extends the file and costs the entry. Most other changes rewrite the document and replace the file.
+Appending an entry extends the file by the size of the entry. Most other changes write the whole document to a new file
+that replaces the old one.
 """
 
 import os
@@ -43,36 +44,37 @@ from localstore.index.row import (
 from localstore.models.schema import SCHEMA_VERSION
 
 _COMMENT = re.compile(rb"(?m)(?:^|[ \t])#(?! yaml-language-server:)")
-"""What may be a comment in YAML; the one that names the schema is ours."""
+"""Matches anything that may be a YAML comment, except the line that names the schema, which localstore writes."""
 
-_LARGE_LOOK = 128 * 1024
+_LARGEST_GUESS = 128 * 1024
+"""The largest number of bytes to read first when the end of a file is searched for a run id."""
 
 _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
-"""An id that stands in a document as it is, unless a person wrote it with escapes."""
+"""Matches an id that localstore writes to a document without escapes."""
 
 
 Keep = Callable[[str], None]
-"""Keeps the file at a path below the root as it is, durably."""
+"""Makes a durable backup of the file at a path relative to the root."""
 
 
 class Recent(NamedTuple):
-    """A run near the end of the history, whose entry starts at `offset`."""
+    """The position of a stored run. Its entry starts at `offset`, in bytes, in the document."""
 
     offset: int
     unfinished: bool
 
 
 class ConcurrentChange(Exception):
-    """Another program wrote to the file at the same time. Read it again, and do what is still missing."""
+    """Another program wrote to the file during a change. Read the file again and make what is still missing."""
 
 
 class Transaction:
-    """An open document whose session is locked.
+    """An open document whose session's lock is held by the caller.
 
-    `row` describes the document as it is now; it is replaced, never changed in place. Whoever opens the document
-    records the row if it `changed`. With `durable`, every change is on the disk when the call returns. A document of an
-    older schema version is upgraded by the first change, after a call of `keep`; without `keep`, opening it raises
-    OlderFormat.
+    `row` describes the current state of the document; it is replaced, never modified. If `changed` is true, the caller
+    that opened the document must record `row` in the manifest. If `durable` is true, every change is durable on disk
+    before the method returns. The first change to a document in an older schema version upgrades it, after calling
+    `keep` with its path. If `keep` is None, opening such a document raises OlderFormat.
     """
 
     def __init__(self, root: str, row: IndexRow, *, durable: bool, keep: Keep | None = None) -> None:
@@ -85,11 +87,11 @@ class Transaction:
         self._was_untrusted = False
         self.row: IndexRow = row
         self.changed = False
-        """Whether `row` says something that the manifest does not know yet."""
+        """True if `row` differs from the row in the manifest."""
         self._lost_comments: bytes | None = None
         self.file = DocumentFile(f"{root}/{row['path']}", write=True)
         try:
-            self._settle()
+            self._prepare()
         except BaseException as error:
             filesystem.set_filename(error, self.file.path)
             self.file.close()
@@ -104,8 +106,12 @@ class Transaction:
         filesystem.set_filename(error, self.file.path)
         self.file.close()
 
-    def _settle(self) -> None:
-        """Prepare the document for changes: trust it, parse all of it, or repair what a crash left."""
+    def _prepare(self) -> None:
+        """Prepare the document for changes.
+
+        If the row is trusted, read nothing. Otherwise, parse the whole document; if a crash interrupted a write
+        to it, move the incomplete bytes to the rescue folder and repair the document.
+        """
         if is_trusted(self.row, self.file.status):
             self._rewrite = self.file.status.st_nlink > 1 or not self.row["entries"]
             return
@@ -120,7 +126,7 @@ class Transaction:
         self._parsed = document
         self._is_older = document.version != SCHEMA_VERSION
         if self._is_older and self._keep is None:
-            raise older(document, self.file.path, self._root)
+            raise older_format_error(document, self.file.path, self._root)
         self.row = carry_rewrite_flag(row_of(self._parsed, self.row["path"], self.file.status, boot_id()), self.row)
         self.changed = True
         if not self._parsed.in_layout:
@@ -130,7 +136,10 @@ class Transaction:
         )
 
     def _normalise(self) -> None:
-        """Bring another layout into ours in memory; the next change writes it. Comments are kept in rescue then."""
+        """Convert the parsed document to localstore's layout in memory. The next change writes it.
+
+        If the document may have comments that are lost, that write saves the original bytes to the rescue folder.
+        """
         assert self._parsed is not None  # noqa: S101 (for the type checker)
         foreign = self._parsed.raw
         self._parsed = normalise(self._parsed, self.file.path)
@@ -141,13 +150,14 @@ class Transaction:
     def _set_aside(self, reason: str, content: dict[str, Any]) -> None:
         rescue_folder.set_aside(self._root, self.row["path"], self.row["session_id"], reason, content)
 
-    # What it holds
+    # Reading
 
     def header(self) -> dict[str, Any]:
+        """Return the header of the document. Raises LayoutMismatch."""
         return self._parsed.header if self._parsed is not None else self.file.header()
 
     def whole(self) -> ParsedDocument:
-        """Return the whole document, in our layout. Raises LayoutMismatch, ConcurrentChange."""
+        """Return the whole document, in localstore's layout. Raises LayoutMismatch, ConcurrentChange."""
         if self._parsed is None:
             self._parsed = self.file.whole()
         if not self._parsed.in_layout:
@@ -155,7 +165,7 @@ class Transaction:
         return self._parsed
 
     def state(self) -> dict[str, Any]:
-        """Return the newest `session_state`. Raises LayoutMismatch."""
+        """Return the newest `session_state`, or an empty dict if there is none. Raises LayoutMismatch."""
         if self._parsed is not None:
             state: Any = newest_state(self._parsed.entries).get("session_state")
         elif (offset := self.row.get("offsets", {}).get("session_state")) is not None:
@@ -166,9 +176,9 @@ class Transaction:
         return state if isinstance(state, dict) else {}
 
     def recent(self, count: int) -> dict[str, Recent]:
-        """Return the runs among the last `count` entries by id, oldest first. Raises LayoutMismatch."""
+        """Return the runs among the last `count` entries, by id, oldest first. Raises LayoutMismatch."""
         if not self.row["entries"]:
-            return {}  # a list in the header may look like entries
+            return {}  # otherwise a list in the header could be mistaken for entries
         if self._parsed is not None:
             pieces = list(zip(self._parsed.starts, self._parsed.slices(), strict=True))[-count:]
         else:
@@ -184,26 +194,32 @@ class Transaction:
         return runs
 
     def cannot_have(self, run_id: str, count: int) -> bool:
-        """Whether none of the last `count` entries can be this run, judged without parsing them."""
+        """Return whether none of the last `count` entries can be this run, by searching their bytes for its id.
+
+        Return False in doubt: if the id or the entries may contain escapes, or if the document is already parsed.
+        """
         if self._parsed is not None or not _PLAIN_ID.match(run_id):
             return False
-        # One look will do when entries are of much the same size; looks that grow read the same again and again.
+        # If the entries have similar sizes, this guess is enough. A guess that is too small reads the same bytes twice.
         guess = self.file.size * (count + 4) // max(1, self.row["entries"])
-        tail, _ = self.file.tail_bytes(count, min(guess, _LARGE_LOOK))
+        tail, _ = self.file.tail_bytes(count, min(guess, _LARGEST_GUESS))
         return run_id.encode() not in tail and self.file.layout.escape not in tail
 
     def entry(self, run: Recent) -> dict[str, Any]:
-        """Return the entry of a run. Raises LayoutMismatch or ConcurrentChange if no entry starts there."""
+        """Return the entry of `run`. Raises LayoutMismatch or ConcurrentChange if no entry starts there."""
         if self._parsed is None:
             return self.file.entry_at(run.offset)
         if run.offset not in self._parsed.starts:
             raise ConcurrentChange
         return self._parsed.entries[self._parsed.starts.index(run.offset)]
 
-    # What can be done to it
+    # Changing
 
     def sync(self) -> None:
-        """Make earlier writes durable, if that is asked for. Rewrite the document if a sync of it failed."""
+        """Make earlier writes to the document durable. Do nothing if the transaction is not durable.
+
+        Rewrite the whole document if an earlier sync failed or a rewrite is due for another reason.
+        """
         if not self._durable:
             return
         if self.row.get("rewrite") or self._rewrite:
@@ -215,8 +231,12 @@ class Transaction:
                 self.changed = True
 
     def execute(self, plan: Append | InPlace | Rewrite | Unchanged) -> int | None:
-        """Do what was planned. Return the offset of the entry that is new or changed at the end of the file; None if
-        nothing was written or the whole document was. Raises OSError; the document is then as it was."""
+        """Carry out a plan.
+
+        Return the offset, in bytes, of the entry that was added or changed at the end of the file. Return None if the
+        whole document was written or nothing had to change. Raises OSError if a write fails, which leaves the document
+        as it was, and ConcurrentChange or LayoutMismatch if the document is not as the plan expects it.
+        """
         layout = self.file.layout
         match plan:
             case Append(entry=entry) if not self._rewrite:
@@ -239,39 +259,45 @@ class Transaction:
     def append(self, entries: list[dict[str, Any]]) -> None:
         """Add entries at the end.
 
-        Several are written with the whole document: what is left of a torn write is kept entry by entry, so that some
-        of them would stay without the others. Raises OSError; the document is then as it was.
+        To add several entries, the whole document is written: if a crash interrupted an append of several entries,
+        recovery would keep the complete ones and lose the others. Raises OSError if a write fails, which leaves the
+        document as it was.
         """
         self.execute(Append(entries[0]) if len(entries) == 1 else Rewrite(added=entries))
 
     def change(
         self, header: dict[str, Any], replaced: dict[int, dict[str, Any] | None], added: list[dict[str, Any]]
     ) -> None:
-        """Write the whole document with another header, other entries at these offsets (None removes one), and more
-        at the end. What is not named stays byte for byte."""
+        """Write the whole document with `header` as its header and the entries in `added` at the end.
+
+        `replaced` maps the offset of an entry to its new value, or to None to remove the entry. All other entries keep
+        their exact bytes.
+        """
         self.execute(Rewrite(replaced, added, header))
 
     def finish(self, run: Recent, entry: dict[str, Any]) -> None:
-        """Put the run, finished or grown, in the place of the unfinished one. A rating of it stays."""
+        """Replace an unfinished run with `entry`, its finished or longer form. The run keeps its rating."""
         plan = self.plan_end(run, entry)
         self.execute(plan or Rewrite({run.offset: keep_rating(self.entry(run), entry)}))
 
     def plan_end(self, run: Recent, entry: dict[str, Any]) -> InPlace | Unchanged | None:
-        """Plan the write of another form of a run if no more than the end of the file changes; else return None."""
+        """Plan replacing `run` with `entry`. Return None if more than the end of the file would have to change."""
         if self._rewrite or self.file.tail(1)[0][0] != run.offset:
             return None
         tail = filesystem.read_at(self.file.fd, self.file.size - run.offset, run.offset)
         return plan_end(self.file.layout, tail, run.offset, entry)
 
     def plan_step(self, step: dict[str, Any]) -> InPlace | None:
-        """Plan a step more in the run at the end, which is unfinished and ends with its steps; None if more than the
-        end of the file would change."""
+        """Plan adding a step to the last run. Return None if more than the end of the file would have to change.
+
+        The run must be unfinished, and its steps must be its last value before the status.
+        """
         if self._rewrite or self._parsed is not None:
             return None
         return plan_step(self.file.layout, self.file.size, step)
 
     def _rewritten(self, plan: Rewrite) -> bytes:
-        """The bytes of the document after a rewrite."""
+        """Return the bytes of the whole document after carrying out `plan`. Nothing is written."""
         layout = self.file.layout
         parsed = self.whole()
         if not plan.replaced.keys() <= set(parsed.starts):
@@ -282,16 +308,21 @@ class Transaction:
                 pieces.append(old)
                 continue
             entry, end = plan.replaced[start], layout.entry_end(old, 0)
-            behind = b"" if entry is None or end < 0 else old[end:]  # a comment behind it stays
-            self._check_replaced(parsed, start, old.removesuffix(behind))
+            trailing = b"" if entry is None or end < 0 else old[end:]  # keep a comment after the entry
+            self._check_replaced(parsed, start, old.removesuffix(trailing))
             if entry is not None:
-                pieces.append(layout.entry(entry) + behind)
+                pieces.append(layout.entry(entry) + trailing)
         pieces += [layout.entry(entry) for entry in plan.added]
         is_same = plan.header is None or json_equal(plan.header, parsed.header)
         head = parsed.head if is_same else self._new_head(parsed, plan.header or {})
         return layout.assemble(head, pieces)
 
     def _new_head(self, parsed: ParsedDocument, header: dict[str, Any]) -> bytes:
+        """Return the head of the document for a new header.
+
+        Comments on lines of their own are kept. If there may be other comments, the next write saves the whole document
+        to the rescue folder. Raises DocumentBroken if a rewrite would drop or round a value of the old header.
+        """
         layout = self.file.layout
         self._check_lossless(layout.assemble(parsed.head, []), 0)
         head = layout.head(header)
@@ -306,30 +337,42 @@ class Transaction:
         return b"\n".join([first, *comments, rest])
 
     def _check_replaced(self, parsed: ParsedDocument, start: int, old: bytes) -> None:
-        """Check that nothing is lost with the bytes of an entry that is replaced or removed. Raises DocumentBroken."""
+        """Check the bytes `old` of an entry at `start` that is replaced or removed.
+
+        Raises DocumentBroken if a rewrite would drop or round a value in them. If they may contain comments, the next
+        write saves the whole document to the rescue folder.
+        """
         layout = self.file.layout
         self._check_lossless(old, parsed.raw.count(b"\n", 0, start))
         if layout.keeps_comments and b"#" in old and layout.entry(layout.parse_entry(old)) != old:
             self._lost_comments = parsed.raw
 
     def _check_lossless(self, raw: bytes, lines_before: int) -> None:
-        """Raise DocumentBroken if a rewrite of these bytes would drop or round something."""
+        """Raise DocumentBroken if a rewrite of these bytes would drop or round a value.
+
+        `lines_before` is the number of lines in the document before these bytes; it is added to the line in the error.
+        """
         try:
             self.file.layout.parse_strict(raw)
         except ParseError as error:
             line = None if error.line is None else error.line + lines_before
             raise document_broken(ParseError(error.problem, line, error.column), self.file.path) from None
 
-    # How it is written
+    # Writing bytes
 
     def _extend(self, old: bytes, new: bytes, *, by_sectors: bool = False) -> None:
+        """Replace `old`, the last bytes of the file, with `new`.
+
+        If `by_sectors` is true, a power cut cannot leave a mixture of both; see `filesystem.extend`. Raises
+        ConcurrentChange if another program changed or replaced the file.
+        """
         size = self.file.size
         if filesystem.read_at(self.file.fd, len(old), size - len(old)) != old:
             raise ConcurrentChange
         filesystem.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
         if self._durable:
             self._sync()
-        # By its name: an editor may have given the name to another file meanwhile.
+        # Look up the path again: an editor may have replaced the file since.
         inode, expected = self.file.status.st_ino, size + len(new) - len(old)
         status = filesystem.status_or_none(self.file.path)
         if status is None or status.st_ino != inode or status.st_size != expected:
@@ -337,23 +380,28 @@ class Transaction:
         self.file.status, self.file.size = status, status.st_size
 
     def _sync(self) -> None:
+        """Make the bytes of the file durable. If that fails, mark the row so that the next write is a rewrite."""
         try:
             filesystem.sync_file(self.file.fd, self.file.path)
-            if self._was_untrusted:  # who made the file may not have made its name durable
+            if self._was_untrusted:  # the program that created the file may not have made its name durable
                 filesystem.sync_folder(os.path.dirname(self.file.path))
         except OSError:
-            # The kernel may have dropped the pages: the tail of the file cannot be trusted until it is rewritten.
+            # The kernel may have dropped unwritten pages, so the end of the file is unreliable until a rewrite.
             self.row = {**self.row, "rewrite": True}
             self.changed = True
             raise
 
     def _written(self, row: IndexRow) -> None:
+        """Set the row after a write to the end of the file."""
         self.row = after_write(row, self.file.status, None if self._durable else boot_id())
         self._parsed = None
         self.changed = True
 
     def _replace(self, raw: bytes) -> None:
-        """Replace the file by one with these bytes, if they are a valid document."""
+        """Replace the file with one that has the bytes `raw`, after checking that they are a valid document.
+
+        Raises ConcurrentChange, without writing to the document, if the file changed since it was read.
+        """
         parsed = parse_document(raw, self.file.layout, self.file.path)
         if self._lost_comments is not None:
             self._set_aside(rescue_folder.COMMENTS, rescue_folder.piece(0, self._lost_comments))
@@ -363,7 +411,7 @@ class Transaction:
         if self._is_older and self._keep is not None:
             self._keep(self.row["path"])
             self._is_older = False
-        self.file.close()  # Windows replaces no file that is open
+        self.file.close()  # Windows cannot replace an open file
         durable_files.write_file(self.file.path, [raw])
         self.file = DocumentFile(self.file.path, write=True)
         self.row = row_of(parsed, self.row["path"], self.file.status, None)
@@ -372,8 +420,8 @@ class Transaction:
         self._rewrite = not self.row["entries"]
 
 
-def older(parsed: ParsedDocument, path: str, root: str) -> OlderFormat:
-    """The error for writing to a document of an older version."""
+def older_format_error(parsed: ParsedDocument, path: str, root: str) -> OlderFormat:
+    """Return the error to raise when a write targets a document in an older schema version."""
     return OlderFormat(
         f"{path} has schema version {parsed.version}, and this localstore writes version {SCHEMA_VERSION}. Nothing was "
         f"changed. Upgrade the store with: localstore upgrade {shlex.quote(root)}",
@@ -383,7 +431,11 @@ def older(parsed: ParsedDocument, path: str, root: str) -> OlderFormat:
 
 
 def create_document(root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> IndexRow:
-    """Write a new document, durably, and return its row. Raises DocumentBroken when the path is taken, OSError."""
+    """Write a new document durably and return its row. `path` is relative to `root`.
+
+    Raises DocumentBroken if a file already has this path or if its folder is a symbolic link. Raises OSError if the
+    write fails.
+    """
     target = Path(root, path)
     if filesystem.exists(str(target)):
         raise DocumentBroken(

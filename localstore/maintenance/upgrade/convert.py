@@ -8,7 +8,7 @@ from typing import Literal
 
 from localstore.disk import backup_folder, store_tree
 from localstore.engine.engine import Engine
-from localstore.engine.transaction import older
+from localstore.engine.transaction import older_format_error
 from localstore.errors import DocumentBroken, SessionNotFound
 from localstore.format.document import LAYOUTS, ParsedDocument, convert_layout
 from localstore.format.values import json_equal
@@ -76,7 +76,7 @@ def _convert(suffix: str, root: str, old: ParsedDocument, path: str) -> tuple[st
     if path.endswith(suffix):
         return None
     if old.version != SCHEMA_VERSION:
-        raise older(old, store_tree.full_path(root, path), root)
+        raise older_format_error(old, store_tree.full_path(root, path), root)
     new = convert_layout(old, LAYOUTS[suffix], path)
     if not (json_equal(new.header, old.header) and json_equal(new.entries, old.entries)):
         problem = f"holds something that {suffix[1:].upper()} cannot express"
