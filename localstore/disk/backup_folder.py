@@ -52,11 +52,11 @@ class BackupInfo:
 
 
 class NoSuchBackup(LocalstoreError, LookupError):
-    """No backup has this name, or the names of several begin with it."""
+    """No backup has this name, or several backups have names that begin with it."""
 
 
 class Backup:
-    """Add documents to a backup, or take them out. Paths are relative to the root of the store, with slashes."""
+    """A backup, to which documents can be added. Paths are relative to the root of the store, with slashes."""
 
     def __init__(self, root: str, name: str) -> None:
         self.root = root
@@ -198,7 +198,7 @@ def make(root: str, action: str, *, finished: bool, made_store: bool = False) ->
 
 def tidy(root: str, *, old: bool) -> None:
     """Remove backups without documents. With `old`, young ones stay: a writer that upgrades a document may be creating
-    one just now. The caller holds the migration lock."""
+    one now. The caller must hold the migration lock."""
     for backup, about in _all(root):
         if old and not is_old(filesystem.system.status(backup.folder)):
             continue

@@ -21,7 +21,7 @@ from localstore.format.json_layout import JsonLayout
 from localstore.format.parse_error import ParseError
 
 IRREGULAR = "is not a regular file"
-"""The problem of a folder, named pipe or socket with the name of a document."""
+"""The problem reported for a folder, named pipe or socket that is named like a document."""
 
 _BLOCK = 16 * 1024
 
@@ -81,10 +81,11 @@ class DocumentFile:
         self.close()
 
     def is_unchanged(self) -> bool:
-        """Return whether the file is still as `look` found it."""
+        """Return whether the file is unchanged since its status was last read."""
         return fingerprint(filesystem.system.status_of(self.fd)) == fingerprint(self.status)
 
     def read_all(self) -> bytes:
+        """Update the status and return all bytes of the file."""
         self.look()
         return filesystem.read_at(self.fd, self.size, 0)
 
@@ -92,7 +93,7 @@ class DocumentFile:
         """Parse the whole document in any layout. Raises DocumentBroken, NewerFormat, OlderFormat."""
         return parse_document(self.read_all(), self.layout, self.path)
 
-    # For documents that are trusted to be in our layout; anything that does not fit raises Misfit.
+    # For documents that are trusted to be in localstore's layout. All of these raise LayoutMismatch if one is not.
 
     def whole(self) -> ParsedDocument:
         """Parse the whole document. Raises LayoutMismatch, NewerFormat, OlderFormat."""
@@ -105,7 +106,7 @@ class DocumentFile:
         return parsed
 
     def to_read(self) -> ParsedDocument:
-        """The whole document for a reader, who needs no places. Raises NewerFormat, OlderFormat."""
+        """Parse the whole document for a read, without offsets if possible. Raises NewerFormat, OlderFormat."""
         parsed = parse_for_reading(self.read_all(), self.layout) if isinstance(self.layout, JsonLayout) else None
         return parsed or self.whole()
 
@@ -191,7 +192,7 @@ class DocumentFile:
 
 
 def fingerprint(status: os.stat_result) -> list[int]:
-    """Return size, mtime_ns, ctime_ns and inode. They change when anybody writes, replaces or moves the file."""
+    """Return size, mtime_ns, ctime_ns and inode. They change when the file is written, replaced or moved."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 

@@ -13,7 +13,7 @@ from localstore.disk import filesystem
 TEMPORARY_SUFFIX = ".tmp"
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp\Z", re.DOTALL)
 _COPY_SIZE = 1 << 20
-"""Bytes that are copied at a time."""
+"""How many bytes are copied at a time."""
 
 
 def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True) -> None:
@@ -60,7 +60,8 @@ def temporary_for(name: str) -> str | None:
 def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
     """Remove the temporary files that killed writers left in a folder; with `became`, only those for these names.
 
-    The caller makes sure that nobody is writing. Raises OSError."""
+    The caller must ensure that no process is writing there. Raises OSError.
+    """
     for entry in filesystem.system.entries(folder):
         name = temporary_for(entry.name)
         if name is not None and (not became or name in became) and entry.is_file(follow_symlinks=False):

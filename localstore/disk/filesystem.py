@@ -1,7 +1,7 @@
 """All access to the disk: positioned reads and writes, sync, replace, unlink, status, names, locks.
 
-Every operation goes through `system`. So tests can make any single one fail, and what Windows and macOS do differently
-stands beside the POSIX form.
+Every operation goes through `system`, so tests can make any single operation fail. Variants for Windows and macOS are
+next to the POSIX form.
 """
 
 import contextlib
@@ -143,7 +143,7 @@ class System:
             return list(found)
 
     def lock(self, fd: int) -> bool:
-        """Lock an open file for this process, without waiting. Returns False while another process has the lock."""
+        """Lock an open file for this process without waiting. Return False if another process holds the lock."""
         return _lock_primitives()[0](fd, blocking=False)
 
     def unlock(self, fd: int) -> None:
@@ -252,7 +252,7 @@ def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] 
     """Replace `old`, the last bytes of a file of `size` bytes, by `new`, which is at least as long.
 
     It first writes what lies beyond the old end of the file, then the few bytes that overlap the old end. If it is
-    stopped in between, the file is the old one with extra bytes behind its end. With `sync`, a power cut never leaves
+    stopped in between, the file is the old one with extra bytes after its end. With `sync`, a power cut never leaves
     old and new bytes of the overlap side by side: a disk may write one sector and not the next, so if the overlap (at
     most one sector) spans two, the part in the second is durably set to zero before the first is changed. If a write
     fails, the file is restored as far as the disk allows, and the error is raised.
@@ -326,8 +326,10 @@ def sync_file(fd: int, path: str) -> None:
 
 
 def status_or_none(path: str) -> os.stat_result | None:
-    """Return the status of a path, or None if nothing has this name. Any other failure raises OSError: what cannot be
-    looked at is never taken for missing."""
+    """Return the status of a path, or None if nothing has this name.
+
+    Any other failure raises OSError, so that a file that cannot be examined is not treated as missing.
+    """
     try:
         return system.status(path)
     except (FileNotFoundError, NotADirectoryError):

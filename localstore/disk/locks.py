@@ -37,7 +37,7 @@ class _Lock:
         self.holder: weakref.ref[_LockGuard] | None = None
 
     def is_abandoned(self) -> bool:
-        """Return whether this thread has the lock and no guard is left to release it, because of Ctrl-C in between."""
+        """Return whether an interruption such as Ctrl-C left no guard that can release the lock held by this thread."""
         return self.holder is None or self.holder() is None
 
     def release_mutex(self) -> None:
@@ -75,7 +75,7 @@ class _LockGuard:
             raise
 
     def _release(self, numbers: Sequence[int]) -> None:
-        """Release all of these locks, also when Ctrl-C interrupts that."""
+        """Release all of these locks, even if Ctrl-C interrupts the release."""
         for done, number in enumerate(numbers, 1):
             try:
                 self._pool.release(number, self)
@@ -105,11 +105,11 @@ class LockPool:
         return _LockGuard(self, sorted({file_names.stripe(session_id, STRIPES) for session_id in session_ids}), timeout)
 
     def has_been_used(self, session_id: str) -> bool:
-        """Return whether the lock file of this session exists, that is, whether anybody ever wrote under it."""
+        """Return whether the session's lock file exists, which means that some process has held the lock before."""
         return os.path.exists(self._locks[file_names.stripe(session_id, STRIPES)].path)
 
     def manifest(self, timeout: float) -> "_LockGuard":
-        """Hold the manifest's lock. Take no other one inside."""
+        """Hold the manifest's lock in a `with` statement. Do not take any other lock inside."""
         return _LockGuard(self, (MANIFEST,), timeout)
 
     def migration(self, timeout: float) -> "_LockGuard":
@@ -124,7 +124,7 @@ class LockPool:
         """Take one lock within `timeout` seconds; `holder` releases it. Raises LockTimeout, OSError."""
         lock = self._locks[number]
         if lock.mutex._is_owned():  # type: ignore[attr-defined]
-            if not lock.is_abandoned():  # such as a signal handler that writes in the middle of a write
+            if not lock.is_abandoned():  # for example, a signal handler that writes during a write
                 raise _held_by_this_thread(lock.path)
             lock.release_mutex()
         deadline = time.monotonic() + timeout

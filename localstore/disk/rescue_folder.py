@@ -25,11 +25,11 @@ _LONGEST_NAME = 150
 COMMENTS = "comments that a rewrite cannot keep"
 """The reason for keeping a whole document although all of its entries stay in place."""
 _YOUNG = 60
-"""How many seconds a temporary file may belong to a writer at work."""
+"""For how many seconds after its last change a temporary file may belong to an active writer."""
 
 
 def is_old(status: os.stat_result) -> bool:
-    """Return whether a temporary file is so old that nobody is still writing it."""
+    """Return whether a temporary file is too old to belong to an active writer."""
     return time.time() - status.st_mtime > _YOUNG
 
 
@@ -50,7 +50,7 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
 def move_aside(root: str, path: str, became: str) -> Path:
     """Move a temporary file, which was to get the name `became`, to the rescue folder. Raises OSError.
 
-    Its new name says so, and when it was moved. The file is never copied, however large it is.
+    The new name contains `became` and the time of the move. The file is renamed, never copied.
     """
     folder, source = Path(root) / FOLDER, store_tree.full_path(root, path)
     filesystem.make_folders(folder)
@@ -95,7 +95,7 @@ def listing(root: str) -> list[Rescued]:
 
 
 def describe(path: str) -> Rescued | None:
-    """Describe a file in the rescue folder, whatever its origin. None if it is gone or not a file. Raises OSError."""
+    """Return what is known of a file in the rescue folder, or None if it is gone or not a file. Raises OSError."""
     try:
         status = filesystem.system.status(path)
         if not stat.S_ISREG(status.st_mode):
@@ -157,7 +157,7 @@ def forget(root: str, session_ids: Collection[str]) -> None:
 
 
 def _files(root: str) -> Iterator[str]:
-    """Yield the paths of all files in the folder, except temporary ones, which somebody may be writing."""
+    """Yield the paths of all files in the folder, except temporary ones, which a process may be writing."""
     try:
         for entry in filesystem.system.entries(str(Path(root) / FOLDER)):
             if entry.is_file(follow_symlinks=False) and not durable_files.temporary_for(entry.name):
@@ -167,7 +167,7 @@ def _files(root: str) -> Iterator[str]:
 
 
 def piece(offset: int, data: bytes) -> dict[str, Any]:
-    """Return the content of a rescue file for bytes that stood at `offset` in a document: as `text`, or `base64`."""
+    """Return the content of a rescue file for bytes that were at `offset` in a document, as `text` or `base64`."""
     try:
         return {"offset": offset, "text": data.decode()}
     except UnicodeDecodeError:

@@ -160,7 +160,7 @@ def remove_marker(root: Path) -> bool:
 
 
 def remove_local_files(root: Path) -> None:
-    """Remove the machine-local files, unless there is anything to keep. Nobody else may work on the store."""
+    """Remove the machine-local files unless some must be kept. No other process may use the store."""
     private = root / ".localstore"
     if not private.is_dir() or private.is_symlink():
         return
@@ -179,7 +179,7 @@ def remove_local_files(root: Path) -> None:
 
 
 def flat_files(root: str) -> Iterator["os.DirEntry[str]"]:
-    """Yield the entries of a folder that are named like documents, sorted. agno 1.x keeps its sessions so."""
+    """Yield the entries of a folder that are named like documents, sorted. agno 1.x stores its sessions this way."""
     try:
         found = filesystem.system.entries(root)
     except (FileNotFoundError, NotADirectoryError):
@@ -289,7 +289,7 @@ def all_documents(root: str) -> Iterator[str]:
 
 
 def _is_visible(name: str) -> bool:
-    """Return whether a name is not hidden and is valid UTF-8: others cannot stand in the manifest."""
+    """Return whether a name is not hidden and is valid UTF-8. Other names cannot be recorded in the manifest."""
     return not name.startswith(".") and (name.isascii() or name.encode(errors="ignore").decode() == name)
 
 

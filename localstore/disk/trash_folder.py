@@ -1,4 +1,4 @@
-"""The folder `.localstore/trash/`: documents that a person threw away, unchanged until somebody empties it.
+"""The folder `.localstore/trash/`: deleted documents, kept unchanged until the trash is emptied.
 
 Each document has a folder of its own, `<time>.<random>`, and below it the path that it had in the store. Documents are
 moved in and out by renaming. Folders that became links are not followed.
@@ -62,7 +62,7 @@ def _described(root: str, name: str) -> Trashed | None:
         if not stat.S_ISREG(status.st_mode):
             return None
         session_id = _session_id(path)
-    except FileNotFoundError:  # somebody has just restored it
+    except FileNotFoundError:  # another process has just restored it
         return None
     day, hours, minutes, seconds = match.groups()
     return Trashed(name, session_id, document, f"{day}{hours}:{minutes}:{seconds}", status.st_size, path)
@@ -141,7 +141,7 @@ def move_out(root: str, one: Trashed) -> None:
 
 
 def remove(root: str, one: Trashed) -> bool:
-    """Delete a document in the trash for good. Returns False if it is no longer there. Raises OSError."""
+    """Delete a document in the trash permanently. Return False if it is no longer there. Raises OSError."""
     try:
         durable_files.remove_file(one.path)
     except FileNotFoundError:
@@ -159,7 +159,7 @@ def _remove_folders(root: str, name: str, document: str) -> None:
 
 
 def _refuse_links(root: str) -> None:
-    """Raise DocumentBroken if a link or a file stands in the place of the trash."""
+    """Raise DocumentBroken if the path of the trash is a link or a file."""
     for folder in (".localstore", FOLDER):
         path = store_tree.full_path(root, folder)
         status = filesystem.status_or_none(path)

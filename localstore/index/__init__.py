@@ -1,1 +1,1 @@
-"""What is known of each session without opening its document. Derived from the documents and disposable."""
+"""The index: facts about each session that are available without opening its document. It can always be rebuilt."""

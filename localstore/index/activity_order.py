@@ -1,6 +1,6 @@
 """Sessions ordered by their last activity: all of them, those of each user, and those of each entity.
 
-Rows change all the time, and a listing needs one of the orders. So each is sorted only when it is asked for.
+Rows change often, but a listing needs only one of these orders. Each order is therefore sorted only when it is used.
 """
 
 import bisect
@@ -19,13 +19,13 @@ class _SortedSessions:
         self.entries: list[tuple[str, str]] = []
         """(updated_at, session_id), oldest first."""
         self.times: dict[str, str] = {}
-        """The time under which each session stands in `entries`."""
+        """For each session in `entries`, the updated_at that it is sorted by."""
         self.changed: set[str] = set()
         """Sessions whose rows changed since `entries` was sorted."""
 
 
 class ActivityOrder:
-    """Keep the sessions of `rows` in order. Whoever changes that mapping calls `row_changed`."""
+    """Keeps the sessions of `rows` in order. Call `row_changed` after each change to that mapping."""
 
     def __init__(self, rows: dict[str, IndexRow]) -> None:
         self._rows = rows
@@ -59,7 +59,7 @@ class ActivityOrder:
         return self._bring_up_to_date(self._all, None, "")
 
     def by_activity_of(self, key: Key, value: str) -> list[tuple[str, str]]:
-        """Return the same of the sessions with this user or entity."""
+        """Return (updated_at, session_id) of the sessions whose `key` is `value`, oldest first."""
         order = (self._users if key == "user_id" else self._entities).get(value)
         return [] if order is None else self._bring_up_to_date(order, key, value)
 
@@ -79,7 +79,7 @@ class ActivityOrder:
                 added.append((row["updated_at"], session_id))
         if many:
             order.entries += added
-            order.entries.sort()  # most of it is in order already
+            order.entries.sort()  # fast, because most entries are already in order
         else:
             for at in added:
                 bisect.insort(order.entries, at)

@@ -1,4 +1,4 @@
-"""The row of a document, read from its file: also of one that is broken, if its header can be read."""
+"""Read the row of a document from its file, even if the document is broken but its header can be read."""
 
 import os
 from typing import NamedTuple
@@ -15,24 +15,24 @@ from localstore.models.times import utc_time
 
 
 class Unreadable(NamedTuple):
-    """A file in which no session can be read."""
+    """A file from which no session can be read."""
 
     fingerprint: list[int]
-    """That of the file as it was read; [] if it could not be opened."""
+    """The fingerprint of the file when it was read; [] if it could not be opened."""
     problem: str
 
 
 def read_row(root: str, path: str, manifest: Manifest, unreadable: Unreadable | None) -> IndexRow | Unreadable | None:
     """Read a document and return its row, or None if there is no file.
 
-    A broken document whose id is known gets a row with a `problem`; without an id, the result is `Unreadable`. While a
-    write is at work, or was interrupted, the row is that of the manifest.
+    For a broken document whose session id is known, return a row with a `problem`; if the id is unknown, return
+    `Unreadable`. If a write is in progress or was interrupted, return the row from the manifest.
 
     Args:
         root: The folder of the store.
-        path: The document, relative to the root.
-        manifest: What is known of the document, for recovery.
-        unreadable: How the file was when no session could be read in it. If it did not change, this is the result.
+        path: The path of the document, relative to the root.
+        manifest: The manifest, whose row of the document is needed for recovery.
+        unreadable: The result of the last read if it found no session. Returned again if the file is unchanged.
     """
     full_path = f"{root}/{path}"
     try:
@@ -53,7 +53,7 @@ def read_row(root: str, path: str, manifest: Manifest, unreadable: Unreadable | 
         parsed = parse_or_recover(raw, layout, before and recorded_state(before), full_path)
         if isinstance(parsed, RecoveredDocument):
             if before is not None:
-                return before  # a write is at work or was interrupted: the next write mends what it left
+                return before  # a write is in progress or was interrupted; the next write repairs the document
             whole = parse_without_end_marker(raw, layout, parsed, full_path)
             if whole is None:
                 raise DocumentBroken(
@@ -69,8 +69,10 @@ def read_row(root: str, path: str, manifest: Manifest, unreadable: Unreadable | 
 def _broken_row(
     path: str, raw: bytes, status: os.stat_result, earlier: IndexRow | None, problem: str
 ) -> IndexRow | Unreadable:
-    """Return a row with the problem of a document that cannot be parsed, if its header or an earlier row gives the
-    id."""
+    """Return a row with a `problem` for a document that cannot be parsed.
+
+    Return `Unreadable` if neither the header nor `earlier` has a session id.
+    """
     layout = LAYOUTS[path[path.rindex(".") :]]
     opened = raw.find(layout.opening)
     try:

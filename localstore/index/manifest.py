@@ -1,8 +1,8 @@
-"""The manifest: a log of rows in which the last line of each session counts. It is derived from the documents.
+"""The manifest: a log of rows, derived from the documents. The last line of each session is the current one.
 
-Each process reads what was added since it last read the file, and the whole file after it was replaced. Most lines are
-about sessions that the process never asks for, or are soon replaced by later lines. Therefore a line is parsed only
-when its session is asked for. Unusable lines are skipped.
+Each process reads the lines that were added since its last read, or the whole file if it was replaced. Most lines
+belong to sessions that the process never uses, or are soon superseded by later lines. A line is therefore parsed only
+when its session is requested. Unusable lines are skipped.
 """
 
 import errno
@@ -33,13 +33,13 @@ _NAME = "manifest.jsonl"
 _KEEP_OPEN = os.name != "nt"
 """Windows cannot replace a file that is open."""
 _SPARE_LINES = 4000
-"""How many outdated lines are tolerated, so that small manifests are rarely compacted: each time, every process has to
+"""How many outdated lines are always allowed. Small manifests are then rarely compacted, which would make every process
 read the file again."""
 _manifests: "weakref.WeakSet[Manifest]" = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """In the child process, forget what another thread of the parent may have left half done."""
+    """In the child process, discard state that another thread of the parent may have left incomplete."""
     for manifest in list(_manifests):
         manifest.reset_after_fork()
 
@@ -49,11 +49,11 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Irregular(OSError):
-    """The manifest's name belongs to a folder, a link, a named pipe or the like. The store works without it."""
+    """The path of the manifest is a folder, link, named pipe or the like. The store then works without a manifest."""
 
 
 class Manifest:
-    """Read and write the rows of a store. `mutex` guards the rows in memory, the manifest's lock guards the file."""
+    """Reads and writes the rows of a store. `mutex` guards the rows in memory; the manifest's lock guards the file."""
 
     def __init__(self, root: str, locks: LockPool, timeout: float) -> None:
         self._path = f"{root}/{_NAME}"
@@ -64,12 +64,12 @@ class Manifest:
         self._locks = locks
         self._timeout = timeout
         self.restarts = 0
-        """How often all rows were forgotten. Whatever was derived from them is invalid then."""
+        """The number of times all rows were discarded. Anything derived from earlier rows is then invalid."""
         self._forget_rows()
         _manifests.add(self)
 
     def reset_after_fork(self) -> None:
-        """Forget all rows, and release `mutex`, whichever thread of the parent held it."""
+        """Discard all rows and replace `mutex`, which a thread of the parent process may have held."""
         self.mutex = threading.RLock()
         self._forget_rows()
 
@@ -80,7 +80,7 @@ class Manifest:
         """By session, the lines that have not been parsed yet, or the row that was parsed from them. The session with
         the newest line comes last."""
         self._pending_of_user: dict[bytes, set[str]] = {}
-        """By user id, with its quotation marks, the sessions whose pending lines may name that user."""
+        """By user id, as a JSON string with quotation marks, the sessions whose pending lines may have that user."""
         self._folders: dict[str, dict[str, str]] = {}
         self._order = ActivityOrder(self._rows)
         self._generation = b""
@@ -97,12 +97,12 @@ class Manifest:
         return self._rows.get(session_id)
 
     def all(self) -> list[IndexRow]:
-        """Return all rows. The caller holds `mutex`."""
+        """Return all rows, in no particular order. The caller must hold `mutex`."""
         self._parse_all_lines()
         return list(self._rows.values())
 
     def session_at(self, path: str) -> str | None:
-        """Return the id of the session whose row has this path, or None. The caller holds `mutex`, as below."""
+        """Return the id of the session whose row has this path, or None. The caller must hold `mutex`."""
         session_id = self._session_at(path)
         if session_id is not None:
             self._parse_lines_of(session_id)
@@ -114,7 +114,7 @@ class Manifest:
         return self._folders.get(path.rpartition("/")[0], {}).get(path)
 
     def row_at(self, path: str) -> IndexRow | None:
-        """Return the row with this path, or None. The caller need not hold `mutex`."""
+        """Return the row with this path, or None if there is none. The caller need not hold `mutex`."""
         with self.mutex:
             session_id = self.session_at(path)
             return None if session_id is None else self.get(session_id)
@@ -124,12 +124,16 @@ class Manifest:
         return list(self._folders)
 
     def paths_in(self, folder: str) -> dict[str, str]:
-        """Return path to session id for the rows in a folder."""
+        """Return a mapping from path to session id for the rows in a folder. The caller must hold `mutex`."""
         self._parse_all_lines()
         return self._folders.get(folder, {})
 
     def by_activity(self, user_id: str | None, entity_id: str | None) -> list[tuple[str, str]]:
-        """Return (updated_at, session_id), oldest first, of at least the sessions that match both filters."""
+        """Return (updated_at, session_id) of sessions, oldest first. The caller must hold `mutex`.
+
+        The result has every session that matches both filters; a filter that is None matches all. It may have others
+        too, because only one filter is applied.
+        """
         if user_id is None or not self._rows:
             self._parse_all_lines()
         if user_id is not None:
@@ -145,10 +149,10 @@ class Manifest:
             self._parse_lines_of(session_id)
 
     def refresh(self, *, thorough: bool = False) -> None:
-        """Read what was added to the file. Raises OSError if the file exists and cannot be read.
+        """Read the lines added to the file since the last read. Raises OSError if the file exists but cannot be read.
 
-        Unusable content raises nothing. A file that was replaced, removed or moved is noticed; one that was rewritten
-        in place at the same length is noticed only with `thorough`.
+        Unusable content is skipped. A file that was replaced, removed or moved is always detected. A file that was
+        rewritten in place with the same length is detected only if `thorough` is true.
         """
         with self.mutex:
             try:
@@ -166,7 +170,7 @@ class Manifest:
                     self._follow(current)
                 return
             status = filesystem.system.status_of(self._fd)
-            read_to_the_end = status.st_nlink == 0  # nobody adds to a file that was replaced
+            read_to_the_end = status.st_nlink == 0  # no process appends to a replaced file
             if read_to_the_end:
                 self._follow(status)
             self._close()
@@ -209,7 +213,7 @@ class Manifest:
             self._closer()
 
     def _follow(self, status: os.stat_result, *, read_to_the_end: bool = False) -> None:
-        """Add the new lines of the open file. `read_to_the_end` says that its predecessor was read to its end."""
+        """Read new lines of the open file. `read_to_the_end` is true if the file it replaced was read to its end."""
         generation = filesystem.read_at(self._fd, 256, 0).partition(b"\n")[0]
         known_lines = 0
         if status.st_size < self._consumed or generation != self._generation:
@@ -244,7 +248,7 @@ class Manifest:
                 self._pending_of_user.setdefault(user, set()).add(session_id)
 
     def _parse_lines_of(self, session_id: str) -> None:
-        """Parse the pending lines of one session, or of all if its path changed: then the order of all lines counts."""
+        """Parse the pending lines of a session, or all lines if its path changed: their order then matters."""
         lines = self._pending.get(session_id)
         if lines is None or isinstance(lines, dict):
             return
@@ -266,7 +270,7 @@ class Manifest:
                 self._set_row(row)
 
     def put(self, row: IndexRow) -> None:
-        """Set a row in this process alone, whatever the lines say."""
+        """Set a row in this process only, overriding the lines read so far. The caller must hold `mutex`."""
         if not self._rows:
             self._parse_all_lines()
         if self._pending:
@@ -275,7 +279,7 @@ class Manifest:
         self._set_row(row)
 
     def hide(self, session_id: str) -> None:
-        """Forget a row in this process alone, because its file is gone."""
+        """Remove a row in this process only, because its file is gone. The caller must hold `mutex`."""
         self._pending.pop(session_id, None)
         self._remove_row(session_id)
 
@@ -300,14 +304,15 @@ class Manifest:
     # Writing
 
     def record(self, rows: Iterable[IndexRow]) -> None:
-        """Append rows. A line that cannot be written is no failure: later reads of the documents make up for it.
+        """Append rows to the file and set them in this process.
 
-        The caller must not hold `mutex`, which is taken after the file's lock.
+        If the lines cannot be written, no error is raised; the rows are read from the documents again when needed. The
+        caller must not hold `mutex`, because it is acquired after the file's lock.
         """
         self._write(list(rows), None)
 
     def record_deletion(self, session_id: str) -> None:
-        """Append the line that removes a session."""
+        """Append a line that removes a session. The rules of `record` apply."""
         self._write([], session_id)
 
     def _write(self, rows: list[IndexRow], deleted: str | None) -> None:
@@ -338,7 +343,7 @@ class Manifest:
             self.hide(deleted)
 
     def _open_for_append(self) -> int:
-        """Open the file for writing and return its size. Lines of others are left for later: other writers wait."""
+        """Open the file for writing and return its size. Do not read new lines now, because other writers wait."""
         current = self._current()
         if current is not None and current.st_size >= self._consumed:
             return current.st_size
@@ -359,7 +364,7 @@ class Manifest:
                 lines = [b"", *lines]  # the last writer was interrupted in the middle of a line
             data = b"\n".join([*lines, b""])
             filesystem.add_line(self._fd, size, data)
-            if size and size == self._consumed:  # otherwise our lines follow unread lines of others
+            if size and size == self._consumed:  # otherwise, lines of other processes come before ours and are unread
                 self._consumed += len(data)
                 self._lines += len(lines)
         finally:

@@ -9,13 +9,13 @@ import orjson
 from localstore.index.row import IndexRow, is_row
 
 _LINE = re.compile(rb'^((?:\{"session_id":"([^"\n]*)"(?:.*"user_id":("[^"\n]*"))?)?.*)$', re.MULTILINE)
-"""A line, and the session id and user id in it. Both are found only in lines as localstore writes them, unescaped."""
+"""A line, its session id and its user id. The ids are found only in the form that localstore writes, unescaped."""
 
 _USER = b'"user_id"'
 UNKNOWN_USER = b"?"
-"""Stands for the user of a line that has to be parsed to find out."""
+"""The user of a line that must be parsed to find its user."""
 DELETED = cast(IndexRow, {})
-"""Stands for the row of a line that removes its session."""
+"""The row of a line that removes its session."""
 
 
 def last_usable(session_id: str, lines: bytes | list[bytes]) -> IndexRow | None:
@@ -37,7 +37,9 @@ def last_usable(session_id: str, lines: bytes | list[bytes]) -> IndexRow | None:
 def split_lines(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
     """Split bytes into lines, each with its session id and its user id, the latter with its quotation marks.
 
-    An id is empty if the line has none or has to be parsed to find out. The lines may turn out to be unusable."""
+    An id is empty if the line has none, or if the line must be parsed to find it. Lines are not checked: they may be
+    unusable.
+    """
     lines: list[tuple[bytes, bytes, bytes]] = _LINE.findall(data)
     matched = sum(1 for _, _, user in lines if user)
     if data.count(_USER) == matched and b"\\" not in data:
@@ -48,7 +50,7 @@ def split_lines(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
 
 
 def session_id_in(line: bytes) -> str | None:
-    """Return the session id in any line that is valid JSON, or None."""
+    """Return the session id in a line, or None if the line is not valid JSON or has no session id."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -60,8 +62,9 @@ def session_id_in(line: bytes) -> str | None:
 def generation_line(before: bytes = b"", lines: int = 0) -> bytes:
     """Return the first line of a new manifest.
 
-    If the manifest was made from one whose first line is `before`, the new line says so: a process that has read that
-    one to its end does not need to read the first `lines` lines of the new one."""
+    If the new manifest replaces one whose first line is `before`, the new first line names that generation. A process
+    that has read the old manifest to its end can then skip the first `lines` lines of the new one.
+    """
     first = {"localstore": "manifest", "format": 1, "generation": os.urandom(8).hex()}
     name = _generation_in(before)
     if name is not None:

@@ -1,4 +1,4 @@
-"""A line of the manifest: all that listing, filtering and the write path need to know of a document."""
+"""Rows of the manifest: the facts about a document that listing, filtering and writing need."""
 
 import os
 import re
@@ -13,21 +13,22 @@ from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 from localstore.models.times import utc_time
 
 PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
-"""The only form of a path that is believed: never out of the store, never two levels up."""
+"""The only accepted form of a path: a file in a folder directly below `sessions/`."""
 
 COARSE_TICK = 2_500_000_000
-"""How long, in ns, a time may stand still while things change, where times are whole seconds (FAT: two of them)."""
+"""How long, in ns, a file time may stay the same while the file changes, on file systems with times in seconds."""
 
 
 class IndexRow(TypedDict):
-    """What the manifest knows of a session. Keys without a value are absent.
+    """The facts that the manifest stores about a session. Keys without a value are absent.
 
-    `fingerprint` is size, mtime_ns, ctime_ns, inode. `offsets` says in which entry the newest value of each
-    `session_*` key and of `instructions` stands, and `waiting`, by run id, where the unfinished runs stand;
-    `unfinished` says that the last entry is one. `boot` is set while the last writes were not synced, and names the
-    boot of the machine in which they are safe; `era` tells the boots apart in which rows were made. `foreign`: not in
-    our layout. `rewrite`: a sync failed. `unsettled`: the file's time is a whole second that had not passed yet, so
-    that an edit in the same second would leave no trace.
+    `fingerprint` is size, mtime_ns, ctime_ns and inode. `offsets` maps each key of `SESSION_KEYS` that has a value to
+    the offset of the entry with its newest value. `waiting` maps the ids of unfinished runs to their offsets;
+    `unfinished` is true if the last entry is such a run. `boot` is set while the last writes have not been synced: the
+    id of the boot during which they can be trusted. `era` is a hash of the boot during which the row was made.
+    `foreign` is true if the document is not in localstore's layout, `rewrite` if a sync failed. `unsettled` is true if
+    the file's time is a whole second that was still current, so that another edit might not change the time. `problem`
+    says why the document cannot be read; it is never written to the manifest.
     """
 
     session_id: str
@@ -55,7 +56,7 @@ class IndexRow(TypedDict):
 
 
 def _note_status(row: IndexRow, status: os.stat_result) -> None:
-    """Set the fingerprint of the file that the row describes."""
+    """Update `row` in place with the fingerprint of its file."""
     row["fingerprint"] = fingerprint(status)
     row["era"] = boot_hash()
     if is_coarse(status.st_mtime_ns) and status.st_mtime_ns > time.time_ns() - COARSE_TICK:
@@ -65,7 +66,7 @@ def _note_status(row: IndexRow, status: os.stat_result) -> None:
 
 
 def is_coarse(moment: int) -> bool:
-    """Whether a time in ns is from a file system that counts in whole seconds, as far as can be told."""
+    """Return whether a time in ns is a whole second, and so probably from a file system with times in seconds."""
     return moment % 1_000_000_000 == 0
 
 
@@ -74,7 +75,10 @@ def _may_hide_an_edit(row: IndexRow) -> bool:
 
 
 def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str | None) -> IndexRow:
-    """The row for a whole document."""
+    """Return the row of a document that has been parsed completely.
+
+    `path` is relative to the root of the store. `boot` is the current boot if the bytes may not be durable, else None.
+    """
     header = parsed.header
     row: IndexRow = {
         "session_id": header["session_id"],
@@ -107,21 +111,24 @@ def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str 
 
 
 def carry_rewrite_flag(fresh: IndexRow, before: IndexRow | None) -> IndexRow:
-    """A failed sync is not made good by reading the file again: the next write still has to be a whole one."""
+    """Return `fresh`, marked for a rewrite if `before` was; `fresh` is changed in place.
+
+    Reading the file again does not undo a failed sync: the next write must still replace the whole document.
+    """
     if before is not None and before.get("rewrite"):
         fresh["rewrite"] = True
     return fresh
 
 
 def _count_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
-    """Add an entry at `offset` to the row."""
+    """Count an added entry, which starts at `offset`, in `row`, which is changed in place."""
     row["entries"] += 1
     row["runs"] += entry["type"] == "run"
     _note_entry(row, entry, offset)
 
 
 def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
-    """Bring the row up to date with its newest entry, which was added or finished."""
+    """Update `row` in place for its last entry, which was added or replaced and starts at `offset`."""
     if isinstance(entry.get("created_at"), str):
         row["updated_at"] = utc_time(entry["created_at"])
     changed = {name: offset for name in SESSION_KEYS if entry.get(name) is not None}
@@ -140,21 +147,21 @@ def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
 
 
 def after_append(row: IndexRow, entry: dict[str, Any], offset: int) -> IndexRow:
-    """The row of a document to which an entry was added at `offset`."""
+    """Return a copy of `row`, updated for an entry that was added at `offset`."""
     fresh = row.copy()
     _count_entry(fresh, entry, offset)
     return fresh
 
 
 def after_finish(row: IndexRow, entry: dict[str, Any], offset: int) -> IndexRow:
-    """The row of a document whose last entry, at `offset`, is now `entry`."""
+    """Return a copy of `row`, updated for a last entry, at `offset`, that was replaced by `entry`."""
     fresh = row.copy()
     _note_entry(fresh, entry, offset)
     return fresh
 
 
 def after_write(row: IndexRow, status: os.stat_result, boot: str | None) -> IndexRow:
-    """The row of a document that was just written to: its fingerprint, and `boot` unless the write was synced."""
+    """Return a copy of `row` with the file's new fingerprint. `boot` is the current boot, or None if it was synced."""
     fresh = row.copy()
     _note_status(fresh, status)
     if boot is None:
@@ -165,12 +172,12 @@ def after_write(row: IndexRow, status: os.stat_result, boot: str | None) -> Inde
 
 
 def matches_file(row: IndexRow, status: os.stat_result) -> bool:
-    """Whether the row describes the file in exactly this state."""
+    """Return whether the row describes the file in exactly this state. Return False in doubt."""
     return row["fingerprint"] == fingerprint(status) and not (row.get("unsettled") and _may_hide_an_edit(row))
 
 
 def is_trusted(row: IndexRow, status: os.stat_result) -> bool:
-    """Whether the document is as localstore wrote it, in our layout, so that its tail alone may be read."""
+    """Return whether the document is exactly as localstore wrote it, so that reading only its end is safe."""
     return (
         matches_file(row, status)
         and row["version"] == SCHEMA_VERSION
@@ -181,7 +188,7 @@ def is_trusted(row: IndexRow, status: os.stat_result) -> bool:
 
 
 def is_row(value: Any) -> bool:
-    """Whether a line of the manifest can be used. Other lines are skipped."""
+    """Return whether the value of a manifest line is a valid row."""
     try:
         numbers = value["fingerprint"]
         return (
@@ -191,7 +198,7 @@ def is_row(value: Any) -> bool:
             and type(value["kind"]) is str
             and type(value["created_at"]) is str
             and type(value["updated_at"]) is str
-            and utc_time(value["created_at"]) == value["created_at"]  # else it is sorted into the wrong place
+            and utc_time(value["created_at"]) == value["created_at"]  # otherwise it would be sorted incorrectly
             and utc_time(value["updated_at"]) == value["updated_at"]
             and type(value["version"]) is int
             and type(value["entries"]) is int
@@ -210,10 +217,10 @@ _LEAST_KEYS = len(IndexRow.__required_keys__)
 
 
 def _are_valid(row: dict[str, Any]) -> bool:
-    """Whether the optional keys of a row are valid."""
+    """Return whether the optional keys of a row are valid."""
     tags, offsets, waiting = row.get("tags", ()), row.get("offsets"), row.get("waiting")
     return (
-        "problem" not in row  # known to this process alone
+        "problem" not in row  # never written to the manifest
         and type(row.get("entity_id", "")) is str
         and type(row.get("user_id", "")) is str
         and type(row.get("name", "")) is str
@@ -226,7 +233,7 @@ def _are_valid(row: dict[str, Any]) -> bool:
 
 
 def recorded_state(row: IndexRow) -> RecordedState | None:
-    """Return what a row says about its document, for recovery; None if it says nothing."""
+    """Return the state of the document that recovery compares with, or None if the row has no fingerprint."""
     if not row["fingerprint"]:
         return None
     other_boot = row.get("boot", boot_id()) != boot_id()

@@ -1,7 +1,7 @@
-"""The sessions of a store: the rows of the manifest, corrected by what stands in the folders.
+"""The sessions of a store: the rows of the manifest, corrected by the files in the folders.
 
-The names in a folder are listed again when the folder's time changes. So files that a person or a sync tool added,
-moved or removed are noticed, and no other file is opened.
+A folder is listed again when its modification time changes. This detects files that a person or a sync tool added,
+moved or removed, without opening any other file.
 """
 
 import contextlib
@@ -17,19 +17,19 @@ from localstore.index.row import COARSE_TICK, IndexRow, is_coarse, matches_file
 _FINE_TICK = 50_000_000
 """How long, in ns, a folder's time may stay the same while names in it change, unless times are whole seconds."""
 _SWEEP_SHARE = 100
-"""Between two sweeps pass at least this many times the duration of a sweep, and at least one second."""
+"""The pause between two sweeps is at least this many times the duration of the last one, and at least one second."""
 _RECENT = 2_000_000_000
-"""How long, in ns, a later sweep leaves a changed file alone: its writer adds the line itself."""
+"""How old, in ns, a change must be for a later sweep to read the file: its writer normally records the row itself."""
 _BATCH = 1000
 _LISTING_ATTEMPTS = 3
-"""How often a listing starts again because documents were changed by hand in the meantime."""
+"""The most attempts at a listing. It starts again if documents changed during the attempt."""
 
 _Exceptions = dict[str, Unreadable] | dict[str, tuple[list[int], str]]
-"""Files that are no session's document, by path. The first item is the fingerprint."""
+"""Files that are not used as the document of a session, by path. The first item is the fingerprint."""
 
 
 class SessionIndex:
-    """Find and list the sessions of one store."""
+    """Finds and lists the sessions of one store, including those whose files were added or edited by others."""
 
     def __init__(self, root: str, manifest: Manifest) -> None:
         self._root = root
@@ -60,8 +60,10 @@ class SessionIndex:
         return None if unreadable is None else unreadable.problem
 
     def find(self, session_id: str) -> IndexRow | None:
-        """Return the row of a session: from the manifest, else from the file that is named like it. None if neither is
-        there."""
+        """Return the row of a session, from the manifest or else from a file that is named after the session.
+
+        Return None if there is neither. The row is not compared with its file.
+        """
         self._manifest.refresh()
         row = self._manifest.get(session_id)
         if row is not None and store_tree.has_folder(self._root, row["path"].rpartition("/")[0]):
@@ -73,7 +75,7 @@ class SessionIndex:
         return None
 
     def find_anywhere(self, session_id: str) -> IndexRow | None:
-        """Do the same, and find the session in a file of any other name too."""
+        """Return the row of a session, even if its file has another name. Return None if there is no document."""
         row = self.find(session_id)
         if row is None:
             self.scan()
@@ -91,10 +93,10 @@ class SessionIndex:
 
     def forget_scans(self) -> None:
         """Make the next scan list every folder again."""
-        self._scanned = {}  # a new mapping: the scan that another thread may be making adds to the old one
+        self._scanned = {}  # a new mapping, because a scan in another thread may still add to the old one
 
     def next_duplicate(self, session_id: str) -> IndexRow | None:
-        """Return the row of another document with this id, after the first one was removed. None if there is none."""
+        """Return the row of another document with this id after the first was removed, or None if there is none."""
         with self._manifest.mutex:
             paths = [path for path, (_, duplicate) in self._duplicates.items() if duplicate == session_id]
         for path in paths:
@@ -104,7 +106,7 @@ class SessionIndex:
         return None
 
     def scan(self) -> None:
-        """List the folders that changed, and read the documents in them that are new."""
+        """List the folders that changed, read their new documents, and hide the rows of removed ones."""
         manifest = self._manifest
         manifest.refresh(thorough=True)
         if self._restarts != manifest.restarts:
@@ -151,9 +153,8 @@ class SessionIndex:
     def _sweep(self) -> None:
         """Compare every row with its file's status, and read the files that changed.
 
-        Rows that are new to this process are always compared: the manifest may be late or from another machine, or
-        people may have edited documents, so that a session has the wrong place or user. Later sweeps take at most a
-        hundredth of the time.
+        The first sweep compares all rows, because the manifest may be outdated or from another machine, or a person may
+        have edited documents. Later sweeps run only so often that they take at most a hundredth of the time.
         """
         now = time.monotonic()
         restarts = self._manifest.restarts
@@ -168,13 +169,15 @@ class SessionIndex:
             self._manifest.refresh()
             again = [row for old in changed if (row := self._manifest.get(old["session_id"])) is not None]
             self._adopt_all(row["path"] for row in self._changed_rows(again, min_age))
-        self._swept = restarts  # last: a thread that lists earlier makes its own sweep
+        self._swept = restarts  # set this last, so that another thread does not list before the sweep is complete
         end = time.monotonic()
         self._sweep_due = end + max(1.0, _SWEEP_SHARE * (end - now))
 
     def _changed_rows(self, rows: Iterable[IndexRow], min_age: int) -> list[IndexRow]:
-        """Return the rows that differ from their files, unless a file is missing or was written less than `min_age` ns
-        ago."""
+        """Return the rows that differ from their files.
+
+        Rows whose files are missing, or were modified less than `min_age` ns ago, are left out.
+        """
         changed = []
         now = time.time_ns()
         for row in rows:
@@ -190,14 +193,17 @@ class SessionIndex:
             self._manifest.hide(session_id)
 
     def note_own_change(self, folder: str, before: int | None) -> None:
-        """Keep a folder scanned whose time was `before` until this process added or removed a name in it."""
+        """Keep the result of a folder's scan if this process alone changed it since its time was `before`."""
         if before is not None and self._scanned.get(folder) == before:
             now = folder_time(self._root, folder)
             if now is not None:
                 self._scanned[folder] = now
 
     def adopt(self, path: str) -> IndexRow | None:
-        """Read a document and store its row. Returns the row, also that of a duplicate; None if there is none."""
+        """Read a document, store its row and return it. Return None if no session can be read.
+
+        The row of a duplicate is returned but not stored.
+        """
         row = self._read(path)
         if row is not None and not self._is_duplicate(row):
             self._store(row)
@@ -229,7 +235,7 @@ class SessionIndex:
             self._manifest.record(rows)
 
     def _is_duplicate(self, row: IndexRow) -> bool:
-        """Return whether another document already has this id. The first one keeps it; `check` names both."""
+        """Return whether another document already has this id, and note the result. The first document keeps the id."""
         with self._manifest.mutex:
             first = self._manifest.get(row["session_id"])
         if first is None or first["path"] == row["path"] or not self._still_holds(first["path"], row["session_id"]):
@@ -240,9 +246,9 @@ class SessionIndex:
         return True
 
     def _changed_exceptions(self) -> set[str]:
-        """Return the unreadable and duplicate files that changed since they were read; forget those that are gone.
+        """Return the unreadable and duplicate files that changed since they were read. Forget those that are gone.
 
-        A changed one stays what it was until it has been read: other threads must not take it for missing.
+        A changed file keeps its status until it is read again, so that other threads do not treat it as missing.
         """
         changed = set()
         for exceptions in (self._unreadable, self._duplicates):
@@ -265,12 +271,12 @@ class SessionIndex:
                 exceptions.pop(path, None)
 
     def _still_holds(self, path: str, session_id: str) -> bool:
-        """Return whether the file at `path` exists and, as far as can be seen, holds this session."""
+        """Return whether the file at `path` exists and holds this session. If it cannot be read, return True."""
         row = self._manifest.row_at(path)
         try:
             status = filesystem.status_or_none(f"{self._root}/{path}")
         except OSError:
-            return True  # in doubt it keeps its id
+            return True  # if in doubt, the first file keeps the id
         if status is None or (row is not None and row["fingerprint"] == fingerprint(status)):
             return status is not None
         current = self._read(path)
@@ -279,7 +285,8 @@ class SessionIndex:
     def _read(self, path: str) -> IndexRow | None:
         """Return the row of the document at `path`, or None if no session can be read there.
 
-        A broken document whose id can be read gets a row with a `problem`."""
+        A broken document whose id can be read gets a row with a `problem`.
+        """
         with self._manifest.mutex:
             unreadable = self._unreadable.get(path)
         content = read_row(self._root, path, self._manifest, unreadable)
@@ -294,7 +301,7 @@ class SessionIndex:
         return content
 
     def all(self, *, thorough: bool) -> list[IndexRow]:
-        """Return the rows of all sessions, in no order. With `thorough` each row is compared with its file first."""
+        """Return all rows, in no particular order. If `thorough` is true, compare them with their files first."""
         self.scan()
         if thorough:
             self._sweep()
@@ -302,18 +309,21 @@ class SessionIndex:
             return self._manifest.all()
 
     def rows(self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None) -> list[IndexRow]:
-        """Return the rows that match the filters, newest activity first, each compared with its file."""
+        """Return the rows that match the filters, newest activity first, each compared with its file.
+
+        A filter that is None matches every session. `limit` is the maximum number of rows; None returns all.
+        """
         for _ in range(_LISTING_ATTEMPTS):
             rows, moved = self._rows(user_id, entity_id, kind, limit)
             if not moved:
                 return rows
-        # Others keep writing: at least sort these rows by their own times.
+        # Other processes keep writing, so sort the rows that were read by their own times.
         return sorted(rows, key=lambda row: (row["updated_at"], row["session_id"]), reverse=True)
 
     def _rows(
         self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None
     ) -> tuple[list[IndexRow], bool]:
-        """Return the rows, and whether any of them belongs to another place in the order or to another session."""
+        """Return the matching rows, and whether any of them changed its position in the order or its session id."""
         self.scan()
         self._sweep()
         rows: list[IndexRow] = []
@@ -329,8 +339,8 @@ class SessionIndex:
             current = self.current(row)
             if current is None:
                 continue
-            moved = moved or current["updated_at"] != updated_at  # lines of others were read in the meantime
-            if current["session_id"] != session_id:  # two documents exchanged their names
+            moved = moved or current["updated_at"] != updated_at  # lines of other processes were read since
+            if current["session_id"] != session_id:  # two documents have swapped their file names
                 self.forget_scans()
                 moved = True
             elif _matches(current, user_id, entity_id, kind):
@@ -338,7 +348,7 @@ class SessionIndex:
         return rows, moved
 
     def current(self, row: IndexRow) -> IndexRow | None:
-        """Return the row of the file as it is now, or None if the file is gone."""
+        """Return the row, updated if its file changed. Return None if the file is gone or a duplicate."""
         try:
             status = filesystem.status_or_none(f"{self._root}/{row['path']}")
         except OSError as error:
