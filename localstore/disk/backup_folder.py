@@ -152,7 +152,7 @@ class Backup:
 
     @staticmethod
     def _remove_folder_if_empty(folder: str) -> None:
-        durable_files.remove_temporaries(folder)  # nobody else writes here
+        durable_files.remove_temporaries(folder)  # no other process writes here
         filesystem.remove_folder_if_empty(folder)
 
     def _note(self, **more: bool) -> None:

@@ -137,8 +137,10 @@ def is_store(root: Path) -> bool:
 
 
 def remove_marker(root: Path) -> bool:
-    """Turn a store without documents into an ordinary folder again; other files stay. Returns False, and does nothing,
-    if the store has a document. Nobody else may work on the store."""
+    """Turn a store without documents into an ordinary folder again. Other files stay.
+
+    Return False, and change nothing, if the store has a document. No other process may use the store.
+    """
     folder = str(root)
     if any(True for _ in all_documents(folder)):
         return False

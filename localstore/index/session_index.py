@@ -348,7 +348,10 @@ class SessionIndex:
         return rows, moved
 
     def current(self, row: IndexRow) -> IndexRow | None:
-        """Return the row, updated if its file changed. Return None if the file is gone or a duplicate."""
+        """Return the row, read again if its file changed.
+
+        Return None if the file is gone, no session can be read from it, or it is a duplicate.
+        """
         try:
             status = filesystem.status_or_none(f"{self._root}/{row['path']}")
         except OSError as error:
