@@ -21,10 +21,10 @@ _MAX_QUESTION = 60
 
 
 def find_session(storage: JsonStorage, text: str) -> SessionInfo:
-    """Return the session with this id, else with this name, else the only one whose id begins with the text.
+    """Return the session with this id, otherwise with this name, otherwise the only one whose id begins with `text`.
 
     An id may also be written as `ls` prints it, with escapes for control characters. Raises Ambiguous with the
-    candidates, or SessionNotFound.
+    candidates if several sessions match or some are similar, SessionNotFound if there are no candidates.
     """
     if not text:
         raise click.UsageError("SESSION is empty", click.get_current_context())
@@ -66,8 +66,8 @@ def _session_lines(rows: list[SessionInfo]) -> list[str]:
 def find_run(session: Session, text: str) -> tuple[int, Run]:
     """Return a run and its number, counted from 1.
 
-    It is the run with this id, else with this number (-1 is the last), else the only one whose id begins with the text.
-    Raises Ambiguous with the candidates.
+    It is the run with this id, otherwise with this number (-1 is the last), otherwise the only one whose id begins with
+    `text`. Raises Ambiguous with the candidates if there is no such run or there are several.
     """
     if not text:
         raise click.UsageError("RUN is empty", click.get_current_context())
@@ -92,7 +92,7 @@ def find_run(session: Session, text: str) -> tuple[int, Run]:
 
 
 def _number(text: str, runs: int) -> int | None:
-    """Return the number of a run that the text counts from either end, or None if it is not such a number."""
+    """Return the number of the run that `text` counts from the start or, if negative, the end; otherwise None."""
     with contextlib.suppress(ValueError):
         number = int(text) if text.isascii() else 0
         if 1 <= abs(number) <= runs:

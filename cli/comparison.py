@@ -1,4 +1,4 @@
-"""Prints the old and new answer of a question: for a terminal, for a pipe, or as JSON."""
+"""Prints the old and the new answer to each question: for a terminal, for a pipe, or as JSON."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from . import output
 from .scorer import Score
 
 WIDE = 80
-"""The number of columns from which on the answers are printed side by side."""
+"""The minimum width of a terminal, in columns, for printing the answers side by side."""
 
 
 class Comparison(Protocol):
-    """Prints each question once it is answered."""
+    """Prints each question with its answers as soon as the new run ends."""
 
     def show(self, repeated: Repeated, score: Score | None) -> None: ...
 
@@ -72,7 +72,7 @@ class JsonLines:
 
 
 class Columns:
-    """Prints two columns if the terminal is wide enough, else one answer below the other."""
+    """Prints the answers in two columns if the terminal is wide enough, otherwise one below the other."""
 
     def __init__(self) -> None:
         self._screen = output.console()
@@ -117,7 +117,7 @@ def _text(answer: str | None) -> Any:
 
 
 def remarks(question: StoredQuestion) -> list[str]:
-    """Return how the new question differs from the original one."""
+    """Return remarks on how the repeated question differs from the original one."""
     lines = []
     if question.tools:
         lines.append(f"answered from the stored results of {', '.join(question.tools)}")
@@ -148,7 +148,7 @@ class Tally:
         return not all(score.passed for score in self._scores)
 
     def summary(self) -> None:
-        """Print the summary on the standard error."""
+        """Print a summary of the comparison to standard error."""
         if self.done < self._total:
             output.note(f"Stopped after {self.done:,} of {self._total:,} questions.")
         if self.unanswered:

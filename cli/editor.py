@@ -19,7 +19,7 @@ from .output import note
 
 
 def editor() -> list[str]:
-    """Return the command of the editor, from VISUAL or EDITOR. Raises UsageError if neither is set."""
+    """Return the editor command, split into words, from VISUAL or EDITOR. Raises UsageError if there is none."""
     context = click.get_current_context()
     for variable in ("VISUAL", "EDITOR"):
         try:
@@ -33,9 +33,9 @@ def editor() -> list[str]:
 
 @contextlib.contextmanager
 def file_to_edit(text: bytes, name: str, suffix: str) -> Iterator[Path]:
-    """Create a temporary file with `text`. It is removed when the block ends.
+    """Create a temporary file with `text`, yield its path, and remove the file when the block ends.
 
-    If the block raises and the file has been changed, it is kept, and a note names it.
+    If the block raises an error after the file was changed, keep the file and print a note that names it.
     """
     descriptor, path = tempfile.mkstemp(prefix=f"{name}-", suffix=suffix)
     try:
@@ -66,9 +66,9 @@ def _remove(path: str) -> None:
 
 
 def edit(command: list[str], path: Path) -> bytes:
-    """Open the file in the editor, and return its new content.
+    """Open the file in the editor, wait until the editor ends, and return the new content.
 
-    Raises UsageError if the editor cannot be started, LocalstoreError if it fails.
+    Raises UsageError if the editor cannot be started, LocalstoreError if it fails or removes the file.
     """
     try:
         process = subprocess.Popen([*command, path])  # noqa: S603 (the user's own editor)

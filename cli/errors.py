@@ -28,7 +28,7 @@ MOST_CANDIDATES = 10
 
 
 def candidates(items: Iterable[str]) -> list[str]:
-    """Return the lines of an error that list possible items: at most MOST_CANDIDATES, and how many are left."""
+    """Return the lines of an error that list possible items: at most MOST_CANDIDATES, and how many more there are."""
     lines = [f"  {item}" for item in items]
     left = len(lines) - MOST_CANDIDATES
     return [*lines[:MOST_CANDIDATES], f"  … and {left} more"] if left > 0 else lines
@@ -52,7 +52,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 
 def run(action: Callable[[], None]) -> int:
-    """Call `action`, flush its output, print its error if there is one, and return the exit code."""
+    """Call `action` and flush its output. If it raises an error, print a message. Return the exit code."""
     try:
         action()
         if sys.stdout is None:
@@ -81,7 +81,7 @@ def _fail(error: BaseException) -> int:
     code = next((code for kind, code in EXIT_CODES if isinstance(error, kind)), BUG)
     try:
         if code != INTERRUPTED:
-            sys.stdout.flush()  # the output before the error comes first
+            sys.stdout.flush()  # print the output before the error message
     except (OSError, AttributeError):
         pass
     _discard_output()
@@ -91,7 +91,7 @@ def _fail(error: BaseException) -> int:
                 sys.stderr.write(f"{one_line(line)}\n")
             sys.stderr.flush()
         except OSError:
-            pass  # the standard error is closed; the exit code still reports the error
+            pass  # standard error is closed; the exit code still reports the error
     return code
 
 
@@ -107,7 +107,7 @@ def _discard_output() -> None:
 
 
 def message(error: BaseException) -> str:
-    """Return one line that says what went wrong and what to do."""
+    """Return the text that says what went wrong and what to do next."""
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "localstore"
         text = error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", ")  # click's list of choices

@@ -1,4 +1,4 @@
-"""Reads the sessions of an export, and writes the export to a file or the standard output."""
+"""Reads the sessions of an export, and writes the export to a file or to standard output."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def select_sessions(
     storage: JsonStorage, named: Iterable[str], user: str | None, tags: Iterable[str], since: datetime | None
 ) -> list[SessionInfo]:
-    """Return the named sessions, each once, or all sessions; of these, the ones that match all filters.
+    """Return the named sessions (all sessions if none is named) that match all filters, each only once.
 
-    Raises Ambiguous, SessionNotFound.
+    Raises Ambiguous or SessionNotFound if a name does not identify one session.
     """
     by_id = {info.session_id: info for info in (find_session(storage, text) for text in named)}
     infos = list(by_id.values()) if by_id else storage.list_sessions(user_id=user)
@@ -49,7 +49,7 @@ def _is_since(info: SessionInfo, since: datetime) -> bool:
 
 
 class SessionReader:
-    """Reads sessions one after the other. Unreadable documents are counted and named on the standard error."""
+    """Yields sessions one at a time. Unreadable documents are skipped, counted, and reported to standard error."""
 
     def __init__(self, storage: JsonStorage, infos: list[SessionInfo], rating: str | None) -> None:
         self._storage = storage
@@ -74,7 +74,7 @@ class SessionReader:
                 yield session
 
     def problem(self, text: str) -> None:
-        """Report something that is not exported."""
+        """Count and report a document that is not exported."""
         self.problems += 1
         output.note(f"Not exported: {text}")
 
@@ -95,7 +95,10 @@ def _is_stream(file: str) -> bool:
 
 
 def write_export(parts: Iterator[str], file: str | None, force: bool) -> None:
-    """Write the export to a file, completely or not at all, or to the standard output. Raises UsageError, OSError."""
+    """Write the export to a file, completely or not at all. If `file` is None, write to standard output.
+
+    Raises UsageError if the file exists and `force` is false, OSError if it cannot be written.
+    """
     if file is None:
         on_terminal = output.to_terminal()
         for part in parts:

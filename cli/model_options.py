@@ -1,4 +1,4 @@
-"""Options for the model that a command asks, its server and its API key."""
+"""Options of the commands that ask a model, and the model's server and API key."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def make_model(model: str, base_url: str | None, **parameters: Any) -> OpenAICha
 
 
 def find_key(base_url: str | None) -> str | None:
-    """Return the key for the `openai` package, or None if the package finds it in the environment.
+    """Return the API key for the `openai` package, or None if the package finds it in the environment.
 
-    A server on this machine needs no key. Raises UsageError if there is no key, or OPENAI_BASE_URL is not a URL.
+    A server on this machine needs no key. Raises UsageError if there is no key or the server's URL is invalid.
     """
     server = base_url or os.environ.get("OPENAI_BASE_URL")
     host = _host(server) if server else None

@@ -20,7 +20,7 @@ _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def prepare() -> None:
-    """Make the standard streams accept every text: pipes use UTF-8, a terminal gets escapes for what it cannot show."""
+    """Make standard output and error accept any text: in UTF-8, or on a terminal with escapes where necessary."""
     if sys.stdout is not None and isinstance(sys.stdout.buffer, io.RawIOBase):
         # PYTHONUNBUFFERED: a write that is cut short by a full disk or a closed pipe would look like a complete one.
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(sys.stdout.buffer), encoding=sys.stdout.encoding)
@@ -34,17 +34,17 @@ def prepare() -> None:
 
 
 def arguments(args: Sequence[str] | None) -> list[str]:
-    """Return the arguments of the command line."""
+    """Return `args`, or the arguments of this process if it is None."""
     return list(sys.argv[1:] if args is None else args)
 
 
 def to_terminal() -> bool:
-    """Return whether the standard output is a terminal."""
+    """Return whether standard output is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def can_ask() -> bool:
-    """Return whether the standard input is a terminal, so that a person can answer questions."""
+    """Return whether standard input is a terminal, so that a person can answer questions."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -68,13 +68,13 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def write(text: str) -> None:
-    """Print text as it is. The caller has escaped it."""
+    """Print text unchanged. The caller must have escaped control characters."""
     if sys.stdout is not None:
         sys.stdout.write(text)
 
 
 def deliver() -> None:
-    """Flush the output. Ctrl-C discards what has not been flushed."""
+    """Flush standard output. Output that has not been flushed is lost on Ctrl-C."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
@@ -120,7 +120,7 @@ def write_bytes(parts: Iterable[bytes]) -> None:
 
 
 def note(text: str) -> None:
-    """Print a remark to the standard error."""
+    """Print a remark to standard error, on one line."""
     if sys.stderr is not None:
         sys.stderr.write(f"localstore: {one_line(text)}\n")
 
@@ -133,7 +133,7 @@ def console() -> Any:
 
 
 def when(text: str, now: datetime | None = None) -> str:
-    """Return a document's time as people say it, in at most ten columns. A text that is not a time is unchanged."""
+    """Return a time in a short form such as `5 min ago`, at most ten columns wide. Return other text unchanged."""
     moment = _local(text)
     if moment is None:
         return text
@@ -151,7 +151,7 @@ def when(text: str, now: datetime | None = None) -> str:
 
 
 def local_time(text: str) -> str:
-    """Return a document's time in the local time zone. A text that is not a time is unchanged."""
+    """Return a document's time in the local time zone. Return text that is not a time unchanged."""
     moment = _local(text)
     return text if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
 

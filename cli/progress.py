@@ -1,4 +1,4 @@
-"""Shows the progress of a long command: a bar on a terminal, else a line every few seconds."""
+"""Shows the progress of a long command: a bar on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import Any
 from . import output
 
 _QUIET = 1.0
-"""Seconds before anything is shown: most commands are done by then."""
+"""Seconds before the bar is shown. Most commands are done by then."""
 _BETWEEN = 5.0
 """Seconds between two lines."""
 
 
 @contextmanager
 def progress(what: str) -> Iterator[_Lines | _Bar]:
-    """Show on the standard error how many items are done, the rate, and the remaining time."""
+    """Show on standard error how many items are done, the rate, and the remaining time.
+
+    The block calls the yielded object with the number of finished items and the total. `what` names the items.
+    """
     report = _Bar(what) if sys.stderr is not None and sys.stderr.isatty() else _Lines(what)
     try:
         yield report
@@ -28,7 +31,7 @@ def progress(what: str) -> Iterator[_Lines | _Bar]:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Show a status line on a terminal while the block runs."""
+    """Show the text `what` on a terminal while the block runs."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
@@ -39,16 +42,16 @@ def waiting(what: str) -> Iterator[None]:
 
 
 class _Lines:
-    """Prints a line every few seconds. Called with the number of items that are done, and of all."""
+    """Prints a line every few seconds."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._began = self._said = time.monotonic()
+        self._began = self._printed_at = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._said >= _BETWEEN and done < total:
-            self._said = now
+        if now - self._printed_at >= _BETWEEN and done < total:
+            self._printed_at = now
             rate = done / (now - self._began)
             left = f", {_duration((total - done) / rate)} left" if rate else ""
             output.note(f"{done:,} of {total:,} {self._what}, {rate:,.0f} a second{left}")
@@ -58,7 +61,7 @@ class _Lines:
 
 
 class _Bar:
-    """Shows a bar, which is removed at the end."""
+    """Shows a progress bar, which is removed at the end."""
 
     def __init__(self, what: str) -> None:
         self._what = what

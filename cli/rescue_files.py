@@ -1,4 +1,4 @@
-"""Which rescue file a command works on, what it looks like, and how it goes back."""
+"""Finds, prints and restores rescue files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def find_rescued(files: list[Rescued], text: str) -> Rescued:
-    """Return the rescue file with this name or path, else the only one whose name begins with it. Raises Ambiguous."""
+    """Return the rescue file with this name or path, otherwise the only one whose name begins with it.
+
+    Raises Ambiguous if no file matches or several do.
+    """
     name = os.path.basename(text)
     matches = [file for file in files if name in (file.name, one_line(file.name))]
     if not matches and name:
@@ -32,7 +35,7 @@ def find_rescued(files: list[Rescued], text: str) -> Rescued:
 
 
 def heading(file: Rescued, person: bool) -> Iterator[Piece]:
-    """Yield the fields of a rescue file."""
+    """Yield the fields of a rescue file that have a value. If `person` is true, the time is local."""
     for name, value in file.as_dict().items():
         if value not in (None, ""):
             shown = local_time(value) if person and name == "set_aside_at" else value
@@ -52,7 +55,7 @@ def entries(content: Content, transcript: Transcript) -> Iterator[Piece]:
 
 
 def outcome(done: Restored, dry_run: bool) -> str:
-    """Return one line that says how restoring a rescue file ended."""
+    """Return a summary of restoring a rescue file, or of what would be done if `dry_run` is true."""
     parts = []
     if done.added:
         count = f"{done.added:,} {'entry' if done.added == 1 else 'entries'}"
@@ -67,7 +70,11 @@ def outcome(done: Restored, dry_run: bool) -> str:
 
 
 def put_back(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, as_json: bool) -> None:
-    """Restore the files in order. If one cannot be restored, the others still are."""
+    """Restore the files in order, and print the results.
+
+    If one of several files cannot be restored, the others still are, and the last error is raised at the end.
+    LockTimeout is raised immediately.
+    """
     from localstore.maintenance.rescue import restore
 
     done = []

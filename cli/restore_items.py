@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Restorable:
     """An item that can be restored.
 
-    `when` is the time when it was removed, `why` says why or what it is, `size` is in bytes. `put_back` restores it and
-    prints the result, as JSON if its argument is True.
+    `when` is the time at which it was removed. `why` is the reason, or a description of the item. `size` is in bytes.
+    `put_back` restores the item and prints the result, as JSON if its argument is true.
     """
 
     kind: str
@@ -88,7 +88,7 @@ def _in_backups(root: str) -> Iterator[Restorable]:
 
 
 SOURCES: tuple[Callable[[str], Iterator[Restorable]], ...] = (_in_trash, _set_aside, _in_backups)
-"""Each source yields its items in the store at a path."""
+"""Functions that yield the restorable items of one kind in the store at a path."""
 
 
 def restorable(root: str) -> list[Restorable]:
@@ -98,9 +98,9 @@ def restorable(root: str) -> list[Restorable]:
 
 
 def find_restorable(items: list[Restorable], text: str) -> Restorable:
-    """Return the item with this name, else the only one of this session, else the only one whose name begins with it.
+    """Return the item with this name, otherwise the only one of this session, otherwise by the beginning of its name.
 
-    Raises Ambiguous.
+    Raises Ambiguous if no item matches or several do.
     """
     for how, matches in (
         ("are called", [item for item in items if text in (item.name, one_line(item.name))]),

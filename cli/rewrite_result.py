@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def sizes(documents: int) -> str:
-    """Return the number of documents in words."""
+    """Return the number of documents with the word in the singular or plural, such as `2 documents`."""
     return f"{documents:,} document" if documents == 1 else f"{documents:,} documents"
 
 
 def name_problems(problems: Sequence[Problem]) -> None:
-    """Name the documents that were left unchanged, one per line, on the standard error."""
+    """Print the documents that were left unchanged to standard error, one per line."""
     for problem in problems:
         output.note(str(problem))
 
 
 def exit_with_problems(problems: Sequence[Problem]) -> None:
-    """Name the documents that were left unchanged; if there are any, exit with code 1."""
+    """Print the documents that were left unchanged to standard error. If there are any, exit with code 1."""
     name_problems(problems)
     if problems:
         click.get_current_context().exit(FINDINGS)
@@ -49,7 +49,7 @@ def print_result(done: Upgraded, summary: str, root: str, *, as_json: bool) -> N
 
 
 def undo_and_print_result(root: str, *, as_json: bool) -> None:
-    """Undo the newest backup, and print the result."""
+    """Restore the documents of the newest backup, and print the result."""
     from localstore.maintenance.upgrade import undo
 
     from .progress import progress

@@ -1,4 +1,4 @@
-"""Scores answers with a function of the user: `--pass module:function`."""
+"""Scores answers with a function that the user names with `--pass module:function`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Score:
 
 
 class Scorer:
-    """Calls a function named `module:function`. What the function prints goes to the standard error."""
+    """Calls a function named `module:function`. Its printed output goes to standard error."""
 
     def __init__(self, named: str, threshold: float) -> None:
         """Raises UsageError if the function cannot be imported, or is not callable."""
@@ -82,18 +82,18 @@ class Scorer:
 
 @contextmanager
 def _printing_to_stderr() -> Iterator[None]:
-    """Redirect prints to the standard error: the standard output is for answers."""
+    """Redirect prints to standard error, because standard output is for answers."""
     with redirect_stdout(sys.stderr):
         yield
 
 
 def _error_text(error: BaseException) -> str:
-    """Return what was raised, and at which line."""
+    """Return the type and message of an error, and the file and line where it was raised."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if trace is None or isinstance(error, SyntaxError):  # which names its line itself
+    if trace is None or isinstance(error, SyntaxError):  # a SyntaxError names its line
         return text
     return f"{text} ({os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno})"
 

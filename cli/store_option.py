@@ -21,7 +21,7 @@ MARKER = "localstore.json"
 DEPTH = 4
 """How many levels of folders below the working directory are searched for a store."""
 MOST_FOLDERS = 2000
-"""How many folders are searched before the search gives up."""
+"""How many folders are searched at most."""
 SKIPPED = frozenset({"node_modules", "__pycache__", "site-packages", "venv"})
 
 
@@ -32,9 +32,10 @@ def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_store(option: str | None) -> JsonStorage:
-    """Return the store, whatever the format of its documents.
+    """Return the store. New documents are JSON; existing ones may have either format.
 
-    Raises StoreNotFound, Ambiguous, OlderFormat, NewerFormat.
+    Raises StoreNotFound or Ambiguous if no single store is found, and OlderFormat or NewerFormat if this version of the
+    package cannot use it.
     """
     root = find_store(option)
     from localstore.storage.storage import JsonStorage
@@ -43,9 +44,9 @@ def open_store(option: str | None) -> JsonStorage:
 
 
 def open_or_make_store(option: str | None) -> JsonStorage:
-    """Return the store. If it does not exist and the option or the environment names it, it is created.
+    """Return the store. Create it if it does not exist and `--store` or LOCALSTORE_DIR names its folder.
 
-    Raises what `open_store` raises, and UsageError for a name that no folder should have.
+    Raises the errors of `open_store`, and UsageError if the name is empty or begins with `~`.
     """
     named = _by_option(option)
     if named is None:
@@ -75,7 +76,10 @@ def _by_option(option: str | None) -> str | None:
 
 
 def find_store(option: str | None) -> str:
-    """Return the folder of the store: from the option or the environment, else found near the working directory."""
+    """Return the folder that the option or the environment names, otherwise that of a store near the working directory.
+
+    Raises StoreNotFound if there is none, and Ambiguous if several stores could be meant.
+    """
     option = _by_option(option)
     if option is not None:
         return _named(option, "--store")
@@ -128,7 +132,7 @@ def _only_one_below(here: str) -> str:
 
 
 def _below(here: str) -> tuple[list[str], bool]:
-    """Return the stores below a folder, the nearest first, and whether the search was complete.
+    """Return the stores below a folder, nearest first, and whether all folders were searched.
 
     It skips hidden folders, links, folders of installed packages, and everything inside a store.
     """

@@ -13,7 +13,7 @@ from .output import one_line
 
 GAP = 2
 NARROWEST = 12
-"""A column is dropped if it would have to be narrower than this, unless all its texts are shorter."""
+"""The minimum width of a column, unless all its texts are shorter. If there is less space, columns are dropped."""
 
 
 def print_table(
@@ -26,8 +26,8 @@ def print_table(
 ) -> None:
     """Print named columns of equal length, one line per row, the marked rows in red.
 
-    Columns without text are left out; those in `numbers` are aligned to the right. If the terminal is too narrow,
-    columns are dropped, the first of `kept_longest` last, and long texts end in `…`.
+    Columns without text are left out; those in `numbers` are right-aligned. If the terminal is too narrow, columns are
+    dropped, beginning with the last one in `kept_longest`, and long texts are cut off with `…`.
     """
     escaped = {name: [one_line(cell) for cell in cells] for name, cells in columns.items() if any(cells)}
     wanted = {name: max(cell_len(name), *map(cell_len, cells)) for name, cells in escaped.items()}
@@ -48,7 +48,7 @@ def print_table(
 
 
 def _widths(wanted: dict[str, int], kept_longest: list[str], width: int) -> dict[str, int]:
-    """Return the columns that fit and their widths: at least NARROWEST each; important ones get the spare width."""
+    """Return the widths of the columns that fit. Columns that come first in `kept_longest` get the spare width."""
     names = list(kept_longest)
     least = {name: min(wanted[name], NARROWEST) for name in names}
     while len(names) > 1 and sum(least[name] + GAP for name in names) - GAP > width:

@@ -29,7 +29,7 @@ STATUS_COLOURS = {
 
 
 class Piece(NamedTuple):
-    """Lines of text with the same look. `style` is a style of rich, `indent` is in columns."""
+    """Lines of text with one style and indentation. `style` is a rich style; `indent` is in columns."""
 
     text: str
     indent: int = 0
@@ -39,7 +39,8 @@ class Piece(NamedTuple):
 class Transcript:
     """Formats a session as pieces of text.
 
-    With `person`, times are local. With `fold`, long tool output and the details of members' runs are shortened.
+    If `person` is true, times are local. If `fold` is true, long tool output and the details of members' runs are
+    shortened.
     """
 
     def __init__(self, *, person: bool, fold: bool) -> None:
@@ -47,7 +48,7 @@ class Transcript:
         self.fold = fold
 
     def header(self, session: Session, info: SessionInfo) -> Iterator[Piece]:
-        """Yield the header, and the values that come from entries that are not shown."""
+        """Yield the session's header, and the current values that were set by entries not in `session.history`."""
         fields = session.__document__()
         for name in ("$schema", "schema_version"):
             fields.pop(name, None)
@@ -62,7 +63,7 @@ class Transcript:
                 yield from self.field(f"{name} (from earlier)", value, 0)
 
     def entry(self, entry: Run | Update | Entry, number: int | None = None, indent: int = 0) -> Iterator[Piece]:
-        """Yield one entry of the history, or the run of a member in it."""
+        """Yield one entry of the history, or, with `indent`, the run of a member inside it."""
         fields = entry.__document__()
         words = [str(fields.get("type", "entry")), *([f"{number}"] if number else [])]
         if indent:
@@ -154,7 +155,7 @@ class Transcript:
             yield from self.field(key, value, indent)
 
     def field(self, name: str, value: Any, indent: int, style: str = "") -> Iterator[Piece]:
-        """Yield a key and its value: on one line if it is short, else the value below the key."""
+        """Yield a key and its value: on one line if the value is short, otherwise the value below the key."""
         text = value if isinstance(value, str) else compact(value)
         if not isinstance(value, str) and len(text) > 80:
             text = json.dumps(plain(value), indent=2, ensure_ascii=False)
@@ -165,11 +166,11 @@ class Transcript:
             yield Piece(self.folded(text), indent + STEP, style)
 
     def time(self, text: str) -> str:
-        """Return a time of the document: local for a person, else unchanged."""
+        """Return a time of the document: in the local time zone for a person, otherwise unchanged."""
         return local_time(text) if self.person else text
 
     def folded(self, text: str) -> str:
-        """Return the text, shortened if this transcript folds."""
+        """Return the text without trailing newlines, and shortened if `fold` is true."""
         rows = text.rstrip("\n").split("\n")
         if not self.fold:
             return "\n".join(rows)
@@ -205,7 +206,7 @@ def _all(value: Any, kind: type[Record]) -> bool:
 
 
 class Printer:
-    """Prints pieces: wrapped and coloured for a person, else as plain text."""
+    """Prints pieces: wrapped and coloured for a person, otherwise as plain text."""
 
     def __init__(self, person: bool) -> None:
         self.screen = console() if person else None
@@ -220,7 +221,7 @@ class Printer:
                 self.print_wrapped(text, piece)
 
     def print_wrapped(self, text: str, piece: Piece) -> None:
-        """Print with wrapped lines that keep the indentation."""
+        """Print `text` in the style of `piece`, with wrapped lines that keep the indentation."""
         from rich.text import Text
 
         assert self.screen is not None  # noqa: S101 (for the type checker)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--prune", is_flag=True, help="Permanently delete backup NAME, or with --keep all but the newest.")
+@click.option("--prune", is_flag=True, help="Permanently delete backup NAME, or all but the newest with --keep.")
 @click.option("--keep", type=click.IntRange(0), metavar="N", help="With --prune: keep the N newest backups.")
 @click.option("--yes", is_flag=True, help="With --prune: do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(name: str | None, prune: bool, keep: int | None, yes: bool, as_json: bool, store: str | None) -> None:
     """List the backups that upgrades and conversions made, newest first.
 
-    With NAME, list the documents in that backup. NAME may be the unique beginning of a name. A pipe gets name, what
-    made the backup, when, documents and bytes, separated by tabs.
+    With NAME, list the documents in that backup. NAME may be the unique beginning of a name. In a pipe, each backup is
+    one line: name, the action that made it, time, number of documents and bytes, separated by tabs.
 
     'localstore upgrade --undo' restores the newest backup. On a file system with hard links, a backup takes up no space
     until the documents change.

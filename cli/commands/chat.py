@@ -17,31 +17,31 @@ if TYPE_CHECKING:
     from localstore.storage.storage import JsonStorage
 
 HISTORY_RUNS, HISTORY_TOKENS = 20, 6000
-"""The history that the model receives: the last runs that fit into so many tokens."""
+"""The history that the model receives: at most this many runs and tokens."""
 
 
 @click.command()
 @click.argument("session", required=False)
 @click.option("--new", is_flag=True, help="Start a new session.")
 @click.option(
-    "--model", metavar="NAME", help=f"Ask this model. Default: the last model of the session, else {DEFAULT_MODEL}."
+    "--model", metavar="NAME", help=f"Use this model. Default: the session's last model, else {DEFAULT_MODEL}."
 )
 @base_url_option
-@click.option("--user", metavar="USER", help="Use only sessions of this user. A new session belongs to them.")
-@click.option("--instructions", metavar="TEXT", help="Instruct the model. Default: the instructions of the session.")
+@click.option("--user", metavar="USER", help="Continue only sessions of this user. A new session belongs to this user.")
+@click.option("--instructions", metavar="TEXT", help="Send TEXT as the system message. Default: the session's own.")
 @store_option
 def command(**options: Any) -> None:
     """Chat with a model. Questions and answers are stored in a session.
 
-    SESSION is an id, a name, or the unique beginning of an id. Default: the most recently active session of an agent,
-    or a new one if there is none. The model receives the last questions and answers of the session. Type /help for the
-    commands of the chat, and bye to leave.
+    SESSION is an id, a name, or the unique beginning of an id. Without SESSION, the chat continues the most recently
+    active session of an agent, or starts a new session if there is none. The model receives the last questions and
+    answers of the session. In the chat, type /help to list its commands, and bye to leave.
 
-    The API key comes from OPENAI_API_KEY; a server on this machine (--base-url http://localhost:11434/v1) needs none.
-    The store is created if --store or LOCALSTORE_DIR names a folder without one.
+    The API key is read from OPENAI_API_KEY. A server on this machine (--base-url http://localhost:11434/v1) needs no
+    key. If --store or LOCALSTORE_DIR names a folder that is not a store yet, a store is created there.
 
-    From a pipe, each line is a question. Answers go to the standard output, everything else to the standard error. If a
-    question is not answered, the exit code is 1.
+    If the input comes from a pipe, each line is a question. Answers are written to standard output, everything else to
+    standard error. The exit code is 1 if a question was not answered.
     """
     context = click.get_current_context()
     if options["new"] and options["session"] is not None:

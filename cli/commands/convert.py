@@ -22,9 +22,9 @@ def command(
 ) -> None:
     """Convert documents to JSON or YAML. Without SESSION, convert the whole store.
 
-    The content of a session does not change, except that comments in YAML are not kept in JSON. The old documents are
-    kept in a backup; 'localstore upgrade --undo' brings them back, together with runs that were added since. A document
-    that cannot be converted is named and left unchanged, and the exit code is 1. If the command is interrupted, run it
+    The content of a session does not change, except that JSON cannot keep the comments of YAML. The old documents are
+    kept in a backup. 'localstore upgrade --undo' restores them and keeps runs that were added since. A document that
+    cannot be converted is named and left unchanged, and the exit code is 1. If the command is interrupted, run it
     again.
     """
     storage = open_store(store)

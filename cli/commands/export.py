@@ -22,7 +22,7 @@ FORMATS = ("markdown", "html", "json", "openai-jsonl")
 
 
 def _since(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
-    """Return the time. A date is its midnight, and a time without a zone is local."""
+    """Return the time, or None if it is not given. A date means midnight; a time without a zone is local."""
     if value is None:
         return None
     try:
@@ -44,15 +44,15 @@ def _since(_: click.Context, __: click.Parameter, value: str | None) -> datetime
 @click.option("--rating", type=click.Choice(["good", "bad"]), help="Export only runs with this rating.")
 @store_option
 def command(**options: Any) -> None:
-    """Export sessions. Without SESSION and filters, export the whole store.
+    """Export sessions. Without SESSION or filters, export the whole store.
 
     SESSION is an id, a name, or the unique beginning of an id. A session must match all filters. Sessions are
-    exported in the order of the command line, else most recently active first.
+    exported in the order of the command line, otherwise most recently active first.
 
     \b
     markdown      conversations, to paste into a chat, an issue or a wiki
     html          one page to read or print, which works offline
-    json          an array of whole documents, also of those that are YAML
+    json          an array of whole documents, whether stored as JSON or YAML
     openai-jsonl  examples to fine-tune a model: one line per session with all
                   its completed runs; with --rating, one line per run
 

@@ -35,8 +35,8 @@ def command(
 ) -> None:
     """List sessions, most recently active first.
 
-    A pipe gets all sessions, one per line: id, name, kind, entity, user, runs, updated and problem, separated by tabs.
-    Control characters are written as escapes; every command also accepts an id in this form.
+    In a pipe, all sessions are listed, one per line: id, name, kind, entity, user, runs, updated and problem, separated
+    by tabs. Control characters are written as escapes; every command also accepts an id in this form.
     """
     if limit and everything:
         raise click.UsageError("--limit and --all cannot be combined", click.get_current_context())

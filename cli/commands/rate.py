@@ -17,7 +17,7 @@ from ..store_option import open_store, store_option
 @click.argument("session")
 @click.argument("run")
 @click.argument("rating", type=click.Choice(["good", "bad"]), metavar="[good|bad]", required=False)
-@click.option("--note", metavar="TEXT", help="Say why. Omit to remove the note.")
+@click.option("--note", metavar="TEXT", help="Store TEXT as the reason. Without it, an old note is removed.")
 @click.option("--remove", is_flag=True, help="Remove the rating and its note.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's id, rating and note as JSON.")
 @store_option

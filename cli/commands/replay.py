@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 @click.option("--model", required=True, metavar="NAME", help="Ask this model.")
 @base_url_option
 @click.option(
-    "--history", type=click.IntRange(min=0), metavar="N", help="Send the N runs before each question. Default: all."
+    "--history",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Send at most N earlier runs with each question. Default: all.",
 )
 @click.option("--temperature", type=click.FloatRange(min=0), metavar="T", help="Sample at this temperature.")
 @click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Limit each answer to N tokens.")
@@ -51,19 +54,19 @@ def command(
     as_json: bool,
     store: str | None,
 ) -> None:
-    """Ask the questions of a session again with another model, and compare the answers.
+    """Ask another model the questions of a session, and compare its answers with the stored ones.
 
-    SESSION is an id, a name, or the unique beginning of an id. The questions of completed runs are asked, each
-    with the history, instructions and state that it had originally: new answers do not become part of the history.
-    Documents do not store how many earlier runs the old model received, so all are sent, or as many as --history says.
-    The model gets no tools; if a run used tools, the model receives their stored results.
+    SESSION is an id, a name, or the unique beginning of an id. The questions of completed runs are asked, each with the
+    stored history, instructions and state from before its run. New answers are not added to the history. Documents do
+    not record how many earlier runs the old model received, so the new model receives all of them; --history limits
+    them. The model gets no tools. If a run used tools, the model receives their stored results.
 
-    The new answers are stored in a new session, which is named after the old one. A pipe gets one line per question:
+    The new answers are stored in a new session, which is named after the old one. In a pipe, each question is one line:
     number, run, question, old answer, new answer, score and error, separated by tabs.
 
-    --pass names a function in an installed module or in one of the working directory. It is called with the question,
-    the old answer and the new answer, and returns True, False, or a number from 0 to 1. The exit code is 1 if an answer
-    does not pass, else 5 if a question got no answer.
+    --pass names a function in an installed module or in a module in the working directory. The function is called with
+    the question, the old answer and the new answer, and must return True, False, or a number from 0 to 1. The exit code
+    is 1 if an answer does not pass, otherwise 5 if a question was not answered.
     """
     context = click.get_current_context()
     if threshold is not None and function is None:
@@ -112,7 +115,10 @@ def command(
 
 
 def _read(storage: JsonStorage, named: str) -> Session:
-    """Return the whole session. Raises SessionNotFound, Ambiguous, UsageError if it is itself a replay."""
+    """Return the session with its whole history.
+
+    Raises SessionNotFound or Ambiguous if `named` does not identify one session, UsageError if it is itself a replay.
+    """
     session_id = find_session(storage, named).session_id
     original = storage.read(session_id)
     if original is None:

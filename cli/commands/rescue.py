@@ -27,11 +27,11 @@ def command(
     """List rescue files, newest first; with NAME, show one.
 
     Runs that could not be stored, remains of documents that a crash damaged, and leftover temporary files are kept in
-    the folder .localstore/rescue of the store. NAME is the name of a file there, or its unique beginning. A pipe gets
-    name, session, when, why and bytes, separated by tabs.
+    the folder .localstore/rescue of the store. NAME is the name of a file there, or its unique beginning. In a pipe,
+    each file is one line: name, session, time, reason and bytes, separated by tabs.
 
-    --restore adds the complete runs to the end of their session, each once. The file is removed if all of it is in the
-    session then; else it is kept, and the line says why.
+    --restore adds the complete runs to the end of their session, each only once. If the session then contains
+    everything in the file, the file is removed; otherwise it is kept, and the output says why.
     """
     _check(name, restore, everything, create=create, dry_run=dry_run)
     root = find_store(store)
@@ -54,7 +54,7 @@ def command(
 
 
 def _check(name: str | None, restore: bool, everything: bool, **with_restore: bool) -> None:
-    """Refuse options that make no sense together."""
+    """Raise UsageError if the options cannot be combined."""
     context = click.get_current_context()
     if name == "":
         raise click.UsageError("NAME is empty", context)

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 def command(name: str | None, as_json: bool, store: str | None) -> None:
     """List what is in the trash, in the rescue folder and in backups; with NAME, restore it.
 
-    The list is newest first. A pipe gets kind, name, session, when, what and bytes, separated by tabs. NAME is a name
-    from the list, its unique beginning, or the id of a session that is listed once.
+    The list is newest first. In a pipe, each item is one line: kind, name, session, time, description and bytes,
+    separated by tabs. NAME is a name from the list, its unique beginning, or the id of a session that is listed once.
 
-    A document in the trash goes back to its old place and never replaces another one. A rescue file is restored as by
-    'localstore rescue NAME --restore', and the newest backup as by 'localstore upgrade --undo'.
+    A document in the trash goes back to its old place and never replaces another one. A rescue file is restored as with
+    'localstore rescue NAME --restore', and the newest backup as with 'localstore upgrade --undo'.
     """
     if name == "":
         raise click.UsageError("NAME is empty", click.get_current_context())

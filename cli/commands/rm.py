@@ -22,7 +22,7 @@ _AGE = re.compile(r"([0-9]{1,6})([mhdw])\Z")
 
 
 def _age(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
-    """Return the seconds of an age such as `30d`."""
+    """Return an age such as `30d` in seconds, or None if it is not given."""
     match = None if value is None else _AGE.match(value)
     if value is not None and match is None:
         raise click.BadParameter("Give a number with m, h, d or w, such as 30d")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class _Source(click.File):
-    """A file to read, or the standard input, which may be closed."""
+    """The type of an option that names a file to read, or `-` for standard input, which may be closed."""
 
     name = "file"
 
@@ -34,7 +34,7 @@ class _Source(click.File):
 @click.argument("session")
 @click.option("--edit", is_flag=True, help="Edit the state in the editor named by VISUAL or EDITOR.")
 @click.option(
-    "--set", "source", type=_Source("rb"), metavar="FILE", help="Replace the state with FILE; - is the standard input."
+    "--set", "source", type=_Source("rb"), metavar="FILE", help="Replace the state with FILE; - is standard input."
 )
 @click.option("--yaml", "as_yaml", is_flag=True, help="Print, edit or read YAML instead of JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print, edit or read JSON. This is the default.")
@@ -48,7 +48,7 @@ def command(
     --yaml, whatever the format of the document.
 
     --edit and --set accept only a mapping. If another process changes the state while you edit it, nothing is
-    overwritten: your text is kept in a file, and the file is named.
+    overwritten: your text is kept in a file, and the message names the file.
     """
     context = click.get_current_context()
     if edit and source is not None:
@@ -110,7 +110,7 @@ def _report_stored(session_id: str) -> None:
 
 
 def _is_new(state: dict[str, Any], stored: Session) -> bool:
-    """Return whether the state differs from the stored one; if not, print a note."""
+    """Return whether the state differs from the stored one. If it does not, print a note."""
     from localstore.format.values import json_equal
 
     if json_equal(state, stored.session_state):
@@ -131,7 +131,7 @@ def _text(state: dict[str, Any], as_yaml: bool) -> str:
 
 
 def _parsed(raw: bytes, as_yaml: bool, where: str) -> dict[str, Any]:
-    """Return the mapping in a text. Raises DocumentBroken with the line, UnstorableValue."""
+    """Parse a mapping. Raises DocumentBroken, which names the line, or UnstorableValue."""
     from localstore.format.document import LAYOUTS
     from localstore.format.parse_error import ParseError
     from localstore.format.values import to_json_value

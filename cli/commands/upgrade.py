@@ -59,7 +59,7 @@ def command(
 
 
 def _find(folder: str | None) -> str:
-    """Return the folder to upgrade. A working directory that agno 1.x wrote comes before a store above it."""
+    """Return the folder to upgrade. If agno 1.x wrote the working directory, prefer it to a store above it."""
     if folder == "":
         raise click.UsageError("DIR is empty", click.get_current_context())
     is_named = folder is not None or click.get_current_context().find_root().params.get("store") is not None

@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 class Agent(SessionOwner):
     """Answers questions with a model and its tools, and stores each run in a session.
 
-    The question is stored as an unfinished run before the model is called, and each round of tool calls when it is
-    done. The answer finishes the run, or the error that the run failed with. What a run costs does not depend on the
-    length of the session. Without `storage` the sessions are kept in memory.
+    The question is stored as an unfinished run before the model is called, and each round of tool calls is stored when
+    it ends. Storing the answer, or the error that the run failed with, finishes the run. The cost of a run does not
+    depend on the length of the session. Without `storage`, sessions are kept in memory.
 
-    **State.** At the start of a run, `session_state` takes over the stored state of the session, except for the
-    top-level keys that were changed on `agent.session_state` since. What the run's tools or the caller changed is
-    stored with the run. If another run changed the same key in the meantime, the later value counts, and the run names
-    the key in its `state_conflicts`.
+    **State.** At the start of a run, `session_state` is updated to the stored state of the session, except for the
+    top-level keys that the caller has changed on `agent.session_state` in the meantime. Changes made by the run's tools
+    or by the caller are stored with the run. If another run changed the same key in the meantime, the later value is
+    kept, and the run lists the key in its `state_conflicts`.
 
-    One agent may be used by several threads and tasks, and for several sessions at the same time
-    (`run(..., session_id=, user_id=)`): each run has a copy of its session's state. A session that was deleted after
-    the agent has seen it is not created again: `run` raises SessionNotFound.
+    Several threads and tasks may use one agent at the same time, also for different sessions
+    (`run(..., session_id=, user_id=)`): each run has a copy of its session's state. A session that is deleted after the
+    agent has read or written it is not created again: `run` raises SessionNotFound.
 
     >>> from localstore import Agent, FunctionModel
     >>> agent = Agent(model=FunctionModel(lambda messages: f"You said: {messages[-1].text}"))
@@ -76,33 +76,33 @@ class Agent(SessionOwner):
         save_partial: bool = False,
         strict_state: bool = False,
     ) -> None:
-        """Create an agent. Raises TypeError and ValueError, which say what to pass.
+        """Create an agent. Raises TypeError or ValueError if an argument is invalid; the message says what to pass.
 
         Args:
             model: The model that answers, such as `OpenAIChat(id=...)` or `FunctionModel(function)`.
-            name: The agent's name, for people.
-            agent_id: Its id, stored with its sessions. Made from `name` by default.
+            name: The agent's name, shown to people.
+            agent_id: The id to store with the agent's sessions. Derived from `name` by default.
             description: What the agent does, for the leader of a team.
             session_id: The session to use; it may exist already. A new one by default.
             user_id: The owner of the sessions.
             storage: Where sessions are stored, such as `JsonStorage(path)`.
             session_state: The initial state: it applies to keys that the session does not have yet.
-            instructions: The system message. `{key}` stands for a key of the state.
+            instructions: The system message. `{key}` is replaced by the value of that key in the state.
             examples: Messages between the instructions and the history, to show the model how to answer.
             tools: Functions that the model may call. Tool exceptions are reported to the model.
-            max_tool_rounds: How often the model may ask for tools before it has to answer.
+            max_tool_rounds: The maximum number of rounds of tool calls before the model must answer.
             show_tool_calls: Whether `print_response` and `cli_app` show tool calls.
-            response_model: A pydantic class. The answer is then data: `run.parsed` and `run.output`.
-            add_history_to_messages: Whether the model is given the session's last completed runs.
-            num_history_runs: How many of them.
-            max_history_tokens: How many tokens they may take, estimated as a quarter of their bytes. The newest runs
-                that fit are taken, each one whole.
+            response_model: A pydantic class for the answer, which is then available as `run.parsed` and `run.output`.
+            add_history_to_messages: Whether to send the model the session's last completed runs.
+            num_history_runs: The maximum number of runs to send.
+            max_history_tokens: The maximum number of tokens in the history, estimated as a quarter of its size in
+                bytes. The newest runs that fit are sent, and no run is sent in part. None means no limit.
             read_chat_history: Whether the model gets a tool that reads older runs of the session.
             search_previous_sessions_history: Whether the model gets a tool that searches the user's other sessions.
-            enable_session_summaries: Whether the model summarises the runs that fall out of the history. The summary
-                is stored as `session_summary` and given to the model instead of them.
+            enable_session_summaries: Whether the model summarises runs that are too old for the history. The summary is
+                stored as `session_summary` and sent to the model in place of those runs.
             save_partial: Whether to store a partial answer about five times a second, so that it survives a crash.
-            strict_state: Whether a conflict about the state raises StateConflict, which fails the run.
+            strict_state: Whether the run fails with StateConflict if another run has changed the same key of the state.
         """
         if not hasattr(model, "respond"):
             raise TypeError(f"model must be a model such as OpenAIChat(id={str(model)!r}), not {kind_of(model)}")
@@ -140,7 +140,7 @@ class Agent(SessionOwner):
 
     @property
     def agent_id(self) -> str | None:
-        """The agent's id."""
+        """The id stored with the agent's sessions, or None if the agent has neither an id nor a name."""
         return self.entity_id
 
     # Running
@@ -154,22 +154,23 @@ class Agent(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Run:
-        """Ask the model, and return the stored run.
+        """Ask the model a question, store the run, and return it.
 
-        If the model raises an error, it is raised again after the run was stored with status `error` (`cancelled` for
-        KeyboardInterrupt) and what had arrived of the answer.
+        If the model raises an error, the run is stored with status `error` (`cancelled` for KeyboardInterrupt) and the
+        part of the answer that was received. Then the error is raised again.
 
         Args:
             message: The question: text, a Message, or several Messages.
-            images: URLs or paths of images that belong to the question.
-            files: URLs or paths of files that belong to the question.
-            session_id: Another session than the agent's own.
-            user_id: Another user than the agent's own.
+            images: URLs or paths of images to send with the question.
+            files: URLs or paths of files to send with the question.
+            session_id: The session to use instead of the agent's current one.
+            user_id: The user to use instead of the agent's `user_id`.
 
-        Raises FileNotFoundError for a file that does not exist, ResponseInvalid for an answer that does not fit the
-        `response_model`, and the errors of the storage: OwnerMismatch, SessionNotFound, KindMismatch, DocumentBroken,
-        UnstorableValue, StateConflict, LockTimeout, OSError. They are raised before the model is called if they can be
-        known by then. An error after the answer has the run as its attribute `run`.
+        Raises FileNotFoundError if a file does not exist, and ResponseInvalid if the answer does not fit
+        `response_model`. May raise an error of the storage: OwnerMismatch, SessionNotFound, KindMismatch,
+        DocumentBroken, UnstorableValue, StateConflict, LockTimeout or OSError. Errors that can be detected before the
+        model is called are raised before. If an error is raised after the model has answered, its attribute `run` is
+        the run with the answer.
 
         >>> from localstore import Agent, FunctionModel
         >>> agent = Agent(model=FunctionModel(lambda messages: "It is 42."))
@@ -188,7 +189,7 @@ class Agent(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Run:
-        """Do the same as `run` without blocking the event loop. If the task is cancelled, so is the run.
+        """Do the same as `run` without blocking the event loop. Cancelling the task cancels the run.
 
         Async tools that the model calls in the same round run concurrently.
         """
@@ -203,10 +204,10 @@ class Agent(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Generator[Event]:
-        """Ask the model, and yield what happens as it happens. The last event is RunFinished.
+        """Ask the model a question, and yield the events of the run as they happen. The last event is RunFinished.
 
-        Takes the arguments of `run`, and raises the same errors. If the generator is closed early, for example because
-        a `for` loop is left, the run is stored as `cancelled` with what had arrived of the answer.
+        The arguments and errors are those of `run`. If the generator is closed early, for example by leaving a `for`
+        loop, the run is stored as `cancelled` with the part of the answer that was received.
 
         >>> from localstore import Agent, FunctionModel
         >>> from localstore.agents.events import TextDelta
@@ -232,20 +233,20 @@ class Agent(SessionOwner):
         """Continue the session's last run if it is not completed; return it, or None if there is nothing to resume.
 
         An unfinished run continues after its last complete round of tool calls. If another process is still working on
-        it, the later of the two raises Conflict. A failed or cancelled run stays as it is, and its question is asked
-        in a new run. Raises the same errors as `run`.
+        it, the process that stores later raises Conflict. A failed or cancelled run is not changed; its question is
+        asked in a new run. Raises the same errors as `run`.
         """
-        resumed = self._resuming()
+        resumed = self._run_to_resume()
         return None if resumed is None else driver.run(resumed.execute)
 
     async def aresume(self) -> Run | None:
         """Do the same as `resume` without blocking the event loop."""
-        resumed = await run_in_thread(self._resuming)
+        resumed = await run_in_thread(self._run_to_resume)
         return None if resumed is None else await driver.arun(resumed.execute)
 
     def stream_resumed(self) -> Generator[Event]:
-        """Do the same as `resume`, and yield what happens as it happens; no events if there is nothing to resume."""
-        resumed = self._resuming()
+        """Do the same as `resume`, and yield events as they happen; yield none if there is nothing to resume."""
+        resumed = self._run_to_resume()
         if resumed is not None:
             yield from driver.stream_events(resumed.execute)
 
@@ -260,7 +261,7 @@ class Agent(SessionOwner):
         run = Run(messages=question_messages(message, images, files), status="unfinished")
         return self._new_run(run, session_id or self.session_id, user_id or self.user_id)
 
-    def _resuming(self) -> AgentRun | None:
+    def _run_to_resume(self) -> AgentRun | None:
         session = self.read(self.session_id, self.user_id, 1)
         if session is None or not session.runs or session.runs[-1].status == "completed":
             return None
@@ -283,17 +284,19 @@ class Agent(SessionOwner):
         markdown: bool = False,
         show_message: bool = True,
     ) -> None:
-        """Ask the model, and print the answer as it arrives: in panels on a terminal, otherwise as plain text.
+        """Ask the model a question, and print the answer as it arrives.
+
+        On a terminal, the answer is shown in a panel; otherwise it is printed as plain text.
 
         Args:
             message: The question.
-            images: URLs or paths of images that belong to the question.
-            files: URLs or paths of files that belong to the question.
-            markdown: Whether to render the answer as Markdown, on a terminal.
+            images: URLs or paths of images to send with the question.
+            files: URLs or paths of files to send with the question.
+            markdown: Whether to render the answer as Markdown on a terminal.
             show_message: Whether to print the question as well.
 
-        With `show_tool_calls`, each tool call and a short form of its result are printed. Raises the same errors as
-        `run`.
+        If the agent has `show_tool_calls`, each tool call and a shortened result are printed too. Raises the same
+        errors as `run`.
         """
         from localstore.agents.terminal.response import print_response
 
@@ -304,9 +307,10 @@ class Agent(SessionOwner):
     def cli_app(self, *, markdown: bool = True) -> None:
         """Run an interactive chat at the terminal: questions, streamed answers, and commands (`/help` lists them).
 
-        Ctrl-C stops an answer, and `bye` or Ctrl-D ends the chat. Errors of the model and the storage are shown in one
-        line, and the chat continues. If the standard input is not a terminal, each line is a question, and only the
-        answers are written to the standard output, as plain text. `markdown` renders the answers as Markdown.
+        Ctrl-C stops an answer, and `bye` or Ctrl-D ends the chat. An error of the model or the storage is shown on one
+        line, and the chat continues. If standard input is not a terminal, each line of it is a question, and only the
+        answers are written to standard output, as plain text. If `markdown` is true, answers on a terminal are rendered
+        as Markdown.
         """
         from localstore.agents.terminal.chat import Chat
 
@@ -315,9 +319,9 @@ class Agent(SessionOwner):
     # Sessions
 
     def get_messages_for_session(self, session_id: str | None = None) -> list[Message]:
-        """Return all messages of a session of this user, by default the current one, oldest first.
+        """Return all messages of one of this user's sessions, oldest first. The default is the current session.
 
-        The list is empty if there is no such session.
+        Return an empty list if there is no such session.
 
         >>> from localstore import Agent, FunctionModel
         >>> agent = Agent(model=FunctionModel(lambda messages: "hi"))
@@ -331,13 +335,14 @@ class Agent(SessionOwner):
     def fork(self, run_id: str | None = None, *, session_id: str | None = None) -> str:
         """Copy this session up to one of its runs, switch to the copy, and return its id.
 
-        Its header says which run it was copied from. This session does not change.
+        The header of the copy records the run at which it was forked. The original session is not changed.
 
         Args:
-            run_id: The last run to copy, by default the last one of the session.
-            session_id: The id of the new session.
+            run_id: The last run to copy. The default is the session's last run.
+            session_id: The id of the new session. The default is a random id.
 
-        Raises SessionNotFound, LookupError if the run does not exist, and Conflict if session `session_id` exists.
+        Raises SessionNotFound if this session is not stored, LookupError if the run does not exist, and Conflict if
+        session `session_id` already exists.
         """
         from localstore.storage.branching import fork
 
@@ -347,10 +352,10 @@ class Agent(SessionOwner):
         return forked
 
     def undo(self) -> Run | None:
-        """Remove the last run from the session and return it, or None if there is none. The state goes back as well.
+        """Remove and return the session's last run, or return None if the session has no runs.
 
-        The run is kept in the store: `localstore rescue` lists it and can restore it. Raises SessionNotFound and
-        OwnerMismatch.
+        The session gets the state from before the run again. The run is kept in the store: `localstore rescue` lists
+        and restores it. Raises SessionNotFound if the session is not stored, OwnerMismatch if it is another user's.
         """
         from localstore.storage.branching import undo
 
@@ -363,7 +368,7 @@ class Agent(SessionOwner):
     kind: Kind = "agent"
 
     def run_spec(self) -> RunSpec:
-        """Return the settings for a run that begins now."""
+        """Return a snapshot of the settings for a new run."""
         window = None
         if self.add_history_to_messages:
             window = HistoryWindow(self.num_history_runs, self.max_history_tokens, self._summaries)

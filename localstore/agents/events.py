@@ -1,7 +1,7 @@
 """The events of a run, in the order in which they happen, as `stream` and `astream` yield them.
 
-`speaker` says which part of a team or a workflow an event comes from: the name of the member or the step, after the
-names of those that it is inside of, as in `editors/anna`. It is None for the run that the caller started.
+`speaker` identifies the team member or workflow step that an event comes from. It is a path of names, outermost first,
+such as `editors/anna`. It is None for the run that the caller started.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from localstore.models.session import Run, Step, ToolCall
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The question is stored, and the model is called next."""
+    """The question or the input is stored, and the run begins."""
 
     session_id: str
     run_id: str
@@ -30,7 +30,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallStarted:
-    """The model asked for this tool call."""
+    """The model has requested the tool call `call`."""
 
     call: ToolCall
     speaker: str | None = None
@@ -38,7 +38,7 @@ class ToolCallStarted:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallFinished:
-    """A tool call has ended. `result` is the text for the model; `failed` says whether it reports an error."""
+    """A tool call has ended. `result` is the text for the model; `failed` is true if it reports an error."""
 
     call: ToolCall
     result: str
@@ -48,7 +48,10 @@ class ToolCallFinished:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The run is complete and stored, and no event follows. A member's run is stored with that of its team."""
+    """A run has ended.
+
+    If `speaker` is None, the run is stored and no event follows. Otherwise it is stored as part of the outer run.
+    """
 
     run: Run
     speaker: str | None = None
@@ -56,14 +59,14 @@ class RunFinished:
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """A step of a workflow begins."""
+    """An attempt at a workflow step begins."""
 
     speaker: str
 
 
 @dataclass(frozen=True, slots=True)
 class StepFinished:
-    """A step of a workflow is stored: it is completed, or it failed and is tried again."""
+    """A workflow step is stored: it is completed, or it failed and will be retried."""
 
     step: Step
     speaker: str
@@ -71,7 +74,7 @@ class StepFinished:
 
 @dataclass(frozen=True, slots=True)
 class RunWaiting:
-    """The workflow waits until `step` is confirmed. No event follows."""
+    """The workflow run is stored and waits until `step` is confirmed. No event follows."""
 
     run: Run
     step: Step

@@ -1,4 +1,4 @@
-"""What an agent needs of a storage, and the storage of an agent that was given none."""
+"""The storage methods that agents and workflows need, and the storage that they use by default, in memory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from localstore.storage.state_merge import StateMerge
 
 
 class AgentStorage(Protocol):
-    """The methods that an agent calls in every run. `JsonStorage` and `YamlStorage` have them, and those that the
-    agent's other methods need."""
+    """The storage methods that an agent calls in every run.
+
+    `JsonStorage` and `YamlStorage` have them, and also the methods that the agent's other features need.
+    """
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None: ...
 
@@ -39,7 +41,7 @@ class AgentStorage(Protocol):
 
 
 class WorkflowStorage(AgentStorage, Protocol):
-    """The methods that a workflow calls in every run."""
+    """The storage methods that a workflow calls in every run."""
 
     def add_step(
         self, session_id: str, run_id: str, step: Step, *, number: int, user_id: str | None = None
@@ -48,6 +50,8 @@ class WorkflowStorage(AgentStorage, Protocol):
 
 @dataclass(slots=True)
 class _StoredSession:
+    """A session in memory: its runs by id, in order, and the newest values of its keys."""
+
     kind: Kind = "agent"
     entity_id: str | None = None
     runs: dict[str, Run] = field(default_factory=dict)
@@ -55,25 +59,25 @@ class _StoredSession:
     """The newest values of the session's keys, such as its state."""
 
     def put(self, run: Run) -> None:
-        """Add a run, or replace the one with its id. The run is not shared with the caller."""
+        """Add `run`, or replace the run with the same id. `run` is not copied, so nothing else may change it."""
         self.runs[run.run_id] = run
         self._take_current(run)
 
     def _take_current(self, run: Run) -> None:
         self.current.update({name: value for name in SESSION_KEYS if (value := getattr(run, name)) is not None})
 
-    def go_back(self) -> None:
-        """Take the current values from the runs again, after one was replaced by an earlier form of it."""
-        summary = self.current.get("session_summary")  # the only one that comes from `update`
+    def recompute_current(self) -> None:
+        """Recompute the current values from the runs, after a run was replaced by an earlier version of it."""
+        summary = self.current.get("session_summary")  # set by `update`, not stored in a run
         self.current = {} if summary is None else {"session_summary": summary}
         for run in self.runs.values():
             self._take_current(run)
 
 
 class MemoryStorage:
-    """Keeps the sessions of one agent, team or workflow in memory, as long as it lives. Sessions have no owners.
+    """Keeps the sessions of one agent, team or workflow in memory. Sessions have no owners.
 
-    Nothing is shared with the caller: what is passed in is copied, and so is what is returned. Safe for threads.
+    Runs and steps are copied when they are stored, and sessions when they are read. Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -81,7 +85,7 @@ class MemoryStorage:
         self._lock = Lock()
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None:
-        """Return the session with its last runs (with all, if `last_runs` is None), or None if there is none."""
+        """Return the session with its last `last_runs` runs (all if None), or None if there is no such session."""
         with self._lock:
             stored = self._sessions.get(session_id)
             if stored is None:
@@ -104,7 +108,7 @@ class MemoryStorage:
         state_base: dict[str, Any] | None = None,
         strict_state: bool = False,
     ) -> None:
-        """Add the run, or finish the one with its `run_id`. See `Storage.append` for the arguments and the errors."""
+        """Add the run, or replace the run with the same id. See `Storage.append` for the arguments and errors."""
         with self._lock:
             stored = self._sessions.get(session_id) or _StoredSession(kind or "agent", entity_id)
             if state_base is not None and run.session_state is not None:
@@ -115,21 +119,21 @@ class MemoryStorage:
             self._sessions[session_id] = stored
 
     def update(self, session_id: str, *, user_id: str | None = None, session_summary: Any = None) -> None:  # noqa: ARG002
-        """Replace the summary. Raises SessionNotFound."""
+        """Replace the session's summary. Raises SessionNotFound."""
         with self._lock:
             self._session(session_id).current["session_summary"] = session_summary
 
     def upsert(self, session: Session) -> None:
-        """Replace the runs that `session` holds; the newest state among the runs becomes its state.
+        """Store the runs in `session`, replacing runs with the same ids.
 
-        Raises SessionNotFound.
+        The newest state among all stored runs becomes the session's state. Raises SessionNotFound.
         """
         runs: list[Run] = [Run.model_validate(to_json_value(run)) for run in session.runs]
         with self._lock:
             stored = self._session(session.session_id)
             for run in runs:
                 stored.put(run)
-            stored.go_back()
+            stored.recompute_current()
 
     def add_step(
         self,
@@ -140,9 +144,10 @@ class MemoryStorage:
         number: int,
         user_id: str | None = None,  # noqa: ARG002
     ) -> None:
-        """Add a step to an unfinished run, as its step number `number`, from 0. Do nothing if it has just this step.
+        """Add a step to an unfinished run at position `number`, counted from 0.
 
-        Raises SessionNotFound, RunNotFound, and Conflict if the run is finished or has another number of steps.
+        Do nothing if the run already has an equal step at this position. Raises SessionNotFound, RunNotFound, and
+        Conflict if the run is finished or `number` is not the number of its steps.
         """
         added = Step.model_validate(to_json_value(step, "step"))
         with self._lock:

@@ -1,4 +1,4 @@
-"""Ask the questions of a stored session again, each with the stored history before it, not with new answers."""
+"""Asks the questions of a stored session again, each with the stored history before it and without new answers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoredQuestion:
-    """A question that was answered in a stored run, and what a model needs to answer it again.
+    """A question from a completed run, with everything that a model needs to answer it again.
 
-    `number` is the number of the run in the session, from 1. `asked` are the messages of the run before its answer: the
-    question, and the rounds of tool calls with their results. `missing` are the paths of the question's files that no
-    longer exist; a line of text in `asked` says so in place of each.
+    `number` is the number of the run in the session, counted from 1. `asked` contains the run's messages before its
+    answer: the question, and the rounds of tool calls with their results. `missing` contains the paths of attached
+    files that no longer exist; in `asked`, a line of text replaces each of them.
     """
 
     number: int
@@ -45,21 +45,21 @@ class StoredQuestion:
 
     @property
     def tools(self) -> tuple[str, ...]:
-        """The names of the tools that were called, without duplicates, in the order of their first calls."""
+        """The names of the tools that the run called, without duplicates, in the order of their first calls."""
         return tuple(dict.fromkeys(call.name for message in self.asked for call in message.tool_calls or ()))
 
 
 def stored_questions(session: Session, *, history: int | None = None) -> list[StoredQuestion]:
-    """Return the questions of the completed runs of a session that was read whole.
+    """Return the questions of a session's completed runs, oldest first.
 
-    How much history a run was given is not stored. Each question gets the messages of the completed runs before it, so
-    that all models are asked the same. Its instructions are those of its run, with `{key}` replaced by the state before
-    the run (for a key that the session did not have yet, by the value that the run stored). Summaries are left out,
-    since the history contains the same.
+    Documents do not record how much history a run was given. Each question gets the messages of the completed runs
+    before it, so that all models receive the same input. Its instructions are those of its run. In them, `{key}` is
+    replaced by the value from before the run; if the session did not have the key yet, by the value that the run
+    stored. Summaries are left out, because the history contains the same information.
 
     Args:
-        session: The session, with its whole history.
-        history: How many completed runs to take, by default all.
+        session: The session, read with its whole history.
+        history: The maximum number of completed runs before each question. None means all.
     """
     questions: list[StoredQuestion] = []
     completed: list[Run] = []
@@ -87,7 +87,7 @@ def stored_questions(session: Session, *, history: int | None = None) -> list[St
 
 
 def _without_missing_files(messages: Sequence[Message]) -> tuple[list[Message], tuple[str, ...]]:
-    """Return the messages with a line of text in place of each missing file, and the paths of those files."""
+    """Return the messages with each missing file replaced by a line of text, and the paths of the missing files."""
     missing: list[str] = []
 
     def replaced(part: ContentPart) -> ContentPart:
@@ -106,7 +106,7 @@ def _without_missing_files(messages: Sequence[Message]) -> tuple[list[Message], 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A question, and the run in which it was asked again: completed, or with an `error`."""
+    """A stored question, and the new run in which it was asked again. The run is completed or has an `error`."""
 
     question: StoredQuestion
     run: Run
@@ -125,11 +125,11 @@ class Repeated:
 class Replay:
     """Asks the questions of a session again, and stores the answers in a new session of the same owner.
 
-    The new session is created with the first question. Its name says what it repeats, its metadata have the id of the
-    session as `replay_of`, and each run has the id of the run that it repeats. It does not belong to the agent of the
-    old session. Without `storage` nothing is stored.
+    The new session is created when the first question is asked. Its name contains the name of the old session, and its
+    metadata contain the old session's id as `replay_of`. Each new run has the id of the old run as its `replay_of`. The
+    new session belongs to no agent. If `storage` is None, nothing is stored.
 
-    The model gets no tools, since functions are not stored: it answers from the stored results.
+    The model gets no tools, because functions are not stored. It answers from the stored results of tool calls.
     """
 
     def __init__(self, session: Session, model: Model, storage: Storage | None = None) -> None:
@@ -137,20 +137,20 @@ class Replay:
         self._session = session
         self._storage = storage
         self._has_begun = False
-        # If the model asks for a tool nevertheless, it gets one error message, and then has to answer.
+        # If the model requests a tool anyway, it gets one error message and then has to answer.
         self._agent = Agent(
             model=model, session_id=self.session_id, user_id=session.user_id, storage=storage, max_tool_rounds=1
         )
 
     @property
     def is_kept(self) -> bool:
-        """Whether the session with the answers exists."""
+        """Whether the new session has been created in the storage."""
         return self._has_begun and self._storage is not None
 
     def ask(self, question: StoredQuestion) -> Repeated:
-        """Ask one question. An error of the model is in the run that is stored and returned.
+        """Ask one question again, and store the new run. If the model fails, the run has status `error`.
 
-        Raises the errors of the storage, and KeyboardInterrupt after the run was stored as cancelled.
+        Raises errors of the storage, and KeyboardInterrupt after the run has been stored as cancelled.
         """
         if not self._has_begun:
             self._begin()
@@ -179,7 +179,7 @@ class Replay:
                     metadata={"replay_of": session.session_id},
                 )
             )
-            self._agent.read(self.session_id, session.user_id, 0)  # if it is deleted now, it is not created again
+            self._agent.read(self.session_id, session.user_id, 0)  # remembers it: a deleted session is not recreated
 
     def _stored(self, run_id: str) -> Run | None:
         session = self._agent.storage.read(self.session_id, user_id=self._session.user_id, last_runs=1)

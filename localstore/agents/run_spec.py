@@ -1,4 +1,4 @@
-"""What a run needs to know about its agent or team, as it is when the run begins."""
+"""The settings of an agent or a team for one run, taken when the run begins."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Mode = Literal["route", "coordinate", "collaborate"]
-"""How a team answers."""
+"""How a team answers. `Team` describes the modes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """The settings of an agent for one run. Later changes to the agent do not reach the run."""
+    """The settings of an agent for one run. Later changes to the agent do not affect the run."""
 
     kind: Kind
     entity_id: str | None
     description: str | None
     model: Model
     instructions: str
-    """One text, empty if there are none, with `{key}` not yet replaced by the state."""
+    """The instructions as one text, empty if there are none. `{key}` is not yet replaced by a value of the state."""
     examples: Sequence[Message]
     tools: Mapping[str, Tool]
     max_tool_rounds: int
     response_model: type[BaseModel] | None
     history: HistoryWindow | None
-    """None: the model is given no earlier runs."""
+    """Selects the earlier runs to send to the model. None selects no runs."""
     summaries: Summaries | None
     save_partial: bool
     team: TeamSpec | None = None
 
     @property
     def runs_needed(self) -> int:
-        """How many of the session's last runs to read before the run."""
+        """How many of the session's last runs the agent and its members need for their history."""
         own = 0 if self.history is None else self.history.runs_needed
         members = self.team.members.values() if self.team is not None else ()
         return max([own, *(member.runs_needed for member in members)])
 
     def nested(self) -> RunSpec:
-        """Return the settings for a run inside another one, which has no summaries of its own."""
+        """Return a copy of these settings for a run inside another run: without summaries."""
         history = None if self.history is None else replace(self.history, summaries=None)
         return replace(self, history=history, summaries=None)
 
 
 @dataclass(frozen=True, slots=True)
 class TeamSpec:
-    """The members of a team, by name, and how the team answers."""
+    """The settings of a team for one run: its mode, and the settings of its members by name."""
 
     mode: Mode
     members: Mapping[str, RunSpec]
@@ -62,11 +62,11 @@ class TeamSpec:
 
 @runtime_checkable
 class AnyAgent(Protocol):
-    """An Agent or a Team, for modules that cannot import them."""
+    """An Agent or a Team. For modules that cannot import these classes."""
 
     name: str | None
     entity_id: str | None
 
     def run_spec(self) -> RunSpec:
-        """Return the settings for a run that begins now."""
+        """Return a snapshot of the settings for a new run."""
         ...

@@ -1,4 +1,4 @@
-"""The sessions of an agent, a team or a workflow: the current one, its state, and the storage."""
+"""The current session of an agent, a team or a workflow, its state, and its storage."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from localstore.storage.storage import Storage
 
 _REMEMBERED_SESSIONS = 10_000
-"""How many sessions an agent remembers to have seen."""
+"""How many session ids an agent remembers, to notice that a session was deleted."""
 
 
 class SessionOwner:
-    """Has a current session and its state, and stores runs. The base of Agent, Team and Workflow.
+    """The base class of Agent, Team and Workflow: keeps track of the current session and its state, and stores runs.
 
-    A session that is deleted after it was seen is not created again.
+    A session that is deleted after it has been read or written here is not created again.
     """
 
     kind: Kind
@@ -70,15 +70,15 @@ class SessionOwner:
     # Sessions
 
     def new_session(self, session_id: str | None = None) -> str:
-        """Switch to a new session with the initial state, and return its id."""
+        """Switch to a new session with the initial state, and return its id, by default a random one."""
         self.session_id = session_id or str(uuid4())
         self.shared_state.reset(self.session_id, None)
         return self.session_id
 
     def load_session(self, session_id: str) -> Session:
-        """Switch to an existing session and its state, and return it without its history.
+        """Switch to an existing session and its state, and return the session without its history.
 
-        Raises SessionNotFound (also for a session of another user), and KindMismatch for a session of another kind.
+        Raises SessionNotFound if this user has no such session, and KindMismatch if the session is of another kind.
         """
         session = self.read(session_id, self.user_id, 0)
         if session is None:
@@ -95,37 +95,40 @@ class SessionOwner:
         return session
 
     def rename_session(self, name: str) -> None:
-        """Give the session a name, for people. Raises SessionNotFound and OwnerMismatch."""
+        """Set the name that people see for the current session. Raises SessionNotFound or OwnerMismatch."""
         self.sessions("rename_session").update(self.session_id, user_id=self.user_id, name=name)
 
     def follow(self, session_id: str, session: Session | None) -> None:
-        """Switch to this session and its state; None stands for a session that does not exist yet."""
+        """Switch to session `session_id` and to the state in `session`, or to the initial state if it is None."""
         self.session_id = session_id
         self.shared_state.reset(session_id, session.session_state if session is not None else None)
 
     def sessions(self, what: str) -> Storage:
-        """Return the storage. Raises ValueError, which names `what`, if the sessions are in memory."""
+        """Return the storage. Raises ValueError if sessions are in memory; `what` names the feature that needs it."""
         storage: Any = self.storage
         if isinstance(storage, MemoryStorage):
             raise ValueError(f"{what} needs a storage. Give the {self.kind} one: storage=JsonStorage(...)")
         return storage  # type: ignore[no-any-return]
 
     def store_changes(self, session: Session) -> None:
-        """Store what was changed in a session that was read."""
+        """Store the changes made to `session`, which was read from the storage."""
         storage: Any = self.storage
         storage.upsert(session)
 
     # Called by runs
 
     def read(self, session_id: str, user_id: str | None, last_runs: int | None) -> Session | None:
-        """Return the session with its last runs, or None, and remember that it exists."""
+        """Return the session with its last `last_runs` runs (all if None), or None. Remember that it exists."""
         session = self.storage.read(session_id, user_id=user_id, last_runs=last_runs)
         if session is not None:
             self._remember(session_id)
         return session
 
     def append(self, session_id: str, run: Run, user_id: str | None, **options: Any) -> None:
-        """Store a run. A session that was seen before must still exist; otherwise SessionNotFound is raised."""
+        """Store a run. `options` are passed to the `append` of the storage.
+
+        Raises SessionNotFound if the session was read or written before and no longer exists.
+        """
         create = session_id not in self._seen
         self.storage.append(
             session_id, run, user_id=user_id, entity_id=self.entity_id, kind=self.kind, create=create, **options
@@ -139,10 +142,10 @@ class SessionOwner:
 
 
 def kind_of(value: object) -> str:
-    """Return the name of a value's type, for messages about wrong arguments."""
+    """Return the name of the type of `value`, for error messages."""
     return type(value).__name__
 
 
 def slug(name: str | None) -> str | None:
-    """Return an id made of a name, or None."""
+    """Return an id derived from a name, such as `trip-planner`, or None if it has no letters or digits."""
     return re.sub(r"\W+", "-", (name or "").casefold()).strip("-") or None

@@ -17,10 +17,10 @@ from localstore.models.validation import first_problem
 
 @dataclass(slots=True)
 class StepContext:
-    """The run that a step belongs to: passed to the parameter of a step that is annotated with this class.
+    """The run that a step belongs to. A step's function receives it in a parameter annotated with this class.
 
-    `session_state` is shared by all steps, except that each branch of a Parallel has a copy; changes are stored with
-    the step. `input` is the input of the workflow, `outputs` are the outputs of the completed steps by name.
+    All steps share `session_state`, except that each branch of a Parallel has a copy. Changes are stored with the step.
+    `input` is the input of the workflow, and `outputs` contains the outputs of the completed steps by name.
     """
 
     session_id: str
@@ -32,21 +32,21 @@ class StepContext:
 
 
 class Function:
-    """A user's function, plain or async, as a step or a test.
+    """A user's function, plain or async, that is used as a step or a test.
 
-    Its first parameter, if it has one, receives the input, converted to the annotated type. A parameter annotated with
-    StepContext receives that.
+    A parameter annotated with StepContext receives the context. The first other parameter, if there is one, receives
+    the input, converted to its annotated type.
     """
 
     def __init__(self, function: Callable[..., Any], what: str) -> None:
-        """Raises TypeError for a signature that a step cannot have. `what` names the function in messages."""
+        """Inspect the function. Raises TypeError if its signature does not fit; `what` names it in messages."""
         self.function = function
         self._what = what
         self._input: str | None = None
         self._context: str | None = None
         self._type: TypeAdapter[Any] | None = None
         try:
-            hints = get_type_hints(_described(function), include_extras=True)
+            hints = get_type_hints(_annotated_callable(function), include_extras=True)
         except (NameError, TypeError) as error:
             raise TypeError(f"The type annotations of {what} cannot be resolved: {error}") from None
         for name, parameter in _parameters(function, what):
@@ -71,7 +71,7 @@ class Function:
             ) from error
 
     def arguments(self, value: Any, context: StepContext) -> dict[str, Any]:
-        """Return the arguments to call the function with. Raises TypeError if the value does not fit its type."""
+        """Return the keyword arguments for a call. Raises TypeError if `value` does not fit the annotated type."""
         arguments: dict[str, Any] = {}
         if self._input is not None:
             try:
@@ -83,8 +83,8 @@ class Function:
         return arguments
 
 
-def _described(function: Callable[..., Any]) -> Any:
-    """Return the object with the annotations: for a callable object, its method."""
+def _annotated_callable(function: Callable[..., Any]) -> Any:
+    """Return what has the annotations: the function inside a partial, or `__call__` of a callable object."""
     while isinstance(function, functools.partial):
         function = function.func
     return function if inspect.isroutine(function) else type(function).__call__
@@ -99,7 +99,7 @@ def _parameters(function: Callable[..., Any], what: str) -> Iterator[tuple[str, 
 
 
 class Task:
-    """A step that calls a function or asks an Agent or a Team, with options.
+    """A step that calls a function, or asks an Agent or a Team, with retries and a confirmation.
 
     >>> from localstore import Task, Workflow
     >>> def pay(amount: int) -> str:
@@ -120,15 +120,15 @@ class Task:
         backoff: float = 1.0,
         confirm: bool | str = False,
     ) -> None:
-        """Create a step. Raises TypeError and ValueError, which say what to pass.
+        """Create a step. Raises TypeError or ValueError if an argument is invalid; the message says what to pass.
 
         Args:
             work: The function, Agent or Team.
             name: The step's name, by default that of `work`.
-            retries: How often to try again after an error.
-            backoff: Seconds to wait before the first retry; each further wait is twice as long.
-            confirm: Whether the workflow waits before this step until `resume(confirm=True)`. A text is the question
-                to show.
+            retries: The maximum number of retries after an error.
+            backoff: Seconds to wait before the first retry. The wait doubles with each further retry.
+            confirm: Whether the workflow waits before this step until `resume(confirm=True)` is called. A string is
+                the question to show.
         """
         if not isinstance(work, AnyAgent) and not callable(work):
             raise TypeError(f"A step must be a function, an Agent or a Team, not {type(work).__name__}")
@@ -151,9 +151,9 @@ class Task:
 class Parallel:
     """Steps that run concurrently, each with the same input and a copy of the session's state.
 
-    The output is a dict of their outputs by name. When all have ended, the top-level keys of the state that they
-    changed are taken over; if two change the same key, the value of the later step in the list counts. If one fails,
-    the others run to their end, and then the workflow fails.
+    The output is a dict of their outputs by name. When all steps have ended, the top-level keys of the state that they
+    changed are copied to the workflow's state. If two steps change the same key, the value of the later step in the
+    list is kept. If a step fails, the others run to their end, and then the workflow fails.
 
     >>> from localstore import Parallel, Workflow
     >>> def add(number: int) -> int:
@@ -173,10 +173,10 @@ class Parallel:
 
 
 class Condition:
-    """Runs the steps of `then` if the test returns a true value, otherwise those of `otherwise`.
+    """Runs the steps in `then` if `test` returns a true value, otherwise those in `otherwise`.
 
-    The test is called like a step. Its decision is stored before the first step begins, so that a resumed workflow
-    goes the same way. If there are no steps to run, the output is the input.
+    The test receives its arguments like a step. Its result is stored before the first step begins, so that a resumed
+    workflow takes the same branch. If that branch has no steps, the output is the input.
     """
 
     def __init__(
@@ -199,10 +199,10 @@ class Condition:
 
 
 class Loop:
-    """Repeats steps, each round with the output of the previous one.
+    """Repeats steps. The output of each round is the input of the next one.
 
-    It ends when `until` returns a true value for the output of a round, or after `max_rounds` rounds. `until` is called
-    like a step.
+    The loop ends when `until` returns a true value for the output of a round, or after `max_rounds` rounds. `until`
+    receives its arguments like a step.
     """
 
     def __init__(
@@ -231,9 +231,10 @@ StepLike = Part | AnyAgent | Callable[..., Any]
 
 
 def parts_of(steps: Sequence[StepLike], where: str, *, may_be_empty: bool = False) -> tuple[Part, ...]:
-    """Return the steps, with a Task for each function and agent. Raises TypeError and ValueError.
+    """Return the steps, with each function, agent and team wrapped in a Task.
 
-    `where` names the part of the workflow in messages.
+    Raises TypeError if `steps` is not a list of steps, and ValueError if two have the same name or, unless
+    `may_be_empty`, if there are none. `where` names the enclosing part of the workflow in messages.
     """
     if isinstance(steps, (Task, Parallel, Condition, Loop, AnyAgent)) or not isinstance(steps, Sequence):
         raise TypeError(f"The steps of {where} must be a list, not {type(steps).__name__}")

@@ -1,4 +1,4 @@
-"""A team of agents: a leader that asks its members, and one session for all of their messages."""
+"""A team of agents: a leader that asks its members, with one session for all their messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LeaderOptions(TypedDict, total=False):
-    """The arguments of `Agent` that a team takes as well, for its leader."""
+    """The arguments of `Agent` that `Team` also accepts, for its leader."""
 
     name: str | None
     description: str | None
@@ -46,25 +46,24 @@ class LeaderOptions(TypedDict, total=False):
 
 
 class Team(Agent):
-    """Answers questions with several agents. A team is an agent itself, the leader, with all of its methods.
+    """Answers questions with several agents. A team is itself an agent, the leader, and has all methods of Agent.
 
-    - In mode `coordinate`, the leader gives tasks to members by calling a tool, several at a time if it likes, and
-      writes the answer.
-    - In mode `route`, the leader picks one member, and returns its answer.
+    - In mode `coordinate`, the leader assigns tasks to members by calling a tool, several at a time if it chooses to,
+      and writes the answer.
+    - In mode `route`, the leader picks one member, whose answer becomes the team's answer.
     - In mode `collaborate`, all members answer the question concurrently, and the leader combines their answers.
 
-    The session stores the leader's run, with the runs of the members as its `member_runs`. Members use the session,
-    the user and the state of the team, not their own; their own storage and summaries are not used either. Each member
-    gets a copy of the state. When it is done, the top-level keys that it changed go into the state of the team; if two
-    members change the same key, the later value counts. Errors of a member are reported to the leader, and are stored
-    in the member's run.
+    The session stores the leader's run, with the members' runs as its `member_runs`. Members use the team's session,
+    user, state and storage instead of their own, and make no summaries. Each member works on a copy of the state. When
+    it is done, the top-level keys that it changed are copied to the team's state; if two members change the same key,
+    the later value is kept. An error of a member is stored in the member's run and reported to the leader.
 
-    A member with `add_history_to_messages` is given what it was asked earlier in this session, within its own
-    `num_history_runs` and `max_history_tokens`.
+    A member with `add_history_to_messages` also receives its own earlier questions and answers in this session, limited
+    by its own `num_history_runs` and `max_history_tokens`.
 
-    Members' runs are stored when the leader's run ends; their answers are stored before, with the leader's round of
-    tool calls. With `save_partial`, each member's run is stored when it is done, and the document is rewritten once at
-    the end.
+    Members' runs are stored when the leader's run ends; their answers are stored earlier, with the leader's round of
+    tool calls. With `save_partial`, each member's run is stored as soon as it ends, and the document is rewritten once
+    at the end.
 
     >>> from localstore import Agent, FunctionModel, Team
     >>> anna = Agent(model=FunctionModel(lambda messages: "By train."), name="Anna")
@@ -85,14 +84,14 @@ class Team(Agent):
         team_id: str | None = None,
         **options: Unpack[LeaderOptions],
     ) -> None:
-        """Create a team. Raises TypeError and ValueError, which say what to pass.
+        """Create a team. Raises TypeError or ValueError if an argument is invalid; the message says what to pass.
 
         Args:
-            members: Agents and Teams, each with a name of its own.
+            members: Agents and Teams. Each needs a name, and no two may have the same one.
             model: The model of the leader.
             mode: How the team answers: "coordinate", "route" or "collaborate".
-            team_id: The team's id, stored with its sessions. Made from `name` by default.
-            options: Any other argument of `Agent`, for the leader.
+            team_id: The id to store with the team's sessions. Derived from `name` by default.
+            options: Other arguments of `Agent`, which apply to the leader. LeaderOptions lists them.
         """
         if mode not in get_args(Mode):
             raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
@@ -104,11 +103,11 @@ class Team(Agent):
 
     @property
     def team_id(self) -> str | None:
-        """The team's id."""
+        """The id stored with the team's sessions, or None if the team has neither an id nor a name."""
         return self.entity_id
 
     def run_spec(self) -> RunSpec:
-        """Return the settings for a run that begins now, with those of the members."""
+        """Return a snapshot of the settings of the team and its members for a new run."""
         return replace(super().run_spec(), team=TeamSpec(self.mode, self._member_specs()))
 
     def _member_specs(self) -> dict[str, RunSpec]:

@@ -1,4 +1,4 @@
-"""Blocking calls from an event loop."""
+"""Runs blocking calls in threads, for use on an event loop."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _T = TypeVar("_T")
 
 
 async def run_in_thread(function: Callable[[*_Ts], _T], *args: *_Ts, abandon: bool = False) -> _T:
-    """Call a function in a thread of its own, and return its result without blocking the event loop.
+    """Call a function in a new thread, and return its result without blocking the event loop.
 
-    Every call gets a new thread: unlike in a pool, no call ever waits for another one to end.
+    Every call gets a new thread, so that no call waits for another one to end, as it could in a pool.
 
     Args:
-        function: The function. It sees the context variables of the task.
-        args: Its arguments.
-        abandon: What to do if the task is cancelled: True to return at once and ignore the result of the thread,
-            False to wait for the thread first, however often the task is cancelled, as for a write.
+        function: The function. It runs in a copy of the task's context variables.
+        args: The positional arguments of the function.
+        abandon: What to do if the task is cancelled. If true, stop waiting immediately and ignore the function's
+            result. If false, wait until the function ends, even if the task is cancelled again. Writes need this.
     """
     if abandon:
         return await _call(function, *args)
@@ -31,7 +31,7 @@ async def run_in_thread(function: Callable[[*_Ts], _T], *args: *_Ts, abandon: bo
         return await asyncio.shield(call)
     except asyncio.CancelledError as error:
         while not call.done():
-            with suppress(asyncio.CancelledError):  # cancelled again: the first one is raised below
+            with suppress(asyncio.CancelledError):  # cancelled again: the first cancellation is raised below
                 await asyncio.wait([call])
         if not call.cancelled() and (failure := call.exception()) is not None:
             error.add_note(f"Meanwhile this failed: {type(failure).__name__}: {failure}")
@@ -56,7 +56,7 @@ async def _call(function: Callable[[*_Ts], _T], *args: *_Ts) -> _T:
         error: BaseException | None = None
         try:
             value = context.run(function, *args)
-        except BaseException as raised:  # noqa: BLE001 - the task gets it
+        except BaseException as raised:  # noqa: BLE001 - passed to the task
             error = raised
         with suppress(RuntimeError):  # the loop is closed: nobody waits for the result
             loop.call_soon_threadsafe(settle, value, error)

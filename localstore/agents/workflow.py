@@ -1,4 +1,4 @@
-"""A workflow: steps that are functions, agents and teams, and a session that stores which of them are done."""
+"""A workflow: steps that are functions, agents and teams, and a session that records the completed ones."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from localstore.format.values import json_equal, to_json_value
 from localstore.models.session import Kind, Run, Session
 
 _SEARCHED_RUNS = 64
-"""How many of the last runs are searched for a `run_id`."""
+"""How many of a session's last runs are searched for a given `run_id`."""
 
 
 class Workflow(SessionOwner):
-    """Runs steps one after the other, each with the output of the previous one, and stores each as soon as it ends.
+    """Runs steps in order, each with the output of the previous one, and stores each step as soon as it ends.
 
     A step is a function (plain or async), an Agent, a Team, a Task (one of these with options), or a Parallel,
     Condition or Loop of steps. The first parameter of a function receives the previous step's output (the workflow's
@@ -33,21 +33,22 @@ class Workflow(SessionOwner):
     receives the state, the ids and the outputs so far. Outputs are stored as JSON values, and the next step receives
     the stored value, so that a resumed workflow does exactly the same as one that was never interrupted.
 
-    An agent is asked its input as a question (text as it is, other values as JSON); its output is the answer, or the
-    data with a `response_model`. With `add_history_to_messages` it is given what the same step was asked in earlier
-    runs of the session. Agents use the session, the state and the storage of the workflow, not their own.
+    An agent receives its input as a question (text unchanged, other values as JSON). Its output is the answer, or the
+    data if it has a `response_model`. With `add_history_to_messages`, it also receives the messages of the same step in
+    earlier runs of the session. Agents use the workflow's session, state and storage instead of their own.
 
     **State.** All steps share `session_state`. The changes of a step are stored with it; a step that fails changes
     nothing. When the run ends, its changes are merged with those of other runs, as for an Agent.
 
-    **Resuming.** After a crash, an error, Ctrl-C or the cancellation of the task, a run continues after its last stored
-    step, with `resume()` or with the same call of `run` and the same `run_id`. Stored steps are not run again; the
-    step that was interrupted is. If two processes resume the same run, the later one raises Conflict.
+    **Resuming.** After a crash, an error, Ctrl-C or the cancellation of the task, a run continues after its last
+    completed step: call `resume()`, or call `run` again with the same input and `run_id`. Completed steps are not
+    repeated; the interrupted step starts again. If two processes resume the same run, the one that stores a step later
+    raises Conflict.
 
-    **Confirmation.** Before a Task with `confirm`, the run is stored and returned, and `run.waiting` is the step.
-    `resume(confirm=True)` continues it, in any process and at any time; `resume(confirm=False)` cancels the run.
+    **Confirmation.** Before a Task with `confirm`, the run is stored and returned, and `run.waiting` is the task's
+    step. `resume(confirm=True)` continues the run, in any process and at any time; `resume(confirm=False)` cancels it.
 
-    One workflow may be used by several threads and tasks, and for several sessions at the same time.
+    Several threads and tasks may use one workflow at the same time, also for different sessions.
 
     >>> from localstore import Workflow
     >>> def add(number: int) -> int:
@@ -72,17 +73,17 @@ class Workflow(SessionOwner):
         session_state: dict[str, Any] | None = None,
         strict_state: bool = False,
     ) -> None:
-        """Create a workflow. Raises TypeError and ValueError, which say what to pass.
+        """Create a workflow. Raises TypeError or ValueError if an argument is invalid; the message says what to pass.
 
         Args:
-            steps: The steps, in order. Each has a name of its own.
-            name: The workflow's name, for people.
-            workflow_id: Its id, stored with its sessions. Made from `name` by default.
+            steps: The steps, in order. No two may have the same name.
+            name: The workflow's name, shown to people.
+            workflow_id: The id to store with the workflow's sessions. Derived from `name` by default.
             session_id: The session to use; it may exist already. A new one by default.
             user_id: The owner of the sessions.
             storage: Where sessions are stored, such as `JsonStorage(path)`; by default in memory.
             session_state: The initial state: it applies to keys that the session does not have yet.
-            strict_state: Whether a conflict about the state raises StateConflict, which fails the run.
+            strict_state: Whether the run fails with StateConflict if another run has changed the same key of the state.
         """
         super().__init__(
             name=name,
@@ -99,40 +100,41 @@ class Workflow(SessionOwner):
 
     @property
     def workflow_id(self) -> str | None:
-        """The workflow's id."""
+        """The id stored with the workflow's sessions, or None if it has neither an id nor a name."""
         return self.entity_id
 
     @property
     def _workflow_storage(self) -> WorkflowStorage:
-        """The storage, with the method that adds steps."""
+        """The storage, typed as one that can add steps."""
         return cast("WorkflowStorage", self.storage)
 
     # Running
 
     def run(
         self,
-        input: Any = None,  # noqa: A002 - what it is
+        input: Any = None,  # noqa: A002 - the parameter is the input
         *,
         run_id: str | None = None,
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Run:
-        """Run the steps, and return the run: completed, with its `output`, or unfinished and `waiting`.
+        """Run the steps, and return the run.
 
-        If a step raises an error, it is raised again after the run was stored with status `error` (`cancelled` for
-        KeyboardInterrupt). It has the run as its attribute `run`.
+        The run is completed and has an `output`, or it is unfinished and `waiting` is the step to confirm. If a step
+        raises an error, the run is stored with status `error`, and the error is raised again with the run as its
+        attribute `run`. After KeyboardInterrupt, the status is `cancelled`.
 
         Args:
             input: The input of the first step: any value that can be stored as JSON.
-            run_id: The id of the run. If one of the session's last 64 runs has this id, it continues where it was
-                interrupted; a completed one is returned as it is.
-            session_id: Another session than the workflow's own.
-            user_id: Another user than the workflow's own.
+            run_id: The id of the run, by default a random one. If one of the session's last 64 runs has this id, that
+                run continues where it was interrupted, or is returned unchanged if it is completed.
+            session_id: The session to use instead of the workflow's current one.
+            user_id: The user to use instead of the workflow's `user_id`.
 
-        Raises Conflict if the run was begun with another input or another process is working on it, WorkflowChanged if
-        it was begun with other steps, and the errors of the storage.
+        Raises Conflict if the run was begun with a different input or another process is working on it, WorkflowChanged
+        if it was begun with different steps, and errors of the storage.
         """
-        workflow_run = self._run_for(input, run_id, session_id, user_id)
+        workflow_run = self._new_or_stored_run(input, run_id, session_id, user_id)
         return driver.run(workflow_run.execute)
 
     async def arun(
@@ -143,9 +145,9 @@ class Workflow(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Run:
-        """Do the same as `run` without blocking the event loop. If the task is cancelled, so is the run."""
+        """Do the same as `run` without blocking the event loop. Cancelling the task cancels the run."""
         workflow_run = await run_in_thread(
-            self._run_for, input, run_id, session_id or self.session_id, user_id or self.user_id
+            self._new_or_stored_run, input, run_id, session_id or self.session_id, user_id or self.user_id
         )
         return await driver.arun(workflow_run.execute)
 
@@ -157,12 +159,12 @@ class Workflow(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
     ) -> Generator[Event]:
-        """Run the steps, and yield what happens as it happens. The last event is RunFinished or RunWaiting.
+        """Run the steps, and yield the events of the run as they happen. The last one is RunFinished or RunWaiting.
 
-        Takes the arguments of `run`, and raises the same errors. If the generator is closed early, for example because
-        a `for` loop is left, the run is stored as `cancelled`.
+        The arguments and errors are those of `run`. If the generator is closed early, for example by leaving a `for`
+        loop, the run is stored as `cancelled`.
         """
-        workflow_run = self._run_for(input, run_id, session_id, user_id)
+        workflow_run = self._new_or_stored_run(input, run_id, session_id, user_id)
         yield from driver.stream_events(workflow_run.execute)
 
     async def astream(
@@ -175,7 +177,7 @@ class Workflow(SessionOwner):
     ) -> AsyncIterator[Event]:
         """Do the same as `stream` without blocking the event loop."""
         workflow_run = await run_in_thread(
-            self._run_for, input, run_id, session_id or self.session_id, user_id or self.user_id
+            self._new_or_stored_run, input, run_id, session_id or self.session_id, user_id or self.user_id
         )
         async with aclosing(driver.astream_events(workflow_run.execute)) as events:
             async for event in events:
@@ -184,28 +186,30 @@ class Workflow(SessionOwner):
     def resume(self, *, confirm: bool | None = None) -> Run | None:
         """Continue the session's last run if it is not completed; return it, or None if there is nothing to resume.
 
-        `confirm` answers the question of the step that the run waits for. Without it, a waiting run is returned as it
-        is. Raises ValueError for an answer when nothing waits, and the same errors as `run`.
+        `confirm` answers the question of a waiting step: True runs the step, False cancels the run. If it is None, a
+        waiting run is returned and keeps waiting. Raises ValueError if `confirm` is given and no step is waiting, and
+        the same errors as `run`.
         """
-        workflow_run = self._resuming(confirm)
+        workflow_run = self._run_to_resume(confirm)
         return None if workflow_run is None else driver.run(workflow_run.execute)
 
     async def aresume(self, *, confirm: bool | None = None) -> Run | None:
         """Do the same as `resume` without blocking the event loop."""
-        workflow_run = await run_in_thread(self._resuming, confirm)
+        workflow_run = await run_in_thread(self._run_to_resume, confirm)
         return None if workflow_run is None else await driver.arun(workflow_run.execute)
 
     def stream_resumed(self, *, confirm: bool | None = None) -> Generator[Event]:
-        """Do the same as `resume`, and yield what happens as it happens; no events if there is nothing to resume."""
-        workflow_run = self._resuming(confirm)
+        """Do the same as `resume`, and yield events as they happen; yield none if there is nothing to resume."""
+        workflow_run = self._run_to_resume(confirm)
         if workflow_run is not None:
             yield from driver.stream_events(workflow_run.execute)
 
     def print_response(self, input: Any = None, *, markdown: bool = False, show_message: bool = True) -> None:  # noqa: A002
         """Run the steps, and print the output of each under its name, as it arrives.
 
-        On a terminal the outputs are in panels, otherwise plain text. `markdown` renders them as Markdown on a
-        terminal; `show_message` prints the input as well. Raises the same errors as `run`.
+        On a terminal, each output is shown in a panel; otherwise it is printed as plain text. If `markdown` is true,
+        outputs on a terminal are rendered as Markdown. If `show_message` is true, the input is printed as well. Raises
+        the same errors as `run`.
         """
         from localstore.agents.terminal.response import print_response
 
@@ -215,8 +219,10 @@ class Workflow(SessionOwner):
 
     # Which run
 
-    def _run_for(self, value: Any, run_id: str | None, session_id: str | None, user_id: str | None) -> WorkflowRun:
-        """Return a new run, or the one with this id."""
+    def _new_or_stored_run(
+        self, value: Any, run_id: str | None, session_id: str | None, user_id: str | None
+    ) -> WorkflowRun:
+        """Return the stored run with id `run_id`, or a new run if there is none. Raises the errors of `run`."""
         session_id, user_id = session_id or self.session_id, user_id or self.user_id
         value = to_json_value(value, "input")
         if run_id is not None:
@@ -233,7 +239,7 @@ class Workflow(SessionOwner):
         run = Run(run_id=run_id or str(uuid4()), input=value, plan=self._plan(), status="unfinished")
         return self._workflow_run(run, session_id, user_id)
 
-    def _resuming(self, confirm: bool | None) -> WorkflowRun | None:
+    def _run_to_resume(self, confirm: bool | None) -> WorkflowRun | None:
         session = self.read(self.session_id, self.user_id, 1)
         last = session.runs[-1] if session is not None and session.runs else None
         waits = last is not None and last.waiting is not None
@@ -244,7 +250,7 @@ class Workflow(SessionOwner):
         session = self.read(self.session_id, self.user_id, None)
         run = None if session is None else next((run for run in session.runs if run.run_id == last.run_id), None)
         if session is None or run is None:
-            return None  # it was removed in the meantime
+            return None  # another process has removed it
         return self._continued(session, run, self.session_id, self.user_id, confirm)
 
     def _continued(
@@ -260,7 +266,7 @@ class Workflow(SessionOwner):
             if entry is run:
                 break
             before = getattr(entry, "session_state", None) or before
-        if run.status != "unfinished":  # forget how it ended, and the state that was stored then
+        if run.status != "unfinished":  # discard its outcome and the state stored with it
             run.status = "unfinished"
             run.error = run.session_state = run.state_conflicts = run.metrics = None
             self.store_changes(session)
@@ -276,7 +282,7 @@ class Workflow(SessionOwner):
         return WorkflowRun(self.steps, run, store, StepJournal(run, session_id, user_id, self._workflow_storage))
 
     def _with_run(self, run_id: str, session_id: str, user_id: str | None) -> Session | None:
-        """Return the whole session if it has this run, otherwise None."""
+        """Return the whole session if one of its last _SEARCHED_RUNS runs has this id, otherwise None."""
         for count in (_SEARCHED_RUNS, None):
             session = self.read(session_id, user_id, count)
             if session is None or all(run.run_id != run_id for run in session.runs):
@@ -302,7 +308,7 @@ class Workflow(SessionOwner):
 
 
 def _as_messages(events: Generator[Event]) -> Generator[Event]:
-    """Yield the events of a workflow as those of a team whose members are the steps."""
+    """Yield the events of a workflow in the form of a team's events, with the steps as members."""
     try:
         for event in events:
             if isinstance(event, StepFinished):

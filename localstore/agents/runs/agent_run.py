@@ -1,4 +1,4 @@
-"""One run of an agent: store the question, let the model and its tools take turns, store the answer."""
+"""Executes a run of an agent: stores the question, alternates between model and tools, and stores the answer."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ from localstore.format.values import to_json_value
 from localstore.models.session import Message, Run, ToolCall
 
 _SAVE_EVERY = 0.2
-"""Seconds between two writes of a partial answer."""
+"""The minimum number of seconds between two writes of a partial answer."""
 _SAVE_SHARE = 10
-"""After a write of a partial answer, the next one comes no sooner than this many times the duration of the write."""
+"""The minimum time between two writes of a partial answer, as a multiple of the duration of the last write."""
 
 
 class Members(Protocol):
-    """The members of a team, as the run of their leader needs them."""
+    """The interface to a team's members that the run of their leader uses."""
 
     routed_answer: Message | None
-    """The answer of the member to whom the question was routed."""
+    """The answer of the member that the question was routed to, or None if there is none yet."""
 
     async def begin(self, driver: Driver, start: RunStart) -> None:
-        """Take note of what the leader's run begins with. In a team that collaborates, ask all members."""
+        """Prepare for the leader's run, which begins with `start`. In mode `collaborate`, ask all members."""
         ...
 
     def with_answers(self, messages: list[Message]) -> list[Message]:
-        """Return the leader's messages with the members' answers, in a team that collaborates."""
+        """Return the leader's messages, in mode `collaborate` with the members' answers after the question."""
         ...
 
     def handles(self, tool: Tool) -> bool:
-        """Whether this is the tool with which the leader asks members, so that `results` has to call it."""
+        """Return whether `tool` is the tool that asks members, so that its calls must go to `results`."""
         ...
 
     async def results(self, driver: Driver, tool: Tool, calls: Sequence[ToolCall], context: RunContext) -> list[Result]:
-        """Ask members as the leader's calls of this tool say, and return their answers in the same order."""
+        """Ask members as the leader's calls of this tool request. Return one result per call, in the same order."""
         ...
 
     def as_stored(self, run: Run) -> Run:
-        """Return the leader's unfinished run in the form in which it is stored."""
+        """Return the leader's unfinished run in the form to store. `run` itself is not changed."""
         ...
 
 
 @dataclass(slots=True)
 class AgentRun:
-    """A run of an agent, or of the leader of a team."""
+    """Executes and stores one run of an agent, or of the leader of a team."""
 
     spec: RunSpec
     run: Run
@@ -67,24 +67,24 @@ class AgentRun:
     members: Members | None = None
     tokens: TokenCount = field(default_factory=TokenCount)
     speaker: str | None = None
-    """The path of names of a member of a team or a step of a workflow."""
+    """The path of a team member or a workflow step, as in the events of the run; None for the caller's own run."""
     summary_update: SummaryUpdate | None = None
 
     _state: State = field(default_factory=dict)
     _recorded_state: State | None = None
-    """The state as of the last tool call whose changes are in the run's messages."""
+    """The state after the last tool call whose changes are recorded in the run's messages."""
     _started: float = 0.0
     _received: list[str] = field(default_factory=list)
-    """The text of the reply that is being streamed, and its tool calls."""
+    """The pieces of text received so far of the reply being streamed. `_received_calls` are its tool calls."""
     _received_calls: list[ToolCall] = field(default_factory=list)
     _saved: float = 0.0
     _save_after: float = 0.0
 
     async def execute(self, driver: Driver) -> Run:
-        """Run to the end, and return the stored run.
+        """Execute the run to its end, and return the stored run.
 
-        Whatever is raised, also KeyboardInterrupt and the like, is raised again after the run was stored as failed or
-        cancelled.
+        Every exception, including KeyboardInterrupt and cancellation, is raised again after the run has been stored as
+        failed or cancelled.
         """
         try:
             start = await driver.write(partial(self.store.begin, self.run, self.spec.runs_needed, self.spec.history))
@@ -105,7 +105,7 @@ class AgentRun:
         return self.run
 
     def _prompt(self, start: RunStart) -> list[Message]:
-        """Return what the model is given before the question."""
+        """Return the messages before the question: the system message, the examples and the history."""
         spec = self.spec
         summary = start.summary if spec.summaries is not None else None
         return [*system_message(spec.instructions, start.state, summary), *spec.examples, *start.history]
@@ -141,7 +141,7 @@ class AgentRun:
             self.run.keep_output(parse_answer(output, self.run.answer))
 
     async def _ask(self, driver: Driver, prompt: list[Message], options: Options) -> None:
-        """Add the model's reply to the messages of the run."""
+        """Ask the model, and append its reply to the messages of the run."""
         messages = self.run.messages if self.members is None else self.members.with_answers(self.run.messages)
         messages = [*prompt, *messages]
         if driver.is_streaming or self.spec.save_partial:
@@ -168,7 +168,7 @@ class AgentRun:
         raise RuntimeError(f"The model {self.spec.model.id} gave an answer in pieces without a Reply at the end.")
 
     async def _call_tools(self, driver: Driver, calls: list[ToolCall]) -> None:
-        """Call the tools that the model asked for, those that may run concurrently as one group."""
+        """Call the requested tools, in groups of calls that may run concurrently, and append their results."""
         tools = self.spec.tools
         if self._recorded_state is None:
             self._recorded_state = self._storable_state()
@@ -178,7 +178,7 @@ class AgentRun:
             for call, result in zip(group, results, strict=True):
                 self.run.messages.append(Message(role="tool", content=result.text, tool_call_id=call.id))
             self._record_state_changes()
-            for call, result in zip(group, results, strict=True):  # now: the consumer may leave at any event
+            for call, result in zip(group, results, strict=True):  # last: the consumer may leave at any event
                 await driver.emit(ToolCallFinished(call, result.text, result.failed, self.speaker))
 
     async def _results(self, driver: Driver, tool: Tool, calls: Sequence[ToolCall]) -> list[Result]:
@@ -188,7 +188,7 @@ class AgentRun:
         return await driver.call_tools([(self.spec.tools[call.name], call) for call in calls], context)
 
     def _record_state_changes(self) -> None:
-        """Store what tools changed with their results: a run resumed after a crash starts with them."""
+        """Record the state changes of tools in the last message. A run resumed after a crash applies them again."""
         state = self._storable_state()
         if state is None:
             return
@@ -197,7 +197,7 @@ class AgentRun:
         self._recorded_state = state
 
     def _storable_state(self) -> State | None:
-        """Return a copy of the state as it would be stored, or None if it cannot be: then the run fails later."""
+        """Return a copy of the state as JSON values, or None if it cannot be stored, which fails the run at its end."""
         try:
             state: State = to_json_value(self._state, "session_state")
         except UnstorableValue:
@@ -226,7 +226,7 @@ class AgentRun:
             raise
 
     def _store_failure(self, error: BaseException) -> None:
-        """Store how the run ended. If that fails too, add a note to `error`, which the caller raises again."""
+        """Store the run as failed or cancelled. If that fails too, add a note to `error`, which the caller raises."""
         if not self.store.has_begun:
             return
         if self._received or self._received_calls:
@@ -249,7 +249,7 @@ class AgentRun:
 
 
 def _concurrent_groups(calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> list[list[ToolCall]]:
-    """Split the calls of a reply, in their order, into groups of calls that may run concurrently."""
+    """Split the calls of a reply into groups of consecutive calls that may run concurrently, in the same order."""
     groups: list[list[ToolCall]] = []
     for call in calls:
         previous = tools.get(groups[-1][-1].name) if groups else None
@@ -261,6 +261,6 @@ def _concurrent_groups(calls: Sequence[ToolCall], tools: Mapping[str, Tool]) -> 
 
 
 def error_text(error: BaseException) -> str:
-    """Return an error with its notes as one line of text that can be stored: a file name may contain surrogates."""
+    """Return an error with its notes as text that can be stored. Lone surrogates in file names are escaped."""
     text = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
     return text.encode(errors="backslashreplace").decode()

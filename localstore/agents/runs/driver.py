@@ -1,8 +1,8 @@
-"""Drive a run: in the calling thread, or on an event loop.
+"""Drives a run, in the calling thread or on an event loop.
 
-A run is written once, as a coroutine that asks its Driver for everything that may block, and hands it every event.
-Nothing that a BlockingDriver does suspends the coroutine, except an event that somebody listens to: so `run` and
-`stream` drive it with `send(None)`, without an event loop. An AsyncDriver awaits what it does.
+A run is written once, as a coroutine that calls its Driver for everything that may block, and passes it every event.
+With a BlockingDriver, the coroutine is suspended only to hand out an event while streaming. `run` and `stream_events`
+therefore drive it with `send(None)`, without an event loop. An AsyncDriver awaits its operations.
 """
 
 from __future__ import annotations
@@ -29,54 +29,55 @@ from localstore.models.session import Message, ToolCall
 _T = TypeVar("_T")
 
 _POLL_SECONDS = 0.5
-"""How often a wait for other threads is interrupted, so that Ctrl-C gets through on every platform."""
+"""Seconds after which a wait for other threads is interrupted, so that Ctrl-C works on every platform."""
 
 
 class ConsumerGone(BaseException):
-    """Raised inside a run when the consumer of its events has gone: the run stores itself as cancelled.
+    """Raised inside a run when the consumer of its events is gone, so that the run is stored as cancelled.
 
-    It replaces GeneratorExit, after which a coroutine may not await what is left to do.
+    It replaces GeneratorExit, after which a coroutine could no longer await the driver to store the run.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[_T]):
-    """What a coroutine returned, or the error that it raised."""
+    """The value that a coroutine returned, or the error that it raised."""
 
     value: _T | None = None
     error: BaseException | None = None
 
 
 class Driver(ABC):
-    """Does for a run what may block."""
+    """Performs the operations of a run that may block."""
 
     def __init__(self, emit: Callable[[Event], Awaitable[None]], *, is_streaming: bool) -> None:
-        """`emit` takes the events. With `is_streaming`, models are asked for their answers in pieces."""
+        """`emit` receives the events. If `is_streaming`, models are asked for their answers in pieces."""
         self.emit = emit
         self.is_streaming = is_streaming
 
     @abstractmethod
     async def write(self, call: Callable[[], _T]) -> _T:
-        """Call a function that reads or writes the storage. It is always waited for, also by a cancelled run."""
+        """Return the result of a call that reads or writes the storage. Wait for it even if the run is cancelled."""
 
     @abstractmethod
     async def call(self, function: Callable[[], Any], hint: str) -> Any:
         """Call a user's function, plain or async, and return its value.
 
-        `hint` is the text of the RuntimeError if it is async, must be waited for, and an event loop is running.
+        `hint` is the message of the RuntimeError raised if an async function cannot be awaited because an event loop is
+        running in this thread.
         """
 
     @abstractmethod
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for this many seconds."""
 
     @abstractmethod
     async def ask(self, model: Model, messages: Sequence[Message], options: Options) -> Reply:
-        """Return the model's reply."""
+        """Ask the model, and return its reply."""
 
     @abstractmethod
     def pieces(self, model: Model, messages: Sequence[Message], options: Options) -> AsyncGenerator[Piece]:
-        """Yield the model's reply in pieces. The caller closes the generator."""
+        """Ask the model, and yield its reply in pieces. The caller must close the generator."""
 
     @abstractmethod
     async def call_tools(self, calls: Sequence[tuple[Tool, ToolCall]], context: RunContext) -> list[Result]:
@@ -84,19 +85,19 @@ class Driver(ABC):
 
     @abstractmethod
     async def together(self, jobs: Sequence[Job[_T]]) -> list[Outcome[_T]]:
-        """Run jobs concurrently, each in its own thread or task, and return their outcomes, in the same order.
+        """Run jobs concurrently, each in its own thread or task, and return their outcomes in the same order.
 
-        Their events are passed on. If this is interrupted, the jobs have to end: those in tasks are cancelled and
-        waited for; those in threads get ConsumerGone at their next step, and are not waited for.
+        Their events are passed to `emit`. If this call is interrupted, jobs in tasks are cancelled and awaited; jobs in
+        threads get ConsumerGone at their next operation other than a write, and are not waited for.
         """
 
 
 Job = Callable[[Driver], Coroutine[Any, Any, _T]]
-"""Part of a run that can be driven: a function that makes the coroutine."""
+"""A run or a part of one: a function that takes the driver and returns the coroutine to drive."""
 
 
 class BlockingDriver(Driver):
-    """Does everything in the calling thread. Once `stop` is set, everything except writes raises ConsumerGone."""
+    """Performs operations in the calling thread. Once `stop` is set, all except writes raise ConsumerGone."""
 
     def __init__(
         self, emit: Callable[[Event], Awaitable[None]], *, is_streaming: bool, stop: threading.Event | None = None
@@ -148,7 +149,7 @@ class BlockingDriver(Driver):
             try:
                 driver = BlockingDriver(emit, is_streaming=self.is_streaming, stop=stop)
                 outcomes[number] = Outcome(value=_result_of(job(driver)))
-            except BaseException as error:  # noqa: BLE001 - the caller gets it
+            except BaseException as error:  # noqa: BLE001 - returned to the caller
                 outcomes[number] = Outcome(error=error)
             finally:
                 events.put(None)
@@ -174,7 +175,7 @@ class BlockingDriver(Driver):
 
 
 class AsyncDriver(Driver):
-    """Does everything without blocking the event loop: what may block runs in a thread."""
+    """Performs operations without blocking the event loop. Blocking functions run in threads."""
 
     async def write(self, call: Callable[[], _T]) -> _T:
         return await run_in_thread(call)
@@ -193,7 +194,7 @@ class AsyncDriver(Driver):
         return astream(model, messages, options)
 
     async def call_tools(self, calls: Sequence[tuple[Tool, ToolCall]], context: RunContext) -> list[Result]:
-        one_at_a_time = asyncio.Lock()  # plain functions share the state and need not be safe for threads
+        one_at_a_time = asyncio.Lock()  # plain functions share the state and need not be thread-safe
 
         async def result(tool: Tool, call: ToolCall) -> Result:
             if tool.is_async:
@@ -213,7 +214,7 @@ class AsyncDriver(Driver):
         async def work(number: int, job: Job[_T]) -> None:
             try:
                 outcomes[number] = Outcome(value=await job(AsyncDriver(emit, is_streaming=self.is_streaming)))
-            except BaseException as error:  # noqa: BLE001 - the caller gets it
+            except BaseException as error:  # noqa: BLE001 - returned to the caller
                 outcomes[number] = Outcome(error=error)
             finally:
                 events.put_nowait(None)
@@ -236,12 +237,12 @@ class AsyncDriver(Driver):
 
 
 def run(job: Job[_T]) -> _T:
-    """Drive a job in this thread to its end, and return its result."""
+    """Drive a job to its end in this thread, and return its result."""
     return _result_of(job(BlockingDriver(_ignore, is_streaming=False)))
 
 
 def stream_events(job: Job[Any]) -> Generator[Event]:
-    """Drive a job in this thread, and yield its events. It runs only while the next event is requested."""
+    """Drive a job in this thread, and yield its events. The job runs only while the next event is requested."""
     coroutine = job(BlockingDriver(_suspend_with, is_streaming=True))
     error: BaseException | None = None
     while True:
@@ -257,12 +258,12 @@ def stream_events(job: Job[Any]) -> Generator[Event]:
 
 
 async def arun(job: Job[_T]) -> _T:
-    """Drive a job on the event loop to its end, and return its result."""
+    """Drive a job to its end on the event loop, and return its result."""
     return await job(AsyncDriver(_ignore, is_streaming=False))
 
 
 async def astream_events(job: Job[Any]) -> AsyncGenerator[Event]:
-    """Drive a job on the event loop, and yield its events. It runs only while the next event is requested."""
+    """Drive a job on the event loop, and yield its events. The job runs only while the next event is requested."""
     coroutine = job(AsyncDriver(_suspend_with, is_streaming=True))
     error: BaseException | None = None
     while True:
@@ -274,7 +275,7 @@ async def astream_events(job: Job[Any]) -> AsyncGenerator[Event]:
         try:
             if isinstance(step, Event):
                 yield step
-            else:  # what the event loop waits for
+            else:  # a future that the event loop waits for
                 await _suspend_with(step)
         except BaseException as raised:  # noqa: BLE001 - the run stores it, and raises it again
             error = ConsumerGone() if isinstance(raised, GeneratorExit) else raised
@@ -286,12 +287,12 @@ async def _ignore(event: Event) -> None:
 
 @types.coroutine
 def _suspend_with(value: Any) -> Generator[Any, None, None]:
-    """Suspend the coroutine that awaits this; the driver gets the value from `send`."""
+    """Suspend the awaiting coroutine, and hand `value` to the code that drives it with `send`."""
     yield value
 
 
 def _result_of(coroutine: Coroutine[Any, Any, _T]) -> _T:
-    """Drive a coroutine that does not suspend, and return its result."""
+    """Drive a coroutine to its end, and return its result. Raises RuntimeError if it suspends."""
     try:
         coroutine.send(None)
     except StopIteration as end:

@@ -1,4 +1,4 @@
-"""Where a run is stored: as an entry of a session, or inside the run of a team or a workflow."""
+"""Stores a run as an entry of a session, or holds it as part of the run of a team or a workflow."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from localstore.models.session import Message, Run, Session
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """What a run begins with.
+    """The data from the session that a run begins with.
 
-    `history` are the messages of earlier runs for the model, `earlier` the newest earlier runs, as many as were asked
-    for, oldest first. `summary` is the session's summary. `state` is the session state that the run's tools see and
-    change.
+    `history` contains the messages of earlier runs to send to the model. `earlier` contains the newest earlier runs,
+    oldest first, up to the number that was requested. `summary` is the session's summary. `state` is the session state
+    that the run's tools see and change.
     """
 
     history: list[Message]
@@ -41,26 +41,28 @@ class RunStore(Protocol):
         ...
 
     def begin(self, run: Run, runs_needed: int, window: HistoryWindow | None) -> RunStart:
-        """Store the question, and return what the run begins with.
+        """Store the question, and return the data that the run begins with.
 
-        `runs_needed` is how many earlier runs to return. `window` says which of them the model is given.
+        `runs_needed` is the maximum number of earlier runs to return. `window` selects the messages of earlier runs to
+        send to the model; None selects no messages.
         """
         ...
 
     def write(self, run: Run) -> None:
-        """Store the unfinished run as it is now."""
+        """Store the unfinished run in its current form."""
         ...
 
     def end(self, run: Run, *, instructions: str | None, with_state: bool) -> None:
-        """Store the finished run, its instructions if the session has other ones, and the state if `with_state`.
+        """Store the finished run, with the state if `with_state` is true.
 
-        Raises UnstorableValue if the run is completed and its state cannot be stored.
+        The instructions are stored with it if they differ from those of the session. Raises UnstorableValue if the run
+        is completed and its state cannot be stored.
         """
         ...
 
 
 class Sessions(Protocol):
-    """The owner of the sessions, as far as a run calls it back."""
+    """The part of SessionOwner that runs use."""
 
     session_id: str
     strict_state: bool
@@ -80,10 +82,10 @@ class SessionRunStore:
     session_id: str
     user_id: str | None
     is_stored: bool = False
-    """Whether the question is in the document: from the start if an unfinished run is resumed."""
+    """Whether the question is stored. True from the start if an unfinished run is resumed."""
     _state: RunState | None = None
     _instructions: str | None = None
-    """Those that the session had when the run began."""
+    """The instructions that the session had when the run began."""
 
     @property
     def has_begun(self) -> bool:
@@ -93,7 +95,7 @@ class SessionRunStore:
         sessions = self.sessions
         is_own = self.session_id == sessions.session_id
         if is_own:
-            sessions.shared_state.storable()  # fail before the model is called, not when the answer is to be stored
+            sessions.shared_state.storable()  # raises before the model is called, not when the answer is stored
         session = sessions.read(self.session_id, self.user_id, runs_needed)
         earlier = [] if session is None else session.runs
         summary = None if session is None else session.session_summary
@@ -103,7 +105,7 @@ class SessionRunStore:
             self.is_stored = True
         stored_state = {} if session is None else session.session_state
         self._state = RunState(sessions.shared_state, self.session_id, stored_state, is_own=is_own)
-        for message in run.messages:  # of a resumed run: what its tools changed before
+        for message in run.messages:  # in a resumed run: the changes that its tools made before
             if message.state_changes is not None:
                 apply_changes(self._state.current, message.state_changes)
         self._instructions = None if session is None else session.instructions
@@ -126,7 +128,7 @@ class SessionRunStore:
         except UnstorableValue:
             if run.status == "completed":
                 raise
-            new_state = None  # the state is why the run failed
+            new_state = None  # the run failed because of its state
         run.session_state = new_state
         if new_state is None:
             self.sessions.append(self.session_id, run, self.user_id)
@@ -138,11 +140,11 @@ class SessionRunStore:
 
 @dataclass(slots=True)
 class NestedRunStore:
-    """Holds a run of a team's member or a workflow's step, with its own copy of the state.
+    """Holds the run of a team member or a workflow step, with its own copy of the state.
 
-    Nothing is written: `ended` is the finished run, which the team or the workflow stores as part of its own, and
-    `changed` are the top-level keys of `state` that the run changed, if it was completed. `earlier` are the earlier
-    runs of the same agent in the session.
+    Nothing is written to the storage. `ended` is the finished run, which the team or the workflow stores as part of its
+    own run. `changed` contains the top-level keys of `state` that the run changed; it is empty unless the run is
+    completed. `earlier` contains the earlier runs of the same agent in the session.
     """
 
     session_id: str

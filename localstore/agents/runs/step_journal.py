@@ -1,4 +1,4 @@
-"""The stored steps of a workflow's run: which are done, and adding the next one."""
+"""The stored steps of a workflow's run: adds steps as they end, and looks them up when the run is resumed."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from localstore.errors import Conflict
 from localstore.models.session import Metrics, Run, Step
 
 Place = tuple[str, ...]
-"""The name of a step, after the names of the parts that it is inside of."""
+"""The names of the parts that a step is inside of, outermost first, and then the name of the step."""
 
 
 @dataclass(slots=True)
 class StepJournal:
-    """Stores the steps of one run as they end, and finds them again when the run is resumed. Safe for threads."""
+    """Stores the steps of one run as they end, and looks them up when the run is resumed. Thread-safe."""
 
     run: Run
     session_id: str
     user_id: str | None
     storage: WorkflowStorage
     is_taken_over: bool = False
-    """Whether another process has stored a step of this run: then nothing more of it may be stored here."""
+    """Whether another process has stored a step of this run. If so, this process must not store anything for it."""
 
     _latest: dict[Place, Step] = field(default_factory=dict)
     _begun: set[Place] = field(default_factory=set)
-    """The places that stored steps are inside of."""
+    """The places of the parts that contain at least one stored step."""
     _resumed_at: int = 0
-    """How many steps with metrics the run had before it was resumed."""
+    """How many stored steps with metrics the run had when it was resumed."""
     _lock: RLock = field(default_factory=RLock)
 
     def load(self) -> None:
-        """Take note of the steps that the run has from before."""
+        """Index the steps that the run already has. Call this once, before the first step is added."""
         for step in self.run.steps or ():
-            self._note(step)
+            self._index(step)
             self._resumed_at += step.metrics is not None
 
     def latest(self, place: Place) -> Step | None:
-        """Return the last stored step of a place: the one that counts if it was tried several times."""
+        """Return the step that was stored last at `place`, or None. If it was retried, this is the last attempt."""
         return self._latest.get(place)
 
     def completed(self, place: Place) -> Step | None:
-        """Return the step of a place if it is completed."""
+        """Return the step that was stored last at `place` if it is completed, otherwise None."""
         step = self._latest.get(place)
         return step if step is not None and step.status == "completed" else None
 
     def has_begun(self, place: Place) -> bool:
-        """Whether a step inside this place is stored."""
+        """Return whether a step inside the part at `place` is stored."""
         return place in self._begun
 
     def add(self, step: Step) -> None:
-        """Store a step that has ended. Raises Conflict if another process continues this run."""
+        """Store a step, and append it to the run. Raises Conflict if another process is continuing this run."""
         with self._lock:
             number = len(self.run.steps or ())
             try:
@@ -63,15 +63,18 @@ class StepJournal:
             if self.run.steps is None:
                 self.run.steps = []
             self.run.steps.append(step)
-            self._note(step)
+            self._index(step)
 
-    def _note(self, step: Step) -> None:
+    def _index(self, step: Step) -> None:
         place = (*(step.within or ()), step.name)
         self._latest[place] = step
         self._begun.update(place[:length] for length in range(1, len(place)))
 
     def metrics(self, seconds: float) -> Metrics:
-        """Return the metrics of the run: of all steps, failed attempts included, and the time since it was resumed."""
+        """Return the metrics of the run: the tokens of all its steps, including failed attempts, and its duration.
+
+        `seconds` is the time since the run was begun or resumed. The time of the steps stored before is added.
+        """
         steps = [step.metrics for step in self.run.steps or () if step.metrics is not None]
         tokens = TokenCount()
         for metrics in steps:

@@ -1,4 +1,4 @@
-"""Bringing a session's summary up to date after a run."""
+"""Updates a session's summary after a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SummaryUpdate:
     user_id: str | None
 
     async def execute(self, driver: Driver) -> None:
-        """Update the summary. The run is already stored, so a failure is only a warning."""
+        """Update the summary if necessary. The run is already stored, so a failure only causes a warning."""
         sessions = self.sessions
         try:
             session = await driver.write(partial(sessions.read, self.session_id, self.user_id, self.summaries.window))

@@ -21,13 +21,13 @@ from localstore.agents.tools.tool import Result, RunContext, Tool, error_result
 from localstore.models.session import Message, Run, ToolCall
 
 _MAX_DESCRIPTION = 300
-"""If a member has no description, this many characters of its instructions are its description."""
+"""How many characters of a member's instructions describe it if it has no description."""
 
 _MERGE = "Answer the question above with one answer, made of these. Do not mention who said what, unless that matters."
 
 
 def new_run(spec: RunSpec, run: Run, store: RunStore, *, speaker: str | None = None) -> AgentRun:
-    """Return a run of an agent, or of a team with its members, that has not begun."""
+    """Return an AgentRun that executes `run` for an agent, or for a team with its members. It is not started."""
     agent_run = AgentRun(spec, run, store, speaker=speaker)
     if spec.team is not None:
         agent_run.members = MemberRuns(spec.team, spec.save_partial, run, store, agent_run.tokens, speaker)
@@ -66,7 +66,7 @@ def _description(member: RunSpec) -> str:
 
 @dataclass(slots=True)
 class _MemberRun:
-    """One run of a member."""
+    """A run of a member. `is_merged` is true once it has been added to the leader's run."""
 
     name: str
     agent_run: AgentRun
@@ -79,15 +79,16 @@ class _MemberRun:
 class MemberRuns:
     """The runs of a team's members, which are stored as part of their leader's run.
 
-    They are stored when the leader's run ends, or with `save_partial` each when it ends itself.
+    They are stored when the leader's run ends. With `save_partial`, each is also stored as soon as it ends.
 
-    Each member has a copy of the state. When it is done, the keys that it changed go into the leader's state.
+    Each member works on a copy of the state. When it is done, the keys that it changed are copied to the leader's
+    state.
     """
 
     team: TeamSpec
     save_partial: bool
     run: Run
-    """The leader's."""
+    """The run of the leader."""
     store: RunStore
     tokens: TokenCount
     speaker: str | None = None
@@ -97,7 +98,7 @@ class MemberRuns:
     _earlier: list[Run] = field(default_factory=list)
     """The completed earlier runs of the leader."""
     _stored_before: int = 0
-    """How many members' runs an unfinished run had when it was resumed."""
+    """How many member runs the leader's run had when it began. It is 0 unless an unfinished run is resumed."""
     _lock: RLock = field(default_factory=RLock)
 
     async def begin(self, driver: Driver, start: RunStart) -> None:
@@ -149,7 +150,7 @@ class MemberRuns:
         return [results[number] for number in range(len(calls))]
 
     def as_stored(self, run: Run) -> Run:
-        # A message cannot be appended in place after members' runs: each round would rewrite the document.
+        # Once members' runs are stored, messages cannot be appended in place: each round would rewrite the document.
         if self.save_partial:
             return run
         return run.model_copy(update={"member_runs": (run.member_runs or [])[: self._stored_before] or None})
@@ -169,12 +170,16 @@ class MemberRuns:
         return _MemberRun(name, new_run(spec.nested(), run, store, speaker=speaker), store)
 
     async def _execute(self, driver: Driver, members: list[_MemberRun]) -> None:
-        """Run the members concurrently. Their errors are kept for the leader; an interruption is raised."""
+        """Run the members concurrently.
+
+        Errors are recorded on each member and reported to the leader. Interruptions (KeyboardInterrupt, cancellation)
+        propagate.
+        """
         try:
             if len(members) == 1:
                 try:
                     await self._execute_one(members[0], driver)
-                except Exception as error:  # noqa: BLE001 - the leader gets it
+                except Exception as error:  # noqa: BLE001 - reported to the leader
                     members[0].error = error
             elif members:
                 outcomes = await driver.together([partial(self._execute_one, member) for member in members])
@@ -183,7 +188,7 @@ class MemberRuns:
                         raise outcome.error
                     member.error = outcome.error
         except BaseException:
-            for member in members:  # those that have not ended are not waited for
+            for member in members:  # also those that are still running, as cancelled
                 self._merge(member)
             raise
 
@@ -196,7 +201,7 @@ class MemberRuns:
             await driver.write(self._write)
 
     def _merge(self, member: _MemberRun) -> None:
-        """Put the member's run into the leader's, with its tokens and the keys of the state that it changed."""
+        """Add the member's run, tokens and state changes to those of the leader, unless this was done before."""
         with self._lock:
             if member.is_merged:
                 return

@@ -1,7 +1,7 @@
-"""One run of a workflow: each step is stored as soon as it ends, and a resumed run continues after the last stored one.
+"""Executes a run of a workflow, and stores each step as soon as it ends.
 
-A resumed run goes through its steps from the beginning. A step whose place is in the journal as completed is not done
-again: its output and its changes of the state are taken from there.
+A resumed run goes through its steps from the beginning. A step that is completed according to the journal is not run
+again: its output and its state changes are taken from the journal.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HINT = "A step is async and an event loop is running. Use `await workflow.arun(
 
 
 class _Waiting(Exception):
-    """A step waits for its confirmation."""
+    """Raised when a step waits for its confirmation."""
 
     def __init__(self, step: Step) -> None:
         super().__init__(step.name)
@@ -42,14 +42,14 @@ class _Waiting(Exception):
 
 
 class _Rejected(Exception):
-    """A step was not confirmed."""
+    """Raised when the confirmation of a step was refused."""
 
 
 @dataclass(slots=True)
 class Branch:
-    """Steps that are done one after the other: the whole workflow, or one branch of a Parallel.
+    """The driver and the state of steps that run in order: the whole workflow, or one branch of a Parallel.
 
-    `state` is what they see and change, `stored` is the same as of the last stored step.
+    `state` is the state that the steps see and change; `stored` is that state as of the last stored step.
     """
 
     driver: Driver
@@ -61,7 +61,7 @@ class Branch:
         return Branch(self.driver, deepcopy(self.state), deepcopy(self.stored))
 
     def changed_state(self) -> State | None:
-        """Return the state to store with a step, or None if it has not changed. Raises UnstorableValue."""
+        """Return the state to store with a step and set `stored` to it, or return None if it has not changed."""
         state: State = to_json_value(self.state, "session_state")
         if not changes(self.stored, state):
             return None
@@ -69,13 +69,13 @@ class Branch:
         return state
 
     def replay(self, stored: State | None) -> None:
-        """Make the changes of a step that was stored with this state."""
+        """Apply the changes of a completed step. `stored` is the state stored with it, None if it changed nothing."""
         if stored is not None:
             put(self.state, changes(self.stored, stored), deepcopy(stored))
             self.stored = deepcopy(stored)
 
     def join(self, start: State, branch: Branch) -> None:
-        """Take over what a branch changed since it began with the state `start`."""
+        """Copy the changes of `branch`, which began with the state `start`, into this branch."""
         changed = changes(start, branch.stored)
         put(self.state, changed, branch.state)
         put(self.stored, changed, branch.stored)
@@ -83,7 +83,7 @@ class Branch:
 
 @dataclass(slots=True)
 class _Attempt:
-    """One attempt at a step."""
+    """One attempt at a step: the step to store, and the tokens and the start time for its metrics."""
 
     step: Step
     tokens: TokenCount = field(default_factory=TokenCount)
@@ -96,28 +96,28 @@ class _Attempt:
 
 @dataclass(slots=True)
 class WorkflowRun:
-    """A run of a workflow, new or resumed."""
+    """Executes and stores one run of a workflow, new or resumed."""
 
     parts: Sequence[Part]
     run: Run
     store: SessionRunStore
     journal: StepJournal
     begun_with: State | None = None
-    """The session's state as the run began, if it is resumed."""
+    """The session's state when the run first began, if the run is resumed; otherwise None."""
     confirm: bool | None = None
-    """The answer to the step that waits."""
+    """The answer to the question of the waiting step, or None if there is no answer."""
 
     _outputs: dict[str, Any] = field(default_factory=dict)
     _earlier: list[Run] = field(default_factory=list)
     _started: float = 0.0
 
     async def execute(self, driver: Driver) -> Run:
-        """Run to the end, or up to a step that waits for its confirmation, and return the stored run.
+        """Execute the run to its end, or up to a step that waits for its confirmation, and return the stored run.
 
-        Whatever is raised, also KeyboardInterrupt and the like, is raised again after the run was stored as failed or
-        cancelled.
+        Every exception, including KeyboardInterrupt and cancellation, is raised again after the run has been stored as
+        failed or cancelled. Nothing is stored if another process has continued the run.
         """
-        if self.run.status == "completed":  # the same call again
+        if self.run.status == "completed":  # the same call was made before
             await driver.emit(RunFinished(self.run))
             return self.run
         self._started = perf_counter()
@@ -181,7 +181,7 @@ class WorkflowRun:
             [partial(job, step, own) for step, own in zip(part.steps, branches, strict=True)]
         )
         errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-        if errors:  # an interruption first, then an error, and a step that waits only if there is nothing else
+        if errors:  # prefer an interruption, then an error, then a step that waits or was refused
             raise min(errors, key=lambda error: isinstance(error, Exception) + isinstance(error, (_Waiting, _Rejected)))
         for own in branches:
             branch.join(start, own)
@@ -214,7 +214,7 @@ class WorkflowRun:
         return value
 
     async def _test(self, place: Place, test: Function, value: Any, branch: Branch) -> Any:
-        """Return what the test of a condition or a loop returns. An error is stored."""
+        """Return the result of the test of a condition or a loop. If it raises an error, store that and raise it."""
         try:
             return await self._call(test, value, branch)
         except Exception as error:
@@ -264,7 +264,7 @@ class WorkflowRun:
         raise AssertionError("a step ends, or raises")
 
     async def _await_confirmation(self, question: str, place: Place, value: Any, branch: Branch) -> None:
-        """Raise _Waiting or _Rejected unless the step is confirmed. What it waits for is stored."""
+        """Raise _Waiting or _Rejected unless the step is confirmed. Store the question when it is first asked."""
         step = self.journal.latest(place)
         if step is None or step.status not in ("waiting", "rejected", "confirmed", "error", "cancelled"):
             step = _step(place, input=value, status="waiting", question=question)
@@ -320,7 +320,7 @@ class WorkflowRun:
         self.store.end(self.run, instructions=None, with_state=with_state)
 
     def _store_failure(self, error: BaseException) -> None:
-        """Store how the run ended. If that fails too, add a note to `error`, which the caller raises again."""
+        """Store the run as failed or cancelled. If that fails too, add a note to `error`, which the caller raises."""
         if not self.store.has_begun:
             return
         failed = isinstance(error, Exception)
