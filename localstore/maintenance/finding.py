@@ -12,11 +12,15 @@ Kind = Literal["mode", "torn", "leftover", "duplicate", "manifest"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem (`error`), a hint (`note`) or a repair (`repair`) that concerns the file at `path`, an absolute path.
+    """One result of a check or a repair, about one file.
 
-    `line` counts from 1; None if no line is known. `problem` is a clause that continues the path ("is missing").
-    `advice` is a sentence that says what to do; for a repair, what was done or, in a dry run, what would be done.
-    `kind` is None if only a person can fix the problem.
+    Attributes:
+        severity: `error` for a problem, `note` for a hint, `repair` for something that was repaired.
+        path: The absolute path of the file.
+        line: The line, counted from 1, or None if it is not known.
+        problem: A clause that continues the path, such as "is missing".
+        advice: A sentence that says what to do; for a repair, what was done or, in a dry run, what would be done.
+        kind: The kind of repair that fixes the problem, or None if only a person can fix it.
     """
 
     severity: Literal["error", "note", "repair"]

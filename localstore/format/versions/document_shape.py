@@ -9,7 +9,10 @@ from localstore.models.schema import KINDS, SCHEMA_VERSION, SESSION_KEYS, SHAPES
 
 
 def checked(document: Document) -> Document:
-    """Return `document` itself. Raises CannotUpgrade, with the path, if it is not a valid document of version 1."""
+    """Return `document` itself if it is a valid document of version 1.
+
+    Otherwise raise CannotUpgrade, which says where in the document the problem is, such as `history[3].messages`.
+    """
     copied(document, (), MAX_DEPTH)
     _check_record("header", document, ())
     return document
