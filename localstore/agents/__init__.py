@@ -1,0 +1,1 @@
+"""Agents, teams and workflows, their runs, models, prompts and tools."""
