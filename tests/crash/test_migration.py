@@ -43,6 +43,7 @@ from tests.crash.faults import (
 from tests.crash.power import HOW, RecordingSystem, materialise, state
 from tests.effort import ci_only, rounds, sampled
 
+pytestmark = ci_only
 _log = logging.getLogger(__name__)
 STATES = rounds(1, 1, 100)
 """How many mixed states are tried at each moment of a power cut."""

@@ -199,8 +199,10 @@ def test_a_run_with_a_comment_at_the_margin_is_finished_as_any_other(tmp_path: P
     storage.append("s", _run(1, status="unfinished"))
     storage.append("s", _run(2))
     _edit(storage.path("s"), b"r1\n", b"r1\n# why\n")
-    storage.append("s", _run(1, "done"))
-    assert [(run.run_id, run.question) for run in _read(storage).runs] == [("r1", "done"), ("r2", "hello")]
+    finished = _run(1)
+    finished.messages.append(Message(role="assistant", content="done"))
+    storage.append("s", finished)
+    assert [(run.run_id, run.answer) for run in _read(storage).runs] == [("r1", "done"), ("r2", "")]
 
 
 def test_a_comment_above_the_first_entry_survives_the_removal_of_all_entries(tmp_path: Path) -> None:
