@@ -13,10 +13,12 @@ from threading import Event
 import pytest
 
 from localstore import JsonStorage, Message, Run, Session
-from tests.effort import sampled
+from tests.effort import ci_only, sampled
 from tests.scripted_server import Reply, ScriptedServer, error, scripted_server, stream, text
 
 from .conftest import ENTRY_POINT, Command, clean_environment
+
+pytestmark = ci_only  # each test starts a process; tests/unit/agents/terminal has the same behaviours in this one
 
 if os.name == "posix":
     from .pseudo_terminal import ChatSession
