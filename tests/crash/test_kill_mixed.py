@@ -31,7 +31,7 @@ from tests.crash.mixed_reader import raw_items
 from tests.crash.mixed_writer import DELETED, LARGE, OWNERS, SHARED, Doomed, Orders
 from tests.crash.sealed_runs import Item, items_of, made
 from tests.crash.writer import STORAGES
-from tests.effort import rounds
+from tests.effort import ci_only, rounds
 
 KILLS = rounds(10, 60, 2000)
 LARGE_KILLS = rounds(1, 4, 80)
@@ -39,6 +39,7 @@ _A_STORE = 15
 """So many kills are made in one store, before its documents get long."""
 _A_STORM = 4
 """So many processes are killed before everything stands still and is judged."""
+pytestmark = ci_only
 _HOME = Path(__file__).parents[2]
 _PATIENCE = 120.0
 _FILTERS: list[dict[str, Any]] = [

@@ -17,9 +17,10 @@ from localstore.disk import filesystem
 from tests import oracle
 from tests.crash.faults import installed
 from tests.crash.writer import STORAGES
-from tests.effort import rounds
+from tests.effort import ci_only, rounds
 
 Storage = JsonStorage | YamlStorage
+pytestmark = ci_only
 _HOME = Path(__file__).parents[2]
 each_format = pytest.mark.parametrize("suffix", sorted(STORAGES))
 

@@ -15,12 +15,14 @@ from localstore import JsonStorage, Message, Run, YamlStorage
 from tests import oracle
 from tests.crash.faults import Stopped, StoppingSystem, UnsyncedSystem, installed
 from tests.crash.writer import STORAGES
-from tests.effort import rounds
+from tests.effort import ci_only, rounds
 
 Storage = JsonStorage | YamlStorage
 _BEFORE = ["r0", "asked", "r1", "last"]
 _SHARES = (0.5, 1.0, 0.0)[: rounds(1, 2, 3)]
 """How much of an operation is done. A write that is done is the same as the next operation not begun."""
+
+pytestmark = ci_only
 
 
 def _run(run_id: str, *, finished: bool = True) -> Run:
