@@ -1,6 +1,6 @@
 """How much the tests do: three levels, chosen by the environment variable `LOCALSTORE_TESTS`.
 
-- `default`: every behaviour once, in at most three minutes on two cores.
+- `default`: a few minutes on two cores; many processes, chats in a pseudo-terminal and migrations are left out.
 - `ci`: every fault at every place, real processes, other packages' releases; what `.ci/run` asks for.
 - `long`: the same loops ten to a hundred times; run by hand, for hours.
 
