@@ -23,6 +23,7 @@ import orjson
 
 from localstore.disk import durable_files, filesystem, store_tree
 from localstore.disk.rescue_folder import is_old, timestamp
+from localstore.disk.store_identity import make_folders
 from localstore.errors import LocalstoreError
 from localstore.format.document import LAYOUTS
 
@@ -73,7 +74,7 @@ class Backup:
         place = self.place(path)
         folder = os.path.dirname(place)
         if folder not in self._unsettled:
-            filesystem.make_folders(Path(folder))
+            make_folders(self.root, folder)
         self._unsettled.add(folder)
         durable_files.link_or_copy(store_tree.full_path(self.root, path), place)
 
@@ -175,7 +176,7 @@ def make(root: str, action: str, *, finished: bool, made_store: bool = False) ->
     """Create a backup. `finished`: it can be undone at any time. `made_store`: the folder is not a store yet."""
     made_at = timestamp(time.time())
     folder = Path(root) / FOLDER
-    filesystem.make_folders(folder)
+    make_folders(root, folder)
     number = 1
     while True:
         name = made_at.replace(":", "") + (f"-{number}" if number > 1 else "")

@@ -293,11 +293,16 @@ def remove_folder_if_empty(path: str) -> None:
     sync_folder(os.path.dirname(path))
 
 
-def make_folders(path: Path) -> None:
-    """Create a folder and its missing parents, durably and for this user only. Raises OSError."""
+def make_folders(path: Path, *, top: Path | None = None) -> None:
+    """Create a folder and its missing parents, durably and for this user only.
+
+    With `top`, only folders below it are created. Raises FileNotFoundError if `top` is missing, OSError.
+    """
     missing = []
     folder = path
     while not folder.is_dir():
+        if folder == top and not exists(str(top)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(top))
         missing.append(folder)
         folder = folder.parent
     for folder in reversed(missing):

@@ -15,7 +15,8 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from localstore.disk import file_names, filesystem
-from localstore.errors import LockTimeout, StoreNotFound
+from localstore.disk.store_identity import StoreIdentity, make_folders
+from localstore.errors import LockTimeout
 
 STRIPES = 64
 MANIFEST = STRIPES
@@ -28,11 +29,13 @@ _MAX_TIMEOUT = threading.TIMEOUT_MAX
 
 
 class _Lock:
-    __slots__ = ("fd", "holder", "mutex", "path")
+    __slots__ = ("fd", "file", "holder", "mutex", "path")
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
         self.fd = -1
+        self.file = 0, 0
+        """Device and inode of the open file."""
         self.mutex = threading.RLock()
         self.holder: weakref.ref[_LockGuard] | None = None
 
@@ -87,10 +90,15 @@ class _LockGuard:
 
 
 class LockPool:
-    """The locks of one store. `pool_of` returns the one pool that all storages of a process share."""
+    """The locks of one store. `pool_of` returns the one pool that all storages of a process share.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    `store` is the store that was opened. Taking a lock raises StoreNotFound if another one, or none, is at its path
+    by then: its lock files would not keep out the processes that work there.
+    """
+
+    def __init__(self, store: StoreIdentity) -> None:
+        self.store = store
+        self._folder = folder = Path(store.root, ".localstore", "locks")
         self._locks = [_Lock(folder / f"{number:02d}.lock") for number in range(STRIPES)]
         self._locks.append(_Lock(folder / "manifest.lock"))
         self._locks.append(_Lock(folder / "migration.lock"))
@@ -121,7 +129,7 @@ class LockPool:
         return _LockGuard(self, range(STRIPES), timeout)
 
     def acquire(self, number: int, timeout: float, holder: "_LockGuard | None" = None) -> None:
-        """Take one lock within `timeout` seconds; `holder` releases it. Raises LockTimeout, OSError."""
+        """Take one lock within `timeout` seconds; `holder` releases it. Raises LockTimeout, StoreNotFound, OSError."""
         lock = self._locks[number]
         if lock.mutex._is_owned():  # type: ignore[attr-defined]
             if not lock.is_abandoned():  # for example, a signal handler that writes during a write
@@ -140,34 +148,51 @@ class LockPool:
 
     def _lock_file(self, lock: _Lock, deadline: float, timeout: float) -> None:
         wait = _FIRST_WAIT
+        is_new = False
         while True:
             if lock.fd < 0:
-                lock.fd = self._open(lock.path)
+                is_new = True
+                self._open(lock)
             if filesystem.system.lock(lock.fd):
                 try:
-                    if filesystem.system.status_of(lock.fd).st_nlink:
+                    if self._is_in_place(lock, is_new=is_new):
                         return
                 except BaseException:
                     _close([lock])
                     raise
-                _close([lock])  # the file was removed: others would lock a new one with the same name
+                _close([lock])  # the file was removed or replaced: others would lock the one with its name
                 continue
             if time.monotonic() > deadline:
                 raise _timed_out(lock.path, timeout)
             time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 (jitter, not a secret)
             wait = min(wait * _GROWTH, _LONGEST_WAIT)
 
-    def _open(self, path: str) -> int:
+    def _is_in_place(self, lock: _Lock, *, is_new: bool) -> bool:
+        """Return whether the open file is the one at its path. Raises StoreNotFound if the store is another one.
+
+        While the file is open, no other file can have its device and inode. The store is therefore compared only when
+        the file was opened (`is_new`), or is no longer at its path.
+        """
+        status = filesystem.status_or_none(lock.path)
+        is_in_place = status is not None and (status.st_dev, status.st_ino) == lock.file
+        if is_new or not is_in_place:
+            self.store.check()
+        return is_in_place
+
+    def _open(self, lock: _Lock) -> None:
+        flags = os.O_RDWR | os.O_CREAT
         try:
-            return filesystem.system.open(path, os.O_RDWR | os.O_CREAT)
+            lock.fd = filesystem.system.open(lock.path, flags)
         except FileNotFoundError:  # `.localstore` is machine-local: people may delete it
-            root = self._folder.parent.parent
-            if not root.is_dir():
-                raise StoreNotFound(
-                    f"The store at {root} was removed. Open the storage again to make a new one.", path=str(root)
-                ) from None
-            filesystem.make_folders(self._folder)
-            return filesystem.system.open(path, os.O_RDWR | os.O_CREAT)
+            self.store.check()
+            make_folders(self.store.root, self._folder)
+            lock.fd = filesystem.system.open(lock.path, flags)
+        try:
+            status = filesystem.system.status_of(lock.fd)
+        except BaseException:
+            _close([lock])
+            raise
+        lock.file = status.st_dev, status.st_ino
 
     def release(self, number: int, holder: "_LockGuard | None" = None) -> None:
         """Release one lock if this thread took it, and took it for this holder."""
@@ -217,16 +242,17 @@ def _held_by_this_thread(path: str) -> LockTimeout:
     )
 
 
-_pools: WeakValueDictionary[str, LockPool] = WeakValueDictionary()
+_pools: WeakValueDictionary[StoreIdentity, LockPool] = WeakValueDictionary()
 _pools_mutex = threading.Lock()
 
 
 def pool_of(root: Path) -> LockPool:
-    """Return the pool of the store at `root`, a real path. All storages of this process share it."""
+    """Return the pool of the store at `root`, a real path. All storages of this process share it. Raises OSError."""
+    store = StoreIdentity.of(str(root))
     with _pools_mutex:
-        pool = _pools.get(str(root))
+        pool = _pools.get(store)
         if pool is None:
-            pool = _pools[str(root)] = LockPool(root / ".localstore" / "locks")
+            pool = _pools[store] = LockPool(store)
         return pool
 
 

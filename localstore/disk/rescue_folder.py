@@ -15,6 +15,7 @@ import orjson
 
 from localstore.disk import durable_files, file_names, filesystem, store_tree
 from localstore.disk.document_file import DocumentFile
+from localstore.disk.store_identity import make_folders
 from localstore.format.document import LAYOUTS, LayoutMismatch
 
 FOLDER = Path(".localstore") / "rescue"
@@ -41,7 +42,7 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
     stamp = timestamp(time.time())
     record = {"session_id": session_id, "document": document, "reason": reason, "set_aside_at": stamp, **content}
     folder = Path(root) / FOLDER
-    filesystem.make_folders(folder)
+    make_folders(root, folder)
     name = f"{Path(document).stem}.{stamp.replace(':', '')}.{os.urandom(3).hex()}.json"
     durable_files.write_file(folder / name, [orjson.dumps(record, option=orjson.OPT_INDENT_2), b"\n"])
     return folder / name
@@ -53,7 +54,7 @@ def move_aside(root: str, path: str, became: str) -> Path:
     The new name contains `became` and the time of the move. The file is renamed, never copied.
     """
     folder, source = Path(root) / FOLDER, store_tree.full_path(root, path)
-    filesystem.make_folders(folder)
+    make_folders(root, folder)
     stamp = timestamp(time.time()).replace(":", "")
     target = folder / f"{became[:_LONGEST_NAME]}.{stamp}.{os.urandom(6).hex()}.part"
     if os.name == "posix" and stat.S_IMODE(filesystem.system.status(source).st_mode) != filesystem.FILE_MODE:

@@ -15,10 +15,10 @@ from typing import Protocol
 import orjson
 
 from localstore.disk import durable_files, file_names, filesystem
+from localstore.disk.store_identity import MARKER, make_folders
 from localstore.errors import NewerFormat, OlderFormat, StoreNotFound
 from localstore.format.document import LAYOUTS
 
-MARKER = "localstore.json"
 FORMAT = 1
 SESSIONS = "sessions"
 _SCHEMA = "session-1.schema.json"
@@ -267,7 +267,7 @@ def has_folder(root: str, folder: str) -> bool:
 def make_durable(root: str, folder: str) -> None:
     """Create a folder for documents and make the names of all folders above it durable. Raises OSError."""
     path = Path(root, folder)
-    filesystem.make_folders(path)
+    make_folders(root, path)
     for above in (path.parent, Path(root), Path(root).parent):
         with contextlib.suppress(PermissionError):  # we may have no access to what is above the store
             filesystem.sync_folder(str(above))

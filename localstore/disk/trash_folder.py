@@ -15,6 +15,7 @@ from typing import Any
 
 from localstore.disk import durable_files, filesystem, rescue_folder, store_tree
 from localstore.disk.document_file import DocumentFile
+from localstore.disk.store_identity import make_folders
 from localstore.errors import DocumentBroken, LocalstoreError
 
 FOLDER = ".localstore/trash"
@@ -114,7 +115,7 @@ def move_in(root: str, document: str, session_id: str) -> Trashed:
     name = f"{stamp.replace(':', '')}.{os.urandom(6).hex()}"
     target = store_tree.full_path(root, f"{FOLDER}/{name}/{document}")
     try:
-        filesystem.make_folders(Path(target).parent)
+        make_folders(root, Path(target).parent)
         for above in (store_tree.full_path(root, FOLDER), store_tree.full_path(root, ".localstore"), root):
             filesystem.sync_folder(above)  # if another process made it, its name may not be durable yet
         durable_files.move_file(source, target)

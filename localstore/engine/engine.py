@@ -88,6 +88,8 @@ class Edit:
         if isinstance(error, (ConcurrentChange, LayoutMismatch)):
             self._engine.distrust(self._session_id)
             return True
+        if isinstance(error, FileNotFoundError):
+            self._engine.locks.store.check()  # raises the error that says what is missing: the store
         self._is_done = True
         return False
 

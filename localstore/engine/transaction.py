@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 from localstore.disk import durable_files, filesystem, rescue_folder
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
+from localstore.disk.store_identity import make_folders
 from localstore.engine.plan import Append, InPlace, Rewrite, Unchanged, plan_end, plan_step
 from localstore.errors import DocumentBroken, OlderFormat
 from localstore.format.document import (
@@ -452,6 +453,6 @@ def create_document(root: str, path: str, header: dict[str, Any], entries: list[
     layout = LAYOUTS[target.suffix]
     raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
     parsed = parse_document(raw, layout, target)
-    filesystem.make_folders(target.parent)
+    make_folders(root, target.parent)
     durable_files.write_file(target, [raw])
     return row_of(parsed, path, filesystem.system.status(str(target)), None)

@@ -149,7 +149,9 @@ class Manifest:
             self._parse_lines_of(session_id)
 
     def refresh(self, *, thorough: bool = False) -> None:
-        """Read the lines added to the file since the last read. Raises OSError if the file exists but cannot be read.
+        """Read the lines added to the file since the last read.
+
+        Raises StoreNotFound if the store is no longer at its path, and OSError if the file exists but cannot be read.
 
         Unusable content is skipped. A file that was replaced, removed or moved is always detected. A file that was
         rewritten in place with the same length is detected only if `thorough` is true.
@@ -163,12 +165,13 @@ class Manifest:
 
     def _refresh(self, thorough: bool) -> None:
         read_to_the_end = False
+        current = self._current()
+        if current is not None:
+            if thorough or current.st_size != self._consumed:
+                self._follow(current)
+            return
+        self._locks.store.check()  # the whole store may have been moved or replaced
         if self._fd >= 0:
-            current = self._current()
-            if current is not None:
-                if thorough or current.st_size != self._consumed:
-                    self._follow(current)
-                return
             status = filesystem.system.status_of(self._fd)
             read_to_the_end = status.st_nlink == 0  # no process appends to a replaced file
             if read_to_the_end:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from localstore.disk import durable_files, file_names, filesystem
+from localstore.disk.store_identity import make_folders
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken
 from localstore.format.values import to_json_value
@@ -51,7 +52,7 @@ class SideFiles:
             before = self._read(path)
             after = to_json_value(work(list(before["memories"])), "memory")
             if after != before["memories"]:
-                filesystem.make_folders(self._folder)
+                make_folders(self._engine.root, self._folder)
                 head = {"schema_version": 1} | ({} if user_id is None else {"user_id": user_id})
                 self._write(path, {**head, **before, "memories": after})
 
@@ -83,6 +84,7 @@ class SideFiles:
                     e.name for e in entries if e.name.endswith(".json") and e.name[0] != "." and not e.is_symlink()
                 ]
         except FileNotFoundError:
+            self._engine.locks.store.check()
             return []
         return [self._folder / name for name in sorted(names)]
 
@@ -95,8 +97,7 @@ class SideFiles:
             raise _broken(path, "memories contains something that is not a mapping")
         return record
 
-    @staticmethod
-    def _load(path: Path, key: str, kind: type) -> dict[str, Any]:
+    def _load(self, path: Path, key: str, kind: type) -> dict[str, Any]:
         """Return the content of a file, or a mapping with an empty `kind` under `key` if the file is missing.
 
         Raises DocumentBroken if it cannot be parsed or has no value of type `kind` under `key`.
@@ -104,6 +105,7 @@ class SideFiles:
         try:
             raw = filesystem.read_file(str(path))
         except FileNotFoundError:
+            self._engine.locks.store.check()
             return {key: kind()}
         try:
             record = orjson.loads(raw)

@@ -8,6 +8,7 @@ from typing import Any
 
 from localstore.disk import backup_folder, filesystem, store_tree
 from localstore.disk.document_file import DocumentFile
+from localstore.disk.store_identity import MARKER
 from localstore.engine.engine import Engine
 from localstore.errors import LocalstoreError, StoreNotFound
 from localstore.format.document import newer_format_error
@@ -82,7 +83,7 @@ def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float
     was_interrupted = backup_folder.is_at_work(str(root), ACTION)
     if not is_store and not was_interrupted and 0 not in survey.versions:
         raise StoreNotFound(
-            f"There is no store and no folder of agno 1.x at {folder}. Give the folder that holds {store_tree.MARKER}, "
+            f"There is no store and no folder of agno 1.x at {folder}. Give the folder that holds {MARKER}, "
             "or the one with the session files of agno.",
             path=str(folder),
         )
@@ -152,7 +153,7 @@ class _Survey:
     def add_flat_files(self, *, is_store: bool) -> None:
         """Add the files directly in the folder. In a store, files that are not sessions of agno are ignored."""
         for entry in store_tree.flat_files(self.root):
-            if entry.is_dir(follow_symlinks=False) or (is_store and entry.name == store_tree.MARKER):
+            if entry.is_dir(follow_symlinks=False) or (is_store and entry.name == MARKER):
                 continue
             try:
                 if not entry.is_file(follow_symlinks=False):

@@ -24,8 +24,9 @@ from typing import TypeVar
 from localstore.disk import backup_folder, durable_files, filesystem, store_tree
 from localstore.disk.backup_folder import Backup
 from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
+from localstore.disk.store_identity import make_folders
 from localstore.engine.engine import Engine
-from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.errors import DocumentBroken, LocalstoreError, StoreNotFound
 from localstore.format.document import ParsedDocument, parse_strictly
 from localstore.format.values import json_equal
 from localstore.index.row import IndexRow, row_of
@@ -140,6 +141,8 @@ class Rewriter:
         """
         try:
             return work(path)
+        except StoreNotFound:
+            raise
         except FileNotFoundError as error:
             if not filesystem.exists(self._full(path)):
                 return None  # deleted in the meantime
@@ -230,7 +233,7 @@ class Rewriter:
         ):
             target = holder["path"]
         if not filesystem.exists(self._full(target)):
-            filesystem.make_folders(Path(os.path.dirname(self._full(target))))
+            make_folders(self._root, os.path.dirname(self._full(target)))
             return target, False
         with DocumentFile(self._full(target)) as file:
             there = file.parse()

@@ -9,6 +9,7 @@ from localstore.disk import backup_folder, durable_files, filesystem, store_tree
 from localstore.disk.backup_folder import Backup, NoSuchBackup
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.locks import pool_of
+from localstore.disk.store_identity import MARKER, make_folders
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import ParsedDocument, parse_document
@@ -48,7 +49,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
         restorer = _Restorer(str(root), backup, lock_timeout)
         problems: list[Problem] = []
         # A session whose file has the name of the store marker comes last: until then the marker is needed.
-        paths = sorted(backup.paths(), key=lambda path: path == store_tree.MARKER)
+        paths = sorted(backup.paths(), key=lambda path: path == MARKER)
         # An undo that was killed may have left temporary files, which no check would find there.
         if flat := {path for path in paths if not path.startswith(f"{store_tree.SESSIONS}/")}:
             durable_files.remove_temporaries(str(root), flat)
@@ -130,7 +131,7 @@ class _Restorer:
         if row is not None:
             paths.add(row["path"])
         others = {}
-        for other in sorted(paths - {path, store_tree.MARKER}):
+        for other in sorted(paths - {path, MARKER}):
             if not filesystem.exists(self._full(other)):
                 continue
             if other.startswith(f"{store_tree.SESSIONS}/") or store_tree.is_agno_session(self._full(other)):
@@ -145,7 +146,7 @@ class _Restorer:
         The marker of the store does not count if the store has at most one document; otherwise it raises
         DocumentBroken.
         """
-        if path != store_tree.MARKER or not store_tree.is_store(Path(self._root)):
+        if path != MARKER or not store_tree.is_store(Path(self._root)):
             return filesystem.exists(self._full(path))
         if len(list(store_tree.all_documents(self._root))) > 1:
             raise _in_the_way(self._full(path), os.path.splitext(path)[0])
@@ -169,7 +170,7 @@ class _Restorer:
 
     def _put_back(self, path: str, old: ParsedDocument, current: ParsedDocument) -> None:
         target = self._full(path)
-        filesystem.make_folders(Path(os.path.dirname(target)))
+        make_folders(self._root, os.path.dirname(target))
         if json_equal(current.header, old.header) and json_equal(current.entries, old.entries):
             durable_files.link_or_copy(self._backup.place(path), target)
             filesystem.sync_folder(os.path.dirname(target))

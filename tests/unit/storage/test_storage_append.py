@@ -169,7 +169,7 @@ def test_an_id_that_is_no_text_is_refused(storage: Storage, arguments: dict[str,
 def test_a_store_that_was_removed_does_not_come_back_by_itself(storage: Storage) -> None:
     storage.append("s1", answered("r1"))
     shutil.rmtree(storage.root)
-    with pytest.raises(StoreNotFound, match="was removed"):
+    with pytest.raises(StoreNotFound, match="was moved or removed"):
         storage.append("s1", answered("r2"))
     assert not storage.root.exists()
 
