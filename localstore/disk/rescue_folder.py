@@ -115,7 +115,7 @@ def read_record(path: str) -> dict[str, Any] | None:
     if not path.endswith(".json"):
         return None
     try:
-        record = orjson.loads(Path(path).read_bytes())
+        record = orjson.loads(filesystem.read_file(path))
     except orjson.JSONDecodeError:
         return None
     is_ours = isinstance(record, dict) and {"session_id", "set_aside_at"} <= record.keys()

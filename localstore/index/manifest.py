@@ -5,6 +5,7 @@ belong to sessions that the process never uses, or are soon superseded by later 
 when its session is requested. Unusable lines are skipped.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -46,6 +47,12 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _close_quietly(fd: int) -> None:
+    """Close a descriptor of the manifest. A failure has no consequence: what the manifest lacks is read again."""
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 class _Irregular(OSError):
@@ -203,7 +210,7 @@ class Manifest:
             if flags == os.O_RDWR or error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
                 raise
             self._fd = filesystem.system.open(self._path, flags)
-        self._closer = weakref.finalize(self, os.close, self._fd)
+        self._closer = weakref.finalize(self, _close_quietly, self._fd)
         status = filesystem.system.status_of(self._fd)
         self._identity = status.st_dev, status.st_ino
         if not stat.S_ISREG(status.st_mode):

@@ -3,11 +3,10 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import orjson
 
-from localstore.disk import store_tree
+from localstore.disk import filesystem, store_tree
 from localstore.disk.document_file import fingerprint
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, is_row
@@ -41,7 +40,7 @@ class ManifestCheck:
             if not stat.S_ISREG(os.lstat(full_path).st_mode):  # reading a named pipe would block
                 yield error(_NAME, "is not a regular file and is not used", "Move it away; a new one is created.")
                 return
-            lines = Path(full_path).read_bytes().split(b"\n")
+            lines = filesystem.read_file(str(full_path)).split(b"\n")
             self._manifest.refresh(thorough=True)
         except FileNotFoundError:
             if self._rows:

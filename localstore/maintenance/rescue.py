@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from localstore.disk import durable_files, rescue_folder, store_tree
+from localstore.disk import durable_files, filesystem, rescue_folder, store_tree
 from localstore.disk.rescue_folder import Rescued
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
@@ -80,14 +80,14 @@ def content(rescue_file: Rescued) -> Content:
     record = rescue_folder.read_record(rescue_file.path)
     layout = LAYOUTS.get(os.path.splitext(rescue_file.document)[1])
     if record is None:
-        return _content_of_bytes(Path(rescue_file.path).read_bytes(), layout)
+        return _content_of_bytes(filesystem.read_file(rescue_file.path), layout)
     if "entry" in record:
         entry = _valid_entry(record["entry"])
-        return Content([entry], b"") if entry is not None else Content([], Path(rescue_file.path).read_bytes())
+        return Content([entry], b"") if entry is not None else Content([], filesystem.read_file(rescue_file.path))
     try:
         raw = record["text"].encode() if "text" in record else base64.b64decode(record["base64"], validate=True)
     except (KeyError, TypeError, AttributeError, binascii.Error):
-        return Content([], Path(rescue_file.path).read_bytes())
+        return Content([], filesystem.read_file(rescue_file.path))
     return _content_of_bytes(raw, layout)
 
 

@@ -15,6 +15,7 @@ import pytest
 import localstore
 from localstore import DocumentBroken, JsonStorage, LocalstoreError, StoreNotFound, YamlStorage
 from localstore.maintenance.check import check
+from tests.effort import sampled
 from tests.unit.raw import Storage, question
 
 pytestmark = [pytest.mark.skipif(os.name != "posix", reason="links, pipes and users of POSIX"), pytest.mark.timeout(60)]
@@ -402,7 +403,7 @@ CLOSED: dict[str, tuple[str, str]] = {
 
 
 @as_another_user
-@pytest.mark.parametrize("closed", CLOSED)
+@pytest.mark.parametrize("closed", sampled(CLOSED, 5))
 def test_the_command_says_in_one_line_what_another_user_may_not_do(storage: Storage, closed: str) -> None:
     path = storage.path("s2")
     whole = path.read_bytes()
