@@ -23,6 +23,7 @@ from typing import NamedTuple
 import click
 import pytest
 
+from tests.effort import ci_only
 from tests.scripted_server import scripted_server
 from tests.scripted_server import text as answer
 
@@ -35,6 +36,8 @@ PAGES = (
     "localstore/integrations/README.md",
 )
 """The pages with examples."""
+SLOW = ("cli/README.md",)
+"""The pages whose examples start so many processes that they run at the level `ci` alone."""
 LINKED = (
     *PAGES,
     "localstore/FORMAT.md",
@@ -170,7 +173,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the examples are those of a POSIX shell")
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [pytest.param(page, marks=ci_only) if page in SLOW else page for page in PAGES])
 def test_the_examples_of_a_page_do_what_it_says(page: str, folder: Path) -> None:
     """Each block, in order; none is left out."""
     _add_folder_of_agno(folder)

@@ -16,6 +16,7 @@ from click.testing import Result
 
 from localstore import JsonStorage, Message, Run, YamlStorage
 from localstore.disk.backup_folder import make
+from tests.effort import ci_only
 from tests.unit.raw import question
 
 from .conftest import Command
@@ -346,6 +347,7 @@ def test_a_leftover_temporary_file(check: Check, store: Path, place: str) -> Non
     assert "Delete it" in finding["advice"]
 
 
+@ci_only
 def test_a_recent_temporary_file_is_not_reported(check: Check, store: Path) -> None:
     """Another process may still be writing it, so the check does not advise deleting it."""
     (store / "sessions" / "2026-01" / ".graz-1.json.0123456789ab.tmp").write_text("half")

@@ -18,6 +18,7 @@ from click.testing import Result
 from localstore import JsonStorage, Message, Run
 from localstore.disk import filesystem
 from tests import oracle
+from tests.effort import ci_only
 
 from .conftest import Command
 from .test_check import document, edit, state_of
@@ -401,6 +402,7 @@ def test_repairs_on_a_terminal(store: Path, columns: int) -> None:
     assert all(len(line) <= columns for line in screen.lines)
 
 
+@ci_only
 def test_repairing_during_writes_loses_nothing(store: Path) -> None:
     """Two processes write, remove and copy while the store is repaired again and again."""
     program = (

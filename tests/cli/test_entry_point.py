@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import localstore
-from tests.effort import sampled
+from tests.effort import ci_only, sampled
 
 from .conftest import ENTRY_POINT, Command, clean_environment
 
@@ -93,6 +93,7 @@ def test_contradicting_options_are_wrong_usage(run: Command, store: Path, comman
     assert "cannot be combined" in done.stderr
 
 
+@ci_only
 @posix
 @pytest.mark.parametrize(
     ("args", "unbuffered"),

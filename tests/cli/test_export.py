@@ -14,6 +14,7 @@ from click.testing import Result
 
 from localstore import JsonStorage, Message, Run, YamlStorage
 from tests import oracle
+from tests.effort import ci_only
 
 from .conftest import Command
 from .test_check import state_of
@@ -150,6 +151,7 @@ def test_a_file_is_written_completely_and_never_replaces_another(
     assert state_of(store) == before
 
 
+@ci_only
 @posix
 def test_a_link_is_kept_and_a_device_is_written_to(run_process: Command, store: Path, tmp_path: Path) -> None:
     (tmp_path / "real").write_text("old")

@@ -12,6 +12,7 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage, Message, Run
+from tests.effort import ci_only
 
 from .conftest import Command
 
@@ -107,6 +108,7 @@ def test_a_broken_document_has_its_problem_in_its_row(run: Command, store: Path)
     assert rows["linz-1"][7] == ""
 
 
+@ci_only
 @posix
 def test_a_terminal_shows_the_newest_fifty(store: Path) -> None:
     """A long list says how many more there are; `--all` and `--limit` show more."""

@@ -18,6 +18,7 @@ import pytest
 
 from localstore import JsonStorage, Message, Run, Session, ToolCall, YamlStorage
 from localstore.models.session import ContentPart
+from tests.effort import ci_only
 from tests.scripted_server import Reply, ScriptedServer, error, scripted_server, text
 
 from .conftest import ENTRY_POINT, Command, Finished, clean_environment
@@ -181,6 +182,7 @@ def test_the_new_session_has_the_same_format(replay: Ask, store: Path) -> None:
     assert JsonStorage(store).path(fresh(store).session_id).suffix == ".yaml"
 
 
+@ci_only
 @posix
 @pytest.mark.parametrize("columns", [40, 120])
 def test_a_terminal_shows_old_and_new(store: Path, tmp_path: Path, columns: int) -> None:
@@ -216,6 +218,7 @@ def test_a_terminal_shows_old_and_new(store: Path, tmp_path: Path, columns: int)
     assert screen.code == 1
 
 
+@ci_only
 @posix
 def test_a_terminal_shows_an_error_in_the_place_of_the_answer(store: Path, tmp_path: Path) -> None:
     """The error is beside the old answer, and is counted at the end."""
@@ -432,6 +435,7 @@ def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
     raise AssertionError(f"the process goes on after Ctrl-C: {process.communicate()}")
 
 
+@ci_only
 @posix
 @pytest.mark.parametrize("answered", [0, 1])
 @pytest.mark.parametrize("as_json", [True, False])

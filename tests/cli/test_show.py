@@ -13,6 +13,7 @@ from click.testing import Result
 
 from localstore import JsonStorage, Message, Run, Step, YamlStorage
 from localstore.models.session import ContentPart, Metrics
+from tests.effort import ci_only
 
 from .conftest import Command
 
@@ -247,6 +248,7 @@ def test_a_terminal_shows_the_last_ten_entries_folded(store: Path) -> None:
     assert "\x1b[1;32m  user" in screen.raw
 
 
+@ci_only
 @posix
 def test_a_terminal_shows_everything_on_request(store: Path) -> None:
     """`--all` and `--full` show what a terminal leaves out."""

@@ -16,7 +16,7 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage
-from tests.effort import rounds, sampled
+from tests.effort import ci_only, rounds, sampled
 
 from .agno_folders import agno_bytes, folder_of_agno, in_month, into_a_closed_pipe, old_session, tree_of
 from .conftest import ENTRY_POINT, Command, clean_environment
@@ -132,6 +132,7 @@ def test_as_json(run: Command, agno: Path) -> None:
     assert undone == {"backup": value["backup"], "restored": 3, "changed": 0, "problems": []}
 
 
+@ci_only
 def test_jobs(run: Command, tmp_path: Path) -> None:
     """Several processes print the same words as one."""
     root = folder_of_agno(tmp_path / "f", [f"s{number}" for number in range(300)])
@@ -210,6 +211,7 @@ def test_too_little_room(invoke: Invoke, agno: Path, monkeypatch: pytest.MonkeyP
     assert tree_of(agno) == before
 
 
+@ci_only
 @posix
 def test_a_terminal_gets_sentences(agno: Path, tmp_path: Path) -> None:
     """A terminal gets sentences instead of rows, without the control characters of a document."""
@@ -245,6 +247,7 @@ def test_a_closed_pipe(agno: Path, tmp_path: Path, args: tuple[str, ...]) -> Non
     assert (agno / "a.json").exists() == (args != ("--json",))
 
 
+@ci_only
 @posix
 @pytest.mark.parametrize(("wait", "jobs"), sampled(itertools.product((0.0, 0.3, 1.0), ("1", "2")), 3))
 def test_ctrl_c(tmp_path: Path, run: Command, jobs: str, wait: float) -> None:

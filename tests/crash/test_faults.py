@@ -395,11 +395,11 @@ OPERATIONS_AND_FORMATS: list[tuple[Operation, type[Storage]]] = [
 def test_an_operation_survives_any_single_failure(
     kind: type[Storage], operation: Operation, faults: tuple[Fault, ...], tmp_path: Path
 ) -> None:
-    fail_at, tried = 1, 0
-    offset = OPERATIONS.index(operation)
+    offset, step = OPERATIONS.index(operation), rounds(2, 1, 1)
+    fail_at, tried = 1 + offset % step, 0
     with installed(UnsyncedSystem()):
         while _try(kind, operation, turn(faults, fail_at + offset), fail_at, tmp_path / str(fail_at)):
-            fail_at += 1 if fail_at < _EACH else rounds(20, 5, 1)
+            fail_at += step if fail_at < _EACH else rounds(20, 5, 1)
             tried += 1
     assert fail_at < 1000, "the operation does ever more"
     _log.info("%s failures of one operation of the disk", tried)

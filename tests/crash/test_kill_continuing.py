@@ -23,7 +23,7 @@ from localstore.format.values import to_json_value
 from tests import oracle
 from tests.crash.continuing import LOG, WORDS, agent
 from tests.crash.writer import SESSION, STORAGES
-from tests.effort import rounds
+from tests.effort import ci_only, rounds
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks and kills")
 _HOME = Path(__file__).parents[2]
@@ -129,6 +129,7 @@ def test_no_finished_step_is_lost_and_none_is_done_again(suffix: str, tmp_path: 
     assert {run["steps"][-1]["output"] for run in complete} == {f"last of {run['run_id']}" for run in complete}
 
 
+@ci_only
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["agent", "team"])
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])

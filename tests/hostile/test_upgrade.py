@@ -17,7 +17,7 @@ import yaml
 from localstore import DocumentBroken, JsonStorage, LocalstoreError, NewerFormat, OlderFormat, YamlStorage
 from localstore.disk import filesystem
 from localstore.maintenance.upgrade import Change, Problem, convert, make_plan, preview, undo, unified_diff, upgrade
-from tests.effort import rounds
+from tests.effort import ci_only, rounds
 from tests.hostile.test_tree import as_another_user, open_the_way
 from tests.unit.maintenance.upgrade.old_folders import agno_bytes, folder_of_agno, in_month
 from tests.unit.storage.test_storage_upgrade import old_session
@@ -358,6 +358,7 @@ except (OSError, ) as error:
 """
 
 
+@ci_only
 @as_another_user
 @pytest.mark.parametrize("where", ["flat", "in a month"])
 def test_a_folder_that_may_only_be_read_is_looked_at_and_stays(tmp_path: Path, where: str) -> None:

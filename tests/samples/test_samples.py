@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from tests.effort import ci_only
 from tests.scripted_server import error, scripted_server, stream, text
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -89,6 +90,7 @@ def test_a_quickstart_remembers_when_run_again(folder: Folder, sample: str, name
     assert answer_to(QUESTION, folder.run(sample)) == "Your name is Alice."
 
 
+@ci_only
 def test_the_sessions_sample_continues_the_newest_session(folder: Folder) -> None:
     """Without a session it starts one; then it continues the newest, whatever its format; --new starts another."""
     first = folder.run("sessions.py")
@@ -107,6 +109,7 @@ def test_the_sessions_sample_continues_the_newest_session(folder: Folder) -> Non
     assert session_of(folder.run("sessions.py"), "Continuing") == session_of(new, "Starting")
 
 
+@ci_only
 @pytest.mark.parametrize("sample", ["quickstart.py", "quickstart_yaml.py", "sessions.py"])
 def test_a_sample_asks_the_server_that_the_environment_names(folder: Folder, sample: str) -> None:
     """Your own server needs no key, and the second run sends what the first one stored."""
@@ -131,6 +134,7 @@ def test_a_sample_asks_the_server_that_the_environment_names(folder: Folder, sam
     assert (last["model"], last["metrics"]["input_tokens"], last["metrics"]["output_tokens"]) == ("tiny", 7, 3)
 
 
+@ci_only
 def test_a_refused_key_ends_the_sample_and_is_stored(folder: Folder) -> None:
     """OPENAI_API_KEY reaches the server, the document holds its refusal, and the next run asks again."""
     with scripted_server(error(401, "wrong key")) as server:
@@ -161,6 +165,7 @@ def test_a_team_of_two_answers(folder: Folder) -> None:
     assert sorted(run["agent_id"] for run in asked["member_runs"]) == ["optimist", "sceptic"]
 
 
+@ci_only
 @pytest.mark.skipif(os.name != "posix", reason="kill -9")
 def test_a_killed_workflow_is_resumed(folder: Folder) -> None:
     """Another process resumes it, offline and with a server; the first step is done once in each run."""
@@ -179,6 +184,7 @@ def test_a_killed_workflow_is_resumed(folder: Folder) -> None:
     assert [run["status"] for run in load(document)["history"]] == ["completed", "completed"]
 
 
+@ci_only
 def test_the_assistant_uses_its_tools_and_remembers(folder: Folder) -> None:
     """The second process still has the to-do list of the first."""
     for number in (1, 2):
@@ -190,6 +196,7 @@ def test_the_assistant_uses_its_tools_and_remembers(folder: Folder) -> None:
     assert load(document)["history"][-1]["session_state"] == {"to_do": ["buy milk", "buy milk"]}
 
 
+@ci_only
 @pytest.mark.skipif(os.name != "posix", reason="the script needs a pseudo-terminal")
 def test_the_picture_shows_what_a_terminal_shows(folder: Folder) -> None:
     """The README's picture has the text that its script draws today."""

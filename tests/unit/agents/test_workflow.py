@@ -43,6 +43,7 @@ from localstore import (
 from localstore.agents.events import Event, RunFinished, RunWaiting, StepFinished, StepStarted, TextDelta
 from localstore.agents.models.model import Reply
 from tests import oracle
+from tests.effort import ci_only
 
 Store = JsonStorage | YamlStorage
 
@@ -629,6 +630,7 @@ print(run.status, run.output, run.waiting and run.waiting.question)
 """
 
 
+@ci_only
 @pytest.mark.parametrize(("answer", "told"), [("yes", "completed xaa None"), ("no", "cancelled None None")])
 def test_another_process_answers_the_confirmation(tmp_path: Path, answer: str, told: str) -> None:
     def start(word: str) -> str:

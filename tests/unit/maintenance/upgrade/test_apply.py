@@ -18,6 +18,7 @@ from localstore.disk.backup_folder import Backup
 from localstore.disk.locks import pool_of
 from localstore.maintenance.upgrade import make_plan, undo, upgrade
 from tests import oracle
+from tests.effort import ci_only
 from tests.unit.maintenance.upgrade.old_folders import (
     agno_bytes,
     documents_of,
@@ -272,6 +273,7 @@ def test_duplicates_are_upgraded_or_named(storage: Storage) -> None:
 # Many, others, and interruptions
 
 
+@ci_only
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 def test_several_processes_make_the_same_tree_as_one(tmp_path: Path, suffix: str) -> None:
     """With enough documents for several processes."""
@@ -336,6 +338,7 @@ def test_an_upgrade_waits_for_another_one(storage: Storage) -> None:
     assert upgrade(storage.root).documents == 1
 
 
+@ci_only
 def test_two_upgrades_at_once_do_the_work_once(tmp_path: Path) -> None:
     """In two processes: one of them finds nothing left to do, and there is one backup with everything in it."""
     before = tree_of(folder_of_agno(tmp_path / "f", [f"s{number}" for number in range(60)]))

@@ -16,7 +16,7 @@ from localstore import JsonStorage, SessionNotFound, YamlStorage
 from localstore.disk import backup_folder
 from localstore.maintenance.upgrade import convert, undo
 from tests import oracle
-from tests.effort import rounds
+from tests.effort import ci_only, rounds
 from tests.unit.conftest import StorageClass
 from tests.unit.maintenance.upgrade.old_folders import (
     agno_bytes,
@@ -239,6 +239,7 @@ def test_a_document_in_the_other_format_with_the_same_name(storage: Storage) -> 
     assert documents_of(storage.root) == before
 
 
+@ci_only
 def test_several_processes_give_the_same_result(storage_class: StorageClass, tmp_path: Path) -> None:
     """They write the same documents as one process."""
     storage = storage_class(tmp_path / "store", durability="relaxed")
