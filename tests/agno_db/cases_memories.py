@@ -1,6 +1,7 @@
 """User memories and schema versions: `LocalDb` returns what agno's own JsonDb returns."""
 
 import json
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -54,6 +55,9 @@ def case_memories_are_as_in_agnos_own_store(folder: Path) -> None:
     assert mine.get_user_memory_stats(limit=1)[1] == 2
     assert mine.get_user_memory("m2").memory == "Lives in Linz"
     assert mine.get_user_memory("none") is None
+    for call in (mine.get_user_memories, mine.get_user_memory_stats):
+        raises(ValueError, partial(call, page=2))
+        raises(ValueError, partial(call, limit=1, page=0))
 
 
 def case_memories_are_readable_files(folder: Path) -> None:

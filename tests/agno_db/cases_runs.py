@@ -112,7 +112,7 @@ def case_a_part_of_a_session_stored_again_removes_nothing(folder: Path) -> None:
 def case_sessions_without_their_runs(folder: Path) -> None:
     db = filled(folder)
     records, total = db.get_sessions(AGENT, deserialize=False, include_runs=False)
-    assert [(it["session_id"], it["runs"]) for it in records] == [("s1", []), ("s2", [])]
+    assert [(it["session_id"], it["runs"]) for it in records] == [("s1", None), ("s2", None)]
     assert total == 2
     assert [len(it.runs) for it in db.get_sessions(AGENT, include_runs=True)] == [8, 1]
 
@@ -207,3 +207,46 @@ def case_a_run_passed_twice_is_converted_once(folder: Path) -> None:
     assert document(folder).read_bytes() == before
     db.upsert_run(one, session_id="s1", user_id="alice", run_index=1)
     assert db.get_session("s1", AGENT).runs[1].messages[-1].content == "changed"
+
+
+def indexes(db: Any) -> list[tuple[str, int]]:
+    return [(row["run_id"], row["run_index"]) for row in db.get_runs(session_id="s1", deserialize=False)[0]]
+
+
+def case_the_index_of_a_run_is_kept(folder: Path) -> None:
+    """`run_index` was the position in the document, whatever the caller had given, and changed when a run before it
+    was deleted."""
+    db = Twin(folder)
+    store(db, session(), run("r0"), run("r1"), run("r2"))
+    for run_id, index in (("r3", 7), ("r4", 8), ("r5", 9)):
+        db.upsert_run(run(run_id), session_id="s1", user_id="alice", run_index=index)
+    assert indexes(db) == [("r0", 0), ("r1", 1), ("r2", 2), ("r3", 7), ("r4", 8), ("r5", 9)]
+    for run_id in ("r1", "r4"):
+        assert db.delete_run(run_id)
+        assert db.twin.delete_run(run_id)
+    db.upsert_run(run("r2", "again"), session_id="s1", user_id="alice", run_index=4)
+    assert indexes(db) == indexes(db.twin) == [("r0", 0), ("r2", 2), ("r3", 7), ("r5", 9)]
+    db.upsert_run(run("r6"), session_id="s1", user_id="alice")
+    assert indexes(db)[-1] == ("r6", 10)
+    assert "agno_run_index" not in db.get_run("r5").to_dict()
+
+
+def case_a_session_that_was_made_by_hand_adds_no_run(folder: Path) -> None:
+    """Saving an existing session with an unknown run stored that run, which agno ignores."""
+    db = LocalDb(folder)
+    store(db, session(), run("r1"))
+    db.upsert_session(session(runs=[run("r2")], metadata={"plan": "free"}))
+    found = db.get_session("s1", AGENT)
+    assert [one.run_id for one in found.runs] == ["r1"]
+    assert found.metadata == {"plan": "free"}
+
+
+def case_a_run_as_a_mapping_comes_back_exactly(folder: Path) -> None:
+    """A message without `from_history` was given back as agno had passed it, and one with `false` was not."""
+    db = LocalDb(folder)
+    data = run("r1").to_dict()
+    bare = {key: value for key, value in data["messages"][0].items() if key != "from_history"}
+    data["messages"].append({**bare, "stop_after_tool_call": True})
+    db.upsert_run(data, session_id="s1", user_id="alice", run_index=0)
+    assert db.get_run("r1", deserialize=False)["run_data"] == data
+    assert "agno_run" not in document(folder).read_text()

@@ -1,7 +1,10 @@
 """`LocalDb` is right where agno's file stores are wrong, in every supported release and with its own classes."""
 
+import copy
 import json
 import os
+import pickle
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -277,9 +280,9 @@ def case_rename_session(folder: Path) -> None:
     assert db.rename_session("s1", AGENT, "Trip 2", deserialize=False)["session_data"]["session_name"] == "Trip 2"
     store(db, it, run("r2"))
     assert db.get_session("s1", AGENT).session_data["session_name"] == "Trip 2"
-    assert db.rename_session("s1", TEAM, "x") is None
     assert db.rename_session("none", AGENT, "x") is None
     assert db.storage.list_sessions()[0].name == "Trip 2"
+    assert db.rename_session("s1", TEAM, "Trip 3").session_data["session_name"] == "Trip 3"
 
 
 def case_filters_work_in_every_mode(folder: Path) -> None:
@@ -322,7 +325,8 @@ def case_filters_work_in_every_mode(folder: Path) -> None:
         assert ids(kind, component_id="x", sort_by="nothing") == [f"{name}-{number}" for number in range(4)]
         assert db.get_sessions(kind, component_id="x", limit=1, deserialize=False)[1] == 4
         for another in makers:
-            assert (db.get_session(f"{name}-1", another) is None) == (another is not kind)
+            assert db.get_session(f"{name}-1", another).session_id == f"{name}-1"
+            assert db.get_session(f"{name}-1", another, deserialize=False)["session_type"] == kind.value
     assert len(ids(None)) == 13
     assert len(ids(None, component_id="x")) == 12
 
@@ -371,3 +375,74 @@ def case_a_person_edits_the_document(folder: Path) -> None:
     store(db, it, run("r3"))
     assert [one.run_id for one in db.get_session("s1", AGENT).runs] == ["r2", "r3"]
     assert json.loads(path.read_text())["note"] == "mine"
+
+
+def rescued(folder: Path) -> list[dict[str, Any]]:
+    """Return the entries of the runs in the rescue folder."""
+    files = (folder / ".localstore" / "rescue").glob("*.json")
+    return [json.loads(path.read_text())["entry"] for path in files]
+
+
+def case_a_stale_paused_run_does_not_replace_the_finished_one(folder: Path) -> None:
+    """An agent that had read a paused run stored it again with its next run, over the form that another one had
+    finished: its messages were lost, and a person was asked for the same confirmation again."""
+    question = Message(role="user", content="Book it.")
+    paused = run("r1", status="PAUSED", content=None, messages=[question])
+    db = LocalDb(folder)
+    store(db, session(), paused)
+    stale = db.get_session("s1", AGENT)
+    other = LocalDb(folder)
+    done = run("r1", content="Booked.", messages=[question, Message(role="assistant", content="Booked.")])
+    store(other, other.get_session("s1", AGENT), done)
+    store(db, stale, run("r2", "Thanks"))
+    assert [one.content for one in db.get_session("s1", AGENT).runs] == ["Booked.", "re: Thanks"]
+    assert rescued(folder) == []
+
+
+def case_a_run_that_two_continued_keeps_both_answers(folder: Path) -> None:
+    """Two processes continued one paused run: the second one erased the answer of the first."""
+    question = Message(role="user", content="Book it.")
+    paused = run("r1", status="PAUSED", content=None, messages=[question])
+    db = LocalDb(folder)
+    store(db, session(), paused)
+    sessions = [db.get_session("s1", AGENT) for _ in range(2)]
+    for it, answer in zip(sessions, ("Seat 5.", "Seat 7."), strict=True):
+        messages = [question, Message(role="assistant", content=answer)]
+        store(db, it, run("r1", content=answer, messages=messages))
+    assert [one.content for one in db.get_session("s1", AGENT).runs] == ["Seat 7."]
+    assert [entry["messages"][-1]["content"] for entry in rescued(folder)] == ["Seat 5."]
+
+
+def case_sessions_are_listed_in_the_order_of_their_creation(folder: Path) -> None:
+    """Sessions that were created in the same second were listed in the order of their last writes."""
+    db = LocalDb(folder)
+    now = int(time.time())
+    ids = ["b", "c", "a", "d"]
+    for name in ids:
+        db.upsert_session(session(name, created_at=int(time.time())))
+        time.sleep(0.002)
+    store(db, db.get_session("b", AGENT), run("r1", session_id="b"))
+    assert [it.session_id for it in db.get_sessions(AGENT)] == ids
+    assert all(now <= it.created_at <= now + 5 for it in db.get_sessions(AGENT))
+
+
+def case_another_class_is_refused_by_name(folder: Path) -> None:
+    """`upsert_session` raised StopIteration for an object that is no session."""
+    db = LocalDb(folder)
+    error = raises(TypeError, lambda: db.upsert_session(run("r1")))
+    assert "RunOutput" in str(error)
+    assert list((folder / "sessions").iterdir()) == []
+
+
+def case_a_database_is_pickled_and_copied(folder: Path) -> None:
+    """A `LocalDb` could not be sent to another process."""
+    db = LocalDb(folder, format="yaml", lock_timeout=3.0, id="mine")
+    it = store(db, session(), run("r1"))
+    again = pickle.loads(pickle.dumps(db))  # noqa: S301 - our own bytes
+    assert again.to_dict() == db.to_dict()
+    assert copy.deepcopy(db) is db
+    copied = copy.deepcopy(it)
+    store(again, copied, run("r2"))
+    pickled = pickle.loads(pickle.dumps(it))  # noqa: S301 - our own bytes
+    store(copy.copy(db), pickled, run("r3"))
+    assert [one.run_id for one in db.get_session("s1", AGENT).runs] == ["r1", "r2", "r3"]

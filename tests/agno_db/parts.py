@@ -62,7 +62,10 @@ class Twin(LocalDb):
         assert same(theirs, mine)
         as_mapping = super().get_session(session_id, session_type, None, False)
         theirs_as_mapping = self.twin.get_session(session_id, session_type, None, False)
-        assert as_mapping.keys() == theirs_as_mapping.keys()
+        assert as_mapping.keys() >= theirs_as_mapping.keys()
+        differing = {"updated_at"} if RUNS_APART else {"updated_at", "runs"}  # 2.x returns objects, or other keys
+        for key in theirs_as_mapping.keys() - differing:
+            assert (as_mapping[key] or None) == (theirs_as_mapping[key] or None), key
         return mine
 
 

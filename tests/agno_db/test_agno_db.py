@@ -29,7 +29,7 @@ def cases(module: str) -> list[str]:
 def modules(release: str) -> list[str]:
     """Return the modules to run in a release. The oldest one cannot read teams from its own JsonDb, so it has none."""
     some = ["cases_store", "cases_memories", "cases_flow"]
-    some += ["cases_groups"] if release != OLDEST else []
+    some += ["cases_groups", "cases_shared"] if release != OLDEST else []
     return [*some, "cases_runs"] if release.startswith("3.") else some
 
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+from localstore.disk import rescue_folder
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Recent, Transaction
 from localstore.format.document import newest_state, order_header
 from localstore.format.values import json_equal
 from localstore.integrations.agno_db.history import extract_system, refer_to_history
-from localstore.integrations.agno_db.runs import in_order
+from localstore.integrations.agno_db.runs import contains_run, in_order
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.times import now
 
@@ -29,6 +30,8 @@ class DocumentChange:
         self.added: list[dict[str, Any]] = []
         self._replaced: dict[int, dict[str, Any] | None] = {}
         self._finished: tuple[Recent, dict[str, Any]] | None = None
+        self._lost: list[dict[str, Any]] = []
+        """The replaced runs with messages that the new ones lack."""
 
     @property
     def _open(self) -> Transaction:
@@ -77,9 +80,15 @@ class DocumentChange:
                 return Recent(offset, entry.get("status") == "unfinished")
         return None
 
-    def add(self, entry: dict[str, Any]) -> None:
-        """Add a run after the last entry. Copies `entry` and does not change it."""
+    def add(self, entry: dict[str, Any], index: int | None = None) -> None:
+        """Add a run after the last entry. Copies `entry` and does not change it.
+
+        `index` is agno's `run_index`, which is stored if it differs from the number of runs before this one.
+        """
         entry = dict(entry)
+        runs = sum(added["type"] == "run" for added in self.added)
+        if index is not None and index != runs + (self._transaction.row["runs"] if self._transaction else 0):
+            entry["agno_run_index"] = index
         system = extract_system(entry)
         refer_to_history(entry, self._runs_before())
         if system is not None and system != self.current.get("instructions"):
@@ -90,12 +99,13 @@ class DocumentChange:
     def replace(self, run: Recent, entry: dict[str, Any]) -> None:
         """Replace a run of the document with `entry`, which is copied and not changed.
 
-        The new entry keeps the session state of the old one. Does nothing if the two are equal.
+        The new entry keeps the session state and the `run_index` of the old one. Does nothing if the two are equal. If
+        the old run has messages that the new one lacks, `apply` puts it into the rescue folder first.
         """
         old, entry = self.entry(run), dict(entry)
         system = extract_system(entry)
         refer_to_history(entry, self._runs_before(run.offset))
-        entry |= {key: old[key] for key in SESSION_KEYS if old.get(key) is not None}
+        entry |= {key: old[key] for key in (*SESSION_KEYS, "agno_run_index") if old.get(key) is not None}
         instructions = entry.get("instructions")
         newest_at = self._open.row.get("offsets", {}).get("instructions")
         if instructions is None and newest_at is not None and newest_at <= run.offset:
@@ -106,6 +116,8 @@ class DocumentChange:
         entry = in_order(entry)
         if not json_equal(entry, old):
             self._replaced[run.offset] = entry
+            if not contains_run(entry, old):
+                self._lost.append(old)
             self._finished = (run, entry) if run.unfinished else None
 
     def add_state(self, state: dict[str, Any]) -> None:
@@ -135,6 +147,10 @@ class DocumentChange:
         `header` is the new header, or None to keep the present one.
         """
         transaction = self._open
+        for run in self._lost:
+            reason = "replaced by another form of the run"
+            row = transaction.row
+            rescue_folder.set_aside(self._engine.root, row["path"], row["session_id"], reason, {"entry": run})
         if header is not None and not json_equal(header, self.header):
             transaction.change(order_header(header), self._replaced, self.added)
         elif self._finished is not None and len(self._replaced) == 1 and not self.added:

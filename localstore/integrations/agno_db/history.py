@@ -74,7 +74,8 @@ def refer_to_history(entry: dict[str, Any], earlier: Iterable[dict[str, Any]]) -
 
 def _comparable(message: dict[str, Any]) -> bytes:
     """Return bytes that are equal for a message and for a copy of it."""
-    return orjson.dumps({k: v for k, v in message.items() if k != "from_history"}, option=orjson.OPT_SORT_KEYS)
+    content = {key: value for key, value in message.items() if key not in ("from_history", "agno_absent")}
+    return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
 
 def restore_messages(entries: list[dict[str, Any]], current: dict[str, Any], *, whole: bool) -> list[dict[str, Any]]:

@@ -1,37 +1,28 @@
 """A database for agno 2.x and 3.x that keeps sessions as documents: `Agent(db=LocalDb("tmp/sessions"))`."""
 
-import copy
-import dataclasses
 import os
 from abc import update_abstractmethods
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, Literal
 
 from agno.db.base import BaseDb
-from agno.run.agent import RunOutput
-from agno.run.team import TeamRunOutput
-from agno.run.workflow import WorkflowRunOutput
-from agno.session import AgentSession, TeamSession, WorkflowSession
 
 from localstore.errors import OwnerMismatch
 from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow
+from localstore.integrations.agno_db import objects
+from localstore.integrations.agno_db.listing import page_of, sorted_by
 from localstore.integrations.agno_db.memories import Memories
 from localstore.integrations.agno_db.messages import to_seconds
-from localstore.integrations.agno_db.reader import Reader, kind_of, sorted_by
+from localstore.integrations.agno_db.objects import RUNS_ARE_SEPARATE
+from localstore.integrations.agno_db.reader import Reader
+from localstore.integrations.agno_db.runs import RunKind, kind_of
 from localstore.integrations.agno_db.sessions import to_fields, to_record
 from localstore.integrations.agno_db.stored_session import StoredSession, is_member_run
 from localstore.integrations.agno_db.unsupported import unsupported_method
 from localstore.integrations.agno_db.writer import Writer, WriteRequest
 from localstore.storage.storage import JsonStorage, YamlStorage
-
-_SESSIONS = {"agent": AgentSession, "team": TeamSession, "workflow": WorkflowSession}
-_RUNS = {"agent": RunOutput, "team": TeamRunOutput, "workflow": WorkflowRunOutput}
-_FIELDS = {kind: [f.name for f in dataclasses.fields(cls) if f.name != "runs"] for kind, cls in _SESSIONS.items()}
-_RUNS_ARE_SEPARATE = hasattr(BaseDb, "upsert_run")
-"""Whether agno stores each run with `upsert_run` (3.x) instead of with its session (2.x)."""
 
 
 class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
@@ -39,14 +30,16 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
 
         agent = Agent(model=..., db=LocalDb("tmp/sessions"), session_id="trip", add_history_to_context=True)
 
-    Many threads and processes on one machine may use the same folder. The data is stored in these places:
+    Many threads and processes on one machine may use the same folder. A `LocalDb` can be pickled; the copy opens the
+    same folder. `copy.deepcopy` returns the `LocalDb` itself. The data is stored in these places:
 
     | agno | in the folder |
     |---|---|
     | sessions, runs | `sessions/<month>/<session_id>.json` or `.yaml`: `upsert_run` appends one entry |
     | user memories | `memories/<user>.json` |
     | schema versions | `agno.json` |
-    | knowledge, traces, evaluations, metrics, and so on | not stored: NotImplementedError says what to use instead |
+    | knowledge, traces, evaluations, metrics, and so on | not stored: reading returns nothing, and writing raises
+      NotImplementedError, which says what to use instead |
 
     agno's own databases log errors and continue. These methods raise them and leave the document unchanged. They may
     raise UnstorableValue for a value that JSON cannot hold, OwnerMismatch for another user's session, DocumentBroken
@@ -89,6 +82,10 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         """Return the same object: agno copies agents together with their database."""
         return self
 
+    def __reduce__(self) -> tuple[Callable[[dict[str, Any]], "LocalDb"], tuple[dict[str, Any]]]:
+        """Pickle the arguments of the constructor: a copy in another process opens the folder again."""
+        return type(self).from_dict, (self.to_dict(),)
+
     def to_dict(self) -> dict[str, Any]:
         """Return a mapping of the constructor's arguments, from which `from_dict` opens the same store."""
         return {"id": self.id, "path": str(self.storage.root), **self._options}
@@ -109,41 +106,48 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         """Store the changes to a session since it was read or last stored, and create it if there is none.
 
         With agno 2.x, this method also stores new and changed runs. With agno 3.x, `upsert_run` stores them, but agno
-        calls it right after this method. So if exactly one run is new, this method stores it, and the run and the state
-        that it changed become one entry. Runs are never removed.
+        calls it right after this method. So if exactly one run is new in a session that this database has returned,
+        stored or just created, this method stores it, and the run and the state that it changed become one entry. Runs
+        are never removed.
+
+        A session may have runs of agents, teams and workflows. It stays what it was first: see `get_session`.
 
         Return `session` itself, or a mapping with all its runs if `deserialize` is false. The stored form is recorded
         in the `_localstore` attribute of `session`.
 
-        Raises OwnerMismatch or KindMismatch if the session belongs to another user or is of another kind, and
-        UnstorableValue for a value that JSON cannot hold.
+        Raises TypeError if `session` is not one of agno's sessions, OwnerMismatch if the stored session belongs to
+        another user, and UnstorableValue for a value that JSON cannot hold.
         """
-        kind = next(kind for kind, cls in _SESSIONS.items() if isinstance(session, cls))
+        kind = objects.session_kind(session)
+        is_known = "_localstore" in session.__dict__
         stored: StoredSession = session.__dict__.setdefault("_localstore", StoredSession())
-        record = _record(session)
+        record = objects.session_record(session)
         fields = to_fields(record)
-        new_runs = stored.new_runs(session.runs or (), or_changed=not _RUNS_ARE_SEPARATE)
+        new_runs = stored.new_runs(session.runs or (), or_changed=not RUNS_ARE_SEPARATE)
         to_write = new_runs
-        if _RUNS_ARE_SEPARATE and (len(new_runs) > 1 or any(is_member_run(run) for _, run in new_runs)):
+        if RUNS_ARE_SEPARATE and (len(new_runs) > 1 or any(is_member_run(run) for _, run in new_runs)):
             to_write = []
         self._writer.write(
             WriteRequest(
                 session_id=session.session_id,
                 kind=kind,
                 fields=fields,
-                runs=[to_json_value(_to_dict(run), "run") for _, run in to_write],
+                runs=[to_json_value(objects.run_record(run), "run") for _, run in to_write],
                 positions=[position for position, _ in to_write],
+                keeps_positions=RUNS_ARE_SEPARATE,
                 stored=stored,
                 created_at=session.created_at,
                 user_id=session.user_id,
-                replaces=not _RUNS_ARE_SEPARATE,
+                adds=is_known or not RUNS_ARE_SEPARATE,
+                replaces=not RUNS_ARE_SEPARATE,
             )
         )
         stored.fields = fields
         stored.record_runs(run for _, run in new_runs)
         if deserialize:
             return session
-        return {**record, "session_type": kind, "runs": [_to_dict(run) for run in session.runs or ()]}
+        runs = [objects.run_record(run) for run in session.runs or ()]
+        return {**objects.empty_record(kind), **record, "session_type": kind, "runs": runs}
 
     def upsert_sessions(
         self,
@@ -165,25 +169,22 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         deserialize: bool | None = True,
         runs_limit: int | None = None,
     ) -> Any:
-        """Return a session, or None if there is none or if it has another user or type.
+        """Return a session, or None if there is none or if it has another user.
 
             session = db.get_session("trip", SessionType.AGENT, user_id="alice", runs_limit=3)
 
         Args:
             session_id: The id of the session.
-            session_type: The type the session must have; None accepts any.
+            session_type: The type of the object to return, because an agent and a team may share a session. None
+                returns the type that the session was created with. A mapping always names that type.
             user_id: The user the session must belong to; None accepts any.
             deserialize: Whether to return an object of agno; otherwise a mapping.
             runs_limit: Return at most this many runs: the last ones that agno uses as history. None returns all runs.
 
         Raises DocumentBroken if the file cannot be parsed.
         """
-        kind = _value(session_type)
-
-        def matches(row: IndexRow) -> bool:
-            return (user_id is None or row.get("user_id") == user_id) and kind in (None, row["kind"])
-
-        return self._session(session_id, matches, deserialize, runs_limit)
+        record = self._record(session_id, lambda row: user_id is None or row.get("user_id") == user_id, runs_limit)
+        return _session(record, _value(session_type)) if record is not None and deserialize else record
 
     def get_sessions(
         self,
@@ -200,7 +201,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         deserialize: bool | None = True,
         include_runs: bool = True,
     ) -> Any:
-        """Return a list of the sessions that match, oldest first unless `sort_by` is set.
+        """Return a list of the sessions that match, in the order of their creation unless `sort_by` is set.
 
         If `deserialize` is false, return a pair: a list of mappings, and the number of matches on all pages.
 
@@ -210,7 +211,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         `session_id`, `created_at` and `updated_at`.
 
         Args:
-            session_type: Only sessions of this type.
+            session_type: Only sessions that were created with this type.
             user_id: Only sessions of this user.
             component_id: Only sessions of this agent, team or workflow.
             session_name: Only sessions whose name contains this text, in upper or lower case.
@@ -221,7 +222,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
             sort_by: The field to sort by.
             sort_order: "asc" for ascending order; anything else is descending.
             deserialize: Whether to return objects of agno.
-            include_runs: Whether to read the runs.
+            include_runs: Whether to read the runs. If not, the `runs` of a mapping are None.
 
         Raises ValueError if `page` is less than 1 or if it is passed without `limit`.
         """
@@ -236,20 +237,17 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
 
         rows = self._reader.rows(user_id, component_id, _value(session_type))
         rows = [row for row in rows if matches(row)]
-        total, runs = len(rows), None if include_runs else 0
-
-        def read(rows: Iterable[IndexRow], deserialize: bool | None) -> list[Any]:
-            sessions = [self._session(row["session_id"], matches, deserialize, runs) for row in rows]
-            return [session for session in sessions if session is not None]
-
-        if sort_by is not None and sort_by not in ("session_id", "created_at", "updated_at"):
-            records = sorted_by(read(rows, False), sort_by, sort_order, dict.get)
-            records = _page(records, limit, page)
-            if not deserialize:
-                return records, total
-            return [self._object(record, record.pop("runs")) for record in records]
-        rows = _page(self._reader.sorted(rows, sort_by, sort_order), limit, page)
-        return read(rows, True) if deserialize else (read(rows, False), total)
+        total, runs_limit = len(rows), None if include_runs else 0
+        in_index = sort_by in (None, "session_id", "created_at", "updated_at")
+        if in_index:
+            rows = page_of(self._reader.sorted(rows, sort_by, sort_order), limit, page)
+        found = (self._record(row["session_id"], matches, runs_limit) for row in rows)
+        records = [record for record in found if record is not None]
+        if sort_by is not None and not in_index:
+            records = page_of(sorted_by(records, sort_by, sort_order, dict.get), limit, page)
+        if deserialize:
+            return [_session(record, None) for record in records]
+        return (records if include_runs else [{**record, "runs": None} for record in records]), total
 
     def rename_session(
         self,
@@ -261,15 +259,15 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
     ) -> Any:
         """Set the name of a session and return the session. An empty name removes it.
 
-        Return None and change nothing if there is no session with this id, user and type; None as `user_id` or
-        `session_type` accepts any. If `deserialize` is false, return a mapping.
+        Return None and change nothing if there is no session with this id and user; None as `user_id` accepts any.
+        `session_type` is the type of the object to return, as in `get_session`. If `deserialize` is false, return a
+        mapping.
         """
-        kind = _value(session_type)
         row = self._reader.row(session_id)
-        if row is None or kind not in (None, row["kind"]) or user_id not in (None, row.get("user_id")):
+        if row is None or user_id not in (None, row.get("user_id")):
             return None
         self.storage.update(session_id, user_id=user_id, name=session_name or None)
-        return self.get_session(session_id, None, user_id, deserialize)
+        return self.get_session(session_id, session_type, user_id, deserialize)
 
     def delete_session(self, session_id: str, user_id: str | None = None) -> bool:
         """Delete a session and its runs permanently. Return whether it was deleted.
@@ -292,11 +290,13 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         """Store one run of a session: append it, or replace the stored run with the same `run_id`.
 
         Creates the session if there is none. `run_index` is the number of runs before this one, or None if unknown.
+        A new run always comes after the stored ones; `get_runs` returns a different `run_index` in the run's row.
+        If the stored run has messages that the new one lacks, it is kept in the store's rescue folder.
 
         Raises ValueError for a run without a `run_id`, OwnerMismatch if the session belongs to another user,
         SessionNotFound for a member's run without a session, and UnstorableValue for a value that JSON cannot hold.
         """
-        data = to_json_value(_to_dict(run), "run")
+        data = to_json_value(objects.run_record(run), "run")
         if data.get("run_id") is None:
             raise ValueError("Run must have a run_id")
 
@@ -307,6 +307,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
                 fields=None,
                 runs=[data],
                 positions=[run_index],
+                keeps_positions=True,
                 created_at=data.get("created_at"),
                 user_id=user_id,
             )
@@ -321,7 +322,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         row = self._reader.find_run(run_id)
         if row is None:
             return None
-        return _run_object(row["run_data"]) if deserialize else row
+        return objects.run_object(row["run_data"]) if deserialize else row
 
     def get_runs(
         self,
@@ -355,8 +356,8 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         total = len(rows)
         if sort_by is not None:
             rows = sorted_by(rows, sort_by, sort_order, dict.get)
-        rows = _page(rows, limit, page)
-        return [_run_object(row["run_data"]) for row in rows] if deserialize else (rows, total)
+        rows = page_of(rows, limit, page)
+        return [objects.run_object(row["run_data"]) for row in rows] if deserialize else (rows, total)
 
     def delete_run(self, run_id: str) -> bool:
         """Delete a run. Return whether it existed. The session state that the run set is kept."""
@@ -368,76 +369,25 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         for run_id in run_ids:
             self.delete_run(run_id)
 
-    # Documents as sessions of agno
-
-    def _session(
-        self, session_id: str, matches: Callable[[IndexRow], bool], deserialize: bool | None, runs_limit: int | None
-    ) -> Any:
+    def _record(
+        self, session_id: str, matches: Callable[[IndexRow], bool], runs_limit: int | None
+    ) -> dict[str, Any] | None:
+        """Return a session as agno's mapping, or None if there is none or if `matches` is false for its row."""
         content = self._reader.session(session_id, matches, runs_limit)
         if content is None:
             return None
-        kind = content.header["kind"]
-        record = to_record(content.header, content.state, content.updated_at, _FIELDS[kind])
-        runs = content.runs or _no_runs(kind)
-        return self._object(record, runs) if deserialize else {**record, "runs": runs}
-
-    @staticmethod
-    def _object(record: dict[str, Any], runs: list[dict[str, Any]] | None) -> Any:
-        session = _SESSIONS[record["session_type"]].from_dict({**record, "runs": runs})
-        stored = StoredSession(to_fields(_record(session)))
-        stored.record_runs(session.runs or ())
-        session.__dict__["_localstore"] = stored
-        return session
+        empty = objects.empty_record(content.header["kind"])
+        return {**empty, **to_record(content.header, content.state, content.updated_at), "runs": content.runs}
 
 
-@cache
-def _no_runs(kind: str) -> list[Any] | None:
-    """Return the value that this release of agno accepts for a session without runs.
-
-    Some releases fail for an empty list, and some for None.
-    """
-    try:
-        _SESSIONS[kind].from_dict({"session_id": "s", "runs": [] if _RUNS_ARE_SEPARATE else None})
-    except (IndexError, TypeError):
-        return None if _RUNS_ARE_SEPARATE else []
-    return [] if _RUNS_ARE_SEPARATE else None
-
-
-def _record(session: Any) -> dict[str, Any]:
-    """Return the mapping that agno's `to_dict` makes of a session, without its runs. Does not change `session`."""
-    without_runs = copy.copy(session)
-    without_runs.runs = None  # there may be thousands
-    record: dict[str, Any] = without_runs.to_dict()
-    record.pop("runs", None)
-    return record
-
-
-def _run_object(data: dict[str, Any]) -> Any:
-    return _RUNS[kind_of(data)].from_dict(data)
-
-
-def _to_dict(run: Any) -> Any:
-    return run if isinstance(run, dict) else run.to_dict()
+def _session(record: dict[str, Any], kind: RunKind | None) -> Any:
+    """Return the session object for a mapping: of this kind, or for None of the kind that it was created with."""
+    return objects.session_object(record, record["runs"], kind or record["session_type"])
 
 
 def _value(choice: Any) -> Any:
     """Return the value of a member of one of agno's enumerations. Return any other argument unchanged."""
     return getattr(choice, "value", choice)
-
-
-def _page(items: list[Any], limit: int | None, page: int | None) -> list[Any]:
-    """Return page number `page` (from 1) of `limit` items each. Without a limit, return `items` itself.
-
-    Raises ValueError if `page` is less than 1 or if it is passed without `limit`.
-    """
-    if limit is None:
-        if page is not None:
-            raise ValueError("page was given without limit. Give both, or neither.")
-        return items
-    if page is not None and page < 1:
-        raise ValueError(f"page must be 1 or more, not {page!r}")
-    start = ((page or 1) - 1) * limit
-    return items[start : start + limit]
 
 
 for _name in sorted(LocalDb.__abstractmethods__):

@@ -7,7 +7,7 @@ from uuid import uuid4
 from agno.db.schemas import UserMemory
 
 from localstore.engine.engine import Engine
-from localstore.integrations.agno_db.reader import sorted_by
+from localstore.integrations.agno_db.listing import page_of, sorted_by
 from localstore.integrations.agno_db.side_files import SideFiles
 
 
@@ -89,10 +89,12 @@ class Memories:
             topics: Only memories with at least one of these topics.
             search_content: Only memories that contain this text, in upper or lower case.
             limit: The maximum number of memories to return.
-            page: The page of `limit` memories to return, starting with 1. Ignored without `limit`.
+            page: The page of `limit` memories to return, starting with 1.
             sort_by: The field to sort by.
             sort_order: "asc" for ascending order; anything else is descending.
             deserialize: Whether to return objects of agno.
+
+        Raises ValueError if `page` is less than 1 or if it is passed without `limit`.
         """
 
         def matches(record: dict[str, Any]) -> bool:
@@ -107,9 +109,7 @@ class Memories:
         total = len(records)
         if sort_by is not None:
             records = sorted_by(records, sort_by, sort_order, dict.get)
-        if limit is not None:
-            start = ((page or 1) - 1) * limit
-            records = records[start : start + limit]
+        records = page_of(records, limit, page)
         return [UserMemory.from_dict(record) for record in records] if deserialize else (records, total)
 
     def get_all_memory_topics(self, user_id: str | None = None) -> list[str]:
@@ -125,6 +125,8 @@ class Memories:
         A mapping has the keys `user_id`, `total_memories` and `last_memory_updated_at` (seconds since 1970; 0 if
         unknown). The user whose memories changed last comes first. `limit` is the maximum number of mappings, and
         `page` the page of `limit` mappings, starting with 1. If `user_id` is not None, only this user is counted.
+
+        Raises ValueError if `page` is less than 1 or if it is passed without `limit`.
         """
         stats: dict[str, dict[str, Any]] = {}
         for record in self._files.memories(user_id):
@@ -135,8 +137,7 @@ class Memories:
                 counts["total_memories"] += 1
                 counts["last_memory_updated_at"] = max(counts["last_memory_updated_at"], _updated_at(record))
         rows = sorted(stats.values(), key=lambda counts: counts["last_memory_updated_at"], reverse=True)
-        start = ((page or 1) - 1) * (limit or 0)
-        return rows[start : None if limit is None else start + limit], len(rows)
+        return page_of(rows, limit, page), len(rows)
 
     def delete_user_memory(self, memory_id: str, user_id: str | None = None) -> None:
         """Delete a memory, if there is one. If `user_id` is not None, a memory of another user remains."""

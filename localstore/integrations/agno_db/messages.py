@@ -1,7 +1,8 @@
 """Convert messages of agno 2.x and 3.x to messages of a document, and back. Both directions work on plain values.
 
-A value is stored in the field that the format has for it; every other key keeps its name. `from_history: false` and
-`stop_after_tool_call: false` are agno's defaults and are omitted.
+A value is stored in the field that the format has for it; every other key keeps its name. agno writes `from_history:
+false` and `stop_after_tool_call: false` into every message. A document omits them; `agno_absent` names those that a
+message does not have.
 """
 
 import json
@@ -40,19 +41,14 @@ def to_seconds(time: Any) -> Any:
         return time
 
 
-def without_defaults(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy of one of agno's messages without default values, which agno adds again when it reads it."""
-    return {key: value for key, value in data.items() if key not in _DEFAULTS or value is not False}
-
-
 def to_message(data: Any) -> dict[str, Any]:
     """Return a message of agno in the form of a document. Does not change `data`.
 
     Raises NotRepresentable if the format has no field for a value.
     """
-    if not isinstance(data, dict) or not isinstance(data.get("role"), str):
+    if not isinstance(data, dict) or not isinstance(data.get("role"), str) or "agno_absent" in data:
         raise NotRepresentable
-    rest = without_defaults(data)
+    rest = {key: value for key, value in data.items() if key not in _DEFAULTS or value is not False}
     message: dict[str, Any] = {"role": rest.pop("role")}
     if "content" in rest:
         message["content"] = _content(rest.pop("content"))
@@ -65,12 +61,15 @@ def to_message(data: Any) -> dict[str, Any]:
         message["tool_calls"] = [_to_call(call) for call in rest.pop("tool_calls")]
     if "created_at" in rest:
         rest["created_at"] = to_time(rest["created_at"])
-    return message | rest
+    absent = [key for key in _DEFAULTS if key not in data]
+    return message | rest | ({"agno_absent": absent} if absent else {})
 
 
 def from_message(message: dict[str, Any]) -> dict[str, Any]:
     """Return a message of a document in agno's form. Does not change `message`."""
-    data = dict(message)
+    data = {key: value for key, value in message.items() if key != "agno_absent"}
+    absent = message.get("agno_absent", ())
+    data |= {key: value for key, value in _DEFAULTS.items() if key not in data and key not in absent}
     content = data.get("content")
     if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "data"}:
         data["content"] = content[0]["data"]

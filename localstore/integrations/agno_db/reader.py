@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from localstore.disk import filesystem
 from localstore.engine.engine import Engine
 from localstore.engine.snapshot import Snapshot
 from localstore.index.row import IndexRow
 from localstore.integrations.agno_db.history import NeedsWholeDocument, restore_messages
+from localstore.integrations.agno_db.listing import sorted_by
 from localstore.integrations.agno_db.messages import to_seconds
-from localstore.integrations.agno_db.runs import to_run
+from localstore.integrations.agno_db.runs import kind_of, run_indexes, to_run
 
-RunKind = Literal["agent", "team", "workflow"]
 _NO_HISTORY = ("PAUSED", "CANCELLED", "ERROR", "REGENERATED")
 """agno never uses runs with these statuses as history. It does not use member runs either."""
 
@@ -28,6 +28,8 @@ class SessionContent:
     """When the document was last changed, in seconds since 1970."""
     runs: list[dict[str, Any]]
     """The runs in agno's form, oldest first."""
+    indexes: list[int]
+    """For each run of the whole document, the `run_index` of agno's table of runs."""
 
 
 class Reader:
@@ -101,7 +103,7 @@ class Reader:
         for each_id in ids:
             content = self.session(each_id, lambda row: user_id is None or row.get("user_id") == user_id, None)
             if content is not None:
-                for index, run in enumerate(content.runs):
+                for run, index in zip(content.runs, content.indexes, strict=True):
                     yield _run_row(content, run, index)
 
     def find_run(self, run_id: str) -> dict[str, Any] | None:
@@ -130,29 +132,8 @@ class Reader:
             return None
         entries = restore_messages(snapshot.entries, snapshot.current, whole=whole)
         runs = [to_run(entry, session_id) for entry in entries]
-        return SessionContent(snapshot.header, snapshot.current, snapshot.fingerprint[1] // 1_000_000_000, runs)
-
-
-def sorted_by(rows: list[Any], sort_by: str, sort_order: str | None, value_of: Callable[[Any, str], Any]) -> list[Any]:
-    """Return `rows` sorted by `value_of(row, sort_by)` as agno sorts: descending unless `sort_order` is "asc".
-
-    Return `rows` itself if the first row is a mapping without this field, or if two values cannot be compared.
-    """
-    if not rows or (isinstance(rows[0], dict) and sort_by not in rows[0]):
-        return rows
-    try:
-        values = [(value is None, value) for value in (value_of(row, sort_by) for row in rows)]
-        order = sorted(range(len(rows)), key=values.__getitem__, reverse=sort_order != "asc")
-    except TypeError:
-        return rows
-    return [rows[index] for index in order]
-
-
-def kind_of(run: dict[str, Any]) -> RunKind:
-    """Return whether a run in agno's form is the run of an agent, a team or a workflow."""
-    if run.get("agent_id") or run.get("agent_name"):
-        return "agent"
-    return "team" if run.get("team_id") or run.get("team_name") else "workflow"
+        updated_at = snapshot.fingerprint[1] // 1_000_000_000
+        return SessionContent(snapshot.header, snapshot.current, updated_at, runs, run_indexes(entries))
 
 
 def _row_value(row: IndexRow, sort_by: str) -> Any:
@@ -165,7 +146,7 @@ def _is_history(run: dict[str, Any]) -> bool:
 
 
 def _run_row(content: SessionContent, run: dict[str, Any], index: int) -> dict[str, Any]:
-    """Return a run as a row of agno's table of runs. `index` is the number of runs before it in the session."""
+    """Return a run as a row of agno's table of runs."""
     header = content.header
     return {
         "run_id": run.get("run_id"),

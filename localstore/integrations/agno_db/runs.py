@@ -4,10 +4,12 @@ Each entry is converted back as a check before it is stored. If the result diffe
 run exactly as agno passed it, in the key `agno_run`.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from localstore.format.in_place import is_prefix_of
 from localstore.format.values import json_equal
 from localstore.integrations.agno_db.messages import (
     NotRepresentable,
@@ -15,23 +17,44 @@ from localstore.integrations.agno_db.messages import (
     to_message,
     to_seconds,
     to_time,
-    without_defaults,
 )
 from localstore.models.session import Run
 from localstore.models.times import now
 
+RunKind = Literal["agent", "team", "workflow"]
 _STATUS = {"COMPLETED": "completed", "ERROR": "error", "CANCELLED": "cancelled", "REGENERATED": "cancelled"}
 """agno's status and the status in the format. Like a cancelled run, a regenerated run has ended and agno does not use
 it as history."""
 _RESERVED = ("type", "instructions", "session_summary", "session_data", "member_runs", "steps", "error", "tool_call_id")
 """Keys with a different meaning in an entry. If agno uses one of them, it is stored with the prefix `agno_`."""
-_AGNO_KEYS = ("agno_absent", "agno_status", "agno_run", "agno_system", "agno_history")
+_AGNO_KEYS = ("agno_absent", "agno_status", "agno_run", "agno_run_index", "agno_system", "agno_history")
 _FIRST = (
     *("type", "run_id", "agent_id", "team_id", "workflow_id", "created_at", "input", "messages"),
     *("member_runs", "steps"),
     *("instructions", "session_state", "session_summary", "session_data", "model", "metrics"),
 )
 _LAST = ("error", "status")
+
+
+def kind_of(run: dict[str, Any]) -> RunKind:
+    """Return whether a run in agno's form is the run of an agent, a team or a workflow."""
+    if run.get("agent_id") or run.get("agent_name"):
+        return "agent"
+    return "team" if run.get("team_id") or run.get("team_name") else "workflow"
+
+
+def run_indexes(entries: Iterable[dict[str, Any]]) -> list[int]:
+    """Return the `run_index` of each run among `entries`, which start with the first entry of the document.
+
+    It is `agno_run_index`, or one more than the highest one before it.
+    """
+    indexes: list[int] = []
+    following = 0
+    for entry in entries:
+        if entry.get("type") == "run":
+            indexes.append(entry.get("agno_run_index", following))
+            following = max(following, indexes[-1] + 1)
+    return indexes
 
 
 def in_order(entry: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +72,7 @@ def to_entry(data: dict[str, Any], session_id: str) -> dict[str, Any]:
     try:
         entry = _convert(data, session_id)
         Run.model_validate(entry)
-        if json_equal(to_run(entry, session_id), _normalise(data)):
+        if json_equal(to_run(entry, session_id), data):
             return entry
     except (NotRepresentable, KeyError, ValidationError):
         pass
@@ -176,6 +199,30 @@ def _from_step(step: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def contains_run(new: dict[str, Any], old: dict[str, Any]) -> bool:
+    """Return whether an entry has all own messages and steps of another entry of the same run.
+
+    Member runs count only if the new entry has some, because agno removes them from a team's run on request.
+    """
+    new_lists, old_lists = _own_lists(new), _own_lists(old)
+    if not new_lists["member_runs"]:
+        del old_lists["member_runs"]
+    return is_prefix_of(old_lists, new_lists)
+
+
+def _own_lists(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the messages, member runs and steps of an entry in agno's form, without what agno repeats in each run."""
+    run = to_run(entry, "")
+    messages = [
+        message
+        for message in run.get("messages") or ()
+        if not isinstance(message, dict) or (message.get("role") != "system" and not message.get("from_history"))
+    ]
+    if not messages and run.get("content") is not None:
+        messages = [{"content": run["content"]}]
+    return {"messages": messages, "member_runs": run.get(_members(run)) or [], "steps": run.get("step_results") or []}
+
+
 def _answer(messages: list[dict[str, Any]]) -> Any:
     """Return the text of the model's last message, or None if there is no such message or its content is not text."""
     for message in reversed(messages):
@@ -190,14 +237,3 @@ def _question(messages: list[dict[str, Any]]) -> Any:
         if message.get("role") == "user" and not message.get("from_history"):
             return message.get("content") if isinstance(message.get("content"), str) else None
     return None
-
-
-def _normalise(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy of the run without default values in its messages and in the messages of its member runs."""
-    result = dict(data)
-    if isinstance(data.get("messages"), list):
-        result["messages"] = [without_defaults(message) for message in data["messages"]]
-    name = _members(data)
-    if isinstance(data.get(name), list):
-        result[name] = [_normalise(member) for member in data[name]]
-    return result

@@ -53,17 +53,15 @@ def to_fields(data: dict[str, Any]) -> SessionFields:
     return SessionFields(header, state)
 
 
-def to_record(header: dict[str, Any], current: dict[str, Any], updated_at: int, names: list[str]) -> dict[str, Any]:
-    """Return a session as agno's mapping, without its runs.
+def to_record(header: dict[str, Any], current: dict[str, Any], updated_at: int) -> dict[str, Any]:
+    """Return a session as agno's mapping, without its runs and without fields that have no value.
 
     Args:
         header: The header of the document.
         current: The newest state of the session.
         updated_at: When the document was last changed, in seconds since 1970.
-        names: The fields of agno's class. The result always has these keys.
     """
-    record = dict.fromkeys(names)
-    record |= {key.removeprefix("agno_"): value for key, value in header.items() if key not in _UNKNOWN_TO_AGNO}
+    record = {key.removeprefix("agno_"): value for key, value in header.items() if key not in _UNKNOWN_TO_AGNO}
     empty = header.get("agno_empty") or {}
     session_data = dict(current.get("session_data") or {})
     if current.get("session_state") is not None:
@@ -73,30 +71,46 @@ def to_record(header: dict[str, Any], current: dict[str, Any], updated_at: int, 
     record |= {key: value for key, value in empty.items() if record.get(key) is None}
     if session_data or "session_data" not in empty:
         record["session_data"] = session_data
-    if "summary" in names:
-        record["summary"] = current.get("session_summary") or None
+    record["summary"] = current.get("session_summary") or None
     record["created_at"] = to_seconds(header["created_at"])
     record["updated_at"] = updated_at
     record["session_type"] = header["kind"]
     return record
 
 
-def changed_header(session: SessionFields, base: SessionFields | None, stored: dict[str, Any]) -> dict[str, Any]:
+def changed_header(
+    session: SessionFields, base: SessionFields | None, stored: dict[str, Any], kind: str
+) -> dict[str, Any]:
     """Return a copy of the `stored` header with the changes that agno made to the session since `base` was read.
 
-    If `base` is None, all values of the session are set. The user and the agent, team or workflow of a session never
-    change once they are set.
+    If `base` is None, all values of the session are set. `kind` is the kind of the session that agno stores; it may
+    differ from that of the document, if an agent and a team share the session. The user of a session and the ids of
+    these two kinds never change once they are set.
+    """
+    fixed = {"user_id", f"{stored['kind']}_id", f"{kind}_id"}
+    new = {key: value for key, value in session.header.items() if key not in fixed or stored.get(key) is None}
+    old = None if base is None else base.header
+    result = _with_changes(stored, new, old, fixed)
+    old_empty = None if old is None else old.get("agno_empty", {})
+    empty = _with_changes(stored.get("agno_empty") or {}, session.header.get("agno_empty", {}), old_empty, set())
+    return {key: value for key, value in (result | {"agno_empty": empty}).items() if key != "agno_empty" or value}
+
+
+def _with_changes(
+    stored: dict[str, Any], new: dict[str, Any], base: dict[str, Any] | None, kept: set[str]
+) -> dict[str, Any]:
+    """Return `stored` with the keys that differ between `base` and `new`. Keys in `kept` are set but never removed.
+
+    If `base` is None, all keys of `new` are set.
     """
     result = dict(stored)
-    fixed = {"user_id", f"{stored['kind']}_id"}
-    for key in {**session.header, **(base.header if base else {})}:
-        new = session.header.get(key)
-        if (key in fixed and result.get(key) is not None) or (base and json_equal(new, base.header.get(key))):
+    for key in {**new, **(base or {})}:
+        if base is not None and (key in new) == (key in base) and json_equal(new.get(key), base.get(key)):
             continue
-        if new is None:
+        if key in new:
+            result[key] = new[key]
+        elif key not in kept:
             result.pop(key, None)
-        else:
-            result[key] = new
     return result
 
 

@@ -3,18 +3,19 @@
 agno 2.x passes whole sessions. agno 3.x passes each session and then each of its runs separately.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Transaction
-from localstore.errors import DocumentBroken, KindMismatch, OwnerMismatch, SessionNotFound
+from localstore.errors import DocumentBroken, OwnerMismatch, SessionNotFound
 from localstore.format.document import order_header
 from localstore.format.values import json_equal
 from localstore.integrations.agno_db.document_change import DocumentChange
-from localstore.integrations.agno_db.messages import NotRepresentable, to_time
-from localstore.integrations.agno_db.runs import to_entry
+from localstore.integrations.agno_db.messages import NotRepresentable, to_seconds, to_time
+from localstore.integrations.agno_db.runs import in_order, run_indexes, to_entry
 from localstore.integrations.agno_db.sessions import SessionFields, changed_header, changed_state
 from localstore.integrations.agno_db.stored_session import StoredSession
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
@@ -27,6 +28,7 @@ class WriteRequest:
 
     session_id: str
     kind: str
+    """The kind of the session that agno stores. It may differ from that of the document."""
     fields: SessionFields | None
     """The fields of the session, or None to store only its runs."""
     runs: list[dict[str, Any]]
@@ -34,11 +36,15 @@ class WriteRequest:
     positions: Sequence[int | None]
     """For each run, the number of runs before it, or None if agno does not pass it. A position after the last run of
     the document means that the run is probably new: only the last entries are searched for it."""
+    keeps_positions: bool = False
+    """Whether to store the position of a new run if the document has another number of runs before it."""
     stored: StoredSession = field(default_factory=StoredSession)
     """The form in which the session was last read or stored."""
     created_at: Any = None
     """The creation time for a new session, in seconds since 1970. The present time is used for any other value."""
     user_id: str | None = None
+    adds: bool = True
+    """Whether runs are added to a session that exists. A new session is always created with its runs."""
     replaces: bool = True
     """Whether a run replaces the stored run with the same id. If false, the stored run is kept."""
 
@@ -66,9 +72,11 @@ class Writer:
     def write(self, request: WriteRequest) -> None:
         """Store the session and the runs of a request. Creates the session if there is none, and never removes runs.
 
-        Raises OwnerMismatch or KindMismatch if the session belongs to another user or is of another kind,
-        UnstorableValue for a value that a document cannot hold, and SessionNotFound for a member's run if there is no
-        session. If the document is broken, the runs are set aside, and the DocumentBroken error names the file.
+        A stored run that is replaced goes to the rescue folder if it has messages that the new one lacks.
+
+        Raises OwnerMismatch if the session belongs to another user, UnstorableValue for a value that a document cannot
+        hold, and SessionNotFound for a member's run if there is no session. If the document is broken, the runs are set
+        aside, and the DocumentBroken error names the file.
         """
         session_id = request.session_id
         last = self._repeated_run(request)
@@ -103,13 +111,16 @@ class Writer:
         if request.fields is None and any(run.get("parent_run_id") is not None for run in request.runs):
             raise SessionNotFound(f"There is no session {session_id!r}. Store it first.", session_id=session_id)
         change = DocumentChange(self._engine, None)
-        present = [entry for entry in entries if entry["run_id"] not in request.stored.runs]
-        for entry in present:
-            change.add(entry)
+        is_complete = True
+        for entry, position in zip(entries, request.positions, strict=True):
+            if entry["run_id"] in request.stored.runs:
+                is_complete = False
+            else:
+                change.add(entry, position if request.keeps_positions else None)
         if request.fields is not None:
             change.add_state(request.fields.state)
         row = self._engine.create(_new_header(request), change.added, self._suffix)
-        return row["fingerprint"] if present == entries else None
+        return row["fingerprint"] if is_complete else None
 
     def _update(
         self,
@@ -122,15 +133,15 @@ class Writer:
 
         `last` is the result of `_repeated_run`: if the document is unchanged since, the run is not written again.
         """
-        _check_access(request, transaction)
+        _check_owner(request, transaction)
         change = DocumentChange(self._engine, transaction)
         holds_all = True
         if last is None or last.fingerprint != transaction.row["fingerprint"]:
             for entry, position in zip(entries, request.positions, strict=True):
                 is_after_end = position is not None and position >= transaction.row["runs"]
                 run = change.find(entry["run_id"], far=not is_after_end)
-                if run is None and entry["run_id"] not in request.stored.runs:
-                    change.add(entry)
+                if run is None and request.adds and entry["run_id"] not in request.stored.runs:
+                    change.add(entry, position if request.keeps_positions else None)
                 elif run is not None and request.replaces:
                     change.replace(run, entry)
                 else:
@@ -138,7 +149,7 @@ class Writer:
         header = None
         if request.fields is not None:
             before = request.stored.fields
-            header = changed_header(request.fields, before, change.header)
+            header = changed_header(request.fields, before, change.header, request.kind)
             change.add_state(changed_state(request.fields, before, change.current))
         change.apply(header)
         return transaction.row["fingerprint"] if holds_all else None
@@ -162,39 +173,43 @@ class Writer:
         entry = change.entry(run)
         state = {key: entry[key] for key in SESSION_KEYS if entry.get(key) is not None}
         update = {"type": "update", "created_at": entry["created_at"], **state} if state else None
-        transaction.change(change.header, {run.offset: update}, [])
+        replaced: dict[int, dict[str, Any] | None] = {run.offset: update}
+        document = transaction.whole()
+        runs = [(at, one) for at, one in zip(document.starts, document.entries, strict=True) if one["type"] == "run"]
+        for (at, following), index in zip(runs, run_indexes(one for _, one in runs), strict=True):
+            if at > run.offset:  # the runs after the removed one keep their indexes
+                replaced[at] = in_order({**following, "agno_run_index": index})
+                break
+        transaction.change(change.header, replaced, [])
         return True
 
 
-def _check_access(request: WriteRequest, transaction: Transaction) -> None:
-    """Raise OwnerMismatch or KindMismatch if the request may not write to the session.
+def _check_owner(request: WriteRequest, transaction: Transaction) -> None:
+    """Raise OwnerMismatch if the session belongs to a user other than that of the request.
 
-    Without the fields of the session, the kind is not checked, and the user only if the request has one.
+    Without the fields of the session, the user is checked only if the request has one.
     """
     session_id, owner = transaction.row["session_id"], transaction.row.get("user_id")
-    is_session = request.fields is not None
-    if owner is not None and owner != request.user_id and (is_session or request.user_id is not None):
+    is_checked = request.fields is not None or request.user_id is not None
+    if is_checked and owner is not None and owner != request.user_id:
         raise OwnerMismatch(
             f"Session {session_id!r} belongs to another user. Nothing was written. Use another session_id, or give the "
             "user_id of its owner.",
             path=transaction.file.path,
             session_id=session_id,
         )
-    if is_session and transaction.row["kind"] != request.kind:
-        raise KindMismatch(
-            f"Session {session_id!r} is of kind {transaction.row['kind']}, not {request.kind}. Nothing was written. "
-            "Use another session_id.",
-            path=transaction.file.path,
-            session_id=session_id,
-        )
 
 
 def _new_header(request: WriteRequest) -> dict[str, Any]:
-    """Return the header for a new session."""
-    try:
-        created_at = to_time(request.created_at)
-    except NotRepresentable:
-        created_at = now()
+    """Return the header for a new session.
+
+    agno's times are whole seconds. The present time is taken if it lies in the same second, so that sessions are listed
+    in the order of their creation.
+    """
+    created_at = now()
+    if request.created_at != to_seconds(created_at):
+        with contextlib.suppress(NotRepresentable):
+            created_at = to_time(request.created_at)
     kind = request.kind
     header = {
         "schema_version": SCHEMA_VERSION,

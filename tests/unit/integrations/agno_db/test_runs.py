@@ -12,10 +12,11 @@ from localstore.integrations.agno_db.history import (
     refer_to_history,
     restore_messages,
 )
-from localstore.integrations.agno_db.messages import from_message, to_message, without_defaults
-from localstore.integrations.agno_db.runs import to_entry, to_run
+from localstore.integrations.agno_db.messages import from_message, to_message
+from localstore.integrations.agno_db.runs import contains_run, run_indexes, to_entry, to_run
 from localstore.models.session import Run
 
+DEFAULTS = {"from_history": False, "stop_after_tool_call": False}
 RUN: dict[str, Any] = {
     "run_id": "r1",
     "agent_id": "a1",
@@ -26,8 +27,8 @@ RUN: dict[str, Any] = {
     "status": "COMPLETED",
     "metrics": {"input_tokens": 7, "duration": 0.5},
     "messages": [
-        {"role": "user", "content": "Where?", "from_history": False, "created_at": 1_700_000_000},
-        {"role": "assistant", "content": "Paris.", "stop_after_tool_call": False},
+        {"role": "user", "content": "Where?", "created_at": 1_700_000_000, **DEFAULTS},
+        {"role": "assistant", "content": "Paris.", **DEFAULTS},
     ],
     "input": {"input_content": "Where?"},
 }
@@ -46,6 +47,39 @@ def test_a_run_is_an_entry_that_people_can_read() -> None:
         "metrics": {"input_tokens": 7, "duration_seconds": 0.5},
         "status": "completed",
     }
+
+
+def test_the_defaults_of_agno_come_back() -> None:
+    """Rows lacked `from_history: false` and `stop_after_tool_call: false`, which agno writes into every message."""
+    assert to_run(to_entry(RUN, "s1"), "s1") == RUN
+    native = {"role": "user", "content": "hi"}
+    assert from_message(native) == native | DEFAULTS
+    bare = {**RUN, "messages": [native | {"stop_after_tool_call": False}]}
+    entry = to_entry(bare, "s1")
+    assert entry["messages"] == [native | {"agno_absent": ["from_history"]}]
+    assert to_run(entry, "s1") == bare
+
+
+def test_the_index_of_a_run_follows_from_those_before() -> None:
+    entries = [{"type": "run", **more} for more in ({}, {"agno_run_index": 7}, {}, {"agno_run_index": 2}, {})]
+    assert run_indexes([*entries, {"type": "update"}]) == [0, 7, 8, 2, 9]
+
+
+def test_a_run_contains_another_form_of_it() -> None:
+    """Which runs are kept when agno replaces them: those with messages, steps or members that the new form lacks."""
+    paused = to_entry({**RUN, "status": "PAUSED", "content": None, "messages": RUN["messages"][:1]}, "s1")
+    done, other = to_entry(RUN, "s1"), to_entry({**RUN, "messages": [RUN["messages"][1]]}, "s1")
+    assert contains_run(done, paused)
+    assert not contains_run(paused, done)
+    assert not contains_run(other, done)
+    assert not contains_run({**done, "agno_run": {**RUN, "messages": []}}, done)
+    team = to_entry({"run_id": "r1", "team_id": "t", "created_at": 1, "member_responses": [RUN]}, "s1")
+    scrubbed = to_entry({"run_id": "r1", "team_id": "t", "created_at": 1}, "s1")
+    replaced = to_entry(
+        {"run_id": "r1", "team_id": "t", "created_at": 1, "member_responses": [{**RUN, "run_id": 2}]}, "s1"
+    )
+    assert contains_run(scrubbed, team)
+    assert not contains_run(replaced, team)
 
 
 def test_what_failed_says_why() -> None:
@@ -123,10 +157,7 @@ _run = st.fixed_dictionaries(
 def test_every_run_comes_back_as_it_was(data: dict[str, Any]) -> None:
     entry = to_entry(data, "s1")
     Run.model_validate(entry)
-    back = to_run(entry, "s1")
-    if isinstance(data.get("messages"), list) and "agno_run" not in entry:
-        data = {**data, "messages": [without_defaults(message) for message in data["messages"]]}
-    assert back == data
+    assert to_run(entry, "s1") == data
 
 
 def history(number: int, *earlier: dict[str, Any], system: str = "S") -> dict[str, Any]:
