@@ -50,7 +50,6 @@ agent = Agent(
     session_id="assistant",
     storage=JsonStorage("tmp/sessions"),
     session_state={"to_do": []},
-    add_history_to_messages=True,
     num_history_runs=10,
     show_tool_calls=True,
     save_partial=True,

@@ -13,7 +13,6 @@ agent = Agent(
     session_id="quickstart",
     user_id="alice",
     storage=storage,
-    add_history_to_messages=True,
 )
 
 is_first_run = not any(message.role == "assistant" for message in agent.get_messages_for_session())

@@ -25,7 +25,6 @@ agent = Agent(
     session_id=newest,
     user_id="alice",
     storage=storage,
-    add_history_to_messages=True,
 )
 print(f"{'Continuing' if newest else 'Starting'} {agent.session_id}")
 

@@ -36,7 +36,6 @@ team = Team(
     name="Travel advisers",
     session_id="night_train",
     storage=storage,
-    add_history_to_messages=True,
 )
 
 team.print_response(QUESTION)

@@ -62,7 +62,6 @@ def command(**options: Any) -> None:
         model=make_model(model, options["base_url"]),
         user_id=options["user"],
         storage=storage,
-        add_history_to_messages=True,
         num_history_runs=HISTORY_RUNS,
         max_history_tokens=HISTORY_TOKENS,
         save_partial=True,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from localstore.agents.events import Event
-from localstore.agents.memory_storage import AgentStorage
+from localstore.agents.memory_storage import AgentStorage, MemoryStorage
 from localstore.agents.models.model import Model
 from localstore.agents.prompts.history import HistoryWindow
 from localstore.agents.prompts.question import Question, Source, question_messages, question_of, whole_rounds
@@ -34,6 +34,10 @@ class Agent(SessionOwner):
     The question is stored as an unfinished run before the model is called, and each round of tool calls is stored when
     it ends. Storing the answer, or the error that the run failed with, finishes the run. The cost of a run does not
     depend on the length of the session. Without `storage`, sessions are kept in memory.
+
+    **History.** An agent with a storage remembers: the model also receives the session's last three completed runs.
+    `num_history_runs` changes their number, and `add_history_to_messages=False` turns the history off. An agent without
+    a storage sends history only with `add_history_to_messages=True`.
 
     **State.** At the start of a run, `session_state` is updated to the stored state of the session, except for the
     top-level keys that the caller has changed on `agent.session_state` in the meantime. Changes made by the run's tools
@@ -67,7 +71,7 @@ class Agent(SessionOwner):
         max_tool_rounds: int = 10,
         show_tool_calls: bool = False,
         response_model: type[BaseModel] | None = None,
-        add_history_to_messages: bool = False,
+        add_history_to_messages: bool | None = None,
         num_history_runs: int = 3,
         max_history_tokens: int | None = None,
         read_chat_history: bool = False,
@@ -93,7 +97,8 @@ class Agent(SessionOwner):
             max_tool_rounds: The maximum number of rounds of tool calls before the model must answer.
             show_tool_calls: Whether `print_response` and `cli_app` show tool calls.
             response_model: A pydantic class for the answer, which is then available as `run.parsed` and `run.output`.
-            add_history_to_messages: Whether to send the model the session's last completed runs.
+            add_history_to_messages: Whether to send the model the session's last completed runs. The default is to send
+                them if there is a `storage`.
             num_history_runs: The maximum number of runs to send.
             max_history_tokens: The maximum number of tokens in the history, estimated as a quarter of its size in
                 bytes. The newest runs that fit are sent, and no run is sent in part. None means no limit.
@@ -128,9 +133,8 @@ class Agent(SessionOwner):
         self.num_history_runs = num_history_runs
         self.max_history_tokens = max_history_tokens
         self.save_partial = save_partial
-        self._summaries = (
-            Summaries(num_history_runs if add_history_to_messages else 0) if enable_session_summaries else None
-        )
+        kept = num_history_runs if self._sends_history(None) else 0
+        self._summaries = Summaries(kept) if enable_session_summaries else None
         all_tools = list(tools)
         if read_chat_history:
             all_tools.append(chat_history_tool(self.sessions("read_chat_history")))
@@ -367,10 +371,14 @@ class Agent(SessionOwner):
 
     kind: Kind = "agent"
 
-    def run_spec(self) -> RunSpec:
-        """Return a snapshot of the settings for a new run."""
+    def run_spec(self, *, remembers: bool | None = None) -> RunSpec:
+        """Return a snapshot of the settings for a new run.
+
+        `remembers` decides about the history if `add_history_to_messages` is None. If both are None, the history is
+        sent if the agent has a storage.
+        """
         window = None
-        if self.add_history_to_messages:
+        if self._sends_history(remembers):
             window = HistoryWindow(self.num_history_runs, self.max_history_tokens, self._summaries)
         instructions = self.instructions
         return RunSpec(
@@ -387,6 +395,11 @@ class Agent(SessionOwner):
             summaries=self._summaries,
             save_partial=self.save_partial,
         )
+
+    def _sends_history(self, remembers: bool | None) -> bool:
+        if self.add_history_to_messages is not None:
+            return self.add_history_to_messages
+        return not isinstance(self.storage, MemoryStorage) if remembers is None else remembers
 
     def _new_run(self, run: Run, session_id: str, user_id: str | None, *, is_stored: bool = False) -> AgentRun:
         spec = self.run_spec()

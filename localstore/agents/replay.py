@@ -139,7 +139,12 @@ class Replay:
         self._has_begun = False
         # If the model requests a tool anyway, it gets one error message and then has to answer.
         self._agent = Agent(
-            model=model, session_id=self.session_id, user_id=session.user_id, storage=storage, max_tool_rounds=1
+            model=model,
+            session_id=self.session_id,
+            user_id=session.user_id,
+            storage=storage,
+            max_tool_rounds=1,
+            add_history_to_messages=False,  # each question gets the history of the old session
         )
 
     @property

@@ -67,6 +67,6 @@ class AnyAgent(Protocol):
     name: str | None
     entity_id: str | None
 
-    def run_spec(self) -> RunSpec:
-        """Return a snapshot of the settings for a new run."""
+    def run_spec(self, *, remembers: bool | None = None) -> RunSpec:
+        """Return a snapshot of the settings for a new run. `remembers` is the default for sending history."""
         ...

@@ -35,7 +35,7 @@ class LeaderOptions(TypedDict, total=False):
     max_tool_rounds: int
     show_tool_calls: bool
     response_model: type[BaseModel] | None
-    add_history_to_messages: bool
+    add_history_to_messages: bool | None
     num_history_runs: int
     max_history_tokens: int | None
     read_chat_history: bool
@@ -58,8 +58,9 @@ class Team(Agent):
     it is done, the top-level keys that it changed are copied to the team's state; if two members change the same key,
     the later value is kept. An error of a member is stored in the member's run and reported to the leader.
 
-    A member with `add_history_to_messages` also receives its own earlier questions and answers in this session, limited
-    by its own `num_history_runs` and `max_history_tokens`.
+    If the team sends history to its leader, as it does by default with a storage, each member also receives its own
+    earlier questions and answers in this session, limited by its own `num_history_runs` and `max_history_tokens`. A
+    member's own `add_history_to_messages` overrides this.
 
     Members' runs are stored when the leader's run ends; their answers are stored earlier, with the leader's round of
     tool calls. With `save_partial`, each member's run is stored as soon as it ends, and the document is rewritten once
@@ -99,19 +100,25 @@ class Team(Agent):
         self.mode = mode
         super().__init__(model=model, agent_id=team_id, **options)
         if mode != "collaborate":
-            self.tools = tools_by_name([Delegate(self._member_specs(), routes=mode == "route"), *self.tools.values()])
+            self.tools = tools_by_name(
+                [Delegate(self._member_specs(remembers=False), routes=mode == "route"), *self.tools.values()]
+            )
 
     @property
     def team_id(self) -> str | None:
         """The id stored with the team's sessions, or None if the team has neither an id nor a name."""
         return self.entity_id
 
-    def run_spec(self) -> RunSpec:
-        """Return a snapshot of the settings of the team and its members for a new run."""
-        return replace(super().run_spec(), team=TeamSpec(self.mode, self._member_specs()))
+    def run_spec(self, *, remembers: bool | None = None) -> RunSpec:
+        """Return a snapshot of the settings of the team and its members for a new run.
 
-    def _member_specs(self) -> dict[str, RunSpec]:
-        return {name: member.run_spec() for name, member in self.members.items()}
+        `remembers` is as in `Agent.run_spec`. Members send history if the team does, unless they are set otherwise.
+        """
+        spec = super().run_spec(remembers=remembers)
+        return replace(spec, team=TeamSpec(self.mode, self._member_specs(remembers=spec.history is not None)))
+
+    def _member_specs(self, *, remembers: bool) -> dict[str, RunSpec]:
+        return {name: member.run_spec(remembers=remembers) for name, member in self.members.items()}
 
 
 def _by_name(members: Sequence[Agent]) -> dict[str, Agent]:

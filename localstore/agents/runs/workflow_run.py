@@ -122,7 +122,9 @@ class WorkflowRun:
             return self.run
         self._started = perf_counter()
         try:
-            runs_needed = max((agent.run_spec().runs_needed for agent in agents_in(self.parts)), default=0)
+            runs_needed = max(
+                (agent.run_spec(remembers=False).runs_needed for agent in agents_in(self.parts)), default=0
+            )
             start = await driver.write(partial(self.store.begin, self.run, runs_needed, None))
             self._earlier = completed_of(start.earlier)
             await driver.emit(RunStarted(self.store.session_id, self.run.run_id))
@@ -302,7 +304,7 @@ class WorkflowRun:
         store = NestedRunStore(self.store.session_id, self.store.user_id, deepcopy(branch.state), earlier)
         speaker = "/".join([*(step.within or ()), step.name])
         try:
-            await new_run(agent.run_spec().nested(), run, store, speaker=speaker).execute(branch.driver)
+            await new_run(agent.run_spec(remembers=False).nested(), run, store, speaker=speaker).execute(branch.driver)
         finally:
             ended = store.ended or run
             step.messages = ended.messages

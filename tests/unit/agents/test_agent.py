@@ -179,6 +179,23 @@ def test_the_model_is_given_the_last_runs(storage: JsonStorage) -> None:
     assert agent.run("f").answer == "u:f"
 
 
+def test_an_agent_with_a_storage_remembers(storage: JsonStorage) -> None:
+    """An agent with a storage and a session forgot: without `add_history_to_messages=True`, no history was sent.
+
+    The second answer of the quickstart was "I do not know your name", although the name was in the document.
+    """
+    agent = Agent(model=echo, session_id="s", storage=storage)
+    for number in range(4):
+        storage.append("s", Run(messages=[Message(role="user", content=str(number))]))
+    assert agent.run("now").answer == "u:1 u:2 u:3 u:now"
+    agent.num_history_runs = 1
+    assert agent.run("n").answer == "u:now a:u:1 u:2 u:3 u:now u:n"
+    assert Agent(model=echo, session_id="s", storage=storage, add_history_to_messages=False).run("n").answer == "u:n"
+    in_memory = Agent(model=echo)
+    in_memory.run("hello")
+    assert in_memory.run("hello").answer == "u:hello"
+
+
 def test_history_is_never_stored_twice(storage: JsonStorage) -> None:
     """A run stores its own messages only, however much history the model was given."""
     agent = Agent(model=echo, session_id="s", storage=storage, add_history_to_messages=True, instructions="Be brief.")
@@ -206,7 +223,7 @@ def test_a_run_reads_only_the_tail(storage: JsonStorage) -> None:
     for number in range(50):
         storage.append("s", Run(messages=[Message(role="user", content=str(number))]))
     watched = Watched(storage)
-    agent = Agent(model=echo, session_id="s", storage=watched)
+    agent = Agent(model=echo, session_id="s", storage=watched, add_history_to_messages=False)
     agent.run("without history")
     agent.add_history_to_messages = True
     agent.run("with history")
@@ -374,7 +391,7 @@ def test_another_users_session_is_refused_before_the_model_is_called(storage: Js
 
 def test_a_message_or_several_can_be_asked(storage: JsonStorage) -> None:
     """All messages of the question belong to the run; an empty question is refused before anything is stored."""
-    agent = Agent(model=echo, session_id="s", storage=storage)
+    agent = Agent(model=echo, session_id="s", storage=storage, add_history_to_messages=False)
     assert agent.run(Message(role="user", content="one")).answer == "u:one"
     example = [
         Message(role="user", content="2+2"),

@@ -209,6 +209,7 @@ def test_the_leaders_metrics_include_the_members() -> None:
 
 
 def test_route_returns_the_answer_of_the_picked_member(storage: JsonStorage | YamlStorage) -> None:
+    """The second question reaches the member with its own first question and answer."""
     team = Team(
         members=[saying("no", "Ann"), saying(echo, "Bob the 2nd")],
         mode="route",
@@ -225,8 +226,8 @@ def test_route_returns_the_answer_of_the_picked_member(storage: JsonStorage | Ya
         ("tool", None),
         ("assistant", "Bob the 2nd"),
     ]
-    assert team.run("And back?").answer == "And back? (1)"
-    assert [run.answer for run in read(storage).runs] == ["Which train? (1)", "And back? (1)"]
+    assert team.run("And back?").answer == "And back? (3)"
+    assert [run.answer for run in read(storage).runs] == ["Which train? (1)", "And back? (3)"]
 
 
 def test_route_picks_another_member_if_the_first_one_fails() -> None:
@@ -380,7 +381,7 @@ def test_each_member_has_its_own_history(storage: JsonStorage | YamlStorage) -> 
 
     members = [
         saying(note("Ann"), "Ann", add_history_to_messages=True, num_history_runs=1, instructions="Be Ann."),
-        saying(note("Bob"), "Bob"),
+        saying(note("Bob"), "Bob", add_history_to_messages=False),
     ]
     rounds = [
         calls(("Ann", "a1"), ("Bob", "b1")),
@@ -394,6 +395,25 @@ def test_each_member_has_its_own_history(storage: JsonStorage | YamlStorage) -> 
     for _ in range(3):
         team.run("?")
     assert given == {"Ann": ["Be Ann.", "a2", "Ann 4", "a3"], "Bob": ["b3"]}
+
+
+def test_members_remember_if_the_team_does(storage: JsonStorage | YamlStorage) -> None:
+    """In mode `route`, a member that got no history could not answer "And tomorrow?"."""
+    given: list[list[str]] = []
+
+    def answer(messages: list[Message]) -> str:
+        given.append([message.text for message in messages])
+        return "Rain."
+
+    def ask_twice(**options: Any) -> list[str]:
+        model = script(picks("Ann"), picks("Ann"))
+        team = Team(members=[saying(answer, "Ann")], mode="route", model=model, storage=storage, **options)
+        team.run("What is the weather?")
+        team.run("And tomorrow?")
+        return given[-1]
+
+    assert ask_twice() == ["What is the weather?", "Rain.", "And tomorrow?"]
+    assert ask_twice(add_history_to_messages=False) == ["And tomorrow?"]
 
 
 def test_a_team_may_be_a_member(storage: JsonStorage | YamlStorage) -> None:

@@ -228,6 +228,13 @@ def test_an_agents_input_is_its_question_and_its_output_the_answer(storage: Stor
     ]
 
 
+def test_a_step_gets_no_history_by_default(storage: Store) -> None:
+    """A step works on its input alone, also if its agent has a storage of its own."""
+    counting = FunctionModel(lambda messages: str(len(messages)))
+    flow = Workflow(steps=[Agent(model=counting, name="Ann", storage=storage)], session_id="s", storage=storage)
+    assert [flow.run("x").output, flow.run("x").output] == ["1", "1"]
+
+
 def test_the_metrics_of_a_run_include_all_steps(storage: Store) -> None:
     """Including the steps before it was interrupted."""
 
