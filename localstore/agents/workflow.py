@@ -34,8 +34,8 @@ class Workflow(SessionOwner):
     the stored value, so that a resumed workflow does exactly the same as one that was never interrupted.
 
     An agent receives its input as a question (text unchanged, other values as JSON). Its output is the answer, or the
-    data if it has a `response_model`. With `add_history_to_messages=True`, it also receives the messages of the same step in
-    earlier runs of the session. Agents use the workflow's session, state and storage instead of their own.
+    data if it has a `response_model`. With `add_history_to_messages=True`, it also receives the messages of the same
+    step in earlier runs of the session. Agents use the workflow's session, state and storage instead of their own.
 
     **State.** All steps share `session_state`. The changes of a step are stored with it; a step that fails changes
     nothing. When the run ends, its changes are merged with those of other runs, as for an Agent.
