@@ -11,12 +11,13 @@ from typing import Any
 import orjson
 
 from localstore.format.parse_error import ParseError
-from localstore.format.values import MAX_INTEGER, MIN_INTEGER
+from localstore.format.values import MAX_INTEGER, MIN_INTEGER, is_exact, rounding_problem
 
 SCHEMA = "../../schemas/session-1.schema.json"
 
 _RUN_ID = re.compile(rb'    \{\n      "type": "run",\n      "run_id": "([^"\\]+)"')
 _START = b"\n    {\n"
+_TEXT_OR_NUMBER = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[-+.0-9eE]+')
 _DEEP = 200
 """JSON text with at most this many opening brackets cannot be nested too deeply."""
 _INDENTED_DEEPLY = b" " * 2 * _DEEP
@@ -117,6 +118,8 @@ class JsonLayout:
             orjson.dumps([[value]])  # the history around an entry
         except (RecursionError, orjson.JSONEncodeError):
             raise ParseError("nested too deeply to be rewritten") from None
+        except _NumberNotKept as error:
+            raise ParseError(error.problem, *_position_of_number(raw, error.text)) from None
         except json.JSONDecodeError as error:
             raise ParseError(error.msg, error.lineno, error.colno) from None
         except UnicodeDecodeError as error:
@@ -168,16 +171,37 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+class _NumberNotKept(Exception):
+    """Raised while JSON is parsed for a number that would be rounded. `text` is the number as it stands in the file."""
+
+    def __init__(self, problem: str, text: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.text = text
+
+
+def _position_of_number(raw: bytes, number: str) -> tuple[int, int] | tuple[()]:
+    """Return line and column, from 1, of the first place outside texts where `raw` has this number."""
+    for token in _TEXT_OR_NUMBER.finditer(raw):
+        if token[0] == number.encode():
+            line_start = raw.rfind(b"\n", 0, token.start()) + 1
+            column = len(raw[line_start : token.start()].decode("utf-8-sig")) + 1
+            return raw.count(b"\n", 0, line_start) + 1, column
+    return ()
+
+
 def _integer(text: str) -> int:
     if len(text) > 21 or not MIN_INTEGER <= int(text) <= MAX_INTEGER:
-        raise ParseError(f"{text[:40]} is an integer beyond 64 bits")
+        raise _NumberNotKept(f"{text[:40]} is an integer beyond 64 bits", text)
     return int(text)
 
 
 def _float(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise ParseError(f"{text[:40]} is a number beyond 64 bits")
+        raise _NumberNotKept(f"{text[:40]} is a number beyond 64 bits", text)
+    if not is_exact(text, value):
+        raise _NumberNotKept(rounding_problem(text, value), text)
     return value
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -20,6 +20,7 @@ MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1
 """The integers that every reader keeps exactly (what orjson reads and writes)."""
 
 _LONGEST_PLACE = 120
+_LONGEST_NUMBER = 60
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -71,6 +72,32 @@ def json_equal(one: Any, other: Any) -> bool:
         return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # nested too deeply to compare the types
         return True
+
+
+def is_exact(text: str, number: float) -> bool:
+    """Return whether a decimal, as a parser reads it from `text`, is written again as the same number.
+
+    `number` is the float that the parser made of it. Digits beyond those of a 64-bit number are rounded away.
+
+    >>> is_exact("1.10", 1.10), is_exact("3.14159265358979323846", 3.14159265358979323846)
+    (True, False)
+    """
+    written = repr(number)
+    if written == text:
+        return True
+    try:
+        return Decimal(text) == Decimal(written)
+    except InvalidOperation:  # an exponent of many digits
+        return False
+
+
+def rounding_problem(text: str, number: float) -> str:
+    """Return the description of a decimal for which `is_exact` is false, for an error."""
+    shown = text if len(text) <= _LONGEST_NUMBER else f"{text[:_LONGEST_NUMBER]}..."
+    return (
+        f"{shown} has more digits than a number of 64 bits can hold, and would be rounded to {number!r}; "
+        "put it in quotes to keep all of them"
+    )
 
 
 def _path(what: str, steps: Any) -> str:

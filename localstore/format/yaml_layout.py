@@ -100,7 +100,7 @@ class YamlLayout:
     def parse_by_pyyaml(self, raw: bytes, *, strict: bool) -> Any:
         """Parse a document that PyYAML wrote, using PyYAML's YAML 1.1 rules. Raises ParseError.
 
-        If `strict`, an integer beyond 64 bits, which a rewrite would round, is an error too.
+        If `strict`, a number that a rewrite would round is an error too.
         """
         return _load(raw, strict=strict, by_pyyaml=True)
 

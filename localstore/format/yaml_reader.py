@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal, localcontext
 from typing import Any, NoReturn
 
 from localstore.format.parse_error import ParseError
+from localstore.format.values import is_exact, rounding_problem
 
 DEPTH_LIMIT = 210  # values may have 200 levels; the rest is for the document around them
 _LONGEST_INTEGER = 4000  # characters; Python refuses to convert more than 4,300 digits, as that takes quadratic time
@@ -46,7 +48,8 @@ def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bo
 
     Args:
         raw: The bytes of the document.
-        strict: Also refuse integers beyond 64 bits, which other programs would round.
+        strict: Also refuse integers beyond 64 bits and decimals with more digits than 64 bits hold: a rewrite or
+            another program would round them.
         first_line: The number (from 1) of the line of the file at which `raw` begins.
         by_pyyaml: Use PyYAML's YAML 1.1 rules: `1e3` and `089` are text, and anchors and aliases are allowed. The
             result contains the same object for an anchor and its aliases.
@@ -208,7 +211,7 @@ def _plain(text: str, strict: bool) -> Any:
     if _INTEGER.fullmatch(text):
         return _integer(text, strict)
     if _FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text):
-        return _finite(text)
+        return _finite(text, strict)
     return text
 
 
@@ -236,7 +239,21 @@ def _plain_by_pyyaml(text: str, strict: bool) -> Any:
         return _integer(str(number), strict)
     if not math.isfinite(number):
         raise ParseError(f"{_shortened(text)} is not a finite number")
+    if strict and not is_exact(_decimal_by_pyyaml(text), number):
+        raise ParseError(rounding_problem(text, number))
     return number
+
+
+def _decimal_by_pyyaml(text: str) -> str:
+    """Return a float of YAML 1.1, which may have underscores or be in base 60, such as `1:30.5`, as a decimal."""
+    text = text.replace("_", "")
+    if ":" not in text:
+        return text
+    value = Decimal(0)
+    with localcontext(prec=2 * len(text)):
+        for part in text.lstrip("+-").split(":"):
+            value = value * 60 + Decimal(part)
+    return f"-{value}" if text.startswith("-") else str(value)
 
 
 def _tagged(text: str, tag: str, strict: bool) -> Any:
@@ -249,7 +266,7 @@ def _tagged(text: str, tag: str, strict: bool) -> Any:
     if name == "int" and _INTEGER.fullmatch(text):
         return _integer(text, strict)
     if name == "float" and (_FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text)):
-        return _finite(text)
+        return _finite(text, strict)
     if name in ("bool", "null") and text in _WORDS and (name == "null") == (_WORDS[text] is None):
         return _WORDS[text]
     raise ParseError(f"{_shortened(text)} is not a valid {name}")
@@ -264,10 +281,12 @@ def _integer(text: str, strict: bool) -> int:
     return number
 
 
-def _finite(text: str) -> float:
+def _finite(text: str, strict: bool) -> float:
     # A number beyond the range of a float becomes infinity.
     if _NOT_FINITE.fullmatch(text) or (number := float(text)) in (float("inf"), float("-inf")):
         raise ParseError(f"{_shortened(text)} is not a finite number")
+    if strict and not is_exact(text, number):
+        raise ParseError(rounding_problem(text, number))
     return number
 
 

@@ -18,6 +18,7 @@ from localstore.engine.engine import Engine
 from localstore.engine.transaction import Transaction
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, SessionNotFound, UnstorableValue
 from localstore.format.document import LAYOUTS, Layout, check_entry, order_header, parse_document
+from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.parse_error import ParseError
 from localstore.format.recovery import recover_entries
 from localstore.format.run_entry import comparable_fields, is_same_run
@@ -27,19 +28,24 @@ from localstore.models.times import now, utc_time
 
 Entry = dict[str, Any]
 
+_LOSSY = "it has comments, a repeated key or a number that would be rounded; copy what you need from it by hand"
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """The content of a rescue file.
 
     `entries` lists the complete, valid entries in order. `rest` holds the bytes that restoring them would lose: those
-    that belong to no such entry or, for a whole document with comments or another layout, the whole document. `header`
-    is the header of a whole document; None for anything else.
+    that belong to no such entry, entries with comments or, for a whole document with comments or another layout, the
+    whole document. `header` is the header of a whole document; None for anything else. `has_lossy_runs` is true if
+    `rest` has complete runs that cannot be written again without a loss, because of comments, a number that would be
+    rounded, or a repeated key.
     """
 
     entries: list[Entry]
     rest: bytes
     header: dict[str, Any] | None = None
+    has_lossy_runs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +88,11 @@ def content(rescue_file: Rescued) -> Content:
     if record is None:
         return _content_of_bytes(filesystem.read_file(rescue_file.path), layout)
     if "entry" in record:
+        raw = filesystem.read_file(rescue_file.path)
+        if not _is_lossless(raw, JSON):
+            return Content([], raw, has_lossy_runs=True)
         entry = _valid_entry(record["entry"])
-        return Content([entry], b"") if entry is not None else Content([], filesystem.read_file(rescue_file.path))
+        return Content([entry], b"") if entry is not None else Content([], raw)
     try:
         raw = record["text"].encode() if "text" in record else base64.b64decode(record["base64"], validate=True)
     except (KeyError, TypeError, AttributeError, binascii.Error):
@@ -102,16 +111,31 @@ def _content_of_bytes(raw: bytes, layout: Layout | None) -> Content:
     except DocumentBroken:
         pieces, rest = recover_entries(raw, layout)
         entries = []
+        has_lossy_runs = False
         for piece in pieces:
-            entry = _valid_entry(layout.parse_entry(piece))
-            if entry is None:
-                rest.append(piece)
-            else:
+            is_lossless = _is_lossless(piece, layout)
+            entry = _valid_entry(layout.parse_entry(piece)) if is_lossless else None
+            if entry is not None:
                 entries.append(entry)
-        return Content(entries, b"\n".join(rest))
+                is_lossless = not (layout.keeps_comments and b"#" in piece and layout.entry(entry) != piece)
+            if entry is None or not is_lossless:
+                rest.append(piece)
+            has_lossy_runs = has_lossy_runs or not is_lossless
+        return Content(entries, b"\n".join(rest), has_lossy_runs=has_lossy_runs)
+    if not _is_lossless(raw, layout):
+        return Content([], raw, has_lossy_runs=True)
     entries = [entry for value in parsed.entries if (entry := _valid_entry(value)) is not None]
     written = layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in entries])
     return Content(entries, b"" if written == raw else raw, parsed.header)
+
+
+def _is_lossless(raw: bytes, layout: Layout) -> bool:
+    """Return whether writing these bytes of a document again would drop and round nothing in them."""
+    try:
+        layout.parse_strict(raw)
+    except ParseError:
+        return False
+    return True
 
 
 def _valid_entry(entry: Any) -> Entry | None:
@@ -166,7 +190,8 @@ def restore(
     if rescued_content.rest:
         size = len(rescued_content.rest)
         is_whole = rescued_content.header is not None
-        reasons.append("it has another layout, or comments" if is_whole else f"{size:,} bytes in it are no whole run")
+        why = "it has another layout, or comments" if is_whole else f"{size:,} bytes in it are no whole run"
+        reasons.append(_LOSSY if rescued_content.has_lossy_runs else why)
     if not reasons and not dry_run:
         with contextlib.suppress(FileNotFoundError):
             durable_files.remove_file(path)
@@ -178,6 +203,8 @@ def _reason_to_leave(rescue_file: Rescued, rescued_content: Content) -> str | No
     """Return the reason why nothing in a rescue file can be restored, or None if something can be."""
     if rescue_file.reason == rescue_folder.COMMENTS:  # some of its runs may have been removed on purpose since
         return "it was kept for its comments, and its runs stayed in the session"
+    if rescued_content.has_lossy_runs and not rescued_content.entries:
+        return _LOSSY
     if rescue_file.session_id is None or not (rescued_content.entries or rescued_content.header):
         return "it holds no whole run" if rescue_file.document else "it was not set aside by localstore"
     return None

@@ -5,6 +5,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from localstore.format.values import is_exact
 from localstore.format.versions.step import CannotUpgrade, Place
 from localstore.models.times import time_text
 
@@ -59,13 +60,21 @@ def _sound_text(value: str, where: Place) -> str:
 def object_in(text: str, depth: int) -> dict[str, Any] | None:
     """Parse `text` as a JSON object of at most `depth` nested levels.
 
-    Return None if it is anything else, repeats a key, or contains a value that a document cannot hold.
+    Return None if it is anything else, repeats a key, or contains a value that a document cannot hold unchanged, such
+    as a decimal that would be rounded.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_without_repeats)
+        value = json.loads(text, object_pairs_hook=_without_repeats, parse_float=_exact_float)
         return cast(dict[str, Any], copied(value, (), depth)) if isinstance(value, dict) else None
     except (ValueError, RecursionError):  # CannotUpgrade is a ValueError
         return None
+
+
+def _exact_float(text: str) -> float:
+    number = float(text)
+    if not is_exact(text, number):
+        raise ValueError("a decimal would be rounded")
+    return number
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

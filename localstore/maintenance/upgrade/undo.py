@@ -5,14 +5,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from localstore.disk import backup_folder, durable_files, filesystem, store_tree
+from localstore.disk import backup_folder, durable_files, filesystem, rescue_folder, store_tree
 from localstore.disk.backup_folder import Backup, NoSuchBackup
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.locks import pool_of
 from localstore.disk.store_identity import MARKER, make_folders
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import ParsedDocument, parse_document
+from localstore.format.document import ParsedDocument, parse_document, parse_strictly
 from localstore.format.values import json_equal
 from localstore.format.versions import CannotUpgrade, downgraded, upgraded
 from localstore.index.row import IndexRow, row_of
@@ -170,6 +170,11 @@ class _Restorer:
 
     def _put_back(self, path: str, old: ParsedDocument, current: ParsedDocument) -> None:
         target = self._full(path)
+        parse_strictly(current.raw, current.layout, target)  # raises if the old form would round what was typed since
+        if _may_have_comments(current):
+            document = os.path.splitext(path)[0] + current.layout.suffix
+            content = rescue_folder.piece(0, current.raw)
+            rescue_folder.set_aside(self._root, document, current.header["session_id"], rescue_folder.COMMENTS, content)
         make_folders(self._root, os.path.dirname(target))
         if json_equal(current.header, old.header) and json_equal(current.entries, old.entries):
             durable_files.link_or_copy(self._backup.place(path), target)
@@ -196,6 +201,13 @@ class _Restorer:
 
     def _full(self, path: str) -> str:
         return store_tree.full_path(self._root, path)
+
+
+def _may_have_comments(parsed: ParsedDocument) -> bool:
+    layout = parsed.layout
+    if not layout.keeps_comments or b"#" not in parsed.raw:
+        return False
+    return parsed.raw != layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in parsed.entries])
 
 
 def _has_form_of(there: ParsedDocument, old: ParsedDocument) -> bool:

@@ -348,7 +348,7 @@ def test_comments_in_a_document_without_entries_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old", ['"kind": "agent"', '"role": "user"'])
-@pytest.mark.parametrize("new", ['"x": 1, "x": 2', '"x": 18446744073709551616'])
+@pytest.mark.parametrize("new", ['"x": 1, "x": 2', '"x": 18446744073709551616', '"x": 18446744073709551616.5'])
 def test_what_a_rewrite_would_drop_or_round_refuses_the_rewrite_and_nothing_else(
     tmp_path: Path, old: str, new: str
 ) -> None:

@@ -116,6 +116,11 @@ def test_invalid_json_is_refused_with_line_and_column(raw: bytes, line: int, col
         ('{"a": [-9223372036854775809]}', "beyond 64 bits"),
         ('{"a": %s}' % ("9" * 5000), "beyond 64 bits"),
         ('{"a": 1e999}', "beyond 64 bits"),
+        ('{"a": 3.14159265358979323846}', "would be rounded to 3.141592653589793;"),
+        ('{"a": [-0.12345678901234567]}', "rounded"),
+        ('{"a": 9007199254740993.0}', "rounded"),
+        ('{"a": 1e-400}', "would be rounded to 0.0"),
+        ('{"a": 1e-99999999999999999999}', "rounded"),
         ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
         ("[" * 400 + "]" * 400, "nested too deeply"),
     ],
@@ -124,6 +129,21 @@ def test_invalid_json_is_refused_with_line_and_column(raw: bytes, line: int, col
 def test_values_that_a_rewrite_would_drop_or_round_are_refused(text: str, problem: str) -> None:
     with pytest.raises(ParseError, match=problem):
         JSON.parse_strict(text.encode())
+
+
+def test_a_number_that_would_be_rounded_is_refused_with_its_line_and_column() -> None:
+    """The error had no position. The same digits in a text, or with a sign, are not the number."""
+    raw = b'{"a": "3.14159265358979323846, \\" ",\n "b": -3.14159,\n "\xc3\xbc": [3.14159265358979323846]}'
+    with pytest.raises(ParseError) as caught:
+        JSON.parse_strict(raw)
+    assert (caught.value.line, caught.value.column) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    "text", ["1.10", "1e3", "1E-7", "-0.0", "0.30000000000000004", "1.7976931348623157e308", "5e-324"]
+)
+def test_a_decimal_that_denotes_the_same_number_is_accepted(text: str) -> None:
+    assert JSON.parse_strict(b'{"a": %s}' % text.encode()) == {"a": float(text)}
 
 
 def test_values_that_a_rewrite_keeps_are_accepted() -> None:

@@ -193,6 +193,31 @@ def test_only_strict_refuses_integers_beyond_64_bits(number: int) -> None:
     assert "64 bits" in error.problem
 
 
+@pytest.mark.parametrize("by_pyyaml", [False, True])
+@pytest.mark.parametrize("number", ["3.14159265358979323846", "-0.12345678901234567", "!!float 3.14159265358979323846"])
+def test_only_strict_refuses_decimals_that_would_be_rounded(number: str, by_pyyaml: bool) -> None:
+    """A rewrite rounded a decimal that a person had typed, without a word: its last digits were lost."""
+    raw = f"a: 1\nk: {number}".encode()
+    assert load(raw, by_pyyaml=by_pyyaml) == {"a": 1, "k": float(number.split()[-1])}
+    with pytest.raises(ParseError, match="would be rounded") as caught:
+        load(raw, strict=True, by_pyyaml=by_pyyaml)
+    assert (caught.value.line, caught.value.column) == (2, 4)
+
+
+@pytest.mark.parametrize("number", ["1.10", "1.0e+3", ".5", "1.", "+1.5", "0.30000000000000004"])
+def test_strict_accepts_decimals_that_denote_the_same_number(number: str) -> None:
+    for by_pyyaml in (False, True):
+        assert load(f"[{number}]".encode(), strict=True, by_pyyaml=by_pyyaml) == [float(number)]
+    assert load(b"[1e3]", strict=True) == [1000.0]
+
+
+def test_strict_reads_the_other_forms_of_decimals_of_pyyaml() -> None:
+    assert load(b"[1_0.5, 1:30.5, -1:30.25]", strict=True, by_pyyaml=True) == [10.5, 90.5, -90.25]
+    for number in ("1:30.123456789012345678", "1_0.12345678901234567"):
+        with pytest.raises(ParseError, match="would be rounded"):
+            load(f"[{number}]".encode(), strict=True, by_pyyaml=True)
+
+
 def test_strict_accepts_every_integer_of_64_bits() -> None:
     assert load(f"[{2**64 - 1}, {-(2**63)}]".encode(), strict=True) == [2**64 - 1, -(2**63)]
 

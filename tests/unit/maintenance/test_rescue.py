@@ -330,3 +330,35 @@ def test_an_empty_file_holds_nothing(opened: Storage) -> None:
     (one,) = rescued(opened)
     assert content(one) == Content([], b"")
     assert restore(opened, name).left == ("it holds no whole run",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("5.125", "3.14159265358979323846"), ("5.125", "18446744073709551616")],
+    ids=["decimal", "integer"],
+)
+def test_a_run_with_a_number_that_would_be_rounded_stays_in_its_file(opened: Storage, old: str, new: str) -> None:
+    """The run came back with the number rounded, and its file was removed: the digits were lost."""
+    layout = LAYOUTS[opened.path("s1").suffix]
+    text = layout.entry(entry_of("r2", session_state={"pi": 5.125})).decode().replace(old, new)
+    for held in ({"offset": 0, "text": text}, {"entry": entry_of("r2", session_state={"pi": 5.125})}):
+        name = keep(opened, held)
+        path = opened.root / rescue_folder.FOLDER / name
+        path.write_text(path.read_text().replace(old, new))
+        before = opened.path("s1").read_bytes()
+        done = restore(opened, name)
+        assert (done.added, done.removed) == (0, False)
+        assert "rounded" in done.left[0]
+        assert opened.path("s1").read_bytes() == before
+        assert new in path.read_text()
+
+
+def test_a_run_with_comments_comes_back_and_its_file_stays(tmp_path: Path) -> None:
+    """The file was removed, and with it the comments."""
+    storage = YamlStorage(tmp_path / "store")
+    storage.append("s1", answered("r1"))
+    text = LAYOUTS[".yaml"].entry(entry_of("r2")).decode().replace("  run_id: r2\n", "  run_id: r2  # mine\n")
+    done = restore(storage, keep(storage, {"offset": 0, "text": text}))
+    assert (done.added, done.removed) == (1, False)
+    assert "comments" in done.left[0]
+    assert run_ids(storage.path("s1")) == ["r1", "r2"]

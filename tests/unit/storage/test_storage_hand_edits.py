@@ -341,3 +341,42 @@ def test_a_run_is_not_lost_with_a_file_that_an_editor_replaces_during_the_write(
     assert replaced
     assert run_ids(path) == ["r1", "r2"]
     assert b"good bye" in path.read_bytes()
+
+
+PI = "3.14159265358979323846"
+
+
+def rename(storage: Storage) -> None:
+    storage.update("s1", name="n")
+
+
+def rate(storage: Storage) -> None:
+    storage.rate("s1", "r1", "good")
+
+
+@pytest.mark.parametrize(("where", "change"), [("metadata", rename), ("content", rate)])
+def test_digits_that_a_person_typed_are_not_rounded_by_a_rewrite(
+    storage: Storage, where: str, change: Callable[[Storage], None]
+) -> None:
+    """A rewrite of the header or of an entry rounded a decimal without a word: the last digits were lost."""
+    storage.append("s1", answered("r1", session_state={"content": 5.125}))
+    storage.update("s1", metadata={"metadata": 6.125})
+    path = storage.path("s1")
+    edit(path, "5.125" if where == "content" else "6.125", PI)
+    raw = path.read_bytes()
+    with pytest.raises(DocumentBroken, match=rf"{PI} .* rounded") as caught:
+        change(storage)
+    assert caught.value.line == next(at for at, line in enumerate(raw.splitlines(), 1) if PI.encode() in line)
+    assert path.read_bytes() == raw
+    storage.append("s1", answered("r2"))
+    assert PI.encode() in path.read_bytes()
+
+
+def test_a_decimal_in_another_notation_is_rewritten(storage: Storage) -> None:
+    storage.append("s1", answered("r1"))
+    storage.update("s1", metadata={"price": 6.125, "large": 7.125})
+    path = storage.path("s1")
+    edit(path, "6.125", "1.10")
+    edit(path, "7.125", "1.0e+3")
+    storage.update("s1", name="n")
+    assert parse(path)["metadata"] == {"price": 1.1, "large": 1000.0}

@@ -3,7 +3,7 @@
 import pytest
 
 from localstore.format.versions import CannotUpgrade
-from localstore.format.versions.values import identity, seconds_of, to_time
+from localstore.format.versions.values import identity, object_in, seconds_of, to_time
 
 
 def test_values_of_different_types_are_not_the_same() -> None:
@@ -35,3 +35,9 @@ def test_a_value_that_is_not_a_time_is_refused(value: object) -> None:
 @pytest.mark.parametrize("text", ["", "yesterday", None, 5, "2026-11-22T07:10:32"])
 def test_text_that_is_not_a_time_has_no_seconds(text: object) -> None:
     assert seconds_of(text) is None
+
+
+def test_arguments_with_a_decimal_that_would_be_rounded_stay_text() -> None:
+    """An upgrade of a session of agno rounded the model's numbers, and the way back to agno gave other ones."""
+    assert object_in('{"a": 0.1234567890123456789}', 10) is None
+    assert object_in('{"a": 1.10}', 10) == {"a": 1.1}

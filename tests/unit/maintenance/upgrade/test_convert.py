@@ -176,6 +176,8 @@ def test_documents_in_a_foreign_layout(tmp_path: Path, name: str) -> None:
         ("s1.json", FOREIGN["bom.json"].replace(b"1.0", b"NaN"), None),
         ("s1.json", FOREIGN["bom.json"].replace(b"1.0", b"-Infinity"), None),
         ("s1.json", FOREIGN["bom.json"].replace(b"1.0", b"1e999"), None),
+        ("s1.json", FOREIGN["bom.json"].replace(b"1.0", b"3.14159265358979323846"), None),
+        ("s1.yaml", FOREIGN["bom.yaml"].replace(b"1.0", b"3.14159265358979323846"), None),
         ("s1.json", FOREIGN["bom.json"].replace(b"1.0", b'"\\ud800"'), None),
         ("s1.json", FOREIGN["bom.json"].replace(b"1.0", b'{"\\ud800": 1}'), None),
         ("s1.json", FOREIGN["bom.json"].replace(b"1.0", b'"\xff"'), 1),

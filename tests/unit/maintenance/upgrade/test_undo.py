@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, LockTimeout, OlderFormat, YamlStorage
-from localstore.disk import backup_folder, filesystem
+from localstore.disk import backup_folder, filesystem, rescue_folder
 from localstore.disk.backup_folder import NoSuchBackup
 from localstore.disk.locks import pool_of
 from localstore.maintenance.upgrade import convert, undo, upgrade
@@ -27,7 +27,7 @@ from tests.unit.maintenance.upgrade.old_folders import (
     runs,
     tree_of,
 )
-from tests.unit.raw import Storage, answered, edit, parse
+from tests.unit.raw import Storage, answered, edit, parse, rescued
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".json", ".yaml"])
 
@@ -140,6 +140,32 @@ def test_an_edit_by_hand_since_stays(tmp_path: Path) -> None:
     assert (done.restored, done.changed, done.problems) == (2, 1, [])
     assert "what I meant" in (root / "a.json").read_text()
     assert sorted(tree_of(root)) == ["a.json", "b.json", "c.json"]
+
+
+def test_digits_that_a_person_typed_since_are_not_rounded(storage: Storage) -> None:
+    """Undo removed the document, and the old form had the decimal rounded: the last digits were lost."""
+    own = "yaml" if isinstance(storage, YamlStorage) else "json"
+    storage.append("s1", answered("r1", session_state={"pi": 3.141592653589793}))
+    convert(storage, "json" if own == "yaml" else "yaml")
+    path = document(storage.root, "s1")
+    edit(path, "3.141592653589793", "3.14159265358979323846")
+    raw = path.read_bytes()
+    (problem,) = undo(storage.root).problems
+    assert "would be rounded" in problem.problem
+    assert document(storage.root, "s1").read_bytes() == raw
+
+
+def test_comments_that_a_person_typed_since_are_set_aside(tmp_path: Path) -> None:
+    """Undo of a conversion to YAML removed the document, and with it the comments."""
+    storage = JsonStorage(tmp_path / "store")
+    storage.append("s1", answered("r1"))
+    convert(storage, "yaml")
+    edit(document(storage.root, "s1"), "kind: agent\n", "kind: agent  # mine\n")
+    assert undo(storage.root).problems == []
+    assert document(storage.root, "s1").suffix == ".json"
+    (kept,) = rescued(storage)
+    assert "kind: agent  # mine\n" in kept["text"]
+    assert kept["reason"] == rescue_folder.COMMENTS
 
 
 def test_a_session_that_was_deleted_since_stays_deleted(tmp_path: Path) -> None:
