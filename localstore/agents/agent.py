@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from localstore.agents.events import Event
@@ -109,8 +109,15 @@ class Agent(SessionOwner):
             save_partial: Whether to store a partial answer about five times a second, so that it survives a crash.
             strict_state: Whether the run fails with StateConflict if another run has changed the same key of the state.
         """
+        if isinstance(model, type):
+            raise TypeError(f"model must be an instance of {model.__name__}, not the class: {model.__name__}(...)")
         if not hasattr(model, "respond"):
-            raise TypeError(f"model must be a model such as OpenAIChat(id={str(model)!r}), not {kind_of(model)}")
+            example = "FunctionModel(function)" if callable(model) else f"OpenAIChat(id={str(model)!r})"
+            raise TypeError(f"model must be a model such as {example}, not {kind_of(model)}")
+        if not isinstance(instructions, str | None) and not _are_all(instructions, str):
+            raise TypeError("instructions must be text or a list of texts")
+        if not _are_all(examples, Message):
+            raise TypeError("examples must be a list of Messages, such as storage.examples()")
         if response_model is not None and not hasattr(response_model, "model_validate_json"):
             raise TypeError(f"response_model must be a class of pydantic.BaseModel, not {response_model!r}")
         super().__init__(
@@ -135,12 +142,12 @@ class Agent(SessionOwner):
         self.save_partial = save_partial
         kept = num_history_runs if self._sends_history(None) else 0
         self._summaries = Summaries(kept) if enable_session_summaries else None
-        all_tools = list(tools)
+        own_tools: list[Tool] = []
         if read_chat_history:
-            all_tools.append(chat_history_tool(self.sessions("read_chat_history")))
+            own_tools.append(chat_history_tool(self.sessions("read_chat_history")))
         if search_previous_sessions_history:
-            all_tools.append(search_previous_sessions(self.sessions("search_previous_sessions_history")))
-        self.tools = tools_by_name(all_tools)
+            own_tools.append(search_previous_sessions(self.sessions("search_previous_sessions_history")))
+        self.tools = tools_by_name([*tools_by_name(tools).values(), *own_tools])
 
     @property
     def agent_id(self) -> str | None:
@@ -407,3 +414,7 @@ class Agent(SessionOwner):
         if spec.summaries is not None:
             agent_run.summary_update = SummaryUpdate(spec.summaries, spec.model, self, session_id, user_id)
         return agent_run
+
+
+def _are_all(values: object, kind: type) -> bool:
+    return isinstance(values, Iterable) and all(isinstance(value, kind) for value in values)

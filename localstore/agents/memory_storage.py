@@ -84,6 +84,13 @@ class MemoryStorage:
         self._sessions: dict[str, _StoredSession] = {}
         self._lock = Lock()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> MemoryStorage:
+        """Return a storage with copies of the sessions."""
+        duplicate = MemoryStorage()
+        with self._lock:
+            duplicate._sessions = deepcopy(self._sessions, memo)
+        return duplicate
+
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None:
         """Return the session with its last `last_runs` runs (all if None), or None if there is no such session."""
         with self._lock:

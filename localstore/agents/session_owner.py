@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from localstore.agents.memory_storage import AgentStorage, MemoryStorage
@@ -38,6 +39,10 @@ class SessionOwner:
         session_state: dict[str, Any] | None,
         strict_state: bool,
     ) -> None:
+        if isinstance(storage, type):
+            raise TypeError(
+                f"storage must be an instance of {storage.__name__}, not the class: {storage.__name__}(...)"
+            )
         if storage is not None and not hasattr(storage, "append"):
             raise TypeError(f"storage must be a storage such as JsonStorage({str(storage)!r}), not {kind_of(storage)}")
         if session_state is not None and not isinstance(session_state, dict):
@@ -65,7 +70,21 @@ class SessionOwner:
 
     @session_state.setter
     def session_state(self, value: dict[str, Any]) -> None:
+        if not isinstance(value, dict):
+            raise TypeError(f"session_state must be a dict, not {kind_of(value)}")
         self.shared_state.current = value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return an independent copy with the same settings, current session and state.
+
+        The copy uses the same model, tools and storage. Sessions in memory are copied.
+        """
+        duplicate = type(self).__new__(type(self))
+        memo[id(self)] = duplicate
+        for name, value in vars(self).items():
+            is_shared = name == "model" or (name == "storage" and not isinstance(value, MemoryStorage))
+            setattr(duplicate, name, value if is_shared else deepcopy(value, memo))
+        return duplicate
 
     # Sessions
 

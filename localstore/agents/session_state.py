@@ -56,6 +56,14 @@ class SharedState:
         self.session_id: str | None = None
         self._lock = RLock()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedState:
+        """Return a copy that changes independently."""
+        with self._lock:
+            duplicate = SharedState(self.current)
+            duplicate.stored, duplicate.initial = deepcopy(self.stored), deepcopy(self.initial)
+            duplicate.session_id = self.session_id
+        return duplicate
+
     def storable(self) -> State:
         """Return a copy of `current` as JSON values, as documents store it. Raises UnstorableValue."""
         return _json_state(self.current)

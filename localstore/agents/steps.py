@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from localstore.agents.run_spec import AnyAgent
+from localstore.agents.tools.tool import annotated_callable
 from localstore.models.validation import first_problem
 
 
@@ -46,7 +46,7 @@ class Function:
         self._context: str | None = None
         self._type: TypeAdapter[Any] | None = None
         try:
-            hints = get_type_hints(_annotated_callable(function), include_extras=True)
+            hints = get_type_hints(annotated_callable(function), include_extras=True)
         except (NameError, TypeError) as error:
             raise TypeError(f"The type annotations of {what} cannot be resolved: {error}") from None
         for name, parameter in _parameters(function, what):
@@ -59,6 +59,10 @@ class Function:
                 raise TypeError(
                     f"{what} takes more than one input. A step receives one input and, if annotated, a StepContext."
                 )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Function:
+        """Return the function itself, which never changes."""
+        return self
 
     def _adapter(self, hint: Any) -> TypeAdapter[Any] | None:
         if hint is Any:
@@ -83,15 +87,12 @@ class Function:
         return arguments
 
 
-def _annotated_callable(function: Callable[..., Any]) -> Any:
-    """Return what has the annotations: the function inside a partial, or `__call__` of a callable object."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function if inspect.isroutine(function) else type(function).__call__
-
-
 def _parameters(function: Callable[..., Any], what: str) -> Iterator[tuple[str, inspect.Parameter]]:
-    for name, parameter in inspect.signature(function).parameters.items():
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        raise TypeError(f"The parameters of {what} are unknown. Write a function in Python that calls it.") from None
+    for name, parameter in signature.parameters.items():
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise TypeError(f"{what} has the parameter {name}, which can only be given by position. Leave out the '/'.")
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -130,6 +131,8 @@ class Task:
             confirm: Whether the workflow waits before this step until `resume(confirm=True)` is called. A string is
                 the question to show.
         """
+        if isinstance(work, type) and hasattr(work, "run_spec"):
+            raise TypeError(f"A step must be an instance of {work.__name__}, not the class: {work.__name__}(...)")
         if not isinstance(work, AnyAgent) and not callable(work):
             raise TypeError(f"A step must be a function, an Agent or a Team, not {type(work).__name__}")
         default = work.name or work.entity_id if isinstance(work, AnyAgent) else getattr(work, "__name__", None)
@@ -187,9 +190,9 @@ class Condition:
         otherwise: Sequence[StepLike] = (),
         name: str | None = None,
     ) -> None:
-        self.name = _name(name or getattr(test, "__name__", None))
         if not callable(test):
-            raise TypeError(f"The test of the condition {self.name!r} must be a function, not {type(test).__name__}")
+            raise TypeError(f"The test of a condition must be a function, not {type(test).__name__}")
+        self.name = _name(name or getattr(test, "__name__", None))
         self.test = Function(test, f"the condition {self.name!r}")
         self.then = parts_of(then, f"the condition {self.name!r}", may_be_empty=bool(otherwise))
         self.otherwise = parts_of(otherwise, f"the condition {self.name!r}", may_be_empty=True)

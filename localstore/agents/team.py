@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 
@@ -122,7 +122,7 @@ class Team(Agent):
 
 
 def _by_name(members: Sequence[Agent]) -> dict[str, Agent]:
-    if isinstance(members, Agent) or not all(isinstance(member, Agent) for member in members):
+    if not isinstance(members, Iterable) or not all(isinstance(member, Agent) for member in members):
         raise TypeError("members must be a list of Agents and Teams")
     if not members:
         raise ValueError("A team needs at least one member: members=[Agent(name=..., ...)]")

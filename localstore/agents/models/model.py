@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -112,64 +113,94 @@ def _pieces(reply: Reply) -> Iterator[Piece]:
     yield reply
 
 
-Answer = str | Message | Iterator[str]
+Answer = str | Message | Iterator[str] | AsyncIterator[str]
 AnswerFunction = Callable[[list[Message]], Answer | Awaitable[Answer]]
 
 
 class FunctionModel:
     """A model that calls a Python function, for tests and for models that localstore has no client for.
 
-    The function receives the list of messages and returns the answer: text, a Message, or an iterator of texts (such as
-    a generator), which are streamed as they arrive. It may be async. `arespond` and `astream` call a function that is
-    not async in a thread, so it may block. Options, and the tools in them, are ignored.
+    The function receives the list of messages and returns the answer: text, a Message, or an iterator of texts, which
+    are streamed as they arrive. It may be a plain or an async function, a generator or an async generator. `arespond`
+    and `astream` call a function that is not async in a thread, so it may block. Options, and the tools in them, are
+    ignored.
 
     >>> model = FunctionModel(lambda messages: f"You said {messages[-1].text}.")
     >>> model.respond([Message(role="user", content="hi")]).message.text
     'You said hi.'
+    >>> async def answer(messages):
+    ...     yield "It is "
+    ...     yield "42."
+    >>> [piece for piece in FunctionModel(answer).stream([]) if isinstance(piece, str)]
+    ['It is ', '42.']
     """
 
     def __init__(self, function: AnswerFunction, id: str = "function") -> None:  # noqa: A002 - what models call it
+        if not callable(function):
+            raise TypeError(f"FunctionModel takes a function that returns an answer, not {type(function).__name__}")
+        if not isinstance(id, str):
+            raise TypeError(f"id must be the model's name as text, not {type(id).__name__}")
         self.id = id
         self._function = function
 
-    def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:  # noqa: ARG002
-        """Call the function and return its answer. An async function runs in a new event loop.
+    def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
+        """Call the function and return its answer. Async functions and generators run in a new event loop.
 
-        May raise RuntimeError if the function is async and an event loop is running, TypeError if the answer is neither
-        text nor a Message nor an iterator of texts, UnstorableValue if it cannot be stored, and any error of the
-        function.
+        May raise EventLoopRunning, a RuntimeError, if the function is async and an event loop is running in this
+        thread; TypeError if the answer is neither text nor a Message nor an iterator of texts; UnstorableValue if it
+        cannot be stored; and any error of the function.
         """
-        answer = self._function(list(messages))
-        return _reply(wait_for(answer, _HINT) if inspect.isawaitable(answer) else answer)
+        for piece in self.stream(messages, options):
+            if isinstance(piece, Reply):
+                return piece
+        raise AssertionError("a stream ends with a Reply")
 
-    async def arespond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:  # noqa: ARG002
-        """Return and raise what `respond` does, apart from RuntimeError, without blocking the event loop."""
-        if inspect.iscoroutinefunction(self._function):
-            return _reply(await self._function(list(messages)))
-        answer = await run_in_thread(self._function, list(messages), abandon=True)
-        if inspect.isawaitable(answer):
-            return _reply(await answer)
-        return await run_in_thread(_reply, answer, abandon=True)
+    async def arespond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
+        """Return and raise what `respond` does, apart from EventLoopRunning, without blocking the event loop."""
+        async with aclosing(self.astream(messages, options)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Reply):
+                    return piece
+        raise AssertionError("a stream ends with a Reply")
 
-    def stream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Iterator[Piece]:  # noqa: ARG002
+    def stream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Generator[Piece]:  # noqa: ARG002
         """Yield the texts of the function's answer, and then the whole Reply. Raises what `respond` raises."""
         answer = self._function(list(messages))
-        if inspect.isawaitable(answer):
-            answer = wait_for(answer, _HINT)
-        if isinstance(answer, Iterator):
-            return _stream_texts(answer)
-        return _pieces(_reply(answer))
+        if inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
+            yield from _in_new_loop(answer)
+        else:
+            yield from _pieces_of(answer)
 
-    async def astream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> AsyncIterator[Piece]:  # noqa: ARG002
+    async def astream(
+        self,
+        messages: Sequence[Message],
+        options: Options = PLAIN,  # noqa: ARG002
+        /,
+    ) -> AsyncGenerator[Piece]:
         """Yield what `stream` yields, without blocking the event loop."""
-        answer: Any = self._function(list(messages)) if inspect.iscoroutinefunction(self._function) else None
-        if answer is None:
-            answer = await run_in_thread(self._function, list(messages), abandon=True)
+        function = self._function
+        answer: Any
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            answer = function(list(messages))
+        else:
+            answer = await run_in_thread(function, list(messages), abandon=True)
         if inspect.isawaitable(answer):
             answer = await answer
-        pieces = _stream_texts(answer) if isinstance(answer, Iterator) else _pieces(_reply(answer))
-        while (piece := await run_in_thread(next, pieces, None, abandon=True)) is not None:
-            yield piece
+        if isinstance(answer, AsyncIterator):
+            async with aclosing(_apieces_of(answer)) as apieces:
+                async for piece in apieces:
+                    yield piece
+            return
+        pieces = _pieces_of(answer)
+        while (next_piece := await run_in_thread(next, pieces, None, abandon=True)) is not None:
+            yield next_piece
+
+
+class EventLoopRunning(RuntimeError):
+    """Raised if something async is called in a thread whose event loop is running, so that it cannot be awaited.
+
+    It is a mistake in the program, so it ends the run, and is reported neither to the model nor to a team's leader.
+    """
 
 
 _HINT = "The model's function is async and an event loop is running. Use `await agent.arun(...)`."
@@ -178,42 +209,94 @@ _HINT = "The model's function is async and an event loop is running. Use `await 
 def wait_for(awaitable: Awaitable[_T], hint: str) -> _T:
     """Run `awaitable` in a new event loop and return its result.
 
-    Raises RuntimeError with the text `hint` if an event loop is running in this thread. The awaitable is then not run.
+    Raises EventLoopRunning with the text `hint` if an event loop is running in this thread. The awaitable is then not
+    run.
     """
 
     async def wait() -> _T:
         return await awaitable
 
+    if _has_running_loop():
+        if isinstance(awaitable, Coroutine):
+            awaitable.close()
+        raise EventLoopRunning(hint)
+    return asyncio.run(wait())
+
+
+def _has_running_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(wait())
-    if isinstance(awaitable, Coroutine):
-        awaitable.close()
-    raise RuntimeError(hint)
+        return False
+    return True
 
 
-def _stream_texts(answer: Iterator[str]) -> Iterator[Piece]:
+def _in_new_loop(answer: Any) -> Generator[Piece]:
+    """Yield the pieces of an async answer. Its event loop runs only while the next piece is requested."""
+    if _has_running_loop():
+        if isinstance(answer, Coroutine):
+            answer.close()
+        raise EventLoopRunning(_HINT)
+
+    async def next_piece() -> Piece | None:
+        return await anext(pieces, None)
+
+    with asyncio.Runner() as runner:
+        pieces = _awaited_pieces(answer)
+        try:
+            while (piece := runner.run(next_piece())) is not None:
+                yield piece
+        finally:
+            runner.run(pieces.aclose())
+
+
+async def _awaited_pieces(answer: Any) -> AsyncGenerator[Piece]:
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if isinstance(answer, AsyncIterator):
+        async with aclosing(_apieces_of(answer)) as pieces:
+            async for piece in pieces:
+                yield piece
+    else:
+        for piece in _pieces_of(answer):
+            yield piece
+
+
+def _pieces_of(answer: Any) -> Iterator[Piece]:
+    if not isinstance(answer, Iterator):
+        yield from _pieces(_reply(answer))
+        return
     texts = []
-    for text in _check_texts(answer):
-        texts.append(text)
+    for text in answer:
+        texts.append(_checked(text))
         yield text
     yield _reply("".join(texts))
 
 
+async def _apieces_of(answer: AsyncIterator[Any]) -> AsyncGenerator[Piece]:
+    texts = []
+    try:
+        async for text in answer:
+            texts.append(_checked(text))
+            yield text
+    finally:
+        if isinstance(answer, AsyncGenerator):
+            await answer.aclose()
+    yield _reply("".join(texts))
+
+
+def _checked(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"The model's function yielded {type(text).__name__}. Yield text.")
+    return text
+
+
 def _reply(answer: Any) -> Reply:
-    if isinstance(answer, Iterator):
-        answer = "".join(_check_texts(answer))
     if isinstance(answer, str):
         answer = Message(role="assistant", content=answer)
     if not isinstance(answer, Message):
-        raise TypeError(f"The model's function returned {type(answer).__name__}. Return text or a Message.")
+        raise TypeError(
+            f"The model's function returned {type(answer).__name__}. Return text or a Message, or yield texts."
+        )
     to_json_value(answer, "answer")  # raises now, so that the run is stored as failed
     return Reply(answer)
-
-
-def _check_texts(texts: Iterator[Any]) -> Iterator[str]:
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"The model's function yielded {type(text).__name__}. Yield text.")
-        yield text

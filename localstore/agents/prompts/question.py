@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from localstore.models.session import ContentPart, Message
 
@@ -25,10 +25,17 @@ def question_messages(message: Question, images: Sequence[Source] = (), files: S
     messages: list[Message]
     if isinstance(message, str):
         messages = [Message(role="user", content=message)]
+    elif isinstance(message, Message):
+        messages = [message]
+    elif message is None or (isinstance(message, Iterable) and not isinstance(message, bytes | Mapping)):
+        messages = list(message or ())
     else:
-        messages = [message] if isinstance(message, Message) else list(message or ())
-    if not all(isinstance(item, Message) for item in messages):
-        raise TypeError("The question must be text, a Message, or a list of Messages.")
+        raise TypeError(f"The question must be text, a Message, or a list of Messages, not {type(message).__name__}.")
+    for item in messages:
+        if not isinstance(item, Message):
+            raise TypeError(
+                f"The question must be text, a Message, or a list of Messages, not a list with {type(item).__name__}."
+            )
     if not messages:
         raise ValueError("There is no message to answer. Pass text or at least one Message.")
     parts = [*_parts("image", images), *_parts("file", files)]
@@ -40,9 +47,11 @@ def question_messages(message: Question, images: Sequence[Source] = (), files: S
 
 
 def _parts(kind: str, sources: Sequence[Source]) -> Iterator[ContentPart]:
-    if isinstance(sources, (str, os.PathLike)):
+    if isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable):
         raise TypeError(f"{kind}s must be a list of URLs and paths, not {type(sources).__name__}")
     for source in sources:
+        if not isinstance(source, str | os.PathLike):
+            raise TypeError(f"{kind}s must be a list of URLs and paths, not a list with {type(source).__name__}")
         path = os.fspath(source)
         if _URL.match(path):
             yield ContentPart(type=kind, url=path)

@@ -9,6 +9,7 @@ from functools import partial
 from threading import RLock
 from typing import Literal
 
+from localstore.agents.models.model import EventLoopRunning
 from localstore.agents.prompts.prompt import completed_of
 from localstore.agents.prompts.question import question_of
 from localstore.agents.run_spec import RunSpec, TeamSpec
@@ -173,18 +174,20 @@ class MemberRuns:
         """Run the members concurrently.
 
         Errors are recorded on each member and reported to the leader. Interruptions (KeyboardInterrupt, cancellation)
-        propagate.
+        and EventLoopRunning propagate.
         """
         try:
             if len(members) == 1:
                 try:
                     await self._execute_one(members[0], driver)
+                except EventLoopRunning:
+                    raise
                 except Exception as error:  # noqa: BLE001 - reported to the leader
                     members[0].error = error
             elif members:
                 outcomes = await driver.together([partial(self._execute_one, member) for member in members])
                 for member, outcome in zip(members, outcomes, strict=True):
-                    if outcome.error is not None and not isinstance(outcome.error, Exception):
+                    if isinstance(outcome.error, EventLoopRunning) or not isinstance(outcome.error, Exception | None):
                         raise outcome.error
                     member.error = outcome.error
         except BaseException:

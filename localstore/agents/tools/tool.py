@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import json
 import re
@@ -13,7 +14,7 @@ import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
-from localstore.agents.models.model import ToolSchema, wait_for
+from localstore.agents.models.model import EventLoopRunning, ToolSchema, wait_for
 from localstore.format.values import to_json_value
 from localstore.models.session import ToolCall
 from localstore.models.validation import first_problem
@@ -76,6 +77,8 @@ class Tool:
     ) -> None:
         if not callable(function):
             raise TypeError(f"A tool must be a function, not {type(function).__name__}.")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"The name of a tool must be text, not {type(name).__name__}.")
         self.name = name or str(getattr(function, "__name__", type(function).__name__))
         if not _NAME.match(self.name):
             raise TypeError(
@@ -85,7 +88,9 @@ class Tool:
         self.is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - not whether it is callable, but whether that is async
         )
-        docstring, descriptions = _parse_docstring(inspect.getdoc(function) or "")
+        docstring, descriptions = _parse_docstring(
+            inspect.getdoc(annotated_callable(function)) or inspect.getdoc(function) or ""
+        )
         self._context: str | None = None
         """The name of the parameter that receives the RunContext."""
         self._fields: dict[str, str] = {}
@@ -103,12 +108,19 @@ class Tool:
         Also sets `_context` and fills `_fields`. Raises TypeError for a parameter that a model cannot pass.
         """
         try:
-            hints = get_type_hints(self.function, include_extras=True)
+            hints = get_type_hints(annotated_callable(self.function), include_extras=True)
         except (NameError, TypeError) as error:
             raise TypeError(f"The parameter types of the tool {self.name} cannot be resolved: {error}") from None
+        try:
+            signature = inspect.signature(self.function)
+        except ValueError:
+            raise TypeError(
+                f"The parameters of the tool {self.name} are unknown: it is not written in Python. "
+                "Write a function that calls it."
+            ) from None
         fields: dict[str, Any] = {}
-        for name, parameter in inspect.signature(self.function).parameters.items():
-            hint = hints.get(name, str if parameter.default is parameter.empty else Any)
+        for name, parameter in signature.parameters.items():
+            hint = hints.get(name, Any)
             if hint is RunContext:
                 self._context = name
                 continue
@@ -131,6 +143,10 @@ class Tool:
             raise TypeError(f"The parameters of the tool {self.name} have no JSON schema: {problem}") from None
         return model
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tool:
+        """Return the tool itself, which never changes, so that a copied agent calls the same function."""
+        return self
+
     def may_run_with(self, other: Tool | None) -> bool:
         """Return whether a call of this tool and a following call of `other` may run concurrently.
 
@@ -142,11 +158,15 @@ class Tool:
         """Call the function with the arguments of `call` and return its result as text.
 
         An exception, also one for invalid arguments, is returned as a failed result. KeyboardInterrupt and other
-        exceptions that are not an Exception propagate. The function may change `context.session_state`.
+        exceptions that are not an Exception propagate. So does EventLoopRunning, which the developer has to see: it is
+        raised if the function is async and an event loop is running in this thread. The function may change
+        `context.session_state`.
         """
         try:
             value = self.function(**self.arguments(call, context))
             return _result(wait_for(value, _HINT.format(self.name)) if inspect.isawaitable(value) else value)
+        except EventLoopRunning:
+            raise
         except Exception as error:  # noqa: BLE001 - any exception of a tool is reported to the model
             return error_result(error)
 
@@ -155,6 +175,8 @@ class Tool:
         try:
             value: Awaitable[Any] = self.function(**self.arguments(call, context))
             return _result(await value)
+        except EventLoopRunning:
+            raise
         except Exception as error:  # noqa: BLE001
             return error_result(error)
 
@@ -176,8 +198,14 @@ class Tool:
 def tools_by_name(tools: Iterable[Callable[..., Any] | Tool]) -> dict[str, Tool]:
     """Return a dict of tools by name, in the same order. A function is wrapped in a Tool.
 
-    Raises TypeError for a function that cannot be a tool, and ValueError if two tools have the same name.
+    Raises TypeError if `tools` is not a list of functions that can be tools, and ValueError if two tools have the same
+    name.
     """
+    if isinstance(tools, Tool) or callable(tools):
+        name = tools.name if isinstance(tools, Tool) else getattr(tools, "__name__", "function")
+        raise TypeError(f"tools must be a list of functions: tools=[{name}]")
+    if not isinstance(tools, Iterable):
+        raise TypeError(f"tools must be a list of functions, not {type(tools).__name__}")
     by_name: dict[str, Tool] = {}
     for item in tools:
         tool = item if isinstance(item, Tool) else Tool(item)
@@ -185,6 +213,13 @@ def tools_by_name(tools: Iterable[Callable[..., Any] | Tool]) -> dict[str, Tool]
             raise ValueError(f"Two tools are named {tool.name!r}. Rename one: Tool(function, name=...).")
         by_name[tool.name] = tool
     return by_name
+
+
+def annotated_callable(function: Callable[..., Any]) -> Any:
+    """Return what has the annotations: the function inside a partial, a class, or `__call__` of a callable object."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
 
 
 def unknown_tool(call: ToolCall, tools: Iterable[str]) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import re
 import signal
@@ -24,13 +25,20 @@ from localstore import (
     Message,
     OpenAIChat,
     OwnerMismatch,
+    Parallel,
     Run,
+    RunContext,
     Session,
     SessionNotFound,
+    Task,
+    Team,
+    ToolCall,
     UnstorableValue,
+    Workflow,
     YamlStorage,
 )
 from localstore.agents.memory_storage import AgentStorage
+from localstore.agents.steps import agents_in
 from localstore.models.session import Kind
 from tests.scripted_server import error, scripted_server, text
 
@@ -649,3 +657,109 @@ def test_a_server_that_cannot_be_reached_is_named_in_the_error_and_in_the_run(st
     model.close()
     assert "http://127.0.0.1:9/v1/" in caught.value.__notes__[0]
     assert "http://127.0.0.1:9/v1/" in document(storage, "s")["history"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("question", "problem"),
+    [
+        (5, "not int"),
+        (b"hello", "not bytes"),
+        ({"role": "user"}, "not dict"),
+        ([5], "not a list with int"),
+        ([{"role": "user"}], "not a list with dict"),
+        (Message, "not ModelMetaclass"),
+    ],
+)
+def test_a_question_of_another_type_is_refused_by_what_is_expected(question: Any, problem: str) -> None:
+    """`agent.run(5)` said "'int' object is not iterable"."""
+    agent = Agent(model=FunctionModel(lambda messages: ""))
+    with pytest.raises(TypeError, match=f"must be text, a Message, or a list of Messages, {problem}"):
+        agent.run(question)
+    assert agent.get_messages_for_session() == []
+
+
+@pytest.mark.parametrize("sources", [5, "cat.png", b"cat.png", [5], Path("cat.png")])
+def test_images_must_be_a_list_of_urls_and_paths(sources: Any) -> None:
+    agent = Agent(model=FunctionModel(lambda messages: ""))
+    with pytest.raises(TypeError, match="images must be a list of URLs and paths, not "):
+        agent.run("?", images=sources)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"storage": "tmp/sessions"}, r"storage must be a storage such as JsonStorage\('tmp/sessions'\), not str"),
+        ({"storage": JsonStorage}, r"storage must be an instance of JsonStorage, not the class: JsonStorage\(...\)"),
+        ({"model": "gpt-4o-mini"}, r"model must be a model such as OpenAIChat\(id='gpt-4o-mini'\), not str"),
+        ({"model": OpenAIChat}, "model must be an instance of OpenAIChat, not the class"),
+        ({"model": len}, r"model must be a model such as FunctionModel\(function\)"),
+        ({"instructions": 5}, "instructions must be text or a list of texts"),
+        ({"examples": "hello"}, "examples must be a list of Messages"),
+        ({"session_state": []}, "session_state must be a dict, not list"),
+    ],
+)
+def test_a_wrong_argument_is_refused_when_the_agent_is_created(options: dict[str, Any], problem: str) -> None:
+    """A class in place of an instance passed, and failed with the first question, in the middle of a run."""
+    with pytest.raises(TypeError, match=problem):
+        Agent(**{"model": FunctionModel(lambda messages: ""), **options})
+
+
+def test_a_state_that_is_no_dict_is_refused_where_it_is_assigned() -> None:
+    agent = Agent(model=FunctionModel(lambda messages: ""))
+    state: Any = ["tea"]
+    with pytest.raises(TypeError, match="session_state must be a dict, not list"):
+        agent.session_state = state
+
+
+def test_a_deep_copy_of_an_agent_is_independent(storage: JsonStorage) -> None:
+    """`copy.deepcopy(agent)` failed: "cannot pickle '_thread.RLock' object"."""
+
+    def visit(context: RunContext) -> None:
+        context.session_state["cities"].append("Linz")
+
+    call = Message(role="assistant", tool_calls=[ToolCall(id="1", name="visit", arguments={})])
+    model = FunctionModel(lambda messages: "Fine." if messages[-1].role == "tool" else call)
+    agent = Agent(
+        model=model,
+        session_id="s",
+        storage=storage,
+        tools=[visit],
+        session_state={"cities": []},
+        examples=[Message(role="user", content="hello")],
+    )
+    duplicate = copy.deepcopy(agent)
+    assert (duplicate.model, duplicate.storage, duplicate.tools) == (model, storage, agent.tools)
+    duplicate.new_session("t")
+    duplicate.examples.clear()
+    duplicate.run("?")
+    assert (agent.session_id, agent.session_state, len(agent.examples)) == ("s", {"cities": []}, 1)
+    assert duplicate.session_state == {"cities": ["Linz"]}
+    agent.run("?")
+    assert agent.session_state == {"cities": ["Linz"]}
+    assert [info.session_id for info in storage.list_sessions()] == ["s", "t"]
+
+
+def test_a_deep_copy_has_its_own_sessions_in_memory() -> None:
+    agent = Agent(model=FunctionModel(lambda messages: "Fine."))
+    agent.run("one")
+    duplicate = copy.deepcopy(agent)
+    duplicate.run("two")
+    assert len(agent.get_messages_for_session()) == 2
+    assert len(duplicate.get_messages_for_session()) == 4
+
+
+def test_a_deep_copy_of_a_team_and_of_a_workflow_has_its_own_members() -> None:
+    answers = iter(["from the copy", "from the original"])
+    anna = Agent(model=FunctionModel(lambda messages: next(answers)), name="Anna", instructions="one")
+    team = Team(members=[anna], mode="collaborate", model=FunctionModel(lambda messages: messages[-1].text))
+    workflow = Workflow(
+        steps=[Task(team, name="team"), Parallel(Task(lambda text: text, name="same"), Task(anna, name="again"))]
+    )
+    duplicate = copy.deepcopy(team)
+    duplicate.members["Anna"].instructions = "two"
+    assert anna.instructions == "one"
+    assert "from the copy" in duplicate.run("?").answer
+    assert "from the original" in team.run("?").answer
+    agents = [*agents_in(copy.deepcopy(workflow).steps)]
+    assert [agent.name for agent in agents] == [None, "Anna"]
+    assert anna not in agents

@@ -664,3 +664,20 @@ def test_sessions_of_teams_are_forked_undone_and_loaded(storage: JsonStorage | Y
     assert undone.answer == "2"
     assert len(read(storage, forked).runs) == 1
     assert team.load_session("s").kind == "team"
+
+
+def test_an_async_tool_of_a_member_under_a_running_loop_raises_to_the_developer() -> None:
+    """The leader was told that its member had failed, and the developer was not."""
+
+    async def look_up() -> str:
+        return "never"
+
+    call = Message(role="assistant", tool_calls=[ToolCall(id="1", name="look_up", arguments={})])
+    member = Agent(model=FunctionModel(lambda messages: call), name="Anna", tools=[look_up])
+    team = Team(members=[member], mode="collaborate", model=FunctionModel(lambda messages: "Anna failed."))
+
+    async def ask() -> None:
+        with pytest.raises(RuntimeError, match="The tool look_up is async"):
+            team.run("?")
+
+    asyncio.run(ask())

@@ -5,7 +5,7 @@ import base64
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,72 @@ def test_a_function_gets_its_own_copy_of_the_list() -> None:
     given = list(HELLO)
     FunctionModel(lambda messages: messages.pop().text).respond(given)
     assert given == HELLO
+
+
+def test_an_async_generator_answers_every_way() -> None:
+    """It was refused: "The model's function returned async_generator". An async client that streams fits no other
+    form."""
+    closed: list[str] = []
+
+    async def texts(messages: list[Message]) -> AsyncIterator[str]:
+        try:
+            for text in ("It ", "is ", messages[-1].text):
+                await asyncio.sleep(0)
+                yield text
+        finally:
+            closed.append("closed")
+
+    async def later(messages: list[Message]) -> AsyncIterator[str]:
+        return texts(messages)
+
+    async def collected(model: FunctionModel) -> list[object]:
+        return [piece async for piece in model.astream(HELLO)]
+
+    for model in (FunctionModel(texts), FunctionModel(later)):
+        whole = model.respond(HELLO)
+        assert whole.message.text == "It is hello"
+        assert asyncio.run(model.arespond(HELLO)) == whole
+        assert list(model.stream(HELLO)) == ["It ", "is ", "hello", whole]
+        assert asyncio.run(collected(model)) == ["It ", "is ", "hello", whole]
+        closed.clear()
+        pieces = model.stream(HELLO)
+        next(pieces)
+        pieces.close()
+        assert closed == ["closed"]
+
+
+def test_an_async_generator_yields_text_alone_and_its_errors_propagate() -> None:
+    async def numbers(messages: list[Message]) -> AsyncIterator[Any]:
+        yield 1
+
+    async def fails(messages: list[Message]) -> AsyncIterator[str]:
+        yield "It "
+        raise ZeroDivisionError
+
+    with pytest.raises(TypeError, match=r"yielded int\. Yield text"):
+        FunctionModel(numbers).respond(HELLO)
+    with pytest.raises(ZeroDivisionError):
+        FunctionModel(fails).respond(HELLO)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(FunctionModel(fails).arespond(HELLO))
+
+
+def test_an_async_generator_under_a_running_loop_is_refused_with_what_to_call() -> None:
+    async def texts(messages: list[Message]) -> AsyncIterator[str]:
+        yield "hi"
+
+    async def ask() -> None:
+        with pytest.raises(RuntimeError, match=r"await agent\.arun"):
+            FunctionModel(texts).respond(HELLO)
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("function", [5, "gpt-4o-mini", FunctionModel(lambda messages: "hi")])
+def test_a_function_model_takes_nothing_but_a_function(function: Any) -> None:
+    """The mistake was noticed only when the model was asked."""
+    with pytest.raises(TypeError, match="takes a function"):
+        FunctionModel(function)
 
 
 def test_an_async_function_answers_both_ways() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -176,6 +177,68 @@ def test_errors_of_a_tool_are_reported_to_the_model(tool: Callable[..., Any], ar
     assert result.text.startswith("Error: ")
     assert said in result.text
     result.text.encode()
+
+
+def test_a_parameter_without_a_type_takes_any_json_value() -> None:
+    """It took text alone: a number that the model passed became an error, and a list could not be passed at all."""
+
+    def keep(value):  # type: ignore[no-untyped-def]
+        return value
+
+    tool = Tool(keep)
+    assert tool.schema.parameters["properties"] == {"value": {}}
+    for value in (1, 1.5, True, None, "text", [1, {"a": None}], {"a": [1]}):
+        assert tool.arguments(call("keep", {"value": value}), CONTEXT) == {"value": value}
+
+
+def test_an_async_tool_under_a_running_loop_raises_to_the_developer(tmp_path: Path) -> None:
+    """The model was told to `await agent.arun(...)`, which it cannot do, and the developer saw an odd answer."""
+
+    async def look_up() -> str:
+        return "never"
+
+    storage = JsonStorage(tmp_path)
+
+    async def ask() -> None:
+        model, asked = scripted([call("look_up", {})], "I could not look it up.")
+        with pytest.raises(RuntimeError, match="The tool look_up is async"):
+            Agent(model=model, tools=[look_up], session_id="s", storage=storage).run("?")
+        assert len(asked) == 1
+
+    asyncio.run(ask())
+    session = storage.read("s")
+    assert session is not None
+    assert session.runs[0].status == "error"
+
+
+def test_a_callable_object_and_a_partial_are_described_like_a_function() -> None:
+    """The types of a callable object could not be resolved, and a partial was described as `partial(func, ...)`."""
+
+    class LookUp:
+        def __call__(self, word: str, limit: int = 3) -> str:
+            """Look up a word."""
+            return f"{word} {limit}"
+
+    for tool in (Tool(LookUp(), name="look_up"), Tool(functools.partial(LookUp(), limit=5), name="look_up")):
+        assert tool.schema.description == "Look up a word."
+        assert tool.schema.parameters["properties"]["word"] == {"type": "string"}
+    assert tool.call(call("look_up", {"word": "a"}), CONTEXT).text == "a 5"
+
+
+def test_tools_must_be_a_list_of_functions() -> None:
+    """`tools=print` said "'builtin_function_or_method' object is not iterable"."""
+    model = FunctionModel(lambda messages: "")
+    tools: Any
+    for tools, message in (
+        (print, r"tools must be a list of functions: tools=\[print\]"),
+        (Tool(book), r"tools=\[book\]"),
+        (5, "tools must be a list of functions, not int"),
+        ("book", "A tool must be a function, not str"),
+        ([5], "A tool must be a function, not int"),
+        ([iter], "The parameters of the tool iter are unknown"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            Agent(model=model, tools=tools)
 
 
 def test_ctrl_c_in_a_tool_is_not_swallowed() -> None:
