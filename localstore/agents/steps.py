@@ -191,7 +191,8 @@ class Condition:
         name: str | None = None,
     ) -> None:
         if not callable(test):
-            raise TypeError(f"The test of a condition must be a function, not {type(test).__name__}")
+            which = f"the condition {name!r}" if name else "a condition"
+            raise TypeError(f"The test of {which} must be a function, not {type(test).__name__}")
         self.name = _name(name or getattr(test, "__name__", None))
         self.test = Function(test, f"the condition {self.name!r}")
         self.then = parts_of(then, f"the condition {self.name!r}", may_be_empty=bool(otherwise))
