@@ -191,8 +191,7 @@ class Condition:
         name: str | None = None,
     ) -> None:
         if not callable(test):
-            which = f"the condition {name!r}" if name else "a condition"
-            raise TypeError(f"The test of {which} must be a function, not {type(test).__name__}")
+            raise TypeError(f"The test of the condition {name or ''!r} must be a function, not {type(test).__name__}")
         self.name = _name(name or getattr(test, "__name__", None))
         self.test = Function(test, f"the condition {self.name!r}")
         self.then = parts_of(then, f"the condition {self.name!r}", may_be_empty=bool(otherwise))
