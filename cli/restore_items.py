@@ -94,7 +94,7 @@ SOURCES: tuple[Callable[[str], Iterator[Restorable]], ...] = (_in_trash, _set_as
 def restorable(root: str) -> list[Restorable]:
     """Return all items that can be restored, newest first."""
     items = [item for source in SOURCES for item in source(root)]
-    return sorted(items, key=lambda item: (item.when, item.name), reverse=True)
+    return sorted(items, key=lambda item: item.when, reverse=True)  # items of one moment keep the order of their source
 
 
 def find_restorable(items: list[Restorable], text: str) -> Restorable:

@@ -38,7 +38,7 @@ class Scorer:
     def _import(self, module: str, name: str) -> Callable[..., Any]:
         here = os.getcwd()
         if here not in sys.path:
-            sys.path.insert(0, here)  # as `python -m` does
+            sys.path.append(here)  # last, so that no file there replaces an installed module
         try:
             with _printing_to_stderr():
                 imported = import_module(module)
@@ -50,7 +50,11 @@ class Scorer:
             raise self._error(f"cannot be imported: {_error_text(error)}") from error
         function = getattr(imported, name, None)
         if function is None:
-            raise self._error(f"names a function that {imported.__file__ or module} does not have")
+            source = imported.__file__ or module
+            own = os.path.join(here, f"{module}.py")
+            is_hidden = os.path.exists(own) and os.path.realpath(own) != os.path.realpath(source)
+            hint = f". The name hides {own}: give that file another name" if is_hidden else ""
+            raise self._error(f"names a function that {source} does not have{hint}")
         if not callable(function):
             raise self._error(f"names a {type(function).__name__}, and no function")
         return function  # type: ignore[no-any-return]

@@ -64,9 +64,9 @@ def command(
     The new answers are stored in a new session, which is named after the old one. In a pipe, each question is one line:
     number, run, question, old answer, new answer, score and error, separated by tabs.
 
-    --pass names a function in an installed module or in a module in the working directory. The function is called with
-    the question, the old answer and the new answer, and must return True, False, or a number from 0 to 1. The exit code
-    is 1 if an answer does not pass, otherwise 5 if a question was not answered.
+    --pass names a function in an installed module or, if none has that name, in a module in the working directory. The
+    function is called with the question, the old answer and the new answer, and must return True, False, or a number
+    from 0 to 1. The exit code is 1 if an answer does not pass, otherwise 5 if a question was not answered.
     """
     context = click.get_current_context()
     if threshold is not None and function is None:

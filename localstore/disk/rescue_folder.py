@@ -20,7 +20,10 @@ from localstore.format.document import LAYOUTS, LayoutMismatch
 
 FOLDER = Path(".localstore") / "rescue"
 _MOVED = re.compile(r"(.+)\.(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\.part\Z", re.DOTALL)
-"""The name of a temporary file that was moved here: the name it was to get, the time, and random digits."""
+"""The name of a temporary file that was moved here: the name it was to get, the time, and 12 digits."""
+_WITHIN_MILLISECOND = re.compile(r"\.([0-9a-f]{5})[0-9a-f]{7}\.(?:json|part)\Z")
+"""The end of the name of a rescue file: nanoseconds within the millisecond of its time, and random digits. In files of
+earlier releases, these digits are random or missing."""
 _LONGEST_NAME = 150
 
 COMMENTS = "comments that a rewrite cannot keep"
@@ -39,11 +42,11 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
 
     The file is a JSON object: `session_id`, `document` (path in the store), `reason`, `set_aside_at`, and the content.
     """
-    stamp = timestamp(time.time())
+    stamp, digits = _next_moment()
     record = {"session_id": session_id, "document": document, "reason": reason, "set_aside_at": stamp, **content}
     folder = Path(root) / FOLDER
     make_folders(root, folder)
-    name = f"{Path(document).stem}.{stamp.replace(':', '')}.{os.urandom(3).hex()}.json"
+    name = f"{Path(document).stem}.{stamp.replace(':', '')}.{digits}.json"
     durable_files.write_file(folder / name, [orjson.dumps(record, option=orjson.OPT_INDENT_2), b"\n"])
     return folder / name
 
@@ -55,12 +58,29 @@ def move_aside(root: str, path: str, became: str) -> Path:
     """
     folder, source = Path(root) / FOLDER, store_tree.full_path(root, path)
     make_folders(root, folder)
-    stamp = timestamp(time.time()).replace(":", "")
-    target = folder / f"{became[:_LONGEST_NAME]}.{stamp}.{os.urandom(6).hex()}.part"
+    stamp, digits = _next_moment()
+    target = folder / f"{became[:_LONGEST_NAME]}.{stamp.replace(':', '')}.{digits}.part"
     if os.name == "posix" and stat.S_IMODE(filesystem.system.status(source).st_mode) != filesystem.FILE_MODE:
         filesystem.system.set_mode(source, filesystem.FILE_MODE)
     durable_files.move_file(source, str(target))
     return target
+
+
+_last_moment = 0
+"""The time of the newest rescue file of this process, in nanoseconds since 1970."""
+
+
+def _next_moment() -> tuple[str, str]:
+    """Return the time for a new rescue file and the 12 digits for its name, which put files of one moment in order.
+
+    The moment is later than that of each rescue file that this process wrote before, even if the clock was set back.
+    """
+    global _last_moment
+    _last_moment = max(time.time_ns(), _last_moment + 1)
+    seconds, nanoseconds = divmod(_last_moment, 1_000_000_000)
+    milliseconds, nanoseconds = divmod(nanoseconds, 1_000_000)
+    digits = f"{nanoseconds:05x}{int.from_bytes(os.urandom(4)) >> 4:07x}"
+    return f"{timestamp(seconds).partition('.')[0]}.{milliseconds:03d}Z", digits
 
 
 def timestamp(moment: float) -> str:
@@ -92,7 +112,13 @@ class Rescued:
 def listing(root: str) -> list[Rescued]:
     """Return everything that was set aside, newest first. Raises OSError."""
     found = [one for path in _files(root) if (one := describe(path)) is not None]
-    return sorted(found, key=lambda one: (one.set_aside_at, one.name), reverse=True)
+    return sorted(found, key=_order, reverse=True)
+
+
+def _order(one: Rescued) -> tuple[str, str, str]:
+    """Return a key by which rescue files are sorted in the order in which they were made."""
+    match = _WITHIN_MILLISECOND.search(one.name)
+    return one.set_aside_at, match[1] if match else "", one.name
 
 
 def describe(path: str) -> Rescued | None:

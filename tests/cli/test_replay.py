@@ -318,6 +318,21 @@ def test_a_number_must_reach_the_threshold(replay: Ask, judge: None, threshold: 
     assert [(one["score"], one["passed"]) for one in objects] == [(0.5, code == 0)] * 3
 
 
+def test_modules_in_the_working_directory_do_not_replace_installed_ones(
+    replay: Ask, judge: None, tmp_path: Path
+) -> None:
+    """The working directory came first on the path: its openai.py was run in place of the installed one."""
+    (tmp_path / "openai.py").write_text("open('imported', 'w').close()\nraise SystemExit(3)\n")
+    (tmp_path / "difflib.py").write_text("def half(*_):\n    return 0.5\n")
+    with scripted_server(*ANSWERS) as server:
+        done = replay(server, "--pass", "judge:half")
+        assert (done.returncode, "Mean score 0.5; 3 of 3 passed." in done.stderr) == (0, True)
+        assert not (tmp_path / "imported").exists()
+        done = replay(server, "--pass", "difflib:half")
+    assert done.returncode == 2
+    assert f"does not have. The name hides {tmp_path / 'difflib.py'}: give that file another name." in done.stderr
+
+
 def test_scores_may_be_numbers_of_numpy(replay: Ask, judge: None) -> None:
     """A function that compares vectors may return such numbers."""
     with scripted_server(*ANSWERS) as server:

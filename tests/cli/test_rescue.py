@@ -207,6 +207,19 @@ def test_all_files_are_restored_oldest_first(run: Command, store: Path) -> None:
     assert run_ids(store, "linz-1")[1:] == ["kept"]
 
 
+def test_runs_of_one_moment_come_back_in_order(run: Command, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that were kept within the same millisecond came back in a random order."""
+    from localstore.disk import rescue_folder
+
+    monkeypatch.setattr("localstore.disk.rescue_folder.time.time_ns", lambda: 1_795_331_432_123_000_000)
+    for number in range(12):
+        entry = {"type": "run", "run_id": f"kept-{number}", "created_at": "2026-11-22T07:10:32.000Z"}
+        entry |= {"status": "completed"}
+        rescue_folder.set_aside(str(store), "sessions/2026-11/graz-1.json", "graz-1", "a test", {"entry": entry})
+    assert run("rescue", "--restore", "--all", "--store", store).returncode == 0
+    assert run_ids(store)[-12:] == [f"kept-{number}" for number in range(12)]
+
+
 def test_a_file_that_cannot_be_restored_does_not_stop_the_others(run: Command, store: Path) -> None:
     """The error is printed last, and sets the exit code."""
     keep_run(store, "linz-1")

@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from localstore.disk import rescue_folder
 from tests.unit.watched_disk import WatchedDisk
 
@@ -39,3 +41,35 @@ def test_bytes_that_are_no_text_are_kept_as_well(tmp_path: Path) -> None:
 def test_nothing_that_was_set_aside_is_overwritten(tmp_path: Path) -> None:
     paths = {rescue_folder.set_aside(str(tmp_path), "a.json", "s1", "torn", {}) for _ in range(20)}
     assert len(paths) == len(os.listdir(tmp_path / ".localstore" / "rescue")) == 20
+
+
+def test_what_was_set_aside_in_one_moment_is_listed_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of one millisecond were listed, and their runs put back, in a random order."""
+    moment = 1_795_331_432_123_999_990
+    monkeypatch.setattr("localstore.disk.rescue_folder.time.time_ns", lambda: moment)
+    monkeypatch.setattr(rescue_folder, "_last_moment", 0)
+    names = []
+    for number in range(40):
+        if number % 4:
+            document = f"sessions/2026-11/s{number * 7 % 5}.json"
+            names.append(rescue_folder.set_aside(str(tmp_path), document, "s1", "a test", {"number": number}).name)
+        else:
+            (tmp_path / "left").write_bytes(b"x")
+            names.append(rescue_folder.move_aside(str(tmp_path), "left", f"s{number * 7 % 5}.json").name)
+        if number == 20:
+            moment -= 10**9  # the clock was set back
+    listed = rescue_folder.listing(str(tmp_path))
+    assert [one.name for one in reversed(listed)] == names
+    assert {one.set_aside_at for one in listed} == {"2026-11-22T07:10:32.123Z", "2026-11-22T07:10:32.124Z"}
+
+
+def test_files_of_earlier_releases_are_listed(tmp_path: Path) -> None:
+    """Their names have six random digits, or twelve."""
+    path = rescue_folder.set_aside(str(tmp_path), "sessions/2026-11/s1.json", "s1", "a test", {})
+    (old := path.with_name("s1.2026-11-22T070120.123Z.0a1b2c.json")).write_bytes(
+        path.read_bytes().replace(json.loads(path.read_bytes())["set_aside_at"].encode(), b"2026-11-22T07:01:20.123Z")
+    )
+    (part := path.with_name("s1.json.2026-11-22T070120.124Z.0a1b2c3d4e5f.part")).write_bytes(b"x")
+    listed = {one.name: one.set_aside_at for one in rescue_folder.listing(str(tmp_path))}
+    assert listed.pop(path.name)
+    assert listed == {old.name: "2026-11-22T07:01:20.123Z", part.name: "2026-11-22T07:01:20.124Z"}
