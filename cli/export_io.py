@@ -37,15 +37,8 @@ def select_sessions(
         for info in infos
         if (user is None or info.user_id == user)
         and required_tags <= set(info.tags)
-        and (since is None or _is_since(info, since))
+        and (since is None or info.updated_at is None or info.updated_at >= since)
     ]
-
-
-def _is_since(info: SessionInfo, since: datetime) -> bool:
-    try:
-        return datetime.fromisoformat(info.updated_at).astimezone() >= since
-    except (ValueError, OverflowError):
-        return True  # the time is not valid
 
 
 class SessionReader:

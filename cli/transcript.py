@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from localstore.models.record import Record
 from localstore.models.session import Entry, Message, Run, Session, Update
 from localstore.models.session_info import SessionInfo
+from localstore.models.times import time_text
 
 from .output import console, lines, local_time, write
 
@@ -54,7 +55,11 @@ class Transcript:
             fields.pop(name, None)
         if "created_at" in fields:
             fields["created_at"] = self.time(str(fields["created_at"]))
-        fields |= {"updated_at": self.time(info.updated_at), "runs": info.runs, "path": info.path}
+        fields |= {
+            "updated_at": self.time("" if info.updated_at is None else time_text(info.updated_at)),
+            "runs": info.runs,
+            "path": str(info.path),
+        }
         width = max(len(name) for name in fields if len(name) <= 16)
         for name, value in fields.items():
             yield Piece(f"{name:<{width}}  {self.folded(compact(value))}")

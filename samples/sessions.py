@@ -17,7 +17,7 @@ arguments = parser.parse_args()
 storage = JsonStorage("tmp/sessions")
 sessions = storage.list_sessions(user_id="alice")
 for session in sessions:
-    print(f"{session.session_id}: {session.runs} runs, the last at {session.updated_at}")
+    print(f"{session.session_id}: {session.runs} runs, the last at {session.updated_at:%Y-%m-%d %H:%M} UTC")
 
 newest = None if arguments.new or not sessions else sessions[0].session_id
 agent = Agent(

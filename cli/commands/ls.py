@@ -59,6 +59,8 @@ def command(
 
 
 def _cells(row: SessionInfo) -> tuple[str, ...]:
+    from localstore.models.times import time_text
+
     return (
         row.session_id,
         row.name or "",
@@ -66,7 +68,7 @@ def _cells(row: SessionInfo) -> tuple[str, ...]:
         row.entity_id or "",
         row.user_id or "",
         str(row.runs),
-        row.updated_at,
+        "" if row.updated_at is None else time_text(row.updated_at),
         row.problem or "",
     )
 

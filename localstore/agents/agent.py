@@ -22,7 +22,8 @@ from localstore.agents.threads import run_in_thread
 from localstore.agents.tools.history_tools import read_chat_history as chat_history_tool
 from localstore.agents.tools.history_tools import search_previous_sessions
 from localstore.agents.tools.tool import Tool, tools_by_name
-from localstore.models.session import Kind, Message, Run
+from localstore.models.schema import Kind
+from localstore.models.session import Message, Run
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

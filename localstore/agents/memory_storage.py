@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from localstore.errors import Conflict, RunNotFound, SessionNotFound
 from localstore.format.run_entry import comparable_fields
 from localstore.format.values import json_equal, to_json_value
-from localstore.models.schema import SESSION_KEYS
-from localstore.models.session import HistoryEntry, Kind, Run, Session, Step
+from localstore.models.schema import SESSION_KEYS, Kind
+from localstore.models.session import HistoryEntry, Run, Session, Step
 from localstore.storage.state_merge import StateMerge
+from localstore.storage.upsert import run_of, step_of
 
 
 class AgentStorage(Protocol):
@@ -122,7 +123,7 @@ class MemoryStorage:
                 merge = StateMerge(run, state_base, strict=strict_state)
                 merge.into(session_id, stored.current.get("session_state", {}))
                 merge.update_run()
-            stored.put(Run.model_validate(to_json_value(run)))
+            stored.put(Run.model_validate(run_of(run)))
             self._sessions[session_id] = stored
 
     def update(self, session_id: str, *, user_id: str | None = None, session_summary: Any = None) -> None:  # noqa: ARG002
@@ -135,7 +136,7 @@ class MemoryStorage:
 
         The newest state among all stored runs becomes the session's state. Raises SessionNotFound.
         """
-        runs: list[Run] = [Run.model_validate(to_json_value(run)) for run in session.runs]
+        runs: list[Run] = [Run.model_validate(run_of(run)) for run in session.runs]
         with self._lock:
             stored = self._session(session.session_id)
             for run in runs:
@@ -156,7 +157,7 @@ class MemoryStorage:
         Do nothing if the run already has an equal step at this position. Raises SessionNotFound, RunNotFound, and
         Conflict if the run is finished or `number` is not the number of its steps.
         """
-        added = Step.model_validate(to_json_value(step, "step"))
+        added = Step.model_validate(step_of(step))
         with self._lock:
             run = self._session(session_id).runs.get(run_id)
             if run is None:

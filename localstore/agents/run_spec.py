@@ -10,7 +10,8 @@ from localstore.agents.models.model import Model
 from localstore.agents.prompts.history import HistoryWindow
 from localstore.agents.prompts.summary import Summaries
 from localstore.agents.tools.tool import Tool
-from localstore.models.session import Kind, Message
+from localstore.models.schema import Kind
+from localstore.models.session import Message
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

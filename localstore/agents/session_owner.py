@@ -11,7 +11,8 @@ from uuid import uuid4
 from localstore.agents.memory_storage import AgentStorage, MemoryStorage
 from localstore.agents.session_state import SharedState
 from localstore.errors import KindMismatch, SessionNotFound
-from localstore.models.session import Kind, Run, Session
+from localstore.models.schema import Kind
+from localstore.models.session import Run, Session
 
 if TYPE_CHECKING:
     from localstore.storage.storage import Storage

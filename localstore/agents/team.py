@@ -10,7 +10,8 @@ from localstore.agents.agent import Agent
 from localstore.agents.run_spec import Mode, RunSpec, TeamSpec
 from localstore.agents.runs.team_run import Delegate
 from localstore.agents.tools.tool import tools_by_name
-from localstore.models.session import Kind, Message
+from localstore.models.schema import Kind
+from localstore.models.session import Message
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

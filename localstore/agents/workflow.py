@@ -18,7 +18,8 @@ from localstore.agents.steps import StepLike, parts_of
 from localstore.agents.threads import run_in_thread
 from localstore.errors import Conflict, WorkflowChanged
 from localstore.format.values import json_equal, to_json_value
-from localstore.models.session import Kind, Run, Session
+from localstore.models.schema import Kind
+from localstore.models.session import Run, Session
 
 _SEARCHED_RUNS = 64
 """How many of a session's last runs are searched for a given `run_id`."""

@@ -11,7 +11,7 @@ from html import escape
 from localstore.exporting.characters import json_text, visible
 from localstore.exporting.html_run import Anchors, RunWriter
 from localstore.exporting.html_style import STYLE
-from localstore.exporting.labels import moment, session_details, title
+from localstore.exporting.labels import began, session_details, title
 from localstore.models.session import Session
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -34,8 +34,7 @@ def html_page(sessions: Iterable[Session]) -> Iterator[str]:
         anchor = anchors.new("session", session.session_id)
         names.append(visible(title(session)))
         contents.append(
-            f'<li><a href="#{anchor}"><bdi>{escape(names[-1])}</bdi></a> <small>{escape(moment(session.created_at))}'
-            "</small></li>\n"
+            f'<li><a href="#{anchor}"><bdi>{escape(names[-1])}</bdi></a> <small>{escape(began(session))}</small></li>\n'
         )
         bodies.append(f'<section class="session" id="{anchor}">\n{"".join(_session(session, writer))}</section>\n')
     single = len(bodies) == 1

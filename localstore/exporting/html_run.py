@@ -11,9 +11,9 @@ from localstore.exporting.characters import json_text, visible
 from localstore.exporting.conversation import Turn, messages_around_steps, turns
 from localstore.exporting.html_markdown import renderer
 from localstore.exporting.labels import (
+    began,
     ending,
     member_title,
-    moment,
     part_label_and_url,
     run_details,
     speaker,
@@ -62,7 +62,7 @@ class RunWriter:
                 number += 1
                 yield self._run(entry, f"Run {number}")
             elif isinstance(entry, Update):
-                yield f'<div class="run"><p class="facts"><span>Update</span>{_facts([moment(entry.created_at)])}</p>\n'
+                yield f'<div class="run"><p class="facts"><span>Update</span>{_facts([began(entry)])}</p>\n'
                 yield f"{''.join(self._state(entry))}</div>\n"
             else:
                 yield f'<div class="run"><p class="facts"><span><bdi>{_text(entry.type)}</bdi></span></p>\n'

@@ -1,8 +1,6 @@
 """Describe sessions, runs, steps and messages for people, in plain text. Nothing is escaped here."""
 
-from datetime import UTC, datetime
-
-from localstore.models.session import ContentPart, Message, Run, Session, Step
+from localstore.models.session import ContentPart, Message, Run, Session, Step, Update
 
 _SAFE_SCHEMES = ("http://", "https://", "mailto:")
 
@@ -18,13 +16,13 @@ def session_details(session: Session) -> list[str]:
     details.append(f"{session.kind} {session.entity_id}" if session.entity_id else session.kind)
     if session.user_id is not None:
         details.append(f"user {session.user_id}")
-    details += [f"began {moment(session.created_at)}", _count(len(session.runs), "run")]
+    details += [f"began {began(session)}", _count(len(session.runs), "run")]
     return details + ([f"tags {', '.join(session.tags)}"] if session.tags else [])
 
 
 def run_details(run: Run | Step) -> list[str]:
     """Return texts about a run or step: start, and model, tokens and duration where they are known."""
-    details = [moment(run.created_at)]
+    details = [began(run)]
     if isinstance(run, Run) and run.model:
         details.append(run.model)
     if (metrics := run.metrics) is not None:
@@ -58,12 +56,10 @@ def speaker(message: Message) -> str:
     return f"{role} ({message.name})" if message.name else role
 
 
-def moment(text: str) -> str:
-    """Return a time of a document in UTC, as people write it. Return `text` unchanged if it is not a time."""
-    try:
-        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError):
-        return text
+def began(record: Session | Run | Step | Update) -> str:
+    """Return when a record of a document began, in UTC as people write it, or its text if that is not a time."""
+    time = record.created_at
+    return str(record.__document__().get("created_at", "")) if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def part_label_and_url(part: ContentPart) -> tuple[str, str | None]:

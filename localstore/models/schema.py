@@ -1,12 +1,19 @@
 """The fields of a document in schema version 1. Imports neither pydantic nor other modules of localstore."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 SCHEMA_VERSION = 1
 """The version of the document format that this release writes."""
 
-KINDS = ("agent", "team", "workflow")
+Kind = Literal["agent", "team", "workflow"]
 """The kinds of session."""
+RunStatus = Literal["unfinished", "completed", "error", "cancelled"]
+StepStatus = Literal["completed", "error", "cancelled", "waiting", "confirmed", "rejected"]
+Role = Literal["user", "assistant", "tool", "system"]
+Rating = Literal["good", "bad"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+RATINGS: tuple[Rating, ...] = get_args(Rating)
 
 SESSION_KEYS = ("instructions", "session_state", "session_summary", "session_data")
 """Keys of an entry whose values apply to the whole session from that entry on. The newest value of each applies."""

@@ -1,4 +1,9 @@
-"""The models of a document. Each class represents one kind of mapping, with the fields in the order of the format."""
+"""The models of a document. Each class represents one kind of mapping, with the fields in the order of the format.
+
+A time is given as a datetime with a time zone, or as ISO 8601 text with one, and read as a datetime in UTC, cut to
+milliseconds. A time from a document keeps its text until the program sets it. If that text is not a time, the attribute
+is None.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,9 @@ from uuid import uuid4
 
 from pydantic import BaseModel, Discriminator, Field, PrivateAttr, Tag
 
-from localstore.models.record import Record, Time, null_as
-from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
-from localstore.models.times import now
-
-Kind = Literal["agent", "team", "workflow"]
+from localstore.models.fields import NO_TIME, OneOf, OnlyOneOf, OptionalTime, Time, current_time, null_as
+from localstore.models.record import Record
+from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS, Kind, Rating, Role, RunStatus, StepStatus
 
 
 class ToolCall(Record):
@@ -55,8 +58,8 @@ class Message(Record):
     'hi'
     """
 
-    role: str
-    """`user`, `assistant`, `tool` or `system`."""
+    role: Annotated[Role, OneOf(Role)]
+    """`user`, `assistant`, `tool` or `system`. A message from a document may have another role."""
     content: str | list[ContentPart] | None = None
     """Text, or a list of parts."""
     name: str | None = None
@@ -107,7 +110,7 @@ class Step(Record):
     """The name of the step."""
     within: list[str] | None = None
     """The names of the steps that contain this one, outermost first. A loop has its round added: `review[2]`."""
-    created_at: Time = Field(default_factory=now)
+    created_at: Time = current_time()
     """When the step began."""
     input: Any = None
     """The input of the step, as JSON values."""
@@ -125,8 +128,11 @@ class Step(Record):
     """The cost of the step."""
     error: str | None = None
     """Why the step failed."""
-    status: str | None = None
-    """`completed`, `error` or `cancelled`; or `waiting` for a person's confirmation, `confirmed` or `rejected`."""
+    status: Annotated[StepStatus, OneOf(StepStatus)] | None = None
+    """`completed`, `error` or `cancelled`; or `waiting` for a person's confirmation, `confirmed` or `rejected`.
+
+    A step from a document may have another status.
+    """
 
 
 class Entry(Record):
@@ -138,7 +144,7 @@ class Entry(Record):
 
     type: str
     """Any text but `run` and `update`."""
-    created_at: Time | None = None
+    created_at: OptionalTime = NO_TIME
     """When the entry was made."""
 
 
@@ -150,7 +156,7 @@ class Update(Record):
     """
 
     type: Literal["update"] = "update"
-    created_at: Time = Field(default_factory=now)
+    created_at: Time = current_time()
     """When the change was made."""
     instructions: str | None = None
     """The new system prompt."""
@@ -183,7 +189,7 @@ class Run(Record):
     """In a member run: the id of the tool call that started it."""
     replay_of: str | None = None
     """In a replay: the id of the run, in another session, whose question was asked again."""
-    created_at: Time = Field(default_factory=now)
+    created_at: Time = current_time()
     """When the run began."""
     plan: list[str] | None = None
     """In a run of a workflow: the names of the steps that it was started with."""
@@ -211,14 +217,14 @@ class Run(Record):
     """The id of the model that answered."""
     metrics: Metrics | None = None
     """The cost of the run."""
-    rating: str | None = None
-    """A person's rating, `good` or `bad`. Another word, typed by hand, is kept and counts as no rating."""
+    rating: Annotated[Rating, OneOf(Rating)] | None = None
+    """A person's rating, `good` or `bad`. Another word in a document is kept and counts as no rating."""
     rating_note: str | None = None
     """The reason for the rating."""
     error: str | None = None
     """Why the run failed."""
-    status: Annotated[str, null_as(lambda: "completed")] = "completed"
-    """`unfinished`, `completed`, `error` or `cancelled`."""
+    status: Annotated[RunStatus, OneOf(RunStatus), null_as(lambda: "completed")] = "completed"
+    """`unfinished`, `completed`, `error` or `cancelled`. A run from a document may have another status."""
 
     _parsed: Any = PrivateAttr(default=None)
 
@@ -303,7 +309,7 @@ class Session(Record):
     """The version of the document format."""
     session_id: str = Field(default_factory=lambda: str(uuid4()))
     """Identifies the session in its storage."""
-    kind: Kind = "agent"
+    kind: Annotated[Kind, OnlyOneOf(Kind)] = "agent"
     """`agent`, `team` or `workflow`."""
     agent_id: str | None = None
     """The agent, in a session of kind `agent`."""
@@ -321,7 +327,7 @@ class Session(Record):
     """Any JSON values that the application keeps with the session."""
     forked_from: Origin | None = None
     """The session that this one was forked from."""
-    created_at: Time = Field(default_factory=now)
+    created_at: Time = current_time()
     """When the session began."""
     history: list[HistoryEntry] = Field(default_factory=list)
     """The entries that were read, oldest first: all of them, or with `last_runs` only the newest."""

@@ -2,7 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+
+from localstore.models.times import parse_time, time_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +27,36 @@ class SessionInfo:
     user_id: str | None
     name: str | None
     tags: tuple[str, ...]
-    created_at: str
-    """When the session began: UTC, ISO 8601, milliseconds."""
-    updated_at: str
-    """When the newest entry of the history was made, in the same form."""
+    created_at: datetime | None
+    """When the session began, in UTC; None if the document has text that is not a time."""
+    updated_at: datetime | None
+    """When the newest entry of the history was made, in UTC; None if the document has text that is not a time."""
     runs: int
     """The number of runs."""
     size: int
     """The size of the document in bytes."""
     schema_version: int
     """The version of the document format."""
-    path: str
+    path: Path
     """The absolute path of the document."""
     problem: str | None = None
     """Why the document cannot be read; None if it can. With a problem, the other fields are the last known values."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as a dict of JSON values, without those that are None and without empty tags."""
+        """Return the fields as a dict of JSON values, without those that are None and without empty tags.
+
+        Times are text in the form used in documents.
+        """
         values = {name: getattr(self, name) for name in self.__slots__}
-        return {
-            name: list(value) if name == "tags" else value for name, value in values.items() if value not in (None, ())
-        }
+        return {name: _json_value(value) for name, value in values.items() if value not in (None, ())}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return time_text(value)
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def session_info(row: Mapping[str, Any], path: str) -> SessionInfo:
@@ -55,11 +68,11 @@ def session_info(row: Mapping[str, Any], path: str) -> SessionInfo:
         user_id=row.get("user_id"),
         name=row.get("name"),
         tags=tuple(row.get("tags", ())),
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
+        created_at=parse_time(row["created_at"]),
+        updated_at=parse_time(row["updated_at"]),
         runs=row["runs"],
         size=row["fingerprint"][0] if row["fingerprint"] else 0,
         schema_version=row["version"],
-        path=path,
+        path=Path(path),
         problem=row.get("problem"),
     )

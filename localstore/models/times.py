@@ -1,4 +1,4 @@
-"""Converts times to the form used in documents: ISO 8601 text in UTC with milliseconds."""
+"""Converts times between `datetime` and the text of documents: ISO 8601 in UTC with milliseconds."""
 
 from datetime import UTC, datetime
 
@@ -15,25 +15,54 @@ def now() -> str:
 
 
 def time_text(time: datetime) -> str:
-    """Return `time` as text in the form used in documents. A time without a time zone is taken as local time.
+    """Return a time with a time zone as text in the form used in documents. Microseconds are cut off.
 
     >>> time_text(datetime(2026, 11, 22, 7, 1, 20, 123456, tzinfo=UTC))
     '2026-11-22T07:01:20.123Z'
+
+    Raises ValueError if the time has no time zone, or if it has no equivalent in UTC (in the first and the last hours
+    of the calendar).
     """
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if time.tzinfo is None:
+        raise ValueError("has no time zone. Use datetime.now(UTC), or add one with replace(tzinfo=...)")
+    try:
+        return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except OverflowError:
+        raise ValueError("is outside the calendar in UTC") from None
 
 
-def canonical_time(value: object) -> object:
-    """Return a datetime, or a time as ISO 8601 text, in the form used in documents.
+def parse_time(text: str) -> datetime | None:
+    """Return the time that a text in a document names, in UTC, or None if it names none.
 
-    Any other value, including text that is not a time with a time zone, is returned unchanged.
+    Text without a time zone is taken as UTC, as times in documents are.
 
-    >>> canonical_time("2026-11-22T08:01:20+01:00")
+    >>> parse_time("2026-11-22T08:01:20+01:00")
+    datetime.datetime(2026, 11, 22, 7, 1, 20, tzinfo=datetime.timezone.utc)
+    >>> parse_time("yesterday") is None
+    True
+    """
+    try:
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # the first and the last day of the calendar may have no time in UTC
+        return None
+
+
+def text_of_time(value: datetime | str) -> str:
+    """Return a time that a program gives, a datetime or ISO 8601 text, in the form used in documents.
+
+    >>> text_of_time("2026-11-22T08:01:20+01:00")
     '2026-11-22T07:01:20.000Z'
+
+    Raises ValueError, whose text continues the name of the field, if it is not a time or has no time zone.
     """
-    if isinstance(value, datetime):
-        return time_text(value)
-    return utc_time(value) if isinstance(value, str) else value
+    time = value
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            raise ValueError("is not a time. Use a datetime, or text such as 2026-11-22T07:01:20Z") from None
+    return time_text(time)
 
 
 def utc_time(text: str) -> str:
@@ -47,7 +76,6 @@ def utc_time(text: str) -> str:
     if len(text) == _LENGTH and text[-1] == "Z":
         return text
     try:
-        time = datetime.fromisoformat(text)
-        return text if time.tzinfo is None else time_text(time)
-    except (ValueError, OverflowError):  # the first and the last day of the calendar may have no time in UTC
+        return text_of_time(text)
+    except ValueError:
         return text

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from localstore.models.record import Record
 from localstore.models.session import ContentPart, Message, Run, ToolCall
 
 
@@ -13,7 +14,10 @@ def is_validated(entry: Any) -> bool:
     This has to be checked because lists that were changed in place may contain any objects. Returns False for a run
     with member runs or steps, and for any other entry.
     """
-    if type(entry) is not Run or not all(type(text) is str for text in (entry.run_id, entry.created_at, entry.status)):
+    if type(entry) is not Run:
+        return False
+    fields = entry.__dict__
+    if not all(type(fields[name]) is str for name in ("run_id", "created_at", "status")):
         return False
     for message in entry.messages:
         if type(message) is not Message:
@@ -23,6 +27,18 @@ def is_validated(entry: Any) -> bool:
         if type(message.content) is list and any(type(part) is not ContentPart for part in message.content):
             return False
     return entry.member_runs is None and entry.steps is None
+
+
+def as_mappings(value: Any) -> Any:
+    """Return `value` with the records in it as mappings, so that validation checks all of them.
+
+    Text that comes from a document stays a `DocumentText`, which validation accepts.
+    """
+    if isinstance(value, Record):
+        value = value.__document__()
+    if isinstance(value, dict):
+        return {key: as_mappings(child) for key, child in value.items()}
+    return [as_mappings(child) for child in value] if isinstance(value, list) else value
 
 
 def first_problem(error: ValidationError, where: str = "") -> str:

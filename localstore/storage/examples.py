@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 from localstore.errors import DocumentBroken, NewerFormat
+from localstore.models.schema import Rating
 from localstore.models.session import Message, Run, Session
 from localstore.models.session_info import SessionInfo
-from localstore.storage.rating import Rating, check_rating
+from localstore.storage.rating import check_rating
 
 _A_FEW_RUNS = 32
 """The number of newest runs to read from a session before reading its whole document."""
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""The place in the order of a run whose time cannot be read."""
 
 
 class Sessions(Protocol):
@@ -24,7 +30,7 @@ class Sessions(Protocol):
 
 
 class _Pair(NamedTuple):
-    created_at: str
+    created_at: datetime
     order: int
     question: str
     answer: str
@@ -45,12 +51,15 @@ def newest_examples(
         raise ValueError(f"limit must be a whole number from 0 on, not {limit!r}")
     best: list[_Pair] = []
     for info in storage.list_sessions(user_id, entity_id) if limit else ():
-        if len(best) == limit and info.updated_at < best[0].created_at:
+        if len(best) == limit and info.updated_at is not None and info.updated_at < best[0].created_at:
             break  # sessions come newest first, so none of the rest has a newer run
         for pair in _pairs(storage, info.session_id, user_id, rating, limit):
             (heapq.heappush if len(best) < limit else heapq.heappushpop)(best, pair)
-    said = (((pair.question, "user"), (pair.answer, "assistant")) for pair in sorted(best))
-    return [Message(role=role, content=text) for pair in said for text, role in pair]
+    return [
+        message
+        for pair in sorted(best)
+        for message in (Message(role="user", content=pair.question), Message(role="assistant", content=pair.answer))
+    ]
 
 
 def _pairs(storage: Sessions, session_id: str, user_id: str | None, rating: Rating, limit: int) -> list[_Pair]:
@@ -74,7 +83,7 @@ def _rated(session: Session, rating: Rating) -> Iterator[_Pair]:
         if run.rating == rating and run.status == "completed":
             question, answer = _question(run), _answer(run)
             if question and answer:
-                yield _Pair(run.created_at, number, question, answer)
+                yield _Pair(run.created_at or _LONG_AGO, number, question, answer)
 
 
 def _question(run: Run) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 from localstore.errors import RunNotFound
 from localstore.format.run_entry import with_rating
 from localstore.format.values import json_equal, to_json_value
+from localstore.models.schema import RATINGS, Rating
 from localstore.storage.arguments import check_text
 
 if TYPE_CHECKING:
     from localstore.engine.transaction import Transaction
-
-Rating = Literal["good", "bad"]
-RATINGS: tuple[Rating, ...] = ("good", "bad")
 
 
 def check_rating(rating: object) -> None:

@@ -13,10 +13,10 @@ from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMi
 from localstore.format.document import order_header
 from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow
-from localstore.models.schema import SESSION_KEYS
+from localstore.models.schema import SESSION_KEYS, Rating
 from localstore.models.session_info import SessionInfo, session_info
 from localstore.storage.arguments import UNSET, Unset, check_id, check_kind, check_text, check_update
-from localstore.storage.rating import Rating, RatingChange
+from localstore.storage.rating import RatingChange
 from localstore.storage.update import SessionChange, new_header
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from localstore.format.document import newest_state, order_header
 from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal, to_json_value
 from localstore.index.row import IndexRow
+from localstore.models.fields import SET_BY_PROGRAM
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.session import HistoryEntry, Run, Session, Step
 from localstore.models.times import now
-from localstore.models.validation import first_problem, is_validated
+from localstore.models.validation import as_mappings, first_problem, is_validated
 
 _entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
 _FIXED = ("schema_version", "session_id", "kind", "created_at")
@@ -56,7 +57,7 @@ def run_of(value: Any) -> dict[str, Any]:
     if not isinstance(entry, dict) or entry.get("type") != "run":
         raise TypeError(f"append takes a Run, not {type(value).__name__}")
     try:
-        return cast(dict[str, Any], to_json_value(Run.model_validate(entry)))
+        return cast(dict[str, Any], to_json_value(Run.model_validate(as_mappings(value), context=SET_BY_PROGRAM)))
     except ValidationError as error:
         raise TypeError(
             f"append takes a valid Run. In this one, {first_problem(error)}. Nothing was written."
@@ -68,11 +69,11 @@ def step_of(value: Any) -> dict[str, Any]:
 
     Raises UnstorableValue if a value in it cannot be stored, and TypeError if it is not a valid step.
     """
-    step = to_json_value(value, "step")
+    to_json_value(value, "step")
     if not isinstance(value, Step):
         raise TypeError(f"add_step takes a Step, not {type(value).__name__}")
     try:
-        return cast(dict[str, Any], to_json_value(Step.model_validate(step)))
+        return cast(dict[str, Any], to_json_value(Step.model_validate(as_mappings(value), context=SET_BY_PROGRAM)))
     except ValidationError as error:
         raise TypeError(
             f"add_step takes a valid Step. In this one, {first_problem(error)}. Nothing was written."
@@ -114,10 +115,10 @@ class LocalSession:
         header = to_json_value(session)
         entries = [to_json_value(entry, f"history[{number}]") for number, entry in enumerate(session.history)]
         try:
-            Session.model_validate(header)
+            Session.model_validate(as_mappings(session), context=SET_BY_PROGRAM)
             for number, entry in enumerate(session.history):
                 if not is_validated(entry):
-                    (checked,) = _entries.validate_python([entries[number]])
+                    (checked,) = _entries.validate_python([as_mappings(entry)], context=SET_BY_PROGRAM)
                     entries[number] = to_json_value(checked)
         except ValidationError as error:
             problem = first_problem(error)

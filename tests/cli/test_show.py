@@ -201,9 +201,8 @@ def test_the_state_from_earlier_entries_is_shown(invoke: Invoke, store: Path) ->
 
 def test_hostile_texts_are_escaped(run: Command, store: Path) -> None:
     """Text keeps its lines and tabs; all other control characters are escaped."""
-    add_run(
-        store, "bad\x1b]0;id", messages=[Message(role="u\nser", content="one\ttab\ntwo\x1b[2J\x07\r\u202ethree 😀")]
-    )
+    message = {"role": "u\nser", "content": "one\ttab\ntwo\x1b[2J\x07\r\u202ethree 😀"}
+    add_run(store, "bad\x1b]0;id", messages=[Message.model_validate(message)])
     text = run("show", "--store", store).stdout
     assert "\n  u\\nser\n    one\ttab\n    two\\x1b[2J\\x07\\r\\u202ethree 😀\n" in text
     assert "session_id  bad\\x1b]0;id\n" in text

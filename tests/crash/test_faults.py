@@ -21,6 +21,7 @@ from localstore.disk import durable_files, filesystem
 from localstore.maintenance.repair import repair
 from localstore.maintenance.rescue import rescued, restore
 from localstore.maintenance.trash import put_back, throw_away, trashed
+from localstore.models.schema import RunStatus
 from localstore.storage.branching import fork, undo
 from tests import oracle
 from tests.crash.faults import ROTATIONS, Fault, FaultySystem, UnsyncedSystem, installed, turn
@@ -33,7 +34,7 @@ _EACH = 60
 FORMATS: tuple[type[Storage], ...] = (JsonStorage, YamlStorage)
 
 
-def run(number: int, status: str = "completed", answer: str = "") -> Run:
+def run(number: int, status: RunStatus = "completed", answer: str = "") -> Run:
     messages = [Message(role="user", content=f"question {number}")]
     if answer:
         messages.append(Message(role="assistant", content=answer))
@@ -73,7 +74,7 @@ def _with_question(scene: Scene) -> None:
     scene.storage.append("s", run(4, "unfinished"))
 
 
-def _so_far(more: str = "", status: str = "unfinished") -> Run:
+def _so_far(more: str = "", status: RunStatus = "unfinished") -> Run:
     return run(4, status, _SO_FAR + more)
 
 
@@ -102,10 +103,11 @@ def _step(number: int) -> Step:
     return (with_steps(4, number + 1).steps or [])[number]
 
 
-def with_steps(number: int, count: int, status: str = "unfinished") -> Run:
+def with_steps(number: int, count: int, status: RunStatus = "unfinished") -> Run:
     """A run of a workflow after so many steps."""
     grown = run(number, status)
     moment = grown.created_at
+    assert moment is not None
     grown.steps = [Step(name=f"step {one}", output=f"result {one}\nof it", created_at=moment) for one in range(count)]
     return grown
 
@@ -208,7 +210,9 @@ def _finished(found: dict[str, oracle.Document]) -> bool:
     return bool(entry["status"] == "completed" and entry["messages"][-1]["content"] == "answer")
 
 
-def _grown(answer: str, status: str = "unfinished", steps: int = 0) -> Callable[[dict[str, oracle.Document]], bool]:
+def _grown(
+    answer: str, status: RunStatus = "unfinished", steps: int = 0
+) -> Callable[[dict[str, oracle.Document]], bool]:
     def holds(found: dict[str, oracle.Document]) -> bool:
         entry = next(entry for entry in found["s"].history if entry.get("run_id") == "r4")
         texts = [message["content"] for message in entry["messages"]]

@@ -398,10 +398,10 @@ class Load:
             oracle.assert_own_layout(document)
             assert document.header["user_id"] == OWNERS[session_id]
             row, info, status = rows[session_id], listed[session_id], document.path.stat()
-            assert self.root / row["path"] == document.path == Path(info.path)
+            assert self.root / row["path"] == document.path == info.path
             assert row["fingerprint"] == [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
             assert (row["entries"], row["runs"]) == (len(document.history), len(document.run_ids))
-            assert row["updated_at"] == info.updated_at == document.updated_at
+            assert row["updated_at"] == info.as_dict()["updated_at"] == document.updated_at
             assert (info.runs, info.name, info.problem) == (row["runs"], document.header.get("name"), None)
         left = sum(1 for _ in self.root.rglob("*.tmp"))
         assert left <= self.figures["kills"] + len(self.writers), f"{left} temporary files"

@@ -189,14 +189,14 @@ class Batch:
         """A file is a session, cannot be read, or has the id of another one: it is never passed over."""
         held = {info.session_id for info in self.rows.values()}
         for slot in self.slots:
-            if str(slot.path) not in self.rows and slot.path not in self.unreadable:
+            if slot.path not in self.rows and slot.path not in self.unreadable:
                 document = _parse(slot.mutant.raw, slot.path)
                 header = document if isinstance(document, dict) else {}
                 if document is not None and header.get("session_id") not in held:
                     raise Wrong(f"{slot.path} is passed over")
 
     def _row(self, slot: Slot) -> SessionInfo | None:
-        return self.rows.get(str(slot.path))
+        return self.rows.get(slot.path)
 
     def _read(self, slot: Slot) -> Session | None:
         """The session in this file when it was read, having judged the answer."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from localstore import Conflict, DocumentBroken, JsonStorage, Message, OwnerMismatch, Run, Session, YamlStorage
+from localstore.models.schema import RunStatus
 from tests import oracle
 from tests.crash.writer import STORAGES
 from tests.stateful import by_hand
@@ -17,7 +18,7 @@ Storage = JsonStorage | YamlStorage
 each_format = pytest.mark.parametrize("suffix", sorted(STORAGES))
 
 
-def _run(number: int, text: str = "hello", status: str = "completed") -> Run:
+def _run(number: int, text: str = "hello", status: RunStatus = "completed") -> Run:
     moment = f"2026-11-22T07:01:{number:02d}.000Z"
     return Run(run_id=f"r{number}", created_at=moment, messages=[Message(role="user", content=text)], status=status)
 

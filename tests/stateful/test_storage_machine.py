@@ -599,7 +599,7 @@ class StorageMachine(RuleBasedStateMachine):
             kept, file = self.kept[info.session_id], files[info.session_id]
             assert (info.kind, info.entity_id, info.user_id) == (kept.kind, kept.entity, kept.owner)
             assert (info.name, list(info.tags)) == (kept.header.get("name"), kept.header.get("tags", []))
-            assert (info.runs, info.path) == (len(kept.runs), str(file.path))
+            assert (info.runs, info.path) == (len(kept.runs), file.path)
             if suffix == ".json" or b"\n..." in file.raw:  # YAML without end marker may be a write in progress
                 assert info.size == len(file.raw)
             assert info.problem is None

@@ -22,6 +22,7 @@ from localstore.agents.session_state import State, state_changes
 from localstore.agents.tools.tool import Result, RunContext, Tool, unknown_tool
 from localstore.errors import ResponseInvalid, StateConflict, UnstorableValue
 from localstore.format.values import to_json_value
+from localstore.models.schema import RunStatus
 from localstore.models.session import Message, Run, ToolCall
 
 _SAVE_EVERY = 0.2
@@ -241,7 +242,7 @@ class AgentRun:
         except Exception as second:  # noqa: BLE001 - the first error is the one to raise
             error.add_note(f"The run could not be stored as failed: {error_text(second)}")
 
-    def _end(self, run: Run, status: str, *, with_state: bool = True) -> None:
+    def _end(self, run: Run, status: RunStatus, *, with_state: bool = True) -> None:
         run.model = self.spec.model.id
         run.metrics = self.tokens.metrics(perf_counter() - self._started)
         run.status = status

@@ -27,6 +27,7 @@ from localstore.agents.session_state import State, changes, put
 from localstore.agents.steps import Condition, Function, Loop, Parallel, Part, StepContext, Task, agents_in
 from localstore.errors import StateConflict
 from localstore.format.values import to_json_value
+from localstore.models.schema import RunStatus, StepStatus
 from localstore.models.session import Message, Run, Step
 from localstore.models.times import now
 
@@ -89,7 +90,7 @@ class _Attempt:
     tokens: TokenCount = field(default_factory=TokenCount)
     began: float = field(default_factory=perf_counter)
 
-    def end(self, status: str) -> None:
+    def end(self, status: StepStatus) -> None:
         self.step.status = status
         self.step.metrics = self.tokens.metrics(perf_counter() - self.began)
 
@@ -148,7 +149,7 @@ class WorkflowRun:
     def _load_steps(self) -> None:
         self.journal.load()
         if self.confirm is not None and (waiting := self.run.waiting) is not None:
-            answer = "confirmed" if self.confirm else "rejected"
+            answer: StepStatus = "confirmed" if self.confirm else "rejected"
             self.journal.add(Step(name=waiting.name, within=waiting.within, status=answer))
 
     # Going through the steps
@@ -316,7 +317,7 @@ class WorkflowRun:
 
     # Ending
 
-    def _end(self, status: str, *, with_state: bool = True) -> None:
+    def _end(self, status: RunStatus, *, with_state: bool = True) -> None:
         self.run.metrics = self.journal.metrics(perf_counter() - self._started)
         self.run.status = status
         self.store.end(self.run, instructions=None, with_state=with_state)

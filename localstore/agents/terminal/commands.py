@@ -88,7 +88,8 @@ def _sessions(conversation: Conversation, _: str) -> None:
         name = f"{one_line(session.name)}  " if session.name else ""
         marker = ", this one" if session.session_id == conversation.agent.session_id else ""
         runs = "1 run" if session.runs == 1 else f"{session.runs:,} runs"
-        details = f"{session.updated_at[:10]}, {runs}{marker}"
+        day = "" if session.updated_at is None else f"{session.updated_at:%Y-%m-%d}, "
+        details = f"{day}{runs}{marker}"
         rows.append((str(number), f"{name}{one_line(session.session_id)}", details))
     if screen.width < _WIDE:
         rows = [(number, f"{session}\n{details}") for number, session, details in rows]

@@ -16,7 +16,8 @@ from localstore.agents.terminal.screen import Screen, one_line
 if TYPE_CHECKING:
     from localstore.agents.memory_storage import AgentStorage
     from localstore.agents.prompts.question import Question
-    from localstore.models.session import Kind, Run, Session
+    from localstore.models.schema import Kind
+    from localstore.models.session import Run, Session
     from localstore.models.session_info import SessionInfo
     from localstore.storage.storage import Storage
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from localstore.agents.tools.tool import RunContext, Tool
 from localstore.models.session import Run, Session
 from localstore.models.session_info import SessionInfo
+from localstore.models.times import time_text
 
 _MAX_CHARACTERS = 2000
 """How many characters of each question and answer the model receives."""
@@ -89,4 +90,5 @@ def _matches(run: Run, words: list[str]) -> bool:
 
 
 def _excerpt(run: Run) -> dict[str, Any]:
-    return {"time": run.created_at, "question": run.question[:_MAX_CHARACTERS], "answer": run.answer[:_MAX_CHARACTERS]}
+    time = None if run.created_at is None else time_text(run.created_at)
+    return {"time": time, "question": run.question[:_MAX_CHARACTERS], "answer": run.answer[:_MAX_CHARACTERS]}

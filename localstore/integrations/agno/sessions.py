@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from threading import Lock
 from typing import Any
@@ -34,6 +35,7 @@ from localstore.integrations.agno.session_fields import (
 )
 from localstore.storage.storage import Storage
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _REMEMBERED_SESSIONS = 64
 _READY_SESSIONS = 8
 """The number of sessions whose runs stay serialised for the next read. They need twice the size of their documents."""
@@ -226,7 +228,7 @@ class Sessions:
         None as `user_id` or `entity_id` matches all sessions. `is_first` selects one of the two forms of workflows.
         """
         infos = self._storage.list_sessions(user_id, entity_id, kind)
-        for info in sorted(infos, key=lambda info: info.created_at, reverse=True):
+        for info in sorted(infos, key=lambda info: info.created_at or _LONG_AGO, reverse=True):
             if kind != "workflow" or self._is_of_mode(info.session_id, is_first):
                 yield info.session_id
 

@@ -39,7 +39,8 @@ from localstore import (
 )
 from localstore.agents.memory_storage import AgentStorage
 from localstore.agents.steps import agents_in
-from localstore.models.session import Kind
+from localstore.format.values import to_json_value
+from localstore.models.schema import Kind
 from tests.scripted_server import error, scripted_server, text
 
 Asking = Callable[[Agent, str], Run]
@@ -161,7 +162,7 @@ def test_the_question_is_on_disk_before_the_model_is_called(storage: JsonStorage
     assert entry == {
         "type": "run",
         "run_id": run.run_id,
-        "created_at": run.created_at,
+        "created_at": to_json_value(run)["created_at"],
         "messages": [{"role": "user", "content": "hello"}],
         "status": "unfinished",
     }

@@ -24,6 +24,7 @@ from localstore.agents.events import (
     ToolCallFinished,
     ToolCallStarted,
 )
+from localstore.models.schema import RunStatus
 from tests.scripted_server import Reply, chunk, error, scripted_server, stream, text
 
 
@@ -391,7 +392,7 @@ def test_resume_continues_after_the_last_complete_round_of_tools(storage: JsonSt
 
 
 @pytest.mark.parametrize("status", ["error", "cancelled"])
-def test_resume_asks_a_failed_question_in_a_new_run(storage: JsonStorage, status: str) -> None:
+def test_resume_asks_a_failed_question_in_a_new_run(storage: JsonStorage, status: RunStatus) -> None:
     """The failed run stays as it is; then there is nothing to resume, nor in a session that does not exist."""
     said = [Message(role="user", content="go"), Message(role="assistant", content="half")]
     storage.append("s", Run(run_id="r", messages=said, status=status))

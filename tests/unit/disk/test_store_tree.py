@@ -33,7 +33,9 @@ def test_a_new_store_is_laid_out_and_private(tmp_path: Path) -> None:
     for path in root.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
-    assert [path.parent.name for path in root.glob("sessions/*/*")] == [storage.list_sessions()[0].created_at[:7]]
+    assert [path.parent.name for path in root.glob("sessions/*/*")] == [
+        storage.list_sessions()[0].as_dict()["created_at"][:7]
+    ]
 
 
 def test_the_marker_is_written_last(tmp_path: Path, disk: WatchedDisk) -> None:

@@ -22,6 +22,7 @@ from localstore import (
     UnstorableValue,
     YamlStorage,
 )
+from localstore.models.fields import DocumentText
 from tests import oracle
 from tests.effort import rounds
 from tests.unit.raw import Storage, answered
@@ -242,7 +243,7 @@ _steps = st.builds(
     output=_values,
     messages=st.none() | _messages,
     session_state=st.none() | st.dictionaries(_words, _values, max_size=2),
-    status=st.sampled_from([None, "completed", "unfinished"]),
+    status=st.sampled_from([None, "completed", DocumentText("unfinished")]),
 )
 
 

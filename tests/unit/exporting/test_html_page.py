@@ -2,12 +2,14 @@
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 from hypothesis import given, settings
 
 from localstore import ContentPart, Message, Session, ToolCall
 from localstore.exporting import html_page
 from localstore.exporting.html_style import STYLE
+from localstore.models.fields import DocumentText
 from tests.effort import rounds
 from tests.unit.exporting.conversations import HOSTILE, assistant, full, run, session, texts, tool, user
 
@@ -150,6 +152,7 @@ def test_the_page_needs_no_network_and_may_not_use_it() -> None:
 
 def test_hostile_text_stays_text_everywhere() -> None:
     call = ToolCall(id=HOSTILE, name=HOSTILE, arguments={HOSTILE: HOSTILE})
+    word: Any = DocumentText(HOSTILE)
     parts = [ContentPart(type=HOSTILE, url=HOSTILE), ContentPart(type="file", path=HOSTILE, mime_type=HOSTILE)]
     one = session(
         run(
@@ -158,11 +161,11 @@ def test_hostile_text_stays_text_everywhere() -> None:
             assistant(HOSTILE, call),
             tool(HOSTILE, HOSTILE),
             Message(role="user", content=parts),
-            Message(role=HOSTILE, name=HOSTILE, content=HOSTILE),
+            Message(role=word, name=HOSTILE, content=HOSTILE),
             model=HOSTILE,
             error=HOSTILE,
-            status=HOSTILE,
-            rating=HOSTILE,
+            status=word,
+            rating=word,
             rating_note=HOSTILE,
             instructions=HOSTILE,
             session_state={HOSTILE: HOSTILE},

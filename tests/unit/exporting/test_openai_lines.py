@@ -150,7 +150,14 @@ def test_pictures_are_kept_in_questions() -> None:
             [user("q"), assistant(None, ToolCall(id="c", name="f", arguments="{")), assistant("a")],
             "the arguments of the tool call c are no JSON object",
         ),
-        ([user("q"), Message(role="oracle", content="x"), assistant("a")], "OpenAI knows no role oracle"),
+        (
+            [
+                user("q"),
+                Message.model_validate({"role": "oracle", "content": "x"}),
+                assistant("a"),
+            ],
+            "OpenAI knows no role oracle",
+        ),
         (
             [Message(role="user", content=[ContentPart(type="audio", path="x")]), assistant("a")],
             "its question has a part of type audio that OpenAI does not take",

@@ -19,6 +19,7 @@ from localstore.disk.boot import boot_hash
 from localstore.format.document import LAYOUTS
 from localstore.format.in_place import overwrite_offset
 from localstore.format.values import to_json_value
+from localstore.models.schema import RunStatus
 from tests import oracle
 from tests.effort import rounds
 from tests.unit.raw import Storage, answered, in_our_layout, question, rescued, run_ids
@@ -29,7 +30,7 @@ CALL = Message(role="assistant", tool_calls=[ToolCall(id="c1", name="look", argu
 FOUND = Message(role="tool", content="rain,\nand wind", tool_call_id="c1")
 
 
-def form(*messages: Message, status: str = "unfinished", text: str = "what?", **more: Any) -> Run:
+def form(*messages: Message, status: RunStatus = "unfinished", text: str = "what?", **more: Any) -> Run:
     """Return a form of the run `r2`: its question, then these messages."""
     asked = Message(role="user", content=text)
     return Run(run_id="r2", created_at=MOMENT, messages=[asked, *messages], status=status, **more)
@@ -43,7 +44,7 @@ def steps(count: int) -> list[Step]:
     return [Step(name=f"step {n}", created_at=MOMENT, output=f"line\nresult {n}") for n in range(count)]
 
 
-def workflow(count: int, status: str = "unfinished") -> Run:
+def workflow(count: int, status: RunStatus = "unfinished") -> Run:
     """Return a workflow's run that has an input and no messages."""
     return Run(run_id="r2", created_at=MOMENT, input="go", steps=steps(count) or None, status=status)
 

@@ -481,7 +481,7 @@ def test_the_answers_stay_the_same_whatever_happens_to_the_manifest(
         assert session.session_state == {"n": int(name[1:])}
     assert opened.read("foreign") is None
     opened.append("s1", answered("r3"))
-    assert str(opened.path("s1")) == paths["s1"]
+    assert opened.path("s1") == paths["s1"]
     assert run_ids(opened.path("s1")) == ["r1", "r2", "r3"]
     assert not list(storage.root.glob("sessions/*/s4.*"))
     assert type(storage)(storage.root).get_all_session_ids() == opened.get_all_session_ids()

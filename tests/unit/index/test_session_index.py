@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -37,8 +38,8 @@ def check(storage: Storage, *expected: str) -> None:
     infos = storage.list_sessions()
     assert sorted(info.session_id for info in infos) == sorted(expected)
     for info in infos:
-        assert parse(Path(info.path))["session_id"] == info.session_id
-        assert str(storage.path(info.session_id)) == info.path
+        assert parse(info.path)["session_id"] == info.session_id
+        assert storage.path(info.session_id) == info.path
         session = storage.read(info.session_id)
         assert session is not None
         assert session.session_id == info.session_id
@@ -305,7 +306,7 @@ def test_a_broken_document_has_the_time_of_its_header_in_utc(storage: Storage) -
     (storage.root / "manifest.jsonl").unlink()
     (info,) = type(storage)(storage.root).list_sessions()
     assert info.problem is not None
-    assert (info.created_at, info.updated_at) == ("2026-11-25T09:30:00.000Z",) * 2
+    assert (info.created_at, info.updated_at) == (datetime(2026, 11, 25, 9, 30, tzinfo=UTC),) * 2
 
 
 def test_an_entry_added_by_hand_moves_its_session_to_the_front(storage: Storage, later: Callable[[], Storage]) -> None:
@@ -330,7 +331,7 @@ def test_yaml_without_its_end_marker_is_listed_as_what_it_holds(
     (tmp_path / "manifest.jsonl").unlink()
     opened = YamlStorage(tmp_path)
     (info,) = opened.list_sessions()
-    assert (info.problem, info.runs, info.updated_at) == (None, 2, "2099-01-01T00:00:00.000Z")
+    assert (info.problem, info.runs, info.updated_at) == (None, 2, datetime(2099, 1, 1, tzinfo=UTC))
     opened.append("s1", answered("third"))
     assert run_ids(opened.path("s1")) == ["first", "second", "third"]
     assert in_our_layout(opened.path("s1"))

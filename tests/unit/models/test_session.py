@@ -120,7 +120,8 @@ def test_the_current_state_leaves_out_what_is_empty() -> None:
 def test_a_new_record_has_an_id_and_a_time_of_its_own() -> None:
     assert Run().run_id != Run().run_id
     assert Session().session_id != Session().session_id
-    moment = datetime.fromisoformat(Run().created_at)
+    moment = Run().created_at
+    assert moment is not None
     assert abs(datetime.now(UTC) - moment) < timedelta(minutes=1)
 
 
@@ -129,13 +130,13 @@ def test_a_new_record_has_an_id_and_a_time_of_its_own() -> None:
     [
         datetime(2026, 11, 22, 7, 1, 20, 123999, tzinfo=UTC),
         datetime(2026, 11, 22, 12, 31, 20, 123000, tzinfo=timezone(timedelta(hours=5, minutes=30))),
-        datetime(2026, 11, 22, 7, 1, 20, 123456, tzinfo=UTC).astimezone().replace(tzinfo=None),
     ],
-    ids=["utc", "elsewhere", "local"],
+    ids=["utc", "elsewhere"],
 )
 def test_a_moment_becomes_utc_text_with_milliseconds(moment: datetime) -> None:
     assert time_text(moment) == "2026-11-22T07:01:20.123Z"
-    assert Run(created_at=moment).created_at == "2026-11-22T07:01:20.123Z"  # type: ignore[arg-type]
+    assert to_json_value(Run(created_at=moment))["created_at"] == "2026-11-22T07:01:20.123Z"
+    assert Run(created_at=moment).created_at == datetime(2026, 11, 22, 7, 1, 20, 123000, tzinfo=UTC)
     assert len(now()) == len("2026-11-22T07:01:20.123Z")
 
 
@@ -205,9 +206,7 @@ def test_a_value_of_the_wrong_type_is_refused_at_once() -> None:
         ("2026-11-22T08:01:20.123456+01:00", "2026-11-22T07:01:20.123Z"),
         ("2026-11-22T07:01:20Z", "2026-11-22T07:01:20.000Z"),
         ("2026-11-22T07:01:20.123Z", "2026-11-22T07:01:20.123Z"),
-        ("2026-11-22 07:01", "2026-11-22 07:01"),
-        ("last week", "last week"),
     ],
 )
 def test_a_time_as_text_is_normalised_if_it_is_unambiguous(given: str, kept: str) -> None:
-    assert Run(created_at=given).created_at == kept
+    assert to_json_value(Run(created_at=given))["created_at"] == kept

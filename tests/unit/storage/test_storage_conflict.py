@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from localstore import Agent, Conflict, FunctionModel, JsonStorage, Message, Run, Session, Step, ToolCall
+from localstore.models.schema import RunStatus
 from tests.unit.raw import Storage, answered, parse, question, rescued
 
 MOMENT = "2026-11-22T07:01:20.123Z"
@@ -16,7 +17,7 @@ CALL = Message(role="assistant", tool_calls=[ToolCall(id="1", name="pay", argume
 PAID = Message(role="tool", tool_call_id="1", content="paid")
 
 
-def form(*messages: Message, status: str = "unfinished", **fields: Any) -> Run:
+def form(*messages: Message, status: RunStatus = "unfinished", **fields: Any) -> Run:
     """The run r1 as it is after some messages."""
     asked = Message(role="user", content="pay it")
     return Run(run_id="r1", created_at=MOMENT, messages=[asked, *messages], status=status, **fields)
@@ -26,7 +27,7 @@ def says(text: str) -> Message:
     return Message(role="assistant", content=text)
 
 
-def member(text: str, status: str = "completed") -> Run:
+def member(text: str, status: RunStatus = "completed") -> Run:
     return Run(run_id="m1", agent_id="ann", created_at=MOMENT, messages=[says(text)], status=status)
 
 
@@ -71,7 +72,7 @@ def test_an_unfinished_form_that_the_finished_run_contains_is_a_repetition(stora
     ids=["messages", "member runs", "steps"],
 )
 def test_a_finish_of_an_older_copy_does_not_erase_what_the_run_gained(
-    storage: Storage, grown: Run, status: str, followed: bool
+    storage: Storage, grown: Run, status: RunStatus, followed: bool
 ) -> None:
     """The round that another handle had stored was gone, with the member runs and steps."""
     other = type(storage)(storage.root)

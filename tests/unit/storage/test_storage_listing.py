@@ -80,12 +80,12 @@ def test_a_row_says_all_that_the_manifest_knows(full: Storage) -> None:
         user_id="bob",
         name="Trip",
         tags=("x", "y"),
-        created_at="2026-11-22T07:05:00.000Z",
+        created_at=datetime(2026, 11, 22, 7, 5, tzinfo=UTC),
         updated_at=session.runs[-1].created_at,
         runs=2,
         size=path.stat().st_size,
         schema_version=1,
-        path=str(path),
+        path=path,
     )
     assert info == expected
     assert info.as_dict()["tags"] == ["x", "y"]
@@ -159,7 +159,7 @@ def test_rows_are_in_order_when_others_write_to_all_of_them_all_the_time(
         other.append(session_id, run)
 
     _write_in_between(full, monkeypatch, append)
-    times = [info.updated_at for info in full.list_sessions()]
+    times = [info.as_dict()["updated_at"] for info in full.list_sessions()]
     assert times == sorted(times, reverse=True)
     assert len(times) == 5
 
@@ -198,6 +198,8 @@ def test_sessions_are_ordered_by_the_instant_and_not_by_its_text(storage: Storag
     for opened in (storage, type(storage)(storage.root)):
         listed = opened.list_sessions()
         assert [info.session_id for info in listed] == ["late", "early"]
-        assert [info.updated_at for info in listed] == ["2026-11-25T11:00:00.000Z", "2026-11-25T09:30:00.000Z"]
+        assert [info.updated_at for info in listed] == [
+            datetime(2026, 11, 25, *time, tzinfo=UTC) for time in ((11, 0), (9, 30))
+        ]
         assert [info.session_id for info in opened.list_sessions(limit=1)] == ["late"]
     assert storage.path("early").read_bytes() == document

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -316,7 +317,7 @@ def test_a_new_session_is_made_with_its_state(storage: Storage) -> None:
     assert storage.path("s1").parent.name == "2020-02"
     again = read(other(storage), 0)
     assert (again.session_state, again.instructions, again.team_id, again.name) == ({"a": 2}, "i", "t", "n")
-    assert again.created_at == "2020-02-03T04:05:06.789Z"
+    assert again.created_at == datetime(2020, 2, 3, 4, 5, 6, 789_000, tzinfo=UTC)
     before = storage.path("s1").read_bytes()
     storage.upsert(session)
     assert storage.path("s1").read_bytes() == before

@@ -1,0 +1,17 @@
+"""Name the allowed word that a mistyped one resembles most. Imports nothing of localstore."""
+
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, allowed: Iterable[str], similarity: float = 0.6) -> str:
+    """Return a sentence that suggests the most similar of the allowed words, or "" if none is similar.
+
+    `similarity` is the lowest ratio of `difflib` that counts, from 0 to 1.
+
+    >>> did_you_mean("complete", ["unfinished", "completed", "error", "cancelled"])
+    " Did you mean 'completed'?"
+    """
+    from difflib import get_close_matches
+
+    similar = get_close_matches(word.casefold()[:100], list(allowed), 1, similarity)
+    return f" Did you mean {similar[0]!r}?" if similar else ""
