@@ -28,6 +28,8 @@ from localstore.models.session import Message, Run
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from localstore.storage.branching import Undone
+
 
 class Agent(SessionOwner):
     """Answers questions with a model and its tools, and stores each run in a session.
@@ -141,6 +143,8 @@ class Agent(SessionOwner):
         self.num_history_runs = num_history_runs
         self.max_history_tokens = max_history_tokens
         self.save_partial = save_partial
+        self._undoing: tuple[str, str] | None = None
+        """The session and the run of an `undo` that raised an error, so that the next one repeats it."""
         kept = num_history_runs if self._sends_history(None) else 0
         self._summaries = Summaries(kept) if enable_session_summaries else None
         own_tools: list[Tool] = []
@@ -347,7 +351,8 @@ class Agent(SessionOwner):
     def fork(self, run_id: str | None = None, *, session_id: str | None = None) -> str:
         """Copy this session up to one of its runs, switch to the copy, and return its id.
 
-        The header of the copy records the run at which it was forked. The original session is not changed.
+        The header of the copy records the run at which it was forked. The original session is not changed. After an
+        OSError, the copy may exist; it is then complete. A call with the same `run_id` and `session_id` uses it.
 
         Args:
             run_id: The last run to copy. The default is the session's last run.
@@ -363,17 +368,45 @@ class Agent(SessionOwner):
         self.follow(forked, self.read(forked, self.user_id, 0))
         return forked
 
-    def undo(self) -> Run | None:
+    def undo(self, run_id: str | None = None) -> Run | None:
         """Remove and return the session's last run, or return None if the session has no runs.
 
         The session gets the state from before the run again. The run is kept in the store: `localstore rescue` lists
-        and restores it. Raises SessionNotFound if the session is not stored, OwnerMismatch if it is another user's.
+        and restores it.
+
+        An OSError may be raised after the run was removed; its attribute `run` is that run. Calling `undo()` again
+        repeats the removal of this run: it does nothing if the run is gone, and never removes another one.
+
+        Args:
+            run_id: The id of the run to remove, which must be the last one. If it is removed already, it is returned,
+                and nothing is done. The default is whichever run is the last.
+
+        Raises SessionNotFound if the session is not stored, OwnerMismatch if it is another user's, RunNotFound if there
+        was never a run `run_id`, and Conflict if a later run follows it.
         """
+        undone = self.remove_run(run_id)
+        return None if undone is None else undone.run
+
+    def remove_run(self, run_id: str | None = None) -> Undone | None:
+        """Do the same as `undo`, and return the run together with the name of the rescue file that holds it."""
         from localstore.storage.branching import undo
 
-        undone = undo(self.sessions("undo"), self.session_id, user_id=self.user_id)
-        self.follow(self.session_id, self.read(self.session_id, self.user_id, 0))
-        return None if undone is None else undone.run
+        session_id = self.session_id
+        if run_id is None and self._undoing is not None and self._undoing[0] == session_id:
+            run_id = self._undoing[1]
+        run: Run | None = None
+        try:
+            undone = undo(self.sessions("undo"), session_id, run_id, user_id=self.user_id)
+            run = None if undone is None else undone.run
+            self.follow(session_id, self.read(session_id, self.user_id, 0))
+        except BaseException as error:
+            if run is not None:
+                error.run = run  # type: ignore[attr-defined]
+            chosen = getattr(error, "run", None)
+            self._undoing = None if chosen is None else (session_id, chosen.run_id)
+            raise
+        self._undoing = None
+        return undone
 
     # Settings of a run
 
@@ -410,6 +443,7 @@ class Agent(SessionOwner):
         return not isinstance(self.storage, MemoryStorage) if remembers is None else remembers
 
     def _new_run(self, run: Run, session_id: str, user_id: str | None, *, is_stored: bool = False) -> AgentRun:
+        self._undoing = None
         spec = self.run_spec()
         agent_run = new_run(spec, run, SessionRunStore(self, session_id, user_id, is_stored))
         if spec.summaries is not None:

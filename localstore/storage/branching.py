@@ -1,4 +1,4 @@
-"""Fork a session at any of its runs, or remove its last run."""
+"""Fork a session at any of its runs, or remove its last run. Both may be called again after an error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from uuid import uuid4
 
 from localstore.disk import rescue_folder
 from localstore.engine.transaction import Transaction
-from localstore.errors import Conflict, SessionNotFound
+from localstore.errors import Conflict, RunNotFound, SessionNotFound
 from localstore.format.document import order_header
+from localstore.format.values import json_equal
 from localstore.models.session import Run
 from localstore.models.times import now
 from localstore.storage.arguments import check_id
@@ -51,6 +52,9 @@ def fork(
         new_id: The id of the new session; None generates a random one.
         user_id: If given, the session must belong to this user.
 
+    If the session `new_id` is already this fork, nothing is written. So a call that raised OSError can be repeated with
+    the same `new_id`: a fork that is there is complete.
+
     Raises SessionNotFound if there is no such session or it belongs to another user, LookupError if the session has no
     run `run_id`, and Conflict if `new_id` is in use.
     """
@@ -72,6 +76,8 @@ def fork(
     for attempt in engine.edit(target):
         with attempt as document:
             if document is not None:
+                if _is_fork(document, origin, kept):
+                    return target
                 raise Conflict(
                     f"There is a session {target!r}. Nothing was written. Give the fork another id.",
                     path=document.file.path,
@@ -79,6 +85,12 @@ def fork(
                 )
             engine.create(order_header(header), kept, storage._suffix)
     return target
+
+
+def _is_fork(document: Transaction, origin: dict[str, Any], entries: list[dict[str, Any]]) -> bool:
+    """Return whether the document is the fork that an earlier attempt wrote, and nothing else happened in it."""
+    parsed = document.whole()
+    return json_equal(parsed.header.get("forked_from"), origin) and json_equal(parsed.entries, entries)
 
 
 def _end(entries: list[dict[str, Any]], session_id: str, run_id: str | None) -> int:
@@ -90,33 +102,84 @@ def _end(entries: list[dict[str, Any]], session_id: str, run_id: str | None) -> 
     raise LookupError(f"Session {session_id!r} has no run {run_id!r}. 'localstore show {session_id}' lists them.")
 
 
-def undo(storage: Storage, session_id: str, *, user_id: str | None = None) -> Undone | None:
+def undo(storage: Storage, session_id: str, run_id: str | None = None, *, user_id: str | None = None) -> Undone | None:
     """Remove the last run of a session and return it with the name of its rescue file, or None if there is no run.
 
     State that the run set is removed with it. The run is kept in `.localstore/rescue/`; `localstore rescue NAME
     --restore` puts it back. The document is rewritten.
 
-    Raises SessionNotFound, and OwnerMismatch if `user_id` is given and the session does not belong to this user.
+    An OSError may be raised after the document was written. The attribute `run` of every error that is raised after a
+    run was chosen is that run. Repeat the call with its `run_id`: it removes this run and no other one. If the run is
+    removed already, nothing is done and the result is the same.
+
+    Args:
+        storage: The storage.
+        session_id: The session.
+        run_id: The id of the run, which must be the last one; None removes whichever run is the last.
+        user_id: If given, the session must belong to this user.
+
+    Raises SessionNotFound; OwnerMismatch if the session does not belong to `user_id`; RunNotFound if the session has no
+    run `run_id` and none with this id was removed by `undo`; and Conflict if `run_id` is not the last run.
     """
     check_id(session_id)
+    removal = _Removal(storage._engine.root, session_id, run_id)
+    try:
+        for attempt in storage._engine.edit(session_id):
+            with attempt as document:
+                if document is None:
+                    raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
+                storage._check_access(document.row, user_id, None)
+                removal.apply(document)
+    except BaseException as error:
+        if removal.run is not None:
+            error.run = removal.run  # type: ignore[attr-defined]
+            error.add_note(f"Run {removal.run.run_id!r} may be removed. Call undo with this run_id to make sure of it.")
+        raise
+    return removal.result
 
-    undone: Undone | None = None
-    for attempt in storage._engine.edit(session_id):
-        with attempt as document:
-            if document is None:
-                raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
-            storage._check_access(document.row, user_id, None)
-            undone = _take_out_last_run(document, storage._engine.root)
-    return undone
 
+@dataclass(slots=True)
+class _Removal:
+    """The removal of one run, which is chosen in the first attempt and stays the same in all others."""
 
-def _take_out_last_run(document: Transaction, root: str) -> Undone | None:
-    parsed = document.whole()
-    runs = [number for number, entry in enumerate(parsed.entries) if entry["type"] == "run"]
-    if not runs:
-        return None
-    entry = parsed.entries[runs[-1]]
-    row = document.row
-    kept = rescue_folder.set_aside(root, row["path"], row["session_id"], UNDONE, {"entry": entry})
-    document.change(parsed.header, {parsed.starts[runs[-1]]: None}, [])
-    return Undone(Run.model_validate(entry), os.path.basename(kept))
+    root: str
+    session_id: str
+    run_id: str | None
+    """The id of the run. None until the run is chosen."""
+    run: Run | None = None
+    result: Undone | None = None
+
+    def apply(self, document: Transaction) -> None:
+        parsed = document.whole()
+        runs = [number for number, entry in enumerate(parsed.entries) if entry["type"] == "run"]
+        if self.run_id is None and not runs:
+            return
+        last = parsed.entries[runs[-1]] if runs else {}
+        if self.run_id is None or last.get("run_id") == self.run_id:
+            self.run = Run.model_validate(last)
+            self.run_id = self.run.run_id
+            row = document.row
+            kept = rescue_folder.set_aside(self.root, row["path"], row["session_id"], UNDONE, {"entry": last})
+            self.result = Undone(self.run, os.path.basename(kept))
+            document.change(parsed.header, {parsed.starts[runs[-1]]: None}, [])
+            return
+        if any(parsed.entries[number]["run_id"] == self.run_id for number in runs):
+            raise Conflict(
+                f"Run {self.run_id!r} is not the last run of session {self.session_id!r}: {last['run_id']!r} is. "
+                "Nothing was written. Undo the later runs first.",
+                session_id=self.session_id,
+            )
+        self.result = self.result or self._removed_before()
+
+    def _removed_before(self) -> Undone:
+        for file in rescue_folder.listing(self.root):
+            if file.reason == UNDONE and file.session_id == self.session_id:
+                entry = (rescue_folder.read_record(file.path) or {}).get("entry")
+                if isinstance(entry, dict) and entry.get("run_id") == self.run_id:
+                    return Undone(Run.model_validate(entry), file.name)
+        raise RunNotFound(
+            f"Session {self.session_id!r} has no run {self.run_id!r}. Nothing was written. "
+            f"'localstore show {self.session_id}' lists its runs.",
+            session_id=self.session_id,
+            run_id=self.run_id,
+        )

@@ -33,7 +33,8 @@ class Storage:
 
     Methods may raise LockTimeout if another thread or process holds a lock for longer than `lock_timeout` seconds;
     DocumentBroken, NewerFormat or OlderFormat if a document cannot be read or must not be written; and OSError if the
-    operating system refuses. In each case, nothing is written.
+    operating system refuses. In each case but OSError, nothing is written. An OSError may also come after the change
+    took effect, if the last sync fails. Repeat the call to make sure: no method does the same change twice.
     """
 
     _suffix: str

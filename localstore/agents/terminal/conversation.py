@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from localstore.models.schema import Kind
     from localstore.models.session import Run, Session
     from localstore.models.session_info import SessionInfo
+    from localstore.storage.branching import Undone
     from localstore.storage.storage import Storage
 
 _HISTORY_QUESTIONS = 50
@@ -53,6 +54,8 @@ class ChatPartner(Protocol):
     def rename_session(self, name: str, /) -> None: ...
 
     def fork(self, run_id: str | None = None, /) -> str: ...
+
+    def remove_run(self, run_id: str | None = None, /) -> Undone | None: ...
 
 
 class Conversation:
@@ -174,14 +177,11 @@ class Conversation:
     def remove_last_run(self) -> tuple[Run, str] | None:
         """Remove the last run from the current session, and restore the agent's state from before that run.
 
-        Return the run and the name of the rescue file that keeps it, or None if the session has no run. May raise
-        ValueError if there is no storage, and SessionNotFound.
+        Return the run and the name of the rescue file that keeps it, or None if the session has no run. After an
+        error, the next call repeats the removal of the same run. May raise ValueError if there is no storage, and
+        SessionNotFound.
         """
-        from localstore.storage.branching import undo
-
-        agent = self.agent
-        undone = undo(agent.sessions("/undo"), agent.session_id, user_id=agent.user_id)
-        agent.load_session(agent.session_id)  # also restores the state
+        undone = self.agent.remove_run()
         return None if undone is None else (undone.run, undone.name)
 
     def enter_session(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from localstore import (
     Message,
     OwnerMismatch,
     Run,
+    RunNotFound,
     SessionNotFound,
     YamlStorage,
 )
+from localstore.engine.transaction import ConcurrentChange, Transaction
 from localstore.maintenance.rescue import rescued, restore
 from localstore.storage.branching import fork, undo
 from tests import oracle
+from tests.unit.watched_disk import WatchedDisk
 
 
 @pytest.fixture(params=[JsonStorage, YamlStorage])
@@ -114,6 +119,75 @@ def test_undo_to_the_beginning_and_no_further(storage: JsonStorage) -> None:
     assert len(raw(storage, "s")["history"]) == 1
 
 
+def fail_last_sync(disk: WatchedDisk, storage: JsonStorage) -> None:
+    """Make the sync of the folder that holds the session's document fail once, after the document was replaced."""
+    disk.fail("sync_folder", storage.path("s").parent.name)
+
+
+def test_an_undo_that_failed_at_its_last_sync_can_be_repeated(storage: JsonStorage, disk: WatchedDisk) -> None:
+    """It had taken effect, and said OSError. The repetition removed another run, which nobody had asked for."""
+    filled(storage)
+    fail_last_sync(disk, storage)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        undo(storage, "s")
+    assert raised.value.run.run_id == "r2"  # type: ignore[attr-defined]
+    assert "Run 'r2' may be removed" in raised.value.__notes__[-1]
+    assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1"]
+    undone = undo(storage, "s", "r2")
+    assert undone is not None
+    assert (undone.run.run_id, undone.run.answer) == ("r2", "a2")
+    assert undone.name in [file.name for file in rescued(storage)]
+    assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1"]
+
+
+def test_undo_of_a_named_run_removes_that_run_alone(storage: JsonStorage) -> None:
+    filled(storage)
+    with pytest.raises(Conflict, match="Run 'r1' is not the last run of session 's': 'r2' is"):
+        undo(storage, "s", "r1")
+    with pytest.raises(RunNotFound, match="has no run 'r9'"):
+        undo(storage, "s", "r9")
+    first, second = undo(storage, "s", "r2"), undo(storage, "s", "r2")
+    assert first == second is not None
+    assert len(rescued(storage)) == 1
+    assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1"]
+
+
+def test_an_editor_that_saves_during_an_undo_does_not_cost_a_second_run(
+    storage: JsonStorage, disk: WatchedDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt removed whichever run was the last one: after an attempt that took effect, that is another run."""
+    filled(storage)
+    change, attempts = Transaction.change, []
+
+    def change_twice(self: Transaction, *args: Any) -> Any:
+        attempts.append(self)
+        result = change(self, *args)
+        if len(attempts) == 1:
+            raise ConcurrentChange("another program wrote")
+        return result
+
+    monkeypatch.setattr(Transaction, "change", change_twice)
+    undone = undo(storage, "s")
+    assert undone is not None
+    assert undone.run.run_id == "r2"
+    assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1"]
+
+
+def test_a_fork_that_failed_at_its_last_sync_can_be_repeated(storage: JsonStorage, disk: WatchedDisk) -> None:
+    """It was there, and the repetition said Conflict, as if the id belonged to somebody else."""
+    filled(storage)
+    fail_last_sync(disk, storage)
+    with pytest.raises(OSError, match="Input/output error"):
+        fork(storage, "s", "r1", new_id="t")
+    assert fork(storage, "s", "r1", new_id="t") == "t"
+    assert [run.run_id for run in storage.read("t").runs] == ["r0", "r1"]  # type: ignore[union-attr]
+    with pytest.raises(Conflict):
+        fork(storage, "s", "r0", new_id="t")
+    storage.append("t", Run(run_id="more"), user_id="alice")
+    with pytest.raises(Conflict):
+        fork(storage, "s", "r1", new_id="t")
+
+
 def counting(storage: JsonStorage, **options: Any) -> Agent:
     def answer(messages: list[Message]) -> str:
         agent.session_state["n"] = agent.session_state.get("n", 0) + 1
@@ -149,6 +223,53 @@ def test_an_agent_undoes_its_last_run(storage: JsonStorage) -> None:
     agent.undo()
     assert agent.undo() is None
     assert agent.session_state == {}
+
+
+def test_an_agent_that_repeats_a_failed_undo_removes_no_other_run(storage: JsonStorage, disk: WatchedDisk) -> None:
+    """`agent.undo()` reported EIO after it had taken effect, and the person's second `undo()` took out another run."""
+    agent = counting(storage)
+    for question in ("a", "b", "c"):
+        agent.run(question)
+    fail_last_sync(disk, storage)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        agent.undo()
+    assert raised.value.run.question == "c"  # type: ignore[attr-defined]
+    undone = agent.undo()
+    assert undone is not None
+    assert undone.question == "c"
+    assert [run.question for run in storage.read("s").runs] == ["a", "b"]  # type: ignore[union-attr]
+    assert agent.session_state == {"n": 2}
+    undone = agent.undo(undone.run_id)
+    assert undone is not None
+    assert [run.question for run in storage.read("s").runs] == ["a", "b"]  # type: ignore[union-attr]
+    fail_last_sync(disk, storage)
+    with pytest.raises(OSError, match="Input/output error"):
+        agent.undo()
+    agent.run("d")
+    undone = agent.undo()
+    assert undone is not None
+    assert undone.question == "d"
+
+
+def test_an_undo_whose_state_could_not_be_read_can_be_repeated(
+    storage: JsonStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was removed, the error said nothing of it, and the repetition removed another one."""
+    agent = counting(storage)
+    for question in ("a", "b", "c"):
+        agent.run(question)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(storage), "read", raise_eio)
+        with pytest.raises(OSError, match="Input/output error") as raised:
+            agent.undo()
+    assert raised.value.run.question == "c"  # type: ignore[attr-defined]
+    assert agent.undo().question == "c"  # type: ignore[union-attr]
+    assert agent.undo().question == "b"  # type: ignore[union-attr]
+    assert agent.session_state == {"n": 1}
+
+
+def raise_eio(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_an_agent_begins_loads_and_names_sessions(storage: JsonStorage) -> None:
