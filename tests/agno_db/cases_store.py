@@ -342,10 +342,22 @@ def case_sessions_in_yaml(folder: Path) -> None:
 
 def case_what_is_not_stored_here_names_what_to_use(folder: Path) -> None:
     db = LocalDb(folder)
-    for name in ("get_knowledge_contents", "create_eval_run", "calculate_metrics", "get_metrics"):
+    for name in ("upsert_knowledge_content", "create_eval_run", "rename_eval_run", "delete_eval_runs"):
         error = raises(NotImplementedError, getattr(db, name))
         assert name in str(error)
         assert "SqliteDb" in str(error)
+
+
+def case_what_is_not_stored_here_is_read_as_nothing(folder: Path) -> None:
+    """Reading traces, evaluations and metrics raised NotImplementedError, so that pages of AgentOS answered 500."""
+    db = LocalDb(folder)
+    assert db.get_metrics() == ([], None)
+    assert db.calculate_metrics() == []
+    assert db.get_knowledge_content("x") is None
+    assert db.get_knowledge_contents(limit=1) == db.get_eval_runs(deserialize=False) == ([], 0)
+    assert db.get_eval_runs() == []
+    for name in set(vars(LocalDb)) & {"get_trace", "get_traces", "get_trace_stats", "get_spans", "get_learnings"}:
+        assert getattr(db, name)(limit=20) in (None, [], ([], 0))
 
 
 def case_a_database_opens_again_from_what_it_says(folder: Path) -> None:

@@ -38,8 +38,10 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
     | sessions, runs | `sessions/<month>/<session_id>.json` or `.yaml`: `upsert_run` appends one entry |
     | user memories | `memories/<user>.json` |
     | schema versions | `agno.json` |
-    | knowledge, traces, evaluations, metrics, and so on | not stored: reading returns nothing, and writing raises
-      NotImplementedError, which says what to use instead |
+    | knowledge, traces, evaluations, metrics, and so on | not stored |
+
+    Methods that read what is not stored return nothing. Methods that write it raise NotImplementedError, which says
+    what to use instead.
 
     agno's own databases log errors and continue. These methods raise them and leave the document unchanged. They may
     raise UnstorableValue for a value that JSON cannot hold, OwnerMismatch for another user's session, DocumentBroken
