@@ -1,4 +1,4 @@
-"""Lets the user edit a text in their own editor. Unlike `click.edit`, it keeps the text if the editor fails."""
+"""Lets a person edit a text in their own editor, and keeps what they typed in a file if it cannot be stored."""
 
 from __future__ import annotations
 
@@ -49,6 +49,24 @@ def file_to_edit(text: bytes, name: str, suffix: str) -> Iterator[Path]:
             _remove(path)
         raise
     _remove(path)
+
+
+@contextlib.contextmanager
+def kept_if_refused(text: bytes, name: str, suffix: str) -> Iterator[None]:
+    """If the block raises an error, write `text` to a file and print a note that names it.
+
+    For text from the standard input, which may exist nowhere else.
+    """
+    try:
+        yield
+    except BaseException:
+        if text.strip():
+            with contextlib.suppress(OSError):
+                descriptor, path = tempfile.mkstemp(prefix=f"{name}-", suffix=suffix)
+                with open(descriptor, "wb") as file:
+                    file.write(text)
+                note(f"Your text is kept in {path}")
+        raise
 
 
 def _is_changed(path: str, text: bytes) -> bool:

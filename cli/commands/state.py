@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from localstore.errors import Conflict, DocumentBroken, LocalstoreError, SessionNotFound
+from localstore.errors import Conflict, LocalstoreError, SessionNotFound
 
 from .. import output
 from ..arguments import find_session
 from ..errors import REFUSED, message
+from ..state_text import has_comments, parsed, refuse_comments, refuse_rounded_state, state_text, suffix
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
@@ -47,8 +50,9 @@ def command(
     SESSION is an id, a name, or the unique beginning of an id. The state is printed and read as JSON, or as YAML with
     --yaml, whatever the format of the document.
 
-    --edit and --set accept only a mapping. If another process changes the state while you edit it, nothing is
-    overwritten: your text is kept in a file, and the message names the file.
+    --edit and --set accept only a mapping whose values can be kept. A state has no comments: those in FILE are ignored,
+    and --edit and the standard input refuse them. If your text is refused, or another process changed the state while
+    you edited it, nothing is overwritten: your text is kept in a file, and the message names the file.
     """
     context = click.get_current_context()
     if edit and source is not None:
@@ -63,27 +67,55 @@ def command(
     if edit:
         _edit(storage, stored, as_yaml)
     elif source is not None:
-        state = _parsed(source.read(), as_yaml, "the standard input" if source.name == "<stdin>" else source.name)
-        if _is_new(state, stored):
-            storage.update(session_id, session_state=state)
-            _report_stored(session_id)
+        _replace(storage, stored, source, as_yaml)
     else:
-        output.write(_text(stored.session_state, as_yaml))
+        output.write(state_text(stored.session_state, as_yaml))
+
+
+def _replace(storage: JsonStorage, stored: Session, source: IO[bytes], as_yaml: bool) -> None:
+    """Replace the state with the content of a file or of the standard input."""
+    from ..editor import kept_if_refused
+
+    text = source.read()
+    where = "the standard input" if source.name == "<stdin>" else source.name
+    if _is_file(source):
+        _store(storage, stored, parsed(text, as_yaml, where))
+        if as_yaml and has_comments(text):
+            output.note(f"The comments in {where} are not part of the state.")
+        return
+    with kept_if_refused(text, _name(stored), suffix(as_yaml)):
+        state = parsed(text, as_yaml, where)
+        refuse_comments(text, as_yaml, where)
+        _store(storage, stored, state)
+
+
+def _is_file(source: IO[bytes]) -> bool:
+    """Return whether the text is in a file that stays. That of a pipe, a terminal or a here-document is lost."""
+    try:
+        status = os.fstat(source.fileno())
+    except (OSError, ValueError):  # click's tests have no real file
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_nlink > 0
+
+
+def _store(storage: JsonStorage, stored: Session, state: dict[str, Any]) -> None:
+    if _is_new(state, stored):
+        storage.update(stored.session_id, session_state=state)
+        _report_stored(stored.session_id)
 
 
 def _edit(storage: JsonStorage, stored: Session, as_yaml: bool) -> None:
-    from localstore.disk import file_names
-
     from ..editor import edit, editor, file_to_edit
 
     program = editor()
-    text = _text(stored.session_state, as_yaml).encode()
-    suffix = ".yaml" if as_yaml else ".json"
-    with file_to_edit(text, f"state-of-{file_names.stem(stored.session_id)}", suffix) as path:
+    refuse_rounded_state(storage.path(stored.session_id))
+    text = state_text(stored.session_state, as_yaml).encode()
+    with file_to_edit(text, _name(stored), suffix(as_yaml)) as path:
         while True:
             typed = edit(program, path)
             try:
-                state = stored.session_state if typed == text else _parsed(typed, as_yaml, str(path))
+                state = stored.session_state if typed == text else parsed(typed, as_yaml, str(path))
+                refuse_comments(typed, as_yaml, str(path))
                 break
             except LocalstoreError as error:
                 if not output.can_ask():
@@ -105,6 +137,12 @@ def _edit(storage: JsonStorage, stored: Session, as_yaml: bool) -> None:
         _report_stored(stored.session_id)
 
 
+def _name(stored: Session) -> str:
+    from localstore.disk import file_names
+
+    return f"state-of-{file_names.stem(stored.session_id)}"
+
+
 def _report_stored(session_id: str) -> None:
     output.note(f"The session_state of {session_id} was stored.")
 
@@ -117,40 +155,3 @@ def _is_new(state: dict[str, Any], stored: Session) -> bool:
         output.note("Nothing was changed.")
         return False
     return True
-
-
-def _text(state: dict[str, Any], as_yaml: bool) -> str:
-    if as_yaml:
-        from localstore.format.yaml_writer import mapping
-
-        text = mapping(state)
-        if output.lines(text) == text:
-            return text
-        # JSON is also valid YAML, and escapes control characters.
-    return output.json_text(state)
-
-
-def _parsed(raw: bytes, as_yaml: bool, where: str) -> dict[str, Any]:
-    """Parse a mapping. Raises DocumentBroken, which names the line, or UnstorableValue."""
-    from localstore.format.document import LAYOUTS
-    from localstore.format.parse_error import ParseError
-    from localstore.format.values import to_json_value
-
-    layout = LAYOUTS[".yaml" if as_yaml else ".json"]
-    try:
-        layout.parse(raw)  # it names the line of more mistakes
-        value = layout.parse_strict(raw)
-        if not isinstance(value, dict):
-            raise ParseError("expected a mapping", 1)
-    except ParseError as error:
-        place = "" if error.line is None else f", line {error.line}"
-        place += "" if error.column is None else f", column {error.column}"
-        raise DocumentBroken(
-            f"{where}{place}: {error.problem}. Nothing was stored. Correct it and try again.",
-            path=where,
-            problem=error.problem,
-            line=error.line,
-            column=error.column,
-        ) from None
-    state: dict[str, Any] = to_json_value(value, "session_state")
-    return state

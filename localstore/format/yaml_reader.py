@@ -73,6 +73,31 @@ def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bo
         raise ParseError(f"unreadable {_name(match[0])}", *_position(text, match.start(), first_line)) from None
 
 
+def first_comment(raw: bytes) -> tuple[int, int] | None:
+    """Return line and column, from 1, of the first comment in a valid YAML document, or None if it has none.
+
+    >>> first_comment(b"a: 'no # comment'  # one")
+    (1, 19)
+    """
+    text = raw.decode("utf-8-sig")
+    if "#" not in text:
+        return None
+    import yaml
+
+    end = 0  # where the last token ended; a comment is between two tokens, or in the first line of a block scalar
+    for token in yaml.scan(text, Loader=yaml.CSafeLoader):
+        start, before = token.start_mark.index, text[end : token.start_mark.index]
+        end = token.end_mark.index
+        comment = before.find("#")
+        if comment >= 0:
+            return _position(text, start - len(before) + comment, 1)
+        if isinstance(token, yaml.ScalarToken) and token.style in ("|", ">"):
+            header = text[start:end].partition("\n")[0]
+            if "#" in header:
+                return _position(text, start + header.index("#"), 1)
+    return None
+
+
 def _check(raw: bytes, first_line: int) -> None:
     """Raise ParseError for text that the C parser would misread, or would take too long to parse."""
     try:

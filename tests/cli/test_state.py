@@ -192,6 +192,7 @@ WRONG = [
     ('{"a": NaN}', "line 1"),
     ('{"a": 1, "a": 2}', "the key 'a' appears twice"),
     ('{"a": 123456789012345678901234567890}', "beyond 64 bits"),
+    ('{"a":\n 3.14159265358979323846}', "line 2, column 2: 3.14159265358979323846 has more digits"),
     ('{"a": "\\ud800"}', "line 1"),
     ("[" * 100_000, "line 1"),
     ('{"a": ' + "[" * 300 + "]" * 300 + "}", ""),
@@ -297,6 +298,7 @@ def test_without_an_editor(
     [
         ("path.write_text('{\"n\": ')", "line 1"),
         ("path.write_text('[1]')", "expected a mapping"),
+        ("path.write_text('{\"n\": 3.14159265358979323846}')", "would be rounded to 3.141592653589793;"),
         ("path.write_text('{\"n\": 1}')\nsys.exit(3)", "ended with code 3"),
         ("path.write_text('{\"n\": 1}')\nos.kill(os.getpid(), 9)", "was ended by signal 9"),
     ],
@@ -313,6 +315,85 @@ def test_typed_text_that_cannot_be_stored_is_kept(
     assert f"localstore: Your text is kept in {only(kept)}\n" in done.stderr
     assert code.partition("'")[2].partition("'")[0] == only(kept).read_text()
     assert state_of(store) == before
+
+
+@pytest.mark.parametrize("comment", ["# mine", "n: 1  # mine", "n: |  # mine\n  text", "n: [1, # mine\n  2]"])
+def test_comments_that_a_person_typed_are_not_dropped(
+    invoke: Invoke, store: Path, editor: Editor, kept: Path, comment: str
+) -> None:
+    """The state was stored without the comments, and the file that had them was removed without a word."""
+    typed = f"a: '# no comment'\n{comment}\n"
+    editor(f"path.write_text({typed!r})")
+    before = state_of(store)
+    done = invoke("state", "graz-1", "--edit", "--yaml", "--store", store)
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert f"{only(kept)}, line 2, column {comment.index('#') + 1}: a state cannot keep this comment." in done.stderr
+    assert f"localstore: Your text is kept in {only(kept)}\n" in done.stderr
+    assert only(kept).read_text() == typed
+    assert state_of(store) == before
+
+
+def test_signs_that_begin_no_comment_are_stored(invoke: Invoke, store: Path, editor: Editor, kept: Path) -> None:
+    editor("path.write_text('a: x#1\\nb: \"# 2\"\\nc: |\\n  # 3\\n\\nd: >-\\n  x\\n  # 4\\n')")
+    done = invoke("state", "graz-1", "--edit", "--yaml", "--store", store)
+    assert (done.exit_code, state(store)) == (0, {"a": "x#1", "b": "# 2", "c": "# 3\n", "d": "x # 4"}), done.stderr
+    assert list(kept.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "args", "problem"),
+    [
+        ("# mine\nn: 1\n", ("--yaml",), "a state cannot keep this comment"),
+        ("n: 3.14159265358979323846\n", ("--yaml",), "would be rounded"),
+        ('{"n": 3.14159265358979323846}', (), "would be rounded"),
+        ('{"n": ', (), "line 1"),
+    ],
+)
+def test_text_from_a_pipe_that_is_refused_is_kept(
+    store: Path, kept: Path, text: str, args: tuple[str, ...], problem: str
+) -> None:
+    """Comments and digits were dropped without a word, and what was refused was lost."""
+    before = state_of(store)
+    done = subprocess.run(
+        [ENTRY_POINT, "state", "graz-1", "--set", "-", *args, "--store", store],
+        input=text,
+        capture_output=True,
+        encoding="utf-8",
+        env=clean_environment(TMPDIR=str(kept)),
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (4, "")
+    assert problem in done.stderr
+    assert f"localstore: Your text is kept in {only(kept)}\n" in done.stderr
+    assert only(kept).read_text() == text
+    assert state_of(store) == before
+
+
+def test_comments_in_a_file_stay_there(invoke: Invoke, store: Path, kept: Path) -> None:
+    """The file is not changed, and a note says that the state has no comments."""
+    file = store.parent / "state.yaml"
+    file.write_text("n: 1  # mine\n")
+    done = invoke("state", "graz-1", "--set", file, "--yaml", "--store", store)
+    assert (done.exit_code, state(store)) == (0, {"n": 1})
+    assert f"localstore: The comments in {file} are not part of the state.\n" in done.stderr
+    assert (file.read_text(), list(kept.iterdir())) == ("n: 1  # mine\n", [])
+
+
+@pytest.mark.parametrize("session_id", ["graz-1", "linz-1"])
+def test_a_state_that_an_edit_would_round_is_not_edited(
+    invoke: Invoke, store: Path, editor: Editor, kept: Path, session_id: str
+) -> None:
+    """The editor showed the number rounded, and the edited state was stored with the rounded number."""
+    editor("path.write_text(text.replace('two', 'three'))")
+    path = JsonStorage(store).path(session_id)
+    edit(path, "2.5", "3.14159265358979323846")
+    raw = path.read_bytes()
+    done = invoke("state", session_id, "--edit", "--store", store)
+    line = next(at for at, text in enumerate(raw.splitlines(), 1) if b"3.14159" in text)
+    assert (done.exit_code, done.stdout, path.read_bytes()) == (4, "", raw)
+    assert f"{path}, line {line}, column " in done.stderr
+    assert "would be rounded" in done.stderr
+    assert list(kept.iterdir()) == []
 
 
 def test_an_editor_that_fails_without_a_change_leaves_no_file(

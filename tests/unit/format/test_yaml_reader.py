@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from localstore.format import yaml_writer
 from localstore.format.parse_error import ParseError
-from localstore.format.yaml_reader import DEPTH_LIMIT, load
+from localstore.format.yaml_reader import DEPTH_LIMIT, first_comment, load
 from tests.effort import rounds
 
 Value = Any
@@ -383,3 +383,21 @@ def test_the_yaml_library_is_loaded_on_first_use_only() -> None:
         "yaml_reader.load(b'a: 1'); assert 'yaml' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a: 1", None),
+        ("a: '# 1'\nb: \"# 2\"\nc: x#3\nd: |\n  # 4\n\ne: >-\n  a\n  # 5\n", None),
+        ("a: 1 # x", (1, 6)),
+        ("\ufeffa: 1\r\n# x", (2, 1)),
+        ("ü: [1, # x\n 2]", (1, 8)),
+        ("a: |- # x\n  b\n", (1, 7)),
+        ("a: |\n  # no\n# x\n", (3, 1)),
+        ("a: 1\n...\n# x", (3, 1)),
+        ("%YAML 1.2 # x\n---\na: 1", (1, 11)),
+    ],
+)
+def test_the_first_comment(text: str, where: tuple[int, int] | None) -> None:
+    assert first_comment(text.encode()) == where
