@@ -60,7 +60,10 @@ def _host(server: str) -> str:
     except ValueError:
         host = None
     if not host:
-        problem = f"'{server}' is not the address of a server. Write a complete URL, such as http://localhost:11434/v1"
+        from localstore.agents.models.redaction import public_address
+
+        problem = f"'{public_address(server)}' is not the address of a server. "
+        problem += "Write a complete URL, such as http://localhost:11434/v1"
         raise click.UsageError(problem, click.get_current_context())
     return host
 

@@ -54,6 +54,7 @@ def command(**options: Any) -> None:
     session_id = None if options["new"] else _session_id(storage, options["session"], options["user"])
 
     from localstore.agents.agent import Agent
+    from localstore.agents.models.redaction import public_address
     from localstore.agents.terminal.chat import Chat
 
     last = None if session_id is None else storage.read(session_id, last_runs=1)
@@ -72,7 +73,7 @@ def command(**options: Any) -> None:
     def use_instructions(session: Session | None) -> None:
         agent.instructions = options["instructions"] or (session.instructions if session is not None else None)
 
-    output.note(f"Asking {model}" + (f" at {options['base_url']}" if options["base_url"] else ""))
+    output.note(f"Asking {model}" + (f" at {public_address(options['base_url'])}" if options["base_url"] else ""))
     all_answered = Chat(agent, markdown=True, on_session=use_instructions).run()
     if not all_answered and not output.can_ask():
         context.exit(FINDINGS)

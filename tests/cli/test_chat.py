@@ -70,6 +70,31 @@ def piped(
     )
 
 
+def test_no_secret_is_shown_or_stored(root: Path) -> None:
+    """A key that the server repeated, and a password in --base-url, were printed by chat and replay and stored."""
+    key = "sk-1234567890abcdef"
+    problem = error(401, f"Incorrect API key provided: {key}, user alice:hunter2")
+    JsonStorage(root).append("trip", SAID)
+    with scripted_server(problem, problem) as server:
+        url = server.base_url.replace("//", "//alice:hunter2@")
+        asked = piped(root, None, "hello\n", "--base-url", url, OPENAI_API_KEY=key)
+        repeated = subprocess.run(
+            [ENTRY_POINT, "replay", "trip", "--store", root, "--base-url", url, "--model", "m", "--last", "1"],
+            env=clean_environment(OPENAI_API_KEY=key),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+    assert "Asking small-1 at http://***@127.0.0.1" in asked.stderr
+    assert "Incorrect API key provided: ***" in asked.stderr
+    assert "Incorrect API key provided: ***" in repeated.stdout
+    stored = "".join(path.read_text() for path in root.rglob("*.json"))
+    assert stored.count("Incorrect API key provided: ***") == 2
+    for text_seen in (asked.stdout, asked.stderr, repeated.stdout, repeated.stderr, stored):
+        assert key not in text_seen
+        assert "hunter2" not in text_seen
+
+
 def only_session(root: Path) -> Session:
     """Return the only session of the store, as another process reads it."""
     storage = JsonStorage(root, create=False)

@@ -1,4 +1,4 @@
-"""Converts messages to requests of the Chat Completions API, and its completions to messages."""
+"""Converts messages to requests of the Chat Completions API."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from localstore.agents.models.model import Options, Reply
-from localstore.format.values import to_json_value
+from localstore.agents.models.model import Options
 from localstore.models.session import ContentPart, Message, ToolCall
-
-if TYPE_CHECKING:
-    from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletion, ChatCompletionMessageToolCallUnion
 
 _INVALID_IN_NAME = re.compile(r"[\s<|\\/>]+")
 """Characters that the API does not accept in a `name`."""
@@ -100,49 +95,3 @@ def _file(part: ContentPart) -> Path:
         other = "url or path" if part.type == "image" else "path"
         raise ValueError(f"The API cannot take a part of type {part.type!r} without a {other}. Give it one.")
     return Path(part.path)
-
-
-def reply(completion: ChatCompletion) -> Reply:
-    """Return the first answer in a completion. Raises OpenAIError if it has none."""
-    if not completion.choices:
-        from openai import OpenAIError
-
-        raise OpenAIError("The server replied without an answer (no choices). Is it a Chat Completions server?")
-    answer = completion.choices[0].message
-    calls = [_tool_call(call) for call in answer.tool_calls or ()]
-    text = answer.content if answer.content is not None else answer.refusal
-    return make_reply(text, calls, completion.usage)
-
-
-def make_reply(text: str | None, calls: list[ToolCall], usage: CompletionUsage | None) -> Reply:
-    """Return a Reply with this text and these tool calls, and the token counts of `usage` unless it is None."""
-    message = Message(
-        role="assistant", content=None if text is None else without_surrogates(text), tool_calls=calls or None
-    )
-    if usage is None:
-        return Reply(message)
-    return Reply(message, usage.prompt_tokens, usage.completion_tokens)
-
-
-def _tool_call(call: ChatCompletionMessageToolCallUnion) -> ToolCall:
-    if call.type == "custom":
-        return ToolCall(id=call.id, name=call.custom.name, arguments=without_surrogates(call.custom.input))
-    return ToolCall(id=call.id, name=call.function.name, arguments=parse_arguments(call.function.arguments))
-
-
-def parse_arguments(text: str) -> dict[str, Any] | str:
-    """Return the arguments of a tool call as a dict, or as text if they are not a JSON object that can be stored."""
-    text = without_surrogates(text)
-    try:
-        value = to_json_value(json.loads(text))
-    except (ValueError, RecursionError):
-        return text
-    return value if isinstance(value, dict) else text
-
-
-def without_surrogates(text: str) -> str:
-    """Return `text` with each lone surrogate replaced by U+FFFD, and each surrogate pair by its character.
-
-    A server may cut an answer in the middle of a surrogate pair.
-    """
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

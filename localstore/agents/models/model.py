@@ -21,11 +21,21 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's answer, and the number of tokens that it read and wrote (None if the model does not count them)."""
+    """A model's answer, and what the model says about it. Each field but `message` may be None, for "not known"."""
 
     message: Message
     input_tokens: int | None = None
+    """The number of tokens that the model read."""
     output_tokens: int | None = None
+    """The number of tokens that the model wrote."""
+    cached_tokens: int | None = None
+    """How many of the input tokens came from the server's cache."""
+    reasoning_tokens: int | None = None
+    """How many of the output tokens were spent on reasoning that is not part of the answer."""
+    model: str | None = None
+    """The model that answered, if it is known and may be another one than was asked for."""
+    finish_reason: str | None = None
+    """Why the answer is not complete: `length` if it was cut off at the token limit. None for a complete answer."""
 
 
 @dataclass(frozen=True, slots=True)

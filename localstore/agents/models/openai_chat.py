@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from json import JSONDecodeError
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from localstore.agents.models import chat_messages
+from localstore.agents.models import chat_answer, chat_messages
+from localstore.agents.models.chat_answer import InvalidAnswer, ReportedError, parse_json
 from localstore.agents.models.chat_stream import StreamedAnswer
+from localstore.agents.models.event_stream import EventStream
 from localstore.agents.models.model import PLAIN, Options, Piece, Reply
+from localstore.agents.models.redaction import Redactor, header_secrets, public_address, url_secrets
+from localstore.agents.models.server_errors import check_address, connection_error, explain, invalid_answer
 from localstore.models.session import Message
 
 if TYPE_CHECKING:
@@ -42,7 +46,8 @@ class OpenAIChat:
         max_tokens: The largest number of tokens to generate. None leaves it to the server.
         timeout: Seconds to wait for the server. Default: that of the `openai` package.
         max_retries: How often to repeat a failed request. Default: that of the `openai` package.
-        parameters: Further fields of each request, as in `OpenAIChat(stop=["\\n\\n"], seed=1)`.
+        parameters: Further fields of each request, as in `OpenAIChat(stop=["\\n\\n"], seed=1)`. `model` is the same as
+            `id`.
     """
 
     def __init__(
@@ -57,7 +62,10 @@ class OpenAIChat:
         max_retries: int | None = None,
         **parameters: Any,
     ) -> None:
-        self.id = id
+        for name in ("messages", "stream", "stream_options"):
+            if name in parameters:
+                raise TypeError(f"OpenAIChat sets {name} itself. Leave it out.")
+        self.id = parameters.pop("model", id)
         self._client_options = _without_none(
             api_key=api_key, base_url=base_url, timeout=timeout, max_retries=max_retries
         )
@@ -69,45 +77,59 @@ class OpenAIChat:
     def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
         """Send the messages to the server and return its answer.
 
-        May raise any error of the `openai` package (OpenAIError if there is no API key or the answer is not valid),
-        ValueError for a message part that the API cannot accept, and OSError for a file that cannot be read.
+        May raise any error of the `openai` package: OpenAIError if there is no API key, the address of the server is
+        incomplete or the answer is not valid, and its subclasses. Their text names the server. API keys, and user names
+        and passwords in the address, are replaced by `***` in them. Also raises ValueError for a message part that the
+        API cannot accept, and OSError for a file that cannot be read.
         """
-        client = self._sync_client()
-        with _name_server_in_errors(client):
-            return chat_messages.reply(client.chat.completions.create(**self._request(messages, options)))
+        request = self._request(messages, options)
+        with self._clear_errors():
+            client = self._sync_client()
+            return self._reply(client.chat.completions.with_raw_response.create(**request).http_response)
 
     async def arespond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
         """Return what `respond` returns, without blocking the event loop. Raises what `respond` raises."""
-        client = await self._async_client()
-        with _name_server_in_errors(client):
-            return chat_messages.reply(await client.chat.completions.create(**self._request(messages, options)))
+        request = self._request(messages, options)
+        with self._clear_errors():
+            client = await self._async_client()
+            return self._reply((await client.chat.completions.with_raw_response.create(**request)).http_response)
 
     def stream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Iterator[Piece]:
         """Send the messages to the server and yield the answer as it arrives, the whole Reply last.
 
         Raises what `respond` raises, also in the middle of an answer, and OpenAIError if the answer was cut off.
         """
-        client = self._sync_client()
-        answer = StreamedAnswer()
-        with _name_server_in_errors(client):
-            chunks = client.chat.completions.create(**self._request(messages, options), **_STREAMED)
-            with chunks:
-                for chunk in chunks:
-                    yield from answer.add(chunk)
-        yield from answer.end()
+        request = {**self._request(messages, options), **_STREAMED}
+        with self._clear_errors():
+            client = self._sync_client()
+            response = client.chat.completions.with_raw_response.create(**request).http_response
+            stream = _Stream(response)
+            try:
+                for data in response.iter_bytes():
+                    yield from stream.feed(data)
+                    if stream.is_done:
+                        break
+                yield from stream.end()
+            finally:
+                response.close()
 
     async def astream(self, messages: Sequence[Message], options: Options = PLAIN, /) -> AsyncIterator[Piece]:
         """Yield what `stream` yields, without blocking the event loop."""
-        client = await self._async_client()
-        answer = StreamedAnswer()
-        with _name_server_in_errors(client):
-            chunks = await client.chat.completions.create(**self._request(messages, options), **_STREAMED)
-            async with chunks:
-                async for chunk in chunks:
-                    for piece in answer.add(chunk):
+        request = {**self._request(messages, options), **_STREAMED}
+        with self._clear_errors():
+            client = await self._async_client()
+            response = (await client.chat.completions.with_raw_response.create(**request)).http_response
+            stream = _Stream(response)
+            try:
+                async for data in response.aiter_bytes():
+                    for piece in stream.feed(data):
                         yield piece
-        for piece in answer.end():
-            yield piece
+                    if stream.is_done:
+                        break
+                for piece in stream.end():
+                    yield piece
+            finally:
+                await response.aclose()
 
     def close(self) -> None:
         """Close the connections of `respond` and `stream`. The model can still be used: it then connects again.
@@ -144,6 +166,8 @@ class OpenAIChat:
     def _connect(self, kind: Any) -> Any:
         from openai import OpenAIError
 
+        if address := self._client_options.get("base_url") or os.environ.get("OPENAI_BASE_URL"):
+            check_address(str(address))
         try:
             return kind(**self._client_options)
         except OpenAIError as error:
@@ -155,25 +179,111 @@ class OpenAIChat:
         request = {"model": self.id, "messages": chat_messages.request_messages(messages)}
         return {**request, **chat_messages.request_options(options), **self._parameters}
 
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        """Raise the errors of a request as errors of the `openai` package that name the server, but no secrets."""
+        from openai import OpenAIError
+
+        try:
+            yield
+        except (OpenAIError, TypeError) as error:  # TypeError: the client does not know one of the parameters
+            explain(error, self._address())
+            self._redactor(error).error(error)
+            raise
+        except Exception as error:
+            clear = connection_error(error)
+            clear.__cause__ = error
+            explain(clear, self._address())
+            self._redactor(error).error(clear)
+            raise clear from error
+
+    def _address(self) -> str:
+        """Return the address of the server, without user name and password."""
+        url = getattr(self._any_client(), "base_url", None) or self._client_options.get("base_url")
+        return public_address(str(url or os.environ.get("OPENAI_BASE_URL") or "OpenAI"))
+
+    def _any_client(self) -> OpenAI | AsyncOpenAI | None:
+        return self._client or next((client for client, _ in list(self._async_clients.values())), None)
+
+    def _redactor(self, error: BaseException) -> Redactor:
+        """Return a Redactor for the keys and passwords in the model's settings, its client and the failed request."""
+        client, options = self._any_client(), self._client_options
+        keys = [options.get("api_key"), getattr(client, "api_key", None), os.environ.get("OPENAI_API_KEY")]
+        urls = [options.get("base_url"), getattr(client, "base_url", None), os.environ.get("OPENAI_BASE_URL")]
+        headers = [self._parameters.get("extra_headers"), getattr(client, "default_headers", None)]
+        headers.append(getattr(getattr(error, "request", None), "headers", None))
+        return Redactor(
+            [
+                *(key for key in keys if isinstance(key, str)),
+                *(secret for url in urls if url for secret in url_secrets(str(url))),
+                *(secret for group in headers if group for secret in header_secrets(group)),
+            ]
+        )
+
+    def _reply(self, response: Any) -> Reply:
+        with _named_server(response, lambda: response.content, streamed=False):
+            return chat_answer.reply(parse_json(response.content))
+
+
+class _Stream:
+    """Turns the body of a streamed answer into pieces. Pass each part of the body to `feed`, and then call `end`."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self._events = EventStream()
+        self._answer = StreamedAnswer()
+        self._has_answer = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the server has ended its answer. The rest of the body does not matter."""
+        return self._events.is_done
+
+    def _beginning(self) -> bytes | None:
+        return None if self._has_answer else self._events.beginning
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        """Yield the pieces that the next part of the body completes. Raises OpenAIError if it is not valid."""
+        with _named_server(self._response, self._beginning, streamed=True):
+            for event in self._events.feed(data):
+                yield from self._answer.add(event)
+                self._has_answer = True
+
+    def end(self) -> Iterator[Piece]:
+        """Yield the remaining pieces, the whole Reply last. Raises OpenAIError if the answer is missing or cut off."""
+        with _named_server(self._response, self._beginning, streamed=True):
+            for event in self._events.end():
+                yield from self._answer.add(event)
+                self._has_answer = True
+            if not self._has_answer:
+                if (body := self._events.beginning).lstrip().startswith(b"{"):
+                    chat_answer.raise_reported_error(chat_answer.as_object(parse_json(body), "the answer"))
+                raise InvalidAnswer("there is no event with an answer")
+            if not self._answer.is_complete:
+                from openai import OpenAIError
+
+                address = _response_address(self._response)
+                raise OpenAIError(f"The server cut off its answer without a finish_reason: {address}. Ask again.")
+            yield from self._answer.end()
+
 
 @contextmanager
-def _name_server_in_errors(client: OpenAI | AsyncOpenAI) -> Iterator[None]:
-    """Add the server's address to errors that occur in the block, because those of the `openai` package lack it.
-
-    A connection error gets a note. An answer that cannot be decoded is raised as OpenAIError.
-    """
-    from openai import APIConnectionError, OpenAIError
-
+def _named_server(response: Any, body: Callable[[], bytes | None], *, streamed: bool) -> Iterator[None]:
+    """Raise OpenAIError for an invalid answer in the block. `body` is as in `invalid_answer`."""
     try:
         yield
-    except APIConnectionError as error:
-        error.add_note(f"The server is {client.base_url}. Is it running? Correct base_url= or OPENAI_BASE_URL.")
-        raise
-    except (JSONDecodeError, UnicodeDecodeError) as error:
-        raise OpenAIError(
-            f"{client.base_url} did not send a valid Chat Completions answer: {error}. Ask again, or correct "
-            "base_url= or OPENAI_BASE_URL."
-        ) from error
+    except InvalidAnswer as error:
+        raise invalid_answer(_response_address(response), str(error), body(), streamed=streamed) from None
+    except ReportedError as error:
+        from openai import APIError
+
+        message = f"{_response_address(response)} reports an error: {error}"
+        raise APIError(message, response.request, body=error.body) from None
+
+
+def _response_address(response: Any) -> str:
+    """Return the address that answered, which is another one than asked if there was a redirect."""
+    return public_address(str(response.url))
 
 
 async def _close_with_loop(client: AsyncOpenAI) -> AsyncGenerator[None]:

@@ -47,11 +47,10 @@ def _is_from_openai(error: BaseException) -> bool:
 
 
 def _server_message(error: BaseException) -> str:
-    """Return the message that the server sent with an error, or the text of the error if it sent none."""
+    """Return the message in the JSON that the server sent with an error, or the text of the error if it sent none."""
     body: Any = getattr(error, "body", None)
-    if isinstance(body, dict):
-        body = body.get("message") or body.get("error") or body
-    return body if isinstance(body, str) and body.strip() else str(error)
+    message = body.get("message") or body.get("error") if isinstance(body, dict) else None
+    return message if isinstance(message, str) and message.strip() else str(error)
 
 
 def _sentence(text: str) -> str:

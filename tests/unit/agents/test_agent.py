@@ -651,12 +651,12 @@ def test_an_invalid_question_is_refused(question: Any, storage: JsonStorage) -> 
 
 
 def test_a_server_that_cannot_be_reached_is_named_in_the_error_and_in_the_run(storage: JsonStorage) -> None:
-    """'Connection error.' left people guessing which address was wrong."""
+    """'Connection error.' left people guessing which address was wrong. Notes do not appear in `str(error)`."""
     model = OpenAIChat(api_key="none", base_url="http://127.0.0.1:9/v1", max_retries=0)
     with pytest.raises(openai.APIConnectionError) as caught:
         Agent(model=model, session_id="s", storage=storage).run("hi")
     model.close()
-    assert "http://127.0.0.1:9/v1/" in caught.value.__notes__[0]
+    assert "The server is http://127.0.0.1:9/v1/. Is it running?" in str(caught.value)
     assert "http://127.0.0.1:9/v1/" in document(storage, "s")["history"][0]["error"]
 
 
