@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -166,14 +165,16 @@ class OpenAIChat:
     def _connect(self, kind: Any) -> Any:
         from openai import OpenAIError
 
-        if address := self._client_options.get("base_url") or os.environ.get("OPENAI_BASE_URL"):
-            check_address(str(address))
+        if (address := self._client_options.get("base_url")) is not None:
+            check_address(str(address))  # the client may accept it, or raise an error of its HTTP library
         try:
-            return kind(**self._client_options)
+            client = kind(**self._client_options)
         except OpenAIError as error:
             if "api_key" in self._client_options:
                 raise
             raise OpenAIError(_NO_KEY) from error
+        check_address(str(client.base_url))  # it may come from the environment
+        return client
 
     def _request(self, messages: Sequence[Message], options: Options) -> dict[str, Any]:
         request = {"model": self.id, "messages": chat_messages.request_messages(messages)}
@@ -200,7 +201,7 @@ class OpenAIChat:
     def _address(self) -> str:
         """Return the address of the server, without user name and password."""
         url = getattr(self._any_client(), "base_url", None) or self._client_options.get("base_url")
-        return public_address(str(url or os.environ.get("OPENAI_BASE_URL") or "OpenAI"))
+        return public_address(str(url or "in OPENAI_BASE_URL"))
 
     def _any_client(self) -> OpenAI | AsyncOpenAI | None:
         return self._client or next((client for client, _ in list(self._async_clients.values())), None)
@@ -208,8 +209,8 @@ class OpenAIChat:
     def _redactor(self, error: BaseException) -> Redactor:
         """Return a Redactor for the keys and passwords in the model's settings, its client and the failed request."""
         client, options = self._any_client(), self._client_options
-        keys = [options.get("api_key"), getattr(client, "api_key", None), os.environ.get("OPENAI_API_KEY")]
-        urls = [options.get("base_url"), getattr(client, "base_url", None), os.environ.get("OPENAI_BASE_URL")]
+        keys = [options.get("api_key"), getattr(client, "api_key", None)]
+        urls = [options.get("base_url"), getattr(client, "base_url", None)]
         headers = [self._parameters.get("extra_headers"), getattr(client, "default_headers", None)]
         headers.append(getattr(getattr(error, "request", None), "headers", None))
         return Redactor(
