@@ -1,13 +1,16 @@
 """Build the entries that one write of agno 1.x adds to a session or replaces in it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from localstore.engine.transaction import Transaction
 from localstore.errors import UnstorableValue
 from localstore.format.document import newest_state
+from localstore.format.in_place import is_prefix_of
 from localstore.format.values import json_equal, to_json_value
 from localstore.format.versions import Document
+from localstore.format.versions.agno import shared_fields
 from localstore.format.versions.agno_runs import ordered
 from localstore.integrations.agno.runs import (
     NOTE,
@@ -18,10 +21,18 @@ from localstore.integrations.agno.runs import (
     history_copies,
     insert_history,
     note_of,
+    own_messages,
     run_hash,
     value_hash,
 )
-from localstore.integrations.agno.session_cache import CachedSession, ReadyRun, bare_runs, make_ready, runs_of
+from localstore.integrations.agno.session_cache import (
+    CachedSession,
+    ReadyRun,
+    bare_runs,
+    complete_runs,
+    make_ready,
+    runs_of,
+)
 from localstore.integrations.agno.session_fields import OLD_MEMORY, STATE_KEYS, SessionFields, baseline_of
 from localstore.integrations.agno.tool_calls import with_lost_fields
 from localstore.models.times import now
@@ -76,6 +87,25 @@ def _split_members(runs: list[PassedRun]) -> tuple[list[PassedRun], dict[str, li
     return own, members
 
 
+def _first_run_that_relies_on_instructions(entries: list[Document]) -> int | None:
+    """Return the index of the first run if the instructions before `entries` apply to it, else None."""
+    for index, entry in enumerate(entries):
+        if entry.get("instructions") is not None:
+            return None
+        if entry["type"] == "run":
+            return index
+    return None
+
+
+def _continues(new: Document, old: Document) -> bool:
+    """Return whether an unfinished form of a run is newer than the stored finished one.
+
+    It is if it has more than that, or if the run has no messages: a workflow without any counts as finished as soon as
+    it has content.
+    """
+    return is_prefix_of(old, new) and not (old.get("messages") and is_prefix_of(new, old))
+
+
 class EntryBuilder:
     """Builds the entries of one write. Call `record_written` after the write to update the cached session."""
 
@@ -91,7 +121,8 @@ class EntryBuilder:
         self._new_state: Document = {}
         self._new_interactions: list[Any] = []
         self._ready_runs: list[ReadyRun] = []
-        self._replaces = False
+        self.replaced: dict[int, Document] = {}
+        """The new entries for runs of the document, by the offset of the old ones, in bytes."""
         self._member_ids: set[str] = set()
         self._updated_at: str | None = None
 
@@ -147,35 +178,95 @@ class EntryBuilder:
         """Record that a member run needs no entry because its team's run contains it."""
         self._hashes.append((run.run_id, run.hash))
 
-    def replacement(self, run: PassedRun) -> dict[int, Document | None]:
-        """Return the new entry for a run of the document, keyed by the offset of the old entry.
+    def keep_shared_fields(self, before: Document) -> None:
+        """Keep the id and the name of the agent, team or workflow in the stored runs, if the new header has others.
 
-        The new entry keeps the state of the old one. Return an empty mapping if the run has not changed, or if the
-        document holds a finished form and this one is unfinished.
+        `before` is the header of the document. A run leaves out what its session has as well. Call this first.
         """
+        if shared_fields(before, before["kind"]) == shared_fields(self._header, before["kind"]):
+            return
+        earlier, entries = RunConverter(before), self._current_entries()
+        indexes = [index for index, entry in enumerate(entries) if entry["type"] == "run"]
+        for index, (entry, instructions) in zip(indexes, runs_of(entries), strict=True):
+            kept = self._converter.with_run(entry, earlier.to_run(entry, instructions), instructions)
+            if not json_equal(kept, entry):
+                self._replace_entry(index, kept)
+
+    def replace(self, run: PassedRun) -> None:
+        """Add the new entry for a run of the document to `replaced`. Call this before `entries`.
+
+        The new entry keeps the state of the old one. Nothing is added if the run has not changed, or if the document
+        holds a finished form and this one is unfinished and lacks a part of it. The runs after this one stay as they
+        are: if they rely on the instructions or the messages of the old entry, their entries are replaced as well.
+        """
+        self._hashes.append((run.run_id, run.hash))
+        entries = self._current_entries()
+        index = [entry.get("run_id") if entry["type"] == "run" else None for entry in entries].index(run.run_id)
+        old, before = entries[index], newest_state(entries[:index]).get("instructions")
+        new = self._converter.to_entry(run.raw, run.run_id, before, self._finder(entries[:index]))
+        later = _first_run_that_relies_on_instructions(entries[index + 1 :])
+        old_instructions, new_instructions = old.get("instructions", before), new.get("instructions", before)
+        if later is not None and old_instructions is None and new_instructions is not None:
+            # The runs after this one have no system message. Keep it out of the instructions, in the note.
+            without = {key: value for key, value in new.items() if key not in ("instructions", NOTE)}
+            new = self._converter.with_run(without, run.raw, before)
+        kept = {key: old[key] for key in (*STATE_KEYS, "run_id") if key in old and key not in (*new, "instructions")}
+        note = {key: value for key, value in note_of(old).items() if key in ("beside", "interactions")}
+        if note:
+            new[NOTE] = {**new.get(NOTE, {}), **note}
+        new = ordered({**with_lost_fields(new, old), **kept})
+        is_older = new["status"] == "unfinished" and old.get("status") != "unfinished" and not _continues(new, old)
+        if is_older or json_equal(new, old):
+            return
+        self._replace_entry(index, new)
+        if later is not None and old_instructions is not None and old_instructions != new_instructions:
+            position = index + 1 + later
+            self._replace_entry(position, ordered({**entries[position], "instructions": old_instructions}))
+        self._keep_copies_of(run.run_id, entries, index, old, new)
+        self._instructions = newest_state(self._current_entries()).get("instructions")
+
+    def _keep_copies_of(self, run_id: str, entries: list[Document], index: int, old: Document, new: Document) -> None:
+        """Store the messages that later runs copied from a run in their own entries, if the run has other ones now."""
+        if old.get("messages") == new.get("messages"):
+            return
+        before = newest_state(entries[:index]).get("instructions")
+        copies = own_messages(self._converter.to_run(old, old.get("instructions", before)))
+        if copies == own_messages(self._converter.to_run(new, new.get("instructions", before))):
+            return
+        runs = runs_of(entries)
+        bare = [self._converter.to_run(*run) for run in runs]
+        complete = complete_runs(bare, [make_ready(one, entry) for one, (entry, _) in zip(bare, runs, strict=True)])
+        by_id = {one["run_id"]: one for one in complete}
+        for position, entry in enumerate(self._current_entries()):
+            if position <= index or run_id not in note_of(entry).get("history", ()):
+                continue
+            instructions = newest_state(self._current_entries()[:position]).get("instructions")
+            rebuilt = self._converter.to_entry(by_id[entry["run_id"]], entry["run_id"], instructions, lambda _: None)
+            kept = {key: entry[key] for key in STATE_KEYS if key in entry}
+            note = {key: value for key, value in note_of(entry).items() if key in ("beside", "interactions")}
+            if note:
+                rebuilt[NOTE] = {**rebuilt.get(NOTE, {}), **note}
+            self._replace_entry(position, ordered({**rebuilt, **kept}))
+
+    def _current_entries(self) -> list[Document]:
+        """Return the entries of the document with those in `replaced`."""
         assert self._transaction is not None  # noqa: S101 (for the type checker)
         parsed = self._transaction.whole()
-        self._hashes.append((run.run_id, run.hash))
-        index = [entry.get("run_id") if entry["type"] == "run" else None for entry in parsed.entries].index(run.run_id)
-        start, old = parsed.starts[index], parsed.entries[index]
-        earlier = parsed.entries[:index]
+        pairs = zip(parsed.starts, parsed.entries, strict=True)
+        return [self.replaced.get(start, entry) for start, entry in pairs]
+
+    def _replace_entry(self, index: int, entry: Document) -> None:
+        assert self._transaction is not None  # noqa: S101 (for the type checker)
+        self.replaced[self._transaction.whole().starts[index]] = entry
+
+    def _finder(self, earlier: list[Document]) -> Callable[[list[Document]], list[str] | None]:
+        """Return a function that finds the runs among the entries `earlier` that messages were copied from."""
 
         def find_copied_runs(copies: list[Document]) -> list[str] | None:
             newest_first = reversed(runs_of(earlier))
             return copied_runs(copies, (digest_of(self._converter.to_run(*entry)) for entry in newest_first))
 
-        instructions = newest_state(earlier).get("instructions")
-        new = self._converter.to_entry(run.raw, run.run_id, instructions, find_copied_runs)
-        kept = {key: old[key] for key in (*STATE_KEYS, "run_id") if key in old and key not in new}
-        note = {key: value for key, value in note_of(old).items() if key in ("beside", "interactions")}
-        if note:
-            new[NOTE] = {**new.get(NOTE, {}), **note}
-        new = ordered({**with_lost_fields(new, old), **kept})
-        is_older = new["status"] == "unfinished" and old.get("status") != "unfinished"
-        if is_older or json_equal(new, old):
-            return {}
-        self._replaces = True
-        return {start: new}
+        return find_copied_runs
 
     def record_written(self, fingerprint: list[int], fields: SessionFields) -> None:
         """Update the cached session after the entries were written, so that they are not written again.
@@ -186,7 +277,7 @@ class EntryBuilder:
         for run_id, hashed in self._hashes:
             cached.see(run_id, hashed)
         if cached.ready_runs is not None:
-            cached.ready_runs = None if self._replaces else [*cached.ready_runs, *self._ready_runs]
+            cached.ready_runs = None if self.replaced else [*cached.ready_runs, *self._ready_runs]
         for digest in self._new_digests:
             cached.add_digest(digest)
         cached.member_ids |= self._member_ids

@@ -26,6 +26,8 @@ has no system message. `compact`: true if the arguments of tool calls contain no
 runs that agno also keeps as runs of the session. `interactions`: the requests to the members of a team, and their
 answers."""
 
+DIFFERENCE_KEYS = ("set", "drop", "in", "is")
+"""The keys of a note that are those of a difference."""
 _COUNTED = (
     *("input_tokens", "output_tokens", "total_tokens", "audio_tokens", "input_audio_tokens", "output_audio_tokens"),
     *("cached_tokens", "cache_write_tokens", "reasoning_tokens", "prompt_tokens", "completion_tokens"),
@@ -133,13 +135,21 @@ class RunConverter:
         entry_has_system = (entry.get("messages") or [{}])[0].get("role") == "system"
         if conversation.instructions and (entry_has_system or not first_is_system):
             note["system"] = False
-        changes = difference(self._convert_back(entry, conversation.instructions, note), own)
+        return self._with_note(entry, own, conversation.instructions, note)
+
+    def with_run(self, entry: Document, run: Document, instructions: str | None) -> Document:
+        """Return `entry` with a note from which `to_run`, with these instructions, gives `run`. Changes no argument."""
+        note = {key: value for key, value in note_of(entry).items() if key not in DIFFERENCE_KEYS}
+        return self._with_note({key: value for key, value in entry.items() if key != NOTE}, run, instructions, note)
+
+    def _with_note(self, entry: Document, run: Document, instructions: str | None, note: Document) -> Document:
+        changes = difference(self._convert_back(entry, instructions, note), run)
         if changes and any(message.get("tool_calls") for message in entry.get("messages") or ()):
             compact_note = {**note, "compact": True}
-            fewer = difference(self._convert_back(entry, conversation.instructions, compact_note), own)
+            fewer = difference(self._convert_back(entry, instructions, compact_note), run)
             if len(json.dumps(fewer)) < len(json.dumps(changes)):
                 note, changes = compact_note, fewer
-        note |= changes
+        note = {**note, **changes}
         return ordered({**entry, NOTE: to_json_value(note)}) if note else entry
 
     def to_run(self, entry: Document, instructions: str | None) -> Document:
@@ -174,7 +184,8 @@ def note_of(entry: Document) -> Document:
 def insert_history(run: Document, copies: list[Document]) -> None:
     """Insert `copies` of earlier messages into `run`, in place: after its system message, before its own messages."""
     start = history_copies(run)[0]
-    run["messages"] = [*run["messages"][:start], *copies, *run["messages"][start:]]
+    messages = run.get("messages") or []  # without any, all messages of the run are copies
+    run["messages"] = [*messages[:start], *copies, *messages[start:]]
 
 
 def history_copy(message: Document) -> Document:

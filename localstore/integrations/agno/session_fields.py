@@ -43,6 +43,8 @@ class SessionFields:
     state: Document
     interactions: list[Any] = field(default_factory=list)
     """What the members of a team were asked and answered."""
+    emptied: tuple[str, ...] = ()
+    """Header keys for which agno passed an empty mapping."""
 
 
 @dataclass
@@ -94,7 +96,13 @@ def to_fields(session: Document, kind: str, *, is_first: bool) -> SessionFields:
         state["session_summary"] = summary
     if memory := {key: value for key, value in memory.items() if not is_empty(value)}:
         state[MEMORY] = memory
-    return SessionFields(header, {key: state[key] for key in STATE_KEYS if key in state}, interactions)
+    emptied = [key for field_name, key in _header_keys(kind).items() if session.get(field_name) == {}]
+    return SessionFields(header, {key: state[key] for key in STATE_KEYS if key in state}, interactions, tuple(emptied))
+
+
+def _header_keys(kind: str) -> dict[str, str]:
+    """Return the header keys of agno's fields that hold a mapping, by the name of the field."""
+    return {"extra_data": "metadata", f"{kind}_data": f"{kind}_data"}
 
 
 def _with_run_id(interaction: Any) -> Any:
@@ -107,12 +115,16 @@ def _with_run_id(interaction: Any) -> Any:
     return {**interaction, "response": {"run_id": run_id}} if run_id else interaction
 
 
-def changed_header(cached: CachedSession, stored: Document, passed: Document) -> Document:
-    """Return a copy of the `stored` header with the values that agno changed in the `passed` one. Removes no key.
+def changed_header(cached: CachedSession, stored: Document, fields: SessionFields) -> Document:
+    """Return a copy of the `stored` header with the values that agno changed in those that it passed in `fields`.
+
+    A value for which agno passes an empty mapping is removed. So is one that agno read or wrote before and no longer
+    passes, if agno's sessions have a field for it. All other keys stay.
 
     The session keeps the agent, team or workflow that began it: if one has no id, agno generates a different id for it
     in every process.
     """
+    passed = fields.header
     owner = f"{stored['kind']}_id"
     fixed = _FIXED if stored.get(owner) is None else (*_FIXED, owner)
     changed = {
@@ -122,7 +134,12 @@ def changed_header(cached: CachedSession, stored: Document, passed: Document) ->
         and not json_equal(value, cached.baseline.get(key))
         and not json_equal(value, stored.get(key))
     }
-    return {**stored, **changed}
+    cleared = [
+        key
+        for key in ("name", "team_session_id", *_header_keys(stored["kind"]).values())
+        if not passed.get(key) and (key in fields.emptied or not is_empty(cached.baseline.get(key)))
+    ]
+    return {key: value for key, value in {**stored, **changed}.items() if key not in cleared}
 
 
 def changed_state(cached: CachedSession, passed: Document) -> Document:
@@ -156,6 +173,8 @@ def to_session(header: Document, content: SessionContent, runs: list[Document]) 
         interactions = [*(context.get("member_interactions") or ()), *(dict(item) for item in content.interactions)]
         memory[_CONTEXT] = {**contexts, header["session_id"]: {**context, "member_interactions": interactions}}
     session = session_down({**header, MEMORY: memory}, state, runs, [header["created_at"], content.updated_at])
+    if MEMORY in session:
+        session[MEMORY] = {**memory, **session[MEMORY]}  # what agno's own memory does not have
     for key in ("created_at", "updated_at"):
         session[key] = int(session[key] or 0)
     kind = header["kind"]

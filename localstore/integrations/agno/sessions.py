@@ -129,21 +129,21 @@ class Sessions:
     ) -> None:
         """Write new runs, changed runs and changed fields to the open document, and update `cached`."""
         before = transaction.header()
-        header = changed_header(cached, before, fields.header)
+        header = changed_header(cached, before, fields)
         changes = changed_state(cached, fields.state)
         builder = EntryBuilder(cached, header, transaction)
-        replaced: dict[int, Document | None] = {}
+        builder.keep_shared_fields(before)
         new_runs = []
         for run in runs:
             if run.run_id in cached.member_ids:
                 builder.skip_member(run)
             elif run.run_id in cached.run_ids:
-                replaced |= builder.replacement(run)
+                builder.replace(run)
             else:
                 new_runs.append(run)
         entries = builder.entries(new_runs, changes, fields.interactions)
-        if replaced or not json_equal(header, before):
-            transaction.change(order_header(header), replaced, entries)
+        if builder.replaced or not json_equal(header, before):
+            transaction.change(order_header(header), {**builder.replaced}, entries)
         else:
             for entry in entries:
                 transaction.append([entry])

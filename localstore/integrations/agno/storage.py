@@ -4,7 +4,7 @@ agno passes the whole session after each run. The storage appends only what is n
 """
 
 import os
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakValueDictionary
 
@@ -37,14 +37,19 @@ if TYPE_CHECKING:
 
         def __init__(self, mode: Mode | None) -> None: ...
 
+    MEDIA: dict[str, Any]
+    """agno's classes for the media of a step, by the field that holds them."""
+
     def session_class(mode: Mode) -> Any: ...
     def all_metrics(metrics: Document) -> Document: ...
 
 else:
     from agno.agent.metrics import SessionMetrics
+    from agno.media import AudioArtifact, ImageArtifact, VideoArtifact
     from agno.storage import session as sessions
     from agno.storage.base import Storage as AgnoStorage
 
+    MEDIA = {"images": ImageArtifact, "videos": VideoArtifact, "audio": AudioArtifact}
     _CLASSES = {"agent": sessions.AgentSession, "team": sessions.TeamSession, "workflow": sessions.WorkflowSession}
     if hasattr(sessions, "WorkflowSessionV2"):  # releases from 1.7 have workflows with steps
         _CLASSES["workflow_v2"] = sessions.WorkflowSessionV2
@@ -54,6 +59,34 @@ else:
 
     def all_metrics(metrics):
         return asdict(SessionMetrics(**metrics))
+
+
+def _plain_run(run: Any) -> Document:
+    """Return the run of a workflow as a mapping.
+
+    A step may return a path or an address where agno expects an object for an image, a video or a sound. agno cannot
+    convert such a run, so each of them becomes an object with this address.
+    """
+    try:
+        plain: Document = run.to_dict()
+    except AttributeError:
+        plain = _with_media_objects(run).to_dict()
+    return plain
+
+
+def _with_media_objects(value: Any) -> Any:
+    """Return a copy of a run or a step, and of the steps in it, with objects for all media."""
+    if isinstance(value, list):
+        return [_with_media_objects(item) for item in value]
+    changes: Document = {
+        name: [item if hasattr(item, "to_dict") else media_class(id=str(item), url=str(item)) for item in items]
+        for name, media_class in MEDIA.items()
+        if (items := getattr(value, name, None))
+    }
+    for name in ("step_responses", "steps"):
+        if getattr(value, name, None):
+            changes[name] = _with_media_objects(getattr(value, name))
+    return replace(value, **changes)
 
 
 class _Storage(AgnoStorage):
@@ -144,10 +177,11 @@ class _Storage(AgnoStorage):
         Raises OwnerMismatch or KindMismatch if the session belongs to another user or is of another kind, and
         UnstorableValue for a value that a document cannot hold.
         """
-        values = {field.name: getattr(session, field.name) for field in fields(session)}  # type: ignore[arg-type]
+        of_mode = session_class(self.mode) if not is_dataclass(session) else session
+        values = {field.name: getattr(session, field.name, None) for field in fields(of_mode)}
         if self.mode == "workflow_v2":
             run_objects = self._unfinished(values.pop("runs", None) or [])
-            runs = [run.to_dict() for run in run_objects]
+            runs = [_plain_run(run) for run in run_objects]
         else:
             memory = values.get("memory") or {}
             run_objects, in_memory = [], memory.get("runs")
@@ -156,7 +190,7 @@ class _Storage(AgnoStorage):
         metrics = (values.get("session_data") or {}).get("session_metrics")
         if isinstance(metrics, dict):
             non_zero = {key: value for key, value in metrics.items() if value not in (None, 0)}
-            values["session_data"] = {**values["session_data"], "session_metrics": non_zero}
+            values["session_data"] = {**(values["session_data"] or {}), "session_metrics": non_zero}
         created_at = self._sessions.write(values, runs, self._kind, is_first=self._is_first)
         self._finished.update(
             {id(run): run for run in run_objects if run.status in ("COMPLETED", "CANCELLED", "ERROR")}
