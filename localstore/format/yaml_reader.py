@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal, localcontext
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from localstore.format.parse_error import ParseError
 from localstore.format.values import is_exact, rounding_problem
@@ -35,7 +35,43 @@ _TAG_DIRECTIVE = re.compile(r"^\ufeff?%TAG", re.MULTILINE)
 
 
 _MOST_NODES = 1_000_000
-"""The largest number of values in a document with aliases. A value counts each time it is used."""
+"""The largest number of keys and values in a document with aliases. A value counts each time it is used."""
+_EXPANSION, _EXPANSION_FACTOR = 16 << 20, 8
+"""The most bytes of a document with aliases, if each alias is replaced by its value: a constant, plus a multiple of the
+document's own bytes."""
+
+
+class _Extent(NamedTuple):
+    """How much a part of a document amounts to when it is written without aliases.
+
+    `nodes` counts keys and values, `lines` the lines, and `size` the bytes, including the indentation of each line.
+    """
+
+    nodes: int = 0
+    lines: int = 0
+    size: int = 0
+
+    def with_key(self, text: str) -> _Extent:
+        return _Extent(self.nodes + 1, self.lines, self.size + _length(text) + len(": "))
+
+    def with_value(self, text: str, depth: int) -> _Extent:
+        """Add a scalar, or the start of a container, for which `text` is empty."""
+        lines = 1 + text.count("\n")
+        return _Extent(self.nodes + 1, self.lines + lines, self.size + _length(text) + lines * (2 * depth + 1))
+
+    def with_copy(self, value: _Extent, depth: int) -> _Extent:
+        """Add a value again at another place, whose lines are indented by that many levels more than in `value`."""
+        size = self.size + value.size + value.lines * 2 * depth
+        return _Extent(self.nodes + value.nodes, self.lines + value.lines, size)
+
+    def since(self, before: _Extent, depth: int) -> _Extent:
+        """Return what was added after `before`, with its lines indented by that many levels less."""
+        lines = self.lines - before.lines
+        return _Extent(self.nodes - before.nodes, lines, self.size - before.size - lines * 2 * depth)
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bool = False) -> Any:
@@ -58,7 +94,8 @@ def load(raw: bytes, *, strict: bool = False, first_line: int = 1, by_pyyaml: bo
     import yaml  # loaded late, so that `import localstore` stays light
 
     try:
-        return _build(yaml.CSafeLoader(raw), strict, first_line, by_pyyaml=by_pyyaml)
+        largest = _EXPANSION + _EXPANSION_FACTOR * len(raw)
+        return _build(yaml.CSafeLoader(raw), strict, first_line, largest, by_pyyaml=by_pyyaml)
     except yaml.MarkedYAMLError as error:
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
@@ -124,8 +161,11 @@ def _position(text: str, position: int, first_line: int) -> tuple[int, int]:
     return before.count("\n") + first_line, len(before) - before.rfind("\n")
 
 
-def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> Any:
-    """Return the value built from the events of one document. Raises ParseError for what the rules do not allow."""
+def _build(parser: Any, strict: bool, first_line: int, largest: int, *, by_pyyaml: bool) -> Any:
+    """Return the value built from the events of one document. Raises ParseError for what the rules do not allow.
+
+    `largest` is the largest size in bytes of a document with aliases.
+    """
     from yaml.events import (
         AliasEvent,
         DocumentEndEvent,
@@ -151,13 +191,13 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
     container: Any = root
     in_mapping = False
     key: str | None = None  # the key of the next value; None if a key comes next, or in a sequence
-    nodes = 0  # the number of values so far, including those of aliases
-    opened: list[tuple[str | None, int]] = []  # the anchor of each open container, and the number of values before it
-    anchored: dict[str, tuple[Any, int]] = {}  # each value and the number of values in it
+    extent = _Extent()  # of all values so far, including those of aliases; only counted if aliases are allowed
+    opened: list[tuple[str | None, _Extent]] = []  # the anchor of each open container, and the extent before it
+    anchored: dict[str, tuple[Any, _Extent]] = {}  # each value and its extent
     while True:
         event = next_event()
         kind = type(event)
-        nodes += 1
+        before = extent
         value: Any
         if kind is ScalarEvent:
             if event.anchor is not None and not by_pyyaml:
@@ -168,6 +208,8 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
                 key = event.value
                 if key in container:
                     refuse(f"the key {_shortened(event.value)} appears twice in one mapping")
+                if by_pyyaml:
+                    extent = extent.with_key(key)
                 continue
             try:
                 if event.tag is not None:
@@ -176,8 +218,10 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
                     value = plain(event.value, strict) if event.implicit[0] else event.value
             except ParseError as error:  # raised without a position
                 refuse(error.problem)
-            if event.anchor is not None:
-                anchored[event.anchor] = value, 1
+            if by_pyyaml:
+                extent = extent.with_value(event.value, len(around))
+                if event.anchor is not None:
+                    anchored[event.anchor] = value, extent.since(before, len(around))
         elif kind is MappingStartEvent or kind is SequenceStartEvent:
             if event.anchor is not None and not by_pyyaml:
                 refuse("anchors are not allowed")
@@ -188,6 +232,8 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
             if len(around) >= DEPTH_LIMIT:
                 refuse(f"nested more than {DEPTH_LIMIT} levels deep")
             value = {} if kind is MappingStartEvent else []
+            if by_pyyaml:
+                extent = extent.with_value("", len(around))
         elif kind is AliasEvent:
             if not by_pyyaml:
                 refuse("aliases are not allowed")
@@ -195,16 +241,18 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
                 refuse("a key must be a text, not an alias")
             if event.anchor not in anchored:
                 refuse("an alias stands inside the value that it refers to")
-            value, size = anchored[event.anchor]
-            nodes += size
-            if nodes > _MOST_NODES:
+            value, copied = anchored[event.anchor]
+            extent = extent.with_copy(copied, len(around))
+            if extent.nodes > _MOST_NODES:
                 refuse(f"with its aliases, the document has more than {_MOST_NODES:,} values")
+            if extent.size > largest:
+                refuse(f"with its aliases, the document has more than {largest / 1_000_000:,.0f} MB")
         elif kind is DocumentEndEvent:
             break
         else:  # the end of a mapping or a sequence
             anchor, before = opened.pop()
             if anchor is not None:
-                anchored[anchor] = container, nodes - before
+                anchored[anchor] = container, extent.since(before, len(around) - 1)
             container = around.pop()
             in_mapping = type(container) is dict
             continue
@@ -216,7 +264,7 @@ def _build(parser: Any, strict: bool, first_line: int, *, by_pyyaml: bool) -> An
         if kind is MappingStartEvent or kind is SequenceStartEvent:
             if event.anchor is not None:
                 anchored.pop(event.anchor, None)
-            opened.append((event.anchor, nodes))
+            opened.append((event.anchor, before))
             around.append(container)
             container = value
             in_mapping = kind is MappingStartEvent

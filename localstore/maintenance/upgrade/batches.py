@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from localstore.disk import filesystem, store_tree
 from localstore.disk.backup_folder import Backup
-from localstore.maintenance.upgrade.rewriting import Outcome, Rewriter, Transform
+from localstore.maintenance.upgrade.rewriting import Outcome, Rewriter, Transform, check_free_space
 
 Progress = Callable[[int, int], None]
 """A function that is called with the number of documents done so far and the total number."""
@@ -21,8 +21,6 @@ _BATCH, _BATCH_BYTES = 64, 8 << 20
 """The largest number of documents and of bytes in a batch; a single larger document is a batch by itself."""
 _WORTH_A_PROCESS, _WORTH_BYTES = 256, 32 << 20
 """With fewer documents and fewer bytes than these, starting other processes takes more time than they save."""
-_MARGIN = 16 << 20
-"""Bytes that must stay free on the disk."""
 
 
 def rewrite_all(
@@ -84,19 +82,12 @@ def _batches(paths: Sequence[str], sizes: dict[str, int]) -> Iterator[list[str]]
 def _check_free_space(root: str, backup: Backup, size: int) -> None:
     """Raise OSError unless the new documents fit on the disk, and copies of the old ones too if it has no hard links.
 
-    `size` is the total size of the old documents in bytes. A new document is assumed to be as large as the old one; no
-    upgrade makes it larger.
+    `size` is the total size of the old documents in bytes. A new document is assumed to be as large as the old one; one
+    that is larger, because the old one has aliases, is checked before it is written.
     """
     if not size:
         return
-    needed = size + _MARGIN if _has_hard_links(backup) else 2 * size + _MARGIN
-    free = filesystem.system.free_space(root)
-    if free < needed:
-        raise OSError(
-            errno.ENOSPC,
-            f"Too little room: {_megabytes(needed)} are needed, and {_megabytes(free)} are free. Nothing was changed",
-            root,
-        )
+    check_free_space(root, size if _has_hard_links(backup) else 2 * size)
 
 
 def _has_hard_links(backup: Backup) -> bool:
@@ -110,10 +101,6 @@ def _has_hard_links(backup: Backup) -> bool:
             raise
     filesystem.system.unlink(probe)
     return True
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1_000_000:,.0f} MB"
 
 
 # In several processes

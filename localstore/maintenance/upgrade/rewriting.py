@@ -14,6 +14,7 @@ rest.
 """
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -37,6 +38,9 @@ Transform = Callable[[ParsedDocument, str], tuple[str, ParsedDocument] | None]
 if the document need not change."""
 
 _Result = TypeVar("_Result")
+
+_MARGIN = 16 << 20
+"""Bytes that must stay free on the disk."""
 
 _ATTEMPTS = 5
 """The most times a document is read without its lock while another program writes to it."""
@@ -194,6 +198,8 @@ class Rewriter:
     def _put(self, path: str, change: _Change) -> _Written:
         """Write the new document. Requires the session's lock, and that the old document has not changed since."""
         target, new, now = change.target, change.new, change.status
+        if len(new.raw) > len(change.raw):
+            check_free_space(self._root, len(new.raw), self._full(path))
         if not self._backup.holds(path, now, change.raw):
             self._backup.keep(path)
             self._backup.settle()
@@ -329,6 +335,15 @@ class Rewriter:
 
     def _full(self, path: str) -> str:
         return store_tree.full_path(self._root, path)
+
+
+def check_free_space(root: str, size: int, path: str | None = None) -> None:
+    """Raise OSError unless `size` bytes fit on the disk. The error names the document at `path`, or else the root."""
+    needed, free = size + _MARGIN, filesystem.system.free_space(root)
+    if free < needed:
+        needed_text, free_text = (f"{number / 1_000_000:,.0f} MB" for number in (needed, free))
+        problem = f"Too little room: {needed_text} are needed, and {free_text} are free. Nothing was changed"
+        raise OSError(errno.ENOSPC, problem, path or root)
 
 
 def includes(longer: ParsedDocument, shorter: ParsedDocument) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -316,6 +317,35 @@ def test_an_alias_bomb_is_refused_quickly() -> None:
     levels += [b"  a%d: &a%d [%s]\n" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 10)) for n in range(1, 12)]
     with pytest.raises(DocumentBroken, match="with its aliases, the document has more than"):
         parse_document(b"".join(levels), YAML, "file")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("x" * 100_000, id="a long text"),
+        pytest.param("|\n" + "      x\n" * 20_000, id="many lines, each of them indented"),
+        pytest.param("[" * 100 + ", ".join(["1"] * 500) + "]" * 100, id="deep lists of short values"),
+    ],
+)
+def test_aliases_are_limited_by_the_bytes_that_they_amount_to(value: str) -> None:
+    """Only their number was limited: an upgrade made 2 GB of 180 KB, and took 7.6 GB of memory."""
+    raw = f"session_id: s1\nagent_id: a\nmemory: {{}}\nsession_data:\n  session_state:\n    a: &a {value}\n"
+    raw += "".join(f"    a{number}: *a\n" for number in range(2000))
+    assert len(raw) < 250_000
+    tracemalloc.start()
+    with pytest.raises(DocumentBroken, match=r"with its aliases, the document has more than 1[78] MB") as caught:
+        parse_document(raw.encode(), YAML, "file")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000
+    assert caught.value.line is not None
+
+
+def test_aliases_that_amount_to_less_are_read() -> None:
+    raw = f"session_id: s1\nagent_id: a\nmemory: {{}}\nsession_data:\n  session_state:\n    a: &a {'x' * 1000}\n"
+    raw += "".join(f"    a{number}: *a\n" for number in range(5000))
+    state = parse_document(raw.encode(), YAML, "file").entries[-1]["session_state"]
+    assert state["a4999"] == "x" * 1000
 
 
 def test_an_alias_inside_of_its_own_value_is_refused() -> None:

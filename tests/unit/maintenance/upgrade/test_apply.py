@@ -382,6 +382,23 @@ def test_too_little_room_is_reported_before_anything_is_written(
     assert (documents_of(folder) if kind == "store" else tree_of(folder)) == before
 
 
+def test_too_little_room_for_aliases_is_reported_before_the_document_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new document was taken to be as large as the old one, and filled the disk."""
+    folder = folder_of_agno(tmp_path / "f", suffix=".yaml")
+    raw = "agent_id: a\nmemory: {}\nsession_data:\n  session_state:\n    a: &a " + "x" * 1000 + "\n"
+    raw += "".join(f"    a{number}: *a\n" for number in range(5000)) + "session_id: big\n"
+    (folder / "big.yaml").write_text(raw)
+    monkeypatch.setattr(filesystem.System, "free_space", lambda *_: 20 << 20)
+    with pytest.raises(OSError, match="Too little room: 22 MB are needed, and 21 MB are free") as caught:
+        upgrade(folder)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(folder / "big.yaml"))
+    assert (folder / "big.yaml").read_text() == raw
+    monkeypatch.setattr(filesystem.System, "free_space", lambda *_: 30 << 20)
+    assert upgrade(folder).problems == []
+
+
 def no_links(*_: object) -> None:
     raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
