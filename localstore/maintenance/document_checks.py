@@ -9,7 +9,7 @@ from localstore.format.parse_error import ParseError
 from localstore.maintenance.finding import Finding
 
 _MOST_PROBLEMS = 10
-"""The number of wrong fields reported one by one for each document."""
+"""The number of wrong fields, and of unknown words, reported one by one for each document."""
 
 
 def unwritable(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
@@ -22,23 +22,38 @@ def unwritable(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
 
 
 def wrong_fields(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
-    """Yield an error for each field that is missing or has a wrong type, and one for the number beyond the limit."""
+    """Yield an error for each field that is missing or has a wrong type, and a note for each unknown word or time.
+
+    Of each, there is one more finding for the number beyond the limit.
+    """
     from pydantic import ValidationError
 
+    from localstore.models.fields import INVALID_TEXT, SET_BY_PROGRAM
     from localstore.models.session import Session
 
     try:
-        Session.model_validate({**parsed.header, "history": parsed.entries})
+        Session.model_validate({**parsed.header, "history": parsed.entries}, context=SET_BY_PROGRAM)
     except ValidationError as error:
-        problems: dict[str, tuple[str, int | None]] = {}
+        errors: dict[str, Finding] = {}
+        notes: dict[str, Finding] = {}
         for wrong in error.errors(include_url=False, include_context=False):
             where, line = _where(wrong["loc"], wrong["type"] == "missing", parsed)
-            problems.setdefault(where, (wrong["msg"], line))
-        for where, (problem, line) in list(problems.items())[:_MOST_PROBLEMS]:
-            yield Finding("error", path, line, f"{where}: {problem}", "Fix it in an editor.")
-        if len(problems) > _MOST_PROBLEMS:
-            more = f"{len(problems) - _MOST_PROBLEMS} more fields are wrong"
+            if wrong["type"] == INVALID_TEXT:
+                problem, _, hint = wrong["msg"].partition(". ")
+                advice = f"{hint} " if hint.startswith("Did you mean") else ""
+                advice += "The text is kept. If it is a mistake, fix it in an editor."
+                notes.setdefault(where, Finding("note", path, line, f"{where}: {problem.removesuffix('.')}", advice))
+            else:
+                problem = wrong["msg"].removesuffix(".")
+                errors.setdefault(where, Finding("error", path, line, f"{where}: {problem}", "Fix it in an editor."))
+        yield from list(errors.values())[:_MOST_PROBLEMS]
+        if len(errors) > _MOST_PROBLEMS:
+            more = f"{len(errors) - _MOST_PROBLEMS} more fields are wrong"
             yield Finding("error", path, None, more, "Fix those above, then check again.")
+        yield from list(notes.values())[:_MOST_PROBLEMS]
+        if len(notes) > _MOST_PROBLEMS:
+            more = f"{len(notes) - _MOST_PROBLEMS} more fields hold text that is not a known word or a time"
+            yield Finding("note", path, None, more, "The text is kept.")
 
 
 def repeated_runs(path: str, parsed: ParsedDocument) -> Iterator[Finding]:

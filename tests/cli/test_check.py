@@ -623,3 +623,18 @@ def test_backups_and_trash_keep_their_modes_and_an_interrupted_upgrade_is_named(
     assert [line[1:3] for line in found if ".localstore" in line[0]] == [
         ["note", "is the backup of an interrupted upgrade"]
     ]
+
+
+def test_a_word_or_time_that_localstore_does_not_know_is_a_note(check: Check, store: Path) -> None:
+    """Such text is kept, and nothing named it: a run with the status "complete" was neither finished nor resumed."""
+    path = document(store)
+    edit(path, '"status": "completed"', '"status": "complete"')
+    edit(path, '"role": "assistant"', '"role": "robot"')
+    path.write_text(path.read_text().replace('"created_at": "2026-01-01T10:00:00.000Z"', '"created_at": "new year"', 1))
+    findings = check()
+    assert {finding["severity"] for finding in findings} == {"note"}
+    problems = [finding["problem"] for finding in findings]
+    assert any("created_at: 'new year' is not a time" in problem for problem in problems)
+    assert any("history[0].status: must be one of " in problem for problem in problems)
+    assert any("role: must be one of " in problem for problem in problems)
+    assert any("Did you mean 'completed'?" in finding["advice"] for finding in findings)
