@@ -114,7 +114,7 @@ def first_comment(raw: bytes) -> tuple[int, int] | None:
     """Return line and column, from 1, of the first comment in a valid YAML document, or None if it has none.
 
     >>> first_comment(b"a: 'no # comment'  # one")
-    (1, 19)
+    (1, 20)
     """
     text = raw.decode("utf-8-sig")
     if "#" not in text:
