@@ -74,9 +74,9 @@ class JsonLayout:
         """Return the number of lines in `raw` that start an entry. The first line does not count."""
         return raw.count(_START)
 
-    def entry_end(self, raw: bytes, start: int) -> int:
-        """Return the offset after the entry that starts at `start`, or -1 if its end is missing."""
-        end = raw.find(b"\n    }", start)
+    def entry_end(self, raw: bytes, start: int, bound: int | None = None) -> int:
+        """Return the offset after the entry that starts at `start`, or -1 if its end is missing or after `bound`."""
+        end = raw.find(b"\n    }", start, bound)
         return -1 if end < 0 else end + len(b"\n    }")
 
     def breaks_layout(self, entry: bytes) -> bool:

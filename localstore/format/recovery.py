@@ -6,7 +6,9 @@ entry can come after a torn one.
 """
 
 import contextlib
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -273,12 +275,24 @@ def _is_incomplete(raw: bytes, layout: Layout, at: int) -> bool:
     """Return whether the bytes from `at` on look like a torn append, with no complete but invalid entry."""
     if not _looks_like_torn_append(raw, layout, at):
         return False
-    for match in ENTRY_START[layout.suffix].finditer(raw, at):
-        end = layout.entry_end(raw, match.start())
-        data = raw[match.start() : end if end > 0 else len(raw)]
-        if b"\0" not in data and (end > 0 or (layout.keeps_comments and _STATUS_LINE.search(data))):
+    for start, end in _entry_spans(raw, layout, at):
+        if end < 0 and not layout.keeps_comments:
+            continue
+        data = raw[start : end if end > 0 else len(raw)]
+        if b"\0" not in data and (end > 0 or _STATUS_LINE.search(data)):
             return False  # complete but invalid: otherwise it would be among the pieces
     return True
+
+
+def _entry_spans(raw: bytes, layout: Layout, begin: int) -> Iterator[tuple[int, int]]:
+    """Yield the start and the end of each possible entry from `begin` on. The end is -1 if it is missing.
+
+    In JSON, the end of an entry is missing if another entry starts before it. Without that rule, many starts without an
+    end would take quadratic time.
+    """
+    starts = [match.start() for match in ENTRY_START[layout.suffix].finditer(raw, begin)]
+    for start, following in itertools.pairwise([*starts, len(raw)]):
+        yield start, layout.entry_end(raw, start, None if layout.keeps_comments else following)
 
 
 def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int, *, may_lag: bool = False) -> list[Piece]:
@@ -289,11 +303,9 @@ def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int, *, 
     """
     pieces = []
     at = begin
-    for match in ENTRY_START[layout.suffix].finditer(raw, begin):
-        start = match.start()
+    for start, end in _entry_spans(raw, layout, begin):
         if start < at:
             continue
-        end = layout.entry_end(raw, start)
         if layout.keeps_comments:  # in YAML, only a line after an entry shows that it is complete
             zeros = raw.find(b"\0", start, end if end > 0 else len(raw)) if may_lag else -1
             if zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):

@@ -33,6 +33,8 @@ _VALUE_END = {
 """Where an item of a run's last list, or the value before a `key`, may end."""
 _LONGEST_ESCAPE = 6
 """The largest number of bytes that an escape of one character has."""
+_MOST_ATTEMPTS = 10
+"""The most times that a part of a run is parsed. A torn write needs few; a limit keeps the time of any input linear."""
 
 
 class Piece(NamedTuple):
@@ -45,11 +47,16 @@ class Piece(NamedTuple):
 
 def is_valid_entry(layout: Layout, data: bytes) -> bool:
     """Return whether `data` parses as one entry with a valid structure."""
+    return _problem(layout, data) is None
+
+
+def _problem(layout: Layout, data: bytes) -> ParseError | None:
+    """Return the error in `data`, which should be one entry, or None if it is a valid one."""
     try:
         check_entry(layout.parse_entry(data), "entry")
-    except ParseError:
-        return False
-    return True
+    except ParseError as error:
+        return error
+    return None
 
 
 def recover_overwritten_run(raw: bytes, layout: Layout, size: int, contiguous: list[Piece]) -> Piece | None:
@@ -65,7 +72,7 @@ def recover_overwritten_run(raw: bytes, layout: Layout, size: int, contiguous: l
         if closing == layout.closing_after_text and assistant_text_end(layout, raw, match.end(), end) != end:
             continue
         run = _unfinished_run(raw, layout, match.start(), end, closing)
-        if run is not None:
+        if isinstance(run, Piece):
             return run
     return None
 
@@ -104,11 +111,25 @@ def recover_partial_run(
     if match is None:
         return None
     bound = pieces[len(contiguous)].start if len(contiguous) < len(pieces) else len(raw)
+    attempts = 0
     for end, closing in sorted(_possible_ends(raw, layout, match.end(), bound), reverse=True):
+        if end > bound:
+            continue
+        if attempts == _MOST_ATTEMPTS:
+            return None
+        attempts += 1
         run = _unfinished_run(raw, layout, start, end, closing)
-        if run is not None:
+        if isinstance(run, Piece):
             return run
+        if run is not None and run.line is not None:
+            bound = min(bound, _end_of_line(raw, start, run.line))  # any longer part has the same error
     return None
+
+
+def _end_of_line(raw: bytes, start: int, line: int) -> int:
+    """Return the offset at which a line ends. Lines count from 1, and line 1 begins at the offset `start`."""
+    match = re.compile(rb"(?:[^\n]*+\n){%d}" % line).match(raw, start)
+    return match.end() if match else len(raw)
 
 
 def _possible_ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterator[tuple[int, bytes]]:
@@ -126,13 +147,16 @@ def _possible_ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterat
         yield end - cut, layout.closing_after_text
 
 
-def _unfinished_run(raw: bytes, layout: Layout, start: int, end: int, closing: bytes) -> Piece | None:
+def _unfinished_run(raw: bytes, layout: Layout, start: int, end: int, closing: bytes) -> Piece | ParseError | None:
     """Return the bytes between two offsets, completed with `closing`, as an unfinished run.
 
-    Returns None if they are not a valid unfinished run, or it has neither input nor messages, member runs or steps.
+    Returns the error if they do not parse as an entry. Returns None if they are not an unfinished run, or if it has
+    neither input nor messages, member runs or steps.
     """
     data = (raw[start:end] + closing).removesuffix(layout.end)
-    if not is_valid_entry(layout, data) or not run_id_and_state(layout, data)[1]:
+    if (problem := _problem(layout, data)) is not None:
+        return problem
+    if not run_id_and_state(layout, data)[1]:
         return None
     run = layout.parse_entry(data)
     if closing == layout.closing_after_text and not isinstance((run.get("messages") or [{}])[-1].get("content"), str):

@@ -12,9 +12,9 @@ from localstore.format.parse_error import ParseError
 
 _RUN_ID = re.compile(rb"- type: run\n  run_id: ([0-9A-Za-z][0-9A-Za-z_-]*[A-Za-z_-][0-9A-Za-z_-]*)\n")
 _START = b"\n- "
-# A comment in column 0 is part of the entry if the entry continues after it.
-_INSIDE = rb"#[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\r?\n)* [ \t]*[^ \t\r\n#]"
-_NEXT = re.compile(rb"[\n\0](?=[^ \n\r\0])(?!%s)" % _INSIDE)
+_COLUMN_0 = re.compile(rb"[\n\0](?=[^ \n\r\0])")
+_COMMENTS_INSIDE = re.compile(rb"#[^\n]*+\n(?:[ \t]*+(?:#[^\n]*+)?\r?\n)*+ [ \t]*+[^ \t\r\n#]")
+"""Comments in column 0 that are part of an entry, because the entry continues after them."""
 
 _DOCUMENT_ENDS = re.compile(rb"[\n\r](?:\.\.\.|---)")
 
@@ -64,10 +64,19 @@ class YamlLayout:
         """Return the number of lines in `raw` that start an entry. The first line does not count."""
         return raw.count(_START)
 
-    def entry_end(self, raw: bytes, start: int) -> int:
-        """Return the offset after the entry at `start`, or -1 if nothing follows. NUL bytes count as a newline."""
-        match = _NEXT.search(raw, start)
-        return match.end() if match else -1
+    def entry_end(self, raw: bytes, start: int, bound: int | None = None) -> int:
+        """Return the offset after the entry at `start`, or -1 if nothing follows up to `bound`.
+
+        NUL bytes count as a newline.
+        """
+        bound = len(raw) if bound is None else bound
+        while match := _COLUMN_0.search(raw, start, bound):
+            comments = _COMMENTS_INSIDE.match(raw, match.end(), bound)
+            if comments is None:
+                return match.end()
+            zero = raw.find(b"\0", match.end(), comments.end())
+            start = comments.end() if zero < 0 else zero
+        return -1
 
     def breaks_layout(self, entry: bytes) -> bool:
         """Return whether a line in `entry` ends the YAML document: the next entry would belong to another one."""

@@ -8,6 +8,9 @@ from localstore.format.document import ParsedDocument
 from localstore.format.parse_error import ParseError
 from localstore.maintenance.finding import Finding
 
+Location = tuple[int | str, ...]
+"""Where pydantic found an error: keys, indexes and names of types, outermost first."""
+
 _MOST_PROBLEMS = 10
 """The number of wrong fields, and of unknown words, reported one by one for each document."""
 
@@ -34,23 +37,24 @@ def wrong_fields(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
     try:
         Session.model_validate({**parsed.header, "history": parsed.entries}, context=SET_BY_PROGRAM)
     except ValidationError as error:
-        errors: dict[str, Finding] = {}
-        notes: dict[str, Finding] = {}
+        document = {**parsed.header, "history": parsed.entries}
+        errors: dict[str, tuple[str, Location]] = {}
+        notes: dict[str, tuple[str, Location]] = {}
         for wrong in error.errors(include_url=False, include_context=False):
-            where, line = _where(wrong["loc"], wrong["type"] == "missing", parsed)
-            if wrong["type"] == INVALID_TEXT:
-                problem, _, hint = wrong["msg"].partition(". ")
-                advice = f"{hint} " if hint.startswith("Did you mean") else ""
-                advice += "The text is kept. If it is a mistake, fix it in an editor."
-                notes.setdefault(where, Finding("note", path, line, f"{where}: {problem.removesuffix('.')}", advice))
-            else:
-                problem = wrong["msg"].removesuffix(".")
-                errors.setdefault(where, Finding("error", path, line, f"{where}: {problem}", "Fix it in an editor."))
-        yield from list(errors.values())[:_MOST_PROBLEMS]
+            where = _where(wrong["loc"], wrong["type"] == "missing", document)
+            (notes if wrong["type"] == INVALID_TEXT else errors).setdefault(where, (wrong["msg"], wrong["loc"]))
+        # Only the reported findings get a line, because each line is counted from the beginning of the document.
+        for where, (message, location) in list(errors.items())[:_MOST_PROBLEMS]:
+            problem = f"{where}: {message.removesuffix('.')}"
+            yield Finding("error", path, _line(location, parsed), problem, "Fix it in an editor.")
         if len(errors) > _MOST_PROBLEMS:
             more = f"{len(errors) - _MOST_PROBLEMS} more fields are wrong"
             yield Finding("error", path, None, more, "Fix those above, then check again.")
-        yield from list(notes.values())[:_MOST_PROBLEMS]
+        for where, (message, location) in list(notes.items())[:_MOST_PROBLEMS]:
+            problem, _, hint = message.partition(". ")
+            advice = f"{hint} " if hint.startswith("Did you mean") else ""
+            advice += "The text is kept. If it is a mistake, fix it in an editor."
+            yield Finding("note", path, _line(location, parsed), f"{where}: {problem.removesuffix('.')}", advice)
         if len(notes) > _MOST_PROBLEMS:
             more = f"{len(notes) - _MOST_PROBLEMS} more fields hold text that is not a known word or a time"
             yield Finding("note", path, None, more, "The text is kept.")
@@ -62,21 +66,25 @@ def repeated_runs(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
     That can happen, because an append recognises a repeated run only among the newest entries.
     """
     seen: set[str] = set()
+    line, counted = 1, 0
     for number, entry in enumerate(parsed.entries):
         if entry["type"] == "run":
             if entry["run_id"] in seen:
-                line = parsed.raw.count(b"\n", 0, parsed.starts[number]) + 1 if parsed.starts else None
+                if parsed.starts:
+                    line += parsed.raw.count(b"\n", counted, parsed.starts[number])
+                    counted = parsed.starts[number]
                 problem = f"has a second run with the run_id {entry['run_id']}"
-                yield Finding("note", path, line, problem, "Give one of them another run_id, or delete it.")
+                advice = "Give one of them another run_id, or delete it."
+                yield Finding("note", path, line if parsed.starts else None, problem, advice)
             seen.add(entry["run_id"])
 
 
-def _where(location: tuple[int | str, ...], is_missing: bool, parsed: ParsedDocument) -> tuple[str, int | None]:
-    """Return the name of a field, such as `history[3].messages`, and the line where its entry or header field starts.
+def _where(location: Location, is_missing: bool, document: Any) -> str:
+    """Return the name of a field, such as `history[3].messages`.
 
-    `location` is pydantic's, and `is_missing` is true if the field is missing. The line is None if it is unknown.
+    `location` is pydantic's, and `is_missing` is true if the field is missing.
     """
-    value: Any = {**parsed.header, "history": parsed.entries}
+    value = document
     where = ""
     for step in location:  # it also has the names of the types that pydantic tried, which are skipped
         if isinstance(value, list) and isinstance(step, int):
@@ -85,11 +93,14 @@ def _where(location: tuple[int | str, ...], is_missing: bool, parsed: ParsedDocu
         elif isinstance(value, dict) and (step in value or (is_missing and step == location[-1])):
             value = value.get(step)
             where += f".{step}" if where else str(step)
-    line = None
+    return where
+
+
+def _line(location: Location, parsed: ParsedDocument) -> int | None:
+    """Return the line on which the entry or the header field at pydantic's `location` starts, or None if unknown."""
     if len(location) > 1 and location[0] == "history" and isinstance(location[1], int):
-        if parsed.in_layout:
-            line = parsed.raw.count(b"\n", 0, parsed.starts[location[1]]) + 1
-    elif location:
-        key = re.search(rb'^(?:  ")?%s"?:' % re.escape(str(location[0]).encode()), parsed.raw, re.MULTILINE)
-        line = parsed.raw.count(b"\n", 0, key.start()) + 1 if key else None
-    return where, line
+        return parsed.raw.count(b"\n", 0, parsed.starts[location[1]]) + 1 if parsed.in_layout else None
+    if not location:
+        return None
+    key = re.search(rb'^(?:  ")?%s"?:' % re.escape(str(location[0]).encode()), parsed.raw, re.MULTILINE)
+    return parsed.raw.count(b"\n", 0, key.start()) + 1 if key else None
