@@ -425,6 +425,20 @@ def case_a_run_that_two_continued_keeps_both_answers(folder: Path) -> None:
     assert [entry["messages"][-1]["content"] for entry in rescued(folder)] == ["Seat 5."]
 
 
+def case_what_agno_leaves_out_on_purpose_is_not_kept(folder: Path) -> None:
+    """A run that an agent continues may lose messages: agno is asked not to store them. They are not kept either."""
+    db = LocalDb(folder)
+    store(db, session(), run("r1", status="PAUSED"))
+    store(db, db.get_session("s1", AGENT), run("r1", messages=[], content="Booked."))
+    other = LocalDb(folder)
+    store(db, db.get_session("s1", AGENT), run("r2", status="PAUSED"))
+    store(other, other.get_session("s1", AGENT), run("r2", messages=[], content="Booked."))
+    assert rescued(folder) == []
+    store(db, db.get_session("s1", AGENT), run("r2"))
+    store(db, db.get_session("s1", AGENT), run("r2", messages=[], content="Again."))
+    assert len(rescued(folder)) == 2
+
+
 def case_sessions_are_listed_in_the_order_of_their_creation(folder: Path) -> None:
     """Sessions that were created in the same second were listed in the order of their last writes."""
     db = LocalDb(folder)

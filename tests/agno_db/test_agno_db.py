@@ -31,7 +31,7 @@ def modules(release: str) -> list[str]:
     some = ["cases_store", "cases_memories", "cases_flow"]
     some += ["cases_groups", "cases_shared"] if release != OLDEST else []
     some += ["cases_runs"] if release.startswith("3.") else []
-    return [*some, "cases_os"] if release == NEWEST else some
+    return [*some, "cases_os", "cases_random"] if release == NEWEST else some
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from localstore.format.document import newest_state, order_header
 from localstore.format.values import json_equal
 from localstore.integrations.agno_db.history import extract_system, refer_to_history
 from localstore.integrations.agno_db.runs import contains_run, in_order
+from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.times import now
 
@@ -22,16 +23,17 @@ _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
 class DocumentChange:
     """Collects changes to one document; `apply` writes them. Parses each entry of the document at most once."""
 
-    def __init__(self, engine: Engine, transaction: Transaction | None) -> None:
+    def __init__(self, engine: Engine, transaction: Transaction | None, waiting: WaitingRuns) -> None:
         """`transaction` is the open document. It is None for a new document, which the caller creates from `added`."""
         self._engine = engine
+        self._waiting = waiting
         self._transaction = transaction
         self._entries: dict[int, dict[str, Any]] = {}
         self.added: list[dict[str, Any]] = []
         self._replaced: dict[int, dict[str, Any] | None] = {}
         self._finished: tuple[Recent, dict[str, Any]] | None = None
         self._lost: list[dict[str, Any]] = []
-        """The replaced runs with messages that the new ones lack."""
+        """The replaced runs with messages that would be lost."""
 
     @property
     def _open(self) -> Transaction:
@@ -100,7 +102,8 @@ class DocumentChange:
         """Replace a run of the document with `entry`, which is copied and not changed.
 
         The new entry keeps the session state and the `run_index` of the old one. Does nothing if the two are equal. If
-        the old run has messages that the new one lacks, `apply` puts it into the rescue folder first.
+        the old run has messages that the new one lacks, and is not an unfinished form that this process knew, `apply`
+        puts it into the rescue folder first.
         """
         old, entry = self.entry(run), dict(entry)
         system = extract_system(entry)
@@ -116,7 +119,7 @@ class DocumentChange:
         entry = in_order(entry)
         if not json_equal(entry, old):
             self._replaced[run.offset] = entry
-            if not contains_run(entry, old):
+            if not contains_run(entry, old) and not self._waiting.has(old):
                 self._lost.append(old)
             self._finished = (run, entry) if run.unfinished else None
 
@@ -163,6 +166,7 @@ class DocumentChange:
             transaction.append(self.added)
         else:
             transaction.sync()
+        self._waiting.record([*self.added, *(run for run in self._replaced.values() if run is not None)])
 
     def _runs_before(self, offset: int | None = None) -> Iterator[dict[str, Any]]:
         """Yield the most recent runs before `offset`, newest first.

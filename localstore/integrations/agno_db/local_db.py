@@ -16,11 +16,12 @@ from localstore.integrations.agno_db.listing import page_of, sorted_by
 from localstore.integrations.agno_db.memories import Memories
 from localstore.integrations.agno_db.messages import to_seconds
 from localstore.integrations.agno_db.objects import RUNS_ARE_SEPARATE
-from localstore.integrations.agno_db.reader import Reader
+from localstore.integrations.agno_db.reader import Reader, run_position
 from localstore.integrations.agno_db.runs import RunKind, kind_of
 from localstore.integrations.agno_db.sessions import to_fields, to_record
 from localstore.integrations.agno_db.stored_session import StoredSession, is_member_run
 from localstore.integrations.agno_db.unsupported import unsupported_method
+from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.integrations.agno_db.writer import Writer, WriteRequest
 from localstore.storage.storage import JsonStorage, YamlStorage
 
@@ -74,8 +75,9 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         BaseDb.__init__(self, id=id or f"localstore-{digest}")
         Memories.__init__(self, self.storage._engine)
         self._options = {"format": format, "durability": durability, "lock_timeout": lock_timeout}
-        self._reader = Reader(self.storage._engine)
-        self._writer = Writer(self.storage._engine, self.storage._suffix)
+        waiting = WaitingRuns()
+        self._reader = Reader(self.storage._engine, waiting)
+        self._writer = Writer(self.storage._engine, self.storage._suffix, waiting)
 
     def __repr__(self) -> str:
         return f"LocalDb({str(self.storage.root)!r})"
@@ -292,8 +294,9 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         """Store one run of a session: append it, or replace the stored run with the same `run_id`.
 
         Creates the session if there is none. `run_index` is the number of runs before this one, or None if unknown.
-        A new run always comes after the stored ones; `get_runs` returns a different `run_index` in the run's row.
-        If the stored run has messages that the new one lacks, it is kept in the store's rescue folder.
+        In its session, a new run always comes after the stored ones. `get_runs` sorts the runs by `run_index`.
+        If the stored run has messages that the new one lacks, it is kept in the store's rescue folder, unless this
+        process has read or stored it in that form while it was unfinished.
 
         Raises ValueError for a run without a `run_id`, OwnerMismatch if the session belongs to another user,
         SessionNotFound for a member's run without a session, and UnstorableValue for a value that JSON cannot hold.
@@ -343,8 +346,9 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         """Return a list of the runs that match, of one session, or of all sessions if `session_id` is None.
 
         If `deserialize` is false, return a pair: a list of rows like those of agno's own databases, and the number of
-        matches on all pages. `limit`, `page`, `sort_by` and `sort_order` have the same meaning as in `get_sessions`.
-        The other arguments are values that the run must have; None accepts any.
+        matches on all pages. `limit`, `page`, `sort_by` and `sort_order` have the same meaning as in `get_sessions`;
+        without `sort_by`, the runs are sorted by `run_index`, and then by the time when they began. The other arguments
+        are values that the run must have; None accepts any.
 
         Raises ValueError if `page` is less than 1 or if it is passed without `limit`.
         """
@@ -356,7 +360,9 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
             if all(run.get(key) == value for key, value in filters.items())
         ]
         total = len(rows)
-        if sort_by is not None:
+        if sort_by is None:
+            rows.sort(key=run_position)
+        else:
             rows = sorted_by(rows, sort_by, sort_order, dict.get)
         rows = page_of(rows, limit, page)
         return [objects.run_object(row["run_data"]) for row in rows] if deserialize else (rows, total)

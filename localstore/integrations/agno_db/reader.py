@@ -12,6 +12,7 @@ from localstore.integrations.agno_db.history import NeedsWholeDocument, restore_
 from localstore.integrations.agno_db.listing import sorted_by
 from localstore.integrations.agno_db.messages import to_seconds
 from localstore.integrations.agno_db.runs import kind_of, run_indexes, to_run
+from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 
 _NO_HISTORY = ("PAUSED", "CANCELLED", "ERROR", "REGENERATED")
 """agno never uses runs with these statuses as history. It does not use member runs either."""
@@ -39,8 +40,9 @@ class Reader:
     LockTimeout, and OSError.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, waiting: WaitingRuns) -> None:
         self._engine = engine
+        self._waiting = waiting
 
     def row(self, session_id: str) -> IndexRow | None:
         """Return the row of a session, or None if there is none. Raises DocumentBroken if its file cannot be read."""
@@ -126,14 +128,20 @@ class Reader:
                     return run_row
         return None
 
-    @staticmethod
-    def _content(session_id: str, snapshot: Snapshot | None, *, whole: bool) -> SessionContent | None:
+    def _content(self, session_id: str, snapshot: Snapshot | None, *, whole: bool) -> SessionContent | None:
         if snapshot is None:
             return None
+        self._waiting.record(snapshot.entries)
         entries = restore_messages(snapshot.entries, snapshot.current, whole=whole)
         runs = [to_run(entry, session_id) for entry in entries]
         updated_at = snapshot.fingerprint[1] // 1_000_000_000
         return SessionContent(snapshot.header, snapshot.current, updated_at, runs, run_indexes(entries))
+
+
+def run_position(row: dict[str, Any]) -> tuple[int, int]:
+    """Return the value by which agno's databases sort the rows of runs."""
+    created_at = row["created_at"]
+    return row["run_index"], created_at if isinstance(created_at, int) else 0
 
 
 def _row_value(row: IndexRow, sort_by: str) -> Any:

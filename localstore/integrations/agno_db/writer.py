@@ -18,6 +18,7 @@ from localstore.integrations.agno_db.messages import NotRepresentable, to_second
 from localstore.integrations.agno_db.runs import in_order, run_indexes, to_entry
 from localstore.integrations.agno_db.sessions import SessionFields, changed_header, changed_state
 from localstore.integrations.agno_db.stored_session import StoredSession
+from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 from localstore.models.times import now
 
@@ -64,15 +65,17 @@ class Writer:
     """Writes sessions and runs of agno to a store. Methods may raise the errors of the store, such as DocumentBroken,
     LockTimeout and OSError."""
 
-    def __init__(self, engine: Engine, suffix: str) -> None:
+    def __init__(self, engine: Engine, suffix: str, waiting: WaitingRuns) -> None:
         self._engine = engine
         self._suffix = suffix
+        self._waiting = waiting
         self._last: _WrittenRun | None = None
 
     def write(self, request: WriteRequest) -> None:
         """Store the session and the runs of a request. Creates the session if there is none, and never removes runs.
 
-        A stored run that is replaced goes to the rescue folder if it has messages that the new one lacks.
+        A stored run that is replaced goes to the rescue folder if it has messages that the new one lacks, unless this
+        process knew it in that form while it was unfinished.
 
         Raises OwnerMismatch if the session belongs to another user, UnstorableValue for a value that a document cannot
         hold, and SessionNotFound for a member's run if there is no session. If the document is broken, the runs are set
@@ -110,7 +113,7 @@ class Writer:
         session_id = request.session_id
         if request.fields is None and any(run.get("parent_run_id") is not None for run in request.runs):
             raise SessionNotFound(f"There is no session {session_id!r}. Store it first.", session_id=session_id)
-        change = DocumentChange(self._engine, None)
+        change = DocumentChange(self._engine, None, self._waiting)
         is_complete = True
         for entry, position in zip(entries, request.positions, strict=True):
             if entry["run_id"] in request.stored.runs:
@@ -120,6 +123,7 @@ class Writer:
         if request.fields is not None:
             change.add_state(request.fields.state)
         row = self._engine.create(_new_header(request), change.added, self._suffix)
+        self._waiting.record(change.added)
         return row["fingerprint"] if is_complete else None
 
     def _update(
@@ -134,7 +138,7 @@ class Writer:
         `last` is the result of `_repeated_run`: if the document is unchanged since, the run is not written again.
         """
         _check_owner(request, transaction)
-        change = DocumentChange(self._engine, transaction)
+        change = DocumentChange(self._engine, transaction, self._waiting)
         holds_all = True
         if last is None or last.fingerprint != transaction.row["fingerprint"]:
             for entry, position in zip(entries, request.positions, strict=True):
@@ -166,7 +170,7 @@ class Writer:
         return is_removed
 
     def _remove(self, transaction: Transaction, run_id: str) -> bool:
-        change = DocumentChange(self._engine, transaction)
+        change = DocumentChange(self._engine, transaction, self._waiting)
         run = change.find(run_id)
         if run is None:
             return False
