@@ -154,6 +154,13 @@ class StateConflict(Conflict):
         self.keys = keys
 
 
+class StateInvalid(LocalstoreError, ValueError):
+    """Raised when a session state does not fit the `state_model` of the agent, team or workflow. Nothing was written.
+
+    Correct the value, or the class. `localstore state` edits the state of a stored session.
+    """
+
+
 class WorkflowChanged(LocalstoreError, ValueError):
     """Raised when the steps of a workflow have changed since the run to continue was started. No step was run.
 

@@ -67,7 +67,8 @@ class Agent(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
         storage: AgentStorage | None = None,
-        session_state: dict[str, Any] | None = None,
+        session_state: dict[str, Any] | BaseModel | None = None,
+        state_model: type[BaseModel] | None = None,
         instructions: str | Sequence[str] | None = None,
         examples: Sequence[Message] = (),
         tools: Sequence[Callable[..., Any] | Tool] = (),
@@ -94,6 +95,9 @@ class Agent(SessionOwner):
             user_id: The owner of the sessions.
             storage: Where sessions are stored, such as `JsonStorage(path)`.
             session_state: The initial state: it applies to keys that the session does not have yet.
+            state_model: A pydantic class for the state. `session_state` stays a dict, but its values have the types of
+                the fields, also after the session was read again: sets, dates, models. Without it, values come back as
+                JSON values, and a warning names those that change their type.
             instructions: The system message. `{key}` is replaced by the value of that key in the state.
             examples: Messages between the instructions and the history, to show the model how to answer.
             tools: Functions that the model may call. Tool exceptions are reported to the model.
@@ -130,6 +134,7 @@ class Agent(SessionOwner):
             user_id=user_id,
             storage=storage,
             session_state=session_state,
+            state_model=state_model,
             strict_state=strict_state,
         )
         self.model = model

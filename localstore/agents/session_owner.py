@@ -10,11 +10,14 @@ from uuid import uuid4
 
 from localstore.agents.memory_storage import AgentStorage, MemoryStorage
 from localstore.agents.session_state import SharedState
+from localstore.agents.typed_state import check_state_model
 from localstore.errors import KindMismatch, SessionNotFound
 from localstore.models.schema import Kind
 from localstore.models.session import Run, Session
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from localstore.storage.storage import Storage
 
 _REMEMBERED_SESSIONS = 10_000
@@ -37,7 +40,8 @@ class SessionOwner:
         session_id: str | None,
         user_id: str | None,
         storage: AgentStorage | None,
-        session_state: dict[str, Any] | None,
+        session_state: dict[str, Any] | BaseModel | None,
+        state_model: type[BaseModel] | None,
         strict_state: bool,
     ) -> None:
         if isinstance(storage, type):
@@ -46,7 +50,9 @@ class SessionOwner:
             )
         if storage is not None and not hasattr(storage, "append"):
             raise TypeError(f"storage must be a storage such as JsonStorage({str(storage)!r}), not {kind_of(storage)}")
-        if session_state is not None and not isinstance(session_state, dict):
+        if state_model is not None:
+            check_state_model(state_model)
+        if session_state is not None and not isinstance(session_state, (dict, state_model or dict)):
             raise TypeError(f"session_state must be a dict, not {kind_of(session_state)}")
         self.name = name
         self.entity_id = entity_id or slug(name)
@@ -54,12 +60,15 @@ class SessionOwner:
         self.user_id = user_id
         self.storage: AgentStorage = MemoryStorage() if storage is None else storage
         self.strict_state = strict_state
-        self.shared_state = SharedState(session_state)
+        self.state_model = state_model
+        self.shared_state = SharedState(session_state, state_model)
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     @property
     def session_state(self) -> dict[str, Any]:
         """The state of the current session. Change it in place or assign a new dict; the next run stores the changes.
+
+        With a `state_model`, its values have the types of the model's fields.
 
         >>> from localstore import Agent, FunctionModel
         >>> agent = Agent(model=FunctionModel(lambda messages: "hi"), session_state={"language": "en"})
@@ -71,9 +80,9 @@ class SessionOwner:
 
     @session_state.setter
     def session_state(self, value: dict[str, Any]) -> None:
-        if not isinstance(value, dict):
+        if not isinstance(value, (dict, self.state_model or dict)):
             raise TypeError(f"session_state must be a dict, not {kind_of(value)}")
-        self.shared_state.current = value
+        self.shared_state.assign(value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return an independent copy with the same settings, current session and state.
@@ -91,14 +100,14 @@ class SessionOwner:
 
     def new_session(self, session_id: str | None = None) -> str:
         """Switch to a new session with the initial state, and return its id, by default a random one."""
-        self.session_id = session_id or str(uuid4())
-        self.shared_state.reset(self.session_id, None)
+        self.follow(session_id or str(uuid4()), None)
         return self.session_id
 
     def load_session(self, session_id: str) -> Session:
         """Switch to an existing session and its state, and return the session without its history.
 
-        Raises SessionNotFound if this user has no such session, and KindMismatch if the session is of another kind.
+        Raises SessionNotFound if this user has no such session, KindMismatch if the session is of another kind, and
+        StateInvalid if its state does not fit the `state_model`.
         """
         session = self.read(session_id, self.user_id, 0)
         if session is None:
@@ -119,9 +128,12 @@ class SessionOwner:
         self.sessions("rename_session").update(self.session_id, user_id=self.user_id, name=name)
 
     def follow(self, session_id: str, session: Session | None) -> None:
-        """Switch to session `session_id` and to the state in `session`, or to the initial state if it is None."""
-        self.session_id = session_id
+        """Switch to session `session_id` and to the state in `session`, or to the initial state if it is None.
+
+        Raises StateInvalid, and does not switch, if the state does not fit the `state_model`.
+        """
         self.shared_state.reset(session_id, session.session_state if session is not None else None)
+        self.session_id = session_id
 
     def sessions(self, what: str) -> Storage:
         """Return the storage. Raises ValueError if sessions are in memory; `what` names the feature that needs it."""

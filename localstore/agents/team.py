@@ -29,7 +29,8 @@ class LeaderOptions(TypedDict, total=False):
     session_id: str | None
     user_id: str | None
     storage: AgentStorage | None
-    session_state: dict[str, Any] | None
+    session_state: dict[str, Any] | BaseModel | None
+    state_model: type[BaseModel] | None
     instructions: str | Sequence[str] | None
     examples: Sequence[Message]
     tools: Sequence[Callable[..., Any] | Tool]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from localstore.agents.events import Event, RunFinished, RunWaiting, StepFinished, TextDelta
@@ -20,6 +20,9 @@ from localstore.errors import Conflict, WorkflowChanged
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import Kind
 from localstore.models.session import Run, Session
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _SEARCHED_RUNS = 64
 """How many of a session's last runs are searched for a given `run_id`."""
@@ -71,7 +74,8 @@ class Workflow(SessionOwner):
         session_id: str | None = None,
         user_id: str | None = None,
         storage: WorkflowStorage | None = None,
-        session_state: dict[str, Any] | None = None,
+        session_state: dict[str, Any] | BaseModel | None = None,
+        state_model: type[BaseModel] | None = None,
         strict_state: bool = False,
     ) -> None:
         """Create a workflow. Raises TypeError or ValueError if an argument is invalid; the message says what to pass.
@@ -84,6 +88,9 @@ class Workflow(SessionOwner):
             user_id: The owner of the sessions.
             storage: Where sessions are stored, such as `JsonStorage(path)`; by default in memory.
             session_state: The initial state: it applies to keys that the session does not have yet.
+            state_model: A pydantic class for the state. `session_state` stays a dict, but its values have the types of
+                the fields, also after the session was read again: sets, dates, models. Without it, values come back as
+                JSON values, and a warning names those that change their type.
             strict_state: Whether the run fails with StateConflict if another run has changed the same key of the state.
         """
         super().__init__(
@@ -93,6 +100,7 @@ class Workflow(SessionOwner):
             user_id=user_id,
             storage=storage,
             session_state=session_state,
+            state_model=state_model,
             strict_state=strict_state,
         )
         if not hasattr(self.storage, "add_step"):

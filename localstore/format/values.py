@@ -52,6 +52,8 @@ def to_json_value(value: Any, what: str = "") -> Any:
         if len(where) > _LONGEST_PLACE:
             where = f"{where[:_LONGEST_PLACE]}…"
         raise UnstorableValue(f"{where or 'The value'} {error.problem}", where=where) from None
+    except UnstorableValue:
+        raise
     except Exception as error:  # code of the caller, in one of the objects, failed
         raise UnstorableValue(
             f"{what or 'The value'} holds something that raises {type(error).__name__} when it is read. "
@@ -192,7 +194,7 @@ def _convert(value: Any, depth: int) -> Any:
     if isinstance(value, (list, tuple)):
         return _sequence(value, depth)
     if isinstance(value, (set, frozenset)):
-        return sorted(_sequence(value, depth), key=_sort_key)
+        return sorted(_sequence(value, depth), key=sort_key)
     if is_dataclass(value) and not isinstance(value, type):
         return _mapping({field.name: getattr(value, field.name) for field in fields(value)}, depth)
     if hasattr(type(value), "__pydantic_fields__"):
@@ -201,7 +203,8 @@ def _convert(value: Any, depth: int) -> Any:
     raise _Unstorable(f"is a {name}, which has no form in a document. Convert it to text, numbers, lists or dicts.")
 
 
-def _sort_key(item: Any) -> tuple[str, Any]:
+def sort_key(item: Any) -> tuple[str, Any]:
+    """Return the key by which the items of a set are sorted, after they were converted to JSON values."""
     if isinstance(item, (bool, int, float)):
         return "", item
     return type(item).__name__, item if isinstance(item, str) else repr(item)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from localstore.agents.typed_state import TypedState
 from localstore.format.values import to_json_value
 from localstore.models.session import Message, Run
 
@@ -23,6 +24,8 @@ def with_state(instructions: str, state: dict[str, Any]) -> str:
     Text is inserted as it is, other values as JSON. A key that is not in `state`, and all other braces, stay as they
     are. Raises UnstorableValue for a value that has no JSON form.
     """
+    if isinstance(state, TypedState):
+        state = to_json_value(state, "session_state")
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in state:

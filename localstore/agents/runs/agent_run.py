@@ -100,6 +100,7 @@ class AgentRun:
         except BaseException as error:
             await driver.write(partial(self._store_failure, error))  # no event: the consumer may be gone
             raise
+        self.store.warn_of_changed_types()
         await driver.emit(RunFinished(self.run, self.speaker))
         if self.summary_update is not None:
             await self.summary_update.execute(driver)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from localstore.agents.memory_storage import AgentStorage
 from localstore.agents.prompts.history import HistoryWindow
-from localstore.agents.session_state import RunState, SharedState, State, apply_changes, changes
+from localstore.agents.session_state import RunState, SharedState, State, changes
 from localstore.errors import UnstorableValue
 from localstore.format.values import to_json_value
 from localstore.models.session import Message, Run, Session
@@ -60,6 +60,10 @@ class RunStore(Protocol):
         """
         ...
 
+    def warn_of_changed_types(self) -> None:
+        """Warn of values in the stored state that are read as another type. Call this after the run is stored."""
+        ...
+
 
 class Sessions(Protocol):
     """The part of SessionOwner that runs use."""
@@ -100,14 +104,15 @@ class SessionRunStore:
         earlier = [] if session is None else session.runs
         summary = None if session is None else session.session_summary
         history = [] if window is None else window.messages(earlier, summary, self._read_runs)
+        stored_state = {} if session is None else session.session_state
+        sessions.shared_state.check(self.session_id, stored_state)
         if not self.is_stored:
             self.write(run)
             self.is_stored = True
-        stored_state = {} if session is None else session.session_state
         self._state = RunState(sessions.shared_state, self.session_id, stored_state, is_own=is_own)
         for message in run.messages:  # in a resumed run: the changes that its tools made before
             if message.state_changes is not None:
-                apply_changes(self._state.current, message.state_changes)
+                self._state.apply(message.state_changes)
         self._instructions = None if session is None else session.instructions
         return RunStart(history, earlier, summary, self._state.current)
 
@@ -136,6 +141,10 @@ class SessionRunStore:
         strict = self.sessions.strict_state and run.status == "completed"
         self.sessions.append(self.session_id, run, self.user_id, state_base=state.base, strict_state=strict)
         state.mark_stored(run.session_state if run.session_state is not None else new_state)
+
+    def warn_of_changed_types(self) -> None:
+        if self._state is not None:
+            self._state.warn_of_changed_types()
 
 
 @dataclass(slots=True)
@@ -169,3 +178,6 @@ class NestedRunStore:
         if run.status == "completed":
             self.changed = changes(self._start, to_json_value(self.state, "session_state"))
         self.ended = run
+
+    def warn_of_changed_types(self) -> None:
+        pass  # the team or the workflow stores the state

@@ -25,6 +25,7 @@ from localstore.agents.runs.team_run import new_run
 from localstore.agents.runs.token_count import TokenCount
 from localstore.agents.session_state import State, changes, put
 from localstore.agents.steps import Condition, Function, Loop, Parallel, Part, StepContext, Task, agents_in
+from localstore.agents.typed_state import restored
 from localstore.errors import StateConflict
 from localstore.format.values import to_json_value
 from localstore.models.schema import RunStatus, StepStatus
@@ -72,7 +73,7 @@ class Branch:
     def replay(self, stored: State | None) -> None:
         """Apply the changes of a completed step. `stored` is the state stored with it, None if it changed nothing."""
         if stored is not None:
-            put(self.state, changes(self.stored, stored), deepcopy(stored))
+            put(self.state, changes(self.stored, stored), restored(stored, self.state))
             self.stored = deepcopy(stored)
 
     def join(self, start: State, branch: Branch) -> None:
@@ -135,6 +136,7 @@ class WorkflowRun:
             self.run.output = await self._sequence(self.parts, (), self.run.input, branch)
             await driver.write(partial(self._end, "completed"))
         except _Waiting as waiting:
+            self.store.warn_of_changed_types()
             await driver.emit(RunWaiting(self.run, waiting.step))
             return self.run
         except _Rejected:
@@ -143,6 +145,7 @@ class WorkflowRun:
             if not self.journal.is_taken_over:
                 await driver.write(partial(self._store_failure, error))  # no event: the consumer may be gone
             raise
+        self.store.warn_of_changed_types()
         await driver.emit(RunFinished(self.run))
         return self.run
 
@@ -250,8 +253,7 @@ class WorkflowRun:
                 step.output = None
                 step.error = error_text(error) if failed else None
                 attempt.end("error" if failed else "cancelled")
-                branch.state.clear()
-                branch.state.update(before)
+                put(branch.state, {*branch.state, *before}, before)
                 await self._add(step, branch)
                 if failed:
                     error.add_note(f"This was raised in {' / '.join(place)}.")
