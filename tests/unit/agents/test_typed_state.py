@@ -289,7 +289,7 @@ def test_a_state_model_without_its_required_values_is_refused_when_the_agent_is_
 
     with pytest.raises(StateInvalid, match="does not fit Named: name: Field required"):
         Agent(model=answering(), state_model=Named)
-    with pytest.raises(TypeError, match="The field .name. of Aliased has one"):
+    with pytest.raises(TypeError, match="has one"):
         Agent(model=answering(), state_model=Aliased)
 
 
@@ -337,7 +337,8 @@ def test_values_of_json_give_no_warning() -> None:
 def test_a_warning_that_is_an_error_does_not_cost_the_answer(storage: JsonStorage) -> None:
     """It comes after the run is stored."""
     agent = Agent(model=answering(), storage=storage, session_id="s", session_state={"seen": {1}})
-    with warnings.catch_warnings(), pytest.raises(UserWarning):
+    with warnings.catch_warnings():
         warnings.simplefilter("error")
-        agent.run("?")
+        with pytest.raises(UserWarning, match="comes back as a list"):
+            agent.run("?")
     assert storage.read("s").runs[0].status == "completed"  # type: ignore[union-attr]
