@@ -147,25 +147,30 @@ def test_one_agent_is_used_from_two_event_loops_and_from_threads(tmp_path: Path)
 
 
 def test_run_and_stream_work_while_an_event_loop_is_running() -> None:
-    """As in a notebook. An async tool then fails with an error that names `arun`, and no coroutine is left over."""
+    """As in a notebook. An async tool then ends the run with an error that names `arun`, and no coroutine is left over:
+    the model was told so before, and only the developer can help."""
 
     async def look_up() -> str:
         """Look it up."""
         return "42"
 
     def answer(messages: list[Message]) -> Message:
+        if not agent.tools:
+            return Message(role="assistant", content="hi")
         if messages[-1].role == "tool":
             return Message(role="assistant", content=messages[-1].text)
         return Message(role="assistant", tool_calls=[ToolCall(id="1", name="look_up", arguments={})])
 
-    agent = Agent(model=FunctionModel(answer), tools=[look_up])
-
     async def cell() -> tuple[Run, int]:
         return agent.run("hello"), len(list(agent.stream("hello")))
 
+    agent = Agent(model=FunctionModel(answer))
     run, events = asyncio.run(cell())
-    assert "await agent.arun" in run.answer
+    assert run.answer == "hi"
     assert events > 2
+    agent = Agent(model=FunctionModel(answer), tools=[look_up])
+    with pytest.raises(RuntimeError, match=r"await agent\.arun"):
+        asyncio.run(cell())
     assert agent.run("hello").answer == "42"
 
 
