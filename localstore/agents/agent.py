@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from localstore.agents.events import Event
 from localstore.agents.memory_storage import AgentStorage, MemoryStorage
@@ -24,6 +24,7 @@ from localstore.agents.tools.history_tools import search_previous_sessions
 from localstore.agents.tools.tool import Tool, tools_by_name
 from localstore.models.schema import Kind
 from localstore.models.session import Message, Run
+from localstore.storage.arguments import check_count, check_flag, check_text, optional
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -56,6 +57,17 @@ class Agent(SessionOwner):
     >>> agent.run("hello").answer
     'You said: hello'
     """
+
+    checks: ClassVar = {
+        **SessionOwner.checks,
+        "description": check_text,
+        "max_tool_rounds": check_count,
+        "show_tool_calls": check_flag,
+        "add_history_to_messages": optional(check_flag),
+        "num_history_runs": check_count,
+        "max_history_tokens": optional(check_count),
+        "save_partial": check_flag,
+    }
 
     def __init__(
         self,
@@ -152,6 +164,9 @@ class Agent(SessionOwner):
         """The session and the run of an `undo` that raised an error, so that the next one repeats it."""
         kept = num_history_runs if self._sends_history(None) else 0
         self._summaries = Summaries(kept) if enable_session_summaries else None
+        check_flag("read_chat_history", read_chat_history)
+        check_flag("search_previous_sessions_history", search_previous_sessions_history)
+        check_flag("enable_session_summaries", enable_session_summaries)
         own_tools: list[Tool] = []
         if read_chat_history:
             own_tools.append(chat_history_tool(self.sessions("read_chat_history")))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import uuid4
 
 from localstore.agents.memory_storage import AgentStorage, MemoryStorage
@@ -14,6 +15,7 @@ from localstore.agents.typed_state import check_state_model
 from localstore.errors import KindMismatch, SessionNotFound
 from localstore.models.schema import Kind
 from localstore.models.session import Run, Session
+from localstore.storage.arguments import check_flag, check_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -31,6 +33,19 @@ class SessionOwner:
     """
 
     kind: Kind
+
+    checks: ClassVar[dict[str, Callable[[str, Any], None]]] = {
+        "name": check_text,
+        "session_id": check_text,
+        "user_id": check_text,
+        "strict_state": check_flag,
+    }
+    """The settings with their checks. A check gets the name and the new value, and raises TypeError or ValueError."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.checks:
+            self.checks[name](name, value)
+        super().__setattr__(name, value)
 
     def __init__(
         self,
@@ -54,9 +69,10 @@ class SessionOwner:
             check_state_model(state_model)
         if session_state is not None and not isinstance(session_state, (dict, state_model or dict)):
             raise TypeError(f"session_state must be a dict, not {kind_of(session_state)}")
+        check_text(f"{self.kind}_id", entity_id)
         self.name = name
         self.entity_id = entity_id or slug(name)
-        self.session_id = session_id or str(uuid4())
+        self.session_id = str(uuid4()) if session_id in (None, "") else session_id
         self.user_id = user_id
         self.storage: AgentStorage = MemoryStorage() if storage is None else storage
         self.strict_state = strict_state

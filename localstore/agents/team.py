@@ -10,6 +10,7 @@ from localstore.agents.agent import Agent
 from localstore.agents.run_spec import Mode, RunSpec, TeamSpec
 from localstore.agents.runs.team_run import Delegate
 from localstore.agents.tools.tool import tools_by_name
+from localstore.models.nearest import not_one_of
 from localstore.models.schema import Kind
 from localstore.models.session import Message
 
@@ -97,7 +98,7 @@ class Team(Agent):
             options: Other arguments of `Agent`, which apply to the leader. LeaderOptions lists them.
         """
         if mode not in get_args(Mode):
-            raise ValueError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
+            raise ValueError(f"mode {not_one_of(mode, get_args(Mode))}")
         self.members = _by_name(members)
         self.mode = mode
         super().__init__(model=model, agent_id=team_id, **options)

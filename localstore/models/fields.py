@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, LiteralString, Self, get_args
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from localstore.models.nearest import did_you_mean
+from localstore.models.nearest import not_one_of
 from localstore.models.times import now, parse_time, text_of_time
 
 SET_BY_PROGRAM = {"localstore": "set by the program"}
@@ -64,10 +64,7 @@ class OneOf(_Text):
         for word in self.words:
             if value == word:
                 return word
-        problem = f"must be one of {', '.join(self.words)}, not {_shortened(value)}."
-        if isinstance(value, str):
-            raise _error(INVALID_TEXT, problem + did_you_mean(value, self.words))
-        raise _error("string_type", problem)
+        raise _error(INVALID_TEXT if isinstance(value, str) else "string_type", not_one_of(value, self.words))
 
     def is_plain(self, text: str) -> bool:
         return text in self.words

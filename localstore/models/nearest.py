@@ -1,6 +1,6 @@
 """Name the allowed word that a mistyped one resembles most. Imports nothing of localstore."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(word: str, allowed: Iterable[str], similarity: float = 0.6) -> str:
@@ -15,3 +15,15 @@ def did_you_mean(word: str, allowed: Iterable[str], similarity: float = 0.6) -> 
 
     similar = get_close_matches(word.casefold()[:100], list(allowed), 1, similarity)
     return f" Did you mean {similar[0]!r}?" if similar else ""
+
+
+def not_one_of(value: object, allowed: Sequence[str]) -> str:
+    """Return the end of an error about a value that is none of the allowed words.
+
+    >>> not_one_of("agnet", ["agent", "team"])
+    "must be one of agent, team, not 'agnet'. Did you mean 'agent'?"
+    """
+    text = repr(value)
+    problem = f"must be one of {', '.join(allowed)}, not {text if len(text) <= 60 else f'{text[:60]}…'}"
+    suggestion = did_you_mean(value, allowed) if isinstance(value, str) else ""
+    return f"{problem}.{suggestion}" if suggestion else problem

@@ -1,8 +1,10 @@
 """Check the arguments of storage methods before any file is opened."""
 
+from collections.abc import Callable
 from typing import Any
 
 from localstore.format.values import to_json_value
+from localstore.models.nearest import not_one_of
 from localstore.models.schema import KINDS
 
 
@@ -35,10 +37,34 @@ def check_text(name: str, value: str | None) -> None:
         raise TypeError(f"{name} must be text or None, not {type(value).__name__}. Use str(...).")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raise TypeError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise TypeError unless `value` is an integer, and ValueError if it is negative."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < 0:
+        raise ValueError(f"{name} must be a whole number from 0 on, not {value!r}")
+
+
+def optional(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+    """Return a check that also accepts None."""
+
+    def check_unless_none(name: str, value: object) -> None:
+        if value is not None:
+            check(name, value)
+
+    return check_unless_none
+
+
 def check_kind(kind: str | None) -> None:
     """Raise ValueError unless `kind` is a kind of session or None."""
     if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+        raise ValueError(f"kind {not_one_of(kind, KINDS)}")
 
 
 def check_update(state: dict[str, Any], header: dict[str, Any]) -> None:

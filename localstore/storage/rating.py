@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from localstore.errors import RunNotFound
 from localstore.format.run_entry import with_rating
 from localstore.format.values import json_equal, to_json_value
+from localstore.models.nearest import not_one_of
 from localstore.models.schema import RATINGS, Rating
 from localstore.storage.arguments import check_text
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 def check_rating(rating: object) -> None:
     """Raise ValueError unless `rating` is "good" or "bad"."""
     if not isinstance(rating, str) or rating not in RATINGS:
-        given = repr(rating) if isinstance(rating, str) else type(rating).__name__
-        raise ValueError(f'rating must be "good" or "bad", not {given}')
+        raise ValueError(f"rating {not_one_of(rating, RATINGS)}")
 
 
 @dataclass(frozen=True, slots=True)

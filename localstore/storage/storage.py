@@ -15,7 +15,7 @@ from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow
 from localstore.models.schema import SESSION_KEYS, Rating
 from localstore.models.session_info import SessionInfo, session_info
-from localstore.storage.arguments import UNSET, Unset, check_id, check_kind, check_text, check_update
+from localstore.storage.arguments import UNSET, Unset, check_flag, check_id, check_kind, check_text, check_update
 from localstore.storage.rating import RatingChange
 from localstore.storage.update import SessionChange, new_header
 
@@ -67,6 +67,8 @@ class Storage:
             raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
         if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
             raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {lock_timeout!r}")
+        check_flag("create", create)
+        check_flag("auto_upgrade_schema", auto_upgrade_schema)
         if not os.fspath(dir_path):
             raise ValueError("dir_path is empty. Name a folder; '.' is the working directory.")
         if str(dir_path).startswith("~"):

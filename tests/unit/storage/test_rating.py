@@ -66,7 +66,7 @@ def test_what_is_wrong_is_refused_and_nothing_is_written(storage: Storage) -> No
     storage.append("s1", answered("r1"), user_id="alice")
     before = storage.path("s1").read_bytes()
     word: Any = "great"
-    with pytest.raises(ValueError, match='must be "good" or "bad", not \'great\''):
+    with pytest.raises(ValueError, match="rating must be one of good, bad, not 'great'"):
         storage.rate("s1", "r1", word)
     with pytest.raises(ValueError, match="a note belongs to a rating"):
         storage.rate("s1", "r1", None, "why")
