@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-# Control characters (C0, DEL, C1), line and paragraph separators, lone surrogates, and the marks that reorder text.
-_CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
+from localstore.format.control_characters import CONTROL
+
+_CONTROL = re.compile(f"[\t\n{CONTROL}]")
 _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 

@@ -4,13 +4,13 @@ import json
 import re
 from typing import Any
 
+from localstore.format.control_characters import CONTROL
 from localstore.format.values import to_json_value
 
 # Control characters, except newline and tab, and lone surrogates.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-# DEL and C1 control characters, and characters that some readers of JSON lines take for the end of a line, or that
-# reorder text on a terminal. In JSON, all of them occur only inside strings.
-_ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
+# In JSON, these characters occur only inside strings.
+_ESCAPED = re.compile(f"[{CONTROL}]")
 
 
 def visible(text: str) -> str:

@@ -13,6 +13,7 @@ from localstore.agents.terminal.screen import Screen, one_line, visible
 from localstore.agents.terminal.speaker_queue import SpeakerQueue
 
 if TYPE_CHECKING:
+    from markdown_it.token import Token
     from rich.console import Console, RenderableType
 
     from localstore.models.session import ToolCall
@@ -215,13 +216,26 @@ class _LiveDisplay:
 
 
 def _markdown(text: str) -> RenderableType:
-    """Return `text` rendered as Markdown that hides nothing: HTML tags appear as text, links show their addresses."""
+    """Return `text` rendered as Markdown that hides nothing: HTML tags appear as text, links show their addresses.
+
+    Control characters are shown as escapes, also those that are written as entities, such as `&rlm;`.
+    """
     from markdown_it import MarkdownIt
     from rich.markdown import Markdown
 
     markdown = Markdown("", hyperlinks=False)
-    markdown.parsed = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).parse(visible(text))
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
+    markdown.parsed = _without_control(parser.parse(visible(text)))
     return markdown
+
+
+def _without_control(tokens: list[Token]) -> list[Token]:
+    """Escape the control characters in tokens of Markdown, in place. Return the tokens."""
+    for token in tokens:
+        token.content, token.info = visible(token.content), visible(token.info)
+        token.attrs = {key: visible(value) if isinstance(value, str) else value for key, value in token.attrs.items()}
+        _without_control(token.children or [])
+    return tokens
 
 
 def _call_line(call: ToolCall) -> str:

@@ -11,7 +11,7 @@ from localstore.agents.prompts.question import question_of
 from localstore.agents.terminal.answer import open_answer
 from localstore.agents.terminal.error_text import error_line
 from localstore.agents.terminal.keyboard import Keyboard
-from localstore.agents.terminal.screen import Screen, one_line
+from localstore.agents.terminal.screen import Screen, one_line, visible
 
 if TYPE_CHECKING:
     from localstore.agents.memory_storage import AgentStorage
@@ -213,7 +213,7 @@ class Conversation:
             note(self._excerpt(last.answer))
         else:
             note(f"This run {_OUTCOMES.get(last.status, 'was not finished')}. Type /retry to ask again.")
-        self.keyboard.add_history(line for run in session.runs for line in run.question.splitlines())
+        self.keyboard.add_history(visible(run.question) for run in session.runs)
 
     def _excerpt(self, text: str) -> str:
         return one_line(text, max(20, min(self.screen.width - 2, 120)))

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from localstore.format.control_characters import CONTROL
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-# What a terminal acts on (control characters, line separators, marks that reorder text), and lone surrogates.
-_CONTROL = re.compile("[^\n\t -~\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\U0010ffff]")
+_CONTROL = re.compile(f"[{CONTROL}]")
 _MAX_LENGTH = 200
 """The default limit, in characters, for text that is shown on one line."""
 

@@ -80,6 +80,16 @@ def test_the_question_is_shown_before_the_answer(monkeypatch: pytest.MonkeyPatch
     assert "Answer" not in seen[0]
 
 
+def test_entities_in_markdown_do_not_reorder_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters that a terminal acts on were escaped, but not those that Markdown makes of entities."""
+    terminal = on_terminal(monkeypatch)
+    agent("a&rlm; &#x202e; ![&lrm;](x) [&#1564;](x)\n\n| &rlm; | b |\n|---|---|\n| 1 | &#x2067; |").print_response(
+        "?", markdown=True
+    )
+    assert not set("\u200e\u200f\u061c\u202e\u2067") & set(terminal.getvalue())
+    assert r"a\u200f \u202e" in terminal.shown
+
+
 def test_escape_sequences_in_an_answer_do_not_reach_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Escape sequences in an answer are shown as text."""
     terminal = on_terminal(monkeypatch)
