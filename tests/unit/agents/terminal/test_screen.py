@@ -4,7 +4,10 @@ import pytest
 
 from localstore.agents.terminal.screen import one_line, visible
 
-ACTED_ON = "\x00\x07\x0b\x1b\x7f\x85\x9b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\u206a\u206f\ufeff\ufff9\ufffb\udc80"
+ACTED_ON = (
+    "\x00\x07\x0b\x1b\x7f\x85\x9b\u061c\u200e\u200f\u2028\u2029"
+    "\u202a\u202e\u2066\u2069\u206a\u206f\ufeff\ufff9\ufffb\udc80"
+)
 
 
 @pytest.mark.parametrize("character", ACTED_ON, ids=ascii)
