@@ -20,6 +20,8 @@ from localstore.format.document import (
 from localstore.format.json_layout import JsonLayout
 from localstore.format.parse_error import ParseError
 
+_READING_ATTEMPTS = 3
+
 IRREGULAR = "is not a regular file"
 """The problem reported for a folder, named pipe or socket that is named like a document."""
 
@@ -85,9 +87,17 @@ class DocumentFile:
         return fingerprint(filesystem.system.status_of(self.fd)) == fingerprint(self.status)
 
     def read_all(self) -> bytes:
-        """Update the status and return all bytes of the file."""
-        self.look()
-        return filesystem.read_at(self.fd, self.size, 0)
+        """Update the status and return all bytes of the file.
+
+        If an editor writes the file in place meanwhile, it is read again, a few times: half of a saved document would
+        look like a broken one.
+        """
+        for _ in range(_READING_ATTEMPTS):
+            self.look()
+            raw = filesystem.read_at(self.fd, self.size, 0)
+            if self.is_unchanged():
+                break
+        return raw
 
     def parse(self) -> ParsedDocument:
         """Parse the whole document in any layout. Raises DocumentBroken, NewerFormat, OlderFormat."""

@@ -1,19 +1,34 @@
-"""Whole files: written, moved, linked and removed, so that a crash leaves the old state or the new one."""
+"""Whole files: written, moved, linked and removed, so that a crash leaves the old state or the new one.
+
+People and other programs save files without taking a lock. A file that they may save is therefore never replaced or
+removed at once: its name is exchanged, and what then has the other name is looked at. If it is not the file that was
+read, it goes back to its place, and FileChanged is raised.
+"""
 
 import contextlib
 import errno
 import os
 import re
 import stat
+import time
+import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from localstore.disk import filesystem
+from localstore.disk import file_names, filesystem
 
 TEMPORARY_SUFFIX = ".tmp"
-_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp\Z", re.DOTALL)
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{6}([0-9a-f]{6})\.tmp\Z", re.DOTALL)
+_LONGEST_FINAL_NAME = file_names.LONGEST - len("..0123456789ab.tmp")
 _COPY_SIZE = 1 << 20
 """How many bytes are copied at a time."""
+_PATIENCE = 1.0
+"""How many seconds a program that has a replaced file open for writing is waited for."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02
+
+
+class FileChanged(Exception):
+    """Another program saved or removed a file after it was read. What it saved is in place. Read the file again."""
 
 
 def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True) -> None:
@@ -21,11 +36,60 @@ def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True)
 
     It writes and syncs a temporary file in the same folder, renames it to `path`, and syncs the folder. If it fails, no
     temporary file is left. Without `settle` the caller has to sync the folder: until then, a power cut may bring back
-    the old bytes. Raises OSError.
+    the old bytes. Only for files that nobody else writes; see `replace_file` and `create_file`. Raises OSError.
     """
     path = str(path)
-    folder = os.path.dirname(path)
     temporary = _temporary(path)
+    _write_temporary(temporary, path, parts)
+    try:
+        filesystem.system.replace(temporary, path)
+    except BaseException as error:
+        _discard(temporary)
+        filesystem.set_filename(error, path)
+        raise
+    if settle:
+        filesystem.sync_folder(os.path.dirname(path))
+
+
+def replace_file(path: str, parts: Iterable[bytes], old: os.stat_result, *, settle: bool = True) -> os.stat_result:
+    """Replace the file at `path`, durably, if it is still the one with the status `old`; return the new status.
+
+    The time of the last status change (ctime) may be later than returned. `settle` is that of `write_file`. Raises
+    FileChanged if another program saved or removed the file in the meantime. Raises OSError; if the disk fails after
+    the exchange, the new file may be in place nevertheless.
+    """
+    temporary = _temporary(path, old)
+    new = _write_temporary(temporary, path, parts)
+    _put_in_place(temporary, path, new, old)
+    if settle:
+        filesystem.sync_folder(os.path.dirname(path))
+    return new
+
+
+def create_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True) -> os.stat_result:
+    """Create a file durably and return its status, as `replace_file` does. Raises FileExistsError if there is one."""
+    path = str(path)
+    temporary = _temporary(path)
+    new = _write_temporary(temporary, path, parts)
+    _put_in_place(temporary, path, new, None)
+    if settle:
+        filesystem.sync_folder(os.path.dirname(path))
+    return new
+
+
+def is_same(first: os.stat_result, second: os.stat_result) -> bool:
+    """Return whether these are the status of one file that nobody wrote to in between. Renames do not count."""
+    return (first.st_ino, first.st_size, first.st_mtime_ns) == (second.st_ino, second.st_size, second.st_mtime_ns)
+
+
+def _is_unchanged(path: str, old: os.stat_result) -> bool:
+    """Return whether a path leads to this file, and neither its bytes nor its names, mode or links have changed."""
+    now = filesystem.status_or_none(path)
+    return now is not None and is_same(now, old) and now.st_ctime_ns == old.st_ctime_ns
+
+
+def _write_temporary(temporary: str, path: str, parts: Iterable[bytes]) -> os.stat_result:
+    """Write and sync a new file that is to get the name `path`, and return its status."""
     try:
         fd = filesystem.system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
@@ -34,27 +98,135 @@ def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True)
                 filesystem.write_at(fd, part, offset)
                 offset += len(part)
             filesystem.system.sync(fd)
+            return filesystem.system.status_of(fd)
         finally:
             filesystem.system.close(fd)
-        filesystem.system.replace(temporary, path)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            filesystem.system.unlink(temporary)
+        _discard(temporary)
         filesystem.set_filename(error, path)
         raise
-    if settle:
-        filesystem.sync_folder(folder)
 
 
-def _temporary(path: str) -> str:
+def _put_in_place(temporary: str, path: str, new: os.stat_result, old: os.stat_result | None) -> None:
+    """Give the name `path` to the file at `temporary`, which has the status `new`, and remove the old file.
+
+    `old` is the status of the file at `path` when it was read; None if there was none. Afterwards, nothing is at
+    `temporary`. Raises FileChanged, FileExistsError, OSError.
+    """
+    try:
+        if old is None:
+            _rename_to_new(temporary, path)
+            return
+        if not _is_unchanged(path, old):
+            raise FileChanged(path)
+        try:
+            filesystem.system.exchange(temporary, path)
+        except FileNotFoundError:
+            raise FileChanged(path) from None
+        except OSError as error:
+            if error.errno not in filesystem.NO_RENAME_FLAGS:
+                raise
+            filesystem.system.replace(temporary, path)
+            return
+        if not _is_as_read(temporary, old):
+            raise FileChanged(path)
+        filesystem.system.unlink(temporary)
+    except BaseException as error:
+        filesystem.set_filename(error, path)
+        _withdraw(temporary, path, new, old)
+        raise
+
+
+def _withdraw(temporary: str, path: str, new: os.stat_result, old: os.stat_result | None) -> None:
+    """Leave nothing at `temporary` after a failed `_put_in_place`, and what another program saved at `path`.
+
+    If that fails, the saved file stays at `temporary`, where `localstore check` finds it. Raises OSError.
+    """
+    there = filesystem.status_or_none(temporary)
+    if there is None:
+        return
+    if is_same(there, new) or (old is not None and is_same(there, old)):
+        _discard(temporary)
+        return
+    try:
+        filesystem.system.exchange(temporary, path)
+        if is_same(filesystem.system.status(temporary), new):
+            filesystem.system.unlink(temporary)
+        else:  # somebody saved again, over the new file: the later one belongs in place
+            filesystem.system.exchange(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}. What another program saved is in {temporary}", path) from error
+
+
+def _is_as_read(path: str, old: os.stat_result) -> bool:
+    """Return whether a file that nobody finds by its name has the status `old` and cannot be written to any more.
+
+    A program that opened it before may still write. It is waited for, but not for ever.
+    """
+    try:
+        fd = filesystem.system.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in (errno.EACCES, *filesystem.LINK, *filesystem.NO_FILE):
+            return is_same(filesystem.system.status(path), old)
+        raise
+    try:
+        deadline = time.monotonic() + _PATIENCE
+        pause = _FIRST_PAUSE
+        while filesystem.system.is_being_written(fd) and time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return is_same(filesystem.system.status_of(fd), old)
+    finally:
+        filesystem.system.close(fd)
+
+
+def _rename_to_new(source: str, target: str) -> None:
+    """Rename a file. Raises FileExistsError if the name is taken, OSError."""
+    try:
+        filesystem.system.rename_to_new(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, *filesystem.NO_RENAME_FLAGS):
+            raise
+        if error.errno == errno.EEXIST or filesystem.exists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        filesystem.system.replace(source, target)
+
+
+def _discard(temporary: str) -> None:
+    with contextlib.suppress(OSError):
+        filesystem.system.unlink(temporary)
+
+
+def _temporary(path: str, old: os.stat_result | None = None) -> str:
+    """Return a new name for a temporary file that is to get the name `path`, in the same folder.
+
+    If it is to be exchanged with a file of status `old`, its last digits say so; see `is_superseded`.
+    """
     folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.{os.urandom(6).hex()}{TEMPORARY_SUFFIX}")
+    digits = os.urandom(3).hex() + (os.urandom(3).hex() if old is None else _digits(old))
+    return os.path.join(folder, f".{file_names.fit(name, _LONGEST_FINAL_NAME)}.{digits}{TEMPORARY_SUFFIX}")
+
+
+def _digits(status: os.stat_result) -> str:
+    return f"{zlib.crc32(repr((status.st_ino, status.st_size, status.st_mtime_ns)).encode()) & 0xFFFFFF:06x}"
 
 
 def temporary_for(name: str) -> str | None:
-    """Return the name that a temporary file was to get, or None if this is not the name of a temporary file."""
+    """Return the name that a temporary file was to get, or None if this is not the name of a temporary file.
+
+    A name that is too long to add to was shortened by `file_names.fit`.
+    """
     match = _TEMPORARY.match(name)
     return match[1] if match else None
+
+
+def is_superseded(name: str, status: os.stat_result) -> bool:
+    """Return whether a temporary file of this name and status is an old file that a new one has replaced.
+
+    A process that is killed between the exchange and the removal leaves it. Everything in it was replaced on purpose.
+    """
+    match = _TEMPORARY.match(name)
+    return match is not None and match[2] == _digits(status)
 
 
 def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
@@ -62,19 +234,19 @@ def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
 
     The caller must ensure that no process is writing there. Raises OSError.
     """
+    names = {file_names.fit(name, _LONGEST_FINAL_NAME) for name in became}
     for entry in filesystem.system.entries(folder):
         name = temporary_for(entry.name)
-        if name is not None and (not became or name in became) and entry.is_file(follow_symlinks=False):
+        if name is not None and (not names or name in names) and entry.is_file(follow_symlinks=False):
             filesystem.system.unlink(entry.path)
 
 
 def move_file(source: str, target: str) -> None:
     """Rename a file and make its bytes and its new name durable. Raises FileExistsError if the name is taken, OSError.
 
-    The caller makes sure, by a lock or a random name, that no other process takes the name at the same time.
+    Where the system cannot check that in one step, the caller makes sure, by a lock or a random name, that no other
+    process takes the name at the same time.
     """
-    if filesystem.exists(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
     fd = filesystem.system.open(source, os.O_RDWR)  # Windows syncs only what may be written to
     try:
         try:
@@ -84,7 +256,7 @@ def move_file(source: str, target: str) -> None:
     except BaseException as error:
         filesystem.set_filename(error, source)
         raise
-    filesystem.system.replace(source, target)
+    _rename_to_new(source, target)
     filesystem.sync_folder(os.path.dirname(target))
     if os.path.dirname(source) != os.path.dirname(target):
         filesystem.sync_folder(os.path.dirname(source))
@@ -98,16 +270,36 @@ def link_or_copy(source: str, target: str) -> None:
     """
     temporary = _temporary(target)
     try:
-        try:
-            filesystem.system.link(source, temporary)
-        except OSError as error:
-            if error.errno not in filesystem.NO_LINKS:
-                raise
-            _copy(source, temporary)
+        _link_or_copy(source, temporary)
         filesystem.system.replace(temporary, target)
     finally:
-        with contextlib.suppress(OSError):
-            filesystem.system.unlink(temporary)  # renaming one link of a file over another does nothing
+        _discard(temporary)  # renaming one link of a file over another does nothing
+
+
+def restore_file(source: str, target: str, old: os.stat_result | None) -> os.stat_result:
+    """Give a file a second name, as `link_or_copy` does, in place of the file with the status `old`; None for no file.
+
+    Return the new status, as `replace_file` does. Raises FileChanged if another program has saved or removed the target
+    in the meantime, FileExistsError if `old` is None and there is one, OSError.
+    """
+    temporary = _temporary(target, old)
+    try:
+        _link_or_copy(source, temporary)
+        new = filesystem.system.status(temporary)
+    except BaseException:
+        _discard(temporary)
+        raise
+    _put_in_place(temporary, target, new, old)
+    return new
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        filesystem.system.link(source, target)
+    except OSError as error:
+        if error.errno not in filesystem.NO_LINKS:
+            raise
+        _copy(source, target)
 
 
 def _copy(source: str, target: str) -> None:
@@ -130,3 +322,33 @@ def remove_file(path: Path | str) -> None:
     """Remove a file durably. Raises OSError."""
     filesystem.system.unlink(str(path))
     filesystem.sync_folder(os.path.dirname(str(path)))
+
+
+def remove_unchanged(path: str, old: os.stat_result, *, settle: bool = True) -> None:
+    """Remove the file at `path`, durably, if it is still the one with the status `old`.
+
+    Without `settle` the caller has to sync the folder. Raises FileChanged if another program saved or removed the file
+    in the meantime, OSError.
+    """
+    if not _is_unchanged(path, old):
+        raise FileChanged(path)
+    aside = _temporary(path, old)
+    try:
+        try:
+            filesystem.system.replace(path, aside)
+        except FileNotFoundError:
+            raise FileChanged(path) from None
+        if not _is_as_read(aside, old):
+            raise FileChanged(path)
+        filesystem.system.unlink(aside)
+    except BaseException as error:
+        filesystem.set_filename(error, path)
+        there = filesystem.status_or_none(aside)
+        if there is not None and is_same(there, old):
+            _discard(aside)
+        elif there is not None:
+            with contextlib.suppress(FileExistsError):  # a later save has the name, and `localstore check` finds this
+                _rename_to_new(aside, path)
+        raise
+    if settle:
+        filesystem.sync_folder(os.path.dirname(path))

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 import stat
 import sys
 import time
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Protocol
 
 from localstore.format.in_place import SECTOR
+
+if sys.platform != "win32":
+    import fcntl
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -35,6 +39,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of writing to a full disk."""
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS, errno.EINVAL)
 """Error numbers of making a hard link where the file system has none, or allows no more."""
+NO_RENAME_FLAGS = (
+    errno.ENOSYS,
+    errno.EINVAL,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EXDEV,
+    errno.EPERM,
+)
+"""Error numbers of `exchange` and `rename_to_new` where the system or the file system cannot do it."""
 _NOT_REMOVED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY)
 """Error numbers of removing a folder that is not empty, does not exist, or is in use."""
 
@@ -49,6 +62,36 @@ def _lock_primitives() -> tuple[_TryLock, Callable[[int], None]]:
     from filelock import lock_descriptor, unlock_descriptor
 
     return lock_descriptor, unlock_descriptor
+
+
+_EXCHANGE, _KEEP_TARGET = (2, 1) if sys.platform == "linux" else (0x2, 0x4)  # the latter are those of macOS
+_HERE = -100 if sys.platform == "linux" else -2
+"""AT_FDCWD: paths are relative to the working directory."""
+
+
+@cache
+def _rename_function() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    """Return the C function that renames with flags, or None if there is none."""
+    name = {"linux": "renameat2", "darwin": "renameatx_np"}.get(sys.platform)
+    try:
+        import ctypes
+
+        function = getattr(ctypes.CDLL(None, use_errno=True), name or "")
+    except (ImportError, OSError, TypeError, AttributeError):
+        return None
+    function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+    return function  # type: ignore[no-any-return]
+
+
+def _rename(source: str, target: str, flags: int) -> None:
+    import ctypes
+
+    function = _rename_function()
+    if function is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), source)
+    if function(_HERE, os.fsencode(source), _HERE, os.fsencode(target), flags):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), source, None, target)
 
 
 class System:
@@ -93,8 +136,6 @@ class System:
     if sys.platform == "darwin":
 
         def sync(self, fd: int) -> None:
-            import fcntl
-
             # On macOS fsync leaves the data in the drive's cache.
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
 
@@ -129,6 +170,47 @@ class System:
 
         def replace(self, source: str, target: str) -> None:
             os.replace(source, target)
+
+    def exchange(self, first: str, second: str) -> None:
+        """Exchange two names in one step: each then leads to the file of the other.
+
+        Raises OSError with a number of `NO_RENAME_FLAGS` where the system or the file system cannot do that.
+        """
+        _rename(first, second, _EXCHANGE)
+
+    if sys.platform == "win32":
+
+        def rename_to_new(self, source: str, target: str) -> None:
+            os.rename(source, target)
+
+    else:
+
+        def rename_to_new(self, source: str, target: str) -> None:
+            """Rename a file. Raises FileExistsError if anything has the name, else OSError as `exchange` does."""
+            _rename(source, target, _KEEP_TARGET)
+
+    if sys.platform == "linux":
+
+        def is_being_written(self, fd: int) -> bool:
+            """Return whether any program has the file open for writing. The file must be open for reading only here.
+
+            Return False where the system cannot tell.
+            """
+            try:
+                # The kernel grants a lease for reading only while nobody can write. It is given back at once. A program
+                # that opened the file in between would end it with this signal, which does nothing by default.
+                fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+                fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+                fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            except OSError as error:
+                return error.errno == errno.EAGAIN
+            return False
+
+    else:
+
+        def is_being_written(self, fd: int) -> bool:  # noqa: ARG002 (as on Linux)
+            """Return False: this system cannot tell whether a program has the file open for writing."""
+            return False
 
     def status(self, path: str) -> os.stat_result:
         """Return the status of the name itself: links are not followed."""

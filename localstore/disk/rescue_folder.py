@@ -25,6 +25,7 @@ _WITHIN_MILLISECOND = re.compile(r"\.([0-9a-f]{5})[0-9a-f]{7}\.(?:json|part)\Z")
 """The end of the name of a rescue file: nanoseconds within the millisecond of its time, and random digits. In files of
 earlier releases, these digits are random or missing."""
 _LONGEST_NAME = 150
+"""How many bytes of the name of a document go into the name of a rescue file."""
 
 COMMENTS = "comments that a rewrite cannot keep"
 """The reason for keeping a whole document although all of its entries stay in place."""
@@ -46,7 +47,8 @@ def set_aside(root: str, document: str, session_id: str, reason: str, content: d
     record = {"session_id": session_id, "document": document, "reason": reason, "set_aside_at": stamp, **content}
     folder = Path(root) / FOLDER
     make_folders(root, folder)
-    name = f"{Path(document).stem}.{stamp.replace(':', '')}.{digits}.json"
+    stem = file_names.fit(Path(document).stem, _LONGEST_NAME)
+    name = f"{stem}.{stamp.replace(':', '')}.{digits}.json"
     durable_files.write_file(folder / name, [orjson.dumps(record, option=orjson.OPT_INDENT_2), b"\n"])
     return folder / name
 
@@ -59,7 +61,8 @@ def move_aside(root: str, path: str, became: str) -> Path:
     folder, source = Path(root) / FOLDER, store_tree.full_path(root, path)
     make_folders(root, folder)
     stamp, digits = _next_moment()
-    target = folder / f"{became[:_LONGEST_NAME]}.{stamp.replace(':', '')}.{digits}.part"
+    name = file_names.fit(became, _LONGEST_NAME)
+    target = folder / f"{name}.{stamp.replace(':', '')}.{digits}.part"
     if os.name == "posix" and stat.S_IMODE(filesystem.system.status(source).st_mode) != filesystem.FILE_MODE:
         filesystem.system.set_mode(source, filesystem.FILE_MODE)
     durable_files.move_file(source, str(target))

@@ -16,7 +16,7 @@ import orjson
 
 from localstore.disk import durable_files, file_names, filesystem
 from localstore.disk.store_identity import MARKER, make_folders
-from localstore.errors import NewerFormat, OlderFormat, StoreNotFound
+from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, StoreNotFound
 from localstore.format.document import LAYOUTS
 
 FORMAT = 1
@@ -116,9 +116,19 @@ def prepare(root: Path) -> None:
 
 
 def write_marker(root: Path) -> None:
-    """Turn a prepared folder into a store."""
+    """Turn a prepared folder into a store, unless another process has just done so.
+
+    Raises DocumentBroken if another file has the name of the marker, OSError.
+    """
     marker = {"localstore": "store", "format": FORMAT}
-    durable_files.write_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
+    try:
+        durable_files.create_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
+    except FileExistsError:
+        if not is_store(root):
+            raise DocumentBroken(
+                f"{root / MARKER} is in the way: a store has a file of its own with this name. Rename or move it.",
+                path=str(root / MARKER),
+            ) from None
 
 
 def _schema() -> bytes:

@@ -1,5 +1,6 @@
 """Find the document of a session, read it consistently, and change it under its lock."""
 
+import contextlib
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -9,7 +10,8 @@ from typing import Any, Self
 
 from localstore.disk import backup_folder, durable_files, filesystem, locks, rescue_folder, store_tree
 from localstore.disk.boot import boot_id
-from localstore.disk.document_file import DocumentFile
+from localstore.disk.document_file import DocumentFile, fingerprint
+from localstore.disk.durable_files import FileChanged
 from localstore.engine.run_writer import RunWriter
 from localstore.engine.snapshot import Snapshot, tail_snapshot, whole_snapshot
 from localstore.engine.transaction import ConcurrentChange, Transaction, create_document
@@ -96,13 +98,7 @@ class Edit:
     def _count_attempt(self) -> None:
         self._attempts += 1
         if self._attempts > _ATTEMPTS:
-            row = self._engine.index.find(self._session_id)
-            raise DocumentBroken(
-                f"The document of session {self._session_id!r} is being changed by another program all the time. "
-                "Nothing was written. Close the program that writes to it and try again.",
-                path=f"{self._engine.root}/{row['path']}" if row is not None else None,
-                session_id=self._session_id,
-            )
+            raise self._engine.changed_all_the_time(self._session_id, self._engine.index.find(self._session_id))
 
 
 class Engine:
@@ -187,6 +183,15 @@ class Engine:
         self._backup.keep(path)
         self._backup.settle()
 
+    def changed_all_the_time(self, session_id: str, row: IndexRow | None) -> DocumentBroken:
+        """Return the error to raise when each attempt at a change met another program's write."""
+        return DocumentBroken(
+            f"The document of session {session_id!r} is being changed by another program all the time. "
+            "Nothing was written. Close the program that writes to it and try again.",
+            path=f"{self.root}/{row['path']}" if row is not None else None,
+            session_id=session_id,
+        )
+
     def distrust(self, session_id: str) -> None:
         """Mark the row of a session as unreliable, so that the next use reads the whole document.
 
@@ -223,7 +228,7 @@ class Engine:
 
         def take(row: IndexRow) -> None:
             allow(row)
-            durable_files.remove_file(f"{self.root}/{row['path']}")
+            self._remove(row)
 
         return self.take_out(session_id, take, lambda: rescue_folder.forget(self.root, [session_id]))
 
@@ -232,10 +237,12 @@ class Engine:
     ) -> bool:
         """Remove a session's document by calling `take` with its row. Return False if there is no document.
 
-        `take` is called for a broken document too, and once for each further document with this session id. If
-        `afterwards` is given, it is called after the last document was removed. Both run while the session's lock is
-        held. Raises NewerFormat if a newer localstore wrote a document, which is then not removed.
+        `take` is called for a broken document too, and once for each further document with this session id; again if it
+        raises FileChanged. If `afterwards` is given, it is called after the last document was removed. Both run while
+        the session's lock is held. Raises NewerFormat if a newer localstore wrote a document, which is then not
+        removed, and DocumentBroken if another program keeps writing to the document.
         """
+        attempts = 0
         with self.locks.session(session_id, self.timeout):
             row = self.locate(session_id)
             if row is None:
@@ -245,13 +252,28 @@ class Engine:
                 refuse_newer(row, self.root)
                 folder = row["path"].rpartition("/")[0]
                 before = folder_time(self.root, folder)
-                take(row)
+                try:
+                    take(row)
+                except FileChanged:
+                    attempts += 1
+                    if attempts == _ATTEMPTS:
+                        raise self.changed_all_the_time(session_id, row) from None
+                    row = self.locate(session_id)
+                    continue
                 self.manifest.record_deletion(session_id)
                 self.index.note_own_change(folder, before)
                 row = self.index.next_duplicate(session_id)
             if afterwards is not None:
                 afterwards()
             return True
+
+    def _remove(self, row: IndexRow) -> None:
+        """Remove a document that is as its row says. Raises FileChanged if it was saved, moved or removed since."""
+        path = f"{self.root}/{row['path']}"
+        status = filesystem.status_or_none(path)
+        if status is None or not ("problem" in row or fingerprint(status) == row["fingerprint"]):
+            raise FileChanged(path)
+        durable_files.remove_unchanged(path, status)
 
     def drop(self) -> None:
         """Delete every session, then the folders that are empty.
@@ -265,7 +287,8 @@ class Engine:
                 for row in rows:
                     refuse_newer(row, self.root)
                 for row in rows:
-                    durable_files.remove_file(f"{self.root}/{row['path']}")
+                    with contextlib.suppress(FileChanged):  # the next round lists it again
+                        self._remove(row)
                     dropped.add(row["session_id"])
                 self.index.forget_scans()
             rescue_folder.forget(self.root, dropped)

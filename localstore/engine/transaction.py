@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 from localstore.disk import durable_files, filesystem, rescue_folder
 from localstore.disk.boot import boot_id
-from localstore.disk.document_file import DocumentFile
+from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.store_identity import make_folders
 from localstore.engine.plan import Append, InPlace, Rewrite, Unchanged, plan_end, plan_step
 from localstore.errors import DocumentBroken, OlderFormat
@@ -160,7 +160,10 @@ class Transaction:
     def whole(self) -> ParsedDocument:
         """Return the whole document, in localstore's layout. Raises LayoutMismatch, ConcurrentChange."""
         if self._parsed is None:
+            before = self.file.status
             self._parsed = self.file.whole()
+            if fingerprint(self.file.status) != fingerprint(before):
+                raise ConcurrentChange  # what was decided so far comes from other bytes
         if not self._parsed.in_layout:
             raise ConcurrentChange
         return self._parsed
@@ -401,20 +404,27 @@ class Transaction:
     def _replace(self, raw: bytes) -> None:
         """Replace the file with one that has the bytes `raw`, after checking that they are a valid document.
 
-        Raises ConcurrentChange, without writing to the document, if the file changed since it was read.
+        Raises ConcurrentChange if another program wrote to the file since it was read; what it wrote is then in place.
         """
         parsed = parse_document(raw, self.file.layout, self.file.path)
         if self._lost_comments is not None:
             self._set_aside(rescue_folder.COMMENTS, rescue_folder.piece(0, self._lost_comments))
             self._lost_comments = None
-        if not self.file.is_unchanged():
-            raise ConcurrentChange
         if self._is_older and self._keep is not None:
+            before = self.file.status
             self._keep(self.row["path"])
             self._is_older = False
-        self.file.close()  # Windows cannot replace an open file
-        durable_files.write_file(self.file.path, [raw])
+            self.file.look()  # the backup may be a hard link, which changes the ctime
+            if not durable_files.is_same(before, self.file.status):
+                raise ConcurrentChange
+        self.file.close()  # Windows cannot replace an open file, and an open one counts as one being written
+        try:
+            written = durable_files.replace_file(self.file.path, [raw], self.file.status)
+        except durable_files.FileChanged:
+            raise ConcurrentChange from None
         self.file = DocumentFile(self.file.path, write=True)
+        if not durable_files.is_same(written, self.file.status):
+            raise ConcurrentChange  # somebody saved the file in the meantime
         self.row = row_of(parsed, self.row["path"], self.file.status, None)
         self.changed = True
         self._parsed = None
@@ -439,11 +449,7 @@ def create_document(root: str, path: str, header: dict[str, Any], entries: list[
     """
     target = Path(root, path)
     if filesystem.exists(str(target)):
-        raise DocumentBroken(
-            f"{target} is in the way of a new session and holds none of that id. Rename or remove it.",
-            path=str(target),
-            session_id=header["session_id"],
-        )
+        raise _in_the_way(target, header["session_id"])
     if os.path.islink(target.parent):
         raise DocumentBroken(
             f"{target.parent} is a symbolic link, and links are not followed. Put the folder itself there.",
@@ -454,5 +460,19 @@ def create_document(root: str, path: str, header: dict[str, Any], entries: list[
     raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
     parsed = parse_document(raw, layout, target)
     make_folders(root, target.parent)
-    durable_files.write_file(target, [raw])
-    return row_of(parsed, path, filesystem.system.status(str(target)), None)
+    try:
+        written = durable_files.create_file(target, [raw])
+    except FileExistsError:
+        raise _in_the_way(target, header["session_id"]) from None
+    status = filesystem.system.status(str(target))
+    if not durable_files.is_same(written, status):
+        status = written  # somebody saved the file in the meantime: with this row, it is read again
+    return row_of(parsed, path, status, None)
+
+
+def _in_the_way(path: Path, session_id: str) -> DocumentBroken:
+    return DocumentBroken(
+        f"{path} is in the way of a new session and holds none of that id. Rename or remove it.",
+        path=str(path),
+        session_id=session_id,
+    )

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from localstore.disk import backup_folder, file_names, rescue_folder, store_tree
+from localstore.disk import backup_folder, durable_files, file_names, rescue_folder, store_tree
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
@@ -24,6 +24,9 @@ from localstore.maintenance.finding import Finding, Kind, Reporter
 from localstore.maintenance.manifest_checks import ManifestCheck
 from localstore.maintenance.tree_checks import TreeCheck
 from localstore.models.schema import SCHEMA_VERSION
+
+SUPERSEDED = "is an old version of a document, left over from an interrupted write that replaced it"
+"""The problem reported for a leftover file that holds nothing to keep."""
 
 _PATIENCE = 2
 """Seconds to wait for another program to finish writing."""
@@ -216,10 +219,16 @@ class Check:
         problem = "is left over from an interrupted write"
         for path in self.tree.leftovers:
             with contextlib.suppress(FileNotFoundError):
-                while not (is_old := rescue_folder.is_old(os.lstat(self._full(path)))) and time.monotonic() < deadline:
+                status = os.lstat(self._full(path))
+                superseded = durable_files.is_superseded(os.path.basename(path), status)
+                while (superseded or not rescue_folder.is_old(status)) and time.monotonic() < deadline:
                     time.sleep(0.01)
-                if is_old:
-                    yield self._report.error(path, problem, "Delete it.", kind="leftover")
+                    status = os.lstat(self._full(path))
+                if superseded:
+                    yield self._report.error(path, SUPERSEDED, "Delete it.", kind="leftover")
+                elif rescue_folder.is_old(status):
+                    advice = f"Move it to {rescue_folder.FOLDER} with: localstore check --repair"
+                    yield self._report.error(path, problem, advice, kind="leftover")
                 else:
                     yield self._report.error(path, problem, "Check again in a minute; it may still be in use.")
 

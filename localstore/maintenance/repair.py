@@ -1,8 +1,8 @@
 """Repair the problems that `check` finds and that need no decision by a person, while other programs may be writing.
 
 A repair that changes the content, the name or the place of a file takes the file's lock and checks the problem again
-under it. Every repair may be interrupted at any point and repeated. Nothing is deleted: bytes and files to remove are
-moved to `.localstore/rescue/`.
+under it. Every repair may be interrupted at any point and repeated. Nothing is deleted but old versions of documents
+that a finished rewrite has replaced: other bytes and files to remove are moved to `.localstore/rescue/`.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from localstore.errors import DocumentBroken, LocalstoreError, NewerFormat, Olde
 from localstore.format.document import LayoutMismatch, ParsedDocument, document_broken
 from localstore.format.parse_error import ParseError
 from localstore.index.row import IndexRow, carry_rewrite_flag, row_of
-from localstore.maintenance.check import Check
+from localstore.maintenance.check import SUPERSEDED, Check
 from localstore.maintenance.finding import Finding
 from localstore.maintenance.tree_checks import MOST_MODES
 
@@ -134,6 +134,8 @@ class _Repairs:
                 return f"Set it to {self._modes[path]:o}." if path else "Set them to 600 and 700."
             case "torn":
                 return f"Rewrite it without the torn part, which is kept in {rescue_folder.FOLDER}."
+            case "leftover" if finding.problem == SUPERSEDED:
+                return "Remove it."
             case "leftover":
                 return f"Move it to {rescue_folder.FOLDER}."
             case "duplicate":
@@ -254,6 +256,7 @@ class Repairer:
     def move_leftover(self, path: str) -> None:
         """Move a temporary file to `.localstore/rescue/`, unless another program may still be writing it.
 
+        An old version of a document that a finished rewrite has replaced is removed instead: nothing in it is lost.
         The file must be old. Its session's lock is held as well, which excludes every writer of localstore; if the
         session is unknown, only the age counts.
         """
@@ -270,7 +273,10 @@ class Repairer:
                 session_id = session_id or rescue_folder.id_in_head(self._full(path), final_name)
                 if session_id is not None:
                     stack.enter_context(self._locks.session(session_id, self._timeout))
-            if rescue_folder.is_old(filesystem.system.status(self._full(path))):
+            status = filesystem.system.status(self._full(path))
+            if durable_files.is_superseded(name, status):
+                durable_files.remove_file(self._full(path))
+            elif rescue_folder.is_old(status):
                 rescue_folder.move_aside(self._root, path, final_name)
 
     def give_new_id(self, path: str, original: str, new_id: str) -> tuple[str, str] | None:

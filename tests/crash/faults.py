@@ -104,6 +104,15 @@ class FaultySystem(filesystem.System):
     def replace(self, source: str, target: str) -> None:
         self._do("replace", target, lambda: super(FaultySystem, self).replace(source, target))
 
+    def exchange(self, first: str, second: str) -> None:
+        self._do("exchange", second, lambda: super(FaultySystem, self).exchange(first, second))
+
+    def rename_to_new(self, source: str, target: str) -> None:
+        self._do("rename_to_new", target, lambda: super(FaultySystem, self).rename_to_new(source, target))
+
+    def is_being_written(self, fd: int) -> bool:
+        return self._do("is_being_written", fd, lambda: super(FaultySystem, self).is_being_written(fd))
+
     def status(self, path: str) -> os.stat_result:
         return self._do("status", path, lambda: super(FaultySystem, self).status(path))
 
@@ -188,6 +197,12 @@ class StoppingSystem(UnsyncedSystem):
 
     def replace(self, source: str, target: str) -> None:
         self._around(lambda: super(StoppingSystem, self).replace(source, target))
+
+    def exchange(self, first: str, second: str) -> None:
+        self._around(lambda: super(StoppingSystem, self).exchange(first, second))
+
+    def rename_to_new(self, source: str, target: str) -> None:
+        self._around(lambda: super(StoppingSystem, self).rename_to_new(source, target))
 
     def unlink(self, path: str) -> None:
         self._around(lambda: super(StoppingSystem, self).unlink(path))

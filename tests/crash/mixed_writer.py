@@ -95,6 +95,12 @@ class Doomed(filesystem.System):
     def replace(self, source: str, target: str) -> None:
         self._around("replace", lambda: super(Doomed, self).replace(source, target))
 
+    def exchange(self, first: str, second: str) -> None:
+        self._around("replace", lambda: super(Doomed, self).exchange(first, second))
+
+    def rename_to_new(self, source: str, target: str) -> None:
+        self._around("replace", lambda: super(Doomed, self).rename_to_new(source, target))
+
     def unlink(self, path: str) -> None:
         self._around("unlink", lambda: super(Doomed, self).unlink(path))
 

@@ -53,11 +53,13 @@ class Node:
 
 
 class Renaming(NamedTuple):
-    """A change of names that is not durable yet: `path` is given to `node` (None removes it), and `source` removed."""
+    """A change of names that is not durable yet: `path` is given to `node` (None removes it), and `source` removed, or
+    given to the node `exchanged`."""
 
     path: str
     node: Node | None
     source: str | None = None
+    exchanged: Node | None = None
 
     @property
     def folder(self) -> str:
@@ -78,7 +80,8 @@ class Disk:
             return None if node is None else nodes.setdefault(node, node.copy())
 
         names = {path: nodes.setdefault(node, node.copy()) for path, node in self.names.items()}
-        return Disk(names, [change._replace(node=twin(change.node)) for change in self.pending])
+        pending = [one._replace(node=twin(one.node), exchanged=twin(one.exchanged)) for one in self.pending]
+        return Disk(names, pending)
 
 
 class RecordingSystem(filesystem.System):
@@ -119,12 +122,7 @@ class RecordingSystem(filesystem.System):
         self.trace.append(what)
 
     def _change(self, change: Renaming, what: str) -> None:
-        if change.source is not None:
-            self._current.pop(change.source, None)
-        if change.node is None:
-            self._current.pop(change.path, None)
-        else:
-            self._current[change.path] = change.node
+        _apply(change, self._current)
         self._disk.pending.append(change)
         self.take(what)
 
@@ -184,6 +182,17 @@ class RecordingSystem(filesystem.System):
         name = self._name(source)
         self._change(Renaming(self._name(target), self._current[name], name), f"replace {self._name(target)}")
 
+    def exchange(self, first: str, second: str) -> None:
+        super().exchange(first, second)
+        source, target = self._name(first), self._name(second)
+        change = Renaming(target, self._current[source], source, self._current[target])
+        self._change(change, f"exchange {source} and {target}")
+
+    def rename_to_new(self, source: str, target: str) -> None:
+        super().rename_to_new(source, target)
+        name = self._name(source)
+        self._change(Renaming(self._name(target), self._current[name], name), f"rename to {self._name(target)}")
+
     def link(self, source: str, target: str) -> None:
         super().link(source, target)
         self._change(Renaming(self._name(target), self._current[self._name(source)]), f"link {self._name(target)}")
@@ -202,7 +211,9 @@ class RecordingSystem(filesystem.System):
 
 
 def _apply(change: Renaming, names: dict[str, Node]) -> None:
-    if change.source is not None:
+    if change.source is not None and change.exchanged is not None:
+        names[change.source] = change.exchanged
+    elif change.source is not None:
         names.pop(change.source, None)
     if change.node is not None:
         names[change.path] = change.node

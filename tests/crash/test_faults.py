@@ -573,8 +573,8 @@ def test_a_descriptor_is_closed_once_when_the_rewritten_document_cannot_be_opene
         closed: list[int] = []  # noqa: RUF012
         replaced = False
 
-        def replace(self, source: str, target: str) -> None:
-            super().replace(source, target)
+        def exchange(self, first: str, second: str) -> None:
+            super().exchange(first, second)
             self.replaced = True
 
         def open(self, path: str, flags: int) -> int:

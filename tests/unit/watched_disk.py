@@ -99,6 +99,14 @@ class WatchedDisk(System):
         self._note("replace", target)
         super().replace(source, target)
 
+    def exchange(self, first: str, second: str) -> None:
+        self._note("replace", second)
+        super().exchange(first, second)
+
+    def rename_to_new(self, source: str, target: str) -> None:
+        self._note("replace", target)
+        super().rename_to_new(source, target)
+
     def set_mode(self, path: str, mode: int) -> None:
         self._note("set_mode", path)
         super().set_mode(path, mode)

@@ -6,8 +6,11 @@ Documents are rewritten in batches, so that folders and the manifest are written
 2. For each document: parse, transform, lock, check that it is unchanged, and write the new one (temporary file, sync,
    rename).
 3. Make the new names durable, then add the rows to the manifest.
-4. If the new document has another path, remove the old one unless another program has written to it since. Sessions in
-   the store may be written to at any time, so for them steps 3 and 4 are done before the lock is released.
+4. If the new document has another path, remove the old one. Sessions in the store may be written to at any time, so for
+   them steps 3 and 4 are done before the lock is released.
+
+Editors take no lock. If one saves the old document at any moment before it is replaced or removed, what it saved stays
+in place or goes back there, and the document is rewritten again from it.
 
 If this is interrupted at any point, the old document, the new one or both are in place, and the same call does the
 rest.
@@ -25,6 +28,7 @@ from typing import TypeVar
 from localstore.disk import backup_folder, durable_files, filesystem, store_tree
 from localstore.disk.backup_folder import Backup
 from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
+from localstore.disk.durable_files import FileChanged
 from localstore.disk.store_identity import make_folders
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError, StoreNotFound
@@ -78,14 +82,25 @@ class _Written:
     """A document that was rewritten.
 
     `row` is the row of the new document. `source` is the path of the old document if it must be removed, or None, and
-    `fingerprint` is that of the old document. `settled` is True once the manifest has the row and the old document is
-    removed.
+    `old` is its status. `settled` is True once the manifest has the row and the old document is removed.
     """
 
     row: IndexRow
     source: str | None
-    fingerprint: list[int]
+    old: os.stat_result
     settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The path for a new document, and the status of the file there; None if there is none.
+
+    `is_written` is True if an earlier, interrupted call already wrote the document there.
+    """
+
+    path: str
+    status: os.stat_result | None = None
+    is_written: bool = False
 
 
 class Rewriter:
@@ -100,8 +115,8 @@ class Rewriter:
         self._locks, self._manifest, self._index = engine.locks, engine.manifest, engine.index
         self._resumed: set[str] = set()
         """The paths of the documents that were in the backup already, because an interrupted call began with them."""
-        self._created: set[str] = set()
-        """The paths of the documents that this call wrote."""
+        self._created: dict[str, list[int]] = {}
+        """The paths of the documents that this call wrote, and their fingerprints."""
 
     def rewrite(self, paths: Sequence[str]) -> Outcome:
         """Rewrite the documents at these paths and return the outcome.
@@ -174,9 +189,10 @@ class Rewriter:
                 if now is None:
                     return None
                 if fingerprint(now) == fingerprint(change.status):
-                    return self._put(path, change)
+                    with contextlib.suppress(FileChanged):
+                        return self._put(path, change)
         session_id = self._session_at(path)
-        with self._locks.session(session_id, self._timeout):
+        with self._locks.session(session_id, self._timeout), contextlib.suppress(FileChanged):
             change = self._read(path)
             if change is None or change.session_id == session_id:
                 return None if change is None else self._put(path, change)
@@ -196,39 +212,45 @@ class Rewriter:
         return None if rewritten is None else _Change(raw, status, *rewritten)
 
     def _put(self, path: str, change: _Change) -> _Written:
-        """Write the new document. Requires the session's lock, and that the old document has not changed since."""
-        target, new, now = change.target, change.new, change.status
+        """Write the new document. Requires the session's lock. Raises FileChanged if the old document changed."""
+        new, old = change.new, change.status
         if len(new.raw) > len(change.raw):
             check_free_space(self._root, len(new.raw), self._full(path))
-        if not self._backup.holds(path, now, change.raw):
+        if not self._backup.holds(path, old, change.raw):
             self._backup.keep(path)
             self._backup.settle()
-            now = filesystem.system.status(self._full(path))
-        if target != path:
-            target, is_written = self._place(target, path, new)
-            if is_written:
-                return self._written_before(target, path, now)
-        is_new = not filesystem.exists(self._full(target))
+            old = filesystem.system.status(self._full(path))  # a hard link to a file changes its ctime
+            if not durable_files.is_same(old, change.status):
+                raise FileChanged(path)
+        place = _Place(path, old) if change.target == path else self._place(change.target, path, new)
+        if place.is_written:
+            return self._written_before(place.path, path, old)
+        target = self._full(place.path)
+        written = None
         try:
-            durable_files.write_file(self._full(target), [new.raw], settle=False)
-            row = row_of(new, target, filesystem.system.status(self._full(target)), None)
-            done = _Written(row, None if target == path else path, fingerprint(now))
-            if target != path and path.startswith(f"{store_tree.SESSIONS}/"):
+            if place.status is None:
+                written = durable_files.create_file(target, [new.raw], settle=False)
+            else:
+                durable_files.replace_file(target, [new.raw], place.status, settle=False)
+            row = row_of(new, place.path, filesystem.system.status(target), None)
+            done = _Written(row, None if place.path == path else path, old)
+            if place.path != path and path.startswith(f"{store_tree.SESSIONS}/"):
                 self._settle(done, path)
         except BaseException:
-            with contextlib.suppress(OSError):
-                if is_new and filesystem.exists(self._full(path)):
+            with contextlib.suppress(OSError, FileChanged):
+                if written is not None and filesystem.exists(self._full(path)):
                     # The old document stays, and the session must not have two.
-                    filesystem.system.unlink(self._full(target))
+                    now = filesystem.system.status(target)
+                    if durable_files.is_same(now, written):
+                        durable_files.remove_unchanged(target, now)
             raise
-        self._created.add(target)
+        self._created[place.path] = row["fingerprint"]
         return done
 
-    def _place(self, target: str, source: str, new: ParsedDocument) -> tuple[str, bool]:
-        """Return the path for the new document, and whether an earlier, interrupted call already wrote it there.
+    def _place(self, target: str, source: str, new: ParsedDocument) -> _Place:
+        """Return the place for the new document: `target`, or that of an existing document of the session.
 
-        That is `target`, or the path of an existing document of the session. Raises DocumentBroken if there is a
-        document at the path with different content.
+        Raises DocumentBroken if there is a document with different content.
         """
         session_id = new.header["session_id"]
         holder = self._index.find(session_id)
@@ -240,16 +262,18 @@ class Rewriter:
             target = holder["path"]
         if not filesystem.exists(self._full(target)):
             make_folders(self._root, os.path.dirname(self._full(target)))
-            return target, False
+            return _Place(target)
         with DocumentFile(self._full(target)) as file:
-            there = file.parse()
+            there, status = file.parse(), file.status
         if there.header["session_id"] == session_id:
             if includes(there, new):
                 self._keep_other(target, source)
-                return target, True
-            if includes(new, there) and there.layout is new.layout:
-                self._keep_other(target, source)
-                return target, False
+                return _Place(target, status, is_written=True)
+            is_ours = self._created.get(target) == fingerprint(status)
+            if (includes(new, there) or is_ours) and there.layout is new.layout:
+                if self._keep_other(target, source):
+                    status = filesystem.system.status(self._full(target))
+                return _Place(target, status)
         raise DocumentBroken(
             f"{self._full(source)} and {self._full(target)} have different contents for session {session_id!r}. "
             "Nothing was changed.",
@@ -266,15 +290,19 @@ class Rewriter:
         filesystem.sync_folder(os.path.dirname(self._full(done.row["path"])))
         if self._belongs_in_manifest(done):
             self._manifest.record([done.row])
-        filesystem.system.unlink(self._full(source))
+        durable_files.remove_unchanged(self._full(source), done.old, settle=False)
         done.settled = True
 
-    def _keep_other(self, target: str, source: str) -> None:
-        """Keep the document at `target` in the backup, unless this call or an interrupted one wrote it."""
+    def _keep_other(self, target: str, source: str) -> bool:
+        """Keep the document at `target` in the backup, unless this call or an interrupted one wrote it.
+
+        Return whether it was kept.
+        """
         if source in self._resumed or target in self._created or self._was_kept(source):
-            return
+            return False
         self._backup.keep(target)
         self._backup.settle()
+        return True
 
     def _was_kept(self, source: str) -> bool:
         """Return whether an earlier backup holds the same file as `source`.
@@ -291,7 +319,7 @@ class Rewriter:
     def _written_before(self, target: str, source: str, status: os.stat_result) -> _Written:
         with DocumentFile(self._full(target)) as file:
             row = row_of(file.parse(), target, file.status, None)
-        return _Written(row, source, fingerprint(status))
+        return _Written(row, source, status)
 
     def _belongs_in_manifest(self, done: _Written) -> bool:
         """Return whether to record the row: False if the manifest names another existing document for the session."""
@@ -319,11 +347,10 @@ class Rewriter:
                 continue
             try:
                 with self._locks.session(done.row["session_id"], self._timeout):
-                    now = filesystem.status_or_none(source)
-                    if now is not None and fingerprint(now) == done.fingerprint:
-                        filesystem.system.unlink(source)
-                    elif now is not None:
-                        again.append(done.source)
+                    durable_files.remove_unchanged(source, done.old, settle=False)
+            except FileChanged:
+                if filesystem.exists(source):
+                    again.append(done.source)
             except (LocalstoreError, OSError) as error:
                 outcome.problems.append(Problem.of(source, error))
                 outcome.documents -= 1

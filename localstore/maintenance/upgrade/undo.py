@@ -1,13 +1,15 @@
 """Undo the last upgrade or conversion: restore the documents of the newest backup."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from localstore.disk import backup_folder, durable_files, filesystem, rescue_folder, store_tree
 from localstore.disk.backup_folder import Backup, NoSuchBackup
 from localstore.disk.document_file import DocumentFile
+from localstore.disk.durable_files import FileChanged
 from localstore.disk.locks import pool_of
 from localstore.disk.store_identity import MARKER, make_folders
 from localstore.engine.engine import Engine
@@ -20,6 +22,9 @@ from localstore.maintenance.upgrade.batches import Progress
 from localstore.maintenance.upgrade.results import Problem, Undone
 from localstore.maintenance.upgrade.rewriting import includes
 from localstore.models.schema import SCHEMA_VERSION
+
+_ATTEMPTS = 5
+"""The most times that a document is restored while another program writes to it at the same time."""
 
 
 def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress | None = None) -> Undone:
@@ -80,6 +85,13 @@ def _newest_backup(root: Path) -> backup_folder.BackupInfo:
         raise
 
 
+class _Read(NamedTuple):
+    """A document and the status of its file when it was read."""
+
+    document: ParsedDocument
+    status: os.stat_result
+
+
 class _Restorer:
     """Restores single documents from a backup. Paths are relative to the root, with slashes."""
 
@@ -95,33 +107,54 @@ class _Restorer:
     def restore(self, path: str) -> None:
         """Restore the old document at `path`, and remove the new one.
 
-        The old document is durably in place before anything is removed. Raises LocalstoreError or OSError if that is
-        not possible.
+        The old document is durably in place before anything is removed. What another program saves in the meantime is
+        kept: the document is then read and restored again. Raises LocalstoreError or OSError if that is not possible.
         """
-        old = self._parse(self._backup.place(path))
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(FileChanged, FileExistsError):
+                return self._restore(path)
+        problem = "is being changed by another program all the time"
+        raise DocumentBroken(f"{self._full(path)} {problem}.", path=self._full(path), problem=problem)
+
+    def _restore(self, path: str) -> None:
+        old = self._parse(self._backup.place(path)).document
         session_id = old.header["session_id"]
         with self._locks.session(session_id, self._timeout):
             others = self._others(session_id, path)
             there = self._parse(self._full(path)) if self._is_taken(path) else None
             current = self._most_complete(
-                [one for one in (there, *others.values()) if one is not None], session_id, path
+                [one.document for one in (there, *others.values()) if one is not None], session_id, path
             )
-            is_back = there is not None and _has_form_of(there, old) and includes(there, current)
+            restored: os.stat_result | None = None
+            is_back = there is not None and _has_form_of(there.document, old) and includes(there.document, current)
             if not is_back:
-                if there is not None and there.header["session_id"] != session_id:
+                if there is not None and there.document.header["session_id"] != session_id:
                     raise _in_the_way(self._full(path), session_id)
-                self._put_back(path, old, current)
-            for other, parsed in others.items():
-                # Another document that existed at the time stays: it has the old form or is restored too.
-                is_restored = other in self._done or filesystem.exists(self._backup.place(other))
-                existed_before = is_restored or _has_form_of(parsed, old)
-                if other.startswith(f"{store_tree.SESSIONS}/") and not existed_before:
-                    durable_files.remove_file(self._full(other))
+                restored = self._put_back(path, old, current, there)
+            try:
+                for other, parsed in others.items():
+                    # Another document that existed at the time stays: it has the old form or is restored too.
+                    is_restored = other in self._done or filesystem.exists(self._backup.place(other))
+                    existed_before = is_restored or _has_form_of(parsed.document, old)
+                    if other.startswith(f"{store_tree.SESSIONS}/") and not existed_before:
+                        durable_files.remove_unchanged(self._full(other), parsed.status)
+            except FileChanged:
+                if there is None and restored is not None:  # it is out of date by now
+                    self._remove_restored(self._full(path), restored)
+                raise
             self._update_manifest(path, session_id)
             durable_files.remove_file(self._backup.place(path))
             self._done.add(path)
+            if not is_back:
+                self._count(old, current)
 
-    def _others(self, session_id: str, path: str) -> dict[str, ParsedDocument]:
+    def _count(self, old: ParsedDocument, current: ParsedDocument) -> None:
+        if _is_content_of(current, old):
+            self.restored += 1
+        else:
+            self.changed += 1
+
+    def _others(self, session_id: str, path: str) -> dict[str, "_Read"]:
         """Return the documents of the session at other paths than `path`, including files of agno, by path."""
         row = self._index.find_anywhere(session_id)
         while row is not None and not filesystem.exists(self._full(row["path"])):
@@ -136,7 +169,7 @@ class _Restorer:
                 continue
             if other.startswith(f"{store_tree.SESSIONS}/") or store_tree.is_agno_session(self._full(other)):
                 parsed = self._parse(self._full(other))
-                if parsed.header["session_id"] == session_id:
+                if parsed.document.header["session_id"] == session_id:
                     others[other] = parsed
         return others
 
@@ -168,7 +201,19 @@ class _Restorer:
         problem = f"Session {session_id!r} has several documents with different contents. Run 'localstore check'"
         raise DocumentBroken(f"{problem}.", path=self._full(path), problem=problem)
 
-    def _put_back(self, path: str, old: ParsedDocument, current: ParsedDocument) -> None:
+    @staticmethod
+    def _remove_restored(path: str, restored: os.stat_result) -> None:
+        now = filesystem.status_or_none(path)
+        if now is not None and durable_files.is_same(now, restored):
+            durable_files.remove_unchanged(path, now)
+
+    def _put_back(
+        self, path: str, old: ParsedDocument, current: ParsedDocument, there: "_Read | None"
+    ) -> os.stat_result:
+        """Restore a document in place of the one that is there, or of the marker of the store if that has the path.
+
+        Return the status of the restored file.
+        """
         target = self._full(path)
         parse_strictly(current.raw, current.layout, target)  # raises if the old form would round what was typed since
         if _may_have_comments(current):
@@ -176,13 +221,15 @@ class _Restorer:
             content = rescue_folder.piece(0, current.raw)
             rescue_folder.set_aside(self._root, document, current.header["session_id"], rescue_folder.COMMENTS, content)
         make_folders(self._root, os.path.dirname(target))
-        if json_equal(current.header, old.header) and json_equal(current.entries, old.entries):
-            durable_files.link_or_copy(self._backup.place(path), target)
+        status = filesystem.status_or_none(target) if there is None else there.status
+        if _is_content_of(current, old):
+            restored = durable_files.restore_file(self._backup.place(path), target, status)
             filesystem.sync_folder(os.path.dirname(target))
-            self.restored += 1
-        else:
-            durable_files.write_file(target, [_in_form_of(old, current, target)])
-            self.changed += 1
+            return restored
+        raw = _in_form_of(old, current, target)
+        if status is None:
+            return durable_files.create_file(target, [raw])
+        return durable_files.replace_file(target, [raw], status)
 
     def _update_manifest(self, path: str, session_id: str) -> None:
         if path.startswith(f"{store_tree.SESSIONS}/"):
@@ -195,9 +242,9 @@ class _Restorer:
             return row_of(file.parse(), path, file.status, None)
 
     @staticmethod
-    def _parse(path: str) -> ParsedDocument:
+    def _parse(path: str) -> "_Read":
         with DocumentFile(path) as file:
-            return file.parse()
+            return _Read(file.parse(), file.status)
 
     def _full(self, path: str) -> str:
         return store_tree.full_path(self._root, path)
@@ -208,6 +255,10 @@ def _may_have_comments(parsed: ParsedDocument) -> bool:
     if not layout.keeps_comments or b"#" not in parsed.raw:
         return False
     return parsed.raw != layout.assemble(layout.head(parsed.header), [layout.entry(entry) for entry in parsed.entries])
+
+
+def _is_content_of(current: ParsedDocument, old: ParsedDocument) -> bool:
+    return json_equal(current.header, old.header) and json_equal(current.entries, old.entries)
 
 
 def _has_form_of(there: ParsedDocument, old: ParsedDocument) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localstore.disk import durable_files
+from localstore.disk import durable_files, filesystem
 from tests.unit.watched_disk import Call, WatchedDisk
 
 OLD, NEW = b"old bytes", b"new bytes" * 100
@@ -118,3 +118,77 @@ def test_a_link_replaces_the_file_with_its_name(tmp_path: Path, file: Path) -> N
         durable_files.link_or_copy(str(file), str(target))
         assert target.read_bytes() == file.read_bytes() == OLD
         assert sorted(os.listdir(tmp_path)) == ["file", "second"]
+
+
+def test_an_old_document_that_was_replaced_is_told_from_what_was_never_stored(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed between the exchange and the removal leaves the old document under a hidden name. That
+    must not be taken for lost data: runs in it may have been removed on purpose.
+    """
+    removed: list[str] = []
+    monkeypatch.setattr(filesystem.System, "unlink", lambda _, path: removed.append(path))
+    durable_files.replace_file(str(file), [NEW], file.lstat())
+    assert file.read_bytes() == NEW
+    (left,) = [path for path in tmp_path.iterdir() if path != file]
+    assert left.read_bytes() == OLD
+    assert removed == [str(left)]
+    assert durable_files.is_superseded(left.name, left.lstat())
+    left.write_bytes(b"saved by an editor")
+    assert not durable_files.is_superseded(left.name, left.lstat())
+    assert not durable_files.is_superseded(file.name, file.lstat())
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_new_file_does_not_take_the_name_of_another_one(tmp_path: Path, existed: bool) -> None:
+    path = tmp_path / "new"
+    if existed:
+        path.write_bytes(OLD)
+        with pytest.raises(FileExistsError) as caught:
+            durable_files.create_file(path, [NEW])
+        assert caught.value.filename == str(path)
+    else:
+        durable_files.create_file(path, [NEW])
+    assert path.read_bytes() == (OLD if existed else NEW)
+    assert os.listdir(tmp_path) == ["new"]
+
+
+def test_a_later_save_stays_in_place_and_the_earlier_one_under_a_hidden_name(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two saves within one rewrite: the exchange displaced the first, and the second was made over the new file."""
+    exchange = filesystem.System.exchange
+    count = 0
+
+    def exchanged(self: filesystem.System, first: str, second: str) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            file.with_name("editor").write_bytes(b"first save")
+            file.with_name("editor").replace(file)
+        exchange(self, first, second)
+        if count == 1:
+            file.write_bytes(b"second save")
+
+    monkeypatch.setattr(filesystem.System, "exchange", exchanged)
+    with pytest.raises(durable_files.FileChanged):
+        durable_files.replace_file(str(file), [NEW], file.lstat())
+    assert file.read_bytes() == b"second save"
+    (left,) = [path for path in file.parent.iterdir() if path != file]
+    assert left.read_bytes() == b"first save"
+    assert durable_files.temporary_for(left.name) == file.name
+    assert not durable_files.is_superseded(left.name, left.lstat())
+
+
+def test_a_removed_file_that_was_saved_goes_back_to_its_place(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = filesystem.System.replace
+
+    def saved(self: filesystem.System, source: str, target: str) -> None:
+        file.write_bytes(b"saved")
+        replace(self, source, target)
+
+    monkeypatch.setattr(filesystem.System, "replace", saved)
+    with pytest.raises(durable_files.FileChanged):
+        durable_files.remove_unchanged(str(file), file.lstat())
+    assert file.read_bytes() == b"saved"
+    assert os.listdir(file.parent) == [file.name]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localstore.disk.file_names import MAX_NAME, stem, stripe
+from localstore.disk.file_names import MAX_NAME, fit, stem, stripe
 
 ORDINARY = ["a", "0", "fixed_id_for_demo", "travel-2025", "a.b", "a..b", "v1.2.3", "x_", "x-", "a" * 95, "console"]
 HOSTILE = [
@@ -85,3 +85,14 @@ def test_a_session_has_the_same_lock_in_every_process_and_release() -> None:
     # These numbers are part of the format: programs that disagree on them do not lock each other out.
     assert [stripe(session_id, 64) for session_id in ("s1", "fixed_id_for_demo", "é", "")] == [54, 60, 21, 18]
     assert len({stripe(str(number), 64) for number in range(2000)}) == 64
+
+
+def test_a_name_that_is_too_long_is_cut_and_stays_unique() -> None:
+    """It keeps its ending, and no character is cut in half."""
+    assert fit("a.json", 6) == "a.json"
+    for name in ("a" * 250 + ".json", "ä" * 125 + ".yaml", "😀" * 62 + ".json", "x" * 255, "." * 255):
+        fitted = fit(name, 237)
+        assert len(fitted.encode()) <= 237
+        assert fitted.endswith((".json", ".yaml")) or "." not in name[:-1].strip(".")
+        assert fitted != fit(f"b{name[1:]}", 237)
+        assert name.startswith(fitted.partition("~")[0])

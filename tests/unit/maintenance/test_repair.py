@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from localstore import DocumentBroken, LockTimeout, StoreNotFound
-from localstore.disk import durable_files
+from localstore.disk import durable_files, filesystem
 from localstore.disk.locks import pool_of
 from localstore.engine.engine import Engine
+from localstore.maintenance.check import SUPERSEDED, check
 from localstore.maintenance.repair import Repairer, repair
+from localstore.maintenance.rescue import rescued
 from tests import oracle
 from tests.unit.raw import Storage, answered, edit, parse, run_ids
 
@@ -181,3 +183,18 @@ def test_moving_a_file_never_replaces_another(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         durable_files.move_file(str(one), str(other))
     assert (one.read_text(), other.read_text()) == ("1", "2")
+
+
+def test_an_old_document_left_by_a_killed_rewrite_is_removed(opened: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the rescue folder, `rescue --restore` would bring back runs that were removed on purpose."""
+    monkeypatch.setattr("localstore.maintenance.check._PATIENCE", 0.01)
+    path = opened.path("s1")
+    with monkeypatch.context() as patch:
+        patch.setattr(filesystem.System, "unlink", lambda *_: None)
+        durable_files.replace_file(str(path), [path.read_bytes()], path.lstat())
+    (left,) = path.parent.glob(".*.tmp")
+    found = [finding for finding in check(opened) if finding.path == str(left)]
+    assert [finding.problem for finding in found] == [SUPERSEDED]
+    assert [finding.advice for finding in repair(opened) if finding.path == str(left)] == ["Remove it."]
+    assert not left.exists()
+    assert list(rescued(opened)) == []

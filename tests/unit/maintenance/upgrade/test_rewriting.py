@@ -154,7 +154,7 @@ def test_the_old_documents_are_durable_in_the_backup_before_the_first_new_one(
     for folder in (backup, f"{backup}/sessions/2026-11"):
         assert ("sync_folder", folder) in calls[:first_write]
     last_write = calls.index(("replace", "sessions/2026-11/flat.json"))
-    removed = calls.index(("unlink", "flat.json"))
+    removed = next(at for at, (done, name) in enumerate(calls) if done == "replace" and name.startswith(".flat.json."))
     assert ("sync_folder", "sessions/2026-11") in calls[last_write:removed]
     assert ("sync_folder", ".") in calls[removed:]
 
@@ -170,20 +170,21 @@ def test_a_current_document_stays(storage: Storage) -> None:
     assert backup_folder.listing(str(storage.root)) == []
 
 
+@pytest.mark.parametrize("operation", ["replace", "unlink"])
 def test_ctrl_c_in_the_moment_when_the_old_document_went_leaves_the_new_one(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
     """Python raises KeyboardInterrupt after the system call: the session was left only in the backup."""
     storage.append("s1", answered("r1"))
     path = storage.path("s1")
-    unlink = filesystem.System.unlink
+    work = getattr(filesystem.System, operation)
 
-    def interrupted(self: filesystem.System, name: str) -> None:
-        unlink(self, name)
-        if name == str(path):
+    def interrupted(self: filesystem.System, name: str, *more: str) -> None:
+        work(self, name, *more)
+        if name == str(path) or os.path.basename(name).startswith(f".{path.name}."):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(filesystem.System, "unlink", interrupted)
+    monkeypatch.setattr(filesystem.System, operation, interrupted)
     with pytest.raises(KeyboardInterrupt):
         convert(storage, "yaml" if path.suffix == ".json" else "json")
     monkeypatch.undo()
