@@ -25,6 +25,8 @@ from localstore.models.schema import SCHEMA_VERSION
 
 _ATTEMPTS = 5
 """The most attempts at one change. Each attempt that collides with another program's write is repeated."""
+_PATIENCE = 2.0
+"""How many seconds a listing waits for the writers of a document that seems broken."""
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -324,6 +326,32 @@ class Engine:
             if current is not None and current["session_id"] == session_id:
                 return current
         return None
+
+    def rows(self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None) -> list[IndexRow]:
+        """Return the rows that match the filters, newest activity first; see `SessionIndex.rows`.
+
+        A document that seems broken may be one that is being written. It is read again under its session's lock before
+        its row gets a `problem`.
+        """
+        rows = self.index.rows(user_id, entity_id, kind, limit)
+        if not any("problem" in row for row in rows):
+            return rows
+        checked = [self._checked(row) if "problem" in row else row for row in rows]
+        readable = [row for row in checked if row is not None]
+        return sorted(readable, key=lambda row: (row["updated_at"], row["session_id"]), reverse=True)
+
+    def _checked(self, row: IndexRow) -> IndexRow | None:
+        """Return the row of a document that seems broken, read again under its lock. Return None if it is gone.
+
+        If the lock was never used, nobody is writing. If it is not free in time, the row stays as it is.
+        """
+        session_id = row["session_id"]
+        with contextlib.suppress(OSError):
+            if self.locks.has_been_used(session_id):
+                with self.locks.session(session_id, min(_PATIENCE, self.timeout)):
+                    current = self.index.current(row)
+                    return current if current is not None and current["session_id"] == session_id else None
+        return row
 
     def refuse_unreadable(self, session_id: str) -> None:
         """Raise DocumentBroken if a file named after this session cannot be read.

@@ -406,7 +406,7 @@ class Storage:
         check_kind(kind)
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
-        rows = self._engine.index.rows(user_id, entity_id, kind, limit)
+        rows = self._engine.rows(user_id, entity_id, kind, limit)
         return [session_info(row, store_tree.full_path(self._engine.root, row["path"])) for row in rows]
 
     def unreadable_files(self) -> dict[Path, str]:

@@ -56,7 +56,7 @@ class Reader:
 
         None matches all.
         """
-        rows = self._engine.index.rows(user_id, entity_id, kind, None)
+        rows = self._engine.rows(user_id, entity_id, kind, None)
         rows.reverse()
         return sorted(rows, key=lambda row: row["created_at"])
 
@@ -116,7 +116,7 @@ class Reader:
         """
         data = run_id.encode(errors="replace")
         has_no_escapes = run_id.replace("-", "").isalnum()
-        for row in self._engine.index.rows(None, None, None, None):
+        for row in self._engine.rows(None, None, None, None):
             if has_no_escapes:
                 try:
                     if data not in filesystem.read_file(f"{self._engine.root}/{row['path']}"):

@@ -1,5 +1,9 @@
 """Listing: the newest activity first, filtered and limited, with all that a row says."""
 
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +12,7 @@ import pytest
 
 from localstore import SessionInfo, Update
 from localstore.index.row import IndexRow
+from tests.effort import ci_only, rounds
 from tests.unit.raw import Storage, answered, question
 
 
@@ -183,10 +188,10 @@ def test_a_row_whose_new_line_came_in_during_the_listing_is_in_its_place(
 @pytest.mark.parametrize("line_is_older", [False, True], ids=["no line", "a line with the offset"])
 def test_sessions_are_ordered_by_the_instant_and_not_by_its_text(storage: Storage, line_is_older: bool) -> None:
     """A run of 23:30+14:00 was listed as newer than one of 11:00Z on the same day, which happened later."""
-    for session_id, time in (("early", "2026-11-25T23:30:00+14:00"), ("late", "2026-11-25T11:00:00.000Z")):
+    for session_id, moment in (("early", "2026-11-25T23:30:00+14:00"), ("late", "2026-11-25T11:00:00.000Z")):
         storage.append(session_id, answered("r1", created_at="2026-11-25T08:00:00.000Z"))
         path = storage.path(session_id)
-        path.write_text(path.read_text().replace("2026-11-25T08:00:00.000Z", time))
+        path.write_text(path.read_text().replace("2026-11-25T08:00:00.000Z", moment))
     document = storage.path("early").read_bytes()
     storage.list_sessions()
     manifest = storage.root / "manifest.jsonl"
@@ -203,3 +208,71 @@ def test_sessions_are_ordered_by_the_instant_and_not_by_its_text(storage: Storag
         ]
         assert [info.session_id for info in opened.list_sessions(limit=1)] == ["late"]
     assert storage.path("early").read_bytes() == document
+
+
+def test_a_session_that_is_being_written_is_not_called_broken(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listing read a document between the two writes of an append, and reported a sound session as broken."""
+    storage.append("a", answered("r1"))
+    path = storage.path("a")
+    whole = path.read_bytes()
+    listing = type(storage)(storage.root)
+    listing.list_sessions()
+    half = whole[:-3] + b"\n\tnot yet"  # no crash leaves this, so only a second look can explain it
+    path.write_bytes(half)
+    writer = storage._engine.locks.session("a", 1.0)
+    found = []
+
+    def list_meanwhile() -> None:
+        found.extend(listing.list_sessions())
+
+    with writer:
+        thread = threading.Thread(target=list_meanwhile)
+        thread.start()
+        time.sleep(0.3)
+        path.write_bytes(whole)
+    thread.join()
+    assert [(info.session_id, info.problem) for info in found] == [("a", None)]
+
+
+def test_a_broken_session_is_listed_with_its_problem(storage: Storage) -> None:
+    """The second look must not hide a document that is really broken, or lose its place in the order."""
+    storage.append("a", answered("r1"))
+    storage.append("b", answered("r2"))
+    path = storage.path("a")
+    path.write_bytes(path.read_bytes()[:-3] + b"\n\tbroken")
+    found = type(storage)(storage.root).list_sessions()
+    assert [(info.session_id, info.problem is not None) for info in found] == [("b", False), ("a", True)]
+    with storage._engine.locks.session("a", 1.0):  # a writer that takes too long
+        busy = type(storage)(storage.root, lock_timeout=0.1).list_sessions()
+    assert [info.session_id for info in busy if info.problem] == ["a"]
+
+
+@ci_only
+def test_no_session_is_called_broken_beside_writing_processes(storage: Storage) -> None:
+    """Beside writers, about one listing in a thousand called a sound session broken."""
+    for name in "ab":
+        storage.append(name, answered("first"))
+    code = (
+        "import sys, itertools, localstore\n"
+        "from localstore import Message, Run\n"
+        "storage = getattr(localstore, sys.argv[1])(sys.argv[2], durability='relaxed')\n"
+        "for number in itertools.count():\n"
+        "    for name in 'ab':\n"
+        "        storage.append(name, Run(messages=[Message(role='user', content='x' * (number % 5000))]))\n"
+        "    if number % 50 == 49:\n"
+        "        storage.delete_session(name)\n"
+    )
+    command = [sys.executable, "-c", code, type(storage).__name__, str(storage.root)]
+    writers = [subprocess.Popen(command) for _ in range(2)]
+    try:
+        end = time.monotonic() + rounds(0, 10, 60)
+        while time.monotonic() < end:
+            problems = [info.problem for info in type(storage)(storage.root).list_sessions() if info.problem]
+            assert problems == []
+        assert [writer.poll() for writer in writers] == [None, None]
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
