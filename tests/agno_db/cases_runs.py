@@ -250,3 +250,15 @@ def case_a_run_as_a_mapping_comes_back_exactly(folder: Path) -> None:
     db.upsert_run(data, session_id="s1", user_id="alice", run_index=0)
     assert db.get_run("r1", deserialize=False)["run_data"] == data
     assert "agno_run" not in document(folder).read_text()
+
+
+def case_a_run_without_an_owner_keeps_its_class(folder: Path) -> None:
+    """A run of an agent that has no id came back as the run of a workflow."""
+    db = Twin(folder)
+    store(db, session(), run("r1"))
+    for one in (run("r2", agent_id=None), TeamRunOutput(run_id="r3", content="x"), {"run_id": "r4", "content": "y"}):
+        db.upsert_run(one, session_id="s1", user_id="alice")
+    for run_id in ("r1", "r2", "r3", "r4"):
+        assert type(db.get_run(run_id)) is type(db.twin.get_run(run_id))
+    assert [type(one) for one in db.get_runs("s1")] == [type(one) for one in db.twin.get_runs("s1")]
+    db.same("s1", AGENT)

@@ -12,6 +12,8 @@ from typing import Any
 
 from agno.models.message import Message
 
+from localstore import Message as LocalMessage
+from localstore import Run
 from localstore.errors import DocumentBroken, OwnerMismatch, UnstorableValue
 from localstore.integrations.agno_db import LocalDb
 from tests.agno_db.parts import AGENT, RUNS_APART, TEAM, WORKFLOW, Twin, document, raises, run, session, store
@@ -423,6 +425,41 @@ def case_a_run_that_two_continued_keeps_both_answers(folder: Path) -> None:
         store(db, it, run("r1", content=answer, messages=messages))
     assert [one.content for one in db.get_session("s1", AGENT).runs] == ["Seat 7."]
     assert [entry["messages"][-1]["content"] for entry in rescued(folder)] == ["Seat 5."]
+
+
+def case_a_rated_run_is_read_and_keeps_its_rating(folder: Path) -> None:
+    """With agno 2.0, a session with a rated run could not be read: TypeError. A run that agno stored again lost its
+    rating."""
+    db = LocalDb(folder)
+    store(db, session(), run("r1"), run("r2", status="PAUSED"), run("r3"))
+    for run_id in ("r1", "r2"):
+        db.storage.rate("s1", run_id, "good", note="like this")
+    found = db.get_session("s1", AGENT)
+    assert len(found.runs) == 3
+    store(db, found, run("r1", "again"))
+    store(db, found, run("r2"))
+    assert "like this" not in json.dumps(db.get_session("s1", AGENT, deserialize=False)["runs"], default=str)
+    stored = db.storage.read("s1")
+    assert stored is not None
+    assert [(one.question, one.rating, one.rating_note) for one in stored.runs] == [
+        ("again", "good", "like this"), ("hi", "good", "like this"), ("hi", None, None)
+    ]  # fmt: skip
+
+
+def case_runs_that_localstore_wrote_are_history_for_agno(folder: Path) -> None:
+    """The runs of localstore's own agents do not name their agent, so agno left them out of the session."""
+    db = LocalDb(folder)
+    for number in range(3):
+        question, answer = LocalMessage(role="user", content="q"), LocalMessage(role="assistant", content=f"a{number}")
+        run_of_localstore = Run(messages=[question, answer], status="unfinished" if number == 1 else "completed")
+        db.storage.append("s1", run_of_localstore, entity_id="a1")
+    found = db.get_session("s1", AGENT)
+    assert [(one.agent_id, one.content) for one in found.runs] == [("a1", f"a{number}") for number in range(3)]
+    before = document(folder).read_text()
+    db.upsert_session(found)
+    assert document(folder).read_text() == before
+    store(db, found, run("r1"))
+    assert [one.content for one in db.get_session("s1", AGENT).runs] == ["a0", "a1", "a2", "re: hi"]
 
 
 def case_what_agno_leaves_out_on_purpose_is_not_kept(folder: Path) -> None:

@@ -9,6 +9,7 @@ from localstore.disk import rescue_folder
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Recent, Transaction
 from localstore.format.document import newest_state, order_header
+from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal
 from localstore.integrations.agno_db.history import extract_system, refer_to_history
 from localstore.integrations.agno_db.runs import contains_run, in_order
@@ -101,9 +102,9 @@ class DocumentChange:
     def replace(self, run: Recent, entry: dict[str, Any]) -> None:
         """Replace a run of the document with `entry`, which is copied and not changed.
 
-        The new entry keeps the session state and the `run_index` of the old one. Does nothing if the two are equal. If
-        the old run has messages that the new one lacks, and is not an unfinished form that this process knew, `apply`
-        puts it into the rescue folder first.
+        The new entry keeps the rating, the session state and the `run_index` of the old one. Does nothing if the two
+        are equal. If the old run has messages that the new one lacks, and is not an unfinished form that this process
+        knew, `apply` puts it into the rescue folder first.
         """
         old, entry = self.entry(run), dict(entry)
         system = extract_system(entry)
@@ -116,7 +117,7 @@ class DocumentChange:
         if system is not None and system != instructions:
             entry["agno_system"] = {"content": system, **entry["agno_system"]}
         _settle_state(entry, old.get("session_state"))
-        entry = in_order(entry)
+        entry = keep_rating(old, in_order(entry))
         if not json_equal(entry, old):
             self._replaced[run.offset] = entry
             if not contains_run(entry, old) and not self._waiting.has(old):

@@ -17,7 +17,7 @@ from localstore.integrations.agno_db.memories import Memories
 from localstore.integrations.agno_db.messages import to_seconds
 from localstore.integrations.agno_db.objects import RUNS_ARE_SEPARATE
 from localstore.integrations.agno_db.reader import Reader, run_position
-from localstore.integrations.agno_db.runs import RunKind, kind_of
+from localstore.integrations.agno_db.runs import RunKind
 from localstore.integrations.agno_db.sessions import to_fields, to_record
 from localstore.integrations.agno_db.stored_session import StoredSession, is_member_run
 from localstore.integrations.agno_db.unsupported import unsupported_method
@@ -137,6 +137,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
                 kind=kind,
                 fields=fields,
                 runs=[to_json_value(objects.run_record(run), "run") for _, run in to_write],
+                run_kinds=[objects.run_kind(run) for _, run in to_write],
                 positions=[position for position, _ in to_write],
                 keeps_positions=RUNS_ARE_SEPARATE,
                 stored=stored,
@@ -308,9 +309,10 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         self._writer.write(
             WriteRequest(
                 session_id=session_id,
-                kind=kind_of(data),
+                kind=objects.run_kind(run),
                 fields=None,
                 runs=[data],
+                run_kinds=[objects.run_kind(run)],
                 positions=[run_index],
                 keeps_positions=True,
                 created_at=data.get("created_at"),
@@ -327,7 +329,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         row = self._reader.find_run(run_id)
         if row is None:
             return None
-        return objects.run_object(row["run_data"]) if deserialize else row
+        return objects.run_object(row) if deserialize else row
 
     def get_runs(
         self,
@@ -365,7 +367,7 @@ class LocalDb(Memories, BaseDb):  # type: ignore[misc] # agno may be absent
         else:
             rows = sorted_by(rows, sort_by, sort_order, dict.get)
         rows = page_of(rows, limit, page)
-        return [objects.run_object(row["run_data"]) for row in rows] if deserialize else (rows, total)
+        return [objects.run_object(row) for row in rows] if deserialize else (rows, total)
 
     def delete_run(self, run_id: str) -> bool:
         """Delete a run. Return whether it existed. The session state that the run set is kept."""

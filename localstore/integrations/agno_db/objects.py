@@ -61,6 +61,7 @@ def session_object(record: dict[str, Any], runs: list[dict[str, Any]], kind: Run
     """
     if kind == "workflow":
         runs = [run for run in runs if kind_of(run) == "workflow"]
+    runs = [_known_fields(run, kind_of(run)) for run in runs]
     session = _SESSIONS[kind].from_dict({**record, "runs": runs or _no_runs(kind)})
     stored = StoredSession(to_fields(session_record(session)))
     stored.record_runs(session.runs or ())
@@ -68,9 +69,15 @@ def session_object(record: dict[str, Any], runs: list[dict[str, Any]], kind: Run
     return session
 
 
-def run_object(data: dict[str, Any]) -> Any:
-    """Return the run object for a run's mapping."""
-    return _RUNS[kind_of(data)].from_dict(data)
+def run_object(row: dict[str, Any]) -> Any:
+    """Return the run object for a row of agno's table of runs."""
+    kind: RunKind = row["run_type"]
+    return _RUNS[kind].from_dict(_known_fields(row["run_data"], kind))
+
+
+def run_kind(run: Any) -> RunKind:
+    """Return the kind of a run, which is an object of agno or a mapping."""
+    return next((kind for kind, cls in _RUNS.items() if isinstance(run, cls)), None) or kind_of(run)
 
 
 def run_record(run: Any) -> dict[str, Any]:
@@ -90,3 +97,20 @@ def _no_runs(kind: RunKind) -> list[Any] | None:
     except (IndexError, TypeError):
         return None if RUNS_ARE_SEPARATE else []
     return [] if RUNS_ARE_SEPARATE else None
+
+
+def _known_fields(run: dict[str, Any], kind: RunKind) -> dict[str, Any]:
+    """Return a run without the keys that this release of agno refuses: a person may have added some."""
+    if not _refuses_unknown_keys(kind):
+        return run
+    names = {field.name for field in dataclasses.fields(_RUNS[kind])}
+    return {key: value for key, value in run.items() if key in names}
+
+
+@cache
+def _refuses_unknown_keys(kind: RunKind) -> bool:
+    try:
+        _RUNS[kind].from_dict({"run_id": "r", "not_a_field": 1})
+    except TypeError:
+        return True
+    return False

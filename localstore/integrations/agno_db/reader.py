@@ -11,7 +11,7 @@ from localstore.index.row import IndexRow
 from localstore.integrations.agno_db.history import NeedsWholeDocument, restore_messages
 from localstore.integrations.agno_db.listing import sorted_by
 from localstore.integrations.agno_db.messages import to_seconds
-from localstore.integrations.agno_db.runs import kind_of, run_indexes, to_run
+from localstore.integrations.agno_db.runs import RunKind, kind_of, names_owner, run_indexes, to_run
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 
 _NO_HISTORY = ("PAUSED", "CANCELLED", "ERROR", "REGENERATED")
@@ -31,6 +31,8 @@ class SessionContent:
     """The runs in agno's form, oldest first."""
     indexes: list[int]
     """For each run of the whole document, the `run_index` of agno's table of runs."""
+    kinds: list[RunKind]
+    """For each run of the whole document, whether it is the run of an agent, a team or a workflow."""
 
 
 class Reader:
@@ -105,8 +107,8 @@ class Reader:
         for each_id in ids:
             content = self.session(each_id, lambda row: user_id is None or row.get("user_id") == user_id, None)
             if content is not None:
-                for run, index in zip(content.runs, content.indexes, strict=True):
-                    yield _run_row(content, run, index)
+                for run, index, kind in zip(content.runs, content.indexes, content.kinds, strict=True):
+                    yield _run_row(content, run, index, kind)
 
     def find_run(self, run_id: str) -> dict[str, Any] | None:
         """Return the row of a run in agno's table of runs, or None if no session has this run.
@@ -134,8 +136,13 @@ class Reader:
         self._waiting.record(snapshot.entries)
         entries = restore_messages(snapshot.entries, snapshot.current, whole=whole)
         runs = [to_run(entry, session_id) for entry in entries]
+        for entry, run in zip(entries, runs, strict=True):
+            if "agno_run_type" not in entry and not names_owner(run):  # it was not written by agno
+                owner = f"{snapshot.header['kind']}_id"
+                run[owner] = snapshot.header.get(owner)
+        kinds = [entry.get("agno_run_type") or kind_of(run) for entry, run in zip(entries, runs, strict=True)]
         updated_at = snapshot.fingerprint[1] // 1_000_000_000
-        return SessionContent(snapshot.header, snapshot.current, updated_at, runs, run_indexes(entries))
+        return SessionContent(snapshot.header, snapshot.current, updated_at, runs, run_indexes(entries), kinds)
 
 
 def run_position(row: dict[str, Any]) -> tuple[int, int]:
@@ -153,13 +160,13 @@ def _is_history(run: dict[str, Any]) -> bool:
     return run.get("parent_run_id") is None and run.get("status") not in _NO_HISTORY
 
 
-def _run_row(content: SessionContent, run: dict[str, Any], index: int) -> dict[str, Any]:
+def _run_row(content: SessionContent, run: dict[str, Any], index: int, kind: RunKind) -> dict[str, Any]:
     """Return a run as a row of agno's table of runs."""
     header = content.header
     return {
         "run_id": run.get("run_id"),
         "session_id": header["session_id"],
-        "run_type": kind_of(run),
+        "run_type": kind,
         "agent_id": run.get("agent_id"),
         "team_id": run.get("team_id"),
         "workflow_id": run.get("workflow_id"),

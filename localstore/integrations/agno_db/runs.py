@@ -27,7 +27,10 @@ _STATUS = {"COMPLETED": "completed", "ERROR": "error", "CANCELLED": "cancelled",
 it as history."""
 _RESERVED = ("type", "instructions", "session_summary", "session_data", "member_runs", "steps", "error", "tool_call_id")
 """Keys with a different meaning in an entry. If agno uses one of them, it is stored with the prefix `agno_`."""
-_AGNO_KEYS = ("agno_absent", "agno_status", "agno_run", "agno_run_index", "agno_system", "agno_history")
+_AGNO_KEYS = (
+    *("agno_absent", "agno_status", "agno_run", "agno_run_index", "agno_run_type", "agno_system", "agno_history"),
+    *("rating", "rating_note"),
+)
 _FIRST = (
     *("type", "run_id", "agent_id", "team_id", "workflow_id", "created_at", "input", "messages"),
     *("member_runs", "steps"),
@@ -41,6 +44,11 @@ def kind_of(run: dict[str, Any]) -> RunKind:
     if run.get("agent_id") or run.get("agent_name"):
         return "agent"
     return "team" if run.get("team_id") or run.get("team_name") else "workflow"
+
+
+def names_owner(run: dict[str, Any]) -> bool:
+    """Return whether a run or an entry says which agent, team or workflow it belongs to."""
+    return any(run.get(name) for name in ("agent_id", "agent_name", "team_id", "team_name", "workflow_id"))
 
 
 def run_indexes(entries: Iterable[dict[str, Any]]) -> list[int]:
@@ -64,16 +72,18 @@ def in_order(entry: dict[str, Any]) -> dict[str, Any]:
     return {**first, **{key: value for key, value in entry.items() if key not in last}, **last}
 
 
-def to_entry(data: dict[str, Any], session_id: str) -> dict[str, Any]:
+def to_entry(data: dict[str, Any], session_id: str, kind: RunKind | None = None) -> dict[str, Any]:
     """Return the entry for a run of the session `session_id`. Does not change `data`.
 
-    The entry holds all messages, including the system message and the copied history.
+    `kind` is the kind of the run, for a run that does not say it. The entry holds all messages, including the system
+    message and the copied history.
     """
+    run_type = {} if names_owner(data) else {"agno_run_type": kind or kind_of(data)}
     try:
         entry = _convert(data, session_id)
         Run.model_validate(entry)
         if json_equal(to_run(entry, session_id), data):
-            return entry
+            return in_order(entry | run_type)
     except (NotRepresentable, KeyError, ValidationError):
         pass
     created_at = data.get("created_at")
@@ -82,6 +92,7 @@ def to_entry(data: dict[str, Any], session_id: str) -> dict[str, Any]:
         "run_id": str(data["run_id"]),
         "created_at": to_time(created_at) if type(created_at) is int else now(),
         "agno_run": data,
+        **run_type,
         "status": _STATUS.get(str(data.get("status")), "unfinished"),
     }
 
@@ -123,7 +134,7 @@ def to_run(entry: dict[str, Any], session_id: str) -> dict[str, Any]:
 
 def _convert(data: Any, session_id: str) -> dict[str, Any]:
     """Return the entry for a run. Raises NotRepresentable or KeyError if the format has no field for a value."""
-    if not isinstance(data, dict) or any(key.startswith("agno_") for key in data):
+    if not isinstance(data, dict) or any(key.startswith("agno_") or key in _AGNO_KEYS for key in data):
         raise NotRepresentable
     rest = dict(data)
     messages = rest.pop("messages", None)

@@ -15,7 +15,7 @@ from localstore.format.document import order_header
 from localstore.format.values import json_equal
 from localstore.integrations.agno_db.document_change import DocumentChange
 from localstore.integrations.agno_db.messages import NotRepresentable, to_seconds, to_time
-from localstore.integrations.agno_db.runs import in_order, run_indexes, to_entry
+from localstore.integrations.agno_db.runs import RunKind, in_order, run_indexes, to_entry
 from localstore.integrations.agno_db.sessions import SessionFields, changed_header, changed_state
 from localstore.integrations.agno_db.stored_session import StoredSession
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
@@ -34,6 +34,8 @@ class WriteRequest:
     """The fields of the session, or None to store only its runs."""
     runs: list[dict[str, Any]]
     """The runs as agno's `to_dict` returns them, in plain values."""
+    run_kinds: Sequence[RunKind]
+    """The kind of each run."""
     positions: Sequence[int | None]
     """For each run, the number of runs before it, or None if agno does not pass it. A position after the last run of
     the document means that the run is probably new: only the last entries are searched for it."""
@@ -83,7 +85,11 @@ class Writer:
         """
         session_id = request.session_id
         last = self._repeated_run(request)
-        entries = [last.entry] if last is not None else [to_entry(run, session_id) for run in request.runs]
+        if last is not None:
+            entries = [last.entry]
+        else:
+            runs = zip(request.runs, request.run_kinds, strict=True)
+            entries = [to_entry(run, session_id, kind) for run, kind in runs]
         fingerprint: list[int] | None = None
         try:
             for attempt in self._engine.edit(session_id):
