@@ -18,13 +18,13 @@ from localstore.agents.runs.run_store import SessionRunStore
 from localstore.agents.runs.summary_update import SummaryUpdate
 from localstore.agents.runs.team_run import new_run
 from localstore.agents.session_owner import SessionOwner, kind_of
-from localstore.agents.threads import run_in_thread
 from localstore.agents.tools.history_tools import read_chat_history as chat_history_tool
 from localstore.agents.tools.history_tools import search_previous_sessions
 from localstore.agents.tools.tool import Tool, tools_by_name
 from localstore.models.schema import Kind
 from localstore.models.session import Message, Run
 from localstore.storage.arguments import check_count, check_flag, check_text, optional
+from localstore.storage.threads import run_in_thread
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

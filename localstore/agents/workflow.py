@@ -15,11 +15,11 @@ from localstore.agents.runs.step_journal import StepJournal
 from localstore.agents.runs.workflow_run import WorkflowRun
 from localstore.agents.session_owner import SessionOwner
 from localstore.agents.steps import StepLike, parts_of
-from localstore.agents.threads import run_in_thread
 from localstore.errors import Conflict, WorkflowChanged
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import Kind
 from localstore.models.session import Run, Session
+from localstore.storage.threads import run_in_thread
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

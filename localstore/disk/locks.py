@@ -211,6 +211,15 @@ class LockPool:
         finally:
             lock.release_mutex()
 
+    def close(self) -> None:
+        """Close the files of the locks that nobody holds. The next call that needs one opens it again."""
+        for lock in self._locks:
+            if not lock.mutex._is_owned() and lock.mutex.acquire(blocking=False):  # type: ignore[attr-defined]
+                try:
+                    _close([lock])
+                finally:
+                    lock.mutex.release()
+
     def reset_after_fork(self) -> None:
         """In the child process, close the files without unlocking what the parent holds, and forget its threads."""
         _close(self._locks)

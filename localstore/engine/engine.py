@@ -131,6 +131,11 @@ class Engine:
         self._durable_folders: set[str] = set()
         self.runs = RunWriter(self.root)
 
+    def close(self) -> None:
+        """Close the files that are kept open and not in use by another thread. The next call opens them again."""
+        self.manifest.close()
+        self.locks.close()
+
     # Changing
 
     def edit(self, session_id: str) -> Edit:

@@ -80,6 +80,11 @@ class Manifest:
         self.mutex = threading.RLock()
         self._forget_rows()
 
+    def close(self) -> None:
+        """Close the file. The rows stay, and the next call opens the file again."""
+        with self.mutex:
+            self._close()
+
     def _forget_rows(self) -> None:
         self.restarts += 1
         self._rows: dict[str, IndexRow] = {}

@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from localstore.disk import store_tree
 from localstore.engine.engine import Engine
@@ -16,6 +16,7 @@ from localstore.index.row import IndexRow
 from localstore.models.schema import SESSION_KEYS, Rating
 from localstore.models.session_info import SessionInfo, session_info
 from localstore.storage.arguments import UNSET, Unset, check_flag, check_id, check_kind, check_text, check_update
+from localstore.storage.async_twins import async_twin
 from localstore.storage.rating import RatingChange
 from localstore.storage.update import SessionChange, new_header
 
@@ -35,6 +36,9 @@ class Storage:
     DocumentBroken, NewerFormat or OlderFormat if a document cannot be read or must not be written; and OSError if the
     operating system refuses. In each case but OSError, nothing is written. An OSError may also come after the change
     took effect, if the last sync fails. Repeat the call to make sure: no method does the same change twice.
+
+    Each method has a twin for async code, with an "a" before its name: `await storage.aread("trip")`. In a `with`
+    statement, a storage closes its files at the end.
     """
 
     _suffix: str
@@ -97,6 +101,24 @@ class Storage:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path and the options, so that another process can open the same store."""
         return _open, (type(self), str(self.root), self._engine.durable, self._engine.timeout, self._engine.upgrades)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files that the storage keeps open: those of the locks and of the manifest.
+
+            >>> with storage:
+            ...     storage.path("trip").name
+            'trip.json'
+
+        Nothing is written. The storage can still be used: the next call opens the files again. Files that another
+        thread is using stay open. On Windows, a folder can only be deleted when its files are closed.
+        """
+        self._engine.close()
 
     # Writing
 
@@ -486,6 +508,25 @@ class Storage:
             self._engine.refuse_unreadable(session_id)
             raise _not_found(session_id)
         return self.root / row["path"]
+
+    # The same calls for async code
+
+    aappend = async_twin(append, writes=True)
+    aadd_step = async_twin(add_step, writes=True)
+    aupdate = async_twin(update, writes=True)
+    arate = async_twin(rate, writes=True)
+    aupsert = async_twin(upsert, writes=True)
+    adelete_session = async_twin(delete_session, writes=True)
+    adrop = async_twin(drop, writes=True)
+    aupgrade_schema = async_twin(upgrade_schema, writes=True)
+    aread = async_twin(read, writes=False)
+    alist_sessions = async_twin(list_sessions, writes=False)
+    aunreadable_files = async_twin(unreadable_files, writes=False)
+    aget_all_session_ids = async_twin(get_all_session_ids, writes=False)
+    aget_all_sessions = async_twin(get_all_sessions, writes=False)
+    aget_recent_sessions = async_twin(get_recent_sessions, writes=False)
+    aexamples = async_twin(examples, writes=False)
+    apath = async_twin(path, writes=False)
 
     def _allowed(self, document: Transaction | None, session_id: str, user_id: str | None) -> Transaction:
         """Return `document`, for a writer that may be limited to the sessions of one user.

@@ -9,9 +9,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from localstore.agents.threads import run_in_thread
 from localstore.format.values import to_json_value
 from localstore.models.session import Message, ToolCall
+from localstore.storage.threads import run_in_thread
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -22,9 +22,9 @@ from typing import Any, Generic, TypeVar
 
 from localstore.agents.events import Event
 from localstore.agents.models.model import Model, Options, Piece, Reply, astream, stream, wait_for
-from localstore.agents.threads import run_in_thread
 from localstore.agents.tools.tool import Result, RunContext, Tool
 from localstore.models.session import Message, ToolCall
+from localstore.storage.threads import run_in_thread
 
 _T = TypeVar("_T")
 

@@ -9,7 +9,18 @@ from localstore.storage import storage as module
 
 def test_the_examples_give_what_they_say(tmp_path: Path) -> None:
     names = {"storage": JsonStorage(tmp_path / "store"), "Message": Message, "Run": Run, "Step": Step}
-    for name in ("append", "add_step", "update", "rate", "upsert", "delete_session", "read", "list_sessions", "path"):
+    for name in (
+        "append",
+        "add_step",
+        "update",
+        "rate",
+        "upsert",
+        "delete_session",
+        "read",
+        "list_sessions",
+        "path",
+        "close",
+    ):
         for example in doctest.DocTestFinder(recurse=False).find(getattr(module.Storage, name), name, globs=names):
             assert example.examples
             results = doctest.DocTestRunner().run(example, clear_globs=False)
