@@ -24,6 +24,8 @@ if sys.platform != "win32":
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+PAGE = 4096
+"""The number of bytes that a process writes to a file as a whole or not at all, even if it is killed."""
 _REPLACE_PATIENCE = 2.0
 """How many seconds Windows retries to replace a file that a reader has open."""
 
@@ -330,19 +332,32 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
         written += more
 
 
+def is_one_step(size: int, old: bytes, new: bytes, *, by_sectors: bool) -> bool:
+    """Return whether `extend` makes this change in one write that the end of the process cannot interrupt.
+
+    The system copies bytes page by page, and looks for a fatal signal in between.
+    """
+    start, border = size - len(old), size // SECTOR * SECTOR
+    return start // PAGE == (start + len(new) - 1) // PAGE and not (by_sectors and start < border < size)
+
+
 def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] | None = None) -> None:
     """Replace `old`, the last bytes of a file of `size` bytes, by `new`, which is at least as long.
 
-    It first writes what lies beyond the old end of the file, then the few bytes that overlap the old end. If it is
-    stopped in between, the file is the old one with extra bytes after its end. With `sync`, a power cut never leaves
-    old and new bytes of the overlap side by side: a disk may write one sector and not the next, so if the overlap (at
-    most one sector) spans two, the part in the second is durably set to zero before the first is changed. If a write
-    fails, the file is restored as far as the disk allows, and the error is raised.
+    If all of it lies in one page, it is one write. Otherwise, it first writes what lies beyond the old end of the file,
+    then the few bytes that overlap the old end. If it is stopped in between, the file is the old one with extra bytes
+    after its end. With `sync`, a power cut never leaves old and new bytes of the overlap side by side: a disk may write
+    one sector and not the next, so if the overlap (at most one sector) spans two, the part in the second is durably set
+    to zero before the first is changed. If a write fails, the file is restored as far as the disk allows, and the error
+    is raised.
     """
     overlap = len(old)
     start = size - overlap
     border = size // SECTOR * SECTOR
     try:
+        if is_one_step(size, old, new, by_sectors=sync is not None):
+            write_at(fd, new, start)
+            return
         write_at(fd, new[overlap:], size)
         if sync is not None and start < border < size:
             write_at(fd, bytes(size - border), border)
@@ -352,7 +367,7 @@ def extend(fd: int, size: int, old: bytes, new: bytes, sync: Callable[[], None] 
             write_at(fd, new[border - start : overlap], border)
         elif overlap:
             write_at(fd, new[:overlap], start)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             system.truncate(fd, size)
             write_at(fd, old, start)

@@ -7,6 +7,7 @@ that, two processes could hold the same lock, each on its own file.
 import contextlib
 import os
 import random
+import re
 import threading
 import time
 import weakref
@@ -16,13 +17,17 @@ from weakref import WeakValueDictionary
 
 from localstore.disk import file_names, filesystem
 from localstore.disk.store_identity import StoreIdentity, make_folders
+from localstore.disk.write_marks import WriteMarks
 from localstore.errors import LockTimeout
+from localstore.format.write_mark import WriteMark
 
 STRIPES = 64
 MANIFEST = STRIPES
 """The number of the manifest's lock, which is taken last and held for the shortest time."""
 MIGRATION = STRIPES + 1
 """The number of the lock of upgrades and conversions, which is taken first."""
+
+_STRIPE_FILE = re.compile(r"\d\d\.lock\Z")
 
 _FIRST_WAIT, _LONGEST_WAIT, _GROWTH = 0.0002, 0.005, 1.5
 _MAX_TIMEOUT = threading.TIMEOUT_MAX
@@ -102,6 +107,7 @@ class LockPool:
         self._locks = [_Lock(folder / f"{number:02d}.lock") for number in range(STRIPES)]
         self._locks.append(_Lock(folder / "manifest.lock"))
         self._locks.append(_Lock(folder / "migration.lock"))
+        self._marks_are_read = False
         weakref.finalize(self, _close, self._locks)
 
     def session(self, session_id: str, timeout: float) -> "_LockGuard":
@@ -115,6 +121,40 @@ class LockPool:
     def has_been_used(self, session_id: str) -> bool:
         """Return whether the session's lock file exists, which means that some process has held the lock before."""
         return os.path.exists(self._locks[file_names.stripe(session_id, STRIPES)].path)
+
+    def marks(self, session_id: str) -> WriteMarks:
+        """Return the marks of writes in the session's lock file. The caller must hold the lock. Raises OSError."""
+        lock = self._locks[file_names.stripe(session_id, STRIPES)]
+        try:
+            return WriteMarks(lock.fd)
+        except OSError as error:
+            filesystem.set_filename(error, lock.path)
+            raise
+
+    def read_marks(self, session_id: str) -> list[WriteMark]:
+        """Return the marks of a session, without its lock. A mark may belong to a write in progress. Raises OSError."""
+        path = self._locks[file_names.stripe(session_id, STRIPES)].path
+        try:
+            with filesystem.open_file(path) as fd:
+                return WriteMarks(fd).of(session_id)
+        except FileNotFoundError:
+            return []
+
+    def marked_sessions(self) -> set[str]:
+        """Return the sessions that have a mark, when this is first called in this process; after that, none.
+
+        No lock is taken, so a mark may belong to a write in progress. Raises OSError.
+        """
+        marked: set[str] = set()
+        if self._marks_are_read:
+            return marked
+        self._marks_are_read = True
+        with contextlib.suppress(FileNotFoundError):
+            for entry in filesystem.system.entries(str(self._folder)):
+                if _STRIPE_FILE.match(entry.name):
+                    with contextlib.suppress(FileNotFoundError), filesystem.open_file(entry.path) as fd:
+                        marked |= WriteMarks(fd).sessions()
+        return marked
 
     def manifest(self, timeout: float) -> "_LockGuard":
         """Hold the manifest's lock in a `with` statement. Do not take any other lock inside."""

@@ -12,15 +12,17 @@ from localstore.disk import backup_folder, durable_files, filesystem, locks, res
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.durable_files import FileChanged
+from localstore.disk.write_marks import WriteMarks
 from localstore.engine.run_writer import RunWriter
 from localstore.engine.snapshot import Snapshot, tail_snapshot, whole_snapshot
 from localstore.engine.transaction import ConcurrentChange, Transaction, create_document
 from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch, newer_format_error
-from localstore.format.recovery import RecoveredDocument, parse_or_recover
+from localstore.format.recovery import RecoveredDocument
 from localstore.index.manifest import Manifest
-from localstore.index.row import IndexRow, carry_rewrite_flag, is_trusted, recorded_state, row_of
+from localstore.index.row import IndexRow, carry_rewrite_flag, is_trusted, row_of
 from localstore.index.session_index import SessionIndex, folder_time
+from localstore.index.whole_document import parse_whole
 from localstore.models.schema import SCHEMA_VERSION
 
 _ATTEMPTS = 5
@@ -127,7 +129,7 @@ class Engine:
         self.timeout = timeout
         self.locks = locks.pool_of(root)
         self.manifest = Manifest(self.root, self.locks, timeout)
-        self.index = SessionIndex(self.root, self.manifest)
+        self.index = SessionIndex(self.root, self.manifest, self.locks)
         self._durable_folders: set[str] = set()
         self.runs = RunWriter(self.root)
 
@@ -153,15 +155,24 @@ class Engine:
         read, or if there is no document but a file named after the session cannot be read. Raises OlderFormat if the
         document is in an older schema version and the engine does not upgrade.
         """
+        marks = self.locks.marks(session_id)
+        for other in marks.sessions() - {session_id}:  # its document has the same lock, and its writer was killed
+            self._settle(other, marks)
+        document = self._open(session_id, marks)
+        if document is None:
+            self.refuse_unreadable(session_id)
+        return document
+
+    def _open(self, session_id: str, marks: WriteMarks) -> Transaction | None:
         for row in self._rows_of(session_id):
             try:
                 keep = self._back_up if self.upgrades else None
-                document = Transaction(self.root, row, durable=self.durable, keep=keep)
+                document = Transaction(self.root, row, marks, durable=self.durable, keep=keep)
             except FileNotFoundError:
                 continue
             try:
                 if document.changed:
-                    # Record the row before anything is added: recovery after a crash compares the file with it.
+                    # Record the row before anything is added: recovery after a power cut compares the file with it.
                     self.manifest.record([document.row])
                     document.changed = False
             except BaseException:
@@ -170,8 +181,34 @@ class Engine:
             if document.row["session_id"] == session_id:
                 return document
             document.file.close()  # the file now holds another session
-        self.refuse_unreadable(session_id)
         return None
+
+    def settle_marked(self) -> None:
+        """Repair the documents of all writes that were interrupted because their process was killed.
+
+        Only the first call for a store in this process does anything. A session whose lock is held is left out: its
+        writer is alive. What cannot be repaired now is left to the next write.
+        """
+        with contextlib.suppress(OSError):
+            for session_id in self.locks.marked_sessions():
+                with contextlib.suppress(OSError, LockTimeout), self.locks.session(session_id, 0):
+                    self._settle(session_id, self.locks.marks(session_id))
+
+    def _settle(self, session_id: str, marks: WriteMarks) -> None:
+        """Repair the document of a session that has a mark, and clear the mark. The caller must hold its lock.
+
+        If the disk refuses, the mark stays. If a crash does not explain what is in the document, the mark is cleared
+        without a change: a person has edited the document since.
+        """
+        try:
+            document = self._open(session_id, marks)
+        except (OSError, ConcurrentChange, LayoutMismatch):
+            return
+        except LocalstoreError:
+            document = None
+        if document is not None:
+            document.file.close()
+        marks.clear(session_id)
 
     def _rows_of(self, session_id: str) -> Iterator[IndexRow]:
         """Yield the row of a session.
@@ -354,7 +391,7 @@ class Engine:
         with contextlib.suppress(OSError):
             if self.locks.has_been_used(session_id):
                 with self.locks.session(session_id, min(_PATIENCE, self.timeout)):
-                    current = self.index.current(row)
+                    current = self.index.listed(row)
                     return current if current is not None and current["session_id"] == session_id else None
         return row
 
@@ -414,7 +451,7 @@ class Engine:
                         return tail_snapshot(file, row, last_runs) if matches(row) else None
                     except LayoutMismatch:
                         pass
-                found = parse_or_recover(file.read_all(), file.layout, recorded_state(row), file.path)
+                found = parse_whole(file.read_all(), file, row, self.locks)
                 # Of a torn document, return what the next write will recover. A read does not repair the file.
                 parsed = found.parsed if isinstance(found, RecoveredDocument) else found
                 fresh = row_of(parsed, row["path"], file.status, boot_id())

@@ -7,17 +7,18 @@ that replaces the old one.
 import os
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from localstore.disk import durable_files, filesystem, rescue_folder
-from localstore.disk.boot import boot_id
+from localstore.disk.boot import boot_hash, boot_id
 from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.store_identity import make_folders
+from localstore.disk.write_marks import WriteMarks
 from localstore.engine.plan import Append, InPlace, Rewrite, Unchanged, plan_end, plan_step
-from localstore.errors import DocumentBroken, OlderFormat
+from localstore.errors import DocumentBroken, LocalstoreError, OlderFormat
 from localstore.format.document import (
     LAYOUTS,
     LayoutMismatch,
@@ -32,6 +33,7 @@ from localstore.format.parse_error import ParseError
 from localstore.format.recovery import RecoveredDocument, parse_or_recover
 from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal
+from localstore.format.write_mark import WriteMark, mark_of
 from localstore.index.row import (
     IndexRow,
     after_append,
@@ -39,7 +41,7 @@ from localstore.index.row import (
     after_write,
     carry_rewrite_flag,
     is_trusted,
-    recorded_state,
+    possible_power_cut,
     row_of,
 )
 from localstore.models.schema import SCHEMA_VERSION
@@ -73,13 +75,15 @@ class Transaction:
     """An open document whose session's lock is held by the caller.
 
     `row` describes the current state of the document; it is replaced, never modified. If `changed` is true, the caller
-    that opened the document must record `row` in the manifest. If `durable` is true, every change is durable on disk
-    before the method returns. The first change to a document in an older schema version upgrades it, after calling
-    `keep` with its path. If `keep` is None, opening such a document raises OlderFormat.
+    that opened the document must record `row` in the manifest. `marks` are the marks in the session's lock file. If
+    `durable` is true, every change is durable on disk before the method returns. The first change to a document in an
+    older schema version upgrades it, after calling `keep` with its path. If `keep` is None, opening such a document
+    raises OlderFormat.
     """
 
-    def __init__(self, root: str, row: IndexRow, *, durable: bool, keep: Keep | None = None) -> None:
+    def __init__(self, root: str, row: IndexRow, marks: WriteMarks, *, durable: bool, keep: Keep | None = None) -> None:
         self._root = root
+        self._marks = marks
         self._durable = durable
         self._keep = keep
         self._is_older = False
@@ -110,15 +114,37 @@ class Transaction:
     def _prepare(self) -> None:
         """Prepare the document for changes.
 
-        If the row is trusted, read nothing. Otherwise, parse the whole document; if a crash interrupted a write
-        to it, move the incomplete bytes to the rescue folder and repair the document.
+        If the row is trusted and no write was interrupted, read nothing. Otherwise, parse the whole document; if a
+        crash interrupted a write to it, move the incomplete bytes to the rescue folder and repair the document.
         """
-        if is_trusted(self.row, self.file.status):
+        is_marked = self.row["session_id"] in self._marks.sessions()
+        if is_trusted(self.row, self.file.status) and not is_marked:
             self._rewrite = self.file.status.st_nlink > 1 or not self.row["entries"]
             return
-        before = recorded_state(self.row)
         self._was_untrusted = True
-        document = parse_or_recover(self.file.read_all(), self.file.layout, before, self.file.path)
+        if is_marked:
+            self._prepare_marked()
+        else:
+            self._read(())
+
+    def _prepare_marked(self) -> None:
+        """Prepare a document that was being written when a process was killed, and clear the mark of that write.
+
+        The mark stays only if the disk refuses: it explains nothing that a person writes from now on.
+        """
+        session_id = self.row["session_id"]
+        try:
+            self._read(self._marks.of(session_id))
+        except LocalstoreError:
+            self._marks.clear(session_id)
+            raise
+        self._marks.clear(session_id)
+
+    def _read(self, marks: Sequence[WriteMark]) -> None:
+        """Parse the whole document, and repair it if a crash damaged it. `marks` are of writes that were killed."""
+        raw = self.file.read_all()
+        power_cut = possible_power_cut(self.row, self.file.status)
+        document = parse_or_recover(raw, self.file.layout, self.file.path, marks, power_cut)
         if isinstance(document, RecoveredDocument):
             for offset, data in document.rest:
                 self._set_aside("torn by a crash", rescue_folder.piece(offset, data))
@@ -373,11 +399,35 @@ class Transaction:
         size = self.file.size
         if filesystem.read_at(self.file.fd, len(old), size - len(old)) != old:
             raise ConcurrentChange
-        filesystem.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
-        if self._durable:
-            self._sync()
-        # Look up the path again: an editor may have replaced the file since.
-        inode, expected = self.file.status.st_ino, size + len(new) - len(old)
+        try:
+            if not filesystem.is_one_step(size, old, new, by_sectors=by_sectors):
+                self._marks.set(mark_of(self.row["session_id"], size, old, new, boot_hash()))
+            filesystem.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
+        except BaseException:
+            if self._ends_as_before(size, old):
+                self._marks.clear(self.row["session_id"])
+            raise
+        try:
+            if self._durable:
+                self._sync()
+            self._look_at_path(size + len(new) - len(old))
+        finally:
+            self._marks.clear(self.row["session_id"])
+
+    def _ends_as_before(self, size: int, old: bytes) -> bool:
+        """Return whether the file was restored after a failed write. Return False in doubt."""
+        try:
+            end = filesystem.read_at(self.file.fd, len(old) + 1, size - len(old))
+        except OSError:
+            return False
+        return end == old
+
+    def _look_at_path(self, expected: int) -> None:
+        """Read the status of the file with this path. Raises ConcurrentChange if it is not ours, with `expected` bytes.
+
+        An editor may have replaced the file since it was opened: then the write went to a file that has no name.
+        """
+        inode = self.file.status.st_ino
         status = filesystem.status_or_none(self.file.path)
         if status is None or status.st_ino != inode or status.st_size != expected:
             raise ConcurrentChange

@@ -1,14 +1,15 @@
-"""Recovers a document that a crash damaged, entry by entry.
+"""Recovers a document that a crash damaged.
 
-Every entry that can be parsed is kept. All other bytes are returned, so that the caller can set them aside. The
-document is not cut after the entries that follow each other without a gap: the disk may reorder writes, so a complete
-entry can come after a torn one.
+If a process was killed during a write, its mark says exactly how to undo or complete that write. After a power cut, the
+document is recovered entry by entry: every entry that can be parsed is kept, and all other bytes are returned, so that
+the caller can set them aside. The document is not cut after the entries that follow each other without a gap: the disk
+may reorder writes, so a complete entry can come after a torn one.
 """
 
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,9 +23,9 @@ from localstore.format.torn_run import (
     Piece,
     is_partly_overwritten,
     is_valid_entry,
-    recover_overwritten_run,
     recover_partial_run,
 )
+from localstore.format.write_mark import WriteMark, settle
 from localstore.format.yaml_layout import LAYOUT as YAML
 
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
@@ -56,9 +57,14 @@ class RecordedState(NamedTuple):
     unfinished: bool
     """Whether the last entry is an unfinished run."""
     may_lack: bool = False
-    """Whether bytes written since the last sync may be missing, because the machine has been restarted."""
-    may_lag: bool = False
-    """Whether later lines of the manifest may be missing, because the machine has been restarted."""
+    """Whether bytes of the recorded entries may be missing, because they had not been synced."""
+
+
+class PowerCut(NamedTuple):
+    """A power cut may have damaged the document: the machine was started after the last write to it."""
+
+    record: RecordedState | None
+    """What the manifest recorded. Later lines may be missing, because they were not synced. None without a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,35 +76,60 @@ class RecoveredDocument:
 
 
 def parse_or_recover(
-    raw: bytes, layout: Layout, record: RecordedState | None, path: Path | str
+    raw: bytes, layout: Layout, path: Path | str, marks: Sequence[WriteMark], power_cut: PowerCut | None
 ) -> ParsedDocument | RecoveredDocument:
     """Parse a document, or recover it if a crash damaged it.
 
-    Returns a RecoveredDocument if it was damaged. `record` is None if the manifest has no row of the document. Raises
-    DocumentBroken if a crash does not explain the damage, and NewerFormat.
+    Args:
+        raw: The bytes of the document.
+        layout: The layout of its format.
+        path: Its path, for errors.
+        marks: The marks of writes to it whose processes were killed.
+        power_cut: None if no power cut can have damaged the document.
+
+    Returns a RecoveredDocument if it was damaged. Raises DocumentBroken if a crash does not explain the damage, and
+    NewerFormat. Without marks and a power cut, any damage is a person's edit, and so is YAML without its end marker.
     """
+    for mark in marks:
+        settled = _settled(raw, layout, mark, path)
+        if settled is not None:
+            return settled
     try:
         parsed = parse_document(raw, layout, path)
     except DocumentBroken:
-        recovered = recover(raw, layout, record, path)
+        recovered = power_cut and recover(raw, layout, power_cut.record, path)
         if recovered is None:
             raise
         return recovered
-    if not layout.keeps_comments:
+    if power_cut is None or not layout.keeps_comments:
         return parsed
+    record = power_cut.record
     if _END_MARKER in raw:
         # Old and new bytes mixed at the end of a run may read as another message, but never as a status.
         last = parsed.entries[-1] if parsed.entries else {}
-        lacks_status = last.get("type") == "run" and "status" not in last
-        # A write that was interrupted since the machine started has made the file longer before anything else.
-        has_grown = record is not None and record.unfinished and len(raw) > record.size
-        if lacks_status and (record is None or record.may_lag or has_grown):
+        if last.get("type") == "run" and "status" not in last:
             return recover(raw, layout, record, path, skip_last_entry=True) or parsed
         return parsed
     # YAML that was cut off may still parse. Then only the missing end marker shows the damage.
     if record is None or record.may_lack or len(parsed.entries) > record.entries or record.unfinished:
         return recover(raw, layout, record, path) or parsed
     return parsed
+
+
+def _settled(raw: bytes, layout: Layout, mark: WriteMark, path: Path | str) -> RecoveredDocument | None:
+    """Return the document after a marked write was undone or completed, or None if the mark does not explain it."""
+    settled = settle(raw, mark)
+    if settled is None:
+        return None
+    try:
+        parsed = parse_document(settled.raw, layout, path)
+    except LocalstoreError:
+        return None
+    if parsed.header["session_id"] != mark.session_id:
+        return None
+    rest: list[tuple[int, bytes]] = []
+    _add_rest(rest, layout, settled.rest, 0, len(settled.rest))
+    return RecoveredDocument(parsed, [(mark.size, data) for _, data in rest])
 
 
 def parse_without_end_marker(
@@ -133,12 +164,12 @@ def recover_entries(raw: bytes, layout: Layout) -> tuple[list[bytes], list[bytes
 def recover(
     raw: bytes, layout: Layout, record: RecordedState | None, path: Path | str, *, skip_last_entry: bool = False
 ) -> RecoveredDocument | None:
-    """Recover a document that does not parse. Return None if a crash does not explain the damage.
+    """Recover a document after a power cut. Return None if a power cut does not explain the damage.
 
-    A crash explains it if everything up to the end of the last recorded entry is unchanged, and the bytes after it are
-    such as an interrupted write leaves. Without a record, or if the record may lag, the entries that follow each other
-    from the first one on are used in place of the recorded ones. If `skip_last_entry` is true, the document parses, but
-    its last entry is not trusted.
+    The entries that follow each other from the first one on are taken as recorded, because later lines of the manifest
+    may be missing. There must be at least as many as `record` has, but for a last run that is unfinished. The bytes
+    after them must be such as an interrupted write leaves. If `skip_last_entry` is true, the document parses, but its
+    last entry is not trusted.
     """
     if not skip_last_entry and _parses_to_end(raw, layout):
         return None
@@ -146,56 +177,25 @@ def recover(
     if opened < 0:
         return None
     begin = opened + len(layout.opening)
-    recorded_end = record.size - len(layout.end) if record and not record.may_lack else begin
-    may_lag = record is None or record.may_lag
-    # An unfinished run shows where it ends.
-    known_end = begin if record and record.unfinished else recorded_end
-    pieces = _find_entries(raw, layout, begin, known_end, may_lag=may_lag)[: -1 if skip_last_entry else None]
-    contiguous = _contiguous_pieces(raw, layout, begin, pieces)
     may_lack = record is not None and record.may_lack
-    # The last run was unfinished, and may have grown more than the manifest recorded.
-    if record is None or may_lack or (record.may_lag and len(contiguous) >= record.entries - record.unfinished):
-        if record is None and not _is_header_of_ours(raw[:begin], layout):
-            return None
-        partial_run = recover_partial_run(raw, layout, begin, contiguous, pieces)
-        if not may_lack and not _has_torn_tail(raw, layout, begin, contiguous, pieces, partial_run):
-            return None
-        if partial_run is not None:
-            pieces = [*contiguous, partial_run, *pieces[len(contiguous) :]]
-            contiguous = [*contiguous, partial_run]
-    elif not _is_torn(raw, layout, record):
+    # An unfinished run shows where it ends.
+    known_end = begin if record is None or may_lack or record.unfinished else record.size - len(layout.end)
+    pieces = _find_entries(raw, layout, begin, known_end)[: -1 if skip_last_entry else None]
+    contiguous = _contiguous_pieces(raw, layout, begin, pieces)
+    if record is None and not _is_header_of_ours(raw[:begin], layout):
         return None
-    elif not _matches_record(contiguous, layout, record, recorded_end):
-        if not record.unfinished or len(contiguous) < record.entries - 1:
-            return None
-        # A write began to finish the last run.
-        if len(contiguous) < record.entries or contiguous[record.entries - 1].end <= recorded_end:
-            restored = recover_overwritten_run(raw, layout, record.size, contiguous[: record.entries - 1])
-            if restored is None:
-                return None
-            pieces = sorted(
-                {*contiguous[: record.entries - 1], restored, *(p for p in pieces if p.start > restored.end)}
-            )
-            contiguous = [*contiguous[: record.entries - 1], restored]
+    if record is not None and not may_lack and len(contiguous) < record.entries - record.unfinished:
+        return None
+    partial_run = recover_partial_run(raw, layout, begin, contiguous, pieces)
+    if not may_lack and not _has_torn_tail(raw, layout, begin, contiguous, pieces, partial_run):
+        return None
+    if partial_run is not None:
+        pieces = [*contiguous, partial_run, *pieces[len(contiguous) :]]
+        contiguous = [*contiguous, partial_run]
     recovered = _assemble(raw, layout, begin, contiguous, pieces, path)
     if recovered is not None and record is not None and recovered.parsed.header["session_id"] != record.session_id:
         return None  # no crash changes the id
     return recovered
-
-
-def _is_torn(raw: bytes, layout: Layout, record: RecordedState) -> bool:
-    """Return whether an interrupted write left the bytes after the recorded entries, and not a person's edit."""
-    if not record.entries:
-        return False  # a document without entries is rewritten with its first one
-    if not record.unfinished:
-        return _looks_like_torn_append(raw, layout, record.size - len(layout.end))
-    # The bytes that finish a run can only be recognised if they reached the end of the file. In that case the last old
-    # byte is still there; otherwise all bytes would be new, and the document would be complete.
-    old = layout.closing_after_list
-    tail = raw[record.size - len(old) :]
-    if b"\0" in tail or not raw.endswith(layout.closing):
-        return True
-    return len(tail) >= len(old) and tail[len(old) - 1] == old[-1]
 
 
 def _looks_like_torn_append(raw: bytes, layout: Layout, at: int) -> bool:
@@ -295,11 +295,11 @@ def _entry_spans(raw: bytes, layout: Layout, begin: int) -> Iterator[tuple[int, 
         yield start, layout.entry_end(raw, start, None if layout.keeps_comments else following)
 
 
-def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int, *, may_lag: bool = False) -> list[Piece]:
+def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int) -> list[Piece]:
     """Return the complete entries from `begin` on.
 
-    In YAML, entries up to the offset `recorded_end` count as complete. If `may_lag`, so does an entry before zeros, if
-    its last bytes are those of a complete entry.
+    In YAML, entries up to the offset `recorded_end` count as complete. So does an entry before zeros, if its last bytes
+    are those of a complete entry.
     """
     pieces = []
     at = begin
@@ -307,7 +307,7 @@ def _find_entries(raw: bytes, layout: Layout, begin: int, recorded_end: int, *, 
         if start < at:
             continue
         if layout.keeps_comments:  # in YAML, only a line after an entry shows that it is complete
-            zeros = raw.find(b"\0", start, end if end > 0 else len(raw)) if may_lag else -1
+            zeros = raw.find(b"\0", start, end if end > 0 else len(raw))
             if zeros > 0 and _is_overwritten_from(raw[start:zeros], zeros):
                 pieces.append(Piece(start, zeros, raw[start:zeros]))
                 at = zeros
@@ -348,16 +348,6 @@ def _contiguous_pieces(raw: bytes, layout: Layout, begin: int, pieces: list[Piec
             break
         contiguous.append(piece)
     return contiguous
-
-
-def _matches_record(contiguous: list[Piece], layout: Layout, record: RecordedState, recorded_end: int) -> bool:
-    """Return whether the entries up to the offset `recorded_end` are exactly those that were recorded."""
-    recorded = [piece for piece in contiguous if piece.end <= recorded_end]
-    if len(recorded) != record.entries:
-        return False
-    return not recorded or (
-        recorded[-1].end == recorded_end and run_id_and_state(layout, recorded[-1].data)[1] == record.unfinished
-    )
 
 
 def _assemble(

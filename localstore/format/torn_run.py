@@ -59,24 +59,6 @@ def _problem(layout: Layout, data: bytes) -> ParseError | None:
     return None
 
 
-def recover_overwritten_run(raw: bytes, layout: Layout, size: int, contiguous: list[Piece]) -> Piece | None:
-    """Return the run after the entries in `contiguous` as it was before a write began to finish it.
-
-    The run was the last entry of a document of `size` bytes. Returns None if it cannot be recovered.
-    """
-    for closing in (layout.closing_after_list, layout.closing_after_text, layout.closing_after_value):
-        end, unchanged = size - len(closing), _UNCHANGED[closing]
-        match = ENTRY_START[layout.suffix].search(raw, contiguous[-1].end if contiguous else 0, end)
-        if match is None or any(byte not in (0, old) for byte, old in zip(raw[end:], unchanged, strict=False)):
-            continue
-        if closing == layout.closing_after_text and assistant_text_end(layout, raw, match.end(), end) != end:
-            continue
-        run = _unfinished_run(raw, layout, match.start(), end, closing)
-        if isinstance(run, Piece):
-            return run
-    return None
-
-
 def is_partly_overwritten(raw: bytes, layout: Layout, run: Piece) -> bool:
     """Return whether some, but not all, of the sectors that contained the end of `run` still have their old bytes."""
     closing = run.data[run.end - run.start :] + layout.end

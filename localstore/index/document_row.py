@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
+from localstore.disk.locks import LockPool
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import LAYOUTS
+from localstore.format.document import LAYOUTS, ParsedDocument
 from localstore.format.parse_error import ParseError
-from localstore.format.recovery import RecoveredDocument, parse_or_recover, parse_without_end_marker
+from localstore.format.recovery import RecoveredDocument, parse_without_end_marker
 from localstore.index.manifest import Manifest
-from localstore.index.row import IndexRow, carry_rewrite_flag, recorded_state, row_of
+from localstore.index.row import IndexRow, carry_rewrite_flag, row_of
+from localstore.index.whole_document import parse_whole
 from localstore.models.times import utc_time
 
 
@@ -22,23 +24,34 @@ class Unreadable(NamedTuple):
     problem: str
 
 
-def read_row(root: str, path: str, manifest: Manifest, unreadable: Unreadable | None) -> IndexRow | Unreadable | None:
+class Torn(NamedTuple):
+    """A document in which a write is in progress or was interrupted. The next write repairs it."""
+
+    recorded: IndexRow
+    """The row to write to it with: that of the manifest, or one with a `problem`."""
+    readable: IndexRow
+    """The row of what a read returns. It must not be recorded."""
+
+
+def read_row(
+    root: str, path: str, manifest: Manifest, locks: LockPool, unreadable: Unreadable | None
+) -> IndexRow | Torn | Unreadable | None:
     """Read a document and return its row, or None if there is no file.
 
     For a broken document whose session id is known, return a row with a `problem`; if the id is unknown, return
-    `Unreadable`. If a write is in progress or was interrupted, return the row from the manifest.
+    `Unreadable`.
 
     Args:
         root: The folder of the store.
         path: The path of the document, relative to the root.
         manifest: The manifest, whose row of the document is needed for recovery.
+        locks: The locks of the store, whose files say which writes were interrupted.
         unreadable: The result of the last read if it found no session. Returned again if the file is unchanged.
     """
     full_path = f"{root}/{path}"
     try:
         with DocumentFile(full_path) as file:
             raw = file.read_all()
-            status, layout = file.status, file.layout
     except FileNotFoundError:
         return None
     except (OSError, DocumentBroken) as error:
@@ -46,24 +59,31 @@ def read_row(root: str, path: str, manifest: Manifest, unreadable: Unreadable | 
         if earlier is not None and getattr(error, "problem", "") != IRREGULAR:
             return {**earlier, "problem": str(error)}
         return Unreadable([], str(error))
-    if unreadable is not None and unreadable.fingerprint == fingerprint(status):
+    if unreadable is not None and unreadable.fingerprint == fingerprint(file.status):
         return unreadable
+    before = manifest.row_at(path)
     try:
-        before = manifest.row_at(path)
-        parsed = parse_or_recover(raw, layout, before and recorded_state(before), full_path)
-        if isinstance(parsed, RecoveredDocument):
-            if before is not None:
-                return before  # a write is in progress or was interrupted; the next write repairs the document
-            whole = parse_without_end_marker(raw, layout, parsed, full_path)
+        content = parse_whole(raw, file, before, locks)
+        if isinstance(content, RecoveredDocument):
+            whole = parse_without_end_marker(raw, file.layout, content, full_path) if before is None else None
             if whole is None:
-                raise DocumentBroken(
-                    f"{full_path} was cut off in the middle of a write. The next write mends it, and so does "
-                    "'localstore check --repair'."
-                )
-            parsed = whole
-        return carry_rewrite_flag(row_of(parsed, path, status, boot_id()), before)
-    except LocalstoreError as error:
-        return _broken_row(path, raw, status, manifest.row_at(path), str(error))
+                return _torn(content.parsed, path, file, before)
+            content = whole
+        return carry_rewrite_flag(row_of(content, path, file.status, boot_id()), before)
+    except (LocalstoreError, OSError) as error:
+        return _broken_row(path, raw, file.status, before, str(error))
+
+
+def _torn(parsed: ParsedDocument, path: str, file: DocumentFile, before: IndexRow | None) -> Torn:
+    """Return the rows of a torn document. `parsed` is what recovery makes of it."""
+    readable = row_of(parsed, path, file.status, boot_id())
+    if before is not None:
+        return Torn(before, readable)
+    problem = (
+        f"{file.path} was cut off in the middle of a write. The next write mends it, and so does "
+        "'localstore check --repair'."
+    )
+    return Torn({**readable, "fingerprint": [], "problem": problem}, readable)
 
 
 def _broken_row(

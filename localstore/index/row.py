@@ -5,10 +5,10 @@ import re
 import time
 from typing import Any, NotRequired, TypedDict
 
-from localstore.disk.boot import boot_hash, boot_id
+from localstore.disk.boot import boot_hash, boot_id, is_older_than_boot
 from localstore.disk.document_file import fingerprint
 from localstore.format.document import ParsedDocument
-from localstore.format.recovery import RecordedState
+from localstore.format.recovery import PowerCut, RecordedState
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 from localstore.models.times import utc_time
 
@@ -232,11 +232,18 @@ def _are_valid(row: dict[str, Any]) -> bool:
     )
 
 
-def recorded_state(row: IndexRow) -> RecordedState | None:
-    """Return the state of the document that recovery compares with, or None if the row has no fingerprint."""
-    if not row["fingerprint"]:
+def possible_power_cut(row: IndexRow | None, status: os.stat_result) -> PowerCut | None:
+    """Return what recovery needs to know if a power cut may have damaged the document. Otherwise, return None.
+
+    It may have if the document was last written before this boot of the machine, and its row was not made in this boot.
+    `row` is None if the manifest has none. `status` is that of the file.
+    """
+    if not is_older_than_boot(status.st_mtime_ns):
         return None
-    other_boot = row.get("boot", boot_id()) != boot_id()
-    may_lag = row.get("era") != boot_hash()
+    if row is None or not row["fingerprint"]:
+        return PowerCut(None)
+    if row.get("era") == boot_hash():
+        return None
+    may_lack = row.get("boot", boot_id()) != boot_id()
     size, is_unfinished = row["fingerprint"][0], bool(row.get("unfinished"))
-    return RecordedState(row["session_id"], size, row["entries"], is_unfinished, other_boot, may_lag)
+    return PowerCut(RecordedState(row["session_id"], size, row["entries"], is_unfinished, may_lack))

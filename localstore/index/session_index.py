@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from localstore.disk import filesystem, store_tree
 from localstore.disk.document_file import fingerprint
-from localstore.index.document_row import Unreadable, read_row
+from localstore.disk.locks import LockPool
+from localstore.index.document_row import Torn, Unreadable, read_row
 from localstore.index.manifest import Manifest
 from localstore.index.row import COARSE_TICK, IndexRow, is_coarse, matches_file
 
@@ -31,8 +32,9 @@ _Exceptions = dict[str, Unreadable] | dict[str, tuple[list[int], str]]
 class SessionIndex:
     """Finds and lists the sessions of one store, including those whose files were added or edited by others."""
 
-    def __init__(self, root: str, manifest: Manifest) -> None:
+    def __init__(self, root: str, manifest: Manifest, locks: LockPool) -> None:
         self._root = root
+        self._locks = locks
         self._manifest = manifest
         self._scanned: dict[str, int] = {}
         self._restarts = self._swept = 0
@@ -285,11 +287,15 @@ class SessionIndex:
     def _read(self, path: str) -> IndexRow | None:
         """Return the row of the document at `path`, or None if no session can be read there.
 
-        A broken document whose id can be read gets a row with a `problem`.
+        A broken document whose id can be read gets a row with a `problem`, and a torn one the row of the manifest.
         """
+        content = self._read_or_torn(path)
+        return content.recorded if isinstance(content, Torn) else content
+
+    def _read_or_torn(self, path: str) -> IndexRow | Torn | None:
         with self._manifest.mutex:
             unreadable = self._unreadable.get(path)
-        content = read_row(self._root, path, self._manifest, unreadable)
+        content = read_row(self._root, path, self._manifest, self._locks, unreadable)
         if isinstance(content, Unreadable):
             if content is not unreadable:
                 with self._manifest.mutex:
@@ -336,7 +342,7 @@ class SessionIndex:
             row = self._manifest.get(session_id)
             if row is None or not _matches(row, user_id, entity_id, kind):
                 continue
-            current = self.current(row)
+            current = self.listed(row)
             if current is None:
                 continue
             moved = moved or current["updated_at"] != updated_at  # lines of other processes were read since
@@ -348,10 +354,22 @@ class SessionIndex:
         return rows, moved
 
     def current(self, row: IndexRow) -> IndexRow | None:
-        """Return the row, read again if its file changed.
+        """Return the row, read again if its file changed. That of a torn document is the one to repair it with.
 
         Return None if the file is gone, no session can be read from it, or it is a duplicate.
         """
+        content = self._look(row)
+        return content.recorded if isinstance(content, Torn) else content
+
+    def listed(self, row: IndexRow) -> IndexRow | None:
+        """Return the row, read again if its file changed. That of a torn document counts what a read returns.
+
+        Return None in the same cases as `current`.
+        """
+        content = self._look(row)
+        return content.readable if isinstance(content, Torn) else content
+
+    def _look(self, row: IndexRow) -> IndexRow | Torn | None:
         try:
             status = filesystem.status_or_none(f"{self._root}/{row['path']}")
         except OSError as error:
@@ -364,11 +382,12 @@ class SessionIndex:
         newer = self._manifest.get(row["session_id"])
         if newer is not None and newer["path"] == row["path"] and matches_file(newer, status):
             return newer
-        fresh = self._read(row["path"])
+        content = self._read_or_torn(row["path"])
+        fresh = content.recorded if isinstance(content, Torn) else content
         if fresh is None or self._is_duplicate(fresh):
             return None
         self._store(fresh)
-        return fresh
+        return content
 
 
 def folder_time(root: str, folder: str) -> int | None:

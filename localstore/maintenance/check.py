@@ -17,8 +17,9 @@ from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import ParsedDocument
-from localstore.format.recovery import RecoveredDocument, parse_or_recover, parse_without_end_marker
-from localstore.index.row import IndexRow, recorded_state, row_of
+from localstore.format.recovery import RecoveredDocument, parse_without_end_marker
+from localstore.index.row import IndexRow, row_of
+from localstore.index.whole_document import parse_whole
 from localstore.maintenance.document_checks import repeated_runs, unwritable, wrong_fields
 from localstore.maintenance.finding import Finding, Kind, Reporter
 from localstore.maintenance.manifest_checks import ManifestCheck
@@ -152,7 +153,7 @@ class Check:
         row = None if session_id is None else self._engine.manifest.get(session_id)
         with DocumentFile(self._full(path)) as file:
             raw = file.read_all()
-            content = parse_or_recover(raw, file.layout, recorded_state(row) if row else None, file.path)
+            content = parse_whole(raw, file, row, self._engine.locks)
             if isinstance(content, RecoveredDocument):
                 content = parse_without_end_marker(raw, file.layout, content, file.path) or content
             return raw, file.status, content

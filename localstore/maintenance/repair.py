@@ -241,7 +241,8 @@ class Repairer:
                     current = self._index.adopt(path)
                     if current is None or current["session_id"] != row["session_id"]:
                         continue
-                    with Transaction(self._root, current, durable=True) as transaction:
+                    marks = self._locks.marks(row["session_id"])
+                    with Transaction(self._root, current, marks, durable=True) as transaction:
                         session_id = transaction.row["session_id"]
                         if transaction.changed and self._manifest.session_at(path) in (None, session_id):
                             listed = self._manifest.get(session_id)
@@ -311,7 +312,9 @@ class Repairer:
 
     def _write_id(self, path: str, new_id: str, parsed: ParsedDocument) -> None:
         status = filesystem.system.status(self._full(path))
-        with Transaction(self._root, row_of(parsed, path, status, boot_id()), durable=True) as transaction:
+        row = row_of(parsed, path, status, boot_id())
+        marks = self._locks.marks(row["session_id"])
+        with Transaction(self._root, row, marks, durable=True) as transaction:
             transaction.change({**transaction.header(), "session_id": new_id}, {}, [])
             self._manifest.record([transaction.row])
 

@@ -48,7 +48,7 @@ def throw_away(store: Opened | Path | str, session_id: str, *, lock_timeout: flo
     moved: list[Trashed] = []
 
     def move(row: IndexRow) -> None:
-        _finish_last_write(engine.root, row)
+        _finish_last_write(engine, row)
         moved.append(trash_folder.move_in(engine.root, row["path"], session_id))
 
     engine.index.scan()  # finds other documents with this id
@@ -59,7 +59,7 @@ def throw_away(store: Opened | Path | str, session_id: str, *, lock_timeout: flo
     return moved
 
 
-def _finish_last_write(root: str, row: IndexRow) -> None:
+def _finish_last_write(engine: Engine, row: IndexRow) -> None:
     """Repair a torn document, and sync one whose last sync failed.
 
     Only the manifest records that a sync failed, and that record is deleted with the session. A document that cannot be
@@ -67,7 +67,7 @@ def _finish_last_write(root: str, row: IndexRow) -> None:
     """
     with (
         contextlib.suppress(DocumentBroken, OlderFormat, ConcurrentChange, LayoutMismatch),
-        Transaction(root, row, durable=True) as transaction,
+        Transaction(engine.root, row, engine.locks.marks(row["session_id"]), durable=True) as transaction,
     ):
         if transaction.row.get("rewrite"):
             transaction.sync()

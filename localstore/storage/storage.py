@@ -87,6 +87,7 @@ class Storage:
         self._engine = Engine(
             self.root, durable=durability == "full", timeout=float(lock_timeout), upgrades=auto_upgrade_schema
         )
+        self._engine.settle_marked()
 
     @staticmethod
     def _convert(folder: Path, lock_timeout: float) -> None:

@@ -16,6 +16,7 @@ from click.testing import Result
 
 from localstore import JsonStorage, Message, Run, YamlStorage
 from localstore.disk.backup_folder import make
+from tests.crashes import restart_machine, tear
 from tests.effort import ci_only
 from tests.unit.raw import question
 
@@ -201,13 +202,20 @@ def test_a_document_of_an_older_version(check: Check, store: Path) -> None:
 
 
 def test_a_torn_tail_is_distinguished_from_an_edit(check: Check, store: Path) -> None:
-    """The next write repairs what a crash left, and the finding says so."""
-    path = document(store)
-    whole = path.read_bytes()
-    path.write_bytes(whole.removesuffix(b"\n  ]\n}\n") + b',\n    {\n      "type": "run",\n      "run_i')
+    """The next write repairs what a killed writer left, and the finding says so."""
+    tear(store, document(store), "graz-1")
     finding = only(check())
     assert finding["problem"] == "was torn by a crash"
     assert "rescue" in finding["advice"]
+
+
+def test_a_run_in_the_middle_of_typing_is_an_edit(check: Check, store: Path) -> None:
+    """The check called it torn by a crash, and the next write moved what was typed to the rescue folder."""
+    path = document(store)
+    path.write_bytes(path.read_bytes().removesuffix(b"\n  ]\n}\n") + b',\n    {\n      "type": "run",\n      "run_i')
+    finding = only(check())
+    assert finding["advice"] == "Fix it in an editor."
+    assert finding["line"] == path.read_bytes().count(b"\n") + 1
 
 
 def test_two_documents_with_the_same_id(check: Check, store: Path) -> None:
@@ -364,16 +372,23 @@ def test_temporary_files_of_other_programs_are_not_reported(check: Check, store:
     assert check() == []
 
 
-def test_a_torn_yaml_document_that_parses_is_torn(check: Check, store: Path) -> None:
-    """The check reported only an unusual layout, although the next write cut off the last run."""
+def test_yaml_that_parses_without_its_end_is_torn_only_after_a_restart(
+    invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that a person typed was reported as torn by a crash, and the next write cut it off."""
     path = document(store, "linz-1")
     torn = path.read_text().removesuffix("...\n")
     path.write_text(torn + '- type: run\n  run_id: r2\n  created_at: "2026-01-02T10:00:01.000Z"\n')
-    finding = only(check())
+    finding = json.loads(invoke("check", "--json", "--store", store).stdout)[0]
+    assert (finding["severity"], finding["problem"]) == ("note", "is valid, but not laid out as localstore writes it")
+    restart_machine(store, monkeypatch)
+    finding = only(json.loads(invoke("check", "--json", "--store", store).stdout))
     assert (finding["problem"], finding["line"]) == ("was torn by a crash", torn.count("\n") + 1)
 
 
-def test_a_run_that_was_cut_off_while_it_was_finished_is_torn(check: Check, store: Path) -> None:
+def test_a_run_that_was_cut_off_while_it_was_finished_is_torn(
+    invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Regression: recovery leaves nothing over here, so without a manifest a document whose answer was cut off was
     reported as valid, with a note about its layout."""
     storage = YamlStorage(store)
@@ -383,7 +398,8 @@ def test_a_run_that_was_cut_off_while_it_was_finished_is_torn(check: Check, stor
     assert (status, rest) == ("  status: unfinished\n", "...\n")
     path.write_text(head + "    - role: assistant\n      content: good d")
     (store / "manifest.jsonl").unlink()
-    torn, manifest = check()
+    restart_machine(store, monkeypatch)
+    torn, manifest = json.loads(invoke("check", "--json", "--store", store).stdout)
     assert (torn["path"], torn["problem"]) == (str(path), "was torn by a crash")
     assert manifest["path"] == str(store / "manifest.jsonl")
 

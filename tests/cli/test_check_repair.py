@@ -18,6 +18,7 @@ from click.testing import Result
 from localstore import JsonStorage, Message, Run
 from localstore.disk import filesystem
 from tests import oracle
+from tests.crashes import tear
 from tests.effort import ci_only
 
 from .conftest import Command
@@ -32,13 +33,11 @@ posix = pytest.mark.skipif(os.name != "posix", reason="permissions and terminals
 
 
 def torn(store: Path) -> None:
-    path = document(store)
-    path.write_bytes(path.read_bytes().removesuffix(b"\n  ]\n}\n") + b',\n    {\n      "type": "run",\n      "run_i')
+    tear(store, document(store), "graz-1")
 
 
 def torn_yaml(store: Path) -> None:
-    path = document(store, "linz-1")
-    path.write_bytes(path.read_bytes().removesuffix(b"...\n") + b"- type: run\n  run_id: half\n  created_")
+    tear(store, document(store, "linz-1"), "linz-1")
 
 
 def torn_and_unknown(store: Path) -> None:
@@ -183,13 +182,13 @@ def test_readable_sessions_stay_readable(invoke: Invoke, store: Path, damage: Da
 def test_a_torn_tail_is_kept_in_the_rescue_folder(invoke: Invoke, store: Path) -> None:
     """The repair does what the next write would do."""
     whole = document(store).read_bytes()
-    torn(store)
+    rest = tear(store, document(store), "graz-1")
     (repair, note) = findings(invoke("check", "--repair", "--json", "--store", store))
     assert repair["path"] == str(document(store))
-    assert repair["line"] == whole.count(b"\n") - 2
+    assert repair["line"] == whole.count(b"\n") + 1
     assert document(store).read_bytes() == whole
     (record,) = oracle.rescued(store)
-    assert '"run_i' in record["text"]
+    assert record["text"] == rest.decode()
     assert note["advice"] == f"See it with: localstore rescue {Path(note['path']).name}"
 
 
@@ -291,8 +290,8 @@ def test_a_failed_sync_is_kept_in_the_manifest(invoke: Invoke, store: Path) -> N
 
 def test_check_says_that_repair_is_possible(run: Command, store: Path) -> None:
     """The summary names the option, so a person need not read the help."""
-    torn(store)
     edit(document(store, "linz-1"), "content: Linz?", "content: [Linz?")
+    torn(store)
     done = run("check", "--store", store)
     assert done.stderr == (
         "localstore: 3 sessions, 2 errors\n"

@@ -160,8 +160,8 @@ class Stopped(BaseException):
 
 class StoppingSystem(UnsyncedSystem):
     """Stops in the operation that changes the disk with this number, counted from 1: before it when `share` is less
-    than a half, else behind it; a write with this share of its bytes written. From then on nothing is done any more,
-    so that what cleans up behind an error does not either."""
+    than a half, else behind it; a write with this share of its bytes written, up to the end of a page. From then on
+    nothing is done any more, so that what cleans up behind an error does not either."""
 
     def __init__(self, number: int, share: float) -> None:
         self._left = number
@@ -188,8 +188,11 @@ class StoppingSystem(UnsyncedSystem):
         self._left -= 1
         if self._left > 0:
             return super().write(fd, data, offset)
-        if self._left == 0:
-            super().write(fd, memoryview(data)[: round(len(data) * self._share)], offset)
+        end = offset + round(len(data) * self._share)
+        if end < offset + len(data):
+            end = end // filesystem.PAGE * filesystem.PAGE  # the system copies a page as a whole
+        if self._left == 0 and end > offset:
+            super().write(fd, memoryview(data)[: end - offset], offset)
         raise Stopped
 
     def truncate(self, fd: int, size: int) -> None:

@@ -10,6 +10,8 @@ What is assumed of the disk, and no more:
 - A name that was made, removed or replaced is so after a sync of its folder; before, each such change may have
   happened or not, independently of all others. A replacement happens whole or not at all.
 - A sync keeps what it promises. Files that were read or listed only are not touched.
+- The lock files are never synced, so that a mark of a write may be there or not, whatever became of that write.
+- All files are older than the boot of the machine that reads them.
 
 Not modelled: bytes going bad by themselves, a disk that forgets what it synced, and more than one power cut at a time.
 """
@@ -18,12 +20,17 @@ from __future__ import annotations
 
 import os
 import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from localstore.disk import filesystem
-from localstore.disk.boot import boot_hash, boot_id
+import pytest
+
+from localstore.disk import boot, filesystem
+from tests.crashes import in_another_boot
 
 SECTOR = 512
 
@@ -302,14 +309,23 @@ def materialise(root: Path, left: dict[str, tuple[Node, bytes]], times: dict[int
         elif node in made:
             os.link(made[node], path)
         else:
-            # The rows were written before the restart, so that their boot is not the one that reads them.
-            data = data.replace(boot_id().encode(), b"another boot".ljust(len(boot_id()), b"!"))
-            path.write_bytes(data.replace(boot_hash().encode(), b"another!"))
+            # Rows and marks were written before the restart, so that their boot is not the one that reads them.
+            path.write_bytes(in_another_boot(data))
             path.chmod(0o600)
             made[node] = path
             status = path.lstat()
             replayed.known[status.st_ino] = (status.st_mtime_ns, node.number, times[node.number])
     return replayed
+
+
+@contextmanager
+def restarted() -> Iterator[None]:
+    """The machine has just been started: all files that are there now are older than that."""
+    now = time.time_ns()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boot, "started_at", lambda: now)
+        patch.setattr(boot, "_CLOCK_ERROR", 0)
+        yield
 
 
 class ReplayedSystem(filesystem.System):

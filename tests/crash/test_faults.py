@@ -25,6 +25,7 @@ from localstore.models.schema import RunStatus
 from localstore.storage.branching import fork, undo
 from tests import oracle
 from tests.crash.faults import ROTATIONS, Fault, FaultySystem, UnsyncedSystem, installed, turn
+from tests.crashes import leave_mark
 from tests.effort import rounds, sampled
 
 Storage = JsonStorage | YamlStorage
@@ -148,6 +149,7 @@ def _torn(scene: Scene) -> None:
     scene.storage.append("s", run(4, answer="long " * 2000))
     new = scene.path.read_bytes()
     scene.path.write_bytes(raw + new[len(raw) : len(raw) + (len(new) - len(raw)) // 2])
+    leave_mark(scene.root, "s", raw, new)
     _forget_line(scene.root, 1)
 
 

@@ -20,7 +20,7 @@ from localstore import JsonStorage, Message, Run, ToolCall, YamlStorage
 from localstore.format.values import to_json_value
 from tests import oracle
 from tests.crash.faults import UnsyncedSystem, installed
-from tests.crash.power import HOW, Disk, RecordingSystem, materialise, state
+from tests.crash.power import HOW, Disk, RecordingSystem, materialise, restarted, state
 from tests.crash.test_faults import FORMATS, OPERATIONS_AND_FORMATS, Operation, Scene, run, with_steps
 from tests.effort import rounds, sampled
 
@@ -79,12 +79,13 @@ class Cuts:
 
     def _try(self, where: str, disk: Disk, how: str, chance: random.Random, versions: Versions) -> None:
         root = self.folder / "after"
-        with installed(materialise(root, *state(disk, how, chance))):
+        with installed(materialise(root, *state(disk, how, chance))), restarted():
             before = {path: path.read_bytes() for path in oracle.document_paths(root)}
             kept = oracle.kept(root)
             lost = [session_id for session_id, ids in self.whole.items() if not ids <= kept.get(session_id, set())]
             assert not lost, f"{where}: {lost} is neither in its place nor in the trash"
-            storage = self.kind(root, lock_timeout=1)
+            storage = self.kind(root, lock_timeout=1)  # which may repair what a mark names
+            opened = {path: path.read_bytes() for path in oracle.document_paths(root)}
             listed_first = chance.random() < 0.5
             listed = {info.session_id: info for info in storage.list_sessions()} if listed_first else {}
             found = _sessions(storage)
@@ -92,10 +93,12 @@ class Cuts:
                 assert may_be(found[session_id], versions.get(session_id, [None])), f"{where}: {found[session_id]}"
             if not listed_first:
                 listed = {info.session_id: info for info in storage.list_sessions()}
-            assert {path: path.read_bytes() for path in oracle.document_paths(root)} == before, f"{where}: read wrote"
+            assert {path: path.read_bytes() for path in oracle.document_paths(root)} == opened, f"{where}: read wrote"
             there = {session_id: value for session_id, value in found.items() if value is not None}
-            assert {session_id for session_id, info in listed.items() if info.problem is None} <= there.keys(), where
-            assert {info.session_id for info in storage.list_sessions()} == there.keys(), where
+            runs = {session_id: _runs(value) for session_id, value in there.items()}
+            counted = {session_id: info.runs for session_id, info in listed.items() if info.problem is None}
+            assert counted == runs, where
+            assert {info.session_id: info.runs for info in storage.list_sessions()} == runs, where
             self._go_on(where, root, storage, found, before)
         shutil.rmtree(root)
 
@@ -124,6 +127,10 @@ class Cuts:
             entries = {one["run_id"]: one for one in oracle.sessions(root)["s"].history}
             assert entries[self.again.run_id] == to_json_value(self.again), where
         oracle.assert_locks_free(root)
+
+
+def _runs(value: dict[str, Any]) -> int:
+    return sum(entry["type"] == "run" for entry in value["history"])
 
 
 def may_be(value: Value, versions: list[Value]) -> bool:

@@ -15,6 +15,7 @@ from localstore.maintenance.repair import repair
 from localstore.maintenance.rescue import rescued, restore
 from tests import oracle
 from tests.crash.faults import FaultySystem, UnsyncedSystem, installed
+from tests.crashes import leave_mark
 from tests.effort import IS_DEFAULT, sampled
 
 Storage = JsonStorage | YamlStorage
@@ -36,6 +37,7 @@ def _torn(storage: Storage) -> None:
     storage.append("s", run(9, "long " * 2000))
     new = path.read_bytes()
     path.write_bytes(raw + new[len(raw) : len(raw) + (len(new) - len(raw)) // 2])
+    leave_mark(storage.root, "s", raw, new)
     manifest = storage.root / "manifest.jsonl"
     manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
 

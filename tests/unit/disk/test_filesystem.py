@@ -31,7 +31,17 @@ def fd(file: Path, disk: WatchedDisk) -> Iterator[int]:
     os.close(fd)
 
 
-def test_extending_writes_what_lies_beyond_the_end_first(file: Path, fd: int, disk: WatchedDisk) -> None:
+def test_extending_within_one_page_is_one_write(file: Path, fd: int, disk: WatchedDisk) -> None:
+    """A process that was killed between two writes left a file that no JSON parser could read."""
+    filesystem.extend(fd, len(OLD), CLOSING, NEW)
+    assert file.read_bytes() == WHOLE
+    assert disk.calls == [Call("write", str(file), len(OLD) - len(CLOSING), len(NEW))]
+
+
+def test_extending_beyond_a_page_writes_what_lies_beyond_the_end_first(
+    file: Path, fd: int, disk: WatchedDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filesystem, "PAGE", len(OLD))
     filesystem.extend(fd, len(OLD), CLOSING, NEW)
     assert file.read_bytes() == WHOLE
     assert disk.calls == [
@@ -40,7 +50,11 @@ def test_extending_writes_what_lies_beyond_the_end_first(file: Path, fd: int, di
     ]
 
 
-def test_a_process_stopped_between_the_two_writes_leaves_the_old_bytes(file: Path, fd: int, disk: WatchedDisk) -> None:
+def test_a_process_stopped_between_the_two_writes_leaves_the_old_bytes(
+    file: Path, fd: int, disk: WatchedDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filesystem, "PAGE", len(OLD))
+
     def stop(call: Call) -> None:
         if call.offset < len(OLD):
             raise KeyboardInterrupt
@@ -91,8 +105,9 @@ def test_short_writes_are_gone_on_with(file: Path, fd: int, disk: WatchedDisk, m
 
 @pytest.mark.parametrize(("number", "most"), [(1, None), (2, None), (1, 7), (2, 7), (3, 7), (75, 7)])
 def test_a_failed_write_puts_the_file_back(
-    file: Path, fd: int, disk: WatchedDisk, number: int, most: int | None
+    file: Path, fd: int, disk: WatchedDisk, number: int, most: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(filesystem, "PAGE", len(OLD))
     disk.most_at_once = most
     disk.fail("write", "file", number, errno.ENOSPC)
     with pytest.raises(OSError, match="No space left") as caught:

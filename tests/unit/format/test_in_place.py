@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localstore import Conflict, JsonStorage, Message, Run, Step, ToolCall, YamlStorage
-from localstore.disk.boot import boot_hash
+from localstore.disk import boot
 from localstore.format.document import LAYOUTS
 from localstore.format.in_place import overwrite_offset
 from localstore.format.values import to_json_value
 from localstore.models.schema import RunStatus
 from tests import oracle
-from tests.effort import rounds
+from tests.crashes import in_another_boot, leave_mark, states_after_kill
+from tests.effort import rounds, sampled
 from tests.unit.raw import Storage, answered, in_our_layout, question, rescued, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
@@ -227,14 +229,15 @@ def states(old: bytes, new: bytes) -> Iterator[bytes]:
 
 
 def _forget(manifest: Path, line: bytes, known: str) -> None:
-    """Remove lines from the manifest: it then records all but the last write, an older form, or nothing."""
+    """Remove lines from the manifest: it then records all but the last write, an older form, or nothing.
+
+    The machine was restarted since.
+    """
     lines = line.splitlines(keepends=True)
     if known == "nothing":
         manifest.unlink(missing_ok=True)
-    elif known == "the last form":
-        manifest.write_bytes(line)
     else:
-        manifest.write_bytes(b"".join(lines[:-1]).replace(boot_hash().encode(), b"00000000"))
+        manifest.write_bytes(in_another_boot(line if known == "the last form" else b"".join(lines[:-1])))
 
 
 def _is_between(found: Run, old: Run, new: Run) -> bool:
@@ -251,7 +254,10 @@ def _is_between(found: Run, old: Run, new: Run) -> bool:
 
 @pytest.mark.parametrize("known", ["the last form", "an older form", "nothing"])
 @pytest.mark.parametrize("what", IN_PLACE)
-def test_growth_cut_off_anywhere_keeps_acknowledged_content(storage: Storage, what: str, known: str) -> None:
+def test_growth_cut_off_anywhere_keeps_acknowledged_content(
+    storage: Storage, what: str, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot, "started_at", lambda: time.time_ns() + 10**9)
     tried = 0
     for shift, (place, (old, new)) in itertools.product((0, 1, 2), enumerate(itertools.pairwise(IN_PLACE[what]))):
         session_id = f"s{shift}{place}"
@@ -282,6 +288,33 @@ def test_growth_cut_off_anywhere_keeps_acknowledged_content(storage: Storage, wh
             assert oracle.parse(path).history[1] == to_json_value(new), raw
         storage.delete_session(session_id)
     assert tried > 100
+
+
+@pytest.mark.parametrize("what", IN_PLACE)
+def test_growth_whose_process_is_killed_is_undone_or_completed(storage: Storage, what: str) -> None:
+    """The mark says which write was interrupted: the last form is there without a change, or the new one."""
+    for shift, (place, (old, new)) in itertools.product((8, 24, 200), enumerate(itertools.pairwise(IN_PLACE[what]))):
+        session_id = f"s{shift}-{place}"
+        for run in (answered("r1", "x"), *IN_PLACE[what][: place + 1]):
+            storage.append(session_id, run)
+        path = storage.path(session_id)
+        closing = len(path.read_bytes())
+        storage.delete_session(session_id)
+        for run in (answered("r1", "x" * (1 + (-closing + shift) % 512)), *IN_PLACE[what][: place + 1]):
+            storage.append(session_id, run)
+        before = path.read_bytes()
+        storage.append(session_id, new)
+        after = path.read_bytes()
+        for raw in sampled(states_after_kill(before, after), 7):
+            path.write_bytes(raw)
+            leave_mark(storage.root, session_id, before, after)
+            opened = type(storage)(storage.root, durability="relaxed")
+            session = opened.read(session_id)
+            assert session is not None, raw
+            assert session.runs[1] == (new if len(raw) == len(after) else old), raw
+            opened.append(session_id, new)
+            assert path.read_bytes() == after, raw
+        storage.delete_session(session_id)
 
 
 # Any sequence of forms

@@ -12,7 +12,7 @@ import pytest
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, YamlStorage
 from localstore.format.document import LAYOUTS, Layout, parse_document
-from localstore.format.recovery import RecordedState, parse_or_recover, recover_entries
+from localstore.format.recovery import PowerCut, RecordedState, parse_or_recover, recover_entries
 from localstore.maintenance.check import check
 from localstore.maintenance.document_checks import repeated_runs, wrong_fields
 from localstore.models.schema import SCHEMA_VERSION
@@ -79,14 +79,15 @@ CASES = [
 ]
 
 
-def records(layout: Layout) -> Iterator[RecordedState | None]:
-    """Yield what the manifest may have recorded about the document before it broke."""
+def power_cuts(layout: Layout) -> Iterator[PowerCut | None]:
+    """Yield what may be known of the document before it broke: no power cut, or what the manifest had recorded."""
     head, run = (JSON_HEAD, JSON_RUN) if layout is JSON else (YAML_HEAD, YAML_RUN)
     size = len(head + run + layout.end)
     yield None
-    yield RecordedState("s1", size, 1, unfinished=False)
-    yield RecordedState("s1", size, 1, unfinished=True, may_lag=True)
-    yield RecordedState("s1", size, 1, unfinished=False, may_lack=True)
+    yield PowerCut(None)
+    yield PowerCut(RecordedState("s1", size, 1, unfinished=False))
+    yield PowerCut(RecordedState("s1", size, 1, unfinished=True))
+    yield PowerCut(RecordedState("s1", size, 1, unfinished=False, may_lack=True))
 
 
 def assert_linear(work: Callable[[int], Callable[[], None]], count: int) -> None:
@@ -111,9 +112,9 @@ def test_a_broken_document_takes_linear_time(layout: Layout, begin: bytes, part:
         raw = begin + part * size + end
 
         def do() -> None:
-            for record in records(layout):
+            for power_cut in power_cuts(layout):
                 try:
-                    parse_or_recover(raw, layout, record, "s1")
+                    parse_or_recover(raw, layout, "s1", (), power_cut)
                 except LocalstoreError:
                     continue
             recover_entries(raw, layout)

@@ -14,6 +14,7 @@ from localstore.maintenance.check import SUPERSEDED, check
 from localstore.maintenance.repair import Repairer, repair
 from localstore.maintenance.rescue import rescued
 from tests import oracle
+from tests.crashes import restart_machine
 from tests.unit.raw import Storage, answered, edit, parse, run_ids
 
 
@@ -40,11 +41,12 @@ def below(storage: Storage, path: Path) -> str:
     return path.relative_to(storage.root).as_posix()
 
 
-def test_no_lock_is_held_while_the_caller_looks_at_a_repair(opened: Storage) -> None:
+def test_no_lock_is_held_while_the_caller_looks_at_a_repair(opened: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller who stops half way leaves the store usable; the next repair does the rest."""
     tear(opened.path("s1"))
     copy_of(opened.path("s1"))
     (opened.root / "manifest.jsonl").unlink()
+    restart_machine(opened.root, monkeypatch)
     steps = iter(repair(opened))
     for finding in steps:
         oracle.assert_locks_free(opened.root)

@@ -26,6 +26,7 @@ from localstore.disk.trash_folder import Trashed
 from localstore.maintenance.check import check
 from localstore.maintenance.trash import empty, put_back, throw_away, trashed
 from tests import oracle
+from tests.crashes import leave_mark
 from tests.unit.raw import Storage, answered, edit, manifest_lines, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
@@ -172,10 +173,12 @@ def test_a_torn_document_is_repaired_before_it_leaves_the_manifest(opened: Stora
     path = opened.path("s1")
     raw = path.read_bytes()
     opened.append("s1", answered("torn", answer="long " * 2000))
-    torn = raw + path.read_bytes()[len(raw) : -5000]
+    whole = path.read_bytes()
+    torn = raw + whole[len(raw) : -5000]
     manifest = opened.root / "manifest.jsonl"
     manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
     path.write_bytes(torn)
+    leave_mark(opened.root, "s1", raw, whole)
     again = type(opened)(opened.root)
     one = only(throw_away(again, "s1"))
     put_back(again, one.name)

@@ -9,6 +9,7 @@ import yaml
 
 from localstore import DocumentBroken, JsonStorage, LocalstoreError, YamlStorage
 from localstore.format.values import to_json_value
+from tests.crashes import restart_machine
 from tests.unit.raw import Storage, answered, parse, question, rescued, run_ids
 
 HEADER = """schema_version: 1
@@ -92,13 +93,16 @@ def test_damage_in_the_middle_of_an_unknown_document_is_refused(storage_class: t
         assert_refused(storage_class(storage.root), path)
 
 
-def test_a_run_that_says_how_it_ended_is_whole_whatever_follows(tmp_path: Path) -> None:
+def test_a_run_that_says_how_it_ended_is_whole_whatever_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Zero bytes in the place of the end marker took the run before it along."""
     storage = YamlStorage(tmp_path / "store")
     storage.append("s1", answered("r1"))
     path = storage.path("s1")
     (storage.root / "manifest.jsonl").unlink()
-    type_over(path, path.read_bytes().removesuffix(b"\n") + b"\0\0\0")
+    path.write_bytes(path.read_bytes().removesuffix(b"\n") + b"\0\0\0")
+    restart_machine(storage.root, monkeypatch)
     again = YamlStorage(storage.root)
     session = again.read("s1")
     assert session is not None

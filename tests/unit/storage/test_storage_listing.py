@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from localstore import SessionInfo, Update
+from localstore.index.document_row import Torn
 from localstore.index.row import IndexRow
 from tests.effort import ci_only, rounds
 from tests.unit.raw import Storage, answered, question
@@ -142,13 +143,13 @@ def test_two_storages_see_each_others_sessions(full: Storage) -> None:
 def _write_in_between(full: Storage, monkeypatch: pytest.MonkeyPatch, write: Callable[[str], None]) -> None:
     """While `full` lists, call `write` with the id of each row just before that is held against its file."""
     catalog = full._engine.index
-    current = catalog.current
+    look = catalog._look
 
-    def current_after_a_write(row: IndexRow) -> IndexRow | None:
+    def look_after_a_write(row: IndexRow) -> IndexRow | Torn | None:
         write(row["session_id"])
-        return current(row)
+        return look(row)
 
-    monkeypatch.setattr(catalog, "current", current_after_a_write)
+    monkeypatch.setattr(catalog, "_look", look_after_a_write)
 
 
 def test_rows_are_in_order_when_others_write_to_all_of_them_all_the_time(
