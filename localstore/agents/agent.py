@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from localstore.agents.events import Event
 from localstore.agents.memory_storage import AgentStorage, MemoryStorage
@@ -22,7 +22,7 @@ from localstore.agents.tools.history_tools import read_chat_history as chat_hist
 from localstore.agents.tools.history_tools import search_previous_sessions
 from localstore.agents.tools.tool import Tool, tools_by_name
 from localstore.models.schema import Kind
-from localstore.models.session import Message, Run
+from localstore.models.session import Message, Parsed, Run
 from localstore.storage.arguments import check_count, check_flag, check_text, optional
 from localstore.storage.threads import run_in_thread
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from localstore.storage.branching import Undone
 
 
-class Agent(SessionOwner):
+class Agent(SessionOwner, Generic[Parsed]):
     """Answers questions with a model and its tools, and stores each run in a session.
 
     The question is stored as an unfinished run before the model is called, and each round of tool calls is stored when
@@ -86,7 +86,7 @@ class Agent(SessionOwner):
         tools: Sequence[Callable[..., Any] | Tool] = (),
         max_tool_rounds: int = 10,
         show_tool_calls: bool = False,
-        response_model: type[BaseModel] | None = None,
+        response_model: type[Parsed] | None = None,
         add_history_to_messages: bool | None = None,
         num_history_runs: int = 3,
         max_history_tokens: int | None = None,
@@ -189,7 +189,7 @@ class Agent(SessionOwner):
         files: Sequence[Source] = (),
         session_id: str | None = None,
         user_id: str | None = None,
-    ) -> Run:
+    ) -> Run[Parsed]:
         """Ask the model a question, store the run, and return it.
 
         If the model raises an error, the run is stored with status `error` (`cancelled` for KeyboardInterrupt) and the
@@ -224,7 +224,7 @@ class Agent(SessionOwner):
         files: Sequence[Source] = (),
         session_id: str | None = None,
         user_id: str | None = None,
-    ) -> Run:
+    ) -> Run[Parsed]:
         """Do the same as `run` without blocking the event loop. Cancelling the task cancels the run.
 
         Async tools that the model calls in the same round run concurrently.
@@ -265,7 +265,7 @@ class Agent(SessionOwner):
         """Do the same as `stream` without blocking the event loop."""
         return driver.astream_events(self._new_question(message, images, files, session_id, user_id).execute)
 
-    def resume(self) -> Run | None:
+    def resume(self) -> Run[Parsed] | None:
         """Continue the session's last run if it is not completed; return it, or None if there is nothing to resume.
 
         An unfinished run continues after its last complete round of tool calls. If another process is still working on
@@ -275,7 +275,7 @@ class Agent(SessionOwner):
         resumed = self._run_to_resume()
         return None if resumed is None else driver.run(resumed.execute)
 
-    async def aresume(self) -> Run | None:
+    async def aresume(self) -> Run[Parsed] | None:
         """Do the same as `resume` without blocking the event loop."""
         resumed = await run_in_thread(self._run_to_resume)
         return None if resumed is None else await driver.arun(resumed.execute)
@@ -328,7 +328,7 @@ class Agent(SessionOwner):
             message: The question.
             images: URLs or paths of images to send with the question.
             files: URLs or paths of files to send with the question.
-            markdown: Whether to render the answer as Markdown on a terminal.
+            markdown: Whether to render the answer as Markdown, on a terminal or in a Jupyter notebook.
             show_message: Whether to print the question as well.
 
         If the agent has `show_tool_calls`, each tool call and a shortened result are printed too. Raises the same

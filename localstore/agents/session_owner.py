@@ -112,6 +112,11 @@ class SessionOwner:
             setattr(duplicate, name, value if is_shared else deepcopy(value, memo))
         return duplicate
 
+    def __repr__(self) -> str:
+        name = self.name or self.entity_id
+        named = [] if name is None else [repr(name)]
+        return f"{type(self).__name__}({', '.join([*named, f'session {self.session_id!r}'])})"
+
     # Sessions
 
     def new_session(self, session_id: str | None = None) -> str:

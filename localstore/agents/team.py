@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, Unpack, get_args
 
 from localstore.agents.agent import Agent
 from localstore.agents.run_spec import Mode, RunSpec, TeamSpec
@@ -12,7 +12,7 @@ from localstore.agents.runs.team_run import Delegate
 from localstore.agents.tools.tool import tools_by_name
 from localstore.models.nearest import not_one_of
 from localstore.models.schema import Kind
-from localstore.models.session import Message
+from localstore.models.session import Message, Parsed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from localstore.agents.tools.tool import Tool
 
 
-class LeaderOptions(TypedDict, total=False):
+class LeaderOptions(TypedDict, Generic[Parsed], total=False):
     """The arguments of `Agent` that `Team` also accepts, for its leader."""
 
     name: str | None
@@ -37,7 +37,7 @@ class LeaderOptions(TypedDict, total=False):
     tools: Sequence[Callable[..., Any] | Tool]
     max_tool_rounds: int
     show_tool_calls: bool
-    response_model: type[BaseModel] | None
+    response_model: type[Parsed] | None
     add_history_to_messages: bool | None
     num_history_runs: int
     max_history_tokens: int | None
@@ -48,7 +48,7 @@ class LeaderOptions(TypedDict, total=False):
     strict_state: bool
 
 
-class Team(Agent):
+class Team(Agent[Parsed]):
     """Answers questions with several agents. A team is itself an agent, the leader, and has all methods of Agent.
 
     - In mode `coordinate`, the leader assigns tasks to members by calling a tool, several at a time if it chooses to,
@@ -86,7 +86,7 @@ class Team(Agent):
         model: Model,
         mode: Mode = "coordinate",
         team_id: str | None = None,
-        **options: Unpack[LeaderOptions],
+        **options: Unpack[LeaderOptions[Parsed]],
     ) -> None:
         """Create a team. Raises TypeError or ValueError if an argument is invalid; the message says what to pass.
 

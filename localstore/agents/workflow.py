@@ -217,8 +217,8 @@ class Workflow(SessionOwner):
         """Run the steps, and print the output of each under its name, as it arrives.
 
         On a terminal, each output is shown in a panel; otherwise it is printed as plain text. If `markdown` is true,
-        outputs on a terminal are rendered as Markdown. If `show_message` is true, the input is printed as well. Raises
-        the same errors as `run`.
+        outputs on a terminal or in a Jupyter notebook are rendered as Markdown. If `show_message` is true, the input is
+        printed as well. Raises the same errors as `run`.
         """
         from localstore.agents.terminal.response import print_response
 

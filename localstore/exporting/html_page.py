@@ -12,7 +12,7 @@ from localstore.exporting.characters import json_text, visible
 from localstore.exporting.html_run import Anchors, RunWriter
 from localstore.exporting.html_style import STYLE
 from localstore.exporting.labels import began, session_details, title
-from localstore.models.session import Session
+from localstore.models.session import Run, Session
 
 _STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'"
@@ -46,6 +46,13 @@ def html_page(sessions: Iterable[Session]) -> Iterator[str]:
         yield f'<nav aria-label="Sessions">\n<ol>\n{"".join(contents)}</ol>\n</nav>\n'
     for body in bodies:  # the heading of a single session is the heading of the page
         yield body if not single else re.sub(r"<(/?)h2>", r"<\1h1>", body, count=2)
+    yield "</main>\n</body>\n</html>\n"
+
+
+def run_page(run: Run) -> Iterator[str]:
+    """Yield an HTML page with one run, in pieces."""
+    yield _head(visible(run.run_id), single=True)
+    yield from RunWriter(Anchors()).history([run])
     yield "</main>\n</body>\n</html>\n"
 
 

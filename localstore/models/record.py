@@ -1,9 +1,11 @@
 """The base class of the models: each one represents a mapping in a document."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from localstore.models.excerpt import short_repr
 from localstore.models.fields import SET_BY_PROGRAM, TimeAttribute
 from localstore.models.nearest import did_you_mean
 
@@ -45,6 +47,18 @@ class Record(BaseModel):
             super().__setattr__(name, value)
         else:
             raise AttributeError(_no_field(type(self), name))
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Yield the fields that are shown: those that have a value."""
+        return [(name, value) for name, value in super().__repr_args__() if value is not None and value != []]
+
+    def __repr__(self) -> str:
+        """Return the record on one line, with long values shortened."""
+        fields = ", ".join(f"{name}={short_repr(value)}" for name, value in self.__repr_args__())
+        return f"{type(self).__name__}({fields})"
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def __document__(self) -> dict[str, Any]:
         """Return a new dict of the known fields that are not None, and of all other keys.

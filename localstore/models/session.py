@@ -7,14 +7,20 @@ is None.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from importlib import import_module
+from typing import Annotated, Any, Generic, Literal
 from uuid import uuid4
 
 from pydantic import BaseModel, Discriminator, Field, PrivateAttr, Tag
+from typing_extensions import TypeVar  # with a default, which the one of `typing` has from Python 3.13 on
 
+from localstore.models.excerpt import bare, excerpt, session_repr
 from localstore.models.fields import NO_TIME, OneOf, OnlyOneOf, OptionalTime, Time, current_time, null_as
 from localstore.models.record import Record
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS, Kind, Rating, Role, RunStatus, StepStatus
+
+Parsed = TypeVar("Parsed", bound=BaseModel, default=Any)
+"""The type of a run's `parsed`: the `response_model` of the agent."""
 
 
 class ToolCall(Record):
@@ -73,6 +79,11 @@ class Message(Record):
 
     A removed key has the value None. An interrupted run is resumed with these changes.
     """
+
+    def __repr__(self) -> str:
+        calls = [f"calls {bare(call.name)}" for call in self.tool_calls or ()]
+        text = [excerpt(self.text)] if self.text or not calls else []
+        return f"Message({', '.join([bare(self.role), *text, *calls])})"
 
     @property
     def text(self) -> str:
@@ -168,12 +179,14 @@ class Update(Record):
     """The new extra data, as a whole."""
 
 
-class Run(Record):
+class Run(Record, Generic[Parsed]):
     """A question to an agent, team or workflow, with its answer, everything in between, and how it ended.
 
     >>> run = Run(messages=[Message(role="user", content="hi"), Message(role="assistant", content="Hello!")])
     >>> run.question, run.answer, run.status
     ('hi', 'Hello!', 'completed')
+
+    For a type checker, `Run[Trip]` is a run whose `parsed` is a Trip.
     """
 
     type: Literal["run"] = "run"
@@ -244,9 +257,23 @@ class Run(Record):
         self._parsed = output
 
     @property
-    def parsed(self) -> Any:
+    def parsed(self) -> Parsed:
         """The answer as an instance of the agent's `response_model`. None for a run read from a storage."""
-        return self._parsed
+        parsed: Parsed = self._parsed
+        return parsed
+
+    def __class_getitem__(cls, parsed: Any) -> Any:
+        """Return the class itself: the parameter is for type checkers alone."""
+        return cls
+
+    def __repr__(self) -> str:
+        question = [excerpt(self.question)] if self.question else []
+        return f"Run({', '.join([repr(self.run_id), bare(self.status), *question])})"
+
+    def _repr_html_(self) -> str:
+        """Return the run as a notebook shows it: as in the HTML export, without scripts, in a frame of its own."""
+        html: str = _notebook().run_html(self)
+        return html
 
     @property
     def waiting(self) -> Step | None:
@@ -363,6 +390,14 @@ class Session(Record):
         value: str | None = getattr(self, f"{self.kind}_id")
         return value
 
+    def __repr__(self) -> str:
+        return session_repr("Session", self.session_id, len(self.runs), self.user_id)
+
+    def _repr_html_(self) -> str:
+        """Return the session as a notebook shows it: as in the HTML export, without scripts, in a frame of its own."""
+        html: str = _notebook().session_html(self)
+        return html
+
     @property
     def runs(self) -> list[Run]:
         """The runs that were read, oldest first."""
@@ -372,3 +407,11 @@ class Session(Record):
         """Return the messages of the last `last_runs` runs (None: of all runs that were read), oldest first."""
         runs = self.runs if last_runs is None else self.runs[max(0, len(self.runs) - last_runs) :]
         return [message for run in runs for message in run.messages]
+
+
+def _notebook() -> Any:
+    """Return the module that renders sessions and runs for notebooks.
+
+    It is imported by name when a notebook asks for it: the exports are built on the models, and not the reverse.
+    """
+    return import_module("localstore.exporting.notebook")

@@ -6,10 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from localstore.models.excerpt import session_repr
 from localstore.models.times import parse_time, time_text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SessionInfo:
     """One session in a listing: its header fields, and facts about its document. Listing sessions reads no document.
 
@@ -41,6 +42,9 @@ class SessionInfo:
     """The absolute path of the document."""
     problem: str | None = None
     """Why the document cannot be read; None if it can. With a problem, the other fields are the last known values."""
+
+    def __repr__(self) -> str:
+        return session_repr("SessionInfo", self.session_id, self.runs, self.user_id)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dict of JSON values, without those that are None and without empty tags.

@@ -153,6 +153,9 @@ class FunctionModel:
         self.id = id
         self._function = function
 
+    def __repr__(self) -> str:
+        return f"FunctionModel({getattr(self._function, '__name__', type(self._function).__name__)}, id={self.id!r})"
+
     def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
         """Call the function and return its answer. Async functions and generators run in a new event loop.
 

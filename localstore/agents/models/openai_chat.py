@@ -73,6 +73,9 @@ class OpenAIChat:
         self._connecting = Lock()
         self._async_clients: dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None]]] = {}
 
+    def __repr__(self) -> str:
+        return f"OpenAIChat({self.id!r})"
+
     def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
         """Send the messages to the server and return its answer.
 

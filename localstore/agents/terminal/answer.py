@@ -22,7 +22,7 @@ _REDRAW_SECONDS = 0.05
 """The shortest pause between two drawings. An answer that takes long to draw is drawn less often."""
 _DRAWING_SHARE = 5
 """The pause after a drawing is at least this many times as long as the drawing took."""
-_OWN_HEADING = "Answer"
+OWN_HEADING = "Answer"
 """The heading of the agent's own text after its members have spoken."""
 
 
@@ -73,9 +73,9 @@ class _PlainText:
             case ToolCallStarted(call):
                 self._needs_blank_line = self._end_line() or self._needs_blank_line
                 if self._tool_calls:
-                    self._write(f"{_call_line(call)}\n")
+                    self._write(f"{call_line(call)}\n")
             case ToolCallFinished() if self._tool_calls:
-                self._write(f"{_result_line(event)}\n")
+                self._write(f"{result_line(event)}\n")
                 self._needs_blank_line = True
             case RunFinished():
                 self._end_line()
@@ -85,7 +85,7 @@ class _PlainText:
         if self._has_output:
             self._write("\n")
         self._needs_blank_line, self._has_output = False, True
-        self._write(f"{visible(speaker) if speaker is not None else _OWN_HEADING}:\n")
+        self._write(f"{visible(speaker) if speaker is not None else OWN_HEADING}:\n")
 
     def _end_line(self) -> bool:
         """End the current output line. Return True if it had any text."""
@@ -150,10 +150,10 @@ class _LiveDisplay:
                     self._end_message()  # a tool may print
                     self._open_calls += 1
                     if self._tool_calls:
-                        self._print_line(_call_line(call))
+                        self._print_line(call_line(call))
                 case ToolCallFinished():
                     if self._tool_calls:
-                        self._print_line(_result_line(event))
+                        self._print_line(result_line(event))
                     self._open_calls -= 1
                     self._is_thinking = self._open_calls <= 0
                 case RunFinished():
@@ -164,7 +164,7 @@ class _LiveDisplay:
             self._end_message()
             self._speaker = speaker
             if not self._panel:
-                self._print_line(speaker if speaker is not None else _OWN_HEADING, "bold cyan")
+                self._print_line(speaker if speaker is not None else OWN_HEADING, "bold cyan")
 
     def _tick(self) -> None:
         with self._lock:
@@ -206,7 +206,7 @@ class _LiveDisplay:
         from rich.panel import Panel
 
         is_own = self._speaker is None
-        title = _OWN_HEADING if self._speaker is None else Text(visible(self._speaker))
+        title = OWN_HEADING if self._speaker is None else Text(visible(self._speaker))
         return Panel(body, title=title, title_align="left", border_style="green" if is_own else "cyan")
 
     def _print_line(self, text: str, style: str = "magenta") -> None:
@@ -238,7 +238,7 @@ def _without_control(tokens: list[Token]) -> list[Token]:
     return tokens
 
 
-def _call_line(call: ToolCall) -> str:
+def call_line(call: ToolCall) -> str:
     """Return one line that shows a tool call with its arguments, shortened if it is long."""
     if isinstance(call.arguments, str):
         arguments = call.arguments
@@ -249,7 +249,7 @@ def _call_line(call: ToolCall) -> str:
     return one_line(f"Calls {call.name}({arguments})")
 
 
-def _result_line(event: ToolCallFinished) -> str:
+def result_line(event: ToolCallFinished) -> str:
     """Return one line that shows the result of a tool call, shortened if it is long."""
     verb = "failed" if event.failed else "returned"
     return one_line(f"{event.call.name} {verb}: {event.result or 'nothing'}")

@@ -6,11 +6,16 @@ from collections.abc import Generator
 
 from localstore.agents.events import Event
 from localstore.agents.terminal.answer import open_answer
+from localstore.agents.terminal.notebook import NotebookAnswer, is_notebook
 from localstore.agents.terminal.screen import Screen, visible
+from localstore.agents.terminal.speaker_queue import SpeakerQueue
 
 
 def print_response(question: str | None, events: Generator[Event], *, markdown: bool, tool_calls: bool) -> None:
-    """Print the question, and then the answer as it arrives: in panels on a terminal, otherwise as plain text.
+    """Print the question, and then the answer as it arrives.
+
+    On a terminal, both are in panels. In a Jupyter notebook, `markdown` renders the answer. Otherwise, both are plain
+    text.
 
     Control characters are shown as escapes, because a model could use them to move the cursor or set the terminal's
     title. Errors of the run propagate; the part of the answer that has arrived stays on the screen.
@@ -18,20 +23,29 @@ def print_response(question: str | None, events: Generator[Event], *, markdown: 
     Args:
         question: The text to print above the answer. None prints only the answer.
         events: The events of the run. The generator is closed at the end, also after an error.
-        markdown: Render the answer as Markdown. Has no effect without a terminal.
+        markdown: Render the answer as Markdown. Has no effect without a terminal or a notebook.
         tool_calls: Print tool calls and their results, shortened.
     """
     screen = Screen()
     if question is not None:
         _print_question(screen, question)
+    in_notebook = markdown and is_notebook()
     try:
-        with open_answer(screen, markdown=markdown, panel=True, tool_calls=tool_calls) as answer:
+        with (
+            _notebook_answer(tool_calls)
+            if in_notebook
+            else open_answer(screen, markdown=markdown, panel=True, tool_calls=tool_calls)
+        ) as answer:
             for event in events:
                 answer.handle(event)
     finally:
         events.close()
-    if screen.console is None:
+    if screen.console is None and not in_notebook:
         screen.write("\n")
+
+
+def _notebook_answer(tool_calls: bool) -> SpeakerQueue:
+    return SpeakerQueue(NotebookAnswer(tool_calls=tool_calls), members=True, tool_calls=tool_calls)
 
 
 def _print_question(screen: Screen, question: str) -> None:

@@ -102,6 +102,9 @@ class Tool:
             parameter.pop("title", None)
         self.schema = ToolSchema(self.name, docstring if description is None else description, schema)
 
+    def __repr__(self) -> str:
+        return f"Tool({self.name!r})"
+
     def _arguments_model(self, descriptions: dict[str, str]) -> type[BaseModel]:
         """Return a pydantic class with a field for each parameter except the one for the RunContext.
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from localstore import ContentPart, Message, Metrics, Run, Session, Step, ToolCall, Update, errors
 from localstore.format import values, yaml_reader, yaml_writer
 from localstore.format.values import to_json_value
+from localstore.models import excerpt, session_info, times
 from localstore.models import session as session_models
-from localstore.models import session_info, times
 from localstore.models.session import Entry
 from localstore.models.times import now, time_text
 
@@ -25,7 +25,7 @@ HISTORY: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize(
     "module",
-    [errors, session_models, session_info, times, values, yaml_reader, yaml_writer],
+    [errors, excerpt, session_models, session_info, times, values, yaml_reader, yaml_writer],
     ids=lambda module: module.__name__,
 )
 def test_the_examples_in_the_docstrings_run(module: ModuleType) -> None:

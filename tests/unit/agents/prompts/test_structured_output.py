@@ -116,7 +116,7 @@ def test_a_server_is_sent_the_schema_of_the_class() -> None:
 
 def test_a_response_model_must_be_a_pydantic_class() -> None:
     with pytest.raises(TypeError, match=r"response_model must be a class of pydantic.BaseModel"):
-        Agent(model=FunctionModel(lambda messages: ""), response_model=dict)  # type: ignore[arg-type]
+        Agent(model=FunctionModel(lambda messages: ""), response_model=dict)  # type: ignore[type-var]
 
 
 PNG = base64.b64decode(

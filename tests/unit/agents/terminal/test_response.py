@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from localstore import Agent, FunctionModel, Message, ToolCall
+from localstore import Agent, FunctionModel, Message, Team, ToolCall
 from tests.terminal import drawn
 
 
@@ -237,3 +237,83 @@ def test_html_tags_in_an_answer_are_shown_as_text(monkeypatch: pytest.MonkeyPatc
     agent("<think>\nhm\n</think>\n\nUse <b>this</b>.").print_response("?", markdown=True)
     assert "<think> hm </think>" in terminal.shown
     assert "Use <b>this</b>." in terminal.shown
+
+
+class Notebook:
+    """IPython as it is in the kernel of a notebook, with the outputs that it shows."""
+
+    def __init__(self) -> None:
+        self.outputs: list[str] = []
+        self.kernel = object()
+
+    def get_ipython(self) -> "Notebook":
+        return self
+
+    @staticmethod
+    def HTML(html: str) -> str:  # noqa: N802 - the name in IPython
+        return html
+
+    def display(self, html: str, *, display_id: bool = False) -> "Output | None":
+        self.outputs.append(html)
+        return Output(self, len(self.outputs) - 1) if display_id else None
+
+
+class Output:
+    """A handle of an output that can be replaced."""
+
+    def __init__(self, notebook: Notebook, number: int) -> None:
+        self._notebook = notebook
+        self._number = number
+
+    def update(self, html: str) -> None:
+        self._notebook.outputs[self._number] = html
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
+    ipython = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", ipython)
+    return ipython
+
+
+def test_a_notebook_shows_markdown(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    """It showed the asterisks, since the output of a cell is no terminal."""
+    model = FunctionModel(lambda messages: iter(["See the **Pra", "ter**.\n\n- a\n", "- b\n"]))
+    Agent(model=model).print_response("Vienna?", markdown=True)
+    [html] = notebook.outputs
+    assert "<strong>Prater</strong>" in html
+    assert "<li>b</li>" in html
+    assert capsys.readouterr().out == "> Vienna?\n"
+    agent("**Wien**").print_response("?")
+    assert capsys.readouterr().out == "> ?\n**Wien**\n\n"
+    assert len(notebook.outputs) == 1
+
+
+def test_a_notebook_runs_nothing_that_a_model_wrote(notebook: Notebook) -> None:
+    """A notebook runs the HTML and the scripts in Markdown that its own code displays."""
+    agent("<script>alert(1)</script> [x](javascript:alert) ![](http://a/b.png)").print_response("?", markdown=True)
+    [html] = notebook.outputs
+    assert "<script" not in html
+    assert "javascript:" not in html.replace("](javascript:", "")
+    assert "<img" not in html
+
+
+def test_a_notebook_shows_tool_calls_and_members(notebook: Notebook) -> None:
+    def tool() -> str:
+        return "<b>42</b>"
+
+    call = Message(role="assistant", content="Wait.", tool_calls=[ToolCall(id="1", name="tool", arguments={})])
+    model = FunctionModel(lambda messages: "Done." if messages[-1].role == "tool" else call)
+    anna = Agent(model=model, tools=[tool], name="<Anna>")
+    team = Team(members=[anna], mode="collaborate", model=FunctionModel(lambda messages: "All."), show_tool_calls=True)
+    team.print_response("?", markdown=True)
+    text = re.sub(r"</?(?:div|p|b|code)[^>]*>|\n", "", "|".join(notebook.outputs))
+    assert text == "&lt;Anna&gt;|Wait.|Calls tool()|tool returned: &lt;b&gt;42&lt;/b&gt;|Done.|Answer|All."
+
+
+def test_ipython_without_a_notebook_is_no_notebook(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a terminal, IPython has no kernel."""
+    del notebook.kernel
+    agent("**Wien**").print_response("?", markdown=True)
+    assert capsys.readouterr().out == "> ?\n**Wien**\n\n"
