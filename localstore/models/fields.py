@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from localstore.models.nearest import not_one_of
-from localstore.models.times import now, parse_time, text_of_time
+from localstore.models.times import is_time_text, now, parse_time, text_of_time
 
 SET_BY_PROGRAM = {"localstore": "set by the program"}
 """The validation context for values that a program sets. Without it, values come from a document: any text is kept."""
@@ -69,6 +69,11 @@ class OneOf(_Text):
     def is_plain(self, text: str) -> bool:
         return text in self.words
 
+    def _validate(self, value: Any, info: ValidationInfo) -> str:
+        if type(value) is str and value in self.words:  # the usual case, which has to be fast
+            return value
+        return super()._validate(value, info)
+
 
 class OnlyOneOf(OneOf):
     """A field that takes one of the words of a Literal, and no other text from documents either."""
@@ -91,10 +96,7 @@ class _TimeText(_Text):
             raise _error(INVALID_TEXT, f"{_shortened(str(value))} {error}.") from None
 
     def is_plain(self, text: str) -> bool:
-        try:
-            return text_of_time(text) == text
-        except ValueError:
-            return False
+        return is_time_text(text)
 
 
 def _error(kind: LiteralString, problem: str) -> PydanticCustomError:

@@ -28,8 +28,9 @@ class Record(BaseModel):
     if not TYPE_CHECKING:  # a type checker takes the keywords from the fields
 
         def __init__(self, /, **values: Any) -> None:
-            for name in values.keys() - type(self).model_fields.keys():
-                if hasattr(type(self), name) or did_you_mean(name, type(self).model_fields, _MISTYPED):
+            fields = type(self).__pydantic_fields__
+            for name in values:
+                if name not in fields and (hasattr(type(self), name) or did_you_mean(name, fields, _MISTYPED)):
                     raise TypeError(_no_field(type(self), name))
             self.__pydantic_validator__.validate_python(values, self_instance=self, context=SET_BY_PROGRAM)
 
@@ -41,7 +42,7 @@ class Record(BaseModel):
             type.__setattr__(cls, "created_at", TimeAttribute("created_at"))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in type(self).model_fields:
+        if name in type(self).__pydantic_fields__:
             self.__pydantic_validator__.validate_assignment(self, name, value, context=SET_BY_PROGRAM)
         elif name.startswith("_") or name in (self.__pydantic_extra__ or ()) or _is_property(type(self), name):
             super().__setattr__(name, value)

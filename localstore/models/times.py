@@ -1,8 +1,10 @@
 """Converts times between `datetime` and the text of documents: ISO 8601 in UTC with milliseconds."""
 
+import re
 from datetime import UTC, datetime
 
 _LENGTH = len("2026-11-22T07:01:20.123Z")
+_TIME_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
 
 def now() -> str:
@@ -48,6 +50,15 @@ def parse_time(text: str) -> datetime | None:
         return None
 
 
+def is_time_text(text: str) -> bool:
+    """Return whether `text` is a time in the form used in documents.
+
+    >>> is_time_text("2026-11-22T07:01:20.123Z"), is_time_text("2026-11-22T08:01:20+01:00")
+    (True, False)
+    """
+    return _TIME_TEXT.fullmatch(text) is not None and parse_time(text) is not None
+
+
 def text_of_time(value: datetime | str) -> str:
     """Return a time that a program gives, a datetime or ISO 8601 text, in the form used in documents.
 
@@ -58,6 +69,8 @@ def text_of_time(value: datetime | str) -> str:
     """
     time = value
     if isinstance(time, str):
+        if is_time_text(time):
+            return time
         try:
             time = datetime.fromisoformat(time)
         except ValueError:
