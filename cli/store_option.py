@@ -106,7 +106,7 @@ def _working_directory() -> str:
 
 
 def _nearest(folder: str) -> str | None:
-    while not _is_store(folder):
+    while not _is_nearby_store(folder):
         parent = os.path.dirname(folder)
         if parent == folder:
             return None
@@ -141,7 +141,7 @@ def _below(here: str) -> tuple[list[str], bool]:
     searched = 0
     while waiting:
         folder, depth = waiting.popleft()
-        if depth and _is_store(folder):
+        if depth and _is_nearby_store(folder):
             stores.append(folder)
             continue
         if depth == DEPTH:
@@ -163,6 +163,20 @@ def _folders(folder: str) -> list[str]:
             )
     except OSError:
         return []  # no permission to read it, or it was deleted
+
+
+def _is_nearby_store(folder: str) -> bool:
+    """Return whether a folder that nobody named is a store. If it has the marker of another program, print a note."""
+    if not _is_store(folder):
+        return False
+    from pathlib import Path
+
+    from localstore.disk.store_tree import is_foreign
+
+    if not is_foreign(Path(folder)):
+        return True
+    note(f"{os.path.join(folder, MARKER)} is not of localstore, and was ignored")
+    return False
 
 
 def _is_store(folder: str) -> bool:

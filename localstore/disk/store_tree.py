@@ -21,9 +21,12 @@ from localstore.format.document import LAYOUTS
 
 FORMAT = 1
 SESSIONS = "sessions"
+_OWN_MARKER = {"localstore": "store", "format": FORMAT}
 _SCHEMA = "session-1.schema.json"
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
 _IGNORE = b"*\n"
+_MOST_SHOWN, _LONGEST_SHOWN = 5, 40
+"""How many keys of a foreign marker an error shows, and how many characters of each."""
 _HEAD = 1 << 20
 """How many bytes at both ends of a file are read to recognise it."""
 _SAYS_AN_ID = re.compile(rb"session_id\"?:\s*[\"']?")
@@ -39,7 +42,8 @@ def open_store(path: Path, *, create: bool) -> Path:
     _refuse_link(str(root))
     if os.path.lexists(root / MARKER) and not os.path.isfile(root / MARKER):  # opening a named pipe would wait
         raise StoreNotFound(
-            f"{root / MARKER} is not a regular file. Put one there that says the format.", path=str(root)
+            f"{root / MARKER} is not a regular file, so this is no store. Nothing was changed. Use another folder.",
+            path=str(root),
         )
     try:
         marker = (root / MARKER).read_bytes()
@@ -85,18 +89,72 @@ def _refuse_link(root: str) -> None:
 
 
 def _check_marker(marker: bytes, path: Path) -> None:
-    try:
-        version = orjson.loads(marker)["format"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        version = None
-    if type(version) is not int or version < 1:
-        raise StoreNotFound(
-            f'{path} does not say which format this store has. Put {{"format": {FORMAT}}} into it.', path=str(path)
-        )
+    version = _format_in(marker)
+    if version is None:
+        what = f"{path} does not say which format this store has: it {_describe(marker)}. Nothing was changed."
+        if _has_files_of_ours(path.parent):
+            advice = (
+                "Restore the file from a backup or from version control. Unless a newer localstore wrote the store, it "
+                f"was {json.dumps(_OWN_MARKER)}."
+            )
+        else:
+            advice = "It may belong to another program. Use another folder for the store."
+        raise StoreNotFound(f"{what} {advice}", path=str(path))
     if version > FORMAT:
         raise NewerFormat(
             f"{path} has format {version}, but this localstore reads formats up to {FORMAT}. "
             "Nothing was changed. Update localstore.",
+            path=str(path),
+        )
+
+
+def _format_in(marker: bytes) -> int | None:
+    """Return the format that a marker names, or None if it names none."""
+    try:
+        version = orjson.loads(marker)["format"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return version if type(version) is int and version >= 1 else None
+
+
+def _describe(marker: bytes) -> str:
+    """Return a clause that says what is in a file with the name of the marker, for an error."""
+    if not marker.strip():
+        return "is empty"
+    try:
+        value = orjson.loads(marker)
+    except orjson.JSONDecodeError:
+        return "is not JSON"
+    if not isinstance(value, dict):
+        return "is JSON, but not an object"
+    if "format" in value:
+        return f'has the "format" {json.dumps(value["format"])[:_LONGEST_SHOWN]}'
+    keys = ", ".join(json.dumps(key)[:_LONGEST_SHOWN] for key in list(value)[:_MOST_SHOWN])
+    more = ", ..." if len(value) > _MOST_SHOWN else ""
+    return f'has the keys {keys}{more}, but no "format"' if keys else "is an empty object"
+
+
+def _has_files_of_ours(root: Path) -> bool:
+    """Return whether a folder has files that only localstore makes. A clone of a store has no `.localstore`."""
+    return (root / ".localstore").is_dir() or (root / "schemas" / _SCHEMA).is_file()
+
+
+def is_foreign(root: Path) -> bool:
+    """Return whether the folder has a `localstore.json` of another program, and nothing of a store or of agno 1.x."""
+    try:
+        marker = (root / MARKER).read_bytes()
+    except OSError:
+        return False
+    return _format_in(marker) is None and not _has_files_of_ours(root) and find_agno_session(str(root)) is None
+
+
+def refuse_to_replace_marker(root: Path) -> None:
+    """Raise StoreNotFound if making a store of the folder would replace a `localstore.json` that is not agno's."""
+    path = root / MARKER
+    if os.path.lexists(path) and not (path.is_file() and is_agno_session(str(path))):
+        raise StoreNotFound(
+            f"{path} is not a file of localstore or of agno 1.x, and a store needs this name. Nothing was changed. "
+            "Move the session files to another folder.",
             path=str(path),
         )
 
@@ -120,9 +178,8 @@ def write_marker(root: Path) -> None:
 
     Raises DocumentBroken if another file has the name of the marker, OSError.
     """
-    marker = {"localstore": "store", "format": FORMAT}
     try:
-        durable_files.create_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
+        durable_files.create_file(root / MARKER, [orjson.dumps(_OWN_MARKER, option=orjson.OPT_INDENT_2), b"\n"])
     except FileExistsError:
         if not is_store(root):
             raise DocumentBroken(

@@ -146,6 +146,24 @@ def test_a_store_of_a_newer_format_is_refused(run: Command, tmp_path: Path) -> N
     assert "Update localstore" in done.stderr
 
 
+def test_a_file_of_another_program_is_ignored_and_named(run: Command, tmp_path: Path) -> None:
+    """A file with the name of the marker above or below the working directory kept the store from being found."""
+    root = make(tmp_path / "store", "s1")
+    for folder in (root / "below", tmp_path / "other"):
+        folder.mkdir()
+        (folder / "localstore.json").write_text('{"theme": "dark"}')
+        done = run("ls", cwd=root / "below")
+        assert (done.returncode, done.stdout.split("\t")[0]) == (0, "s1")
+        said = f"localstore: {root / 'below' / 'localstore.json'} is not of localstore, and was ignored\n"
+        assert done.stderr == said
+    done = run("ls", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"{tmp_path / 'other' / 'localstore.json'} is not of localstore, and was ignored" in done.stderr
+    done = run("ls", "--store", tmp_path / "other")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "It may belong to another program." in done.stderr
+
+
 def test_a_folder_of_agno_files_is_refused(run: Command, tmp_path: Path) -> None:
     """A folder of agno sessions is recognised and not treated as empty."""
     (tmp_path / "x.json").write_text('{"session_id": "x", "memory": {}}')

@@ -82,11 +82,15 @@ def make_plan(folder: Path | str, *, thorough: bool = False, lock_timeout: float
     survey.add_flat_files(is_store=is_store)
     was_interrupted = backup_folder.is_at_work(str(root), ACTION)
     if not is_store and not was_interrupted and 0 not in survey.versions:
+        if os.path.lexists(root / MARKER):
+            store_tree.open_store(root, create=False)  # raises, and says what is wrong with the marker
         raise StoreNotFound(
             f"There is no store and no folder of agno 1.x at {folder}. Give the folder that holds {MARKER}, "
             "or the one with the session files of agno.",
             path=str(folder),
         )
+    if not is_store:
+        store_tree.refuse_to_replace_marker(root)
     versions = dict(sorted((+survey.versions).items()))
     return Plan(str(root), is_store, versions, survey.paths, survey.size, survey.problems, was_interrupted)
 

@@ -80,6 +80,38 @@ def test_a_marker_that_says_no_format_is_refused(tmp_path: Path, marker: str) ->
         JsonStorage(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("marker", "what"),
+    [
+        ("", "it is empty"),
+        ("{{", "it is not JSON"),
+        ("[1]", "it is JSON, but not an object"),
+        ('{"name": "x", "\\u001b[2J": 1}', 'it has the keys "name", "\\u001b[2J", but no "format"'),
+        ('{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1}', 'the keys "a", "b", "c", "d", "e", ..., but no'),
+        ('{"format": "1.0"}', 'it has the "format" "1.0"'),
+    ],
+)
+def test_the_error_for_a_file_of_another_program_says_what_is_in_it(tmp_path: Path, marker: str, what: str) -> None:
+    """The error said to put a format into the file, which would have destroyed another program's settings."""
+    (tmp_path / "localstore.json").write_text(marker)
+    with pytest.raises(StoreNotFound) as caught:
+        JsonStorage(tmp_path)
+    assert what in str(caught.value)
+    assert str(caught.value).endswith("It may belong to another program. Use another folder for the store.")
+    assert contents(tmp_path) == {"localstore.json": marker.encode()}
+    assert store_tree.is_foreign(tmp_path)
+
+
+def test_the_error_for_a_damaged_marker_of_a_store_says_what_was_in_it(tmp_path: Path) -> None:
+    root = JsonStorage(tmp_path / "store").root
+    before = (root / "localstore.json").read_bytes()
+    (root / "localstore.json").write_text("")
+    with pytest.raises(StoreNotFound, match=r"it is empty\. Nothing was changed\. Restore the file") as caught:
+        JsonStorage(root)
+    assert str(caught.value).endswith(f"it was {json.dumps(json.loads(before))}.")
+    assert not store_tree.is_foreign(root)
+
+
 def test_a_newer_store_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
     root = JsonStorage(tmp_path / "store").root
     (root / "localstore.json").write_text('{"format": 2}')

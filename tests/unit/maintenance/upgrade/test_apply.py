@@ -169,6 +169,17 @@ def test_a_session_of_agno_may_be_named_like_the_marker(tmp_path: Path, suffix: 
     assert tree_of(tmp_path / "f") == before
 
 
+def test_a_file_of_another_program_with_the_name_of_the_marker_is_not_replaced(tmp_path: Path) -> None:
+    """The marker of the new store replaced it."""
+    folder = folder_of_agno(tmp_path / "f")
+    (folder / "localstore.json").write_text('{"theme": "dark"}')
+    before = tree_of(folder)
+    for work in (make_plan, upgrade):
+        with pytest.raises(StoreNotFound, match="is not a file of localstore or of agno"):
+            work(folder)
+        assert tree_of(folder) == before
+
+
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 @pytest.mark.parametrize("session_id", ["Zoë", "日本", "a b", 'quo"te', "it's", "a\\b", "UPPER", "x" * 150, "a#b", "1"])
 def test_sessions_with_unusual_ids_are_upgraded(tmp_path: Path, suffix: str, session_id: str) -> None:
