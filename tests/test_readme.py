@@ -153,7 +153,7 @@ class Reader:
         command = [sys.executable, "-c", before]
         if lines[0].startswith("$ "):
             command = ["bash", "-c", lines.pop(0).removeprefix("$ ").replace(OLLAMA, self.server)]
-        with ChatSession(*command, cwd=self.folder, env=self.environment) as talk:
+        with ChatSession(*command, cwd=self.folder, env=self.environment, columns=120) as talk:
             at = 0
             while at < len(lines) - 1:
                 talk.wait_for_prompt()
