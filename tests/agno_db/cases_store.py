@@ -462,6 +462,21 @@ def case_runs_that_localstore_wrote_are_history_for_agno(folder: Path) -> None:
     assert [one.content for one in db.get_session("s1", AGENT).runs] == ["a0", "a1", "a2", "re: hi"]
 
 
+def case_keys_of_agno_that_a_person_changed_name_the_file(folder: Path) -> None:
+    """A value of another form in a key like `agno_history` raised a TypeError that named no file."""
+    db = LocalDb(folder)
+    store(db, session(metadata={}), run("r1"))
+    path = document(folder)
+    content = json.loads(path.read_text())
+    for key in ("agno_absent", "agno_history", "agno_system", "agno_run", "agno_run_index"):
+        first, *others = content["history"]
+        path.write_text(json.dumps({**content, "history": [{**first, key: True}, *others]}))
+        if key != "agno_run_index":  # True is a number
+            assert path.name in str(raises(DocumentBroken, lambda: db.get_session("s1", AGENT)))
+    path.write_text(json.dumps({"agno_empty": [1], **{k: v for k, v in content.items() if k != "agno_empty"}}))
+    db.upsert_session(db.get_session("s1", AGENT))
+
+
 def case_what_agno_leaves_out_on_purpose_is_not_kept(folder: Path) -> None:
     """A run that an agent continues may lose messages: agno is asked not to store them. They are not kept either."""
     db = LocalDb(folder)

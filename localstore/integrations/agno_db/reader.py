@@ -7,6 +7,7 @@ from typing import Any
 from localstore.disk import filesystem
 from localstore.engine.engine import Engine
 from localstore.engine.snapshot import Snapshot
+from localstore.errors import DocumentBroken
 from localstore.index.row import IndexRow
 from localstore.integrations.agno_db.history import NeedsWholeDocument, restore_messages
 from localstore.integrations.agno_db.listing import sorted_by
@@ -134,15 +135,28 @@ class Reader:
         if snapshot is None:
             return None
         self._waiting.record(snapshot.entries)
-        entries = restore_messages(snapshot.entries, snapshot.current, whole=whole)
-        runs = [to_run(entry, session_id) for entry in entries]
-        for entry, run in zip(entries, runs, strict=True):
-            if "agno_run_type" not in entry and not names_owner(run):  # it was not written by agno
-                owner = f"{snapshot.header['kind']}_id"
-                run[owner] = snapshot.header.get(owner)
-        kinds = [entry.get("agno_run_type") or kind_of(run) for entry, run in zip(entries, runs, strict=True)]
-        updated_at = snapshot.fingerprint[1] // 1_000_000_000
-        return SessionContent(snapshot.header, snapshot.current, updated_at, runs, run_indexes(entries), kinds)
+        try:
+            return _session_content(session_id, snapshot, whole=whole)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DocumentBroken(
+                f"{snapshot.path}: a key that begins with agno_ has a value of another form than agno's: {error}. "
+                "Nothing was changed. Fix the file in an editor.",
+                path=snapshot.path,
+                session_id=session_id,
+                problem=str(error),
+            ) from None
+
+
+def _session_content(session_id: str, snapshot: Snapshot, *, whole: bool) -> SessionContent:
+    entries = restore_messages(snapshot.entries, snapshot.current, whole=whole)
+    runs = [to_run(entry, session_id) for entry in entries]
+    for entry, run in zip(entries, runs, strict=True):
+        if "agno_run_type" not in entry and not names_owner(run):  # it was not written by agno
+            owner = f"{snapshot.header['kind']}_id"
+            run[owner] = snapshot.header.get(owner)
+    kinds = [kind_of(run, entry.get("agno_run_type")) for entry, run in zip(entries, runs, strict=True)]
+    updated_at = snapshot.fingerprint[1] // 1_000_000_000
+    return SessionContent(snapshot.header, snapshot.current, updated_at, runs, run_indexes(entries), kinds)
 
 
 def run_position(row: dict[str, Any]) -> tuple[int, int]:

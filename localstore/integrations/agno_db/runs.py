@@ -5,7 +5,7 @@ run exactly as agno passed it, in the key `agno_run`.
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -39,8 +39,13 @@ _FIRST = (
 _LAST = ("error", "status")
 
 
-def kind_of(run: dict[str, Any]) -> RunKind:
-    """Return whether a run in agno's form is the run of an agent, a team or a workflow."""
+def kind_of(run: dict[str, Any], stored: RunKind | None = None) -> RunKind:
+    """Return whether a run in agno's form is the run of an agent, a team or a workflow.
+
+    `stored` is the kind that its entry names, for a run that does not say it.
+    """
+    if stored is not None and stored in get_args(RunKind):
+        return stored
     if run.get("agent_id") or run.get("agent_name"):
         return "agent"
     return "team" if run.get("team_id") or run.get("team_name") else "workflow"

@@ -53,6 +53,12 @@ def to_fields(data: dict[str, Any]) -> SessionFields:
     return SessionFields(header, state)
 
 
+def _empty_fields(header: dict[str, Any]) -> dict[str, Any]:
+    """Return the value of `agno_empty` in the header of a document, or an empty mapping if it is not a mapping."""
+    empty = header.get("agno_empty")
+    return empty if isinstance(empty, dict) else {}
+
+
 def to_record(header: dict[str, Any], current: dict[str, Any], updated_at: int) -> dict[str, Any]:
     """Return a session as agno's mapping, without its runs and without fields that have no value.
 
@@ -62,7 +68,7 @@ def to_record(header: dict[str, Any], current: dict[str, Any], updated_at: int) 
         updated_at: When the document was last changed, in seconds since 1970.
     """
     record = {key.removeprefix("agno_"): value for key, value in header.items() if key not in _UNKNOWN_TO_AGNO}
-    empty = header.get("agno_empty") or {}
+    empty = _empty_fields(header)
     session_data = dict(current.get("session_data") or {})
     if current.get("session_state") is not None:
         session_data["session_state"] = current["session_state"]
@@ -92,7 +98,7 @@ def changed_header(
     old = None if base is None else base.header
     result = _with_changes(stored, new, old, fixed)
     old_empty = None if old is None else old.get("agno_empty", {})
-    empty = _with_changes(stored.get("agno_empty") or {}, session.header.get("agno_empty", {}), old_empty, set())
+    empty = _with_changes(_empty_fields(stored), session.header.get("agno_empty", {}), old_empty, set())
     return {key: value for key, value in (result | {"agno_empty": empty}).items() if key != "agno_empty" or value}
 
 
