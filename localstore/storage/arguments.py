@@ -24,7 +24,7 @@ def check_id(session_id: str) -> None:
     Raises TypeError if it is not text, ValueError if it is empty, and UnstorableValue if it has lone surrogates.
     """
     if not isinstance(session_id, str):
-        raise TypeError(f"session_id must be text, not {type(session_id).__name__}")
+        raise TypeError(f"session_id must be text, not {type(session_id).__name__}: {session_id!r:.60}")
     if not session_id:
         raise ValueError("session_id must not be empty")
     if not session_id.isascii():
@@ -34,7 +34,7 @@ def check_id(session_id: str) -> None:
 def check_text(name: str, value: str | None) -> None:
     """Raise TypeError unless `value` is text or None. `name` is the name of the argument in the message."""
     if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be text or None, not {type(value).__name__}. Use str(...).")
+        raise TypeError(f"{name} must be text or None, not {type(value).__name__}: {value!r:.60}. Use str(...).")
 
 
 def check_flag(name: str, value: object) -> None:

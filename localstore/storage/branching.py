@@ -14,7 +14,7 @@ from localstore.format.document import order_header
 from localstore.format.values import json_equal
 from localstore.models.session import Run
 from localstore.models.times import now
-from localstore.storage.arguments import check_id
+from localstore.storage.arguments import check_id, check_text
 
 if TYPE_CHECKING:
     from localstore.storage.storage import Storage
@@ -59,6 +59,7 @@ def fork(
     run `run_id`, and Conflict if `new_id` is in use.
     """
     check_id(session_id)
+    check_text("user_id", user_id)
     target = str(uuid4()) if new_id is None else new_id
     check_id(target)
     engine = storage._engine
@@ -122,6 +123,7 @@ def undo(storage: Storage, session_id: str, run_id: str | None = None, *, user_i
     run `run_id` and none with this id was removed by `undo`; and Conflict if `run_id` is not the last run.
     """
     check_id(session_id)
+    check_text("user_id", user_id)
     removal = _Removal(storage._engine.root, session_id, run_id)
     try:
         for attempt in storage._engine.edit(session_id):

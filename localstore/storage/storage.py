@@ -175,6 +175,8 @@ class Storage:
         check_kind(kind)
         check_text("user_id", user_id)
         check_text("entity_id", entity_id)
+        check_flag("create", create)
+        check_flag("strict_state", strict_state)
         entry = run_of(run)
         merge = None
         if state_base is not None and run.session_state is not None:
@@ -227,6 +229,7 @@ class Storage:
 
         check_id(session_id)
         check_text("run_id", run_id)
+        check_text("user_id", user_id)
         if type(number) is not int or number < 0:
             raise ValueError(f"number must be a whole number from 0 on, not {number!r}")
         added = step_of(step)
@@ -273,6 +276,7 @@ class Storage:
         Raises SessionNotFound, OwnerMismatch, UnstorableValue, and TypeError for an argument of a wrong type.
         """
         check_id(session_id)
+        check_text("user_id", user_id)
         named = zip(SESSION_KEYS, (instructions, session_state, session_summary, session_data), strict=True)
         state: dict[str, Any] = to_json_value({key: value for key, value in named if value is not None})
         values = {"name": name, "tags": tags, "metadata": metadata}
@@ -308,6 +312,7 @@ class Storage:
         rating or for a note without a rating.
         """
         check_id(session_id)
+        check_text("user_id", user_id)
         change = RatingChange.of(run_id, rating, note)
         for attempt in self._engine.edit(session_id):
             with attempt as document:
@@ -360,6 +365,7 @@ class Storage:
         must belong to this user. Raises OwnerMismatch, NewerFormat.
         """
         check_id(session_id)
+        check_text("user_id", user_id)
         return self._engine.delete(session_id, lambda row: self._check_access(row, user_id, None))
 
     def drop(self) -> None:
@@ -398,6 +404,7 @@ class Storage:
         Raises ValueError if `last_runs` is neither None nor an integer of at least 0.
         """
         check_id(session_id)
+        check_text("user_id", user_id)
         if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
             raise ValueError(f"last_runs must be None or a whole number from 0 on, not {last_runs!r}")
         snapshot = self._engine.look(
@@ -426,6 +433,8 @@ class Storage:
 
         Raises ValueError if `kind` is unknown or `limit` is neither None nor an integer of at least 0.
         """
+        check_text("user_id", user_id)
+        check_text("entity_id", entity_id)
         check_kind(kind)
         if limit is not None and (type(limit) is not int or limit < 0):
             raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
