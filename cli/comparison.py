@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from localstore.agents.replay import Repeated, StoredQuestion
+from localstore.agents.replay import Repeated
 
 from . import output
 from .scorer import Score
@@ -38,7 +38,7 @@ class Rows:
             ]
         )
         output.deliver()
-        for text in remarks(question):
+        for text in remarks(repeated):
             output.note(f"question {question.number}: {text}")
 
 
@@ -50,6 +50,7 @@ class JsonLines:
 
     def show(self, repeated: Repeated, score: Score | None) -> None:
         question, run = repeated.question, repeated.run
+        incomplete = {} if run.finish_reason is None else {"finish_reason": run.finish_reason}
         output.write_json_line(
             {
                 "number": question.number,
@@ -66,6 +67,7 @@ class JsonLines:
                 "score": None if score is None else score.value,
                 "passed": None if score is None else score.passed,
                 "error": run.error,
+                **incomplete,
             }
         )
         output.deliver()
@@ -85,7 +87,7 @@ class Columns:
         question, run = repeated.question, repeated.run
         self._print(f"question {question.number}", "bold")
         self._screen.print(Padding(_text(question.run.question), (0, 0, 0, 2)))
-        for text in remarks(question):
+        for text in remarks(repeated):
             self._print(text, "dim")
         new = Text(output.lines(run.error), "red") if run.error is not None else _text(repeated.new)
         answers = [
@@ -116,9 +118,13 @@ def _text(answer: str | None) -> Any:
     return Text(output.lines(answer.strip("\n"))) if answer else Text("(no text)", "dim")
 
 
-def remarks(question: StoredQuestion) -> list[str]:
-    """Return remarks on how the repeated question differs from the original one."""
+def remarks(repeated: Repeated) -> list[str]:
+    """Return remarks on how the repeated question differs from the original one, and on incomplete answers."""
+    question = repeated.question
     lines = []
+    for answer, run in (("old", question.run), ("new", repeated.run)):
+        if run.finish_reason is not None:
+            lines.append(f"the {answer} answer is not complete (finish_reason: {run.finish_reason})")
     if question.tools:
         lines.append(f"answered from the stored results of {', '.join(question.tools)}")
     if question.run.output is not None:

@@ -11,8 +11,11 @@ import click
 
 if TYPE_CHECKING:
     from localstore.agents.models.openai_chat import OpenAIChat
+    from localstore.models.session import Session
 
 DEFAULT_MODEL = "gpt-4o-mini"
+_FUNCTIONS = ("function", "offline")
+"""The usual ids of Python functions. Older documents do not say what answered."""
 
 
 def _url(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -35,6 +38,24 @@ def make_model(model: str, base_url: str | None, **parameters: Any) -> OpenAICha
     from localstore.agents.models.openai_chat import OpenAIChat
 
     return OpenAIChat(model, base_url=base_url, api_key=key, **parameters)
+
+
+def model_of(session: Session) -> str | None:
+    """Return the name of the model that the newest runs of a session were asked of, or None if no run has one.
+
+    Raises UsageError if it was a Python function, or another model that is not on a server.
+    """
+    for run in reversed(session.runs):
+        if not run.model:
+            continue
+        if run.answered_by is None and run.model not in _FUNCTIONS:
+            return run.requested_model or run.model
+        kind = "a Python function" if run.answered_by in (None, "function") else run.answered_by
+        problem = (
+            f"Session '{session.session_id}' was answered by {kind} ('{run.model}'), which is no model on a server."
+        )
+        raise click.UsageError(f"{problem} Name a model with --model", click.get_current_context())
+    return None
 
 
 def find_key(base_url: str | None) -> str | None:

@@ -31,16 +31,31 @@ class Reply:
     events: tuple[dict[str, Any] | bytes | Callable[[], Any], ...] = ()
 
 
-def text(content: str | None, *, input_tokens: int = 7, output_tokens: int = 3, **message: Any) -> Reply:
-    """An answer; further keywords go into its message."""
+_SAME_MODEL = "scripted"
+"""Stands for the model that the request names, as most servers repeat it."""
+
+
+def text(
+    content: str | None,
+    *,
+    input_tokens: int = 7,
+    output_tokens: int = 3,
+    model: str = _SAME_MODEL,
+    finish_reason: str | None = None,
+    details: dict[str, Any] | None = None,
+    **message: Any,
+) -> Reply:
+    """An answer; `details` are further token counts, further keywords go into its message."""
     usage = {
+        **(details or {}),
         "prompt_tokens": input_tokens,
         "completion_tokens": output_tokens,
         "total_tokens": input_tokens + output_tokens,
     }
     answer = {"role": "assistant", "content": content, **message}
-    choice = {"index": 0, "message": answer, "finish_reason": "tool_calls" if "tool_calls" in message else "stop"}
-    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "scripted", "choices": [choice]}
+    finish_reason = finish_reason or ("tool_calls" if "tool_calls" in message else "stop")
+    choice = {"index": 0, "message": answer, "finish_reason": finish_reason}
+    body = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
     return Reply(200, {**body, "usage": usage})
 
 
@@ -60,7 +75,7 @@ def stream(*events: str | dict[str, Any] | bytes | Callable[[], Any], cut: bool 
 def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
     """One event of a streamed answer."""
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "scripted", "choices": [choice]}
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": _SAME_MODEL, "choices": [choice]}
 
 
 def error(status: int, message: str, **headers: str) -> Reply:
@@ -132,11 +147,13 @@ class _Handler(BaseHTTPRequestHandler):
             reply = error(404, f"no such path: {self.path}")
         else:
             reply = self.server.next_reply(request, key)
+        model = request.get("model")
         if reply.events:
-            self._send_events(reply)
+            self._send_events(reply, model)
             return
         streamed = bool(request.get("stream")) and reply.status == 200 and not reply.cut
-        body = _stream(reply.body) if streamed else json.dumps(reply.body).encode()
+        plain = _with_model(reply.body, model)
+        body = _stream(plain) if streamed else json.dumps(plain).encode()
         self.send_response(reply.status)
         for name, value in {"Content-Type": _TYPES[streamed], **reply.headers}.items():
             self.send_header(name, value)
@@ -145,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[: len(body) // 2] if reply.cut else body)
         self.close_connection = reply.cut
 
-    def _send_events(self, reply: Reply) -> None:
+    def _send_events(self, reply: Reply, model: Any) -> None:
         self.send_response(200)
         self.send_header("Content-Type", _TYPES[True])
         self.send_header("Transfer-Encoding", "chunked")
@@ -155,7 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
                 if callable(event):
                     event()
                     continue
-                data = event if isinstance(event, bytes) else f"data: {json.dumps(event)}\n\n".encode()
+                data = (
+                    event if isinstance(event, bytes) else f"data: {json.dumps(_with_model(event, model))}\n\n".encode()
+                )
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
             if not reply.cut:
                 self.wfile.write(b"0\r\n\r\n")
@@ -165,6 +184,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
         """Stay silent."""
+
+
+def _with_model(body: dict[str, Any], model: Any) -> dict[str, Any]:
+    return {**body, "model": model} if body.get("model") == _SAME_MODEL else body
 
 
 def _embedded(given: str | list[str], embed: Callable[[str], list[float]]) -> Reply:

@@ -9,7 +9,7 @@ import click
 from .. import output
 from ..arguments import find_session
 from ..errors import FINDINGS
-from ..model_options import DEFAULT_MODEL, base_url_option, find_key, make_model
+from ..model_options import DEFAULT_MODEL, base_url_option, find_key, make_model, model_of
 from ..store_option import open_or_make_store, store_option
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def command(**options: Any) -> None:
     from localstore.agents.models.redaction import public_address
     from localstore.agents.terminal.chat import Chat
 
-    last = None if session_id is None else storage.read(session_id, last_runs=1)
-    model = options["model"] or (last and last.runs and last.runs[-1].model) or DEFAULT_MODEL
+    last = None if session_id is None else storage.read(session_id, last_runs=HISTORY_RUNS)
+    model = options["model"] or (last and model_of(last)) or DEFAULT_MODEL
     agent = Agent(
         model=make_model(model, options["base_url"]),
         user_id=options["user"],

@@ -11,7 +11,7 @@ from localstore.errors import SessionNotFound
 from .. import output
 from ..arguments import find_session
 from ..errors import CANNOT_NOW, FINDINGS
-from ..model_options import base_url_option, make_model
+from ..model_options import base_url_option, make_model, model_of
 from ..progress import waiting
 from ..store_option import open_store, store_option
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("session")
-@click.option("--model", required=True, metavar="NAME", help="Ask this model.")
+@click.option("--model", metavar="NAME", help="Ask this model. Required.")
 @base_url_option
 @click.option(
     "--history",
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @store_option
 def command(
     session: str,
-    model: str,
+    model: str | None,
     base_url: str | None,
     history: int | None,
     temperature: float | None,
@@ -73,6 +73,9 @@ def command(
         raise click.UsageError("--threshold needs --pass", context)
     storage = open_store(store)
     original = _read(storage, session)
+    if model is None:
+        model_of(original)  # says so if there is no model on a server to compare with
+        raise click.UsageError("Missing option '--model'. Name the model to ask", context)
     from localstore.agents.replay import Replay, stored_questions
 
     from ..comparison import Columns, JsonLines, Rows, Tally

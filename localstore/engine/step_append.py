@@ -7,19 +7,10 @@ from localstore.errors import Conflict, RunNotFound
 from localstore.format.document import LayoutMismatch
 from localstore.format.run_entry import comparable_fields
 from localstore.format.values import json_equal
-from localstore.models.schema import SESSION_KEYS
+from localstore.models.schema import SHAPES
 
-_KEYS_AFTER_STEPS = (
-    "output",
-    *SESSION_KEYS,
-    "state_conflicts",
-    "model",
-    "metrics",
-    "rating",
-    "rating_note",
-    "error",
-    "status",
-)
+_RUN_KEYS = tuple(SHAPES["run"].fields)
+_KEYS_AFTER_STEPS = _RUN_KEYS[_RUN_KEYS.index("steps") + 1 :]
 """The keys of a run that come after its steps."""
 
 

@@ -24,19 +24,32 @@ def run_details(run: Run | Step) -> list[str]:
     """Return texts about a run or step: start, and model, tokens and duration where they are known."""
     details = [began(run)]
     if isinstance(run, Run) and run.model:
-        details.append(run.model)
+        details.append(run.model + (f" (asked for {run.requested_model})" if run.requested_model else ""))
     if (metrics := run.metrics) is not None:
-        tokens = ((metrics.input_tokens, "in"), (metrics.output_tokens, "out"))
-        counts = [f"{number:,} {way}" for number, way in tokens if number is not None]
+        tokens = (
+            (metrics.input_tokens, "in", metrics.cached_tokens, "cached"),
+            (metrics.output_tokens, "out", metrics.reasoning_tokens, "reasoning"),
+        )
+        counts = [
+            f"{number:,} {way}" + (f" ({part:,} {kind})" if part else "")
+            for number, way, part, kind in tokens
+            if number is not None
+        ]
         details += [f"tokens {', '.join(counts)}"] if counts else []
         details += [f"{metrics.duration_seconds:,.1f} s"] if metrics.duration_seconds is not None else []
     return details
 
 
 def ending(run: Run | Step) -> str | None:
-    """Return how a run or step ended, such as "failed", or None if it was completed or has no status."""
+    """Return how a run or step ended, such as "failed", or None if it is complete or has no status.
+
+    A completed run whose answer is not complete is "truncated" if it was cut off at the limit of tokens, else
+    "incomplete".
+    """
     if run.status in (None, "completed"):
-        return None
+        if run.finish_reason is None:
+            return None
+        return "truncated" if run.finish_reason in ("length", "max_tokens", "model_length") else "incomplete"
     return {"error": "failed"}.get(run.status, run.status)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from localstore.exporting.characters import json_text
-from localstore.exporting.labels import is_safe_url
+from localstore.exporting.labels import ending, is_safe_url
 from localstore.models.session import ContentPart, Message, Run, Session
 
 LeftOut = Callable[[Session, Run, str], None]
@@ -36,6 +36,8 @@ def openai_lines(sessions: Iterable[Session], left_out: LeftOut, *, per_run: boo
             if run.status != "completed":
                 continue
             try:
+                if run.finish_reason is not None:
+                    raise _InvalidExample(f"it is {ending(run)} (finish_reason: {run.finish_reason})")
                 messages = _example(run.messages)
             except _InvalidExample as error:
                 left_out(session, run, str(error))

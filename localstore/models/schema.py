@@ -106,6 +106,9 @@ SHAPES: dict[RecordName, Shape] = {
             **_SESSION_FIELDS,
             "state_conflicts": "list of text",
             "model": "text",
+            "requested_model": "text",
+            "answered_by": "text",
+            "finish_reason": "text",
             "metrics": "metrics",
             "rating": "rating",
             "rating_note": "text",
@@ -133,7 +136,15 @@ SHAPES: dict[RecordName, Shape] = {
     "tool_call": Shape(
         {"id": "text", "name": "text", "arguments": "text or mapping"}, required=("name",), defaulted=("arguments",)
     ),
-    "metrics": Shape({"input_tokens": "integer", "output_tokens": "integer", "duration_seconds": "number"}),
+    "metrics": Shape(
+        {
+            "input_tokens": "integer",
+            "cached_tokens": "integer",
+            "output_tokens": "integer",
+            "reasoning_tokens": "integer",
+            "duration_seconds": "number",
+        }
+    ),
     "step": Shape(
         {
             "name": "text",
@@ -145,6 +156,7 @@ SHAPES: dict[RecordName, Shape] = {
             "member_runs": "list of run",
             "session_state": "mapping",
             "question": "text",
+            "finish_reason": "text",
             "metrics": "metrics",
             "error": "text",
             "status": "text",

@@ -102,8 +102,12 @@ class Metrics(Record):
 
     input_tokens: int | None = None
     """The number of tokens that the model read."""
+    cached_tokens: int | None = None
+    """How many of the input tokens came from the server's cache. None if there are none."""
     output_tokens: int | None = None
     """The number of tokens that the model wrote."""
+    reasoning_tokens: int | None = None
+    """How many of the output tokens were spent on reasoning that is not part of the answer. None if there are none."""
     duration_seconds: float | None = None
     """The elapsed time in seconds."""
 
@@ -135,6 +139,8 @@ class Step(Record):
     """The whole session state after the step, if the step changed it."""
     question: str | None = None
     """The question to the person who has to confirm the step."""
+    finish_reason: str | None = None
+    """Why the answer of an agent that did the step is not complete, as in a run."""
     metrics: Metrics | None = None
     """The cost of the step."""
     error: str | None = None
@@ -227,7 +233,13 @@ class Run(Record, Generic[Parsed]):
     state_conflicts: list[str] | None = None
     """Keys of `session_state` that another run changed at the same time. The value in this run counts."""
     model: str | None = None
-    """The id of the model that answered."""
+    """The model that answered, as the server names it."""
+    requested_model: str | None = None
+    """The model that was asked for, if another one answered."""
+    answered_by: str | None = None
+    """What answered, if it is not a server with the Chat Completions API: `function`, or the name of a class."""
+    finish_reason: str | None = None
+    """Why the last answer is not complete: `length` if it was cut off at the limit of tokens."""
     metrics: Metrics | None = None
     """The cost of the run."""
     rating: Annotated[Rating, OneOf(Rating)] | None = None

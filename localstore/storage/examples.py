@@ -41,7 +41,8 @@ def newest_examples(
 ) -> list[Message]:
     """Return the messages of at most `limit` pairs from the newest completed runs with this rating, oldest pair first.
 
-    Each pair is a user message and an assistant message. Documents that are broken or in a newer format are skipped.
+    Each pair is a user message and an assistant message. Runs whose answer is not complete (`finish_reason`), and
+    documents that are broken or in a newer format, are skipped.
     `user_id` and `entity_id` select sessions; None selects all.
 
     Raises ValueError if `rating` is not "good" or "bad", or if `limit` is not an integer of at least 0.
@@ -80,7 +81,7 @@ def _pairs(storage: Sessions, session_id: str, user_id: str | None, rating: Rati
 
 def _rated(session: Session, rating: Rating) -> Iterator[_Pair]:
     for number, run in enumerate(session.runs):
-        if run.rating == rating and run.status == "completed":
+        if run.rating == rating and run.status == "completed" and run.finish_reason is None:
             question, answer = _question(run), _answer(run)
             if question and answer:
                 yield _Pair(run.created_at or _LONG_AGO, number, question, answer)

@@ -70,6 +70,49 @@ def piped(
     )
 
 
+@pytest.mark.parametrize(
+    ("answered", "kind"),
+    [
+        ({"model": "offline", "answered_by": "function"}, "a Python function"),
+        ({"model": "offline"}, "a Python function"),  # as older versions stored it
+        ({"model": "function"}, "a Python function"),
+        ({"model": "own", "answered_by": "OwnModel"}, "OwnModel"),
+    ],
+)
+def test_a_server_is_never_asked_for_a_function(root: Path, answered: dict[str, str], kind: str) -> None:
+    """After the offline quickstart, the chat asked a server for a model called "offline"."""
+    storage = JsonStorage(root)
+    storage.append("trip", SAID.model_copy(update={"answered_by": None, **answered}))
+    storage.append("trip", Run(messages=[Message(role="user", content="killed")], status="unfinished"))
+    with scripted_server(text("Yes.")) as server:
+        done = piped(root, server, "hello\n")
+        assert done.returncode == 2
+        assert f"Session 'trip' was answered by {kind} ('{answered['model']}')" in done.stderr
+        assert "Name a model with --model." in done.stderr
+        assert server.requests == []
+        assert piped(root, server, "hello\n", "--model", "small-2").stdout == "Yes.\n"
+    assert server.requests[0]["model"] == "small-2"
+
+
+def test_the_model_that_was_asked_for_is_asked_again(root: Path) -> None:
+    """Not the name that the server gives it, which may be the path of a file. A run without a model is passed over."""
+    JsonStorage(root).append(
+        "trip", SAID.model_copy(update={"model": "/models/small.gguf", "requested_model": "small"})
+    )
+    JsonStorage(root).append("trip", Run(messages=[Message(role="user", content="killed")], status="unfinished"))
+    with scripted_server(text("Yes.")) as server:
+        piped(root, server, "hello\n")
+    assert server.requests[0]["model"] == "small"
+
+
+def test_an_answer_that_was_cut_off_is_marked(root: Path) -> None:
+    """It looked like a complete answer."""
+    with scripted_server(text("It is", finish_reason="length")) as server:
+        done = piped(root, server, "hello\n")
+    assert "The answer is not complete (finish_reason: length). It reached the limit of tokens." in done.stderr
+    assert done.returncode == 0
+
+
 def test_no_secret_is_shown_or_stored(root: Path) -> None:
     """A key that the server repeated, and a password in --base-url, were printed by chat and replay and stored."""
     key = "sk-1234567890abcdef"

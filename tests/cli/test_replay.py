@@ -58,6 +58,27 @@ def store(tmp_path: Path) -> Path:
     return root
 
 
+def test_a_model_on_a_server_has_to_be_named(run: Command, store: Path) -> None:
+    """A session that a Python function answered says so: no server knows the id of a function."""
+    done = run("replay", "trip", "--store", store)
+    assert (done.returncode, "Missing option '--model'. Name the model to ask." in done.stderr) == (2, True)
+    JsonStorage(store).append("trip", qa("?", "!").model_copy(update={"model": "f", "answered_by": "function"}))
+    done = run("replay", "trip", "--store", store)
+    assert done.returncode == 2
+    assert "Session 'trip' was answered by a Python function ('f'), which is no model on a server." in done.stderr
+    assert "Name a model with --model." in done.stderr
+
+
+def test_incomplete_answers_are_remarked_upon(replay: Ask, store: Path) -> None:
+    JsonStorage(store).append("trip", qa("?", "It", finish_reason="length"))
+    with scripted_server(*[text("It is", finish_reason="content_filter")] * 2) as server:
+        done = replay(server, "--last", "1")
+        line = replay(server, "--last", "1", "--json").stdout
+    assert "the old answer is not complete (finish_reason: length)" in done.stderr
+    assert "the new answer is not complete (finish_reason: content_filter)" in done.stderr
+    assert json.loads(line)["finish_reason"] == "content_filter"
+
+
 @pytest.fixture
 def replay(run: Command, store: Path) -> Ask:
     def call(server: ScriptedServer | None, *args: str, session: str = "trip", env: Mapping[str, str] = {}) -> Finished:

@@ -72,6 +72,9 @@ Piece = str | ToolCall | Reply
 class Model(Protocol):
     """A language model that an agent can call. Its `id` is stored as the `model` of each run.
 
+    The name of its class is stored as `answered_by`, because no server knows such an id. A model that asks a server
+    with the Chat Completions API sets its attribute `answered_by` to None.
+
     Errors of a model end the run and propagate to the caller of the agent. A model may also have `stream` and
     `astream`, which take the arguments of `respond` and yield the answer in pieces. Without them, the text of the
     answer arrives as one piece.
@@ -86,6 +89,12 @@ class Model(Protocol):
     async def arespond(self, messages: Sequence[Message], options: Options = ..., /) -> Reply:
         """Return what `respond` returns, without blocking the event loop."""
         ...
+
+
+def answered_by(model: Model) -> str | None:
+    """Return what answers: None for a server with the Chat Completions API, `function`, or the name of a class."""
+    value: str | None = getattr(model, "answered_by", type(model).__name__)
+    return value
 
 
 def stream(model: Model, messages: Sequence[Message], options: Options) -> Generator[Piece]:
@@ -144,6 +153,9 @@ class FunctionModel:
     >>> [piece for piece in FunctionModel(answer).stream([]) if isinstance(piece, str)]
     ['It is ', '42.']
     """
+
+    answered_by = "function"
+    """Stored with each run. `localstore chat` never asks a server for the id of a function."""
 
     def __init__(self, function: AnswerFunction, id: str = "function") -> None:  # noqa: A002 - what models call it
         if not callable(function):

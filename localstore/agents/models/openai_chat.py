@@ -49,6 +49,8 @@ class OpenAIChat:
             `id`.
     """
 
+    answered_by = None
+
     def __init__(
         self,
         id: str = "gpt-4o-mini",  # noqa: A002 - the name that users of the API know
@@ -64,7 +66,9 @@ class OpenAIChat:
         for name in ("messages", "stream", "stream_options"):
             if name in parameters:
                 raise TypeError(f"OpenAIChat sets {name} itself. Leave it out.")
-        self.id = parameters.pop("model", id)
+        extra_body = parameters.get("extra_body")
+        in_body = extra_body.get("model") if isinstance(extra_body, dict) else None
+        self.id: str = in_body or parameters.pop("model", None) or id
         self._client_options = _without_none(
             api_key=api_key, base_url=base_url, timeout=timeout, max_retries=max_retries
         )

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Protocol
 
 from localstore.agents.events import RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
-from localstore.agents.models.model import Options, Reply
+from localstore.agents.models.model import Options, Reply, answered_by
 from localstore.agents.prompts.prompt import system_message
 from localstore.agents.prompts.structured_output import correction_request, parse_answer
 from localstore.agents.run_spec import RunSpec
@@ -36,6 +36,8 @@ class Members(Protocol):
 
     routed_answer: Message | None
     """The answer of the member that the question was routed to, or None if there is none yet."""
+    routed_finish_reason: str | None
+    """The `finish_reason` of that answer."""
 
     async def begin(self, driver: Driver, start: RunStart) -> None:
         """Prepare for the leader's run, which begins with `start`. In mode `collaborate`, ask all members."""
@@ -74,6 +76,10 @@ class AgentRun:
     _state: State = field(default_factory=dict)
     _recorded_state: State | None = None
     """The state after the last tool call whose changes are recorded in the run's messages."""
+    _finish_reason: str | None = None
+    """Why the last reply is not complete; None if it is, or if there is none."""
+    _answering_model: str | None = None
+    """The model that gave the last reply, if it said so."""
     _started: float = 0.0
     _received: list[str] = field(default_factory=list)
     """The pieces of text received so far of the reply being streamed. `_received_calls` are its tool calls."""
@@ -130,6 +136,7 @@ class AgentRun:
             await self._call_tools(driver, calls)
             if self.members is not None and self.members.routed_answer is not None:
                 self.run.messages.append(self.members.routed_answer)
+                self._finish_reason = self.members.routed_finish_reason
                 break
             rounds += 1
             await driver.write(partial(self._write, self.run))
@@ -140,17 +147,25 @@ class AgentRun:
         except ResponseInvalid as error:
             self.run.messages.append(correction_request(error))
             await self._ask(driver, prompt, Options(schemas, may_call=False, output=output))
-            self.run.keep_output(parse_answer(output, self.run.answer))
+            try:
+                self.run.keep_output(parse_answer(output, self.run.answer))
+            except ResponseInvalid as second:
+                if self._finish_reason is not None:
+                    second.add_note(f"The answer is not complete (finish_reason: {self._finish_reason}).")
+                raise
 
     async def _ask(self, driver: Driver, prompt: list[Message], options: Options) -> None:
         """Ask the model, and append its reply to the messages of the run."""
         messages = self.run.messages if self.members is None else self.members.with_answers(self.run.messages)
         messages = [*prompt, *messages]
+        self._finish_reason = None
         if driver.is_streaming or self.spec.save_partial:
             reply = await self._stream(driver, messages, options)
         else:
             reply = await driver.ask(self.spec.model, messages, options)
         self.tokens.add(reply)
+        self._finish_reason = reply.finish_reason
+        self._answering_model = reply.model or self._answering_model
         self.run.messages.append(reply.message)
         self._received, self._received_calls = [], []
 
@@ -244,7 +259,11 @@ class AgentRun:
             error.add_note(f"The run could not be stored as failed: {error_text(second)}")
 
     def _end(self, run: Run, status: RunStatus, *, with_state: bool = True) -> None:
-        run.model = self.spec.model.id
+        requested = self.spec.model.id
+        run.model = self._answering_model or requested
+        run.requested_model = None if run.model == requested else requested
+        run.answered_by = answered_by(self.spec.model)
+        run.finish_reason = self._finish_reason
         run.metrics = self.tokens.metrics(perf_counter() - self._started)
         run.status = status
         self.store.end(run, instructions=self.spec.instructions, with_state=with_state)

@@ -30,7 +30,10 @@ class SummaryUpdate:
             request = None if session is None else self.summaries.request(session)
             if request is None:
                 return
-            summary = request.summary_from(await driver.ask(self.model, request.messages, PLAIN))
+            reply = await driver.ask(self.model, request.messages, PLAIN)
+            if reply.finish_reason is not None:  # storing it would replace the runs that it does not cover
+                raise RuntimeError(f"it is not complete (finish_reason: {reply.finish_reason})")
+            summary = request.summary_from(reply)
             if summary is not None:
                 update = partial(sessions.storage.update, self.session_id, user_id=self.user_id)
                 await driver.write(partial(update, session_summary=summary))

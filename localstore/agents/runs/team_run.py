@@ -94,6 +94,7 @@ class MemberRuns:
     tokens: TokenCount
     speaker: str | None = None
     routed_answer: Message | None = None
+    routed_finish_reason: str | None = None
 
     _state: State = field(default_factory=dict)
     _earlier: list[Run] = field(default_factory=list)
@@ -146,6 +147,7 @@ class MemberRuns:
             elif routes:
                 results[number] = Result(f"{member.name} answers the user.")
                 self.routed_answer = Message(role="assistant", content=run.answer, name=member.name)
+                self.routed_finish_reason = run.finish_reason
             else:
                 results[number] = Result(run.answer)
         return [results[number] for number in range(len(calls))]

@@ -312,6 +312,7 @@ class WorkflowRun:
             ended = store.ended or run
             step.messages = ended.messages
             step.member_runs = ended.member_runs
+            step.finish_reason = ended.finish_reason
             if ended.metrics is not None:
                 attempt.tokens.add(ended.metrics)
         put(branch.state, store.changed, store.state)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from localstore.agents.events import Event, RunFinished, RunStarted
 from localstore.agents.prompts.question import question_of
 from localstore.agents.terminal.answer import open_answer
-from localstore.agents.terminal.error_text import error_line
+from localstore.agents.terminal.error_text import error_line, incomplete_line
 from localstore.agents.terminal.keyboard import Keyboard
 from localstore.agents.terminal.screen import Screen, one_line, visible
 
@@ -151,6 +151,8 @@ class Conversation:
             self.screen.show_error(f"{error_line(failure)} Type /retry to ask again.")
         elif run is not None and not run.answer.strip():
             self.screen.note("The answer is empty.")
+        if failure is None and run is not None and (line := incomplete_line(run)) is not None:
+            self.screen.note(line)
         if run is not None and run.state_conflicts:
             self.screen.note(f"Another run also changed these keys of the state: {', '.join(run.state_conflicts)}.")
         return failure is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from localstore.agents.terminal.screen import visible
 from localstore.errors import LocalstoreError
+from localstore.models.session import Run
 
 _ADVICE = {
     401: "Correct the API key (OPENAI_API_KEY).",
@@ -24,6 +26,14 @@ def error_line(error: BaseException) -> str:
         return f"The answer could not be stored. {text}"
     notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
     return " ".join([text, *notes])
+
+
+def incomplete_line(run: Run) -> str | None:
+    """Return a line that says why the answer of a run is not complete, or None if it is complete."""
+    if run.finish_reason is None:
+        return None
+    advice = " It reached the limit of tokens. Raise max_tokens to get more." if run.finish_reason == "length" else ""
+    return f"The answer is not complete (finish_reason: {visible(run.finish_reason)}).{advice}"
 
 
 def _message(error: BaseException) -> str:

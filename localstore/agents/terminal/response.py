@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from localstore.agents.events import Event
+from localstore.agents.events import Event, RunFinished
 from localstore.agents.terminal.answer import open_answer
+from localstore.agents.terminal.error_text import incomplete_line
 from localstore.agents.terminal.notebook import NotebookAnswer, is_notebook
 from localstore.agents.terminal.screen import Screen, visible
 from localstore.agents.terminal.speaker_queue import SpeakerQueue
@@ -18,7 +19,8 @@ def print_response(question: str | None, events: Generator[Event], *, markdown: 
     text.
 
     Control characters are shown as escapes, because a model could use them to move the cursor or set the terminal's
-    title. Errors of the run propagate; the part of the answer that has arrived stays on the screen.
+    title. A remark says so if the answer is not complete. Errors of the run propagate; the part of the answer that has
+    arrived stays on the screen.
 
     Args:
         question: The text to print above the answer. None prints only the answer.
@@ -27,6 +29,7 @@ def print_response(question: str | None, events: Generator[Event], *, markdown: 
         tool_calls: Print tool calls and their results, shortened.
     """
     screen = Screen()
+    incomplete: str | None = None
     if question is not None:
         _print_question(screen, question)
     in_notebook = markdown and is_notebook()
@@ -38,8 +41,12 @@ def print_response(question: str | None, events: Generator[Event], *, markdown: 
         ) as answer:
             for event in events:
                 answer.handle(event)
+                if isinstance(event, RunFinished) and event.speaker is None:
+                    incomplete = incomplete_line(event.run)
     finally:
         events.close()
+    if incomplete is not None:
+        screen.note(incomplete)
     if screen.console is None and not in_notebook:
         screen.write("\n")
 

@@ -73,7 +73,7 @@ def test_error_and_status_come_after_unknown_keys() -> None:
         (Message, {"role": "user", "content": "hi", "mood": None, "runs": [1]}),
         (ToolCall, {"name": "f", "arguments": {"x": None}, "type": "function"}),
         (ContentPart, {"type": "image", "url": "u", "detail": {"a": [None]}}),
-        (Metrics, {"input_tokens": 3, "cached_tokens": None}),
+        (Metrics, {"input_tokens": 3, "audio_tokens": None}),
         (Step, {"name": "s", "created_at": "t", "input": None, "retries": 2}),
         (Update, {"type": "update", "created_at": "t", "by": "hand"}),
         (Entry, {"type": "note", "text": "x", "deep": {"y": [None]}}),

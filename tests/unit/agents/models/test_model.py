@@ -14,7 +14,8 @@ import openai
 import pytest
 
 from localstore import ContentPart, FunctionModel, Message, OpenAIChat, ToolCall, UnstorableValue
-from tests.scripted_server import CUT, Reply, ScriptedServer, error, scripted_server, text, tool_call
+from localstore.agents.models.model import Reply as ModelReply
+from tests.scripted_server import CUT, Reply, ScriptedServer, chunk, error, scripted_server, stream, text, tool_call
 
 HELLO = [Message(role="user", content="hello")]
 
@@ -188,6 +189,54 @@ def test_a_reply_has_the_answer_and_its_tokens() -> None:
             "max_tokens": 9,
             "stop": ["\nuser:"],
         }
+    ]
+
+
+def test_a_reply_says_which_model_answered_and_what_it_counted() -> None:
+    """The model that answered, the reason of a truncated answer, and two of the token counts were thrown away."""
+    details = {
+        "prompt_tokens_details": {"cached_tokens": 1024, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 64},
+    }
+    answer = text("It is", model="tiny-2026-11-22", finish_reason="length", details=details)
+    with chat(answer, answer, id="tiny") as (model, _):
+        *_, streamed = model.stream(HELLO)
+        assert streamed == model.respond(HELLO)
+    assert isinstance(streamed, ModelReply)
+    assert (streamed.model, streamed.finish_reason) == ("tiny-2026-11-22", "length")
+    assert (streamed.cached_tokens, streamed.reasoning_tokens) == (1024, 64)
+
+
+@pytest.mark.parametrize("options", [{"model": "m"}, {"id": "x", "model": "m"}, {"extra_body": {"model": "m"}}])
+def test_the_id_is_the_model_that_is_asked(options: dict[str, Any]) -> None:
+    """`OpenAIChat(model="m")` asked m, but its runs said gpt-4o-mini."""
+    with chat(text("yes"), **options) as (model, server):
+        assert model.respond(HELLO).message.text == "yes"
+        assert model.id == "m"
+    assert server.requests[0]["model"] == "m"
+
+
+@pytest.mark.parametrize("name", ["messages", "stream", "stream_options"])
+def test_what_the_model_sets_itself_is_refused(name: str) -> None:
+    """`stream=True` gave a TypeError or an AttributeError at the first question."""
+    parameters: dict[str, Any] = {name: True}
+    with pytest.raises(TypeError, match=f"OpenAIChat sets {name} itself"):
+        OpenAIChat(**parameters)
+
+
+def test_calls_without_an_index_are_told_apart_by_their_ids() -> None:
+    """Tool calls that a server streams with the same index, or none, were joined to one call of a mangled name."""
+
+    def call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+        return {"id": call_id, "index": 0, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+    events = [chunk({"tool_calls": [call("1", "look", "{}")]}), chunk({"tool_calls": [call("2", "go", '{"to": 1}')]})]
+    with chat(stream(*events)) as (model, _):
+        *_, reply = model.stream(HELLO)
+    assert isinstance(reply, ModelReply)
+    assert reply.message.tool_calls == [
+        ToolCall(id="1", name="look"),
+        ToolCall(id="2", name="go", arguments={"to": 1}),
     ]
 
 
