@@ -37,6 +37,8 @@ _FIRST = (
     *("instructions", "session_state", "session_summary", "session_data", "model", "metrics"),
 )
 _LAST = ("error", "status")
+_AGNO_METRICS = {"duration_seconds": "duration", "cached_tokens": "cache_read_tokens"}
+"""agno's names of metrics. agno raises TypeError for a metric that it does not know."""
 
 
 def kind_of(run: dict[str, Any], stored: RunKind | None = None) -> RunKind:
@@ -127,7 +129,7 @@ def to_run(entry: dict[str, Any], session_id: str) -> dict[str, Any]:
     if "steps" in entry:
         data["step_results"] = [_from_step(step) for step in entry["steps"]]
     if isinstance(metrics := entry.get("metrics"), dict):
-        data["metrics"] = {"duration" if key == "duration_seconds" else key: metrics[key] for key in metrics}
+        data["metrics"] = {_AGNO_METRICS.get(key, key): metrics[key] for key in metrics}
     if "error" in entry:
         data["content"] = entry["error"]
     elif "content" not in data and (answer := _answer(own)) is not None:
@@ -211,7 +213,7 @@ def _from_step(step: dict[str, Any]) -> dict[str, Any]:
     names = {"name": "step_name", "output": "content"}
     result = {names.get(key, key): value for key, value in step.items() if key != "created_at"}
     if isinstance(metrics := step.get("metrics"), dict):
-        result["metrics"] = {"duration" if key == "duration_seconds" else key: metrics[key] for key in metrics}
+        result["metrics"] = {_AGNO_METRICS.get(key, key): metrics[key] for key in metrics}
     return result
 
 
