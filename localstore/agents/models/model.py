@@ -75,6 +75,9 @@ class Model(Protocol):
     The name of its class is stored as `answered_by`, because no server knows such an id. A model that asks a server
     with the Chat Completions API sets its attribute `answered_by` to None.
 
+    A model may have `redacted`, which returns a text without the secrets that the model knows. It is applied to errors
+    of tools, which may repeat a key.
+
     Errors of a model end the run and propagate to the caller of the agent. A model may also have `stream` and
     `astream`, which take the arguments of `respond` and yield the answer in pieces. Without them, the text of the
     answer arrives as one piece.
@@ -89,6 +92,11 @@ class Model(Protocol):
     async def arespond(self, messages: Sequence[Message], options: Options = ..., /) -> Reply:
         """Return what `respond` returns, without blocking the event loop."""
         ...
+
+
+def redacted(model: Model, text: str) -> str:
+    """Return `text` without the secrets that the model knows, such as its API key."""
+    return str(model.redacted(text)) if hasattr(model, "redacted") else text
 
 
 def answered_by(model: Model) -> str | None:
@@ -154,7 +162,7 @@ class FunctionModel:
     ['It is ', '42.']
     """
 
-    answered_by = "function"
+    answered_by: str | None = "function"
     """Stored with each run. `localstore chat` never asks a server for the id of a function."""
 
     def __init__(self, function: AnswerFunction, id: str = "function") -> None:  # noqa: A002 - what models call it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ class OpenAIChat:
             `id`.
     """
 
-    answered_by = None
+    answered_by: str | None = None
 
     def __init__(
         self,
@@ -115,7 +116,8 @@ class OpenAIChat:
                     yield from stream.feed(data)
                     if stream.is_done:
                         break
-                yield from stream.end()
+                for piece in stream.end():
+                    yield self._public(piece) if isinstance(piece, Reply) else piece
             finally:
                 response.close()
 
@@ -133,9 +135,17 @@ class OpenAIChat:
                     if stream.is_done:
                         break
                 for piece in stream.end():
-                    yield piece
+                    yield self._public(piece) if isinstance(piece, Reply) else piece
             finally:
                 await response.aclose()
+
+    def redacted(self, text: str) -> str:
+        """Return `text` with `***` in place of the model's API key, and of the password in the server's address.
+
+        >>> OpenAIChat(api_key="sk-0123456789").redacted("The key sk-0123456789 has expired.")
+        'The key *** has expired.'
+        """
+        return self._redactor(None).text(text)
 
     def close(self) -> None:
         """Close the connections of `respond` and `stream`. The model can still be used: it then connects again.
@@ -213,7 +223,7 @@ class OpenAIChat:
     def _any_client(self) -> OpenAI | AsyncOpenAI | None:
         return self._client or next((client for client, _ in list(self._async_clients.values())), None)
 
-    def _redactor(self, error: BaseException) -> Redactor:
+    def _redactor(self, error: BaseException | None) -> Redactor:
         """Return a Redactor for the keys and passwords in the model's settings, its client and the failed request."""
         client, options = self._any_client(), self._client_options
         keys = [options.get("api_key"), getattr(client, "api_key", None)]
@@ -230,7 +240,15 @@ class OpenAIChat:
 
     def _reply(self, response: Any) -> Reply:
         with _named_server(response, lambda: response.content, streamed=False):
-            return chat_answer.reply(parse_json(response.content))
+            return self._public(chat_answer.reply(parse_json(response.content)))
+
+    def _public(self, reply: Reply) -> Reply:
+        """Return the reply without secrets in what the server says about it. Its message stays as it is."""
+        if reply.model in (None, self.id) and reply.finish_reason is None:
+            return reply
+        redact = self._redactor(None).text
+        model, reason = (text if text is None else redact(text) for text in (reply.model, reply.finish_reason))
+        return replace(reply, model=model, finish_reason=reason)
 
 
 class _Stream:

@@ -68,7 +68,7 @@ def _description(body: bytes, problem: str, *, streamed: bool) -> tuple[str, str
 
 
 def _excerpt(body: bytes) -> str:
-    text = " ".join(body.decode(errors="replace").split())
+    text = " ".join(body[: 10 * _EXCERPT].decode(errors="replace").split())
     if not text:
         return ""
     return f": {text[:_EXCERPT]!r}{' ...' if len(text) > _EXCERPT else ''}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 from typing import Protocol
 
 from localstore.agents.events import RunFinished, RunStarted, TextDelta, ToolCallFinished, ToolCallStarted
-from localstore.agents.models.model import Options, Reply, answered_by
+from localstore.agents.models.model import Options, Reply, answered_by, redacted
 from localstore.agents.prompts.prompt import system_message
 from localstore.agents.prompts.structured_output import correction_request, parse_answer
 from localstore.agents.run_spec import RunSpec
@@ -192,6 +192,7 @@ class AgentRun:
         for group in _concurrent_groups(calls, tools):
             tool = tools.get(group[0].name)
             results = [unknown_tool(group[0], tools)] if tool is None else await self._results(driver, tool, group)
+            results = [self._without_secrets(result) for result in results]
             for call, result in zip(group, results, strict=True):
                 self.run.messages.append(Message(role="tool", content=result.text, tool_call_id=call.id))
             self._record_state_changes()
@@ -203,6 +204,10 @@ class AgentRun:
         if self.members is not None and self.members.handles(tool):
             return await self.members.results(driver, tool, calls, context)
         return await driver.call_tools([(self.spec.tools[call.name], call) for call in calls], context)
+
+    def _without_secrets(self, result: Result) -> Result:
+        """Return the result of a tool. The text of an error is returned without the secrets of the model."""
+        return replace(result, text=redacted(self.spec.model, result.text)) if result.failed else result
 
     def _record_state_changes(self) -> None:
         """Record the state changes of tools in the last message. A run resumed after a crash applies them again."""

@@ -13,7 +13,7 @@ import pytest
 
 from localstore import Agent, JsonStorage, OpenAIChat
 from localstore.agents.models.redaction import Redactor, public_address, without_user_info
-from tests.scripted_server import Reply, error, scripted_server, stream
+from tests.scripted_server import Reply, error, scripted_server, stream, text, tool_call
 from tests.unit.agents.models.test_odd_servers import WAYS, http, raw_server
 
 KEY = "sk-proj-R4nd0m/Key+With=Signs&0123456789"
@@ -94,6 +94,24 @@ def test_keys_from_elsewhere_are_masked(tmp_path: Path, monkeypatch: pytest.Monk
         seen = failed(model, tmp_path)
     assert "***, *** and *** are wrong" in seen
     assert "from-the-environment" not in seen
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_key_in_the_error_of_a_tool_is_masked(way: str, tmp_path: Path) -> None:
+    """A tool that asks the same server was refused with a text that repeated the key, which was stored and sent."""
+
+    def embed() -> str:
+        """Embed."""
+        raise PermissionError(f"Incorrect API key provided: {KEY}")
+
+    storage = JsonStorage(tmp_path)
+    with scripted_server(tool_call("embed", "{}"), text("Done", model=f"m-{KEY}")) as server:
+        model = OpenAIChat(base_url=server.base_url, api_key=KEY, max_retries=0)
+        WAYS[way](Agent(model=model, session_id="s", storage=storage, tools=[embed]))
+        model.close()
+    assert KEY not in storage.path("s").read_text()
+    assert "PermissionError: Incorrect API key provided: ***" in storage.path("s").read_text()
+    assert KEY not in json.dumps(server.requests)
 
 
 @pytest.mark.parametrize("way", WAYS)
