@@ -49,7 +49,8 @@ def model_of(session: Session) -> str | None:
         if not run.model:
             continue
         if run.answered_by is None and run.model not in _FUNCTIONS:
-            return run.requested_model or run.model
+            name: str = run.requested_model or run.model
+            return name
         kind = "a Python function" if run.answered_by in (None, "function") else run.answered_by
         problem = (
             f"Session '{session.session_id}' was answered by {kind} ('{run.model}'), which is no model on a server."
