@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from localstore.disk import filesystem
+from localstore.disk.loading import is_ready_for, load_yaml
 from localstore.errors import DocumentBroken
 from localstore.format.document import (
     LAYOUTS,
@@ -39,6 +40,8 @@ class DocumentFile:
     def __init__(self, path: str, *, write: bool = False, layout: Layout | None = None) -> None:
         self.path = path
         self.layout = layout or LAYOUTS[path[-5:]]
+        if not is_ready_for(self.layout.suffix):
+            load_yaml()
         try:
             self.fd = filesystem.system.open(path, os.O_RDWR if write else os.O_RDONLY)
         except OSError as error:

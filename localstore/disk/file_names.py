@@ -61,6 +61,6 @@ def stripe(session_id: str, stripes: int) -> int:
 
 
 def _hash(data: bytes, size: int) -> bytes:
-    from hashlib import blake2b  # loaded when needed: it is a large library, and listing does without it
+    from hashlib import blake2b  # loaded when a store is opened
 
     return blake2b(data, digest_size=size).digest()

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 from localstore.format.in_place import SECTOR
 
@@ -54,18 +53,6 @@ _NOT_REMOVED = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errn
 """Error numbers of removing a folder that is not empty, does not exist, or is in use."""
 
 
-class _TryLock(Protocol):
-    def __call__(self, fd: int, *, blocking: bool) -> bool: ...
-
-
-@cache
-def _lock_primitives() -> tuple[_TryLock, Callable[[int], None]]:
-    """Return the functions of filelock. They are loaded at the first lock, because readers need none."""
-    from filelock import lock_descriptor, unlock_descriptor
-
-    return lock_descriptor, unlock_descriptor
-
-
 _EXCHANGE, _KEEP_TARGET = (2, 1) if sys.platform == "linux" else (0x2, 0x4)  # the latter are those of macOS
 _HERE = -100 if sys.platform == "linux" else -2
 """AT_FDCWD: paths are relative to the working directory."""
@@ -94,6 +81,14 @@ def _rename(source: str, target: str, flags: int) -> None:
     if function(_HERE, os.fsencode(source), _HERE, os.fsencode(target), flags):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), source, None, target)
+
+
+def load_functions() -> None:
+    """Load the functions of other modules that the operations below need."""
+    if sys.platform == "win32":
+        import filelock  # noqa: F401
+    else:
+        _rename_function()
 
 
 class System:
@@ -226,12 +221,30 @@ class System:
         with os.scandir(path) as found:
             return list(found)
 
-    def lock(self, fd: int) -> bool:
-        """Lock an open file for this process without waiting. Return False if another process holds the lock."""
-        return _lock_primitives()[0](fd, blocking=False)
+    if sys.platform == "win32":
 
-    def unlock(self, fd: int) -> None:
-        _lock_primitives()[1](fd)
+        def lock(self, fd: int) -> bool:
+            from filelock import lock_descriptor
+
+            return lock_descriptor(fd, blocking=False)
+
+        def unlock(self, fd: int) -> None:
+            from filelock import unlock_descriptor
+
+            unlock_descriptor(fd)
+
+    else:
+
+        def lock(self, fd: int) -> bool:
+            """Lock an open file for this process without waiting. Return False if another process holds the lock."""
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        def unlock(self, fd: int) -> None:
+            fcntl.flock(fd, fcntl.LOCK_UN)
 
     if sys.platform == "win32":
 

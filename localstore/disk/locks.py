@@ -16,6 +16,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from localstore.disk import file_names, filesystem
+from localstore.disk.loading import load_for_writing
 from localstore.disk.store_identity import StoreIdentity, make_folders
 from localstore.disk.write_marks import WriteMarks
 from localstore.errors import LockTimeout
@@ -102,6 +103,7 @@ class LockPool:
     """
 
     def __init__(self, store: StoreIdentity) -> None:
+        load_for_writing()
         self.store = store
         self._folder = folder = Path(store.root, ".localstore", "locks")
         self._locks = [_Lock(folder / f"{number:02d}.lock") for number in range(STRIPES)]

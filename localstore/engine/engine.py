@@ -12,6 +12,7 @@ from localstore.disk import backup_folder, durable_files, filesystem, locks, res
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.durable_files import FileChanged
+from localstore.disk.loading import is_ready_for, load_yaml
 from localstore.disk.write_marks import WriteMarks
 from localstore.engine.run_writer import RunWriter
 from localstore.engine.snapshot import Snapshot, tail_snapshot, whole_snapshot
@@ -66,6 +67,7 @@ class Edit:
         engine = self._engine
         while True:
             self._count_attempt()
+            engine.load_format_of(self._session_id)
             self._lock = engine.locks.session(self._session_id, engine.timeout)
             self._lock.__enter__()
             try:
@@ -113,7 +115,15 @@ class Engine:
     document cannot be read, NewerFormat or OlderFormat if a document is in another format version, and OSError.
     """
 
-    def __init__(self, root: Path, *, durable: bool = True, timeout: float = 10.0, upgrades: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        durable: bool = True,
+        timeout: float = 10.0,
+        upgrades: bool = False,
+        suffix: str | None = None,
+    ) -> None:
         """Open the store at `root`.
 
         Args:
@@ -121,7 +131,10 @@ class Engine:
             durable: If true, a write returns only after its bytes are durable on disk.
             timeout: The maximum number of seconds to wait for a lock.
             upgrades: If true, a write upgrades a document in an older schema version; otherwise, it raises OlderFormat.
+            suffix: `.json` if nearly all documents are JSON. Otherwise, what YAML needs is loaded at once.
         """
+        if suffix != ".json":
+            load_yaml()
         self.root = str(root)
         self.upgrades = upgrades
         self._backup: backup_folder.Backup | None = None
@@ -147,6 +160,17 @@ class Engine:
     def locked(self, name: str) -> AbstractContextManager[None]:
         """Return a context manager that holds the lock of a file other than a document. Take no other lock inside."""
         return self.locks.session(name, self.timeout)
+
+    def load_format_of(self, session_id: str) -> None:
+        """Load what the format of a session's document needs, so that nothing is imported while its lock is held."""
+        if is_ready_for(".yaml"):
+            return
+        row = self.manifest.get(session_id)
+        if row is None:
+            self.manifest.refresh()
+            row = self.manifest.get(session_id)
+        if row is not None and not is_ready_for(row["path"]):
+            load_yaml()
 
     def open_document(self, session_id: str) -> Transaction | None:
         """Open a session's document for a change. Return None if there is no document.
@@ -287,6 +311,7 @@ class Engine:
         removed, and DocumentBroken if another program keeps writing to the document.
         """
         attempts = 0
+        self.load_format_of(session_id)
         with self.locks.session(session_id, self.timeout):
             row = self.locate(session_id)
             if row is None:
@@ -325,6 +350,8 @@ class Engine:
         Raises NewerFormat if a newer localstore wrote one of the documents. This is checked before any document is
         deleted, except for documents that share their session id with another one.
         """
+        if not all(is_ready_for(path) for path in store_tree.all_documents(self.root)):
+            load_yaml()
         dropped: set[str] = set()
         with self.locks.all_sessions(self.timeout):
             while rows := self.index.rows(None, None, None, None):  # list again: several documents may share an id

@@ -85,7 +85,11 @@ class Storage:
             self._convert(Path(dir_path), float(lock_timeout))
             self.root = store_tree.open_store(Path(dir_path), create=create)
         self._engine = Engine(
-            self.root, durable=durability == "full", timeout=float(lock_timeout), upgrades=auto_upgrade_schema
+            self.root,
+            durable=durability == "full",
+            timeout=float(lock_timeout),
+            upgrades=auto_upgrade_schema,
+            suffix=self._suffix,
         )
         self._engine.settle_marked()
 

@@ -1,0 +1,32 @@
+"""Load the modules that a lock, a write or a YAML document needs when a store is opened, before any lock is taken.
+
+If a process forks while another of its threads imports a module, that module stays locked in the child, and the child
+waits for ever when it needs it. A store is opened before threads use it, so nothing is left to import by then.
+"""
+
+from localstore.disk import file_names, filesystem
+
+_is_ready_for_yaml = False
+
+
+def load_for_writing() -> None:
+    """Load what each lock and each write needs."""
+    filesystem.load_functions()
+    file_names.stripe("", 1)  # loads hashlib
+    b"a".decode("utf-8-sig")  # Python loads the module of a codec when it is used for the first time
+
+
+def load_yaml() -> None:
+    """Load what reading and writing a YAML document needs. Do nothing if that was done before."""
+    global _is_ready_for_yaml
+    if _is_ready_for_yaml:
+        return
+    from localstore.format import yaml_reader, yaml_writer
+
+    yaml_reader.load(yaml_writer.mapping({"a": 1}).encode())
+    _is_ready_for_yaml = True
+
+
+def is_ready_for(path: str) -> bool:
+    """Return whether a document at this path can be read and written without an import."""
+    return _is_ready_for_yaml or not path.endswith(".yaml")
