@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, LiteralString, Self, get_args
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from localstore.models.nearest import not_one_of
+from localstore.models.nearest import not_one_of, shown
 from localstore.models.times import is_time_text, now, parse_time, text_of_time
 
 SET_BY_PROGRAM = {"localstore": "set by the program"}
@@ -61,9 +61,8 @@ class OneOf(_Text):
         self.words: tuple[str, ...] = get_args(words)
 
     def check(self, value: Any) -> str:
-        for word in self.words:
-            if value == word:
-                return word
+        if isinstance(value, str) and value in self.words:  # also a member of an Enum of texts
+            return self.words[self.words.index(value)]
         raise _error(INVALID_TEXT if isinstance(value, str) else "string_type", not_one_of(value, self.words))
 
     def is_plain(self, text: str) -> bool:
@@ -89,11 +88,11 @@ class _TimeText(_Text):
 
     def check(self, value: Any) -> str:
         if not isinstance(value, (str, datetime)):
-            raise _error("string_type", f"must be a datetime or ISO 8601 text, not {_shortened(value)}.")
+            raise _error("string_type", f"must be a datetime or ISO 8601 text, not {shown(value)}.")
         try:
             return text_of_time(value)
         except ValueError as error:
-            raise _error(INVALID_TEXT, f"{_shortened(str(value))} {error}.") from None
+            raise _error(INVALID_TEXT, f"{shown(str(value))} {error}.") from None
 
     def is_plain(self, text: str) -> bool:
         return is_time_text(text)
@@ -101,11 +100,6 @@ class _TimeText(_Text):
 
 def _error(kind: LiteralString, problem: str) -> PydanticCustomError:
     return PydanticCustomError(kind, "{problem}", {"problem": problem})
-
-
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 if TYPE_CHECKING:

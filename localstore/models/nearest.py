@@ -1,4 +1,4 @@
-"""Name the allowed word that a mistyped one resembles most. Imports nothing of localstore."""
+"""Describe wrong values in errors, and suggest what may have been meant. Imports nothing of localstore."""
 
 from collections.abc import Iterable, Sequence
 
@@ -23,7 +23,19 @@ def not_one_of(value: object, allowed: Sequence[str]) -> str:
     >>> not_one_of("agnet", ["agent", "team"])
     "must be one of agent, team, not 'agnet'. Did you mean 'agent'?"
     """
-    text = repr(value)
-    problem = f"must be one of {', '.join(allowed)}, not {text if len(text) <= 60 else f'{text[:60]}…'}"
+    problem = f"must be one of {', '.join(allowed)}, not {shown(value)}"
     suggestion = did_you_mean(value, allowed) if isinstance(value, str) else ""
     return f"{problem}.{suggestion}" if suggestion else problem
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: its repr, cut to 60 characters, or its type if the repr fails.
+
+    >>> shown("complete")
+    "'complete'"
+    """
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - code of the caller, which must not hide the error that is being described
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:60]}…"

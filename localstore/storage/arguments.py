@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from localstore.format.values import to_json_value
-from localstore.models.nearest import not_one_of
+from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import KINDS
 
 
@@ -24,7 +24,7 @@ def check_id(session_id: str) -> None:
     Raises TypeError if it is not text, ValueError if it is empty, and UnstorableValue if it has lone surrogates.
     """
     if not isinstance(session_id, str):
-        raise TypeError(f"session_id must be text, not {type(session_id).__name__}: {session_id!r:.60}")
+        raise TypeError(f"session_id must be text, not {type(session_id).__name__}: {shown(session_id)}")
     if not session_id:
         raise ValueError("session_id must not be empty")
     if not session_id.isascii():
@@ -34,21 +34,21 @@ def check_id(session_id: str) -> None:
 def check_text(name: str, value: str | None) -> None:
     """Raise TypeError unless `value` is text or None. `name` is the name of the argument in the message."""
     if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be text or None, not {type(value).__name__}: {value!r:.60}. Use str(...).")
+        raise TypeError(f"{name} must be text or None, not {type(value).__name__}: {shown(value)}. Use str(...).")
 
 
 def check_flag(name: str, value: object) -> None:
     """Raise TypeError unless `value` is True or False."""
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
+        raise TypeError(f"{name} must be True or False, not {shown(value)}")
 
 
 def check_count(name: str, value: object) -> None:
     """Raise TypeError unless `value` is an integer, and ValueError if it is negative."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
+        raise TypeError(f"{name} must be a whole number, not {shown(value)}")
     if value < 0:
-        raise ValueError(f"{name} must be a whole number from 0 on, not {value!r}")
+        raise ValueError(f"{name} must be a whole number from 0 on, not {shown(value)}")
 
 
 def optional(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:

@@ -13,6 +13,7 @@ from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMi
 from localstore.format.document import order_header
 from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow
+from localstore.models.nearest import shown
 from localstore.models.schema import SESSION_KEYS, Rating
 from localstore.models.session_info import SessionInfo, session_info
 from localstore.storage.arguments import UNSET, Unset, check_flag, check_id, check_kind, check_text, check_update
@@ -68,9 +69,9 @@ class Storage:
         agno 1.x and `auto_upgrade_schema` is False; ValueError for an invalid argument; OSError.
         """
         if durability not in ("full", "relaxed"):
-            raise ValueError(f'durability must be "full" or "relaxed", not {durability!r}')
+            raise ValueError(f'durability must be "full" or "relaxed", not {shown(durability)}')
         if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
-            raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {lock_timeout!r}")
+            raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(lock_timeout)}")
         check_flag("create", create)
         check_flag("auto_upgrade_schema", auto_upgrade_schema)
         if not os.fspath(dir_path):
@@ -235,7 +236,7 @@ class Storage:
         check_text("run_id", run_id)
         check_text("user_id", user_id)
         if type(number) is not int or number < 0:
-            raise ValueError(f"number must be a whole number from 0 on, not {number!r}")
+            raise ValueError(f"number must be a whole number from 0 on, not {shown(number)}")
         added = step_of(step)
 
         for attempt in self._engine.edit(session_id):
@@ -410,7 +411,7 @@ class Storage:
         check_id(session_id)
         check_text("user_id", user_id)
         if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
-            raise ValueError(f"last_runs must be None or a whole number from 0 on, not {last_runs!r}")
+            raise ValueError(f"last_runs must be None or a whole number from 0 on, not {shown(last_runs)}")
         snapshot = self._engine.look(
             session_id, lambda row: user_id is None or row.get("user_id") == user_id, last_runs
         )
@@ -441,7 +442,7 @@ class Storage:
         check_text("entity_id", entity_id)
         check_kind(kind)
         if limit is not None and (type(limit) is not int or limit < 0):
-            raise ValueError(f"limit must be None or a whole number from 0 on, not {limit!r}")
+            raise ValueError(f"limit must be None or a whole number from 0 on, not {shown(limit)}")
         rows = self._engine.rows(user_id, entity_id, kind, limit)
         return [session_info(row, store_tree.full_path(self._engine.root, row["path"])) for row in rows]
 
