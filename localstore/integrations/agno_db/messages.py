@@ -12,7 +12,7 @@ from typing import Any
 from localstore.errors import UnstorableValue
 from localstore.format.values import to_json_value
 
-_DEFAULTS = {"from_history": False, "stop_after_tool_call": False}
+_DEFAULTS: dict[str, Any] = {"from_history": False, "stop_after_tool_call": False}
 _CALL_KEYS = {"id", "type", "function"}
 
 
@@ -67,9 +67,10 @@ def to_message(data: Any) -> dict[str, Any]:
 
 def from_message(message: dict[str, Any]) -> dict[str, Any]:
     """Return a message of a document in agno's form. Does not change `message`."""
-    data = {key: value for key, value in message.items() if key != "agno_absent"}
-    absent = message.get("agno_absent", ())
-    data |= {key: value for key, value in _DEFAULTS.items() if key not in data and key not in absent}
+    data = _DEFAULTS | message
+    for key in data.pop("agno_absent", ()):
+        if key not in message:
+            del data[key]
     content = data.get("content")
     if isinstance(content, list) and len(content) == 1 and content[0].keys() == {"type", "data"}:
         data["content"] = content[0]["data"]
