@@ -153,8 +153,12 @@ class SessionOwner:
 
         Raises StateInvalid, and does not switch, if the state does not fit the `state_model`.
         """
-        self.shared_state.reset(session_id, session.session_state if session is not None else None)
-        self.session_id = session_id
+        previous, self.session_id = self.session_id, session_id
+        try:
+            self.shared_state.reset(session_id, session.session_state if session is not None else None)
+        except BaseException:
+            self.session_id = previous
+            raise
 
     def sessions(self, what: str) -> Storage:
         """Return the storage. Raises ValueError if sessions are in memory; `what` names the feature that needs it."""

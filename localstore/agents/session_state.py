@@ -8,7 +8,7 @@ from copy import deepcopy
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from localstore.agents.typed_state import TypedState, changed_types, restored
+from localstore.agents.typed_state import TypedState, changed_values, restored
 from localstore.format.values import json_equal, to_json_value
 
 if TYPE_CHECKING:
@@ -170,17 +170,16 @@ class SharedState:
             self.adopt(session_id, stored or {})
 
     def warn_of_changed_types(self, state: State) -> None:
-        """Warn of values in a stored state that are read as another type. Each place is named once."""
-        for place, was, becomes in changed_types(state):
+        """Warn of values in a stored state that are read as another type or value. Each place is named once."""
+        advice = "Store a JSON value, or bring the types back with state_model=, a pydantic class."
+        if self._model is not None:
+            advice = f"Declare its type in {self._model.__name__}, or store a JSON value."
+        for place, change in changed_values(state):
             with self._lock:
                 if place in self._warned or len(self._warned) >= _MAX_WARNINGS:
                     continue
                 self._warned.add(place)
-            warnings.warn(
-                f"{place} is a {was} and comes back as a {becomes} when the session is read again. Store a {becomes}, "
-                "or bring the types back with state_model=, a pydantic class.",
-                stacklevel=2,
-            )
+            warnings.warn(f"{place} {change} when the session is read again. {advice}", stacklevel=2)
 
 
 class RunState:

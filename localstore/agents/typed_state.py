@@ -174,36 +174,39 @@ def _adapters(model: type[BaseModel]) -> dict[str, TypeAdapter[Any]]:
     return adapters
 
 
-def changed_types(state: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield the values that do not keep their type in a document: the place, the type, and the type that is read.
+def changed_values(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the values that come back from a document as another type or value: the place, and what happens to it.
 
     Of several such values in one list or in one nested dict, the first one is reported. The state must be storable.
 
-    >>> list(changed_types({"seen": {1}, "n": 1}))
-    [('session_state["seen"]', 'set', 'list')]
+    >>> list(changed_values({"seen": {1}, "n": 1}))
+    [('session_state["seen"]', 'is a set and comes back as a list')]
     """
-    if not isinstance(state, TypedState):
-        for key, value in state.items():
-            yield from _changed_in(value, f'session_state["{key}"]')
-        return
-    read = restored(to_json_value(state), state)
+    read = restored(to_json_value(state), state) if isinstance(state, TypedState) else {}
     for key, value in state.items():
-        if type(read.get(key)) is not type(value):
-            yield f'session_state["{key}"]', type(value).__name__, type(read.get(key)).__name__
-        elif key not in state.model.model_fields:
-            yield from _changed_in(value, f'session_state["{key}"]')
+        place = f'session_state["{key}"]'
+        if not isinstance(state, TypedState) or key not in state.model.model_fields:
+            yield from _changed_in(value, place)
+        elif type(read[key]) is not type(value):
+            yield place, _becomes(value, read[key])
+        elif read[key] != value:
+            yield place, f"comes back as another {type(value).__name__}, which is not equal to it"
 
 
-def _changed_in(value: Any, place: str) -> Iterator[tuple[str, str, str]]:
+def _changed_in(value: Any, place: str) -> Iterator[tuple[str, str]]:
     if type(value) is dict:
         inner = ((f'{place}["{key}"]', item) for key, item in value.items())
     elif type(value) is list:
         inner = ((f"{place}[{number}]", item) for number, item in enumerate(value))
     else:
         if type(value) not in _JSON_TYPES:
-            yield place, type(value).__name__, type(to_json_value(value)).__name__
+            yield place, _becomes(value, to_json_value(value))
         return
     for where, item in inner:
         for change in _changed_in(item, where):
             yield change
             return
+
+
+def _becomes(value: Any, read: Any) -> str:
+    return f"is a {type(value).__name__} and comes back as a {type(read).__name__}"

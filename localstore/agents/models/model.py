@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -183,9 +183,10 @@ class FunctionModel:
         thread; TypeError if the answer is neither text nor a Message nor an iterator of texts; UnstorableValue if it
         cannot be stored; and any error of the function.
         """
-        for piece in self.stream(messages, options):
-            if isinstance(piece, Reply):
-                return piece
+        with closing(self.stream(messages, options)) as pieces:
+            for piece in pieces:
+                if isinstance(piece, Reply):
+                    return piece
         raise AssertionError("a stream ends with a Reply")
 
     async def arespond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:

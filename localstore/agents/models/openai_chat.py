@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,10 @@ class OpenAIChat:
         self._client: OpenAI | None = None
         self._connecting = Lock()
         self._async_clients: dict[asyncio.AbstractEventLoop, tuple[AsyncOpenAI, AsyncGenerator[None]]] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OpenAIChat:
+        """Return a model with the same settings, which opens connections of its own."""
+        return type(self)(self.id, **self._client_options, **deepcopy(self._parameters, memo))
 
     def __repr__(self) -> str:
         return f"OpenAIChat({self.id!r})"

@@ -764,3 +764,12 @@ def test_a_deep_copy_of_a_team_and_of_a_workflow_has_its_own_members() -> None:
     agents = [*agents_in(copy.deepcopy(workflow).steps)]
     assert [agent.name for agent in agents] == [None, "Anna"]
     assert anna not in agents
+
+
+def test_a_new_session_with_a_wrong_id_changes_nothing() -> None:
+    agent = Agent(model=FunctionModel(lambda messages: ""), session_id="s", session_state={"a": 1})
+    agent.session_state["a"] = 2
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="session_id must be text"):
+        agent.new_session(wrong)
+    assert (agent.session_id, agent.session_state) == ("s", {"a": 2})

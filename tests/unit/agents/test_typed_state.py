@@ -31,7 +31,7 @@ from localstore import (
     UnstorableValue,
     Workflow,
 )
-from localstore.agents.typed_state import TypedState, changed_types
+from localstore.agents.typed_state import TypedState, changed_values
 
 
 class Colour(Enum):
@@ -330,8 +330,20 @@ def test_a_workflow_that_waits_names_such_values(storage: JsonStorage) -> None:
         assert workflow.run(1).status == "unfinished"
 
 
+def test_a_value_that_the_model_does_not_restore_is_named(storage: JsonStorage) -> None:
+    """A pydantic class writes the declared fields alone: what a subclass adds is not stored."""
+
+    class Discounted(Item):
+        percent: int
+
+    agent = Agent(model=answering(), storage=storage, session_id="s", state_model=Trip)
+    agent.session_state["items"] = {1: Discounted(price=Decimal(1), percent=5)}
+    with pytest.warns(UserWarning, match=r'session_state\["items"\] comes back as another dict'):
+        agent.run("?")
+
+
 def test_values_of_json_give_no_warning() -> None:
-    assert list(changed_types({"a": [1, 1.5, True, None, "x", {"b": []}], "c": {}})) == []
+    assert list(changed_values({"a": [1, 1.5, True, None, "x", {"b": []}], "c": {}})) == []
 
 
 def test_a_warning_that_is_an_error_does_not_cost_the_answer(storage: JsonStorage) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import copy
 import json
 import subprocess
 import sys
@@ -394,3 +395,15 @@ def test_the_openai_package_is_imported_only_when_used() -> None:
     code = "import sys; from localstore import OpenAIChat; OpenAIChat(); print('openai' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_deep_copy_of_a_client_has_the_same_settings() -> None:
+    """`copy.deepcopy` failed: "cannot pickle '_thread.lock' object"."""
+    with chat(text("one"), text("two"), id="m", temperature=0.5, logit_bias={"1": 2}) as (model, server):
+        assert model.respond(HELLO).message.text == "one"
+        duplicate = copy.deepcopy(model)
+        try:
+            assert duplicate.respond(HELLO).message.text == "two"
+        finally:
+            duplicate.close()
+        assert server.requests[0] == server.requests[1]
