@@ -52,6 +52,8 @@ def command(
     if unreadable:
         files = "1 file" if unreadable == 1 else f"{unreadable:,} files"
         output.note(f"{files} cannot be read as a session. 'localstore check' says why.")
+    for path, session_id in storage.duplicate_files().items():
+        output.note(f"{path} has the session_id {session_id!r} of another document. 'localstore check' says which.")
     if not rows and not as_json:
         filtered = user is not None or entity is not None or kind is not None
         none = f"No sessions in the store {storage.root} yet."

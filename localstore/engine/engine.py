@@ -4,6 +4,7 @@ import contextlib
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,8 +15,9 @@ from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.durable_files import FileChanged
 from localstore.disk.loading import is_ready_for, load_yaml
 from localstore.disk.write_marks import WriteMarks
+from localstore.engine.duplicates import Duplicates
 from localstore.engine.run_writer import RunWriter
-from localstore.engine.snapshot import Snapshot, tail_snapshot, whole_snapshot
+from localstore.engine.snapshot import Snapshot, newest_part, tail_snapshot, whole_snapshot
 from localstore.engine.transaction import ConcurrentChange, Transaction, create_document
 from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch, newer_format_error
@@ -99,6 +101,8 @@ class Edit:
         if isinstance(error, FileNotFoundError):
             self._engine.locks.store.check()  # raises the error that says what is missing: the store
         self._is_done = True
+        if error is None:
+            self._engine.duplicates.warn()
         return False
 
     def _count_attempt(self) -> None:
@@ -143,6 +147,7 @@ class Engine:
         self.locks = locks.pool_of(root)
         self.manifest = Manifest(self.root, self.locks, timeout)
         self.index = SessionIndex(self.root, self.manifest, self.locks)
+        self.duplicates = Duplicates(self.root, self.index)
         self._durable_folders: set[str] = set()
         self.runs = RunWriter(self.root)
 
@@ -199,6 +204,8 @@ class Engine:
                     # Record the row before anything is added: recovery after a power cut compares the file with it.
                     self.manifest.record([document.row])
                     document.changed = False
+                if document.row["session_id"] == session_id and self.index.duplicates_of(session_id):
+                    self.duplicates.unite(document)
             except BaseException:
                 document.file.close()
                 raise
@@ -443,7 +450,20 @@ class Engine:
         `last_runs` is the number of newest runs to return, with the entries after the first of them; None returns all
         entries. Reads without a lock first. If the document does not match its row or changes during the read, reads
         again while holding the session's lock.
+
+        If the session has several documents, the snapshot has the entries of all of them, and a warning names them.
         """
+        snapshot = self._look(session_id, matches, last_runs)
+        if snapshot is None or not self.index.duplicates_of(session_id):
+            return snapshot
+        whole = self._look(session_id, matches, None)
+        if whole is None:
+            return None
+        whole = self.duplicates.add_to(whole, session_id)
+        self.duplicates.warn()
+        return replace(whole, entries=newest_part(whole.entries, last_runs))
+
+    def _look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
         row = self.index.find_anywhere(session_id)
         if row is None:
             self.refuse_unreadable(session_id)

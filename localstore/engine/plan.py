@@ -37,13 +37,14 @@ class Rewrite:
     """Write the whole document.
 
     `replaced` maps the offset of an entry to its new value, or to None to remove the entry. `added` holds the entries
-    to add at the end. `header` is the new header, or None to keep the current one. All other entries keep their exact
-    bytes.
+    to add at the end, and `inserted` those to add before the entry at an offset. `header` is the new header, or None to
+    keep the current one. All other entries keep their exact bytes.
     """
 
     replaced: dict[int, Entry | None] = field(default_factory=dict)
     added: list[Entry] = field(default_factory=list)
     header: dict[str, Any] | None = None
+    inserted: dict[int, list[Entry]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

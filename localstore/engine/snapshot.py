@@ -51,10 +51,13 @@ def whole_snapshot(parsed: ParsedDocument, file: DocumentFile, last_runs: int | 
     `last_runs` is the number of newest runs to include, with the entries after the first of them; 0 includes no
     entries, None includes all. `file` is the document that `parsed` was read from.
     """
-    entries = parsed.entries
-    current = newest_state(entries)
-    if last_runs is not None:
-        runs = [number for number, entry in enumerate(entries) if entry["type"] == "run"]
-        first = len(entries) if not last_runs else runs[-last_runs] if last_runs <= len(runs) else 0
-        entries = entries[first:]
+    current, entries = newest_state(parsed.entries), newest_part(parsed.entries, last_runs)
     return Snapshot(file.path, parsed.header, entries, current, fingerprint(file.status))
+
+
+def newest_part(entries: list[dict[str, Any]], last_runs: int | None) -> list[dict[str, Any]]:
+    """Return the newest `last_runs` runs, with the entries after the first of them. 0 returns none, None all."""
+    if last_runs is None:
+        return entries
+    runs = [number for number, entry in enumerate(entries) if entry["type"] == "run"]
+    return entries[len(entries) if not last_runs else runs[-last_runs] if last_runs <= len(runs) else 0 :]

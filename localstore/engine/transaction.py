@@ -330,10 +330,11 @@ class Transaction:
         """Return the bytes of the whole document after carrying out `plan`. Nothing is written."""
         layout = self.file.layout
         parsed = self.whole()
-        if not plan.replaced.keys() <= set(parsed.starts):
+        if not plan.replaced.keys() | plan.inserted.keys() <= set(parsed.starts):
             raise ConcurrentChange
         pieces = []
         for start, old in zip(parsed.starts, parsed.slices(), strict=True):
+            pieces += [layout.entry(entry) for entry in plan.inserted.get(start, [])]
             if start not in plan.replaced:
                 pieces.append(old)
                 continue

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections.abc import Iterable
 
-from localstore.disk import filesystem, store_tree
+from localstore.disk import file_names, filesystem, store_tree
 from localstore.disk.document_file import fingerprint
 from localstore.disk.locks import LockPool
 from localstore.index.document_row import Torn, Unreadable, read_row
@@ -41,6 +41,8 @@ class SessionIndex:
         self._sweep_due = 0.0
         self._duplicates: dict[str, tuple[list[int], str]] = {}
         """Files that hold a session whose document is another file: path to fingerprint and session id."""
+        self._new: set[str] = set()
+        """Sessions that had no row before the current scan: of their documents, the first in rank counts."""
         self._unreadable: dict[str, Unreadable] = {}
         """Files in which no session can be read, by path."""
         self.unreadable_folders: dict[str, str] = {}
@@ -51,10 +53,23 @@ class SessionIndex:
         with self._manifest.mutex:
             return {path: unreadable.problem for path, unreadable in self._unreadable.items()}
 
-    def duplicate_files(self) -> list[str]:
-        """Return the files that hold a session whose document is another file. Paths are relative to the root."""
+    def duplicate_files(self) -> dict[str, str]:
+        """Return the files that hold a session whose document is another file, with the session's id.
+
+        Paths are relative to the root.
+        """
         with self._manifest.mutex:
-            return sorted(self._duplicates)
+            return {path: session_id for path, (_, session_id) in sorted(self._duplicates.items())}
+
+    def duplicates_of(self, session_id: str) -> list[str]:
+        """Return the files that hold this session although its document is another file, as far as they are known."""
+        if not self._duplicates:
+            return []
+        return [path for path, duplicate in self.duplicate_files().items() if duplicate == session_id]
+
+    def forget_duplicate(self, path: str) -> None:
+        """Forget a file that is no longer a second document of a session."""
+        self._forget_exception(self._duplicates, path)
 
     def problem_of(self, path: str) -> str | None:
         """Return why no session can be read in this file, or None if it is not known as unreadable."""
@@ -70,10 +85,10 @@ class SessionIndex:
         row = self._manifest.get(session_id)
         if row is not None and store_tree.has_folder(self._root, row["path"].rpartition("/")[0]):
             return row
-        for path in store_tree.paths_named_after(self._root, session_id):
-            found = self.adopt(path)
-            if found is not None and found["session_id"] == session_id:
-                return self._manifest.get(session_id)
+        self._new = set()
+        found = [self.adopt(path) for path in store_tree.paths_named_after(self._root, session_id)]
+        if any(row is not None and row["session_id"] == session_id for row in found):
+            return self._manifest.get(session_id)
         return None
 
     def find_anywhere(self, session_id: str) -> IndexRow | None:
@@ -99,9 +114,8 @@ class SessionIndex:
 
     def next_duplicate(self, session_id: str) -> IndexRow | None:
         """Return the row of another document with this id after the first was removed, or None if there is none."""
-        with self._manifest.mutex:
-            paths = [path for path, (_, duplicate) in self._duplicates.items() if duplicate == session_id]
-        for path in paths:
+        self._new = set()
+        for path in self.duplicates_of(session_id):
             row = self.adopt(path)
             if row is not None and row["session_id"] == session_id:
                 return row
@@ -111,6 +125,7 @@ class SessionIndex:
         """List the folders that changed, read their new documents, and hide the rows of removed ones."""
         manifest = self._manifest
         manifest.refresh(thorough=True)
+        self._new = set()
         if self._restarts != manifest.restarts:
             self.forget_scans()
             self._restarts = manifest.restarts
@@ -237,14 +252,25 @@ class SessionIndex:
             self._manifest.record(rows)
 
     def _is_duplicate(self, row: IndexRow) -> bool:
-        """Return whether another document already has this id, and note the result. The first document keeps the id."""
+        """Return whether another document is the session's document, and note the result.
+
+        That is the document that the manifest named before. If it named none, the first in rank counts.
+        """
+        session_id = row["session_id"]
         with self._manifest.mutex:
-            first = self._manifest.get(row["session_id"])
-        if first is None or first["path"] == row["path"] or not self._still_holds(first["path"], row["session_id"]):
+            first = self._manifest.get(session_id)
+        if first is None:
+            self._new.add(session_id)
+        if first is None or first["path"] == row["path"] or not self._still_holds(first["path"], session_id):
             self._forget_exception(self._duplicates, row["path"])
             return False
+        if session_id in self._new and rank(row) > rank(first):
+            self._forget_exception(self._duplicates, row["path"])
+            with self._manifest.mutex:
+                self._duplicates[first["path"]] = first["fingerprint"], session_id
+            return False
         with self._manifest.mutex:
-            self._duplicates[row["path"]] = row["fingerprint"], row["session_id"]
+            self._duplicates[row["path"]] = row["fingerprint"], session_id
         return True
 
     def _changed_exceptions(self) -> set[str]:
@@ -388,6 +414,17 @@ class SessionIndex:
             return None
         self._store(fresh)
         return content
+
+
+def rank(row: IndexRow) -> tuple[bool, bool, str, int, int, str]:
+    """Return a key that orders documents of one session. The last one in this order is the session's document.
+
+    Readable documents come after broken ones, then those with the canonical name, then those with newer entries.
+    """
+    name = row["path"].rpartition("/")[2].rpartition(".")[0]
+    is_canonical = name == file_names.stem(row["session_id"])
+    changed = row["fingerprint"][1] if row["fingerprint"] else 0
+    return "problem" not in row, is_canonical, row["updated_at"], row["entries"], changed, row["path"]
 
 
 def folder_time(root: str, folder: str) -> int | None:

@@ -19,6 +19,7 @@ from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import ParsedDocument
 from localstore.format.recovery import RecoveredDocument, parse_without_end_marker
 from localstore.index.row import IndexRow, row_of
+from localstore.index.session_index import rank
 from localstore.index.whole_document import parse_whole
 from localstore.maintenance.document_checks import repeated_runs, unwritable, wrong_fields
 from localstore.maintenance.finding import Finding, Kind, Reporter
@@ -176,8 +177,7 @@ class Check:
     def _duplicates(self) -> Iterator[Finding]:
         """Yield an error for each document that has the id of another one, and add it to `duplicates`.
 
-        The id belongs to the document that the manifest names; otherwise to the one whose file is named after the id;
-        otherwise to the first.
+        The id belongs to the document that the manifest names; otherwise to the first in rank; see `rank`.
         """
         paths_by_id: dict[str, list[str]] = {}
         for path, row in self.rows.items():
@@ -185,12 +185,15 @@ class Check:
         for session_id, paths in paths_by_id.items():
             listed = self._engine.manifest.get(session_id)
             listed_path = None if listed is None else listed["path"]
-            original = min(paths, key=lambda path: (path != listed_path, not _is_named_after(path, session_id)))
+            original = max(paths, key=lambda path: (path == listed_path, rank(self.rows[path])))
             for path in paths:
                 if path != original:
                     self.duplicates[path] = original
                     problem = f"has the same session_id as {self._full(original)}"
-                    advice = "Delete one of them, or change the session_id of one."
+                    advice = (
+                        "The next write adds its entries to that document, and moves it to the trash unless they "
+                        "differ in a run or in the header. To keep both, change the session_id of one."
+                    )
                     kind: Kind | None = None if path in self._unwritable else "duplicate"
                     yield self._report.error(path, problem, advice, kind=kind)
 

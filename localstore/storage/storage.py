@@ -455,6 +455,17 @@ class Storage:
         problems = index.unreadable_files() | index.unreadable_folders
         return {self.root / path: problem for path, problem in problems.items()}
 
+    def duplicate_files(self) -> dict[Path, str]:
+        """Return the files that hold a session whose document is another file, with the id of the session.
+
+            >>> storage.duplicate_files()
+            {}
+
+        The result is that of the last listing. A read returns the entries of all files of a session. A write adds them
+        to its document and moves the other files to the trash, except those that differ in a run or in the header.
+        """
+        return {self.root / path: session_id for path, session_id in self._engine.index.duplicate_files().items()}
+
     def get_all_session_ids(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
     ) -> list[str]:
@@ -537,6 +548,7 @@ class Storage:
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)
     aunreadable_files = async_twin(unreadable_files, writes=False)
+    aduplicate_files = async_twin(duplicate_files, writes=False)
     aget_all_session_ids = async_twin(get_all_session_ids, writes=False)
     aget_all_sessions = async_twin(get_all_sessions, writes=False)
     aget_recent_sessions = async_twin(get_recent_sessions, writes=False)

@@ -154,19 +154,26 @@ def test_a_name_in_the_way_is_refused_and_the_run_is_kept(storage: Storage, late
     assert path.read_bytes() == raw
 
 
-def test_of_two_documents_with_one_id_the_first_one_counts(storage: Storage, later: Callable[[], Storage]) -> None:
+def test_a_copy_of_a_document_goes_to_the_trash_at_the_next_write(
+    storage: Storage, later: Callable[[], Storage]
+) -> None:
     path = storage.path("a")
     copy = path.with_name(f"copy{path.suffix}")
     shutil.copy2(path, copy)
     raw = copy.read_bytes()
     opened = later()
-    check(opened, "a", "b", "c")
-    opened.append("a", answered("next"))
-    assert run_ids(path) == ["run-a", "next"]
+    with pytest.warns(UserWarning, match="has two documents"):
+        check(opened, "a", "b", "c")
+    assert opened.duplicate_files() == {copy: "a"}
     assert copy.read_bytes() == raw
-    path.unlink()
+    with pytest.warns(UserWarning, match="was moved to") as caught:
+        opened.append("a", answered("next"))
+    assert run_ids(path) == ["run-a", "next"]
+    assert not copy.exists()
+    (trashed,) = (storage.root / ".localstore" / "trash").rglob(copy.name)
+    assert trashed.read_bytes() == raw
+    assert str(trashed) in str(caught[0].message)
     check(later(), "a", "b", "c")
-    assert run_ids(later().path("a")) == ["run-a"]
 
 
 def test_a_deleted_session_does_not_come_back_from_a_copy(storage: Storage, later: Callable[[], Storage]) -> None:
