@@ -162,6 +162,7 @@ def test_damage_is_repaired_once_as_the_dry_run_said(invoke: Invoke, store: Path
     assert state_of(store) == repaired
 
 
+@pytest.mark.filterwarnings("ignore:Session .* has two documents")
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_readable_sessions_stay_readable(invoke: Invoke, store: Path, damage: Damage) -> None:
     """After the repair, the store returns what its files contain."""
