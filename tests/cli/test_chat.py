@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -253,6 +255,93 @@ def test_arrow_up_brings_back_the_questions_of_this_chat_and_of_the_session(root
         talk.enter("\x1b[A\x1b[A", "Three.")
         asked = [request["messages"][-1]["content"] for request in server.requests]
     assert asked == ["Which platform?", "Which platform?", "Which train?"]
+
+
+def test_arrow_up_brings_back_all_lines_of_a_question(root: Path) -> None:
+    """Each line was a question of its own in the history: the lines before the last one did not come back with it.
+
+    The same is true of a question that the session has, and of lines that Ctrl-C has ended.
+    """
+    JsonStorage(root).append("s1", Run(messages=[Message(role="user", content="old\nlines\u200f")], model="m"))
+    replies = [stream(text) for text in ("One.", "Two.", "Three.", "Four.")]
+    with scripted_server(*replies) as server, chat(root, server) as talk:
+        talk.type("first\\\r")
+        talk.wait_for("\n. ")
+        talk.enter("second", "One.")
+        talk.enter("\x1b[A", "Two.")
+        talk.enter("\x1b[A\x1b[A", "Three.")
+        talk.type("half\\\r")
+        talk.wait_for("\n. ")
+        talk.interrupt("\n")
+        talk.enter("\x1b[A", "Four.")
+        asked = [request["messages"][-1]["content"] for request in server.requests]
+    assert asked == ["first\nsecond", "first\nsecond", "old\nlines\\u200f", "half"]
+
+
+def test_typing_during_an_answer_leaves_it_as_it_is(root: Path) -> None:
+    """The terminal wrote what was typed into the answer, where it stayed. Now the next prompt has it."""
+    go_on = [Event(), Event(), Event()]
+    replies = (stream(go_on[0].wait, "One ", go_on[1].wait, "two ", go_on[2].wait, "three."), stream("Four."))
+    with scripted_server(*replies) as server, chat(root, server) as talk:
+        talk.type("Which numbers?\r")
+        for event, wanted in zip(go_on, ("Thinking", "One", "two"), strict=True):
+            talk.wait_for(wanted)
+            talk.type("and xyz")
+            time.sleep(0.2)
+            event.set()
+        talk.wait_for("three.")
+        talk.wait_for("> and xyzand xyzand xyz")
+        assert "One two three." in talk.lines
+        assert talk.text.count("xyz") == 3
+        assert talk.lines[-1] == "> and xyzand xyzand xyz"
+        talk.enter(" more", "Four.")
+        assert server.requests[-1]["messages"][-1]["content"] == "and xyzand xyzand xyz more"
+
+
+def test_the_terminal_echoes_again_after_the_chat(root: Path) -> None:
+    """Also after Ctrl-C in an answer, and Ctrl-D."""
+    hold = Event()
+    with scripted_server(stream("So far", hold.wait)) as server:
+        command = f"trap : INT; '{ENTRY_POINT}' chat --store store --base-url $URL; stty -a"
+        with ChatSession("sh", "-c", command, cwd=root.parent, env={**NO_KEY, "URL": server.base_url}) as talk:
+            talk.wait_for_prompt()
+            talk.type("Slow?\r")
+            talk.wait_for("So far")
+            talk.interrupt("Stopped.")
+            hold.set()
+            talk.type("\x04")
+            assert talk.ended() == 0
+            assert " echo " in talk.text
+            assert " icanon " in talk.text
+
+
+def test_a_tool_can_ask_for_input_during_a_run(root: Path) -> None:
+    """Characters are echoed while a tool runs, and hidden again afterwards."""
+    program = """
+import time
+from localstore import Agent, FunctionModel, Message, ToolCall
+
+def confirm() -> str:
+    return input("Sure? ")
+
+def model(messages):
+    if messages[-1].role == "tool":
+        time.sleep(1)
+        return "You said " + messages[-1].content
+    else:
+        return Message(role="assistant", tool_calls=[ToolCall(id="1", name="confirm", arguments={})])
+
+Agent(model=FunctionModel(model), tools=[confirm]).print_response("Go?")
+"""
+    with ChatSession(sys.executable, "-c", program, cwd=root.parent) as talk:
+        talk.wait_for("Sure? ")
+        talk.type("yes please\r")
+        talk.wait_for("Thinking")
+        talk.type("xyz")
+        assert talk.ended() == 0
+        assert "Sure? yes please" in talk.text
+        assert "You said yes please" in talk.text
+        assert "xyz" not in talk.text
 
 
 def test_a_backslash_and_a_paste_make_a_question_of_several_lines(root: Path) -> None:

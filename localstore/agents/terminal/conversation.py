@@ -10,7 +10,7 @@ from localstore.agents.events import Event, RunFinished, RunStarted
 from localstore.agents.prompts.question import question_of
 from localstore.agents.terminal.answer import open_answer
 from localstore.agents.terminal.error_text import error_line, incomplete_line
-from localstore.agents.terminal.keyboard import Keyboard
+from localstore.agents.terminal.keyboard import Keyboard, QuietInput
 from localstore.agents.terminal.screen import Screen, one_line, visible
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Conversation:
             members=self.keyboard.is_terminal,
         )
         try:
-            with closing(events), answer:
+            with closing(events), QuietInput() as quiet, answer:
                 while True:
                     try:
                         event = next(events)
@@ -139,6 +139,7 @@ class Conversation:
                         self._unstored_question = None
                     elif isinstance(event, RunFinished) and event.speaker is None:
                         run = event.run
+                    quiet.handle(event)
                     answer.handle(event)
         except KeyboardInterrupt:
             if not self.keyboard.is_terminal:

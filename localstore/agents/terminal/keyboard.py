@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterable
 from time import monotonic
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TextIO
 
+from localstore.agents.events import Event, TextDelta, ToolCallFinished, ToolCallStarted
 from localstore.agents.terminal.screen import Screen
+
+try:
+    import termios
+except ImportError:  # Windows
+    termios = None  # type: ignore[assignment]
 
 _PROMPT, _CONTINUATION_PROMPT = "> ", ". "
 _IGNORE_SECONDS = 0.5
@@ -21,6 +28,91 @@ _RETRY_SECONDS = 0.005
 """The delay before a Ctrl-C that came in the middle of a write is tried again."""
 _MAX_DELAY_SECONDS = 1.0
 """How long a write may delay Ctrl-C. A longer write is assumed to be waiting for another process's lock."""
+
+
+class Echo:
+    """The terminal's echo of typed characters, which would write into an answer while it is drawn.
+
+    What is typed meanwhile is not lost: the next prompt gets it. Has no effect unless standard input and output are a
+    terminal and this process is in its foreground. It has no effect on Windows, which echoes only at a prompt.
+    """
+
+    def __init__(self) -> None:
+        self._settings: list[Any] | None = None
+        """The settings of the terminal to restore; None while the echo is not hidden."""
+
+    @property
+    def is_hidden(self) -> bool:
+        return self._settings is not None
+
+    def hide(self) -> None:
+        """Stop the echo. Does nothing if it is hidden already."""
+        if self.is_hidden or termios is None or not _is_terminal(sys.stdin) or not _is_terminal(sys.stdout):
+            return
+        with contextlib.suppress(OSError, ValueError, termios.error):
+            terminal = sys.stdin.fileno()
+            if os.tcgetpgrp(terminal) != os.getpgrp():
+                return  # a process in the background would be stopped
+            settings = termios.tcgetattr(terminal)
+            hidden = [*settings]
+            hidden[3] &= ~termios.ECHO
+            termios.tcsetattr(terminal, termios.TCSANOW, hidden)
+            self._settings = settings
+
+    def show(self) -> None:
+        """Restore the echo. Does nothing if it is not hidden."""
+        settings, self._settings = self._settings, None
+        if settings is not None and termios is not None:
+            with contextlib.suppress(OSError, ValueError, AttributeError, termios.error):
+                termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, settings)
+
+
+ECHO = Echo()
+"""The echo of the terminal that this process was started on."""
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
+
+
+class QuietInput:
+    """A context manager that hides typed characters during a run. Pass each event of the run to its `handle`.
+
+    While tools run, characters are echoed, because a tool may ask for input. The text of a team's member, which runs in
+    a tool call, hides them again.
+    """
+
+    def __init__(self) -> None:
+        self._was_hidden = self._is_active = False
+        self._open_calls = 0
+
+    def __enter__(self) -> QuietInput:
+        self._was_hidden = ECHO.is_hidden
+        ECHO.hide()
+        self._is_active = ECHO.is_hidden
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._was_hidden:
+            ECHO.hide()
+        else:
+            ECHO.show()
+
+    def handle(self, event: Event) -> None:
+        """Show the echo when a tool starts, and hide it when all tools have finished."""
+        if not self._is_active:
+            return
+        if isinstance(event, ToolCallStarted):
+            self._open_calls += 1
+            ECHO.show()
+        elif isinstance(event, ToolCallFinished):
+            self._open_calls -= 1
+            if self._open_calls <= 0:
+                ECHO.hide()
+        elif isinstance(event, TextDelta):
+            ECHO.hide()
 
 
 class Keyboard:
@@ -57,6 +149,7 @@ class Keyboard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        ECHO.show()
         if self._retry is not None:
             self._retry.cancel()
             self._retry.join()
@@ -67,12 +160,12 @@ class Keyboard:
             self._readline.set_auto_history(True)
             self.add_history(self._earlier)
 
-    def add_history(self, lines: Iterable[str | None]) -> None:
-        """Add lines to the history that arrow-up goes through. Empty lines and None are skipped."""
+    def add_history(self, texts: Iterable[str | None]) -> None:
+        """Add texts to the history that arrow-up goes through, each with all its lines. Empty ones are skipped."""
         if self._readline is not None:
-            for line in lines:
-                if line:
-                    self._readline.add_history(line)
+            for text in texts:
+                if text:
+                    self._readline.add_history(text)
 
     def read(self) -> str | None:
         """Return the next question or command without its line break, or None at the end of the input.
@@ -80,21 +173,23 @@ class Keyboard:
         Raises KeyboardInterrupt for Ctrl-C, UnicodeDecodeError for a line that cannot be decoded.
         """
         lines: list[str] = []
-        while True:
-            line = self._line(_CONTINUATION_PROMPT if lines else _PROMPT)
-            if line is None:
-                return "\n".join(lines) if lines and not self.is_terminal else None
-            if not line.endswith("\\"):
-                return "\n".join([*lines, line])
-            lines.append(line[:-1])
+        try:
+            while True:
+                line = self._line(_CONTINUATION_PROMPT if lines else _PROMPT)
+                if line is None:
+                    return "\n".join(lines) if lines and not self.is_terminal else None
+                lines.append(line.removesuffix("\\"))
+                if not line.endswith("\\"):
+                    return "\n".join(lines)
+        finally:
+            self._remember("\n".join(lines))  # also what Ctrl-C has ended
 
     def _line(self, prompt: str) -> str | None:
         self._at_prompt = True
         try:
+            ECHO.show()
             if self._can_edit:
-                line = input(prompt)
-                self._add_line_to_history(line)
-                return line
+                return input(prompt)
             if self.is_terminal:
                 self._screen.write_prompt(prompt)
             line = "" if sys.stdin is None else sys.stdin.readline()
@@ -105,11 +200,14 @@ class Keyboard:
             return None
         finally:
             self._at_prompt = False
+            if self._can_edit:
+                ECHO.hide()
 
-    def _add_line_to_history(self, line: str) -> None:
+    def _remember(self, text: str) -> None:
+        """Add a question or command, with all its lines, to the history, unless it is already the last one there."""
         history = self._readline
-        if history is not None and line != history.get_history_item(history.get_current_history_length()):
-            self.add_history([line])
+        if history is not None and text != history.get_history_item(history.get_current_history_length()):
+            self.add_history([text])
 
     def _interrupt(self, _: int, frame: FrameType | None) -> None:
         """Raise KeyboardInterrupt for Ctrl-C; ignore it shortly after another one; retry it later during a write."""

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from localstore.agents.events import Event, RunFinished
 from localstore.agents.terminal.answer import open_answer
 from localstore.agents.terminal.error_text import incomplete_line
+from localstore.agents.terminal.keyboard import QuietInput
 from localstore.agents.terminal.notebook import NotebookAnswer, is_notebook
 from localstore.agents.terminal.screen import Screen, visible
 from localstore.agents.terminal.speaker_queue import SpeakerQueue
@@ -34,12 +35,14 @@ def print_response(question: str | None, events: Generator[Event], *, markdown: 
         _print_question(screen, question)
     in_notebook = markdown and is_notebook()
     try:
-        with (
+        answer = (
             _notebook_answer(tool_calls)
             if in_notebook
             else open_answer(screen, markdown=markdown, panel=True, tool_calls=tool_calls)
-        ) as answer:
+        )
+        with QuietInput() as quiet, answer:
             for event in events:
+                quiet.handle(event)
                 answer.handle(event)
                 if isinstance(event, RunFinished) and event.speaker is None:
                     incomplete = incomplete_line(event.run)
