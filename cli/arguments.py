@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localstore.errors import SessionNotFound
+from localstore.storage.session_names import beginning_with, exactly_named, similar_to
 
 from .errors import Ambiguous, candidates
 from .output import one_line
@@ -29,24 +30,19 @@ def find_session(storage: JsonStorage, text: str) -> SessionInfo:
     if not text:
         raise click.UsageError("SESSION is empty", click.get_current_context())
     rows = storage.list_sessions()
-    for how, matches in (
-        ("have the id", [row for row in rows if row.session_id == text]),
-        ("have the name", [row for row in rows if row.name == text]),
-        ("have the id", [row for row in rows if one_line(row.session_id) == text]),
-        ("have an id that begins with", [row for row in rows if one_line(row.session_id).startswith(text)]),
-    ):
-        if how == "have an id that begins with":
-            with contextlib.suppress(SessionNotFound):
-                storage.path(text)  # raises for an unreadable file with exactly this id
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            raise Ambiguous(
-                f"{len(matches)} sessions {how} '{text}'. Give the whole id of one:", _session_lines(matches)
-            )
-    folded = text.casefold()
-    similar = [row for row in rows if folded in row.session_id.casefold() or folded in (row.name or "").casefold()]
-    if similar:
+    named = exactly_named(rows, text)
+    if named is None:
+        with contextlib.suppress(SessionNotFound):
+            storage.path(text)  # raises for an unreadable file with exactly this id
+        named = beginning_with(rows, text)
+    if named is not None and len(named.sessions) == 1:
+        return named.sessions[0]
+    if named is not None:
+        raise Ambiguous(
+            f"{len(named.sessions)} sessions {named.how} '{text}'. Give the whole id of one:",
+            _session_lines(named.sessions),
+        )
+    if similar := similar_to(rows, text):
         raise Ambiguous(f"No session matches '{text}'. Give the id of one of these:", _session_lines(similar))
     raise SessionNotFound(f"No session matches '{text}'. 'localstore ls' lists them.", session_id=text)
 

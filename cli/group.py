@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -46,6 +47,16 @@ class Commands(click.Group):
             return None
         command: click.Command = import_module(f"{__package__}.commands.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name. Raises UsageError if there is none, and names a similar one."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            similar = [name for name in COMMANDS if args[0] and name.startswith(args[0])]
+            similar = similar or difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            ctx.fail(f"No such command '{args[0]}'." + (f" Did you mean '{similar[0]}'?" if similar else ""))
+        return super().resolve_command(ctx, args)
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
         """Run one command line and exit with its code. It replaces click's own `main`, which uses other exit codes."""

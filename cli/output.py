@@ -12,10 +12,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from localstore.format.control_characters import CONTROL
+from localstore.format.control_characters import CONTROL, escaped
 
 _CONTROL = re.compile(f"[\t\n{CONTROL}]")
-_NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def prepare() -> None:
@@ -49,7 +48,7 @@ def can_ask() -> bool:
 
 def one_line(text: str) -> str:
     """Return the text on one line, with every control character written as an escape."""
-    return text if text.isascii() and text.isprintable() else _CONTROL.sub(_escape, text)
+    return escaped(text)
 
 
 def lines(text: str) -> str:
@@ -59,11 +58,6 @@ def lines(text: str) -> str:
 
 def _tabbed(line: str) -> str:
     return "\t".join(map(one_line, line.split("\t")))
-
-
-def _escape(match: re.Match[str]) -> str:
-    char = match[0]
-    return _NAMED.get(char) or (f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\u{ord(char):04x}")
 
 
 def write(text: str) -> None:

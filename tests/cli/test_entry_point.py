@@ -85,6 +85,14 @@ def test_wrong_usage_is_one_line_that_names_the_help(run: Command, store: Path, 
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(("typed", "command"), [("lst", "ls"), ("rest", "restore"), ("exprot", "export")])
+def test_an_unknown_command_suggests_a_similar_one(run: Command, typed: str, command: str) -> None:
+    done = run(typed)
+    said = f"localstore: No such command '{typed}'. Did you mean '{command}'? See 'localstore --help'.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+    assert run("xyzzy").stderr == "localstore: No such command 'xyzzy'. See 'localstore --help'.\n"
+
+
 @pytest.mark.parametrize("command", ["ls", "show"])
 def test_contradicting_options_are_wrong_usage(run: Command, store: Path, command: str) -> None:
     """`--all` and a number exclude each other."""

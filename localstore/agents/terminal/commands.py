@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from localstore.agents.terminal.conversation import Conversation
 from localstore.agents.terminal.error_text import error_line
 from localstore.agents.terminal.screen import one_line
+from localstore.errors import SessionNotFound
+from localstore.format.control_characters import escaped
+from localstore.storage.session_names import beginning_with, exactly_named, similar_to
+
+if TYPE_CHECKING:
+    from localstore.models.session_info import SessionInfo
 
 _MAX_LISTED = 20
+_MAX_CANDIDATES = 10
 _WIDE = 80
 """On a screen with at least this many columns, each session is listed on one line; otherwise on two."""
 _NO_STORAGE = "This agent has no storage: its only session is in memory."
@@ -62,6 +71,8 @@ def run_command(conversation: Conversation, line: str) -> bool:
 
 
 def _suggestion(name: str) -> str:
+    if name in _SYNONYMS:
+        return f"Did you mean {_SYNONYMS[name]}?"
     names = [*COMMANDS, *_ALIASES]
     similar = [command for command in names if command.startswith(name)]
     similar = similar or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -85,15 +96,21 @@ def _sessions(conversation: Conversation, _: str) -> None:
     conversation.listed = [session.session_id for session in listed]
     rows: list[tuple[str, ...]] = []
     for number, session in enumerate(listed, 1):
-        name = f"{one_line(session.name)}  " if session.name else ""
+        name = f"{escaped(session.name)}  " if session.name else ""
         marker = ", this one" if session.session_id == conversation.agent.session_id else ""
         runs = "1 run" if session.runs == 1 else f"{session.runs:,} runs"
-        day = "" if session.updated_at is None else f"{session.updated_at:%Y-%m-%d}, "
+        day = "" if session.updated_at is None else f"{session.updated_at.astimezone():%Y-%m-%d}, "
         details = f"{day}{runs}{marker}"
-        rows.append((str(number), f"{name}{one_line(session.session_id)}", details))
+        rows.append((str(number), f"{name}{escaped(session.session_id)}", details))
     if screen.width < _WIDE:
         rows = [(number, f"{session}\n{details}") for number, session, details in rows]
     screen.show_rows(rows)
+    for session in listed:
+        if session.problem:
+            screen.show_error(f"{escaped(session.session_id)}: {session.problem}")
+    if unreadable := len(conversation.store("/sessions").unreadable_files()):
+        files = "1 file" if unreadable == 1 else f"{unreadable:,} files"
+        screen.note(f"{files} cannot be read as a session. 'localstore check' says why.")
     if not sessions:
         screen.note("There are no sessions yet. Your first question starts one.")
     elif len(sessions) > _MAX_LISTED:
@@ -107,29 +124,51 @@ def _open(conversation: Conversation, text: str) -> None:
             "Which session? Type /open and its number in /sessions, its id, its name, or the beginning of its id."
         )
         return
-    matches = _matching_sessions(conversation, text)
-    if len(matches) != 1:
-        several = ", ".join(one_line(session_id) for session_id in matches[:5])
-        problem = f"Several sessions match: {several}." if matches else f"No session matches {one_line(text)}."
-        screen.show_error(f"{problem} /sessions lists them.")
+    sessions = conversation.list_sessions()
+    named = exactly_named(sessions, text)
+    if named is None and (numbered := _by_number(conversation, sessions, text)) is not None:
+        _enter(conversation, numbered)
         return
-    conversation.agent.load_session(matches[0])
+    storage = conversation.store("/open")
+    if named is None:
+        with contextlib.suppress(SessionNotFound):
+            storage.path(text)  # raises for an unreadable file with exactly this id
+        named = beginning_with(sessions, text)
+    if named is not None and len(named.sessions) == 1:
+        _enter(conversation, named.sessions[0].session_id)
+    elif named is not None:
+        several = f"{len(named.sessions)} sessions {named.how} {escaped(text)}"
+        screen.show_error(f"{several}. Give the whole id of one: {_candidates(named.sessions)}")
+    elif similar := similar_to(sessions, text):
+        screen.show_error(f"No session matches {escaped(text)}. Give the id of one of these: {_candidates(similar)}")
+    else:
+        other = exactly_named(storage.list_sessions(user_id=conversation.agent.user_id), text)
+        why = "" if other is None else f"A session of kind {other.sessions[0].kind} does, which is not for this chat. "
+        screen.show_error(f"No session matches {escaped(text)}. {why}/sessions lists them.")
+
+
+def _enter(conversation: Conversation, session_id: str) -> None:
+    conversation.agent.load_session(session_id)
     conversation.enter_session()
 
 
-def _matching_sessions(conversation: Conversation, text: str) -> list[str]:
-    """Return the ids of the sessions that match `text`, or an empty list if there are none.
+def _candidates(sessions: list[SessionInfo]) -> str:
+    """Return the ids and names of sessions for an error, at most _MAX_CANDIDATES of them."""
+    shown = [
+        escaped(session.session_id) + (f" ({escaped(session.name)})" if session.name else "")
+        for session in sessions[:_MAX_CANDIDATES]
+    ]
+    left = len(sessions) - len(shown)
+    return ", ".join(shown) + (f", and {left:,} more." if left else ".")
 
-    The first of these rules that matches any session applies: its id is `text`, its name is `text`, its number in the
-    last listing is `text`, its id begins with `text`.
-    """
-    sessions = conversation.list_sessions()
+
+def _by_number(conversation: Conversation, sessions: list[SessionInfo], text: str) -> str | None:
+    """Return the id of the session with this number in the last listing, or in a new one; None if there is none."""
+    if not text.isdecimal():
+        return None
     ids = [session.session_id for session in sessions]
-    matches = [session_id for session_id in ids if session_id == text]
-    matches = matches or [session.session_id for session in sessions if session.name == text]
-    if not matches and text.isdecimal():
-        matches = _numbered(conversation.listed, int(text)) or _numbered(ids, int(text))
-    return matches or [session_id for session_id in ids if session_id.startswith(text)]
+    matches = _numbered(conversation.listed, int(text)) or _numbered(ids, int(text))
+    return matches[0] if matches else None
 
 
 def _numbered(ids: list[str], number: int) -> list[str]:
@@ -210,3 +249,11 @@ _ALL = (
 )
 COMMANDS = {command.name: command for command in _ALL}
 _ALIASES = {"/bye": "/quit", "/exit": "/quit"}
+_SYNONYMS = {
+    **dict.fromkeys(("/ls", "/list", "/history"), "/sessions"),
+    **dict.fromkeys(("/load", "/resume", "/continue", "/switch", "/session"), "/open"),
+    **dict.fromkeys(("/clear", "/reset"), "/new"),
+    "/name": "/rename",
+    "/?": "/help",
+}
+"""Names that other programs have for a command."""

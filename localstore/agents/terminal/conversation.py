@@ -165,13 +165,17 @@ class Conversation:
         """Whether the agent stores its sessions. An agent without a storage has a single session, in memory."""
         return hasattr(self.agent.storage, "list_sessions")
 
+    def store(self, what: str) -> Storage:
+        """Return the storage of the agent. Raises ValueError, which says that `what` needs one, if there is none."""
+        return self.agent.sessions(what)
+
     def list_sessions(self) -> list[SessionInfo]:
         """Return the sessions of this user and of the agent's kind, newest activity first.
 
         If the agent has no user, the sessions of all users are returned. Raises ValueError if there is no storage.
         """
         agent = self.agent
-        return agent.sessions("/sessions").list_sessions(user_id=agent.user_id, kind=agent.kind)
+        return self.store("/sessions").list_sessions(user_id=agent.user_id, kind=agent.kind)
 
     def read_session(self, *, last_runs: int | None) -> Session | None:
         """Return the current session with its last runs (all if `last_runs` is None), or None if it does not exist."""

@@ -270,3 +270,62 @@ def test_a_pipe_gets_the_answer_of_a_team_without_those_of_its_members(
     answer, listed = out.splitlines()
     assert answer == ("You said one." if mode == "route" else "All of us.")
     assert listed.split("\t")[1] == "s1"
+
+
+class TestOpenAndSessions:
+    """`/open` and `/sessions` know the sessions as `localstore ls` does."""
+
+    def test_an_id_as_it_is_printed_opens_the_session(self, talk: Talk, storage: JsonStorage) -> None:
+        """`ls` printed the id with escapes, and `/open` did not know it; `/sessions` printed it without."""
+        storage.append("odd\tid\x1b\u200f", Run(run_id="r1"))
+        out, err = talk(agent(storage=storage), "/sessions", r"/open odd\tid\x1b\u200f", r"/open odd\tid\x1b")
+        assert out.split("\t")[1] == r"odd\tid\x1b\u200f"
+        assert err.count("Continuing session odd") == 2
+
+    def test_several_matches_are_named(self, talk: Talk, storage: JsonStorage) -> None:
+        for session_id in ("trip-1", "trip-2", "other"):
+            storage.append(session_id, Run(run_id="r1"))
+        storage.update("trip-1", name="Vienna")
+        _, err = talk(agent(storage=storage), "/open trip", "/open VIEN", "/open tr ip")
+        several = next(line for line in err.splitlines() if "2 sessions have an id that begins with trip" in line)
+        assert "Give the whole id of one: " in several
+        assert "trip-1 (Vienna)" in several
+        assert "trip-2" in several
+        assert "Error: No session matches VIEN. Give the id of one of these: trip-1 (Vienna)." in err
+        assert "Error: No session matches tr ip. /sessions lists them." in err
+
+    def test_problems_are_named(self, talk: Talk, storage: JsonStorage) -> None:
+        """A session that cannot be read was listed like the others, and files without a session were not mentioned."""
+        storage.append("sound", Run(run_id="r1"))
+        storage.append("broken", Run(run_id="r1"))
+        storage.path("broken").write_text(storage.path("broken").read_text().replace('"history"', "history"))
+        storage.path("sound").with_name("unreadable.json").write_text("{")
+        opened = JsonStorage(storage.root)
+        out, err = talk(agent(storage=opened), "/sessions", "/open broken", "/open unreadable", "/open sound")
+        assert "sound" in out
+        listed = [row for row in opened.list_sessions() if row.problem]
+        assert all(f"Error: {row.session_id}: " in err for row in listed)
+        assert "cannot be read as a session. 'localstore check' says why." in err
+        assert str(storage.path("sound").with_name("broken.json")) in err
+        assert str(storage.path("sound").with_name("unreadable.json")) in err
+        assert "Continuing session sound" in err
+
+    def test_a_session_of_another_kind_is_named(self, talk: Talk, storage: JsonStorage) -> None:
+        storage.append("squad", Run(run_id="r1"), kind="team")
+        _, err = talk(agent(storage=storage), "/open squad")
+        assert "No session matches squad. A session of kind team does, which is not for this chat." in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "suggested"),
+    [
+        ("/sesions", "/sessions"),
+        ("/ls", "/sessions"),
+        ("/op", "/open"),
+        ("/load x", "/open"),
+        ("/clear", "/new"),
+        ("/", "/help"),
+    ],
+)
+def test_an_unknown_command_suggests_one(talk: Talk, typed: str, suggested: str) -> None:
+    assert f"Did you mean {suggested}?" in talk(agent(), typed)[1]
