@@ -1,6 +1,8 @@
-"""Describe wrong values in errors, and suggest what may have been meant. Imports nothing of localstore."""
+"""Describe wrong values in errors, and suggest what may have been meant."""
 
 from collections.abc import Iterable, Sequence
+
+from localstore.models.excerpt import short_repr
 
 
 def did_you_mean(word: str, allowed: Iterable[str], similarity: float = 0.6) -> str:
@@ -29,13 +31,12 @@ def not_one_of(value: object, allowed: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it: its repr, cut to 60 characters, or its type if the repr fails.
+    """Return a value as an error shows it: its repr, shortened, or its type if the repr fails.
 
     >>> shown("complete")
     "'complete'"
     """
     try:
-        text = repr(value)
+        return short_repr(value)
     except Exception:  # noqa: BLE001 - code of the caller, which must not hide the error that is being described
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:60]}…"
+        return f"a {type(value).__name__}"

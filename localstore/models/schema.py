@@ -9,7 +9,7 @@ Kind = Literal["agent", "team", "workflow"]
 """The kinds of session."""
 RunStatus = Literal["unfinished", "completed", "error", "cancelled"]
 StepStatus = Literal["completed", "error", "cancelled", "waiting", "confirmed", "rejected"]
-Role = Literal["user", "assistant", "tool", "system"]
+Role = Literal["user", "assistant", "tool", "system", "developer"]
 Rating = Literal["good", "bad"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

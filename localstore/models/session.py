@@ -65,7 +65,7 @@ class Message(Record):
     """
 
     role: Annotated[Role, OneOf(Role)]
-    """`user`, `assistant`, `tool` or `system`. A message from a document may have another role."""
+    """`user`, `assistant`, `tool`, `system` or `developer`. A message from a document may have another role."""
     content: str | list[ContentPart] | None = None
     """Text, or a list of parts."""
     name: str | None = None

@@ -20,7 +20,7 @@ from localstore.models.session import Entry, Update
     [
         (lambda word: Run(status=word("complete")), ["status", "'complete'", "unfinished, completed", "'completed'?"]),
         (lambda word: Run(rating=word("godo")), ["rating", "'godo'", "good, bad", "Did you mean 'good'?"]),
-        (lambda word: Message(role=word("robot")), ["role", "'robot'", "user, assistant, tool, system"]),
+        (lambda word: Message(role=word("robot")), ["role", "'robot'", "user, assistant, tool, system, developer"]),
         (lambda word: Message(role=word("User")), ["role", "'User'", "Did you mean 'user'?"]),
         (lambda word: Step(name="s", status=word("canceled")), ["status", "Did you mean 'cancelled'?"]),
         (lambda word: Session(kind=word("agnet")), ["kind", "'agnet'", "Did you mean 'agent'?"]),
