@@ -72,7 +72,7 @@ class TypedState(dict[str, Any]):
         fields, others = _split(self.model, self)
         try:
             instance = self.model.model_construct(**fields)
-            dumped = _with_sorted_sets(instance, instance.model_dump(mode="json", warnings="error"))
+            dumped = _with_sorted_sets(instance, instance.model_dump(mode="json", round_trip=True, warnings="error"))
             dumped = {key: value for key, value in dumped.items() if key in self.model.model_fields}
             self.model.model_validate_json(orjson.dumps(dumped))
         except ValidationError as error:

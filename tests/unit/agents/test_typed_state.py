@@ -8,14 +8,15 @@ import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, Field, Json, RootModel
 
 from localstore import (
     Agent,
@@ -32,6 +33,7 @@ from localstore import (
     Workflow,
 )
 from localstore.agents.typed_state import TypedState, changed_values
+from localstore.format.values import to_json_value
 
 
 class Colour(Enum):
@@ -252,6 +254,34 @@ def test_the_order_of_a_set_is_no_change(tmp_path: Path) -> None:
     }
     assert len(outputs) == 1
     assert "'numbers': [9, 10, 100]" in outputs.pop()
+
+
+def test_values_of_every_kind_come_back_equal() -> None:
+    class Everything(BaseModel):
+        ids: dict[UUID, frozenset[int]]
+        pause: timedelta
+        path: Path
+        data: bytes
+        colours: list[Colour | Item]
+        parsed: Json[list[int]]
+        pair: tuple[int, datetime]
+
+    state = TypedState.from_values(
+        Everything,
+        {
+            "ids": {UUID(int=1): {3, 1, 2}},
+            "pause": timedelta(days=1, microseconds=1),
+            "path": Path("/a/b"),
+            "data": b"abc",
+            "colours": [Colour.RED, Item(price=Decimal("1.10"))],
+            "parsed": "[1, 2]",
+            "pair": (1, datetime(2026, 1, 1, 12, 30, 1, 123456, tzinfo=UTC)),
+        },
+    )
+    read = TypedState.from_document(Everything, to_json_value(state), "s")
+    assert read == state
+    assert {key: type(value) for key, value in read.items()} == {key: type(value) for key, value in state.items()}
+    assert list(changed_values(state)) == []
 
 
 def test_the_instructions_show_the_state_as_it_is_stored(storage: JsonStorage) -> None:
