@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Self
 
 from localstore.disk import file_names, filesystem
 
@@ -23,7 +24,7 @@ _LONGEST_FINAL_NAME = file_names.LONGEST - len("..0123456789ab.tmp")
 _COPY_SIZE = 1 << 20
 """How many bytes are copied at a time."""
 _PATIENCE = 1.0
-"""How many seconds a program that has a replaced file open for writing is waited for."""
+"""How many seconds a program that has a file open for writing is waited for before the file is replaced."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02
 
 
@@ -117,40 +118,45 @@ def _put_in_place(temporary: str, path: str, new: os.stat_result, old: os.stat_r
         if old is None:
             _rename_to_new(temporary, path)
             return
-        if not _is_unchanged(path, old):
-            raise FileChanged(path)
-        try:
-            filesystem.system.exchange(temporary, path)
-        except FileNotFoundError:
-            raise FileChanged(path) from None
-        except OSError as error:
-            if error.errno not in filesystem.NO_RENAME_FLAGS:
-                raise
-            filesystem.system.replace(temporary, path)
-            return
-        if not _is_as_read(temporary, old):
-            raise FileChanged(path)
+        with _Writers(path) as writers:
+            if not _is_unchanged(path, old):
+                raise FileChanged(path)
+            try:
+                filesystem.system.exchange(temporary, path)
+            except FileNotFoundError:
+                raise FileChanged(path) from None
+            except OSError as error:
+                if error.errno not in filesystem.NO_RENAME_FLAGS:
+                    raise
+                filesystem.system.replace(temporary, path)
+                return
+            if writers.have_appeared() or not is_same(filesystem.system.status(temporary), old):
+                raise FileChanged(path)
         filesystem.system.unlink(temporary)
     except BaseException as error:
         filesystem.set_filename(error, path)
-        _withdraw(temporary, path, new, old)
+        is_superseded = old is not None and not isinstance(error, FileChanged)
+        _withdraw(temporary, path, new, old if is_superseded else None)
         raise
 
 
-def _withdraw(temporary: str, path: str, new: os.stat_result, old: os.stat_result | None) -> None:
+def _withdraw(temporary: str, path: str, new: os.stat_result, superseded: os.stat_result | None) -> None:
     """Leave nothing at `temporary` after a failed `_put_in_place`, and what another program saved at `path`.
 
-    If that fails, the saved file stays at `temporary`, where `localstore check` finds it. Raises OSError.
+    A file with the status `superseded` is removed, like the new one. If this fails, what was saved stays at
+    `temporary`, where `localstore check` finds it. Raises OSError.
     """
     there = filesystem.status_or_none(temporary)
     if there is None:
         return
-    if is_same(there, new) or (old is not None and is_same(there, old)):
+    if is_same(there, new) or (superseded is not None and is_same(there, superseded)):
         _discard(temporary)
         return
     try:
         filesystem.system.exchange(temporary, path)
-        if is_same(filesystem.system.status(temporary), new):
+        with _Writers(temporary):
+            is_unused = is_same(filesystem.system.status(temporary), new)
+        if is_unused:
             filesystem.system.unlink(temporary)
         else:  # somebody saved again, over the new file: the later one belongs in place
             filesystem.system.exchange(temporary, path)
@@ -158,26 +164,55 @@ def _withdraw(temporary: str, path: str, new: os.stat_result, old: os.stat_resul
         raise OSError(error.errno, f"{error.strerror}. What another program saved is in {temporary}", path) from error
 
 
-def _is_as_read(path: str, old: os.stat_result) -> bool:
-    """Return whether a file that nobody finds by its name has the status `old` and cannot be written to any more.
+class _Writers:
+    """Whether other programs have a file open for writing. Entering the context waits until none has, but not for ever.
 
-    A program that opened it before may still write. It is waited for, but not for ever.
+    They are waited for while the file is in its place: what they write to a file that was displaced nobody sees. Raises
+    FileChanged if there is no file. Where the system cannot tell, there seem to be none.
     """
-    try:
-        fd = filesystem.system.open(path, os.O_RDONLY)
-    except OSError as error:
-        if error.errno in (errno.EACCES, *filesystem.LINK, *filesystem.NO_FILE):
-            return is_same(filesystem.system.status(path), old)
-        raise
-    try:
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self._is_watched = filesystem.TELLS_WRITERS
+
+    def __enter__(self) -> Self:
+        if not self._is_watched:
+            return self
+        try:
+            self._fd = filesystem.system.open(self._path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise FileChanged(self._path) from None
+        except OSError as error:
+            if error.errno not in (errno.EACCES, *filesystem.LINK, *filesystem.NO_FILE):
+                raise
+            self._is_watched = False
+            return self
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            filesystem.system.close(fd)
+
+    def _wait(self) -> None:
         deadline = time.monotonic() + _PATIENCE
         pause = _FIRST_PAUSE
-        while filesystem.system.is_being_written(fd) and time.monotonic() < deadline:
+        while filesystem.system.is_being_written(self._fd):
+            if time.monotonic() > deadline:
+                self._is_watched = False  # for example, a process that was forked in the middle of a write
+                return
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        return is_same(filesystem.system.status_of(fd), old)
-    finally:
-        filesystem.system.close(fd)
+
+    def have_appeared(self) -> bool:
+        """Return whether a program has opened the file for writing after the wait was over."""
+        return self._is_watched and filesystem.system.is_being_written(self._fd)
 
 
 def _rename_to_new(source: str, target: str) -> None:
@@ -330,21 +365,22 @@ def remove_unchanged(path: str, old: os.stat_result, *, settle: bool = True) -> 
     Without `settle` the caller has to sync the folder. Raises FileChanged if another program saved or removed the file
     in the meantime, OSError.
     """
-    if not _is_unchanged(path, old):
-        raise FileChanged(path)
     aside = _temporary(path, old)
     try:
-        try:
-            filesystem.system.replace(path, aside)
-        except FileNotFoundError:
-            raise FileChanged(path) from None
-        if not _is_as_read(aside, old):
-            raise FileChanged(path)
+        with _Writers(path) as writers:
+            if not _is_unchanged(path, old):
+                raise FileChanged(path)
+            try:
+                filesystem.system.replace(path, aside)
+            except FileNotFoundError:
+                raise FileChanged(path) from None
+            if writers.have_appeared() or not is_same(filesystem.system.status(aside), old):
+                raise FileChanged(path)
         filesystem.system.unlink(aside)
     except BaseException as error:
         filesystem.set_filename(error, path)
         there = filesystem.status_or_none(aside)
-        if there is not None and is_same(there, old):
+        if there is not None and is_same(there, old) and not isinstance(error, FileChanged):
             _discard(aside)
         elif there is not None:
             with contextlib.suppress(FileExistsError):  # a later save has the name, and `localstore check` finds this

@@ -91,6 +91,10 @@ def load_functions() -> None:
         _rename_function()
 
 
+TELLS_WRITERS = sys.platform == "linux"
+"""Whether `is_being_written` can tell."""
+
+
 class System:
     """The single operations on the disk. Tests replace them one by one."""
 

@@ -227,31 +227,42 @@ def test_a_document_that_a_person_replaces_by_another_sessions_is_not_deleted(
         shutil.rmtree(root)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="only Linux can tell whether a file is open for writing")
+@pytest.mark.skipif(not filesystem.TELLS_WRITERS, reason="only Linux tells whether a file is open for writing")
+@pytest.mark.parametrize("moment", ["before the look", "before the exchange"])
 def test_a_program_that_opened_the_document_before_it_was_replaced_may_still_write(
-    storage_class: StorageClass, tmp_path: Path
+    storage_class: StorageClass, tmp_path: Path, moment: str
 ) -> None:
     """Regression: a program that had the document open wrote into the old file after it was replaced and removed."""
     storage = prepared(storage_class, tmp_path / "store")
-    path = document(storage.root)
-    file = path.open("r+b")
-    data = file.read().replace(b"as it was", TYPED.encode())
-    replaced = threading.Event()
+    opened, replaced = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with document(storage.root).open("r+b") as file:
+            data = file.read().replace(b"as it was", TYPED.encode())
+            opened.set()
+            replaced.wait()
+            file.seek(0)
+            file.truncate()
+            file.write(data)
+
+    thread = threading.Thread(target=write)
 
     class Telling(filesystem.System):
         def exchange(self, first: str, second: str) -> None:
+            if not opened.is_set():
+                thread.start()
+                opened.wait()
             super().exchange(first, second)
             replaced.set()
 
-    def write() -> None:
-        replaced.wait()
-        file.seek(0)
-        file.truncate()
-        file.write(data)
-        file.close()
+        def is_being_written(self, fd: int) -> bool:
+            if moment == "before the look":
+                replaced.set()
+            return super().is_being_written(fd)
 
-    thread = threading.Thread(target=write)
-    thread.start()
+    if moment == "before the look":
+        thread.start()
+        opened.wait()
     with _installed(Telling()):
         storage.update("s", name="new")
     thread.join()
