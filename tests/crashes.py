@@ -46,8 +46,9 @@ def lock_file(root: Path, session_id: str) -> Path:
 def leave_mark(root: Path, session_id: str, old: bytes, new: bytes) -> None:
     """Mark the write that makes `new` of the document `old`, as a writer does that is then killed."""
     start = next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), len(old))
-    with filesystem.open_file(str(lock_file(root, session_id)), os.O_RDWR | os.O_CREAT) as fd:
-        WriteMarks(fd).set(mark_of(session_id, len(old), old[start:], new[start:], boot_hash()))
+    path = str(lock_file(root, session_id))
+    with filesystem.open_file(path, os.O_RDWR | os.O_CREAT) as fd:
+        WriteMarks(fd, path).set(mark_of(session_id, len(old), old[start:], new[start:], boot_hash()))
 
 
 def states_after_kill(old: bytes, new: bytes) -> list[bytes]:

@@ -125,20 +125,16 @@ class LockPool:
         return os.path.exists(self._locks[file_names.stripe(session_id, STRIPES)].path)
 
     def marks(self, session_id: str) -> WriteMarks:
-        """Return the marks of writes in the session's lock file. The caller must hold the lock. Raises OSError."""
+        """Return the marks of writes in the session's lock file. The caller must hold the lock."""
         lock = self._locks[file_names.stripe(session_id, STRIPES)]
-        try:
-            return WriteMarks(lock.fd)
-        except OSError as error:
-            filesystem.set_filename(error, lock.path)
-            raise
+        return WriteMarks(lock.fd, lock.path)
 
     def read_marks(self, session_id: str) -> list[WriteMark]:
         """Return the marks of a session, without its lock. A mark may belong to a write in progress. Raises OSError."""
         path = self._locks[file_names.stripe(session_id, STRIPES)].path
         try:
             with filesystem.open_file(path) as fd:
-                return WriteMarks(fd).of(session_id)
+                return WriteMarks(fd, path).of(session_id)
         except FileNotFoundError:
             return []
 
@@ -155,7 +151,7 @@ class LockPool:
             for entry in filesystem.system.entries(str(self._folder)):
                 if _STRIPE_FILE.match(entry.name):
                     with contextlib.suppress(FileNotFoundError), filesystem.open_file(entry.path) as fd:
-                        marked |= WriteMarks(fd).sessions()
+                        marked |= WriteMarks(fd, entry.path).sessions()
         return marked
 
     def manifest(self, timeout: float) -> "_LockGuard":

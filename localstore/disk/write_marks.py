@@ -18,17 +18,30 @@ _BLOCK = 4095
 
 
 class WriteMarks:
-    """The marks in one lock file. To change them, the caller must hold the lock."""
+    """The marks in one lock file, which is read when they are first needed. To change them, hold the lock.
 
-    def __init__(self, fd: int) -> None:
-        """Read the marks in the open lock file `fd`. Raises OSError."""
+    All methods but `known` and `clear` may raise OSError.
+    """
+
+    def __init__(self, fd: int, path: str) -> None:
         self._fd = fd
+        self._path = path
         self._marks: dict[int, WriteMark] = {}
-        data = filesystem.system.read(fd, _BLOCK, _BEGIN)
-        if b"{" not in data:
+        self._is_read = False
+
+    def _read(self) -> None:
+        """Read the marks of the file. Do nothing if they were read before."""
+        if self._is_read:
             return
-        if len(data) == _BLOCK:
-            data += filesystem.read_at(fd, filesystem.system.status_of(fd).st_size, _BEGIN + _BLOCK)
+        try:
+            data = filesystem.system.read(self._fd, _BLOCK, _BEGIN)
+            if len(data) == _BLOCK:
+                size = filesystem.system.status_of(self._fd).st_size
+                data += filesystem.read_at(self._fd, size, _BEGIN + _BLOCK)
+        except OSError as error:
+            filesystem.set_filename(error, self._path)
+            raise
+        self._is_read = True
         at = _BEGIN
         for line in data.split(b"\n")[:-1]:
             mark = parse_mark(line) if line.startswith(b"{") else None
@@ -38,10 +51,16 @@ class WriteMarks:
 
     def of(self, session_id: str) -> list[WriteMark]:
         """Return the marks of a session from this boot: a process was killed during each of these writes."""
+        self._read()
         return [mark for mark in self._marks.values() if mark.session_id == session_id and self._is_current(mark)]
 
     def sessions(self) -> set[str]:
         """Return the ids of all sessions that have a mark, whatever its boot is."""
+        self._read()
+        return self.known()
+
+    def known(self) -> set[str]:
+        """Return the ids of the sessions that have a mark, if the marks were read before; else an empty set."""
         return {mark.session_id for mark in self._marks.values()}
 
     def _is_current(self, mark: WriteMark) -> bool:
@@ -53,9 +72,14 @@ class WriteMarks:
 
     def set(self, mark: WriteMark) -> None:
         """Add a mark after all others. Raises OSError, also after a part of it was written."""
+        self._read()
         at = max((at + len(other.line()) for at, other in self._marks.items()), default=_BEGIN)
         self._marks[at] = mark
-        filesystem.write_at(self._fd, mark.line(), at)
+        try:
+            filesystem.write_at(self._fd, mark.line(), at)
+        except OSError as error:
+            filesystem.set_filename(error, self._path)
+            raise
 
     def clear(self, session_id: str) -> None:
         """Remove the marks of a session. One that cannot be removed stays: it describes a write that has ended."""

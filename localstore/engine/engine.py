@@ -93,6 +93,7 @@ class Edit:
                         self._engine.manifest.record([document.row])
                 finally:
                     document.__exit__(kind, error, trace)
+                self._engine.settle_others(self._session_id, document.marks)
         finally:
             self._lock.__exit__(None, None, None)
         if isinstance(error, (ConcurrentChange, LayoutMismatch)):
@@ -185,8 +186,6 @@ class Engine:
         document is in an older schema version and the engine does not upgrade.
         """
         marks = self.locks.marks(session_id)
-        for other in marks.sessions() - {session_id}:  # its document has the same lock, and its writer was killed
-            self._settle(other, marks)
         document = self._open(session_id, marks)
         if document is None:
             self.refuse_unreadable(session_id)
@@ -224,6 +223,14 @@ class Engine:
             for session_id in self.locks.marked_sessions():
                 with contextlib.suppress(OSError, LockTimeout), self.locks.session(session_id, 0):
                     self._settle(session_id, self.locks.marks(session_id))
+
+    def settle_others(self, session_id: str, marks: WriteMarks) -> None:
+        """Repair the documents of the other sessions that have a mark in this lock file, if the marks were read.
+
+        The caller must hold the lock of the session. What cannot be repaired now is left to a later write.
+        """
+        for other in marks.known() - {session_id}:
+            self._settle(other, marks)
 
     def _settle(self, session_id: str, marks: WriteMarks) -> None:
         """Repair the document of a session that has a mark, and clear the mark. The caller must hold its lock.

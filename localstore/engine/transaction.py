@@ -83,7 +83,7 @@ class Transaction:
 
     def __init__(self, root: str, row: IndexRow, marks: WriteMarks, *, durable: bool, keep: Keep | None = None) -> None:
         self._root = root
-        self._marks = marks
+        self.marks = marks
         self._durable = durable
         self._keep = keep
         self._is_older = False
@@ -114,15 +114,14 @@ class Transaction:
     def _prepare(self) -> None:
         """Prepare the document for changes.
 
-        If the row is trusted and no write was interrupted, read nothing. Otherwise, parse the whole document; if a
-        crash interrupted a write to it, move the incomplete bytes to the rescue folder and repair the document.
+        If the row is trusted, read nothing. Otherwise, parse the whole document; if a crash interrupted a write to it,
+        move the incomplete bytes to the rescue folder and repair the document.
         """
-        is_marked = self.row["session_id"] in self._marks.sessions()
-        if is_trusted(self.row, self.file.status) and not is_marked:
+        if is_trusted(self.row, self.file.status):  # an interrupted write has made the file longer
             self._rewrite = self.file.status.st_nlink > 1 or not self.row["entries"]
             return
         self._was_untrusted = True
-        if is_marked:
+        if self.row["session_id"] in self.marks.sessions():
             self._prepare_marked()
         else:
             self._read(())
@@ -134,11 +133,11 @@ class Transaction:
         """
         session_id = self.row["session_id"]
         try:
-            self._read(self._marks.of(session_id))
+            self._read(self.marks.of(session_id))
         except LocalstoreError:
-            self._marks.clear(session_id)
+            self.marks.clear(session_id)
             raise
-        self._marks.clear(session_id)
+        self.marks.clear(session_id)
 
     def _read(self, marks: Sequence[WriteMark]) -> None:
         """Parse the whole document, and repair it if a crash damaged it. `marks` are of writes that were killed."""
@@ -402,18 +401,18 @@ class Transaction:
             raise ConcurrentChange
         try:
             if not filesystem.is_one_step(size, old, new, by_sectors=by_sectors):
-                self._marks.set(mark_of(self.row["session_id"], size, old, new, boot_hash()))
+                self.marks.set(mark_of(self.row["session_id"], size, old, new, boot_hash()))
             filesystem.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
         except BaseException:
             if self._ends_as_before(size, old):
-                self._marks.clear(self.row["session_id"])
+                self.marks.clear(self.row["session_id"])
             raise
         try:
             if self._durable:
                 self._sync()
             self._look_at_path(size + len(new) - len(old))
         finally:
-            self._marks.clear(self.row["session_id"])
+            self.marks.clear(self.row["session_id"])
 
     def _ends_as_before(self, size: int, old: bytes) -> bool:
         """Return whether the file was restored after a failed write. Return False in doubt."""

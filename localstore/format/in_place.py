@@ -53,9 +53,9 @@ def overwrite_offset(layout: Layout, old: bytes, new: bytes, start: int) -> int 
 
     `old` and `new` are the end of a document, from the start of its last entry; `start` is the offset of that entry in
     the file. Returns None if an in-place change is not allowed: it would overwrite bytes other than the constant
-    closing, or recovery could not find its position.
+    closing, recovery could not find its position, or the file would not become longer, which shows that it was written.
     """
-    if len(new) < len(old):
+    if len(new) <= len(old):
         return None
     at = len(old) - len(layout.closing_after_text)
     if not old.endswith(layout.closing_after_text) or assistant_text_end(layout, old, 0, len(old)) != at:

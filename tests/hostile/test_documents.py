@@ -61,8 +61,9 @@ def test_a_hostile_document_is_read_right_or_refused_by_name(tmp_path: Path) -> 
     # The mutations reach what they are meant to reach.
     kinds = [name for name in counts if name.startswith("kind ")]
     assert len(kinds) >= 18, kinds
-    for outcome in ("answers", "error DocumentBroken", "append done", "append DocumentBroken", "salvaged"):
+    for outcome in ("answers", "error DocumentBroken", "append done", "append DocumentBroken"):
         assert counts[outcome] > documents // 100, counts
+    assert counts["salvaged"] <= documents // 1000, "no crash explains what is in these documents"
     for outcome in ("error NewerFormat", "none"):
         assert counts[outcome] > documents // 5000, counts
 
