@@ -27,6 +27,9 @@ IRREGULAR = "is not a regular file"
 """The problem reported for a folder, named pipe or socket that is named like a document."""
 
 _BLOCK = 16 * 1024
+_LARGE_BLOCK = 1 << 20
+_OVERLAP = 64
+"""How many bytes two blocks share, so that no mark is cut in two."""
 
 
 class DocumentFile:
@@ -155,6 +158,41 @@ class DocumentFile:
             opened = data.find(self.layout.opening)
             size *= 4
         return data, opened
+
+    def tail_spans(self, count: int) -> list[tuple[int, int]]:
+        """Return the start and the end of each of the last `count` entries, oldest first, without keeping their bytes.
+
+        Use it for large documents: it reads the end of the file in blocks of 1 MiB, as often as needed.
+        """
+        if filesystem.read_at(self.fd, len(self.layout.closing), self.size - len(self.layout.closing)) != (
+            self.layout.closing
+        ):
+            raise LayoutMismatch
+        starts: list[int] = []
+        position = self.size
+        is_opened = False
+        while position > 0 and len(starts) < count and not is_opened:
+            begin = max(0, position - _LARGE_BLOCK)
+            data = filesystem.read_at(self.fd, min(self.size, position + _OVERLAP) - begin, begin)
+            opened = data.find(self.layout.opening)
+            is_opened = opened >= 0
+            found = self.layout.entry_starts(data, opened + len(self.layout.opening) if is_opened else 0)
+            starts = [begin + start for start in found if begin + start <= position] + starts
+            position = begin
+        starts = starts[-count:]
+        separator = self.layout.separator
+        for start in starts[1:]:
+            if filesystem.read_at(self.fd, len(separator), start - len(separator)) != separator:
+                raise LayoutMismatch
+        ends = [start - len(separator) for start in starts[1:]] + [self.size - len(self.layout.end)]
+        return list(zip(starts, ends, strict=False))
+
+    def contains(self, text: bytes, begin: int, end: int) -> bool:
+        """Return whether `text`, of at most 64 bytes, is between two offsets. Reads one block after the other."""
+        for at in range(begin, end, _LARGE_BLOCK):
+            if text in filesystem.read_at(self.fd, min(end - at, _LARGE_BLOCK + _OVERLAP), at):
+                return True
+        return False
 
     def last_runs(self, count: int, entries: int) -> list[tuple[int, dict[str, Any]]]:
         """Return the offset and value of each entry from the last `count` runs on, oldest first.

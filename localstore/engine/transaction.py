@@ -24,6 +24,7 @@ from localstore.format.document import (
     LayoutMismatch,
     ParsedDocument,
     document_broken,
+    ends_unfinished,
     newest_state,
     normalise,
     parse_document,
@@ -51,6 +52,9 @@ _COMMENT = re.compile(rb"(?m)(?:^|[ \t])#(?! yaml-language-server:)")
 
 _LARGEST_GUESS = 128 * 1024
 """The largest number of bytes to read first when the end of a file is searched for a run id."""
+
+_LARGE = 8 * 1024 * 1024
+"""From this size in bytes on, the newest entries are read block by block: each of them may be very long."""
 
 _PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
 """Matches an id that localstore writes to a document without escapes."""
@@ -208,6 +212,8 @@ class Transaction:
         """Return the runs among the last `count` entries, by id, oldest first. Raises LayoutMismatch."""
         if not self.row["entries"]:
             return {}  # otherwise a list in the header could be mistaken for entries
+        if self._parsed is None and self.file.size > _LARGE:
+            return self._recent_in_blocks(count)
         if self._parsed is not None:
             pieces = list(zip(self._parsed.starts, self._parsed.slices(), strict=True))[-count:]
         else:
@@ -222,6 +228,25 @@ class Transaction:
                 runs[run_id] = Recent(offset, unfinished)
         return runs
 
+    def _recent_in_blocks(self, count: int) -> dict[str, Recent]:
+        """Return the same as `recent` for a large document. Only entries that may be written by hand are parsed."""
+        layout, runs = self.file.layout, {}
+        for start, end in self.file.tail_spans(count):
+            head = filesystem.read_at(self.file.fd, min(end - start, 4096), start)
+            run_id = layout.run_id(head)
+            unfinished = ends_unfinished(
+                layout, filesystem.read_at(self.file.fd, min(end - start, 64), max(start, end - 64))
+            )
+            if run_id is None or (not unfinished and self.file.contains(b"unfinished", start, end)):
+                piece = filesystem.read_at(self.file.fd, end - start, start)
+                try:
+                    run_id, unfinished = run_id_and_state(layout, piece)
+                except ParseError:
+                    raise LayoutMismatch from None
+            if run_id is not None:
+                runs[run_id] = Recent(start, unfinished)
+        return runs
+
     def cannot_have(self, run_id: str, count: int) -> bool:
         """Return whether none of the last `count` entries can be this run, by searching their bytes for its id.
 
@@ -229,6 +254,11 @@ class Transaction:
         """
         if self._parsed is not None or not _PLAIN_ID.match(run_id):
             return False
+        if self.file.size > _LARGE:
+            spans = self.file.tail_spans(count)
+            begin = spans[0][0] if spans else 0
+            texts = (run_id.encode(), self.file.layout.escape)
+            return len(run_id) <= 64 and not any(self.file.contains(text, begin, self.file.size) for text in texts)
         # If the entries have similar sizes, this guess is enough. A guess that is too small reads the same bytes twice.
         guess = self.file.size * (count + 4) // max(1, self.row["entries"])
         tail, _ = self.file.tail_bytes(count, min(guess, _LARGEST_GUESS))

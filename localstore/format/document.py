@@ -323,7 +323,7 @@ def _check_types(record: Mapping[str, Any], types: dict[str, tuple[type, str]], 
 def run_id_and_state(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
     """Return the run id of an entry (None if it is not a run), and whether it is an unfinished run."""
     run_id = layout.run_id(piece)
-    if run_id is not None and (piece + layout.end).endswith(_UNFINISHED[layout.suffix]):
+    if run_id is not None and ends_unfinished(layout, piece[-64:]):
         return run_id, True
     if run_id is None or b"unfinished" in piece:  # a person may have written something after the status
         entry = layout.parse_entry(piece)
@@ -331,6 +331,11 @@ def run_id_and_state(layout: Layout, piece: bytes) -> tuple[str | None, bool]:
             return None, False
         return entry.get("run_id"), entry.get("status") == "unfinished"
     return run_id, False
+
+
+def ends_unfinished(layout: Layout, end: bytes) -> bool:
+    """Return whether an entry that ends in these bytes is an unfinished run as localstore writes it."""
+    return (end + layout.end).endswith(_UNFINISHED[layout.suffix])
 
 
 _UNFINISHED = {
