@@ -281,7 +281,7 @@ def test_a_store_that_everybody_may_write_works_and_is_named(storage: Storage) -
 # As another user
 
 AS_NOBODY = """
-import os, sys, filelock, logging, yaml  # before the folders of the interpreter may be closed
+import os, sys, encodings.utf_8_sig, filelock, logging, yaml  # before the folders of the interpreter may be closed
 from localstore import JsonStorage, Message, Run
 import localstore.storage.upsert, localstore.models.session
 import localstore.format.yaml_writer, localstore.format.yaml_reader
