@@ -134,7 +134,7 @@ def _tool_call_down(call: Document) -> Document:
 _SECONDS, _TIME = "duration_seconds", "time"
 """The keys of the duration, in the format and in agno."""
 _NUMBERS = ("input_tokens", "output_tokens", _TIME, _SECONDS)
-_WHOLE = ("input_tokens", "output_tokens")
+_WHOLE = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 
 
 def metrics_up(raw: Any, where: Place) -> Document:
@@ -149,7 +149,7 @@ def metrics_up(raw: Any, where: Place) -> Document:
         value = _sum(agno_metrics[key])
         if is_empty(value) or (is_number(value) and value == 0):
             continue
-        if key in _NUMBERS and not is_number(value):
+        if key in (*_NUMBERS, *_WHOLE) and not is_number(value):
             raise CannotUpgrade("expected a number or a list of numbers", (*where, key))
         if key in _WHOLE and not isinstance(value, int):
             if not value.is_integer():

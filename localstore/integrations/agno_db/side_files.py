@@ -17,6 +17,8 @@ from localstore.disk.durable_files import FileChanged
 from localstore.disk.store_identity import make_folders
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken
+from localstore.format.json_layout import LAYOUT as JSON
+from localstore.format.parse_error import ParseError
 from localstore.format.values import to_json_value
 
 _ATTEMPTS = 5
@@ -56,7 +58,7 @@ class SideFiles:
         head = {"schema_version": 1} | ({} if user_id is None else {"user_id": user_id})
         for attempt in self._attempts(path, f"memories/{path.name}"):
             with attempt:
-                before, status = self._load_memories(path)
+                before, status = self._load_memories(path, to_change=True)
                 after = to_json_value(work(list(before["memories"])), "memory")
                 if after != before["memories"]:
                     make_folders(self._engine.root, self._folder)
@@ -82,7 +84,7 @@ class SideFiles:
         path = Path(self._engine.root, "agno.json")
         for attempt in self._attempts(path, "agno.json"):
             with attempt:
-                record, status = self._load(path, "schema_versions", dict)
+                record, status = self._load(path, "schema_versions", dict, to_change=True)
                 record["schema_versions"] = record["schema_versions"] | {table: version}
                 self._write(path, to_json_value(record), status)
 
@@ -115,17 +117,20 @@ class SideFiles:
     def _read(self, path: Path) -> dict[str, Any]:
         return self._load_memories(path)[0]
 
-    def _load_memories(self, path: Path) -> tuple[dict[str, Any], os.stat_result | None]:
-        record, status = self._load(path, "memories", list)
+    def _load_memories(self, path: Path, *, to_change: bool = False) -> tuple[dict[str, Any], os.stat_result | None]:
+        record, status = self._load(path, "memories", list, to_change=to_change)
         if not all(isinstance(memory, dict) for memory in record["memories"]):
             raise _broken(path, "memories contains something that is not a mapping")
         return record, status
 
-    def _load(self, path: Path, key: str, kind: type) -> tuple[dict[str, Any], os.stat_result | None]:
+    def _load(
+        self, path: Path, key: str, kind: type, *, to_change: bool = False
+    ) -> tuple[dict[str, Any], os.stat_result | None]:
         """Return the content and the status of a file.
 
         If the file is missing, return a mapping with an empty `kind` under `key`, and None.
-        Raises DocumentBroken if it cannot be parsed or has no value of type `kind` under `key`.
+        Raises DocumentBroken if it cannot be parsed or has no value of type `kind` under `key`; with `to_change`, also
+        if writing it again would drop a repeated key or round a number.
         """
         try:
             with filesystem.open_file(str(path)) as fd:
@@ -136,8 +141,13 @@ class SideFiles:
             return {key: kind()}, None
         try:
             record = orjson.loads(raw)
+            if to_change:
+                JSON.parse_strict(raw)
         except orjson.JSONDecodeError as error:
             raise _broken(path, str(error)) from None
+        except ParseError as error:
+            place = "" if error.line is None else f"line {error.line}, column {error.column}: "
+            raise _broken(path, f"{place}{error.problem}") from None
         if not isinstance(record, dict) or not isinstance(record.get(key), kind):
             raise _broken(path, f'expected "{key}" with a {"list" if kind is list else "mapping"}')
         return record, status
