@@ -68,7 +68,8 @@ def case_each_kind_keeps_its_own_data(folder: Path) -> None:
     store(db, session(agent_data={"name": "a"}, metadata={}), run("r1"))
     it = db.get_session("s1", TEAM)
     it.team_id, it.team_data, it.session_data = "t1", {"name": "t"}, {"session_state": {"n": 1}}
-    store(db, it, TeamRunOutput(run_id="r2", team_id="t1", session_id="s1", content="x"))
+    messages = [Message(role="user", content="hi")]  # agno 2.2 ignores a team's run without messages
+    store(db, it, TeamRunOutput(run_id="r2", team_id="t1", session_id="s1", content="x", messages=messages))
     fresh = WorkflowSession(session_id="s1", user_id="alice", workflow_id="w1", workflow_data={"name": "w"})
     store(db, fresh, WorkflowRunOutput(run_id="r3", workflow_id="w1", session_id="s1", content="y"))
     record = db.get_session("s1", None, deserialize=False)
