@@ -40,15 +40,14 @@ class EventStream:
         for line in lines:
             for part in line.removesuffix(b"\r").split(b"\r"):  # a single "\r" ends a line, too
                 yield from self._add(part)
-                if self.is_done:
-                    return
 
     def end(self) -> Iterator[Any]:
         """Yield the value of an event at the end of the body that no empty line follows."""
-        if not self.is_done:
-            yield from self.feed(b"\n\n")
+        yield from self.feed(b"\n\n")
 
     def _add(self, line: bytes) -> Iterator[Any]:
+        if self.is_done:
+            return
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
         if line or not self._data:

@@ -30,7 +30,7 @@ _PLACEHOLDERS = frozenset(
 )
 """Values that people pass as the key for a server that needs none. They are not secret."""
 _SECRET_NAME = re.compile(r"auth|key|token|secret|passw|cookie|signature", re.IGNORECASE)
-_USER_INFO = re.compile(r"""([a-z][a-z0-9+.-]*://)[^\s/?#"'<>]*@""", re.IGNORECASE)
+_USER_INFO = re.compile(r"""://[^\s/?#"'<>]*@""")
 
 
 def without_user_info(text: str) -> str:
@@ -39,7 +39,7 @@ def without_user_info(text: str) -> str:
     >>> without_user_info("http://alice:wonder@localhost:8000/v1 is down")
     'http://***@localhost:8000/v1 is down'
     """
-    return _USER_INFO.sub(rf"\1{MASK}@", text)
+    return _USER_INFO.sub(f"://{MASK}@", text)
 
 
 def public_address(url: str) -> str:
