@@ -8,7 +8,8 @@ message ends with what to do next. Errors can be pickled.
 class LocalstoreError(Exception):
     """The base class of all errors that localstore raises itself.
 
-    Catch it to handle them all. Errors of the operating system are raised unchanged, as `OSError`.
+    Catch it to handle them all. Errors of the operating system are raised unchanged, as `OSError`; a write may have
+    taken effect before one of these is raised, but no other.
 
     >>> str(LocalstoreError("The store is full. Use another one.", path="/stores/a"))
     'The store is full. Use another one.'

@@ -36,7 +36,8 @@ class Storage:
     Methods may raise LockTimeout if another thread or process holds a lock for longer than `lock_timeout` seconds;
     DocumentBroken, NewerFormat or OlderFormat if a document cannot be read or must not be written; and OSError if the
     operating system refuses. In each case but OSError, nothing is written. An OSError may also come after the change
-    took effect, if the last sync fails. Repeat the call to make sure: no method does the same change twice.
+    took effect, if the last sync fails. Repeat the call to make sure: no run is stored twice, and a state that is
+    updated again is recorded again with the same values.
 
     Each method has a twin for async code, with an "a" before its name: `await storage.aread("trip")`. In a `with`
     statement, a storage closes its files at the end.
