@@ -124,12 +124,12 @@ class RunWriter:
         message = turn.message
         parts = self._parts(message)
         kind = "message" if message.role == "assistant" else "message asked"
-        said = "".join(parts)
+        html = "".join(parts)
         if message.role in ("tool", "system", "developer"):
-            said = f"<details><summary>{_text(speaker(message))}</summary>{said}</details>\n"
-        elif said or not turn.calls:
-            said = f'<div class="{kind}">\n<p class="who"><bdi>{_text(speaker(message))}</bdi></p>\n{said}</div>\n'
-        return said + "".join(self._call(call, answer) for call, answer in turn.calls)
+            html = f"<details><summary>{_text(speaker(message))}</summary>{html}</details>\n"
+        elif html or not turn.calls:
+            html = f'<div class="{kind}">\n<p class="who"><bdi>{_text(speaker(message))}</bdi></p>\n{html}</div>\n'
+        return html + "".join(self._call(call, answer) for call, answer in turn.calls)
 
     def _call(self, call: ToolCall, answer: Message | None) -> str:
         arguments = call.arguments if isinstance(call.arguments, str) else json_text(call.arguments)
@@ -188,8 +188,8 @@ def _ending(run: Run | Step) -> str:
 
 
 def _short_ending(run: Run | Step) -> str:
-    said = _ending(run)
-    return f" {said}" if said else ""
+    html = _ending(run)
+    return f" {html}" if html else ""
 
 
 def _rating(run: Run) -> str:

@@ -65,7 +65,7 @@ def newest_examples(
 
 def _pairs(storage: Sessions, session_id: str, user_id: str | None, rating: Rating, limit: int) -> list[_Pair]:
     """Return the newest pairs of a session, at most `limit`, oldest first; an empty list if it cannot be read."""
-    found: list[_Pair] = []
+    pairs: list[_Pair] = []
     for last_runs in (_A_FEW_RUNS, None):
         try:
             session = storage.read(session_id, user_id=user_id, last_runs=last_runs)
@@ -73,10 +73,10 @@ def _pairs(storage: Sessions, session_id: str, user_id: str | None, rating: Rati
             return []
         if session is None:
             return []
-        found = list(_rated(session, rating))[-limit:]
-        if len(found) == limit or len(session.runs) < _A_FEW_RUNS:
+        pairs = list(_rated(session, rating))[-limit:]
+        if len(pairs) == limit or len(session.runs) < _A_FEW_RUNS:
             break
-    return found
+    return pairs
 
 
 def _rated(session: Session, rating: Rating) -> Iterator[_Pair]:

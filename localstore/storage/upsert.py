@@ -160,8 +160,8 @@ def upsert_into(store: Engine, transaction: Transaction, local: LocalSession, ba
     owner differs.
     """
     owner = transaction.header().get("user_id")
-    wanted = local.header.get("user_id", owner if base is None else None)
-    if wanted != owner or (base is not None and base.header.get("user_id") != owner):
+    user_id = local.header.get("user_id", owner if base is None else None)
+    if user_id != owner or (base is not None and base.header.get("user_id") != owner):
         raise OwnerMismatch(
             f"Session {transaction.row['session_id']!r} belongs to {'nobody' if owner is None else 'another user'}, "
             "and upsert does not change that. Nothing was written. Use another session_id, or leave user_id as it was.",
@@ -171,11 +171,11 @@ def upsert_into(store: Engine, transaction: Transaction, local: LocalSession, ba
     alone = base is not None and base.fingerprint == transaction.row["fingerprint"]
     if base is not None and alone:
         plan = merge(local, base, base)  # no other program wrote since: the document equals `base`
-        known = store.runs.recent(transaction).keys() - {entry.get("run_id") for entry in base.entries}
+        recent_ids = store.runs.recent(transaction).keys() - {entry.get("run_id") for entry in base.entries}
         if (
             not plan.replaced
             and json_equal(plan.header, base.header)
-            and not known & {e.get("run_id") for e in plan.added}
+            and not recent_ids & {e.get("run_id") for e in plan.added}
         ):
             if plan.added:
                 transaction.append(plan.added)
