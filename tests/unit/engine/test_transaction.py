@@ -14,7 +14,7 @@ from localstore.format.values import to_json_value
 from tests.crashes import lock_file
 from tests.unit.conftest import StorageClass
 from tests.unit.raw import Storage, answered, edit, in_our_layout, manifest_lines, parse, question, rescued, run_ids
-from tests.unit.watched_disk import Call, WatchedDisk
+from tests.unit.watched_disk import Call, WatchedDisk, nothing
 
 
 @pytest.fixture
@@ -272,6 +272,38 @@ def test_bytes_that_another_program_appends_in_the_same_instant_stay(watched: St
     path.write_bytes(raw.removesuffix(b"typed by hand\n"))
     watched.append("s1", answered("r3"))
     assert run_ids(path) == ["r1", "r2", "r3"]
+
+
+@pytest.mark.parametrize("size", [1, 1000], ids=["one write", "two writes"])
+def test_an_editor_that_replaces_the_document_at_any_moment_of_an_append_loses_no_run(
+    watched: Storage, disk: WatchedDisk, size: int
+) -> None:
+    """An append into a file that had lost its name to an editor's new one was acknowledged, and the run was lost."""
+    path, number, replaced = watched.path("s1"), 0, True
+    edited = path.read_bytes().replace(b"good day", b"typed by hand")
+    calls: list[Call] = []
+
+    def replace(call: Call) -> None:
+        calls.append(call)
+        if len(calls) == number:
+            new = path.with_name("~new")
+            is_written = f"run_id: a{number}".encode() in path.read_bytes().replace(b'"', b"")
+            is_over = is_written and call.path != str(path)  # the editor opened what was acknowledged
+            new.write_bytes(path.read_bytes() if is_over else edited)
+            os.replace(new, path)
+
+    while replaced:
+        number += 1
+        calls.clear()
+        disk.before = replace
+        watched.append("s1", answered(f"a{number}", answer="long " * size))
+        disk.before = nothing
+        replaced = len(calls) >= number
+        assert run_ids(path)[-1] == f"a{number}"
+        if replaced:
+            assert "typed by hand" in path.read_text()
+        assert [one for one in rescued(watched) if one["reason"] == "torn by a crash"] == []
+    assert number > 6
 
 
 def test_an_editor_that_replaces_the_document_before_a_rewrite_wins(watched: Storage, disk: WatchedDisk) -> None:
