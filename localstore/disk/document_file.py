@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -128,6 +129,10 @@ class DocumentFile:
 
     def header(self) -> dict[str, Any]:
         """Read and return the header alone."""
+        return header_of(self._parsed(self.layout.parse_head, self.head()))
+
+    def head(self) -> bytes:
+        """Read and return the bytes up to and including the line that opens the history."""
         size = _BLOCK
         while True:
             data = filesystem.read_at(self.fd, min(size, self.size), 0)
@@ -137,7 +142,12 @@ class DocumentFile:
             if size >= self.size:
                 raise LayoutMismatch
             size *= 4
-        return header_of(self._parsed(self.layout.parse_head, data[: opened + len(self.layout.opening)]))
+        return data[: opened + len(self.layout.opening)]
+
+    def blocks(self, begin: int) -> Iterator[bytes]:
+        """Yield the bytes from an offset to the end of the file in blocks of 1 MiB."""
+        for at in range(begin, self.size, _LARGE_BLOCK):
+            yield filesystem.read_at(self.fd, min(self.size - at, _LARGE_BLOCK), at)
 
     def tail(self, count: int) -> list[tuple[int, bytes]]:
         """Return the offsets and bytes of the last `count` entries, oldest first; fewer if the document has fewer."""

@@ -7,7 +7,7 @@ that replaces the old one.
 import os
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -39,6 +39,7 @@ from localstore.index.row import (
     IndexRow,
     after_append,
     after_finish,
+    after_new_head,
     after_write,
     carry_rewrite_flag,
     is_trusted,
@@ -310,7 +311,8 @@ class Transaction:
                 self._written(after_finish(self.row, plan.entry, plan.offset) if plan.entry is not None else self.row)
                 return plan.offset
             case Rewrite():
-                self._replace(self._rewritten(plan))
+                if not self._replace_head(plan):
+                    self._replace(self._rewritten(plan))
             case Unchanged():
                 self.sync()
         return None
@@ -376,6 +378,48 @@ class Transaction:
         is_same = plan.header is None or json_equal(plan.header, parsed.header)
         head = parsed.head if is_same else self._new_head(parsed, plan.header or {})
         return layout.assemble(head, pieces)
+
+    def _replace_head(self, plan: Rewrite) -> bool:
+        """Carry out a plan that changes only the header of a large document, and copy the bytes of its history.
+
+        Return False, and write nothing, for any other plan, for an untrusted document, and if comments would be
+        lost.
+        """
+        if plan.header is None or plan.replaced or plan.added or plan.inserted:
+            return False
+        if self._parsed is not None or self._rewrite or self.file.size <= _LARGE:
+            return False
+        layout, path, old = self.file.layout, self.file.path, self.file.head()
+        before = ParsedDocument(layout, old, self.file.header(), [], [len(old)])
+        head = self._new_head(before, plan.header)
+        if self._lost_comments is not None:
+            self._lost_comments = None
+            return False
+        parsed = parse_document(layout.assemble(head, []), layout, path)
+        size, status = self.file.size, self.file.status
+
+        def parts() -> Iterator[bytes]:
+            yield head
+            copied = len(old)
+            with DocumentFile(path) as source:
+                for block in source.blocks(copied):
+                    copied += len(block)
+                    yield block
+            if copied != size:
+                raise ConcurrentChange
+
+        self.file.close()  # as in _replace
+        try:
+            written = durable_files.replace_file(path, parts(), status)
+        except durable_files.FileChanged:
+            raise ConcurrentChange from None
+        self.file = DocumentFile(path, write=True)
+        if not durable_files.is_same(written, self.file.status):
+            raise ConcurrentChange
+        fresh = row_of(parsed, self.row["path"], self.file.status, None)
+        self.row = after_new_head(fresh, self.row, len(head) - len(old))
+        self.changed = True
+        return True
 
     def _new_head(self, parsed: ParsedDocument, header: dict[str, Any]) -> bytes:
         """Return the head of the document for a new header.

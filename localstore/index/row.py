@@ -110,6 +110,21 @@ def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str 
     return row
 
 
+def after_new_head(fresh: IndexRow, before: IndexRow, moved: int) -> IndexRow:
+    """Return `fresh`, the row of a document's header, with what `before` says of its history; `fresh` is changed.
+
+    `moved` is the number of bytes by which the history moved.
+    """
+    fresh["updated_at"], fresh["entries"], fresh["runs"] = before["updated_at"], before["entries"], before["runs"]
+    if "unfinished" in before:
+        fresh["unfinished"] = before["unfinished"]
+    if "offsets" in before:
+        fresh["offsets"] = {key: offset + moved for key, offset in before["offsets"].items()}
+    if "waiting" in before:
+        fresh["waiting"] = {run_id: offset + moved for run_id, offset in before["waiting"].items()}
+    return fresh
+
+
 def carry_rewrite_flag(fresh: IndexRow, before: IndexRow | None) -> IndexRow:
     """Return `fresh`, marked for a rewrite if `before` was; `fresh` is changed in place.
 
