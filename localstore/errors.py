@@ -9,7 +9,7 @@ class LocalstoreError(Exception):
     """The base class of all errors that localstore raises itself.
 
     Catch it to handle them all. Errors of the operating system are raised unchanged, as `OSError`; a write may have
-    taken effect before one of these is raised, but no other.
+    taken effect before such an error is raised.
 
     >>> str(LocalstoreError("The store is full. Use another one.", path="/stores/a"))
     'The store is full. Use another one.'
