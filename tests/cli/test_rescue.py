@@ -13,6 +13,7 @@ from click.testing import Result
 
 from localstore import DocumentBroken, JsonStorage, Message, Run
 from tests import oracle
+from tests.crashes import leave_mark
 
 from .conftest import Command
 from .test_check import document, edit, state_of
@@ -36,7 +37,10 @@ def keep_run(store: Path, session_id: str = "graz-1", run_id: str = "kept", text
 def keep_tail(store: Path, tail: bytes) -> str:
     """Damage the end of a document as a crash does, then write to it. Return the name of the rescue file."""
     path = document(store)
-    path.write_bytes(path.read_bytes().removesuffix(b"\n  ]\n}\n") + tail)
+    old = path.read_bytes()
+    new = old.removesuffix(b"\n  ]\n}\n") + tail
+    path.write_bytes(old + new[len(old) :])  # what lies beyond the old end is written first
+    leave_mark(store, "graz-1", old, new + b"\n    }\n  ]\n}\n")
     storage = JsonStorage(store)
     storage.append("graz-1", Run(run_id="next"))
     (name,) = os.listdir(store / ".localstore" / "rescue")
