@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,10 +11,14 @@ from .. import output
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from localstore.models.session_info import SessionInfo
 
 ON_A_TERMINAL = 50
 """How many sessions a terminal shows without `--all` or `--limit`."""
+_MOST_NAMED = 3
+"""How many of the files that are not read are named."""
 
 
 @click.command()
@@ -52,12 +57,24 @@ def command(
     if unreadable:
         files = "1 file" if unreadable == 1 else f"{unreadable:,} files"
         output.note(f"{files} cannot be read as a session. 'localstore check' says why.")
+    _name_ignored(storage.ignored_files())
     for path, session_id in storage.duplicate_files().items():
         output.note(f"{path} has the session_id {session_id!r} of another document. 'localstore check' says which.")
     if not rows and not as_json:
         filtered = user is not None or entity is not None or kind is not None
         none = f"No sessions in the store {storage.root} yet."
         output.note("No sessions match. 'localstore ls' lists all sessions." if filtered else none)
+
+
+def _name_ignored(files: Mapping[Path, str]) -> None:
+    """Print one line about the files that look like documents but are not read."""
+    names = [str(path) for path in files]
+    if len(names) == 1:
+        output.note(f"{names[0]} {files[Path(names[0])]}")
+    elif names:
+        more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+        listed = ", ".join(names[:_MOST_NAMED])
+        output.note(f"{len(names):,} files are not read: {listed}{more}. 'localstore check' says why and what to do.")
 
 
 def _cells(row: SessionInfo) -> tuple[str, ...]:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
 from localstore.disk import durable_files, file_names, filesystem
+from localstore.disk.ignored_files import is_text
 from localstore.disk.store_identity import MARKER, make_folders
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, StoreNotFound
 from localstore.format.document import LAYOUTS
@@ -340,15 +341,29 @@ def make_durable(root: str, folder: str) -> None:
             filesystem.sync_folder(str(above))
 
 
-def documents(root: str, folder: str) -> Iterator[str]:
-    """Yield the paths, relative to the root, of the files in a folder that may be documents."""
+class Listing(NamedTuple):
+    """What is in a folder for documents. `documents` are paths relative to the root, of files that may be documents."""
+
+    documents: list[str]
+    others: list["os.DirEntry[str]"]
+
+
+def list_folder(root: str, folder: str) -> Listing:
+    """List a folder for documents. A missing folder is empty. Raises OSError."""
     suffixes = tuple(LAYOUTS)
-    try:
+    listing = Listing([], [])
+    with contextlib.suppress(FileNotFoundError):
         for entry in filesystem.system.entries(f"{root}/{folder}"):
             if entry.name.endswith(suffixes) and _is_visible(entry.name):
-                yield f"{folder}/{entry.name}"
-    except FileNotFoundError:
-        return
+                listing.documents.append(f"{folder}/{entry.name}")
+            else:
+                listing.others.append(entry)
+    return listing
+
+
+def documents(root: str, folder: str) -> list[str]:
+    """Return the paths, relative to the root, of the files in a folder that may be documents."""
+    return list_folder(root, folder).documents
 
 
 def all_documents(root: str) -> Iterator[str]:
@@ -358,8 +373,8 @@ def all_documents(root: str) -> Iterator[str]:
 
 
 def _is_visible(name: str) -> bool:
-    """Return whether a name is not hidden and is valid UTF-8. Other names cannot be recorded in the manifest."""
-    return not name.startswith(".") and (name.isascii() or name.encode(errors="ignore").decode() == name)
+    """Return whether a name is not hidden and is valid UTF-8."""
+    return not name.startswith(".") and is_text(name)
 
 
 def paths_named_after(root: str, session_id: str) -> Iterator[str]:

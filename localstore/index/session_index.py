@@ -8,8 +8,9 @@ import contextlib
 import time
 from collections.abc import Iterable
 
-from localstore.disk import file_names, filesystem, store_tree
+from localstore.disk import file_names, filesystem, ignored_files, store_tree
 from localstore.disk.document_file import fingerprint
+from localstore.disk.ignored_files import Reason
 from localstore.disk.locks import LockPool
 from localstore.index.document_row import Torn, Unreadable, read_row
 from localstore.index.manifest import Manifest
@@ -47,6 +48,8 @@ class SessionIndex:
         """Files in which no session can be read, by path."""
         self.unreadable_folders: dict[str, str] = {}
         """Folders that the last scan could not list: path to problem. Each scan sets a new mapping."""
+        self._ignored: dict[str, dict[str, Reason]] = {}
+        """Files that look like documents but are not read, by month folder and path."""
 
     def unreadable_files(self) -> dict[str, str]:
         """Return the files in which no session can be read, and why. Paths are relative to the root."""
@@ -60,6 +63,17 @@ class SessionIndex:
         """
         with self._manifest.mutex:
             return {path: session_id for path, (_, session_id) in sorted(self._duplicates.items())}
+
+    def ignored_files(self) -> dict[str, Reason]:
+        """Return the files that look like documents but are not read, and why. Paths are relative to the root.
+
+        In the month folders, they are those of the last scan. The folders above are listed now.
+        """
+        ignored = ignored_files.above_month_folders(self._root)
+        with self._manifest.mutex:
+            for files in self._ignored.values():
+                ignored.update(files)
+        return dict(sorted(ignored.items()))
 
     def duplicates_of(self, session_id: str) -> list[str]:
         """Return the files that hold this session although its document is another file, as far as they are known."""
@@ -134,6 +148,7 @@ class SessionIndex:
         folders = store_tree.folders(self._root)
         unreadable: dict[str, str] = {}
         times: dict[str, int] = {}
+        ignored: dict[str, dict[str, Reason]] = {}
         added = self._changed_exceptions()
         hidden: list[str] = []
         with manifest.mutex:
@@ -145,10 +160,12 @@ class SessionIndex:
             if scanned.get(folder) == changed:
                 continue
             try:
-                found = set(store_tree.documents(self._root, folder))
+                listing = store_tree.list_folder(self._root, folder)
             except OSError as error:  # keep the rows of a folder that cannot be listed
                 unreadable[folder] = str(error)
                 continue
+            found = set(listing.documents)
+            ignored[folder] = ignored_files.in_month_folder(self._root, folder, listing.others)
             with manifest.mutex:
                 known = manifest.paths_in(folder)
                 gone = [session_id for path, session_id in known.items() if path not in found]
@@ -166,6 +183,9 @@ class SessionIndex:
             for folder in scanned.keys() - folders.keys():
                 del scanned[folder]
             scanned.update(times)
+            for folder in self._ignored.keys() - folders.keys():
+                del self._ignored[folder]
+            self._ignored.update(ignored)
 
     def _sweep(self) -> None:
         """Compare every row with its file's status, and read the files that changed.

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from localstore.disk import backup_folder, rescue_folder, store_tree, trash_folder
+from localstore.disk import backup_folder, ignored_files, rescue_folder, store_tree, trash_folder
 from localstore.disk.document_file import IRREGULAR
 from localstore.disk.durable_files import temporary_for
 from localstore.disk.filesystem import FILE_MODE, FOLDER_MODE, is_private
@@ -17,7 +17,6 @@ from localstore.maintenance.finding import Finding, Reporter
 MOST_MODES = 3
 """The number of files and folders with wrong permissions to report one by one; in a copied store, all may be wrong."""
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])\Z")
-_DOCUMENT = re.compile(r"(?!\.).*\.(?:json|yaml|yml)\Z", re.IGNORECASE | re.DOTALL)
 _MODE_UNCHANGED = (f"{backup_folder.FOLDER.as_posix()}/", f"{trash_folder.FOLDER}/")
 """Documents in these folders keep their mode; the folder itself is private."""
 
@@ -47,6 +46,9 @@ class TreeCheck:
         for path, status in self._files(""):
             if path == "manifest.jsonl":
                 yield from self._permissions(path, status)
+        for path, reason in ignored_files.above_month_folders(self._root).items():
+            if "/" not in path:  # the others are found below
+                yield self._report.error(path, *reason)
         for folder in (store_tree.SESSIONS, ".localstore", "schemas"):
             for path, status in self._walk(folder):
                 if folder != "schemas":
@@ -60,8 +62,8 @@ class TreeCheck:
             problem = f"and {len(self.modes) - MOST_MODES:,} more files and folders below have such modes"
             advice = f"Set them all with: chmod -R u+rwX,go= {shlex.quote(self._root)}"
             yield self._report.error("", problem, advice, kind="mode")
-        for path, reason in self.unreadable_folders.items():
-            yield self._report.error(path, f"cannot be listed: {reason}", "Check its permissions and the disk.")
+        for path, problem in self.unreadable_folders.items():
+            yield self._report.error(path, f"cannot be listed: {problem}", "Check its permissions and the disk.")
 
     def _walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
         """Yield a folder and everything below it with their status, sorted by name. Links are not followed."""
@@ -123,19 +125,16 @@ class TreeCheck:
         folder, _, name = path.rpartition("/")
         is_in_month = folder.count("/") == 1
         if stat.S_ISLNK(status.st_mode):
-            yield error(path, "is a symbolic link, and links are not followed", "Put the file or folder itself there.")
+            yield error(path, *ignored_files.LINK)
         elif stat.S_ISDIR(status.st_mode):
             if folder == store_tree.SESSIONS and not _MONTH.match(name):
                 yield note(path, "is not named like a month (2026-11)", "Move its documents to month folders.")
             elif is_in_month and name.endswith(tuple(LAYOUTS)) and not name.startswith("."):
                 yield error(path, IRREGULAR, "Move it out of the store.")
-        elif not _DOCUMENT.match(name):
+        elif (reason := ignored_files.reason_for(path)) is not None:
+            yield error(path, *reason)
+        elif not ignored_files.looks_like_document(name):
             return
-        elif not is_in_month:
-            advice = f"Move it to a folder such as {store_tree.SESSIONS}/2026-11."
-            yield error(path, "is not in a month folder, so it is not read", advice)
-        elif not name.endswith(tuple(LAYOUTS)):
-            yield error(path, "is not read, because of its ending", "Rename it to end in .json or .yaml.")
         elif not stat.S_ISREG(status.st_mode):
             yield error(path, IRREGULAR, "Move it out of the store.")
         else:

@@ -456,6 +456,18 @@ class Storage:
         problems = index.unreadable_files() | index.unreadable_folders
         return {self.root / path: problem for path, problem in problems.items()}
 
+    def ignored_files(self) -> dict[Path, str]:
+        """Return the files that look like documents but are not read, with the reason and what to do.
+
+            >>> storage.ignored_files()
+            {}
+
+        These are files in the wrong folder, or with another ending than `.json` or `.yaml`. For the month folders, the
+        result is that of the last listing. The keys are full paths.
+        """
+        ignored = self._engine.index.ignored_files()
+        return {self.root / path: f"{reason.problem}. {reason.advice}" for path, reason in ignored.items()}
+
     def duplicate_files(self) -> dict[Path, str]:
         """Return the files that hold a session whose document is another file, with the id of the session.
 
@@ -549,6 +561,7 @@ class Storage:
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)
     aunreadable_files = async_twin(unreadable_files, writes=False)
+    aignored_files = async_twin(ignored_files, writes=False)
     aduplicate_files = async_twin(duplicate_files, writes=False)
     aget_all_session_ids = async_twin(get_all_session_ids, writes=False)
     aget_all_sessions = async_twin(get_all_sessions, writes=False)

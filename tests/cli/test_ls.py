@@ -216,6 +216,44 @@ def test_a_file_without_a_session_is_mentioned(run: Command, store: Path) -> Non
     assert done.stderr == "localstore: 1 file cannot be read as a session. 'localstore check' says why.\n"
 
 
+IGNORED = {
+    "notes.json": "is not in a month folder, so it is not read. Move it to a folder such as sessions/2026-11.",
+    "sessions/notes.json": "is not in a month folder, so it is not read. Move it to a folder such as sessions/2026-11.",
+    "sessions/2026-01/notes.yml": "is not read, because of its ending. Rename it to end in .json or .yaml.",
+    "sessions/2026-01/work.JSON": "is not read, because of its ending. Rename it to end in .json or .yaml.",
+    "sessions/2026-01/deeper/a.yaml": "is not in a month folder, so it is not read. Move it to a folder such as "
+    "sessions/2026-11.",
+}
+
+
+@pytest.mark.parametrize("place", IGNORED)
+def test_a_document_that_is_not_read_is_named(run: Command, store: Path, place: str) -> None:
+    """`ls` ignored a document in the wrong folder or with another ending without a word: the session seemed lost."""
+    path = store / place
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.write_bytes(JsonStorage(store).path("graz-1").read_bytes())
+    path.chmod(0o600)
+    done = run("ls", "--store", store)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr == f"localstore: {path} {IGNORED[place]}\n"
+    findings = json.loads(run("check", "--json", "--store", store).stdout)
+    assert [(found["path"], f"{found['problem']}. {found['advice']}") for found in findings] == [
+        (str(path), IGNORED[place])
+    ]
+
+
+def test_many_documents_that_are_not_read_take_one_line(run: Command, store: Path) -> None:
+    """The first three are named. Files of other programs at the top of the store are not."""
+    for number in range(5):
+        (store / "sessions" / f"{number}.json").write_text("{}")
+    (store / "package.json").write_text('{"name": "my-project"}')
+    done = run("ls", "--store", store)
+    first = ", ".join(str(store / "sessions" / f"{number}.json") for number in range(3))
+    advice = "'localstore check' says why and what to do."
+    assert done.stderr == f"localstore: 5 files are not read: {first} and 2 more. {advice}\n"
+
+
 def test_a_broken_document_is_listed_after_the_manifest_was_deleted(run: Command, store: Path) -> None:
     document = JsonStorage(store).path(JsonStorage(store).get_all_session_ids()[0])
     document.write_text(document.read_text()[:-4] + "?")

@@ -357,6 +357,20 @@ def eager_switches() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("eager_switches")
+def test_ignored_files_follow_the_folders(storage: Storage) -> None:
+    """A file that is not read is named while it is there, also if another scan of the process saw the folder before."""
+    storage.append("a", answered("r1"))
+    storage.list_sessions()
+    path = storage.path("a")
+    ignored = path.with_suffix(".yml")
+    ignored.write_bytes(path.read_bytes())
+    storage.list_sessions()
+    assert list(storage.ignored_files()) == [ignored]
+    ignored.unlink()
+    storage.list_sessions()
+    assert storage.ignored_files() == {}
+
+
 def test_unreadable_files_can_be_asked_for_while_other_threads_list(storage: Storage) -> None:
     """Regression: `unreadable_files()` raised "dictionary changed size during iteration" when another thread found one
     more unreadable file in the middle of the call."""

@@ -65,6 +65,7 @@ def test_the_twins_do_what_their_methods_do(storage: Storage) -> None:
         assert [message.role for message in examples] == ["user", "assistant"]
         assert await storage.apath("s1") == storage.path("s1")
         assert await storage.aunreadable_files() == {}
+        assert await storage.aignored_files() == {}
         assert not (await storage.aupgrade_schema()).problems
         assert await storage.adelete_session("s1") is True
         await storage.adrop()
