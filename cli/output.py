@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,10 +19,14 @@ _CONTROL = re.compile(f"[\t\n{CONTROL}]")
 
 
 def prepare() -> None:
-    """Make standard output and error accept any text: in UTF-8, or on a terminal with escapes where necessary."""
+    """Make standard output and error accept any text: in UTF-8, or on a terminal with escapes where necessary.
+
+    Warnings of the library are printed as notes, without the line of code that caused them.
+    """
     if sys.stdout is not None and isinstance(sys.stdout.buffer, io.RawIOBase):
         # PYTHONUNBUFFERED: a write that is cut short by a full disk or a closed pipe would look like a complete one.
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(sys.stdout.buffer), encoding=sys.stdout.encoding)
+    warnings.formatwarning = lambda message, *_, **__: f"localstore: {one_line(str(message))}\n"
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
             continue  # closed, or replaced by a program that calls us

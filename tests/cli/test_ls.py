@@ -260,3 +260,14 @@ def test_a_broken_document_is_listed_after_the_manifest_was_deleted(run: Command
     (store / "manifest.jsonl").unlink()
     first, second = run("ls", "--store", store), run("ls", "--store", store)
     assert len(first.stdout.splitlines()) == len(second.stdout.splitlines()) == len(list(store.glob("sessions/*/*")))
+
+
+def test_a_second_document_of_a_session_is_named(run: Command, store: Path) -> None:
+    """It was ignored without a word, also if it had runs that the other document lacks."""
+    (path,) = store.rglob("graz-1.json")
+    copy = path.with_name("copy.json")
+    copy.write_bytes(path.read_bytes())
+    done = run("ls", "--store", store)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert f"{copy} has the session_id 'graz-1' of another document." in done.stderr
