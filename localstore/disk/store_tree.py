@@ -204,6 +204,11 @@ def is_store(root: Path) -> bool:
     return True
 
 
+def _is_manifest(content: bytes) -> bool:
+    """Return whether a file named as the manifest is one, and not the file of another program."""
+    return content.startswith(b'{"localstore":"manifest"')
+
+
 def remove_marker(root: Path) -> bool:
     """Turn a store without documents into an ordinary folder again. Other files stay.
 
@@ -218,9 +223,9 @@ def remove_marker(root: Path) -> bool:
     filesystem.remove_folder_if_empty(f"{folder}/{SESSIONS}")
     if is_store(root):  # otherwise a session of agno may have this name
         durable_files.remove_file(root / MARKER)
-    for path, content in (("manifest.jsonl", None), (f"schemas/{_SCHEMA}", _schema())):
+    for path, is_ours in (("manifest.jsonl", _is_manifest), (f"schemas/{_SCHEMA}", _schema().__eq__)):
         full = root / path
-        if os.path.isfile(full) and (content is None or full.read_bytes() == content):
+        if os.path.isfile(full) and is_ours(full.read_bytes()):
             durable_files.remove_file(full)
     if os.path.isdir(f"{folder}/schemas"):
         durable_files.remove_temporaries(f"{folder}/schemas", (_SCHEMA,))

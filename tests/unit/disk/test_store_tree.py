@@ -236,3 +236,12 @@ def test_sessions_behind_a_link_are_refused(tmp_path: Path) -> None:
     assert list((tmp_path / "elsewhere").iterdir()) == []
     (tmp_path / "link").symlink_to(JsonStorage(tmp_path / "whole").root)
     assert JsonStorage(tmp_path / "link").root == (tmp_path / "whole").resolve()
+
+
+def test_a_folder_that_is_no_store_any_more_keeps_the_files_of_other_programs(tmp_path: Path) -> None:
+    """An upgrade that failed removed a file named manifest.jsonl that was not the store's."""
+    store_tree.open_store(tmp_path, create=True)
+    (tmp_path / "manifest.jsonl").write_text('{"mine": 1}\n')
+    assert store_tree.remove_marker(tmp_path)
+    assert (tmp_path / "manifest.jsonl").read_text() == '{"mine": 1}\n'
+    assert not (tmp_path / "localstore.json").exists()
