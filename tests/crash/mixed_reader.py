@@ -104,7 +104,7 @@ def main(root: Path, suffix: str) -> None:
             if request["how"] == "list":
                 infos = storage.list_sessions(**request["filters"])
                 names = ("session_id", "user_id", "kind", "runs", "updated_at", "problem")
-                answer["rows"] = [{name: getattr(info, name) for name in names} for info in infos]
+                answer["rows"] = [{name: info.as_dict().get(name) for name in names} for info in infos]
             elif request["how"] == "raw":
                 answer["items"], answer["torn"] = raw_items(root, request["session"], suffix)
             else:
