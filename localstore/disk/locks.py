@@ -19,7 +19,7 @@ from localstore.disk import file_names, filesystem
 from localstore.disk.loading import load_for_writing
 from localstore.disk.store_identity import StoreIdentity, make_folders
 from localstore.disk.write_marks import WriteMarks
-from localstore.errors import LockTimeout
+from localstore.errors import LockTimeout, StoreNotFound
 from localstore.format.write_mark import WriteMark
 
 STRIPES = 64
@@ -44,6 +44,11 @@ class _Lock:
         """Device and inode of the open file."""
         self.mutex = threading.RLock()
         self.holder: weakref.ref[_LockGuard] | None = None
+
+    def is_in_place(self) -> bool:
+        """Return whether the open file is the one at its path. Raises OSError."""
+        status = filesystem.status_or_none(self.path)
+        return status is not None and (status.st_dev, status.st_ino) == self.file
 
     def is_abandoned(self) -> bool:
         """Return whether an interruption such as Ctrl-C left no guard that can release the lock held by this thread."""
@@ -211,11 +216,25 @@ class LockPool:
         While the file is open, no other file can have its device and inode. The store is therefore compared only when
         the file was opened (`is_new`), or is no longer at its path.
         """
-        status = filesystem.status_or_none(lock.path)
-        is_in_place = status is not None and (status.st_dev, status.st_ino) == lock.file
+        is_in_place = lock.is_in_place()
         if is_new or not is_in_place:
-            self.store.check()
+            self.check_store(lock)
         return is_in_place
+
+    def check_store(self, opened: _Lock | None = None) -> None:
+        """Raise StoreNotFound if the store that was opened is no longer at its path. Raises OSError.
+
+        The marker may be another file, or have another time, while a lock file that is open here is still in its place:
+        a copy of the store, or a new one, has other lock files. `opened` is a lock whose file may be such a new one.
+        """
+        try:
+            self.store.check()
+        except StoreNotFound:
+            now = StoreIdentity.of(self.store.root)
+            locks = [lock for lock in self._locks if lock is not opened and lock.fd >= 0]
+            if now.folder != self.store.folder or now.marker is None or not any(lock.is_in_place() for lock in locks):
+                raise
+            self.store = now
 
     def _open(self, lock: _Lock) -> None:
         flags = os.O_RDWR | os.O_CREAT

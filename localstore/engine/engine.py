@@ -100,7 +100,7 @@ class Edit:
             self._engine.distrust(self._session_id)
             return True
         if isinstance(error, FileNotFoundError):
-            self._engine.locks.store.check()  # raises the error that says what is missing: the store
+            self._engine.locks.check_store()  # raises the error that says what is missing: the store
         self._is_done = True
         if error is None:
             self._engine.duplicates.warn()

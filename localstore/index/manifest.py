@@ -182,7 +182,7 @@ class Manifest:
             if thorough or current.st_size != self._consumed:
                 self._follow(current)
             return
-        self._locks.store.check()  # the whole store may have been moved or replaced
+        self._locks.check_store()  # the whole store may have been moved or replaced
         if self._fd >= 0:
             status = filesystem.system.status_of(self._fd)
             read_to_the_end = status.st_nlink == 0  # no process appends to a replaced file

@@ -107,7 +107,7 @@ class SideFiles:
                     e.name for e in entries if e.name.endswith(".json") and e.name[0] != "." and not e.is_symlink()
                 ]
         except FileNotFoundError:
-            self._engine.locks.store.check()
+            self._engine.locks.check_store()
             return []
         return [self._folder / name for name in sorted(names)]
 
@@ -137,7 +137,7 @@ class SideFiles:
                 status = filesystem.system.status_of(fd)
                 raw = filesystem.read_at(fd, status.st_size, 0)
         except FileNotFoundError:
-            self._engine.locks.store.check()
+            self._engine.locks.check_store()
             return {key: kind()}, None
         try:
             record = orjson.loads(raw)

@@ -108,6 +108,33 @@ def test_a_store_that_was_removed_and_made_again_is_another_one(storage_class: S
     assert run_ids(again.path("s1")) == ["new"]
 
 
+def _touch(marker: Path) -> None:
+    os.utime(marker, ns=(1, 1))
+
+
+def _save_again(marker: Path) -> None:
+    marker.with_name("saved").write_bytes(marker.read_bytes())
+    marker.with_name("saved").replace(marker)
+
+
+@pytest.mark.parametrize("change", [_touch, _save_again])
+def test_a_marker_that_was_saved_again_is_no_other_store(
+    storage_class: StorageClass, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    """Regression: after a `touch`, a restored time or a copy by rsync of `localstore.json` alone, each call of an open
+    storage raised StoreNotFound ("was replaced by another one"), and the program's runs were not stored.
+    """
+    storage = opened(storage_class, tmp_path / "store")
+    change(storage.root / MARKER)
+    for number in range(20):  # most of them take a lock for the first time
+        storage.append(f"s{number}", answered("r2"))
+    assert len(storage.list_sessions()) == 20
+    storage.close()
+    other = storage_class(tmp_path / "store")
+    other.append("s1", answered("r3"))
+    assert run_ids(storage.path("s1")) == ["r1", "r2", "r3"]
+
+
 def test_a_store_that_lost_its_marker_takes_no_more_runs_once_its_locks_are_gone(tmp_path: Path) -> None:
     """The content was moved out of the folder, which stays: `mv store/* store/.localstore elsewhere`."""
     storage = opened(JsonStorage, tmp_path / "store")
