@@ -22,10 +22,12 @@ from localstore.format.document import LAYOUTS
 
 FORMAT = 1
 SESSIONS = "sessions"
+GIT_IGNORE = ".gitignore"
 _OWN_MARKER = {"localstore": "store", "format": FORMAT}
 _SCHEMA = "session-1.schema.json"
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
 _IGNORE = b"*\n"
+_GIT_IGNORE = b"# Machine-local files of localstore, made again as needed\n/.localstore/\n/manifest.jsonl\n.*.tmp\n"
 _MOST_SHOWN, _LONGEST_SHOWN = 5, 40
 """How many keys of a foreign marker an error shows, and how many characters of each."""
 _HEAD = 1 << 20
@@ -172,6 +174,18 @@ def prepare(root: Path) -> None:
         filesystem.make_folders(folder)
     durable_files.write_file(root / ".localstore" / ".gitignore", [_IGNORE])  # machine-local
     durable_files.write_file(root / "schemas" / _SCHEMA, [_schema()])
+    with contextlib.suppress(FileExistsError):
+        durable_files.create_file(root / GIT_IGNORE, [_GIT_IGNORE])
+
+
+def restore_git_ignore(root: Path) -> None:
+    """Make the `.gitignore` of a store again if it is missing, as in a store of an earlier release.
+
+    A file that is there is left alone. Nothing happens if the store cannot be written: no session depends on it.
+    """
+    with contextlib.suppress(OSError):
+        if not filesystem.exists(str(root / GIT_IGNORE)):
+            durable_files.create_file(root / GIT_IGNORE, [_GIT_IGNORE])
 
 
 def write_marker(root: Path) -> None:
@@ -223,14 +237,15 @@ def remove_marker(root: Path) -> bool:
     filesystem.remove_folder_if_empty(f"{folder}/{SESSIONS}")
     if is_store(root):  # otherwise a session of agno may have this name
         durable_files.remove_file(root / MARKER)
-    for path, is_ours in (("manifest.jsonl", _is_manifest), (f"schemas/{_SCHEMA}", _schema().__eq__)):
+    ours = {"manifest.jsonl": _is_manifest, f"schemas/{_SCHEMA}": _schema().__eq__, GIT_IGNORE: _GIT_IGNORE.__eq__}
+    for path, is_ours in ours.items():
         full = root / path
         if os.path.isfile(full) and is_ours(full.read_bytes()):
             durable_files.remove_file(full)
     if os.path.isdir(f"{folder}/schemas"):
         durable_files.remove_temporaries(f"{folder}/schemas", (_SCHEMA,))
         filesystem.remove_folder_if_empty(f"{folder}/schemas")
-    durable_files.remove_temporaries(folder, (MARKER, "manifest.jsonl"))
+    durable_files.remove_temporaries(folder, (MARKER, "manifest.jsonl", GIT_IGNORE))
     return True
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from localstore.errors import DocumentBroken, NewerFormat
 from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.json_layout import JsonLayout
+from localstore.format.merge_conflict import find_conflict
 from localstore.format.parse_error import ParseError
 from localstore.format.source_position import line_and_column
 from localstore.format.versions import CannotUpgrade, upgraded, version_of
@@ -71,7 +72,7 @@ def parse_document(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocume
             parsed = _parse_any_layout(raw, layout, path)
         _check(parsed)
     except ParseError as error:
-        raise document_broken(error, path) from None
+        raise document_broken(find_conflict(raw) or error, path) from None
     return parsed
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import Layout, ParsedDocument, header_of, parse_document, run_id_and_state
 from localstore.format.in_place import SECTOR
+from localstore.format.merge_conflict import find_conflict
 from localstore.format.parse_error import ParseError
 from localstore.format.torn_run import (
     ENTRY_START,
@@ -97,6 +98,8 @@ def parse_or_recover(
     try:
         parsed = parse_document(raw, layout, path)
     except DocumentBroken:
+        if find_conflict(raw):  # a person resolves it
+            raise
         recovered = power_cut and recover(raw, layout, power_cut.record, path)
         if recovered is None:
             raise

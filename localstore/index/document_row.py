@@ -8,6 +8,7 @@ from localstore.disk.document_file import IRREGULAR, DocumentFile, fingerprint
 from localstore.disk.locks import LockPool
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import LAYOUTS, ParsedDocument
+from localstore.format.merge_conflict import own_side
 from localstore.format.parse_error import ParseError
 from localstore.format.recovery import RecoveredDocument, parse_without_end_marker
 from localstore.index.manifest import Manifest
@@ -94,6 +95,7 @@ def _broken_row(
     Return `Unreadable` if neither the header nor `earlier` has a session id.
     """
     layout = LAYOUTS[path[path.rindex(".") :]]
+    raw = own_side(raw)
     opened = raw.find(layout.opening)
     try:
         header = layout.parse_head(raw[: opened + len(layout.opening)]) if opened >= 0 else layout.parse(raw)

@@ -36,6 +36,8 @@ class TreeCheck:
         self.leftovers: list[str] = []
         self.modes: list[tuple[str, int]] = []
         self.unreadable_folders: dict[str, str] = {}
+        self._has_wrong_mode = False
+        """Whether one of the modes that are not reported one by one is an error."""
 
     def findings(self) -> Iterator[Finding]:
         """Walk through the store and yield an error or note for each problem.
@@ -61,7 +63,8 @@ class TreeCheck:
         if len(self.modes) > MOST_MODES:
             problem = f"and {len(self.modes) - MOST_MODES:,} more files and folders below have such modes"
             advice = f"Set them all with: chmod -R u+rwX,go= {shlex.quote(self._root)}"
-            yield self._report.error("", problem, advice, kind="mode")
+            report = self._report.error if self._has_wrong_mode else self._report.note
+            yield report("", problem, advice, kind="mode")
         for path, problem in self.unreadable_folders.items():
             yield self._report.error(path, f"cannot be listed: {problem}", "Check its permissions and the disk.")
 
@@ -104,7 +107,8 @@ class TreeCheck:
     def _permissions(self, path: str, status: os.stat_result) -> Iterator[Finding]:
         """Yield an error if the permissions of a file or folder are wrong, and add it to `modes`.
 
-        Only the first `MOST_MODES` are yielded.
+        For those of a checkout by git, a note is yielded: git does not keep permissions. Only the first `MOST_MODES`
+        are yielded.
         """
         is_file, is_folder = stat.S_ISREG(status.st_mode), stat.S_ISDIR(status.st_mode)
         if os.name != "posix" or not (is_file or is_folder) or (is_file and path.startswith(_MODE_UNCHANGED)):
@@ -114,10 +118,14 @@ class TreeCheck:
         if is_private(mode) and mode & right == right:
             return
         self.modes.append((path, right))
-        if len(self.modes) <= MOST_MODES:
+        is_checked_out = path.startswith(store_tree.SESSIONS) and mode == (0o755 if is_folder else 0o644)
+        if len(self.modes) > MOST_MODES:
+            self._has_wrong_mode |= not is_checked_out
+        else:
+            report = self._report.note if is_checked_out else self._report.error
             effect = "keeps you from using it" if is_private(mode) else "gives others access"
             advice = f"Set it with: chmod {right:o} {shlex.quote(store_tree.full_path(self._root, path))}"
-            yield self._report.error(path, f"has mode {mode:04o}, which {effect}", advice, kind="mode")
+            yield report(path, f"has mode {mode:04o}, which {effect}", advice, kind="mode")
 
     def _placement(self, path: str, status: os.stat_result) -> Iterator[Finding]:
         """Add a file below `sessions/` to `documents`, or yield a finding if it will not be read as a document."""

@@ -93,6 +93,7 @@ class Storage:
             upgrades=auto_upgrade_schema,
             suffix=self._suffix,
         )
+        store_tree.restore_git_ignore(self.root)
         self._engine.settle_marked()
 
     @staticmethod

@@ -302,8 +302,8 @@ def test_a_pipe_instead_of_a_file(check: Check, store: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "mode"),
     [
-        ("sessions/2026-01/graz-1.json", 0o644),
-        ("sessions/2026-01", 0o755),
+        ("sessions/2026-01/graz-1.json", 0o664),
+        ("sessions/2026-01", 0o775),
         ("manifest.jsonl", 0o640),
         ("sessions", 0o750),
     ],
@@ -316,6 +316,16 @@ def test_permissions_that_allow_other_users(check: Check, store: Path, place: st
     assert f"{mode:04o}" in finding["problem"]
     right = "700" if (store / place).is_dir() else "600"
     assert finding["advice"] == f"Set it with: chmod {right} {store / place}"
+
+
+@posix
+@pytest.mark.parametrize(("place", "mode"), [("sessions/2026-01/graz-1.json", 0o644), ("sessions/2026-01", 0o755)])
+def test_permissions_of_a_checkout_are_a_note(check: Check, store: Path, place: str, mode: int) -> None:
+    """Git does not keep permissions: the check of every clone failed."""
+    (store / place).chmod(mode)
+    finding = only(check())
+    assert (finding["severity"], finding["path"]) == ("note", str(store / place))
+    assert f"{mode:04o}" in finding["problem"]
 
 
 @posix

@@ -356,6 +356,7 @@ def test_permissions_that_only_another_user_may_set_stay_a_finding(
     """The rest is repaired, and the finding says why it is left."""
     open_to_others(store)
     path = document(store)
+    path.chmod(0o664)
 
     class NotOurs(filesystem.System):
         def set_mode(self, path_: str, mode: int) -> None:

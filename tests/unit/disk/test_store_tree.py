@@ -24,7 +24,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_new_store_is_laid_out_and_private(tmp_path: Path) -> None:
     root = store_tree.open_store(tmp_path / "a" / "store", create=True)
-    assert sorted(path.name for path in root.iterdir()) == [".localstore", "localstore.json", "schemas", "sessions"]
+    names = [".gitignore", ".localstore", "localstore.json", "schemas", "sessions"]
+    assert sorted(path.name for path in root.iterdir()) == names
     assert json.loads((root / "localstore.json").read_bytes())["format"] == 1
     assert json.loads((root / "schemas" / "session-1.schema.json").read_bytes())["type"] == "object"
     storage = JsonStorage(root)

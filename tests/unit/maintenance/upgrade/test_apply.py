@@ -504,7 +504,8 @@ def test_a_document_that_is_fixed_later_is_upgraded_later(tmp_path: Path) -> Non
     assert len(upgrade(folder).problems) == 1
     assert (folder / "d.json").read_bytes() == bad
     (folder / "d.json").write_bytes(agno_bytes(old_session("d"), ".json"))
-    before = tree_of(folder, without=["sessions", "schemas", "manifest.jsonl", ".localstore", "localstore.json"])
+    of_a_store = [".gitignore", "sessions", "schemas", "manifest.jsonl", ".localstore", "localstore.json"]
+    before = tree_of(folder, without=of_a_store)
     assert upgrade(folder).documents == 1
     assert ids(folder) == {"a", "b", "c", "d"}
     assert undo(folder).restored == 1
