@@ -23,7 +23,7 @@ from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch, newer_format_error
 from localstore.format.recovery import RecoveredDocument
 from localstore.index.manifest import Manifest
-from localstore.index.row import IndexRow, carry_rewrite_flag, is_trusted, row_of
+from localstore.index.row import IndexRow, carry_rewrite_flag, is_trusted, newest_first, row_of
 from localstore.index.session_index import SessionIndex, folder_time
 from localstore.index.whole_document import parse_whole
 from localstore.models.schema import SCHEMA_VERSION
@@ -420,8 +420,7 @@ class Engine:
         if not any("problem" in row for row in rows):
             return rows
         checked = [self._checked(row) if "problem" in row else row for row in rows]
-        readable = [row for row in checked if row is not None]
-        return sorted(readable, key=lambda row: (row["updated_at"], row["session_id"]), reverse=True)
+        return newest_first(row for row in checked if row is not None)
 
     def _checked(self, row: IndexRow) -> IndexRow | None:
         """Return the row of a document that seems broken, read again under its lock. Return None if it is gone.

@@ -7,7 +7,7 @@ import bisect
 from collections import defaultdict
 from typing import Literal
 
-from localstore.index.row import IndexRow
+from localstore.index.row import IndexRow, activity, latest_plausible_time
 
 Key = Literal["user_id", "entity_id"]
 
@@ -17,9 +17,9 @@ class _SortedSessions:
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, str]] = []
-        """(updated_at, session_id), oldest first."""
+        """(time of the last activity, session_id), oldest first."""
         self.times: dict[str, str] = {}
-        """For each session in `entries`, the updated_at that it is sorted by."""
+        """For each session in `entries`, the time that it is sorted by; see `row.activity`."""
         self.changed: set[str] = set()
         """Sessions whose rows changed since `entries` was sorted."""
 
@@ -55,17 +55,18 @@ class ActivityOrder:
         return set() if order is None else order.times.keys() | order.changed
 
     def by_activity(self) -> list[tuple[str, str]]:
-        """Return (updated_at, session_id) of all sessions, oldest first."""
+        """Return (time of the last activity, session_id) of all sessions, oldest first."""
         return self._bring_up_to_date(self._all, None, "")
 
     def by_activity_of(self, key: Key, value: str) -> list[tuple[str, str]]:
-        """Return (updated_at, session_id) of the sessions whose `key` is `value`, oldest first."""
+        """Return (time of the last activity, session_id) of the sessions whose `key` is `value`, oldest first."""
         order = (self._users if key == "user_id" else self._entities).get(value)
         return [] if order is None else self._bring_up_to_date(order, key, value)
 
     def _bring_up_to_date(self, order: _SortedSessions, key: Key | None, value: str) -> list[tuple[str, str]]:
         changed, order.changed = order.changed, set()
         added = []
+        latest = latest_plausible_time()
         many = len(changed) > 20 + len(order.entries) // 10
         if many:
             order.entries = [at for at in order.entries if at[1] not in changed]
@@ -75,8 +76,8 @@ class ActivityOrder:
                 del order.entries[bisect.bisect_left(order.entries, (before, session_id))]
             row = self._rows.get(session_id)
             if row is not None and (key is None or row.get(key) == value):
-                order.times[session_id] = row["updated_at"]
-                added.append((row["updated_at"], session_id))
+                order.times[session_id] = activity(row, latest)
+                added.append((order.times[session_id], session_id))
         if many:
             order.entries += added
             order.entries.sort()  # fast, because most entries are already in order

@@ -141,7 +141,7 @@ class Manifest:
         return self._folders.get(folder, {})
 
     def by_activity(self, user_id: str | None, entity_id: str | None) -> list[tuple[str, str]]:
-        """Return (updated_at, session_id) of sessions, oldest first. The caller must hold `mutex`.
+        """Return (time of the last activity, session_id) of sessions, oldest first. The caller must hold `mutex`.
 
         The result has every session that matches both filters; a filter that is None matches all. It may have others
         too, because only one filter is applied.

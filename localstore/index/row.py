@@ -3,6 +3,8 @@
 import os
 import re
 import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
 from localstore.disk.boot import boot_hash, boot_id, is_older_than_boot
@@ -10,7 +12,7 @@ from localstore.disk.document_file import fingerprint
 from localstore.format.document import ParsedDocument
 from localstore.format.recovery import PowerCut, RecordedState
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
-from localstore.models.times import utc_time
+from localstore.models.times import CLOCK_TOLERANCE, time_text, utc_time, utc_time_of_ns
 
 PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
 """The only accepted form of a path: a file in a folder directly below `sessions/`."""
@@ -184,6 +186,29 @@ def after_write(row: IndexRow, status: os.stat_result, boot: str | None) -> Inde
     else:
         fresh["boot"] = boot
     return fresh
+
+
+def latest_plausible_time() -> str:
+    """Return the time up to which a document's time counts: now, and a little more, because clocks differ."""
+    return time_text(datetime.now(UTC) + CLOCK_TOLERANCE)
+
+
+def activity(row: IndexRow, latest: str) -> str:
+    """Return the time by which a session is sorted. `latest` is `latest_plausible_time()`.
+
+    It is that of the last entry. If this is in the future or no time ("yesterday" is greater than any time), it is that
+    of the file, so that such a session does not stay at the top of every listing.
+    """
+    if row["updated_at"] <= latest:
+        return row["updated_at"]
+    changed = utc_time_of_ns(row["fingerprint"][1]) if row["fingerprint"] else ""
+    return changed if changed <= latest else ""
+
+
+def newest_first(rows: Iterable[IndexRow]) -> list[IndexRow]:
+    """Return the rows sorted by their activity, the newest first."""
+    latest = latest_plausible_time()
+    return sorted(rows, key=lambda row: (activity(row, latest), row["session_id"]), reverse=True)
 
 
 def matches_file(row: IndexRow, status: os.stat_result) -> bool:

@@ -14,7 +14,15 @@ from localstore.disk.ignored_files import Reason
 from localstore.disk.locks import LockPool
 from localstore.index.document_row import Torn, Unreadable, read_row
 from localstore.index.manifest import Manifest
-from localstore.index.row import COARSE_TICK, IndexRow, is_coarse, matches_file
+from localstore.index.row import (
+    COARSE_TICK,
+    IndexRow,
+    activity,
+    is_coarse,
+    latest_plausible_time,
+    matches_file,
+    newest_first,
+)
 
 _FINE_TICK = 50_000_000
 """How long, in ns, a folder's time may stay the same while names in it change, unless times are whole seconds."""
@@ -370,7 +378,7 @@ class SessionIndex:
             if not moved:
                 return rows
         # Other processes keep writing, so sort the rows that were read by their own times.
-        return sorted(rows, key=lambda row: (row["updated_at"], row["session_id"]), reverse=True)
+        return newest_first(rows)
 
     def _rows(
         self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None
@@ -382,7 +390,8 @@ class SessionIndex:
         moved = False
         with self._manifest.mutex:
             by_activity = self._manifest.by_activity(user_id, entity_id).copy()
-        for updated_at, session_id in reversed(by_activity):
+        latest = latest_plausible_time()
+        for active_at, session_id in reversed(by_activity):
             if len(rows) == limit:
                 break
             row = self._manifest.get(session_id)
@@ -391,7 +400,7 @@ class SessionIndex:
             current = self.listed(row)
             if current is None:
                 continue
-            moved = moved or current["updated_at"] != updated_at  # lines of other processes were read since
+            moved = moved or activity(current, latest) != active_at  # lines of other processes were read since
             if current["session_id"] != session_id:  # two documents have swapped their file names
                 self.forget_scans()
                 moved = True

@@ -21,7 +21,7 @@ from localstore.format.recovery import RecoveredDocument, parse_without_end_mark
 from localstore.index.row import IndexRow, row_of
 from localstore.index.session_index import rank
 from localstore.index.whole_document import parse_whole
-from localstore.maintenance.document_checks import repeated_runs, unwritable, wrong_fields
+from localstore.maintenance.document_checks import future_times, repeated_runs, unwritable, wrong_fields
 from localstore.maintenance.finding import Finding, Kind, Reporter
 from localstore.maintenance.manifest_checks import ManifestCheck
 from localstore.maintenance.tree_checks import TreeCheck
@@ -131,6 +131,7 @@ class Check:
             self._unwritable.add(path)
             yield finding
         yield from wrong_fields(self._full(path), content)
+        yield from future_times(self._full(path), content)
         yield from repeated_runs(self._full(path), content)
 
     def _read(self, path: str) -> tuple[bytes, os.stat_result, ParsedDocument | RecoveredDocument]:

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from localstore.format.document import ParsedDocument
 from localstore.format.parse_error import ParseError
 from localstore.maintenance.finding import Finding
+from localstore.models.times import CLOCK_TOLERANCE, parse_time
 
 Location = tuple[int | str, ...]
 """Where pydantic found an error: keys, indexes and names of types, outermost first."""
@@ -58,6 +60,20 @@ def wrong_fields(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
         if len(notes) > _MOST_PROBLEMS:
             more = f"{len(notes) - _MOST_PROBLEMS} more fields hold text that is not a known word or a time"
             yield Finding("note", path, None, more, "The text is kept.")
+
+
+def future_times(path: str, parsed: ParsedDocument) -> Iterator[Finding]:
+    """Yield a note for each `created_at` of the session and of its entries that lies in the future."""
+    latest = datetime.now(UTC) + CLOCK_TOLERANCE
+    for number, record in enumerate([parsed.header, *parsed.entries], -1):
+        text = record.get("created_at")
+        moment = parse_time(text) if isinstance(text, str) else None
+        if moment is not None and moment > latest:
+            where = "created_at" if number < 0 else f"history[{number}].created_at"
+            location: Location = ("created_at",) if number < 0 else ("history", number)
+            problem = f"{where}: {text!r} lies in the future"
+            advice = "Correct it in an editor. Until then, listings sort the session by the time of its file."
+            yield Finding("note", path, _line(location, parsed), problem, advice)
 
 
 def repeated_runs(path: str, parsed: ParsedDocument) -> Iterator[Finding]:

@@ -1,7 +1,10 @@
 """Converts times between `datetime` and the text of documents: ISO 8601 in UTC with milliseconds."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+CLOCK_TOLERANCE = timedelta(minutes=10)
+"""How far a time may lie in the future: the clock of the machine that wrote it may be ahead."""
 
 _LENGTH = len("2026-11-22T07:01:20.123Z")
 _TIME_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
@@ -48,6 +51,20 @@ def parse_time(text: str) -> datetime | None:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):  # the first and the last day of the calendar may have no time in UTC
         return None
+
+
+def utc_time_of_ns(moment: int) -> str:
+    """Return a file's time, in ns since 1970, as text in the form used in documents; "" if it has none.
+
+    >>> utc_time_of_ns(0)
+    '1970-01-01T00:00:00.000Z'
+    """
+    try:
+        return time_text(
+            datetime.fromtimestamp(moment // 1_000_000_000, UTC).replace(microsecond=moment // 1000 % 10**6)
+        )
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def is_time_text(text: str) -> bool:

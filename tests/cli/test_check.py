@@ -604,6 +604,22 @@ def test_very_many_wrong_permissions_are_one_finding(check: Check, store: Path) 
     assert last["advice"] == f"Set them all with: chmod -R u+rwX,go= {store}"
 
 
+@pytest.mark.parametrize("key", ["header", "entry"])
+def test_a_time_in_the_future_is_noted(check: Check, store: Path, key: str) -> None:
+    """Nobody was told why the session was sorted above all others."""
+    path = document(store)
+    session = json.loads(path.read_bytes())
+    (session if key == "header" else session["history"][0])["created_at"] = "2999-01-01T00:00:00.000Z"
+    path.write_text(json.dumps(session, indent=2) + "\n")
+    finding = next(finding for finding in check() if "lies in the future" in finding["problem"])
+    assert finding["severity"] == "note"
+    where = "created_at" if key == "header" else "history[0].created_at"
+    assert finding["problem"].startswith(f"{where}: '2999-01-01T00:00:00.000Z'")
+    lines = path.read_text().splitlines()
+    start = '  "created_at": "2999-01-01T00:00:00.000Z",' if key == "header" else "    {"
+    assert finding["line"] == lines.index(start) + 1
+
+
 def test_two_runs_with_one_id_are_noted(check: Check, store: Path) -> None:
     """A write looks for the same run only in the newest entries."""
     path = document(store)

@@ -318,3 +318,19 @@ def test_a_text_is_folded_when_that_saves_a_line(lines: int, shown: int) -> None
     text = transcript.folded("line\n" * lines)
     assert text.count("\n") + 1 == shown
     assert text.endswith("… 2 more lines") == (lines == 10)
+
+
+def test_a_second_document_of_the_session_is_named(run_process: Command, store: Path) -> None:
+    """The warning had the path and a line of the source code of the command in it."""
+    path = JsonStorage(store).path("graz-1")
+    copy = path.with_name("copy.json")
+    copy.write_bytes(path.read_bytes())
+    for manifest in (True, False):
+        if not manifest:
+            (store / "manifest.jsonl").unlink()
+        done = run_process("show", "graz-1", "--store", store)
+        assert done.returncode == 0
+        assert done.stderr == (
+            f"localstore: Session 'graz-1' has two documents, {path} and {copy}. Their entries were read as one "
+            "history, and the next write unites them.\n"
+        )

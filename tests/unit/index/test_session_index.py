@@ -357,6 +357,23 @@ def eager_switches() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("eager_switches")
+@pytest.mark.parametrize("text", ["yesterday", "2999-01-01T00:00:00.000Z", "9999"])
+def test_an_impossible_time_does_not_pin_a_session_to_the_top(storage: Storage, text: str) -> None:
+    """Such a session stood above all others in every listing, as text that is greater than any time."""
+    storage.append("odd", answered("first"))
+    path = storage.path("odd")
+    time = storage.list_sessions()[0].as_dict()["updated_at"]
+    before, _, after = path.read_text().rpartition(time)
+    path.write_text(before + text + after)
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    storage.append("new", answered("first"))
+    for opened in (storage, type(storage)(storage.root)):
+        assert [info.session_id for info in opened.list_sessions()] == ["new", "odd"]
+        assert opened.list_sessions(limit=1)[0].session_id == "new"
+    storage.append("odd", answered("second"))
+    assert storage.list_sessions(limit=1)[0].session_id == "odd"
+
+
 def test_ignored_files_follow_the_folders(storage: Storage) -> None:
     """A file that is not read is named while it is there, also if another scan of the process saw the folder before."""
     storage.append("a", answered("r1"))
