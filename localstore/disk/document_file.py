@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +25,10 @@ from localstore.format.parse_error import ParseError
 
 _READING_ATTEMPTS = 3
 
+_PATIENCE = 1.0
+"""How many seconds a reader waits for a program that is saving the document in place."""
+_PAUSE = 0.002
+
 IRREGULAR = "is not a regular file"
 """The problem reported for a folder, named pipe or socket that is named like a document."""
 
@@ -39,10 +44,11 @@ class DocumentFile:
     The suffix of the path determines the layout, unless another one is given.
     """
 
-    __slots__ = ("fd", "layout", "path", "size", "status")
+    __slots__ = ("_is_writable", "fd", "layout", "path", "size", "status")
 
     def __init__(self, path: str, *, write: bool = False, layout: Layout | None = None) -> None:
         self.path = path
+        self._is_writable = write
         self.layout = layout or LAYOUTS[path[-5:]]
         if not is_ready_for(self.layout.suffix):
             load_yaml()
@@ -102,9 +108,23 @@ class DocumentFile:
         for _ in range(_READING_ATTEMPTS):
             self.look()
             raw = filesystem.read_at(self.fd, self.size, 0)
-            if self.is_unchanged():
+            if self.is_unchanged() and (raw.endswith(self.layout.closing) or not self.was_being_saved()):
                 break
         return raw
+
+    def was_being_saved(self) -> bool:
+        """Wait while a program has the file open for writing, at most one second. Return whether one has closed it.
+
+        Return False if the file is open for writing here, and where the system cannot tell.
+        """
+        if self._is_writable or not filesystem.system.is_being_written(self.fd):
+            return False
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+            if not filesystem.system.is_being_written(self.fd):
+                return True
+        return False  # for example, a process that was forked in the middle of a write
 
     def parse(self) -> ParsedDocument:
         """Parse the whole document in any layout. Raises DocumentBroken, NewerFormat, OlderFormat."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -32,6 +33,9 @@ _ATTEMPTS = 5
 """The most attempts at one change. Each attempt that collides with another program's write is repeated."""
 _PATIENCE = 2.0
 """How many seconds a listing waits for the writers of a document that seems broken."""
+_ABSENCE = 0.1
+"""How many seconds a document may be missing while a program saves it: some remove or rename the old file first."""
+_PAUSE = 0.002
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -251,12 +255,16 @@ class Engine:
     def _rows_of(self, session_id: str) -> Iterator[IndexRow]:
         """Yield the row of a session.
 
-        If the caller asks for another row, assume that the document was moved and yield its row at the new path.
+        If the caller asks for another row, assume that the document was moved and yield its row at the new path. If it
+        is nowhere, a program may be saving it: wait a moment for the new file.
         """
         row = self.index.find_anywhere(session_id)
         while row is not None:
             yield row
-            row = self.index.find_moved(row)
+            moved = self.index.find_moved(row)
+            if moved is None and _is_back(f"{self.root}/{row['path']}"):
+                moved = self.index.find_moved(row)
+            row = moved
 
     def _back_up(self, path: str) -> None:
         """Back up a document before a write upgrades it. All upgrades by this engine share one backup."""
@@ -288,7 +296,8 @@ class Engine:
         """Write the document of a new session and return its row.
 
         The caller must hold the session's lock and have checked that the session has no document. `suffix` is `.json`
-        or `.yaml`. Raises DocumentBroken if a file or link is in the way of the new document.
+        or `.yaml`. Raises DocumentBroken if a file or link is in the way of the new document, and ConcurrentChange if
+        another program has saved a document of the session in the meantime.
         """
         path = store_tree.new_path(header["session_id"], header["created_at"], suffix)
         folder = path.rpartition("/")[0]
@@ -296,7 +305,13 @@ class Engine:
             store_tree.make_durable(self.root, folder)
             self._durable_folders.add(folder)
         before = folder_time(self.root, folder)
-        row = create_document(self.root, path, header, entries)
+        try:
+            row = create_document(self.root, path, header, entries)
+        except DocumentBroken:
+            if self.locate(header["session_id"]) is not None:
+                raise ConcurrentChange from None
+            self.refuse_unreadable(header["session_id"])
+            raise
         self.manifest.record([row])
         self.index.note_own_change(folder, before)
         return row
@@ -516,6 +531,16 @@ class Engine:
                     return whole_snapshot(parsed, file, last_runs) if matches(fresh) else None
         self.refuse_unreadable(session_id)
         return None
+
+
+def _is_back(path: str) -> bool:
+    """Return whether there is a file at a path again, within a moment."""
+    deadline = time.monotonic() + _ABSENCE
+    while not filesystem.exists(path):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PAUSE)
+    return True
 
 
 def refuse_newer(row: IndexRow, root: str) -> None:

@@ -148,7 +148,14 @@ class Transaction:
         """Parse the whole document, and repair it if a crash damaged it. `marks` are of writes that were killed."""
         raw = self.file.read_all()
         power_cut = possible_power_cut(self.row, self.file.status)
-        document = parse_or_recover(raw, self.file.layout, self.file.path, marks, power_cut)
+        try:
+            document = parse_or_recover(raw, self.file.layout, self.file.path, marks, power_cut)
+        except DocumentBroken:
+            self.file.close()  # an open file counts as one that is being written
+            with DocumentFile(self.file.path) as file:
+                if file.was_being_saved() or fingerprint(file.status) != fingerprint(self.file.status):
+                    raise ConcurrentChange from None  # it was half of what an editor is saving in place
+            raise
         if isinstance(document, RecoveredDocument):
             for offset, data in document.rest:
                 self._set_aside("torn by a crash", rescue_folder.piece(offset, data))
@@ -413,9 +420,7 @@ class Transaction:
             written = durable_files.replace_file(path, parts(), status)
         except durable_files.FileChanged:
             raise ConcurrentChange from None
-        self.file = DocumentFile(path, write=True)
-        if not durable_files.is_same(written, self.file.status):
-            raise ConcurrentChange
+        self._open_replaced(written)
         fresh = row_of(parsed, self.row["path"], self.file.status, None)
         self.row = after_new_head(fresh, self.row, len(head) - len(old))
         self.changed = True
@@ -546,13 +551,20 @@ class Transaction:
             written = durable_files.replace_file(self.file.path, [raw], self.file.status)
         except durable_files.FileChanged:
             raise ConcurrentChange from None
-        self.file = DocumentFile(self.file.path, write=True)
-        if not durable_files.is_same(written, self.file.status):
-            raise ConcurrentChange  # somebody saved the file in the meantime
+        self._open_replaced(written)
         self.row = row_of(parsed, self.row["path"], self.file.status, None)
         self.changed = True
         self._parsed = None
         self._rewrite = not self.row["entries"]
+
+    def _open_replaced(self, written: os.stat_result) -> None:
+        """Open the new file, of status `written`. Raises ConcurrentChange if it was saved or removed since."""
+        try:
+            self.file = DocumentFile(self.file.path, write=True)
+        except FileNotFoundError:
+            raise ConcurrentChange from None
+        if not durable_files.is_same(written, self.file.status):
+            raise ConcurrentChange
 
 
 def older_format_error(parsed: ParsedDocument, path: str, root: str) -> OlderFormat:
