@@ -115,8 +115,8 @@ class Rewriter:
         self._locks, self._manifest, self._index = engine.locks, engine.manifest, engine.index
         self._resumed: set[str] = set()
         """The paths of the documents that were in the backup already, because an interrupted call began with them."""
-        self._created: dict[str, list[int]] = {}
-        """The paths of the documents that this call wrote, and their fingerprints."""
+        self._created: dict[str, tuple[str, list[int]]] = {}
+        """The paths of the documents that this call wrote: the path of the old one, and the fingerprint of the new."""
 
     def rewrite(self, paths: Sequence[str]) -> Outcome:
         """Rewrite the documents at these paths and return the outcome.
@@ -244,7 +244,7 @@ class Rewriter:
                     if durable_files.is_same(now, written):
                         durable_files.remove_unchanged(target, now)
             raise
-        self._created[place.path] = row["fingerprint"]
+        self._created[place.path] = path, row["fingerprint"]
         return done
 
     def _place(self, target: str, source: str, new: ParsedDocument) -> _Place:
@@ -269,7 +269,7 @@ class Rewriter:
             if includes(there, new):
                 self._keep_other(target, source)
                 return _Place(target, status, is_written=True)
-            is_ours = self._created.get(target) == fingerprint(status)
+            is_ours = self._created.get(target) == (source, fingerprint(status))  # and the old one was changed since
             if (includes(new, there) or is_ours) and there.layout is new.layout:
                 if self._keep_other(target, source):
                     status = filesystem.system.status(self._full(target))

@@ -220,6 +220,29 @@ def test_old_and_newer_documents_are_named(storage: Storage) -> None:
     assert [path.read_bytes() for path in left] == before
 
 
+@pytest.mark.parametrize("name", ["s1.sync-conflict", "a"])
+def test_two_documents_of_a_session_do_not_replace_each_other(storage: Storage, name: str) -> None:
+    """Regression: the second document of the session, a conflict copy, replaced the new document of the first one. The
+    runs that only the first one had were no longer in the store, and the result named no problem.
+    """
+    storage.append("s1", answered("r1"))
+    path = storage.path("s1")
+    before = path.read_bytes()
+    storage.append("s1", answered("only-here"))
+    copy = path.with_name(f"{name}{path.suffix}")
+    copy.write_bytes(before.replace(b"r1", b"only-there"))
+    done = convert(storage, other_format(storage))
+    assert done.documents == 1
+    [problem] = done.problems
+    assert "which has another content" in problem.problem
+    reopened = type(storage)(storage.root)
+    reopened.list_sessions()
+    with pytest.warns(UserWarning, match="two documents"):
+        session = reopened.read("s1")
+    assert session is not None
+    assert {run.run_id for run in session.runs} == {"r1", "only-here", "only-there"}
+
+
 def test_a_document_in_the_other_format_with_the_same_name(storage: Storage) -> None:
     """With the same content they are one; with another, both stay and are named."""
     for name in ("same", "other"):
