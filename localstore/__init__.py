@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UnstorableValue,
         WorkflowChanged,
     )
+    from localstore.models.search_hit import SearchHit
     from localstore.models.session import ContentPart, Message, Metrics, Origin, Run, Session, Step, ToolCall, Update
     from localstore.models.session_info import SessionInfo
     from localstore.storage.storage import JsonStorage, YamlStorage
@@ -68,6 +69,7 @@ __all__ = [
     "Run",
     "RunContext",
     "RunNotFound",
+    "SearchHit",
     "Session",
     "SessionInfo",
     "SessionNotFound",
@@ -96,6 +98,7 @@ _HOME = {
     "agents.team": ("Team",),
     "agents.tools.tool": ("RunContext", "Tool"),
     "agents.workflow": ("Workflow",),
+    "models.search_hit": ("SearchHit",),
     "models.session_info": ("SessionInfo",),
     "models.session": ("ContentPart", "Message", "Metrics", "Origin", "Run", "Session", "Step", "ToolCall", "Update"),
     "storage.storage": ("JsonStorage", "YamlStorage"),

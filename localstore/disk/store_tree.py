@@ -21,6 +21,8 @@ from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, StoreNot
 from localstore.format.document import LAYOUTS
 
 FORMAT = 1
+SEARCH_FILES = ("search.sqlite", "search.sqlite-wal", "search.sqlite-shm")
+"""The files of the search index in `.localstore`. Everything in them is derived from the documents."""
 SESSIONS = "sessions"
 GIT_IGNORE = ".gitignore"
 _OWN_MARKER = {"localstore": "store", "format": FORMAT}
@@ -255,6 +257,9 @@ def remove_local_files(root: Path) -> None:
     if not private.is_dir() or private.is_symlink():
         return
     durable_files.remove_temporaries(str(private), (".gitignore",))
+    for name in SEARCH_FILES:
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.system.unlink(str(private / name))
     for name in ("backups", "rescue", "trash"):
         filesystem.remove_folder_if_empty(str(private / name))
     if {entry.name for entry in filesystem.system.entries(str(private))} <= {"locks", ".gitignore"}:

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -23,7 +24,9 @@ from localstore.storage.update import SessionChange, new_header
 
 if TYPE_CHECKING:
     from localstore.maintenance.upgrade import Upgraded
+    from localstore.models.search_hit import SearchHit
     from localstore.models.session import Message, Run, Session, Step
+    from localstore.storage.search import Search
 
 
 class Storage:
@@ -94,6 +97,7 @@ class Storage:
             suffix=self._suffix,
         )
         store_tree.restore_git_ignore(self.root)
+        self._search: Search | None = None
         self._engine.settle_marked()
 
     @staticmethod
@@ -117,7 +121,7 @@ class Storage:
         self.close()
 
     def close(self) -> None:
-        """Close the files that the storage keeps open: those of the locks and of the manifest.
+        """Close the files that the storage keeps open: those of the locks, of the manifest and of the search index.
 
             >>> with storage:
             ...     storage.path("trip").name
@@ -127,6 +131,8 @@ class Storage:
         thread is using stay open. On Windows, a folder can only be deleted when its files are closed.
         """
         self._engine.close()
+        if self._search is not None:
+            self._search.close()
 
     # Writing
 
@@ -443,10 +449,65 @@ class Storage:
         check_text("user_id", user_id)
         check_text("entity_id", entity_id)
         check_kind(kind)
-        if limit is not None and (type(limit) is not int or limit < 0):
-            raise ValueError(f"limit must be None or a whole number from 0 on, not {shown(limit)}")
+        _check_limit(limit)
         rows = self._engine.rows(user_id, entity_id, kind, limit)
         return [session_info(row, store_tree.full_path(self._engine.root, row["path"])) for row in rows]
+
+    def search(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        limit: int | None = 20,
+        literal: bool = False,
+        rank: bool = False,
+    ) -> "list[SearchHit]":
+        """Return the entries of the history that have all words of `text`, newest first.
+
+            >>> [(hit.session_id, hit.role) for hit in storage.search("linz trip*")]
+            [('trip', None)]
+
+        Messages, tool calls, their results, inputs, outputs, errors, summaries, and the name and the tags of a session
+        are searched. `"two words"` must follow each other, `wor*` is the beginning of a word, and an entry with `-word`
+        is left out. Case and accents make no difference. Each Chinese, Japanese or Korean character is a word.
+
+        The words come from an index in `.localstore/`, which each search brings up to date: the first one reads every
+        document, later ones read what changed. Nothing is returned that its document does not have. In a
+        large store, changes that another program makes within a second of the last search may be missed; those that
+        localstore makes are not.
+
+        Args:
+            text: The words.
+            user_id: Search the sessions of this user; None searches those of all.
+            entity_id: Search the sessions of this agent, team or workflow; None searches those of all.
+            kind: Search the sessions of this kind; None searches all kinds.
+            limit: The most hits to return; None returns all.
+            literal: If True, find exactly this text, with case and punctuation, also within words. Files are read.
+            rank: If True, return the hits that match best first. `literal` ignores it.
+
+        Documents that cannot be read are left out. Raises ValueError if `text` is empty, `kind` is unknown or `limit`
+        is neither None nor an integer of at least 0.
+        """
+        check_text("user_id", user_id)
+        check_text("entity_id", entity_id)
+        check_kind(kind)
+        check_flag("literal", literal)
+        check_flag("rank", rank)
+        _check_limit(limit)
+        if not isinstance(text, str):
+            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        if not text.strip():
+            raise ValueError("text is empty. Give the words to search for.")
+        from localstore.storage.search import Search
+
+        if self._search is None:
+            self._search = Search(self._engine)
+        filters = {"user_id": user_id, "entity_id": entity_id, "kind": kind}
+        given = {name: value for name, value in filters.items() if value is not None}
+        selected = (lambda row: all(row.get(name) == value for name, value in given.items())) if given else None
+        return list(islice(self._search.hits(text, selected, literal=literal, rank=rank), limit))
 
     def unreadable_files(self) -> dict[Path, str]:
         """Return the files that are not readable sessions and the folders that cannot be listed, with the reasons.
@@ -561,6 +622,7 @@ class Storage:
     aupgrade_schema = async_twin(upgrade_schema, writes=True)
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)
+    asearch = async_twin(search, writes=False)
     aunreadable_files = async_twin(unreadable_files, writes=False)
     aignored_files = async_twin(ignored_files, writes=False)
     aduplicate_files = async_twin(duplicate_files, writes=False)
@@ -615,6 +677,11 @@ class YamlStorage(Storage):
 def _open(kind: type[Storage], root: str, durable: bool, timeout: float, upgrades: bool) -> Storage:
     durability: Literal["full", "relaxed"] = "full" if durable else "relaxed"
     return kind(root, durability=durability, lock_timeout=timeout, create=False, auto_upgrade_schema=upgrades)
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise ValueError(f"limit must be None or a whole number from 0 on, not {shown(limit)}")
 
 
 def _not_found(session_id: str, why: str = "") -> SessionNotFound:

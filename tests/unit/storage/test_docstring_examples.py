@@ -18,6 +18,7 @@ def test_the_examples_give_what_they_say(tmp_path: Path) -> None:
         "delete_session",
         "read",
         "list_sessions",
+        "search",
         "path",
         "close",
     ):

@@ -1,0 +1,80 @@
+"""Splits text into the words that a search compares.
+
+A word is a run of letters and digits. Case, accents and typographic variants make no difference. Each Chinese, Japanese
+or Korean character is a word by itself, because these languages do not put a space between all words.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from unicodedata import normalize
+
+_SINGLE = (
+    "\u3005-\u3007\u3040-\u30ff\u3105-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
+    "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+"""Ranges of characters, each of which is a word by itself."""
+_ACCENTS = "\u0300-\u036f"
+_LETTER = rf"[^\W_{_SINGLE}]"
+_WORD = re.compile(rf"[{_SINGLE}](?<=\w)|{_LETTER}(?:{_LETTER}+|[{_ACCENTS}]+)*")
+_NOT_ASCII = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]*+[^\0-\x7f][^\0-/:-@\[-`{-\x7f]*")
+"""A run of ASCII letters, digits and other characters, with at least one of the latter. No word begins before it."""
+_LONGEST_REMEMBERED = 40
+"""How many characters a run may have whose words are remembered: words in most scripts occur again."""
+_ACCENT = re.compile(f"[{_ACCENTS}]+")
+
+
+class Word(NamedTuple):
+    """A word in the form in which words are compared, and its place in the text."""
+
+    text: str
+    start: int
+    end: int
+
+
+def composed(text: str) -> str:
+    """Return the text with letters and their accents composed to single characters (NFC), as `words` needs it."""
+    return text if text.isascii() else normalize("NFC", text)
+
+
+def words(text: str) -> list[Word]:
+    """Return the words of a composed text, in order.
+
+    >>> [word.text for word in words("Ein Café in 東京!")]
+    ['ein', 'cafe', 'in', '東', '京']
+    """
+    return [
+        Word(form, match.start(), match.end()) for match in _WORD.finditer(text) if (form := _compared(match.group()))
+    ]
+
+
+def spaced(text: str) -> str:
+    """Return text with the same words in the same order, for a program that splits text at all ASCII punctuation.
+
+    >>> spaced("Ein Café in 東京!")
+    'Ein  cafe  in  東 京 !'
+    """
+    if text.isascii():
+        return text
+    return _NOT_ASCII.sub(_spaced_run, composed(text))
+
+
+def _compared(word: str) -> str:
+    return word.lower() if word.isascii() else _folded(word)
+
+
+def _spaced_run(run: re.Match[str]) -> str:
+    text = run.group()
+    return _spaced_words(text) if len(text) <= _LONGEST_REMEMBERED else _spaced_words.__wrapped__(text)
+
+
+@lru_cache(1 << 16)
+def _spaced_words(text: str) -> str:
+    return f" {' '.join(filter(None, map(_compared, _WORD.findall(text))))} "
+
+
+@lru_cache(1 << 16)
+def _folded(word: str) -> str:
+    """Return a word without case, accents and typographic variants. It has letters and digits alone, or is empty."""
+    plain = _ACCENT.sub("", normalize("NFKD", word.casefold())).casefold()
+    return "".join([char for char in normalize("NFC", plain) if char.isalnum()])

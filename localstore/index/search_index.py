@@ -1,0 +1,358 @@
+"""The search index of a store: which words occur in which entries of which sessions."""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from localstore.disk.locks import LockPool
+from localstore.format.entry_texts import FoundText, entry_texts, first_question, header_texts
+from localstore.format.words import spaced
+from localstore.index.search_content import NOWHERE, Content, Settled
+from localstore.index.search_file import SearchFile, is_busy
+from localstore.index.search_query import WordQuery
+from localstore.models.times import parse_time
+
+HEADER = -1
+"""The position of the texts of the header, which come before the first entry."""
+_BATCH = 4_000_000
+"""How many characters are indexed in one transaction. Other processes may search and index between two of them."""
+_FEW = 10_000
+"""Up to how many matches are sorted by time. Of more, the newest entries are looked up one by one, because soon enough
+of them match."""
+_AT_ONCE = 100
+"""How many entries are looked up by one statement."""
+_MOST_LOOKED_UP = 2000
+"""How many of the newest entries are looked up before all matches are sorted after all."""
+_LONGEST_TITLE = 80
+_SPARE_ENTRIES = 1000
+"""How many outdated entries are always allowed. More, if they outnumber the others, are removed with all others."""
+_BETWEEN_TEXTS = " \ue000 "
+"""A word of its own that no text has. It keeps a phrase from matching across two texts."""
+
+
+class Match(NamedTuple):
+    """An entry, or the header of a session, that matched when the session was indexed."""
+
+    session_id: str
+    position: int
+    start: int
+    """The offset of the entry in the file, or `NOWHERE`."""
+    state: str
+    title: str
+
+
+class _Indexed(NamedTuple):
+    """A line of the table of sessions."""
+
+    number: int
+    state: str
+    title: str
+    settled: Settled
+
+
+class _Row(NamedTuple):
+    """An entry to be indexed."""
+
+    created: int
+    session: int
+    position: int
+    start: int
+    text: str
+
+
+class QueryRefused(Exception):
+    """Raised if SQLite cannot process a query, such as one of very many words."""
+
+
+class _Busy(Exception):
+    """Another process holds the index, and has added to it since the last attempt if `progress` is true."""
+
+    def __init__(self, *, progress: bool) -> None:
+        super().__init__()
+        self.progress = progress
+
+
+ReadContent = Callable[[str, Settled], Content]
+FindRemoved = Callable[[Mapping[str, str]], list[str]]
+
+
+class SearchIndex:
+    """Finds words in the entries of all sessions. `update` brings it up to date, and `matches` asks it."""
+
+    def __init__(self, root: str, locks: LockPool) -> None:
+        self._file = SearchFile(root, locks)
+        self._sessions: dict[str, _Indexed] = {}
+        """The table `session`, as it was in the version `_version`. The lock of the file guards both."""
+        self._version: tuple[int, int] | None = None
+
+    def close(self) -> None:
+        """Close the file, unless another thread uses it. The next call opens it again."""
+        self._file.close()
+
+    # Bringing up to date
+
+    def update(self, states: Mapping[str, str], read: ReadContent, removed: FindRemoved) -> None:
+        """Index the sessions that changed, and forget those that are gone.
+
+        Several processes may do this at the same time: each transaction does a part of what is left to do. If another
+        process holds the index for seconds and adds nothing, an index in memory is used. Raises sqlite3.Error if SQLite
+        cannot be used at all.
+
+        Args:
+            states: The current state of the document of each session, as `state_of` returns it, oldest activity first.
+            read: Returns the content of a session, given the part of its document that is indexed already.
+            removed: Returns which of some sessions are removed, given their last states. Another thread or process may
+                have indexed a session that was made after `states`.
+        """
+        attempted: dict[int, set[str]] = defaultdict(set)
+        while True:
+            try:
+                if self._file.use(
+                    lambda connection: self._update_some(
+                        connection, states, read, removed, attempted[self._file.opened]
+                    )
+                ):
+                    return
+            except _Busy as busy:
+                if not busy.progress:
+                    self._file.use_memory()
+
+    def _update_some(
+        self,
+        connection: sqlite3.Connection,
+        states: Mapping[str, str],
+        read: ReadContent,
+        removed: FindRemoved,
+        attempted: set[str],
+    ) -> bool:
+        """Do one transaction of the update. Return whether nothing is left to do.
+
+        `attempted` are the sessions that were read for this update. They are not read again if they keep changing.
+        """
+        before = self._version
+        if not any(self._differences(connection, states, attempted)):
+            return True
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+            raise _Busy(progress=_version(connection) != (before or (0, 0))[1]) from None
+        gone, changed = self._differences(connection, states, attempted)
+        if gone:
+            attempted.update(gone)
+            gone = removed({session_id: self._sessions[session_id].state for session_id in gone})
+        self._version = None  # the sessions in memory are ahead of the file until the end of the transaction
+        for session_id in gone:
+            number = self._sessions.pop(session_id).number
+            _forget_entries(connection, number, HEADER)
+            connection.execute("DELETE FROM session WHERE number = ?", (number,))
+        self._index(connection, changed, read, attempted)
+        is_cleared = _clear_if_outdated(connection)
+        connection.execute("COMMIT")
+        if is_cleared:
+            attempted.clear()
+        else:
+            self._version = self._file.opened, _version(connection)
+        return False
+
+    def _differences(
+        self, connection: sqlite3.Connection, states: Mapping[str, str], attempted: set[str]
+    ) -> tuple[list[str], list[str]]:
+        """Return the sessions that are gone, and those that are new or changed, in the order of `states`."""
+        sessions = self._load(connection)
+        gone = [session_id for session_id in sessions if session_id not in states and session_id not in attempted]
+        changed = [
+            session_id
+            for session_id, state in states.items()
+            if (session_id not in sessions or sessions[session_id].state != state) and session_id not in attempted
+        ]
+        return gone, changed
+
+    def _load(self, connection: sqlite3.Connection) -> dict[str, _Indexed]:
+        """Return the table of sessions as it is in the file, read again if another connection changed it."""
+        version = self._file.opened, _version(connection)
+        if version != self._version:
+            self._sessions = {
+                session_id: _Indexed(number, state, title, Settled(*settled))
+                for session_id, number, state, title, *settled in connection.execute(
+                    "SELECT session_id, number, state, title, settled, size, digest FROM session"
+                )
+            }
+            self._version = version
+        return self._sessions
+
+    def _index(
+        self, connection: sqlite3.Connection, session_ids: list[str], read: ReadContent, attempted: set[str]
+    ) -> None:
+        """Index sessions until the batch is full."""
+        rows: list[_Row] = []
+        size = 0
+        for session_id in session_ids:
+            attempted.add(session_id)
+            new = self._read_rows(connection, session_id, read)
+            rows += new
+            size += sum(len(row.text) for row in new)
+            if size > _BATCH:
+                break
+        (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+        rows.sort(key=lambda row: row.created)  # the index is smaller and faster when it is filled in this order
+        connection.executemany(
+            "INSERT INTO entry(number, session, position, start, created) VALUES (?, ?, ?, ?, ?)",
+            [(number, row.session, row.position, row.start, row.created) for number, row in enumerate(rows, last + 1)],
+        )
+        connection.executemany(
+            "INSERT INTO body(rowid, text) VALUES (?, ?)",
+            [(number, row.text) for number, row in enumerate(rows, last + 1)],
+        )
+
+    def _read_rows(self, connection: sqlite3.Connection, session_id: str, read: ReadContent) -> list[_Row]:
+        """Read a session, update its line in the table of sessions, and return the rows to add for its entries."""
+        indexed = self._sessions.get(session_id)
+        content = read(session_id, indexed.settled if indexed is not None else Settled())
+        title = indexed.title if indexed is not None and content.first else ""
+        title = title or title_of(content)
+        if indexed is None:
+            cursor = connection.execute(
+                "INSERT INTO session(session_id, state, title, settled, size, digest) VALUES (?, '', '', 0, 0, x'')",
+                (session_id,),
+            )
+            number = cursor.lastrowid or 0
+        else:
+            number = indexed.number
+            _forget_entries(connection, number, content.first or HEADER)
+        settled = content.settled
+        connection.execute(
+            "UPDATE session SET state = ?, title = ?, settled = ?, size = ?, digest = ? WHERE number = ?",
+            (content.state, title, settled.entries, settled.size, settled.digest, number),
+        )
+        self._sessions[session_id] = _Indexed(number, content.state, title, settled)
+        return list(_rows(number, content))
+
+    # Asking
+
+    def matches(self, query: WordQuery, session_ids: Iterable[str] | None, *, rank: bool = False) -> Iterator[Match]:
+        """Yield the entries that match, newest first; with `rank`, the best ones first.
+
+        `session_ids` are the sessions to search, None for all. Raises QueryRefused, sqlite3.Error.
+        """
+        names = None if session_ids is None else set(session_ids)
+        seen: set[tuple[str, int]] = set()
+        for matches in self._in_parts(query.expression(), rank=rank):
+            for match in matches:
+                place = match.session_id, match.position
+                if place not in seen and (names is None or match.session_id in names):
+                    seen.add(place)
+                    yield match
+
+    def _in_parts(self, expression: str, *, rank: bool) -> Iterator[list[Match]]:
+        """Yield the matches in order, some of them twice.
+
+        Each part is the result of one statement, so that no entry is missed that is indexed again at the same time.
+        """
+        if not rank and self._file.use(partial(_count, expression=expression)) > _FEW:
+            for begin in range(0, _MOST_LOOKED_UP, _AT_ONCE):
+                yield self._file.use(partial(_among_newest, expression=expression, begin=begin))
+        yield self._file.use(partial(_in_order, expression=expression, rank=rank))
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes when another connection changes the index."""
+    version: int
+    (version,) = connection.execute("PRAGMA data_version").fetchone()
+    return version
+
+
+def _forget_entries(connection: sqlite3.Connection, session: int, first: int) -> None:
+    """Forget the entries of a session from a position on. Their words stay in the index, and lead nowhere."""
+    connection.execute("DELETE FROM entry WHERE session = ? AND position >= ?", (session, first))
+
+
+def _clear_if_outdated(connection: sqlite3.Connection) -> bool:
+    """Empty the index if most of its words lead nowhere, so that it is filled again. Return whether it was emptied."""
+    (added,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+    (entries,) = connection.execute("SELECT count(*) FROM entry").fetchone()
+    if added - entries <= (entries + _SPARE_ENTRIES if entries else 0):
+        return False
+    connection.execute("INSERT INTO body(body) VALUES ('delete-all')")
+    connection.execute("DELETE FROM entry")
+    connection.execute("DELETE FROM session")
+    connection.execute("DELETE FROM sqlite_sequence")
+    return True
+
+
+def title_of(content: Content) -> str:
+    """Return the name of a session, otherwise its first question, on one line and shortened."""
+    name = (content.header or {}).get("name")
+    text = name if isinstance(name, str) and name else first_question(content.entries)
+    line = " ".join(text[: 10 * _LONGEST_TITLE].split())
+    return line if len(line) <= _LONGEST_TITLE else f"{line[: _LONGEST_TITLE - 1]}…"
+
+
+def _rows(session: int, content: Content) -> Iterator[_Row]:
+    if content.header is not None:
+        texts = header_texts(content.header)
+        if texts:
+            yield _Row(_milliseconds(content.header), session, HEADER, NOWHERE, _body(texts))
+    for position, (entry, start) in enumerate(zip(content.entries, content.starts, strict=True), content.first):
+        texts = entry_texts(entry)
+        if texts:
+            yield _Row(_milliseconds(entry), session, position, start, _body(texts))
+
+
+def _body(texts: list[FoundText]) -> str:
+    return _BETWEEN_TEXTS.join([spaced(text.text) for text in texts])
+
+
+def _milliseconds(record: dict[str, Any]) -> int:
+    created_at = record.get("created_at")
+    time = parse_time(created_at) if isinstance(created_at, str) else None
+    return 0 if time is None else int(time.timestamp() * 1000)
+
+
+def _fetch(connection: sqlite3.Connection, statement: str, *values: str | int) -> list[Any]:
+    """Return the result of a statement with a full-text query. Raises QueryRefused."""
+    try:
+        return connection.execute(statement, values).fetchall()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            raise QueryRefused(str(error)) from None
+        raise
+
+
+def _count(connection: sqlite3.Connection, *, expression: str) -> int:
+    """Return how many entries match, at most one more than `_FEW`."""
+    statement = "SELECT count(*) FROM (SELECT 1 FROM body WHERE body MATCH ? LIMIT ?)"
+    count: int = _fetch(connection, statement, expression, _FEW + 1)[0][0]
+    return count
+
+
+def _among_newest(connection: sqlite3.Connection, *, expression: str, begin: int) -> list[Match]:
+    """Return those that match of `_AT_ONCE` entries, newest first. `begin` is the number of newer ones to skip."""
+    newest = "SELECT * FROM entry ORDER BY created DESC, number DESC LIMIT ? OFFSET ?"
+    rows = _fetch(
+        connection,
+        f"SELECT session_id, position, start, state, title FROM ({newest}) AS newest "  # noqa: S608 (constants)
+        "JOIN session ON session.number = session "
+        "WHERE EXISTS (SELECT 1 FROM body WHERE body MATCH ? AND rowid = newest.number) "
+        "ORDER BY created DESC, newest.number DESC",
+        _AT_ONCE,
+        begin,
+        expression,
+    )
+    return [Match(*row) for row in rows]
+
+
+def _in_order(connection: sqlite3.Connection, *, expression: str, rank: bool) -> list[Match]:
+    """Return all entries that match, newest first, or with `rank` the best ones first."""
+    order = "body.rank, created DESC" if rank else "created DESC, entry.number DESC"
+    rows = _fetch(
+        connection,
+        "SELECT session_id, position, start, state, title FROM body "  # noqa: S608 (constants)
+        "JOIN entry ON entry.number = body.rowid JOIN session ON session.number = session "
+        f"WHERE body MATCH ? ORDER BY {order}",
+        expression,
+    )
+    return [Match(*row) for row in rows]

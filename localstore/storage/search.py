@@ -1,0 +1,251 @@
+"""Search the sessions of a store: bring the index up to date, ask it, and read the documents of the hits."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from localstore.disk import filesystem
+from localstore.disk.document_file import DocumentFile, fingerprint
+from localstore.engine.engine import Engine
+from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.format.document import LayoutMismatch
+from localstore.format.entry_texts import entry_texts, header_texts
+from localstore.format.words import composed
+from localstore.index.row import IndexRow
+from localstore.index.search_content import NOWHERE, Content, Settled, path_in, read_content, state_of
+from localstore.index.search_index import HEADER, Match, QueryRefused, SearchIndex, title_of
+from localstore.index.search_query import LiteralQuery, Matcher, Places, WordQuery, parse_query
+from localstore.models.search_hit import SearchHit
+from localstore.models.times import parse_time
+
+_FRESH = 1.0
+"""For how many seconds the status of many documents is not compared again. What localstore writes is seen at once."""
+_SOON = 0.05
+"""A comparison that takes less than this many seconds is made in each search."""
+_PATIENCE = 2.0
+"""For how many seconds to wait for the writer of a document that seems broken."""
+_BEFORE, _LONGEST = 40, 200
+"""How many characters of a snippet may stand before the first word, and how many a snippet has."""
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""The place in the order of an entry whose time cannot be read."""
+
+Selected = Callable[[IndexRow], bool]
+"""Whether a session is searched, by its row."""
+
+
+class Search:
+    """Searches the documents of an open store. Thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._index = SearchIndex(engine.root, engine.locks)
+        self._due = float("-inf")
+        """When the status of the documents is compared again."""
+
+    def close(self) -> None:
+        """Close the file of the index, unless another thread uses it."""
+        self._index.close()
+
+    def hits(self, text: str, selected: Selected | None, *, literal: bool, rank: bool) -> Iterator[SearchHit]:
+        """Yield the entries that have the words of `text`, newest first; with `rank`, the best ones first.
+
+        With `literal`, or if `text` has no words, entries that have exactly this text. `selected` may be None for all
+        sessions.
+        """
+        rows = self._rows()
+        chosen = rows if selected is None else {key: row for key, row in rows.items() if selected(row)}
+        query = None if literal else parse_query(text)
+        if query is None:
+            yield from self._scan(LiteralQuery(composed(text)), chosen)
+            return
+        try:
+            self._index.update(
+                self._states(rows),
+                lambda session_id, before: self._content(rows[session_id], before),
+                self._removed,
+            )
+            matches = self._index.matches(query, None if selected is None else chosen, rank=rank)
+            yield from self._verified(matches, query, chosen)
+        except (sqlite3.Error, QueryRefused):
+            yield from self._scan(query, chosen)
+
+    # Bringing the index up to date
+
+    def _rows(self) -> dict[str, IndexRow]:
+        """Return the rows of all sessions, oldest activity first."""
+        started_at = time.monotonic()
+        if started_at >= self._due:
+            rows = self._engine.rows(None, None, None, None)[::-1]
+            self._due = started_at + (_FRESH if time.monotonic() - started_at > _SOON else 0.0)
+        else:
+            rows = sorted(self._engine.index.all(thorough=False), key=lambda row: row["updated_at"])
+        return {row["session_id"]: row for row in rows}
+
+    def _states(self, rows: dict[str, IndexRow]) -> dict[str, str]:
+        """Return the states of the documents. That of a session with several documents has those of all."""
+        states = {session_id: state_of(row["path"], row["fingerprint"]) for session_id, row in rows.items()}
+        for path, session_id in self._engine.index.duplicate_files().items():
+            if session_id in states:
+                states[session_id] += self._state_of_duplicate(path)
+        return states
+
+    def _state_of_duplicate(self, path: str) -> str:
+        status = filesystem.status_or_none(f"{self._engine.root}/{path}")
+        return "" if status is None else f" {state_of(path, fingerprint(status))}"
+
+    def _removed(self, states: Mapping[str, str]) -> list[str]:
+        """Return those of the sessions that are removed: they have no row, and their files are gone or of others."""
+        rows = self._engine.index.all(thorough=False)
+        remaining, paths = {row["session_id"] for row in rows}, {row["path"] for row in rows}
+        return [
+            session_id
+            for session_id, state in states.items()
+            if session_id not in remaining
+            and (path_in(state) in paths or not filesystem.exists(f"{self._engine.root}/{path_in(state)}"))
+        ]
+
+    def _content(self, row: IndexRow, before: Settled) -> Content:
+        """Return what the index needs to know of a session. A document that cannot be read has no entries."""
+        duplicates = self._engine.index.duplicates_of(row["session_id"])
+        try:
+            if not duplicates:
+                return self._read(row, before)
+            snapshot = self._engine.look(row["session_id"], lambda _: True, None)
+            if snapshot is not None:
+                state = state_of(row["path"], snapshot.fingerprint) + "".join(map(self._state_of_duplicate, duplicates))
+                nowhere = [NOWHERE] * len(snapshot.entries)
+                return Content(state, snapshot.entries, nowhere, snapshot.header)
+        except (LocalstoreError, OSError):
+            pass
+        return Content(state_of(row["path"], row["fingerprint"]))
+
+    def _read(self, row: IndexRow, before: Settled) -> Content:
+        """Read a document. One that seems broken may be one that is being written, and is read again under its lock."""
+        locks = self._engine.locks
+        try:
+            return read_content(self._engine.root, row, locks, before)
+        except DocumentBroken:
+            if not locks.has_been_used(row["session_id"]):
+                raise
+            with locks.session(row["session_id"], min(_PATIENCE, self._engine.timeout)):
+                return read_content(self._engine.root, row, locks, before)
+
+    # Hits
+
+    def _verified(self, matches: Iterable[Match], query: WordQuery, rows: dict[str, IndexRow]) -> Iterator[SearchHit]:
+        """Yield a hit for each match whose document still has the words."""
+        whole: dict[str, Content] = {}
+        for match in matches:
+            row = rows.get(match.session_id)
+            if row is None:
+                continue
+            record = self._record(match, row, whole)
+            if record is not None:
+                yield from _hit(row, match.title, match.position, record, query)
+
+    def _record(self, match: Match, row: IndexRow, whole: dict[str, Content]) -> dict[str, Any] | None:
+        """Return the entry or the header of a match as the document has it now, or None if it is not there.
+
+        `whole` are the documents that had to be read as a whole so far.
+        """
+        if match.start != NOWHERE:
+            try:
+                with DocumentFile(f"{self._engine.root}/{row['path']}") as file:
+                    if state_of(row["path"], fingerprint(file.status)) == match.state:
+                        return file.entry_at(match.start)
+            except (LayoutMismatch, LocalstoreError, OSError):
+                pass
+        if match.session_id not in whole:
+            whole[match.session_id] = self._content(row, Settled())
+        content = whole[match.session_id]
+        if match.position == HEADER:
+            return content.header
+        return content.entries[match.position] if match.position < len(content.entries) else None
+
+    def _scan(self, query: Matcher, rows: dict[str, IndexRow]) -> Iterator[SearchHit]:
+        """Yield the hits of a query without the index: read every document. Newest first."""
+        hits = []
+        for row in rows.values():
+            if isinstance(query, LiteralQuery) and not self._may_hold(row, query.text):
+                continue
+            content = self._content(row, Settled())
+            title = title_of(content)
+            if content.header is not None:
+                hits += _hit(row, title, HEADER, content.header, query)
+            for position, entry in enumerate(content.entries):
+                hits += _hit(row, title, position, entry, query)
+        yield from sorted(hits, key=_time_of, reverse=True)
+
+    def _may_hold(self, row: IndexRow, text: str) -> bool:
+        """Return whether the file of a row may have a literal text: whether it needs to be parsed."""
+        word = max(_ASCII_WORD.findall(text), key=len, default="").encode()
+        if not word or self._engine.index.duplicates_of(row["session_id"]):
+            return True
+        try:
+            raw = filesystem.read_file(f"{self._engine.root}/{row['path']}")
+        except OSError:
+            return True
+        return word in raw or _ESCAPED.search(raw) is not None
+
+
+_ASCII_WORD = re.compile("[A-Za-z0-9]+")
+_ESCAPED = re.compile(rb"\\[uUx\r\n]|\0|\xe2\x84\xaa")
+"""Parts of a document that may stand for a letter or digit, or nothing in a word, or are the sign of Kelvin."""
+
+
+def _hit(row: IndexRow, title: str, position: int, record: dict[str, Any], query: Matcher) -> list[SearchHit]:
+    """Return the hit for an entry, or for the header if `position` is `HEADER`. Return [] if it does not match."""
+    texts = header_texts(record) if position == HEADER else entry_texts(record)
+    if not query.matches(texts):
+        return []
+    best, _, places = max(
+        ((text, *query.places(composed(text.text))) for text in texts),
+        key=lambda candidate: candidate[1],  # of several with as many words, the first
+    )
+    snippet, places_in_it = _snippet(composed(best.text), places)
+    run_id = record.get("run_id") if record.get("type") == "run" else None
+    created_at = record.get("created_at")
+    hit = SearchHit(
+        session_id=row["session_id"],
+        title=title,
+        user_id=row.get("user_id"),
+        run_id=run_id if isinstance(run_id, str) else None,
+        entry=None if position == HEADER else position,
+        message=best.message,
+        role=best.role,
+        field=best.field,
+        snippet=snippet,
+        places=places_in_it,
+        created_at=parse_time(created_at) if isinstance(created_at, str) else None,
+    )
+    return [hit]
+
+
+def _snippet(text: str, places: Places) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return a part of the text with the first of the places, on one line, and the places that are in it."""
+    first, first_end = places[0]
+    begin = first - _BEFORE if first > _BEFORE else 0
+    if begin:
+        space = text.find(" ", begin, first)
+        begin = begin if space < 0 else space + 1
+    end = max(begin + _LONGEST, first_end)
+    if end < len(text):
+        space = text.rfind(" ", first_end, end)
+        end = end if space < 0 else space
+    left, right = "…" if begin else "", "…" if end < len(text) else ""
+    shift = len(left) - begin
+    shown = tuple((start + shift, stop + shift) for start, stop in places if begin <= start and stop <= end)
+    return left + _SPACE.sub(" ", text[begin:end]) + right, shown
+
+
+_SPACE = re.compile(r"\s")
+
+
+def _time_of(hit: SearchHit) -> datetime:
+    return hit.created_at or _LONG_AGO
