@@ -11,6 +11,7 @@ from localstore.disk.boot import boot_hash, boot_id, is_older_than_boot
 from localstore.disk.document_file import fingerprint
 from localstore.format.document import ParsedDocument
 from localstore.format.recovery import PowerCut, RecordedState
+from localstore.index.overview import Overview, is_overview, new_overview, with_run
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 from localstore.models.times import CLOCK_TOLERANCE, time_text, utc_time, utc_time_of_ns
 
@@ -29,8 +30,9 @@ class IndexRow(TypedDict):
     `unfinished` is true if the last entry is such a run. `boot` is set while the last writes have not been synced: the
     id of the boot during which they can be trusted. `era` is a hash of the boot during which the row was made.
     `foreign` is true if the document is not in localstore's layout, `rewrite` if a sync failed. `unsettled` is true if
-    the file's time is a whole second that was still current, so that another edit might not change the time. `problem`
-    says why the document cannot be read; it is never written to the manifest.
+    the file's time is a whole second that was still current, so that another edit might not change the time.
+    `overview` is what is counted over the runs; rows of earlier releases lack it, and so do those of documents that
+    cannot be read. `problem` says why the document cannot be read; it is never written to the manifest.
     """
 
     session_id: str
@@ -54,6 +56,7 @@ class IndexRow(TypedDict):
     foreign: NotRequired[bool]
     rewrite: NotRequired[bool]
     unsettled: NotRequired[bool]
+    overview: NotRequired[Overview]
     problem: NotRequired[str]
 
 
@@ -107,6 +110,7 @@ def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str 
         row["boot"] = boot
     if not parsed.in_layout:
         row["foreign"] = True
+    row["overview"] = new_overview(header)
     for index, entry in enumerate(parsed.entries):
         _count_entry(row, entry, parsed.starts[index] if parsed.starts else 0)
     return row
@@ -141,11 +145,17 @@ def _count_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
     """Count an added entry, which starts at `offset`, in `row`, which is changed in place."""
     row["entries"] += 1
     row["runs"] += entry["type"] == "run"
-    _note_entry(row, entry, offset)
+    _note_entry(row, entry, offset, is_new=True)
 
 
-def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int) -> None:
-    """Update `row` in place for its last entry, which was added or replaced and starts at `offset`."""
+def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int, *, is_new: bool) -> None:
+    """Update `row` in place for its last entry, which starts at `offset`.
+
+    The entry was added, or replaced an unfinished run if `is_new` is false.
+    """
+    if entry["type"] == "run" and (overview := row.get("overview")) is not None:
+        created_at = utc_time(entry["created_at"])
+        row["overview"] = with_run(overview, entry, created_at, replaces_unfinished=not is_new)
     if isinstance(entry.get("created_at"), str):
         row["updated_at"] = utc_time(entry["created_at"])
     changed = {name: offset for name in SESSION_KEYS if entry.get(name) is not None}
@@ -173,7 +183,7 @@ def after_append(row: IndexRow, entry: dict[str, Any], offset: int) -> IndexRow:
 def after_finish(row: IndexRow, entry: dict[str, Any], offset: int) -> IndexRow:
     """Return a copy of `row`, updated for a last entry, at `offset`, that was replaced by `entry`."""
     fresh = row.copy()
-    _note_entry(fresh, entry, offset)
+    _note_entry(fresh, entry, offset, is_new=False)
     return fresh
 
 
@@ -266,6 +276,7 @@ def _are_valid(row: dict[str, Any]) -> bool:
         and type(row.get("name", "")) is str
         and type(row.get("boot", "")) is str
         and type(row.get("era", "")) is str
+        and ("overview" not in row or is_overview(row["overview"]))
         and (not tags or (type(tags) is list and all(type(tag) is str for tag in tags)))
         and (offsets is None or (type(offsets) is dict and all(type(offset) is int for offset in offsets.values())))
         and (waiting is None or (type(waiting) is dict and all(type(offset) is int for offset in waiting.values())))

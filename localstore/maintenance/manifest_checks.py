@@ -71,6 +71,8 @@ class ManifestCheck:
         is_same_file = listed["fingerprint"] == row["fingerprint"]
         compares_positions = is_same_file and not listed.get("foreign")
         ignored = [key for key in _DERIVED if not (compares_positions and key in _POSITIONS)]
+        if not is_same_file or "overview" not in listed:
+            ignored.append("overview")  # it is counted again before it is used
         keys = [key for key in {**row, **listed} if key not in ignored and row.get(key) != listed.get(key)]
         try:
             current = fingerprint(os.lstat(store_tree.full_path(self._root, path)))

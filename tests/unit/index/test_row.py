@@ -57,6 +57,7 @@ def test_a_row_says_what_listing_and_writing_need(status: os.stat_result) -> Non
         "offsets": {"instructions": starts[0], "session_state": starts[2]},
         "unfinished": True,
         "waiting": {"r2": starts[3]},
+        "overview": {"status": "unfinished", "usage": {"2026-11": {"": [2, 0, 0, 0, 0, 0]}}},
     }
 
 
