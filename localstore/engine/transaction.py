@@ -7,7 +7,7 @@ that replaces the old one.
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -444,6 +444,16 @@ class Transaction:
         if b"#" in others and others != layout.head(parsed.header).partition(b"\n")[2]:
             self._lost_comments = parsed.raw
         return b"\n".join([first, *comments, rest])
+
+    def check_replaceable(self, offsets: Container[int]) -> None:
+        """Raise DocumentBroken if replacing or removing the entries at these offsets would drop or round a value.
+
+        Call it before the old entries are written anywhere else. Raises LayoutMismatch, ConcurrentChange.
+        """
+        parsed = self.whole()
+        for start, old in zip(parsed.starts, parsed.slices(), strict=True):
+            if start in offsets:
+                self._check_lossless(old, parsed.raw.count(b"\n", 0, start))
 
     def _check_replaced(self, parsed: ParsedDocument, start: int, old: bytes) -> None:
         """Check the bytes `old` of an entry at `start` that is replaced or removed.

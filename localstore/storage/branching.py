@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from localstore.disk import rescue_folder
+from localstore.disk.document_file import DocumentFile
 from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, RunNotFound, SessionNotFound
-from localstore.format.document import order_header
+from localstore.format.document import order_header, parse_strictly
 from localstore.format.values import json_equal
 from localstore.models.session import Run
 from localstore.models.times import now
@@ -66,6 +67,8 @@ def fork(
     snapshot = engine.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, None)
     if snapshot is None:
         raise SessionNotFound(f"There is no session {session_id!r} to fork.", session_id=session_id)
+    with DocumentFile(snapshot.path) as file:
+        parse_strictly(file.read_all(), file.layout, file.path)  # the copy would drop or round what this refuses
     entries = snapshot.entries[: _end(snapshot.entries, session_id, run_id)]
     kept = [entry for entry in entries if entry.get("status") != "unfinished"]
     last = next((entry["run_id"] for entry in reversed(kept) if entry["type"] == "run"), None)
@@ -158,12 +161,14 @@ class _Removal:
             return
         last = parsed.entries[runs[-1]] if runs else {}
         if self.run_id is None or last.get("run_id") == self.run_id:
+            offset = parsed.starts[runs[-1]]
+            document.check_replaceable([offset])
             self.run = Run.model_validate(last)
             self.run_id = self.run.run_id
             row = document.row
             kept = rescue_folder.set_aside(self.root, row["path"], row["session_id"], UNDONE, {"entry": last})
             self.result = Undone(self.run, os.path.basename(kept))
-            document.change(parsed.header, {parsed.starts[runs[-1]]: None}, [])
+            document.change(parsed.header, {offset: None}, [])
             return
         if any(parsed.entries[number]["run_id"] == self.run_id for number in runs):
             raise Conflict(

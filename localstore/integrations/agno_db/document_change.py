@@ -151,6 +151,8 @@ class DocumentChange:
         `header` is the new header, or None to keep the present one.
         """
         transaction = self._open
+        if self._lost:
+            transaction.check_replaceable(self._replaced)
         for run in self._lost:
             reason = "replaced by another form of the run"
             row = transaction.row

@@ -13,6 +13,7 @@ import pytest
 from localstore import (
     Agent,
     Conflict,
+    DocumentBroken,
     FunctionModel,
     JsonStorage,
     KindMismatch,
@@ -104,6 +105,24 @@ def test_undo_takes_the_last_run_out_and_keeps_it(storage: JsonStorage) -> None:
     assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1", "r2"]
     assert storage.read("s").session_state == {"n": 2}  # type: ignore[union-attr]
     assert rescued(storage) == []
+
+
+@pytest.mark.parametrize("number", ["3.14159265358979323846", "18446744073709551616"])
+def test_a_number_that_a_person_typed_is_not_rounded_in_a_copy(storage: JsonStorage, number: str) -> None:
+    """Regression: a fork, and the rescue file of an undo, had the rounded number, without a word. A long integer in
+    YAML made `undo` raise TypeError.
+    """
+    storage.append("s1", Run(run_id="last", session_state={"n": "typed"}))
+    path = storage.path("s1")
+    path.write_text(path.read_text().replace('"typed"', number).replace("typed", number))
+    before = path.read_bytes()
+    for call in (undo, fork):
+        with pytest.raises(DocumentBroken, match="Nothing was changed") as caught:
+            call(storage, "s1")
+        assert caught.value.line is not None
+    assert path.read_bytes() == before
+    assert rescued(storage.root) == []
+    assert storage.get_all_session_ids() == ["s1"]
 
 
 def test_undo_to_the_beginning_and_no_further(storage: JsonStorage) -> None:
