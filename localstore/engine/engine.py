@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.durable_files import FileChanged
 from localstore.disk.loading import is_ready_for, load_yaml
 from localstore.disk.write_marks import WriteMarks
+from localstore.engine.batch import batch_of
 from localstore.engine.duplicates import Duplicates
 from localstore.engine.run_writer import RunWriter
 from localstore.engine.snapshot import Snapshot, newest_part, tail_snapshot, whole_snapshot
@@ -199,7 +200,7 @@ class Engine:
         for row in self._rows_of(session_id):
             try:
                 keep = self._back_up if self.upgrades else None
-                document = Transaction(self.root, row, marks, durable=self.durable, keep=keep)
+                document = Transaction(self.root, row, marks, durable=self._syncs(session_id), keep=keep)
             except FileNotFoundError:
                 continue
             try:
@@ -216,6 +217,32 @@ class Engine:
                 return document
             document.file.close()  # the file now holds another session
         return None
+
+    def _syncs(self, session_id: str) -> bool:
+        """Return whether a write to a session is synced at once. In a batch, it is synced at the end of the batch."""
+        batch = batch_of(self)
+        if batch is None or not self.durable:
+            return self.durable
+        batch.sessions.setdefault(session_id, None)
+        return False
+
+    def sync_names(self, session_ids: Iterable[str]) -> None:
+        """Make the names of these sessions' documents durable. Raises OSError."""
+        self.manifest.refresh()
+        rows = [row for session_id in session_ids if (row := self.manifest.get(session_id)) is not None]
+        for folder in sorted({row["path"].rpartition("/")[0] for row in rows}):
+            with contextlib.suppress(FileNotFoundError):  # the sessions in it were moved or deleted
+                filesystem.sync_folder(f"{self.root}/{folder}")
+
+    def sync_session(self, session_id: str, synced: list[int] | None) -> None:
+        """Make a session's document durable if writes to it were not synced. `sync_names` must have been called.
+
+        A document with the fingerprint `synced` has no other bytes than its first ones, which are durable.
+        """
+        for attempt in self.edit(session_id):
+            with attempt as document:
+                if document is not None and "boot" in document.row:
+                    document.sync(name=False, data=document.row["fingerprint"] != synced)
 
     def settle_marked(self) -> None:
         """Repair the documents of all writes that were interrupted because their process was killed.
@@ -295,6 +322,9 @@ class Engine:
     def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> IndexRow:
         """Write the document of a new session and return its row.
 
+        Its bytes are synced before it gets its name. The name is not, in a relaxed engine or in a batch: after a power
+        cut, the session may be missing.
+
         The caller must hold the session's lock and have checked that the session has no document. `suffix` is `.json`
         or `.yaml`. Raises DocumentBroken if a file or link is in the way of the new document, and ConcurrentChange if
         another program has saved a document of the session in the meantime.
@@ -305,13 +335,16 @@ class Engine:
             store_tree.make_durable(self.root, folder)
             self._durable_folders.add(folder)
         before = folder_time(self.root, folder)
+        durable = self._syncs(header["session_id"])
         try:
-            row = create_document(self.root, path, header, entries)
+            row = create_document(self.root, path, header, entries, durable=durable)
         except DocumentBroken:
             if self.locate(header["session_id"]) is not None:
                 raise ConcurrentChange from None
             self.refuse_unreadable(header["session_id"])
             raise
+        if not durable and (batch := batch_of(self)) is not None:
+            batch.sessions[header["session_id"]] = row["fingerprint"]
         self.manifest.record([row])
         self.index.note_own_change(folder, before)
         return row

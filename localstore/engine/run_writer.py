@@ -56,7 +56,7 @@ class RunWriter:
                 raise LayoutMismatch
         plan = self._plan(document, run, entry, update)
         if isinstance(plan, Refused):
-            raise self._conflict(document, plan.stored, entry)
+            raise self.conflict(document, plan.stored, entry)
         offset = document.execute(plan)
         if offset is not None:
             if recent is not None:
@@ -132,7 +132,7 @@ class RunWriter:
             self._last.popitem(last=False)
         self._last[session_id] = _LastWrite(document.row["fingerprint"], recent, steps)
 
-    def _conflict(self, document: Transaction, stored: Entry, entry: Entry) -> Conflict:
+    def conflict(self, document: Transaction, stored: Entry, entry: Entry) -> Conflict:
         """Return the error to raise when a run conflicts with the stored run of the same id.
 
         If either run is unfinished, the new run may hold work that is stored nowhere else, so it is saved to the rescue

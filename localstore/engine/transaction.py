@@ -282,17 +282,19 @@ class Transaction:
 
     # Changing
 
-    def sync(self) -> None:
+    def sync(self, *, name: bool = True, data: bool = True) -> None:
         """Make earlier writes to the document durable. Do nothing if the transaction is not durable.
 
-        Rewrite the whole document if an earlier sync failed or a rewrite is due for another reason.
+        Rewrite the whole document if an earlier sync failed or a rewrite is due for another reason. `name` and `data`
+        are false if the caller knows that the document's name or its bytes are durable.
         """
         if not self._durable:
             return
         if self.row.get("rewrite") or self._rewrite:
             self._replace(self.whole().raw)
         else:
-            self._sync()
+            if data:
+                self._sync(name=name)
             if "boot" in self.row:
                 self.row = after_write(self.row, self.file.status, None)
                 self.changed = True
@@ -522,11 +524,15 @@ class Transaction:
             raise ConcurrentChange
         self.file.status, self.file.size = status, status.st_size
 
-    def _sync(self) -> None:
-        """Make the bytes of the file durable. If that fails, mark the row so that the next write is a rewrite."""
+    def _sync(self, *, name: bool = True) -> None:
+        """Make the bytes of the file durable, and its name unless it is known to be or `name` is false.
+
+        If that fails, mark the row so that the next write is a rewrite.
+        """
         try:
             filesystem.sync_file(self.file.fd, self.file.path)
-            if self._was_untrusted:  # the program that created the file may not have made its name durable
+            # The program that created the file may not have made its name durable.
+            if self._was_untrusted or (name and self._durable and "boot" in self.row):
                 filesystem.sync_folder(os.path.dirname(self.file.path))
         except OSError:
             # The kernel may have dropped unwritten pages, so the end of the file is unreliable until a rewrite.
@@ -545,7 +551,9 @@ class Transaction:
 
         Raises ConcurrentChange if another program wrote to the file since it was read; what it wrote is then in place.
         """
-        parsed = parse_document(raw, self.file.layout, self.file.path)
+        old = self._parsed
+        known = dict(zip(old.slices(), old.entries, strict=True)) if old is not None and old.starts else {}
+        parsed = parse_document(raw, self.file.layout, self.file.path, known)
         if self._lost_comments is not None:
             self._set_aside(rescue_folder.COMMENTS, rescue_folder.piece(0, self._lost_comments))
             self._lost_comments = None
@@ -587,8 +595,12 @@ def older_format_error(parsed: ParsedDocument, path: str, root: str) -> OlderFor
     )
 
 
-def create_document(root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]]) -> IndexRow:
-    """Write a new document durably and return its row. `path` is relative to `root`.
+def create_document(
+    root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]], *, durable: bool = True
+) -> IndexRow:
+    """Write a new document and return its row. `path` is relative to `root`.
+
+    Its bytes are durable before it gets its name, and its name if `durable` is true.
 
     Raises DocumentBroken if a file already has this path or if its folder is a symbolic link. Raises OSError if the
     write fails.
@@ -607,13 +619,13 @@ def create_document(root: str, path: str, header: dict[str, Any], entries: list[
     parsed = parse_document(raw, layout, target)
     make_folders(root, target.parent)
     try:
-        written = durable_files.create_file(target, [raw])
+        written = durable_files.create_file(target, [raw], settle=durable)
     except FileExistsError:
         raise _in_the_way(target, header["session_id"]) from None
     status = filesystem.system.status(str(target))
     if not durable_files.is_same(written, status):
         status = written  # somebody saved the file in the meantime: with this row, it is read again
-    return row_of(parsed, path, status, None)
+    return row_of(parsed, path, status, None if durable else boot_id())
 
 
 def _in_the_way(path: Path, session_id: str) -> DocumentBroken:

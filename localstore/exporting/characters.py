@@ -19,6 +19,8 @@ def visible(text: str) -> str:
     >>> visible("a\\x1b[2Jb\\r\\n")
     'a␛[2Jb\\n'
     """
+    if text.isascii() and text.isprintable():
+        return text
     return _CONTROL.sub(_picture, text.replace("\r\n", "\n").replace("\r", "\n"))
 
 

@@ -31,7 +31,8 @@ class Anchors:
     """Generates the anchors of one page, each of them unique."""
 
     def __init__(self) -> None:
-        self._used: set[str] = set()
+        self._used: dict[str, int] = {}
+        """The anchors in use, each with the last number that was added to it."""
 
     def new(self, kind: str, name: str) -> str:
         """Return a new anchor such as `run-abc`, with a number at the end if that is in use.
@@ -39,11 +40,12 @@ class Anchors:
         Characters that a URL does not allow become `_`.
         """
         base = anchor = f"{kind}-{_NOT_IN_ANCHORS.sub('_', name)}"
-        number = 1
+        number = self._used.get(base, 0)
         while anchor in self._used:
             number += 1
             anchor = f"{base}-{number}"
-        self._used.add(anchor)
+        self._used[base] = max(number, 1)
+        self._used.setdefault(anchor, 1)
         return anchor
 
 

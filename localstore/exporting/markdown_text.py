@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from urllib.parse import quote as percent_encoded
 
 from localstore.exporting.characters import json_text, short_json, visible
@@ -144,6 +145,7 @@ def _escaped(line: str) -> str:
     return _AT_START.sub(lambda match: f"{match[1]}\\" if match[1] else "\\", escaped)
 
 
+@lru_cache(maxsize=256)
 def _inline(text: str) -> str:
     """Return Markdown that shows `text` literally on one line, also in a heading."""
     return _CLOSING.sub(r"\\#", _escaped(" ".join(visible(text).split())))

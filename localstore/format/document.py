@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from localstore.errors import DocumentBroken, NewerFormat
@@ -60,14 +61,17 @@ class ParsedDocument:
         return split_entries(self.layout, self.raw, self.starts, len(self.raw))
 
 
-def parse_document(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocument:
+def parse_document(
+    raw: bytes, layout: Layout, path: Path | str, known: Mapping[bytes, dict[str, Any]] = MappingProxyType({})
+) -> ParsedDocument:
     """Parse and check a whole document, whether or not it is in our layout.
 
     A document of an older schema version is upgraded in memory. Raises DocumentBroken, with line and column if they are
-    known, or NewerFormat. `path` is only used in errors.
+    known, or NewerFormat. `path` is only used in errors. `known` maps the bytes of entries that were parsed before to
+    their values, so that they are not parsed again.
     """
     try:
-        parsed = _parse_in_layout(raw, layout)
+        parsed = _parse_in_layout(raw, layout, known)
         if parsed is None or _version(parsed.header, path) != SCHEMA_VERSION:
             parsed = _parse_any_layout(raw, layout, path)
         _check(parsed)
@@ -141,7 +145,7 @@ def split_entries(layout: Layout, raw: bytes, starts: list[int], size: int) -> l
     return [raw[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
-def _parse_in_layout(raw: bytes, layout: Layout) -> ParsedDocument | None:
+def _parse_in_layout(raw: bytes, layout: Layout, known: Mapping[bytes, dict[str, Any]]) -> ParsedDocument | None:
     """Parse a document in our layout, each entry by itself. Return None if it is not in our layout."""
     if raw.startswith(_BYTE_ORDER_MARK):
         return None
@@ -163,7 +167,7 @@ def _parse_in_layout(raw: bytes, layout: Layout) -> ParsedDocument | None:
     try:
         header = layout.parse_head(raw[: starts[0]])
         pieces = split_entries(layout, raw, starts, len(raw))
-        entries = [layout.parse_entry(piece) for piece in pieces]
+        entries = [known[piece] if piece in known else layout.parse_entry(piece) for piece in pieces]
     except (ParseError, LayoutMismatch):
         return None
     if any(map(layout.breaks_layout, pieces)):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Message, Run, Session, Step
+    from localstore.storage.bulk import Bulk
     from localstore.storage.search import Search
 
 
@@ -34,7 +35,8 @@ class Storage:
 
     Many threads and processes on one machine may use a store at the same time, also after a fork. With
     `durability="full"`, a method that writes returns once the change is on the disk. With "relaxed", the change
-    survives a crash of the process, but not of the machine.
+    survives a crash of the process, but not of the machine: a power cut may lose what was written since the last sync,
+    a new session included.
 
     Methods may raise LockTimeout if another thread or process holds a lock for longer than `lock_timeout` seconds;
     DocumentBroken, NewerFormat or OlderFormat if a document cannot be read or must not be written; and OSError if the
@@ -215,6 +217,77 @@ class Storage:
             raise self._engine.keep_run(error, session_id, entry) from None
         if merge is not None:
             merge.update_run()
+
+    def append_many(
+        self,
+        session_id: str,
+        runs: "Iterable[Run]",
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        create: bool = True,
+    ) -> None:
+        """Add several runs to a session with one write, and create the session if it does not exist.
+
+            >>> storage.append_many("import", [Run(run_id="r1"), Run(run_id="r2")])
+
+        All runs are stored, or none, also after a crash. The document is written once as a whole: the cost is that of
+        the session, and not that of so many appends. A run that is stored already is not written again, and a run whose
+        unfinished form is stored replaces it, as in `append`; the ids of all stored runs are checked.
+
+        Args:
+            session_id: The session.
+            runs: The runs, oldest first, each with a `run_id` of its own. If there are none, nothing happens.
+            user_id: The owner of a new session. If given, an existing session must belong to this user.
+            entity_id: The id of the agent, team or workflow of a new session. Ignored for an existing one.
+            kind: The kind of a new session; None means "agent". If given, an existing session must be of this kind.
+            create: If False, a missing session raises SessionNotFound instead of being created.
+
+        Raises Conflict, SessionNotFound, OwnerMismatch, KindMismatch, UnstorableValue, TypeError for an invalid run,
+        and ValueError if two of the runs have the same id. No run is stored then.
+        """
+        from localstore.storage.bulk import append_all
+        from localstore.storage.upsert import run_of
+
+        check_id(session_id)
+        check_kind(kind)
+        check_text("user_id", user_id)
+        check_text("entity_id", entity_id)
+        check_flag("create", create)
+        entries = [run_of(run) for run in runs]
+        if not entries:
+            return
+        if len({entry["run_id"] for entry in entries}) < len(entries):
+            raise ValueError(
+                "two of the runs have the same run_id. Nothing was written. Give each run an id of its own."
+            )
+        for attempt in self._engine.edit(session_id):
+            with attempt as document:
+                if document is not None:
+                    self._check_access(document.row, user_id, kind)
+                    append_all(self._engine, document, entries)
+                elif create:
+                    header = new_header(session_id, kind or "agent", entity_id, user_id, entries[0]["created_at"])
+                    self._engine.create(header, entries, self._suffix)
+                else:
+                    raise _not_found(session_id)
+
+    def bulk(self) -> "Bulk":
+        """Return a context in which writes are not synced one by one, but together at its end.
+
+            >>> with storage.bulk():
+            ...     storage.append("a", Run(run_id="r1"))
+            ...     storage.append("a", Run(run_id="r2"))
+
+        It works with `with` and `async with`, for the calls of this storage in the thread or task that entered it. When
+        the context ends, also by an exception, everything written in it is durable, or OSError is raised. A power cut
+        before that may lose what was written in it, as with `durability="relaxed"`, and nothing else. With that
+        durability, the context does nothing. A context inside another one is synced at the end of the outer one.
+        """
+        from localstore.storage.bulk import Bulk
+
+        return Bulk(self._engine)
 
     def add_step(self, session_id: str, run_id: str, step: "Step", *, number: int, user_id: str | None = None) -> None:
         """Add a step to an unfinished run of a workflow.
@@ -613,6 +686,7 @@ class Storage:
     # The same calls for async code
 
     aappend = async_twin(append, writes=True)
+    aappend_many = async_twin(append_many, writes=True)
     aadd_step = async_twin(add_step, writes=True)
     aupdate = async_twin(update, writes=True)
     arate = async_twin(rate, writes=True)

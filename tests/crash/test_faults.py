@@ -259,6 +259,16 @@ def _changed(found: dict[str, oracle.Document]) -> bool:
     return _has("r1", "r2", "r3", "r4", name="new name")(found) and other == "other words"
 
 
+def _append_many(scene: Scene) -> None:
+    scene.storage.append_many("s", [run(4, answer="answer"), run(5), run(6)])
+
+
+def _in_bulk(scene: Scene) -> None:
+    with scene.storage.bulk():
+        scene.storage.append("s", run(4))
+        scene.storage.append("t", run(4))
+
+
 def _upsert_new(scene: Scene) -> None:
     scene.storage.upsert(Session(session_id="s", history=[run(1)]))
 
@@ -319,6 +329,12 @@ _SAME = _has("r1", "r2", "r3")
 _ONE_MORE = _has("r1", "r2", "r3", "r4")
 OPERATIONS = [
     Operation("create", _empty, lambda s: s.storage.append("s", run(1), user_id="alice"), _has("r1", user_id="alice")),
+    Operation("create relaxed", _empty, lambda s: s.storage.append("s", run(1)), _has("r1"), "relaxed"),
+    Operation("append many", _with_question, _append_many, _has("r1", "r2", "r3", "r4", "r5", "r6")),
+    Operation("append many to a new session", _empty,
+              lambda s: s.storage.append_many("s", [run(1), run(2)]), _has("r1", "r2")),
+    Operation("append in bulk", _with_runs, _in_bulk, _ONE_MORE),
+    Operation("create in bulk", _empty, _in_bulk, _has("r4")),
     Operation("create by upsert", _empty, _upsert_new, _has("r1")),
     Operation("append", _with_runs, lambda s: s.storage.append("s", run(4)), _ONE_MORE),
     Operation("append relaxed", _with_runs, lambda s: s.storage.append("s", run(4)), _ONE_MORE, "relaxed"),

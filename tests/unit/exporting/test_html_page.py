@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from localstore import ContentPart, Message, Session, ToolCall
 from localstore.exporting import html_page
+from localstore.exporting.html_run import Anchors
 from localstore.exporting.html_style import STYLE
 from localstore.models.fields import DocumentText
 from tests.effort import rounds
@@ -210,3 +211,11 @@ def test_nothing_breaks_out_of_the_page(asked: str, said: str, name: str) -> Non
     shown = page(one)
     typed = asked.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\u2400").strip("\n")
     assert typed in shown.text
+
+
+def test_anchors_of_equal_names_are_numbered_and_unique() -> None:
+    """Each new anchor was searched for from the first number on: a page of many sessions took quadratic time."""
+    anchors = Anchors()
+    names = ["a", "a", "a-2", "a", "b", "a-2", "a-4", "a"]
+    made = [anchors.new("run", name) for name in names]
+    assert made == ["run-a", "run-a-2", "run-a-2-2", "run-a-3", "run-b", "run-a-2-3", "run-a-4", "run-a-5"]

@@ -13,8 +13,8 @@ from localstore import JsonStorage, Message, Run, Session, SessionInfo, Step, Ya
 from localstore.storage.storage import Storage as AnyStorage
 from tests.unit.raw import Storage, answered, run_ids
 
-WITHOUT_TWIN = {"close"}
-"""Methods that do not wait for the disk."""
+WITHOUT_TWIN = {"close", "bulk"}
+"""Methods that do not wait for the disk. What `bulk` returns works with `async with`."""
 
 
 def public_methods() -> dict[str, Any]:
