@@ -1,10 +1,18 @@
 """Load the modules that a lock, a write or a YAML document needs when a store is opened, before any lock is taken.
 
 If a process forks while another of its threads imports a module, that module stays locked in the child, and the child
-waits for ever when it needs it. A store is opened before threads use it, so nothing is left to import by then.
+waits for ever when it needs it. A store is opened before threads use it, so that no lock and no write imports anything.
+Other modules are imported when they are first used; a fork waits until their import has ended.
 """
 
+import contextlib
+import importlib
+import os
+
 from localstore.disk import file_names, filesystem
+
+_PACKAGES = ("localstore", "pydantic", "yaml")
+"""The packages whose modules may be imported by a call to an open store."""
 
 _is_ready_for_yaml = False
 
@@ -30,3 +38,16 @@ def load_yaml() -> None:
 def is_ready_for(path: str) -> bool:
     """Return whether a document at this path can be read and written without an import."""
     return _is_ready_for_yaml or not path.endswith(".yaml")
+
+
+def _wait_for_imports() -> None:
+    """Wait until no other thread is importing a module of these packages. Called before each fork."""
+    locks = getattr(importlib._bootstrap, "_module_locks", {})
+    for name in list(locks):  # the modules that a thread is importing now
+        if isinstance(name, str) and name.partition(".")[0] in _PACKAGES:
+            with contextlib.suppress(Exception):  # the thread that imports it gets the error
+                importlib.import_module(name)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_imports)
