@@ -16,6 +16,7 @@ from .store_option import store_option
 
 COMMANDS = (
     "ls",
+    "search",
     "show",
     "path",
     "chat",

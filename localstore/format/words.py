@@ -37,15 +37,16 @@ def composed(text: str) -> str:
     return text if text.isascii() else normalize("NFC", text)
 
 
-def words(text: str) -> list[Word]:
-    """Return the words of a composed text, in order.
+@lru_cache(64)
+def words(text: str) -> tuple[Word, ...]:
+    """Return the words of a composed text, in order. Those of the last texts are remembered.
 
     >>> [word.text for word in words("Ein Café in 東京!")]
     ['ein', 'cafe', 'in', '東', '京']
     """
-    return [
-        Word(form, match.start(), match.end()) for match in _WORD.finditer(text) if (form := _compared(match.group()))
-    ]
+    return tuple(
+        [Word(form, match.start(), match.end()) for match in _WORD.finditer(text) if (form := _compared(match.group()))]
+    )
 
 
 def spaced(text: str) -> str:

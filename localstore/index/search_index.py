@@ -21,8 +21,8 @@ _BATCH = 4_000_000
 _FEW = 10_000
 """Up to how many matches are sorted by time. Of more, the newest entries are looked up one by one, because soon enough
 of them match."""
-_AT_ONCE = 100
-"""How many entries are looked up by one statement."""
+_AT_FIRST, _AT_ONCE = 25, 100
+"""How many entries are looked up by the first statement, and by each of the others."""
 _MOST_LOOKED_UP = 2000
 """How many of the newest entries are looked up before all matches are sorted after all."""
 _LONGEST_TITLE = 80
@@ -253,8 +253,9 @@ class SearchIndex:
         Each part is the result of one statement, so that no entry is missed that is indexed again at the same time.
         """
         if not rank and self._file.use(partial(_count, expression=expression)) > _FEW:
-            for begin in range(0, _MOST_LOOKED_UP, _AT_ONCE):
-                yield self._file.use(partial(_among_newest, expression=expression, begin=begin))
+            yield self._file.use(partial(_among_newest, expression=expression, begin=0, count=_AT_FIRST))
+            for begin in range(_AT_FIRST, _MOST_LOOKED_UP, _AT_ONCE):
+                yield self._file.use(partial(_among_newest, expression=expression, begin=begin, count=_AT_ONCE))
         yield self._file.use(partial(_in_order, expression=expression, rank=rank))
 
 
@@ -329,8 +330,8 @@ def _count(connection: sqlite3.Connection, *, expression: str) -> int:
     return count
 
 
-def _among_newest(connection: sqlite3.Connection, *, expression: str, begin: int) -> list[Match]:
-    """Return those that match of `_AT_ONCE` entries, newest first. `begin` is the number of newer ones to skip."""
+def _among_newest(connection: sqlite3.Connection, *, expression: str, begin: int, count: int) -> list[Match]:
+    """Return those that match of `count` entries, newest first. `begin` is the number of newer ones to skip."""
     newest = "SELECT * FROM entry ORDER BY created DESC, number DESC LIMIT ? OFFSET ?"
     rows = _fetch(
         connection,
@@ -338,7 +339,7 @@ def _among_newest(connection: sqlite3.Connection, *, expression: str, begin: int
         "JOIN session ON session.number = session "
         "WHERE EXISTS (SELECT 1 FROM body WHERE body MATCH ? AND rowid = newest.number) "
         "ORDER BY created DESC, newest.number DESC",
-        _AT_ONCE,
+        count,
         begin,
         expression,
     )

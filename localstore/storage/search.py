@@ -191,12 +191,14 @@ class Search:
             raw = filesystem.read_file(f"{self._engine.root}/{row['path']}")
         except OSError:
             return True
-        return word in raw or _ESCAPED.search(raw) is not None
+        return any(part in raw for part in (word, *_UNUSUAL)) or _ESCAPE.search(raw) is not None
 
 
 _ASCII_WORD = re.compile("[A-Za-z0-9]+")
-_ESCAPED = re.compile(rb"\\[uUx\r\n]|\0|\xe2\x84\xaa")
-"""Parts of a document that may stand for a letter or digit, or nothing in a word, or are the sign of Kelvin."""
+_ESCAPE = re.compile(rb"\\[uUx\r\n]")
+"""The beginning of what may stand for a letter or digit in a document, or for nothing within a word."""
+_UNUSUAL = (b"\0", "\u212a".encode())
+"""NUL bytes, as in UTF-16, and the sign of Kelvin, which is a K when it is composed."""
 
 
 def _hit(row: IndexRow, title: str, position: int, record: dict[str, Any], query: Matcher) -> list[SearchHit]:

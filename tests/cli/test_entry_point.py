@@ -20,6 +20,7 @@ from .conftest import ENTRY_POINT, Command, clean_environment
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
 COMMANDS = (
     "ls",
+    "search",
     "show",
     "path",
     "chat",

@@ -20,6 +20,8 @@ ODD = f"a{ACTED_ON}b"
 COMMANDS = [
     ("ls",),
     ("ls", "--json"),
+    ("search", "a*"),
+    ("search", "a*", "--json"),
     ("show", "odd"),
     ("show", "odd", "--json"),
     ("path", "odd"),

@@ -482,6 +482,7 @@ def test_an_index_of_outdated_words_is_filled_again(storage: Storage, monkeypatc
 def test_common_words_are_found_in_order_among_many_entries(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_index, "_FEW", 10)
     monkeypatch.setattr(search_index, "_AT_ONCE", 7)
+    monkeypatch.setattr(search_index, "_AT_FIRST", 3)
     monkeypatch.setattr(search_index, "_MOST_LOOKED_UP", 21)
     for number in range(60):
         second = (number * 37) % 60
