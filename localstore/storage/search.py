@@ -123,7 +123,7 @@ class Search:
                 return Content(state, snapshot.entries, nowhere, snapshot.header)
         except (LocalstoreError, OSError):
             pass
-        return Content(state_of(row["path"], row["fingerprint"]))
+        return Content("")  # in no known state, so that the next search reads it again
 
     def _read(self, row: IndexRow, before: Settled) -> Content:
         """Read a document. One that seems broken may be one that is being written, and is read again under its lock."""
