@@ -60,11 +60,14 @@ class RecordingStorage:
     def list_sessions(self, *args: Any, **options: Any) -> Any:
         return self._storage.list_sessions(*args, **options)
 
+    def search(self, *args: Any, **options: Any) -> Any:
+        return self._storage.search(*args, **options)
+
 
 def test_a_model_searches_the_users_other_sessions(storage: JsonStorage) -> None:
     """It finds sessions of this user only, newest first, by words in any case, but not the current session.
 
-    Of each session, only the last runs are read.
+    Only sessions that have the words are read, and of them only the last runs.
     """
     for number, (user, question) in enumerate(
         [
@@ -84,11 +87,26 @@ def test_a_model_searches_the_users_other_sessions(storage: JsonStorage) -> None
         ("s0", "Trip", "Wien by train")
     ]
     assert {last for _, last in recording.read_runs} == {20}
-    assert {session_id for session_id, _ in recording.read_runs} == {"s0", "s3"}
+    assert {session_id for session_id, _ in recording.read_runs} == {"s0"}
     everything = json.loads(tool.call(call("search_previous_sessions"), context("s4")).text)
     assert [item["session_id"] for item in everything] == ["s3", "s0"]
     nobodys = json.loads(tool.call(call("search_previous_sessions"), context("s4", None)).text)
     assert [item["session_id"] for item in nobodys] == ["s2"]
+
+
+def test_a_model_finds_runs_far_back_and_words_by_their_beginning(storage: JsonStorage) -> None:
+    """Only the last 20 runs of a session were searched: what was said earlier was not found."""
+    for number in range(60):
+        storage.append("old", exchange(f"Salzburger {number}" if number in (3, 40) else f"q{number}"), user_id="alice")
+    storage.append("other", exchange("Salzburg"), user_id="bob")
+    for _ in range(60):
+        storage.append("now", exchange("salzburg"), user_id="alice")
+    tool = search_previous_sessions(storage)
+    (found,) = json.loads(tool.call(call("search_previous_sessions", words="SALZBURG"), context("now")).text)
+    assert [run["question"] for run in found["runs"]] == ["Salzburger 3", "Salzburger 40"]
+    assert tool.call(call("search_previous_sessions", words="salzburg vienna"), context("now")).text == "[]"
+    assert tool.call(call("search_previous_sessions", words="salzburg", sessions=0), context("now")).text == "[]"
+    assert tool.call(call("search_previous_sessions", words="salzburg"), context("now", None)).text == "[]"
 
 
 def test_an_agent_has_these_tools_if_they_are_turned_on(storage: JsonStorage) -> None:
