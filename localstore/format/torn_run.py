@@ -118,7 +118,7 @@ def _possible_ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterat
     """Yield each offset at which the complete part of a run may end, with the closing to add there."""
     for match in _VALUE_END[layout.suffix].finditer(raw, start, bound):
         end = match.start() + layout.keeps_comments  # in YAML, the newline belongs to the item before it
-        if raw[end : end + 1] == b"\0" and end % SECTOR == 0:
+        if raw[end : end + 1] == b"\0" and (end % SECTOR == 0 or _zeros_exceed_closing(raw, end, layout)):
             continue  # the zeros may replace the rest of the message
         yield end, layout.closing_after_value if match["key"] else layout.closing_after_list
     end = assistant_text_end(layout, raw, start, bound)
@@ -127,6 +127,12 @@ def _possible_ends(raw: bytes, layout: Layout, start: int, bound: int) -> Iterat
         end = border  # old bytes after new ones
     for cut in range(_LONGEST_ESCAPE if end >= 0 else 0):
         yield end - cut, layout.closing_after_text
+
+
+def _zeros_exceed_closing(raw: bytes, at: int, layout: Layout) -> bool:
+    """Return whether more zeros begin at an offset than a write to the end of a run puts in place of the closing."""
+    closing = len(layout.closing_after_list)
+    return raw.startswith(bytes(closing + 1), at)
 
 
 def _unfinished_run(raw: bytes, layout: Layout, start: int, end: int, closing: bytes) -> Piece | ParseError | None:
