@@ -36,7 +36,7 @@ PAGES = (
     "localstore/integrations/README.md",
 )
 """The pages with examples."""
-SLOW = ("cli/README.md",)
+SLOW = ("cli/README.md", "localstore/agents/README.md")
 """The pages whose examples start so many processes that they run at the level `ci` alone."""
 LINKED = (
     *PAGES,

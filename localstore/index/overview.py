@@ -42,6 +42,15 @@ def new_overview(header: Mapping[str, Any]) -> Overview:
     return overview
 
 
+def with_header(overview: Overview, of_header: Overview) -> Overview:
+    """Return the overview with what `of_header`, made by `new_overview`, says of another header."""
+    changed = overview.copy()
+    changed.pop("parent", None)
+    if "parent" in of_header:
+        changed["parent"] = of_header["parent"]
+    return changed
+
+
 def with_run(overview: Overview, run: Mapping[str, Any], month_source: str, *, replaces_unfinished: bool) -> Overview:
     """Return the overview with `run` counted, which is the last run.
 

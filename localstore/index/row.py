@@ -11,7 +11,7 @@ from localstore.disk.boot import boot_hash, boot_id, is_older_than_boot
 from localstore.disk.document_file import fingerprint
 from localstore.format.document import ParsedDocument
 from localstore.format.recovery import PowerCut, RecordedState
-from localstore.index.overview import Overview, is_overview, new_overview, with_run
+from localstore.index.overview import Overview, is_overview, new_overview, with_header, with_run
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 from localstore.models.times import CLOCK_TOLERANCE, time_text, utc_time, utc_time_of_ns
 
@@ -128,6 +128,9 @@ def after_new_head(fresh: IndexRow, before: IndexRow, moved: int) -> IndexRow:
         fresh["offsets"] = {key: offset + moved for key, offset in before["offsets"].items()}
     if "waiting" in before:
         fresh["waiting"] = {run_id: offset + moved for run_id, offset in before["waiting"].items()}
+    of_header = fresh.pop("overview", None)
+    if "overview" in before:
+        fresh["overview"] = with_header(before["overview"], of_header or {"usage": {}})
     return fresh
 
 

@@ -26,6 +26,9 @@ from localstore import (
 )
 from tests import oracle
 from tests.crash.faults import ROTATIONS, Fault, FaultySystem, UnsyncedSystem, installed, turn
+from tests.effort import ci_only
+
+pytestmark = ci_only
 
 Storage = JsonStorage | YamlStorage
 

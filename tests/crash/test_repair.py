@@ -16,7 +16,9 @@ from localstore.maintenance.rescue import rescued, restore
 from tests import oracle
 from tests.crash.faults import FaultySystem, UnsyncedSystem, installed
 from tests.crashes import leave_mark
-from tests.effort import IS_DEFAULT, sampled
+from tests.effort import IS_DEFAULT, ci_only, sampled
+
+pytestmark = ci_only
 
 Storage = JsonStorage | YamlStorage
 FORMATS = (JsonStorage, YamlStorage)

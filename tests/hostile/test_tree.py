@@ -403,7 +403,7 @@ CLOSED: dict[str, tuple[str, str]] = {
 
 
 @as_another_user
-@pytest.mark.parametrize("closed", sampled(CLOSED, 5))
+@pytest.mark.parametrize("closed", sampled(CLOSED, 10))
 def test_the_command_says_in_one_line_what_another_user_may_not_do(storage: Storage, closed: str) -> None:
     path = storage.path("s2")
     whole = path.read_bytes()

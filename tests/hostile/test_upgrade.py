@@ -17,7 +17,7 @@ import yaml
 from localstore import DocumentBroken, JsonStorage, LocalstoreError, NewerFormat, OlderFormat, YamlStorage
 from localstore.disk import filesystem
 from localstore.maintenance.upgrade import Change, Problem, convert, make_plan, preview, undo, unified_diff, upgrade
-from tests.effort import ci_only, rounds
+from tests.effort import ci_only, rounds, sampled
 from tests.hostile.test_tree import as_another_user, open_the_way
 from tests.unit.maintenance.upgrade.old_folders import agno_bytes, folder_of_agno, in_month
 from tests.unit.storage.test_storage_upgrade import old_session
@@ -187,7 +187,7 @@ def judge(root: Path, path: Path, found: list[Problem], before: bytes | None) ->
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 @pytest.mark.parametrize("where", ["flat", "in a month"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sampled(KINDS, 4))
 def test_every_kind_of_content(tmp_path: Path, kind: str, where: str, suffix: str) -> None:
     """Dry run, diff, list, read, conversion, upgrade and the way back."""
     before = KINDS[kind](suffix)
