@@ -225,8 +225,15 @@ def newest_first(rows: Iterable[IndexRow]) -> list[IndexRow]:
 
 
 def matches_file(row: IndexRow, status: os.stat_result) -> bool:
-    """Return whether the row describes the file in exactly this state. Return False in doubt."""
-    return row["fingerprint"] == fingerprint(status) and not (row.get("unsettled") and _may_hide_an_edit(row))
+    """Return whether the row describes the file in exactly this state. Return False in doubt.
+
+    After a power cut, a file may have the times and the size of a write that was not synced, and not its bytes.
+    """
+    return (
+        row["fingerprint"] == fingerprint(status)
+        and row.get("boot") in (None, boot_id())
+        and not (row.get("unsettled") and _may_hide_an_edit(row))
+    )
 
 
 def is_trusted(row: IndexRow, status: os.stat_result) -> bool:
@@ -236,7 +243,6 @@ def is_trusted(row: IndexRow, status: os.stat_result) -> bool:
         and row["version"] == SCHEMA_VERSION
         and not row.get("foreign")
         and not row.get("rewrite")
-        and (row.get("boot") is None or row["boot"] == boot_id())
     )
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from localstore import JsonStorage
 from localstore.disk.boot import boot_hash, boot_id
 from localstore.disk.document_file import fingerprint
 from localstore.format.document import parse_document
 from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.yaml_layout import LAYOUT as YAML
-from localstore.index.row import IndexRow, after_append, after_finish, is_row, is_trusted, row_of
+from localstore.index.row import IndexRow, after_append, after_finish, is_row, is_trusted, matches_file, row_of
+from tests.unit.raw import answered
 
 TIME = "2026-11-22T07:01:2{}.123Z"
 HEADER = {"schema_version": 1, "session_id": "s1", "kind": "team", "created_at": TIME.format(0)}
@@ -175,3 +177,15 @@ def test_a_line_that_can_be_used() -> None:
 )
 def test_a_line_that_cannot_be_used_is_not_believed(line: Any) -> None:
     assert not is_row(line)
+
+
+def test_a_row_of_unsynced_writes_does_not_describe_the_file_after_a_restart(tmp_path: Path) -> None:
+    """`ls` counted runs that a power cut had taken: the file had the times and the size of the lost write."""
+    storage = JsonStorage(tmp_path / "store", durability="relaxed")
+    storage.append("s1", answered("r1"))
+    storage.append("s1", answered("r2"))
+    row = storage._engine.index.find("s1")
+    assert row is not None
+    status = storage.path("s1").stat()
+    assert matches_file(row, status)
+    assert not matches_file({**row, "boot": "another boot"}, status)
