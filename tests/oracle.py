@@ -59,6 +59,8 @@ class Document:
 def parse(path: Path) -> Document:
     """The document at `path`. Raises ValueError when it is not one."""
     raw = path.read_bytes()
+    if b"\0" in raw:  # torn: to some parsers of YAML, the text ends there
+        raise ValueError(f"{path} has NUL bytes")
     values = [json.loads(raw)] if path.suffix == ".json" else yaml12.parse_yaml(raw.decode("utf-8-sig"), multi=True)
     value: Any = values[0] if isinstance(values, list) and len(values) == 1 else None
     if not isinstance(value, dict) or not isinstance(value.get("session_id"), str):
