@@ -8,11 +8,15 @@ Other modules are imported when they are first used; a fork waits until their im
 import contextlib
 import importlib
 import os
+import time
 
 from localstore.disk import file_names, filesystem
 
 _PACKAGES = ("localstore", "pydantic", "yaml")
 """The packages whose modules may be imported by a call to an open store."""
+
+_MOST_WAITS = 100
+"""How often imports are waited for. A thread that forks in the middle of its own import cannot wait for that one."""
 
 _is_ready_for_yaml = False
 
@@ -43,10 +47,14 @@ def is_ready_for(path: str) -> bool:
 def _wait_for_imports() -> None:
     """Wait until no other thread is importing a module of these packages. Called before each fork."""
     locks = getattr(importlib._bootstrap, "_module_locks", {})
-    for name in list(locks):  # the modules that a thread is importing now
-        if isinstance(name, str) and name.partition(".")[0] in _PACKAGES:
+    for _ in range(_MOST_WAITS):  # a thread that has imported one module may have begun with the next one
+        names = [name for name in list(locks) if isinstance(name, str) and name.partition(".")[0] in _PACKAGES]
+        if not names:
+            return
+        for name in names:
             with contextlib.suppress(Exception):  # the thread that imports it gets the error
                 importlib.import_module(name)
+        time.sleep(0.001)  # let that thread release the lock of the module
 
 
 if hasattr(os, "register_at_fork"):
