@@ -432,7 +432,7 @@ def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, 
     scene = Scene(root.resolve(), kind(root, durability=operation.durability, lock_timeout=1))
     operation.before(scene)
     scene.storage = kind(root, durability=operation.durability, lock_timeout=1) if not scene.given else scene.storage
-    before = _documents(scene.root)
+    before = documents(scene.root)
     whole = oracle.kept(scene.root)
     system = FaultySystem(fault, fail_at)
     failure: BaseException | None = None
@@ -458,12 +458,12 @@ def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, 
         lost = [name for name, ids in whole.items() if not ids <= oracle.kept(scene.root).get(name, set())]
         assert not lost, f"{where}: {lost} is neither in its place nor in the trash"
     if failure is None:
-        assert operation.done(_documents(scene.root)), f"{where}: said that it was done"
+        assert operation.done(documents(scene.root)), f"{where}: said that it was done"
     _assert_acknowledged(before, operation, failure, scene, where)
     return system.happened
 
 
-def _documents(root: Path) -> dict[str, oracle.Document]:
+def documents(root: Path) -> dict[str, oracle.Document]:
     """The sessions whose files parse: a torn one is the scene of its own operations."""
     found = {}
     for path in oracle.document_paths(root):
@@ -488,7 +488,7 @@ def _assert_acknowledged(
     for storage, number in ((scene.storage, 21), (fresh, 22)):
         names = ["s", "other"]
         listed = [info.session_id for info in storage.list_sessions()]
-        assert set(listed) >= _documents(scene.root).keys(), where
+        assert set(listed) >= documents(scene.root).keys(), where
         for session_id in names:
             session = storage.read(session_id)
             known = before.get(session_id)

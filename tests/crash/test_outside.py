@@ -17,7 +17,7 @@ import pytest
 from localstore import JsonStorage, YamlStorage
 from tests import oracle
 from tests.crash.outside import CALLS, Victim
-from tests.crash.test_faults import OPERATIONS, Operation, run
+from tests.crash.test_faults import OPERATIONS, Operation, documents, run
 from tests.crash.writer import STORAGES
 from tests.effort import ci_only, rounds
 
@@ -61,13 +61,13 @@ def test_a_system_call_that_fails_loses_nothing(victim: Victim, suffix: str, tmp
             error, root = next(errors), folder / f"{call}-{number}"
             where = f"{operation.name}, {error} at {call} {number}"
             assert victim.ask(prepare=operation.name, root=str(root), suffix=suffix) == {}, where
-            before = _documents(root)
+            before = documents(root)
             with victim.attacked(call, number, f"error={error}"):
                 answer = victim.ask(work=True)
             assert answer is not None, f"{where}: the process died"
             assert "failed" not in answer or answer["named"], f"{where}: {answer} names nothing"
             if not answer:
-                assert operation.done(_documents(root)), f"{where}: said that it was done"
+                assert operation.done(documents(root)), f"{where}: said that it was done"
             assert victim.ask(append=21) == {}, where
             if call not in ("unlink", "rename", "renameat2"):
                 oracle.assert_no_temporary_files(root)
@@ -88,7 +88,7 @@ def test_a_process_killed_at_a_system_call_loses_nothing(suffix: str, tmp_path: 
                 root = folder / f"{call}-{number}"
                 where = f"{operation.name}, killed at {call} {number}"
                 assert victim.ask(prepare=operation.name, root=str(root), suffix=suffix) == {}, where
-                before = _documents(root)
+                before = documents(root)
                 with victim.attacked(call, number, "signal=KILL"):
                     answer = victim.ask(work=True)
                 _judge(root, suffix, operation, before, where)
@@ -157,7 +157,7 @@ def _save(path: Path, opened: str, how: Save) -> None:
 def _is_done(root: Path, operation: Operation) -> bool:
     """Return whether the document already holds what the operation writes."""
     try:
-        return operation.done(_documents(root))
+        return operation.done(documents(root))
     except (KeyError, IndexError):  # it lacks what the operation adds
         return False
 
@@ -171,27 +171,16 @@ def _judge_save(
     removed what the operation wrote.
     """
     STORAGES[suffix](root, lock_timeout=5).list_sessions()
-    documents = _documents(root)
+    found = documents(root)
     kept = oracle.kept(root).get("s", set())
     aside = [str(one) for one in oracle.rescued(root)]
     assert "typed" in kept or any("typed by hand" in one for one in aside), f"{where}: the typed run is lost ({answer})"
     if answer or is_over or "to the trash" in operation.name:
         return
-    document = documents["s"]
+    document = found["s"]
     entries = [entry for entry in document.history if entry.get("run_id") != "typed"]
     trimmed = oracle.Document(document.path, document.raw, document.header, entries)
-    assert operation.done(documents | {"s": trimmed}), f"{where}: acknowledged, and lost: {document.run_ids}"
-
-
-def _documents(root: Path) -> dict[str, oracle.Document]:
-    found = {}
-    for path in oracle.document_paths(root):
-        try:
-            document = oracle.parse(path)
-        except ValueError:
-            continue  # torn: the scene of some operations
-        found[document.header["session_id"]] = document
-    return found
+    assert operation.done(found | {"s": trimmed}), f"{where}: acknowledged, and lost: {document.run_ids}"
 
 
 def _judge(root: Path, suffix: str, operation: Operation, before: dict[str, oracle.Document], where: str) -> None:

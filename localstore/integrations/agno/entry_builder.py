@@ -87,6 +87,12 @@ def _split_members(runs: list[PassedRun]) -> tuple[list[PassedRun], dict[str, li
     return own, members
 
 
+def _with_note_of_session(new: Document, old: Document) -> Document:
+    """Return the entry `new` with what the note of `old`, which it replaces, says of the session and not of the run."""
+    note = {key: value for key, value in note_of(old).items() if key in ("beside", "interactions")}
+    return {**new, NOTE: {**note_of(new), **note}} if note else new
+
+
 def _first_run_that_relies_on_instructions(entries: list[Document]) -> int | None:
     """Return the index of the first run if the instructions before `entries` apply to it, else None."""
     for index, entry in enumerate(entries):
@@ -211,10 +217,7 @@ class EntryBuilder:
             without = {key: value for key, value in new.items() if key not in ("instructions", NOTE)}
             new = self._converter.with_run(without, run.raw, before)
         kept = {key: old[key] for key in (*STATE_KEYS, "run_id") if key in old and key not in (*new, "instructions")}
-        note = {key: value for key, value in note_of(old).items() if key in ("beside", "interactions")}
-        if note:
-            new[NOTE] = {**new.get(NOTE, {}), **note}
-        new = ordered({**with_lost_fields(new, old), **kept})
+        new = ordered({**with_lost_fields(_with_note_of_session(new, old), old), **kept})
         is_older = new["status"] == "unfinished" and old.get("status") != "unfinished" and not _continues(new, old)
         if is_older or json_equal(new, old):
             return
@@ -237,16 +240,15 @@ class EntryBuilder:
         bare = [self._converter.to_run(*run) for run in runs]
         complete = complete_runs(bare, [make_ready(one, entry) for one, (entry, _) in zip(bare, runs, strict=True)])
         by_id = {one["run_id"]: one for one in complete}
-        for position, entry in enumerate(self._current_entries()):
+        current = self._current_entries()
+        for position, entry in enumerate(current):
             if position <= index or run_id not in note_of(entry).get("history", ()):
                 continue
-            instructions = newest_state(self._current_entries()[:position]).get("instructions")
+            instructions = newest_state(current[:position]).get("instructions")
             rebuilt = self._converter.to_entry(by_id[entry["run_id"]], entry["run_id"], instructions, lambda _: None)
             kept = {key: entry[key] for key in STATE_KEYS if key in entry}
-            note = {key: value for key, value in note_of(entry).items() if key in ("beside", "interactions")}
-            if note:
-                rebuilt[NOTE] = {**rebuilt.get(NOTE, {}), **note}
-            self._replace_entry(position, ordered({**rebuilt, **kept}))
+            current[position] = ordered({**_with_note_of_session(rebuilt, entry), **kept})
+            self._replace_entry(position, current[position])
 
     def _current_entries(self) -> list[Document]:
         """Return the entries of the document with those in `replaced`."""
