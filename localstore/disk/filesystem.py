@@ -27,6 +27,8 @@ PAGE = 4096
 """The number of bytes that a process writes to a file as a whole or not at all, even if it is killed."""
 _REPLACE_PATIENCE = 2.0
 """How many seconds Windows retries to replace a file that a reader has open."""
+_LEASE_PATIENCE = 2.0
+"""How many seconds an open is retried while another program has a lease on the file."""
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # O_NONBLOCK: never wait at a named pipe
@@ -101,7 +103,15 @@ class System:
     if hasattr(os, "O_NOFOLLOW"):
 
         def open(self, path: str, flags: int) -> int:
-            return os.open(path, flags | _BINARY | _NO_FOLLOW, FILE_MODE)
+            give_up = None
+            while True:
+                try:
+                    return os.open(path, flags | _BINARY | _NO_FOLLOW, FILE_MODE)
+                except BlockingIOError:  # another program has a lease, as `is_being_written` takes for a moment
+                    give_up = give_up or time.monotonic() + _LEASE_PATIENCE
+                    if time.monotonic() > give_up:
+                        raise
+                    time.sleep(0.0005)
 
     else:
 

@@ -248,7 +248,7 @@ class Batch:
     def _is_in_two_files(self, session_id: str) -> bool:
         """Return whether the change of a document may have given it the id of another one."""
         name = session_id.encode()
-        return sum(name in slot.path.read_bytes() for slot in self.slots) > 1
+        return sum(name in _raw(slot.path) for slot in self.slots) > 1
 
     def _must_be_an_error(self, slot: Slot, error: LocalstoreError) -> None:
         """A document that is valid by the published schema has to be read."""
@@ -344,11 +344,11 @@ class Batch:
     # Writing
 
     def _write(self, slot: Slot) -> None:
-        before = {other.path: other.path.read_bytes() for other in self.slots}
+        before = {other.path: _raw(other.path) for other in self.slots}
         rescued = self._rescued()
         run = Run(run_id=f"new-{slot.session_id}", messages=[Message(role="user", content="one more")])
         done = self._tried("append", slot, lambda: self.storage.append(slot.session_id, run))
-        changed = [path for path, raw in before.items() if path.read_bytes() != raw]
+        changed = [path for path, raw in before.items() if _raw(path) != raw]
         new = [record for name, record in self._rescued().items() if name not in rescued]
         if isinstance(done, LocalstoreError):
             self.counts[f"append {type(done).__name__}"] += 1
@@ -362,6 +362,10 @@ class Batch:
                     raise Wrong(f"the run was not kept: {done}")
             return
         self.counts["append done"] += 1
+        united = [path for path in changed if not path.exists()]
+        for path in united:
+            self._is_in_the_trash(path, before[path], slot.session_id)
+        changed = [path for path in changed if path not in united]
         if len(changed) > 1:
             raise Wrong(f"append changed {changed}")
         path = Path(self.storage.path(slot.session_id))
@@ -384,6 +388,14 @@ class Batch:
                 self._rename(slot, after)
         elif path in before and slot.session_id not in path.name and _parse(before[path], path) is None:
             raise Wrong(f"append went to {path}, which holds something else")
+
+    def _is_in_the_trash(self, path: Path, raw: bytes, session_id: str) -> None:
+        """A write unites the documents of a session and moves all but one to the trash, as they were."""
+        if session_id.encode() not in raw:
+            raise Wrong(f"append moved {path}, which is another session")
+        trash = self.root / ".localstore" / "trash"
+        if not any(file.is_file() and file.read_bytes() == raw for file in trash.rglob("*")):
+            raise Wrong(f"append removed {path}")
 
     def _rename(self, slot: Slot, document: dict[str, Any]) -> None:
         """Change the header, which writes the whole document anew."""
@@ -443,6 +455,14 @@ class Batch:
         except FileNotFoundError:
             return {}
         return {name: json.loads((self.root / ".localstore" / "rescue" / name).read_bytes()) for name in names}
+
+
+def _raw(path: Path) -> bytes:
+    """The bytes of a file, none if it is not there."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 # Other parsers

@@ -3,6 +3,8 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,3 +210,25 @@ def test_a_descriptor_is_not_inherited_by_programs_that_are_started(fd: int) -> 
 @pytest.mark.parametrize(("mode", "private"), [(0o100600, True), (0o40700, True), (0o100640, False), (0o40701, False)])
 def test_what_only_the_owner_may_use_is_private(mode: int, private: bool) -> None:
     assert filesystem.is_private(mode) is private
+
+
+@pytest.mark.skipif(not filesystem.TELLS_WRITERS, reason="only Linux has leases")
+def test_a_file_on_which_another_program_has_a_lease_is_opened_once_it_gives_the_lease_back(tmp_path: Path) -> None:
+    """Broken: an append raised BlockingIOError if another process just asked whether anybody wrote to the document."""
+    path = tmp_path / "file"
+    path.write_bytes(b"text")
+    program = (
+        "import fcntl, os, signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGURG})\n"
+        "fd = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)\n"
+        "fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)\n"
+        "print('leased', flush=True)\n"
+        "signal.sigwait({signal.SIGURG})\n"
+        "fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "leased\n"
+        os.close(filesystem.system.open(str(path), os.O_RDWR))
+        assert process.wait() == 0

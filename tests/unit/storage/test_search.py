@@ -312,7 +312,7 @@ def test_search_agrees_with_reading_all_documents(tmp_path_factory: pytest.TempP
         elif action == 6:
             session = storage.read(session_id)
             assert session is not None
-            del session.history[choose.randrange(len(session.history)) :]
+            del session.history[choose.randrange(len(session.history) + 1) :]
             storage.upsert(session)
         else:
             storage.delete_session(session_id)
