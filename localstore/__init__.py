@@ -38,9 +38,11 @@ if TYPE_CHECKING:
         UnstorableValue,
         WorkflowChanged,
     )
+    from localstore.models.filter import Filter
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import ContentPart, Message, Metrics, Origin, Run, Session, Step, ToolCall, Update
     from localstore.models.session_info import SessionInfo
+    from localstore.models.stats import Counts, Stats
     from localstore.storage.storage import JsonStorage, YamlStorage
 
 __version__ = "0.1.0"
@@ -50,7 +52,9 @@ __all__ = [
     "Condition",
     "Conflict",
     "ContentPart",
+    "Counts",
     "DocumentBroken",
+    "Filter",
     "FunctionModel",
     "JsonStorage",
     "KindMismatch",
@@ -75,6 +79,7 @@ __all__ = [
     "SessionNotFound",
     "StateConflict",
     "StateInvalid",
+    "Stats",
     "Step",
     "StepContext",
     "StoreNotFound",
@@ -99,6 +104,8 @@ _HOME = {
     "agents.tools.tool": ("RunContext", "Tool"),
     "agents.workflow": ("Workflow",),
     "models.search_hit": ("SearchHit",),
+    "models.filter": ("Filter",),
+    "models.stats": ("Counts", "Stats"),
     "models.session_info": ("SessionInfo",),
     "models.session": ("ContentPart", "Message", "Metrics", "Origin", "Run", "Session", "Step", "ToolCall", "Update"),
     "storage.storage": ("JsonStorage", "YamlStorage"),

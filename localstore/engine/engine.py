@@ -25,9 +25,10 @@ from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch, newer_format_error
 from localstore.format.recovery import RecoveredDocument
 from localstore.index.manifest import Manifest
-from localstore.index.row import IndexRow, carry_rewrite_flag, is_trusted, newest_first, row_of
-from localstore.index.session_index import SessionIndex, folder_time
+from localstore.index.row import IndexRow, carry_rewrite_flag, in_order, is_trusted, row_of
+from localstore.index.session_index import Position, SessionIndex, folder_time
 from localstore.index.whole_document import parse_whole
+from localstore.models.filter import Filter
 from localstore.models.schema import SCHEMA_VERSION
 
 _ATTEMPTS = 5
@@ -416,7 +417,7 @@ class Engine:
             load_yaml()
         dropped: set[str] = set()
         with self.locks.all_sessions(self.timeout):
-            while rows := self.index.rows(None, None, None, None):  # list again: several documents may share an id
+            while rows := self.index.rows(Filter(), None):  # list again: several documents may share an id
                 for row in rows:
                     refuse_newer(row, self.root)
                 for row in rows:
@@ -458,17 +459,27 @@ class Engine:
                 return current
         return None
 
-    def rows(self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None) -> list[IndexRow]:
-        """Return the rows that match the filters, newest activity first; see `SessionIndex.rows`.
+    def rows(
+        self,
+        where: Filter,
+        limit: int | None = None,
+        *,
+        after: Position | None = None,
+        newest_first: bool = True,
+        counted: bool = False,
+    ) -> list[IndexRow]:
+        """Return the rows that match the filter, ordered by activity; see `SessionIndex.rows`.
 
-        A document that seems broken may be one that is being written. It is read again under its session's lock before
-        its row gets a `problem`.
+        With `counted`, each has what is counted over its runs. A document that seems broken may be one that is being
+        written. It is read again under its session's lock before its row gets a `problem`.
         """
-        rows = self.index.rows(user_id, entity_id, kind, limit)
+        rows = self.index.rows(where, limit, after=after, newest_first=newest_first)
+        if counted:
+            rows = [self.index.with_overview(row) for row in rows]
         if not any("problem" in row for row in rows):
             return rows
         checked = [self._checked(row) if "problem" in row else row for row in rows]
-        return newest_first(row for row in checked if row is not None)
+        return in_order((row for row in checked if row is not None), newest_first=newest_first)
 
     def _checked(self, row: IndexRow) -> IndexRow | None:
         """Return the row of a document that seems broken, read again under its lock. Return None if it is gone.

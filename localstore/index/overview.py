@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypedDict
 
+from localstore.models.excerpt import one_line
+
 RUNS, FAILED, INPUT, OUTPUT, CACHED, MILLISECONDS = range(6)
 """The positions of the numbers in a list of `usage`."""
 
-QUESTION_LENGTH = 80
-"""The most characters of a question in a row."""
 _MOST = 2**53 - 1
 """The largest number that is counted, and the largest sum: all readers of JSON can read it."""
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])\Z")
@@ -157,20 +157,15 @@ def _question(run: Mapping[str, Any]) -> str:
     """Return the question of a run on one line and shortened, or "" if it has none."""
     for message in _mappings(run.get("messages")):
         if message.get("role") == "user":
-            return _one_line(_text(message.get("content")))
+            return one_line(_text(message.get("content")))
     text = run.get("input")
-    return _one_line(text) if isinstance(text, str) else ""
+    return one_line(text) if isinstance(text, str) else ""
 
 
 def _text(content: Any) -> str:
     if isinstance(content, list):
         return "\n".join(part["text"] for part in _mappings(content) if isinstance(part.get("text"), str))
     return content if isinstance(content, str) else ""
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text[: 20 * QUESTION_LENGTH].split())
-    return line if len(line) <= QUESTION_LENGTH else f"{line[: QUESTION_LENGTH - 1].rstrip()}…"
 
 
 def is_overview(value: Any) -> bool:

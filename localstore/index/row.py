@@ -218,10 +218,10 @@ def activity(row: IndexRow, latest: str) -> str:
     return changed if changed <= latest else ""
 
 
-def newest_first(rows: Iterable[IndexRow]) -> list[IndexRow]:
-    """Return the rows sorted by their activity, the newest first."""
+def in_order(rows: Iterable[IndexRow], *, newest_first: bool) -> list[IndexRow]:
+    """Return the rows sorted by their activity."""
     latest = latest_plausible_time()
-    return sorted(rows, key=lambda row: (activity(row, latest), row["session_id"]), reverse=True)
+    return sorted(rows, key=lambda row: (activity(row, latest), row["session_id"]), reverse=newest_first)
 
 
 def matches_file(row: IndexRow, status: os.stat_result) -> bool:

@@ -4,6 +4,7 @@ A folder is listed again when its modification time changes. This detects files 
 moved or removed, without opening any other file.
 """
 
+import bisect
 import contextlib
 import time
 from collections.abc import Iterable
@@ -18,11 +19,12 @@ from localstore.index.row import (
     COARSE_TICK,
     IndexRow,
     activity,
+    in_order,
     is_coarse,
     latest_plausible_time,
     matches_file,
-    newest_first,
 )
+from localstore.models.filter import Filter
 
 _FINE_TICK = 50_000_000
 """How long, in ns, a folder's time may stay the same while names in it change, unless times are whole seconds."""
@@ -34,6 +36,8 @@ _BATCH = 1000
 _LISTING_ATTEMPTS = 3
 """The most attempts at a listing. It starts again if documents changed during the attempt."""
 
+Position = tuple[str, str]
+"""A place in the order of activity: (time of the last activity, session_id)."""
 _Exceptions = dict[str, Unreadable] | dict[str, tuple[list[int], str]]
 """Files that are not used as the document of a session, by path. The first item is the fingerprint."""
 
@@ -368,45 +372,76 @@ class SessionIndex:
         with self._manifest.mutex:
             return self._manifest.all()
 
-    def rows(self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None) -> list[IndexRow]:
-        """Return the rows that match the filters, newest activity first, each compared with its file.
+    def rows(
+        self, where: Filter, limit: int | None, *, after: Position | None = None, newest_first: bool = True
+    ) -> list[IndexRow]:
+        """Return the rows that match the filter, ordered by activity, each compared with its file.
 
-        A filter that is None matches every session. `limit` is the maximum number of rows; None returns all.
+        `limit` is the maximum number of rows; None returns all. With `after`, the rows begin behind that position.
         """
         for _ in range(_LISTING_ATTEMPTS):
-            rows, moved = self._rows(user_id, entity_id, kind, limit)
+            rows, moved = self._rows(where, limit, after, newest_first)
             if not moved:
                 return rows
         # Other processes keep writing, so sort the rows that were read by their own times.
-        return newest_first(rows)
+        return in_order(rows, newest_first=newest_first)
 
     def _rows(
-        self, user_id: str | None, entity_id: str | None, kind: str | None, limit: int | None
+        self, where: Filter, limit: int | None, after: Position | None, newest_first: bool
     ) -> tuple[list[IndexRow], bool]:
         """Return the matching rows, and whether any of them changed its position in the order or its session id."""
         self.scan()
         self._sweep()
         rows: list[IndexRow] = []
         moved = False
-        with self._manifest.mutex:
-            by_activity = self._manifest.by_activity(user_id, entity_id).copy()
         latest = latest_plausible_time()
-        for active_at, session_id in reversed(by_activity):
+        with self._manifest.mutex:
+            by_activity = self._manifest.by_activity(where.user, where.entity)
+            start, end = 0, len(by_activity)
+            if where.since_text is not None:
+                start = bisect.bisect_left(by_activity, (where.since_text, ""))
+            if where.until_text is not None:
+                end = bisect.bisect_left(by_activity, (where.until_text, ""))
+            if after is not None and newest_first:
+                end = min(end, bisect.bisect_left(by_activity, after))
+            elif after is not None:
+                start = max(start, bisect.bisect_right(by_activity, after))
+            positions = by_activity[start:end]
+        for active_at, session_id in reversed(positions) if newest_first else positions:
             if len(rows) == limit:
                 break
             row = self._manifest.get(session_id)
-            if row is None or not _matches(row, user_id, entity_id, kind):
+            if row is None or not where.matches_header(row):
                 continue
             current = self.listed(row)
             if current is None:
                 continue
-            moved = moved or activity(current, latest) != active_at  # lines of other processes were read since
+            current_time = activity(current, latest)
+            moved = moved or current_time != active_at  # lines of other processes were read since
             if current["session_id"] != session_id:  # two documents have swapped their file names
                 self.forget_scans()
                 moved = True
-            elif _matches(current, user_id, entity_id, kind):
+                continue
+            if where.counts_runs:
+                current = self.with_overview(current)
+            if where.matches(current, current_time):
                 rows.append(current)
         return rows, moved
+
+    def with_overview(self, row: IndexRow) -> IndexRow:
+        """Return the row with what is counted over the runs.
+
+        If its line was made by an earlier release, the document is read once. The row of a document that cannot be read
+        is returned as it is.
+        """
+        if "overview" in row or "problem" in row:
+            return row
+        fresh = self._read(row["path"])
+        if fresh is None or "overview" not in fresh or fresh["fingerprint"] != row["fingerprint"]:
+            return row
+        complete: IndexRow = {**row, "overview": fresh["overview"]}
+        self._store(complete)
+        return complete
 
     def current(self, row: IndexRow) -> IndexRow | None:
         """Return the row, read again if its file changed. That of a torn document is the one to repair it with.
@@ -462,11 +497,3 @@ def folder_time(root: str, folder: str) -> int | None:
         return filesystem.system.status(f"{root}/{folder}").st_mtime_ns
     except OSError:
         return None
-
-
-def _matches(row: IndexRow, user_id: str | None, entity_id: str | None, kind: str | None) -> bool:
-    return (
-        (user_id is None or row.get("user_id") == user_id)
-        and (entity_id is None or row.get("entity_id") == entity_id)
-        and (kind is None or row["kind"] == kind)
-    )

@@ -15,6 +15,16 @@ def excerpt(text: str) -> str:
     return repr(_shortened(" ".join(text[: 4 * _LONGEST].split())))
 
 
+def one_line(text: str, longest: int = 80) -> str:
+    """Return the beginning of a text on one line, with `…` at the end if it was cut off.
+
+    >>> one_line("What shall I\\nsee in Vienna?", 12)
+    'What shall…'
+    """
+    line = " ".join(text[: 20 * longest].split())
+    return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
+
+
 def short_repr(value: Any) -> str:
     """Return the repr of a value on one line, shortened."""
     return _shortened(" ".join(repr(value).split()))

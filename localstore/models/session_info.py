@@ -1,16 +1,40 @@
 """The information that a listing returns about each session."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from localstore.models.excerpt import session_repr
+from localstore.models.excerpt import one_line, session_repr
 from localstore.models.times import parse_time, time_text
 
+_FIELDS = (
+    "session_id",
+    "kind",
+    "entity_id",
+    "user_id",
+    "name",
+    "title",
+    "tags",
+    "created_at",
+    "updated_at",
+    "runs",
+    "failures",
+    "status",
+    "models",
+    "input_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "seconds",
+    "ratings",
+    "parent",
+    "size",
+    "schema_version",
+    "path",
+    "problem",
+)
 
-@dataclass(frozen=True, slots=True, repr=False)
+
 class SessionInfo:
     """One session in a listing: its header fields, and facts about its document. Listing sessions reads no document.
 
@@ -20,39 +44,183 @@ class SessionInfo:
     812
     """
 
-    session_id: str
-    kind: str
-    """`agent`, `team` or `workflow`."""
-    entity_id: str | None
-    """The id of the agent, the team or the workflow."""
-    user_id: str | None
-    name: str | None
-    tags: tuple[str, ...]
-    created_at: datetime | None
-    """When the session began, in UTC; None if the document has text that is not a time."""
-    updated_at: datetime | None
-    """When the newest entry of the history was made, in UTC; None if the document has text that is not a time."""
-    runs: int
-    """The number of runs."""
-    size: int
-    """The size of the document in bytes."""
-    schema_version: int
-    """The version of the document format."""
-    path: Path
-    """The absolute path of the document."""
-    problem: str | None = None
-    """Why the document cannot be read; None if it can. With a problem, the other fields are the last known values."""
+    __slots__ = ("_active_at", "_path", "_row")
+
+    def __init__(self, row: Mapping[str, Any], path: str, active_at: str) -> None:
+        object.__setattr__(self, "_row", row)
+        object.__setattr__(self, "_active_at", active_at)
+        object.__setattr__(self, "_path", path)
+
+    _row: Mapping[str, Any]
+    _path: str
+    _active_at: str
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"cannot assign to field {name!r}: a SessionInfo does not change")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SessionInfo, (self._row, self._path, self._active_at)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SessionInfo) and self.as_dict() == other.as_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.session_id, self._path, self._row["updated_at"]))
 
     def __repr__(self) -> str:
         return session_repr("SessionInfo", self.session_id, self.runs, self.user_id)
 
+    @property
+    def session_id(self) -> str:
+        value: str = self._row["session_id"]
+        return value
+
+    @property
+    def kind(self) -> str:
+        """`agent`, `team` or `workflow`."""
+        value: str = self._row["kind"]
+        return value
+
+    @property
+    def entity_id(self) -> str | None:
+        """The id of the agent, the team or the workflow."""
+        return self._row.get("entity_id")
+
+    @property
+    def user_id(self) -> str | None:
+        """The owner, or None if the session has none."""
+        return self._row.get("user_id")
+
+    @property
+    def name(self) -> str | None:
+        """The name that the session was given."""
+        return self._row.get("name")
+
+    @property
+    def title(self) -> str | None:
+        """The name or, without one, the first question; on one line, and at most 80 characters."""
+        name = self.name
+        return one_line(name) if name else self._overview.get("question")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags."""
+        return tuple(self._row.get("tags", ()))
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When the session began, in UTC; None if the document has text that is not a time."""
+        return parse_time(self._row["created_at"])
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """When the newest entry of the history was made, in UTC; None if the document has text that is not a time."""
+        return parse_time(self._row["updated_at"])
+
+    @property
+    def runs(self) -> int:
+        """The number of runs."""
+        value: int = self._row["runs"]
+        return value
+
+    @property
+    def failures(self) -> int:
+        """The number of runs with the status `error`."""
+        return self._sum(1)
+
+    @property
+    def status(self) -> str | None:
+        """The status of the last run; None without runs."""
+        return self._overview.get("status")
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that answered, in alphabetical order."""
+        return tuple(sorted({model for models in self._usage.values() for model in models if model}))
+
+    @property
+    def input_tokens(self) -> int:
+        """The tokens that the models read in all finished runs."""
+        return self._sum(2)
+
+    @property
+    def output_tokens(self) -> int:
+        """The tokens that the models wrote in all finished runs."""
+        return self._sum(3)
+
+    @property
+    def cached_tokens(self) -> int:
+        """How many of the input tokens came from a server's cache."""
+        return self._sum(4)
+
+    @property
+    def seconds(self) -> float:
+        """How long all finished runs took together."""
+        return self._sum(5) / 1000
+
+    @property
+    def ratings(self) -> dict[str, int]:
+        """How many finished runs have each rating."""
+        return dict(self._overview.get("ratings", {}))
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the session that this one was forked from."""
+        return self._overview.get("parent")
+
+    @property
+    def size(self) -> int:
+        """The size of the document in bytes."""
+        return self._row["fingerprint"][0] if self._row["fingerprint"] else 0
+
+    @property
+    def schema_version(self) -> int:
+        """The version of the document format."""
+        value: int = self._row["version"]
+        return value
+
+    @property
+    def path(self) -> Path:
+        """The absolute path of the document."""
+        return Path(self._path)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the document cannot be read; None if it can. With a problem, the other values are the last known ones."""
+        return self._row.get("problem")
+
+    @property
+    def cursor(self) -> str:
+        """The place of the session in a listing, for the argument `after` of the next one."""
+        return f"{self._active_at.replace('|', '')}|{self.session_id}"
+
+    @property
+    def _overview(self) -> Mapping[str, Any]:
+        overview: Mapping[str, Any] = self._row.get("overview", {})
+        return overview
+
+    @property
+    def _usage(self) -> Mapping[str, Mapping[str, list[int]]]:
+        usage: Mapping[str, Mapping[str, list[int]]] = self._overview.get("usage", {})
+        return usage
+
+    def _sum(self, column: int) -> int:
+        return sum(numbers[column] for models in self._usage.values() for numbers in models.values())
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dict of JSON values, without those that are None and without empty tags.
 
-        Times are text in the form used in documents.
+        Times are text in the form used in documents. What is counted over the runs is left out where it is zero.
         """
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {name: _json_value(value) for name, value in values.items() if value not in (None, ())}
+        values = {name: getattr(self, name) for name in _FIELDS}
+        return {
+            name: _json_value(value)
+            for name, value in values.items()
+            if value not in (None, (), {}) and not (value == 0 and name in _COUNTS)
+        }
+
+
+_COUNTS = ("failures", "input_tokens", "output_tokens", "cached_tokens", "seconds")
 
 
 def _json_value(value: Any) -> Any:
@@ -63,20 +231,9 @@ def _json_value(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def session_info(row: Mapping[str, Any], path: str) -> SessionInfo:
-    """Return the listing entry for the document at `path`, made from its row in the manifest."""
-    return SessionInfo(
-        session_id=row["session_id"],
-        kind=row["kind"],
-        entity_id=row.get("entity_id"),
-        user_id=row.get("user_id"),
-        name=row.get("name"),
-        tags=tuple(row.get("tags", ())),
-        created_at=parse_time(row["created_at"]),
-        updated_at=parse_time(row["updated_at"]),
-        runs=row["runs"],
-        size=row["fingerprint"][0] if row["fingerprint"] else 0,
-        schema_version=row["version"],
-        path=Path(path),
-        problem=row.get("problem"),
-    )
+def session_info(row: Mapping[str, Any], path: str, active_at: str = "") -> SessionInfo:
+    """Return the listing entry for the document at `path`, made from its row in the manifest.
+
+    `active_at` is the time by which the session is sorted in listings.
+    """
+    return SessionInfo(row, path, active_at)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from localstore.format.values import to_json_value
+from localstore.models.filter import Filter
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import KINDS
 
@@ -65,6 +66,23 @@ def check_kind(kind: str | None) -> None:
     """Raise ValueError unless `kind` is a kind of session or None."""
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind {not_one_of(kind, KINDS)}")
+
+
+def check_filter(where: object) -> Filter:
+    """Return the filter, an empty one for None. Raises TypeError if `where` is anything else."""
+    if where is None:
+        return Filter()
+    if not isinstance(where, Filter):
+        raise TypeError(f"where must be a Filter or None, not {shown(where)}. Use Filter(user=...).")
+    return where
+
+
+def check_cursor(after: object) -> tuple[str, str]:
+    """Return the time and the session id in a cursor. Raises ValueError if it is none."""
+    time, space, session_id = after.partition("|") if isinstance(after, str) else ("", "", "")
+    if not space or not session_id:
+        raise ValueError(f"after must be the cursor of a session, not {shown(after)}. Use info.cursor.")
+    return time, session_id
 
 
 def check_update(state: dict[str, Any], header: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from localstore.index.row import IndexRow
 from localstore.index.search_content import NOWHERE, Content, Settled, path_in, read_content, state_of
 from localstore.index.search_index import HEADER, Match, QueryRefused, SearchIndex, title_of
 from localstore.index.search_query import LiteralQuery, Matcher, Places, WordQuery, parse_query
+from localstore.models.filter import Filter
 from localstore.models.search_hit import SearchHit
 from localstore.models.times import parse_time
 
@@ -81,7 +82,7 @@ class Search:
         """Return the rows of all sessions, oldest activity first."""
         started_at = time.monotonic()
         if started_at >= self._due:
-            rows = self._engine.rows(None, None, None, None)[::-1]
+            rows = self._engine.rows(Filter())[::-1]
             self._due = started_at + (_FRESH if time.monotonic() - started_at > _SOON else 0.0)
         else:
             rows = sorted(self._engine.index.all(thorough=False), key=lambda row: row["updated_at"])

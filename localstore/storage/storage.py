@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -13,11 +13,22 @@ from localstore.engine.transaction import Transaction
 from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, SessionNotFound
 from localstore.format.document import order_header
 from localstore.format.values import to_json_value
-from localstore.index.row import IndexRow
+from localstore.index.row import IndexRow, activity, latest_plausible_time
+from localstore.models.filter import Filter
 from localstore.models.nearest import shown
 from localstore.models.schema import SESSION_KEYS, Rating
 from localstore.models.session_info import SessionInfo, session_info
-from localstore.storage.arguments import UNSET, Unset, check_flag, check_id, check_kind, check_text, check_update
+from localstore.storage.arguments import (
+    UNSET,
+    Unset,
+    check_cursor,
+    check_filter,
+    check_flag,
+    check_id,
+    check_kind,
+    check_text,
+    check_update,
+)
 from localstore.storage.async_twins import async_twin
 from localstore.storage.rating import RatingChange
 from localstore.storage.update import SessionChange, new_header
@@ -26,8 +37,12 @@ if TYPE_CHECKING:
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Message, Run, Session, Step
+    from localstore.models.stats import GroupKey, Prices, Stats
     from localstore.storage.bulk import Bulk
     from localstore.storage.search import Search
+
+_FIRST_PAGE, _LARGEST_PAGE = 50, 1000
+"""How many sessions `sessions` lists at once: first few, then more and more."""
 
 
 class Storage:
@@ -508,23 +523,43 @@ class Storage:
         entity_id: str | None = None,
         kind: str | None = None,
         limit: int | None = None,
+        *,
+        where: Filter | None = None,
+        after: str | None = None,
+        newest_first: bool = True,
     ) -> list[SessionInfo]:
         """Return an overview of each session that matches, most recently updated first.
 
             >>> [info.session_id for info in storage.list_sessions(kind="workflow")]
             ['flow']
 
-        `user_id`, `entity_id` and `kind` each select the sessions with that value; None selects all. At most `limit`
-        sessions are returned; None means no limit. A document is opened only if another program changed its file.
+        A document is opened only if another program changed its file, or if its row was made by an earlier release.
 
-        Raises ValueError if `kind` is unknown or `limit` is neither None nor an integer of at least 0.
+        Args:
+            user_id: Only the sessions of this user.
+            entity_id: Only the sessions of this agent, team or workflow.
+            kind: Only the sessions of this kind.
+            limit: The most sessions to return; None means no limit.
+            where: Only the sessions that match this filter too.
+            after: The `cursor` of a session: begin with the one that follows it, as for the next page.
+            newest_first: If False, the least recently updated session comes first.
+
+        Raises ValueError if `kind` is unknown, `limit` is neither None nor an integer of at least 0, or `after` is no
+        cursor.
         """
         check_text("user_id", user_id)
         check_text("entity_id", entity_id)
         check_kind(kind)
         _check_limit(limit)
-        rows = self._engine.rows(user_id, entity_id, kind, limit)
-        return [session_info(row, store_tree.full_path(self._engine.root, row["path"])) for row in rows]
+        check_flag("newest_first", newest_first)
+        merged = check_filter(where).narrowed(user_id, entity_id, kind)
+        if merged is None:
+            return []
+        position = None if after is None else check_cursor(after)
+        rows = self._engine.rows(merged, limit, after=position, newest_first=newest_first, counted=True)
+        latest = latest_plausible_time()
+        root = self._engine.root
+        return [session_info(row, store_tree.full_path(root, row["path"]), activity(row, latest)) for row in rows]
 
     def search(
         self,
@@ -581,6 +616,90 @@ class Storage:
         given = {name: value for name, value in filters.items() if value is not None}
         selected = (lambda row: all(row.get(name) == value for name, value in given.items())) if given else None
         return list(islice(self._search.hits(text, selected, literal=literal, rank=rank), limit))
+
+    def sessions(self, where: Filter | None = None, *, newest_first: bool = True) -> Iterator[SessionInfo]:
+        """Yield an overview of each session that matches the filter, most recently updated first.
+
+            >>> next(storage.sessions(Filter(kind="workflow"))).session_id
+            'flow'
+
+        Sessions are listed page by page, as the iteration reaches them. One that is written to meanwhile may come twice
+        or not at all.
+        """
+        check_filter(where)
+        check_flag("newest_first", newest_first)
+        return self._pages(where, newest_first)
+
+    def _pages(self, where: Filter | None, newest_first: bool) -> Iterator[SessionInfo]:
+        limit, after = _FIRST_PAGE, None
+        while True:
+            page = self.list_sessions(where=where, limit=limit, after=after, newest_first=newest_first)
+            yield from page
+            if len(page) < limit:
+                return
+            limit, after = min(2 * limit, _LARGEST_PAGE), page[-1].cursor
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the ids of all sessions, most recently updated first."""
+        return (info.session_id for info in self.sessions())
+
+    def __len__(self) -> int:
+        """Return the number of sessions."""
+        return self.count()
+
+    def __bool__(self) -> bool:
+        """Return True: an empty storage is a storage too."""
+        return True
+
+    def __contains__(self, session_id: object) -> bool:
+        """Return whether a session exists, also if its document is broken.
+
+        Raises DocumentBroken if a file that is named after the session cannot be read, because it may hold the session.
+        """
+        if not isinstance(session_id, str) or not session_id:
+            return False
+        if self._engine.locate(session_id) is None:
+            self._engine.refuse_unreadable(session_id)
+            return False
+        return True
+
+    def count(self, where: Filter | None = None) -> int:
+        """Return the number of sessions that match the filter.
+
+            >>> storage.count(Filter(status="unfinished"))
+            1
+
+        The cases in which a document is opened are those of `list_sessions`.
+        """
+        return len(self._engine.rows(check_filter(where)))
+
+    def stats(
+        self,
+        where: Filter | None = None,
+        *,
+        by: "tuple[GroupKey, ...] | list[GroupKey]" = ("month",),
+        prices: "Prices | None" = None,
+    ) -> "Stats":
+        """Count the sessions, runs, failures, tokens and seconds of the sessions that match the filter, in groups.
+
+            >>> storage.stats(by=("user", "month")).total.failures
+            0
+
+        No prices are built in, because they change. Tokens of unfinished runs are not counted. The cases in which a
+        document is opened are those of `list_sessions`.
+
+        Args:
+            where: Only the sessions that match this filter; None counts all. All runs of these sessions count.
+            by: What forms a group: any of "user", "month", "model", "entity" and "status".
+            prices: The price of a million tokens by model, as (input, output) or (input, output, cached input). A price
+                also holds for the model with a date at the end of its name. None counts no cost.
+
+        Raises ValueError for an unknown word in `by` and for an invalid price.
+        """
+        from localstore.models.stats import check_grouping, check_prices, stats_of
+
+        names, table = check_grouping(by), check_prices(prices)
+        return stats_of(self._engine.rows(check_filter(where), counted=True), names, table)
 
     def unreadable_files(self) -> dict[Path, str]:
         """Return the files that are not readable sessions and the folders that cannot be listed, with the reasons.
@@ -697,6 +816,8 @@ class Storage:
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)
     asearch = async_twin(search, writes=False)
+    acount = async_twin(count, writes=False)
+    astats = async_twin(stats, writes=False)
     aunreadable_files = async_twin(unreadable_files, writes=False)
     aignored_files = async_twin(ignored_files, writes=False)
     aduplicate_files = async_twin(duplicate_files, writes=False)
@@ -705,6 +826,20 @@ class Storage:
     aget_recent_sessions = async_twin(get_recent_sessions, writes=False)
     aexamples = async_twin(examples, writes=False)
     apath = async_twin(path, writes=False)
+
+    async def asessions(self, where: Filter | None = None, *, newest_first: bool = True) -> AsyncIterator[SessionInfo]:
+        """Yield an overview of each session that matches the filter, most recently updated first.
+
+        Each page is listed in a thread, so that the event loop is not blocked. See `sessions`.
+        """
+        limit, after = _FIRST_PAGE, None
+        while True:
+            page = await self.alist_sessions(where=where, limit=limit, after=after, newest_first=newest_first)
+            for info in page:
+                yield info
+            if len(page) < limit:
+                return
+            limit, after = min(2 * limit, _LARGEST_PAGE), page[-1].cursor
 
     def _allowed(self, document: Transaction | None, session_id: str, user_id: str | None) -> Transaction:
         """Return `document`, for a writer that may be limited to the sessions of one user.

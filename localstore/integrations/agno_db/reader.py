@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from localstore.disk import filesystem
 from localstore.engine.engine import Engine
@@ -14,6 +14,8 @@ from localstore.integrations.agno_db.listing import sorted_by
 from localstore.integrations.agno_db.messages import to_seconds
 from localstore.integrations.agno_db.runs import RunKind, kind_of, names_owner, run_indexes, to_run
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
+from localstore.models.filter import Filter
+from localstore.models.schema import Kind
 
 _NO_HISTORY = ("PAUSED", "CANCELLED", "ERROR", "REGENERATED")
 """agno never uses runs with these statuses as history. It does not use member runs either."""
@@ -59,7 +61,7 @@ class Reader:
 
         None matches all.
         """
-        rows = self._engine.rows(user_id, entity_id, kind, None)
+        rows = self._engine.rows(Filter(user=user_id, entity=entity_id, kind=cast("Kind | None", kind)))
         rows.reverse()
         return sorted(rows, key=lambda row: row["created_at"])
 
@@ -119,7 +121,7 @@ class Reader:
         """
         data = run_id.encode(errors="replace")
         has_no_escapes = run_id.replace("-", "").isalnum()
-        for row in self._engine.rows(None, None, None, None):
+        for row in self._engine.rows(Filter()):
             if has_no_escapes:
                 try:
                     if data not in filesystem.read_file(f"{self._engine.root}/{row['path']}"):

@@ -13,15 +13,16 @@ from localstore import JsonStorage, Message, Run, Session, SessionInfo, Step, Ya
 from localstore.storage.storage import Storage as AnyStorage
 from tests.unit.raw import Storage, answered, run_ids
 
-WITHOUT_TWIN = {"close", "bulk"}
-"""Methods that do not wait for the disk. What `bulk` returns works with `async with`."""
+WITHOUT_TWIN = {"close", "bulk", "sessions"}
+"""`close` and `bulk` do not wait for the disk; what `bulk` returns works with `async with`. `asessions` is an async
+generator."""
 
 
 def public_methods() -> dict[str, Any]:
     return {
         name: member
         for name, member in vars(AnyStorage).items()
-        if inspect.isfunction(member) and not name.startswith("_")
+        if inspect.isfunction(member) and not name.startswith("_") and not inspect.isasyncgenfunction(member)
     }
 
 

@@ -3,12 +3,12 @@
 import doctest
 from pathlib import Path
 
-from localstore import JsonStorage, Message, Run, Step
+from localstore import Filter, JsonStorage, Message, Run, Step
 from localstore.storage import storage as module
 
 
 def test_the_examples_give_what_they_say(tmp_path: Path) -> None:
-    names = {"storage": JsonStorage(tmp_path / "store"), "Message": Message, "Run": Run, "Step": Step}
+    names = {"storage": JsonStorage(tmp_path / "store"), "Message": Message, "Run": Run, "Step": Step, "Filter": Filter}
     for name in (
         "append",
         "add_step",
@@ -18,6 +18,9 @@ def test_the_examples_give_what_they_say(tmp_path: Path) -> None:
         "delete_session",
         "read",
         "list_sessions",
+        "sessions",
+        "count",
+        "stats",
         "search",
         "path",
         "close",

@@ -1,5 +1,6 @@
 """Listing: the newest activity first, filtered and limited, with all that a row says."""
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from localstore import SessionInfo, Update
+from localstore import Update
 from localstore.index.document_row import Torn
 from localstore.index.row import IndexRow
 from tests.effort import ci_only, rounds
@@ -79,21 +80,14 @@ def test_a_row_says_all_that_the_manifest_knows(full: Storage) -> None:
     path = full.path("e")
     session = full.read("e")
     assert session is not None
-    expected = SessionInfo(
-        session_id="e",
-        kind="team",
-        entity_id="geographer",
-        user_id="bob",
-        name="Trip",
-        tags=("x", "y"),
-        created_at=datetime(2026, 11, 22, 7, 5, tzinfo=UTC),
-        updated_at=session.runs[-1].created_at,
-        runs=2,
-        size=path.stat().st_size,
-        schema_version=1,
-        path=path,
-    )
-    assert info == expected
+    assert (info.session_id, info.kind, info.entity_id, info.user_id) == ("e", "team", "geographer", "bob")
+    assert (info.name, info.tags, info.runs, info.schema_version) == ("Trip", ("x", "y"), 2, 1)
+    assert info.created_at == datetime(2026, 11, 22, 7, 5, tzinfo=UTC)
+    assert info.updated_at == session.runs[-1].created_at
+    assert (info.size, info.path, info.problem) == (path.stat().st_size, path, None)
+    assert (info.title, info.status) == ("Trip", "unfinished")
+    assert info == full.list_sessions(kind="team")[0]
+    assert pickle.loads(pickle.dumps(info)) == info  # noqa: S301
     assert info.as_dict()["tags"] == ["x", "y"]
     assert "problem" not in info.as_dict()
     with pytest.raises(AttributeError):

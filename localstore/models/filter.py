@@ -1,0 +1,167 @@
+"""A filter: which sessions to list, count or export."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, cast
+
+from localstore.models.nearest import not_one_of, shown
+from localstore.models.schema import KINDS, RATINGS, Kind, Rating, RunStatus
+from localstore.models.times import is_time_text, time_text
+
+STATUSES: tuple[RunStatus, ...] = ("unfinished", "completed", "error", "cancelled")
+_AGO = re.compile(r"([0-9]{1,6})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DAYS = {"today": 0, "yesterday": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """The sessions to select: those that match every field that is given. An empty filter matches all.
+
+    >>> Filter(user="alice", tag="travel").matches({"user_id": "alice", "tags": ["travel", "2026"]})
+    True
+
+    A time is a `datetime` with a time zone, or text: `2026-11-01`, `2026-11-01T10:00`, `7d` (also `m`, `h` and `w`: so
+    many minutes, hours, days or weeks ago), `today` or `yesterday`. Text without a time zone means local time. It is
+    read once, when the filter is made.
+
+    Args:
+        user: The `user_id` of the session.
+        entity: The id of the agent, team or workflow.
+        kind: "agent", "team" or "workflow".
+        name: Text that occurs in the session's name, in upper or lower case.
+        tag: A tag, or several tags, all of which the session must have.
+        model: A model that answered in one of its runs, as the server names it.
+        status: The status of its last run: "unfinished", "completed", "error" or "cancelled".
+        rating: "good" or "bad": one of its finished runs has this rating.
+        since: The newest entry is not older than this time. A day begins at midnight.
+        until: The newest entry is older than this time. A day is included to its end.
+
+    Raises TypeError or ValueError for an argument that cannot match any session.
+    """
+
+    user: str | None = None
+    entity: str | None = None
+    kind: Kind | None = None
+    name: str | None = None
+    tag: str | tuple[str, ...] | None = None
+    model: str | None = None
+    status: RunStatus | None = None
+    rating: Rating | None = None
+    since: datetime | str | None = None
+    until: datetime | str | None = None
+    since_text: str | None = field(init=False, repr=False, compare=False, default=None)
+    """`since` in the form used in documents, in UTC."""
+    until_text: str | None = field(init=False, repr=False, compare=False, default=None)
+    """`until` in the form used in documents, in UTC. This moment is not included."""
+
+    def __post_init__(self) -> None:
+        for name in ("user", "entity", "name", "model"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"{name} must be text or None, not {shown(value)}")
+        tags = (self.tag,) if isinstance(self.tag, str) else self.tag
+        if tags is not None:
+            if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
+                raise TypeError(f"tag must be text, a tuple of texts, or None, not {shown(self.tag)}")
+            object.__setattr__(self, "tag", tuple(tags))
+        for name, value, words in (
+            ("kind", self.kind, KINDS),
+            ("status", self.status, STATUSES),
+            ("rating", self.rating, RATINGS),
+        ):
+            if value is not None and value not in words:
+                raise ValueError(f"{name} {not_one_of(value, words)}")
+        if self.since is not None:
+            object.__setattr__(self, "since_text", time_text(_moment("since", self.since, is_end=False)))
+        if self.until is not None:
+            object.__setattr__(self, "until_text", time_text(_moment("until", self.until, is_end=True)))
+
+    def narrowed(self, user: str | None, entity: str | None, kind: str | None) -> "Filter | None":
+        """Return the filter with these fields too, where they are not None. Return None if no session can match."""
+        pairs = ((self.user, user), (self.entity, entity), (self.kind, kind))
+        if any(None not in pair and pair[0] != pair[1] for pair in pairs):
+            return None
+        if user is None and entity is None and kind is None:
+            return self
+        return replace(
+            self,
+            user=self.user if user is None else user,
+            entity=self.entity if entity is None else entity,
+            kind=self.kind if kind is None else cast("Kind", kind),
+        )
+
+    @property
+    def counts_runs(self) -> bool:
+        """Whether the filter needs what is counted over the runs of a session."""
+        return self.model is not None or self.status is not None or self.rating is not None
+
+    def __bool__(self) -> bool:
+        """Return whether the filter leaves any session out."""
+        return self != Filter()
+
+    def matches(self, row: Mapping[str, Any], active_at: str | None = None) -> bool:
+        """Return whether the session that a row of the manifest describes is selected.
+
+        `active_at` is the time of its last activity, where that is not the time of its newest entry. If it is no time,
+        the session matches no time.
+        """
+        return (
+            self.matches_header(row)
+            and self._matches_time(row, active_at)
+            and (not self.counts_runs or self._matches_runs(row.get("overview", {})))
+        )
+
+    def matches_header(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the fields match that need neither the time nor the runs of the session."""
+        return (
+            (self.user is None or row.get("user_id") == self.user)
+            and (self.entity is None or row.get("entity_id") == self.entity)
+            and (self.kind is None or row["kind"] == self.kind)
+            and (self.name is None or self.name.casefold() in (row.get("name") or "").casefold())
+            and (not self.tag or set(self.tag) <= set(row.get("tags", ())))
+        )
+
+    def _matches_time(self, row: Mapping[str, Any], active_at: str | None) -> bool:
+        if self.since_text is None and self.until_text is None:
+            return True
+        updated_at = row["updated_at"] if active_at is None else active_at
+        return (
+            is_time_text(updated_at)
+            and (self.since_text is None or updated_at >= self.since_text)
+            and (self.until_text is None or updated_at < self.until_text)
+        )
+
+    def _matches_runs(self, overview: Mapping[str, Any]) -> bool:
+        return (
+            (self.status is None or overview.get("status") == self.status)
+            and (self.rating is None or self.rating in overview.get("ratings", {}))
+            and (self.model is None or any(self.model in models for models in overview.get("usage", {}).values()))
+        )
+
+
+def _moment(name: str, value: object, *, is_end: bool) -> datetime:
+    """Return the moment that a time of a filter names. A day means its midnight, or its end if `is_end` is true."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError(f"{name} has no time zone. Use datetime.now(UTC), or add one with replace(tzinfo=...)")
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a datetime, text or None, not {shown(value)}")
+    now = datetime.now().astimezone()
+    try:
+        if ago := _AGO.fullmatch(value):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        if value in _DAYS or _DATE.fullmatch(value):
+            day = now.date() - timedelta(_DAYS[value]) if value in _DAYS else datetime.fromisoformat(value).date()
+            return datetime.combine(day + timedelta(int(is_end)), time()).astimezone()
+        moment = datetime.fromisoformat(value).astimezone()
+        time_text(moment)  # raises for a time that has no equivalent in UTC
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(
+            f"{name} is not a time: {shown(value)}. Use 2026-11-01, 2026-11-01T10:00, 7d, 12h or yesterday."
+        ) from None
+    return moment

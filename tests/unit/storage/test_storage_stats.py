@@ -1,0 +1,181 @@
+"""Filters, pages, counts and stats of a storage."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstore import Filter, JsonStorage, Message, Metrics, Run
+from tests.unit.raw import Storage
+
+
+def answered(number: int, **fields: Any) -> Run:
+    return Run(
+        run_id=f"r{number}",
+        messages=[Message(role="user", content=f"Question {number}?"), Message(role="assistant", content="Yes.")],
+        metrics=Metrics(input_tokens=1000, output_tokens=100, cached_tokens=400, duration_seconds=1.25),
+        **fields,
+    )
+
+
+@pytest.fixture
+def counted(storage: Storage) -> Storage:
+    times = [datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)]
+    storage.append("a", answered(1, model="big-2026-01-01", created_at=times[0]), user_id="alice")
+    storage.append("a", answered(2, model="small", created_at=times[1], status="error", error="x"))
+    storage.append("b", answered(3, model="small", created_at=times[1]), user_id="bob", entity_id="guide")
+    storage.rate("b", "r3", "good")
+    storage.append("c", Run(status="unfinished", created_at=datetime(2026, 11, 2, tzinfo=UTC)))
+    return storage
+
+
+def ids(storage: Storage, where: Filter) -> list[str]:
+    assert storage.count(where) == len(storage.list_sessions(where=where))
+    return [info.session_id for info in storage.sessions(where)]
+
+
+def test_filters_select_sessions(counted: Storage) -> None:
+    assert ids(counted, Filter()) == ["c", "b", "a"]
+    assert ids(counted, Filter(model="small")) == ["b", "a"]
+    assert ids(counted, Filter(status="error")) == ["a"]
+    assert ids(counted, Filter(rating="good", user="bob")) == ["b"]
+    assert ids(counted, Filter(since="2026-11-02")) in (["c"], [])
+    assert ids(counted, Filter(until="2026-10-15")) == []
+    assert counted.list_sessions("alice", where=Filter(user="bob")) == []
+    assert [info.session_id for info in counted.list_sessions("bob", where=Filter(model="small"))] == ["b"]
+
+
+def test_an_overview_has_the_counts(counted: Storage) -> None:
+    info = next(counted.sessions(Filter(user="alice")))
+    assert (info.title, info.status, info.models) == ("Question 1?", "error", ("big-2026-01-01", "small"))
+    assert (info.runs, info.failures, info.input_tokens, info.output_tokens) == (2, 1, 2000, 200)
+    assert (info.cached_tokens, info.seconds, info.parent) == (800, 2.5, None)
+    assert next(counted.sessions(Filter(user="bob"))).ratings == {"good": 1}
+
+
+def test_stats_count_by_group_with_cost(counted: Storage) -> None:
+    stats = counted.stats(by=("month", "model"), prices={"big": (10, 20), "small": (1.0, 2.0, 0.5)})
+    groups = {(group.month, group.model): group for group in stats.groups}
+    assert set(groups) == {("2026-10", "big-2026-01-01"), ("2026-11", "small"), ("2026-11", None)}
+    small = groups["2026-11", "small"]
+    assert (small.sessions, small.runs, small.failures, small.input_tokens, small.seconds) == (2, 2, 1, 2000, 2.5)
+    assert small.cost == pytest.approx(2 * (600 * 1.0 + 100 * 2.0 + 400 * 0.5) / 1e6)
+    assert groups["2026-10", "big-2026-01-01"].cost == pytest.approx((1000 * 10 + 100 * 20) / 1e6)
+    assert (stats.total.sessions, stats.total.runs, stats.unpriced) == (3, 4, ())
+    assert counted.stats(prices={"big": (1, 1)}).unpriced == ("small",)
+    assert counted.stats().total.cost is None
+    by_status = {group.status: group.sessions for group in counted.stats(by=("status",)).groups}
+    assert by_status == {"error": 1, "completed": 1, "unfinished": 1}
+
+
+def test_wrong_arguments_are_refused(counted: Storage) -> None:
+    call: Any = counted
+    for options, problem in (
+        ({"by": ("year",)}, "by: must be one of"),
+        ({"by": ("month", "month")}, "twice"),
+        ({"prices": {"m": 5}}, "The price of 'm'"),
+        ({"prices": {"m": (1, float("nan"))}}, "The price of 'm'"),
+        ({"prices": 5}, "prices must be"),
+        ({"where": "alice"}, "Use Filter"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=problem):
+            call.stats(**options)
+    with pytest.raises(ValueError, match="cursor"):
+        call.list_sessions(after="x")
+
+
+def test_a_storage_has_a_length_members_and_ids(counted: Storage, tmp_path: Path) -> None:
+    """An empty storage is true all the same: `storage or default` must not replace it."""
+    assert (len(counted), list(counted)) == (3, ["c", "b", "a"])
+    assert "a" in counted
+    assert "nowhere" not in counted
+    assert 5 not in counted
+    empty = JsonStorage(tmp_path / "empty")
+    assert (len(empty), bool(empty)) == (0, True)
+
+
+def test_pages_follow_each_other(storage: Storage) -> None:
+    for number in range(130):
+        storage.append(f"s|{number}", answered(number, created_at=datetime(2026, 11, 1 + number % 3, tzinfo=UTC)))
+    everything = storage.get_all_session_ids()
+    assert list(storage) == everything
+    assert [info.session_id for info in storage.sessions(newest_first=False)] == everything[::-1]
+    first = storage.list_sessions(limit=50)
+    second = storage.list_sessions(limit=50, after=first[-1].cursor)
+    assert [info.session_id for info in first + second] == everything[:100]
+
+    async def listed() -> list[str]:
+        return [info.session_id async for info in storage.asessions()]
+
+    assert asyncio.run(listed()) == everything
+
+
+def without_overviews(root: Path) -> None:
+    manifest = root / "manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for row in rows:
+        row.pop("overview", None)
+    manifest.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows))
+
+
+def test_a_line_of_an_earlier_release_is_counted_once(counted: Storage) -> None:
+    expected = counted.stats(by=("user", "month", "model"))
+    without_overviews(counted.root)
+    assert type(counted)(counted.root).stats(by=("user", "month", "model")) == expected
+    again = (counted.root / "manifest.jsonl").read_bytes()
+    assert type(counted)(counted.root).stats(by=("user", "month", "model")) == expected
+    assert (counted.root / "manifest.jsonl").read_bytes() == again
+
+
+def recounted(storage: Storage) -> Counter[str]:
+    """Count over the documents."""
+    total: Counter[str] = Counter()
+    for session in storage.get_all_sessions():
+        total["sessions"] += 1
+        for run in session.runs:
+            total["runs"] += 1
+            total["failures"] += run.status == "error"
+            if run.metrics is not None and run.status != "unfinished":
+                total["input"] += run.metrics.input_tokens or 0
+                total["output"] += run.metrics.output_tokens or 0
+    return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stats_equal_a_count_over_the_documents(storage: Storage, seed: int) -> None:
+    """After any appends, finishes, ratings, removals and edits by hand."""
+    choose = random.Random(seed)
+    for number in range(60):
+        session_id = choose.choice("abc")
+        action = choose.choice(("append", "grow", "rate", "edit", "delete", "upsert"))
+        session = storage.read(session_id)
+        if session is None or not session.runs or action == "append":
+            status = choose.choice(("completed", "error"))
+            storage.append(session_id, answered(number, model=choose.choice("mn"), status=status))
+        elif action == "grow":
+            run = answered(number, model="m", status="unfinished")
+            metrics, run.metrics = run.metrics, None
+            storage.append(session_id, run)
+            run.status, run.metrics = "completed", metrics
+            storage.append(session_id, run)
+        elif action == "rate":
+            storage.rate(session_id, choose.choice(session.runs).run_id, choose.choice(("good", "bad", None)))
+        elif action == "edit":
+            path = storage.path(session_id)
+            path.write_text(path.read_text().replace("1000", "1234", 1))
+        elif action == "delete":
+            storage.delete_session(session_id)
+        else:
+            del session.history[0]
+            storage.upsert(session)
+        total, expected = storage.stats().total, recounted(storage)
+        assert (total.sessions, total.runs, total.failures) == tuple(
+            expected[name] for name in ("sessions", "runs", "failures")
+        )
+        assert (total.input_tokens, total.output_tokens) == (expected["input"], expected["output"])
+    assert type(storage)(storage.root).stats() == storage.stats()
