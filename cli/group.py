@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, NoReturn
 
 import click
@@ -25,6 +26,7 @@ COMMANDS = (
     "tag",
     "rate",
     "export",
+    "import",
     "rm",
     "restore",
     "check",
@@ -34,7 +36,8 @@ COMMANDS = (
     "convert",
     "replay",
 )
-"""The commands in the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`."""
+"""The commands in the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`, or
+`commands/NAME_.py` if Python reserves the name."""
 
 
 class Commands(click.Group):
@@ -46,7 +49,8 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"{__package__}.commands.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command: click.Command = import_module(f"{__package__}.commands.{module}").command
         return command
 
     def resolve_command(

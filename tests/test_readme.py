@@ -41,6 +41,7 @@ SLOW = ("cli/README.md", "localstore/agents/README.md")
 LINKED = (
     *PAGES,
     "localstore/FORMAT.md",
+    "localstore/maintenance/importing/README.md",
     "tests/README.md",
     "samples/agno/README.md",
     "samples/agno/pdf_knowledge/README.md",

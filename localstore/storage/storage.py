@@ -34,6 +34,8 @@ from localstore.storage.rating import RatingChange
 from localstore.storage.update import SessionChange, new_header
 
 if TYPE_CHECKING:
+    from localstore.maintenance.importing import Imported
+    from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Message, Run, Session, Step
@@ -490,6 +492,33 @@ class Storage:
 
         return upgrade(self.root, lock_timeout=self._engine.timeout)
 
+    def import_from(self, kind: "ImportKind", path: str | os.PathLike[str], *, dry_run: bool = False) -> "Imported":
+        """Import the sessions of another program, and return what was imported and what was not.
+
+            >>> storage.import_from("claude-code", "projects", dry_run=True).added
+            ('0c5a1f9e-6f0e-4f4e-9f5c-3f1d2b7a8c10',)
+
+        Only what the store does not have yet is written: a second import of the same source writes nothing, and a later
+        one adds what is new. A run that you have changed in the store stays as it is. Where the source has several
+        branches of a conversation, the current one becomes the session and each other one a fork of it. What a document
+        has no field for is kept in the key `imported` of the messages and runs, and in the session's metadata, whose
+        `imported_from` is the kind of the source. The source does not change.
+
+        Args:
+            kind: `claude-code`.
+            path: The file or the folder of that program.
+            dry_run: If True, nothing is written. The result says what an import would do.
+
+        Sessions and lines that cannot be read are left out, and `skipped` of the result names them. Raises ValueError
+        for another kind, and OSError if the source cannot be opened. If the store cannot be written, OSError is raised,
+        too; repeat the call to import the rest.
+        """
+        from localstore.maintenance.importing import import_from
+
+        check_flag("dry_run", dry_run)
+        with self.bulk():
+            return import_from(self._engine, self._suffix, kind, Path(path), dry_run=dry_run)
+
     # Reading
 
     def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> "Session | None":
@@ -813,6 +842,7 @@ class Storage:
     adelete_session = async_twin(delete_session, writes=True)
     adrop = async_twin(drop, writes=True)
     aupgrade_schema = async_twin(upgrade_schema, writes=True)
+    aimport_from = async_twin(import_from, writes=True)
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)
     asearch = async_twin(search, writes=False)

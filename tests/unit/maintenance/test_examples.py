@@ -6,7 +6,22 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["check", "repair", "rescue", "trash", "upgrade.apply", "upgrade.convert", "upgrade.plan"]
+MODULES = [
+    "check",
+    "importing.fields",
+    "importing.json_text",
+    "importing.parts",
+    "importing.plan",
+    "importing.runs",
+    "importing.source",
+    "importing.tree",
+    "repair",
+    "rescue",
+    "trash",
+    "upgrade.apply",
+    "upgrade.convert",
+    "upgrade.plan",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -3,11 +3,18 @@
 import doctest
 from pathlib import Path
 
+import pytest
+
 from localstore import Filter, JsonStorage, Message, Run, Step
 from localstore.storage import storage as module
+from tests.unit.maintenance.importing.claude_lines import ClaudeFile
 
 
-def test_the_examples_give_what_they_say(tmp_path: Path) -> None:
+def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = ClaudeFile()
+    source.asks("u1", "Which train?")
+    source.write(tmp_path / "projects")
     names = {"storage": JsonStorage(tmp_path / "store"), "Message": Message, "Run": Run, "Step": Step, "Filter": Filter}
     for name in (
         "append",
@@ -22,6 +29,7 @@ def test_the_examples_give_what_they_say(tmp_path: Path) -> None:
         "count",
         "stats",
         "search",
+        "import_from",
         "path",
         "close",
     ):

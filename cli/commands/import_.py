@@ -1,0 +1,63 @@
+"""`localstore import`: bring in the sessions of other programs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import output
+from ..errors import FINDINGS
+from ..store_option import open_or_make_store, open_store, store_option
+
+if TYPE_CHECKING:
+    from localstore.maintenance.importing import Imported, Kind
+
+KINDS: tuple[Kind, ...] = ("claude-code",)
+"""The kinds of the library, which is not imported for `--help`."""
+
+
+@click.command()
+@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
+@click.argument("path", metavar="PATH")
+@click.option("--dry-run", is_flag=True, help="Only say what would be imported.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with the ids of the sessions.")
+@store_option
+def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | None) -> None:
+    """Import the sessions of another program.
+
+    \b
+    KIND           PATH
+    claude-code    ~/.claude, the folder of a project in it, or one .jsonl file
+
+    What the store has already is not imported again, so run it as often as you like. A run that you changed in the
+    store stays as it is. Lines and sessions that cannot be read are named, and the exit code is 1. PATH itself does not
+    change.
+    """
+    if not os.path.exists(path):
+        raise click.UsageError(f"There is no file or folder '{path}'", click.get_current_context())
+    storage = open_store(store) if dry_run else open_or_make_store(store)
+    result = storage.import_from(kind, path, dry_run=dry_run)
+    for part in result.skipped:
+        output.note(f"Not imported: {part}")
+    if as_json:
+        output.write_json(result.as_dict())
+    else:
+        output.write(f"{_summary(result)}\n")
+    if result.skipped:
+        click.get_current_context().exit(FINDINGS)
+
+
+def _summary(result: Imported) -> str:
+    """Return one line that says what was imported."""
+    verb = "Would import" if result.dry_run else "Imported"
+    parts = [f"{_count(len(result.added), 'new session')}"]
+    if result.extended:
+        parts.append(f"what is new in {_count(len(result.extended), 'session')}")
+    there = f" {_count(result.unchanged, 'session')} had nothing new." if result.unchanged else ""
+    return f"{verb} {' and '.join(parts)} ({_count(result.runs, 'run')}).{there}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

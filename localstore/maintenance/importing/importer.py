@@ -1,0 +1,188 @@
+"""Import the sessions of another program into a store."""
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from localstore.engine.engine import Engine
+from localstore.engine.plan import Rewrite
+from localstore.engine.transaction import Transaction
+from localstore.errors import LocalstoreError, UnstorableValue
+from localstore.format.document import order_header
+from localstore.format.values import to_json_value
+from localstore.maintenance.importing.json_text import storable
+from localstore.maintenance.importing.plan import Change, is_other_session, plan
+from localstore.maintenance.importing.source import KINDS, Entry, Kind, Reader, Skipped, SourceSession
+from localstore.models.nearest import not_one_of
+from localstore.models.session import HistoryEntry, Session
+from localstore.models.validation import first_problem
+
+_entry: TypeAdapter[Any] = TypeAdapter(HistoryEntry)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The result of an import.
+
+    `added` and `extended` are the ids of the sessions that are new, and of those that got something new. `unchanged` is
+    the number of sessions of which the store had everything. `runs` is the number of runs that are new or longer than
+    before. `skipped` says what was not imported, and why.
+    """
+
+    kind: Kind
+    dry_run: bool
+    added: tuple[str, ...]
+    extended: tuple[str, ...]
+    unchanged: int
+    runs: int
+    skipped: tuple[Skipped, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        lists = {"added": list(self.added), "extended": list(self.extended)}
+        return {**values, **lists, "skipped": [part.as_dict() for part in self.skipped]}
+
+
+def reader_of(kind: str) -> Reader:
+    """Return the function that reads the sessions of a kind of source. Raises ValueError for an unknown kind."""
+    if kind not in KINDS:
+        raise ValueError(f"kind {not_one_of(kind, KINDS)}")
+    module = import_module(f"localstore.maintenance.importing.{kind.replace('-', '_')}")
+    reader: Reader = module.read
+    return reader
+
+
+def import_from(engine: Engine, suffix: str, kind: Kind, path: Path, *, dry_run: bool = False) -> Imported:
+    """Import the sessions of a source: what the store does not have yet. Return what was done.
+
+    Args:
+        engine: The engine of the store.
+        suffix: The ending of new documents.
+        kind: The program or format that the source is of.
+        path: A file or folder.
+        dry_run: If True, nothing is written.
+
+    Raises ValueError for an unknown kind, and OSError if the source cannot be opened or the store cannot be written.
+    """
+    read = reader_of(kind)
+    if not path.exists():
+        raise FileNotFoundError(2, "There is no such file or folder to import. Correct the path", str(path))
+    added: list[str] = []
+    extended: list[str] = []
+    skipped: list[Skipped] = []
+    unchanged = runs = 0
+    seen: set[str] = set()
+    for item in read(path):
+        if isinstance(item, Skipped):
+            skipped.append(item)
+            continue
+        source, problems = _checked(item)
+        skipped += problems
+        session_id = source.header["session_id"]
+        try:
+            change = _preview(engine, source) if dry_run else _store(engine, suffix, source)
+        except LocalstoreError as error:
+            skipped.append(Skipped(source.path, str(error), session_id=session_id))
+            continue
+        if isinstance(change, Skipped):
+            skipped.append(change)
+            continue
+        skipped += [
+            Skipped(source.path, f"run {run_id} was changed in the store, and stays as it is there", None, session_id)
+            for run_id in (change.conflicts if change is not None else ())
+        ]
+        if change is None:
+            runs += sum(entry["type"] == "run" for entry in source.entries)
+            if session_id not in seen:
+                added.append(session_id)
+        elif change.is_empty:
+            unchanged += session_id not in seen
+        else:
+            runs += change.runs
+            if session_id not in seen:
+                extended.append(session_id)
+        seen.add(session_id)
+    return Imported(kind, dry_run, tuple(added), tuple(extended), unchanged, runs, tuple(skipped))
+
+
+def _checked(source: SourceSession) -> tuple[SourceSession, list[Skipped]]:
+    """Return a session with only those entries that a document can hold, and the others with the reason."""
+    header = _storable(source.header)
+    session_id = header["session_id"]
+    entries: list[Entry] = []
+    skipped = []
+    Session.model_validate({**header, "history": []})
+    for entry in source.entries:
+        try:
+            value = _storable(entry)
+            _entry.validate_python(value)
+            entries.append(value)
+        except (ValidationError, UnstorableValue) as error:
+            problem = first_problem(error) if isinstance(error, ValidationError) else error.message
+            name = f"run {entry['run_id']}" if "run_id" in entry else "an entry"
+            skipped.append(Skipped(source.path, f"{name} cannot be stored: {problem}", session_id=session_id))
+    return replace(source, header=header, entries=entries), skipped
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    """Return a header or an entry in a form that a document can hold.
+
+    A reader yields what `json_text.parse` returned, which needs no change; only other values may.
+    """
+    try:
+        orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        value = to_json_value(storable(value))
+    return value
+
+
+def _preview(engine: Engine, source: SourceSession) -> Change | Skipped | None:
+    """Return the changes to the stored session, None if there is none, or why the source cannot be imported."""
+    snapshot = engine.look(source.header["session_id"], lambda _: True, None)
+    if snapshot is None:
+        return None
+    return _plan(snapshot.header, snapshot.entries, source)
+
+
+def _store(engine: Engine, suffix: str, source: SourceSession) -> Change | Skipped | None:
+    """Store a session, and return what `_preview` returns."""
+    change: Change | Skipped | None = None
+    session_id = source.header["session_id"]
+    for attempt in engine.edit(session_id):
+        with attempt as document:
+            if document is None:
+                engine.create(order_header(source.header), source.entries, suffix)
+                change = None
+                continue
+            change = _plan(document.whole().header, document.whole().entries, source)
+            if isinstance(change, Change):
+                _apply(document, change)
+    return change
+
+
+def _plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> Change | Skipped:
+    if is_other_session(header, entries, source):
+        problem = "the store has another session with this id, which was not changed"
+        return Skipped(source.path, problem, session_id=source.header["session_id"])
+    return plan(header, entries, source)
+
+
+def _apply(document: Transaction, change: Change) -> None:
+    if change.is_empty:
+        document.sync()
+        return
+    starts = document.whole().starts
+    end = len(starts)
+    added = change.inserted.get(end, [])
+    inserted = {starts[index]: entries for index, entries in change.inserted.items() if index < end}
+    replaced = {starts[index]: entry for index, entry in change.replaced.items()}
+    if not inserted and not replaced and change.header is None:
+        document.append(added)
+        return
+    header = None if change.header is None else order_header(change.header)
+    document.execute(Rewrite(replaced, added, header, inserted))

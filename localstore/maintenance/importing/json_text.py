@@ -1,0 +1,106 @@
+"""Read the JSON of other programs: forgivingly, and so that a document can hold every value."""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from localstore.format.values import MAX_INTEGER, MIN_INTEGER, is_exact
+from localstore.maintenance.importing.source import Skipped
+
+_DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else 32 for byte in range(256))
+"""Translates digits and dots to zeros, and other bytes to blanks."""
+_LONG_NUMBER = b"0" * 17
+"""A translated text without it has no number that a parser could round."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_DEPTH = 150
+"""How deep a value may be nested where it is changed: less than a document allows, as other levels are around it."""
+
+
+class Unreadable(ValueError):
+    """Raised for a text that is not JSON. The message says why, as a clause."""
+
+
+def parse(text: bytes | str) -> Any:
+    """Return the value of a JSON text, in a form that a document can hold.
+
+    >>> parse('{"id": 123456789012345678901234567890}')
+    {'id': '123456789012345678901234567890'}
+
+    A number that would be rounded becomes text. See `storable` for other values. Raises Unreadable.
+    """
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if _LONG_NUMBER not in raw.translate(_DIGITS) and raw.count(b"[") + raw.count(b"{") < _DEPTH:
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass  # a lone surrogate, a control character or NaN, perhaps
+    try:
+        value = json.loads(raw.decode("utf-8", "surrogatepass"), strict=False, parse_int=_integer, parse_float=_decimal)
+        return storable(value)
+    except RecursionError:
+        raise Unreadable("it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise Unreadable("it is not UTF-8") from None
+    except ValueError as error:
+        why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise Unreadable(f"it is not JSON ({why[:1].lower()}{why[1:]})") from None
+
+
+def _integer(digits: str) -> int | str:
+    return int(digits) if len(digits) < 21 and MIN_INTEGER <= int(digits) <= MAX_INTEGER else digits
+
+
+def _decimal(digits: str) -> float | str:
+    value = float(digits)
+    return value if math.isfinite(value) and is_exact(digits, value) else digits
+
+
+def storable(value: Any) -> Any:
+    """Return a value of the JSON kinds in a form that a document can hold. Nothing is lost.
+
+    Integers beyond 64 bits, NaN and infinities become text. A lone surrogate becomes its escape, such as `\\ud83d`.
+    What is nested too deeply becomes its JSON text.
+    """
+    return _storable(value, _DEPTH)
+
+
+def _storable(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", value)
+    if isinstance(value, (dict, list)) and depth == 0:
+        return json.dumps(value)
+    if isinstance(value, dict):
+        return {_storable(str(key), 1): _storable(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item, depth - 1) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool) and not MIN_INTEGER <= value <= MAX_INTEGER:
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
+    """Yield the JSON object of each line of a file, with the number of the line. Blank lines are left out.
+
+    Raises OSError if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            stripped = line.strip(b" \t\r\n\0\xef\xbb\xbf")
+            if not stripped:
+                continue
+            try:
+                value = parse(stripped)
+            except Unreadable as error:
+                yield Skipped(str(path), str(error), number)
+                continue
+            if isinstance(value, dict):
+                yield number, value
+            else:
+                yield Skipped(str(path), "it is no JSON object", number)

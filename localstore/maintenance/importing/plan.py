@@ -1,0 +1,145 @@
+"""Decide how a session of a source changes a document. Nothing here touches a file."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from localstore.engine.merge import union
+from localstore.format.values import json_equal
+from localstore.maintenance.importing.runs import IMPORTED, in_order
+from localstore.maintenance.importing.source import Entry, SourceSession
+
+_HEADER = ("name", "user_id", "metadata", "tags", "agent_id", "team_id", "workflow_id", "forked_from")
+"""Keys of the header that are added if the document lacks them."""
+_ENDING = ("metrics", "error", "finish_reason", "status", "model", "session_summary")
+"""Keys of a run that change while it goes on in the source."""
+
+
+@dataclass(slots=True)
+class Change:
+    """The changes that an import makes to a document.
+
+    `inserted` maps an index to the entries that come before the entry at this index; the index after the last entry
+    stands for the end. `replaced` maps the index of an entry to its new form, or to None if it is removed, because it
+    is now part of a fork. `header` is the new header, or None to keep the old one. `conflicts` lists the ids of the
+    runs that differ in the document and the source, and so stay as they are.
+    """
+
+    inserted: dict[int, list[Entry]] = field(default_factory=dict)
+    replaced: dict[int, Entry | None] = field(default_factory=dict)
+    header: dict[str, Any] | None = None
+    conflicts: list[str] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing changes."""
+        return not self.inserted and not self.replaced and self.header is None
+
+    @property
+    def runs(self) -> int:
+        """The number of runs that are added or changed."""
+        entries = [*self.replaced.values(), *(entry for new in self.inserted.values() for entry in new)]
+        return sum(entry is not None and entry.get("type") == "run" for entry in entries)
+
+
+def is_other_session(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> bool:
+    """Return whether a document holds another session than the source, which happens to have the same id."""
+    if any(header.get(key) != source.header.get(key) for key in ("kind", "user_id")):
+        return True
+    if _origin(header) is not None and _origin(header) == _origin(source.header):
+        return False
+    runs = {entry.get("run_id") for entry in entries if entry["type"] == "run"}
+    return bool(runs) and not runs & {entry.get("run_id") for entry in source.entries}
+
+
+def _origin(header: dict[str, Any]) -> Any:
+    metadata = header.get("metadata")
+    return metadata.get("imported_from") if isinstance(metadata, dict) else None
+
+
+def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> Change:
+    """Return the changes that add to a document what only the source has.
+
+    Runs are compared by their id, other entries by their content. A run that goes on in the source is replaced, but
+    nothing that the document has is dropped: if a run says something else there, it stays.
+    """
+    change = Change()
+    stored = {entry["run_id"]: index for index, entry in enumerate(entries) if entry["type"] == "run"}
+    new = {entry["run_id"]: entry for entry in source.entries if entry["type"] == "run"}
+    forked: dict[str, list[Entry]] = {}
+    for entry in (entry for fork in source.forks for entry in fork if entry["type"] == "run"):
+        forked.setdefault(entry["run_id"], []).append(entry)
+    for run_id, index in stored.items():
+        entry = entries[index]
+        moved = any(continued(entry, form) is not None for form in forked.get(run_id, ()))
+        if run_id not in new:
+            if moved:
+                change.replaced[index] = None
+            continue
+        merged = continued(entry, new[run_id])
+        if merged is not None:
+            if not json_equal(merged, entry):
+                change.replaced[index] = merged
+        elif continued(new[run_id], entry) is None:
+            if moved:
+                change.replaced[index] = new[run_id]
+            else:
+                change.conflicts.append(run_id)
+    missing = [entry for entry in source.entries if entry["type"] != "run" or entry["run_id"] not in stored]
+    change.inserted = union(header, entries, header, missing).inserted
+    added = {key: source.header[key] for key in _HEADER if key in source.header and header.get(key) in (None, [], {})}
+    if added:
+        change.header = {**header, **added}
+    return change
+
+
+class _Different(Exception):
+    """Raised if one form of a run does not continue the other."""
+
+
+def continued(stored: Entry, new: Entry) -> Entry | None:
+    """Return `new` with everything that only the stored form of the run has, or None if it lacks part of that form.
+
+    >>> continued({"run_id": "r1", "rating": "good"}, {"run_id": "r1", "messages": [{"role": "user"}]})
+    {'run_id': 'r1', 'messages': [{'role': 'user'}], 'rating': 'good'}
+    """
+    before = {key: value for key, value in stored.items() if key not in _ENDING}
+    after = {key: value for key, value in new.items() if key not in _ENDING}
+    ending = {key: new[key] for key in _ENDING if key in new}
+    try:
+        return in_order({**_merged(before, after), **ending})
+    except _Different:
+        return None
+
+
+def _merged(stored: Any, new: Any, key: str = "") -> Any:
+    if key == IMPORTED and isinstance(stored, dict) and isinstance(new, dict):
+        return {**stored, **new}
+    if isinstance(stored, dict) and isinstance(new, dict):
+        return {
+            **stored,
+            **{name: _merged(stored[name], value, name) if name in stored else value for name, value in new.items()},
+        }
+    if key == "member_runs" and isinstance(stored, list) and isinstance(new, list):
+        return _merged_members(stored, new)
+    if isinstance(stored, list) and isinstance(new, list) and len(stored) <= len(new):
+        merged = [_merged(one, other) for one, other in zip(stored, new, strict=False)]
+        return [*merged, *new[len(stored) :]]
+    if key in ("content", "reasoning") and isinstance(stored, str) and isinstance(new, str):
+        if new == stored or new.startswith(f"{stored}\n\n"):
+            return new
+    elif json_equal(stored, new):
+        return stored
+    raise _Different
+
+
+def _merged_members(stored: list[Any], new: list[Any]) -> list[Any]:
+    """Return the member runs of both forms, by their id."""
+    later = {member.get("run_id"): member for member in new if isinstance(member, dict)}
+    result = []
+    for member in stored:
+        other = later.pop(member.get("run_id"), None) if isinstance(member, dict) else None
+        merged = member if other is None else continued(member, other)
+        if merged is None:
+            raise _Different
+        result.append(merged)
+    return [*result, *later.values()]
