@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -17,37 +16,37 @@ from .arguments import find_session
 from .errors import message
 
 if TYPE_CHECKING:
+    from localstore.models.filter import Filter
     from localstore.models.session import Session
     from localstore.models.session_info import SessionInfo
     from localstore.storage.storage import JsonStorage
 
 
 def select_sessions(
-    storage: JsonStorage, named: Iterable[str], user: str | None, tags: Iterable[str], since: datetime | None
-) -> list[SessionInfo]:
-    """Return the named sessions (all sessions if none is named) that match all filters, each only once.
+    storage: JsonStorage, named: Iterable[str], where: Filter, *, limited: bool
+) -> Iterable[SessionInfo]:
+    """Return the named sessions (all sessions if none is named) that match the filter, each only once.
 
-    Raises Ambiguous or SessionNotFound if a name does not identify one session.
+    If `limited` is true, they are listed as they are needed. Raises Ambiguous or SessionNotFound if a name does not
+    identify one session.
     """
     by_id = {info.session_id: info for info in (find_session(storage, text) for text in named)}
-    infos = list(by_id.values()) if by_id else storage.list_sessions(user_id=user)
-    required_tags = set(tags)
-    return [
-        info
-        for info in infos
-        if (user is None or info.user_id == user)
-        and required_tags <= set(info.tags)
-        and (since is None or info.updated_at is None or info.updated_at >= since)
-    ]
+    if not by_id:
+        return storage.sessions(where) if limited else storage.list_sessions(where=where)
+    return [info for info in by_id.values() if info.matches(where)]
 
 
 class SessionReader:
     """Yields sessions one at a time. Unreadable documents are skipped, counted, and reported to standard error."""
 
-    def __init__(self, storage: JsonStorage, infos: list[SessionInfo], rating: str | None) -> None:
+    def __init__(
+        self, storage: JsonStorage, infos: Iterable[SessionInfo], rating: str | None, limit: int | None
+    ) -> None:
+        """Read at most `limit` sessions (all if None), with only the runs that have the rating, if there is one."""
         self._storage = storage
         self._infos = infos
         self._rating = rating
+        self._limit = limit
         self.read = 0
         self.problems = 0
 
@@ -55,6 +54,8 @@ class SessionReader:
         from localstore.exporting import only_rated
 
         for info in self._infos:
+            if self.read == self._limit:
+                return
             try:
                 session = self._storage.read(info.session_id)
             except (DocumentBroken, NewerFormat, OlderFormat, PermissionError) as error:

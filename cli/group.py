@@ -18,6 +18,7 @@ from .store_option import store_option
 COMMANDS = (
     "ls",
     "search",
+    "stats",
     "show",
     "path",
     "chat",

@@ -14,6 +14,10 @@ from .output import one_line
 GAP = 2
 NARROWEST = 12
 """The minimum width of a column, unless all its texts are shorter. If there is less space, columns are dropped."""
+NARROWEST_BAR, WIDEST_BAR = 6, 30
+"""The minimum and maximum width of the longest bar."""
+_FULL, _PARTS = "█", ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
+"""A whole cell of a bar, and its eighths."""
 
 
 def print_table(
@@ -23,8 +27,12 @@ def print_table(
     numbers: Sequence[str],
     kept_longest: Sequence[str],
     marked: Sequence[bool],
+    total_last: bool = False,
+    bars: tuple[str, Sequence[float]] | None = None,
 ) -> None:
-    """Print named columns of equal length, one line per row, the marked rows in red.
+    """Print named columns of equal length, one line per row, the marked rows in red, a total in the last row bold.
+
+    `bars` is a heading and the amount of each row that has one. They are drawn at the right if there is room.
 
     Columns without text are left out; those in `numbers` are right-aligned. If the terminal is too narrow, columns are
     dropped, beginning with the last one in `kept_longest`, and long texts are cut off with `…`.
@@ -42,9 +50,26 @@ def print_table(
             overflow="ellipsis",
             justify="right" if name in numbers else "left",
         )
+    drawn = [] if bars is None else _bars(bars[1], screen.width - sum(widths.values()) - GAP * len(widths), screen)
+    if bars is not None and drawn:
+        table.add_column(bars[0], no_wrap=True)
     for number, mark in enumerate(marked):
-        table.add_row(*(Text(escaped[name][number]) for name in shown), style="red" if mark else "")
+        cells = [Text(escaped[name][number]) for name in shown]
+        cells += [Text(bar, style="cyan") for bar in drawn[number : number + 1]]
+        is_total = total_last and number == len(marked) - 1
+        table.add_row(*cells, style="red" if mark else "bold" if is_total else "")
     screen.print(table)
+
+
+def _bars(amounts: Sequence[float], width: int, screen: Any) -> list[str]:
+    """Return a bar for each amount, the longest as wide as there is room. Return [] if there is too little."""
+    longest, width = max(amounts, default=0), min(width, WIDEST_BAR)
+    if longest <= 0 or width < NARROWEST_BAR:
+        return []
+    if screen.options.ascii_only:
+        return ["#" * round(width * amount / longest) for amount in amounts]
+    eighths = [round(8 * width * amount / longest) for amount in amounts]
+    return [_FULL * (number // 8) + _PARTS[number % 8] for number in eighths]
 
 
 def _widths(wanted: dict[str, int], kept_longest: list[str], width: int) -> dict[str, int]:

@@ -24,6 +24,8 @@ def drawn(raw: str, columns: int, rows: int) -> list[str]:
                 column = 0
             case "\n":
                 row += 1
+            case "\t":
+                column += 8 - column % 8
             case "\b":
                 column = max(0, column - 1)
             case "D" if found[2]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import output
 from ..errors import FINDINGS
+from ..filter_options import filter_options, limit_option
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localstore.models.filter import Filter
     from localstore.models.session import Run, Session
 
     from ..export_io import SessionReader
@@ -21,33 +23,20 @@ if TYPE_CHECKING:
 FORMATS = ("markdown", "html", "json", "openai-jsonl")
 
 
-def _since(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
-    """Return the time, or None if it is not given. A date means midnight; a time without a zone is local."""
-    if value is None:
-        return None
-    try:
-        return datetime.fromisoformat(value).astimezone()
-    except (ValueError, OverflowError):
-        raise click.BadParameter("Give a date such as 2026-11-22, or a time such as 2026-11-22T07:00") from None
-
-
 @click.command()
 @click.argument("sessions", metavar="[SESSION]...", nargs=-1)
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Export in this format.")
 @click.option("--output", "file", metavar="FILE", help="Write to FILE, which must not exist.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
-@click.option("--user", metavar="ID", help="Export only sessions of this user.")
-@click.option(
-    "--tag", "tags", metavar="TAG", multiple=True, help="Export only sessions with this tag. May be repeated."
-)
-@click.option("--since", metavar="DATE", callback=_since, help="Export only sessions that were active since DATE.")
-@click.option("--rating", type=click.Choice(["good", "bad"]), help="Export only runs with this rating.")
+@filter_options
+@limit_option("At most the first N of these sessions.")
 @store_option
-def command(**options: Any) -> None:
+def command(where: Filter, **options: Any) -> None:
     """Export sessions. Without SESSION or filters, export the whole store.
 
     SESSION is an id, a name, or the unique beginning of an id. A session must match all filters. Sessions are
-    exported in the order of the command line, otherwise most recently active first.
+    exported in the order of the command line, otherwise most recently active first. With --rating, only the runs with
+    this rating are exported.
 
     \b
     markdown      conversations, to paste into a chat, an issue or a wiki
@@ -74,15 +63,16 @@ def command(**options: Any) -> None:
         refuse_existing(file, options["force"])
     storage = open_store(options["store"])
     named = options["sessions"]
-    reader = SessionReader(
-        storage, select_sessions(storage, named, options["user"], options["tags"], options["since"]), options["rating"]
-    )
+    rating, where = where.rating, replace(where, rating=None)  # a filter leaves out the ratings of unfinished runs
+    limit = options["limit"]
+    infos = select_sessions(storage, named, where, limited=limit is not None)
+    reader = SessionReader(storage, infos, rating, limit)
     if not named:
         for path, problem in storage.unreadable_files().items():
             reader.problem(f"{path}: {problem}")
-    write_export(_parts(options["form"], reader, per_run=options["rating"] is not None), file, options["force"])
+    write_export(_parts(options["form"], reader, per_run=rating is not None), file, options["force"])
     if not reader.read:
-        filtered = named or any(options[name] for name in ("user", "tags", "since", "rating"))
+        filtered = named or where or rating
         none = f"No sessions in the store {storage.root} yet."
         output.note("No sessions match. 'localstore ls' lists all sessions." if filtered else none)
     if reader.problems:

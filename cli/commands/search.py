@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
+from ..filter_options import filter_options, limit_option
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
+    from localstore.models.filter import Filter
     from localstore.models.search_hit import SearchHit
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("words", nargs=-1, required=True, metavar="WORDS...")
-@click.option("--user", metavar="ID", help="Search only the sessions of this user.")
-@click.option("--entity", metavar="ID", help="Search only the sessions of this agent, team or workflow.")
-@click.option("--kind", type=click.Choice(["agent", "team", "workflow"]), help="Search only the sessions of this kind.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show at most N entries. [default: 20]")
+@filter_options
+@limit_option("At most N entries. [default: 20]")
 @click.option("--all", "everything", is_flag=True, help="Show all entries that match.")
 @click.option("--literal", is_flag=True, help="Find exactly this text, with case and punctuation. Reads the files.")
 @click.option("--rank", is_flag=True, help="Show the best match first, not the newest.")
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 @store_option
 def command(
     words: tuple[str, ...],
-    user: str | None,
-    entity: str | None,
-    kind: str | None,
+    where: Filter,
     limit: int | None,
     everything: bool,
     literal: bool,
@@ -52,9 +50,7 @@ def command(
         raise click.NoSuchOption(options[0], ctx=click.get_current_context())
     hits = open_store(store).search(
         text,
-        user_id=user,
-        entity_id=entity,
-        kind=kind,
+        where=where,
         limit=None if everything else limit or 20,
         literal=literal,
         rank=rank,

@@ -25,7 +25,15 @@ from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch, newer_format_error
 from localstore.format.recovery import RecoveredDocument
 from localstore.index.manifest import Manifest
-from localstore.index.row import IndexRow, carry_rewrite_flag, in_order, is_trusted, row_of
+from localstore.index.row import (
+    IndexRow,
+    activity,
+    carry_rewrite_flag,
+    in_order,
+    is_trusted,
+    latest_plausible_time,
+    row_of,
+)
 from localstore.index.session_index import Position, SessionIndex, folder_time
 from localstore.index.whole_document import parse_whole
 from localstore.models.filter import Filter
@@ -480,6 +488,13 @@ class Engine:
             return rows
         checked = [self._checked(row) if "problem" in row else row for row in rows]
         return in_order((row for row in checked if row is not None), newest_first=newest_first)
+
+    def select(self, rows: Iterable[IndexRow], where: Filter) -> list[IndexRow]:
+        """Return those of the rows that match the filter, in the same order."""
+        if where.counts_runs:
+            rows = map(self.index.with_overview, rows)
+        latest = latest_plausible_time()
+        return [row for row in rows if where.matches(row, activity(row, latest))]
 
     def _checked(self, row: IndexRow) -> IndexRow | None:
         """Return the row of a document that seems broken, read again under its lock. Return None if it is gone.

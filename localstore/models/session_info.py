@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from localstore.models.excerpt import one_line, session_repr
+from localstore.models.filter import Filter
 from localstore.models.times import parse_time, time_text
 
 _FIELDS = (
@@ -193,6 +194,10 @@ class SessionInfo:
     def cursor(self) -> str:
         """The place of the session in a listing, for the argument `after` of the next one."""
         return f"{self._active_at.replace('|', '')}|{self.session_id}"
+
+    def matches(self, where: Filter) -> bool:
+        """Return whether the filter selects this session."""
+        return where.matches(self._row, self._active_at)
 
     @property
     def _overview(self) -> Mapping[str, Any]:

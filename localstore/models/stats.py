@@ -6,12 +6,14 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from localstore.models.nearest import not_one_of, shown
+from localstore.models.times import is_time_text
 
 GroupKey = Literal["user", "month", "model", "entity", "status"]
 GROUP_KEYS: tuple[GroupKey, ...] = get_args(GroupKey)
 Prices = Mapping[str, Sequence[float]]
 """Prices per million tokens by model: (input, output) or (input, output, cached input), in any currency."""
 
+_HIGHEST_PRICE = 1e12
 _DATED = re.compile(r"-(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})\Z")
 """The date at the end of a model's name, as servers add it."""
 
@@ -57,6 +59,14 @@ class Stats:
     total: Counts
     unpriced: tuple[str, ...] = ()
     """The models that used tokens and have no price in the given table; "" stands for runs without a model."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict of JSON values. Values that are None are left out."""
+        return {
+            "groups": [counts.as_dict() for counts in self.groups],
+            "total": self.total.as_dict(),
+            "unpriced": list(self.unpriced),
+        }
 
 
 class _Group:
@@ -115,7 +125,7 @@ def stats_of(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey], prices: 
         overview = row.get("overview", {})
         session = {"user": row.get("user_id"), "entity": row.get("entity_id"), "status": overview.get("status")}
         seen = set()
-        usage = overview.get("usage") or {row["created_at"][:7]: {"": [0, 0, 0, 0, 0, 0]}}
+        usage = overview.get("usage") or {_month(row["created_at"]): {"": [0, 0, 0, 0, 0, 0]}}
         for month, models in usage.items():
             for model, numbers in models.items():
                 values = {**session, "month": month, "model": model}
@@ -138,6 +148,11 @@ def stats_of(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey], prices: 
     )
 
 
+def _month(time: str) -> str:
+    """Return the month of a time, or "" if a document has text there that is not a time."""
+    return time[:7] if is_time_text(time) else ""
+
+
 def check_grouping(by: object) -> tuple[GroupKey, ...]:
     """Return `by` as a tuple. Raises ValueError if a name in it is unknown or repeated, TypeError if it is no list."""
     names = (by,) if isinstance(by, str) else by
@@ -151,22 +166,20 @@ def check_grouping(by: object) -> tuple[GroupKey, ...]:
     return tuple(names)
 
 
-def check_prices(prices: object) -> Prices | None:
+def check_prices(prices: object) -> Prices:
     """Return `prices`. Raises TypeError or ValueError if it is not a table of two or three prices for each model."""
-    if prices is None:
-        return None
     if not isinstance(prices, Mapping):
         raise TypeError(f"prices must be a mapping from model to prices, not {shown(prices)}")
     for model, price in prices.items():
         if not isinstance(model, str):
             raise TypeError(f"prices must be a mapping from model to prices, and {shown(model)} is no model")
-        if (
-            not isinstance(price, (list, tuple))
-            or len(price) not in (2, 3)
-            or not all(isinstance(part, (int, float)) and not isinstance(part, bool) and part >= 0 for part in price)
-        ):
+        if not isinstance(price, (list, tuple)) or len(price) not in (2, 3) or not all(map(_is_price, price)):
             raise ValueError(
-                f"The price of {model!r} must be (input, output) or (input, output, cached), each a number from 0 on, "
-                f"for a million tokens, not {shown(price)}"
+                f"the price of {model!r} must be two or three numbers (input, output, cached input), for a million "
+                f"tokens, not {shown(price)}"
             )
     return prices
+
+
+def _is_price(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _HIGHEST_PRICE

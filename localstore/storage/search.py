@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,9 +36,6 @@ _BEFORE, _LONGEST = 40, 200
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 """The place in the order of an entry whose time cannot be read."""
 
-Selected = Callable[[IndexRow], bool]
-"""Whether a session is searched, by its row."""
-
 
 class Search:
     """Searches the documents of an open store. Thread-safe."""
@@ -53,14 +50,14 @@ class Search:
         """Close the file of the index, unless another thread uses it."""
         self._index.close()
 
-    def hits(self, text: str, selected: Selected | None, *, literal: bool, rank: bool) -> Iterator[SearchHit]:
+    def hits(self, text: str, where: Filter, *, literal: bool, rank: bool) -> Iterator[SearchHit]:
         """Yield the entries that have the words of `text`, newest first; with `rank`, the best ones first.
 
-        With `literal`, or if `text` has no words, entries that have exactly this text. `selected` may be None for all
-        sessions.
+        With `literal`, or if `text` has no words, entries that have exactly this text. Only the sessions that match
+        the filter are searched.
         """
         rows = self._rows()
-        chosen = rows if selected is None else {key: row for key, row in rows.items() if selected(row)}
+        chosen = {row["session_id"]: row for row in self._engine.select(rows.values(), where)} if where else rows
         query = None if literal else parse_query(text)
         if query is None:
             yield from self._scan(LiteralQuery(composed(text)), chosen)
@@ -71,7 +68,7 @@ class Search:
                 lambda session_id, before: self._content(rows[session_id], before),
                 self._removed,
             )
-            matches = self._index.matches(query, None if selected is None else chosen, rank=rank)
+            matches = self._index.matches(query, chosen if where else None, rank=rank)
             yield from self._verified(matches, query, chosen)
         except (sqlite3.Error, QueryRefused):
             yield from self._scan(query, chosen)

@@ -600,6 +600,7 @@ class Storage:
         limit: int | None = 20,
         literal: bool = False,
         rank: bool = False,
+        where: Filter | None = None,
     ) -> "list[SearchHit]":
         """Return the entries of the history that have all words of `text`, newest first.
 
@@ -623,6 +624,7 @@ class Storage:
             limit: The most hits to return; None returns all.
             literal: If True, find exactly this text, with case and punctuation, also within words. Files are read.
             rank: If True, return the hits that match best first. `literal` ignores it.
+            where: Search the sessions that match this filter too.
 
         Documents that cannot be read are left out. Raises ValueError if `text` is empty, `kind` is unknown or `limit`
         is neither None nor an integer of at least 0.
@@ -637,14 +639,14 @@ class Storage:
             raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
         if not text.strip():
             raise ValueError("text is empty. Give the words to search for.")
+        merged = check_filter(where).narrowed(user_id, entity_id, kind)
+        if merged is None:
+            return []
         from localstore.storage.search import Search
 
         if self._search is None:
             self._search = Search(self._engine)
-        filters = {"user_id": user_id, "entity_id": entity_id, "kind": kind}
-        given = {name: value for name, value in filters.items() if value is not None}
-        selected = (lambda row: all(row.get(name) == value for name, value in given.items())) if given else None
-        return list(islice(self._search.hits(text, selected, literal=literal, rank=rank), limit))
+        return list(islice(self._search.hits(text, merged, literal=literal, rank=rank), limit))
 
     def sessions(self, where: Filter | None = None, *, newest_first: bool = True) -> Iterator[SessionInfo]:
         """Yield an overview of each session that matches the filter, most recently updated first.
@@ -727,7 +729,8 @@ class Storage:
         """
         from localstore.models.stats import check_grouping, check_prices, stats_of
 
-        names, table = check_grouping(by), check_prices(prices)
+        names = check_grouping(by)
+        table = None if prices is None else check_prices(prices)
         return stats_of(self._engine.rows(check_filter(where), counted=True), names, table)
 
     def unreadable_files(self) -> dict[Path, str]:

@@ -111,7 +111,7 @@ def test_a_broken_document_has_its_problem_in_its_row(run: Command, store: Path)
 @ci_only
 @posix
 def test_a_terminal_shows_the_newest_fifty(store: Path) -> None:
-    """A long list says how many more there are; `--all` and `--limit` show more."""
+    """A long list says that there are more, without listing them; `--all` and `--limit` show them."""
     from .pseudo_terminal import on_terminal
 
     for number in range(60):
@@ -119,7 +119,7 @@ def test_a_terminal_shows_the_newest_fifty(store: Path) -> None:
     screen = on_terminal("ls", cwd=store)
     assert screen.code == 0
     assert sum(line.startswith("s-") for line in screen.lines) == 50
-    assert screen.lines[-1] == "… and 13 more. --all lists them."
+    assert screen.lines[-1] == "… and more. --all lists them."
     everything = on_terminal("ls", "--all", cwd=store)
     assert sum(line.startswith(("s-", "graz", "linz", "vienna")) for line in everything.lines) == 63
     assert "more" not in everything.text
@@ -144,6 +144,19 @@ def test_every_row_fits_on_a_line_of_the_terminal(store: Path, columns: int) -> 
     assert ("entity" in screen.lines[0]) == (columns == 100)
     assert not set("\x9b\x7f\u202e") & set(screen.text)
     assert "\x1b" not in screen.text
+
+
+@posix
+def test_a_terminal_shows_titles_and_how_the_last_run_ended(store: Path) -> None:
+    """The title is the name, else the first question. The usual status is not shown."""
+    from .pseudo_terminal import on_terminal
+
+    JsonStorage(store).append("linz-1", Run(status="error", error="offline", created_at="2026-01-02T11:00:00Z"))
+    header, *lines = on_terminal("ls", cwd=store).lines
+    assert header.split() == ["id", "title", "kind", "entity", "user", "runs", "status", "updated"]
+    assert "Trip to Vienna" in lines[0]
+    assert "completed" not in lines[0]
+    assert lines[1].split() == ["linz-1", "Linz?", "team", "bob", "2", "error", "2026-01-02"]
 
 
 @posix

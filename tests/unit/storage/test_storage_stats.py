@@ -50,6 +50,37 @@ def test_filters_select_sessions(counted: Storage) -> None:
     assert [info.session_id for info in counted.list_sessions("bob", where=Filter(model="small"))] == ["b"]
 
 
+def test_a_search_takes_a_filter(counted: Storage) -> None:
+    """Words are found in the sessions that the filter selects, by the index and by a scan of the files."""
+    for where, expected in (
+        (Filter(), {"a", "b"}),
+        (Filter(model="small", user="bob"), {"b"}),
+        (Filter(status="error"), {"a"}),
+        (Filter(rating="good"), {"b"}),
+        (Filter(since="2026-11-05"), set()),
+        (Filter(until="2026-11-02T00:00Z"), {"a", "b"}),
+    ):
+        for literal in (False, True):
+            hits = counted.search("Question", where=where, literal=literal)
+            assert {hit.session_id for hit in hits} == expected
+    assert counted.search("Question", user_id="alice", where=Filter(user="bob")) == []
+    assert [hit.session_id for hit in counted.search("Question", user_id="bob", where=Filter(model="small"))] == ["b"]
+    call: Any = counted
+    with pytest.raises(TypeError, match="Use Filter"):
+        call.search("Question", where="bob")
+
+
+def test_a_listed_session_knows_whether_a_filter_matches(counted: Storage) -> None:
+    infos = {info.session_id: info for info in counted.sessions()}
+    for where in (
+        Filter(model="small"),
+        Filter(status="error"),
+        Filter(until="2026-11-02T00:00Z"),
+        Filter(rating="bad"),
+    ):
+        assert {id_ for id_, info in infos.items() if info.matches(where)} == set(ids(counted, where))
+
+
 def test_an_overview_has_the_counts(counted: Storage) -> None:
     info = next(counted.sessions(Filter(user="alice")))
     assert (info.title, info.status, info.models) == ("Question 1?", "error", ("big-2026-01-01", "small"))
@@ -78,8 +109,8 @@ def test_wrong_arguments_are_refused(counted: Storage) -> None:
     for options, problem in (
         ({"by": ("year",)}, "by: must be one of"),
         ({"by": ("month", "month")}, "twice"),
-        ({"prices": {"m": 5}}, "The price of 'm'"),
-        ({"prices": {"m": (1, float("nan"))}}, "The price of 'm'"),
+        ({"prices": {"m": 5}}, "the price of 'm'"),
+        ({"prices": {"m": (1, float("nan"))}}, "the price of 'm'"),
         ({"prices": 5}, "prices must be"),
         ({"where": "alice"}, "Use Filter"),
     ):
