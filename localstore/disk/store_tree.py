@@ -21,6 +21,7 @@ from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, StoreNot
 from localstore.format.document import LAYOUTS
 
 FORMAT = 1
+MANIFEST = "manifest.jsonl"
 SEARCH_FILES = ("search.sqlite", "search.sqlite-wal", "search.sqlite-shm")
 """The files of the search index in `.localstore`. Everything in them is derived from the documents."""
 SESSIONS = "sessions"

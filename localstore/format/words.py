@@ -5,8 +5,8 @@ or Korean character is a word by itself, because these languages do not put a sp
 """
 
 import re
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from functools import cached_property, lru_cache
 from unicodedata import normalize
 
 _SINGLE = (
@@ -17,6 +17,8 @@ _SINGLE = (
 _ACCENTS = "\u0300-\u036f"
 _LETTER = rf"[^\W_{_SINGLE}]"
 _WORD = re.compile(rf"[{_SINGLE}](?<=\w)|{_LETTER}(?:{_LETTER}+|[{_ACCENTS}]+)*")
+_ASCII_WORD = re.compile("[A-Za-z0-9]+")
+"""A word of a text that is ASCII."""
 _NOT_ASCII = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9]*+[^\0-\x7f][^\0-/:-@\[-`{-\x7f]*")
 """A run of ASCII letters, digits and other characters, with at least one of the latter. No word begins before it."""
 _LONGEST_REMEMBERED = 40
@@ -24,12 +26,37 @@ _LONGEST_REMEMBERED = 40
 _ACCENT = re.compile(f"[{_ACCENTS}]+")
 
 
-class Word(NamedTuple):
-    """A word in the form in which words are compared, and its place in the text."""
+class Words:
+    """The words of a composed text (see `composed`), in order.
 
-    text: str
-    start: int
-    end: int
+    >>> words = Words("Ein Café in 東京!")
+    >>> words.forms
+    ['ein', 'cafe', 'in', '東', '京']
+    >>> words.places([1, 3])
+    [(4, 8), (12, 13)]
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.forms = _ASCII_WORD.findall(text.lower()) if text.isascii() else [form for form, _ in self._found()]
+        """Each word in the form in which words are compared."""
+
+    def places(self, numbers: Iterable[int]) -> list[tuple[int, int]]:
+        """Return the start and the end in the text of the words with these numbers, counted from 0."""
+        return [self._places[number] for number in numbers]
+
+    @cached_property
+    def _places(self) -> list[tuple[int, int]]:
+        if self._text.isascii():
+            return [match.span() for match in _ASCII_WORD.finditer(self._text)]
+        return [place for _, place in self._found()]
+
+    def _found(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Yield the form and the place of each word of a text that is not ASCII."""
+        for match in _WORD.finditer(self._text):
+            form = _compared(match.group())
+            if form:
+                yield form, match.span()
 
 
 def composed(text: str) -> str:
@@ -38,15 +65,9 @@ def composed(text: str) -> str:
 
 
 @lru_cache(64)
-def words(text: str) -> tuple[Word, ...]:
-    """Return the words of a composed text, in order. Those of the last texts are remembered.
-
-    >>> [word.text for word in words("Ein Café in 東京!")]
-    ['ein', 'cafe', 'in', '東', '京']
-    """
-    return tuple(
-        [Word(form, match.start(), match.end()) for match in _WORD.finditer(text) if (form := _compared(match.group()))]
-    )
+def words(text: str) -> Words:
+    """Return the words of a composed text. Those of the last texts are remembered."""
+    return Words(text)
 
 
 def spaced(text: str) -> str:

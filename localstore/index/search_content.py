@@ -48,7 +48,8 @@ class Content:
 
 def state_of(path: str, numbers: list[int]) -> str:
     """Return a text that identifies the state of the file at `path`, given its fingerprint."""
-    return f"{path}\n{' '.join(map(str, numbers))}"
+    size, changed, status_changed, inode = numbers or (0, 0, 0, 0)  # the file cannot be read
+    return f"{path}\n{size} {changed} {status_changed} {inode}"
 
 
 def path_in(state: str) -> str:

@@ -11,6 +11,7 @@ from localstore.format.entry_texts import FoundText, entry_texts, first_question
 from localstore.format.words import spaced
 from localstore.index.search_content import NOWHERE, Content, Settled
 from localstore.index.search_file import SearchFile, is_busy
+from localstore.index.search_matches import Match, matches_in_parts
 from localstore.index.search_query import WordQuery
 from localstore.models.times import parse_time
 
@@ -18,29 +19,15 @@ HEADER = -1
 """The position of the texts of the header, which come before the first entry."""
 _BATCH = 4_000_000
 """How many characters are indexed in one transaction. Other processes may search and index between two of them."""
-_FEW = 10_000
-"""Up to how many matches are sorted by time. Of more, the newest entries are looked up one by one, because soon enough
-of them match."""
-_AT_FIRST, _AT_ONCE = 25, 100
-"""How many entries are looked up by the first statement, and by each of the others."""
-_MOST_LOOKED_UP = 2000
-"""How many of the newest entries are looked up before all matches are sorted after all."""
 _LONGEST_TITLE = 80
 _SPARE_ENTRIES = 1000
 """How many outdated entries are always allowed. More, if they outnumber the others, are removed with all others."""
+_WORTH_MERGING = 5000
+"""From how many added entries on, if they are a quarter of all, the index is merged at the end of an update."""
+_MERGED_AT_ONCE = 500
+"""How many pages are merged in one transaction. Other processes may search and index between two of them."""
 _BETWEEN_TEXTS = " \ue000 "
 """A word of its own that no text has. It keeps a phrase from matching across two texts."""
-
-
-class Match(NamedTuple):
-    """An entry, or the header of a session, that matched when the session was indexed."""
-
-    session_id: str
-    position: int
-    start: int
-    """The offset of the entry in the file, or `NOWHERE`."""
-    state: str
-    title: str
 
 
 class _Indexed(NamedTuple):
@@ -60,10 +47,6 @@ class _Row(NamedTuple):
     position: int
     start: int
     text: str
-
-
-class QueryRefused(Exception):
-    """Raised if SQLite cannot process a query, such as one of very many words."""
 
 
 class _Busy(Exception):
@@ -86,6 +69,8 @@ class SearchIndex:
         self._sessions: dict[str, _Indexed] = {}
         """The table `session`, as it was in the version `_version`. The lock of the file guards both."""
         self._version: tuple[int, int] | None = None
+        self._indexed: Mapping[str, str] = {}
+        """The states of the last update."""
 
     def close(self) -> None:
         """Close the file, unless another thread uses it. The next call opens it again."""
@@ -106,7 +91,10 @@ class SearchIndex:
             removed: Returns which of some sessions are removed, given their last states. Another thread or process may
                 have indexed a session that was made after `states`.
         """
+        if self._file.use(lambda connection: self._indexed is states and self._is_loaded(connection)):
+            return
         attempted: dict[int, set[str]] = defaultdict(set)
+        before = self._file.use(_last_number)
         while True:
             try:
                 if self._file.use(
@@ -114,10 +102,15 @@ class SearchIndex:
                         connection, states, read, removed, attempted[self._file.opened]
                     )
                 ):
-                    return
+                    break
             except _Busy as busy:
                 if not busy.progress:
                     self._file.use_memory()
+        last = self._file.use(_last_number)
+        done = attempted[self._file.opened]
+        self._indexed = states if self._file.use(lambda _: self._has(states, done)) else {}
+        if last - before >= max(_WORTH_MERGING, last // 4):
+            self._merge()
 
     def _update_some(
         self,
@@ -158,6 +151,17 @@ class SearchIndex:
             self._version = self._file.opened, _version(connection)
         return False
 
+    def _has(self, states: Mapping[str, str], session_ids: Iterable[str]) -> bool:
+        """Return whether these sessions are indexed in these states, and none of them in an unknown state."""
+        indexed = {session_id: self._sessions.get(session_id) for session_id in session_ids}
+        return all((None if known is None else known.state) == states.get(name) for name, known in indexed.items())
+
+    def _merge(self) -> None:
+        """Merge what is stored about each word, so that a search looks it up in one place. Searches need not wait."""
+        pages = -_MERGED_AT_ONCE  # the first time negative: everything is to be merged
+        while self._file.use(partial(_merge_some, pages=pages)):
+            pages = _MERGED_AT_ONCE
+
     def _differences(
         self, connection: sqlite3.Connection, states: Mapping[str, str], attempted: set[str]
     ) -> tuple[list[str], list[str]]:
@@ -173,16 +177,19 @@ class SearchIndex:
 
     def _load(self, connection: sqlite3.Connection) -> dict[str, _Indexed]:
         """Return the table of sessions as it is in the file, read again if another connection changed it."""
-        version = self._file.opened, _version(connection)
-        if version != self._version:
+        if not self._is_loaded(connection):
             self._sessions = {
                 session_id: _Indexed(number, state, title, Settled(*settled))
                 for session_id, number, state, title, *settled in connection.execute(
                     "SELECT session_id, number, state, title, settled, size, digest FROM session"
                 )
             }
-            self._version = version
+            self._version = self._file.opened, _version(connection)
         return self._sessions
+
+    def _is_loaded(self, connection: sqlite3.Connection) -> bool:
+        """Return whether no other connection has changed the table of sessions since it was read."""
+        return self._version == (self._file.opened, _version(connection))
 
     def _index(
         self, connection: sqlite3.Connection, session_ids: list[str], read: ReadContent, attempted: set[str]
@@ -197,7 +204,7 @@ class SearchIndex:
             size += sum(len(row.text) for row in new)
             if size > _BATCH:
                 break
-        (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+        last = _last_number(connection)
         rows.sort(key=lambda row: row.created)  # the index is smaller and faster when it is filled in this order
         connection.executemany(
             "INSERT INTO entry(number, session, position, start, created) VALUES (?, ?, ?, ?, ?)",
@@ -240,23 +247,12 @@ class SearchIndex:
         """
         names = None if session_ids is None else set(session_ids)
         seen: set[tuple[str, int]] = set()
-        for matches in self._in_parts(query.expression(), rank=rank):
+        for matches in matches_in_parts(self._file, query, rank=rank):
             for match in matches:
                 place = match.session_id, match.position
                 if place not in seen and (names is None or match.session_id in names):
                     seen.add(place)
                     yield match
-
-    def _in_parts(self, expression: str, *, rank: bool) -> Iterator[list[Match]]:
-        """Yield the matches in order, some of them twice.
-
-        Each part is the result of one statement, so that no entry is missed that is indexed again at the same time.
-        """
-        if not rank and self._file.use(partial(_count, expression=expression)) > _FEW:
-            yield self._file.use(partial(_among_newest, expression=expression, begin=0, count=_AT_FIRST))
-            for begin in range(_AT_FIRST, _MOST_LOOKED_UP, _AT_ONCE):
-                yield self._file.use(partial(_among_newest, expression=expression, begin=begin, count=_AT_ONCE))
-        yield self._file.use(partial(_in_order, expression=expression, rank=rank))
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -266,6 +262,23 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
+def _last_number(connection: sqlite3.Connection) -> int:
+    """Return the number of the last entry that was added; it may be outdated. Return 0 if there was none."""
+    last: int
+    (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+    return last
+
+
+def _merge_some(connection: sqlite3.Connection, *, pages: int) -> bool:
+    """Merge some pages of the index. Return False if nothing is left to merge, or if it is not possible now."""
+    before = connection.total_changes
+    try:
+        connection.execute("INSERT INTO body(body, rank) VALUES ('merge', ?)", (pages,))
+    except sqlite3.OperationalError:  # another process writes, or the disk is full: the index is complete without it
+        return False
+    return connection.total_changes - before >= 2  # SQLite counts the statement itself as one change
+
+
 def _forget_entries(connection: sqlite3.Connection, session: int, first: int) -> None:
     """Forget the entries of a session from a position on. Their words stay in the index, and lead nowhere."""
     connection.execute("DELETE FROM entry WHERE session = ? AND position >= ?", (session, first))
@@ -273,7 +286,7 @@ def _forget_entries(connection: sqlite3.Connection, session: int, first: int) ->
 
 def _clear_if_outdated(connection: sqlite3.Connection) -> bool:
     """Empty the index if most of its words lead nowhere, so that it is filled again. Return whether it was emptied."""
-    (added,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+    added = _last_number(connection)
     (entries,) = connection.execute("SELECT count(*) FROM entry").fetchone()
     if added - entries <= (entries + _SPARE_ENTRIES if entries else 0):
         return False
@@ -311,49 +324,3 @@ def _milliseconds(record: dict[str, Any]) -> int:
     created_at = record.get("created_at")
     time = parse_time(created_at) if isinstance(created_at, str) else None
     return 0 if time is None else int(time.timestamp() * 1000)
-
-
-def _fetch(connection: sqlite3.Connection, statement: str, *values: str | int) -> list[Any]:
-    """Return the result of a statement with a full-text query. Raises QueryRefused."""
-    try:
-        return connection.execute(statement, values).fetchall()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
-            raise QueryRefused(str(error)) from None
-        raise
-
-
-def _count(connection: sqlite3.Connection, *, expression: str) -> int:
-    """Return how many entries match, at most one more than `_FEW`."""
-    statement = "SELECT count(*) FROM (SELECT 1 FROM body WHERE body MATCH ? LIMIT ?)"
-    count: int = _fetch(connection, statement, expression, _FEW + 1)[0][0]
-    return count
-
-
-def _among_newest(connection: sqlite3.Connection, *, expression: str, begin: int, count: int) -> list[Match]:
-    """Return those that match of `count` entries, newest first. `begin` is the number of newer ones to skip."""
-    newest = "SELECT * FROM entry ORDER BY created DESC, number DESC LIMIT ? OFFSET ?"
-    rows = _fetch(
-        connection,
-        f"SELECT session_id, position, start, state, title FROM ({newest}) AS newest "  # noqa: S608 (constants)
-        "JOIN session ON session.number = session "
-        "WHERE EXISTS (SELECT 1 FROM body WHERE body MATCH ? AND rowid = newest.number) "
-        "ORDER BY created DESC, newest.number DESC",
-        count,
-        begin,
-        expression,
-    )
-    return [Match(*row) for row in rows]
-
-
-def _in_order(connection: sqlite3.Connection, *, expression: str, rank: bool) -> list[Match]:
-    """Return all entries that match, newest first, or with `rank` the best ones first."""
-    order = "body.rank, created DESC" if rank else "created DESC, entry.number DESC"
-    rows = _fetch(
-        connection,
-        "SELECT session_id, position, start, state, title FROM body "  # noqa: S608 (constants)
-        "JOIN entry ON entry.number = body.rowid JOIN session ON session.number = session "
-        f"WHERE body MATCH ? ORDER BY {order}",
-        expression,
-    )
-    return [Match(*row) for row in rows]

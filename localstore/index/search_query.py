@@ -1,12 +1,12 @@
 """What a search looks for: words, phrases and beginnings of words, or a literal text."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from localstore.format.entry_texts import FoundText
-from localstore.format.words import Word, composed, words
+from localstore.format.words import composed, words
 
 _PARTS = re.compile(r'(-?)(?:"([^"]*)"(\*?)|([^\s"]+))')
 Places = list[tuple[int, int]]
@@ -18,8 +18,11 @@ class Matcher(Protocol):
     def matches(self, texts: Iterable[FoundText]) -> bool:
         """Return whether an entry with these texts is found."""
 
-    def places(self, text: str) -> tuple[int, Places]:
-        """Return how many of the terms a composed text has, and the places of their words, in order."""
+    def count(self, text: str) -> int:
+        """Return how many of the terms a composed text has."""
+
+    def places(self, text: str) -> Places:
+        """Return the places of the words of the terms in a composed text, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +36,31 @@ class Term:
         """Return the term in the syntax of SQLite. Words have only letters and digits, so nothing needs an escape."""
         return f'"{" ".join(self.words)}"{" *" if self.is_prefix else ""}'
 
-    def found_in(self, text: Sequence[Word]) -> list[int]:
-        """Return the positions in `text`, the words of a text, at which the term begins."""
-        first, last = self.words[0], len(self.words) - 1
-        if last == 0 and self.is_prefix:
-            return [number for number, word in enumerate(text) if word.text.startswith(first)]
+    def found_in(self, forms: Sequence[str]) -> list[int]:
+        """Return the positions at which the term begins in the words of a text, in the form in which they compare."""
+        first, last, count = self.words[0], self.words[-1], len(self.words)
+        if self.is_prefix and count == 1:
+            return [at for at, form in enumerate(forms) if form.startswith(first)]
+        ends = forms[count - 1 :]
+        fixed = self.words[:-1] if self.is_prefix else self.words
         return [
-            number
-            for number, word in enumerate(text[: len(text) - last])
-            if word.text == first
-            and all(text[number + more].text == self.words[more] for more in range(1, last))
-            and (last == 0 or self._is_last(text[number + last].text))
+            at
+            for at in _positions(first, forms)
+            if at < len(ends)
+            and (count == 1 or tuple(forms[at : at + len(fixed)]) == fixed)
+            and (not self.is_prefix or ends[at].startswith(last))
         ]
 
-    def _is_last(self, word: str) -> bool:
-        return word.startswith(self.words[-1]) if self.is_prefix else word == self.words[-1]
+
+def _positions(form: str, forms: Sequence[str]) -> Iterator[int]:
+    """Yield the positions of a word in a sequence of words."""
+    at = -1
+    try:
+        while True:
+            at = forms.index(form, at + 1)
+            yield at
+    except ValueError:
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,11 @@ class WordQuery:
 
     terms: tuple[Term, ...]
     excluded: tuple[Term, ...] = ()
+
+    @property
+    def has_prefix(self) -> bool:
+        """Whether a term is the beginning of a word."""
+        return any(term.is_prefix for term in (*self.terms, *self.excluded))
 
     def expression(self) -> str:
         """Return the query in the syntax of SQLite's full-text search."""
@@ -67,22 +85,24 @@ class WordQuery:
         """Return whether the texts have all terms, each in one of the texts, and none of the excluded ones."""
         missing = set(self.terms)
         for text in texts:
-            text_words = words(composed(text.text))
-            missing = {term for term in missing if not term.found_in(text_words)}
-            if any(term.found_in(text_words) for term in self.excluded):
+            forms = words(composed(text.text)).forms
+            missing = {term for term in missing if not term.found_in(forms)}
+            if any(term.found_in(forms) for term in self.excluded):
                 return False
         return not missing
 
-    def places(self, text: str) -> tuple[int, Places]:
-        """Return how many of the terms a composed text has, and the places of their words, in order."""
-        text_words = words(text)
-        count = 0
-        positions: set[int] = set()
-        for term in self.terms:
-            found = term.found_in(text_words)
-            count += bool(found)
-            positions.update(at + more for at in found for more in range(len(term.words)))
-        return count, [(text_words[at].start, text_words[at].end) for at in sorted(positions)]
+    def count(self, text: str) -> int:
+        """Return how many of the terms a composed text has."""
+        forms = words(text).forms
+        return sum(bool(term.found_in(forms)) for term in self.terms)
+
+    def places(self, text: str) -> Places:
+        """Return the places of the words of the terms in a composed text, in order."""
+        found = words(text)
+        positions = {
+            at + more for term in self.terms for at in term.found_in(found.forms) for more in range(len(term.words))
+        }
+        return found.places(sorted(positions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +115,13 @@ class LiteralQuery:
         """Return whether one of the texts has the literal text."""
         return any(self.text in composed(text.text) for text in texts)
 
-    def places(self, text: str) -> tuple[int, Places]:
-        """Return whether a composed text has the literal text, as 1 or 0, and its places."""
-        found = [match.span() for match in re.finditer(re.escape(self.text), text)]
-        return min(1, len(found)), found
+    def count(self, text: str) -> int:
+        """Return 1 if a composed text has the literal text, otherwise 0."""
+        return int(self.text in text)
+
+    def places(self, text: str) -> Places:
+        """Return the places of the literal text in a composed text, in order."""
+        return [match.span() for match in re.finditer(re.escape(self.text), text)]
 
 
 def parse_query(text: str) -> WordQuery | None:
@@ -116,7 +139,7 @@ def parse_query(text: str) -> WordQuery | None:
     for match in _PARTS.finditer(composed(text)):
         minus, phrase, phrase_star, plain = match.groups()
         content = plain if phrase is None else phrase
-        found = tuple(word.text for word in words(content))
+        found = tuple(words(content).forms)
         if not found:
             continue
         is_prefix = bool(phrase_star) if phrase is not None else content.endswith("*")

@@ -6,11 +6,13 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from localstore.disk import filesystem
 from localstore.disk.document_file import DocumentFile, fingerprint
+from localstore.disk.store_tree import MANIFEST
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import LayoutMismatch
@@ -18,16 +20,17 @@ from localstore.format.entry_texts import entry_texts, header_texts
 from localstore.format.words import composed
 from localstore.index.row import IndexRow
 from localstore.index.search_content import NOWHERE, Content, Settled, path_in, read_content, state_of
-from localstore.index.search_index import HEADER, Match, QueryRefused, SearchIndex, title_of
+from localstore.index.search_index import HEADER, SearchIndex, title_of
+from localstore.index.search_matches import Match, QueryRefused
 from localstore.index.search_query import LiteralQuery, Matcher, Places, WordQuery, parse_query
 from localstore.models.filter import Filter
 from localstore.models.search_hit import SearchHit
 from localstore.models.times import parse_time
 
 _FRESH = 1.0
-"""For how many seconds the status of many documents is not compared again. What localstore writes is seen at once."""
-_SOON = 0.05
-"""A comparison that takes less than this many seconds is made in each search."""
+"""For how many seconds a listing of many sessions is used again. What localstore writes is seen at once."""
+_MANY = 500
+"""Up to how many sessions are listed again by each search, which takes a few milliseconds."""
 _PATIENCE = 2.0
 """For how many seconds to wait for the writer of a document that seems broken."""
 _BEFORE, _LONGEST = 40, 200
@@ -37,14 +40,28 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 """The place in the order of an entry whose time cannot be read."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """All sessions of the store, as a search found them."""
+
+    rows: dict[str, IndexRow]
+    """The row of each session, oldest activity first."""
+    states: dict[str, str]
+    """The state of the document of each session; see `state_of`."""
+    manifest: list[int]
+    """The fingerprint of the manifest before the rows were read, empty if there is none. Every writer changes it."""
+    due: float
+    """When the status of the documents is compared again."""
+
+
 class Search:
     """Searches the documents of an open store. Thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._index = SearchIndex(engine.root, engine.locks)
-        self._due = float("-inf")
-        """When the status of the documents is compared again."""
+        self._listing: _Listing | None = None
+        """The last one."""
 
     def close(self) -> None:
         """Close the file of the index, unless another thread uses it."""
@@ -56,7 +73,8 @@ class Search:
         With `literal`, or if `text` has no words, entries that have exactly this text. Only the sessions that match
         the filter are searched.
         """
-        rows = self._rows()
+        listing = self._list()
+        rows = listing.rows
         chosen = {row["session_id"]: row for row in self._engine.select(rows.values(), where)} if where else rows
         query = None if literal else parse_query(text)
         if query is None:
@@ -64,7 +82,7 @@ class Search:
             return
         try:
             self._index.update(
-                self._states(rows),
+                listing.states,
                 lambda session_id, before: self._content(rows[session_id], before),
                 self._removed,
             )
@@ -75,15 +93,23 @@ class Search:
 
     # Bringing the index up to date
 
-    def _rows(self) -> dict[str, IndexRow]:
-        """Return the rows of all sessions, oldest activity first."""
+    def _list(self) -> _Listing:
+        """Return all sessions. Those of the last listing are used again for a while, unless localstore wrote since."""
         started_at = time.monotonic()
-        if started_at >= self._due:
+        last = self._listing
+        manifest = filesystem.status_or_none(f"{self._engine.root}/{MANIFEST}")
+        written = [] if manifest is None else fingerprint(manifest)
+        if last is not None and started_at < last.due and last.manifest == written:
+            return last
+        if last is None or started_at >= last.due:
             rows = self._engine.rows(Filter())[::-1]
-            self._due = started_at + (_FRESH if time.monotonic() - started_at > _SOON else 0.0)
+            due = started_at + (_FRESH if len(rows) > _MANY else 0.0)
         else:
             rows = sorted(self._engine.index.all(thorough=False), key=lambda row: row["updated_at"])
-        return {row["session_id"]: row for row in rows}
+            due = last.due
+        by_id = {row["session_id"]: row for row in rows}
+        self._listing = _Listing(by_id, self._states(by_id), written, due)
+        return self._listing
 
     def _states(self, rows: dict[str, IndexRow]) -> dict[str, str]:
         """Return the states of the documents. That of a session with several documents has those of all."""
@@ -204,11 +230,9 @@ def _hit(row: IndexRow, title: str, position: int, record: dict[str, Any], query
     texts = header_texts(record) if position == HEADER else entry_texts(record)
     if not query.matches(texts):
         return []
-    best, _, places = max(
-        ((text, *query.places(composed(text.text))) for text in texts),
-        key=lambda candidate: candidate[1],  # of several with as many words, the first
-    )
-    snippet, places_in_it = _snippet(composed(best.text), places)
+    best = max(texts, key=lambda text: query.count(composed(text.text)))  # of several with as many words, the first
+    text = composed(best.text)
+    snippet, places_in_it = _snippet(text, query.places(text))
     run_id = record.get("run_id") if record.get("type") == "run" else None
     created_at = record.get("created_at")
     hit = SearchHit(

@@ -612,9 +612,9 @@ class Storage:
         is left out. Case and accents make no difference. Each Chinese, Japanese or Korean character is a word.
 
         The words come from an index in `.localstore/`, which each search brings up to date: the first one reads every
-        document, later ones read what changed. Nothing is returned that its document does not have. In a
-        large store, changes that another program makes within a second of the last search may be missed; those that
-        localstore makes are not.
+        document, later ones read what changed. Nothing is returned that its document does not have. In a store of
+        more than 500 sessions, changes that another program makes within a second of the last search may be missed;
+        those that localstore makes are not.
 
         Args:
             text: The words.

@@ -34,31 +34,33 @@ def split_by_sqlite(text: str) -> list[str]:
     ],
 )
 def test_case_accents_and_variants_make_no_difference(text: str, expected: list[str]) -> None:
-    found = [word.text for word in words(composed(text))]
+    found = words(composed(text)).forms
     assert [word for word in found if word != "12"] == expected  # ½ is 1 and 2
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("aZ9 -東\u0301ßé")))
 def test_sqlite_finds_the_same_words_as_the_search(text: str) -> None:
     """The index and the places of a hit must agree: otherwise a hit would be dropped, or shown without its words."""
-    assert split_by_sqlite(spaced(text)) == [word.text for word in words(composed(text))]
+    assert split_by_sqlite(spaced(text)) == words(composed(text)).forms
 
 
 def test_every_character_is_split_in_the_same_way() -> None:
     chars = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
     for char in sampled(chars, 7):
         text = f"a{char}b {char}"
-        assert split_by_sqlite(spaced(text)) == [word.text for word in words(composed(text))], hex(ord(char))
+        assert split_by_sqlite(spaced(text)) == words(composed(text)).forms, hex(ord(char))
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_places_are_those_of_the_words(text: str) -> None:
     text = composed(text)
     end = 0
-    for word in words(text):
-        assert end <= word.start < word.end <= len(text)
-        assert [again.text for again in words(text[word.start : word.end])] == [word.text]
-        end = word.end
+    found = words(text)
+    for number, form in enumerate(found.forms):
+        ((start, stop),) = found.places([number])
+        assert end <= start < stop <= len(text)
+        assert words(text[start:stop]).forms == [form]
+        end = stop
 
 
 def test_a_long_word_costs_no_more_than_its_length() -> None:

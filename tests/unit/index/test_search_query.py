@@ -60,6 +60,9 @@ def test_all_words_must_be_in_one_entry(text: str, content: tuple[str, ...], mat
 def test_places_are_those_of_all_words() -> None:
     query = parse_query('"to wien" tra*')
     assert query is not None
-    assert query.places("A train to Wien, to Linz") == (2, [(2, 7), (8, 10), (11, 15)])
-    assert LiteralQuery("to ").places("A train to Wien, to Linz") == (1, [(8, 11), (17, 20)])
-    assert LiteralQuery("TO").places("to") == (0, [])
+    assert query.count("A train to Wien, to Linz") == 2
+    assert query.places("A train to Wien, to Linz") == [(2, 7), (8, 10), (11, 15)]
+    assert LiteralQuery("to ").count("A train to Wien, to Linz") == 1
+    assert LiteralQuery("to ").places("A train to Wien, to Linz") == [(8, 11), (17, 20)]
+    assert LiteralQuery("TO").count("to") == 0
+    assert LiteralQuery("TO").places("to") == []

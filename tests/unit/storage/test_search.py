@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from localstore import JsonStorage, Message, Run, SearchHit, Step, ToolCall
 from localstore.disk import filesystem
 from localstore.format.entry_texts import FoundText, entry_texts, header_texts
-from localstore.index import search_index
+from localstore.index import search_index, search_matches
 from localstore.index.search_query import parse_query
 from localstore.storage import search as search_module
 from tests.effort import rounds
@@ -236,14 +236,33 @@ class Later:
 def test_an_edit_since_the_last_comparison_shows_no_hit_that_is_gone(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within a second the documents of a large store are not compared, but a hit is read from its document."""
+    """Within a second, the documents of a store of many sessions are not compared. A hit is read from its document."""
     storage.append("s1", answered("r1", "place1"))
-    monkeypatch.setattr(search_module, "_SOON", -1.0)
+    monkeypatch.setattr(search_module, "_MANY", -1)
     assert found(storage, "place1") == [("s1", "r1")]
     edit(storage.path("s1"), "place1", "lake77")
     assert found(storage, "place1") == []
     monkeypatch.setattr(search_module, "time", Later)
     assert found(storage, "lake77") == [("s1", "r1")]
+
+
+def test_what_localstore_writes_is_found_at_once_among_many_sessions(
+    storage: Storage, reopen: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search among many sessions uses the listing of the last second. It would miss what was written since."""
+    monkeypatch.setattr(search_module, "_MANY", -1)
+    other = reopen()
+    storage.append("s1", question("r1", "first"))
+    for number, writer in enumerate((storage, other, storage, other), 2):
+        assert found(storage, "first") == [("s1", "r1")]
+        writer.append("s1", question(f"r{number}", f"later {number}"))
+        assert found(storage, f"later {number}") == [("s1", f"r{number}")]
+        writer.append(f"new{number}", question("r1", f"created {number}"))
+        assert found(storage, f"created {number}") == [(f"new{number}", "r1")]
+    other.update("s1", name="renamed")
+    assert found(storage, "renamed") == [("s1", None)]
+    other.delete_session("s1")
+    assert found(storage, "first") == []
 
 
 def test_what_is_deleted_renamed_or_moved_is_known(storage: Storage, reopen: Callable[[], Storage]) -> None:
@@ -479,11 +498,17 @@ def test_an_index_of_outdated_words_is_filled_again(storage: Storage, monkeypatc
     assert found(storage, "steady") == [("s0", "r0")]
 
 
-def test_common_words_are_found_in_order_among_many_entries(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_index, "_FEW", 10)
-    monkeypatch.setattr(search_index, "_AT_ONCE", 7)
-    monkeypatch.setattr(search_index, "_AT_FIRST", 3)
-    monkeypatch.setattr(search_index, "_MOST_LOOKED_UP", 21)
+@pytest.mark.parametrize(("rare", "most"), [(100, 100), (10, 100), (10, 20)], ids=["sorted", "in a set", "looked up"])
+def test_the_newest_entries_come_first_however_common_the_words_are(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, rare: int, most: int
+) -> None:
+    """Rare words, common words and words of most entries are looked up in different ways, with the same result."""
+    monkeypatch.setattr(search_matches, "_RARE", rare)
+    monkeypatch.setattr(search_matches, "_COMMON", most)
+    monkeypatch.setattr(search_matches, "_FIRST_PAGE", 3)
+    monkeypatch.setattr(search_matches, "_SECOND_PAGE", 11)
+    monkeypatch.setattr(search_matches, "_AT_ONCE", 7)
+    monkeypatch.setattr(search_matches, "_MOST_LOOKED_UP", 21)
     for number in range(60):
         second = (number * 37) % 60
         run = question(
@@ -496,6 +521,62 @@ def test_common_words_are_found_in_order_among_many_entries(storage: Storage, mo
     assert [hit.run_id for hit in storage.search("even", limit=4)] == ["r58", "r56", "r54", "r52"]
     assert len(storage.search("common", user_id="u3", limit=None)) == 12
     assert len({hit.run_id for hit in storage.search("common", limit=40)}) == 40
+    assert [hit.run_id for hit in storage.search("comm* -even", limit=4)] == ["r59", "r57", "r55", "r53"]
+    assert len({hit.run_id for hit in storage.search("common", limit=40, rank=True)}) == 40
+
+
+def segments(storage: Storage) -> int:
+    """The number of places in which the index stores what it knows of a word."""
+    import sqlite3
+
+    connection = sqlite3.connect(index_file(storage))
+    ((count,),) = connection.execute("SELECT count(DISTINCT segid) FROM body_idx")
+    connection.close()
+    assert isinstance(count, int)
+    return count
+
+
+def test_the_index_is_merged_after_many_entries_were_added(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each search looked a word up in every part of an index that was filled in many transactions."""
+    monkeypatch.setattr(search_index, "_BATCH", 10)
+    for number in range(7):
+        storage.append(f"s{number}", question("r1", f"common {number}"))
+    assert len(found(storage, "common")) == 7
+    assert segments(storage) > 1
+    monkeypatch.setattr(search_index, "_WORTH_MERGING", 3)
+    storage.append("s8", question("r1", "common 8"))
+    assert len(found(storage, "common")) == 8
+    assert segments(storage) > 1  # one entry is not worth it
+    for number in range(9, 13):
+        storage.append(f"s{number}", question("r1", f"common {number}"))
+    assert len(found(storage, "common")) == 12
+    assert segments(storage) == 1
+    assert found(storage, "common 11") == [("s11", "r1")]
+
+
+def test_an_index_that_cannot_be_merged_is_used_as_it_is(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that writes to the index during the merge is no reason to leave it and index everything in memory."""
+    import sqlite3
+
+    def merge(index: search_index.SearchIndex) -> None:
+        index._file.use(lambda connection: connection.execute("PRAGMA busy_timeout = 10"))
+        blocker = sqlite3.connect(index_file(storage))
+        blocker.execute("BEGIN IMMEDIATE")
+        original(index)
+        blocker.close()
+        merged.append(True)
+
+    original = search_index.SearchIndex._merge
+    merged: list[bool] = []
+    monkeypatch.setattr(search_index, "_WORTH_MERGING", 1)
+    monkeypatch.setattr(search_index.SearchIndex, "_merge", merge)
+    for number in range(3):
+        storage.append(f"s{number}", question("r1", "common"))
+        assert len(found(storage, "common")) == number + 1
+    assert len(merged) == 3
+    connection = sqlite3.connect(index_file(storage))
+    assert connection.execute("SELECT count(*) FROM entry").fetchone() == (3,)
+    connection.close()
 
 
 # Threads and processes
@@ -544,7 +625,7 @@ def test_a_fork_uses_a_connection_of_its_own(storage: Storage) -> None:
 BUILD = """
 import sys
 from localstore import JsonStorage
-from localstore.index import search_index
+from localstore.index import search_index, search_matches
 search_index._BATCH = 2000
 print("begins", flush=True)
 print(len(JsonStorage(sys.argv[1]).search("common", limit=None)), flush=True)
