@@ -5,7 +5,7 @@ or Korean character is a word by itself, because these languages do not put a sp
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from unicodedata import normalize
 
@@ -38,7 +38,11 @@ class Words:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self.forms = _ASCII_WORD.findall(text.lower()) if text.isascii() else [form for form, _ in self._found()]
+        self.forms: list[str] = (
+            _ASCII_WORD.findall(text.lower())
+            if text.isascii()
+            else list(filter(None, map(_compared, _WORD.findall(text))))
+        )
         """Each word in the form in which words are compared."""
 
     def places(self, numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -49,14 +53,7 @@ class Words:
     def _places(self) -> list[tuple[int, int]]:
         if self._text.isascii():
             return [match.span() for match in _ASCII_WORD.finditer(self._text)]
-        return [place for _, place in self._found()]
-
-    def _found(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Yield the form and the place of each word of a text that is not ASCII."""
-        for match in _WORD.finditer(self._text):
-            form = _compared(match.group())
-            if form:
-                yield form, match.span()
+        return [match.span() for match in _WORD.finditer(self._text) if _compared(match.group())]
 
 
 def composed(text: str) -> str:
