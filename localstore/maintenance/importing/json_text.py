@@ -2,6 +2,7 @@
 
 import json
 import math
+import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,3 +105,59 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
                 yield number, value
             else:
                 yield Skipped(str(path), "it is no JSON object", number)
+
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
+
+
+def elements(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
+    """Yield the objects in a file that is a JSON array, or is one object, with their numbers from 1 on.
+
+    One object at a time is in memory. Raises OSError if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        if not file.read(1):
+            yield Skipped(str(path), "it is empty")
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield from _elements(path, content)
+
+
+def _elements(path: Path, content: mmap.mmap) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
+    depth = number = start = 0
+    level: int | None = None
+    """The depth at which the objects lie."""
+    end = 0
+    for match in _TOKEN.finditer(content):
+        token = match[0]
+        if level is None:
+            level = 1 if token == b"[" else 0
+            end = match.end() if level else 0
+        if token in b"[{":
+            if depth == level:
+                start = match.start()
+                number += 1
+                if content[end:start].strip(b", \t\r\n\xef\xbb\xbf"):
+                    yield Skipped(str(path), "between two conversations stands something else", number)
+            depth += 1
+        elif token in b"]}":
+            depth -= 1
+            if depth < level:
+                break
+            if depth == level:
+                end = match.end()
+                try:
+                    value = parse(content[start:end])
+                except Unreadable as error:
+                    yield Skipped(str(path), str(error), number)
+                    continue
+                if isinstance(value, dict):
+                    yield number, value
+                else:
+                    yield Skipped(str(path), "it is no JSON object", number)
+    if level is None:
+        yield Skipped(str(path), "it is not JSON")
+    elif depth > 0:
+        yield Skipped(
+            str(path), "the file ends in the middle of it" if depth > level else "the file is cut off", number
+        )

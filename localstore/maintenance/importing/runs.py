@@ -64,16 +64,17 @@ class _OpenRun:
             self.run_id, self.created_at = turn.id or self.run_id, turn.created_at or self.created_at
             self.has_question = True
         if turn.message is None:
+            self.costs.append(turn.metrics)
             return
         if turn.answer_id in self.answers:
             message, position = self.answers[turn.answer_id]
             _extend(message, turn.message)
             self.costs[position] = turn.metrics
             return
+        self.messages.append(dict(turn.message))
         if turn.answer_id is not None:
-            self.answers[turn.answer_id] = turn.message, len(self.costs)
+            self.answers[turn.answer_id] = self.messages[-1], len(self.costs)
         self.costs.append(turn.metrics)
-        self.messages.append(turn.message)
 
 
 def _extend(message: dict[str, Any], part: dict[str, Any]) -> None:
@@ -122,6 +123,7 @@ def group(session_id: str, turns: Iterable[Turn], *, is_over: bool = False) -> l
         opened[-1].add(turn)
     entries: list[Entry] = []
     ids: set[str] = set()
+    instructions = None
     latest = next((run.created_at for run in opened if run.created_at is not None), NO_TIME)
     for number, run in enumerate(opened):
         run_id = run.run_id
@@ -129,6 +131,10 @@ def group(session_id: str, turns: Iterable[Turn], *, is_over: bool = False) -> l
             run_id = str(uuid5(NAMESPACE_URL, f"localstore:{session_id}:{number}"))
         ids.add(run_id)
         latest = run.created_at or latest
+        if run.fields.get("instructions") in (None, instructions):
+            run.fields.pop("instructions", None)
+        else:
+            instructions = run.fields["instructions"]
         may_continue = number == len(opened) - 1 and not is_over
         entries.append(_entry(run, run_id, latest, "unfinished" if may_continue else "cancelled"))
     return entries
