@@ -75,6 +75,9 @@ def command(by: tuple[GroupKey, ...], price_file: str | None, where: Filter, as_
     if stats.unpriced:
         models = ", ".join(model or "(no model)" for model in stats.unpriced)
         output.note(f"No price is given for {models}, so their tokens cost nothing here.")
+    if stats.unreadable:
+        documents = "1 document" if stats.unreadable == 1 else f"{stats.unreadable:,} documents"
+        output.note(f"{documents} cannot be read, so the last known counts are used. 'localstore check' says why.")
     if not stats.total.sessions and not as_json:
         none = f"No sessions in the store {storage.root} yet."
         output.note("No sessions match. 'localstore ls' lists all sessions." if where else none)

@@ -60,12 +60,16 @@ class Stats:
     unpriced: tuple[str, ...] = ()
     """The models that used tokens and have no price in the given table; "" stands for runs without a model."""
 
+    unreadable: int = 0
+    """How many of the sessions have a document that cannot be read. The last known counts of these are used, if any."""
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dict of JSON values. Values that are None are left out."""
         return {
             "groups": [counts.as_dict() for counts in self.groups],
             "total": self.total.as_dict(),
             "unpriced": list(self.unpriced),
+            "unreadable": self.unreadable,
         }
 
 
@@ -120,8 +124,10 @@ def stats_of(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey], prices: 
     """
     groups: dict[tuple[str, ...], _Group] = {}
     total = _Group()
+    unreadable = 0
     for row in rows:
         total.sessions += 1
+        unreadable += "problem" in row
         overview = row.get("overview", {})
         session = {"user": row.get("user_id"), "entity": row.get("entity_id"), "status": overview.get("status")}
         seen = set()
@@ -145,6 +151,7 @@ def stats_of(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey], prices: 
         ()
         if prices is None
         else tuple(sorted(m for m, used in total.tokens.items() if any(used) and _price(m, prices) is None)),
+        unreadable,
     )
 
 

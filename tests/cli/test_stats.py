@@ -118,6 +118,22 @@ def test_an_unknown_group_is_refused(invoke: Invoke, used: Path, by: str, proble
     assert problem in done.stderr
 
 
+def test_a_document_that_cannot_be_read_is_mentioned(invoke: Invoke, used: Path) -> None:
+    """Its last known counts are used; they may not be the right ones."""
+    path = JsonStorage(used).path("b")
+    path.write_text(path.read_text()[:-9])
+    done = invoke("stats", "--by", "model", "--store", used)
+    assert done.exit_code == 0
+    assert [line.split("\t")[:3] for line in done.stdout.splitlines()] == [
+        ["big-2026-01-01", "1", "1"],
+        ["small", "2", "2"],
+    ]
+    assert done.stderr == (
+        "localstore: 1 document cannot be read, so the last known counts are used. 'localstore check' says why.\n"
+    )
+    assert json.loads(invoke("stats", "--json", "--store", used).stdout)["unreadable"] == 1
+
+
 def test_an_empty_store_says_so(invoke: Invoke, tmp_path: Path) -> None:
     JsonStorage(tmp_path / "empty")
     done = invoke("stats", "--store", tmp_path / "empty")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from localstore import JsonStorage, LocalstoreError, Message, Run, Session, Step, YamlStorage
+from localstore import Filter, JsonStorage, LocalstoreError, Message, Run, Session, Step, YamlStorage
 from localstore.disk import durable_files, filesystem
 from localstore.maintenance.repair import repair
 from localstore.maintenance.rescue import rescued, restore
@@ -282,6 +282,33 @@ def _list_what_can_be_read(scene: Scene) -> None:
     assert {info.session_id for info in scene.storage.list_sessions()} <= {"other", "s"}
 
 
+def _list_by_a_filter(scene: Scene) -> None:
+    assert [info.session_id for info in scene.storage.sessions(Filter(user="alice", status="completed"))] == ["s"]
+
+
+def _count(scene: Scene) -> None:
+    assert (scene.storage.count(), scene.storage.count(Filter(user="alice"))) == (2, 1)
+
+
+def _stats(scene: Scene) -> None:
+    total = scene.storage.stats(by=("user", "month")).total
+    assert (total.sessions, total.runs) == (2, 4)
+
+
+def _stats_of_what_can_be_read(scene: Scene) -> None:
+    """A document that could not be read counts as a session, and it is said that its runs are missing."""
+    stats = scene.storage.stats()
+    assert stats.total.sessions == 2
+    assert stats.total.runs == 4 or stats.unreadable
+
+
+def _search(scene: Scene) -> None:
+    """What cannot be read now is left out, and found by the next search."""
+    hits = [{hit.run_id for hit in scene.storage.search("question", where=Filter(user="alice"))} for _ in range(2)]
+    assert {"r1", "r2", "r3"} in hits
+    assert all(run_ids <= {"r1", "r2", "r3"} for run_ids in hits)
+
+
 def _read_all(scene: Scene) -> None:
     session = scene.storage.read("s")
     assert session is not None
@@ -391,6 +418,12 @@ OPERATIONS = [
     Operation("list", _with_runs, _list, _SAME),
     Operation("list a foreign layout", _foreign, _list, _SAME),
     Operation("list without manifest", _without_manifest, _list_what_can_be_read, _SAME),
+    Operation("list by a filter", _with_runs, _list_by_a_filter, _SAME),
+    Operation("count", _with_runs, _count, _SAME),
+    Operation("stats", _with_runs, _stats, _SAME),
+    Operation("stats of a foreign layout", _foreign, _stats_of_what_can_be_read, _SAME),
+    Operation("search", _with_runs, _search, _SAME),
+    Operation("search a foreign layout", _foreign, _search, _SAME),
     Operation("repair a torn document", _torn, _repair, _SAME),
     Operation("repair without manifest", _without_manifest, _repair, _SAME),
     Operation("restore a rescued run", _with_rescued_run, _restore, _ONE_MORE),
