@@ -134,10 +134,6 @@ class _Legacy:
         known = [row for row in found if text(row.get("id"))]
         return [row for row in known if not any(rows(self.database, "turns", where="id = ?", values=(row["id"],)))]
 
-    def question(self, row: Row) -> str:
-        """Return the text of a prompt with its fragments, as the model got it."""
-        return "\n".join([*_fragments(self.database, "prompt_fragments", row["id"]), text(row.get("prompt")) or ""])
-
     def turns(self, row: Row) -> Iterator[Turn]:
         """Yield the results of tools, the question and the answer of a response."""
         run, metrics, others = _call_fields(row)
@@ -150,7 +146,8 @@ class _Legacy:
             yield Turn(_result(result, self._result_attachments(result)), moment)
         links = rows(self.database, "prompt_attachments", where="response_id = ?", values=(row["id"],), order='"order"')
         attachments = _attachments(self.database, [link.get("attachment_id") for link in links])
-        question = self.question(row)
+        fragments = _fragments(self.database, "prompt_fragments", row["id"])
+        question = "\n".join([*fragments, text(row.get("prompt")) or ""])
         if question or attachments or not results:
             parts = [*([text_part(question)] if question else []), *attachments]
             content = simplified(parts)
@@ -265,7 +262,11 @@ class _Thread:
         return [turn for turn in found if text(turn.get("id"))]
 
     def _turns(self, way: list[str], turns: list[Row], legacy: list[Row]) -> Iterator[Turn]:
-        """Yield the messages of a branch, with what its turns and the responses of earlier versions know of them."""
+        """Yield the messages of a branch, with what its turns know of them.
+
+        Where earlier versions asked, the responses that they stored are yielded: the tree has only a copy of their
+        messages, without attachments.
+        """
         nodes = set(way)
         by_tip: dict[Any, Row] = {}
         by_parent: dict[Any, Row] = {}
@@ -273,38 +274,33 @@ class _Thread:
             by_tip[row["tip_message_hash"]] = row
             by_parent[row.get("parent_message_hash")] = row
         waiting = list(legacy)
-        asked: Row | None = None
+        is_copy = False
+        moment: str | None = None
         instructions: str | None = None
         for key in way:
             role = text(self.messages[key].get("role")) or "user"
+            asked, answered = by_parent.get(key), by_tip.get(key)
+            call = asked or answered
+            if role == "user" or answered is not None:
+                is_copy = call is None and bool(legacy)
+            if is_copy and role != "system":
+                continue
+            moment = time(call.get("datetime_utc")) if call is not None else moment
+            while waiting and role == "user" and (time(waiting[0].get("datetime_utc")) or "") <= (moment or ""):
+                yield from _Legacy(self.database).turns(waiting.pop(0))
             for message in self._messages(key, role):
-                turn = Turn(message)
                 if role == "system" and isinstance(message.get("content"), str):
                     instructions = message["content"]
                     continue
+                turn = Turn(message, moment)
                 if role == "user":
-                    call = by_parent.get(key)
-                    asked = call
-                    if (
-                        call is None
-                        and waiting
-                        and message.get("content") == _Legacy(self.database).question(waiting[0])
-                    ):
-                        asked = waiting.pop(0)
                     turn.is_question, turn.id = True, asked["id"] if asked is not None else key
                     turn.run = {"instructions": instructions}
-                elif role == "assistant":
-                    answered = by_tip.get(key)
-                    asked = answered if answered is not None else asked
-                    if asked is not None:
-                        turn.run, turn.metrics, others = _call_fields(asked)
-                        message[IMPORTED] = {**message.get(IMPORTED, {}), **others}
-                if asked is not None:
-                    turn.created_at = time(asked.get("datetime_utc"))
+                elif role == "assistant" and answered is not None:
+                    turn.run, turn.metrics, others = _call_fields(answered)
+                    message[IMPORTED] = {**message.get(IMPORTED, {}), **others}
                 yield turn
-            if role == "assistant":
-                asked = None
-        for row in waiting:  # what was asked before this thread began
+        for row in waiting:
             yield from _Legacy(self.database).turns(row)
 
     def _messages(self, key: str, role: str) -> list[dict[str, Any]]:

@@ -189,20 +189,29 @@ def test_forks_share_messages_and_name_their_origin(logs: Logs, store: JsonStora
 def test_a_conversation_that_is_continued_after_an_upgrade_has_each_run_once(
     logs: Logs, store: JsonStorage, import_twice: Import
 ) -> None:
-    """The thread begins with the messages of the old responses: they were imported twice, under two ids."""
+    """The thread begins with a copy of the old messages: they were imported twice, under two ids, or came into
+    conflict with the stored ones, as the copy has no attachments."""
     logs.insert("conversations", id="t1", name="Trains")
-    logs.responds("r1", "Which train?", "7:58.", conversation="t1")
+    logs.responds("r1", "Which train?", "", conversation="t1")
+    logs.insert("attachments", id="a1", type="image/png", content=b"\x89PNG")
+    logs.insert("prompt_attachments", response_id="r1", attachment_id="a1", order=0)
+    logs.insert("tool_calls", response_id="r1", name="trains", arguments="{}", tool_call_id="k1")
+    logs.responds("r2", "", "7:58.", conversation="t1")
+    logs.insert("tool_results", response_id="r2", name="trains", output="7:58", tool_call_id="k1")
     import_twice("llm", logs.path)
     logs.database.executescript(TREE)
     logs.says("u1", None, "user", "Which train?")
-    logs.says("a1", "u1", "assistant", "7:58.")
+    logs.says("x1", "u1", "assistant", None, ("tool_call", {"name": "trains", "arguments": {}, "tool_call_id": "k1"}))
+    logs.says("x2", "x1", "tool", None, ("tool_result", {"name": "trains", "output": "7:58", "tool_call_id": "k1"}))
+    logs.says("a1", "x2", "assistant", "7:58.")
     logs.says("u2", "a1", "user", "And back?")
     logs.says("a2", "u2", "assistant", "17:02.")
     logs.turn("n2", "u2", "a2")
     logs.insert("threads", id="t1", tip_message_hash="a2", datetime_utc="2026-11-23T07:00:00+00:00")
     result = import_twice("llm", logs.path.parent)
-    assert (result.added, result.extended, result.runs) == ((), ("t1",), 1)
-    assert [run.run_id for run in read(store, "t1").runs] == ["r1", "n2"]
+    assert (result.added, result.extended, result.runs, result.skipped) == ((), ("t1",), 1, ())
+    first, second = read(store, "t1").runs
+    assert (first.run_id, len(first.messages), second.run_id, second.answer) == ("r1", 4, "n2", "17:02.")
 
 
 def test_rows_with_wrong_values_do_not_end_the_import(logs: Logs, store: JsonStorage, import_twice: Import) -> None:
