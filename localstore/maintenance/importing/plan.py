@@ -42,18 +42,16 @@ class Change:
 
 
 def is_other_session(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> bool:
-    """Return whether a document holds another session than the source, which happens to have the same id."""
+    """Return whether a document holds another session than the source, which happens to have the same id.
+
+    It does if its kind or its owner is another one, or if both have runs, and none in common.
+    """
     if any(header.get(key) != source.header.get(key) for key in ("kind", "user_id")):
         return True
-    if _origin(header) is not None and _origin(header) == _origin(source.header):
-        return False
-    runs = {entry.get("run_id") for entry in entries if entry["type"] == "run"}
-    return bool(runs) and not runs & {entry.get("run_id") for entry in source.entries}
-
-
-def _origin(header: dict[str, Any]) -> Any:
-    metadata = header.get("metadata")
-    return metadata.get("imported_from") if isinstance(metadata, dict) else None
+    stored = {entry.get("run_id") for entry in entries if entry["type"] == "run"}
+    histories = [source.entries, *source.forks]
+    runs = {entry["run_id"] for history in histories for entry in history if entry["type"] == "run"}
+    return bool(stored and runs) and not stored & runs
 
 
 def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> Change:

@@ -147,12 +147,18 @@ def _entry(run: _OpenRun, run_id: str, created_at: str, otherwise: Literal["unfi
         status = "error" if "error" in fields else "completed" if _is_answered(run.messages) else otherwise
     entry: Entry = {"type": "run", "run_id": run_id, "created_at": created_at}
     if run.messages:
-        entry["messages"] = run.messages
+        entry["messages"] = [_with_imported_last(message) for message in run.messages]
     if run.others:
         fields[IMPORTED] = run.others
     if metrics := total(run.costs):
         fields["metrics"] = metrics
     return in_order({**entry, **fields, "status": status})
+
+
+def _with_imported_last(message: dict[str, Any]) -> dict[str, Any]:
+    if IMPORTED in message and next(reversed(message)) != IMPORTED:
+        message[IMPORTED] = message.pop(IMPORTED)
+    return message
 
 
 def in_order(entry: Entry) -> Entry:
