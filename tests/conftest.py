@@ -1,4 +1,8 @@
-"""What all tests share: the level of effort (see `tests/effort.py`) and repeatable random choices."""
+"""What all tests share: the level of effort (see `tests/effort.py`), repeatable random choices, and what saves time."""
+
+import gc
+import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -7,6 +11,12 @@ from tests.effort import IS_DEFAULT, IS_LONG, LEVEL
 
 settings.register_profile("localstore", deadline=None, derandomize=not IS_LONG)
 settings.load_profile("localstore")
+
+# Processes that the tests start take twice as long if they may not keep the compiled modules.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+gc.disable()  # until all tests are collected: that makes very many objects, and no garbage
 
 
 def pytest_report_header() -> str:
@@ -21,3 +31,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("ci_only")]
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the collected tests from garbage collection, which would walk through all of them again and again."""
+    gc.freeze()
+    gc.enable()
