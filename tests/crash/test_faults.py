@@ -450,7 +450,7 @@ OPERATIONS_AND_FORMATS: list[tuple[Operation, type[Storage]]] = [
 def test_an_operation_survives_any_single_failure(
     kind: type[Storage], operation: Operation, faults: tuple[Fault, ...], tmp_path: Path
 ) -> None:
-    offset, step = OPERATIONS.index(operation), rounds(4, 1, 1)
+    offset, step = OPERATIONS.index(operation) + FORMATS.index(kind), rounds(4, 1, 1)
     fail_at, tried = 1 + offset % step, 0
     with installed(UnsyncedSystem()):
         while _try(kind, operation, turn(faults, fail_at + offset), fail_at, tmp_path / str(fail_at)):

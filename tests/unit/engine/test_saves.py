@@ -22,11 +22,14 @@ from localstore.maintenance.upgrade import convert
 from localstore.maintenance.upgrade import undo as undo_migration
 from localstore.storage.branching import undo
 from tests import oracle
+from tests.effort import rounds
 from tests.unit.conftest import StorageClass
 from tests.unit.raw import answered, parse, run_ids
 
 Storage = JsonStorage | YamlStorage
 TYPED = "typed by a person"
+_STEP = rounds(3, 1, 1)
+"""A person saves before each call to the disk, at the default level before every third one."""
 _CALLS = {name for name in vars(filesystem.System) if not name.startswith("_")}
 
 
@@ -143,7 +146,7 @@ def test_a_save_at_any_moment_of_a_write_is_kept(
     is_done = False
     at = 0
     while not is_done:
-        at += 1
+        at += _STEP
         root = tmp_path / f"store {at}"
         shutil.copytree(tmp_path / "before", root)
         storage = storage_class(root)
@@ -182,9 +185,9 @@ def test_a_save_at_any_moment_of_a_deletion_is_deleted_with_the_document_or_kept
     """A document that was saved before it went is in the trash as it was saved; one saved after that stays."""
     prepared(storage_class, tmp_path / "before")
     is_done = False
-    at = 0
+    at = 1 - _STEP
     while not is_done:
-        at += 1
+        at += _STEP
         root = tmp_path / f"store {at}"
         shutil.copytree(tmp_path / "before", root)
         storage = storage_class(root)
@@ -210,7 +213,7 @@ def test_a_document_that_a_person_replaces_by_another_sessions_is_not_deleted(
     prepared(storage_class, tmp_path / "before")
     storage_class(tmp_path / "before").append("other", answered("o1"))
     other = next((tmp_path / "before").glob("sessions/*/other.*")).read_bytes()
-    for at in range(1, 60):
+    for at in range(1, 60, _STEP):
         root = tmp_path / f"store {at}"
         shutil.copytree(tmp_path / "before", root)
         storage = storage_class(root)
