@@ -71,7 +71,7 @@ def wrong_run(key: str, value: Any) -> Make:
 
 
 def huge(suffix: str) -> bytes:
-    size = rounds(5, 20, 200) << 20
+    size = rounds(2, 20, 200) << 20
     session = old_session(NAME, 1)
     session["memory"]["runs"][0]["messages"][0]["content"] = "x" * size
     return agno_bytes(session, suffix) if suffix == ".json" else old(suffix, extra_data={"big": "x" * (size // 4)})
@@ -187,7 +187,7 @@ def judge(root: Path, path: Path, found: list[Problem], before: bytes | None) ->
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 @pytest.mark.parametrize("where", ["flat", "in a month"])
-@pytest.mark.parametrize("kind", sampled(KINDS, 4))
+@pytest.mark.parametrize("kind", sampled(KINDS, 6))
 def test_every_kind_of_content(tmp_path: Path, kind: str, where: str, suffix: str) -> None:
     """Dry run, diff, list, read, conversion, upgrade and the way back."""
     before = KINDS[kind](suffix)

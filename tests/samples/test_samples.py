@@ -71,7 +71,11 @@ def session_of(lines: list[str], word: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("sample", "name"), [("quickstart.py", "quickstart.json"), ("quickstart_yaml.py", "quickstart_yaml.yaml")]
+    ("sample", "name"),
+    [
+        ("quickstart.py", "quickstart.json"),
+        pytest.param("quickstart_yaml.py", "quickstart_yaml.yaml", marks=ci_only),
+    ],
 )
 def test_a_quickstart_remembers_when_run_again(folder: Folder, sample: str, name: str) -> None:
     """The second run knows the name that the first one was given; the printed path is the only document."""

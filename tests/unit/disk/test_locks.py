@@ -16,6 +16,7 @@ import pytest
 from localstore import JsonStorage, LockTimeout, YamlStorage
 from localstore.disk import file_names, filesystem, locks
 from localstore.disk.locks import MANIFEST, STRIPES, LockPool, pool_of
+from tests.effort import rounds
 from tests.unit.conftest import StorageClass
 from tests.unit.raw import answered, run_ids
 
@@ -368,7 +369,7 @@ def test_ctrl_c_anywhere_leaves_no_lock_held_for_ever(storage_class: StorageClas
     storage = storage_class(tmp_path, lock_timeout=0.1, durability="relaxed")
     storage.append("s", answered("first"))
     stuck = at = 0
-    while _interrupted(storage, at := at + 1):
+    while _interrupted(storage, at := at + rounds(3, 1, 1)):
         for name in ("by another thread", "by the same thread", "by another thread again"):
             failed = _append(storage, f"{at} {name}", in_thread="another" in name)
             assert failed is None or name == "by another thread", f"{name}, interrupted at {at}"

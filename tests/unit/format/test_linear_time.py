@@ -16,6 +16,7 @@ from localstore.format.recovery import PowerCut, RecordedState, parse_or_recover
 from localstore.maintenance.check import check
 from localstore.maintenance.document_checks import repeated_runs, wrong_fields
 from localstore.models.schema import SCHEMA_VERSION
+from tests.effort import sampled
 
 JSON, YAML = LAYOUTS[".json"], LAYOUTS[".yaml"]
 TIME = "2026-11-22T07:01:20.123Z"
@@ -72,11 +73,11 @@ BROKEN_YAML: dict[str, tuple[bytes, bytes, bytes, int]] = {
         500,
     ),
 }
-CASES = [
+CASES = sampled([
     pytest.param(layout, *parts, id=f"{layout.suffix[1:]}: {name}")
     for layout, broken in ((JSON, BROKEN_JSON), (YAML, BROKEN_YAML))
     for name, parts in broken.items()
-]
+], 3)  # fmt: skip
 
 
 def power_cuts(layout: Layout) -> Iterator[PowerCut | None]:

@@ -14,6 +14,7 @@ import pytest
 
 from localstore import DocumentBroken, JsonStorage, YamlStorage
 from localstore.disk.document_file import DocumentFile
+from tests.effort import rounds
 from tests.unit.raw import Storage, answered, edit, in_our_layout, parse, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
@@ -402,7 +403,7 @@ def test_unreadable_files_can_be_asked_for_while_other_threads_list(storage: Sto
     with ThreadPoolExecutor(2) as threads:
         asking = [threads.submit(ask) for _ in range(2)]
         try:
-            for number in range(40):
+            for number in range(rounds(16, 40, 40)):
                 for name in range(20):
                     (folder / f"{number}-{name}.json").write_bytes(b"{")
                 storage.list_sessions()
