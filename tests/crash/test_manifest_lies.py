@@ -324,7 +324,7 @@ def test_an_edit_in_the_same_second_is_not_hidden_for_ever(
                 asker.read("s", user_id="bobby", last_runs=1 if question == "read the last run" else None) is not None
             )
 
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not answer():
             assert time.monotonic() < deadline, "hidden for ever"
         assert answer()
@@ -344,12 +344,15 @@ def test_whole_seconds_cost_no_whole_reading_while_they_last(suffix: str, tmp_pa
     with installed(system := Counting()):
         storage = STORAGES[suffix](tmp_path)
         storage.append("s", Run(messages=[Message(role="user", content="x" * 500_000)]))
-        while time.time() % 1 > 0.5:
-            time.sleep(0.01)
-        storage.append("s", _run("first", 1))
-        system.wanted = 0
-        for number in range(5):
-            storage.append("s", _run(f"r{number}", number))
+        second = None
+        while second != int(time.time()):  # on a busy machine, a burst may take longer than the second lasts
+            while time.time() % 1 > 0.5:
+                time.sleep(0.01)
+            second = int(time.time())
+            storage.append("s", _run(f"first in {second}", 1))
+            system.wanted = 0
+            for number in range(5):
+                storage.append("s", _run(f"r{number} in {second}", number))
         assert system.wanted < 250_000
 
 
@@ -361,7 +364,7 @@ def test_an_edit_that_gives_a_session_to_another_user_is_listed_there(suffix: st
     assert storage.list_sessions(user_id="bob") == []
     by_hand.write_in_place(storage.path("s"), storage.path("s").read_bytes().replace(b"alice", b"bob"))
     assert [info.session_id for info in STORAGES[suffix](tmp_path).list_sessions(user_id="bob")] == ["s"]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not storage.list_sessions(user_id="bob"):
         assert time.monotonic() < deadline, "hidden for ever"
 

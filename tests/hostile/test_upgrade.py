@@ -22,10 +22,7 @@ from tests.hostile.test_tree import as_another_user, open_the_way
 from tests.unit.maintenance.upgrade.old_folders import agno_bytes, folder_of_agno, in_month
 from tests.unit.storage.test_storage_upgrade import old_session
 
-pytestmark = [
-    pytest.mark.skipif(os.name != "posix", reason="links, pipes and users of POSIX"),
-    pytest.mark.timeout(120),
-]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="links, pipes and users of POSIX")
 
 NAME = "odd"
 Make = Callable[[str], bytes]
@@ -342,9 +339,7 @@ os.setgid(65534); os.setuid(65534)
 
 def as_nobody(root: Path, code: str) -> Any:
     open_the_way(root)
-    done = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY + code, str(root)], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", AS_NOBODY + code, str(root)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -54,7 +54,7 @@ def raw_server(answer: bytes | Callable[[int], bytes]) -> Iterator[str]:
                 except OSError:
                     return
                 with connection:
-                    connection.settimeout(5)
+                    connection.settimeout(60)
                     try:
                         received = b""
                         while b"\r\n\r\n" not in received and (piece := connection.recv(65536)):
@@ -91,7 +91,7 @@ WAYS: dict[str, Callable[[Agent], Any]] = {
 
 def failure(base_url: str, folder: Path, way: str) -> str:
     """Ask in one of the four ways. Return the text of the error, having looked at what was stored."""
-    model = OpenAIChat(id="m", base_url=base_url, api_key="none", max_retries=0, timeout=5)
+    model = OpenAIChat(id="m", base_url=base_url, api_key="none", max_retries=0, timeout=60)
     storage = JsonStorage(folder / way)
     with pytest.raises(openai.OpenAIError) as caught:
         WAYS[way](Agent(model=model, session_id="s", storage=storage))
