@@ -1,8 +1,10 @@
 """How much the tests do: three levels, chosen by the environment variable `LOCALSTORE_TESTS`.
 
-- `default`: a few minutes on two cores; many processes, chats in a pseudo-terminal and migrations are left out.
-- `ci`: every fault at every place, real processes, other packages' releases; what `.ci/run` asks for.
-- `long`: the same loops ten to a hundred times; run by hand, for hours.
+- `default`: three minutes on two cores; many processes, chats in a pseudo-terminal and migrations are left out, and
+  the loops over places and kinds of faults take samples.
+- `ci`: a failure at every place, every kind of fault in turn, real processes, other packages' releases; what `.ci/run`
+  asks for.
+- `long`: every fault at every place, and the same loops ten to a hundred times; run by hand, for hours.
 
 Every loop is bounded at each level, and random choices are seeded, so that two runs of one level do the same.
 """
