@@ -9,7 +9,7 @@ __all__ = ["LocalDb"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import agno on first use: modules of this package that convert plain values work without it."""
+    """Import agno on first use: other modules of this package work without it."""
     if name == "LocalDb":
         from localstore.integrations.agno_db.local_db import LocalDb
 

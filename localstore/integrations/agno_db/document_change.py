@@ -8,11 +8,11 @@ from typing import Any
 from localstore.disk import rescue_folder
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Recent, Transaction
+from localstore.format.agno_db.history import extract_system, refer_to_history
+from localstore.format.agno_db.runs import contains_run, in_order
 from localstore.format.document import newest_state, order_header
 from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal
-from localstore.integrations.agno_db.history import extract_system, refer_to_history
-from localstore.integrations.agno_db.runs import contains_run, in_order
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.models.schema import SESSION_KEYS
 from localstore.models.times import now

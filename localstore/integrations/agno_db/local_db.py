@@ -9,16 +9,16 @@ from typing import Any, Literal
 from agno.db.base import BaseDb
 
 from localstore.errors import OwnerMismatch
+from localstore.format.agno_db.messages import to_seconds
+from localstore.format.agno_db.runs import RunKind
+from localstore.format.agno_db.sessions import to_fields, to_record
 from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow
 from localstore.integrations.agno_db import objects
 from localstore.integrations.agno_db.listing import page_of, sorted_by
 from localstore.integrations.agno_db.memories import Memories
-from localstore.integrations.agno_db.messages import to_seconds
 from localstore.integrations.agno_db.objects import RUNS_ARE_SEPARATE
 from localstore.integrations.agno_db.reader import Reader, run_position
-from localstore.integrations.agno_db.runs import RunKind
-from localstore.integrations.agno_db.sessions import to_fields, to_record
 from localstore.integrations.agno_db.stored_session import StoredSession, is_member_run
 from localstore.integrations.agno_db.unsupported import unsupported_method
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns

@@ -11,8 +11,8 @@ from agno.run.team import TeamRunOutput
 from agno.run.workflow import WorkflowRunOutput
 from agno.session import AgentSession, TeamSession, WorkflowSession
 
-from localstore.integrations.agno_db.runs import RunKind, kind_of
-from localstore.integrations.agno_db.sessions import to_fields
+from localstore.format.agno_db.runs import RunKind, kind_of
+from localstore.format.agno_db.sessions import to_fields
 from localstore.integrations.agno_db.stored_session import StoredSession
 
 RUNS_ARE_SEPARATE = hasattr(BaseDb, "upsert_run")

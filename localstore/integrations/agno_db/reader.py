@@ -8,11 +8,11 @@ from localstore.disk import filesystem
 from localstore.engine.engine import Engine
 from localstore.engine.snapshot import Snapshot
 from localstore.errors import DocumentBroken
+from localstore.format.agno_db.history import NeedsWholeDocument, restore_messages
+from localstore.format.agno_db.messages import to_seconds
+from localstore.format.agno_db.runs import RunKind, kind_of, names_owner, run_indexes, to_run
 from localstore.index.row import IndexRow
-from localstore.integrations.agno_db.history import NeedsWholeDocument, restore_messages
 from localstore.integrations.agno_db.listing import sorted_by
-from localstore.integrations.agno_db.messages import to_seconds
-from localstore.integrations.agno_db.runs import RunKind, kind_of, names_owner, run_indexes, to_run
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.models.filter import Filter
 from localstore.models.schema import Kind

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from localstore.format.agno_db.sessions import SessionFields
 from localstore.format.values import json_equal, to_json_value
-from localstore.integrations.agno_db.sessions import SessionFields
 
 _NOT_ENDED = ("PAUSED", "RUNNING", "PENDING")
 

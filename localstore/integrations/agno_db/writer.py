@@ -11,12 +11,12 @@ from typing import Any
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Transaction
 from localstore.errors import DocumentBroken, OwnerMismatch, SessionNotFound
+from localstore.format.agno_db.messages import NotRepresentable, to_seconds, to_time
+from localstore.format.agno_db.runs import RunKind, in_order, run_indexes, to_entry
+from localstore.format.agno_db.sessions import SessionFields, changed_header, changed_state
 from localstore.format.document import order_header
 from localstore.format.values import json_equal
 from localstore.integrations.agno_db.document_change import DocumentChange
-from localstore.integrations.agno_db.messages import NotRepresentable, to_seconds, to_time
-from localstore.integrations.agno_db.runs import RunKind, in_order, run_indexes, to_entry
-from localstore.integrations.agno_db.sessions import SessionFields, changed_header, changed_state
 from localstore.integrations.agno_db.stored_session import StoredSession
 from localstore.integrations.agno_db.waiting_runs import WaitingRuns
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from localstore.format.agno_db.messages import to_seconds
 from localstore.format.values import json_equal, to_json_value
-from localstore.integrations.agno_db.messages import to_seconds
 from localstore.models.schema import SESSION_KEYS
 
 _STORED_ELSEWHERE = ("runs", "session_id", "created_at", "updated_at", "session_type")

@@ -9,15 +9,15 @@ from typing import Any, Literal, get_args
 
 from pydantic import ValidationError
 
-from localstore.format.in_place import is_prefix_of
-from localstore.format.values import json_equal
-from localstore.integrations.agno_db.messages import (
+from localstore.format.agno_db.messages import (
     NotRepresentable,
     from_message,
     to_message,
     to_seconds,
     to_time,
 )
+from localstore.format.in_place import is_prefix_of
+from localstore.format.values import json_equal
 from localstore.models.session import Run
 from localstore.models.times import now
 

@@ -6,14 +6,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localstore.integrations.agno_db.history import (
+from localstore.format.agno_db.history import (
     NeedsWholeDocument,
     extract_system,
     refer_to_history,
     restore_messages,
 )
-from localstore.integrations.agno_db.messages import from_message, to_message
-from localstore.integrations.agno_db.runs import contains_run, run_indexes, to_entry, to_run
+from localstore.format.agno_db.messages import from_message, to_message
+from localstore.format.agno_db.runs import contains_run, run_indexes, to_entry, to_run
 from localstore.models.session import Run
 
 DEFAULTS = {"from_history": False, "stop_after_tool_call": False}

@@ -3,8 +3,8 @@
 from typing import Any
 
 from localstore import Metrics, Run
+from localstore.format.agno_db.runs import to_run
 from localstore.format.values import to_json_value
-from localstore.integrations.agno_db.runs import to_run
 
 
 def test_cached_tokens_have_agnos_name() -> None:
