@@ -47,7 +47,7 @@ def entries(content: Content, transcript: Transcript) -> Iterator[Piece]:
     """Yield the entries of a rescue file as `show` prints them, then the rest of the file as text."""
     for entry in content.entries:
         yield Piece("")
-        yield from transcript.plain_entry(entry)
+        yield from transcript.unchecked_entry(entry)
     if content.rest:
         yield Piece("")
         yield Piece("The whole file" if content.header else "No whole run", style="bold")

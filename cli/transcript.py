@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from localstore.models.record import Record
-from localstore.models.session import Entry, Message, Run, Session, Update
-from localstore.models.session_info import SessionInfo
 from localstore.models.times import time_text
+from localstore.storage.plain_session import PlainSession, plain_entry
 
 from .output import console, lines, local_time, write
+
+if TYPE_CHECKING:
+    from localstore.models.session_info import SessionInfo
 
 FOLDED_LINES = 8
 FOLDED_LINE = 400
@@ -48,9 +49,9 @@ class Transcript:
         self.person = person
         self.fold = fold
 
-    def header(self, session: Session, info: SessionInfo) -> Iterator[Piece]:
+    def header(self, session: PlainSession, info: SessionInfo) -> Iterator[Piece]:
         """Yield the session's header, and the current values that were set by entries not in `session.history`."""
-        fields = session.__document__()
+        fields = dict(session.header)
         for name in ("$schema", "schema_version"):
             fields.pop(name, None)
         if "created_at" in fields:
@@ -63,13 +64,14 @@ class Transcript:
         width = max(len(name) for name in fields if len(name) <= 16)
         for name, value in fields.items():
             yield Piece(f"{name:<{width}}  {self.folded(compact(value))}")
-        for name, value in session.current().items():
-            if all(getattr(entry, name, None) is None for entry in session.history):
+        for name, value in session.current.items():
+            if all(entry.get(name) is None for entry in session.history):
                 yield from self.field(f"{name} (from earlier)", value, 0)
 
-    def entry(self, entry: Run | Update | Entry, number: int | None = None, indent: int = 0) -> Iterator[Piece]:
-        """Yield one entry of the history, or, with `indent`, the run of a member inside it."""
-        fields = entry.__document__()
+    def entry(self, entry: dict[str, Any], number: int | None = None, indent: int = 0) -> Iterator[Piece]:
+        """Yield one valid entry of the history, or, with `indent`, the run of a member inside it."""
+        fields = dict(entry)
+        is_run = fields.get("type") == "run"
         words = [str(fields.get("type", "entry")), *([f"{number}"] if number else [])]
         if indent:
             words = ["member", *(compact(fields.pop(name)) for name in WHO if name in fields)]
@@ -84,49 +86,48 @@ class Transcript:
         calls: dict[str, str] = {}
         for name, value in fields.items():
             if name not in IN_HEADING:
-                yield from self.part(name, value, indent + STEP, calls, is_nested=indent > 0)
+                if is_run:
+                    yield from self.part(name, value, indent + STEP, calls, is_nested=indent > 0)
+                else:
+                    yield from self.field(name, value, indent + STEP, "red" if name == "error" else "")
 
-    def plain_entry(self, fields: dict[str, Any]) -> Iterator[Piece]:
-        """Yield an entry that has not been validated, with all its fields."""
-        from pydantic import TypeAdapter, ValidationError
-
-        from localstore.models.session import HistoryEntry
-
-        adapter: TypeAdapter[Any] = TypeAdapter(HistoryEntry)
-        try:
-            yield from self.entry(adapter.validate_python(fields))
-        except ValidationError:
+    def unchecked_entry(self, fields: dict[str, Any]) -> Iterator[Piece]:
+        """Yield an entry that may not be valid, with all its fields."""
+        entry = plain_entry(fields)
+        if entry is None:
             yield from self.field(str(fields.get("type", "entry")), fields, 0)
+        else:
+            yield from self.entry(entry)
 
     def part(
         self, name: str, value: Any, indent: int, calls: dict[str, str], *, is_nested: bool = False
     ) -> Iterator[Piece]:
-        """Yield one field of a run, an update or a step. `calls` collects the names of tools by the id of the call.
+        """Yield one field of a run or a step. `calls` collects the names of tools by the id of the call.
 
         With `fold`, only the question and the answer of a member's run or a step are shown.
         """
-        if name == "messages" and _all(value, Message):
+        if name == "messages":
             between = len(value) - 2 if is_nested and self.fold else 0
             for at, message in enumerate(value):
                 if between <= 1 or at in (0, len(value) - 1):
                     yield from self.message(message, indent, calls)
                 elif at == 1:
                     yield Piece(f"… {between:,} more messages", indent, "dim")
-        elif name == "member_runs" and _all(value, Run):
+        elif name == "member_runs":
             for run in value:
                 yield from self.entry(run, indent=indent)
-        elif name == "steps" and _all(value, Record):
+        elif name == "steps":
             for step in value:
                 yield from self.step(step, indent)
-        elif name == "metrics" and isinstance(value, Record):
-            text = ", ".join(f"{key} {compact(number)}" for key, number in value.__document__().items())
+        elif name == "metrics":
+            text = ", ".join(f"{key} {compact(number)}" for key, number in value.items())
             yield Piece(f"{name}  {text}", indent, "dim")
         else:
             yield from self.field(name, value, indent, "red" if name == "error" else "")
 
-    def step(self, step: Record, indent: int) -> Iterator[Piece]:
+    def step(self, step: dict[str, Any], indent: int) -> Iterator[Piece]:
         """Yield one step of a workflow, with its heading."""
-        fields = step.__document__()
+        fields = dict(step)
         within = fields.pop("within", [])
         where = [compact(name) for name in within] if isinstance(within, list) else [compact(within)]
         heading = ["step " + " / ".join([*where, compact(fields.pop("name", ""))])]
@@ -138,9 +139,9 @@ class Transcript:
         for name, value in fields.items():
             yield from self.part(name, value, indent + STEP, calls, is_nested=True)
 
-    def message(self, message: Message, indent: int, calls: dict[str, str]) -> Iterator[Piece]:
+    def message(self, message: dict[str, Any], indent: int, calls: dict[str, str]) -> Iterator[Piece]:
         """Yield one message: its role, its text, its tool calls, and unknown keys."""
-        fields = message.__document__()
+        fields = dict(message)
         role = fields.pop("role")
         name = fields.pop("name", None) or calls.get(fields.get("tool_call_id", ""))
         yield Piece(compact(f"{role} {name}" if name else role), indent, COLOURS.get(role, "bold"))
@@ -151,10 +152,11 @@ class Transcript:
             if text:
                 yield Piece(self.folded(text) if role == "tool" else text.rstrip("\n"), indent)
         for call in fields.pop("tool_calls", ()):
-            calls[call.id or ""] = call.name
-            known = call.__document__()
-            rest = {key: value for key, value in known.items() if key not in ("id", "name", "arguments")}
-            text = f"calls {compact(call.name)}({compact(call.arguments)})" + (f" {compact(rest)}" if rest else "")
+            calls[call.get("id", "")] = call["name"]
+            rest = {key: value for key, value in call.items() if key not in ("id", "name", "arguments")}
+            text = f"calls {compact(call['name'])}({compact(call['arguments'])})" + (
+                f" {compact(rest)}" if rest else ""
+            )
             yield Piece(self.folded(text), indent, "magenta")
         for key, value in fields.items():
             yield from self.field(key, value, indent)
@@ -163,7 +165,7 @@ class Transcript:
         """Yield a key and its value: on one line if the value is short, otherwise the value below the key."""
         text = value if isinstance(value, str) else compact(value)
         if not isinstance(value, str) and len(text) > 80:
-            text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+            text = json.dumps(value, indent=2, ensure_ascii=False)
         if "\n" not in text and len(text) <= 80:
             yield Piece(f"{name}  {text}", indent, style)
         else:
@@ -187,27 +189,14 @@ class Transcript:
         )
 
 
-def plain(value: Any) -> Any:
-    """Return the value with its records converted to mappings."""
-    if isinstance(value, Record):
-        return {key: plain(child) for key, child in value.__document__().items()}
-    if isinstance(value, dict):
-        return {key: plain(child) for key, child in value.items()}
-    return [plain(child) for child in value] if isinstance(value, (list, tuple)) else value
-
-
 def compact(value: Any) -> str:
     """Return a value on one line: text unchanged, anything else as JSON."""
-    return value.replace("\n", "\\n") if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+    return value.replace("\n", "\\n") if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _part_text(part: Record) -> str:
-    fields = part.__document__()
-    return fields["text"] if fields.keys() == {"type", "text"} else f"[{compact(fields)}]"
-
-
-def _all(value: Any, kind: type[Record]) -> bool:
-    return isinstance(value, list) and all(isinstance(child, kind) for child in value)
+def _part_text(part: dict[str, Any]) -> str:
+    text: str = part["text"] if part.keys() == {"type", "text"} else f"[{compact(part)}]"
+    return text
 
 
 class Printer:

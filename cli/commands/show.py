@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from localstore.errors import SessionNotFound
+from localstore.storage.plain_session import PlainSession, read_plain
 
 from .. import output
 from ..arguments import find_session, newest_session
@@ -37,28 +38,27 @@ def command(
     person = output.to_terminal()
     if last is None and person and not everything and not as_json:
         last = ON_A_TERMINAL
-    stored = storage.read(info.session_id, last_runs=last)
+    stored = read_plain(storage, info.session_id, last_runs=last)
     if stored is None:
         raise SessionNotFound(
             f"Session '{info.session_id}' was deleted just now. 'localstore ls' lists the remaining ones."
         )
-    if last is not None:
-        stored.history = stored.history[max(0, len(stored.history) - last) :]
-
-    from ..transcript import Piece, Printer, Transcript, plain
-
+    history = stored.history if last is None else stored.history[max(0, len(stored.history) - last) :]
     if as_json:
-        output.write_json({**plain(stored), "history": plain(stored.history)})
+        output.write_json({**stored.header, "history": history})
         return
+
+    from ..transcript import Piece, Printer, Transcript
+
     transcript = Transcript(person=person, fold=person and not full)
-    pieces = list(transcript.header(stored, info))
-    number = max(0, info.runs - len(stored.runs))
+    pieces = list(transcript.header(PlainSession(stored.header, history, stored.current), info))
+    number = max(0, info.runs - sum(entry["type"] == "run" for entry in history))
     if number:
         hidden = f"… {number:,} earlier run{'s' * (number > 1)}. --all shows {'them' if number > 1 else 'it'}."
         pieces.append(Piece(hidden, style="dim"))
     printed = Printer(person)
     printed(pieces)
-    for entry in stored.history:
-        is_run = entry.type == "run"
+    for entry in history:
+        is_run = entry["type"] == "run"
         number += is_run
         printed([Piece(""), *transcript.entry(entry, number if is_run else None)])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from localstore.errors import Conflict, LocalstoreError, SessionNotFound
+from localstore.storage.plain_session import read_plain
 
 from .. import output
 from ..arguments import find_session
@@ -20,6 +21,8 @@ from ..store_option import open_store, store_option
 if TYPE_CHECKING:
     from localstore.models.session import Session
     from localstore.storage.storage import JsonStorage
+
+Read = TypeVar("Read")
 
 
 class _Source(click.File):
@@ -61,15 +64,22 @@ def command(
         raise click.UsageError("--json and --yaml cannot be combined", context)
     storage = open_store(store)
     session_id = find_session(storage, session).session_id
-    stored = storage.read(session_id, last_runs=0)
-    if stored is None:
-        raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
+    if not edit and source is None:
+        current = _existing(read_plain(storage, session_id, last_runs=0), session_id).current
+        output.write(state_text(current.get("session_state", {}), as_yaml))
+        return
+    stored = _existing(storage.read(session_id, last_runs=0), session_id)
     if edit:
         _edit(storage, stored, as_yaml)
     elif source is not None:
         _replace(storage, stored, source, as_yaml)
-    else:
-        output.write(state_text(stored.session_state, as_yaml))
+
+
+def _existing(session: Read | None, session_id: str) -> Read:
+    """Return a session that was read. Raises SessionNotFound if it is None."""
+    if session is None:
+        raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
+    return session
 
 
 def _replace(storage: JsonStorage, stored: Session, source: IO[bytes], as_yaml: bool) -> None:

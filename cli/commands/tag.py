@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from localstore.errors import SessionNotFound
+from localstore.storage.plain_session import read_plain
 
 from .. import output
 from ..arguments import find_session
@@ -32,10 +33,11 @@ def command(session: str, tags: tuple[str, ...], remove: bool, as_json: bool, st
     session_id = find_session(storage, session).session_id
     if tags:
         storage.update(session_id, add_tags=() if remove else tags, remove_tags=tags if remove else ())
-    stored = storage.read(session_id, last_runs=0)
+    stored = read_plain(storage, session_id, last_runs=0)
     if stored is None:
         raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
+    stored_tags = stored.header.get("tags", [])
     if as_json:
-        output.write_json(stored.tags)
+        output.write_json(stored_tags)
     else:
-        output.write_rows([tag] for tag in stored.tags)
+        output.write_rows([tag] for tag in stored_tags)

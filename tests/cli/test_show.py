@@ -12,7 +12,9 @@ import pytest
 from click.testing import Result
 
 from localstore import JsonStorage, Message, Run, Step, YamlStorage
+from localstore.format.values import to_json_value
 from localstore.models.session import ContentPart, Metrics
+from localstore.storage.plain_session import plain_entry
 from tests.effort import ci_only
 
 from .conftest import Command
@@ -297,7 +299,8 @@ def test_runs_of_members_and_steps_are_folded_to_question_and_answer() -> None:
     inner = Run(agent_id="ann", tool_call_id="c1", messages=said)
     member = Run(team_id="editors", messages=said[:3], member_runs=[inner])
     step = Step.model_validate({"name": "write", "within": ["draft[2]"], "messages": said, "status": "waiting"})
-    pieces = list(transcript.entry(Run(messages=said, member_runs=[member], steps=[step]), 1))
+    run = plain_entry(to_json_value(Run(messages=said, member_runs=[member], steps=[step])))
+    pieces = list(transcript.entry(run, 1))
     shown = [f"{' ' * piece.indent}{piece.text}" for piece in pieces]
     assert len([line for line in shown if line.startswith("    said ")]) == 6
     at = next(number for number, line in enumerate(shown) if line.startswith("  member editors  "))

@@ -172,6 +172,49 @@ def test_storing_loads_no_model_client_and_no_terminal(tmp_path: Path) -> None:
     assert not loaded_after(code) & {"openai", "click", "rich", "yaml"}
 
 
+LIGHT_COMMANDS = [
+    "ls",
+    "ls --json",
+    "path s1",
+    "rename s1 trip",
+    "search hello",
+    "search hello --json",
+    "show",
+    "show s1 --json",
+    "show s1 --last 1",
+    "state s1",
+    "stats",
+    "tag s1 travel",
+]
+NEEDED_BY_COMMANDS = {"click", "filelock", "orjson"}
+"""The packages that a light command may load, besides Python's own and localstore."""
+
+
+@pytest.mark.parametrize("command", LIGHT_COMMANDS)
+def test_a_light_command_loads_no_models_and_no_terminal(tmp_path: Path, command: str) -> None:
+    """`show` took three times as long as `ls`, most of it to import pydantic, which it did not need."""
+    storage = localstore.JsonStorage(tmp_path / "store")
+    storage.append("s1", localstore.Run(messages=[localstore.Message(role="user", content="hello")]))
+    storage.close()
+    code = (
+        "import sys\nbefore = {*sys.modules}\n"
+        "from localstore_cli.app import main\n"
+        f"sys.argv = ['localstore', *{command.split()!r}, '--store', {str(tmp_path / 'store')!r}]\n"
+        "try:\n    main()\nexcept SystemExit as done:\n    assert not done.code, done.code\n"
+        "print()\nprint(*{name.partition('.')[0] for name in sys.modules.keys() - before})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT.parent,
+        stdin=subprocess.DEVNULL,
+    )
+    loaded = set(done.stdout.splitlines()[-1].split()) - {"localstore", "localstore_cli"}
+    assert loaded - sys.stdlib_module_names <= NEEDED_BY_COMMANDS
+
+
 def test_exporting_loads_a_library_for_markdown_only_to_render_it() -> None:
     assert "markdown_it" not in loaded_after("from localstore.exporting import json_array, markdown_text")
 
