@@ -4,13 +4,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localstore.engine.merge import union
+from localstore.format.document import newest_state
 from localstore.format.values import json_equal
 from localstore.maintenance.importing.runs import IMPORTED, in_order
 from localstore.maintenance.importing.source import Entry, SourceSession
+from localstore.models.schema import SESSION_KEYS
 
 _HEADER = ("name", "user_id", "metadata", "tags", "agent_id", "team_id", "workflow_id", "forked_from")
 """Keys of the header that are added if the document lacks them."""
-_ENDING = ("metrics", "error", "finish_reason", "status", "model", "session_summary")
+_ENDING = (
+    *("metrics", "error", "finish_reason", "status", "model", "session_summary"),
+    *("content", "output", "agno_status", "agno_absent", "agno_session_state"),
+)
 """Keys of a run that change while it goes on in the source."""
 
 
@@ -82,12 +87,21 @@ def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) ->
                 change.replaced[index] = new[run_id]
             else:
                 change.conflicts.append(run_id)
-    missing = [entry for entry in source.entries if entry["type"] != "run" or entry["run_id"] not in stored]
+    missing = [entry for entry in source.entries if _is_missing(entry, stored, newest_state(entries))]
     change.inserted = union(header, entries, header, missing).inserted
     added = {key: source.header[key] for key in _HEADER if key in source.header and header.get(key) in (None, [], {})}
     if added:
         change.header = {**header, **added}
     return change
+
+
+def _is_missing(entry: Entry, stored: dict[str, int], state: dict[str, Any]) -> bool:
+    """Return whether a document lacks an entry: a run by its id, an update if it says nothing new."""
+    if entry["type"] == "run":
+        return entry["run_id"] not in stored
+    if entry["type"] == "update":
+        return any(not json_equal(state.get(key), entry[key]) for key in SESSION_KEYS if key in entry)
+    return True
 
 
 class _Different(Exception):
@@ -104,9 +118,12 @@ def continued(stored: Entry, new: Entry) -> Entry | None:
     after = {key: value for key, value in new.items() if key not in _ENDING}
     ending = {key: new[key] for key in _ENDING if key in new}
     try:
-        return in_order({**_merged(before, after), **ending})
+        merged = _merged(before, after)
     except _Different:
         return None
+    if json_equal(merged, before) and stored.get("status") != "unfinished":
+        ending |= {key: stored[key] for key in _ENDING if key in stored}  # a person may have changed them
+    return in_order({**merged, **ending})
 
 
 def _merged(stored: Any, new: Any, key: str = "") -> Any:
