@@ -22,29 +22,42 @@ _MAX_QUESTION = 60
 
 
 def find_session(storage: JsonStorage, text: str) -> SessionInfo:
-    """Return the session with this id, otherwise with this name, otherwise the only one whose id begins with `text`.
+    """Return the only session that a text names: its id, its name, or the beginning of either.
 
     An id may also be written as `ls` prints it, with escapes for control characters. Raises Ambiguous with the
     candidates if several sessions match or some are similar, SessionNotFound if there are no candidates.
     """
     if not text:
         raise click.UsageError("SESSION is empty", click.get_current_context())
-    rows = storage.list_sessions()
-    named = exactly_named(rows, text)
-    if named is None:
-        with contextlib.suppress(SessionNotFound):
-            storage.path(text)  # raises for an unreadable file with exactly this id
-        named = beginning_with(rows, text)
+    infos = storage.find_sessions(text)
+    if len(infos) == 1:
+        return infos[0]
+    if infos:
+        raise _ambiguous(infos, _how(infos[0], text), text)
+    return _find_among_all(storage.list_sessions(), text)
+
+
+def _how(info: SessionInfo, text: str) -> str:
+    """Return how a session that `find_sessions` returned matches the text."""
+    if info.name == text:
+        return "have the name"
+    return f"have {'an id' if info.session_id.startswith(text) else 'a name'} that begins with"
+
+
+def _find_among_all(infos: list[SessionInfo], text: str) -> SessionInfo:
+    """Find a session by an id with escapes, or after the listing has read what other programs changed."""
+    named = exactly_named(infos, text) or beginning_with(infos, text)
     if named is not None and len(named.sessions) == 1:
         return named.sessions[0]
     if named is not None:
-        raise Ambiguous(
-            f"{len(named.sessions)} sessions {named.how} '{text}'. Give the whole id of one:",
-            _session_lines(named.sessions),
-        )
-    if similar := similar_to(rows, text):
+        raise _ambiguous(named.sessions, named.how, text)
+    if similar := similar_to(infos, text):
         raise Ambiguous(f"No session matches '{text}'. Give the id of one of these:", _session_lines(similar))
     raise SessionNotFound(f"No session matches '{text}'. 'localstore ls' lists them.", session_id=text)
+
+
+def _ambiguous(infos: list[SessionInfo], how: str, text: str) -> Ambiguous:
+    return Ambiguous(f"{len(infos)} sessions {how} '{text}'. Give the whole id of one:", _session_lines(infos))
 
 
 def newest_session(storage: JsonStorage) -> SessionInfo:

@@ -33,7 +33,7 @@ HISTORY_RUNS, HISTORY_TOKENS = 20, 6000
 def command(**options: Any) -> None:
     """Chat with a model. Questions and answers are stored in a session.
 
-    SESSION is an id, a name, or the unique beginning of an id. Without SESSION, the chat continues the most recently
+    SESSION is an id, a name, or the unique beginning of either. Without SESSION, the chat continues the most recently
     active session of an agent, or starts a new session if there is none. The model receives the last questions and
     answers of the session. In the chat, type /help to list its commands, and bye to leave.
 

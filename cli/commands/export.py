@@ -34,7 +34,7 @@ FORMATS = ("markdown", "html", "json", "openai-jsonl")
 def command(where: Filter, **options: Any) -> None:
     """Export sessions. Without SESSION or filters, export the whole store.
 
-    SESSION is an id, a name, or the unique beginning of an id. A session must match all filters. Sessions are
+    SESSION is an id, a name, or the unique beginning of either. A session must match all filters. Sessions are
     exported in the order of the command line, otherwise most recently active first. With --rating, only the runs with
     this rating are exported.
 

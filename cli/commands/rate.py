@@ -32,7 +32,7 @@ def command(
 ) -> None:
     """Rate a run of a session good or bad.
 
-    SESSION is an id, a name, or the unique beginning of an id. RUN is its id, the unique beginning of its id, or its
+    SESSION is an id, a name, or the unique beginning of either. RUN is its id, the unique beginning of its id, or its
     number in 'localstore show' (1 is the first, -1 the last). 'localstore export --rating good' exports the runs that
     are rated good.
     """

@@ -56,10 +56,10 @@ def command(
 ) -> None:
     """Ask another model the questions of a session, and compare its answers with the stored ones.
 
-    SESSION is an id, a name, or the unique beginning of an id. The questions of completed runs are asked, each with the
-    stored history, instructions and state from before its run. New answers are not added to the history. Documents do
-    not record how many earlier runs the old model received, so the new model receives all of them; --history limits
-    them. The model gets no tools. If a run used tools, the model receives their stored results.
+    SESSION is an id, a name, or the unique beginning of either. The questions of completed runs are asked, each
+    with the stored history, instructions and state from before its run. New answers are not added to the history.
+    Documents do not record how many earlier runs the old model received, so the new model receives all of them;
+    --history limits them. The model gets no tools. If a run used tools, the model receives their stored results.
 
     The new answers are stored in a new session, which is named after the old one. In a pipe, each question is one line:
     number, run, question, old answer, new answer, score and error, separated by tabs.

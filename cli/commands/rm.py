@@ -39,7 +39,7 @@ def _age(_: click.Context, __: click.Parameter, value: str | None) -> int | None
 def command(**options: Any) -> None:
     """Move sessions to the trash. 'localstore restore' brings them back.
 
-    SESSION is an id, a name, or the unique beginning of an id. If one of them does not exist, nothing is moved. The
+    SESSION is an id, a name, or the unique beginning of either. If one of them does not exist, nothing is moved. The
     trash is the folder .localstore/trash of the store; it is never emptied automatically.
     """
     context = click.get_current_context()

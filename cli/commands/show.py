@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Show a session: its header, then its entries, oldest first.
 
-    SESSION is an id, a name, or the unique beginning of an id. Default: the most recently active session.
+    SESSION is an id, a name, or the unique beginning of either. Default: the most recently active session.
     """
     if last is not None and everything:
         raise click.UsageError("--last and --all cannot be combined", click.get_current_context())

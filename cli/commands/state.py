@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Print, edit or replace the state of a session.
 
-    SESSION is an id, a name, or the unique beginning of an id. The state is printed and read as JSON, or as YAML with
+    SESSION is an id, a name, or the unique beginning of either. The state is printed and read as JSON, or as YAML with
     --yaml, whatever the format of the document.
 
     --edit and --set accept only a mapping whose values can be kept. A state has no comments: those in FILE are ignored,

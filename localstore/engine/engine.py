@@ -489,6 +489,24 @@ class Engine:
         checked = [self._checked(row) if "problem" in row else row for row in rows]
         return in_order((row for row in checked if row is not None), newest_first=newest_first)
 
+    def listed(self, session_id: str) -> IndexRow | None:
+        """Return the row of a session as listings have it, with a `problem` if its document is broken.
+
+        Return None if there is no document.
+        """
+        for row in self._rows_of(session_id):
+            current = self.index.listed(row)
+            if current is not None and "problem" in current:
+                current = self._checked(current)
+            if current is not None and current["session_id"] == session_id:
+                return current
+        return None
+
+    def beginning_with(self, text: str) -> list[IndexRow]:
+        """Return the rows of the sessions whose id or name begins with this text, newest activity first."""
+        rows = [self._checked(row) if "problem" in row else row for row in self.index.beginning_with(text)]
+        return in_order((row for row in rows if row is not None), newest_first=True)
+
     def select(self, rows: Iterable[IndexRow], where: Filter) -> list[IndexRow]:
         """Return those of the rows that match the filter, in the same order."""
         if where.counts_runs:

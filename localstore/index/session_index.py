@@ -428,6 +428,12 @@ class SessionIndex:
                 rows.append(current)
         return rows, moved
 
+    def beginning_with(self, text: str) -> list[IndexRow]:
+        """Return the rows of the sessions whose id or name begins with this text, each compared with its file."""
+        self.scan()
+        rows = [self.listed(row) for row in self.all(thorough=False) if _begins_with(row, text)]
+        return [row for row in rows if row is not None and _begins_with(row, text)]
+
     def with_overview(self, row: IndexRow) -> IndexRow:
         """Return the row with what is counted over the runs.
 
@@ -478,6 +484,10 @@ class SessionIndex:
             return None
         self._store(fresh)
         return content
+
+
+def _begins_with(row: IndexRow, text: str) -> bool:
+    return row["session_id"].startswith(text) or row.get("name", "").startswith(text)
 
 
 def rank(row: IndexRow) -> tuple[bool, bool, str, int, int, str]:

@@ -63,11 +63,13 @@ class Filter:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} must be text or None, not {shown(value)}")
+            _check_characters(name, value or "")
         tags = (self.tag,) if isinstance(self.tag, str) else self.tag
         if tags is not None:
             if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
                 raise TypeError(f"tag must be text, a tuple of texts, or None, not {shown(self.tag)}")
             object.__setattr__(self, "tag", tuple(tags))
+            _check_characters("tag", "".join(tags))
         for name, value, words in (
             ("kind", self.kind, KINDS),
             ("status", self.status, STATUSES),
@@ -141,6 +143,14 @@ class Filter:
             and (self.rating is None or self.rating in overview.get("ratings", {}))
             and (self.model is None or any(self.model in models for models in overview.get("usage", {}).values()))
         )
+
+
+def _check_characters(name: str, text: str) -> None:
+    """Raise ValueError if no document can have this text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} holds a lone surrogate, which is not valid Unicode. Remove or replace it.") from None
 
 
 def _moment(name: str, value: object, *, is_end: bool) -> datetime:

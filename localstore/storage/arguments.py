@@ -32,6 +32,14 @@ def check_id(session_id: str) -> None:
         to_json_value(session_id, "session_id")
 
 
+def is_possible_id(value: object) -> bool:
+    """Return whether a session can have this id."""
+    try:
+        return isinstance(value, str) and value.encode() != b""
+    except UnicodeEncodeError:
+        return False
+
+
 def check_text(name: str, value: str | None) -> None:
     """Raise TypeError unless `value` is text or None. `name` is the name of the argument in the message."""
     if value is not None and not isinstance(value, str):
@@ -80,7 +88,7 @@ def check_filter(where: object) -> Filter:
 def check_cursor(after: object) -> tuple[str, str]:
     """Return the time and the session id in a cursor. Raises ValueError if it is none."""
     time, space, session_id = after.partition("|") if isinstance(after, str) else ("", "", "")
-    if not space or not session_id:
+    if not space or not is_possible_id(session_id):
         raise ValueError(f"after must be the cursor of a session, not {shown(after)}. Use info.cursor.")
     return time, session_id
 

@@ -1,4 +1,4 @@
-"""Finds the sessions that a person names by an id, a name, or the beginning of an id."""
+"""Finds the sessions that a person names by an id, a name, or the beginning of either."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NamedSessions:
     """The sessions that a text names, in the order in which they were given.
 
     `how` says how they match, for the error that several do: they "have the id", "have the name", or "have an id that
-    begins with" the text.
+    begins with" or "a name that begins with" the text.
     """
 
     how: str
@@ -40,9 +40,14 @@ def exactly_named(rows: Sequence[SessionInfo], text: str) -> NamedSessions | Non
 
 
 def beginning_with(rows: Sequence[SessionInfo], text: str) -> NamedSessions | None:
-    """Return the sessions whose id begins with this text; None if there are none."""
-    matches = [row for row in rows if escaped(row.session_id).startswith(text)]
-    return NamedSessions("have an id that begins with", matches) if matches else None
+    """Return the sessions whose id begins with this text, otherwise those whose name does; None if there are none."""
+    for how, matches in (
+        ("have an id that begins with", [row for row in rows if escaped(row.session_id).startswith(text)]),
+        ("have a name that begins with", [row for row in rows if row.name and row.name.startswith(text)]),
+    ):
+        if matches:
+            return NamedSessions(how, matches)
+    return None
 
 
 def similar_to(rows: Sequence[SessionInfo], text: str) -> list[SessionInfo]:

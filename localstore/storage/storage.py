@@ -28,6 +28,7 @@ from localstore.storage.arguments import (
     check_kind,
     check_text,
     check_update,
+    is_possible_id,
 )
 from localstore.storage.async_twins import async_twin
 from localstore.storage.rating import RatingChange
@@ -586,9 +587,10 @@ class Storage:
         if merged is None:
             return []
         position = None if after is None else check_cursor(after)
-        rows = self._engine.rows(merged, limit, after=position, newest_first=newest_first, counted=True)
-        latest = latest_plausible_time()
-        root = self._engine.root
+        return self._infos(self._engine.rows(merged, limit, after=position, newest_first=newest_first, counted=True))
+
+    def _infos(self, rows: Iterable[IndexRow]) -> list[SessionInfo]:
+        root, latest = self._engine.root, latest_plausible_time()
         return [session_info(row, store_tree.full_path(root, row["path"]), activity(row, latest)) for row in rows]
 
     def search(
@@ -671,6 +673,33 @@ class Storage:
                 return
             limit, after = min(2 * limit, _LARGEST_PAGE), page[-1].cursor
 
+    def find_sessions(self, text: str) -> list[SessionInfo]:
+        """Return the sessions that a text names, as a person types it: an id, a name, or the beginning of one.
+
+            >>> [info.session_id for info in storage.find_sessions("Trip to")]
+            ['trip']
+
+        The result is the session with this id; otherwise those with this name; otherwise those whose id begins with
+        the text; otherwise those whose name does. It is empty if there are none. Of several, the most recently updated
+        comes first. No session is listed that does not begin with the text. A name that another program changed may be
+        found only after the next listing.
+
+        Raises DocumentBroken if no id or name is this text, but a file that is named after it cannot be read.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        if not is_possible_id(text):
+            return []
+        self._engine.index.scan()  # a second document of a session is noticed
+        row = self._engine.listed(text)
+        rows = [row] if row is not None else self._engine.beginning_with(text)
+        if row is None and (named := [row for row in rows if row.get("name") == text]):
+            rows = named
+        elif row is None:
+            self._engine.refuse_unreadable(text)
+            rows = [row for row in rows if row["session_id"].startswith(text)] or rows
+        return self._infos(map(self._engine.index.with_overview, rows))
+
     def __iter__(self) -> Iterator[str]:
         """Yield the ids of all sessions, most recently updated first."""
         return (info.session_id for info in self.sessions())
@@ -688,7 +717,7 @@ class Storage:
 
         Raises DocumentBroken if a file that is named after the session cannot be read, because it may hold the session.
         """
-        if not isinstance(session_id, str) or not session_id:
+        if not isinstance(session_id, str) or not is_possible_id(session_id):
             return False
         if self._engine.locate(session_id) is None:
             self._engine.refuse_unreadable(session_id)
@@ -850,6 +879,7 @@ class Storage:
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)
     asearch = async_twin(search, writes=False)
+    afind_sessions = async_twin(find_sessions, writes=False)
     acount = async_twin(count, writes=False)
     astats = async_twin(stats, writes=False)
     aunreadable_files = async_twin(unreadable_files, writes=False)

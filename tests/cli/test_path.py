@@ -67,6 +67,36 @@ def test_an_exact_id_comes_before_names_and_beginnings(invoke: Invoke, store: Pa
     assert invoke("path", "--store", store, "abc").stdout.endswith("/abc.json\n")
 
 
+def test_the_beginning_of_a_name_is_enough(invoke: Invoke, store: Path) -> None:
+    """Beginnings of ids come first, and a name that several sessions begin with is refused with the candidates."""
+    assert invoke("path", "--store", store, "Trip t").stdout.endswith("/vienna-trip.json\n")
+    add(store, "Trip to Rome")
+    assert invoke("path", "--store", store, "Trip t").stdout == f"{JsonStorage(store).path('Trip to Rome')}\n"
+    add(store, "x-1", name="Same day")
+    add(store, "x-2", name="Same night")
+    done = invoke("path", "--store", store, "Same")
+    assert done.exit_code == 3
+    head, *candidates = done.stderr.splitlines()
+    assert head == "localstore: 2 sessions have a name that begins with 'Same'. Give the whole id of one:"
+    assert sorted(candidates) == ["  x-1  (Same day)", "  x-2  (Same night)"]
+
+
+@pytest.mark.parametrize("text", ["vienna-trip", "vien", "Trip to Vienna", "Trip"])
+def test_a_session_is_found_without_listing_the_store(
+    invoke: Invoke, store: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command that names a session listed all of them first: 3 s in a store of 100,000 sessions."""
+    monkeypatch.delattr(JsonStorage.__mro__[1], "list_sessions")
+    assert invoke("path", "--store", store, text).stdout.endswith("/vienna-trip.json\n")
+
+
+def test_a_name_that_somebody_typed_is_found(invoke: Invoke, store: Path) -> None:
+    path = JsonStorage(store).path("graz-1")
+    path.write_text(path.read_text().replace('"user_id"', '"name": "By hand",\n  "user_id"', 1))
+    for text in ("By hand", "By h"):
+        assert invoke("path", "--store", store, text).stdout == f"{path}\n"
+
+
 def test_a_shared_beginning_lists_the_candidates(run: Command, store: Path) -> None:
     """The command does not guess which session is meant."""
     add(store, "vienna-2")

@@ -286,6 +286,11 @@ def _list_by_a_filter(scene: Scene) -> None:
     assert [info.session_id for info in scene.storage.sessions(Filter(user="alice", status="completed"))] == ["s"]
 
 
+def _find(scene: Scene) -> None:
+    for text, session_id in (("s", "s"), ("oth", "other")):
+        assert [info.session_id for info in scene.storage.find_sessions(text)] == [session_id]
+
+
 def _count(scene: Scene) -> None:
     assert (scene.storage.count(), scene.storage.count(Filter(user="alice"))) == (2, 1)
 
@@ -422,6 +427,7 @@ OPERATIONS = [
     Operation("count", _with_runs, _count, _SAME),
     Operation("stats", _with_runs, _stats, _SAME),
     Operation("stats of a foreign layout", _foreign, _stats_of_what_can_be_read, _SAME),
+    Operation("find sessions", _with_runs, _find, _SAME),
     Operation("search", _with_runs, _search, _SAME),
     Operation("search a foreign layout", _foreign, _search, _SAME),
     Operation("repair a torn document", _torn, _repair, _SAME),

@@ -101,6 +101,8 @@ def test_a_day_is_included_to_its_end() -> None:
         ({"until": ""}, "until is not a time"),
         ({"since": datetime(2026, 11, 1)}, "since has no time zone"),  # noqa: DTZ001
         ({"since": 5}, "since must be a datetime"),
+        ({"user": "\ud800"}, "user holds a lone surrogate"),
+        ({"tag": ("x", "\udcff")}, "tag holds a lone surrogate"),
         ({"kind": []}, "kind must be one of"),
     ],
 )

@@ -26,6 +26,7 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
         "read",
         "list_sessions",
         "sessions",
+        "find_sessions",
         "count",
         "stats",
         "search",

@@ -116,8 +116,11 @@ def test_wrong_arguments_are_refused(counted: Storage) -> None:
     ):
         with pytest.raises((TypeError, ValueError), match=problem):
             call.stats(**options)
-    with pytest.raises(ValueError, match="cursor"):
-        call.list_sessions(after="x")
+    for cursor in ("x", "2026|", "2026|\ud800", 5):
+        with pytest.raises(ValueError, match="cursor"):
+            call.list_sessions(after=cursor)
+    with pytest.raises(ValueError, match="user holds a lone surrogate"):
+        call.list_sessions("\ud800")
 
 
 def test_a_storage_has_a_length_members_and_ids(counted: Storage, tmp_path: Path) -> None:
@@ -126,6 +129,7 @@ def test_a_storage_has_a_length_members_and_ids(counted: Storage, tmp_path: Path
     assert "a" in counted
     assert "nowhere" not in counted
     assert 5 not in counted
+    assert "\ud800" not in counted
     empty = JsonStorage(tmp_path / "empty")
     assert (len(empty), bool(empty)) == (0, True)
 
