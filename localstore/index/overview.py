@@ -82,7 +82,8 @@ def with_run(overview: Overview, run: Mapping[str, Any], month_source: str, *, r
         (model, own), *members = _usage_by_model(run)
         _add(models, model, (1, failed, *own))
         for model, numbers in members:
-            _add(models, model, (0, 0, *numbers))
+            if model or any(numbers):  # otherwise the end of another run would remove what this one added
+                _add(models, model, (0, 0, *numbers))
     else:
         _add(models, _model(run), (1, failed, *_numbers(run)))
     rating = run.get("rating")

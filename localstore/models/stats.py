@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import add
 from typing import Any, Literal, get_args
 
 from localstore.models.nearest import not_one_of, shown
@@ -73,40 +74,13 @@ class Stats:
         }
 
 
-class _Group:
-    def __init__(self) -> None:
-        self.sessions = self.runs = self.failures = self.milliseconds = 0
-        self.tokens: dict[str, list[int]] = {}
-
-    def add(self, model: str, numbers: Sequence[int]) -> None:
-        runs, failures, *tokens, milliseconds = numbers
-        self.runs += runs
-        self.failures += failures
-        self.milliseconds += milliseconds
-        self.tokens[model] = [a + b for a, b in zip(self.tokens.get(model, (0, 0, 0)), tokens, strict=True)]
-
-    def counts(self, values: Mapping[str, str | None], prices: Prices | None) -> Counts:
-        tokens = [sum(column) for column in zip(*self.tokens.values(), strict=True)] or [0, 0, 0]
-        return Counts(
-            **values,
-            sessions=self.sessions,
-            runs=self.runs,
-            failures=self.failures,
-            input_tokens=tokens[0],
-            output_tokens=tokens[1],
-            cached_tokens=tokens[2],
-            seconds=self.milliseconds / 1000,
-            cost=None if prices is None else sum(_cost(model, used, prices) for model, used in self.tokens.items()),
-        )
-
-
 def _price(model: str, prices: Prices) -> Sequence[float] | None:
     """Return the price of a model, or of the model without the date at the end of its name, or None."""
     return prices.get(model, prices.get(_DATED.sub("", model)))
 
 
-def _cost(model: str, tokens: Sequence[int], prices: Prices) -> float:
-    tokens_in, tokens_out, cached = tokens
+def _cost(model: str, numbers: Sequence[int], prices: Prices) -> float:
+    _, _, tokens_in, tokens_out, cached, _ = numbers
     price = _price(model, prices)
     if price is None:
         return 0.0
@@ -122,36 +96,90 @@ def stats_of(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey], prices: 
     >>> stats_of([row], ["model"], {"m": (1.0, 2.0)}).groups[0].cost
     1.1e-05
     """
-    groups: dict[tuple[str, ...], _Group] = {}
-    total = _Group()
-    unreadable = 0
-    for row in rows:
-        total.sessions += 1
-        unreadable += "problem" in row
-        overview = row.get("overview", {})
-        session = {"user": row.get("user_id"), "entity": row.get("entity_id"), "status": overview.get("status")}
-        seen = set()
-        usage = overview.get("usage") or {_month(row["created_at"]): {"": [0, 0, 0, 0, 0, 0]}}
-        for month, models in usage.items():
-            for model, numbers in models.items():
-                values = {**session, "month": month, "model": model}
-                key = tuple(values[name] or "" for name in by)
-                group = groups.setdefault(key, _Group())
-                group.add(model, numbers)
-                total.add(model, numbers)
-                if key not in seen:
-                    seen.add(key)
-                    group.sessions += 1
+    tally = _tally(rows, by)
+    groups: dict[_Key, list[_Share]] = {}
+    models: dict[str, list[int]] = {}
+    for (key, model), numbers in tally.numbers.items():
+        groups.setdefault(key, []).append((model, numbers))
+        models[model] = _sum(models.get(model), numbers)
+    used = sorted(model for model, (_, _, *tokens, _) in models.items() if any(tokens))
     return Stats(
         tuple(
-            groups[key].counts({name: text or None for name, text in zip(by, key, strict=True)}, prices)
+            _counts(dict(zip(by, key, strict=True)), tally.sessions_in[key], groups[key], prices)
             for key in sorted(groups)
         ),
-        total.counts({}, prices),
-        ()
-        if prices is None
-        else tuple(sorted(m for m, used in total.tokens.items() if any(used) and _price(m, prices) is None)),
-        unreadable,
+        _counts({}, tally.sessions, list(models.items()), prices),
+        () if prices is None else tuple(model for model in used if _price(model, prices) is None),
+        tally.unreadable,
+    )
+
+
+_Key = tuple[str, ...]
+"""The values of a group in the order of `by`, "" where there is none."""
+_Share = tuple[str, list[int]]
+"""A model and its numbers: runs, failures, tokens in, out and cached, milliseconds."""
+_NOTHING = [0, 0, 0, 0, 0, 0]
+
+
+@dataclass(slots=True)
+class _Tally:
+    sessions: int
+    unreadable: int
+    sessions_in: dict[_Key, int]
+    numbers: dict[tuple[_Key, str], list[int]]
+    """The sums by group and model."""
+
+
+def _tally(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey]) -> _Tally:
+    """Add up the numbers of the rows. This loop decides how long the count over very many sessions takes."""
+    of_row = [(by.index(name), key) for name, key in (("user", "user_id"), ("entity", "entity_id")) if name in by]
+    at_status, at_month, at_model = (by.index(name) if name in by else None for name in ("status", "month", "model"))
+    values = [""] * len(by)
+    sessions = unreadable = 0
+    sessions_in: dict[_Key, int] = {}
+    numbers_of: dict[tuple[_Key, str], list[int]] = {}
+    for row in rows:
+        sessions += 1
+        unreadable += "problem" in row
+        overview = row.get("overview", {})
+        for at, name in of_row:
+            values[at] = row.get(name) or ""
+        if at_status is not None:
+            values[at_status] = overview.get("status") or ""
+        keys: list[_Key] = []
+        for month, models in (overview.get("usage") or {_month(row["created_at"]): {"": _NOTHING}}).items():
+            if at_month is not None:
+                values[at_month] = month
+            for model, numbers in models.items():
+                if at_model is not None:
+                    values[at_model] = model
+                key = tuple(values)
+                if key not in keys:
+                    keys.append(key)
+                    sessions_in[key] = sessions_in.get(key, 0) + 1
+                numbers_of[key, model] = _sum(numbers_of.get((key, model)), numbers)
+    return _Tally(sessions, unreadable, sessions_in, numbers_of)
+
+
+def _sum(sums: list[int] | None, numbers: list[int]) -> list[int]:
+    return numbers if sums is None else list(map(add, sums, numbers))
+
+
+def _counts(values: Mapping[str, str], sessions: int, shares: Sequence[_Share], prices: Prices | None) -> Counts:
+    sums = _NOTHING
+    for _, numbers in shares:
+        sums = _sum(sums, numbers)
+    runs, failures, tokens_in, tokens_out, cached, milliseconds = sums
+    return Counts(
+        **{name: value or None for name, value in values.items()},
+        sessions=sessions,
+        runs=runs,
+        failures=failures,
+        input_tokens=tokens_in,
+        output_tokens=tokens_out,
+        cached_tokens=cached,
+        seconds=milliseconds / 1000,
+        cost=None if prices is None else sum(_cost(model, numbers, prices) for model, numbers in shares),
     )
 
 

@@ -101,14 +101,14 @@ def _tokens(run: dict[str, Any]) -> list[int]:
 
 
 def _shares(run: dict[str, Any]) -> list[tuple[str | None, list[int]]]:
-    """What a run adds to each model: runs, failures, tokens, milliseconds. Those of its members are not its own."""
+    """What a run adds to each model: runs, failures, tokens, milliseconds. Tokens of its members are not its own."""
     if run.get("status") == "unfinished":
         return [(None, [1, 0, 0, 0, 0, 0])]
     members = [(member.get("model"), _tokens(member)) for member in run.get("member_runs", [])]
     own = [max(0, number - sum(tokens[at] for _, tokens in members)) for at, number in enumerate(_tokens(run))]
     milliseconds = round(1000 * run.get("metrics", {}).get("duration_seconds", 0))
     first = (run.get("model"), [1, int(run.get("status") == "error"), *own, milliseconds])
-    return [first, *((model, [0, 0, *tokens, 0]) for model, tokens in members)]
+    return [first, *((model, [0, 0, *tokens, 0]) for model, tokens in members if model or any(tokens))]
 
 
 def matches(document: oracle.Document, where: Filter) -> bool:
@@ -186,7 +186,8 @@ def grow(storage: Storage, chance: Chance, session_id: str) -> None:
     if chance.random() < 0.3:
         append(storage, chance, session_id)
     if chance.random() < 0.7:
-        storage.append(session_id, chance.run(run_id=run.run_id, created_at=run.created_at))
+        created_at = chance.time() if chance.random() < 0.1 else run.created_at
+        storage.append(session_id, chance.run(run_id=run.run_id, created_at=created_at))
 
 
 def change_header(storage: Storage, chance: Chance, session_id: str) -> None:

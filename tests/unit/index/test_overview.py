@@ -53,6 +53,16 @@ def test_the_tokens_of_members_count_for_their_models() -> None:
     assert counted(flow)["usage"] == {"2026-11": {"": [1, 0, 0, 0, 0, 0], "small": [0, 0, 30, 0, 0, 0]}}
 
 
+def test_a_member_without_a_model_and_tokens_adds_nothing() -> None:
+    """The end of an unfinished run removed the empty count that such a member had made, and the row differed from the
+    document: `check` had an error for a manifest that no one had damaged."""
+    team = run(model="big", member_runs=[run()])
+    question = run(status="unfinished")
+    overview = with_run(counted(team, question), run(model="big"), NOW, replaces_unfinished=True)
+    assert overview == counted(team, run(model="big"))
+    assert overview["usage"] == {"2026-11": {"big": [2, 0, 0, 0, 0, 0]}}
+
+
 @pytest.mark.parametrize("value", [-1, 2**63, 1e300, None])
 def test_a_number_that_is_no_count_is_zero(value: Any) -> None:
     """A count beyond 64 bits could not be written to the manifest, and the append would have failed."""
