@@ -167,6 +167,7 @@ class SearchFile:
         self._identity = status.st_dev, status.st_ino
         self._keep(self._path)
         assert self._connection is not None  # noqa: S101 (for the type checker)
+        self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is in a new file
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = NORMAL")
         _prepare(self._connection)

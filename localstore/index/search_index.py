@@ -1,5 +1,6 @@
 """The search index of a store: which words occur in which entries of which sessions."""
 
+import contextlib
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -161,6 +162,7 @@ class SearchIndex:
         pages = -_MERGED_AT_ONCE  # the first time negative: everything is to be merged
         while self._file.use(partial(_merge_some, pages=pages)):
             pages = _MERGED_AT_ONCE
+        self._file.use(_shrink)
 
     def _differences(
         self, connection: sqlite3.Connection, states: Mapping[str, str], attempted: set[str]
@@ -277,6 +279,12 @@ def _merge_some(connection: sqlite3.Connection, *, pages: int) -> bool:
     except sqlite3.OperationalError:  # another process writes, or the disk is full: the index is complete without it
         return False
     return connection.total_changes - before >= 2  # SQLite counts the statement itself as one change
+
+
+def _shrink(connection: sqlite3.Connection) -> None:
+    """Give the pages back to the file system that a merge left empty."""
+    with contextlib.suppress(sqlite3.OperationalError):  # as in `_merge_some`
+        connection.executescript("PRAGMA incremental_vacuum")  # `execute` would free a single page
 
 
 def _forget_entries(connection: sqlite3.Connection, session: int, first: int) -> None:

@@ -552,6 +552,11 @@ def test_the_index_is_merged_after_many_entries_were_added(storage: Storage, mon
     assert len(found(storage, "common")) == 12
     assert segments(storage) == 1
     assert found(storage, "common 11") == [("s11", "r1")]
+    import sqlite3
+
+    connection = sqlite3.connect(index_file(storage))
+    assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)  # a tenth of a large index was empty
+    connection.close()
 
 
 def test_an_index_that_cannot_be_merged_is_used_as_it_is(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
