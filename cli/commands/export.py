@@ -1,4 +1,4 @@
-"""`localstore export`: export sessions as Markdown, HTML, JSON, or examples for fine-tuning."""
+"""`localstore export`: export sessions as Markdown, HTML, JSON, examples for fine-tuning, or ATIF."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..export_io import SessionReader
 
-FORMATS = ("markdown", "html", "json", "openai-jsonl")
+FORMATS = ("markdown", "html", "json", "openai-jsonl", "atif")
 
 
 @click.command()
@@ -44,6 +44,8 @@ def command(where: Filter, **options: Any) -> None:
     json          an array of whole documents, whether stored as JSON or YAML
     openai-jsonl  examples to fine-tune a model: one line per session with all
                   its completed runs; with --rating, one line per run
+    atif          trajectories for other tools, one line per session, which
+                  'localstore import atif' reads back
 
     Examples for fine-tuning contain no tool definitions, because documents do not store them. A run that is not a
     complete example is left out and named.
@@ -84,7 +86,12 @@ def _parts(form: str, reader: SessionReader, *, per_run: bool) -> Iterator[str]:
 
     if form == "openai-jsonl":
         return exporting.openai_lines(reader, _left_out, per_run=per_run)
-    write = {"markdown": exporting.markdown_text, "html": exporting.html_page, "json": exporting.json_array}[form]
+    write = {
+        "markdown": exporting.markdown_text,
+        "html": exporting.html_page,
+        "json": exporting.json_array,
+        "atif": exporting.atif_lines,
+    }[form]
     return write(reader)
 
 

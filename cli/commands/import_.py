@@ -14,7 +14,7 @@ from ..store_option import open_or_make_store, open_store, store_option
 if TYPE_CHECKING:
     from localstore.maintenance.importing import Imported, Kind
 
-KINDS: tuple[Kind, ...] = ("claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno")
+KINDS: tuple[Kind, ...] = ("claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno", "atif")
 """The kinds of the library, which is not imported for `--help`."""
 
 
@@ -35,6 +35,7 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
     chatgpt        conversations.json of an export, or the folder of the export
     openai-agents  a database of the OpenAI Agents SDK (SQLiteSession)
     agno           a SQLite database of agno 1.x, 2.x or 3.x, or a folder of its JSON files
+    atif           trajectories in ATIF, as 'localstore export --format atif' writes them
 
     What the store has already is not imported again, so run it as often as you like. A run that you changed in the
     store stays as it is. Lines and sessions that cannot be read are named, and the exit code is 1. PATH itself does not

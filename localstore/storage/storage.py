@@ -506,8 +506,8 @@ class Storage:
         `imported_from` is the kind of the source. The source does not change.
 
         Args:
-            kind: `claude-code`, `codex`, `llm`, `chatgpt`, `openai-agents`
-                or `agno`.
+            kind: `claude-code`, `codex`, `llm`, `chatgpt`, `openai-agents`,
+                `agno` or `atif`.
             path: The file or the folder of that program.
             dry_run: If True, nothing is written. The result says what an import would do.
 

@@ -83,6 +83,8 @@ def import_from(engine: Engine, suffix: str, kind: Kind, path: Path, *, dry_run:
             continue
         source, problems = _checked(item)
         skipped += problems
+        if source is None:
+            continue
         session_id = source.header["session_id"]
         try:
             change = _preview(engine, source) if dry_run else _store(engine, suffix, source)
@@ -110,13 +112,19 @@ def import_from(engine: Engine, suffix: str, kind: Kind, path: Path, *, dry_run:
     return Imported(kind, dry_run, tuple(added), tuple(extended), unchanged, runs, tuple(skipped))
 
 
-def _checked(source: SourceSession) -> tuple[SourceSession, list[Skipped]]:
-    """Return a session with only those entries that a document can hold, and the others with the reason."""
+def _checked(source: SourceSession) -> tuple[SourceSession | None, list[Skipped]]:
+    """Return a session with only those entries that a document can hold, and the others with the reason.
+
+    Return None instead of the session if a document cannot hold its header.
+    """
     header = _storable(source.header)
     session_id = header["session_id"]
     entries: list[Entry] = []
-    skipped = []
-    Session.model_validate({**header, "history": []})
+    skipped: list[Skipped] = []
+    try:
+        Session.model_validate({**header, "history": []})
+    except ValidationError as error:
+        return None, [Skipped(source.path, f"it is no session: {first_problem(error)}", session_id=session_id)]
     for entry in source.entries:
         try:
             value = _storable(entry)

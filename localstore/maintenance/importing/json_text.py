@@ -26,23 +26,23 @@ class Unreadable(ValueError):
     """Raised for a text that is not JSON. The message says why, as a clause."""
 
 
-def parse(text: bytes | str) -> Any:
+def parse(text: bytes | str, depth: int = _DEPTH) -> Any:
     """Return the value of a JSON text, in a form that a document can hold.
 
     >>> parse('{"id": 123456789012345678901234567890}')
     {'id': '123456789012345678901234567890'}
 
-    A number that would be rounded becomes text. See `storable` for other values. Raises Unreadable.
+    A number that would be rounded becomes text. See `storable` for other values, and for `depth`. Raises Unreadable.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if _LONG_NUMBER not in raw.translate(_DIGITS) and raw.count(b"[") + raw.count(b"{") < _DEPTH:
+    if _LONG_NUMBER not in raw.translate(_DIGITS) and raw.count(b"[") + raw.count(b"{") < depth:
         try:
             return orjson.loads(raw)
         except orjson.JSONDecodeError:
             pass  # a lone surrogate, a control character or NaN, perhaps
     try:
         value = json.loads(raw.decode("utf-8", "surrogatepass"), strict=False, parse_int=_integer, parse_float=_decimal)
-        return storable(value)
+        return storable(value, depth)
     except RecursionError:
         raise Unreadable("it is nested too deeply") from None
     except UnicodeDecodeError:
@@ -61,13 +61,13 @@ def _decimal(digits: str) -> float | str:
     return value if math.isfinite(value) and is_exact(digits, value) else digits
 
 
-def storable(value: Any) -> Any:
+def storable(value: Any, depth: int = _DEPTH) -> Any:
     """Return a value of the JSON kinds in a form that a document can hold. Nothing is lost.
 
     Integers beyond 64 bits, NaN and infinities become text. A lone surrogate becomes its escape, such as `\\ud83d`.
-    What is nested too deeply becomes its JSON text.
+    What is nested more than `depth` levels deep becomes its JSON text.
     """
-    return _storable(value, _DEPTH)
+    return _storable(value, depth)
 
 
 def _storable(value: Any, depth: int) -> Any:
@@ -110,20 +110,20 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
 
 
-def elements(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
-    """Yield the objects in a file that is a JSON array, or is one object, with their numbers from 1 on.
+def elements(path: Path, depth: int = _DEPTH) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
+    """Yield the objects in a file that is a JSON array, or has one or several objects, with their numbers from 1 on.
 
-    One object at a time is in memory. Raises OSError if the file cannot be read.
+    One object at a time is in memory. `depth` is that of `storable`. Raises OSError if the file cannot be read.
     """
     with path.open("rb") as file:
         if not file.read(1):
             yield Skipped(str(path), "it is empty")
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            yield from _elements(path, content)
+            yield from _elements(path, content, depth)
 
 
-def _elements(path: Path, content: mmap.mmap) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
+def _elements(path: Path, content: mmap.mmap, most: int) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
     depth = number = start = 0
     level: int | None = None
     """The depth at which the objects lie."""
@@ -138,7 +138,7 @@ def _elements(path: Path, content: mmap.mmap) -> Iterator[tuple[int, dict[str, A
                 start = match.start()
                 number += 1
                 if content[end:start].strip(b", \t\r\n\xef\xbb\xbf"):
-                    yield Skipped(str(path), "between two conversations stands something else", number)
+                    yield Skipped(str(path), "there is something else before it", number)
             depth += 1
         elif token in b"]}":
             depth -= 1
@@ -147,7 +147,7 @@ def _elements(path: Path, content: mmap.mmap) -> Iterator[tuple[int, dict[str, A
             if depth == level:
                 end = match.end()
                 try:
-                    value = parse(content[start:end])
+                    value = parse(content[start:end], most)
                 except Unreadable as error:
                     yield Skipped(str(path), str(error), number)
                     continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-Kind = Literal["claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno"]
+Kind = Literal["claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno", "atif"]
 """The programs and formats whose sessions can be imported."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
