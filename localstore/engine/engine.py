@@ -481,13 +481,18 @@ class Engine:
         With `counted`, each has what is counted over its runs. A document that seems broken may be one that is being
         written. It is read again under its session's lock before its row gets a `problem`.
         """
-        rows = self.index.rows(where, limit, after=after, newest_first=newest_first)
-        if counted:
-            rows = [self.index.with_overview(row) for row in rows]
-        if not any("problem" in row for row in rows):
-            return rows
-        checked = [self._checked(row) if "problem" in row else row for row in rows]
-        return in_order((row for row in checked if row is not None), newest_first=newest_first)
+        rows: list[IndexRow] = []
+        for _ in range(_ATTEMPTS):
+            rows = self.index.rows(where, limit, after=after, newest_first=newest_first)
+            number = len(rows)
+            if any("problem" in row for row in rows):
+                checked = (self._checked(row) if "problem" in row else row for row in rows)
+                rows = in_order(
+                    self.select((row for row in checked if row is not None), where), newest_first=newest_first
+                )
+            if len(rows) == number or limit is None:  # otherwise list again: a short page would seem to be the last one
+                break
+        return [self.index.with_overview(row) for row in rows] if counted else rows
 
     def listed(self, session_id: str) -> IndexRow | None:
         """Return the row of a session as listings have it, with a `problem` if its document is broken.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, cast
 
 from localstore.models.nearest import not_one_of, shown
@@ -13,7 +13,6 @@ from localstore.models.times import is_time_text, time_text
 STATUSES: tuple[RunStatus, ...] = ("unfinished", "completed", "error", "cancelled")
 _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DAYS = {"today": 0, "yesterday": 1}
 
 
@@ -24,9 +23,9 @@ class Filter:
     >>> Filter(user="alice", tag="travel").matches({"user_id": "alice", "tags": ["travel", "2026"]})
     True
 
-    A time is a `datetime` with a time zone, or text: `2026-11-01`, `2026-11-01T10:00`, `7d` (also `m`, `h` and `w`: so
-    many minutes, hours, days or weeks ago), `today` or `yesterday`. Text without a time zone means local time. It is
-    read once, when the filter is made.
+    A time is a `datetime` with a time zone, a `date`, or text: `2026-11-01`, `2026-11-01T10:00`, `7d` (also `m`, `h`
+    and `w`: so many minutes, hours, days or weeks ago), `today` or `yesterday`. Text without a time zone means local
+    time. It is read once, when the filter is made.
 
     Args:
         user: The `user_id` of the session.
@@ -51,8 +50,8 @@ class Filter:
     model: str | None = None
     status: RunStatus | None = None
     rating: Rating | None = None
-    since: datetime | str | None = None
-    until: datetime | str | None = None
+    since: datetime | date | str | None = None
+    until: datetime | date | str | None = None
     since_text: str | None = field(init=False, repr=False, compare=False, default=None)
     """`since` in the form used in documents, in UTC."""
     until_text: str | None = field(init=False, repr=False, compare=False, default=None)
@@ -68,7 +67,7 @@ class Filter:
         if tags is not None:
             if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
                 raise TypeError(f"tag must be text, a tuple of texts, or None, not {shown(self.tag)}")
-            object.__setattr__(self, "tag", tuple(tags))
+            object.__setattr__(self, "tag", tuple(tags) or None)
             _check_characters("tag", "".join(tags))
         for name, value, words in (
             ("kind", self.kind, KINDS),
@@ -78,9 +77,9 @@ class Filter:
             if value is not None and value not in words:
                 raise ValueError(f"{name} {not_one_of(value, words)}")
         if self.since is not None:
-            object.__setattr__(self, "since_text", time_text(_moment("since", self.since, is_end=False)))
+            object.__setattr__(self, "since_text", _time_text("since", self.since, is_end=False))
         if self.until is not None:
-            object.__setattr__(self, "until_text", time_text(_moment("until", self.until, is_end=True)))
+            object.__setattr__(self, "until_text", _time_text("until", self.until, is_end=True))
 
     def narrowed(self, user: str | None, entity: str | None, kind: str | None) -> "Filter | None":
         """Return the filter with these fields too, where they are not None. Return None if no session can match."""
@@ -153,25 +152,38 @@ def _check_characters(name: str, text: str) -> None:
         raise ValueError(f"{name} holds a lone surrogate, which is not valid Unicode. Remove or replace it.") from None
 
 
-def _moment(name: str, value: object, *, is_end: bool) -> datetime:
-    """Return the moment that a time of a filter names. A day means its midnight, or its end if `is_end` is true."""
+def _time_text(name: str, value: object, *, is_end: bool) -> str:
+    """Return a time of a filter in the form used in documents. A day means its midnight, or its end if `is_end`."""
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError(f"{name} has no time zone. Use datetime.now(UTC), or add one with replace(tzinfo=...)")
-        return value
-    if not isinstance(value, str):
+        try:
+            return time_text(value)
+        except ValueError as error:
+            raise ValueError(f"{name} {error}") from None
+    if not isinstance(value, (str, date)):
         raise TypeError(f"{name} must be a datetime, text or None, not {shown(value)}")
-    now = datetime.now().astimezone()
     try:
-        if ago := _AGO.fullmatch(value):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        if value in _DAYS or _DATE.fullmatch(value):
-            day = now.date() - timedelta(_DAYS[value]) if value in _DAYS else datetime.fromisoformat(value).date()
-            return datetime.combine(day + timedelta(int(is_end)), time()).astimezone()
-        moment = datetime.fromisoformat(value).astimezone()
-        time_text(moment)  # raises for a time that has no equivalent in UTC
+        return time_text(_moment(value, is_end=is_end))
     except (ValueError, OverflowError, OSError):
         raise ValueError(
             f"{name} is not a time: {shown(value)}. Use 2026-11-01, 2026-11-01T10:00, 7d, 12h or yesterday."
         ) from None
-    return moment
+
+
+def _moment(value: str | date, *, is_end: bool) -> datetime:
+    if isinstance(value, str) and (ago := _AGO.fullmatch(value)):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    day = _day(value)
+    if day is None:
+        return datetime.fromisoformat(str(value)).astimezone()
+    return datetime.combine(day + timedelta(int(is_end)), time()).astimezone()
+
+
+def _day(value: str | date) -> date | None:
+    if isinstance(value, date):
+        return value
+    if value in _DAYS:
+        return datetime.now().astimezone().date() - timedelta(_DAYS[value])
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        return None

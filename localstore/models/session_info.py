@@ -100,8 +100,7 @@ class SessionInfo:
     @property
     def title(self) -> str | None:
         """The name or, without one, the first question; on one line, and at most 80 characters."""
-        name = self.name
-        return one_line(name) if name else self._overview.get("question")
+        return one_line(self.name or "") or self._overview.get("question")
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -193,7 +192,7 @@ class SessionInfo:
     @property
     def cursor(self) -> str:
         """The place of the session in a listing, for the argument `after` of the next one."""
-        return f"{self._active_at.replace('|', '')}|{self.session_id}"
+        return cursor(self._active_at, self.session_id)
 
     def matches(self, where: Filter) -> bool:
         """Return whether the filter selects this session."""
@@ -234,6 +233,21 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def cursor(active_at: str, session_id: str) -> str:
+    """Return the cursor of a session: text that `position` reads."""
+    return f"{active_at.replace('~', '~0').replace('|', '~1')}|{session_id}"
+
+
+def position(cursor: str) -> tuple[str, str] | None:
+    """Return the time and the session id in a cursor, or None if it is none.
+
+    >>> position(cursor("2026-11-22T07:05:00.000Z", "trip|1"))
+    ('2026-11-22T07:05:00.000Z', 'trip|1')
+    """
+    active_at, separator, session_id = cursor.partition("|")
+    return (active_at.replace("~1", "|").replace("~0", "~"), session_id) if separator and session_id else None
 
 
 def session_info(row: Mapping[str, Any], path: str, active_at: str = "") -> SessionInfo:

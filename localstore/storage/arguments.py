@@ -7,6 +7,7 @@ from localstore.format.values import to_json_value
 from localstore.models.filter import Filter
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import KINDS
+from localstore.models.session_info import position
 
 
 class Unset:
@@ -32,10 +33,10 @@ def check_id(session_id: str) -> None:
         to_json_value(session_id, "session_id")
 
 
-def is_possible_id(value: object) -> bool:
-    """Return whether a session can have this id."""
+def is_valid(text: str) -> bool:
+    """Return whether a document can hold this text: whether it has no lone surrogates."""
     try:
-        return isinstance(value, str) and value.encode() != b""
+        return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
         return False
 
@@ -87,10 +88,10 @@ def check_filter(where: object) -> Filter:
 
 def check_cursor(after: object) -> tuple[str, str]:
     """Return the time and the session id in a cursor. Raises ValueError if it is none."""
-    time, space, session_id = after.partition("|") if isinstance(after, str) else ("", "", "")
-    if not space or not is_possible_id(session_id):
+    found = position(after) if isinstance(after, str) else None
+    if found is None or not all(map(is_valid, found)):
         raise ValueError(f"after must be the cursor of a session, not {shown(after)}. Use info.cursor.")
-    return time, session_id
+    return found
 
 
 def check_update(state: dict[str, Any], header: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from localstore.storage.arguments import (
     check_kind,
     check_text,
     check_update,
-    is_possible_id,
+    is_valid,
 )
 from localstore.storage.async_twins import async_twin
 from localstore.storage.rating import RatingChange
@@ -688,7 +688,7 @@ class Storage:
         """
         if not isinstance(text, str):
             raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
-        if not is_possible_id(text):
+        if not text or not is_valid(text):
             return []
         self._engine.index.scan()  # a second document of a session is noticed
         row = self._engine.listed(text)
@@ -717,7 +717,7 @@ class Storage:
 
         Raises DocumentBroken if a file that is named after the session cannot be read, because it may hold the session.
         """
-        if not isinstance(session_id, str) or not is_possible_id(session_id):
+        if not isinstance(session_id, str) or not session_id or not is_valid(session_id):
             return False
         if self._engine.locate(session_id) is None:
             self._engine.refuse_unreadable(session_id)

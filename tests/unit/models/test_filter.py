@@ -1,6 +1,6 @@
 """Filters: which sessions they match, and which values they refuse."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -68,6 +68,11 @@ def test_a_session_without_the_value_is_left_out() -> None:
         assert not Filter(**fields).matches(row)  # type: ignore[arg-type]
 
 
+def test_a_filter_without_tags_is_empty() -> None:
+    assert Filter(tag=()) == Filter()
+    assert not Filter(tag=())
+
+
 def test_times_before_now() -> None:
     now = datetime.now(UTC)
     for text, ago in (("7d", timedelta(7)), ("12h", timedelta(hours=12)), ("5m", timedelta(minutes=5))):
@@ -84,6 +89,8 @@ def test_a_day_is_included_to_its_end() -> None:
     length = datetime.fromisoformat(day.until_text) - datetime.fromisoformat(day.since_text)
     assert timedelta(hours=22) < length < timedelta(hours=26)
     assert Filter(until="yesterday").until_text == Filter(since="today").since_text
+    for same in ("20261101", date(2026, 11, 1)):
+        assert Filter(since=same, until=same).until_text == day.until_text
 
 
 @pytest.mark.parametrize(
@@ -100,6 +107,8 @@ def test_a_day_is_included_to_its_end() -> None:
         ({"until": "999999w"}, "until is not a time"),
         ({"until": ""}, "until is not a time"),
         ({"since": datetime(2026, 11, 1)}, "since has no time zone"),  # noqa: DTZ001
+        ({"since": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))}, "since is outside the calendar"),
+        ({"until": "9999-12-31"}, "until is not a time"),
         ({"since": 5}, "since must be a datetime"),
         ({"user": "\ud800"}, "user holds a lone surrogate"),
         ({"tag": ("x", "\udcff")}, "tag holds a lone surrogate"),

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from localstore import Filter, JsonStorage, Message, Metrics, Run
+from localstore.engine.engine import Engine
+from localstore.index.row import IndexRow
 from tests.unit.raw import Storage
 
 
@@ -148,6 +151,46 @@ def test_pages_follow_each_other(storage: Storage) -> None:
         return [info.session_id async for info in storage.asessions()]
 
     assert asyncio.run(listed()) == everything
+
+
+def test_pages_follow_each_other_where_times_are_no_times(storage: Storage) -> None:
+    """A cursor lost the `|` of such a time, and the next page left out sessions."""
+    for number, time in enumerate(("1|a", "1b", "1|c", "1~1", "1~", "yesterday")):
+        storage.append(f"s{number}", answered(number))
+        path = storage.path(f"s{number}")
+        path.write_text(re.sub(r"2026-[-0-9]+T[0-9:.]+Z", time, path.read_text()))
+    for newest_first in (True, False):
+        listed = storage.list_sessions(newest_first=newest_first)
+        assert len(listed) == 6
+        paged = [
+            storage.list_sessions(limit=1, after=info.cursor, newest_first=newest_first)[0] for info in listed[:-1]
+        ]
+        assert [info.session_id for info in paged] == [info.session_id for info in listed[1:]]
+        assert storage.list_sessions(after=listed[-1].cursor, newest_first=newest_first) == []
+
+
+def test_pages_go_on_behind_a_broken_document_that_is_removed_meanwhile(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page was one row short, which looked like the last page: all older sessions were missing."""
+    for number in range(70):
+        storage.append(f"s{number}", answered(number, created_at=datetime(2026, 11, 1, 0, number % 60, tzinfo=UTC)))
+    broken = storage.get_all_session_ids()[5]
+    path = storage.path(broken)
+    path.write_text(path.read_text().replace("type", 't"y: [pe', 1))
+    checked = Engine._checked
+
+    def check_late(engine: Engine, row: IndexRow) -> IndexRow | None:
+        path.unlink(missing_ok=True)
+        return checked(engine, row)
+
+    monkeypatch.setattr(Engine, "_checked", check_late)
+    assert len(list(storage)) == 69
+
+
+def test_a_name_of_spaces_is_no_title(counted: Storage) -> None:
+    counted.update("a", name=" ")
+    assert next(counted.sessions(Filter(user="alice"))).title == "Question 1?"
 
 
 def without_overviews(root: Path) -> None:
