@@ -49,7 +49,7 @@ def to_message(step: Step) -> Message:
     >>> to_message({"source": "agent", "message": "Hello!"})
     {'role': 'assistant', 'content': 'Hello!'}
     """
-    message: Message = {"role": _ROLES.get(step.get("source", ""), "system")}
+    message: Message = {"role": _ROLES.get(str(step.get("source")), "system")}
     if (content := _from_content(step.get("message"))) not in (None, ""):
         message["content"] = content
     if isinstance(calls := step.get("tool_calls"), list) and calls:

@@ -509,7 +509,8 @@ class Storage:
             kind: `claude-code`, `codex`, `llm`, `chatgpt`, `openai-agents`,
                 `agno` or `atif`.
             path: The file or the folder of that program.
-            dry_run: If True, nothing is written. The result says what an import would do.
+            dry_run: If True, nothing is written. The result says what an import would do. Of a session that the source
+                has several times, each counts.
 
         Sessions and lines that cannot be read are left out, and `skipped` of the result names them. Raises ValueError
         for another kind, and OSError if the source cannot be opened. If the store cannot be written, OSError is raised,

@@ -79,11 +79,8 @@ def _session(path: Path, number: int, trajectory: dict[str, Any]) -> Items:
 
 def _own_entries(trajectory: dict[str, Any]) -> Iterator[Entry]:
     """Yield the entries of a session that localstore exported. Raises _Damaged."""
-    members = {
-        key: sub
-        for sub in map(mapping, items(trajectory.get("subagent_trajectories")))
-        if (key := sub.get("trajectory_id"))
-    }
+    subagents = map(mapping, items(trajectory.get("subagent_trajectories")))
+    members = {key: subagent for subagent in subagents if (key := text(subagent.get("trajectory_id")))}
     run: Entry | None = None
     messages: list[dict[str, Any]] = []
     for step in items(trajectory.get("steps")):

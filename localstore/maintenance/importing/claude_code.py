@@ -154,9 +154,9 @@ def _load(content: _File, path: Path, agent: str | None = None) -> Iterator[Skip
             yield item
             continue
         number, line = item
-        kind = line.get("type")
+        kind = text(line.get("type"))
         if kind in _TITLES and isinstance(line.get(_TITLES[kind]), str):
-            if "leafUuid" not in line or line["leafUuid"] in content.nodes:
+            if "leafUuid" not in line or text(line["leafUuid"]) in content.nodes:
                 content.titles[kind] = line[_TITLES[kind]]
             continue
         key = text(line.get("uuid")) or f"{path.name}:{number}"
@@ -326,7 +326,7 @@ def _answer(node: _Node, created_at: str | None, content: _File) -> Turn:
         message["tool_calls"] = calls
     if reasoning:
         message["reasoning"] = "\n\n".join(reasoning)
-    imported = {"uuids": [node.id], **_rest(node.line, content)}
+    imported = {**_rest(node.line, content), "uuids": [node.id]}
     imported |= {key: raw[key] for key in ("id", "usage") if raw.get(key)}
     imported |= {"content": kept} if kept else {}
     message[IMPORTED] = imported

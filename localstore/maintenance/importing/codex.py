@@ -151,7 +151,7 @@ def _results(
 
 def _add(conversation: _Conversation, kind: str, payload: dict[str, Any], moment: str | None) -> None:
     """Add a line to the conversation."""
-    event = payload.get("type")
+    event = text(payload.get("type"))
     if kind == "response_item":
         turn = conversation.items.turn(payload)
         turn.created_at = moment

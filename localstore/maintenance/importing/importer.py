@@ -12,8 +12,11 @@ from localstore.engine.engine import Engine
 from localstore.engine.plan import Rewrite
 from localstore.engine.transaction import Transaction
 from localstore.errors import LocalstoreError, UnstorableValue
-from localstore.format.document import order_header
+from localstore.format.document import check_entry, order_header
+from localstore.format.parse_error import ParseError
 from localstore.format.values import to_json_value
+from localstore.format.versions.document_shape import checked
+from localstore.format.versions.step import CannotUpgrade
 from localstore.maintenance.importing.json_text import storable
 from localstore.maintenance.importing.plan import Change, is_other_session, plan
 from localstore.maintenance.importing.source import KINDS, Entry, Kind, Reader, Skipped, SourceSession
@@ -122,16 +125,19 @@ def _checked(source: SourceSession) -> tuple[SourceSession | None, list[Skipped]
     entries: list[Entry] = []
     skipped: list[Skipped] = []
     try:
+        checked({**header, "history": []})
         Session.model_validate({**header, "history": []})
-    except ValidationError as error:
-        return None, [Skipped(source.path, f"it is no session: {first_problem(error)}", session_id=session_id)]
+    except (CannotUpgrade, ValidationError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        return None, [Skipped(source.path, f"it is no session: {problem}", session_id=session_id)]
     for entry in source.entries:
         try:
             value = _storable(entry)
             _entry.validate_python(value)
+            check_entry(value, "it")
             entries.append(value)
-        except (ValidationError, UnstorableValue) as error:
-            problem = first_problem(error) if isinstance(error, ValidationError) else error.message
+        except (ValidationError, UnstorableValue, ParseError) as error:
+            problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
             name = f"run {entry['run_id']}" if "run_id" in entry else "an entry"
             skipped.append(Skipped(source.path, f"{name} cannot be stored: {problem}", session_id=session_id))
     return replace(source, header=header, entries=entries), skipped

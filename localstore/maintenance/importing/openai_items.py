@@ -25,7 +25,7 @@ class ItemReader:
 
     def turn(self, item: dict[str, Any]) -> Turn:
         """Return the turn of an item. The items of one answer have the same `answer_id`."""
-        kind = item.get("type")
+        kind = item.get("type") if isinstance(item.get("type"), (str, type(None))) else ""
         rest = {key: value for key, value in item.items() if key not in _USED and value is not None}
         if kind in (None, "message") and isinstance(item.get("role"), str) and item["role"]:
             return self._message(item, rest)

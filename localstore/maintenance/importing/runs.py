@@ -90,10 +90,18 @@ def _extend(message: dict[str, Any], part: dict[str, Any]) -> None:
         elif key == "tool_calls":
             message[key] = [*before, *value]
         elif key == IMPORTED:
-            lists = {name: [*before[name], *value[name]] for name in _LISTS if name in before and name in value}
-            message[key] = {**before, **value, **lists}
+            message[key] = {**before, **value, **_joined_lists(before, value)}
         else:
             message[key] = value
+
+
+def _joined_lists(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    pairs = {name: (one.get(name), other.get(name)) for name in _LISTS}
+    return {
+        name: [*first, *second]
+        for name, (first, second) in pairs.items()
+        if isinstance(first, list) and isinstance(second, list)
+    }
 
 
 def joined(one: Any, other: Any) -> Any:

@@ -29,6 +29,7 @@ def read(store: JsonStorage, session_id: str) -> Session:
 def database(path: Path, **tables: list[dict[str, Any]]) -> Path:
     """Write a database with these rows; mappings and lists are stored as JSON, as agno does."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
         for table, rows in tables.items():
             names = list(dict.fromkeys(name for row in rows for name in row))
             columns = ", ".join(f'"{name}"' for name in names)

@@ -52,6 +52,7 @@ class Logs:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.database = sqlite3.connect(path, isolation_level=None)
+        self.database.execute("PRAGMA synchronous = OFF")
         self.database.executescript(TABLES)
         self.number = 0
 

@@ -38,6 +38,7 @@ class Items:
         self.path = path
         self.table = f"{prefix}_messages"
         self.database = sqlite3.connect(path, isolation_level=None)
+        self.database.execute("PRAGMA synchronous = OFF")
         self.database.executescript(TABLES.format(prefix=prefix))
 
     def add(self, session_id: str, *items: Any) -> None:
