@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -145,12 +146,20 @@ def test_ctrl_c_ends_with_130_and_one_line(store: Path) -> None:
     )
     assert process.stdout is not None
     process.stdout.read(10)  # now it waits for somebody to read the rest
+    _wait_until_asleep(process)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
     assert process.stderr is not None
     assert process.stderr.read() == b"localstore: Interrupted.\n"
     process.stdout.close()
     process.stderr.close()
+
+
+def _wait_until_asleep(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process waits in a system call. Python notices a signal late if it comes just before that."""
+    status = Path(f"/proc/{process.pid}/stat")
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] != "S":
+        time.sleep(0.001)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -460,10 +460,11 @@ def test_typed_text_is_kept_if_the_store_refuses_it(
 @posix
 def test_ctrl_c_belongs_to_the_editor(store: Path, editor: Editor, kept: Path, tmp_path: Path) -> None:
     """Many editors give Ctrl-C another meaning. The text is stored when the editor ends."""
-    ready = tmp_path / "ready"
+    ready, go_on = tmp_path / "ready", tmp_path / "go on"
     editor(
         "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        f"path.write_text('{{\"n\": 1}}')\nopen({str(ready)!r}, 'w').close()\ntime.sleep(0.5)"
+        f"path.write_text('{{\"n\": 1}}')\nopen({str(ready)!r}, 'w').close()\n"
+        f"while not os.path.exists({str(go_on)!r}):\n    time.sleep(0.01)"
     )
     process = subprocess.Popen(
         [ENTRY_POINT, "state", "graz-1", "--edit", "--store", store],
@@ -474,6 +475,7 @@ def test_ctrl_c_belongs_to_the_editor(store: Path, editor: Editor, kept: Path, t
     while not ready.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
+    go_on.touch()
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, b"localstore: The session_state of graz-1 was stored.\n")
     assert state(store) == {"n": 1}

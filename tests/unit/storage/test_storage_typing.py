@@ -10,7 +10,7 @@ from localstore import DocumentBroken, JsonStorage, YamlStorage
 from localstore.maintenance.check import check
 from tests import oracle
 from tests.crashes import forget_boot, leave_mark
-from tests.effort import sampled
+from tests.effort import rounds
 from tests.unit.raw import Storage, answered, question, rescued, run_ids
 
 TYPED = {
@@ -97,7 +97,9 @@ def test_whatever_is_saved_in_the_middle_of_typing_stays(storage: Storage, known
         "a finish": lambda opened: opened.append("s1", answered("r2")),
         "list": lambda opened: opened.list_sessions(),
     }
-    for number, closing in sampled(((n, c) for n in range(1, len(typed) + 1) for c in (b"", end)), 7):
+    moments = [(number, closing) for number in range(1, len(typed) + 1) for closing in (b"", end)]
+    step = rounds(7, 3, 1)
+    for number, closing in moments[(KNOWN.index(known) + [*calls].index(first)) % step :: step]:
         raw = whole.removesuffix(end) + typed[:number] + closing
         path.write_bytes(raw)
         (root / "manifest.jsonl").write_bytes(manifest)
