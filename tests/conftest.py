@@ -7,9 +7,9 @@ import sys
 import pytest
 from hypothesis import settings
 
-from tests.effort import IS_DEFAULT, IS_LONG, LEVEL
+from tests.effort import IS_DEFAULT, IS_LONG, LEVEL, rounds
 
-settings.register_profile("localstore", deadline=None, derandomize=not IS_LONG)
+settings.register_profile("localstore", deadline=None, derandomize=not IS_LONG, max_examples=rounds(30, 100, 1000))
 settings.load_profile("localstore")
 
 # Processes that the tests start take twice as long if they may not keep the compiled modules.
