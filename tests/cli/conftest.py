@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import sysconfig
-import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +23,16 @@ from tests.effort import rounds
 ENTRY_POINT = Path(sysconfig.get_path("scripts")) / ("localstore.exe" if sys.platform == "win32" else "localstore")
 Finished = subprocess.CompletedProcess[str]
 Command = Callable[..., Finished]
+_NUMBER = pytest.StashKey[int]()
+"""The number of a test among those of its module that run the command."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    numbers: Counter[Path] = Counter()
+    for item in items:
+        if "run" in getattr(item, "fixturenames", ()):
+            item.stash[_NUMBER] = numbers[item.path]
+            numbers[item.path] += 1
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
@@ -41,10 +51,10 @@ def _installed() -> None:
 def run(tmp_path: Path, request: pytest.FixtureRequest) -> Command:
     """Return a function that runs the command, in `tmp_path` unless `cwd` is given.
 
-    It runs in this process at the default level of effort. At the level `ci` a quarter of the tests, chosen by their
-    names, start processes instead, and at the level `long` all of them."""
-    quarter = zlib.crc32(request.node.nodeid.encode()) % 4
-    run_command = _run_in_a_process if quarter < rounds(0, 1, 4) else _run_here
+    It runs in this process at the default level of effort. At the level `ci` the first test of each module, and every
+    fourth after it, start processes instead, and at the level `long` all of them."""
+    number = request.node.stash.get(_NUMBER, 0)
+    run_command = _run_in_a_process if number % 4 < rounds(0, 1, 4) else _run_here
 
     def call(*args: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] = {}) -> Finished:
         return run_command([str(arg) for arg in args], cwd, clean_environment(**env))
