@@ -37,8 +37,8 @@ _MAX_TIMEOUT = threading.TIMEOUT_MAX
 class _Lock:
     __slots__ = ("fd", "file", "holder", "mutex", "path")
 
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
+    def __init__(self, path: str) -> None:
+        self.path = path
         self.fd = -1
         self.file = 0, 0
         """Device and inode of the open file."""
@@ -110,10 +110,10 @@ class LockPool:
     def __init__(self, store: StoreIdentity) -> None:
         load_for_writing()
         self.store = store
-        self._folder = folder = Path(store.root, ".localstore", "locks")
-        self._locks = [_Lock(folder / f"{number:02d}.lock") for number in range(STRIPES)]
-        self._locks.append(_Lock(folder / "manifest.lock"))
-        self._locks.append(_Lock(folder / "migration.lock"))
+        self._folder = Path(store.root, ".localstore", "locks")
+        folder = str(self._folder)  # to join texts takes a quarter of the time
+        names = [f"{number:02d}.lock" for number in range(STRIPES)]
+        self._locks = [_Lock(os.path.join(folder, name)) for name in (*names, "manifest.lock", "migration.lock")]
         self._marks_are_read = False
         weakref.finalize(self, _close, self._locks)
 
