@@ -25,12 +25,7 @@ def run_inside(
     `folder` is the working directory; `variables` are added to the environment. Raises NotThere.
     """
     python = interpreter(f"agno-{release}", [f"agno=={release}", *_NEEDS])
-    environment = without_settings() | {
-        "PYTHONPATH": str(ROOT),
-        "AGNO_TELEMETRY": "false",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **variables,
-    }
+    environment = without_settings() | {"PYTHONPATH": str(ROOT), "AGNO_TELEMETRY": "false", **variables}
     command = [str(python), "-m", *map(str, args)]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=timeout, cwd=folder
