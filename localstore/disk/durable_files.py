@@ -67,11 +67,14 @@ def replace_file(path: str, parts: Iterable[bytes], old: os.stat_result, *, sett
     return new
 
 
-def create_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True) -> os.stat_result:
-    """Create a file durably and return its status, as `replace_file` does. Raises FileExistsError if there is one."""
+def create_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True, sync: bool = True) -> os.stat_result:
+    """Create a file durably and return its status, as `replace_file` does. Raises FileExistsError if there is one.
+
+    Without `sync`, its bytes are not synced: after a power cut, the file may have its name and other bytes.
+    """
     path = str(path)
     temporary = _temporary(path)
-    new = _write_temporary(temporary, path, parts)
+    new = _write_temporary(temporary, path, parts, sync=sync)
     _put_in_place(temporary, path, new, None)
     if settle:
         filesystem.sync_folder(os.path.dirname(path))
@@ -89,8 +92,8 @@ def _is_unchanged(path: str, old: os.stat_result) -> bool:
     return now is not None and is_same(now, old) and now.st_ctime_ns == old.st_ctime_ns
 
 
-def _write_temporary(temporary: str, path: str, parts: Iterable[bytes]) -> os.stat_result:
-    """Write and sync a new file that is to get the name `path`, and return its status."""
+def _write_temporary(temporary: str, path: str, parts: Iterable[bytes], *, sync: bool = True) -> os.stat_result:
+    """Write a new file, and sync it unless `sync` is false, that is to get the name `path`, and return its status."""
     try:
         fd = filesystem.system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
@@ -98,7 +101,8 @@ def _write_temporary(temporary: str, path: str, parts: Iterable[bytes]) -> os.st
             for part in parts:
                 filesystem.write_at(fd, part, offset)
                 offset += len(part)
-            filesystem.system.sync(fd)
+            if sync:
+                filesystem.system.sync(fd)
             return filesystem.system.status_of(fd)
         finally:
             filesystem.system.close(fd)

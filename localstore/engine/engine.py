@@ -23,7 +23,8 @@ from localstore.engine.snapshot import Snapshot, newest_part, tail_snapshot, who
 from localstore.engine.transaction import ConcurrentChange, Transaction, create_document
 from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch, newer_format_error
-from localstore.format.recovery import RecoveredDocument
+from localstore.format.recovery import CreationLost, RecoveredDocument
+from localstore.index.document_row import is_lost
 from localstore.index.manifest import Manifest
 from localstore.index.row import (
     IndexRow,
@@ -202,8 +203,24 @@ class Engine:
         marks = self.locks.marks(session_id)
         document = self._open(session_id, marks)
         if document is None:
+            for path in store_tree.paths_named_after(self.root, session_id):
+                if is_lost(f"{self.root}/{path}", self.locks):
+                    self._set_lost_aside(path, session_id)
             self.refuse_unreadable(session_id)
         return document
+
+    def _set_lost_aside(self, path: str, session_id: str) -> None:
+        """Remove what a power cut left of a new document, and keep its bytes in the rescue folder if there are any."""
+        full_path = f"{self.root}/{path}"
+        with DocumentFile(full_path) as file:
+            raw, status = file.read_all(), file.status
+        if raw.strip(b"\0"):
+            content = rescue_folder.piece(0, raw)
+            rescue_folder.set_aside(self.root, path, session_id, "torn by a crash", content)
+        try:
+            durable_files.remove_unchanged(full_path, status)
+        except FileChanged:
+            raise ConcurrentChange from None
 
     def _open(self, session_id: str, marks: WriteMarks) -> Transaction | None:
         for row in self._rows_of(session_id):
@@ -211,6 +228,9 @@ class Engine:
                 keep = self._back_up if self.upgrades else None
                 document = Transaction(self.root, row, marks, durable=self._syncs(session_id), keep=keep)
             except FileNotFoundError:
+                continue
+            except CreationLost:
+                self._set_lost_aside(row["path"], session_id)
                 continue
             try:
                 if document.changed:
@@ -332,7 +352,8 @@ class Engine:
         """Write the document of a new session and return its row.
 
         Its bytes are synced before it gets its name. The name is not, in a relaxed engine or in a batch: after a power
-        cut, the session may be missing.
+        cut, the session may be missing. In a relaxed engine, those of a JSON document are not synced either. YAML that
+        a power cut has cut off may parse, and look like the work of a person.
 
         The caller must hold the session's lock and have checked that the session has no document. `suffix` is `.json`
         or `.yaml`. Raises DocumentBroken if a file or link is in the way of the new document, and ConcurrentChange if
@@ -340,13 +361,15 @@ class Engine:
         """
         path = store_tree.new_path(header["session_id"], header["created_at"], suffix)
         folder = path.rpartition("/")[0]
-        if folder not in self._durable_folders:
+        if self.durable and folder not in self._durable_folders:
             store_tree.make_durable(self.root, folder)
             self._durable_folders.add(folder)
         before = folder_time(self.root, folder)
         durable = self._syncs(header["session_id"])
         try:
-            row = create_document(self.root, path, header, entries, durable=durable)
+            row = create_document(
+                self.root, path, header, entries, durable=durable, sync=self.durable or suffix == ".yaml"
+            )
         except DocumentBroken:
             if self.locate(header["session_id"]) is not None:
                 raise ConcurrentChange from None
@@ -601,7 +624,10 @@ class Engine:
                         return tail_snapshot(file, row, last_runs) if matches(row) else None
                     except LayoutMismatch:
                         pass
-                found = parse_whole(file.read_all(), file, row, self.locks)
+                try:
+                    found = parse_whole(file.read_all(), file, row, self.locks)
+                except CreationLost:
+                    continue
                 # Of a torn document, return what the next write will recover. A read does not repair the file.
                 parsed = found.parsed if isinstance(found, RecoveredDocument) else found
                 fresh = row_of(parsed, row["path"], file.status, boot_id())

@@ -596,11 +596,17 @@ def older_format_error(parsed: ParsedDocument, path: str, root: str) -> OlderFor
 
 
 def create_document(
-    root: str, path: str, header: dict[str, Any], entries: list[dict[str, Any]], *, durable: bool = True
+    root: str,
+    path: str,
+    header: dict[str, Any],
+    entries: list[dict[str, Any]],
+    *,
+    durable: bool = True,
+    sync: bool = True,
 ) -> IndexRow:
     """Write a new document and return its row. `path` is relative to `root`.
 
-    Its bytes are durable before it gets its name, and its name if `durable` is true.
+    If `sync` is true, its bytes are durable before it gets its name. If `durable` is true, so is its name.
 
     Raises DocumentBroken if a file already has this path or if its folder is a symbolic link. Raises OSError if the
     write fails.
@@ -619,7 +625,7 @@ def create_document(
     parsed = parse_document(raw, layout, target)
     make_folders(root, target.parent)
     try:
-        written = durable_files.create_file(target, [raw], settle=durable)
+        written = durable_files.create_file(target, [raw], settle=durable, sync=sync)
     except FileExistsError:
         raise _in_the_way(target, header["session_id"]) from None
     status = filesystem.system.status(str(target))

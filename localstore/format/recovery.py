@@ -28,6 +28,7 @@ from localstore.format.torn_run import (
 )
 from localstore.format.write_mark import WriteMark, settle
 from localstore.format.yaml_layout import LAYOUT as YAML
+from localstore.models.schema import SCHEMA_VERSION
 
 _COMMENTS = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\n)*\Z")
 _APPEND_START = {".json": b',\n    {\n      "', ".yaml": b"- type: "}
@@ -45,6 +46,10 @@ _AFTER_ENTRY = (b"- ", b"...\n", b"#")
 """The text that may begin in column 0 after an entry in YAML."""
 _CUT_AFTER_ENTRY = re.compile(rb"(?:\.{1,3}|-(?: (?:t(?:y(?:p(?:e:?)?)?)?)?)?)\Z")
 """The text after an entry in YAML, cut off by the end of the file. It shows that the entry is complete."""
+
+
+class CreationLost(DocumentBroken):
+    """Raised for what a power cut left of a new document that had not been synced. Nothing in it was durable."""
 
 
 class RecordedState(NamedTuple):
@@ -88,8 +93,9 @@ def parse_or_recover(
         marks: The marks of writes to it whose processes were killed.
         power_cut: None if no power cut can have damaged the document.
 
-    Returns a RecoveredDocument if it was damaged. Raises DocumentBroken if a crash does not explain the damage, and
-    NewerFormat. Without marks and a power cut, any damage is a person's edit, and so is YAML without its end marker.
+    Returns a RecoveredDocument if it was damaged. Raises CreationLost if nothing of a new document can be recovered,
+    DocumentBroken if a crash does not explain the damage, and NewerFormat. Without marks and a power cut, any damage is
+    a person's edit, and so is YAML without its end marker.
     """
     for mark in marks:
         settled = _settled(raw, layout, mark, path)
@@ -98,12 +104,17 @@ def parse_or_recover(
     try:
         parsed = parse_document(raw, layout, path)
     except DocumentBroken:
-        if find_conflict(raw):  # a person resolves it
+        if power_cut is None or find_conflict(raw):  # a person resolves it
             raise
-        recovered = power_cut and recover(raw, layout, power_cut.record, path)
-        if recovered is None:
-            raise
-        return recovered
+        record = power_cut.record
+        recovered = recover(raw, layout, record, path)
+        if recovered is not None and (recovered.parsed.entries or (record is not None and not record.may_lack)):
+            return recovered
+        if recovered is not None or _is_lost_creation(raw, layout, record):
+            problem = "a power cut left this of a new session, which had not been synced"
+            advice = "Nothing was changed. The next write to the session removes it, and keeps its bytes in rescue."
+            raise CreationLost(f"{path}: {problem}. {advice}", path=str(path), problem=problem) from None
+        raise
     if power_cut is None or not layout.keeps_comments:
         return parsed
     record = power_cut.record
@@ -199,6 +210,29 @@ def recover(
     if recovered is not None and record is not None and recovered.parsed.header["session_id"] != record.session_id:
         return None  # no crash changes the id
     return recovered
+
+
+def _is_lost_creation(raw: bytes, layout: Layout, record: RecordedState | None) -> bool:
+    """Return whether a document that cannot be recovered may be what a power cut left of an unsynced new one.
+
+    If its creation was not synced, any of its sectors may be zeros, and the rest may be missing. A person leaves no
+    zeros. Without a record, nothing in it must be complete but the header, which is as localstore writes it.
+    """
+    if not raw.strip(b"\0"):
+        return True
+    opened = raw.find(layout.opening)
+    if record is not None:
+        return record.may_lack and (b"\0" in raw or opened < 0)
+    if b"\0" in (raw[:opened] if opened >= 0 else raw):
+        return True  # the header is the first that is synced
+    if _find_entries(raw, layout, max(0, opened), 0):
+        return False
+    if b"\0" in raw:
+        return True
+    if opened >= 0:
+        return not raw.endswith(layout.closing) and _is_header_of_ours(raw[: opened + len(layout.opening)], layout)
+    first = layout.head({"schema_version": SCHEMA_VERSION}).removesuffix(layout.opening)
+    return raw.startswith(first) or first.startswith(raw)
 
 
 def _looks_like_torn_append(raw: bytes, layout: Layout, at: int) -> bool:

@@ -10,7 +10,7 @@ from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import LAYOUTS, ParsedDocument
 from localstore.format.merge_conflict import own_side
 from localstore.format.parse_error import ParseError
-from localstore.format.recovery import RecoveredDocument, parse_without_end_marker
+from localstore.format.recovery import CreationLost, RecoveredDocument, parse_without_end_marker
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, carry_rewrite_flag, row_of
 from localstore.index.whole_document import parse_whole
@@ -38,6 +38,8 @@ def read_row(
     root: str, path: str, manifest: Manifest, locks: LockPool, unreadable: Unreadable | None
 ) -> IndexRow | Torn | Unreadable | None:
     """Read a document and return its row, or None if there is no file.
+
+    Return None, too, for what a power cut left of a new document that had not been synced.
 
     For a broken document whose session id is known, return a row with a `problem`; if the id is unknown, return
     `Unreadable`.
@@ -71,8 +73,22 @@ def read_row(
                 return _torn(content.parsed, path, file, before)
             content = whole
         return carry_rewrite_flag(row_of(content, path, file.status, boot_id()), before)
+    except CreationLost:
+        return None  # the session was never durable
     except (LocalstoreError, OSError) as error:
         return _broken_row(path, raw, file.status, before, str(error))
+
+
+def is_lost(full_path: str, locks: LockPool) -> bool:
+    """Return whether a file without a row is what a power cut left of a new document that had not been synced."""
+    try:
+        with DocumentFile(full_path) as file:
+            parse_whole(file.read_all(), file, None, locks)
+    except CreationLost:
+        return True
+    except (LocalstoreError, OSError):
+        pass
+    return False
 
 
 def _torn(parsed: ParsedDocument, path: str, file: DocumentFile, before: IndexRow | None) -> Torn:

@@ -106,7 +106,8 @@ class Cuts:
         self, where: str, root: Path, storage: Storage, found: dict[str, Value], before: dict[Path, bytes]
     ) -> None:
         """Sessions are written to as if nothing had happened, and what cannot stay is set aside."""
-        written = [one for one in _IDS if one != "t" or found["t"] is not None]
+        left = {path.stem for path in before}
+        written = [one for one in _IDS if one != "t" or found["t"] is not None or "t" in left]
         for number, session_id in enumerate(written, 30):
             storage.append(session_id, run(number))
         documents = oracle.sessions(root)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localstore import Conflict, OwnerMismatch, Run, SessionNotFound
+from localstore import Conflict, OwnerMismatch, Run, SessionNotFound, YamlStorage
 from tests.unit.conftest import StorageClass
 from tests.unit.raw import Storage, answered, manifest_lines, question, run_ids
 from tests.unit.watched_disk import WatchedDisk
@@ -160,14 +160,17 @@ def test_a_bulk_of_a_task(storage: Storage, disk: WatchedDisk) -> None:
     assert run_ids(storage.path("s1")) == ["r0", "r1", "r2"]
 
 
-def test_a_relaxed_creation_syncs_no_folder(storage_class: StorageClass, tmp_path: Path, disk: WatchedDisk) -> None:
-    """50 new sessions took 100 syncs."""
+def test_a_relaxed_creation_of_json_syncs_nothing(
+    storage_class: StorageClass, tmp_path: Path, disk: WatchedDisk
+) -> None:
+    """50 new sessions took 50 syncs, and 100 in earlier releases."""
     relaxed = storage_class(tmp_path / "store", durability="relaxed")
     relaxed.append("first", answered("r1"))
     disk.forget()
     for number in range(50):
         relaxed.append(f"s{number}", answered("r1"))
-    assert (len(disk.of("sync")), len(disk.of("sync_folder"))) == (50, 0)
+    is_yaml = storage_class is YamlStorage
+    assert (len(disk.of("sync")), len(disk.of("sync_folder"))) == (50 if is_yaml else 0, 0)
 
 
 def test_a_durable_write_makes_the_name_of_a_relaxed_session_durable(
