@@ -19,7 +19,7 @@ from localstore.format.versions import CannotUpgrade, upgraded
 from localstore.maintenance.importing import json_text
 from localstore.maintenance.importing.fields import NO_TIME, text, time
 from localstore.maintenance.importing.source import Entry, Items, Skipped, SourceSession
-from localstore.maintenance.importing.sqlite_file import columns, opened, rows, tables
+from localstore.maintenance.importing.sqlite_file import DATABASE_ERRORS, columns, opened, rows, tables
 
 Row = dict[str, Any]
 RunsOf = Callable[[str], list[Row]]
@@ -60,7 +60,7 @@ def read(path: Path) -> Items:
         try:
             with opened(path) as database:
                 yield from _database(path, database)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             yield Skipped(str(path), f"it cannot be read as a database ({error})")
 
 

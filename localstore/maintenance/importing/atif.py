@@ -13,7 +13,7 @@ from localstore.errors import UnstorableValue
 from localstore.format.atif_steps import from_result, own_values, to_message
 from localstore.format.values import MAX_DEPTH, to_json_value
 from localstore.maintenance.importing import json_text
-from localstore.maintenance.importing.fields import count, items, mapping, text, time
+from localstore.maintenance.importing.fields import NO_TIME, count, items, mapping, text, time
 from localstore.maintenance.importing.runs import IMPORTED, Turn, group, in_order
 from localstore.maintenance.importing.source import Entry, Items, Skipped, SourceSession, new_header
 from localstore.models.schema import SCHEMA_VERSION
@@ -161,7 +161,8 @@ def _entries(session_id: str, trajectory: dict[str, Any]) -> list[Entry]:
     }
     for member in members if entries else ():
         owner = owners.get(member.get("tool_call_id"), entries[-1])
-        owner.setdefault("member_runs", []).append(member)
+        known = {"created_at": owner["created_at"]} if member["created_at"] == NO_TIME else {}
+        owner.setdefault("member_runs", []).append(member | known)
     return [in_order(entry) for entry in entries]
 
 

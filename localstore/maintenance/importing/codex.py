@@ -6,7 +6,6 @@ that were rolled back become a fork.
 
 import contextlib
 import re
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from localstore.maintenance.importing.fields import NO_TIME, count, mapping, tex
 from localstore.maintenance.importing.openai_items import ItemReader
 from localstore.maintenance.importing.runs import Turn, group
 from localstore.maintenance.importing.source import Items, Skipped, SourceSession, fork_header, new_header
-from localstore.maintenance.importing.sqlite_file import opened, rows
+from localstore.maintenance.importing.sqlite_file import DATABASE_ERRORS, opened, rows
 from localstore.maintenance.importing.tree import fork_id
 
 _REPEATED = ("user_message", "agent_message", "agent_reasoning", "agent_reasoning_raw_content")
@@ -80,7 +79,7 @@ def _titles(folder: Path) -> dict[str, str]:
     """Return the titles that the program keeps in a database beside its sessions, by session."""
     titles: dict[str, str] = {}
     for file in sorted(folder.glob("state_*.sqlite")):
-        with contextlib.suppress(sqlite3.Error), opened(file) as database:
+        with contextlib.suppress(*DATABASE_ERRORS), opened(file) as database:
             for row in rows(database, "threads"):
                 if (session_id := text(row.get("id"))) and (title := text(row.get("title"))):
                     titles[session_id] = title

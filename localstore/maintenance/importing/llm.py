@@ -17,7 +17,7 @@ from localstore.maintenance.importing.fields import NO_TIME, count, items, mappi
 from localstore.maintenance.importing.parts import arguments, data_part, media_part, simplified, text_part
 from localstore.maintenance.importing.runs import IMPORTED, Turn, group
 from localstore.maintenance.importing.source import Entry, Items, Skipped, SourceSession, fork_header, new_header
-from localstore.maintenance.importing.sqlite_file import opened, rows
+from localstore.maintenance.importing.sqlite_file import DATABASE_ERRORS, opened, rows
 from localstore.maintenance.importing.tree import branches, fork_id
 
 Row = dict[str, Any]
@@ -29,7 +29,7 @@ def read(path: Path) -> Items:
     try:
         with opened(file) as database:
             yield from _conversations(file, database)
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         yield Skipped(str(file), f"it cannot be read as a database ({error})")
 
 

@@ -14,7 +14,7 @@ from localstore.maintenance.importing.fields import count, mapping, text, time
 from localstore.maintenance.importing.openai_items import ItemReader
 from localstore.maintenance.importing.runs import Turn, group
 from localstore.maintenance.importing.source import Entry, Items, Skipped, SourceSession, fork_header, new_header
-from localstore.maintenance.importing.sqlite_file import columns, opened, rows, tables
+from localstore.maintenance.importing.sqlite_file import DATABASE_ERRORS, columns, opened, rows, tables
 from localstore.maintenance.importing.tree import fork_id
 
 Row = dict[str, Any]
@@ -39,7 +39,7 @@ def read(path: Path) -> Items:
                 for (session_id,) in ids.fetchall():
                     if text(session_id):
                         yield from _session(path, database, table, session_id)
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         yield Skipped(str(path), f"it cannot be read as a database ({error})")
 
 

@@ -89,7 +89,9 @@ def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) ->
                 change.conflicts.append(run_id)
     missing = [entry for entry in source.entries if _is_missing(entry, stored, newest_state(entries))]
     change.inserted = union(header, entries, header, missing).inserted
-    added = {key: source.header[key] for key in _HEADER if key in source.header and header.get(key) in (None, [], {})}
+    empty: tuple[Any, ...] = (None, [], {})
+    added = {key: value for key, value in source.header.items() if key in _HEADER and value not in empty}
+    added = {key: value for key, value in added.items() if header.get(key) in empty}
     if added:
         change.header = {**header, **added}
     return change

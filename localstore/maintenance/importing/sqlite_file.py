@@ -6,6 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged database raises."""
 _WAL = b"\x02\x02"
 """The bytes 18 and 19 of a database with a write-ahead log."""
 

@@ -207,7 +207,7 @@ def spoil(path: Path, chance: random.Random) -> None:
             number, *values = chance.choice(cells)
             column = chance.randrange(len(columns))
             value = values[column]
-            if isinstance(value, str) and value[:1] in ("{", "[") and chance.random() < 0.8:
+            if isinstance(value, str) and value[:1] in ("{", "[") and len(value) > 1 and chance.random() < 0.8:
                 value = json.dumps(changed(json.loads(value), chance))
             else:
                 value = chance.choice([None, 0, -1, 2**62, 1e300, float("inf"), "", "x", "{", b"\xff", b"", "s1", "u1"])
