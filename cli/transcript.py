@@ -19,6 +19,8 @@ FOLDED_LINE = 400
 STEP = 2
 """The columns of one level of indentation."""
 IN_HEADING = ("type", "run_id", "created_at", "model", "status")
+IMPORTED = "imported"
+"""The key of what the source of an imported session has beyond the fields of a document."""
 WHO = ("agent_id", "team_id", "workflow_id")
 COLOURS = {"user": "bold green", "assistant": "bold cyan", "tool": "bold magenta"}
 STATUS_COLOURS = {
@@ -42,7 +44,7 @@ class Transcript:
     """Formats a session as pieces of text.
 
     If `person` is true, times are local. If `fold` is true, long tool output and the details of members' runs are
-    shortened.
+    shortened, and what an import kept in the key `imported` is left out.
     """
 
     def __init__(self, *, person: bool, fold: bool) -> None:
@@ -119,6 +121,8 @@ class Transcript:
         elif name == "steps":
             for step in value:
                 yield from self.step(step, indent)
+        elif name == IMPORTED and self.fold:
+            return
         elif name == "metrics":
             text = ", ".join(f"{key} {compact(number)}" for key, number in value.items())
             yield Piece(f"{name}  {text}", indent, "dim")
@@ -159,7 +163,8 @@ class Transcript:
             )
             yield Piece(self.folded(text), indent, "magenta")
         for key, value in fields.items():
-            yield from self.field(key, value, indent)
+            if key != IMPORTED or not self.fold:
+                yield from self.field(key, value, indent)
 
     def field(self, name: str, value: Any, indent: int, style: str = "") -> Iterator[Piece]:
         """Yield a key and its value: on one line if the value is short, otherwise the value below the key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,9 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
     if not os.path.exists(path):
         raise click.UsageError(f"There is no file or folder '{path}'", click.get_current_context())
     storage = open_store(store) if dry_run else open_or_make_store(store)
+    gc.disable()  # an import makes very many objects, none of them garbage that it would find
     result = storage.import_from(kind, path, dry_run=dry_run)
+    gc.enable()
     for part in result.skipped:
         output.note(f"Not imported: {part}")
     if as_json:

@@ -19,7 +19,7 @@ ON_A_TERMINAL = 10
 @click.argument("session", required=False)
 @click.option("--last", type=click.IntRange(min=0), metavar="N", help="Show only the last N entries.")
 @click.option("--all", "everything", is_flag=True, help=f"Show all entries on a terminal, not only {ON_A_TERMINAL}.")
-@click.option("--full", is_flag=True, help="Show tool output in full on a terminal.")
+@click.option("--full", is_flag=True, help="Show all tool output and fields on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document as JSON, even if it is stored as YAML.")
 @store_option
 def command(

@@ -98,3 +98,21 @@ def test_the_command_knows_every_kind_of_the_library() -> None:
     module = import_module("localstore_cli.commands.import_")
     assert module.KINDS == KINDS
     assert all(f"\n    {kind} " in (module.command.callback.__doc__ or "") for kind in KINDS)
+
+
+def test_a_terminal_shows_the_conversation_without_what_else_the_source_has(
+    invoke: Invoke, source: Path, target: Path
+) -> None:
+    """Each message was followed by dozens of lines with ids and token counts of the other program."""
+    invoke("import", "claude-code", source, "--store", target)
+    transcript = import_module("localstore_cli.transcript").Transcript
+    session = JsonStorage(target)._engine.look(SESSION, lambda _: True, None)
+    assert session is not None
+    entry = {**session.entries[0], "imported": [{"type": "system"}]}
+    shown = {
+        fold: "\n".join(piece.text for piece in transcript(person=True, fold=fold).entry(entry))
+        for fold in (True, False)
+    }
+    assert "The one at 7:58." in shown[True]
+    assert "imported" not in shown[True]
+    assert shown[False].count("imported") == 3
