@@ -31,7 +31,7 @@ def find_rescued(files: list[Rescued], text: str) -> Rescued:
     if matches:
         lines = candidates(one_line(file.name) for file in matches)
         raise Ambiguous(f"{len(matches)} names begin with '{text}'. Give more of one of these:", lines)
-    raise Ambiguous(f"No file in rescue matches '{text}'. 'localstore rescue' lists what there is.", [])
+    raise Ambiguous(f"No file in rescue matches '{text}'. 'localstore rescue' lists the files.", [])
 
 
 def heading(file: Rescued, person: bool) -> Iterator[Piece]:

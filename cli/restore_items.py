@@ -103,14 +103,14 @@ def find_restorable(items: list[Restorable], text: str) -> Restorable:
     Raises Ambiguous if no item matches or several do.
     """
     for how, matches in (
-        ("are called", [item for item in items if text in (item.name, one_line(item.name))]),
-        ("are of session", [item for item in items if item.session_id == text]),
-        ("are of session", [item for item in items if item.session_id and one_line(item.session_id) == text]),
+        ("are named", [item for item in items if text in (item.name, one_line(item.name))]),
+        ("belong to session", [item for item in items if item.session_id == text]),
+        ("belong to session", [item for item in items if item.session_id and one_line(item.session_id) == text]),
         ("have a name that begins with", [item for item in items if one_line(item.name).startswith(text)]),
     ):
         if len(matches) == 1:
             return matches[0]
         if matches:
             lines = candidates(f"{one_line(item.name)}  ({item.kind}, {item.when})" for item in matches)
-            raise Ambiguous(f"{len(matches)} things {how} '{text}'. Give the name of one:", lines)
-    raise Ambiguous(f"Nothing to restore matches '{text}'. 'localstore restore' lists what there is.", [])
+            raise Ambiguous(f"{len(matches)} items {how} '{text}'. Give the name of one:", lines)
+    raise Ambiguous(f"Nothing to restore matches '{text}'. 'localstore restore' lists the items.", [])

@@ -56,7 +56,7 @@ class Scorer:
             hint = f". The name hides {own}: give that file another name" if is_hidden else ""
             raise self._error(f"names a function that {source} does not have{hint}")
         if not callable(function):
-            raise self._error(f"names a {type(function).__name__}, and no function")
+            raise self._error(f"names a value of type {type(function).__name__}, not a function")
         return function  # type: ignore[no-any-return]
 
     def __call__(self, question: str, old: str, new: str) -> Score:

@@ -74,7 +74,7 @@ def command(by: tuple[GroupKey, ...], price_file: str | None, where: Filter, as_
         output.write_rows(_cells(counts, by) for counts in stats.groups)
     if stats.unpriced:
         models = ", ".join(model or "(no model)" for model in stats.unpriced)
-        output.note(f"No price is given for {models}, so their tokens cost nothing here.")
+        output.note(f"The cost leaves out the tokens of {models}, for which there is no price.")
     if stats.unreadable:
         documents = "1 document" if stats.unreadable == 1 else f"{stats.unreadable:,} documents"
         output.note(f"{documents} cannot be read, so the last known counts are used. 'localstore check' says why.")

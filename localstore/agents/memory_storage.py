@@ -171,11 +171,11 @@ class MemoryStorage:
             if number < len(steps) and json_equal(_comparable(steps[number]), _comparable(added)):
                 return
             if run.status != "unfinished":
-                problem = f"is {run.status}, and takes no more steps"
+                problem = f"is {run.status}, so no step can be added"
             elif number < len(steps):
-                problem = f"has another step at {number}: somebody else goes on with it"
+                problem = f"already has a different step {number}, perhaps of another process"
             elif number > len(steps):
-                problem = f"has {len(steps)} steps, and none before {number}"
+                problem = f"has {len(steps)} steps, so step {number} (counted from 0) would leave a gap"
             else:
                 steps.append(added)
                 run.steps = steps

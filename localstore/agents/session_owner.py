@@ -133,7 +133,7 @@ class SessionOwner:
         session = self.read(session_id, self.user_id, 0)
         if session is None:
             raise SessionNotFound(
-                f"There is no session {session_id!r} of this user. 'localstore ls' lists what there is.",
+                f"There is no session {session_id!r} of this user. 'localstore ls' lists the sessions.",
                 session_id=session_id,
             )
         if session.kind != self.kind:

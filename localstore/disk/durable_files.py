@@ -354,7 +354,7 @@ def _copy(source: str, target: str) -> None:
         filesystem.sync_file(writing, target)
         for at in range(0, offset + 1, _COPY_SIZE):
             if filesystem.read_at(writing, _COPY_SIZE, at) != filesystem.read_at(reading, _COPY_SIZE, at):
-                raise OSError(errno.EIO, "The copy is not like the file, or the file was changed", source)
+                raise OSError(errno.EIO, "The copy differs from the file, or the file was changed meanwhile", source)
 
 
 def remove_file(path: Path | str) -> None:

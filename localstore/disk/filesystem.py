@@ -355,7 +355,7 @@ def write_at(fd: int, data: bytes, offset: int) -> None:
     while written < len(data):
         more = system.write(fd, memoryview(data)[written:], offset + written)
         if more == 0:
-            raise OSError(errno.EIO, "The disk took no more bytes")
+            raise OSError(errno.EIO, "The disk accepted no more bytes")
         written += more
 
 

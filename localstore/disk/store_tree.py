@@ -48,7 +48,8 @@ def open_store(path: Path, *, create: bool) -> Path:
     _refuse_link(str(root))
     if os.path.lexists(root / MARKER) and not os.path.isfile(root / MARKER):  # opening a named pipe would wait
         raise StoreNotFound(
-            f"{root / MARKER} is not a regular file, so this is no store. Nothing was changed. Use another folder.",
+            f"{root / MARKER} is not a regular file, so this folder is not a store. Nothing was changed. Use another "
+            "folder.",
             path=str(root),
         )
     try:
@@ -201,7 +202,7 @@ def write_marker(root: Path) -> None:
     except FileExistsError:
         if not is_store(root):
             raise DocumentBroken(
-                f"{root / MARKER} is in the way: a store has a file of its own with this name. Rename or move it.",
+                f"{root / MARKER} is in the way: a store keeps a file of its own with this name. Rename or move it.",
                 path=str(root / MARKER),
             ) from None
 

@@ -332,8 +332,8 @@ class Engine:
     def changed_all_the_time(self, session_id: str, row: IndexRow | None) -> DocumentBroken:
         """Return the error to raise when each attempt at a change met another program's write."""
         return DocumentBroken(
-            f"The document of session {session_id!r} is being changed by another program all the time. "
-            "Nothing was written. Close the program that writes to it and try again.",
+            f"Another program keeps changing the document of session {session_id!r}. Nothing was written. Close that "
+            "program and try again.",
             path=f"{self.root}/{row['path']}" if row is not None else None,
             session_id=session_id,
         )
@@ -470,7 +470,7 @@ class Engine:
         content = {"entry": entry}
         kept = rescue_folder.set_aside(self.root, path, session_id, "its document could not be written", content)
         return DocumentBroken(
-            f"{error.message} The run was kept in {kept}. Once the file is mended, put it back with: "
+            f"{error.message} The run is kept in {kept}. When the file is repaired, put the run back with: "
             f"localstore rescue {kept.name} --restore",
             path=error.path,
             session_id=session_id,
@@ -565,7 +565,7 @@ class Engine:
             if (problem := self.index.problem_of(path)) is not None:
                 DocumentFile(f"{self.root}/{path}").close()  # raises the OSError if the file cannot be opened
                 raise DocumentBroken(
-                    f"{problem} Its name says that it is session {session_id!r}.",
+                    f"{problem} Its file name is that of session {session_id!r}.",
                     path=f"{self.root}/{path}",
                     session_id=session_id,
                 )

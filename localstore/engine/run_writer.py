@@ -140,7 +140,7 @@ class RunWriter:
         """
         session_id, run_id = document.row["session_id"], entry["run_id"]
         state = "unfinished" if entry["status"] == "unfinished" else "finished"
-        message = f"Run {run_id!r} of session {session_id!r} is {state} and says something else"
+        message = f"Run {run_id!r} of session {session_id!r} is {state} and differs from the stored run"
         path = document.file.path
         if stored.get("status") != "unfinished" and state == "finished":
             advice = "Give the new run another run_id, or read the session, change the run, and upsert it."
@@ -148,7 +148,7 @@ class RunWriter:
         reason = "another form of the run is stored"
         rescue_file = rescue_folder.set_aside(self._root, document.row["path"], session_id, reason, {"entry": entry})
         return Conflict(
-            f"{message} than the stored run, which is {stored.get('status', 'completed')}. The session was not "
+            f"{message}, which is {stored.get('status', 'completed')}. The session was not "
             f"changed. The run is kept in {rescue_file}. See it with: localstore rescue {rescue_file.name}",
             path=path,
             session_id=session_id,

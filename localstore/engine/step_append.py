@@ -25,11 +25,13 @@ def with_step(transaction: Transaction, run_id: str, number: int, step: dict[str
     if number < len(steps) and json_equal(comparable_fields(steps[number]), comparable_fields(step)):
         return None
     if entry.get("status") != "unfinished":
-        raise _conflict(transaction, run_id, f"is {entry.get('status', 'finished')}, and takes no more steps")
+        raise _conflict(transaction, run_id, f"is {entry.get('status', 'finished')}, so no step can be added")
     if number < len(steps):
-        raise _conflict(transaction, run_id, f"has another step at {number}: somebody else goes on with it")
+        raise _conflict(transaction, run_id, f"already has a different step {number}, perhaps of another process")
     if number > len(steps):
-        raise _conflict(transaction, run_id, f"has {len(steps)} steps, and none before {number}")
+        raise _conflict(
+            transaction, run_id, f"has {len(steps)} steps, so step {number} (counted from 0) would leave a gap"
+        )
     grown = [*steps, step]
     if "steps" in entry:
         return {**entry, "steps": grown}

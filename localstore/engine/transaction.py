@@ -636,7 +636,7 @@ def create_document(
 
 def _in_the_way(path: Path, session_id: str) -> DocumentBroken:
     return DocumentBroken(
-        f"{path} is in the way of a new session and holds none of that id. Rename or remove it.",
+        f"{path} is in the way: the document of the new session {session_id!r} needs this name. Rename or remove it.",
         path=str(path),
         session_id=session_id,
     )

@@ -373,7 +373,7 @@ def test_scores_may_be_numbers_of_numpy(replay: Ask, judge: None) -> None:
         ("wrong:f", "cannot be imported: SyntaxError: invalid syntax (wrong.py, line 1)"),
         ("fails:f", "cannot be imported: ValueError: no config (fails.py, line 1)"),
         ("judge:missing", "names a function that"),
-        ("judge:constant", "names a int, and no function"),
+        ("judge:constant", "names a value of type int, not a function"),
     ],
 )
 def test_a_missing_function_is_an_error_before_any_question(

@@ -153,7 +153,7 @@ def test_an_unknown_or_ambiguous_name(run: Command, store: Path, name: str) -> N
     done = run("rescue", name, "--store", store)
     assert (done.returncode, done.stdout) == (3, "")
     if name == "nonsense":
-        assert done.stderr.endswith("'localstore rescue' lists what there is.\n")
+        assert done.stderr.endswith("'localstore rescue' lists the files.\n")
     else:
         assert all(f"  {one}\n" in done.stderr for one in names)
 

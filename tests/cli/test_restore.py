@@ -114,7 +114,7 @@ def test_a_session_with_several_items_is_ambiguous(invoke: Invoke, store: Path) 
     before = state_of(store)
     done = invoke("restore", "graz-1", "--store", store)
     assert (done.exit_code, done.stdout) == (3, "")
-    assert "2 things are of session 'graz-1'. Give the name of one:" in done.stderr
+    assert "2 items belong to session 'graz-1'. Give the name of one:" in done.stderr
     assert all(f"  {name}  (" in done.stderr for name in names)
     assert state_of(store) == before
 

@@ -69,7 +69,7 @@ def test_a_model_without_a_price_is_named(invoke: Invoke, used: Path, tmp_path: 
     file.write_text("big: [1, 1]\n")
     done = invoke("stats", "--by", "model", "--prices", file, "--store", used)
     assert done.exit_code == 0
-    assert done.stderr == "localstore: No price is given for small, so their tokens cost nothing here.\n"
+    assert done.stderr == "localstore: The cost leaves out the tokens of small, for which there is no price.\n"
 
 
 def test_json_has_groups_and_total(invoke: Invoke, used: Path, prices: Path) -> None:

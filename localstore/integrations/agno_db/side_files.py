@@ -98,7 +98,7 @@ class SideFiles:
             yield attempt
             if attempt.is_done:
                 return
-        raise _broken(path, "is being changed by another program all the time")
+        raise _broken(path, "keeps being changed by another program")
 
     def _paths(self) -> list[Path]:
         try:

@@ -196,7 +196,7 @@ class Rewriter:
             change = self._read(path)
             if change is None or change.session_id == session_id:
                 return None if change is None else self._put(path, change)
-        problem = "is being changed by another program all the time"
+        problem = "keeps being changed by another program"
         raise DocumentBroken(f"{self._full(path)} {problem}.", path=self._full(path), problem=problem)
 
     def _session_at(self, path: str) -> str:

@@ -113,7 +113,7 @@ class _Restorer:
         for _ in range(_ATTEMPTS):
             with contextlib.suppress(FileChanged, FileExistsError):
                 return self._restore(path)
-        problem = "is being changed by another program all the time"
+        problem = "keeps being changed by another program"
         raise DocumentBroken(f"{self._full(path)} {problem}.", path=self._full(path), problem=problem)
 
     def _restore(self, path: str) -> None:

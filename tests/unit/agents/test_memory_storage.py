@@ -119,17 +119,17 @@ def test_a_step_is_added_only_where_it_belongs(storage: MemoryStorage | JsonStor
     with pytest.raises(RunNotFound, match="'r2'") as not_found:
         storage.add_step("s", "r2", step, number=0)
     assert (not_found.value.session_id, not_found.value.run_id) == ("s", "r2")
-    with pytest.raises(Conflict, match="has 0 steps, and none before 1"):
+    with pytest.raises(Conflict, match="has 0 steps, so step 1 \\(counted from 0\\) would leave a gap"):
         storage.add_step("s", "r1", step, number=1)
     storage.add_step("s", "r1", step, number=0)
     storage.add_step("s", "r1", step, number=0)  # the same one again
-    with pytest.raises(Conflict, match="has another step at 0"):
+    with pytest.raises(Conflict, match="already has a different step 0"):
         storage.add_step("s", "r1", step.model_copy(update={"output": 2}), number=0)
     session = storage.read("s")
     assert session is not None
     assert [one.output for one in session.runs[0].steps or ()] == [1]
     storage.append("s", session.runs[0].model_copy(update={"status": "completed"}))
-    with pytest.raises(Conflict, match="is completed, and takes no more steps"):
+    with pytest.raises(Conflict, match="is completed, so no step can be added"):
         storage.add_step("s", "r1", step, number=1)
 
 

@@ -127,7 +127,7 @@ def test_a_disk_that_takes_no_byte_is_an_error_and_the_file_is_put_back(
         return real(fd, data[: left.pop(0)] if left else data, offset)
 
     monkeypatch.setattr(disk, "write", write)
-    with pytest.raises(OSError, match="took no more bytes"):
+    with pytest.raises(OSError, match="accepted no more bytes"):
         filesystem.extend(fd, len(OLD), CLOSING, NEW)
     assert file.read_bytes() == OLD
 

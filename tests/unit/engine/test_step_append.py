@@ -114,9 +114,9 @@ def test_nobodys_step_is_written_over(storage: Storage) -> None:
     storage.add_step("s", "r1", step(0), number=0)
     other.add_step("s", "r1", step(1), number=1)
     raw = storage.path("s").read_bytes()
-    with pytest.raises(Conflict, match="has another step at 1: somebody else goes on with it"):
+    with pytest.raises(Conflict, match="already has a different step 1, perhaps of another process"):
         storage.add_step("s", "r1", Step(name="mine"), number=1)
-    with pytest.raises(Conflict, match="has 2 steps, and none before 3"):
+    with pytest.raises(Conflict, match="has 2 steps, so step 3 \\(counted from 0\\) would leave a gap"):
         storage.add_step("s", "r1", step(3), number=3)
     assert storage.path("s").read_bytes() == raw
     storage.add_step("s", "r1", step(2), number=2)
@@ -128,7 +128,7 @@ def test_a_finished_run_takes_no_more(storage: Storage) -> None:
     storage.add_step("s", "r1", step(0), number=0)
     run.steps, run.status = [step(0)], "error"
     storage.append("s", run)
-    with pytest.raises(Conflict, match="is error, and takes no more steps"):
+    with pytest.raises(Conflict, match="is error, so no step can be added"):
         storage.add_step("s", "r1", step(1), number=1)
     storage.add_step("s", "r1", step(0), number=0)
     assert names(storage) == ["step 0"]

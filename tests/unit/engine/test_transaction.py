@@ -333,7 +333,7 @@ def test_a_program_that_writes_all_the_time_is_an_error_that_keeps_the_run(watch
 
     disk.before = interfere
     path.write_bytes(path.read_bytes() + b"\n")
-    with pytest.raises(DocumentBroken, match="is being changed by another program all the time") as caught:
+    with pytest.raises(DocumentBroken, match="Another program keeps changing the document of session") as caught:
         watched.append("s1", answered("r3"))
     assert caught.value.path == str(path)
     assert Path(caught.value.rescued or "").name.startswith("s1.")

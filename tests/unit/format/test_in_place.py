@@ -156,7 +156,7 @@ def test_a_late_older_form_succeeds_without_writing(storage: Storage, disk: Watc
 def test_an_unfinished_form_with_different_content_is_a_conflict(storage: Storage, other: Run) -> None:
     storage.append("s1", form(says("It is so")))
     before = storage.path("s1").read_bytes()
-    with pytest.raises(Conflict, match="is unfinished and says something else"):
+    with pytest.raises(Conflict, match="is unfinished and differs from the stored run"):
         storage.append("s1", other)
     assert storage.path("s1").read_bytes() == before
     storage.append("s1", form(says("It was"), status="completed"))

@@ -274,7 +274,7 @@ def test_a_document_is_not_put_back_beside_an_unreadable_file_of_its_name(opened
     month = opened.root / "sessions" / "2020-01"
     month.mkdir(mode=0o700)
     (month / path.name).write_bytes(b"{")
-    with pytest.raises(DocumentBroken, match="Its name says that it is session 's1'"):
+    with pytest.raises(DocumentBroken, match="Its file name is that of session 's1'"):
         put_back(opened, one.name)
 
 

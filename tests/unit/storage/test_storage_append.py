@@ -128,7 +128,7 @@ def test_a_run_that_says_something_else_than_the_one_with_its_id_is_a_conflict(
     storage.append("s1", answered("r2"))
     for opened in (storage, type(storage)(storage.root)):
         disk.forget()
-        with pytest.raises(Conflict, match="finished and says something else"):
+        with pytest.raises(Conflict, match="finished and differs from the stored run"):
             opened.append("s1", answered("r1", "another text"))
         assert not disk.of("write", "replace")
         opened.append("s1", question("r1", status="unfinished"))

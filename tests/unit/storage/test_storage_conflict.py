@@ -40,7 +40,7 @@ def test_a_tool_round_of_a_run_that_was_finished_meanwhile_is_kept_in_rescue(sto
     if followed:
         other.append("s1", answered("r2"))
     before = storage.path("s1").read_bytes()
-    with pytest.raises(Conflict, match="unfinished and says something else than the stored run") as caught:
+    with pytest.raises(Conflict, match="unfinished and differs from the stored run") as caught:
         storage.append("s1", form(CALL, PAID))
     assert storage.path("s1").read_bytes() == before
     (kept,) = rescued(storage)
@@ -81,7 +81,7 @@ def test_a_finish_of_an_older_copy_does_not_erase_what_the_run_gained(
     if followed:
         other.append("s1", answered("r2"))
     before = storage.path("s1").read_bytes()
-    with pytest.raises(Conflict, match="says something else than the stored run, which is unfinished") as caught:
+    with pytest.raises(Conflict, match="differs from the stored run, which is unfinished") as caught:
         storage.append("s1", form(says("Done."), status=status))
     assert storage.path("s1").read_bytes() == before
     (kept,) = rescued(storage)
