@@ -49,9 +49,11 @@ def read(path: Path) -> Items:
         if (path / _JSON_DATABASE[0]).exists():
             yield from _json_database(path)
         else:
-            for file in sorted(path.iterdir()):
-                if file.suffix in LAYOUTS and file.is_file():
-                    yield from _file(file)
+            files = [file for file in sorted(path.iterdir()) if file.suffix in LAYOUTS and file.is_file()]
+            if not files:
+                yield Skipped(str(path), "there is no session of agno (*.json or *.yaml) in it")
+            for file in files:
+                yield from _file(file)
     elif path.name in _JSON_DATABASE:
         yield from _json_database(path.parent)
     elif path.suffix in LAYOUTS:

@@ -37,6 +37,8 @@ class _Damaged(Exception):
 def read(path: Path) -> Items:
     """Yield the sessions in a file of one or several trajectories, or in the JSON files of a folder."""
     files = [path] if path.is_file() else sorted([*path.glob("*.json"), *path.glob("*.jsonl")])
+    if not files:
+        yield Skipped(str(path), "there is no trajectory (*.json or *.jsonl) in it")
     for file in files:
         try:
             for item in json_text.elements(file, depth=_DEPTH):

@@ -22,6 +22,8 @@ _OF_MESSAGE = ("author", "create_time", "content")
 def read(path: Path) -> Items:
     """Yield the conversations in `conversations.json`, or in the folder of an export."""
     files = [path] if path.is_file() else sorted(path.glob("conversations*.json"))
+    if not files:
+        yield Skipped(str(path), "there is no conversations.json in it")
     for file in files:
         try:
             for item in json_text.elements(file):

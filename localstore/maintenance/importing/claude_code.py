@@ -67,28 +67,42 @@ class _Member:
 def read(path: Path) -> Items:
     """Yield the sessions of Claude Code in a file, in the folder of a project, or below `~/.claude`."""
     if path.is_file():
-        files = [path]
-    else:
-        root = path / "projects" if (path / "projects").is_dir() else path
-        files = sorted(file for file in root.rglob("*.jsonl") if "subagents" not in file.parts)
-        if not files:
-            next(path.iterdir(), None)  # raises an error if the folder cannot be read
-    agents = [file for file in files if file.name.startswith("agent-")]
-    sessions = [file for file in files if file not in set(agents)] if len(files) > 1 else files
-    owners = _owners(agents) if len(files) > 1 else {}
+        yield from _sessions(path, [], {})
+        return
+    root = path / "projects" if (path / "projects").is_dir() else path
+    files = sorted(root.rglob("*.jsonl"))
+    if not files:
+        yield Skipped(str(path), "there is no session (*.jsonl) in it")
+    agents: list[Path] = []
+    sessions: list[Path] = []
+    for file in files:
+        of_agent = "subagents" in file.relative_to(root).parts or file.name.startswith("agent-")
+        (agents if of_agent else sessions).append(file)
+    owners: dict[Path, list[Path]] = {}
+    for file in agents:
+        owners.setdefault(_owner(file), []).append(file)
     titles = _titles(sessions)
     for file in sessions:
-        yield from _sessions(file, owners.get((file.parent, file.stem), []), titles)
+        yield from _sessions(file, owners.pop(file, []), titles)
+    for owner, files in owners.items():
+        for file in files:
+            yield Skipped(str(file), f"the session of this subagent, {owner.name}, is missing")
 
 
-def _owners(agents: Iterable[Path]) -> dict[tuple[Path, str], list[Path]]:
-    """Return the files of subagents that lie beside those of the sessions, by folder and session."""
-    owners: dict[tuple[Path, str], list[Path]] = {}
-    for file in agents:
+def _owner(file: Path) -> Path:
+    """Return the file of the session that a subagent's file belongs to.
+
+    It is named by the folder `<session>/subagents` or, if it lies beside the subagent's file, in its first line.
+    """
+    for folder in file.parents:
+        if folder.name == "subagents":
+            return folder.parent.with_name(f"{folder.parent.name}.jsonl")
+    try:
         first = next((item for item in json_text.objects(file) if not isinstance(item, Skipped)), None)
-        session_id = text(first[1].get("sessionId")) if first else None
-        owners.setdefault((file.parent, session_id or ""), []).append(file)
-    return owners
+    except OSError:
+        first = None
+    session_id = text(first[1].get("sessionId")) if first is not None else None
+    return file.with_name(f"{session_id}.jsonl")
 
 
 def _titles(files: Iterable[Path]) -> dict[str, str]:
@@ -115,13 +129,16 @@ def _sessions(path: Path, agents: list[Path], titles: dict[str, str]) -> Items:
     content = _File(path)
     try:
         yield from _load(content, path)
-        for file in [*agents, *sorted((path.parent / path.stem / "subagents").rglob("*.jsonl"))]:
+        beside = [] if agents else sorted((path.parent / path.stem / "subagents").rglob("*.jsonl"))
+        for file in [*agents, *beside]:
             yield from _load(content, file, agent=file.stem.removeprefix("agent-"))
     except OSError as error:
         yield Skipped(str(path), f"it cannot be read ({error.strerror})")
         return
     if not content.nodes:
-        return  # nothing was said in it
+        if content.side:
+            yield Skipped(str(path), "it has only messages of subagents. Import the file of their session")
+        return
     next(iter(content.nodes.values())).following[:0] = content.leading
     session_id = path.stem if _UUID.fullmatch(path.stem) else text(content.common.get("sessionId")) or path.stem
     leaves = [node.id for node in reversed(content.nodes.values()) if not node.line.get("isMeta")]

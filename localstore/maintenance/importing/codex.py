@@ -67,6 +67,8 @@ class _Conversation:
 def read(path: Path) -> Items:
     """Yield the sessions of Codex CLI in a file or below a folder, such as `~/.codex`."""
     files = [path] if path.is_file() else sorted(path.rglob("rollout-*.jsonl"))
+    if not files:
+        yield Skipped(str(path), "there is no session (rollout-*.jsonl) in it")
     titles = _titles(path) if path.is_dir() else {}
     for file in files:
         try:

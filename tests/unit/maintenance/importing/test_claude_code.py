@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from localstore import JsonStorage, Session
+from localstore.maintenance.importing import Kind
 from tests.unit.maintenance.importing.claude_lines import SESSION, ClaudeFile, calls
 from tests.unit.maintenance.importing.conftest import Import, sessions_of
 
@@ -321,17 +322,39 @@ def test_images_become_parts(tmp_path: Path, file: ClaudeFile) -> None:
     ]
 
 
-def test_a_folder_without_sessions_gives_nothing(tmp_path: Path, store: JsonStorage) -> None:
+@pytest.mark.parametrize("kind", ["claude-code", "codex", "chatgpt", "agno", "atif"])
+def test_a_folder_without_sessions_is_named(tmp_path: Path, store: JsonStorage, kind: Kind) -> None:
+    """An import of a wrong folder said that it had imported nothing, and not why."""
     (tmp_path / "p").mkdir()
-    assert store.import_from("claude-code", tmp_path / "p").as_dict() == {
-        "kind": "claude-code",
-        "dry_run": False,
-        "added": [],
-        "extended": [],
-        "unchanged": 0,
-        "runs": 0,
-        "skipped": [],
-    }
+    result = store.import_from(kind, tmp_path / "p")
+    assert (result.added, result.extended, result.unchanged, result.runs) == ((), (), 0, 0)
+    assert [part.path for part in result.skipped] == [str(tmp_path / "p")]
+
+
+def test_subagents_without_their_session_are_named(tmp_path: Path, store: JsonStorage, file: ClaudeFile) -> None:
+    """The files of subagents whose session was deleted were left out without a word."""
+    folder = file.write(tmp_path / "p").parent
+    agent = ClaudeFile("1d5a1f9e-6f0e-4f4e-9f5c-3f1d2b7a8c11")
+    agent.asks("y1", "Find the docs.", isSidechain=True, agentId="7f3a")
+    (folder / agent.session_id / "subagents").mkdir(parents=True)
+    for path in (folder / agent.session_id / "subagents" / "agent-7f3a.jsonl", folder / "agent-7f3b.jsonl"):
+        path.write_text("\n".join(agent.lines))
+    result = store.import_from("claude-code", tmp_path / "p")
+    assert result.added == (SESSION,)
+    assert {Path(part.path).name for part in result.skipped} == {"agent-7f3a.jsonl", "agent-7f3b.jsonl"}
+    assert store.import_from("claude-code", folder / "agent-7f3b.jsonl").skipped[0].problem.startswith("it has only")
+
+
+def test_the_file_of_a_subagent_may_lie_beside_that_of_its_session(
+    tmp_path: Path, store: JsonStorage, file: ClaudeFile, import_twice: Import
+) -> None:
+    folder = file.write(tmp_path / "p").parent
+    agent = ClaudeFile()
+    agent.asks("y1", "Find the docs.", isSidechain=True, agentId="7f3a")
+    (folder / "agent-7f3a.jsonl").write_text("\n".join(agent.lines))
+    import_twice("claude-code", tmp_path / "p")
+    (run,) = read(store).runs
+    assert [member.run_id for member in run.member_runs or ()] == ["7f3a"]
 
 
 def test_a_wrong_kind_or_path_is_refused(tmp_path: Path, store: JsonStorage) -> None:
