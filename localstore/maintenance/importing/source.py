@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from localstore.format.values import json_equal
+
 Kind = Literal["claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno", "atif"]
 """The programs and formats whose sessions can be imported."""
 
@@ -72,7 +74,7 @@ def new_header(
     """
     header: dict[str, Any] = {"schema_version": 1, "session_id": session_id, "kind": "agent"}
     if isinstance(name, str) and name.strip():
-        header["name"] = " ".join(name.split())[:200]
+        header["name"] = " ".join(name.split())
     known = {key: value for key, value in (metadata or {}).items() if value is not None}
     header["metadata"] = {"imported_from": kind, **known}
     header["created_at"] = created_at
@@ -82,7 +84,7 @@ def new_header(
 def fork_header(
     header: dict[str, Any], session_id: str, created_at: str | None, main: list[Entry], entries: list[Entry]
 ) -> dict[str, Any]:
-    """Return the header of a fork, which names the session that it was made from and the last run that both have.
+    """Return the header of a fork, which names the session that it was made from, and the last run that is the same.
 
     Args:
         header: The header of the session.
@@ -91,8 +93,8 @@ def fork_header(
         main: The history of the session.
         entries: The history of the fork.
     """
-    runs = {entry.get("run_id") for entry in main}
-    shared = [entry["run_id"] for entry in entries if entry.get("run_id") in runs]
+    runs = {entry["run_id"]: entry for entry in main if "run_id" in entry}
+    shared = [entry["run_id"] for entry in entries if json_equal(runs.get(entry.get("run_id", "")), entry)]
     fork = {**header, "session_id": session_id}
     if "name" in header:
         fork["name"] = f"{header['name']} (fork)"

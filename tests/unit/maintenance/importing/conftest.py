@@ -25,7 +25,9 @@ def import_twice(store: JsonStorage) -> Import:
     """Import a source: first only to see what would happen, then in earnest, then again, which must change nothing."""
 
     def do(kind: Kind, path: Path) -> Imported:
+        before = {file: file.read_bytes() for file in store.root.rglob("*") if file.is_file()}
         expected = store.import_from(kind, path, dry_run=True)
+        assert {file: file.read_bytes() for file in store.root.glob("sessions/*/*")}.items() <= before.items()
         result = store.import_from(kind, path)
         assert result.as_dict() == {**expected.as_dict(), "dry_run": False}
         documents = {file: file.read_bytes() for file in store.root.glob("sessions/*/*")}

@@ -85,7 +85,7 @@ def test_the_way_to_the_current_node_is_the_session_and_the_other_ways_are_forks
     (fork,) = [read(store, name) for name in result.added if name != CONVERSATION]
     assert [run.answer for run in fork.runs] == ["The one at 7:58."]
     assert fork.forked_from is not None
-    assert fork.forked_from.session_id == CONVERSATION
+    assert (fork.forked_from.session_id, fork.forked_from.run_id) == (CONVERSATION, None)
 
 
 def test_calls_of_tools_thoughts_and_images(tmp_path: Path, store: JsonStorage, import_twice: Import) -> None:
