@@ -67,6 +67,21 @@ def test_what_has_no_field_is_kept(tmp_path: Path, store: JsonStorage, file: Cla
     assert others[0]["durationMs"] == 1200
 
 
+def test_a_long_output_that_lies_in_a_file_of_its_own_comes_along(
+    tmp_path: Path, store: JsonStorage, import_twice: Import
+) -> None:
+    """The message has only the beginning of the output, and the file is deleted with the session."""
+    file = ClaudeFile()
+    file.asks("u1", "Which trains?")
+    file.says("a1", calls("t1", "Bash"))
+    file.returns("r1", "t1", "<persisted-output>Full output: /x/tool-results/t1.txt</persisted-output>")
+    path = file.write(tmp_path / "p")
+    (path.with_suffix("") / "tool-results").mkdir(parents=True)
+    (path.with_suffix("") / "tool-results" / "t1.txt").write_text("7:58\n8:58\n")
+    import_twice("claude-code", path)
+    assert (read(store).runs[0].messages[2].model_extra or {})["imported"]["output"] == "7:58\n8:58\n"
+
+
 def test_the_lines_of_one_answer_become_one_message_whose_tokens_count_once(
     tmp_path: Path, store: JsonStorage, import_twice: Import
 ) -> None:
