@@ -77,6 +77,12 @@ class SearchIndex:
         """Close the file, unless another thread uses it. The next call opens it again."""
         self._file.close()
 
+    def states(self) -> dict[str, str]:
+        """Return the state in which the document of each session was indexed. Raises sqlite3.Error."""
+        return self._file.use(
+            lambda connection: {session_id: known.state for session_id, known in self._load(connection).items()}
+        )
+
     # Bringing up to date
 
     def update(self, states: Mapping[str, str], read: ReadContent, removed: FindRemoved) -> None:

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from localstore.disk import filesystem
 from localstore.disk.document_file import DocumentFile, fingerprint
-from localstore.disk.store_tree import MANIFEST
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import LayoutMismatch
 from localstore.format.entry_texts import entry_texts, header_texts
 from localstore.format.words import composed
 from localstore.index.row import IndexRow
-from localstore.index.search_content import NOWHERE, Content, Settled, path_in, read_content, state_of
+from localstore.index.search_content import NOWHERE, Content, Settled, read_content, state_of
 from localstore.index.search_index import HEADER, SearchIndex, title_of
 from localstore.index.search_matches import Match, QueryRefused
 from localstore.index.search_query import LiteralQuery, Matcher, Places, WordQuery, parse_query
 from localstore.models.filter import Filter
 from localstore.models.search_hit import SearchHit
 from localstore.models.times import parse_time
+from localstore.storage.search_listing import SearchListing
 
-_FRESH = 1.0
-"""For how many seconds a listing of many sessions is used again. What localstore writes is seen at once."""
-_MANY = 500
-"""Up to how many sessions are listed again by each search, which takes a few milliseconds."""
 _PATIENCE = 2.0
 """For how many seconds to wait for the writer of a document that seems broken."""
 _BEFORE, _LONGEST = 40, 200
@@ -38,20 +32,9 @@ _BEFORE, _LONGEST = 40, 200
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 """The place in the order of an entry whose time cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """All sessions of the store, as a search found them."""
-
-    rows: dict[str, IndexRow]
-    """The row of each session, oldest activity first."""
-    states: dict[str, str]
-    """The state of the document of each session; see `state_of`."""
-    manifest: list[int]
-    """The fingerprint of the manifest before the rows were read, empty if there is none. Every writer changes it."""
-    due: float
-    """When the status of the documents is compared again."""
+_NOTHING = Settled()
+_UNKNOWN = Content("")
+"""The content of a document that cannot be read. Its state is unknown, so that the next search reads it again."""
 
 
 class Search:
@@ -60,8 +43,7 @@ class Search:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._index = SearchIndex(engine.root, engine.locks)
-        self._listing: _Listing | None = None
-        """The last one."""
+        self._listing = SearchListing(engine)
 
     def close(self) -> None:
         """Close the file of the index, unless another thread uses it."""
@@ -73,81 +55,37 @@ class Search:
         With `literal`, or if `text` has no words, entries that have exactly this text. Only the sessions that match
         the filter are searched.
         """
-        listing = self._list()
-        rows = listing.rows
-        chosen = {row["session_id"]: row for row in self._engine.select(rows.values(), where)} if where else rows
         query = None if literal else parse_query(text)
         if query is None:
-            yield from self._scan(LiteralQuery(composed(text)), chosen)
+            yield from self._scan(LiteralQuery(composed(text)), where)
             return
         try:
-            self._index.update(
-                listing.states,
-                lambda session_id, before: self._content(rows[session_id], before),
-                self._removed,
-            )
-            matches = self._index.matches(query, chosen if where else None, rank=rank)
-            yield from self._verified(matches, query, chosen)
+            self._index.update(self._listing.states(self._index.states), self._content, self._listing.removed)
+            chosen = {row["session_id"] for row in self._engine.rows(where)} if where else None
+            yield from self._verified(self._index.matches(query, chosen, rank=rank), query)
         except (sqlite3.Error, QueryRefused):
-            yield from self._scan(query, chosen)
+            yield from self._scan(query, where)
 
-    # Bringing the index up to date
+    # Reading documents
 
-    def _list(self) -> _Listing:
-        """Return all sessions. Those of the last listing are used again for a while, unless localstore wrote since."""
-        started_at = time.monotonic()
-        last = self._listing
-        manifest = filesystem.status_or_none(f"{self._engine.root}/{MANIFEST}")
-        written = [] if manifest is None else fingerprint(manifest)
-        if last is not None and started_at < last.due and last.manifest == written:
-            return last
-        if last is None or started_at >= last.due:
-            rows = self._engine.rows(Filter())[::-1]
-            due = started_at + (_FRESH if len(rows) > _MANY else 0.0)
-        else:
-            rows = sorted(self._engine.index.all(thorough=False), key=lambda row: row["updated_at"])
-            due = last.due
-        by_id = {row["session_id"]: row for row in rows}
-        self._listing = _Listing(by_id, self._states(by_id), written, due)
-        return self._listing
-
-    def _states(self, rows: dict[str, IndexRow]) -> dict[str, str]:
-        """Return the states of the documents. That of a session with several documents has those of all."""
-        states = {session_id: state_of(row["path"], row["fingerprint"]) for session_id, row in rows.items()}
-        for path, session_id in self._engine.index.duplicate_files().items():
-            if session_id in states:
-                states[session_id] += self._state_of_duplicate(path)
-        return states
-
-    def _state_of_duplicate(self, path: str) -> str:
-        status = filesystem.status_or_none(f"{self._engine.root}/{path}")
-        return "" if status is None else f" {state_of(path, fingerprint(status))}"
-
-    def _removed(self, states: Mapping[str, str]) -> list[str]:
-        """Return those of the sessions that are removed: they have no row, and their files are gone or of others."""
-        rows = self._engine.index.all(thorough=False)
-        remaining, paths = {row["session_id"] for row in rows}, {row["path"] for row in rows}
-        return [
-            session_id
-            for session_id, state in states.items()
-            if session_id not in remaining
-            and (path_in(state) in paths or not filesystem.exists(f"{self._engine.root}/{path_in(state)}"))
-        ]
-
-    def _content(self, row: IndexRow, before: Settled) -> Content:
+    def _content(self, session_id: str, before: Settled = _NOTHING) -> Content:
         """Return what the index needs to know of a session. A document that cannot be read has no entries."""
+        row = self._engine.locate(session_id)
+        return _UNKNOWN if row is None else self._content_of(row, before)
+
+    def _content_of(self, row: IndexRow, before: Settled = _NOTHING) -> Content:
         duplicates = self._engine.index.duplicates_of(row["session_id"])
         try:
             if not duplicates:
                 return self._read(row, before)
             snapshot = self._engine.look(row["session_id"], lambda _: True, None)
             if snapshot is not None:
-                state = state_of(row["path"], snapshot.fingerprint) + "".join(map(self._state_of_duplicate, duplicates))
+                state = state_of(row["path"], snapshot.fingerprint) + self._listing.state_of_duplicates(duplicates)
                 nowhere = [NOWHERE] * len(snapshot.entries)
                 return Content(state, snapshot.entries, nowhere, snapshot.header)
         except (LocalstoreError, OSError):
             pass
-        return Content("")  # in no known state, so that the next search reads it again
+        return _UNKNOWN
 
     def _read(self, row: IndexRow, before: Settled) -> Content:
         """Read a document. One that seems broken may be one that is being written, and is read again under its lock."""
@@ -162,15 +100,16 @@ class Search:
 
     # Hits
 
-    def _verified(self, matches: Iterable[Match], query: WordQuery, rows: dict[str, IndexRow]) -> Iterator[SearchHit]:
+    def _verified(self, matches: Iterable[Match], query: WordQuery) -> Iterator[SearchHit]:
         """Yield a hit for each match whose document still has the words."""
+        rows: dict[str, IndexRow | None] = {}
         whole: dict[str, Content] = {}
         for match in matches:
-            row = rows.get(match.session_id)
-            if row is None:
-                continue
-            record = self._record(match, row, whole)
-            if record is not None:
+            if match.session_id not in rows:
+                rows[match.session_id] = self._engine.locate(match.session_id)
+            row = rows[match.session_id]
+            record = None if row is None else self._record(match, row, whole)
+            if row is not None and record is not None:
                 yield from _hit(row, match.title, match.position, record, query)
 
     def _record(self, match: Match, row: IndexRow, whole: dict[str, Content]) -> dict[str, Any] | None:
@@ -186,19 +125,19 @@ class Search:
             except (LayoutMismatch, LocalstoreError, OSError):
                 pass
         if match.session_id not in whole:
-            whole[match.session_id] = self._content(row, Settled())
+            whole[match.session_id] = self._content_of(row)
         content = whole[match.session_id]
         if match.position == HEADER:
             return content.header
         return content.entries[match.position] if match.position < len(content.entries) else None
 
-    def _scan(self, query: Matcher, rows: dict[str, IndexRow]) -> Iterator[SearchHit]:
+    def _scan(self, query: Matcher, where: Filter) -> Iterator[SearchHit]:
         """Yield the hits of a query without the index: read every document. Newest first."""
         hits = []
-        for row in rows.values():
+        for row in reversed(self._engine.rows(where)):
             if isinstance(query, LiteralQuery) and not self._may_hold(row, query.text):
                 continue
-            content = self._content(row, Settled())
+            content = self._content_of(row)
             title = title_of(content)
             if content.header is not None:
                 hits += _hit(row, title, HEADER, content.header, query)

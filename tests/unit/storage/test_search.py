@@ -19,7 +19,7 @@ from localstore.disk import filesystem
 from localstore.format.entry_texts import FoundText, entry_texts, header_texts
 from localstore.index import search_index, search_matches
 from localstore.index.search_query import parse_query
-from localstore.storage import search as search_module
+from localstore.storage import search_listing
 from tests.effort import rounds
 from tests.unit.raw import Storage, answered, edit, edit_by_rename, parse, question
 
@@ -238,11 +238,11 @@ def test_an_edit_since_the_last_comparison_shows_no_hit_that_is_gone(
 ) -> None:
     """Within a second, the documents of a store of many sessions are not compared. A hit is read from its document."""
     storage.append("s1", answered("r1", "place1"))
-    monkeypatch.setattr(search_module, "_MANY", -1)
+    monkeypatch.setattr(search_listing, "_MANY", -1)
     assert found(storage, "place1") == [("s1", "r1")]
     edit(storage.path("s1"), "place1", "lake77")
     assert found(storage, "place1") == []
-    monkeypatch.setattr(search_module, "time", Later)
+    monkeypatch.setattr(search_listing, "time", Later)
     assert found(storage, "lake77") == [("s1", "r1")]
 
 
@@ -250,7 +250,7 @@ def test_what_localstore_writes_is_found_at_once_among_many_sessions(
     storage: Storage, reopen: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A search among many sessions uses the listing of the last second. It would miss what was written since."""
-    monkeypatch.setattr(search_module, "_MANY", -1)
+    monkeypatch.setattr(search_listing, "_MANY", -1)
     other = reopen()
     storage.append("s1", question("r1", "first"))
     for number, writer in enumerate((storage, other, storage, other), 2):

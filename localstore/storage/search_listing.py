@@ -1,0 +1,168 @@
+"""Which sessions a store has and in which state their documents are, for a search that compares them with its index.
+
+No row is read for this: the path of each session and the status of its document are enough.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from localstore.disk import filesystem
+from localstore.disk.document_file import fingerprint
+from localstore.disk.store_tree import MANIFEST
+from localstore.engine.engine import Engine
+from localstore.index.search_content import path_in, state_of
+
+_FRESH = 1.0
+"""For how many seconds a listing of many sessions is used again. What localstore writes is seen at once."""
+_MANY = 500
+"""Up to how many sessions are listed again each time, which takes a few milliseconds."""
+_MOST_LINES = 1 << 18
+"""How many bytes of new lines of the manifest are read. If there are more, all sessions are listed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """All sessions of the store at one moment."""
+
+    states: dict[str, str]
+    """The state of the document of each session; see `state_of`."""
+    manifest: list[int]
+    """The fingerprint of the manifest before that moment, empty if there was none. Every writer changes it."""
+    due: float
+    """When the status of the documents is compared again."""
+
+
+class SearchListing:
+    """Lists the sessions of a store with the states of their documents. Thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._manifest = f"{engine.root}/{MANIFEST}"
+        self._last: _Listing | None = None
+
+    def states(self, known: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+        """Return the state of the document of each session.
+
+        Among many sessions, what other programs changed since the last listing is seen after a second.
+
+        Args:
+            known: Returns the states in which documents were indexed. A document in another state is looked at more
+                closely: it may have been moved, or hold another session now.
+        """
+        started_at = time.monotonic()
+        manifest = filesystem.status_or_none(self._manifest)
+        written = [] if manifest is None else fingerprint(manifest)
+        last = self._last
+        if last is None or started_at >= last.due:
+            states = self._all(known())
+            self._last = _Listing(states, written, started_at + (_FRESH if len(states) > _MANY else 0.0))
+            return states
+        if last.manifest == written:
+            return last.states
+        changed = self._recorded(last.manifest, written)
+        states = self._all(known()) if changed is None else self._updated(last.states, changed)
+        self._last = _Listing(states, written, last.due)
+        return states
+
+    def removed(self, states: Mapping[str, str]) -> list[str]:
+        """Return those of the sessions that are removed: they have no row, and their files are gone or of others."""
+        paths = self._paths()
+        others = set(paths.values())
+        return [
+            session_id
+            for session_id, state in states.items()
+            if session_id not in paths
+            and (path_in(state) in others or not filesystem.exists(f"{self._engine.root}/{path_in(state)}"))
+        ]
+
+    def state_of_duplicates(self, paths: Iterable[str]) -> str:
+        """Return what the further documents of a session add to its state."""
+        added = ""
+        for path in paths:
+            status = filesystem.status_or_none(f"{self._engine.root}/{path}")
+            added += "" if status is None else f" {state_of(path, fingerprint(status))}"
+        return added
+
+    def _paths(self) -> dict[str, str]:
+        """Return the path of the document of each session, as the index has them after a scan of the folders."""
+        self._engine.index.scan()
+        manifest = self._engine.manifest
+        with manifest.mutex:
+            return {
+                session_id: path
+                for folder in manifest.folders()
+                for path, session_id in manifest.paths_in(folder).items()
+            }
+
+    def _all(self, known: Mapping[str, str]) -> dict[str, str]:
+        states: dict[str, str] = {}
+        seen: set[str] = set()
+        while new := {session_id: path for session_id, path in self._paths().items() if session_id not in seen}:
+            seen.update(new)  # a document that is read now may turn out to hold a session that is not listed yet
+            for session_id, path in new.items():
+                state = self._state(path)
+                if state is None or state != known.get(session_id):
+                    state = self._current_state(session_id)
+                if state is not None:
+                    states[session_id] = state
+        for path, session_id in self._engine.index.duplicate_files().items():
+            if session_id in states:
+                states[session_id] += self.state_of_duplicates([path])
+        return states
+
+    def _updated(self, states: dict[str, str], session_ids: Iterable[str]) -> dict[str, str]:
+        """Return the states with those of some sessions as they are now."""
+        states = dict(states)
+        for session_id in session_ids:
+            state = self._current_state(session_id)
+            states.pop(session_id, None)
+            if state is not None:
+                states[session_id] = state + self.state_of_duplicates(self._engine.index.duplicates_of(session_id))
+        return states
+
+    def _state(self, path: str) -> str | None:
+        """Return the state of a file, or None if there is none."""
+        try:
+            status = filesystem.status_or_none(f"{self._engine.root}/{path}")
+        except OSError:
+            return state_of(path, [])
+        return None if status is None else state_of(path, fingerprint(status))
+
+    def _current_state(self, session_id: str) -> str | None:
+        """Return the state of a session that may have been moved or removed; None if it has no document."""
+        row = self._engine.locate(session_id)
+        return None if row is None else self._state(row["path"])
+
+    def _recorded(self, before: list[int], now: list[int]) -> set[str] | None:
+        """Return the sessions in the lines that were added to the manifest; None if that cannot be told.
+
+        `before` and `now` are its fingerprints.
+        """
+        if not before or not now or before[3] != now[3] or not before[0] < now[0] <= before[0] + _MOST_LINES:
+            return None
+        try:
+            with filesystem.open_file(self._manifest) as fd:
+                if filesystem.system.status_of(fd).st_ino != now[3]:
+                    return None
+                data = filesystem.read_at(fd, now[0] - before[0] + 1, before[0] - 1)
+        except OSError:
+            return None
+        if not (data.startswith(b"\n") and data.endswith(b"\n")):
+            return None  # a line was being written
+        return set(_session_ids(data))
+
+
+def _session_ids(lines: bytes) -> Iterator[str]:
+    """Yield the session of each line of the manifest that has one."""
+    for line in lines.split(b"\n"):
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(value, dict) and isinstance(value.get("session_id"), str):
+            yield value["session_id"]
