@@ -265,6 +265,30 @@ def test_what_localstore_writes_is_found_at_once_among_many_sessions(
     assert found(storage, "first") == []
 
 
+def test_a_search_reads_no_rows_but_those_of_its_hits(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search took the rows of all sessions, also to find one run that had just been added."""
+    for number in range(5):
+        storage.append(f"s{number}", question("r1", f"word{number}"))
+    assert len(found(storage, "word*")) == 5
+    engine = storage._engine
+    looked_up: list[str] = []
+    locate = engine.locate
+
+    def note(session_id: str) -> Any:
+        looked_up.append(session_id)
+        return locate(session_id)
+
+    monkeypatch.setattr(engine, "rows", None)
+    monkeypatch.setattr(engine, "locate", note)
+    assert found(storage, "word3") == [("s3", "r1")]
+    assert set(looked_up) == {"s3"}
+    monkeypatch.setattr(search_listing, "_MANY", 0)
+    storage.append("s4", question("r2", "added"))
+    looked_up.clear()
+    assert found(storage, "added") == [("s4", "r2")]
+    assert set(looked_up) == {"s4"}
+
+
 def test_what_is_deleted_renamed_or_moved_is_known(storage: Storage, reopen: Callable[[], Storage]) -> None:
     for number in range(4):
         storage.append(f"s{number}", question("r", f"word{number} common"))
