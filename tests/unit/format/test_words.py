@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localstore.format.words import composed, spaced, words
-from tests.effort import sampled
+from tests.effort import rounds
 
 ASCII_PUNCTUATION = re.compile(r"[\0-/:-@\[-`{-\x7f]+")
 LOWER = {char: char.lower() for char in map(chr, range(128))}
@@ -46,7 +46,7 @@ def test_sqlite_finds_the_same_words_as_the_search(text: str) -> None:
 
 def test_every_character_is_split_in_the_same_way() -> None:
     chars = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
-    for char in sampled(chars, 31):
+    for char in chars[:: rounds(31, 4, 1)]:
         text = f"a{char}b {char}"
         assert split_by_sqlite(spaced(text)) == words(composed(text)).forms, hex(ord(char))
 
