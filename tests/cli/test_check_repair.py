@@ -204,8 +204,9 @@ def test_a_temporary_file_is_moved_unchanged(invoke: Invoke, store: Path) -> Non
     assert (moved.stat().st_ino, moved.read_text()) == (inode, "half")
 
 
-def test_a_recent_temporary_file_stays(invoke: Invoke, store: Path) -> None:
+def test_a_recent_temporary_file_stays(invoke: Invoke, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An active writer still finds its temporary file."""
+    monkeypatch.setattr("localstore.maintenance.check._PATIENCE", 0.01)
     path = store / "sessions" / "2026-01" / ".graz-1.json.0123456789ab.tmp"
     path.write_text("half")
     done = invoke("check", "--repair", "--store", store)

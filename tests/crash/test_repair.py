@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, YamlStorage
+from localstore.disk import filesystem
 from localstore.maintenance.repair import repair
 from localstore.maintenance.rescue import rescued, restore
 from tests import oracle
@@ -122,6 +123,17 @@ class DyingSystem(FaultySystem):
         if self.happened:
             raise Killed
         return False
+
+    def close(self, fd: int) -> None:
+        """The system closes what a killed process has open. Otherwise a document would seem to be written to."""
+        filesystem.System.close(self, fd)
+        self._is_due("close", str(fd))
+
+
+@pytest.fixture(autouse=True)
+def no_other_writers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repairs do not wait for the writers of temporary files: those are dead."""
+    monkeypatch.setattr("localstore.maintenance.check._PATIENCE", 0.01)
 
 
 @pytest.fixture(params=sampled(FORMATS, 2), ids=lambda chosen: chosen.__name__)
