@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from typing import TYPE_CHECKING
 
 import click
+
+from localstore.errors import StoreNotFound
 
 from .. import output
 from ..errors import FINDINGS
@@ -14,6 +17,7 @@ from ..store_option import open_or_make_store, open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.maintenance.importing import Imported, Kind
+    from localstore.storage.storage import JsonStorage
 
 KINDS: tuple[Kind, ...] = ("claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno", "atif")
 """The kinds of the library, which is not imported for `--help`."""
@@ -44,10 +48,11 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
     """
     if not os.path.exists(path):
         raise click.UsageError(f"There is no file or folder '{path}'", click.get_current_context())
-    storage = open_store(store) if dry_run else open_or_make_store(store)
-    gc.disable()  # an import makes very many objects, none of them garbage that it would find
-    result = storage.import_from(kind, path, dry_run=dry_run)
-    gc.enable()
+    with contextlib.ExitStack() as stack:
+        storage = _store_to_look_at(store, stack) if dry_run else open_or_make_store(store)
+        gc.disable()  # an import makes very many objects, none of them garbage that it would find
+        result = storage.import_from(kind, path, dry_run=dry_run)
+        gc.enable()
     for part in result.skipped:
         output.note(f"Not imported: {part}")
     if as_json:
@@ -56,6 +61,22 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
         output.write(f"{_summary(result)}\n")
     if result.skipped:
         click.get_current_context().exit(FINDINGS)
+
+
+def _store_to_look_at(option: str | None, stack: contextlib.ExitStack) -> JsonStorage:
+    """Return the store for a dry run: an empty one, which `stack` removes, if an import would create it."""
+    try:
+        return open_store(option)
+    except StoreNotFound as error:
+        root = click.get_current_context().find_root()
+        if option is None and root.params.get("store") is None and not os.environ.get("LOCALSTORE_DIR"):
+            raise
+        output.note(f"There is no store in {error.path} yet.")
+    from tempfile import TemporaryDirectory
+
+    from localstore.storage.storage import JsonStorage
+
+    return JsonStorage(stack.enter_context(TemporaryDirectory()))
 
 
 def _summary(result: Imported) -> str:

@@ -58,6 +58,14 @@ def test_what_was_added_later_is_counted(invoke: Invoke, source: Path, target: P
     assert done.stdout == "Imported 0 new sessions and what is new in 1 session (1 run).\n"
 
 
+def test_a_dry_run_needs_no_store_and_makes_none(invoke: Invoke, source: Path, tmp_path: Path) -> None:
+    """A person could only see what an import would do after creating the store for it."""
+    done = invoke("import", "claude-code", source, "--store", tmp_path / "new", "--dry-run")
+    assert (done.exit_code, done.stdout) == (0, "Would import 1 new session (1 run).\n")
+    assert done.stderr == f"localstore: There is no store in {tmp_path / 'new'} yet.\n"
+    assert not (tmp_path / "new").exists()
+
+
 def test_json_has_the_ids(invoke: Invoke, source: Path, target: Path) -> None:
     done = invoke("import", "claude-code", source, "--store", target, "--json")
     assert json.loads(done.stdout) == {
