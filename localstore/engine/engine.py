@@ -221,6 +221,7 @@ class Engine:
             durable_files.remove_unchanged(full_path, status)
         except FileChanged:
             raise ConcurrentChange from None
+        self.manifest.record_deletion(session_id)
 
     def _open(self, session_id: str, marks: WriteMarks) -> Transaction | None:
         for row in self._rows_of(session_id):

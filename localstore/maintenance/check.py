@@ -17,7 +17,7 @@ from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import ParsedDocument
-from localstore.format.recovery import RecoveredDocument, parse_without_end_marker
+from localstore.format.recovery import CreationLost, RecoveredDocument, parse_without_end_marker
 from localstore.index.row import IndexRow, row_of
 from localstore.index.session_index import rank
 from localstore.index.whole_document import parse_whole
@@ -107,7 +107,9 @@ class Check:
         except DocumentBroken as error:
             problem = error.problem or str(error)
             column = f" (column {error.column})" if error.column else ""
-            yield self._report.error(path, problem + column, "Fix it in an editor.", error.line)
+            is_lost = isinstance(error, CreationLost)
+            advice = "The next write to the session removes it." if is_lost else "Fix it in an editor."
+            yield self._report.error(path, problem + column, advice, error.line)
             return
         except LocalstoreError as error:
             problem, _, advice = str(error).removeprefix(self._full(path)).strip().partition(" Nothing was changed. ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localstore import DocumentBroken, JsonStorage
+from localstore import DocumentBroken, JsonStorage, SessionNotFound
 from localstore.maintenance.check import Check
 from tests.crashes import restart_machine
 from tests.unit.raw import answered, run_ids
@@ -54,7 +54,8 @@ def test_a_lost_session_is_none_and_can_be_made_again(left: Callable[[Damage], P
     assert [info.session_id for info in storage.list_sessions()] == ["s0"]
     assert storage.read("s0") is not None
     assert path.read_bytes() == raw
-    assert any(finding.path == str(path) for finding in Check(str(path.parents[2])))
+    findings = [finding for finding in Check(str(path.parents[2])) if finding.path == str(path)]
+    assert [finding.advice for finding in findings] == ["The next write to the session removes it."]
     storage.append("s1", answered("r2"))
     assert run_ids(path) == ["r2"]
     session = JsonStorage(path.parents[2]).read("s1")
@@ -70,6 +71,15 @@ def test_what_is_complete_of_a_new_session_is_read(left: Callable[[Damage], Path
     session = JsonStorage(path.parents[2]).read("s1")
     assert session is not None
     assert [run.run_id for run in session.runs] == ["r1"]
+
+
+def test_a_write_that_needs_the_session_leaves_nothing_of_it_in_the_manifest(left: Callable[[Damage], Path]) -> None:
+    path = left(LEFT["zeros"])
+    storage = JsonStorage(path.parents[2])
+    with pytest.raises(SessionNotFound):
+        storage.update("s1", name="trip")
+    assert not path.exists()
+    assert list(Check(str(path.parents[2]))) == []
 
 
 @pytest.mark.parametrize("change", [lambda raw: raw.replace(b'"kind": ', b'"kind" '), lambda raw: raw[5:]])
