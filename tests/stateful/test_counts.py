@@ -144,6 +144,16 @@ def counted(documents: list[oracle.Document]) -> dict[tuple[str | None, ...], Co
     return groups
 
 
+def _pages(storage: Storage, where: Filter, *, newest_first: bool) -> list[str]:
+    """The ids in pages of two sessions."""
+    found: list[str] = []
+    cursor = None
+    while page := storage.list_sessions(where=where, limit=2, after=cursor, newest_first=newest_first):
+        found += [info.session_id for info in page]
+        cursor = page[-1].cursor
+    return found
+
+
 def assert_counts(storage: Storage, chance: Chance) -> None:
     documents = oracle.sessions(storage.root)
     for where in (Filter(), chance.filter(), chance.filter()):
@@ -152,6 +162,10 @@ def assert_counts(storage: Storage, chance: Chance) -> None:
         infos = list(storage.sessions(where))
         assert {info.session_id for info in infos} == expected, where
         assert all(info.matches(where) for info in infos)
+        listed = [info.session_id for info in storage.list_sessions(where=where)]
+        assert [info.session_id for info in infos] == listed, where
+        assert _pages(storage, where, newest_first=True) == listed, where
+        assert _pages(storage, where, newest_first=False) == listed[::-1], where
         groups = counted([documents[session_id] for session_id in expected])
         stats = storage.stats(where, by=BY)
         found = {
