@@ -72,9 +72,9 @@ def _conversation(path: Path, number: int, raw: dict[str, Any]) -> Items:
             continue
         own = next(turns[key] for key in way[way.index(first) :] if key in turns)
         fork = fork_id(session_id, first)
-        forks.append(entries_of(fork, way))
-        fork_head = fork_header(header, fork, own.created_at, entries, forks[-1])
-        yield SourceSession(fork_head, forks[-1], str(path))
+        history = entries_of(fork, way)
+        forks.append(SourceSession(fork_header(header, fork, own.created_at, entries, history), history, str(path)))
+        yield forks[-1]
     if entries:
         yield SourceSession(header, entries, str(path), forks)
 

@@ -129,10 +129,9 @@ def _sessions(path: Path, agents: list[Path], titles: dict[str, str]) -> Items:
     for nodes, first in others:
         fork = fork_id(session_id, first.id)
         entries = _entries(fork, nodes, content, members, is_main=False)
-        forks.append(entries)
-        yield SourceSession(
-            fork_header(header, fork, time(first.line.get("timestamp")), main, entries), entries, str(path)
-        )
+        moment = time(first.line.get("timestamp"))
+        forks.append(SourceSession(fork_header(header, fork, moment, main, entries), entries, str(path)))
+        yield forks[-1]
     yield SourceSession(header, main, str(path), forks)
 
 

@@ -145,8 +145,8 @@ def _results(
             continue
         fork = fork_id(session_id, own.id)
         entries = entries_of(fork, turns)
-        forks.append(entries)
-        yield SourceSession(fork_header(header, fork, own.created_at, main, entries), entries, str(path))
+        forks.append(SourceSession(fork_header(header, fork, own.created_at, main, entries), entries, str(path)))
+        yield forks[-1]
     yield SourceSession(header, main, str(path), forks)
 
 

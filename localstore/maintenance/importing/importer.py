@@ -80,6 +80,7 @@ def import_from(engine: Engine, suffix: str, kind: Kind, path: Path, *, dry_run:
     skipped: list[Skipped] = []
     unchanged = runs = 0
     seen: set[str] = set()
+    stored_whole: set[str] = set()
     for item in read(path):
         if isinstance(item, Skipped):
             skipped.append(item)
@@ -89,6 +90,8 @@ def import_from(engine: Engine, suffix: str, kind: Kind, path: Path, *, dry_run:
         if source is None:
             continue
         session_id = source.header["session_id"]
+        if any(fork.header["session_id"] not in stored_whole for fork in source.forks):
+            source = replace(source, forks=())  # no run may leave the session for a fork that lacks it
         try:
             change = _preview(engine, source) if dry_run else _store(engine, suffix, source)
         except LocalstoreError as error:
@@ -97,6 +100,8 @@ def import_from(engine: Engine, suffix: str, kind: Kind, path: Path, *, dry_run:
         if isinstance(change, Skipped):
             skipped.append(change)
             continue
+        if not problems and (change is None or not change.conflicts):
+            stored_whole.add(session_id)
         skipped += [
             Skipped(source.path, f"run {run_id} was changed in the store, and stays as it is there", None, session_id)
             for run_id in (change.conflicts if change is not None else ())
@@ -175,6 +180,8 @@ def _store(engine: Engine, suffix: str, source: SourceSession) -> Change | Skipp
                 continue
             change = _plan(document.whole().header, document.whole().entries, source)
             if isinstance(change, Change):
+                if source.forks and change.replaced:  # runs move to forks, whose names must not be lost in a power cut
+                    engine.sync_names([fork.header["session_id"] for fork in source.forks])
                 _apply(document, change)
     return change
 

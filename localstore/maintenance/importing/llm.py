@@ -16,7 +16,7 @@ from localstore.maintenance.importing import json_text
 from localstore.maintenance.importing.fields import NO_TIME, count, items, mapping, text, time
 from localstore.maintenance.importing.parts import arguments, data_part, media_part, simplified, text_part
 from localstore.maintenance.importing.runs import IMPORTED, Turn, group
-from localstore.maintenance.importing.source import Entry, Items, Skipped, SourceSession, fork_header, new_header
+from localstore.maintenance.importing.source import Items, Skipped, SourceSession, fork_header, new_header
 from localstore.maintenance.importing.sqlite_file import DATABASE_ERRORS, opened, rows
 from localstore.maintenance.importing.tree import branches, fork_id
 
@@ -228,12 +228,13 @@ class _Thread:
             return
         created_at = time(self.row.get("datetime_utc")) or entries[0]["created_at"] or NO_TIME
         header = new_header("llm", session_id, min(created_at, entries[0]["created_at"]), name=self.row.get("name"))
-        forks: list[list[Entry]] = []
+        forks: list[SourceSession] = []
         for way, first in others:
             target = fork_id(session_id, first or way[-1])
-            forks.append(group(target, self._turns(way, turns, legacy), is_over=True))
-            moment = forks[-1][-1]["created_at"]
-            yield SourceSession(fork_header(header, target, moment, entries, forks[-1]), forks[-1], str(self.path))
+            history = group(target, self._turns(way, turns, legacy), is_over=True)
+            fork = fork_header(header, target, history[-1]["created_at"], entries, history)
+            forks.append(SourceSession(fork, history, str(self.path)))
+            yield forks[-1]
         origin = text(self.row.get("forked_from"))
         if origin is not None:
             ids = {turn["id"] for turn in own}

@@ -13,7 +13,7 @@ from localstore.maintenance.importing import json_text
 from localstore.maintenance.importing.fields import count, mapping, text, time
 from localstore.maintenance.importing.openai_items import ItemReader
 from localstore.maintenance.importing.runs import Turn, group
-from localstore.maintenance.importing.source import Entry, Items, Skipped, SourceSession, fork_header, new_header
+from localstore.maintenance.importing.source import Items, Skipped, SourceSession, fork_header, new_header
 from localstore.maintenance.importing.sqlite_file import DATABASE_ERRORS, columns, opened, rows, tables
 from localstore.maintenance.importing.tree import fork_id
 
@@ -63,15 +63,17 @@ def _session(path: Path, database: sqlite3.Connection, table: str, session_id: s
     branches = _branches(database, session_id, list(items))
     main = group(session_id, _turns(session_id, items, branches.pop(_MAIN)))
     header = new_header("openai-agents", session_id, created_at or main[0]["created_at"])
-    forks: list[list[Entry]] = []
+    forks: list[SourceSession] = []
     shared = {entry["run_id"] for entry in main}
     for name, parts in branches.items():
         target = fork_id(session_id, name)
         entries = group(target, _turns(session_id, items, parts))
         own = next((entry for entry in entries if entry["run_id"] not in shared), None)
         if own is not None:
-            forks.append(entries)
-            yield SourceSession(fork_header(header, target, own["created_at"], main, entries), entries, str(path))
+            forks.append(
+                SourceSession(fork_header(header, target, own["created_at"], main, entries), entries, str(path))
+            )
+            yield forks[-1]
     yield SourceSession(header, main, str(path), forks)
 
 

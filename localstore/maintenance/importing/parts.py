@@ -41,6 +41,8 @@ def arguments(value: Any) -> dict[str, Any] | str:
     """
     if isinstance(value, dict):
         return value
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
     if value is None or value == "":
         return {}
     if not isinstance(value, str):

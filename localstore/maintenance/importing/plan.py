@@ -54,7 +54,7 @@ def is_other_session(header: dict[str, Any], entries: list[Entry], source: Sourc
     if any(header.get(key) != source.header.get(key) for key in ("kind", "user_id")):
         return True
     stored = {entry.get("run_id") for entry in entries if entry["type"] == "run"}
-    histories = [source.entries, *source.forks]
+    histories = [source.entries, *(fork.entries for fork in source.forks)]
     runs = {entry["run_id"] for history in histories for entry in history if entry["type"] == "run"}
     return bool(stored and runs) and not stored & runs
 
@@ -63,20 +63,23 @@ def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) ->
     """Return the changes that add to a document what only the source has.
 
     Runs are compared by their id, other entries by their content. A run that goes on in the source is replaced, but
-    nothing that the document has is dropped: if a run says something else there, it stays.
+    nothing that the document has is dropped: if a run says something else there, it stays. A run that is now only in a
+    fork of the source is removed from the document, unless a person has changed it.
     """
     change = Change()
     stored = {entry["run_id"]: index for index, entry in enumerate(entries) if entry["type"] == "run"}
     new = {entry["run_id"]: entry for entry in source.entries if entry["type"] == "run"}
     forked: dict[str, list[Entry]] = {}
-    for entry in (entry for fork in source.forks for entry in fork if entry["type"] == "run"):
+    for entry in (entry for fork in source.forks for entry in fork.entries if entry["type"] == "run"):
         forked.setdefault(entry["run_id"], []).append(entry)
     for run_id, index in stored.items():
         entry = entries[index]
-        moved = any(continued(entry, form) is not None for form in forked.get(run_id, ()))
+        moved = any(_holds(form, entry) for form in forked.get(run_id, ()))
         if run_id not in new:
             if moved:
                 change.replaced[index] = None
+            elif run_id in forked:
+                change.conflicts.append(run_id)
             continue
         merged = continued(entry, new[run_id])
         if merged is not None:
@@ -87,7 +90,8 @@ def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) ->
                 change.replaced[index] = new[run_id]
             else:
                 change.conflicts.append(run_id)
-    missing = [entry for entry in source.entries if _is_missing(entry, stored, newest_state(entries))]
+    state = newest_state(entries)
+    missing = [entry for entry in source.entries if _is_missing(entry, stored, state)]
     change.inserted = union(header, entries, header, missing).inserted
     empty: tuple[Any, ...] = (None, [], {})
     added = {key: value for key, value in source.header.items() if key in _HEADER and value not in empty}
@@ -95,6 +99,12 @@ def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) ->
     if added:
         change.header = {**header, **added}
     return change
+
+
+def _holds(form: Entry, stored: Entry) -> bool:
+    """Return whether a form of a run has everything that the stored form has, also what a person added to it."""
+    merged = continued(stored, form)
+    return merged is not None and json_equal(merged, form)
 
 
 def _is_missing(entry: Entry, stored: dict[str, int], state: dict[str, Any]) -> bool:

@@ -23,8 +23,8 @@ class SourceSession:
     entries: list[Entry]
     path: str
     """The file that it comes from."""
-    forks: Sequence[list[Entry]] = ()
-    """The histories of its other branches, which are sessions of their own and were yielded before it."""
+    forks: "Sequence[SourceSession]" = ()
+    """Its other branches, which are sessions of their own and were yielded before it."""
 
 
 @dataclass(frozen=True, slots=True)

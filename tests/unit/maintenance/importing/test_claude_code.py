@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from localstore import JsonStorage, Session
+from localstore import JsonStorage, Run, Session
 from localstore.maintenance.importing import Kind
+from localstore.maintenance.importing.tree import fork_id
 from tests.unit.maintenance.importing.claude_lines import SESSION, ClaudeFile, calls
 from tests.unit.maintenance.importing.conftest import Import, sessions_of
 
@@ -140,6 +141,30 @@ def test_a_branch_that_is_left_between_two_imports_moves_to_a_fork(
     assert [run.run_id for run in read(store, result.added[0]).runs] == ["u1", "u2"]
 
 
+@pytest.mark.parametrize("in_fork", [False, True])
+def test_a_run_that_a_person_changed_does_not_leave_the_session(
+    tmp_path: Path, store: JsonStorage, file: ClaudeFile, in_fork: bool
+) -> None:
+    """The rating of a run was lost when its branch was left: the fork had the run as the source has it. Also, the run
+    left the session although the store had another session with the id of the fork, and so did not get the fork."""
+    file.asks("u2", "And back?")
+    file.says("a3", "At 17:02.")
+    path = file.write(tmp_path / "p")
+    store.import_from("claude-code", path)
+    if in_fork:
+        store.append(fork_id(SESSION, "u2"), Run(run_id="own"))
+    else:
+        store.rate(SESSION, "u2", "good", note="on time")
+    file.asks("u3", "And on Sunday?", parentUuid="a2")
+    file.says("a4", "At 9:00.")
+    file.write(tmp_path / "p")
+    for _ in range(2):
+        result = store.import_from("claude-code", path)
+        assert len(result.skipped) == 1
+        assert [run.run_id for run in read(store).runs] == ["u1", "u2", "u3"]
+    assert read(store).runs[1].rating == (None if in_fork else "good")
+
+
 def test_a_later_import_adds_what_is_new_and_keeps_what_the_store_has(
     tmp_path: Path, store: JsonStorage, file: ClaudeFile, import_twice: Import
 ) -> None:
@@ -176,7 +201,7 @@ def test_a_run_that_a_person_changed_stays(tmp_path: Path, store: JsonStorage, f
 
 
 def test_another_session_with_the_same_id_is_not_touched(tmp_path: Path, store: JsonStorage, file: ClaudeFile) -> None:
-    from localstore import Message, Run
+    from localstore import Message
 
     store.append(SESSION, Run(messages=[Message(role="user", content="Hello")]), user_id="alice")
     before = store.path(SESSION).read_bytes()
