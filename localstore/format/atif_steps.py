@@ -25,7 +25,7 @@ Step = dict[str, Any]
 
 
 def to_step(message: Message) -> Step:
-    """Return the step for a message that is no result of a tool.
+    """Return the step for a message that is not the result of a tool.
 
     >>> to_step({"role": "user", "content": "hi"})
     {'source': 'user', 'message': 'hi'}

@@ -158,7 +158,7 @@ def _session(path: Path, number: int, row: Row, runs_of: RunsOf) -> Items:
         fields = to_fields({key: value for key, value in record.items() if key != "runs"})
         for key in ("user_id", "name", "agent_id", "team_id", "workflow_id"):
             if not isinstance(fields.header.get(key, ""), str):
-                raise json_text.Unreadable(f"its {key} is no text")
+                raise json_text.Unreadable(f"its {key} is not text")
         if not isinstance(fields.header.get("metadata", {}), dict):
             fields.header["agno_metadata"] = fields.header.pop("metadata")
     except (json_text.Unreadable, LocalstoreError) as error:
@@ -201,12 +201,12 @@ def _runs(
             data = data if text(data.get("run_id")) else {**data, "run_id": row.get("run_id")}
             yield data, index if type(index) is int else None, row.get("run_type")
         else:
-            yield Skipped(str(path), f"run {row.get('run_id')} is no JSON object", number, session_id)
+            yield Skipped(str(path), f"run {row.get('run_id')} is not a JSON object", number, session_id)
     for place, data in enumerate(beside if isinstance(beside, list) and not has_table else ()):
         if isinstance(data, dict):
             yield data, None, None
         else:
-            yield Skipped(str(path), f"run {place} is no JSON object", number, session_id)
+            yield Skipped(str(path), f"run {place} is not a JSON object", number, session_id)
 
 
 def _entries(session_id: str, kind: RunKind, runs: list[tuple[Row, int | None, Any]], created_at: str) -> list[Entry]:

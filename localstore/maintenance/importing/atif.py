@@ -53,7 +53,7 @@ def read(path: Path) -> Items:
 def _session(path: Path, number: int, trajectory: dict[str, Any]) -> Items:
     session_id = text(trajectory.get("trajectory_id")) or text(trajectory.get("session_id"))
     if not isinstance(trajectory.get("steps"), list) or not str(trajectory.get("schema_version")).startswith("ATIF-"):
-        yield Skipped(str(path), "it is no trajectory in ATIF", number, session_id)
+        yield Skipped(str(path), "it is not an ATIF trajectory", number, session_id)
         return
     header = own_values(trajectory).get("header")
     if isinstance(header, dict) and header.get("schema_version") == SCHEMA_VERSION and text(header.get("session_id")):

@@ -56,8 +56,8 @@ def _conversation(path: Path, number: int, raw: dict[str, Any]) -> Items:
     if current is None or not turns:
         return
 
-    def entries_of(target: str, way: list[str]) -> list[Entry]:
-        return group(target, _with_calls([(key, turns[key]) for key in way if key in turns]))
+    def entries_of(target: str, branch: list[str]) -> list[Entry]:
+        return group(target, _with_calls([(key, turns[key]) for key in branch if key in turns]))
 
     created_at = time(raw.get("create_time")) or min(
         (turn.created_at for turn in turns.values() if turn.created_at), default=NO_TIME
@@ -67,12 +67,12 @@ def _conversation(path: Path, number: int, raw: dict[str, Any]) -> Items:
     main, *others = branches(current, leaves, parents)
     entries = entries_of(session_id, main.nodes)
     forks = []
-    for way, first in others:
+    for branch, first in others:
         if first is None:
             continue
-        own = next(turns[key] for key in way[way.index(first) :] if key in turns)
+        own = next(turns[key] for key in branch[branch.index(first) :] if key in turns)
         fork = fork_id(session_id, first)
-        history = entries_of(fork, way)
+        history = entries_of(fork, branch)
         forks.append(SourceSession(fork_header(header, fork, own.created_at, entries, history), history, str(path)))
         yield forks[-1]
     if entries:
@@ -151,11 +151,11 @@ def _part(part: Any) -> dict[str, Any]:
     return data_part(part)
 
 
-def _with_calls(way: list[tuple[str, Turn]]) -> list[Turn]:
+def _with_calls(branch: list[tuple[str, Turn]]) -> list[Turn]:
     """Return the turns of a branch, in which results name the tool call before them."""
     turns = []
     call_id: Any = None
-    for _, turn in way:
+    for _, turn in branch:
         message = turn.message or {}
         if message.get("tool_calls"):
             call_id = message["tool_calls"][0].get("id")

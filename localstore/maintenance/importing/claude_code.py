@@ -18,7 +18,7 @@ from localstore.maintenance.importing.claude_messages import turns_of
 from localstore.maintenance.importing.fields import NO_TIME, items, mapping, text, time
 from localstore.maintenance.importing.runs import group, in_order
 from localstore.maintenance.importing.source import Entry, Items, Skipped, SourceSession, fork_header, new_header
-from localstore.maintenance.importing.tree import fork_id, way_to
+from localstore.maintenance.importing.tree import fork_id, path_to
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _METADATA = ("cwd", "gitBranch", "version")
@@ -139,7 +139,7 @@ def _parallel(content: SessionFile) -> dict[str, list[str]]:
     """Return what belongs to each answer: all its lines, and the results of its tool calls, by the answer's id.
 
     An answer has one line for each of its blocks, and the results of parallel calls are children of different lines, so
-    a way through the tree has only some of them.
+    a path through the tree has only some of them.
     """
     calls: dict[str, str] = {}
     result: dict[str, list[str]] = {}
@@ -164,15 +164,15 @@ def _branches(content: SessionFile, current: str, leaves: list[str]) -> Iterator
     for leaf in [current, *leaves]:
         if leaf in covered:
             continue
-        way = [node for node in way_to(leaf, content.parents) if node in content.nodes]
-        on_way = set(way)
-        last_lines = {answers[node]: node for node in way if node in answers}
+        ids = [node for node in path_to(leaf, content.parents) if node in content.nodes]
+        on_path = set(ids)
+        last_lines = {answers[node]: node for node in ids if node in answers}
         nodes: dict[str, Node] = {}
-        for node in way:
+        for node in ids:
             nodes.setdefault(node, content.nodes[node])
             if node in answers and last_lines[answers[node]] == node:
                 for other in parallel[answers[node]]:
-                    if other not in on_way:
+                    if other not in on_path:
                         nodes.setdefault(other, content.nodes[other])
         first = next(node for node in nodes if node not in covered)
         covered.update(nodes)

@@ -7,7 +7,7 @@ from localstore.format.values import MAX_INTEGER
 from localstore.models.times import is_time_text, parse_time, time_text
 
 NO_TIME = "1970-01-01T00:00:00.000Z"
-"""The time of a session or a run of which no time is known."""
+"""The time of a session or a run if the source does not know it."""
 
 
 def text(value: Any) -> str | None:

@@ -61,7 +61,7 @@ def reader_of(kind: str) -> Reader:
 
 
 def import_from(engine: Engine, suffix: str, kind: Kind, path: Path, *, dry_run: bool = False) -> Imported:
-    """Import the sessions of a source: what the store does not have yet. Return what was done.
+    """Import what the store does not have yet of the sessions of a source, and return what was done.
 
     Args:
         engine: The engine of the store.
@@ -134,7 +134,7 @@ def _checked(source: SourceSession) -> tuple[SourceSession | None, list[Skipped]
         Session.model_validate({**header, "history": []})
     except (CannotUpgrade, ValidationError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
-        return None, [Skipped(source.path, f"it is no session: {problem}", session_id=session_id)]
+        return None, [Skipped(source.path, f"it is not a valid session: {problem}", session_id=session_id)]
     for entry in source.entries:
         try:
             value = _storable(entry)
@@ -151,7 +151,7 @@ def _checked(source: SourceSession) -> tuple[SourceSession | None, list[Skipped]
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
     """Return a header or an entry in a form that a document can hold.
 
-    A reader yields what `json_text.parse` returned, which needs no change; only other values may.
+    Nearly all values come from `json_text.parse` and need no change.
     """
     try:
         orjson.dumps(value)

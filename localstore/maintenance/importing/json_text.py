@@ -1,4 +1,4 @@
-"""Read the JSON of other programs: forgivingly, and so that a document can hold every value."""
+"""Read the JSON of other programs, also where it is not quite valid, and make its values fit into a document."""
 
 import json
 import math
@@ -16,14 +16,14 @@ from localstore.maintenance.importing.source import Skipped
 _DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else 32 for byte in range(256))
 """Translates digits and dots to zeros, and other bytes to blanks."""
 _LONG_NUMBER = b"0" * 17
-"""A translated text without it has no number that a parser could round."""
+"""If a translated text does not contain it, it has no number that a parser could round."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEPTH = 150
-"""How deep a value may be nested where it is changed: less than a document allows, as other levels are around it."""
+"""How deep a value may be nested. A document allows more, but it puts the value inside other values."""
 
 
 class Unreadable(ValueError):
-    """Raised for a text that is not JSON. The message says why, as a clause."""
+    """Raised for text that is not JSON. The message is a clause that says why."""
 
 
 def parse(text: bytes | str, depth: int = _DEPTH) -> Any:
@@ -104,7 +104,7 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
             if isinstance(value, dict):
                 yield number, value
             else:
-                yield Skipped(str(path), "it is no JSON object", number)
+                yield Skipped(str(path), "it is not a JSON object", number)
 
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
@@ -154,7 +154,7 @@ def _elements(path: Path, content: mmap.mmap, most: int) -> Iterator[tuple[int, 
                 if isinstance(value, dict):
                     yield number, value
                 else:
-                    yield Skipped(str(path), "it is no JSON object", number)
+                    yield Skipped(str(path), "it is not a JSON object", number)
     if level is None:
         yield Skipped(str(path), "it is not JSON")
     elif depth > 0:

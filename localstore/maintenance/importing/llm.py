@@ -1,6 +1,6 @@
 """Conversations of the command `llm`: its database `logs.db`.
 
-Since version 0.36, it holds a tree of messages. A thread is a way through the tree, and a turn is one call of a model.
+Since version 0.36, it holds a tree of messages. A thread is a path through the tree, and a turn is one call of a model.
 Earlier versions had a table of responses, which a newer database keeps. A continued conversation is in both: its thread
 begins with the messages of those responses.
 """
@@ -229,9 +229,9 @@ class _Thread:
         created_at = time(self.row.get("datetime_utc")) or entries[0]["created_at"] or NO_TIME
         header = new_header("llm", session_id, min(created_at, entries[0]["created_at"]), name=self.row.get("name"))
         forks: list[SourceSession] = []
-        for way, first in others:
-            target = fork_id(session_id, first or way[-1])
-            history = group(target, self._turns(way, turns, legacy), is_over=True)
+        for branch, first in others:
+            target = fork_id(session_id, first or branch[-1])
+            history = group(target, self._turns(branch, turns, legacy), is_over=True)
             fork = fork_header(header, target, history[-1]["created_at"], entries, history)
             forks.append(SourceSession(fork, history, str(self.path)))
             yield forks[-1]
@@ -262,13 +262,13 @@ class _Thread:
             origin = text(self.threads.get(origin, {}).get("forked_from"))
         return [turn for turn in found if text(turn.get("id"))]
 
-    def _turns(self, way: list[str], turns: list[Row], legacy: list[Row]) -> Iterator[Turn]:
+    def _turns(self, branch: list[str], turns: list[Row], legacy: list[Row]) -> Iterator[Turn]:
         """Yield the messages of a branch, with what its turns know of them.
 
         Where earlier versions asked, the responses that they stored are yielded: the tree has only a copy of their
         messages, without attachments.
         """
-        nodes = set(way)
+        nodes = set(branch)
         by_tip: dict[Any, Row] = {}
         by_parent: dict[Any, Row] = {}
         for row in reversed([row for row in turns if row.get("tip_message_hash") in nodes]):
@@ -278,7 +278,7 @@ class _Thread:
         is_copy = False
         moment: str | None = None
         instructions: str | None = None
-        for key in way:
+        for key in branch:
             role = text(self.messages[key].get("role")) or "user"
             asked, answered = by_parent.get(key), by_tip.get(key)
             call = asked or answered

@@ -52,7 +52,7 @@ def _session(path: Path, database: sqlite3.Connection, table: str, session_id: s
             yield Skipped(str(path), str(error), count(row.get("id")), session_id)
             continue
         if not isinstance(item, dict):
-            yield Skipped(str(path), "it is no JSON object", count(row.get("id")), session_id)
+            yield Skipped(str(path), "it is not a JSON object", count(row.get("id")), session_id)
         elif "__enc__" in item:
             yield Skipped(str(path), "it is encrypted", count(row.get("id")), session_id)
         else:

@@ -9,7 +9,7 @@ from localstore.maintenance.importing.fields import NO_TIME
 from localstore.maintenance.importing.source import Entry
 
 IMPORTED = "imported"
-"""The key for what the source has beyond the fields of a document: a mapping in a message, a list in a run."""
+"""The key for data that a document has no field for: a mapping in a message, a list in a run."""
 _LISTS = ("uuids", "content")
 """Keys of `imported` whose lists are joined when parts of an answer become one message."""
 _TOKENS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
@@ -22,7 +22,7 @@ _LAST = ("metrics", "error", "status")
 
 @dataclass(slots=True)
 class Turn:
-    """A part of a conversation: a message, or something else that happened, and what it says of its run."""
+    """A message or another event of a conversation, with what it says about its run."""
 
     message: dict[str, Any] | None = None
     created_at: str | None = None
@@ -35,9 +35,9 @@ class Turn:
     run: dict[str, Any] = field(default_factory=dict)
     """Keys of the run. Of several values, the last one counts."""
     metrics: dict[str, Any] = field(default_factory=dict)
-    """The cost of this part. Of the parts of one answer, the last one has the cost of all of them."""
+    """The cost of this part. The last part of an answer has the cost of the whole answer."""
     other: dict[str, Any] | None = None
-    """What happened, in the words of the source, if it is not a message."""
+    """The event as the source has it, if it is not a message."""
 
 
 @dataclass(slots=True)
@@ -115,14 +115,14 @@ def joined(one: Any, other: Any) -> Any:
 def group(session_id: str, turns: Iterable[Turn], *, is_over: bool = False) -> list[Entry]:
     """Return the runs of a conversation.
 
-    What comes before the first question belongs to the first run. The id of a run is that of its question; without
-    one, or if it is taken, it is made from the session's id and the number of the run. A run whose last message is no
-    answer is cancelled, or unfinished if it is the last one.
+    Turns before the first question belong to the first run. A run has the id of its question. If the question has no
+    id, or two questions have the same one, the id is made from the session's id and the number of the run. A run whose
+    last message is not an answer is cancelled, or unfinished if it is the last run.
 
     Args:
         session_id: The session.
         turns: The parts of the conversation, oldest first.
-        is_over: Whether nothing can follow, so that the last run is not unfinished.
+        is_over: True if the last run cannot continue, and so is never unfinished.
     """
     opened: list[_OpenRun] = []
     for turn in turns:

@@ -1,4 +1,4 @@
-"""What a source of sessions yields: sessions in the form of documents, and the parts that could not be read."""
+"""The sessions that a source yields, in the form of documents, and the parts of it that could not be read."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,8 +34,8 @@ class Skipped:
     `path` is the file, `line` its line or row, counted from 1, if there is one, and `session_id` the session, if it is
     known.
 
-    >>> print(Skipped("log.jsonl", "it is no JSON object", line=3))
-    log.jsonl, line 3: it is no JSON object
+    >>> print(Skipped("log.jsonl", "it is not a JSON object", line=3))
+    log.jsonl, line 3: it is not a JSON object
     """
 
     path: str

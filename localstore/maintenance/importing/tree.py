@@ -6,19 +6,19 @@ from uuid import NAMESPACE_URL, uuid5
 
 
 class Branch(NamedTuple):
-    """A way from the beginning of a conversation to one of its ends: the ids of its nodes, and its first own node.
+    """A path from the root of a conversation to one of its leaves, as the ids of its nodes.
 
-    The first own node is the one where it leaves the branches before it; None for the current branch.
+    `first` is the first node that no earlier branch has; None for the current branch.
     """
 
     nodes: list[str]
     first: str | None
 
 
-def way_to(leaf: str, parents: Mapping[str, str | None]) -> list[str]:
-    """Return the nodes from the root to a leaf. A cycle ends the way, and so does a parent that does not exist.
+def path_to(leaf: str, parents: Mapping[str, str | None]) -> list[str]:
+    """Return the nodes from the root to a leaf. The path starts after a missing parent or a cycle.
 
-    >>> way_to("c", {"a": None, "b": "a", "c": "b"})
+    >>> path_to("c", {"a": None, "b": "a", "c": "b"})
     ['a', 'b', 'c']
     """
     nodes: list[str] = []
@@ -32,17 +32,17 @@ def way_to(leaf: str, parents: Mapping[str, str | None]) -> list[str]:
 
 
 def branches(current: str, leaves: Iterable[str], parents: Mapping[str, str | None]) -> list[Branch]:
-    """Return the current branch, and then one for each other leaf that is not on an earlier branch.
+    """Return the current branch, followed by one branch for each other leaf that no earlier branch has.
 
     >>> branches("c", ["x"], {"a": None, "b": "a", "c": "b", "x": "a"})[1]
     Branch(nodes=['a', 'x'], first='x')
     """
-    main = way_to(current, parents)
+    main = path_to(current, parents)
     result = [Branch(main, None)]
     covered = set(main)
     for leaf in leaves:
         if leaf not in covered:
-            nodes = way_to(leaf, parents)
+            nodes = path_to(leaf, parents)
             first = next(node for node in nodes if node not in covered)
             covered.update(nodes)
             result.append(Branch(nodes, first))
