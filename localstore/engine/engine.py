@@ -353,8 +353,9 @@ class Engine:
         """Write the document of a new session and return its row.
 
         Its bytes are synced before it gets its name. The name is not, in a relaxed engine or in a batch: after a power
-        cut, the session may be missing. In a relaxed engine, those of a JSON document are not synced either. YAML that
-        a power cut has cut off may parse, and look like the work of a person.
+        cut, the session may be missing. In a relaxed engine, those of a JSON document with at most one entry are not
+        synced either. Of several entries, a power cut could leave some, and YAML that was cut off may parse, and look
+        like the work of a person.
 
         The caller must hold the session's lock and have checked that the session has no document. `suffix` is `.json`
         or `.yaml`. Raises DocumentBroken if a file or link is in the way of the new document, and ConcurrentChange if
@@ -369,7 +370,12 @@ class Engine:
         durable = self._syncs(header["session_id"])
         try:
             row = create_document(
-                self.root, path, header, entries, durable=durable, sync=self.durable or suffix == ".yaml"
+                self.root,
+                path,
+                header,
+                entries,
+                durable=durable,
+                sync=self.durable or suffix == ".yaml" or len(entries) > 1,
             )
         except DocumentBroken:
             if self.locate(header["session_id"]) is not None:

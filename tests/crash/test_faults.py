@@ -365,6 +365,8 @@ OPERATIONS = [
     Operation("append many", _with_question, _append_many, _has("r1", "r2", "r3", "r4", "r5", "r6")),
     Operation("append many to a new session", _empty,
               lambda s: s.storage.append_many("s", [run(1), run(2)]), _has("r1", "r2")),
+    Operation("append many to a new session relaxed", _empty,
+              lambda s: s.storage.append_many("s", [run(1), run(2, answer="a" * 700)]), _has("r1", "r2"), "relaxed"),
     Operation("append in bulk", _with_runs, _in_bulk, _ONE_MORE),
     Operation("create in bulk", _empty, _in_bulk, _has("r4")),
     Operation("create by upsert", _empty, _upsert_new, _has("r1")),
