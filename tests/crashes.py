@@ -26,7 +26,7 @@ def restart_machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def forget_boot(root: Path) -> None:
     """Replace the id of this boot in the manifest and in the lock files by another one."""
-    for path in (root / "manifest.jsonl", *(root / ".localstore" / "locks").glob("*.lock")):
+    for path in (root / ".localstore/manifest.jsonl", *(root / ".localstore" / "locks").glob("*.lock")):
         if path.exists():
             path.write_bytes(in_another_boot(path.read_bytes()))
 

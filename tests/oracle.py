@@ -89,7 +89,7 @@ def sessions(root: Path) -> dict[str, Document]:
 def manifest_lines(root: Path) -> list[dict[str, Any]]:
     """The lines of the manifest that are JSON objects, the first one (of the generation) included."""
     try:
-        lines = (root / "manifest.jsonl").read_bytes().splitlines()
+        lines = (root / ".localstore/manifest.jsonl").read_bytes().splitlines()
     except FileNotFoundError:
         return []
     found = []

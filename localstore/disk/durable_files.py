@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from localstore.disk import file_names, filesystem
+from localstore.disk.folder_watch import FolderWatch, watched
 
 TEMPORARY_SUFFIX = ".tmp"
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{6}([0-9a-f]{6})\.tmp\Z", re.DOTALL)
@@ -52,30 +53,40 @@ def write_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True)
         filesystem.sync_folder(os.path.dirname(path))
 
 
-def replace_file(path: str, parts: Iterable[bytes], old: os.stat_result, *, settle: bool = True) -> os.stat_result:
+def replace_file(
+    path: str, parts: Iterable[bytes], old: os.stat_result, *, settle: bool = True, watch: FolderWatch | None = None
+) -> os.stat_result:
     """Replace the file at `path`, durably, if it is still the one with the status `old`; return the new status.
 
-    The time of the last status change (ctime) may be later than returned. `settle` is that of `write_file`. Raises
+    The time of the last status change (ctime) may be later than returned. `settle` is that of `write_file`. `watch` is
+    a watch of the folder. Raises
     FileChanged if another program saved or removed the file in the meantime. Raises OSError; if the disk fails after
     the exchange, the new file may be in place nevertheless.
     """
     temporary = _temporary(path, old)
-    new = _write_temporary(temporary, path, parts)
-    _put_in_place(temporary, path, new, old)
+    new = _write_temporary(temporary, path, parts, watch)
+    _put_in_place(temporary, path, new, old, watch)
     if settle:
         filesystem.sync_folder(os.path.dirname(path))
     return new
 
 
-def create_file(path: Path | str, parts: Iterable[bytes], *, settle: bool = True, sync: bool = True) -> os.stat_result:
+def create_file(
+    path: Path | str,
+    parts: Iterable[bytes],
+    *,
+    settle: bool = True,
+    sync: bool = True,
+    watch: FolderWatch | None = None,
+) -> os.stat_result:
     """Create a file durably and return its status, as `replace_file` does. Raises FileExistsError if there is one.
 
     Without `sync`, its bytes are not synced: after a power cut, the file may have its name and other bytes.
     """
     path = str(path)
     temporary = _temporary(path)
-    new = _write_temporary(temporary, path, parts, sync=sync)
-    _put_in_place(temporary, path, new, None)
+    new = _write_temporary(temporary, path, parts, watch, sync=sync)
+    _put_in_place(temporary, path, new, None, watch)
     if settle:
         filesystem.sync_folder(os.path.dirname(path))
     return new
@@ -92,10 +103,13 @@ def _is_unchanged(path: str, old: os.stat_result) -> bool:
     return now is not None and is_same(now, old) and now.st_ctime_ns == old.st_ctime_ns
 
 
-def _write_temporary(temporary: str, path: str, parts: Iterable[bytes], *, sync: bool = True) -> os.stat_result:
+def _write_temporary(
+    temporary: str, path: str, parts: Iterable[bytes], watch: FolderWatch | None = None, *, sync: bool = True
+) -> os.stat_result:
     """Write a new file, and sync it unless `sync` is false, that is to get the name `path`, and return its status."""
     try:
-        fd = filesystem.system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        with watched(watch):
+            fd = filesystem.system.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             offset = 0
             for part in parts:
@@ -112,7 +126,9 @@ def _write_temporary(temporary: str, path: str, parts: Iterable[bytes], *, sync:
         raise
 
 
-def _put_in_place(temporary: str, path: str, new: os.stat_result, old: os.stat_result | None) -> None:
+def _put_in_place(
+    temporary: str, path: str, new: os.stat_result, old: os.stat_result | None, watch: FolderWatch | None = None
+) -> None:
     """Give the name `path` to the file at `temporary`, which has the status `new`, and remove the old file.
 
     `old` is the status of the file at `path` when it was read; None if there was none. Afterwards, nothing is at
@@ -120,13 +136,15 @@ def _put_in_place(temporary: str, path: str, new: os.stat_result, old: os.stat_r
     """
     try:
         if old is None:
-            _rename_to_new(temporary, path)
+            with watched(watch):
+                _rename_to_new(temporary, path)
             return
         with _Writers(path) as writers:
             if not _is_unchanged(path, old):
                 raise FileChanged(path)
             try:
-                filesystem.system.exchange(temporary, path)
+                with watched(watch):
+                    filesystem.system.exchange(temporary, path)
             except FileNotFoundError:
                 raise FileChanged(path) from None
             except OSError as error:
@@ -136,7 +154,8 @@ def _put_in_place(temporary: str, path: str, new: os.stat_result, old: os.stat_r
                 return
             if writers.have_appeared() or not is_same(filesystem.system.status(temporary), old):
                 raise FileChanged(path)
-        filesystem.system.unlink(temporary)
+        with watched(watch):
+            filesystem.system.unlink(temporary)
     except BaseException as error:
         filesystem.set_filename(error, path)
         is_superseded = old is not None and not isinstance(error, FileChanged)
@@ -280,8 +299,10 @@ def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
             filesystem.system.unlink(entry.path)
 
 
-def move_file(source: str, target: str) -> None:
+def move_file(source: str, target: str, watch: FolderWatch | None = None) -> None:
     """Rename a file and make its bytes and its new name durable. Raises FileExistsError if the name is taken, OSError.
+
+    `watch` is a watch of the folder of `source`, if the file goes to another one.
 
     Where the system cannot check that in one step, the caller makes sure, by a lock or a random name, that no other
     process takes the name at the same time.
@@ -295,7 +316,8 @@ def move_file(source: str, target: str) -> None:
     except BaseException as error:
         filesystem.set_filename(error, source)
         raise
-    _rename_to_new(source, target)
+    with watched(watch):
+        _rename_to_new(source, target)
     filesystem.sync_folder(os.path.dirname(target))
     if os.path.dirname(source) != os.path.dirname(target):
         filesystem.sync_folder(os.path.dirname(source))
@@ -363,11 +385,11 @@ def remove_file(path: Path | str) -> None:
     filesystem.sync_folder(os.path.dirname(str(path)))
 
 
-def remove_unchanged(path: str, old: os.stat_result, *, settle: bool = True) -> None:
+def remove_unchanged(path: str, old: os.stat_result, *, settle: bool = True, watch: FolderWatch | None = None) -> None:
     """Remove the file at `path`, durably, if it is still the one with the status `old`.
 
-    Without `settle` the caller has to sync the folder. Raises FileChanged if another program saved or removed the file
-    in the meantime, OSError.
+    Without `settle` the caller has to sync the folder. `watch` is a watch of the folder. Raises FileChanged if another
+    program saved or removed the file in the meantime, OSError.
     """
     aside = _temporary(path, old)
     try:
@@ -375,12 +397,14 @@ def remove_unchanged(path: str, old: os.stat_result, *, settle: bool = True) -> 
             if not _is_unchanged(path, old):
                 raise FileChanged(path)
             try:
-                filesystem.system.replace(path, aside)
+                with watched(watch):
+                    filesystem.system.replace(path, aside)
             except FileNotFoundError:
                 raise FileChanged(path) from None
             if writers.have_appeared() or not is_same(filesystem.system.status(aside), old):
                 raise FileChanged(path)
-        filesystem.system.unlink(aside)
+        with watched(watch):
+            filesystem.system.unlink(aside)
     except BaseException as error:
         filesystem.set_filename(error, path)
         there = filesystem.status_or_none(aside)

@@ -230,6 +230,10 @@ class System:
     def status_of(self, fd: int) -> os.stat_result:
         return os.fstat(fd)
 
+    def may_list(self, path: str) -> bool:
+        """Return whether a folder can be listed. Its permissions may have changed without a change of its time."""
+        return os.access(path, os.R_OK | os.X_OK)
+
     def entries(self, path: str) -> list["os.DirEntry[str]"]:
         """Return the entries of a folder."""
         with os.scandir(path) as found:
@@ -259,6 +263,10 @@ class System:
 
         def unlock(self, fd: int) -> None:
             fcntl.flock(fd, fcntl.LOCK_UN)
+
+    def set_time(self, path: str, moment: int) -> None:
+        """Set the modification time of a file or folder, in ns."""
+        os.utime(path, ns=(moment, moment))
 
     if sys.platform == "win32":
 

@@ -21,9 +21,12 @@ from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, StoreNot
 from localstore.format.document import LAYOUTS
 
 FORMAT = 1
-MANIFEST = "manifest.jsonl"
-SEARCH_FILES = ("search.sqlite", "search.sqlite-wal", "search.sqlite-shm")
-"""The files of the search index in `.localstore`. Everything in them is derived from the documents."""
+SEARCH_FILE = ".localstore/search.sqlite"
+"""The search index. Everything in it is derived from the documents."""
+OLD_MANIFEST = "manifest.jsonl"
+"""Where earlier releases had the manifest."""
+MANIFEST = ".localstore/manifest.jsonl"
+INDEX_FILE = ".localstore/index.sqlite"
 SESSIONS = "sessions"
 GIT_IGNORE = ".gitignore"
 _OWN_MARKER = {"localstore": "store", "format": FORMAT}
@@ -222,7 +225,7 @@ def is_store(root: Path) -> bool:
     return True
 
 
-def _is_manifest(content: bytes) -> bool:
+def is_manifest(content: bytes) -> bool:
     """Return whether a file named as the manifest is one, and not the file of another program."""
     return content.startswith(b'{"localstore":"manifest"')
 
@@ -241,7 +244,12 @@ def remove_marker(root: Path) -> bool:
     filesystem.remove_folder_if_empty(f"{folder}/{SESSIONS}")
     if is_store(root):  # otherwise a session of agno may have this name
         durable_files.remove_file(root / MARKER)
-    ours = {"manifest.jsonl": _is_manifest, f"schemas/{_SCHEMA}": _schema().__eq__, GIT_IGNORE: _GIT_IGNORE.__eq__}
+    ours = {
+        OLD_MANIFEST: is_manifest,
+        MANIFEST: is_manifest,
+        f"schemas/{_SCHEMA}": _schema().__eq__,
+        GIT_IGNORE: _GIT_IGNORE.__eq__,
+    }
     for path, is_ours in ours.items():
         full = root / path
         if os.path.isfile(full) and is_ours(full.read_bytes()):
@@ -249,7 +257,7 @@ def remove_marker(root: Path) -> bool:
     if os.path.isdir(f"{folder}/schemas"):
         durable_files.remove_temporaries(f"{folder}/schemas", (_SCHEMA,))
         filesystem.remove_folder_if_empty(f"{folder}/schemas")
-    durable_files.remove_temporaries(folder, (MARKER, "manifest.jsonl", GIT_IGNORE))
+    durable_files.remove_temporaries(folder, (MARKER, OLD_MANIFEST, GIT_IGNORE))
     return True
 
 
@@ -258,10 +266,11 @@ def remove_local_files(root: Path) -> None:
     private = root / ".localstore"
     if not private.is_dir() or private.is_symlink():
         return
-    durable_files.remove_temporaries(str(private), (".gitignore",))
-    for name in SEARCH_FILES:
-        with contextlib.suppress(FileNotFoundError):
-            filesystem.system.unlink(str(private / name))
+    durable_files.remove_temporaries(str(private), (".gitignore", "manifest.jsonl"))
+    for name in (SEARCH_FILE, INDEX_FILE):
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                filesystem.system.unlink(f"{root}/{name}{suffix}")
     for name in ("backups", "rescue", "trash"):
         filesystem.remove_folder_if_empty(str(private / name))
     if {entry.name for entry in filesystem.system.entries(str(private))} <= {"locks", ".gitignore"}:

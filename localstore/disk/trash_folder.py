@@ -15,6 +15,7 @@ from typing import Any
 
 from localstore.disk import durable_files, filesystem, rescue_folder, store_tree
 from localstore.disk.document_file import DocumentFile
+from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.store_identity import make_folders
 from localstore.errors import DocumentBroken, LocalstoreError
 
@@ -101,8 +102,10 @@ def _id_in_whole(path: str) -> str | None:
         return session_id if isinstance(session_id, str) else None
 
 
-def move_in(root: str, document: str, session_id: str) -> Trashed:
+def move_in(root: str, document: str, session_id: str, watch: FolderWatch | None = None) -> Trashed:
     """Move a document into the trash, durably. The caller holds the lock of its session.
+
+    `watch` is a watch of the document's folder.
 
     If this is interrupted, the document is in its old place or in the trash. Raises DocumentBroken, OSError.
     """
@@ -118,7 +121,7 @@ def move_in(root: str, document: str, session_id: str) -> Trashed:
         make_folders(root, Path(target).parent)
         for above in (store_tree.full_path(root, FOLDER), store_tree.full_path(root, ".localstore"), root):
             filesystem.sync_folder(above)  # if another process made it, its name may not be durable yet
-        durable_files.move_file(source, target)
+        durable_files.move_file(source, target, watch)
     except BaseException:
         _remove_folders(root, name, document)  # a folder that holds the document stays
         raise

@@ -2,19 +2,23 @@
 
 import contextlib
 import errno
+import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from localstore.disk import backup_folder, durable_files, filesystem, locks, rescue_folder, store_tree
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.durable_files import FileChanged
+from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.loading import is_ready_for, load_yaml
+from localstore.disk.store_identity import make_folders
 from localstore.disk.write_marks import WriteMarks
 from localstore.engine.batch import batch_of
 from localstore.engine.duplicates import Duplicates
@@ -26,6 +30,7 @@ from localstore.format.document import LayoutMismatch, newer_format_error
 from localstore.format.recovery import CreationLost, RecoveredDocument
 from localstore.index.document_row import is_lost
 from localstore.index.manifest import Manifest
+from localstore.index.manifest_lines import from_format_1, generation_line
 from localstore.index.row import (
     IndexRow,
     activity,
@@ -35,10 +40,16 @@ from localstore.index.row import (
     latest_plausible_time,
     row_of,
 )
-from localstore.index.session_index import Position, SessionIndex, folder_time
+from localstore.index.selection import Place
+from localstore.index.session_index import SessionIndex
 from localstore.index.whole_document import parse_whole
 from localstore.models.filter import Filter
 from localstore.models.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localstore.models.stats import GroupKey, Tally
 
 _ATTEMPTS = 5
 """The most attempts at one change. Each attempt that collides with another program's write is repeated."""
@@ -105,7 +116,8 @@ class Edit:
             if document is not None:
                 try:
                     if document.changed:
-                        self._engine.manifest.record([document.row])
+                        note = self._engine.index.own_change(document.row["path"], document.watch)
+                        self._engine.manifest.record([document.row], note)
                 finally:
                     document.__exit__(kind, error, trace)
                 self._engine.settle_others(self._session_id, document.marks)
@@ -161,11 +173,29 @@ class Engine:
         self.durable = durable
         self.timeout = timeout
         self.locks = locks.pool_of(root)
+        self._take_over_manifest()
         self.manifest = Manifest(self.root, self.locks, timeout)
         self.index = SessionIndex(self.root, self.manifest, self.locks)
         self.duplicates = Duplicates(self.root, self.index)
         self._durable_folders: set[str] = set()
         self.runs = RunWriter(self.root)
+
+    def _take_over_manifest(self) -> None:
+        """Take over the manifest of an earlier release. Without it, the documents are read again."""
+        old, new = f"{self.root}/{store_tree.OLD_MANIFEST}", f"{self.root}/{store_tree.MANIFEST}"
+        if not filesystem.exists(old):
+            return
+        with contextlib.suppress(OSError, LockTimeout), self.locks.manifest(self.timeout):
+            if not stat.S_ISREG(filesystem.system.status(old).st_mode):
+                return
+            content = filesystem.read_file(old)
+            if not store_tree.is_manifest(content):
+                return  # a file of another program
+            if not filesystem.exists(new):
+                make_folders(self.root, os.path.dirname(new))
+                lines = [generation_line(), *(line + b"\n" for line in from_format_1(content))]
+                durable_files.write_file(new, lines)
+            durable_files.remove_file(old)
 
     def close(self) -> None:
         """Close the files that are kept open and not in use by another thread. The next call opens them again."""
@@ -184,6 +214,7 @@ class Engine:
 
     def load_format_of(self, session_id: str) -> None:
         """Load what the format of a session's document needs, so that nothing is imported while its lock is held."""
+        self.manifest.load()
         if is_ready_for(".yaml"):
             return
         row = self.manifest.get(session_id)
@@ -224,7 +255,7 @@ class Engine:
         self.manifest.record_deletion(session_id)
 
     def _open(self, session_id: str, marks: WriteMarks) -> Transaction | None:
-        for row in self._rows_of(session_id):
+        for row in self._rows_of(session_id, for_writing=True):
             try:
                 keep = self._back_up if self.upgrades else None
                 document = Transaction(self.root, row, marks, durable=self._syncs(session_id), keep=keep)
@@ -309,13 +340,13 @@ class Engine:
             document.file.close()
         marks.clear(session_id)
 
-    def _rows_of(self, session_id: str) -> Iterator[IndexRow]:
+    def _rows_of(self, session_id: str, *, for_writing: bool = False) -> Iterator[IndexRow]:
         """Yield the row of a session.
 
         If the caller asks for another row, assume that the document was moved and yield its row at the new path. If it
         is nowhere, a program may be saving it: wait a moment for the new file.
         """
-        row = self.index.find_anywhere(session_id)
+        row = self.index.find_anywhere(session_id, for_writing=for_writing)
         while row is not None:
             yield row
             moved = self.index.find_moved(row)
@@ -347,7 +378,7 @@ class Engine:
         with self.manifest.mutex:
             row = self.manifest.get(session_id)
             if row is not None:
-                self.manifest.put({**row, "foreign": True})
+                self.manifest.put({**row, "other_layout": True})
 
     def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> IndexRow:
         """Write the document of a new session and return its row.
@@ -366,7 +397,7 @@ class Engine:
         if self.durable and folder not in self._durable_folders:
             store_tree.make_durable(self.root, folder)
             self._durable_folders.add(folder)
-        before = folder_time(self.root, folder)
+        watch = FolderWatch(f"{self.root}/{folder}")
         durable = self._syncs(header["session_id"])
         try:
             row = create_document(
@@ -376,6 +407,7 @@ class Engine:
                 entries,
                 durable=durable,
                 sync=self.durable or suffix == ".yaml" or len(entries) > 1,
+                watch=watch,
             )
         except DocumentBroken:
             if self.locate(header["session_id"]) is not None:
@@ -384,8 +416,7 @@ class Engine:
             raise
         if not durable and (batch := batch_of(self)) is not None:
             batch.sessions[header["session_id"]] = row["fingerprint"]
-        self.manifest.record([row])
-        self.index.note_own_change(folder, before)
+        self.manifest.record([row], self.index.own_change(path, watch))
         return row
 
     def delete(self, session_id: str, allow: Callable[[IndexRow], None]) -> bool:
@@ -395,16 +426,21 @@ class Engine:
         it. Raises NewerFormat if a newer localstore wrote the document.
         """
 
-        def take(row: IndexRow) -> None:
+        def take(row: IndexRow, watch: FolderWatch) -> None:
             allow(row)
-            self._remove(row)
+            self._remove(row, watch)
 
         return self.take_out(session_id, take, lambda: rescue_folder.forget(self.root, [session_id]))
 
     def take_out(
-        self, session_id: str, take: Callable[[IndexRow], None], afterwards: Callable[[], None] | None = None
+        self,
+        session_id: str,
+        take: Callable[[IndexRow, FolderWatch], None],
+        afterwards: Callable[[], None] | None = None,
     ) -> bool:
-        """Remove a session's document by calling `take` with its row. Return False if there is no document.
+        """Remove a session's document by calling `take` with its row and a watch of its folder.
+
+        Return False if there is no document.
 
         `take` is called for a broken document too, and once for each further document with this session id; again if it
         raises FileChanged. If `afterwards` is given, it is called after the last document was removed. Both run while
@@ -420,30 +456,28 @@ class Engine:
                 return False
             while row is not None:  # otherwise a second document with this id would take its place
                 refuse_newer(row, self.root)
-                folder = row["path"].rpartition("/")[0]
-                before = folder_time(self.root, folder)
+                watch = FolderWatch(os.path.dirname(f"{self.root}/{row['path']}"))
                 try:
-                    take(row)
+                    take(row, watch)
                 except FileChanged:
                     attempts += 1
                     if attempts == _ATTEMPTS:
                         raise self.changed_all_the_time(session_id, row) from None
                     row = self.locate(session_id)
                     continue
-                self.manifest.record_deletion(session_id)
-                self.index.note_own_change(folder, before)
+                self.manifest.record_deletion(session_id, self.index.own_change(row["path"], watch))
                 row = self.index.next_duplicate(session_id)
             if afterwards is not None:
                 afterwards()
             return True
 
-    def _remove(self, row: IndexRow) -> None:
+    def _remove(self, row: IndexRow, watch: FolderWatch | None = None) -> None:
         """Remove a document that is as its row says. Raises FileChanged if it was saved, moved or removed since."""
         path = f"{self.root}/{row['path']}"
         status = filesystem.status_or_none(path)
         if status is None or not ("problem" in row or fingerprint(status) == row["fingerprint"]):
             raise FileChanged(path)
-        durable_files.remove_unchanged(path, status)
+        durable_files.remove_unchanged(path, status, watch=watch)
 
     def drop(self) -> None:
         """Delete every session, then the folders that are empty.
@@ -466,7 +500,7 @@ class Engine:
             rescue_folder.forget(self.root, dropped)
             for folder in store_tree.folders(self.root):
                 filesystem.remove_folder_if_empty(f"{self.root}/{folder}")
-            self.manifest.replace_all([])
+            self.manifest.remove_all()
 
     def keep_run(self, error: DocumentBroken, session_id: str, entry: dict[str, Any]) -> DocumentBroken:
         """Save a run that could not be written to the rescue folder, and return the error to raise instead of `error`.
@@ -502,7 +536,7 @@ class Engine:
         where: Filter,
         limit: int | None = None,
         *,
-        after: Position | None = None,
+        after: Place | None = None,
         newest_first: bool = True,
         counted: bool = False,
     ) -> list[IndexRow]:
@@ -541,6 +575,24 @@ class Engine:
         """Return the rows of the sessions whose id or name begins with this text, newest activity first."""
         rows = [self._checked(row) if "problem" in row else row for row in self.index.beginning_with(text)]
         return in_order((row for row in rows if row is not None), newest_first=True)
+
+    def recorded(self, where: Filter) -> list[IndexRow]:
+        """Return the rows to count; see `SessionIndex.recorded`. A document that seems broken is read again."""
+        rows = self.index.recorded(where)
+        checked = (self._checked(row) if "problem" in row else row for row in rows)
+        return [row for row in checked if row is not None]
+
+    def tally(self, where: Filter, by: "Sequence[GroupKey]") -> "Tally":
+        """Add up the usage of the sessions that match the filter, in groups of `by`."""
+        from localstore.models.stats import tally_of
+
+        found = self.index.tally(where, by)
+        return tally_of(self.recorded(where), by) if found is None else found
+
+    def count(self, where: Filter) -> int:
+        """Return the number of sessions that match the filter."""
+        found = self.index.tally(where, ())
+        return len(self.recorded(where)) if found is None else found.sessions
 
     def select(self, rows: Iterable[IndexRow], where: Filter) -> list[IndexRow]:
         """Return those of the rows that match the filter, in the same order."""

@@ -50,7 +50,7 @@ class RunWriter:
         run_id = entry["run_id"]
         recent = self._useful_recent(document, run_id)
         run = recent.get(run_id) if recent is not None else None
-        if run is None and run_id in (unfinished := document.row.get("waiting", {})):
+        if run is None and run_id in (unfinished := document.row.get("unfinished_offsets", {})):
             run = Recent(unfinished[run_id], unfinished=True)  # older than the recent runs
             if document.entry(run).get("run_id") != run_id:
                 raise LayoutMismatch
@@ -158,5 +158,5 @@ class RunWriter:
 
 def _is_last(row: IndexRow, run_id: str) -> bool:
     """Return whether the last entry is this run and the run is unfinished."""
-    unfinished = row.get("waiting", {})
+    unfinished = row.get("unfinished_offsets", {})
     return bool(row.get("unfinished")) and run_id in unfinished and unfinished[run_id] == max(unfinished.values())

@@ -41,7 +41,7 @@ def with_step(transaction: Transaction, run_id: str, number: int, step: dict[str
 
 def _stored_run(transaction: Transaction, run_id: str) -> dict[str, Any]:
     """Return the newest stored run with this id. Raises RunNotFound if there is none."""
-    offset = transaction.row.get("waiting", {}).get(run_id)
+    offset = transaction.row.get("unfinished_offsets", {}).get(run_id)
     if offset is not None:
         entry = transaction.entry(Recent(offset, unfinished=True))
         if entry.get("run_id") != run_id:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 from localstore.disk import durable_files, filesystem, rescue_folder
 from localstore.disk.boot import boot_hash, boot_id
 from localstore.disk.document_file import DocumentFile, fingerprint
+from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.store_identity import make_folders
 from localstore.disk.write_marks import WriteMarks
 from localstore.engine.plan import Append, InPlace, Rewrite, Unchanged, plan_end, plan_step
@@ -100,6 +101,8 @@ class Transaction:
         """True if `row` differs from the row in the manifest."""
         self._lost_comments: bytes | None = None
         self.file = DocumentFile(f"{root}/{row['path']}", write=True)
+        self.watch: FolderWatch | None = None
+        """A watch of the document's folder, if the file was replaced."""
         try:
             self._prepare()
         except BaseException as error:
@@ -566,7 +569,7 @@ class Transaction:
                 raise ConcurrentChange
         self.file.close()  # Windows cannot replace an open file, and an open one counts as one being written
         try:
-            written = durable_files.replace_file(self.file.path, [raw], self.file.status)
+            written = durable_files.replace_file(self.file.path, [raw], self.file.status, watch=self._watch_folder())
         except durable_files.FileChanged:
             raise ConcurrentChange from None
         self._open_replaced(written)
@@ -574,6 +577,11 @@ class Transaction:
         self.changed = True
         self._parsed = None
         self._rewrite = not self.row["entries"]
+
+    def _watch_folder(self) -> FolderWatch:
+        if self.watch is None:
+            self.watch = FolderWatch(os.path.dirname(self.file.path))
+        return self.watch
 
     def _open_replaced(self, written: os.stat_result) -> None:
         """Open the new file, of status `written`. Raises ConcurrentChange if it was saved or removed since."""
@@ -603,8 +611,9 @@ def create_document(
     *,
     durable: bool = True,
     sync: bool = True,
+    watch: FolderWatch | None = None,
 ) -> IndexRow:
-    """Write a new document and return its row. `path` is relative to `root`.
+    """Write a new document and return its row. `path` is relative to `root`. `watch` is a watch of its folder.
 
     If `sync` is true, its bytes are durable before it gets its name. If `durable` is true, so is its name.
 
@@ -625,7 +634,7 @@ def create_document(
     parsed = parse_document(raw, layout, target)
     make_folders(root, target.parent)
     try:
-        written = durable_files.create_file(target, [raw], settle=durable, sync=sync)
+        written = durable_files.create_file(target, [raw], settle=durable, sync=sync, watch=watch)
     except FileExistsError:
         raise _in_the_way(target, header["session_id"]) from None
     status = filesystem.system.status(str(target))

@@ -1,21 +1,43 @@
-"""The lines of the manifest as bytes: rows, deletions, and the first line, which names the file's generation."""
+"""The lines of the manifest as bytes: rows, deletions, notes about folders, and the first line, which is random."""
 
 import os
 import re
-from typing import cast
+from typing import NamedTuple, cast
 
 import orjson
 
 from localstore.index.row import IndexRow, is_row
 
-_LINE = re.compile(rb'^((?:\{"session_id":"([^"\n]*)"(?:.*"user_id":("[^"\n]*"))?)?.*)$', re.MULTILINE)
-"""A line, its session id and its user id. The ids are found only in the form that localstore writes, unescaped."""
-
-_USER = b'"user_id"'
-UNKNOWN_USER = b"?"
-"""The user of a line that must be parsed to find its user."""
+_LINE = re.compile(rb'^((?:\{"session_id":"([^"\n]*)")?.*)$', re.MULTILINE)
+"""A line and its session id. The id is found only in the form that localstore writes, and may have escapes."""
 DELETED = cast(IndexRow, {})
 """The row of a line that removes its session."""
+_FOLDER_NOTE = b'{"folder":'
+
+
+class FolderNote(NamedTuple):
+    """A writer's statement that it alone changed the names in a folder between two modification times of the folder."""
+
+    folder: str
+    before: int
+    """The time of the folder before the change, in ns."""
+    after: int
+
+    def line(self) -> bytes:
+        """Return the note as a line of the manifest, without its end."""
+        return orjson.dumps({"folder": self.folder, "before": self.before, "after": self.after})
+
+
+def folder_note(line: bytes) -> FolderNote | None:
+    """Return the note in a line, or None if it has none."""
+    if not line.startswith(_FOLDER_NOTE):
+        return None
+    try:
+        value = orjson.loads(line)
+        note = FolderNote(value["folder"], value["before"], value["after"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return note if type(note.folder) is str and type(note.before) is int and type(note.after) is int else None
 
 
 def last_usable(session_id: str, lines: bytes | list[bytes]) -> IndexRow | None:
@@ -34,23 +56,21 @@ def last_usable(session_id: str, lines: bytes | list[bytes]) -> IndexRow | None:
     return None
 
 
-def split_lines(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    """Split bytes into lines, each with its session id and its user id, the latter with its quotation marks.
+def split_lines(data: bytes) -> list[tuple[bytes, str | None]]:
+    """Split bytes into lines, each with its session id, or None if it has none.
 
-    An id is empty if the line has none, or if the line must be parsed to find it. Lines are not checked: they may be
-    unusable.
+    Lines are not checked: they may be unusable.
     """
-    lines: list[tuple[bytes, bytes, bytes]] = _LINE.findall(data)
-    matched = sum(1 for _, _, user in lines if user)
-    if data.count(_USER) == matched and b"\\" not in data:
-        return lines
-    if len(lines) == 1:
-        return [(data, b"", UNKNOWN_USER)]
-    return [found for line, _, _ in lines for found in split_lines(line)]
+    return [
+        (line, id_bytes.decode(errors="replace") if id_bytes and b"\\" not in id_bytes else _session_id_in(line))
+        for line, id_bytes in _LINE.findall(data)
+    ]
 
 
-def session_id_in(line: bytes) -> str | None:
+def _session_id_in(line: bytes) -> str | None:
     """Return the session id in a line, or None if the line is not valid JSON or has no session id."""
+    if b'"session_id"' not in line:
+        return None
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -59,33 +79,30 @@ def session_id_in(line: bytes) -> str | None:
     return session_id if isinstance(session_id, str) else None
 
 
-def generation_line(before: bytes = b"", lines: int = 0) -> bytes:
-    """Return the first line of a new manifest.
+_FORMER_KEYS = {
+    "foreign": "other_layout",
+    "waiting": "unfinished_offsets",
+    "era": "boot_hash",
+    "unsettled": "coarse_mtime",
+}
 
-    If the new manifest replaces one whose first line is `before`, the new first line names that generation. A process
-    that has read the old manifest to its end can then skip the first `lines` lines of the new one.
+
+def from_format_1(data: bytes) -> list[bytes]:
+    """Return the lines of a manifest of an earlier release as lines of this one, without their ends and the first.
+
+    Lines that cannot be used are left out.
     """
-    first = {"localstore": "manifest", "format": 1, "generation": os.urandom(8).hex()}
-    name = _generation_in(before)
-    if name is not None:
-        first |= {"follows": name, "lines": lines}
-    return orjson.dumps(first) + b"\n"
+    lines = []
+    for line in data.splitlines():
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(value, dict) and "session_id" in value:
+            lines.append(orjson.dumps({_FORMER_KEYS.get(key, key): item for key, item in value.items()}))
+    return lines
 
 
-def _generation_in(first_line: bytes) -> str | None:
-    """Return the name of the generation in a first line, or None if it has none."""
-    try:
-        name = orjson.loads(first_line)["generation"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
-    return name if isinstance(name, str) and len(name) <= 64 else None
-
-
-def lines_known_from(first_line: bytes, before: bytes) -> int:
-    """Return how many lines of a manifest can be skipped after reading the one whose first line is `before`."""
-    name = _generation_in(before)
-    if name is None or _generation_in(first_line) is None:
-        return 0
-    first = orjson.loads(first_line)
-    lines = first.get("lines")
-    return lines if first.get("follows") == name and type(lines) is int and lines > 0 else 0
+def generation_line() -> bytes:
+    """Return the first line of a new manifest."""
+    return orjson.dumps({"localstore": "manifest", "format": 2, "generation": os.urandom(8).hex()}) + b"\n"

@@ -26,13 +26,13 @@ class IndexRow(TypedDict):
     """The facts that the manifest stores about a session. Keys without a value are absent.
 
     `fingerprint` is size, mtime_ns, ctime_ns and inode. `offsets` maps each key of `SESSION_KEYS` that has a value to
-    the offset of the entry with its newest value. `waiting` maps the ids of unfinished runs to their offsets;
-    `unfinished` is true if the last entry is such a run. `boot` is set while the last writes have not been synced: the
-    id of the boot during which they can be trusted. `era` is a hash of the boot during which the row was made.
-    `foreign` is true if the document is not in localstore's layout, `rewrite` if a sync failed. `unsettled` is true if
-    the file's time is a whole second that was still current, so that another edit might not change the time.
-    `overview` is what is counted over the runs; rows of earlier releases lack it, and so do those of documents that
-    cannot be read. `problem` says why the document cannot be read; it is never written to the manifest.
+    the offset of the entry with its newest value. `unfinished_offsets` maps the ids of unfinished runs to their
+    offsets; `unfinished` is true if the last entry is such a run. `boot` is set while the last writes have not been
+    synced: the id of the boot during which they can be trusted. `boot_hash` is a hash of the boot during which the row
+    was made. `other_layout` is true if the document is not in localstore's layout, `rewrite` if a sync failed.
+    `coarse_mtime` is true if the file's time is a whole second that was still current, so that another edit might not
+    change the time. `overview` is what is counted over the runs; rows of earlier releases lack it, and so do those of
+    documents that cannot be read. `problem` says why the document cannot be read; it is never written to the manifest.
     """
 
     session_id: str
@@ -48,14 +48,14 @@ class IndexRow(TypedDict):
     entries: int
     runs: int
     fingerprint: list[int]
-    era: NotRequired[str]
+    boot_hash: NotRequired[str]
     offsets: NotRequired[dict[str, int]]
     unfinished: NotRequired[bool]
-    waiting: NotRequired[dict[str, int]]
+    unfinished_offsets: NotRequired[dict[str, int]]
     boot: NotRequired[str]
-    foreign: NotRequired[bool]
+    other_layout: NotRequired[bool]
     rewrite: NotRequired[bool]
-    unsettled: NotRequired[bool]
+    coarse_mtime: NotRequired[bool]
     overview: NotRequired[Overview]
     problem: NotRequired[str]
 
@@ -63,11 +63,11 @@ class IndexRow(TypedDict):
 def _note_status(row: IndexRow, status: os.stat_result) -> None:
     """Update `row` in place with the fingerprint of its file."""
     row["fingerprint"] = fingerprint(status)
-    row["era"] = boot_hash()
+    row["boot_hash"] = boot_hash()
     if is_coarse(status.st_mtime_ns) and status.st_mtime_ns > time.time_ns() - COARSE_TICK:
-        row["unsettled"] = True
+        row["coarse_mtime"] = True
     else:
-        row.pop("unsettled", None)
+        row.pop("coarse_mtime", None)
 
 
 def is_coarse(moment: int) -> bool:
@@ -109,7 +109,7 @@ def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str 
     if boot is not None:
         row["boot"] = boot
     if not parsed.in_layout:
-        row["foreign"] = True
+        row["other_layout"] = True
     row["overview"] = new_overview(header)
     for index, entry in enumerate(parsed.entries):
         _count_entry(row, entry, parsed.starts[index] if parsed.starts else 0)
@@ -126,8 +126,10 @@ def after_new_head(fresh: IndexRow, before: IndexRow, moved: int) -> IndexRow:
         fresh["unfinished"] = before["unfinished"]
     if "offsets" in before:
         fresh["offsets"] = {key: offset + moved for key, offset in before["offsets"].items()}
-    if "waiting" in before:
-        fresh["waiting"] = {run_id: offset + moved for run_id, offset in before["waiting"].items()}
+    if "unfinished_offsets" in before:
+        fresh["unfinished_offsets"] = {
+            run_id: offset + moved for run_id, offset in before["unfinished_offsets"].items()
+        }
     of_header = fresh.pop("overview", None)
     if "overview" in before:
         fresh["overview"] = with_header(before["overview"], of_header or {"usage": {}})
@@ -164,16 +166,16 @@ def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int, *, is_new: bo
     changed = {name: offset for name in SESSION_KEYS if entry.get(name) is not None}
     if changed:
         row["offsets"] = {**row.get("offsets", {}), **changed}
-    waiting = row.get("waiting", {})
+    waiting = row.get("unfinished_offsets", {})
     if entry["type"] == "run" and entry.get("status") == "unfinished":
         row["unfinished"] = True
-        row["waiting"] = {**waiting, entry["run_id"]: offset}
+        row["unfinished_offsets"] = {**waiting, entry["run_id"]: offset}
     else:
         row.pop("unfinished", None)
         if waiting and waiting.get(entry.get("run_id", "")) == offset:
-            row["waiting"] = {run_id: at for run_id, at in waiting.items() if at != offset}
-            if not row["waiting"]:
-                del row["waiting"]
+            row["unfinished_offsets"] = {run_id: at for run_id, at in waiting.items() if at != offset}
+            if not row["unfinished_offsets"]:
+                del row["unfinished_offsets"]
 
 
 def after_append(row: IndexRow, entry: dict[str, Any], offset: int) -> IndexRow:
@@ -218,6 +220,19 @@ def activity(row: IndexRow, latest: str) -> str:
     return changed if changed <= latest else ""
 
 
+def begins_with(row: IndexRow, text: str) -> bool:
+    """Return whether the id or the name of a session begins with this text."""
+    return row["session_id"].startswith(text) or row.get("name", "").startswith(text)
+
+
+def due(row: IndexRow, latest: str) -> str | None:
+    """Return when `activity` of a row may have another result, because a time in the future has come; else None."""
+    if row["updated_at"] <= latest:
+        return None
+    changed = utc_time_of_ns(row["fingerprint"][1]) if row["fingerprint"] else ""
+    return min(row["updated_at"], changed) if changed > latest else row["updated_at"]
+
+
 def in_order(rows: Iterable[IndexRow], *, newest_first: bool) -> list[IndexRow]:
     """Return the rows sorted by their activity."""
     latest = latest_plausible_time()
@@ -232,7 +247,7 @@ def matches_file(row: IndexRow, status: os.stat_result) -> bool:
     return (
         row["fingerprint"] == fingerprint(status)
         and row.get("boot") in (None, boot_id())
-        and not (row.get("unsettled") and _may_hide_an_edit(row))
+        and not (row.get("coarse_mtime") and _may_hide_an_edit(row))
     )
 
 
@@ -241,7 +256,7 @@ def is_trusted(row: IndexRow, status: os.stat_result) -> bool:
     return (
         matches_file(row, status)
         and row["version"] == SCHEMA_VERSION
-        and not row.get("foreign")
+        and not row.get("other_layout")
         and not row.get("rewrite")
     )
 
@@ -277,14 +292,14 @@ _LEAST_KEYS = len(IndexRow.__required_keys__)
 
 def _are_valid(row: dict[str, Any]) -> bool:
     """Return whether the optional keys of a row are valid."""
-    tags, offsets, waiting = row.get("tags", ()), row.get("offsets"), row.get("waiting")
+    tags, offsets, waiting = row.get("tags", ()), row.get("offsets"), row.get("unfinished_offsets")
     return (
         "problem" not in row  # never written to the manifest
         and type(row.get("entity_id", "")) is str
         and type(row.get("user_id", "")) is str
         and type(row.get("name", "")) is str
         and type(row.get("boot", "")) is str
-        and type(row.get("era", "")) is str
+        and type(row.get("boot_hash", "")) is str
         and ("overview" not in row or is_overview(row["overview"]))
         and (not tags or (type(tags) is list and all(type(tag) is str for tag in tags)))
         and (offsets is None or (type(offsets) is dict and all(type(offset) is int for offset in offsets.values())))
@@ -302,7 +317,7 @@ def possible_power_cut(row: IndexRow | None, status: os.stat_result) -> PowerCut
         return None
     if row is None or not row["fingerprint"]:
         return PowerCut(None)
-    if row.get("era") == boot_hash():
+    if row.get("boot_hash") == boot_hash():
         return None
     may_lack = row.get("boot", boot_id()) != boot_id()
     size, is_unfinished = row["fingerprint"][0], bool(row.get("unfinished"))

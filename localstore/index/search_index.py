@@ -8,14 +8,31 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from localstore.disk.locks import LockPool
+from localstore.disk.store_tree import SEARCH_FILE
 from localstore.format.entry_texts import FoundText, entry_texts, first_question, header_texts
 from localstore.format.words import spaced
 from localstore.index.search_content import NOWHERE, Content, Settled
-from localstore.index.search_file import SearchFile, is_busy
 from localstore.index.search_matches import Match, matches_in_parts
 from localstore.index.search_query import WordQuery
+from localstore.index.sqlite_file import Layout, SqliteFile, is_busy
 from localstore.models.times import parse_time
 
+_LAYOUT = Layout(
+    application=0x6C73_6678,
+    format=1,
+    statements="""
+    CREATE TABLE session(
+        number INTEGER PRIMARY KEY, session_id TEXT UNIQUE NOT NULL, state TEXT NOT NULL, title TEXT NOT NULL,
+        settled INTEGER NOT NULL, size INTEGER NOT NULL, digest BLOB NOT NULL);
+    CREATE TABLE entry(
+        number INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL, position INTEGER NOT NULL,
+        start INTEGER NOT NULL, created INTEGER NOT NULL);
+    CREATE INDEX entry_of_session ON entry(session, position);
+    CREATE INDEX entry_by_time ON entry(created);
+    CREATE VIRTUAL TABLE body USING fts5(text, content='', tokenize='ascii');
+    INSERT INTO body(body, rank) VALUES ('hashsize', 16777216);
+    """,
+)
 HEADER = -1
 """The position of the texts of the header, which come before the first entry."""
 _BATCH = 4_000_000
@@ -66,7 +83,7 @@ class SearchIndex:
     """Finds words in the entries of all sessions. `update` brings it up to date, and `matches` asks it."""
 
     def __init__(self, root: str, locks: LockPool) -> None:
-        self._file = SearchFile(root, locks)
+        self._file = SqliteFile(root, SEARCH_FILE, _LAYOUT, locks)
         self._sessions: dict[str, _Indexed] = {}
         """The table `session`, as it was in the version `_version`. The lock of the file guards both."""
         self._version: tuple[int, int] | None = None

@@ -4,40 +4,54 @@ A folder is listed again when its modification time changes. This detects files 
 moved or removed, without opening any other file.
 """
 
-import bisect
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from localstore.disk import file_names, filesystem, ignored_files, store_tree
+from localstore.disk.boot import boot_hash
 from localstore.disk.document_file import fingerprint
+from localstore.disk.folder_watch import FolderWatch, stamp
 from localstore.disk.ignored_files import Reason
 from localstore.disk.locks import LockPool
 from localstore.index.document_row import Torn, Unreadable, read_row
 from localstore.index.manifest import Manifest
+from localstore.index.manifest_lines import FolderNote
 from localstore.index.row import (
     COARSE_TICK,
     IndexRow,
     activity,
+    begins_with,
     in_order,
     is_coarse,
     latest_plausible_time,
     matches_file,
 )
+from localstore.index.selection import ExceptionKind, Found, Place, Selection
 from localstore.models.filter import Filter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localstore.models.stats import GroupKey, Tally
 
 _FINE_TICK = 50_000_000
 """How long, in ns, a folder's time may stay the same while names in it change, unless times are whole seconds."""
 _SWEEP_SHARE = 100
 """The pause between two sweeps is at least this many times the duration of the last one, and at least one second."""
+_LOOK = 4e-6
+"""About how many seconds it takes to compare a document with its row."""
 _RECENT = 2_000_000_000
 """How old, in ns, a change must be for a later sweep to read the file: its writer normally records the row itself."""
 _BATCH = 1000
 _LISTING_ATTEMPTS = 3
 """The most attempts at a listing. It starts again if documents changed during the attempt."""
 
-Position = tuple[str, str]
-"""A place in the order of activity: (time of the last activity, session_id)."""
+_FEW = 1000
+"""Up to how many sessions the first listing of every process compares all documents with their rows."""
+_FIRST_PAGE = 100
+"""How many rows are read at first if a filter may leave out some."""
 _Exceptions = dict[str, Unreadable] | dict[str, tuple[list[int], str]]
 """Files that are not used as the document of a session, by path. The first item is the fingerprint."""
 
@@ -62,6 +76,8 @@ class SessionIndex:
         """Folders that the last scan could not list: path to problem. Each scan sets a new mapping."""
         self._ignored: dict[str, dict[str, Reason]] = {}
         """Files that look like documents but are not read, by month folder and path."""
+        self._stored: Found | None = None
+        """What the index knows about the folders, as far as this process read or stored it."""
 
     def unreadable_files(self) -> dict[str, str]:
         """Return the files in which no session can be read, and why. Paths are relative to the root."""
@@ -89,6 +105,8 @@ class SessionIndex:
 
     def duplicates_of(self, session_id: str) -> list[str]:
         """Return the files that hold this session although its document is another file, as far as they are known."""
+        if self._stored is None and not self._manifest.is_small():
+            self._load()
         if not self._duplicates:
             return []
         return [path for path, duplicate in self.duplicate_files().items() if duplicate == session_id]
@@ -117,11 +135,14 @@ class SessionIndex:
             return self._manifest.get(session_id)
         return None
 
-    def find_anywhere(self, session_id: str) -> IndexRow | None:
-        """Return the row of a session, even if its file has another name. Return None if there is no document."""
+    def find_anywhere(self, session_id: str, *, for_writing: bool = False) -> IndexRow | None:
+        """Return the row of a session, even if its file has another name. Return None if there is no document.
+
+        `for_writing` is that of `scan`.
+        """
         row = self.find(session_id)
         if row is None:
-            self.scan()
+            self.scan(for_lookup=True, for_writing=for_writing)
             row = self._manifest.get(session_id)
         return row
 
@@ -147,17 +168,29 @@ class SessionIndex:
                 return row
         return None
 
-    def scan(self) -> None:
-        """List the folders that changed, read their new documents, and hide the rows of removed ones."""
+    def scan(self, *, for_lookup: bool = False, for_writing: bool = False) -> None:
+        """List the folders that changed, read their new documents, and hide the rows of removed ones.
+
+        Args:
+            for_lookup: Keep what is found in a small store in memory: loading SQLite would cost more.
+            for_writing: Give a folder that has just changed another time, so that it need not be listed again after
+                each document that is made in it.
+        """
         manifest = self._manifest
         manifest.refresh(thorough=True)
         self._new = set()
-        if self._restarts != manifest.restarts:
+        folders = store_tree.folders(self._root)
+        for folder in manifest.take_left():
+            self._scanned.pop(folder, None)
+        is_new = self._restarts != manifest.restarts
+        if is_new:
             self.forget_scans()
             self._restarts = manifest.restarts
+        uses_index = not (for_lookup and manifest.is_small())
+        if uses_index and any(self._scanned.get(folder) != changed for folder, changed in folders.items()):
+            self._load()  # another process may have scanned them
         now = time.time_ns()
         scanned = self._scanned
-        folders = store_tree.folders(self._root)
         unreadable: dict[str, str] = {}
         times: dict[str, int] = {}
         ignored: dict[str, dict[str, Reason]] = {}
@@ -169,8 +202,11 @@ class SessionIndex:
                     hidden += manifest.paths_in(folder).values()
                     self._hide_all(manifest.paths_in(folder).values())
         for folder, changed in folders.items():
-            if scanned.get(folder) == changed:
+            if scanned.get(folder) == changed and filesystem.system.may_list(f"{self._root}/{folder}"):
                 continue
+            tick = COARSE_TICK if is_coarse(changed) else _FINE_TICK
+            if now - changed <= tick:  # other changes at this moment would not be seen
+                changed = (stamp(f"{self._root}/{folder}") if for_writing else None) or -1
             try:
                 listing = store_tree.list_folder(self._root, folder)
             except OSError as error:  # keep the rows of a folder that cannot be listed
@@ -184,8 +220,7 @@ class SessionIndex:
                 self._hide_all(gone)
                 hidden += gone
                 added |= found - known.keys()
-            tick = COARSE_TICK if is_coarse(changed) else _FINE_TICK
-            times[folder] = changed if now - changed > tick else -1
+            times[folder] = changed
         self._adopt_all(added)
         for session_id in hidden:
             if manifest.get(session_id) is None:
@@ -198,29 +233,76 @@ class SessionIndex:
             for folder in self._ignored.keys() - folders.keys():
                 del self._ignored[folder]
             self._ignored.update(ignored)
+        if uses_index:
+            self._save(hidden)
+
+    def _load(self) -> None:
+        """Take over what the last scans of any process found, if the index has it."""
+        found = self._manifest.found_in_folders()
+        self._stored = found
+        if not found.folders:
+            return
+        with self._manifest.mutex:
+            self._scanned = dict(found.folders)
+            self._unreadable, self._duplicates, self._ignored = {}, {}, {}
+            for path, (kind, detail) in found.exceptions.items():
+                if kind == "unreadable":
+                    self._unreadable[path] = Unreadable(*detail)
+                elif kind == "broken":
+                    if self._manifest.get(detail["session_id"]) is None and self._manifest.session_at(path) is None:
+                        self._manifest.put(detail)
+                elif kind == "duplicate":
+                    self._duplicates[path] = (detail[0], detail[1])
+                else:
+                    self._ignored.setdefault(_month_folder(path), {})[path] = Reason(*detail)
+
+    def _save(self, hidden: list[str]) -> None:
+        """Store what the scan found, if it is not what the index has."""
+        with self._manifest.mutex:
+            exceptions: dict[str, tuple[ExceptionKind, Any]] = {
+                path: ("ignored", reason) for files in self._ignored.values() for path, reason in files.items()
+            }
+            exceptions.update((row["path"], ("broken", row)) for row in self._manifest.broken_rows())
+            exceptions.update((path, ("duplicate", detail)) for path, detail in self._duplicates.items())
+            exceptions.update((path, ("unreadable", detail)) for path, detail in self._unreadable.items())
+            unwritten = self._manifest.unwritten_folders()
+            folders = {folder: changed for folder, changed in self._scanned.items() if folder not in unwritten}
+            found = Found(folders, exceptions)
+        if hidden or found != self._stored:
+            self._manifest.set_found(found, hidden)
+            self._stored = found
 
     def _sweep(self) -> None:
         """Compare every row with its file's status, and read the files that changed.
 
-        The first sweep compares all rows, because the manifest may be outdated or from another machine, or a person may
-        have edited documents. Later sweeps run only so often that they take at most a hundredth of the time.
+        This finds documents that a person edited in place, which changes no folder. The first listing of a process does
+        it if there are few sessions, or if none did since the machine was started: the rows may be from another
+        machine. Later sweeps run only so often that they take at most a hundredth of the time.
         """
         now = time.monotonic()
         restarts = self._manifest.restarts
         is_first = self._swept != restarts
-        if not is_first and now < self._sweep_due:
+        if is_first:
+            was_swept = self._manifest.was_swept(boot_hash())
+            if was_swept and (number := self._manifest.count()) > _FEW:
+                self._swept = restarts
+                self._sweep_due = now + number * _SWEEP_SHARE * _LOOK
+                return
+        elif now < self._sweep_due:
             return
-        with self._manifest.mutex:
-            rows = self._manifest.all()
-        min_age = 0 if is_first else _RECENT
-        changed = self._changed_rows(rows, min_age)
+        self._sweep_all(0 if is_first else _RECENT)
+        self._swept = restarts  # set this last, so that another thread does not list before the sweep is complete
+        end = time.monotonic()
+        self._sweep_due = end + max(1.0, _SWEEP_SHARE * (end - now))
+
+    def _sweep_all(self, min_age: int) -> None:
+        changed = self._changed_rows(self._manifest.all(), min_age)
         if changed:
             self._manifest.refresh()
             again = [row for old in changed if (row := self._manifest.get(old["session_id"])) is not None]
             self._adopt_all(row["path"] for row in self._changed_rows(again, min_age))
-        self._swept = restarts  # set this last, so that another thread does not list before the sweep is complete
-        end = time.monotonic()
-        self._sweep_due = end + max(1.0, _SWEEP_SHARE * (end - now))
+        if not min_age:
+            self._manifest.set_swept(boot_hash())
 
     def _changed_rows(self, rows: Iterable[IndexRow], min_age: int) -> list[IndexRow]:
         """Return the rows that differ from their files.
@@ -241,12 +323,23 @@ class SessionIndex:
         for session_id in list(session_ids):
             self._manifest.hide(session_id)
 
-    def note_own_change(self, folder: str, before: int | None) -> None:
-        """Keep the result of a folder's scan if this process alone changed it since its time was `before`."""
-        if before is not None and self._scanned.get(folder) == before:
-            now = folder_time(self._root, folder)
-            if now is not None:
-                self._scanned[folder] = now
+    def own_change(self, path: str, watch: FolderWatch | None) -> FolderNote | None:
+        """Keep the result of the scan of a document's folder if this process alone changed it since.
+
+        Return a note for the manifest, so that no other process needs to scan the folder; or None. `watch` was made
+        before the change.
+        """
+        folder = path.rpartition("/")[0]
+        if watch is None or watch.before is None or watch.after is None:
+            return None
+        if self._stored is None and not self._manifest.is_small():
+            self._load()
+        if self._scanned.get(folder) != watch.before:
+            return None
+        self._scanned[folder] = watch.after
+        if self._stored is not None:
+            self._stored.folders[folder] = watch.after  # as the note will
+        return FolderNote(folder, watch.before, watch.after)
 
     def adopt(self, path: str) -> IndexRow | None:
         """Read a document, store its row and return it. Return None if no session can be read.
@@ -368,12 +461,11 @@ class SessionIndex:
         """Return all rows, in no particular order. If `thorough` is true, compare them with their files first."""
         self.scan()
         if thorough:
-            self._sweep()
-        with self._manifest.mutex:
-            return self._manifest.all()
+            self._sweep_all(0)
+        return self._manifest.all()
 
     def rows(
-        self, where: Filter, limit: int | None, *, after: Position | None = None, newest_first: bool = True
+        self, where: Filter, limit: int | None, *, after: Place | None = None, newest_first: bool = True
     ) -> list[IndexRow]:
         """Return the rows that match the filter, ordered by activity, each compared with its file.
 
@@ -387,7 +479,7 @@ class SessionIndex:
         return in_order(rows, newest_first=newest_first)
 
     def _rows(
-        self, where: Filter, limit: int | None, after: Position | None, newest_first: bool
+        self, where: Filter, limit: int | None, after: Place | None, newest_first: bool
     ) -> tuple[list[IndexRow], bool]:
         """Return the matching rows, and whether any of them changed its position in the order or its session id."""
         self.scan()
@@ -395,30 +487,18 @@ class SessionIndex:
         rows: list[IndexRow] = []
         moved = False
         latest = latest_plausible_time()
-        with self._manifest.mutex:
-            by_activity = self._manifest.by_activity(where.user, where.entity)
-            start, end = 0, len(by_activity)
-            if where.since_text is not None:
-                start = bisect.bisect_left(by_activity, (where.since_text, ""))
-            if where.until_text is not None:
-                end = bisect.bisect_left(by_activity, (where.until_text, ""))
-            if after is not None and newest_first:
-                end = min(end, bisect.bisect_left(by_activity, after))
-            elif after is not None:
-                start = max(start, bisect.bisect_right(by_activity, after))
-            positions = by_activity[start:end]
-        for active_at, session_id in reversed(positions) if newest_first else positions:
+        selection = _selection(where)
+        for active_at, row in self._in_order(selection, after, limit, newest_first):
             if len(rows) == limit:
                 break
-            row = self._manifest.get(session_id)
-            if row is None or not where.matches_header(row):
+            if not where.matches_header(row):
                 continue
             current = self.listed(row)
             if current is None:
                 continue
             current_time = activity(current, latest)
             moved = moved or current_time != active_at  # lines of other processes were read since
-            if current["session_id"] != session_id:  # two documents have swapped their file names
+            if current["session_id"] != row["session_id"]:  # two documents have swapped their file names
                 self.forget_scans()
                 moved = True
                 continue
@@ -426,13 +506,63 @@ class SessionIndex:
                 current = self.with_overview(current)
             if where.matches(current, current_time):
                 rows.append(current)
-        return rows, moved
+        return rows, moved or self._manifest.restarts != self._restarts  # rows of this process were discarded
 
     def beginning_with(self, text: str) -> list[IndexRow]:
         """Return the rows of the sessions whose id or name begins with this text, each compared with its file."""
+        self.scan(for_lookup=True)
+        rows = [self.listed(row) for row in self._manifest.beginning_with(text)]
+        return [row for row in rows if row is not None and begins_with(row, text)]
+
+    def _in_order(
+        self, selection: Selection, after: Place | None, limit: int | None, newest_first: bool
+    ) -> Iterator[tuple[str, IndexRow]]:
+        """Yield selected rows in the order of activity, about as many at once as will be needed.
+
+        A session that other programs write to meanwhile is yielded at least once.
+        """
+        stamp = self._manifest.stamp()
+        size = None if limit is None else max(limit, _FIRST_PAGE)
+        rows, has_more = self._manifest.in_order(selection, after, size, newest_first=newest_first)
+        yield from rows
+        if has_more:
+            last = (rows[-1][0], rows[-1][1]["session_id"]) if rows else after
+            rest, _ = self._manifest.in_order(selection, last, None, newest_first=newest_first)
+            if self._manifest.stamp() != stamp:  # a session may have moved from the rest to the first rows
+                known = {row["session_id"] for _, row in rows}
+                everything, _ = self._manifest.in_order(selection, after, None, newest_first=newest_first)
+                rest = [item for item in everything if item[1]["session_id"] not in known]
+            yield from rest
+
+    def tally(self, where: Filter, by: "Sequence[GroupKey]") -> "Tally | None":
+        """Add up the usage of the sessions that match the filter, in groups of `by`, as `recorded` would select them.
+
+        Return None if there are few, or if the rows must be read for that.
+        """
+        if where.name is not None or where.tag or where.model is not None or where.rating is not None:
+            return None
+        if self._manifest.count() <= _FEW:
+            return None
         self.scan()
-        rows = [self.listed(row) for row in self.all(thorough=False) if _begins_with(row, text)]
-        return [row for row in rows if row is not None and _begins_with(row, text)]
+        self._sweep()
+        return self._manifest.tally(
+            Selection(where.user, where.entity, where.kind, where.status, where.since_text, where.until_text), by
+        )
+
+    def recorded(self, where: Filter) -> list[IndexRow]:
+        """Return the rows that match the filter, with what is counted over their runs, in no particular order.
+
+        Few are compared with their files. Of many, one that was edited in place is counted as it was until a listing or
+        a sweep looks at it.
+        """
+        if self._manifest.count() <= _FEW:
+            return [self.with_overview(row) for row in self.rows(where, None)]
+        self.scan()
+        self._sweep()
+        selection = _selection(where)
+        rows, _ = self._manifest.in_order(selection, None, None, newest_first=True)
+        complete = ((at, row if "overview" in row else self.with_overview(row)) for at, row in rows)
+        return [row for active_at, row in complete if where.matches(row, active_at)]
 
     def with_overview(self, row: IndexRow) -> IndexRow:
         """Return the row with what is counted over the runs.
@@ -486,8 +616,14 @@ class SessionIndex:
         return content
 
 
-def _begins_with(row: IndexRow, text: str) -> bool:
-    return row["session_id"].startswith(text) or row.get("name", "").startswith(text)
+def _selection(where: Filter) -> Selection:
+    """Return what the index can select. The status is left out, because rows of earlier releases lack it."""
+    return Selection(where.user, where.entity, where.kind, None, where.since_text, where.until_text)
+
+
+def _month_folder(path: str) -> str:
+    """Return the month folder of a path."""
+    return "/".join(path.split("/")[:2])
 
 
 def rank(row: IndexRow) -> tuple[bool, bool, str, int, int, str]:
@@ -499,11 +635,3 @@ def rank(row: IndexRow) -> tuple[bool, bool, str, int, int, str]:
     is_canonical = name == file_names.stem(row["session_id"])
     changed = row["fingerprint"][1] if row["fingerprint"] else 0
     return "problem" not in row, is_canonical, row["updated_at"], row["entries"], changed, row["path"]
-
-
-def folder_time(root: str, folder: str) -> int | None:
-    """Return the mtime_ns of a folder of the store, or None if it cannot be read."""
-    try:
-        return filesystem.system.status(f"{root}/{folder}").st_mtime_ns
-    except OSError:
-        return None

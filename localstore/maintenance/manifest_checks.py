@@ -9,13 +9,14 @@ import orjson
 from localstore.disk import filesystem, store_tree
 from localstore.disk.document_file import fingerprint
 from localstore.index.manifest import Manifest
+from localstore.index.manifest_lines import folder_note
 from localstore.index.row import IndexRow, is_row
 from localstore.maintenance.finding import Finding, Reporter
 
-_NAME = "manifest.jsonl"
+_NAME = store_tree.MANIFEST
 _SELF_HEALING = "Nothing to do; the next listing corrects it."
 _POSITIONS = ("offsets", "unfinished")
-_DERIVED = ("foreign", "boot", "era", "rewrite", "fingerprint", "unsettled", "problem", *_POSITIONS)
+_DERIVED = ("other_layout", "boot", "boot_hash", "rewrite", "fingerprint", "coarse_mtime", "problem", *_POSITIONS)
 """Keys in which a row may differ from its document. Positions may differ only if the file changed since the row."""
 
 
@@ -52,8 +53,8 @@ class ManifestCheck:
         for number, line in enumerate(lines, 1):
             if not _is_usable(line) and (line or number < len(lines)):
                 yield note(_NAME, "is not a valid manifest line and is skipped", _SELF_HEALING, number, "manifest")
-        ids = {session_id for _, session_id in self._manifest.by_activity(None, None)}
-        listed = {row["path"]: row for session_id in ids if (row := self._manifest.get(session_id))}
+        listed = {row["path"]: row for row in self._manifest.all()}
+        ids = {row["session_id"] for row in listed.values()}
         for path in sorted(listed):
             if path not in self._rows and self._is_gone(path):
                 yield note(path, "is gone, but the manifest still names it", _SELF_HEALING, kind="manifest")
@@ -69,7 +70,7 @@ class ManifestCheck:
         A document that changed or was deleted since it was checked is skipped.
         """
         is_same_file = listed["fingerprint"] == row["fingerprint"]
-        compares_positions = is_same_file and not listed.get("foreign")
+        compares_positions = is_same_file and not listed.get("other_layout")
         ignored = [key for key in _DERIVED if not (compares_positions and key in _POSITIONS)]
         if not is_same_file or "overview" not in listed:
             ignored.append("overview")  # it is counted again before it is used
@@ -83,7 +84,7 @@ class ManifestCheck:
         self.stale.append((path, row["session_id"]))
         problem = f"and the manifest disagree on {', '.join(sorted(keys))}"
         if is_same_file:
-            advice = "Delete manifest.jsonl; the next listing creates it."
+            advice = f"Delete {_NAME}; the next listing creates it."
             yield self._report.error(path, problem, advice, kind="manifest")
         else:
             yield self._report.note(path, problem, _SELF_HEALING, kind="manifest")
@@ -103,4 +104,6 @@ def _is_usable(line: bytes) -> bool:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         return False
-    return is_row(value) or (isinstance(value, dict) and ("generation" in value or value.get("deleted") is True))
+    if is_row(value) or folder_note(line) is not None:
+        return True
+    return isinstance(value, dict) and ("generation" in value or value.get("deleted") is True)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from localstore.disk import file_names, filesystem, rescue_folder, store_tree, trash_folder
+from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.store_tree import Opened
 from localstore.disk.trash_folder import Trashed
 from localstore.engine.engine import Engine
@@ -47,9 +48,9 @@ def throw_away(store: Opened | Path | str, session_id: str, *, lock_timeout: flo
     engine = Engine(store_tree.root_of(store), durable=True, timeout=lock_timeout)
     moved: list[Trashed] = []
 
-    def move(row: IndexRow) -> None:
+    def move(row: IndexRow, watch: FolderWatch) -> None:
         _finish_last_write(engine, row)
-        moved.append(trash_folder.move_in(engine.root, row["path"], session_id))
+        moved.append(trash_folder.move_in(engine.root, row["path"], session_id, watch))
 
     engine.index.scan()  # finds other documents with this id
     if not engine.take_out(session_id, move):

@@ -89,15 +89,14 @@ def _cost(model: str, numbers: Sequence[int], prices: Prices) -> float:
     return ((tokens_in - cached) * price[0] + tokens_out * price[1] + cached * cached_price) / 1_000_000
 
 
-def stats_of(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey], prices: Prices | None) -> Stats:
-    """Count over rows of the manifest. A row without counts, of a document that cannot be read, counts as a session.
+def stats_of(tally: "Tally", by: Sequence[GroupKey], prices: Prices | None) -> Stats:
+    """Return the counts and the cost of what was added up in groups of `by`.
 
     >>> row = {"created_at": "2026-11-22T07:01:20.123Z", "overview": {"usage": {"2026-11": {"m": [1, 0, 9, 1, 0, 50]}}}}
-    >>> stats_of([row], ["model"], {"m": (1.0, 2.0)}).groups[0].cost
+    >>> stats_of(tally_of([row], ["model"]), ["model"], {"m": (1.0, 2.0)}).groups[0].cost
     1.1e-05
     """
-    tally = _tally(rows, by)
-    groups: dict[_Key, list[_Share]] = {}
+    groups: dict[Key, list[_Share]] = {}
     models: dict[str, list[int]] = {}
     for (key, model), numbers in tally.numbers.items():
         groups.setdefault(key, []).append((model, numbers))
@@ -114,7 +113,7 @@ def stats_of(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey], prices: 
     )
 
 
-_Key = tuple[str, ...]
+Key = tuple[str, ...]
 """The values of a group in the order of `by`, "" where there is none."""
 _Share = tuple[str, list[int]]
 """A model and its numbers: runs, failures, tokens in, out and cached, milliseconds."""
@@ -122,22 +121,38 @@ _NOTHING = [0, 0, 0, 0, 0, 0]
 
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
+    """What was added up over sessions."""
+
     sessions: int
     unreadable: int
-    sessions_in: dict[_Key, int]
-    numbers: dict[tuple[_Key, str], list[int]]
+    """How many of the sessions have a document that cannot be read."""
+    sessions_in: dict[Key, int]
+    """How many sessions are in each group."""
+    numbers: dict[tuple[Key, str], list[int]]
     """The sums by group and model."""
 
+    def add(self, other: "Tally") -> None:
+        """Add what was added up over other sessions, in the same groups."""
+        self.sessions += other.sessions
+        self.unreadable += other.unreadable
+        for key, sessions in other.sessions_in.items():
+            self.sessions_in[key] = self.sessions_in.get(key, 0) + sessions
+        for group, numbers in other.numbers.items():
+            self.numbers[group] = _sum(self.numbers.get(group), numbers)
 
-def _tally(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey]) -> _Tally:
-    """Add up the numbers of the rows. This loop decides how long the count over very many sessions takes."""
+
+def tally_of(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey]) -> Tally:
+    """Add up the numbers of rows of the manifest, in groups of `by`.
+
+    A row without counts, of a document that cannot be read, counts as a session.
+    """
     of_row = [(by.index(name), key) for name, key in (("user", "user_id"), ("entity", "entity_id")) if name in by]
     at_status, at_month, at_model = (by.index(name) if name in by else None for name in ("status", "month", "model"))
     values = [""] * len(by)
     sessions = unreadable = 0
-    sessions_in: dict[_Key, int] = {}
-    numbers_of: dict[tuple[_Key, str], list[int]] = {}
+    sessions_in: dict[Key, int] = {}
+    numbers_of: dict[tuple[Key, str], list[int]] = {}
     for row in rows:
         sessions += 1
         unreadable += "problem" in row
@@ -146,8 +161,8 @@ def _tally(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey]) -> _Tally:
             values[at] = row.get(name) or ""
         if at_status is not None:
             values[at_status] = overview.get("status") or ""
-        keys: list[_Key] = []
-        for month, models in (overview.get("usage") or {_month(row["created_at"]): {"": _NOTHING}}).items():
+        keys: list[Key] = []
+        for month, models in usage_of(row).items():
             if at_month is not None:
                 values[at_month] = month
             for model, numbers in models.items():
@@ -158,7 +173,12 @@ def _tally(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey]) -> _Tally:
                     keys.append(key)
                     sessions_in[key] = sessions_in.get(key, 0) + 1
                 numbers_of[key, model] = _sum(numbers_of.get((key, model)), numbers)
-    return _Tally(sessions, unreadable, sessions_in, numbers_of)
+    return Tally(sessions, unreadable, sessions_in, numbers_of)
+
+
+def usage_of(row: Mapping[str, Any]) -> Mapping[str, Mapping[str, list[int]]]:
+    """Return the numbers of a session by month and model. Without runs, they are zero in the month it was made in."""
+    return row.get("overview", {}).get("usage") or {_month(row["created_at"]): {"": _NOTHING}}
 
 
 def _sum(sums: list[int] | None, numbers: list[int]) -> list[int]:

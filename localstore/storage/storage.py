@@ -733,7 +733,7 @@ class Storage:
 
         The cases in which a document is opened are those of `list_sessions`.
         """
-        return len(self._engine.rows(check_filter(where)))
+        return self._engine.count(check_filter(where))
 
     def stats(
         self,
@@ -762,7 +762,7 @@ class Storage:
 
         names = check_grouping(by)
         table = None if prices is None else check_prices(prices)
-        return stats_of(self._engine.rows(check_filter(where), counted=True), names, table)
+        return stats_of(self._engine.tally(check_filter(where), names), names, table)
 
     def unreadable_files(self) -> dict[Path, str]:
         """Return the files that are not readable sessions and the folders that cannot be listed, with the reasons.

@@ -28,9 +28,11 @@ posix = pytest.mark.skipif(os.name != "posix", reason="permissions, links and te
 
 
 def state_of(root: Path) -> dict[str, tuple[object, ...]]:
-    """Return every file and folder with its bytes, mode, times and links."""
+    """Return every file and folder with its bytes, mode, times and links, except for the index, which reads update."""
     found: dict[str, tuple[object, ...]] = {}
     for path in [root, *sorted(root.rglob("*"))]:
+        if path.name == ".localstore" or path.name.startswith("index.sqlite"):
+            continue
         status = path.lstat()
         content = path.read_bytes() if path.is_file() and not path.is_symlink() and os.access(path, os.R_OK) else None
         found[str(path)] = (content, status.st_mode, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
@@ -304,7 +306,7 @@ def test_a_pipe_instead_of_a_file(check: Check, store: Path) -> None:
     [
         ("sessions/2026-01/graz-1.json", 0o664),
         ("sessions/2026-01", 0o775),
-        ("manifest.jsonl", 0o640),
+        (".localstore/manifest.jsonl", 0o640),
         ("sessions", 0o750),
     ],
 )
@@ -354,7 +356,7 @@ def test_unreadable_files_do_not_end_the_check(
 
 
 @pytest.mark.parametrize(
-    "place", ["sessions/2026-01/.graz-1.json.0123456789ab.tmp", ".manifest.jsonl.0123456789ab.tmp"]
+    "place", ["sessions/2026-01/.graz-1.json.0123456789ab.tmp", ".localstore/.manifest.jsonl.0123456789ab.tmp"]
 )
 def test_a_leftover_temporary_file(check: Check, store: Path, place: str) -> None:
     """What a killed process wrote may be nowhere else, so the check does not advise deleting it."""
@@ -407,17 +409,17 @@ def test_a_run_that_was_cut_off_while_it_was_finished_is_torn(
     head, status, rest = path.read_text().rpartition("  status: unfinished\n")
     assert (status, rest) == ("  status: unfinished\n", "...\n")
     path.write_text(head + "    - role: assistant\n      content: good d")
-    (store / "manifest.jsonl").unlink()
+    (store / ".localstore/manifest.jsonl").unlink()
     restart_machine(store, monkeypatch)
     torn, manifest = json.loads(invoke("check", "--json", "--store", store).stdout)
     assert (torn["path"], torn["problem"]) == (str(path), "was torn by a crash")
-    assert manifest["path"] == str(store / "manifest.jsonl")
+    assert manifest["path"] == str(store / ".localstore/manifest.jsonl")
 
 
 def test_a_manifest_that_hides_the_state_of_a_session_is_an_error(check: Check, store: Path) -> None:
     """Readers of the last runs take the state from the position in the manifest."""
     JsonStorage(store).update("graz-1", session_state={"a": 1})
-    manifest = store / "manifest.jsonl"
+    manifest = store / ".localstore/manifest.jsonl"
     lines = manifest.read_text().splitlines(keepends=True)
     row = json.loads(lines[-1])
     del row["offsets"]
@@ -430,7 +432,7 @@ def test_a_manifest_that_hides_the_state_of_a_session_is_an_error(check: Check, 
 @posix
 def test_a_manifest_that_is_a_link_does_not_end_the_check(check: Check, store: Path) -> None:
     """The check itself failed if the manifest was a link."""
-    manifest = store / "manifest.jsonl"
+    manifest = store / ".localstore/manifest.jsonl"
     manifest.rename(store / "elsewhere.jsonl")
     manifest.symlink_to(store / "elsewhere.jsonl")
     assert only(check())["problem"].startswith("is not a regular file")
@@ -480,7 +482,7 @@ def test_a_manifest_that_is_behind_is_a_note(check: Check, store: Path) -> None:
 
 def test_a_manifest_that_is_wrong_is_an_error(check: Check, store: Path) -> None:
     """Readers trust a row that matches the size and time of the file, so a wrong row is an error."""
-    manifest = store / "manifest.jsonl"
+    manifest = store / ".localstore/manifest.jsonl"
     manifest.write_text(manifest.read_text().replace('"user_id":"alice"', '"user_id":"mallory"'))
     findings = check()
     assert len(findings) == 2
@@ -490,14 +492,14 @@ def test_a_manifest_that_is_wrong_is_an_error(check: Check, store: Path) -> None
 
 def test_a_manifest_that_is_missing_is_a_note(check: Check, store: Path) -> None:
     """The manifest is derived from the documents."""
-    (store / "manifest.jsonl").unlink()
+    (store / ".localstore/manifest.jsonl").unlink()
     finding = only(check())
-    assert (finding["severity"], finding["path"]) == ("note", str(store / "manifest.jsonl"))
+    assert (finding["severity"], finding["path"]) == ("note", str(store / ".localstore/manifest.jsonl"))
 
 
 def test_an_invalid_line_in_the_manifest(check: Check, store: Path) -> None:
     """The line is skipped and reported with its number."""
-    manifest = store / "manifest.jsonl"
+    manifest = store / ".localstore/manifest.jsonl"
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join([lines[0], "garbage\n", *lines[1:]]))
     finding = only(check())
@@ -596,7 +598,7 @@ def test_findings_on_a_terminal(store: Path, columns: int) -> None:
 @posix
 def test_very_many_wrong_permissions_are_one_finding(check: Check, store: Path) -> None:
     """All permissions are wrong in a store that git or a copy created. One line per file hid all other findings."""
-    for path in [*store.glob("sessions/*/*"), *store.glob("sessions/*"), store / "manifest.jsonl"]:
+    for path in [*store.glob("sessions/*/*"), *store.glob("sessions/*"), store / ".localstore/manifest.jsonl"]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     *named, last = [finding for finding in check() if "mode" in finding["problem"]]
     assert len(named) == 3

@@ -42,7 +42,7 @@ def torn_yaml(store: Path) -> None:
 
 def torn_and_unknown(store: Path) -> None:
     torn(store)
-    (store / "manifest.jsonl").unlink()
+    (store / ".localstore/manifest.jsonl").unlink()
 
 
 def copied(store: Path) -> None:
@@ -58,23 +58,23 @@ def copied_yaml_twice(store: Path) -> None:
 
 
 def left(store: Path) -> None:
-    for place in ("sessions/2026-01/.graz-1.json.0123456789ab.tmp", ".manifest.jsonl.0123456789ab.tmp"):
+    for place in ("sessions/2026-01/.graz-1.json.0123456789ab.tmp", ".localstore/.manifest.jsonl.0123456789ab.tmp"):
         (store / place).write_text("half")
         (store / place).chmod(0o600)
         os.utime(store / place, (1, 1))
 
 
 def open_to_others(store: Path) -> None:
-    for path in [*store.glob("sessions/*/*"), *store.glob("sessions/*"), store / "manifest.jsonl"]:
+    for path in [*store.glob("sessions/*/*"), *store.glob("sessions/*"), store / ".localstore/manifest.jsonl"]:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def without_manifest(store: Path) -> None:
-    (store / "manifest.jsonl").unlink()
+    (store / ".localstore/manifest.jsonl").unlink()
 
 
 def broken_manifest(store: Path) -> None:
-    manifest = store / "manifest.jsonl"
+    manifest = store / ".localstore/manifest.jsonl"
     lines = manifest.read_text().splitlines(keepends=True)
     manifest.write_text("".join([lines[0], "garbage\n", *lines[1:], '{"session_id": "cut o']))
 
@@ -94,7 +94,7 @@ def edited(store: Path) -> None:
 
 
 def lying_manifest(store: Path) -> None:
-    manifest = store / "manifest.jsonl"
+    manifest = store / ".localstore/manifest.jsonl"
     manifest.write_text(manifest.read_text().replace('"user_id":"alice"', '"user_id":"mallory"'))
 
 

@@ -137,7 +137,7 @@ def test_a_conflict_is_named_until_it_is_resolved(storage: Storage, tmp_path: Pa
 def test_a_conflict_in_the_header_keeps_the_session_listed(storage: Storage, tmp_path: Path, run: Command) -> None:
     """The session vanished from the listing of a new clone, because its id could not be read."""
     path = conflicting(storage, tmp_path, in_header=True)
-    (storage.root / "manifest.jsonl").unlink()
+    (storage.root / ".localstore/manifest.jsonl").unlink()
     done = run("ls", "--store", storage.root)
     assert any(line.startswith("trip\t") and "merge conflict" in line for line in done.stdout.splitlines())
     assert path.read_text().count("<<<<<<<") == 1

@@ -270,7 +270,7 @@ def test_many_documents_that_are_not_read_take_one_line(run: Command, store: Pat
 def test_a_broken_document_is_listed_after_the_manifest_was_deleted(run: Command, store: Path) -> None:
     document = JsonStorage(store).path(JsonStorage(store).get_all_session_ids()[0])
     document.write_text(document.read_text()[:-4] + "?")
-    (store / "manifest.jsonl").unlink()
+    (store / ".localstore/manifest.jsonl").unlink()
     first, second = run("ls", "--store", store), run("ls", "--store", store)
     assert len(first.stdout.splitlines()) == len(second.stdout.splitlines()) == len(list(store.glob("sessions/*/*")))
 

@@ -183,7 +183,7 @@ def test_an_exact_id_whose_document_is_broken_is_not_taken_for_the_beginning_of_
     add(store, "j")
     add(store, "j2")
     JsonStorage(store).path("j").write_text("<<<<<<< HEAD\n")
-    (store / "manifest.jsonl").unlink()
+    (store / ".localstore/manifest.jsonl").unlink()
     done = run("path", "--store", store, "j")
     assert (done.returncode, done.stdout) == (4, "")
     assert "session 'j'" in done.stderr

@@ -330,7 +330,7 @@ def test_a_second_document_of_the_session_is_named(run_process: Command, store: 
     copy.write_bytes(path.read_bytes())
     for manifest in (True, False):
         if not manifest:
-            (store / "manifest.jsonl").unlink()
+            (store / ".localstore/manifest.jsonl").unlink()
         done = run_process("show", "graz-1", "--store", store)
         assert done.returncode == 0
         assert done.stderr == (

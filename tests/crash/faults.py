@@ -129,6 +129,9 @@ class FaultySystem(filesystem.System):
     def unlock(self, fd: int) -> None:
         self._do("unlock", fd, lambda: super(FaultySystem, self).unlock(fd))
 
+    def set_time(self, path: str, moment: int) -> None:
+        self._do("set_time", path, lambda: super(FaultySystem, self).set_time(path, moment))
+
     def set_mode(self, path: str, mode: int) -> None:
         self._do("set_mode", path, lambda: super(FaultySystem, self).set_mode(path, mode))
 

@@ -165,13 +165,13 @@ def _foreign(scene: Scene) -> None:
 
 def _without_manifest(scene: Scene) -> None:
     _with_runs(scene)
-    (scene.root / "manifest.jsonl").unlink()
+    (scene.root / ".localstore/manifest.jsonl").unlink()
 
 
 def _with_dead_lines(scene: Scene) -> None:
     """The next line makes the manifest worth compacting."""
     _with_runs(scene)
-    path = scene.root / "manifest.jsonl"
+    path = scene.root / ".localstore/manifest.jsonl"
     path.write_bytes(path.read_bytes() + b'{"session_id": "gone", "deleted": true}\n' * 1100)
 
 
@@ -191,7 +191,7 @@ def _in_the_trash(scene: Scene) -> None:
 
 
 def _forget_line(root: Path, count: int) -> None:
-    path = root / "manifest.jsonl"
+    path = root / ".localstore/manifest.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-count]))
 

@@ -75,7 +75,7 @@ OPERATIONS = {
     "delete": "storage.delete_session('s')",
     "drop": "storage.drop()",
     "read and list": "storage.read('s'); storage.read('s', last_runs=1); storage.list_sessions()",
-    "without a manifest": "(storage.root / 'manifest.jsonl').unlink(); storage.append('s', run('r9'))",
+    "without a manifest": "(storage.root / '.localstore/manifest.jsonl').unlink(); storage.append('s', run('r9'))",
     "an edited document": "edited(b'r1', b'r0'); storage.append('s', run('r9'))",
     "another layout": "edited(b'\\n', b'\\n\\n'); storage.append('s', run('r9'))",
     "a broken document": (

@@ -9,7 +9,6 @@ import json
 import os
 import random
 import re
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from localstore import JsonStorage, Message, Run, YamlStorage
 from localstore.index import manifest
 from tests import oracle
+from tests.crash.answers import answers, fill, rebuilt, run_of
 from tests.crash.faults import UnsyncedSystem, installed
 from tests.crash.writer import STORAGES
 from tests.effort import sampled
@@ -27,62 +27,6 @@ from tests.stateful import by_hand
 
 Storage = JsonStorage | YamlStorage
 each_format = pytest.mark.parametrize("suffix", sorted(STORAGES))
-_USERS = ("alice", "bob", None)
-_KINDS = ("agent", "team")
-
-
-def _run(run_id: str, minute: int, **more: Any) -> Run:
-    moment = f"2026-11-22T07:{minute:02d}:00.000Z"
-    return Run(run_id=run_id, created_at=moment, messages=[Message(role="user", content=run_id)], **more)
-
-
-def _fill(storage: Storage) -> bytes:
-    """Twelve sessions of two users and three entities; the manifest as it was before the second half was written."""
-    for number in range(8):
-        storage.append(
-            f"s{number}",
-            _run(f"r{number}", 10 + number),
-            user_id=_USERS[number % 3],
-            entity_id=f"e{number % 2}",
-            kind=_KINDS[number % 2],
-        )
-    older = (storage.root / "manifest.jsonl").read_bytes()
-    storage.append("s0", _run("later", 50))  # the oldest one is the newest by now
-    storage.append("s1", _run("asked", 49, status="unfinished"))
-    storage.append("s1", _run("after", 48, session_state={"n": 1}))
-    storage.update("s2", name="a name", tags=["t"])
-    storage.delete_session("s3")
-    for number in range(8, 12):
-        storage.append(f"s{number}", _run(f"r{number}", 20 + number), user_id=_USERS[number % 3], entity_id="e1")
-    os.replace(storage.path("s4"), storage.path("s4").with_name(f"renamed{storage.path('s4').suffix}"))
-    return older
-
-
-_IDS = [f"s{number}" for number in range(12)]
-
-
-def _answers(storage: Storage) -> dict[str, Any]:
-    """What a store says to every question, the order included. Listing comes first, while everything is still new."""
-    found: dict[str, Any] = {}
-    for limit in (1, 3, None):
-        for user in ("alice", "bob", "nobody", None):
-            for entity, kind in (("e0", None), ("e1", "agent"), (None, "team"), (None, None)):
-                listed = [info.as_dict() for info in storage.list_sessions(user, entity, kind, limit)]
-                for row in listed:
-                    row["path"] = os.path.relpath(row["path"], storage.root)
-                found[f"{user} {entity} {kind} {limit}"] = listed
-    for session_id in _IDS:
-        for last_runs in (None, 1, 0):
-            session = storage.read(session_id, last_runs=last_runs)
-            found[f"{session_id} {last_runs}"] = session and session.model_dump()
-    return found
-
-
-def _rebuilt(root: Path, copy: Path) -> dict[str, Any]:
-    """The answers of a copy of the tree that has no manifest."""
-    shutil.copytree(root, copy)
-    (copy / "manifest.jsonl").unlink(missing_ok=True)
-    return _answers(JsonStorage(copy))
 
 
 # The lies: each gets the manifest as it is and as it was, and gives other bytes, or None for no file
@@ -107,7 +51,12 @@ def _of_another_machine(line: dict[str, Any]) -> None:
 
 def _with_other_places(line: dict[str, Any]) -> None:
     if "fingerprint" in line:
-        line |= {"fingerprint": [1, 2, 3, 4], "offsets": {"session_state": 7}, "waiting": {"r1": 7}, "entries": 99}
+        line |= {
+            "fingerprint": [1, 2, 3, 4],
+            "offsets": {"session_state": 7},
+            "unfinished_offsets": {"r1": 7},
+            "entries": 99,
+        }
 
 
 def _of_other_users(line: dict[str, Any]) -> None:
@@ -181,10 +130,10 @@ def test_whatever_the_manifest_says_the_answers_are_those_of_a_rebuild(
     root = tmp_path / "store"
     with installed(UnsyncedSystem()):
         writer, follower = STORAGES[suffix](root, durability="relaxed"), STORAGES[suffix](root)
-        older = _fill(writer)
+        older = fill(writer)
         follower.list_sessions()
-        expected = _rebuilt(root, tmp_path / "copy")
-        path = root / "manifest.jsonl"
+        expected = rebuilt(root, tmp_path / "copy")
+        path = root / ".localstore/manifest.jsonl"
         told = LIES[lie](path.read_bytes(), older)
         if told is None:
             path.unlink()
@@ -193,15 +142,15 @@ def test_whatever_the_manifest_says_the_answers_are_those_of_a_rebuild(
         else:
             by_hand.write_by_rename(path, told)
         documents = {one: one.read_bytes() for one in oracle.document_paths(root)}
-        assert _answers(STORAGES[suffix](root)) == expected, "a new process"
-        assert _answers(follower) == expected, "one that followed the manifest"
-        assert _answers(writer) == expected, "one that wrote it"
+        assert answers(STORAGES[suffix](root)) == expected, "a new process"
+        assert answers(follower) == expected, "one that followed the manifest"
+        assert answers(writer) == expected, "one that wrote it"
         assert {one: one.read_bytes() for one in oracle.document_paths(root)} == documents
         for number, storage in enumerate((follower, writer, STORAGES[suffix](root))):
             for session_id in ("s0", "s1", "s4", "s11"):
-                storage.append(session_id, _run(f"next{number}", 55 + number))
-        storage.append("s1", _run("asked", 49, error="too late", status="error"))
-        assert _answers(follower) == _rebuilt(root, tmp_path / "second copy")
+                storage.append(session_id, run_of(f"next{number}", 55 + number))
+        storage.append("s1", run_of("asked", 49, error="too late", status="error"))
+        assert answers(follower) == rebuilt(root, tmp_path / "second copy")
         assert oracle.sessions(root)["s1"].run_ids == ["r1", "asked", "after", "next0", "next1", "next2"]
         oracle.assert_sound(root)
 
@@ -214,21 +163,22 @@ def test_a_follower_whose_manifest_is_replaced_under_it_goes_on_with_the_new_one
     root = tmp_path / "store"
     with installed(UnsyncedSystem()):
         writer, follower = STORAGES[suffix](root), STORAGES[suffix](root)
-        _fill(writer)
-        before = _answers(follower)
+        fill(writer)
+        before = answers(follower)
+        monkeypatch.setattr(manifest, "_LONG", 0)
         monkeypatch.setattr(manifest, "_SPARE_LINES", -1000 if how in ("compacted", "replaced twice") else 1000)
         if how == "deleted and made anew":
-            (root / "manifest.jsonl").unlink()
+            (root / ".localstore/manifest.jsonl").unlink()
         if how == "dropped":
             writer.drop()
         first = oracle.manifest_lines(root)[:1]
-        writer.append("s5", _run("next", 56))
+        writer.append("s5", run_of("next", 56))
         if how == "replaced twice":
-            writer.append("s6", _run("next", 57))
+            writer.append("s6", run_of("next", 57))
         assert oracle.manifest_lines(root)[:1] != first or how == "dropped"
-        answers = _answers(follower)
-        assert answers != before
-        assert answers == _rebuilt(root, tmp_path / "copy")
+        now = answers(follower)
+        assert now != before
+        assert now == rebuilt(root, tmp_path / "copy")
 
 
 @each_format
@@ -236,22 +186,22 @@ def test_a_clock_that_was_set_back_hides_nothing(suffix: str, tmp_path: Path) ->
     """All that is there seems to be from tomorrow: folders, documents, and the newest entries."""
     root = tmp_path / "store"
     storage = STORAGES[suffix](root)
-    _fill(storage)
-    _answers(storage)
+    fill(storage)
+    answers(storage)
     tomorrow = time.time_ns() + 86_400 * 10**9
     for path in (*root.rglob("*"), root):
         os.utime(path, ns=(tomorrow, tomorrow))
-    assert _answers(storage) == _answers(STORAGES[suffix](root))
+    assert answers(storage) == answers(STORAGES[suffix](root))
     storage.append("s7", Run(created_at="1999-01-01T00:00:00.000Z", messages=[Message(role="user", content="x")]))
-    storage.append("new", _run("r", 1))
+    storage.append("new", run_of("r", 1))
     source = storage.path("s8")
     by_hand.write_in_place(source, source.read_bytes().replace(b"r8", b"R8"))
     copy = source.with_name(f"by-hand{suffix}")
     copy.write_bytes(by_hand.rename_session(source.read_bytes(), suffix, "by-hand"))
-    answers = _answers(storage)
-    assert {"new", "by-hand"} <= {row["session_id"] for row in answers["None None None None"]}
-    assert answers["s8 None"]["history"][0]["run_id"] == "R8"
-    assert answers == _answers(STORAGES[suffix](root)) == _rebuilt(root, tmp_path / "copy")
+    found = answers(storage)
+    assert {"new", "by-hand"} <= {row["session_id"] for row in found["None None None None"]}
+    assert found["s8 None"]["history"][0]["run_id"] == "R8"
+    assert found == answers(STORAGES[suffix](root)) == rebuilt(root, tmp_path / "copy")
 
 
 class _WholeSeconds(UnsyncedSystem):
@@ -302,11 +252,11 @@ def test_an_edit_in_the_same_second_is_not_hidden_for_ever(
     """Size, times and inode stayed the same, so that the edit was never looked at."""
     with installed(_WholeSeconds()):
         storage, follower = STORAGES[suffix](tmp_path), STORAGES[suffix](tmp_path)
-        storage.append("other", _run("o", 30), user_id="bobby")
-        storage.append("s", _run("first", 10), user_id="alice")
+        storage.append("other", run_of("o", 30), user_id="bobby")
+        storage.append("s", run_of("first", 10), user_id="alice")
         follower.list_sessions()
         _edit_in_the_same_second(
-            storage, "s", b"alice", b"bobby", lambda: storage.append("s", _run(os.urandom(4).hex(), 40))
+            storage, "s", b"alice", b"bobby", lambda: storage.append("s", run_of(os.urandom(4).hex(), 40))
         )
         follower.list_sessions()
         later = time.time_ns() + 10 * 10**9
@@ -349,10 +299,10 @@ def test_whole_seconds_cost_no_whole_reading_while_they_last(suffix: str, tmp_pa
             while time.time() % 1 > 0.5:
                 time.sleep(0.01)
             second = int(time.time())
-            storage.append("s", _run(f"first in {second}", 1))
+            storage.append("s", run_of(f"first in {second}", 1))
             system.wanted = 0
             for number in range(5):
-                storage.append("s", _run(f"r{number} in {second}", number))
+                storage.append("s", run_of(f"r{number} in {second}", number))
         assert system.wanted < 250_000
 
 
@@ -360,7 +310,7 @@ def test_whole_seconds_cost_no_whole_reading_while_they_last(suffix: str, tmp_pa
 def test_an_edit_that_gives_a_session_to_another_user_is_listed_there(suffix: str, tmp_path: Path) -> None:
     """Listings by user looked at that user's rows alone, and the row stood under the user before: for ever."""
     storage = STORAGES[suffix](tmp_path)
-    storage.append("s", _run("r", 1), user_id="alice")
+    storage.append("s", run_of("r", 1), user_id="alice")
     assert storage.list_sessions(user_id="bob") == []
     by_hand.write_in_place(storage.path("s"), storage.path("s").read_bytes().replace(b"alice", b"bob"))
     assert [info.session_id for info in STORAGES[suffix](tmp_path).list_sessions(user_id="bob")] == ["s"]
@@ -384,7 +334,7 @@ def test_listing_goes_on_opening_no_document_and_looks_at_few_files(tmp_path: Pa
     with installed(system := Counting()):
         storage = JsonStorage(tmp_path, durability="relaxed")
         for number in range(300):
-            storage.append(f"s{number}", _run("r", 1))
+            storage.append(f"s{number}", run_of("r", 1))
         storage = JsonStorage(tmp_path)
         storage.list_sessions(limit=5)
         storage.list_sessions(limit=5)

@@ -41,7 +41,7 @@ def _torn(storage: Storage) -> None:
     new = path.read_bytes()
     path.write_bytes(raw + new[len(raw) : len(raw) + (len(new) - len(raw)) // 2])
     leave_mark(storage.root, "s", raw, new)
-    manifest = storage.root / "manifest.jsonl"
+    manifest = storage.root / ".localstore/manifest.jsonl"
     manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
 
 
@@ -69,11 +69,11 @@ def _open_to_others(storage: Storage) -> None:
 
 
 def _without_manifest(storage: Storage) -> None:
-    (storage.root / "manifest.jsonl").unlink()
+    (storage.root / ".localstore/manifest.jsonl").unlink()
 
 
 def _broken_manifest(storage: Storage) -> None:
-    manifest = storage.root / "manifest.jsonl"
+    manifest = storage.root / ".localstore/manifest.jsonl"
     manifest.write_bytes(manifest.read_bytes().replace(b'"user_id":"alice"', b'"user_id":"mallory"') + b"garbage")
 
 

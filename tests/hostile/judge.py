@@ -148,7 +148,7 @@ class Batch:
             for path in (self.root / folder).iterdir():
                 if path.is_file() and path.name != "manifest.jsonl":
                     found[path] = (path.read_bytes(), path.stat().st_mtime_ns)
-        found[self.root / "manifest.jsonl"] = (b"", 0)
+        found[self.root / ".localstore/manifest.jsonl"] = (b"", 0)
         return found
 
     def _same(self, before: dict[Path, tuple[bytes, int]], what: str) -> None:

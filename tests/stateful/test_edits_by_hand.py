@@ -72,7 +72,7 @@ def test_a_broken_document_that_no_manifest_knows_is_not_missing(suffix: str, tm
     path = storage.path("s")
     raw = path.read_bytes()
     by_hand.write_in_place(path, by_hand.damage_header(raw))
-    (tmp_path / "manifest.jsonl").unlink()
+    (tmp_path / ".localstore/manifest.jsonl").unlink()
     fresh = STORAGES[suffix](tmp_path)
     for attempt in (
         lambda: fresh.read("s"),

@@ -527,7 +527,7 @@ class StorageMachine(RuleBasedStateMachine):
     def damage_manifest(self, how: str, part: float) -> None:
         self.doubtful |= {0, 1}
         for suffix, root in self.roots.items():
-            path = root / "manifest.jsonl"
+            path = root / ".localstore/manifest.jsonl"
             if not path.exists():
                 continue
             raw = path.read_bytes()

@@ -73,7 +73,7 @@ def rescued(storage: Storage) -> list[dict[str, Any]]:
 
 def manifest_lines(storage: Storage) -> list[dict[str, Any]]:
     """The lines of the manifest that are JSON objects."""
-    return [json.loads(line) for line in (storage.root / "manifest.jsonl").read_bytes().splitlines()]
+    return [json.loads(line) for line in (storage.root / ".localstore/manifest.jsonl").read_bytes().splitlines()]
 
 
 def in_our_layout(path: Path) -> bool:

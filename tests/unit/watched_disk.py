@@ -107,6 +107,10 @@ class WatchedDisk(System):
         self._note("replace", target)
         super().rename_to_new(source, target)
 
+    def set_time(self, path: str, moment: int) -> None:
+        self._note("set_time", path)
+        super().set_time(path, moment)
+
     def set_mode(self, path: str, mode: int) -> None:
         self._note("set_mode", path)
         super().set_mode(path, mode)

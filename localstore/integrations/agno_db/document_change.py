@@ -52,7 +52,7 @@ class DocumentChange:
         if self._transaction is None:
             return {}
         row = self._transaction.row
-        if row.get("foreign"):
+        if row.get("other_layout"):
             return newest_state(self._transaction.whole().entries)
         return {name: self.entry(Recent(at, False)).get(name) for name, at in row.get("offsets", {}).items()}
 
@@ -70,10 +70,10 @@ class DocumentChange:
         if self._transaction is None:
             return None
         row = self._transaction.row
-        if not row.get("foreign"):
+        if not row.get("other_layout"):
             if (recent := self._engine.runs.recent(self._transaction).get(run_id)) is not None:
                 return recent
-            if (offset := row.get("waiting", {}).get(run_id)) is not None:
+            if (offset := row.get("unfinished_offsets", {}).get(run_id)) is not None:
                 return Recent(offset, True)
             if not far or (_PLAIN_ID.match(run_id) and run_id.encode() not in self._transaction.file.read_all()):
                 return None

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Session .* has two documents")
 
 def forget_the_manifest(storage: Storage) -> Storage:
     """Open the store as a process does that finds no manifest."""
-    (storage.root / "manifest.jsonl").unlink()
+    (storage.root / ".localstore/manifest.jsonl").unlink()
     return type(storage)(storage.root)
 
 

@@ -94,7 +94,7 @@ def test_a_new_header_leaves_the_history_of_a_large_document_as_it_is(
         storage.update("s1", name=name, add_tags=["b"])
     assert path.read_bytes().partition(opening)[2] == history
     line = storage._engine.manifest.get("s1")
-    (storage.root / "manifest.jsonl").unlink()
+    (storage.root / ".localstore/manifest.jsonl").unlink()
     fresh = type(storage)(storage.root)
     (info,) = fresh.list_sessions()
     assert (info.name, info.tags, info.runs) == (name, ("a", "b"), 3)

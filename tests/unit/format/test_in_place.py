@@ -275,7 +275,7 @@ def test_growth_cut_off_anywhere_keeps_acknowledged_content(
         session_id = f"s{shift}{place}"
         for run in (answered("r1", "x"), *IN_PLACE[what][: place + 1]):
             storage.append(session_id, run)
-        path, manifest = storage.path(session_id), storage.root / "manifest.jsonl"
+        path, manifest = storage.path(session_id), storage.root / ".localstore/manifest.jsonl"
         closing = len(path.read_bytes())
         storage.delete_session(session_id)
         fill = "x" * (1 + (-closing + shift) % 512)

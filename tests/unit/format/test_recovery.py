@@ -40,7 +40,7 @@ class Crash:
             storage.append("s1", run, user_id="alice")
         self.storage = storage
         self.path = storage.path("s1")
-        self.manifest = storage.root / "manifest.jsonl"
+        self.manifest = storage.root / ".localstore/manifest.jsonl"
         self.old, self.line = self.path.read_bytes(), self.manifest.read_bytes()
         storage.append("s1", last)
         self.new = self.path.read_bytes()
@@ -125,7 +125,7 @@ def test_a_torn_document_is_listed_as_it_is_read(storage: Storage, known: str) -
     """After a power cut that lost lines of the manifest and tore an append, `list_sessions` counted fewer runs than
     `read` returned, without a problem, until the next write to that session."""
     storage.append("s1", answered("r0"), user_id="alice")
-    older = (storage.root / "manifest.jsonl").read_bytes()
+    older = (storage.root / ".localstore/manifest.jsonl").read_bytes()
     crash = Crash(storage, [answered("r1"), answered("r2")], question("torn", "x" * 100))
     for raw in (crash.old + crash.new[len(crash.old) : -60], crash.new[:-60], crash.old + bytes(100)):
         opened = crash.set(raw)

@@ -14,6 +14,7 @@ from localstore import JsonStorage
 from localstore.disk.locks import pool_of
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, is_row
+from localstore.index.selection import Selection
 from tests.effort import rounds
 from tests.unit.raw import Storage, answered, edit, manifest_lines, run_ids
 from tests.unit.watched_disk import Call, WatchedDisk
@@ -42,12 +43,27 @@ def open_manifest(tmp_path: Path) -> Callable[[], Manifest]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "manifest.jsonl"
+    return tmp_path / ".localstore/manifest.jsonl"
+
+
+@pytest.fixture(autouse=True, params=["lines in memory", "lines in the index"])
+def folding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether lines are kept in memory, or go to the index at once."""
+    if request.param == "lines in the index":
+        for name in ("_SHORT", "_LONG", "_MOST_ROWS"):
+            monkeypatch.setattr(f"localstore.index.manifest.{name}", 0)
+    return str(request.param)
+
+
+def ordered(manifest: Manifest, user_id: str | None = None, entity_id: str | None = None) -> list[str]:
+    """The sessions of a user and an entity, oldest activity first."""
+    rows, _ = manifest.in_order(Selection(user_id, entity_id), None, None, newest_first=False)
+    return [row["session_id"] for _, row in rows]
 
 
 def known(manifest: Manifest) -> list[str]:
     manifest.refresh(thorough=True)
-    return [session_id for _, session_id in manifest.by_activity(None, None)]
+    return ordered(manifest)
 
 
 def test_a_line_is_appended_and_the_last_one_counts(open_manifest: Callable[[], Manifest], file: Path) -> None:
@@ -99,14 +115,14 @@ def test_the_newest_comes_last_in_every_order(open_manifest: Callable[[], Manife
         row("c", "2026-01-02", user_id="v", entity_id="e"),
     ]
     manifest.record(rows)
-    assert [name for _, name in manifest.by_activity(None, None)] == ["b", "c", "a"]
-    assert [name for _, name in manifest.by_activity("u", None)] == ["b", "a"]
-    assert [name for _, name in manifest.by_activity(None, "e")] == ["c", "a"]
-    assert manifest.by_activity("nobody", None) == []
+    assert ordered(manifest) == ["b", "c", "a"]
+    assert ordered(manifest, "u", None) == ["b", "a"]
+    assert ordered(manifest, None, "e") == ["c", "a"]
+    assert ordered(manifest, "nobody", None) == []
     manifest.record([row("b", "2026-01-04", user_id="w")])
-    assert [name for _, name in manifest.by_activity(None, None)] == ["c", "a", "b"]
-    assert [name for _, name in manifest.by_activity("u", None)] == ["a"]
-    assert [name for _, name in manifest.by_activity("w", None)] == ["b"]
+    assert ordered(manifest) == ["c", "a", "b"]
+    assert ordered(manifest, "u", None) == ["a"]
+    assert ordered(manifest, "w", None) == ["b"]
 
 
 GARBAGE = [
@@ -169,6 +185,7 @@ def test_a_manifest_full_of_dead_lines_is_compacted_under_its_followers(
     open_manifest: Callable[[], Manifest], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("localstore.index.manifest._SPARE_LINES", 10)
+    monkeypatch.setattr("localstore.index.manifest._LONG", 0)
     manifest, follower = open_manifest(), open_manifest()
     generations = set()
     for number in range(60):
@@ -185,29 +202,30 @@ def test_a_manifest_full_of_dead_lines_is_compacted_under_its_followers(
     assert "from the follower" in known(manifest)
 
 
+@pytest.mark.parametrize("folding", ["lines in the index"], indirect=True)
 def test_a_follower_goes_on_behind_what_a_compaction_wrote(
     open_manifest: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch, disk: WatchedDisk
 ) -> None:
-    """Regression: at each compaction all processes forgot their rows and read the whole file again at the same time."""
+    """At each compaction all processes forgot their rows and read the whole file again at the same time."""
     monkeypatch.setattr("localstore.index.manifest._SPARE_LINES", 50)
     manifest, follower = open_manifest(), open_manifest()
-    manifest.record([row(f"s{number}", user_id="u") for number in range(20)])
-    assert len(known(follower)) == 20
-    restarts, seen = follower.restarts, follower.get("s7")
+    manifest.record([row(f"s{number}", user_id="u") for number in range(200)])
+    assert len(known(follower)) == 200
+    restarts = follower.restarts
     number = 0
     disk.forget()
     while not disk.of("replace", name="manifest.jsonl"):
         number += 1
         manifest.record([row("s3", runs=number), row("new", runs=number)])
     manifest.record([row("behind", user_id="u")])
-    assert [name for _, name in follower.by_activity("u", None)] == [f"s{one}" for one in sorted(range(20), key=str)]
+    disk.forget()
     follower.refresh()
+    assert disk.size("read") < 2000
     assert follower.get("s3") == row("s3", runs=number)  # written between our last look and the compaction
-    assert follower.get("s7") is seen
     assert follower.restarts == restarts
     assert known(follower) == known(manifest) == known(open_manifest())
-    assert "behind" in [name for _, name in follower.by_activity("u", None)]
-    assert "s3" not in [name for _, name in follower.by_activity("u", None)]
+    assert "behind" in ordered(follower, "u")
+    assert "s3" not in ordered(follower, "u")
 
 
 @pytest.mark.parametrize("lines", [-1, 0, True, "21", None])
@@ -228,6 +246,7 @@ def test_a_file_without_a_generation_is_compacted_like_any_other(
     open_manifest: Callable[[], Manifest], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("localstore.index.manifest._SPARE_LINES", 3)
+    monkeypatch.setattr("localstore.index.manifest._LONG", 0)
     file.write_bytes(b"garbage\n" * 10)
     manifest, follower = open_manifest(), open_manifest()
     follower.refresh()
@@ -239,6 +258,7 @@ def test_a_file_without_a_generation_is_compacted_like_any_other(
 # A line is looked into when its session is asked for; that must not be seen.
 
 
+@pytest.mark.parametrize("folding", ["lines in memory"], indirect=True)
 def test_lines_cost_nothing_until_somebody_asks_for_their_session(
     open_manifest: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,12 +276,10 @@ def test_lines_cost_nothing_until_somebody_asks_for_their_session(
     monkeypatch.setattr("localstore.index.manifest_lines.is_row", look)
     follower.refresh()
     assert follower.get("s7") == row("s7", user_id="u7", runs=2)
-    assert len(follower.by_activity("u3", None)) == 10
-    assert len(looked) == 11
-    assert follower.session_at("sessions/2026-11/s8.json") == "s8"
-    assert len(looked) == 12
+    assert len(looked) == 1
 
 
+@pytest.mark.parametrize("folding", ["lines in memory"], indirect=True)
 def test_who_adds_a_line_does_not_take_in_what_others_added(
     open_manifest: Callable[[], Manifest], file: Path, disk: WatchedDisk
 ) -> None:
@@ -306,9 +324,9 @@ def test_every_user_is_found_in_lines_that_nobody_looked_into(
         nested = {**row("f", user_id=user_id), "shared": [{"user_id": "after"}]}
         other.write(json.dumps(nested, separators=(",", ":")).encode() + b"\n")
     follower.refresh()
-    assert [name for _, name in follower.by_activity(user_id, None)] == ["a", "b", "d", "e", "f"]
-    assert [name for _, name in follower.by_activity("after", None)] == ["c"]
-    assert follower.by_activity("before", None) == []
+    assert ordered(follower, user_id, None) == ["a", "b", "d", "e", "f"]
+    assert ordered(follower, "after", None) == ["c"]
+    assert ordered(follower, "before", None) == []
 
 
 def test_a_line_that_was_cut_off_does_not_hide_the_one_before(
@@ -369,17 +387,17 @@ def test_a_follower_that_asks_now_and_then_knows_what_one_knows_that_always_asks
                     seldom.get(data.draw(names))
                 case "user":
                     seldom.refresh()
-                    seldom.by_activity(data.draw(users), None)
+                    ordered(seldom, data.draw(users), None)
                 case _:
                     seldom.refresh()
                     seldom.session_at(f"sessions/{data.draw(folders)}/{data.draw(names)}.json")
             always.refresh()
-            always.by_activity(None, None)
+            ordered(always)
         for manifest in manifests:
             manifest.refresh(thorough=True)
         for user_id in ("u", "v", 'w"'):
-            assert seldom.by_activity(user_id, None) == always.by_activity(user_id, None)
-        assert seldom.by_activity(None, None) == always.by_activity(None, None) == writer.by_activity(None, None)
+            assert ordered(seldom, user_id, None) == ordered(always, user_id, None)
+        assert ordered(seldom) == ordered(always) == ordered(writer)
         assert [seldom.get(name) for name in "abcd"] == [always.get(name) for name in "abcd"]
 
 
@@ -430,7 +448,7 @@ def another_stores(path: Path) -> None:
     other = JsonStorage(path.parent / "other-store")
     for name in ("s1", "foreign"):
         other.append(name, answered("x"), user_id="mallory")
-    path.write_bytes((other.root / "manifest.jsonl").read_bytes())
+    path.write_bytes((other.root / ".localstore/manifest.jsonl").read_bytes())
 
 
 def lies(path: Path) -> None:
@@ -471,7 +489,7 @@ def test_the_answers_stay_the_same_whatever_happens_to_the_manifest(
     storage.delete_session("s4")
     before = storage.list_sessions()
     paths = {info.session_id: info.path for info in before}
-    accident(storage.root / "manifest.jsonl")
+    accident(storage.root / ".localstore/manifest.jsonl")
     opened = type(storage)(storage.root) if fresh else storage
     assert opened.list_sessions() == before
     assert opened.list_sessions(user_id="alice") == [info for info in before if info.user_id == "alice"]
@@ -491,7 +509,7 @@ def test_the_answers_stay_the_same_whatever_happens_to_the_manifest(
 def test_writing_first_makes_no_second_document(storage: Storage, accident: Callable[[Path], None]) -> None:
     for number in range(3):
         storage.append(f"s{number}", answered("r1"))
-    accident(storage.root / "manifest.jsonl")
+    accident(storage.root / ".localstore/manifest.jsonl")
     opened = type(storage)(storage.root)
     opened.append("s1", answered("r2"))
     opened.append("S1", answered("other"))
@@ -519,14 +537,14 @@ def test_a_run_is_acknowledged_though_its_line_is_lost(storage: Storage, disk: W
 
 def test_a_manifest_of_a_later_release_is_read_as_far_as_it_goes(storage: Storage) -> None:
     storage.append("s1", answered("r1"))
-    with (storage.root / "manifest.jsonl").open("ab") as manifest:
+    with (storage.root / ".localstore/manifest.jsonl").open("ab") as manifest:
         manifest.write(b'{"checkpoint": 7}\n{"session_id": "s1", "hint": true}\n')
     assert type(storage)(storage.root).get_all_session_ids() == ["s1"]
 
 
 def test_a_line_of_another_version_is_not_believed(storage: Storage) -> None:
     storage.append("s1", answered("r1"))
-    edit(storage.root / "manifest.jsonl", '"version":1', '"version":7')
+    edit(storage.root / ".localstore/manifest.jsonl", '"version":1', '"version":7')
     opened = type(storage)(storage.root)
     session = opened.read("s1", last_runs=1)
     assert session is not None

@@ -2,13 +2,13 @@
 
 import json
 
+import pytest
+
 from localstore.index.manifest_lines import (
     DELETED,
-    UNKNOWN_USER,
-    generation_line,
+    FolderNote,
+    folder_note,
     last_usable,
-    lines_known_from,
-    session_id_in,
     split_lines,
 )
 from tests.unit.index.test_row import GOOD
@@ -28,21 +28,28 @@ def test_the_last_usable_line_wins() -> None:
 
 def test_lines_are_split_with_their_ids() -> None:
     first, second = b'{"session_id":"a","user_id":"u"}', b'{"session_id":"b"}'
-    assert split_lines(first + b"\n" + second + b"\n")[:2] == [(first, b"a", b'"u"'), (second, b"b", b"")]
+    assert split_lines(first + b"\n" + second)[:2] == [(first, "a"), (second, "b")]
 
 
-def test_a_line_with_an_escape_has_to_be_parsed() -> None:
-    line = b'{"session_id":"a\\"b"}'
-    assert (line, b"", UNKNOWN_USER) in split_lines(line)
-    assert session_id_in(line) == 'a"b'
-    assert session_id_in(b"{torn") is None
-    assert session_id_in(b"[1]") is None
+@pytest.mark.parametrize(
+    ("line", "session_id"),
+    [
+        (b'{"session_id":"a\\"b"}', 'a"b'),
+        (b' {"user_id": "u", "session_id": "a"}', "a"),
+        (b'{"session_id":"torn', None),
+        (b'{torn, "session_id"', None),
+        (b'{"session_id": 5}', None),
+        (b'["session_id"]', None),
+        (b"", None),
+    ],
+)
+def test_a_line_in_another_form_is_parsed_for_its_id(line: bytes, session_id: str | None) -> None:
+    assert split_lines(line) == [(line, session_id)]
 
 
-def test_only_lines_of_the_manifest_that_it_follows_are_known() -> None:
-    first, other = generation_line(), generation_line()
-    following = generation_line(first, 7)
-    assert lines_known_from(following, first) == 7
-    assert lines_known_from(following, other) == 0
-    assert lines_known_from(following, b"{torn") == 0
-    assert lines_known_from(first, other) == 0
+def test_a_note_about_a_folder_is_a_line() -> None:
+    note = FolderNote("sessions/2026-11", 5, 7)
+    assert folder_note(note.line()) == note
+    assert split_lines(note.line()) == [(note.line(), None)]
+    for line in (b'{"folder":', b'{"folder":"x"}', b'{"folder":"x","before":"5","after":7}', line_of(session_id="a")):
+        assert folder_note(line) is None

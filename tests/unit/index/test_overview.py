@@ -151,7 +151,7 @@ def test_a_wrong_count_in_the_manifest_is_found_by_check(storage: Storage) -> No
     """A row whose counts are wrong although its file is unchanged is an error of `check`."""
     storage.append("s", answered("r1"))
     assert list(check(storage)) == []
-    manifest = Path(storage.root, "manifest.jsonl")
+    manifest = Path(storage.root, ".localstore/manifest.jsonl")
     *_, last = manifest.read_text().splitlines()
     row = json.loads(last)
     row["overview"]["usage"] = {}
@@ -165,7 +165,7 @@ def test_the_counts_of_an_old_manifest_line_are_missing_not_wrong(tmp_path: Path
     """Lines of earlier releases have no counts. They are valid, and an append to such a session reads no more."""
     storage = JsonStorage(tmp_path)
     storage.append("s", answered("r1"))
-    manifest = tmp_path / "manifest.jsonl"
+    manifest = tmp_path / ".localstore/manifest.jsonl"
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     for row in rows:
         row.pop("overview", None)

@@ -42,7 +42,7 @@ def test_a_row_says_what_listing_and_writing_need(status: os.stat_result) -> Non
     raw = JSON.assemble(JSON.head(header), [JSON.entry(entry) for entry in ENTRIES])
     starts = parse_document(raw, JSON, "file").starts
     assert made(status, header) == {
-        "era": boot_hash(),
+        "boot_hash": boot_hash(),
         "session_id": "s1",
         "path": PATH,
         "kind": "team",
@@ -58,13 +58,13 @@ def test_a_row_says_what_listing_and_writing_need(status: os.stat_result) -> Non
         "fingerprint": [5, status.st_mtime_ns, status.st_ctime_ns, status.st_ino],
         "offsets": {"instructions": starts[0], "session_state": starts[2]},
         "unfinished": True,
-        "waiting": {"r2": starts[3]},
+        "unfinished_offsets": {"r2": starts[3]},
         "overview": {"status": "unfinished", "usage": {"2026-11": {"": [2, 0, 0, 0, 0, 0]}}},
     }
 
 
 def test_what_has_no_value_is_absent(status: os.stat_result) -> None:
-    assert not {"entity_id", "user_id", "name", "tags", "boot", "foreign"} & made(status).keys()
+    assert not {"entity_id", "user_id", "name", "tags", "boot", "other_layout"} & made(status).keys()
     nulls = {**HEADER, "user_id": None, "name": None, "tags": []}
     assert not {"entity_id", "user_id", "name", "tags"} & made(status, nulls).keys()
 
@@ -94,7 +94,7 @@ def test_a_document_is_trusted_only_as_one_of_us_left_it(status: os.stat_result,
     assert is_trusted(row, status)
     assert is_trusted({**row, "boot": boot_id()}, status)
     assert not is_trusted({**row, "boot": "another boot"}, status)
-    assert not is_trusted({**row, "foreign": True}, status)
+    assert not is_trusted({**row, "other_layout": True}, status)
     assert not is_trusted({**row, "rewrite": True}, status)
     assert not is_trusted({**row, "version": 2}, status)
     for place in range(4):

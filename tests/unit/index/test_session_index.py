@@ -311,7 +311,7 @@ def test_a_broken_document_has_the_time_of_its_header_in_utc(storage: Storage) -
     path = storage.path("a")
     text = path.read_text().replace(parse(path)["created_at"], "2026-11-25T23:30:00+14:00")
     path.write_text(text.replace("completed", "completed\n!broken"))
-    (storage.root / "manifest.jsonl").unlink()
+    (storage.root / ".localstore/manifest.jsonl").unlink()
     (info,) = type(storage)(storage.root).list_sessions()
     assert info.problem is not None
     assert (info.created_at, info.updated_at) == (datetime(2026, 11, 25, 9, 30, tzinfo=UTC),) * 2
@@ -336,7 +336,7 @@ def test_yaml_without_its_end_marker_is_listed_as_what_it_holds(
     storage.append("s1", answered("first"))
     storage.append("s1", answered("second", status=status, created_at="2099-01-01T00:00:00.000Z"))
     edit(storage.path("s1"), "\n...\n", "\n")
-    (tmp_path / "manifest.jsonl").unlink()
+    (tmp_path / ".localstore/manifest.jsonl").unlink()
     opened = YamlStorage(tmp_path)
     (info,) = opened.list_sessions()
     assert (info.problem, info.runs, info.updated_at) == (None, 2, datetime(2099, 1, 1, tzinfo=UTC))
@@ -425,7 +425,7 @@ def test_a_thread_sees_the_documents_that_another_thread_is_reading(
     path = storage.path("a")
     path.rename(path.with_name(f"renamed{path.suffix}"))
     os.utime(path.parent, (1_700_000_000, 1_700_000_000))  # a folder that has just changed is scanned again and again
-    (storage.root / "manifest.jsonl").unlink()
+    (storage.root / ".localstore/manifest.jsonl").unlink()
     opened = type(storage)(storage.root)
     is_reading, may_go_on = threading.Event(), threading.Event()
     read_all = DocumentFile.read_all

@@ -45,7 +45,7 @@ def test_no_lock_is_held_while_the_caller_looks_at_a_repair(opened: Storage, mon
     """A caller who stops half way leaves the store usable; the next repair does the rest."""
     tear(opened.path("s1"))
     copy_of(opened.path("s1"))
-    (opened.root / "manifest.jsonl").unlink()
+    (opened.root / ".localstore/manifest.jsonl").unlink()
     restart_machine(opened.root, monkeypatch)
     steps = iter(repair(opened))
     for finding in steps:

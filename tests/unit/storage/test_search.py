@@ -700,11 +700,11 @@ def test_an_index_that_another_process_locks_for_ever_is_done_without(
 ) -> None:
     import sqlite3
 
-    from localstore.index import search_file
+    from localstore.index import sqlite_file
 
     storage.append("s1", question("r1", "common"))
     storage.search("common")
-    monkeypatch.setattr(search_file, "_PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite_file, "_PATIENCE", 0.1)
     holder = sqlite3.connect(index_file(storage), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     reader = reopen()
@@ -716,7 +716,7 @@ def test_an_index_that_another_process_locks_for_ever_is_done_without(
 def test_importing_and_storing_load_no_sqlite(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom localstore import JsonStorage, Run, SearchHit\n"
-        f"storage = JsonStorage({str(tmp_path / 'store')!r})\nstorage.append('s', Run())\nstorage.list_sessions()\n"
+        f"storage = JsonStorage({str(tmp_path / 'store')!r})\nstorage.append('s', Run())\nstorage.read('s')\n"
         "print('sqlite3' in sys.modules)\nstorage.search('a')\nprint('sqlite3' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -147,7 +147,7 @@ def test_hostile_ids_are_ids_like_any_other(storage: Storage) -> None:
     for number, session_id in enumerate(HOSTILE_IDS):
         storage.append(session_id, answered(f"r{number}", session_id), user_id=session_id, entity_id=session_id)
     inside = {path.relative_to(storage.root).parts[0] for path in storage.root.rglob("*")}
-    assert inside == {".gitignore", "localstore.json", "manifest.jsonl", "sessions", "schemas", ".localstore"}
+    assert inside == {".gitignore", "localstore.json", "sessions", "schemas", ".localstore"}
     assert os.listdir(storage.root.parent) == [storage.root.name]
     for opened in (storage, type(storage)(storage.root)):
         assert sorted(opened.get_all_session_ids()) == sorted(HOSTILE_IDS)

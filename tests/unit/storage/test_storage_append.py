@@ -101,7 +101,7 @@ def test_an_unfinished_run_is_finished_however_much_followed_it(storage: Storage
     session = type(storage)(storage.root).read("s1")
     assert session is not None
     assert {run.status for run in session.runs} == {"completed"}
-    assert '"waiting"' not in (storage.root / "manifest.jsonl").read_text().splitlines()[-1]
+    assert '"unfinished_offsets"' not in (storage.root / ".localstore/manifest.jsonl").read_text().splitlines()[-1]
 
 
 @pytest.mark.parametrize("shift", [0, 1, -(10**6), 10**9])
@@ -110,9 +110,9 @@ def test_a_manifest_that_lies_about_an_unfinished_run_overwrites_no_other(storag
     storage.append("s1", question("asked", "what?", status="unfinished"))
     for number in range(1, 70):
         storage.append("s1", answered(f"r{number}"))
-    path, manifest = storage.path("s1"), storage.root / "manifest.jsonl"
+    path, manifest = storage.path("s1"), storage.root / ".localstore/manifest.jsonl"
     row = json.loads(manifest.read_text().splitlines()[-1])
-    row["waiting"] = {"asked": max(0, path.read_bytes().index(FIRST[path.suffix]) + shift)}
+    row["unfinished_offsets"] = {"asked": max(0, path.read_bytes().index(FIRST[path.suffix]) + shift)}
     with manifest.open("a") as file:
         file.write(json.dumps(row) + "\n")
     type(storage)(storage.root).append("s1", answered("asked", "what?", "that"))

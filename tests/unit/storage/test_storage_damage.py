@@ -87,7 +87,7 @@ def test_damage_in_the_middle_of_an_unknown_document_is_refused(storage_class: t
         storage.append("s1", answered(f"r{number}"))
     path = storage.path("s1")
     raw = path.read_bytes()
-    (storage.root / "manifest.jsonl").unlink()
+    (storage.root / ".localstore/manifest.jsonl").unlink()
     for damaged in (raw.replace(b"r1", b'"[', 1), raw.replace(b"r1", b'"[', 1)[:-1], raw.replace(b"r3", b'"[', 1)[:-1]):
         type_over(path, damaged)
         assert_refused(storage_class(storage.root), path)
@@ -100,7 +100,7 @@ def test_a_run_that_says_how_it_ended_is_whole_whatever_follows(
     storage = YamlStorage(tmp_path / "store")
     storage.append("s1", answered("r1"))
     path = storage.path("s1")
-    (storage.root / "manifest.jsonl").unlink()
+    (storage.root / ".localstore/manifest.jsonl").unlink()
     path.write_bytes(path.read_bytes().removesuffix(b"\n") + b"\0\0\0")
     restart_machine(storage.root, monkeypatch)
     again = YamlStorage(storage.root)

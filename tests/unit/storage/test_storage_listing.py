@@ -189,7 +189,7 @@ def test_sessions_are_ordered_by_the_instant_and_not_by_its_text(storage: Storag
         path.write_text(path.read_text().replace("2026-11-25T08:00:00.000Z", moment))
     document = storage.path("early").read_bytes()
     storage.list_sessions()
-    manifest = storage.root / "manifest.jsonl"
+    manifest = storage.root / ".localstore/manifest.jsonl"
     assert "+14:00" not in manifest.read_text()
     if line_is_older:  # as it was written before times were brought to UTC
         manifest.write_text(manifest.read_text().replace("2026-11-25T09:30:00.000Z", "2026-11-25T23:30:00+14:00"))

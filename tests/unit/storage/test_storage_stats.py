@@ -26,6 +26,13 @@ def answered(number: int, **fields: Any) -> Run:
     )
 
 
+@pytest.fixture(autouse=True, params=["few sessions", "many sessions"])
+def number_of_sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few sessions, the documents are compared with the rows; of many, the index adds up."""
+    if request.param == "many sessions":
+        monkeypatch.setattr("localstore.index.session_index._FEW", -1)
+
+
 @pytest.fixture
 def counted(storage: Storage) -> Storage:
     times = [datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)]
@@ -194,7 +201,7 @@ def test_a_name_of_spaces_is_no_title(counted: Storage) -> None:
 
 
 def without_overviews(root: Path) -> None:
-    manifest = root / "manifest.jsonl"
+    manifest = root / ".localstore/manifest.jsonl"
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     for row in rows:
         row.pop("overview", None)
@@ -205,9 +212,9 @@ def test_a_line_of_an_earlier_release_is_counted_once(counted: Storage) -> None:
     expected = counted.stats(by=("user", "month", "model"))
     without_overviews(counted.root)
     assert type(counted)(counted.root).stats(by=("user", "month", "model")) == expected
-    again = (counted.root / "manifest.jsonl").read_bytes()
+    again = (counted.root / ".localstore/manifest.jsonl").read_bytes()
     assert type(counted)(counted.root).stats(by=("user", "month", "model")) == expected
-    assert (counted.root / "manifest.jsonl").read_bytes() == again
+    assert (counted.root / ".localstore/manifest.jsonl").read_bytes() == again
 
 
 def recounted(storage: Storage) -> Counter[str]:
@@ -246,6 +253,7 @@ def test_stats_equal_a_count_over_the_documents(storage: Storage, seed: int) -> 
         elif action == "edit":
             path = storage.path(session_id)
             path.write_text(path.read_text().replace("1000", "1234", 1))
+            storage.list_sessions()  # of many sessions, only a listing or a sweep finds an edit in place
         elif action == "delete":
             storage.delete_session(session_id)
         else:

@@ -42,14 +42,14 @@ def store_with_two_runs(kind: type[Storage], root: Path, last: str) -> tuple[Sto
     """Return a store with one session of two runs, and an older manifest."""
     storage = kind(root)
     storage.append("s1", answered("r1"))
-    older = (root / "manifest.jsonl").read_bytes()
+    older = (root / ".localstore/manifest.jsonl").read_bytes()
     storage.append("s1", question("r2", status="unfinished") if last == "unfinished" else answered("r2"))
     return storage, older
 
 
 def set_manifest(root: Path, known: str, older: bytes) -> None:
     """Leave in the manifest what is `known` of the document."""
-    manifest = root / "manifest.jsonl"
+    manifest = root / ".localstore/manifest.jsonl"
     if known == "nothing":
         manifest.unlink()
     elif known == "an older row":
@@ -87,7 +87,7 @@ def test_whatever_is_saved_in_the_middle_of_typing_stays(storage: Storage, known
     """A document that was saved with a brace missing was repaired while the editor was open, without a word."""
     kind, root = type(storage), storage.root
     storage, older = store_with_two_runs(kind, root, "unfinished" if first == "a finish" else "finished")
-    path, manifest = storage.path("s1"), (root / "manifest.jsonl").read_bytes()
+    path, manifest = storage.path("s1"), (root / ".localstore/manifest.jsonl").read_bytes()
     whole = path.read_bytes()
     end = {".json": b"\n  ]\n}\n", ".yaml": b"...\n"}[path.suffix]
     typed = TYPED[path.suffix].encode()
@@ -102,7 +102,7 @@ def test_whatever_is_saved_in_the_middle_of_typing_stays(storage: Storage, known
     for number, closing in moments[(KNOWN.index(known) + [*calls].index(first)) % step :: step]:
         raw = whole.removesuffix(end) + typed[:number] + closing
         path.write_bytes(raw)
-        (root / "manifest.jsonl").write_bytes(manifest)
+        (root / ".localstore/manifest.jsonl").write_bytes(manifest)
         set_manifest(root, known, older)
         opened = kind(root, durability="relaxed")
         problem: DocumentBroken | None = None

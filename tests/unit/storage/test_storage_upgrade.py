@@ -63,10 +63,10 @@ def test_an_older_document_is_listed_and_read_and_stays_as_it_is(storage: Storag
 
 def test_reading_an_older_document_again_adds_no_line_to_the_manifest(storage: Storage, path: Path) -> None:
     storage.read("old")
-    before = (storage.root / "manifest.jsonl").read_bytes()
+    before = (storage.root / ".localstore/manifest.jsonl").read_bytes()
     storage.read("old")
     assert path.exists()
-    assert (storage.root / "manifest.jsonl").read_bytes() == before
+    assert (storage.root / ".localstore/manifest.jsonl").read_bytes() == before
 
 
 def changes(storage: Storage) -> list[Callable[[], object]]:

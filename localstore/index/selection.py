@@ -1,0 +1,53 @@
+"""Which rows to ask the index for, and what it remembers about the month folders."""
+
+from typing import Any, Literal, NamedTuple
+
+from localstore.index.row import IndexRow
+
+Place = tuple[str, str]
+"""A place in the order of activity: (time of the last activity, session_id)."""
+ExceptionKind = Literal["unreadable", "broken", "duplicate", "ignored"]
+"""Files in which no session can be read, those whose header alone can be read, documents of sessions that have another
+document, and files that look like documents but are not read."""
+
+
+class Selection(NamedTuple):
+    """Which rows to return. None selects all."""
+
+    user_id: str | None = None
+    entity_id: str | None = None
+    kind: str | None = None
+    status: str | None = None
+    """The status of the last run."""
+    since: str | None = None
+    """The earliest time of the last activity."""
+    until: str | None = None
+    """The time before which the last activity was."""
+
+    def fits(self, row: IndexRow) -> bool:
+        """Return whether everything but the time of a row is as selected."""
+        return (
+            self.user_id in (None, row.get("user_id"))
+            and self.entity_id in (None, row.get("entity_id"))
+            and self.kind in (None, row["kind"])
+            and self.status in (None, row.get("overview", {}).get("status"))
+        )
+
+    def covers(self, active_at: str) -> bool:
+        """Return whether the time of the last activity is one of those to select."""
+        return (self.since is None or active_at >= self.since) and (self.until is None or active_at < self.until)
+
+
+EVERYTHING = Selection()
+
+
+class Found(NamedTuple):
+    """What scans found in the month folders."""
+
+    folders: dict[str, int]
+    """The modification time of each folder when it was listed, in ns."""
+    exceptions: dict[str, tuple[ExceptionKind, Any]]
+    """Files that are not the document of a session: path to kind and details, a JSON value."""
+
+
+NOTHING_FOUND = Found({}, {})

@@ -1,0 +1,311 @@
+"""A SQLite file in `.localstore`: opens it, replaces a damaged one, and stands in for it in memory.
+
+Everything in such a file is derived from the documents. It is therefore removed and made again when it is damaged or in
+another format, and kept in memory when it cannot be had: in a read-only store, on a full disk, or when another process
+holds it for too long.
+"""
+
+import contextlib
+import ctypes
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from localstore.disk import filesystem
+from localstore.disk.locks import LockPool
+from localstore.disk.store_identity import make_folders
+from localstore.errors import LocalstoreError
+
+_PATIENCE = 10.0
+"""For how many seconds to wait for another process that holds the file."""
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_REFUSED = (
+    *_BUSY,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_NOLFS,
+    sqlite3.SQLITE_PROTOCOL,
+)
+"""What SQLite says if the system does not let it use a file that may be sound."""
+_Result = TypeVar("_Result")
+_MOST_WAITS = 10_000
+_held: list[Any] = []
+"""The locks that are held during a fork."""
+_files: "weakref.WeakSet[SqliteFile]" = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    """Wait until no other thread is inside SQLite, whose own locks no child process could ever get."""
+    global _held
+    for _ in range(_MOST_WAITS):
+        held = []
+        for file in list(_files):
+            if not file.lock.acquire(blocking=False):
+                break
+            held.append(file.lock)
+        else:
+            _held = held
+            return
+        for lock in held:
+            lock.release()
+        time.sleep(0.001)
+
+
+def _after_fork_in_parent() -> None:
+    global _held
+    for lock in _held:
+        lock.release()
+    _held = []
+
+
+def _after_fork_in_child() -> None:
+    global _held
+    _held = []
+    for file in list(_files):
+        file.reset_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Return whether another connection holds what the statement needs."""
+    return _code(error) in _BUSY
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+class Layout(NamedTuple):
+    """What is in a file: its application id and format number, and the statements that make its tables."""
+
+    application: int
+    format: int
+    statements: str
+
+
+class SqliteFile:
+    """One connection to a file, for one thread at a time."""
+
+    def __init__(self, root: str, name: str, layout: Layout, locks: LockPool) -> None:
+        """Do not open the file yet.
+
+        Args:
+            root: The folder of the store.
+            name: The path of the file below `root`.
+            layout: What the file has to be. A file with another layout is replaced.
+            locks: The locks of the store. A file is replaced under the lock with its name.
+        """
+        self._root = root
+        self._name = name
+        self._path = f"{root}/{name}"
+        self._layout = layout
+        self._locks = locks
+        self.lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        """Device and inode of the open file, or None if the tables are in memory."""
+        self.opened = 0
+        """How often the tables were opened. What was read from earlier ones may not hold."""
+        _files.add(self)
+
+    def reset_after_fork(self) -> None:
+        """In a child process: leave the connection of the parent alone, and use a new one."""
+        self.lock = threading.RLock()
+        self._abandon()
+
+    def close(self) -> None:
+        """Close the connection, unless another thread uses it. The next call opens it again."""
+        if self.lock.acquire(blocking=False):
+            try:
+                if self._connection is not None:
+                    self._connection = None
+                    self._closer()
+            finally:
+                self.lock.release()
+
+    def use(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Return the result of `work`, which is called with an open connection.
+
+        It is called again, with new tables, if the file it worked on turns out to be damaged or cannot be used.
+        `work` must commit what it changes.
+        """
+        with self.lock:
+            for _ in range(2):
+                try:
+                    return self._attempt(work, self._usable())
+                except sqlite3.OperationalError as error:
+                    if self._identity is None:
+                        raise
+                    if _code(error) in _REFUSED:
+                        break
+                    self._replace()
+                except sqlite3.DatabaseError:
+                    if self._identity is None:
+                        raise
+                    self._replace()
+            self._abandon()
+            return self._attempt(work, self._in_memory())
+
+    def use_memory(self) -> None:
+        """Work without the file from now on."""
+        with self.lock:
+            self._abandon()
+            self._in_memory()
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], _Result], connection: sqlite3.Connection) -> _Result:
+        try:
+            return work(connection)
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.rollback()
+            raise
+
+    def _usable(self) -> sqlite3.Connection:
+        """Return a connection to the file that has the name now, or to the tables in memory that replace it."""
+        if self._connection is not None and self._identity is None:
+            return self._connection
+        status = filesystem.status_or_none(self._path)
+        if self._connection is not None and status is not None:
+            if status.st_size == 0:  # emptied while it was open: SQLite would wait for its own locks
+                self._replace()
+            elif self._identity == (status.st_dev, status.st_ino):
+                return self._connection
+        self._abandon()
+        try:
+            return self._open()
+        except OSError:  # a read-only store, a folder or a link with this name
+            return self._in_memory()
+
+    def _found(self) -> tuple[int, int] | None:
+        status = filesystem.status_or_none(self._path)
+        return None if status is None else (status.st_dev, status.st_ino)
+
+    def _open(self) -> sqlite3.Connection:
+        make_folders(self._root, Path(self._path).parent)
+        with filesystem.open_file(self._path, os.O_RDWR | os.O_CREAT) as fd:  # SQLite would let others read it
+            status = filesystem.system.status_of(fd)
+        self._identity = status.st_dev, status.st_ino
+        self._keep(self._path)
+        assert self._connection is not None  # noqa: S101 (for the type checker)
+        self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is in a new file
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        _prepare(self._connection, self._layout)
+        return self._connection
+
+    def _in_memory(self) -> sqlite3.Connection:
+        self._identity = None
+        connection = self._keep(":memory:")
+        _prepare(connection, self._layout)
+        return connection
+
+    def _keep(self, path: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        self._connection = connection
+        self._closer = weakref.finalize(self, _close, connection, path, self._identity)
+        self.opened += 1
+        return connection
+
+    def _abandon(self) -> None:
+        """Stop using the connection without closing it, if it may be that of a parent process or to another file."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._closer.detach()
+            if self._identity is not None:
+                _keep_open(connection)
+
+    def _replace(self) -> None:
+        """Remove a damaged file, unless another process has replaced it already."""
+        damaged = self._identity
+        self._abandon()
+        with contextlib.suppress(OSError, LocalstoreError), self._locks.session(self._name, _PATIENCE):
+            if self._found() == damaged:
+                for name in (f"{self._name}-shm", f"{self._name}-wal", self._name):
+                    with contextlib.suppress(FileNotFoundError):
+                        filesystem.system.unlink(f"{self._root}/{name}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection, *, waits: bool = True) -> Iterator[bool]:
+    """Hold a transaction that changes tables, commit it at the end, and yield True.
+
+    Without `waits`, and while another process changes tables, nothing is begun, and False is yielded.
+    """
+    try:
+        if not waits:
+            connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if waits or not is_busy(error):
+            raise
+        yield False
+        return
+    finally:
+        if not waits:
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * _PATIENCE)}")
+    try:
+        yield True
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
+        raise
+
+
+def _close(connection: sqlite3.Connection, path: str, identity: tuple[int, int] | None) -> None:
+    """Close a connection if the file with this identity still has the name.
+
+    SQLite removes the log of a database by its name when the last connection to it is closed, also if the name belongs
+    to the file of another process by then.
+    """
+    status = filesystem.status_or_none(path) if identity is not None else None
+    if identity is not None and (status is None or (status.st_dev, status.st_ino) != identity):
+        _keep_open(connection)
+        return
+    with contextlib.suppress(sqlite3.Error):
+        connection.close()
+
+
+def _keep_open(connection: sqlite3.Connection) -> None:
+    """Leave a connection open until the process ends, and never touch it again."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _prepare(connection: sqlite3.Connection, layout: Layout) -> None:
+    """Make the tables if there are none. Raises DatabaseError if the file has another layout."""
+    if _is_ready(connection, layout):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if not _is_ready(connection, layout):
+            for statement in filter(str.strip, layout.statements.split(";\n")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {layout.application}")
+            connection.execute(f"PRAGMA user_version = {layout.format}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _is_ready(connection: sqlite3.Connection, layout: Layout) -> bool:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if (application, version, tables) == (0, 0, 0):
+        return False
+    if (application, version) != (layout.application, layout.format):
+        raise sqlite3.DatabaseError("This file has another layout.")
+    return True
