@@ -17,6 +17,8 @@ _DIGITS = bytes(ord("0") if chr(byte) in "0123456789." else 32 for byte in range
 """Translates digits and dots to zeros, and other bytes to blanks."""
 _LONG_NUMBER = b"0" * 17
 """If a translated text does not contain it, it has no number that a parser could round."""
+_NUMBER = re.compile(rb"[0-9][0-9.eE+-]{16,}")
+"""Finds the numbers that a parser could round."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _DEPTH = 150
 """How deep a value may be nested. A document allows more, but it puts the value inside other values."""
@@ -35,9 +37,11 @@ def parse(text: bytes | str, depth: int = _DEPTH) -> Any:
     A number that would be rounded becomes text. See `storable` for other values, and for `depth`. Raises Unreadable.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if _LONG_NUMBER not in raw.translate(_DIGITS) and raw.count(b"[") + raw.count(b"{") < depth:
+    if not _may_round(raw):
         try:
-            return orjson.loads(raw)
+            value = orjson.loads(raw)
+            if raw.count(b"[") + raw.count(b"{") < depth or not _is_deeper(value, depth):
+                return value
         except orjson.JSONDecodeError:
             pass  # a lone surrogate, a control character or NaN, perhaps
     try:
@@ -50,6 +54,29 @@ def parse(text: bytes | str, depth: int = _DEPTH) -> Any:
     except ValueError as error:
         why = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
         raise Unreadable(f"it is not JSON ({why[:1].lower()}{why[1:]})") from None
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Return whether a value is nested more than `depth` levels deep."""
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if depth == 0:
+        return isinstance(value, (dict, list))
+    return any(_is_deeper(child, depth - 1) for child in children if type(child) is dict or type(child) is list)
+
+
+def _may_round(raw: bytes) -> bool:
+    """Return whether a text has a number that a parser would round. Digits inside a string may count as one."""
+    if _LONG_NUMBER not in raw.translate(_DIGITS):
+        return False
+    return any(isinstance(_number(match[0].decode()), str) for match in _NUMBER.finditer(raw))
+
+
+def _number(digits: str) -> int | float | str | None:
+    """Return a number, its digits if it would be rounded, or None if it is not one."""
+    try:
+        return _integer(digits) if digits.isdecimal() else _decimal(digits)
+    except ValueError:
+        return None
 
 
 def _integer(digits: str) -> int | str:
@@ -107,7 +134,8 @@ def objects(path: Path) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
                 yield Skipped(str(path), "it is not a JSON object", number)
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
+_TOKEN = re.compile(rb'(?:[^][{}"]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+([][{}]|\Z)', re.DOTALL)
+"""Finds the next bracket outside of strings, or the end. A string that does not end goes to the end."""
 
 
 def elements(path: Path, depth: int = _DEPTH) -> Iterator[tuple[int, dict[str, Any]] | Skipped]:
@@ -129,13 +157,15 @@ def _elements(path: Path, content: mmap.mmap, most: int) -> Iterator[tuple[int, 
     """The depth at which the objects lie."""
     end = 0
     for match in _TOKEN.finditer(content):
-        token = match[0]
+        token = match[1]
+        if not token:
+            break
         if level is None:
             level = 1 if token == b"[" else 0
             end = match.end() if level else 0
         if token in b"[{":
             if depth == level:
-                start = match.start()
+                start = match.start(1)
                 number += 1
                 if content[end:start].strip(b", \t\r\n\xef\xbb\xbf"):
                     yield Skipped(str(path), "there is something else before it", number)
