@@ -15,7 +15,7 @@ from tests.unit.exporting.conversations import full, texts
 from tests.unit.maintenance.importing.conftest import Import
 from tests.unit.raw import parse
 
-values: st.SearchStrategy[Any] = st.recursive(
+_values: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**64 - 1)
@@ -24,6 +24,15 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
+
+
+@st.composite
+def any_value(draw: st.DrawFn) -> Any:
+    """Draw any JSON value. Hypothesis describes a composite strategy by its name alone, which keeps errors short."""
+    return draw(_values)
+
+
+values = any_value()
 ids = st.sampled_from(["c1", "c2", "c3", ""])
 parts = st.one_of(
     st.fixed_dictionaries({"type": st.just("text"), "text": texts}, optional={"mood": values}),
@@ -36,7 +45,7 @@ calls = st.fixed_dictionaries(
     {"name": texts, "arguments": st.dictionaries(texts, values, max_size=2) | texts},
     optional={"id": ids, "mood": values},
 )
-messages = st.fixed_dictionaries(
+_messages = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "assistant", "tool", "system", "developer", "robot"])},
     optional={
         "content": texts | st.lists(parts, max_size=3),
@@ -49,6 +58,12 @@ messages = st.fixed_dictionaries(
 )
 
 
+@st.composite
+def message(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a message."""
+    return draw(_messages)
+
+
 def runs(members: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Return runs, with one of these lists of member runs."""
     return st.fixed_dictionaries(
@@ -57,7 +72,7 @@ def runs(members: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
             "agent_id": texts,
             "tool_call_id": ids,
             "input": values,
-            "messages": st.lists(messages, max_size=5),
+            "messages": st.lists(message(), max_size=5),
             "member_runs": members,
             "session_state": st.dictionaries(texts, values, max_size=2),
             "instructions": texts,
@@ -69,8 +84,14 @@ def runs(members: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+@st.composite
+def member_runs(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw a list of member runs."""
+    return draw(st.lists(runs(st.just([])), max_size=2))
+
+
 entries = st.one_of(
-    runs(st.lists(runs(st.just([])), max_size=2)),
+    runs(member_runs()),
     st.fixed_dictionaries(
         {"type": st.just("update"), "created_at": st.just("2026-11-22T07:01:20.123Z"), "session_summary": texts}
     ),
