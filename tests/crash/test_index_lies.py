@@ -3,12 +3,14 @@
 Another lie joins by one line in `LIES`.
 """
 
+import json
 import os
 import random
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -250,6 +252,7 @@ def test_a_flipped_bit_anywhere_is_an_error_or_harmless(tmp_path: Path) -> None:
 
 _FOLDING = """
 import sys
+import time
 from localstore import JsonStorage, Message, Run
 from localstore.index import manifest
 manifest._SHORT = manifest._LONG = manifest._MOST_ROWS = 0
@@ -274,3 +277,46 @@ def test_processes_that_fold_and_compact_at_once_agree(tmp_path: Path) -> None:
     assert now == rebuilt(root, tmp_path / "copy")
     assert len(STORAGES[".json"](root).list_sessions()) == len(oracle.document_paths(root))
     oracle.assert_sound(root)
+
+
+def test_processes_that_are_killed_while_they_fold_leave_right_answers(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    STORAGES[".json"](root)
+    choose = random.Random(5)
+    for number in range(rounds(6, 30, 300)):
+        process = subprocess.Popen([sys.executable, "-c", _FOLDING, str(root), str(number)])
+        deadline = time.monotonic() + 60
+        while not (root / "sessions").exists() or not any(root.glob(f"sessions/*/own-{number}.json")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        time.sleep(choose.random() / 20)  # any moment will do
+        process.kill()
+        process.wait()
+    storage = STORAGES[".json"](root)
+    assert answers(storage) == rebuilt(root, tmp_path / "copy")
+    assert len(storage.list_sessions()) == len(oracle.document_paths(root))
+    oracle.assert_sound(root)
+
+
+_ON_A_FULL_DISK = """
+import json, resource, signal, sys
+from localstore import JsonStorage
+from tests.crash.answers import answers
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+print(json.dumps(answers(JsonStorage(sys.argv[1])), default=str))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+@pytest.mark.parametrize("size", [0, 5_000, 30_000])
+def test_on_a_full_disk_the_index_is_kept_in_memory(size: int, tmp_path: Path) -> None:
+    """Files may not grow beyond a size, in the process that folds the manifest."""
+    root = tmp_path / "store"
+    with installed(UnsyncedSystem()):
+        fill(STORAGES[".json"](root, durability="relaxed"))
+    expected = rebuilt(root, tmp_path / "copy")
+    command = [sys.executable, "-c", _ON_A_FULL_DISK, str(root), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == json.loads(json.dumps(expected, default=str))
+    assert answers(STORAGES[".json"](root)) == expected
