@@ -270,12 +270,12 @@ def _close(connection: sqlite3.Connection, path: str, identity: tuple[int, int] 
     SQLite removes the log of a database by its name when the last connection to it is closed, also if the name belongs
     to the file of another process by then.
     """
-    status = filesystem.status_or_none(path) if identity is not None else None
-    if identity is not None and (status is None or (status.st_dev, status.st_ino) != identity):
-        _keep_open(connection)
-        return
-    with contextlib.suppress(sqlite3.Error):
-        connection.close()
+    with contextlib.suppress(OSError, sqlite3.Error):
+        status = filesystem.status_or_none(path) if identity is not None else None
+        if identity is None or (status is not None and (status.st_dev, status.st_ino) == identity):
+            connection.close()
+            return
+    _keep_open(connection)
 
 
 def _keep_open(connection: sqlite3.Connection) -> None:

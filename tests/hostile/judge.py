@@ -100,7 +100,8 @@ class Batch:
         self._same(before, "reading")
         for path in self.root.rglob("*"):
             name = path.relative_to(self.root).as_posix()
-            if path.is_file() and path not in before and not name.startswith(".localstore/locks/"):
+            own = (".localstore/locks/", ".localstore/index.sqlite")
+            if path.is_file() and path not in before and not name.startswith(own):
                 raise Wrong(f"reading made the file {name}")
         for slot in self.slots:
             self._judge(slot, self._write)
@@ -146,7 +147,7 @@ class Batch:
         found = {}
         for folder in (FOLDER, "schemas", ".", ".localstore"):
             for path in (self.root / folder).iterdir():
-                if path.is_file() and path.name != "manifest.jsonl":
+                if path.is_file() and not path.name.startswith(("manifest.", "index.sqlite")):
                     found[path] = (path.read_bytes(), path.stat().st_mtime_ns)
         found[self.root / ".localstore/manifest.jsonl"] = (b"", 0)
         return found

@@ -67,7 +67,7 @@ def test_a_copy_that_does_not_read_back_is_an_error(root: str, monkeypatch: pyte
         filesystem.System, "write", lambda self, fd, data, offset: os.pwrite(fd, bytes(len(data)), offset)
     )
     backup = Backup(root, "2026-11-25T010203.456Z")
-    with pytest.raises(OSError, match="not like the file"):
+    with pytest.raises(OSError, match="differs from the file"):
         backup.keep("a.json")
     assert backup.paths() == []
     assert not list(Path(backup.folder).rglob("*.tmp"))
