@@ -1,8 +1,8 @@
 """A SQLite file in `.localstore`: opens it, replaces a damaged one, and stands in for it in memory.
 
 Everything in such a file is derived from the documents. It is therefore removed and made again when it is damaged or in
-another format, and kept in memory when it cannot be had: in a read-only store, on a full disk, or when another process
-holds it for too long.
+another format, and kept in memory when it cannot be had: in a read-only store, on a full disk, on a file system that
+other machines use, or when another process holds it for too long.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from localstore.disk import filesystem
 from localstore.disk.locks import LockPool
+from localstore.disk.network_folder import is_shared
 from localstore.disk.store_identity import make_folders
 from localstore.errors import LocalstoreError
 
@@ -176,6 +177,8 @@ class SqliteFile:
         """Return a connection to the file that has the name now, or to the tables in memory that replace it."""
         if self._connection is not None and self._identity is None:
             return self._connection
+        if self._connection is None and is_shared(self._root):
+            return self._in_memory()
         status = filesystem.status_or_none(self._path)
         if self._connection is not None and status is not None:
             if status.st_size == 0:  # emptied while it was open: SQLite would wait for its own locks
