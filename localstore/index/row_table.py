@@ -9,7 +9,7 @@ Each function works on a connection. Those that change something need an open tr
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 from zlib import crc32
 
 import orjson
@@ -18,7 +18,9 @@ from localstore.index.manifest_lines import DELETED, FolderNote, folder_note, la
 from localstore.index.row import IndexRow, activity, due
 from localstore.index.selection import Found, Place, Selection
 from localstore.index.sqlite_file import Layout
-from localstore.models.stats import GroupKey, Tally, usage_of
+
+if TYPE_CHECKING:
+    from localstore.models.stats import GroupKey, Tally
 
 LAYOUT = Layout(
     application=0x6C73_6978,
@@ -59,7 +61,7 @@ _UPSERT = (
     f"INSERT INTO session({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 (no input)
     f" ON CONFLICT(session_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[1:])}"
 )
-_GROUPS: dict[GroupKey, str] = {
+_GROUPS: "dict[GroupKey, str]" = {
     "user": "coalesce(session.user_id, '')",
     "entity": "coalesce(session.entity_id, '')",
     "status": "coalesce(session.status, '')",
@@ -249,6 +251,8 @@ def _values(row: IndexRow, latest: str) -> tuple[str | int | bytes | None, ...]:
 
 
 def _usage(rows: Iterable[IndexRow]) -> Iterator[tuple[str | int, ...]]:
+    from localstore.models.stats import usage_of
+
     for row in rows:
         for month, models in usage_of(row).items():
             for model, numbers in models.items():
@@ -353,13 +357,15 @@ def verify(connection: sqlite3.Connection) -> None:
 
 
 def tally(
-    connection: sqlite3.Connection, where: Selection, by: Sequence[GroupKey], without: Collection[str], latest: str
-) -> Tally | None:
+    connection: sqlite3.Connection, where: Selection, by: "Sequence[GroupKey]", without: Collection[str], latest: str
+) -> "Tally | None":
     """Add up the usage of the selected sessions in groups of `by`, without some sessions.
 
     Return None if the rows must be read for that: what some of them count is not known, their times have come due, or
     the sums are too large for SQLite. `latest` is that of `fold`.
     """
+    from localstore.models.stats import Tally
+
     if connection.execute("SELECT 1 FROM session WHERE NOT is_counted LIMIT 1").fetchone() is not None:
         return None
     if (where.since or where.until) and due_rows(connection, latest):

@@ -541,9 +541,9 @@ class SessionIndex:
         """
         if where.name is not None or where.tag or where.model is not None or where.rating is not None:
             return None
+        self.scan()
         if self._manifest.count() <= _FEW:
             return None
-        self.scan()
         self._sweep()
         return self._manifest.tally(
             Selection(where.user, where.entity, where.kind, where.status, where.since_text, where.until_text), by
@@ -555,9 +555,9 @@ class SessionIndex:
         Few are compared with their files. Of many, one that was edited in place is counted as it was until a listing or
         a sweep looks at it.
         """
+        self.scan()
         if self._manifest.count() <= _FEW:
             return [self.with_overview(row) for row in self.rows(where, None)]
-        self.scan()
         self._sweep()
         selection = _selection(where)
         rows, _ = self._manifest.in_order(selection, None, None, newest_first=True)

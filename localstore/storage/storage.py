@@ -731,7 +731,9 @@ class Storage:
             >>> storage.count(Filter(status="unfinished"))
             1
 
-        The cases in which a document is opened are those of `list_sessions`.
+        The cases in which a document is opened are those of `list_sessions`. In a store of more than 1,000 sessions, a
+        document that was edited in place is taken as it was until a listing returns its session, or a search or
+        `localstore check` finds the edit.
         """
         return self._engine.count(check_filter(where))
 
@@ -747,8 +749,8 @@ class Storage:
             >>> storage.stats(by=("user", "month")).total.failures
             0
 
-        No prices are built in, because they change. Tokens of unfinished runs are not counted. The cases in which a
-        document is opened are those of `list_sessions`.
+        No prices are built in, because they change. Tokens of unfinished runs are not counted. Documents that
+        were edited in place are taken as `count` takes them.
 
         Args:
             where: Only the sessions that match this filter; None counts all. All runs of these sessions count.

@@ -265,3 +265,12 @@ def test_stats_equal_a_count_over_the_documents(storage: Storage, seed: int) -> 
         )
         assert (total.input_tokens, total.output_tokens) == (expected["input"], expected["output"])
     assert type(storage)(storage.root).stats() == storage.stats()
+
+
+def test_a_new_process_adds_up_many_sessions_in_the_index(counted: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call of a process took the store for a small one, and looked at every document."""
+    monkeypatch.setattr("localstore.index.session_index._FEW", 1)
+    expected = counted.stats()
+    monkeypatch.setattr("localstore.index.session_index.SessionIndex.listed", pytest.fail)
+    opened = type(counted)(counted.root)
+    assert (opened.count(), opened.stats()) == (3, expected)
