@@ -42,6 +42,12 @@ def folder_note(line: bytes) -> FolderNote | None:
 
 def last_usable(session_id: str, lines: bytes | list[bytes]) -> IndexRow | None:
     """Return the row of the last usable line, DELETED if that line removes the session, or None if there is none."""
+    found = last_usable_line(session_id, lines)
+    return None if found is None else found[0]
+
+
+def last_usable_line(session_id: str, lines: bytes | list[bytes]) -> tuple[IndexRow, bytes] | None:
+    """Return the row that `last_usable` returns, with its line; None if no line is usable."""
     for line in (lines,) if isinstance(lines, bytes) else reversed(lines):
         try:
             value = orjson.loads(line)
@@ -50,9 +56,9 @@ def last_usable(session_id: str, lines: bytes | list[bytes]) -> IndexRow | None:
         if not isinstance(value, dict) or value.get("session_id") != session_id:
             continue
         if value.get("deleted") is True:
-            return DELETED
+            return DELETED, line
         if is_row(value):
-            return cast(IndexRow, value)
+            return cast(IndexRow, value), line
     return None
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 from localstore.models.excerpt import one_line
 
@@ -173,21 +173,29 @@ def is_overview(value: Any) -> bool:
     """Return whether a value of a manifest line is a valid overview."""
     if type(value) is not dict:
         return False
-    usage, ratings = value.get("usage"), value.get("ratings", {})
+    usage, ratings = value.get("usage"), value.get("ratings", _NOTHING)
+    # Written out, because a manifest may have very many lines.
     return (
         type(usage) is dict
-        and all(
-            type(models) is dict and all(_are_counts(numbers, MILLISECONDS + 1) for numbers in models.values())
-            for models in usage.values()
-        )
+        and _are_usages(usage)
         and type(ratings) is dict
-        and _are_counts(list(ratings.values()), len(ratings))
-        and all(type(value.get(key, "")) is str for key in _TEXTS)
+        and _INTEGERS.issuperset(map(type, ratings.values()))
+        and type(value.get("question", "")) is str
+        and type(value.get("status", "")) is str
+        and type(value.get("parent", "")) is str
     )
 
 
-_TEXTS: tuple[Literal["question", "status", "parent"], ...] = ("question", "status", "parent")
+_INTEGERS = {int}
 
 
-def _are_counts(numbers: Any, length: int) -> bool:
-    return type(numbers) is list and len(numbers) == length and all(type(number) is int for number in numbers)
+def _are_usages(usage: dict[str, Any]) -> bool:
+    for models in usage.values():
+        if type(models) is not dict:
+            return False
+        for numbers in models.values():
+            if type(numbers) is not list or len(numbers) != MILLISECONDS + 1:
+                return False
+            if not _INTEGERS.issuperset(map(type, numbers)):
+                return False
+    return True

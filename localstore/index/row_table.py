@@ -14,7 +14,7 @@ from zlib import crc32
 
 import orjson
 
-from localstore.index.manifest_lines import DELETED, FolderNote, folder_note, last_usable, split_lines
+from localstore.index.manifest_lines import DELETED, FolderNote, folder_note, last_usable_line, split_lines
 from localstore.index.row import IndexRow, activity, due
 from localstore.index.selection import Found, Place, Selection
 from localstore.index.sqlite_file import Layout
@@ -69,11 +69,12 @@ _GROUPS: "dict[GroupKey, str]" = {
     "model": "usage.model",
 }
 _SUMS = ", ".join(f"sum({name})" for name in ("runs", "failures", "input", "output", "cached", "milliseconds"))
-_PATH_OF = "SELECT path FROM session WHERE session_id = ? AND path <> ?"
 TAIL = 64
 """How many bytes before the offset are compared, to recognise a manifest that is not the one that was folded."""
-_CHUNK = 4 << 20
+_CHUNK = 1 << 19
 """How many bytes of the manifest are folded at a time."""
+_VALUES = 500
+"""How many values a statement gets at once."""
 Read = Callable[[int, int], bytes]
 _MANY = 1 << 20
 """From how many bytes on the indexes are made after the rows, which is faster."""
@@ -158,15 +159,17 @@ def _fold_lines(connection: sqlite3.Connection, data: bytes, latest: str) -> int
             last[session_id] = earlier
         elif (note := folder_note(line)) is not None:
             notes.append(note)
-    rows: list[IndexRow] = []
+    rows: list[tuple[IndexRow, bytes]] = []
     removed: list[str] = []
     for session_id, found in last.items():
-        row = last_usable(session_id, found)
-        if row is DELETED:
+        usable = last_usable_line(session_id, found)
+        if usable is None:
+            continue
+        if usable[0] is DELETED:
             removed.append(session_id)
-        elif row is not None:
-            rows.append(row)
-    left = put(connection, rows, removed, latest)
+        else:
+            rows.append(usable)
+    left = _put(connection, rows, removed, latest)
     _apply_notes(connection, notes, left)
     return len(lines)
 
@@ -190,50 +193,64 @@ def put(connection: sqlite3.Connection, rows: Iterable[IndexRow], removed: Itera
 
     Return the folders in which there were rows at paths that have none now.
     """
-    by_path: dict[str, IndexRow] = {}
+    return _put(connection, ((row, orjson.dumps(row)) for row in rows), removed, latest)
+
+
+def _put(
+    connection: sqlite3.Connection, rows: Iterable[tuple[IndexRow, bytes]], removed: Iterable[str], latest: str
+) -> set[str]:
+    """Do what `put` does. Each row comes with its JSON text."""
+    by_path: dict[str, tuple[IndexRow, bytes]] = {}
     removed = list(removed)
-    for row in rows:
+    for row, raw in rows:
         earlier = by_path.pop(row["path"], None)
         if earlier is not None:
-            removed.append(earlier["session_id"])
-        by_path[row["path"]] = row
-    left = _paths_left(connection, by_path.values(), removed)
-    is_empty = connection.execute("SELECT 1 FROM session LIMIT 1").fetchone() is None
-    for path, row in () if is_empty else by_path.items():
-        removed += (
-            session_id
-            for (session_id,) in connection.execute(
-                "SELECT session_id FROM session WHERE path = ? AND session_id <> ?", (path, row["session_id"])
-            )
-        )
-    for table in () if is_empty else ("session", "usage"):
-        connection.executemany(
-            f"DELETE FROM {table} WHERE session_id = ?",  # noqa: S608 (no input)
-            ((session_id,) for session_id in removed),
-        )
-    connection.executemany(_UPSERT, (_values(row, latest) for row in by_path.values()))
-    if not is_empty:
-        connection.executemany(
-            "DELETE FROM usage WHERE session_id = ?", ((row["session_id"],) for row in by_path.values())
-        )
-    connection.executemany("INSERT INTO usage VALUES (?,?,?,?,?,?,?,?,?)", _usage(by_path.values()))
+            removed.append(earlier[0]["session_id"])
+        by_path[row["path"]] = row, raw
+    if connection.execute("SELECT 1 FROM session LIMIT 1").fetchone() is None:
+        _insert(connection, by_path.values(), latest)
+        return set()
+    new_paths = {row["session_id"]: path for path, (row, _) in by_path.items()}
+    paths = paths_of(connection, [*removed, *new_paths])
+    left = {path for session_id, path in paths.items() if new_paths.get(session_id) != path}
+    removed += (
+        session_id
+        for path, session_id in sessions_at(connection, by_path).items()
+        if by_path[path][0]["session_id"] != session_id
+    )
+    connection.executemany("DELETE FROM session WHERE session_id = ?", ((session_id,) for session_id in removed))
+    outdated = {*removed, *(new_paths.keys() & paths.keys())}
+    connection.executemany("DELETE FROM usage WHERE session_id = ?", ((session_id,) for session_id in outdated))
+    _insert(connection, by_path.values(), latest)
     return {path.rpartition("/")[0] for path in left - by_path.keys()}
 
 
-def _paths_left(connection: sqlite3.Connection, rows: Iterable[IndexRow], removed: Iterable[str]) -> set[str]:
-    """Return the paths that sessions have before they are removed or get other paths."""
-    if connection.execute("SELECT 1 FROM session LIMIT 1").fetchone() is None:
-        return set()
-    left: set[str] = set()
-    for session_id in removed:
-        left.update(path for (path,) in connection.execute(_PATH_OF, (session_id, "")))
-    for row in rows:
-        left.update(path for (path,) in connection.execute(_PATH_OF, (row["session_id"], row["path"])))
-    return left
+def _insert(connection: sqlite3.Connection, rows: Collection[tuple[IndexRow, bytes]], latest: str) -> None:
+    connection.executemany(_UPSERT, (_values(row, raw, latest) for row, raw in rows))
+    connection.executemany("INSERT INTO usage VALUES (?,?,?,?,?,?,?,?,?)", _usage(row for row, _ in rows))
 
 
-def _values(row: IndexRow, latest: str) -> tuple[str | int | bytes | None, ...]:
-    raw = orjson.dumps(row)
+def paths_of(connection: sqlite3.Connection, session_ids: Iterable[str]) -> dict[str, str]:
+    """Return the paths of the sessions that have a row."""
+    return _pairs(connection, "SELECT session_id, path FROM session WHERE session_id IN", session_ids)
+
+
+def sessions_at(connection: sqlite3.Connection, paths: Iterable[str]) -> dict[str, str]:
+    """Return the ids of the sessions whose rows have one of these paths."""
+    return _pairs(connection, "SELECT path, session_id FROM session WHERE path IN", paths)
+
+
+def _pairs(connection: sqlite3.Connection, statement: str, values: Iterable[str]) -> dict[str, str]:
+    """Return the pairs that a statement finds for the values that are put at its end."""
+    found: dict[str, str] = {}
+    remaining = list(values)
+    for begin in range(0, len(remaining), _VALUES):
+        some = remaining[begin : begin + _VALUES]
+        found.update(connection.execute(f"{statement} ({', '.join('?' * len(some))})", some))
+    return found
+
+
+def _values(row: IndexRow, raw: bytes, latest: str) -> tuple[str | int | bytes | None, ...]:
     return (
         row["session_id"],
         row["path"],
@@ -371,8 +388,9 @@ def tally(
     if (where.since or where.until) and due_rows(connection, latest):
         return None
     conditions, values = _conditions(where)
-    conditions.append("session_id NOT IN (SELECT value FROM json_each(?))")
-    values.append(json.dumps(list(without)))
+    # In hexadecimal, because SQLite cuts off a text of JSON at the first NUL character.
+    conditions.append("hex(session_id) NOT IN (SELECT value FROM json_each(?))")
+    values.append(json.dumps([session_id.encode(errors="surrogatepass").hex().upper() for session_id in without]))
     selected = f"FROM session WHERE {' AND '.join(conditions)}"
     (sessions,) = connection.execute(f"SELECT count(*) {selected}", values).fetchone()
     groups = [_GROUPS[name] for name in by]
