@@ -118,6 +118,7 @@ class Edit:
                     if document.changed:
                         note = self._engine.index.own_change(document.row["path"], document.watch)
                         self._engine.manifest.record([document.row], note)
+                        self._engine.index.keep_scan(note)
                 finally:
                     document.__exit__(kind, error, trace)
                 self._engine.settle_others(self._session_id, document.marks)
@@ -416,7 +417,9 @@ class Engine:
             raise
         if not durable and (batch := batch_of(self)) is not None:
             batch.sessions[header["session_id"]] = row["fingerprint"]
-        self.manifest.record([row], self.index.own_change(path, watch))
+        note = self.index.own_change(path, watch)
+        self.manifest.record([row], note)
+        self.index.keep_scan(note)
         return row
 
     def delete(self, session_id: str, allow: Callable[[IndexRow], None]) -> bool:
@@ -465,7 +468,9 @@ class Engine:
                         raise self.changed_all_the_time(session_id, row) from None
                     row = self.locate(session_id)
                     continue
-                self.manifest.record_deletion(session_id, self.index.own_change(row["path"], watch))
+                note = self.index.own_change(row["path"], watch)
+                self.manifest.record_deletion(session_id, note)
+                self.index.keep_scan(note)
                 row = self.index.next_duplicate(session_id)
             if afterwards is not None:
                 afterwards()

@@ -324,10 +324,10 @@ class SessionIndex:
             self._manifest.hide(session_id)
 
     def own_change(self, path: str, watch: FolderWatch | None) -> FolderNote | None:
-        """Keep the result of the scan of a document's folder if this process alone changed it since.
+        """Return a note for the manifest if this process alone changed a document's folder since its scan, else None.
 
-        Return a note for the manifest, so that no other process needs to scan the folder; or None. `watch` was made
-        before the change.
+        With it, nobody needs to scan the folder again. `watch` was made before the change. Once the manifest has the
+        rows that belong to the change, call `keep_scan`.
         """
         folder = path.rpartition("/")[0]
         if watch is None or watch.before is None or watch.after is None:
@@ -336,10 +336,14 @@ class SessionIndex:
             self._load()
         if self._scanned.get(folder) != watch.before:
             return None
-        self._scanned[folder] = watch.after
-        if self._stored is not None:
-            self._stored.folders[folder] = watch.after  # as the note will
         return FolderNote(folder, watch.before, watch.after)
+
+    def keep_scan(self, note: FolderNote | None) -> None:
+        """Keep the result of the scan of a folder that a recorded note is about."""
+        if note is not None and self._scanned.get(note.folder) == note.before:
+            self._scanned[note.folder] = note.after
+            if self._stored is not None:
+                self._stored.folders[note.folder] = note.after  # as the note does
 
     def adopt(self, path: str) -> IndexRow | None:
         """Read a document, store its row and return it. Return None if no session can be read.

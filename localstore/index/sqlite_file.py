@@ -274,8 +274,8 @@ def _close(connection: sqlite3.Connection, path: str, identity: tuple[int, int] 
     to the file of another process by then.
     """
     with contextlib.suppress(OSError, sqlite3.Error):
-        status = filesystem.status_or_none(path) if identity is not None else None
-        if identity is None or (status is not None and (status.st_dev, status.st_ino) == identity):
+        status = None if identity is None else os.lstat(path)  # at the end of any call: not one of its operations
+        if status is None or (status.st_dev, status.st_ino) == identity:
             connection.close()
             return
     _keep_open(connection)
