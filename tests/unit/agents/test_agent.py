@@ -548,8 +548,10 @@ def test_several_agents_share_an_event_loop(storage: JsonStorage) -> None:
         agents = [Agent(model=echo, session_id="s", storage=storage) for _ in range(4)]
         return await asyncio.gather(*(agents[number % 4].arun(f"q{number}") for number in range(20)))
 
-    answers = {run.question: run.answer for run in asyncio.run(together())}
-    assert answers == {f"q{number}": f"u:q{number}" for number in range(20)}
+    answers = {run.question: run.answer for run in asyncio.run(together())}  # after the history, if there was any yet
+    assert {question: answer.split()[-1] for question, answer in answers.items()} == {
+        f"q{number}": f"u:q{number}" for number in range(20)
+    }
     history = document(storage, "s")["history"]
     assert {tuple(message["content"] for message in entry["messages"]) for entry in history} == set(answers.items())
 
