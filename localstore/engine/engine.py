@@ -492,6 +492,7 @@ class Engine:
         """
         if not all(is_ready_for(path) for path in store_tree.all_documents(self.root)):
             load_yaml()
+        self.manifest.load(always=True)
         dropped: set[str] = set()
         with self.locks.all_sessions(self.timeout):
             while rows := self.index.rows(Filter(), None):  # list again: several documents may share an id

@@ -582,7 +582,7 @@ class Manifest:
         if deleted is not None:
             lines.append(orjson.dumps({"session_id": deleted, "deleted": True}))
         if note is not None:
-            lines.append(note.line())
+            lines.append(note.line(lines[-1]))
         try:
             with self._locks.manifest(self._timeout), self.mutex:
                 size = self._open_for_append()
@@ -637,6 +637,7 @@ class Manifest:
 
     def compact(self) -> None:
         """Replace the file by one with one line per session. Raises LockTimeout, OSError."""
+        self._sqlite()
         with self._locks.manifest(self._timeout), self.mutex:
             self.refresh(thorough=True)
             self._parse_all_lines()
@@ -655,9 +656,12 @@ class Manifest:
             for row in problems:
                 self.put(row)
 
-    def load(self) -> None:
-        """Load SQLite if the next call may need it. Call it before taking a lock, because imports take time."""
-        if self._read > _SHORT // 2:
+    def load(self, *, always: bool = False) -> None:
+        """Load SQLite if the next call may need it. Call it before taking a lock, because imports take time.
+
+        Without `always`, it may need it if the manifest is not small.
+        """
+        if always or self._read > _SHORT // 2:
             self._sqlite()
 
     def is_small(self) -> bool:
@@ -666,6 +670,7 @@ class Manifest:
 
     def remove_all(self) -> None:
         """Replace the file by one without sessions. Raises LockTimeout, OSError."""
+        self._sqlite()
         with self._locks.manifest(self._timeout), self.mutex:
             self._replace([], [], keeps=False)
 

@@ -52,11 +52,12 @@ class ManifestFile:
     def reopen(self) -> os.stat_result | None:
         """Open the file that has the manifest's name now. Return its status, or None if there is no such file."""
         self.close()
-        try:
-            self._open(writes=False)
-        except (FileNotFoundError, NotADirectoryError, _Irregular):
-            return None
-        return filesystem.system.status_of(self._fd)
+        with self._named():
+            try:
+                self._open(writes=False)
+            except (FileNotFoundError, NotADirectoryError, _Irregular):
+                return None
+            return filesystem.system.status_of(self._fd)
 
     def _open(self, *, writes: bool) -> None:
         try:

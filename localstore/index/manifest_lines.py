@@ -3,6 +3,7 @@
 import os
 import re
 from typing import NamedTuple, cast
+from zlib import crc32
 
 import orjson
 
@@ -23,18 +24,24 @@ class FolderNote(NamedTuple):
     """The time of the folder before the change, in ns."""
     after: int
 
-    def line(self) -> bytes:
-        """Return the note as a line of the manifest, without its end."""
-        return orjson.dumps({"folder": self.folder, "before": self.before, "after": self.after})
+    def line(self, previous: bytes) -> bytes:
+        """Return the note as a line of the manifest, without its end. `previous` is the line that says what changed."""
+        values = {"folder": self.folder, "before": self.before, "after": self.after, "checksum": crc32(previous)}
+        return orjson.dumps(values)
 
 
-def folder_note(line: bytes) -> FolderNote | None:
-    """Return the note in a line, or None if it has none."""
-    if not line.startswith(_FOLDER_NOTE):
+def folder_note(line: bytes, previous: bytes | None) -> FolderNote | None:
+    """Return the note in a line, or None if it has none.
+
+    A note holds only behind the line that was written with it: a power cut may lose the one and leave the other.
+    """
+    if previous is None or not line.startswith(_FOLDER_NOTE):
         return None
     try:
         value = orjson.loads(line)
         note = FolderNote(value["folder"], value["before"], value["after"])
+        if value["checksum"] != crc32(previous):
+            return None
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
     return note if type(note.folder) is str and type(note.before) is int and type(note.after) is int else None

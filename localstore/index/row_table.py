@@ -152,13 +152,15 @@ def _fold_lines(connection: sqlite3.Connection, data: bytes, latest: str) -> int
     last: dict[str, list[bytes]] = {}
     notes: list[FolderNote] = []
     lines = split_lines(data)
+    previous: bytes | None = None
     for line, session_id in lines:
         if session_id is not None:
             earlier = last.pop(session_id, [])  # to come last
             earlier.append(line)
             last[session_id] = earlier
-        elif (note := folder_note(line)) is not None:
+        elif (note := folder_note(line, previous)) is not None:
             notes.append(note)
+        previous = line
     rows: list[tuple[IndexRow, bytes]] = []
     removed: list[str] = []
     for session_id, found in last.items():

@@ -268,17 +268,20 @@ def transaction(connection: sqlite3.Connection, *, waits: bool = True) -> Iterat
 
 
 def _close(connection: sqlite3.Connection, path: str, identity: tuple[int, int] | None) -> None:
-    """Close a connection if the file with this identity still has the name.
+    """Close a connection, unless another file than that with this identity has the name.
 
     SQLite removes the log of a database by its name when the last connection to it is closed, also if the name belongs
-    to the file of another process by then.
+    to the file of another process by then. If no file has the name, the log belongs to none.
     """
-    with contextlib.suppress(OSError, sqlite3.Error):
+    try:
         status = None if identity is None else os.lstat(path)  # at the end of any call: not one of its operations
-        if status is None or (status.st_dev, status.st_ino) == identity:
-            connection.close()
-            return
-    _keep_open(connection)
+    except OSError:
+        status = None
+    if status is not None and (status.st_dev, status.st_ino) != identity:
+        _keep_open(connection)
+        return
+    with contextlib.suppress(sqlite3.Error):
+        connection.close()
 
 
 def _keep_open(connection: sqlite3.Connection) -> None:

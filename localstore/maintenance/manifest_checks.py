@@ -9,7 +9,6 @@ import orjson
 from localstore.disk import filesystem, store_tree
 from localstore.disk.document_file import fingerprint
 from localstore.index.manifest import Manifest
-from localstore.index.manifest_lines import folder_note
 from localstore.index.row import IndexRow, is_row
 from localstore.maintenance.finding import Finding, Reporter
 
@@ -104,6 +103,6 @@ def _is_usable(line: bytes) -> bool:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
         return False
-    if is_row(value) or folder_note(line) is not None:
+    if is_row(value):
         return True
-    return isinstance(value, dict) and ("generation" in value or value.get("deleted") is True)
+    return isinstance(value, dict) and ("generation" in value or "folder" in value or value.get("deleted") is True)

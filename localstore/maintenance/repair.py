@@ -267,7 +267,7 @@ class Repairer:
             return
         self._manifest.refresh()
         with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
-            if f"{folder}/{final_name}" == store_tree.MANIFEST:
+            if f"{folder}/{final_name}".lstrip("/") in (store_tree.MANIFEST, store_tree.OLD_MANIFEST):
                 stack.enter_context(self._locks.manifest(self._timeout))
             else:
                 session_id = self._manifest.session_at(f"{folder}/{final_name}")

@@ -45,6 +45,8 @@ class TreeCheck:
         A note is also yielded for each rescue file. A folder that cannot be listed is reported as an error.
         Raises OSError if the root cannot be searched.
         """
+        for _ in self._files(""):  # for the temporary files
+            pass
         for path, reason in ignored_files.above_month_folders(self._root).items():
             if "/" not in path:  # the others are found below
                 yield self._report.error(path, *reason)

@@ -56,7 +56,12 @@ def _copied(storage: Storage) -> None:
 def _left(storage: Storage) -> None:
     """Writers were killed before they renamed what they had written."""
     path = storage.path("s")
-    for folder, name in ((path.parent, path.name), (storage.root, "manifest.jsonl")):
+    places = (
+        (path.parent, path.name),
+        (storage.root / ".localstore", "manifest.jsonl"),
+        (storage.root, "manifest.jsonl"),
+    )
+    for folder, name in places:
         temporary = folder / f".{name}.0123456789ab.tmp"
         temporary.write_bytes(path.read_bytes()[:-30])
         temporary.chmod(0o600)

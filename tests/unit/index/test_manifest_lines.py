@@ -47,9 +47,13 @@ def test_a_line_in_another_form_is_parsed_for_its_id(line: bytes, session_id: st
     assert split_lines(line) == [(line, session_id)]
 
 
-def test_a_note_about_a_folder_is_a_line() -> None:
-    note = FolderNote("sessions/2026-11", 5, 7)
-    assert folder_note(note.line()) == note
-    assert split_lines(note.line()) == [(note.line(), None)]
-    for line in (b'{"folder":', b'{"folder":"x"}', b'{"folder":"x","before":"5","after":7}', line_of(session_id="a")):
-        assert folder_note(line) is None
+def test_a_note_about_a_folder_holds_behind_the_line_it_was_written_with() -> None:
+    """A power cut left notes about sessions whose lines it had lost: these sessions were missing in listings."""
+    row, note = line_of(session_id="a"), FolderNote("sessions/2026-11", 5, 7)
+    line = note.line(row)
+    assert folder_note(line, row) == note
+    assert split_lines(line) == [(line, None)]
+    for previous in (None, b"", bytes(len(row)), line_of(session_id="b")):
+        assert folder_note(line, previous) is None
+    for other in (b'{"folder":', b'{"folder":"x"}', b'{"folder":"x","before":"5","after":7}', row):
+        assert folder_note(other, row) is None
