@@ -281,6 +281,7 @@ class Manifest:
             offset = self._offset_in(connection, self._file.size())
             if offset is None or offset < self._folded:
                 self._fold_into(connection, self._read)
+                self.restarts += 1  # the lost index may have had lines that a power cut took from the manifest
             self._opened = self._sqlite().opened
         return connection
 

@@ -6,8 +6,8 @@ moved or removed, without opening any other file.
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from localstore.disk import file_names, filesystem, ignored_files, store_tree
 from localstore.disk.boot import boot_hash
@@ -52,6 +52,7 @@ _FEW = 1000
 """Up to how many sessions the first listing of every process compares all documents with their rows."""
 _FIRST_PAGE = 100
 """How many rows are read at first if a filter may leave out some."""
+_Result = TypeVar("_Result")
 _Exceptions = dict[str, Unreadable] | dict[str, tuple[list[int], str]]
 """Files that are not used as the document of a session, by path. The first item is the fingerprint."""
 
@@ -463,10 +464,21 @@ class SessionIndex:
 
     def all(self, *, thorough: bool) -> list[IndexRow]:
         """Return all rows, in no particular order. If `thorough` is true, compare them with their files first."""
+        return self._repeated(lambda: self._all(thorough))
+
+    def _all(self, thorough: bool) -> list[IndexRow]:
         self.scan()
         if thorough:
             self._sweep_all(0)
         return self._manifest.all()
+
+    def _repeated(self, work: Callable[[], _Result]) -> _Result:
+        """Return the result of `work`, which scans the folders. It is called again if rows were discarded meanwhile."""
+        for _ in range(_LISTING_ATTEMPTS):
+            result = work()
+            if self._manifest.restarts == self._restarts:
+                break
+        return result
 
     def rows(
         self, where: Filter, limit: int | None, *, after: Place | None = None, newest_first: bool = True
@@ -545,6 +557,9 @@ class SessionIndex:
         """
         if where.name is not None or where.tag or where.model is not None or where.rating is not None:
             return None
+        return self._repeated(lambda: self._tally(where, by))
+
+    def _tally(self, where: Filter, by: "Sequence[GroupKey]") -> "Tally | None":
         self.scan()
         if self._manifest.count() <= _FEW:
             return None
@@ -559,6 +574,9 @@ class SessionIndex:
         Few are compared with their files. Of many, one that was edited in place is counted as it was until a listing or
         a sweep looks at it.
         """
+        return self._repeated(lambda: self._recorded(where))
+
+    def _recorded(self, where: Filter) -> list[IndexRow]:
         self.scan()
         if self._manifest.count() <= _FEW:
             return [self.with_overview(row) for row in self.rows(where, None)]
