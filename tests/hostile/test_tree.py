@@ -401,7 +401,7 @@ CLOSED: dict[str, tuple[str, str]] = {
     "sessions": ("55501", "5"),
     "sessions/*": ("05001", "5"),
     "sessions/*/*": ("05001", "5"),
-    ".localstore": ("00051", "5"),
+    ".localstore": ("55551", "5"),
     ".localstore/rescue": ("00051", "5"),
     ".localstore/locks": ("00001", "5"),
     ".localstore/locks/*": ("00001", "5"),
