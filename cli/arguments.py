@@ -1,8 +1,13 @@
-"""Finds the session and the run that a command works on."""
+"""Finds the sessions and the run that a command works on."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -19,22 +24,89 @@ if TYPE_CHECKING:
     from localstore.storage.storage import JsonStorage
 
 _MAX_QUESTION = 60
+_POSITION = re.compile("@([1-9][0-9]{0,8})\\Z")
 
 
 def find_session(storage: JsonStorage, text: str) -> SessionInfo:
-    """Return the only session that a text names: its id, its name, or the beginning of either.
+    """Return the only session that a text names.
 
-    An id may also be written as `ls` prints it, with escapes for control characters. Raises Ambiguous with the
-    candidates if several sessions match or some are similar, SessionNotFound if there are no candidates.
+    It is the session with this id, otherwise with this name; otherwise, for `@N`, the N-th of a listing, or the one
+    whose document is at this path; otherwise the only one whose id, or else name, begins with the text. An id may also
+    be written as `ls` prints it, with escapes for control characters.
+
+    Raises Ambiguous with the candidates if several sessions match or some are similar, SessionNotFound if there are no
+    candidates.
     """
     if not text:
         raise click.UsageError("SESSION is empty", click.get_current_context())
     infos = storage.find_sessions(text)
+    if not any(text in (info.session_id, info.name) for info in infos):
+        if position := _POSITION.match(text):
+            return _at_position(storage, int(position[1]))
+        if _is_path(text):
+            return storage.session_at(text)
     if len(infos) == 1:
         return infos[0]
     if infos:
         raise _ambiguous(infos, _how(infos[0], text), text)
     return _find_among_all(storage.list_sessions(), text)
+
+
+def find_sessions(storage: JsonStorage, texts: Iterable[str], *, exact: bool = False) -> list[SessionInfo]:
+    """Return the sessions that some texts name, in their order, each once. The first wrong text raises.
+
+    `-` stands for ids from the standard input: one on each line, in front of the first tab. These must be whole ids, as
+    other commands print them. With `exact`, `@N` is refused: the order may have changed since a person looked.
+
+    Raises the errors of `find_session`, and SessionNotFound if `-` is given and the standard input has no id.
+    """
+    found: dict[str, SessionInfo] = {}
+    for text in texts:
+        if exact and _POSITION.match(text) and text not in storage:
+            raise click.UsageError(
+                f"{text} may be another session by now. Give its id, its name or its path", click.get_current_context()
+            )
+        for info in _from_input(storage) if text == "-" else [find_session(storage, text)]:
+            found.setdefault(info.session_id, info)
+    return list(found.values())
+
+
+def _at_position(storage: JsonStorage, position: int) -> SessionInfo:
+    rows = storage.list_sessions(limit=position)
+    if len(rows) == position:
+        return rows[-1]
+    number = "no sessions" if not rows else "1 session" if len(rows) == 1 else f"only {len(rows):,} sessions"
+    raise SessionNotFound(f"There is no @{position}: the store has {number}. 'localstore ls' lists them.")
+
+
+def _is_path(text: str) -> bool:
+    """Return whether a text is the path of an existing file. A bare word is not, unless it has a document's ending."""
+    return (os.path.basename(text) != text or text.endswith((".json", ".yaml"))) and os.path.isfile(text)
+
+
+def _from_input(storage: JsonStorage) -> Iterator[SessionInfo]:
+    """Yield the sessions whose ids the standard input has."""
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "The standard input is closed")
+    is_empty = True
+    for line in sys.stdin.buffer:
+        session_id = line.decode(errors="surrogateescape").rstrip("\r\n").partition("\t")[0]
+        if session_id:
+            is_empty = False
+            yield _with_id(storage, session_id)
+    if is_empty:
+        raise SessionNotFound("The standard input names no session.")
+
+
+def _with_id(storage: JsonStorage, session_id: str) -> SessionInfo:
+    """Return the session with this id, which may have escapes. Names and beginnings do not count: nobody typed it."""
+    named: Iterable[SessionInfo] = storage.find_sessions(session_id)
+    if "\\" in session_id and all(info.session_id != session_id for info in named):
+        named = storage.sessions()
+    for info in named:
+        if session_id in (info.session_id, one_line(info.session_id)):
+            return info
+    raise SessionNotFound(f"There is no session '{session_id}'. 'localstore ls' lists them.", session_id=session_id)
 
 
 def _how(info: SessionInfo, text: str) -> str:
@@ -69,7 +141,7 @@ def newest_session(storage: JsonStorage) -> SessionInfo:
 
 
 def _session_lines(rows: list[SessionInfo]) -> list[str]:
-    return candidates(one_line(row.session_id) + (f"  ({one_line(row.name)})" if row.name else "") for row in rows)
+    return candidates(one_line(row.session_id) + (f"  ({one_line(row.title)})" if row.title else "") for row in rows)
 
 
 def find_run(session: Session, text: str) -> tuple[int, Run]:

@@ -12,7 +12,7 @@ import click
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
 
 from . import output
-from .arguments import find_session
+from .arguments import find_sessions
 from .errors import message
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ def select_sessions(
     If `limited` is true, they are listed as they are needed. Raises Ambiguous or SessionNotFound if a name does not
     identify one session.
     """
-    by_id = {info.session_id: info for info in (find_session(storage, text) for text in named)}
-    if not by_id:
+    infos = find_sessions(storage, named)
+    if not infos:
         return storage.sessions(where) if limited else storage.list_sessions(where=where)
-    return [info for info in by_id.values() if info.matches(where)]
+    return [info for info in infos if info.matches(where)]
 
 
 class SessionReader:

@@ -33,9 +33,10 @@ HISTORY_RUNS, HISTORY_TOKENS = 20, 6000
 def command(**options: Any) -> None:
     """Chat with a model. Questions and answers are stored in a session.
 
-    SESSION is an id, a name, or the unique beginning of either. Without SESSION, the chat continues the most recently
-    active session of an agent, or starts a new session if there is none. The model receives the last questions and
-    answers of the session. In the chat, type /help to list its commands, and bye to leave.
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
+    Without SESSION, the chat continues the most recently active session of an agent, or starts a new session if there
+    is none. The model receives the last questions and answers of the session. In the chat, type /help to list its
+    commands, and bye to leave.
 
     The API key is read from OPENAI_API_KEY. A server on this machine (--base-url http://localhost:11434/v1) needs no
     key. If --store or LOCALSTORE_DIR names a folder that is not a store yet, a store is created there.

@@ -22,6 +22,9 @@ def command(
 ) -> None:
     """Convert documents to JSON or YAML. Without SESSION, convert the whole store.
 
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls';
+    - reads ids from standard input, one per line.
+
     The content of a session does not change, except that JSON cannot keep the comments of YAML. The old documents are
     kept in a backup. 'localstore upgrade --undo' restores them and keeps runs that were added since. A document that
     cannot be converted is named and left unchanged, and the exit code is 1. If the command is interrupted, run it
@@ -30,10 +33,10 @@ def command(
     storage = open_store(store)
     from localstore.maintenance.upgrade import convert
 
-    from ..arguments import find_session
+    from ..arguments import find_sessions
     from ..progress import progress
 
-    ids = [find_session(storage, session).session_id for session in sessions] or None
+    ids = [info.session_id for info in find_sessions(storage, sessions)] or None
     with progress("documents") as report:
         done = convert(storage, to, ids, processes=jobs or os.cpu_count() or 1, progress=report)
     print_result(done, f"Converted {sizes(done.documents)} to {to.upper()}.", str(storage.root), as_json=as_json)

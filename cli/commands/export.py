@@ -34,9 +34,10 @@ FORMATS = ("markdown", "html", "json", "openai-jsonl", "atif")
 def command(where: Filter, **options: Any) -> None:
     """Export sessions. Without SESSION or filters, export the whole store.
 
-    SESSION is an id, a name, or the unique beginning of either. A session must match all filters. Sessions are
-    exported in the order of the command line, otherwise most recently active first. With --rating, only the runs with
-    this rating are exported.
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls';
+    - reads ids from standard input, one per line. A session must match all filters. Sessions are exported in the
+    order of the command line, otherwise most recently active first. With --rating, only the runs with this rating are
+    exported.
 
     \b
     markdown      conversations, to paste into a chat, an issue or a wiki

@@ -15,7 +15,7 @@ from ..store_option import open_store, store_option
 def command(session: str, store: str | None) -> None:
     """Print the absolute path of a session's document.
 
-    SESSION is an id, a name, or the unique beginning of either.
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
     To edit a session: $EDITOR "$(localstore path SESSION)"
     """
     write(f"{find_session(open_store(store), session).path}\n")

@@ -32,9 +32,9 @@ def command(
 ) -> None:
     """Rate a run of a session good or bad.
 
-    SESSION is an id, a name, or the unique beginning of either. RUN is its id, the unique beginning of its id, or its
-    number in 'localstore show' (1 is the first, -1 the last). 'localstore export --rating good' exports the runs that
-    are rated good.
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
+    RUN is its id, the unique beginning of its id, or its number in 'localstore show' (1 is the first, -1 the last).
+    'localstore export --rating good' exports the runs that are rated good.
     """
     context = click.get_current_context()
     if (rating is not None) == remove:

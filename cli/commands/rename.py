@@ -17,7 +17,7 @@ from ..store_option import open_store, store_option
 def command(session: str, name: str | None, remove: bool, store: str | None) -> None:
     """Set the name of a session. Its id and its file do not change.
 
-    SESSION is an id, a name, or the unique beginning of either.
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
     """
     if (name is not None) == remove:
         raise click.UsageError("Give either NAME or --remove", click.get_current_context())

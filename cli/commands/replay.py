@@ -56,8 +56,9 @@ def command(
 ) -> None:
     """Ask another model the questions of a session, and compare its answers with the stored ones.
 
-    SESSION is an id, a name, or the unique beginning of either. The questions of completed runs are asked, each
-    with the stored history, instructions and state from before its run. New answers are not added to the history.
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
+    The questions of completed runs are asked, each with the stored history, instructions and state from before its run.
+    New answers are not added to the history.
     Documents do not record how many earlier runs the old model received, so the new model receives all of them;
     --history limits them. The model gets no tools. If a run used tools, the model receives their stored results.
 

@@ -10,7 +10,7 @@ import click
 from localstore.errors import LocalstoreError
 
 from .. import output
-from ..arguments import find_session
+from ..arguments import find_sessions
 from ..errors import message
 from ..store_option import find_store, open_store, store_option
 
@@ -39,8 +39,9 @@ def _age(_: click.Context, __: click.Parameter, value: str | None) -> int | None
 def command(**options: Any) -> None:
     """Move sessions to the trash. 'localstore restore' brings them back.
 
-    SESSION is an id, a name, or the unique beginning of either. If one of them does not exist, nothing is moved. The
-    trash is the folder .localstore/trash of the store; it is never emptied automatically.
+    SESSION is an id, a name, the unique beginning of either, or a path; - reads ids from standard input, one per line.
+    If one of them does not exist, nothing is moved. The trash is the folder .localstore/trash of the store; it is
+    never emptied automatically.
     """
     context = click.get_current_context()
     sessions, empty_trash = options["sessions"], options["empty_trash"]
@@ -57,7 +58,7 @@ def command(**options: Any) -> None:
 
 def _move(sessions: tuple[str, ...], store: str | None, as_json: bool) -> None:
     storage = open_store(store)
-    session_ids = dict.fromkeys([find_session(storage, text).session_id for text in sessions])
+    session_ids = [info.session_id for info in find_sessions(storage, sessions, exact=True)]
     from localstore.maintenance.trash import throw_away
 
     moved: list[Trashed] = []

@@ -1,6 +1,8 @@
-"""`localstore show`: show one session as text or JSON."""
+"""`localstore show`: show sessions as text or JSON."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,36 +10,48 @@ from localstore.errors import SessionNotFound
 from localstore.storage.plain_session import PlainSession, read_plain
 
 from .. import output
-from ..arguments import find_session, newest_session
+from ..arguments import find_sessions, newest_session
 from ..store_option import open_store, store_option
+
+if TYPE_CHECKING:
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.storage import JsonStorage
 
 ON_A_TERMINAL = 10
 """How many entries a terminal shows without `--all` or `--last`."""
 
 
 @click.command()
-@click.argument("session", required=False)
+@click.argument("sessions", metavar="[SESSION]...", nargs=-1)
 @click.option("--last", type=click.IntRange(min=0), metavar="N", help="Show only the last N entries.")
 @click.option("--all", "everything", is_flag=True, help=f"Show all entries on a terminal, not only {ON_A_TERMINAL}.")
 @click.option("--full", is_flag=True, help="Show all tool output and fields on a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document as JSON, even if it is stored as YAML.")
 @store_option
 def command(
-    session: str | None, last: int | None, everything: bool, full: bool, as_json: bool, store: str | None
+    sessions: tuple[str, ...], last: int | None, everything: bool, full: bool, as_json: bool, store: str | None
 ) -> None:
-    """Show a session: its header, then its entries, oldest first.
+    """Show sessions: their header, then their entries, oldest first.
 
-    SESSION is an id, a name, or the unique beginning of either. Default: the most recently active session.
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls';
+    - reads ids from standard input, one per line. Default: the most recently active session.
     """
     if last is not None and everything:
         raise click.UsageError("--last and --all cannot be combined", click.get_current_context())
     storage = open_store(store)
-    info = find_session(storage, session) if session is not None else newest_session(storage)
-    if session is None:
-        output.note(f"Showing the newest session, {info.session_id}")
-    person = output.to_terminal()
-    if last is None and person and not everything and not as_json:
+    infos = find_sessions(storage, sessions) or [newest_session(storage)]
+    if not sessions:
+        output.note(f"Showing the newest session, {infos[0].session_id}")
+    if last is None and output.to_terminal() and not everything and not as_json:
         last = ON_A_TERMINAL
+    for number, info in enumerate(infos):
+        if number and not as_json:
+            output.write("\n")
+        _show(storage, info, last, full=full, as_json=as_json)
+
+
+def _show(storage: JsonStorage, info: SessionInfo, last: int | None, *, full: bool, as_json: bool) -> None:
+    """Print a session with its last entries, or all of them if `last` is None."""
     stored = read_plain(storage, info.session_id, last_runs=last)
     if stored is None:
         raise SessionNotFound(
@@ -50,6 +64,7 @@ def command(
 
     from ..transcript import Piece, Printer, Transcript
 
+    person = output.to_terminal()
     transcript = Transcript(person=person, fold=person and not full)
     pieces = list(transcript.header(PlainSession(stored.header, history, stored.current), info))
     number = max(0, info.runs - sum(entry["type"] == "run" for entry in history))

@@ -50,8 +50,8 @@ def command(
 ) -> None:
     """Print, edit or replace the state of a session.
 
-    SESSION is an id, a name, or the unique beginning of either. The state is printed and read as JSON, or as YAML with
-    --yaml, whatever the format of the document.
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
+    The state is printed and read as JSON, or as YAML with --yaml, whatever the format of the document.
 
     --edit and --set accept only a mapping whose values can be kept. A state has no comments: those in FILE are ignored,
     and --edit and the standard input refuse them. If your text is refused, or another process changed the state while

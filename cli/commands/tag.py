@@ -21,8 +21,8 @@ from ..store_option import open_store, store_option
 def command(session: str, tags: tuple[str, ...], remove: bool, as_json: bool, store: str | None) -> None:
     """Add tags to a session and print all its tags, one per line. Without TAG, only print them.
 
-    SESSION is an id, a name, or the unique beginning of either. Tags that another process adds at the same
-    time are kept.
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
+    Tags that another process adds at the same time are kept.
     """
     context = click.get_current_context()
     if remove and not tags:

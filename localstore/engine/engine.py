@@ -577,6 +577,19 @@ class Engine:
                 return current
         return None
 
+    def row_at(self, path: str) -> IndexRow | None:
+        """Return the row of the session whose document is at this path, as listings have it.
+
+        The path is relative to the root. Return None if it is not the document of a session.
+        """
+        self.index.scan()
+        for _ in range(2):  # a person may have typed another session_id into it
+            known = self.manifest.row_at(path)
+            row = None if known is None else self.listed(known["session_id"])
+            if row is not None and row["path"] == path:
+                return row
+        return None
+
     def beginning_with(self, text: str) -> list[IndexRow]:
         """Return the rows of the sessions whose id or name begins with this text, newest activity first."""
         rows = [self._checked(row) if "problem" in row else row for row in self.index.beginning_with(text)]

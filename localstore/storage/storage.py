@@ -867,6 +867,24 @@ class Storage:
             raise _not_found(session_id)
         return self.root / row["path"]
 
+    def session_at(self, path: str | os.PathLike[str]) -> SessionInfo:
+        """Return the session whose document is at this path.
+
+            >>> storage.session_at(storage.path("trip")).session_id
+            'trip'
+
+        Args:
+            path: An absolute path, or one relative to the working directory. Links are followed.
+
+        Raises SessionNotFound if there is no such file or it is not the document of a session of this store, and
+        DocumentBroken if no session can be read in it.
+        """
+        from localstore.storage.document_path import row_at
+
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path must be a path, not {type(path).__name__}: {shown(path)}")
+        return self._infos([row_at(self._engine, os.fspath(path))])[0]
+
     # The same calls for async code
 
     aappend = async_twin(append, writes=True)
@@ -893,6 +911,7 @@ class Storage:
     aget_recent_sessions = async_twin(get_recent_sessions, writes=False)
     aexamples = async_twin(examples, writes=False)
     apath = async_twin(path, writes=False)
+    asession_at = async_twin(session_at, writes=False)
 
     async def asessions(self, where: Filter | None = None, *, newest_first: bool = True) -> AsyncIterator[SessionInfo]:
         """Yield an overview of each session that matches the filter, most recently updated first.

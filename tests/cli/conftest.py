@@ -74,7 +74,7 @@ def run_process(tmp_path: Path) -> Command:
 
 def _run_here(args: list[str], cwd: Path, env: Mapping[str, str]) -> Finished:
     with contextlib.chdir(cwd), mock.patch.dict(os.environ, env, clear=True):
-        result = CliRunner().invoke(_command_group(), args)
+        result = CliRunner().invoke(command_group(), args)
     return Finished(args, result.exit_code, result.stdout, result.stderr)
 
 
@@ -83,7 +83,7 @@ def _run_in_a_process(args: list[str], cwd: Path, env: Mapping[str, str]) -> Fin
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, encoding="utf-8", timeout=120)
 
 
-def _command_group() -> click.Group:
+def command_group() -> click.Group:
     group: click.Group = import_module("localstore_cli.group").cli  # the package's folder has another name
     return group
 
@@ -94,7 +94,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     monkeypatch.delenv("LOCALSTORE_DIR", raising=False)
 
     def call(*args: str | Path) -> Result:
-        return CliRunner().invoke(_command_group(), [str(arg) for arg in args])
+        return CliRunner().invoke(command_group(), [str(arg) for arg in args])
 
     return call
 

@@ -104,7 +104,7 @@ def test_a_shared_beginning_lists_the_candidates(run: Command, store: Path) -> N
     assert (done.returncode, done.stdout) == (3, "")
     head, *candidates = done.stderr.splitlines()
     assert head == "localstore: 2 sessions have an id that begins with 'vien'. Give the whole id of one:"
-    assert sorted(candidates) == ["  vienna-2", "  vienna-trip  (Trip to Vienna)"]
+    assert sorted(candidates) == ["  vienna-2  (hi)", "  vienna-trip  (Trip to Vienna)"]
 
 
 def test_a_shared_name_lists_the_candidates(run: Command, store: Path) -> None:
