@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from keyword import iskeyword
@@ -13,7 +14,13 @@ import click
 import localstore
 
 from . import errors, output
+from .color_option import add_color_option
 from .store_option import store_option
+
+COMPLETE_VARIABLE = "_LOCALSTORE_COMPLETE"
+"""The environment variable by which the script of a shell asks for completions."""
+_WHOLE = 1000
+"""Longer than the first sentence of any help."""
 
 COMMANDS = (
     "ls",
@@ -36,6 +43,8 @@ COMMANDS = (
     "backups",
     "convert",
     "replay",
+    "completion",
+    "help",
 )
 """The commands in the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`, or
 `commands/NAME_.py` if Python reserves the name."""
@@ -47,18 +56,24 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
         module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
         command: click.Command = import_module(f"{__package__}.commands.{module}").command
+        command.short_help = command.get_short_help_str(_WHOLE)  # a whole sentence, not as much of it as fits
+        add_color_option(command)
+        if ctx.resilient_parsing:
+            from .completion import add_completions
+
+            add_completions(command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that the arguments name. Raises UsageError if there is none, and names a similar one."""
-        if args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             similar = [name for name in COMMANDS if args[0] and name.startswith(args[0])]
             similar = similar or difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
             ctx.fail(f"No such command '{args[0]}'." + (f" Did you mean '{similar[0]}'?" if similar else ""))
@@ -70,6 +85,11 @@ class Commands(click.Group):
 
     def _run(self, args: Sequence[str] | None) -> None:
         output.prepare()
+        if instruction := os.environ.get(COMPLETE_VARIABLE):
+            from .completion import answer
+
+            output.write(answer(self, instruction))
+            return
         with self.make_context("localstore", output.arguments(args)) as context:
             self.invoke(context)
 
@@ -87,3 +107,6 @@ def cli(context: click.Context, store: str | None) -> None:  # noqa: ARG001 (com
     """List, show, continue, edit and check the sessions of AI agents in a localstore folder."""
     if context.invoked_subcommand is None:
         output.write(context.get_help() + "\n")
+
+
+add_color_option(cli)

@@ -6,15 +6,22 @@ Control characters in documents never reach a terminal or a pipe: they are writt
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
+
+import click
 
 from localstore.format.control_characters import CONTROL, escaped
 
+Color = Literal["auto", "always", "never"]
+COLORS: tuple[Color, ...] = ("auto", "always", "never")
+_ALWAYS = f"{__name__}.always"
+"""The key of a click context that says whether to print as on a terminal."""
 _CONTROL = re.compile(f"[\t\n{CONTROL}]")
 
 
@@ -41,8 +48,24 @@ def arguments(args: Sequence[str] | None) -> list[str]:
     return list(sys.argv[1:] if args is None else args)
 
 
+def use_color(choice: Color) -> None:
+    """Print in colour and as on a terminal `always`, or `never` in colour, in the rest of this command.
+
+    `auto` leaves it to NO_COLOR, to FORCE_COLOR, and to whether standard output is a terminal. Whatever prints in this
+    process and in those that it starts obeys these variables, so they are set here.
+    """
+    click.get_current_context().meta[_ALWAYS] = choice == "always"
+    if choice != "auto":
+        on, off = ("FORCE_COLOR", "NO_COLOR") if choice == "always" else ("NO_COLOR", "FORCE_COLOR")
+        os.environ[on] = "1"
+        os.environ.pop(off, None)
+
+
 def to_terminal() -> bool:
-    """Return whether standard output is a terminal."""
+    """Return whether standard output is a terminal, or must look like one."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(_ALWAYS):
+        return True
     return sys.stdout is not None and sys.stdout.isatty()
 
 
@@ -124,10 +147,16 @@ def note(text: str) -> None:
 
 
 def console() -> Any:
-    """Return a rich console that does not interpret markup."""
+    """Return a rich console that does not interpret markup.
+
+    FORCE_COLOR brings colours to a terminal that is said to have none, but NO_COLOR wins.
+    """
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    says_none = os.environ.get("TERM", "").casefold() in ("dumb", "unknown")
+    forced = says_none and os.environ.get("FORCE_COLOR") and not os.environ.get("NO_COLOR")
+    colors: Literal["standard", "auto"] = "standard" if forced else "auto"
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False, color_system=colors)
 
 
 def when(text: str, now: datetime | None = None) -> str:

@@ -595,6 +595,13 @@ class Engine:
         rows = [self._checked(row) if "problem" in row else row for row in self.index.beginning_with(text)]
         return in_order((row for row in rows if row is not None), newest_first=True)
 
+    def ids_beginning_with(self, text: str, limit: int) -> list[IndexRow]:
+        """Return the rows of at most `limit` sessions whose id begins with this text, newest activity first.
+
+        If there are more, it is those that come first in the order of their ids.
+        """
+        return in_order(self.index.ids_beginning_with(text, limit), newest_first=True)
+
     def recorded(self, where: Filter) -> list[IndexRow]:
         """Return the rows to count; see `SessionIndex.recorded`. A document that seems broken is read again."""
         rows = self.index.recorded(where)

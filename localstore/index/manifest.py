@@ -468,6 +468,21 @@ class Manifest:
             own = [row for row in self._rows.values() if row is not DELETED]
             return found + [row for row in own if begins_with(row, text)]
 
+    def ids_beginning_with(self, text: str, limit: int) -> list[IndexRow]:
+        """Return the rows of at most `limit` sessions whose id begins with this text, in the order of their ids."""
+        with self.mutex:
+            self._parse_all_lines()
+            found: list[IndexRow] = []
+            if self._folded:
+                from localstore.index import row_table
+
+                more = limit + len(self._rows)  # those that are in memory too are left out
+                found = self._ask(partial(row_table.ids_beginning_with, text=text, limit=more), found)
+                found = [row for row in found if row["session_id"] not in self._rows]
+            own = [row for row in self._rows.values() if row is not DELETED]
+            found += [row for row in own if row["session_id"].startswith(text)]
+            return sorted(found, key=lambda row: row["session_id"])[:limit]
+
     def in_order(
         self, where: Selection, after: Place | None, limit: int | None, *, newest_first: bool
     ) -> tuple[list[tuple[str, IndexRow]], bool]:

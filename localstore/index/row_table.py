@@ -368,6 +368,15 @@ def beginning_with(connection: sqlite3.Connection, text: str) -> list[IndexRow]:
     return [_row(*one) for one in found]
 
 
+def ids_beginning_with(connection: sqlite3.Connection, text: str, limit: int) -> list[IndexRow]:
+    """Return the rows of at most `limit` sessions whose id begins with this text, in the order of their ids."""
+    found = connection.execute(
+        "SELECT row, checksum FROM session WHERE session_id >= ? AND session_id < ? ORDER BY session_id LIMIT ?",
+        (text, f"{text}\U0010ffff", limit),
+    )
+    return [_row(*one) for one in found]
+
+
 def verify(connection: sqlite3.Connection) -> None:
     """Raise DatabaseError if a page is damaged, as it may be after a power cut."""
     (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()

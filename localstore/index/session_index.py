@@ -530,6 +530,12 @@ class SessionIndex:
         rows = [self.listed(row) for row in self._manifest.beginning_with(text)]
         return [row for row in rows if row is not None and begins_with(row, text)]
 
+    def ids_beginning_with(self, text: str, limit: int) -> list[IndexRow]:
+        """Return the rows of at most `limit` sessions whose id begins with this text, each compared with its file."""
+        self.scan(for_lookup=True)
+        rows = [self.listed(row) for row in self._manifest.ids_beginning_with(text, limit)]
+        return [row for row in rows if row is not None and row["session_id"].startswith(text)]
+
     def _in_order(
         self, selection: Selection, after: Place | None, limit: int | None, newest_first: bool
     ) -> Iterator[tuple[str, IndexRow]]:

@@ -701,6 +701,24 @@ class Storage:
             rows = [row for row in rows if row["session_id"].startswith(text)] or rows
         return self._infos(map(self._engine.index.with_overview, rows))
 
+    def sessions_beginning_with(self, text: str, limit: int = 50) -> list[SessionInfo]:
+        """Return sessions whose id begins with this text, most recently updated first, as to complete what is typed.
+
+            >>> [info.session_id for info in storage.sessions_beginning_with("tr")]
+            ['trip']
+
+        The cost is that of the result. If there are more than `limit`, it has those that come first in the order of
+        their ids. A session that another program added may be missing until the next listing.
+
+        Raises ValueError if `limit` is not an integer of at least 0.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        _check_limit(limit)
+        if not is_valid(text):
+            return []
+        return self._infos(map(self._engine.index.with_overview, self._engine.ids_beginning_with(text, limit)))
+
     def __iter__(self) -> Iterator[str]:
         """Yield the ids of all sessions, most recently updated first."""
         return (info.session_id for info in self.sessions())
@@ -901,6 +919,7 @@ class Storage:
     alist_sessions = async_twin(list_sessions, writes=False)
     asearch = async_twin(search, writes=False)
     afind_sessions = async_twin(find_sessions, writes=False)
+    asessions_beginning_with = async_twin(sessions_beginning_with, writes=False)
     acount = async_twin(count, writes=False)
     astats = async_twin(stats, writes=False)
     aunreadable_files = async_twin(unreadable_files, writes=False)

@@ -254,3 +254,73 @@ def _append(store: Path, session_id: str, *, name: str | None = None, text: str 
     storage.append(session_id, localstore.Run(messages=[localstore.Message(role="user", content=text)]))
     if name is not None:
         storage.update(session_id, name=name)
+
+
+def test_help_explains_a_command(run: Command) -> None:
+    assert run("help").stdout == run("--help").stdout
+    assert run("help", "rate").stdout == run("rate", "--help").stdout.replace("localstore help rate", "localstore rate")
+    unknown = run("help", "rte")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr == "localstore: No such command 'rte'. Did you mean 'rate'? See 'localstore --help'.\n"
+
+
+def test_the_list_of_commands_has_whole_sentences(run: Command) -> None:
+    shown = run("--help").stdout
+    assert "..." not in shown.partition("\nCommands:\n")[2]
+
+
+def test_python_m_starts_the_command_line(store: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "localstore", "path", "nothing", "--store", store],
+        env=clean_environment(),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    expected = "localstore: No session matches 'nothing'. 'localstore ls' lists them.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", expected)
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "is_table", "is_coloured"),
+    [
+        ((), {}, False, False),
+        ((), {"FORCE_COLOR": "1"}, False, False),
+        (("--color", "auto"), {"FORCE_COLOR": "1"}, False, False),
+        (("--color", "never"), {"FORCE_COLOR": "1"}, False, False),
+        (("--color", "always"), {}, True, True),
+        (("--color", "always"), {"NO_COLOR": "1", "TERM": "dumb"}, True, True),
+    ],
+)
+def test_color_in_a_pipe(
+    run: Command, store: Path, args: tuple[str, ...], env: dict[str, str], is_table: bool, is_coloured: bool
+) -> None:
+    """Before or behind the command. The environment never changes what scripts read."""
+    for done in (run("ls", *args, "--store", store, env=env), run(*args, "ls", "--store", store, env=env)):
+        assert (done.returncode, done.stderr) == (0, "")
+        assert ("\t" not in done.stdout, "\x1b[" in done.stdout) == (is_table, is_coloured)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("args", "env", "is_coloured"),
+    [
+        ((), {}, True),
+        ((), {"NO_COLOR": "1"}, False),
+        ((), {"TERM": "dumb"}, False),
+        ((), {"TERM": "dumb", "FORCE_COLOR": "1"}, True),
+        ((), {"TERM": "dumb", "FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        (("--color", "never"), {"FORCE_COLOR": "1"}, False),
+        (("--color", "always"), {"NO_COLOR": "1"}, True),
+    ],
+)
+def test_color_on_a_terminal(
+    store: Path, tmp_path: Path, args: tuple[str, ...], env: dict[str, str], is_coloured: bool
+) -> None:
+    from .pseudo_terminal import on_terminal
+
+    graph = store / "sessions" / "2026-01" / "graz-1.json"
+    graph.write_text("{")  # a problem is red
+    screen = on_terminal("ls", *args, "--store", store, cwd=tmp_path, env=env)
+    assert screen.code == 0
+    assert ("\x1b[31m" in screen.raw) == is_coloured

@@ -290,6 +290,7 @@ def _find(scene: Scene) -> None:
     for text, session_id in (("s", "s"), ("oth", "other")):
         assert [info.session_id for info in scene.storage.find_sessions(text)] == [session_id]
         assert scene.storage.session_at(scene.storage.path(session_id)).session_id == session_id
+        assert [info.session_id for info in scene.storage.sessions_beginning_with(text)] == [session_id]
 
 
 def _count(scene: Scene) -> None:

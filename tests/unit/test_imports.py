@@ -14,7 +14,13 @@ import localstore
 
 _log = logging.getLogger(__name__)
 ROOT = Path(localstore.__file__).parent
-MODULES = {".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
+START = ROOT / "__main__.py"
+"""Starts the command line, as `python -m localstore`. Nothing imports it, so it belongs to no layer."""
+MODULES = {
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path
+    for path in sorted(ROOT.rglob("*.py"))
+    if path != START
+}
 LAYERS = [
     {"errors", "models"},
     {"format"},
@@ -76,6 +82,10 @@ def test_imports_point_left_only(module: str) -> None:
             or layer(name) < layer(module)
             or {top_folder(name), top_folder(module)} == LAYERS[0]
         ), f"{module} imports {name}"
+
+
+def test_python_m_only_starts_the_command_line() -> None:
+    assert [name for name, _ in imported(START)] == ["importlib"]
 
 
 def test_no_modules_import_each_other_in_a_circle(record_property: Callable[[str, object], None]) -> None:

@@ -27,6 +27,7 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
         "list_sessions",
         "sessions",
         "find_sessions",
+        "sessions_beginning_with",
         "count",
         "stats",
         "search",

@@ -81,7 +81,24 @@ def test_a_file_that_is_named_after_an_unknown_id_and_cannot_be_read_is_an_error
         storage.find_sessions("lost")
 
 
+def test_the_sessions_that_begin_with_a_text_are_those_of_all_writers(named: Storage) -> None:
+    """Those in the index and those that were written since, at most so many, newest first, without names."""
+    for storage in (named, type(named)(named.root)):
+        storage.append("abd", answered("r"))
+        found = [info.session_id for info in storage.sessions_beginning_with("a")]
+        assert found == ["abd", "abc", "ab", "a"]
+        assert [info.session_id for info in storage.sessions_beginning_with("a", limit=2)] == ["ab", "a"]
+    named.delete_session("a")
+    assert [info.session_id for info in named.sessions_beginning_with("a", limit=1)] == ["ab"]
+    for text in ("Trip", "\ud800", "a\0", "../a"):
+        assert named.sessions_beginning_with(text) == []
+    with pytest.raises(ValueError, match="limit must be"):
+        named.sessions_beginning_with("a", limit=-1)
+
+
 def test_only_text_names_a_session(storage: Storage) -> None:
     call: Any = storage
     with pytest.raises(TypeError, match="text must be text, not int: 5"):
         call.find_sessions(5)
+    with pytest.raises(TypeError, match="text must be text, not int: 5"):
+        call.sessions_beginning_with(5)
