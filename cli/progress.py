@@ -14,6 +14,8 @@ _QUIET = 1.0
 """Seconds before the bar is shown. Most commands are done by then."""
 _BETWEEN = 5.0
 """Seconds between two lines."""
+_REFRESH = 0.1
+"""Seconds between two pictures of the bar."""
 
 
 @contextmanager
@@ -22,11 +24,15 @@ def progress(what: str) -> Iterator[_Lines | _Bar]:
 
     The block calls the yielded object with the number of finished items and the total. `what` names the items.
     """
-    report = _Bar(what) if sys.stderr is not None and sys.stderr.isatty() else _Lines(what)
+    report = _report(what)
     try:
         yield report
     finally:
         report.close()
+
+
+def _report(what: str) -> _Lines | _Bar:
+    return _Bar(what) if sys.stderr is not None and sys.stderr.isatty() else _Lines(what)
 
 
 @contextmanager
@@ -39,6 +45,26 @@ def waiting(what: str) -> Iterator[None]:
 
     with Console(stderr=True, highlight=False, markup=False).status(what):
         yield
+
+
+class Reading:
+    """Shows the progress of reading documents, whenever a command has to make an index."""
+
+    def __init__(self) -> None:
+        self._report: _Lines | _Bar | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._report is None:
+            self._report = _report("documents read")
+        self._report(done, total)
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._report is not None:
+            self._report.close()
+            self._report = None
 
 
 class _Lines:
@@ -65,13 +91,15 @@ class _Bar:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._began = time.monotonic()
+        self._began = self._shown_at = time.monotonic()
         self._bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
-        taken = time.monotonic() - self._began
-        if taken < _QUIET:
+        now = time.monotonic()
+        taken = now - self._began
+        if taken < _QUIET or (now - self._shown_at < _REFRESH and done < total):
             return
+        self._shown_at = now
         if self._bar is None:
             self._bar = self._start(total)
         self._bar.update(self._bar.task_ids[0], completed=done, total=total, rate=f"{done / taken:,.0f}/s")

@@ -13,6 +13,7 @@ from localstore.errors import StoreNotFound
 
 from .errors import Ambiguous
 from .output import note
+from .progress import Reading
 
 if TYPE_CHECKING:
     from localstore.storage.storage import JsonStorage
@@ -40,7 +41,7 @@ def open_store(option: str | None) -> JsonStorage:
     root = find_store(option)
     from localstore.storage.storage import JsonStorage
 
-    return JsonStorage(root, create=False)
+    return JsonStorage(root, create=False, progress=_reading())
 
 
 def open_or_make_store(option: str | None) -> JsonStorage:
@@ -62,10 +63,17 @@ def open_or_make_store(option: str | None) -> JsonStorage:
     from localstore.storage.storage import JsonStorage
 
     is_new = not _is_store(named)
-    storage = JsonStorage(os.path.abspath(named))
+    storage = JsonStorage(os.path.abspath(named), progress=_reading())
     if is_new:
         note(f"Created a store in {named}")
     return storage
+
+
+def _reading() -> Reading:
+    """Return what shows how many documents were read, until the command ends."""
+    reading = Reading()
+    click.get_current_context().call_on_close(reading.close)
+    return reading
 
 
 def _by_option(option: str | None) -> str | None:

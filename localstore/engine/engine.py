@@ -44,6 +44,7 @@ from localstore.index.selection import Place
 from localstore.index.session_index import SessionIndex
 from localstore.index.whole_document import parse_whole
 from localstore.models.filter import Filter
+from localstore.models.progress import Progress
 from localstore.models.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ class Engine:
         timeout: float = 10.0,
         upgrades: bool = False,
         suffix: str | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Open the store at `root`.
 
@@ -165,6 +167,7 @@ class Engine:
             timeout: The maximum number of seconds to wait for a lock.
             upgrades: If true, a write upgrades a document in an older schema version; otherwise, it raises OlderFormat.
             suffix: `.json` if nearly all documents are JSON. Otherwise, what YAML needs is loaded at once.
+            progress: Called while documents are read to make an index.
         """
         if suffix != ".json":
             load_yaml()
@@ -176,7 +179,8 @@ class Engine:
         self.locks = locks.pool_of(root)
         self._take_over_manifest()
         self.manifest = Manifest(self.root, self.locks, timeout)
-        self.index = SessionIndex(self.root, self.manifest, self.locks)
+        self.progress = progress
+        self.index = SessionIndex(self.root, self.manifest, self.locks, progress)
         self.duplicates = Duplicates(self.root, self.index)
         self._durable_folders: set[str] = set()
         self.runs = RunWriter(self.root)

@@ -13,7 +13,7 @@ import heapq
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
@@ -408,6 +408,18 @@ class Manifest:
             if session_id in self._rows:
                 return None  # its row in memory has another path, or it was deleted
         return session_id
+
+    def sessions_at(self, paths: Collection[str]) -> dict[str, str]:
+        """Return the ids of the sessions whose rows have one of these paths. The caller must hold `mutex`."""
+        self._parse_all_lines()
+        found: dict[str, str] = {}
+        if self._folded:
+            from localstore.index import row_table
+
+            found = self._ask(partial(row_table.sessions_at, paths=paths), found)
+            found = {path: session_id for path, session_id in found.items() if session_id not in self._rows}
+        found.update((path, self._paths[path]) for path in paths if path in self._paths)
+        return found
 
     def row_at(self, path: str) -> IndexRow | None:
         """Return the row with this path, or None if there is none. The caller need not hold `mutex`."""

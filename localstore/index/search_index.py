@@ -15,6 +15,7 @@ from localstore.index.search_content import NOWHERE, Content, Settled
 from localstore.index.search_matches import Match, matches_in_parts
 from localstore.index.search_query import WordQuery
 from localstore.index.sqlite_file import Layout, SqliteFile, is_busy
+from localstore.models.progress import Progress
 from localstore.models.times import parse_time
 
 _LAYOUT = Layout(
@@ -82,7 +83,9 @@ FindRemoved = Callable[[Mapping[str, str]], list[str]]
 class SearchIndex:
     """Finds words in the entries of all sessions. `update` brings it up to date, and `matches` asks it."""
 
-    def __init__(self, root: str, locks: LockPool) -> None:
+    def __init__(self, root: str, locks: LockPool, progress: Progress | None) -> None:
+        """`progress` is called while `update` reads documents."""
+        self._progress = progress
         self._file = SqliteFile(root, SEARCH_FILE, _LAYOUT, locks)
         self._sessions: dict[str, _Indexed] = {}
         """The table `session`, as it was in the version `_version`. The lock of the file guards both."""
@@ -222,11 +225,14 @@ class SearchIndex:
         """Index sessions until the batch is full."""
         rows: list[_Row] = []
         size = 0
+        total = len(attempted) + len(session_ids)
         for session_id in session_ids:
             attempted.add(session_id)
             new = self._read_rows(connection, session_id, read)
             rows += new
             size += sum(len(row.text) for row in new)
+            if self._progress is not None:
+                self._progress(len(attempted), total)
             if size > _BATCH:
                 break
         last = _last_number(connection)

@@ -5,8 +5,10 @@ moved or removed, without opening any other file.
 """
 
 import contextlib
+import os
+import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from localstore.disk import file_names, filesystem, ignored_files, store_tree
@@ -30,6 +32,7 @@ from localstore.index.row import (
 )
 from localstore.index.selection import ExceptionKind, Found, Place, Selection
 from localstore.models.filter import Filter
+from localstore.models.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,8 +63,10 @@ _Exceptions = dict[str, Unreadable] | dict[str, tuple[list[int], str]]
 class SessionIndex:
     """Finds and lists the sessions of one store, including those whose files were added or edited by others."""
 
-    def __init__(self, root: str, manifest: Manifest, locks: LockPool) -> None:
+    def __init__(self, root: str, manifest: Manifest, locks: LockPool, progress: Progress | None = None) -> None:
+        """`progress` is called while a scan reads documents."""
         self._root = root
+        self._progress = progress
         self._locks = locks
         self._manifest = manifest
         self._scanned: dict[str, int] = {}
@@ -69,8 +74,6 @@ class SessionIndex:
         self._sweep_due = 0.0
         self._duplicates: dict[str, tuple[list[int], str]] = {}
         """Files that hold a session whose document is another file: path to fingerprint and session id."""
-        self._new: set[str] = set()
-        """Sessions that had no row before the current scan: of their documents, the first in rank counts."""
         self._unreadable: dict[str, Unreadable] = {}
         """Files in which no session can be read, by path."""
         self.unreadable_folders: dict[str, str] = {}
@@ -130,8 +133,8 @@ class SessionIndex:
         row = self._manifest.get(session_id)
         if row is not None and store_tree.has_folder(self._root, row["path"].rpartition("/")[0]):
             return row
-        self._new = set()
-        found = [self.adopt(path) for path in store_tree.paths_named_after(self._root, session_id)]
+        paths = set(store_tree.paths_named_after(self._root, session_id))
+        found = [self._adopt(path, paths) for path in sorted(paths)]
         if any(row is not None and row["session_id"] == session_id for row in found):
             return self._manifest.get(session_id)
         return None
@@ -162,9 +165,9 @@ class SessionIndex:
 
     def next_duplicate(self, session_id: str) -> IndexRow | None:
         """Return the row of another document with this id after the first was removed, or None if there is none."""
-        self._new = set()
-        for path in self.duplicates_of(session_id):
-            row = self.adopt(path)
+        paths = self.duplicates_of(session_id)
+        for path in paths:
+            row = self._adopt(path, set(paths))
             if row is not None and row["session_id"] == session_id:
                 return row
         return None
@@ -179,7 +182,6 @@ class SessionIndex:
         """
         manifest = self._manifest
         manifest.refresh(thorough=True)
-        self._new = set()
         folders = store_tree.folders(self._root)
         for folder in manifest.take_left():
             self._scanned.pop(folder, None)
@@ -222,7 +224,7 @@ class SessionIndex:
                 hidden += gone
                 added |= found - known.keys()
             times[folder] = changed
-        self._adopt_all(added)
+        self._adopt_new(added)
         for session_id in hidden:
             if manifest.get(session_id) is None:
                 self.next_duplicate(session_id)
@@ -301,7 +303,7 @@ class SessionIndex:
         if changed:
             self._manifest.refresh()
             again = [row for old in changed if (row := self._manifest.get(old["session_id"])) is not None]
-            self._adopt_all(row["path"] for row in self._changed_rows(again, min_age))
+            self._adopt_all(sorted(row["path"] for row in self._changed_rows(again, min_age)), set())
         if not min_age:
             self._manifest.set_swept(boot_hash())
 
@@ -351,8 +353,12 @@ class SessionIndex:
 
         The row of a duplicate is returned but not stored.
         """
+        return self._adopt(path, set())
+
+    def _adopt(self, path: str, new: Collection[str]) -> IndexRow | None:
+        """Do what `adopt` does. `new` are paths that had no row before."""
         row = self._read(path)
-        if row is not None and not self._is_duplicate(row):
+        if row is not None and not self._is_duplicate(row, new):
             self._store(row)
         return row
 
@@ -365,36 +371,75 @@ class SessionIndex:
             with self._manifest.mutex:
                 self._manifest.put(row)
 
-    def _adopt_all(self, paths: Iterable[str]) -> None:
-        rows = []
-        for path in sorted(paths):
-            row = self._read(path)
-            if row is None or self._is_duplicate(row):
-                continue
+    def _adopt_new(self, paths: set[str]) -> None:
+        """Read documents that had no row, and store their rows.
+
+        Other processes may be reading the same documents, and record their rows. So each process takes the batches in
+        an order of its own, and skips what has a row by then.
+        """
+        ordered = sorted(paths)
+        batches = [ordered[begin : begin + _BATCH] for begin in range(0, len(ordered), _BATCH)]
+        random.Random(os.getpid()).shuffle(batches)  # noqa: S311 (no secret)
+        done = 0
+        for batch in batches:
+            missing = self._without_row(batch) if done else batch
+            done += len(batch) - len(missing)
+            self._adopt_all(missing, paths, done, len(ordered))
+            done += len(missing)
+        if len(batches) > 1:  # of two documents of a session, another process may have recorded the wrong one
+            missing = self._without_row(ordered)
             with self._manifest.mutex:
-                self._manifest.put(row)
-            if "problem" not in row:
-                rows.append(row)
+                missing = [path for path in missing if path not in self._unreadable and path not in self._duplicates]
+            self._adopt_all(missing, paths)
+
+    def _without_row(self, paths: list[str]) -> list[str]:
+        """Return the paths that no row has. The others are no exceptions any more."""
+        self._manifest.refresh()
+        with self._manifest.mutex:
+            recorded = self._manifest.sessions_at(paths)
+            for path in recorded:
+                self._unreadable.pop(path, None)
+                self._duplicates.pop(path, None)
+        return [path for path in paths if path not in recorded]
+
+    def _adopt_all(self, paths: Collection[str], new: Collection[str], done: int = 0, total: int = 0) -> None:
+        """Read documents and store their rows.
+
+        Args:
+            paths: The documents.
+            new: The paths that had no row before.
+            done: How many documents are done already.
+            total: How many there are in total, for `progress`; 0 reports nothing.
+        """
+        rows = []
+        for number, path in enumerate(paths, done + 1):
+            row = self._read(path)
+            if row is not None and not self._is_duplicate(row, new):
+                with self._manifest.mutex:
+                    self._manifest.put(row)
+                if "problem" not in row:
+                    rows.append(row)
             if len(rows) >= _BATCH:
                 self._manifest.record(rows)
                 rows = []
+            if total and self._progress is not None:
+                self._progress(number, total)
         if rows:
             self._manifest.record(rows)
 
-    def _is_duplicate(self, row: IndexRow) -> bool:
+    def _is_duplicate(self, row: IndexRow, new: Collection[str]) -> bool:
         """Return whether another document is the session's document, and note the result.
 
-        That is the document that the manifest named before. If it named none, the first in rank counts.
+        That is the document with the canonical name, or else the one that the manifest named before. If it named none,
+        because its path is one of those that are `new`, the first in rank counts.
         """
         session_id = row["session_id"]
         with self._manifest.mutex:
             first = self._manifest.get(session_id)
-        if first is None:
-            self._new.add(session_id)
         if first is None or first["path"] == row["path"] or not self._still_holds(first["path"], session_id):
             self._forget_exception(self._duplicates, row["path"])
             return False
-        if session_id in self._new and rank(row) > rank(first):
+        if rank(row) > rank(first) and (first["path"] in new or rank(row)[:2] > rank(first)[:2]):
             self._forget_exception(self._duplicates, row["path"])
             with self._manifest.mutex:
                 self._duplicates[first["path"]] = first["fingerprint"], session_id
@@ -409,6 +454,9 @@ class SessionIndex:
         A changed file keeps its status until it is read again, so that other threads do not treat it as missing.
         """
         changed = set()
+        with self._manifest.mutex:  # other processes may have recorded another document as that of the session
+            for path in self._manifest.sessions_at(self._duplicates) if self._duplicates else ():
+                del self._duplicates[path]
         for exceptions in (self._unreadable, self._duplicates):
             with self._manifest.mutex:
                 fingerprints = [(path, before) for path, (before, _) in exceptions.items()]
@@ -638,7 +686,7 @@ class SessionIndex:
             return newer
         content = self._read_or_torn(row["path"])
         fresh = content.recorded if isinstance(content, Torn) else content
-        if fresh is None or self._is_duplicate(fresh):
+        if fresh is None or self._is_duplicate(fresh, ()):
             return None
         self._store(fresh)
         return content

@@ -42,7 +42,7 @@ class Search:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._index = SearchIndex(engine.root, engine.locks)
+        self._index = SearchIndex(engine.root, engine.locks, engine.progress)
         self._listing = SearchListing(engine)
 
     def close(self) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.upgrade import Upgraded
+    from localstore.models.progress import Progress
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Message, Run, Session, Step
     from localstore.models.stats import GroupKey, Prices, Stats
@@ -76,6 +77,7 @@ class Storage:
         lock_timeout: float = 10.0,
         create: bool = True,
         auto_upgrade_schema: bool = False,
+        progress: "Progress | None" = None,
     ) -> None:
         """Open the store in a folder.
 
@@ -88,6 +90,9 @@ class Storage:
                 folder of agno 1.x is converted to a store immediately. The old documents are kept (see `localstore
                 backups`), and a warning names each document that could not be upgraded. If False, older documents can
                 be read, and a write to one raises OlderFormat.
+            progress: Called while documents are read to make an index, with the number done so far and the total:
+                after each document. An exception that it raises ends the call that needed the index. It must not use
+                the storage. None reports nothing.
 
         Raises StoreNotFound; NewerFormat if a newer localstore wrote the store; OlderFormat if the folder is one of
         agno 1.x and `auto_upgrade_schema` is False; ValueError for an invalid argument; OSError.
@@ -96,6 +101,8 @@ class Storage:
             raise ValueError(f'durability must be "full" or "relaxed", not {shown(durability)}')
         if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
             raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(lock_timeout)}")
+        if progress is not None and not callable(progress):
+            raise ValueError(f"progress must be a function of two numbers, not {shown(progress)}")
         check_flag("create", create)
         check_flag("auto_upgrade_schema", auto_upgrade_schema)
         if not os.fspath(dir_path):
@@ -115,6 +122,7 @@ class Storage:
             timeout=float(lock_timeout),
             upgrades=auto_upgrade_schema,
             suffix=self._suffix,
+            progress=progress,
         )
         store_tree.restore_git_ignore(self.root)
         self._search: Search | None = None

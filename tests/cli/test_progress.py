@@ -99,3 +99,20 @@ def test_an_error_removes_the_bar(clock: Clock, watch: Callable[[], io.StringIO]
         fail()
     if stderr.isatty():
         assert "\x1b[?25h" in stderr.getvalue()  # the cursor is shown again
+
+
+def test_reading_documents_is_shown_until_the_last_one_is_read(clock: Clock, watch: Callable[[], io.StringIO]) -> None:
+    stderr = watch()
+    reading = PROGRESS.Reading()
+    for done in range(1, 101):
+        clock.now += 0.25
+        reading(done, 100)
+    said = stderr.getvalue()
+    if stderr.isatty():
+        assert "documents read" in said
+        assert said.endswith("\x1b[2K"), "the bar was removed"
+        assert "\x1b[?25h" in said, "the cursor is back"
+    else:
+        assert said.splitlines()[0] == "localstore: 21 of 100 documents read, 4 a second, 19 s left"
+    reading.close()
+    assert stderr.getvalue() == said

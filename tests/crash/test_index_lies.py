@@ -23,6 +23,7 @@ from tests.crash.faults import UnsyncedSystem, installed
 from tests.crash.writer import STORAGES
 from tests.effort import rounds
 
+_HOME = Path(__file__).parents[2]
 _NAMES = ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm")
 
 
@@ -320,7 +321,7 @@ def test_on_a_full_disk_the_index_is_kept_in_memory(size: int, tmp_path: Path) -
     expected = rebuilt(root, tmp_path / "copy")
     # Without -B, a compiled module that is cut off would stay, and no later process could load it.
     command = [sys.executable, "-B", "-c", _ON_A_FULL_DISK, str(root), str(size)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=_HOME)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads(json.dumps(expected, default=str))
     assert answers(STORAGES[".json"](root)) == expected

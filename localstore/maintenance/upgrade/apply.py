@@ -6,9 +6,10 @@ from pathlib import Path
 from localstore.disk import backup_folder, store_tree
 from localstore.disk.locks import pool_of
 from localstore.format.document import ParsedDocument, convert_layout
-from localstore.maintenance.upgrade.batches import Progress, rewrite_all
+from localstore.maintenance.upgrade.batches import rewrite_all
 from localstore.maintenance.upgrade.plan import ACTION, is_folder_of_agno, make_plan
 from localstore.maintenance.upgrade.results import Upgraded
+from localstore.models.progress import Progress
 from localstore.models.schema import SCHEMA_VERSION
 
 

@@ -6,16 +6,14 @@ import itertools
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from localstore.disk import filesystem, store_tree
 from localstore.disk.backup_folder import Backup
 from localstore.maintenance.upgrade.rewriting import Outcome, Rewriter, Transform, check_free_space
-
-Progress = Callable[[int, int], None]
-"""A function that is called with the number of documents done so far and the total number."""
+from localstore.models.progress import Progress
 
 _BATCH, _BATCH_BYTES = 64, 8 << 20
 """The largest number of documents and of bytes in a batch; a single larger document is a batch by itself."""

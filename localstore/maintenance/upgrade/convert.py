@@ -12,8 +12,9 @@ from localstore.engine.transaction import older_format_error
 from localstore.errors import DocumentBroken, SessionNotFound
 from localstore.format.document import LAYOUTS, ParsedDocument, convert_layout
 from localstore.format.values import json_equal
-from localstore.maintenance.upgrade.batches import Progress, rewrite_all
+from localstore.maintenance.upgrade.batches import rewrite_all
 from localstore.maintenance.upgrade.results import Upgraded
+from localstore.models.progress import Progress
 from localstore.models.schema import SCHEMA_VERSION
 
 

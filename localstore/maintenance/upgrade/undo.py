@@ -18,9 +18,9 @@ from localstore.format.document import ParsedDocument, parse_document, parse_str
 from localstore.format.values import json_equal
 from localstore.format.versions import CannotUpgrade, downgraded, upgraded
 from localstore.index.row import IndexRow, row_of
-from localstore.maintenance.upgrade.batches import Progress
 from localstore.maintenance.upgrade.results import Problem, Undone
 from localstore.maintenance.upgrade.rewriting import includes
+from localstore.models.progress import Progress
 from localstore.models.schema import SCHEMA_VERSION
 
 _ATTEMPTS = 5
