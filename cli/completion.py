@@ -158,6 +158,7 @@ _TYPES: dict[str, _Stored | click.Path] = {
     "path": click.Path(),
     "file": click.Path(),
     "prices": click.Path(),
+    "tools": click.Path(),
 }
 """What completes the parameters with these names, in every command."""
 

@@ -29,6 +29,7 @@ COMMANDS = (
     "show",
     "path",
     "chat",
+    "ask",
     "state",
     "rename",
     "tag",

@@ -30,6 +30,12 @@ base_url_option = click.option(
     callback=_url,
     help="Ask the Chat Completions server at URL. Default: OPENAI_BASE_URL, else OpenAI.",
 )
+temperature_option = click.option(
+    "--temperature", type=click.FloatRange(min=0), metavar="T", help="Sample at this temperature."
+)
+max_tokens_option = click.option(
+    "--max-tokens", type=click.IntRange(min=1), metavar="N", help="Limit each answer to N tokens."
+)
 
 
 def make_model(model: str, base_url: str | None, **parameters: Any) -> OpenAIChat:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from numbers import Real
 from typing import Any
 
 import click
+
+from .user_module import error_text, imported, printing_to_stderr
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +38,15 @@ class Scorer:
 
     def _import(self, module: str, name: str) -> Callable[..., Any]:
         here = os.getcwd()
-        if here not in sys.path:
-            sys.path.append(here)  # last, so that no file there replaces an installed module
         try:
-            with _printing_to_stderr():
-                imported = import_module(module)
+            found = imported(partial(import_module, module), here, self._error)
         except ModuleNotFoundError as error:
             if error.name is not None and (module + ".").startswith(error.name + "."):
                 raise self._error(f"names a module that is neither in {here} nor installed") from None
             raise self._error(f"cannot be imported: {error}") from error
-        except (Exception, SystemExit) as error:  # whatever the module does
-            raise self._error(f"cannot be imported: {_error_text(error)}") from error
-        function = getattr(imported, name, None)
+        function = getattr(found, name, None)
         if function is None:
-            source = imported.__file__ or module
+            source = found.__file__ or module
             own = os.path.join(here, f"{module}.py")
             is_hidden = os.path.exists(own) and os.path.realpath(own) != os.path.realpath(source)
             hint = f". The name hides {own}: give that file another name" if is_hidden else ""
@@ -62,10 +58,10 @@ class Scorer:
     def __call__(self, question: str, old: str, new: str) -> Score:
         """Score one answer. Raises UsageError if the function raises an error or does not return a score."""
         try:
-            with _printing_to_stderr():
+            with printing_to_stderr():
                 value = self._function(question, old, new)
         except (Exception, SystemExit) as error:
-            raise self._error(f"raised {_error_text(error)}, with the question {_short(question)}") from error
+            raise self._error(f"raised {error_text(error)}, with the question {_short(question)}") from error
         if inspect.iscoroutine(value):
             value.close()
         if getattr(value, "ndim", None) == 0:  # numbers and truth values of numpy and the like
@@ -82,24 +78,6 @@ class Scorer:
 
     def _error(self, problem: str) -> click.UsageError:
         return click.UsageError(f"--pass '{self._named}' {problem}", click.get_current_context())
-
-
-@contextmanager
-def _printing_to_stderr() -> Iterator[None]:
-    """Redirect prints to standard error, because standard output is for answers."""
-    with redirect_stdout(sys.stderr):
-        yield
-
-
-def _error_text(error: BaseException) -> str:
-    """Return the type and message of an error, and the file and line where it was raised."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None or isinstance(error, SyntaxError):  # a SyntaxError names its line
-        return text
-    return f"{text} ({os.path.basename(trace.tb_frame.f_code.co_filename)}, line {trace.tb_lineno})"
 
 
 def _short(text: str, *, quoted: bool = True) -> str:

@@ -50,7 +50,14 @@ LINKED = (
 """The pages whose links are checked."""
 ANSWERS = {
     "README.md": ["Nice to meet you, Alice.", "Your name is Alice."],
-    "cli/README.md": ["Take the underground, line U1.", "Take line U1.", "Take line U1."],
+    "cli/README.md": [
+        "Take the underground, line U1.",
+        "Line U1.",
+        "The one at 7:58.",
+        "The one at 9:30.",
+        "Take line U1.",
+        "Take line U1.",
+    ],
 }
 """What the model says that the examples of a page ask."""
 OLLAMA = "http://localhost:11434/v1"

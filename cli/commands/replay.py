@@ -11,7 +11,7 @@ from localstore.errors import SessionNotFound
 from .. import output
 from ..arguments import find_session
 from ..errors import CANNOT_NOW, FINDINGS
-from ..model_options import base_url_option, make_model, model_of
+from ..model_options import base_url_option, make_model, max_tokens_option, model_of, temperature_option
 from ..progress import waiting
 from ..store_option import open_store, store_option
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     metavar="N",
     help="Send at most N earlier runs with each question. Default: all.",
 )
-@click.option("--temperature", type=click.FloatRange(min=0), metavar="T", help="Sample at this temperature.")
-@click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Limit each answer to N tokens.")
+@temperature_option
+@max_tokens_option
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Ask only the last N questions.")
 @click.option("--pass", "function", metavar="MODULE:FUNCTION", help="Score each answer with this function.")
 @click.option("--threshold", type=click.FloatRange(0, 1), metavar="X", help="Require this score to pass. Default: 0.5.")

@@ -555,7 +555,7 @@ def test_new_and_user_start_a_new_session(root: Path) -> None:
     storage = trip(root)
     with scripted_server(text("A."), text("B."), text("C.")) as server:
         assert "New session " in piped(root, server, "?\n", "--new").stderr
-        assert "New session " in piped(root, server, "?\n", "--user", "bob", "--instructions", "Be kind.").stderr
+        assert "New session " in piped(root, server, "?\n", "--user", "bob", "--system", "Be kind.").stderr
         assert "Continuing session " in piped(root, server, "?\n", "--user", "bob", "--model", "big-1").stderr
         models = [request["model"] for request in server.requests]
     assert models == ["gpt-4o-mini", "gpt-4o-mini", "big-1"]

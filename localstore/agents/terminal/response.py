@@ -13,11 +13,13 @@ from localstore.agents.terminal.screen import Screen, visible
 from localstore.agents.terminal.speaker_queue import SpeakerQueue
 
 
-def print_response(question: str | None, events: Generator[Event], *, markdown: bool, tool_calls: bool) -> None:
+def print_response(
+    question: str | None, events: Generator[Event], *, markdown: bool, tool_calls: bool, panel: bool = True
+) -> None:
     """Print the question, and then the answer as it arrives.
 
     On a terminal, both are in panels. In a Jupyter notebook, `markdown` renders the answer. Otherwise, both are plain
-    text.
+    text, with a blank line after the answer.
 
     Control characters are shown as escapes, because a model could use them to move the cursor or set the terminal's
     title. A remark says so if the answer is not complete. Errors of the run propagate; the part of the answer that has
@@ -28,6 +30,7 @@ def print_response(question: str | None, events: Generator[Event], *, markdown: 
         events: The events of the run. The generator is closed at the end, also after an error.
         markdown: Render the answer as Markdown. Has no effect without a terminal or a notebook.
         tool_calls: Print tool calls and their results, shortened.
+        panel: Draw panels on a terminal. False prints the answer without a panel, and without a blank line after it.
     """
     screen = Screen()
     incomplete: str | None = None
@@ -38,7 +41,7 @@ def print_response(question: str | None, events: Generator[Event], *, markdown: 
         answer = (
             _notebook_answer(tool_calls)
             if in_notebook
-            else open_answer(screen, markdown=markdown, panel=True, tool_calls=tool_calls)
+            else open_answer(screen, markdown=markdown, panel=panel, tool_calls=tool_calls)
         )
         with QuietInput() as quiet, answer:
             for event in events:
@@ -50,7 +53,7 @@ def print_response(question: str | None, events: Generator[Event], *, markdown: 
         events.close()
     if incomplete is not None:
         screen.note(incomplete)
-    if screen.console is None and not in_notebook:
+    if panel and screen.console is None and not in_notebook:
         screen.write("\n")
 
 
