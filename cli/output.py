@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import click
@@ -172,8 +172,11 @@ def when(text: str, now: datetime | None = None) -> str:
         return f"{seconds // 60:.0f} min ago"
     if moment.date() == now.date():
         return f"{moment:%H:%M}"
-    if moment.date() == now.date() - timedelta(days=1):
+    days = (now.date() - moment.date()).days
+    if days == 1:
         return "yesterday"
+    if 1 < days < 7:
+        return f"{days} days ago"
     return f"{moment:%Y-%m-%d}"
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from .cells import shortened
 from .output import one_line
 
 GAP = 2
 NARROWEST = 12
 """The minimum width of a column, unless all its texts are shorter. If there is less space, columns are dropped."""
+NARROWEST_ROOMY = 15
+"""The same for a column that gets more room if there is some."""
 NARROWEST_BAR, WIDEST_BAR = 6, 30
 """The minimum and maximum width of the longest bar."""
 _FULL, _PARTS = "█", ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
@@ -29,17 +32,28 @@ def print_table(
     marked: Sequence[bool],
     total_last: bool = False,
     bars: tuple[str, Sequence[float]] | None = None,
+    roomy: Mapping[str, int] = {},
+    styles: Mapping[str, str] = {},
 ) -> None:
-    """Print named columns of equal length, one line per row, the marked rows in red, a total in the last row bold.
+    """Print named columns of equal length, one line per row.
 
-    `bars` is a heading and the amount of each row that has one. They are drawn at the right if there is room.
+    Columns without text are left out. If the terminal is too narrow, columns are dropped, beginning with the last one
+    in `kept_longest`, and long texts are cut off with `…`.
 
-    Columns without text are left out; those in `numbers` are right-aligned. If the terminal is too narrow, columns are
-    dropped, beginning with the last one in `kept_longest`, and long texts are cut off with `…`.
+    Args:
+        screen: The console.
+        columns: The cells of each column, by its heading.
+        numbers: Columns that are right-aligned.
+        kept_longest: All columns, the most important one first. They get the spare width in this order.
+        marked: For each row, whether it is printed in red.
+        total_last: Whether the last row is a total, printed bold.
+        bars: A heading and the amount of each row that has one, drawn at the right if there is room.
+        roomy: The width that a column gets if it needs it, before any column that is not in here gets any.
+        styles: The style of a column.
     """
     escaped = {name: [one_line(cell) for cell in cells] for name, cells in columns.items() if any(cells)}
     wanted = {name: max(cell_len(name), *map(cell_len, cells)) for name, cells in escaped.items()}
-    widths = _widths(wanted, [name for name in kept_longest if name in wanted], screen.width)
+    widths = _widths(wanted, [name for name in kept_longest if name in wanted], screen.width, roomy)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     shown = [name for name in escaped if name in widths]
     for name in shown:
@@ -47,14 +61,16 @@ def print_table(
             name,
             width=widths[name],
             no_wrap=True,
-            overflow="ellipsis",
             justify="right" if name in numbers else "left",
         )
     drawn = [] if bars is None else _bars(bars[1], screen.width - sum(widths.values()) - GAP * len(widths), screen)
     if bars is not None and drawn:
         table.add_column(bars[0], no_wrap=True)
     for number, mark in enumerate(marked):
-        cells = [Text(escaped[name][number]) for name in shown]
+        cells = [
+            Text(shortened(escaped[name][number], widths[name]), style="" if mark else styles.get(name, ""))
+            for name in shown
+        ]
         cells += [Text(bar, style="cyan") for bar in drawn[number : number + 1]]
         is_total = total_last and number == len(marked) - 1
         table.add_row(*cells, style="red" if mark else "bold" if is_total else "")
@@ -72,11 +88,20 @@ def _bars(amounts: Sequence[float], width: int, screen: Any) -> list[str]:
     return [_FULL * (number // 8) + _PARTS[number % 8] for number in eighths]
 
 
-def _widths(wanted: dict[str, int], kept_longest: list[str], width: int) -> dict[str, int]:
+def _widths(wanted: dict[str, int], kept_longest: list[str], width: int, roomy: Mapping[str, int]) -> dict[str, int]:
     """Return the widths of the columns that fit. Columns that come first in `kept_longest` get the spare width."""
     names = list(kept_longest)
-    least = {name: min(wanted[name], NARROWEST) for name in names}
-    while len(names) > 1 and sum(least[name] + GAP for name in names) - GAP > width:
+    least = {name: min(wanted[name], roomy.get(name, NARROWEST)) for name in names}
+
+    def too_wide() -> int:
+        return sum(least[name] + GAP for name in names) - GAP - width
+
+    while names[-1] not in roomy and len(names) > 1 and too_wide() > 0:
+        names.pop()
+    for name in roomy:
+        if name in least and too_wide() > 0:
+            least[name] = max(min(least[name], NARROWEST_ROOMY), least[name] - too_wide())
+    while len(names) > 1 and too_wide() > 0:
         names.pop()
     left = width - sum(least[name] + GAP for name in names) + GAP
     widths = {}

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localstore.models.session_info import SORT_KEYS
+from localstore.models.times import time_text
+
 from .. import output
 from ..filter_options import filter_options, limit_option
 from ..store_option import open_store, store_option
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localstore.models.filter import Filter
-    from localstore.models.session_info import SessionInfo
+    from localstore.models.session_info import SessionInfo, SortKey
 
 ON_A_TERMINAL = 50
 """How many sessions a terminal shows without `--all` or `--limit`."""
@@ -25,12 +28,20 @@ _MOST_NAMED = 3
 
 @click.command()
 @filter_options
-@limit_option("At most the N newest sessions.")
+@click.option(
+    "--sort", type=click.Choice(SORT_KEYS), default="updated", help="Newest or largest first, or by title. [updated]"
+)
+@limit_option("At most the first N sessions.")
 @click.option("--all", "everything", is_flag=True, help=f"List all sessions on a terminal, not only {ON_A_TERMINAL}.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all fields of each session.")
 @store_option
-def command(where: Filter, limit: int | None, everything: bool, as_json: bool, store: str | None) -> None:
+def command(
+    where: Filter, sort: SortKey, limit: int | None, everything: bool, as_json: bool, store: str | None
+) -> None:
     """List sessions, most recently active first. A session must match all options.
+
+    On a terminal, the title is the name or the first question, and the id is as long as commands need it. A mark says
+    how the last run ended: ✗ failed, … unfinished, ■ stopped. Columns that are the same for all sessions are left out.
 
     In a pipe, all sessions are listed, one per line: id, name, kind, entity, user, runs, updated and problem, separated
     by tabs. Control characters are written as escapes; every command also accepts an id in this form.
@@ -39,11 +50,13 @@ def command(where: Filter, limit: int | None, everything: bool, as_json: bool, s
         raise click.UsageError("--limit and --all cannot be combined", click.get_current_context())
     storage = open_store(store)
     most = None if limit or everything or as_json or not output.to_terminal() else ON_A_TERMINAL
-    rows = storage.list_sessions(where=where, limit=limit if most is None else most + 1)
+    rows = storage.list_sessions(where=where, limit=limit if most is None else most + 1, sort=sort)
     if as_json:
         output.write_json([row.as_dict() for row in rows])
     elif output.to_terminal():
-        _show(rows, most)
+        from ..session_table import print_sessions
+
+        print_sessions(storage, rows[:most], sort, has_more=len(rows) > len(rows[:most]))
     else:
         output.write_rows(map(_cells, rows))
     unreadable = len(storage.unreadable_files())
@@ -77,43 +90,6 @@ def _cells(row: SessionInfo) -> tuple[str, ...]:
         row.entity_id or "",
         row.user_id or "",
         str(row.runs),
-        _updated(row),
+        "" if row.updated_at is None else time_text(row.updated_at),
         row.problem or "",
     )
-
-
-def _updated(row: SessionInfo) -> str:
-    from localstore.models.times import time_text
-
-    return "" if row.updated_at is None else time_text(row.updated_at)
-
-
-def _show(rows: list[SessionInfo], most: int | None) -> None:
-    """Print a table of the first `most` sessions. The status is shown unless it is the usual one."""
-    from ..table import print_table
-
-    shown = rows[:most]
-    if not shown:
-        return
-    screen = output.console()
-    print_table(
-        screen,
-        {
-            "id": [row.session_id for row in shown],
-            "title": [row.title or "" for row in shown],
-            "kind": [row.kind for row in shown],
-            "entity": [row.entity_id or "" for row in shown],
-            "user": [row.user_id or "" for row in shown],
-            "runs": [str(row.runs) for row in shown],
-            "status": ["" if row.status == "completed" else row.status or "" for row in shown],
-            "updated": [output.when(_updated(row)) for row in shown],
-        },
-        numbers=("runs",),
-        kept_longest=("id", "updated", "title", "status", "runs", "user", "entity", "kind"),
-        marked=[bool(row.problem) for row in shown],
-    )
-    for row in shown:
-        if row.problem:
-            screen.print(output.one_line(f"{row.session_id}: {row.problem}"), style="red")
-    if len(rows) > len(shown):
-        screen.print("… and more. --all lists them.", style="dim")

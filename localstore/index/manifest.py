@@ -13,6 +13,7 @@ import heapq
 import os
 import threading
 import weakref
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from itertools import chain
@@ -494,6 +495,30 @@ class Manifest:
             own = [row for row in self._rows.values() if row is not DELETED]
             found += [row for row in own if row["session_id"].startswith(text)]
             return sorted(found, key=lambda row: row["session_id"])[:limit]
+
+    def neighbours(self, session_ids: Iterable[str]) -> dict[str, list[str]]:
+        """Return the ids before and after each of these ids, in alphabetical order. They may have been deleted."""
+        from localstore.index import row_table
+
+        with self.mutex:
+            self._parse_all_lines()
+            own = sorted(session_id for session_id, row in self._rows.items() if row is not DELETED)
+            found: dict[str, list[str]] = {}
+            for session_id in session_ids:
+                none: list[str] = []
+                stored = self._ask(partial(row_table.neighbours, session_id=session_id), none)
+                before, behind = bisect_left(own, session_id), bisect_right(own, session_id)
+                found[session_id] = [*stored, *own[max(0, before - 1) : before], *own[behind : behind + 1]]
+            return found
+
+    def has_name(self, text: str) -> bool:
+        """Return whether a session may have exactly this name. It may have been deleted meanwhile."""
+        from localstore.index import row_table
+
+        with self.mutex:
+            self._parse_all_lines()
+            is_own = any(row is not DELETED and row.get("name") == text for row in self._rows.values())
+            return is_own or self._ask(partial(row_table.has_name, name=text), False)
 
     def in_order(
         self, where: Selection, after: Place | None, limit: int | None, *, newest_first: bool

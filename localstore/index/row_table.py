@@ -377,6 +377,21 @@ def ids_beginning_with(connection: sqlite3.Connection, text: str, limit: int) ->
     return [_row(*one) for one in found]
 
 
+def neighbours(connection: sqlite3.Connection, session_id: str) -> list[str]:
+    """Return the id before and the one after this id in alphabetical order, where there are such."""
+    found = connection.execute(
+        "SELECT max(session_id) FROM session WHERE session_id < ?1"
+        " UNION ALL SELECT min(session_id) FROM session WHERE session_id > ?1",
+        (session_id,),
+    )
+    return [other for (other,) in found if other is not None]
+
+
+def has_name(connection: sqlite3.Connection, name: str) -> bool:
+    """Return whether a session has exactly this name."""
+    return connection.execute("SELECT 1 FROM session WHERE name = ? LIMIT 1", (name,)).fetchone() is not None
+
+
 def verify(connection: sqlite3.Connection) -> None:
     """Raise DatabaseError if a page is damaged, as it may be after a power cut."""
     (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()

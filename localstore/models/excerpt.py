@@ -2,6 +2,7 @@
 
 from typing import Any
 
+_JOINER = "\u200d"
 _LONGEST = 60
 """How many characters of a value are shown."""
 
@@ -22,7 +23,41 @@ def one_line(text: str, longest: int = 80) -> str:
     'What shall…'
     """
     line = " ".join(text[: 20 * longest].split())
-    return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
+    return line if len(line) <= longest else f"{line[: whole_end(line, longest - 1)].rstrip()}…"
+
+
+def whole_end(text: str, end: int) -> int:
+    """Return `end`, or a place before it where no character is cut in half that is written with several code points.
+
+    >>> whole_end("e\\u0301", 1), whole_end("a\\U0001f469\\u200d\\U0001f467", 3)
+    (0, 1)
+    """
+    while 0 < end < len(text) and _continues(text, end):
+        end -= 1
+    return end
+
+
+def _continues(text: str, at: int) -> bool:
+    """Return whether the code point at a place belongs to the character of the one before it."""
+    point, before = text[at], text[at - 1]
+    if point.isascii():
+        return False
+    if _is_flag_part(point) and _is_flag_part(before):
+        start = at
+        while start and _is_flag_part(text[start - 1]):
+            start -= 1
+        return (at - start) % 2 == 1
+    return before == _JOINER or point == _JOINER or "\U0001f3fb" <= point <= "\U0001f3ff" or _is_mark(point)
+
+
+def _is_flag_part(point: str) -> bool:
+    return "\U0001f1e6" <= point <= "\U0001f1ff"
+
+
+def _is_mark(point: str) -> bool:
+    from unicodedata import category
+
+    return category(point).startswith("M")
 
 
 def short_repr(value: Any) -> str:

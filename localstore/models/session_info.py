@@ -1,13 +1,17 @@
 """The information that a listing returns about each session."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from localstore.models.excerpt import one_line, session_repr
 from localstore.models.filter import Filter
 from localstore.models.times import parse_time, time_text
+
+SortKey = Literal["updated", "created", "runs", "tokens", "size", "name"]
+"""What a listing may be sorted by."""
+SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 
 _FIELDS = (
     "session_id",
@@ -233,6 +237,29 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def in_order_of(infos: Iterable[SessionInfo], sort: SortKey) -> list[SessionInfo]:
+    """Return the sessions with the newest or largest first, or by their titles from A to Z and those without one last.
+
+    Those that are equal keep their order.
+    """
+    match sort:
+        case "updated":
+            return list(infos)
+        case "name":
+            return sorted(infos, key=lambda info: (info.title is None, (info.title or "").casefold()))
+        case "created":
+            return sorted(infos, key=lambda info: info.created_at or _LONG_AGO, reverse=True)
+        case "runs":
+            return sorted(infos, key=lambda info: info.runs, reverse=True)
+        case "tokens":
+            return sorted(infos, key=lambda info: info.input_tokens + info.output_tokens, reverse=True)
+        case "size":
+            return sorted(infos, key=lambda info: info.size, reverse=True)
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def cursor(active_at: str, session_id: str) -> str:

@@ -7,7 +7,7 @@ from localstore.format.values import to_json_value
 from localstore.models.filter import Filter
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import KINDS
-from localstore.models.session_info import position
+from localstore.models.session_info import SORT_KEYS, position
 
 
 class Unset:
@@ -51,6 +51,14 @@ def check_flag(name: str, value: object) -> None:
     """Raise TypeError unless `value` is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, not {shown(value)}")
+
+
+def check_sort(sort: object, after: object) -> None:
+    """Raise ValueError unless `sort` is an order of listings, and the one of cursors if there is a cursor."""
+    if sort not in SORT_KEYS:
+        raise ValueError(f"sort {not_one_of(sort, SORT_KEYS)}")
+    if after is not None and sort != "updated":
+        raise ValueError('after needs sort="updated": cursors are places in that order')
 
 
 def check_count(name: str, value: object) -> None:

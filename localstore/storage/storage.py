@@ -17,15 +17,17 @@ from localstore.index.row import IndexRow, activity, latest_plausible_time
 from localstore.models.filter import Filter
 from localstore.models.nearest import shown
 from localstore.models.schema import SESSION_KEYS, Rating
-from localstore.models.session_info import SessionInfo, session_info
+from localstore.models.session_info import SessionInfo, SortKey, in_order_of, session_info
 from localstore.storage.arguments import (
     UNSET,
     Unset,
+    check_count,
     check_cursor,
     check_filter,
     check_flag,
     check_id,
     check_kind,
+    check_sort,
     check_text,
     check_update,
     is_valid,
@@ -567,6 +569,7 @@ class Storage:
         where: Filter | None = None,
         after: str | None = None,
         newest_first: bool = True,
+        sort: SortKey = "updated",
     ) -> list[SessionInfo]:
         """Return an overview of each session that matches, most recently updated first.
 
@@ -582,19 +585,26 @@ class Storage:
             limit: The most sessions to return; None means no limit.
             where: Only the sessions that match this filter too.
             after: The `cursor` of a session: begin with the one that follows it, as for the next page.
-            newest_first: If False, the least recently updated session comes first.
+            newest_first: If False, the order is the other way round.
+            sort: What comes first: the newest by "updated" or "created", the largest by "runs", "tokens" or "size" of
+                the document, or the titles from A to Z by "name". Any but "updated" reads the rows of all sessions that
+                match, whatever the limit.
 
-        Raises ValueError if `kind` is unknown, `limit` is neither None nor an integer of at least 0, or `after` is no
-        cursor.
+        Raises ValueError if `kind` or `sort` is unknown, `limit` is neither None nor an integer of at least 0, `after`
+        is no cursor, or it is given with another order than "updated".
         """
         check_text("user_id", user_id)
         check_text("entity_id", entity_id)
         check_kind(kind)
         _check_limit(limit)
         check_flag("newest_first", newest_first)
+        check_sort(sort, after)
         merged = check_filter(where).narrowed(user_id, entity_id, kind)
         if merged is None:
             return []
+        if sort != "updated":
+            infos = in_order_of(self._infos(self._engine.rows(merged, counted=True)), sort)
+            return (infos if newest_first else infos[::-1])[:limit]
         position = None if after is None else check_cursor(after)
         return self._infos(self._engine.rows(merged, limit, after=position, newest_first=newest_first, counted=True))
 
@@ -893,6 +903,22 @@ class Storage:
             raise _not_found(session_id)
         return self.root / row["path"]
 
+    def short_ids(self, session_ids: Iterable[str], *, least: int = 8) -> dict[str, str]:
+        """Return the beginning of each of these ids that is enough for `find_sessions`, to show it in little space.
+
+            >>> storage.short_ids(["trip"], least=2)
+            {'trip': 'tr'}
+
+        Args:
+            session_ids: The ids.
+            least: How many characters each beginning has at least. With few, it is soon shared by a new session.
+        """
+        from localstore.index.short_ids import short_ids
+
+        check_count("least", least)
+        self._engine.index.scan()
+        return short_ids(self._engine.manifest, session_ids, least)
+
     def session_at(self, path: str | os.PathLike[str]) -> SessionInfo:
         """Return the session whose document is at this path.
 
@@ -937,6 +963,7 @@ class Storage:
     aget_all_sessions = async_twin(get_all_sessions, writes=False)
     aget_recent_sessions = async_twin(get_recent_sessions, writes=False)
     aexamples = async_twin(examples, writes=False)
+    ashort_ids = async_twin(short_ids, writes=False)
     apath = async_twin(path, writes=False)
     asession_at = async_twin(session_at, writes=False)
 

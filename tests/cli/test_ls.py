@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from localstore import JsonStorage, Message, Run
+from localstore import JsonStorage, Message, Metrics, Run
 from tests.effort import ci_only
 
 from .conftest import Command
@@ -127,36 +128,85 @@ def test_a_terminal_shows_the_newest_fifty(store: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("columns", [20, 40, 100])
-def test_every_row_fits_on_a_line_of_the_terminal(store: Path, columns: int) -> None:
-    """A narrow terminal drops columns, and the table keeps its shape."""
+@pytest.mark.parametrize(
+    ("columns", "headings"),
+    [
+        (20, ["title"]),
+        (40, ["title", "id"]),
+        (80, ["title", "id", "updated", "runs"]),
+        (140, ["title", "id", "updated", "runs", "user", "entity", "kind"]),
+    ],
+)
+def test_every_row_fits_on_a_line_of_the_terminal(store: Path, columns: int, headings: list[str]) -> None:
+    """A narrow terminal drops columns, the title last, and the table keeps its shape. No emoji is cut in half."""
     from rich.cells import cell_len
 
     from .pseudo_terminal import on_terminal
 
+    family = "👩\u200d👩\u200d👧"
     add(store, "日本語" * 40, user_id="😀" * 40, entity_id="e" * 300)
     add(store, HOSTILE, user_id=HOSTILE)
+    storage = JsonStorage(store)
+    storage.update("graz-1", name=family * 60)
+    storage.update(HOSTILE, name=HOSTILE)
+    storage.update("linz-1", name="日本語" * 40)
     screen = on_terminal("ls", cwd=store, columns=columns)
     assert len(screen.lines) == 6
     assert all(cell_len(line) <= columns for line in screen.lines)
-    assert [line[:6] for line in screen.lines[3:]] == ["vienna", "linz-1", "graz-1"]
-    assert screen.lines[0].split()[0] == "id"
-    assert ("entity" in screen.lines[0]) == (columns == 100)
+    assert screen.lines[0].split() == headings
+    assert {line.strip()[:4] for line in screen.lines[3:]} == {"Trip", "日本語日", family[:4]}
+    cut = screen.lines[-1].split()[0]
+    assert cut == family * (len(cut) // len(family)) + "…"
     assert not set("\x9b\x7f\u202e") & set(screen.text)
     assert "\x1b" not in screen.text
 
 
 @posix
-def test_a_terminal_shows_titles_and_how_the_last_run_ended(store: Path) -> None:
-    """The title is the name, else the first question. The usual status is not shown."""
+def test_a_terminal_shows_titles_and_marks_what_did_not_complete(store: Path) -> None:
+    """The title is the name, else the first question. A long id is as short as `show` takes it, and columns that would
+    say the same in all rows are left out."""
     from .pseudo_terminal import on_terminal
 
-    JsonStorage(store).append("linz-1", Run(status="error", error="offline", created_at="2026-01-02T11:00:00Z"))
-    header, *lines = on_terminal("ls", cwd=store).lines
-    assert header.split() == ["id", "title", "kind", "entity", "user", "runs", "status", "updated"]
-    assert "Trip to Vienna" in lines[0]
-    assert "completed" not in lines[0]
-    assert lines[1].split() == ["linz-1", "Linz?", "team", "bob", "2", "error", "2026-01-02"]
+    storage = JsonStorage(store)
+    storage.append("linz-1", Run(status="error", error="offline", created_at="2026-01-02T11:00:00Z"))
+    storage.append("graz-1", Run(status="unfinished", created_at="2026-01-01T11:00:00Z"))
+    storage.append("3f2a91bc-0000", Run(status="cancelled", created_at="2025-01-01T11:00:00Z"), user_id="bob")
+    storage.update("graz-1", tags=["travel", "work"])
+    header, *lines = on_terminal("ls", cwd=store, columns=120).lines
+    assert header.split() == ["title", "id", "updated", "runs", "user", "entity", "kind", "tags"]
+    assert [line.split() for line in lines] == [
+        ["Trip", "to", "Vienna", "vienna-trip", "2026-01-03", "12", "alice", "guide", "agent"],
+        ["✗", "Linz?", "linz-1", "2026-01-02", "2", "bob", "team"],
+        ["…", "Graz?", "graz-1", "2026-01-01", "2", "alice", "guide", "agent", "travel,", "work"],
+        ["■", "-", "3f2a91bc", "2025-01-01", "1", "bob", "agent"],
+    ]
+    assert on_terminal("ls", "--user", "alice", "--sort", "created", cwd=store).lines[0].split() == [
+        *("title", "id", "created", "runs", "tags")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sort", "ids"),
+    [
+        ("updated", ["vienna-trip", "linz-1", "graz-1"]),
+        ("created", ["graz-1", "vienna-trip", "linz-1"]),
+        ("runs", ["vienna-trip", "linz-1", "graz-1"]),
+        ("tokens", ["linz-1", "vienna-trip", "graz-1"]),
+        ("size", ["vienna-trip", "graz-1", "linz-1"]),
+        ("name", ["graz-1", "linz-1", "vienna-trip"]),
+    ],
+)
+def test_sessions_are_sorted(invoke: Invoke, store: Path, sort: str, ids: list[str]) -> None:
+    """The newest or largest come first, and titles from A to Z."""
+    metrics = Metrics(input_tokens=5, output_tokens=9)
+    storage = JsonStorage(store)
+    storage.append("linz-1", Run(metrics=metrics, created_at="2026-01-02T11:00:00Z"))
+    path = storage.path("graz-1")
+    path.write_text(re.sub('"created_at": "[^"]*"', '"created_at": "2027-01-01T00:00:00Z"', path.read_text(), count=1))
+    for limit in (3, 1):
+        done = invoke("ls", "--store", store, "--sort", sort, "--limit", str(limit))
+        assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ids[:limit]
+    assert invoke("ls", "--store", store, "--sort", "colour").exit_code == 2
 
 
 @posix
@@ -177,6 +227,9 @@ def test_a_terminal_shows_relative_times(store: Path) -> None:
         (timedelta(minutes=5), "5 min ago"),
         (timedelta(hours=3), "12:00"),
         (timedelta(hours=20), "yesterday"),
+        (timedelta(days=2), "2 days ago"),
+        (timedelta(days=6), "6 days ago"),
+        (timedelta(days=7), "2026-11-15"),
         (timedelta(days=40), "2026-10-13"),
         (timedelta(hours=-2), "17:00"),
         (timedelta(days=-2), "2026-11-24"),

@@ -14,6 +14,7 @@ import pytest
 from localstore import Update
 from localstore.index.document_row import Torn
 from localstore.index.row import IndexRow
+from localstore.models.session_info import SortKey
 from tests.effort import ci_only, rounds
 from tests.unit.raw import Storage, answered, question
 
@@ -63,6 +64,27 @@ def test_the_newest_activity_comes_first(full: Storage, filters: dict[str, Any],
     assert [session.session_id for session in sessions] == ids
     assert [session.session_id for session in full.get_recent_sessions(**filters, limit=limit)] == ids[:limit]
     assert [session.session_id for session in full.get_recent_sessions(**filters)] == ids[:2]
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [("updated", "edcba"), ("created", "edcba"), ("runs", "aedcb"), ("size", "a"), ("name", "dae")],
+)
+def test_a_listing_is_sorted(full: Storage, sort: SortKey, expected: str) -> None:
+    """Those that are equal stay in the order of their activity. The index knows one order alone, and cursors too."""
+    for number in range(3):
+        full.append("a", answered(f"more-{number}", created_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    full.update("d", name="A title")
+    full.update("a", name="b title")
+    ids = [info.session_id for info in full.list_sessions(sort=sort)]
+    assert "".join(ids).startswith(expected)
+    assert [info.session_id for info in full.list_sessions(sort=sort, limit=2)] == ids[:2]
+    assert [info.session_id for info in full.list_sessions(sort=sort, newest_first=False)] == ids[::-1]
+    if sort != "updated":
+        with pytest.raises(ValueError, match="after needs"):
+            full.list_sessions(sort=sort, after=full.list_sessions(limit=1)[0].cursor)
+    with pytest.raises(ValueError, match="sort must be one of updated, created"):
+        full.list_sessions(sort="updates")  # type: ignore[arg-type]
 
 
 def test_new_activity_moves_a_session_to_the_front(full: Storage) -> None:

@@ -1,0 +1,15 @@
+"""Fits text into the cells of a terminal, where a character takes none, one or two."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len, set_cell_size
+
+from localstore.models.excerpt import whole_end
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the text or, if it takes more than `width` cells, its beginning with `…`. No character is cut in half."""
+    if cell_len(text) <= width:
+        return text
+    beginning = set_cell_size(text, width - 1).rstrip()  # with a space instead of the half of a wide character
+    return f"{text[: whole_end(text, len(beginning))].rstrip()}…"

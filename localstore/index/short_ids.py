@@ -1,0 +1,28 @@
+"""Beginnings of session ids that are shown instead of the whole id."""
+
+from collections.abc import Iterable
+
+from localstore.index.manifest import Manifest
+
+
+def short_ids(manifest: Manifest, session_ids: Iterable[str], least: int) -> dict[str, str]:
+    """Return the beginning of each id, of at least `least` characters, that no other session's id has.
+
+    It is not the name of a session either.
+    """
+    found = {}
+    for session_id, others in manifest.neighbours(session_ids).items():
+        shared = max((_shared(session_id, other) for other in others), default=0)
+        length = max(least, shared + 1)
+        while length < len(session_id) and manifest.has_name(session_id[:length]):
+            length += 1
+        found[session_id] = session_id[:length]
+    return found
+
+
+def _shared(one: str, other: str) -> int:
+    """Return how many characters at the beginning of two texts are the same."""
+    for number, (mine, yours) in enumerate(zip(one, other, strict=False)):
+        if mine != yours:
+            return number
+    return min(len(one), len(other))
