@@ -37,6 +37,7 @@ COMMANDS = (
     "export",
     "import",
     "rm",
+    "prune",
     "restore",
     "check",
     "rescue",

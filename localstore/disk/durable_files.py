@@ -299,10 +299,11 @@ def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
             filesystem.system.unlink(entry.path)
 
 
-def move_file(source: str, target: str, watch: FolderWatch | None = None) -> None:
+def move_file(source: str, target: str, watch: FolderWatch | None = None, *, settle: bool = True) -> None:
     """Rename a file and make its bytes and its new name durable. Raises FileExistsError if the name is taken, OSError.
 
-    `watch` is a watch of the folder of `source`, if the file goes to another one.
+    `watch` is a watch of the folder of `source`, if the file goes to another one. Without `settle`, the name is not
+    durable until the caller has synced the folder of `target`, and then that of `source`.
 
     Where the system cannot check that in one step, the caller makes sure, by a lock or a random name, that no other
     process takes the name at the same time.
@@ -318,6 +319,8 @@ def move_file(source: str, target: str, watch: FolderWatch | None = None) -> Non
         raise
     with watched(watch):
         _rename_to_new(source, target)
+    if not settle:
+        return
     filesystem.sync_folder(os.path.dirname(target))
     if os.path.dirname(source) != os.path.dirname(target):
         filesystem.sync_folder(os.path.dirname(source))

@@ -9,9 +9,10 @@ import os
 import re
 import stat
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from localstore.disk import durable_files, filesystem, rescue_folder, store_tree
 from localstore.disk.document_file import DocumentFile
@@ -54,9 +55,8 @@ def describe(root: str, name: str) -> Trashed | None:
 
 
 def _described(root: str, name: str) -> Trashed | None:
-    match = _NAME.match(name)
-    document = _document(root, name) if match else None
-    if match is None or document is None:
+    document = _document(root, name) if _NAME.match(name) else None
+    if document is None:
         return None
     path = store_tree.full_path(root, f"{FOLDER}/{name}/{document}")
     try:
@@ -66,8 +66,12 @@ def _described(root: str, name: str) -> Trashed | None:
         session_id = _session_id(path)
     except FileNotFoundError:  # another process has just restored it
         return None
-    day, hours, minutes, seconds = match.groups()
-    return Trashed(name, session_id, document, f"{day}{hours}:{minutes}:{seconds}", status.st_size, path)
+    return Trashed(name, session_id, document, _time_in(name), status.st_size, path)
+
+
+def _time_in(name: str) -> str:
+    """Return the time in the name of a folder in the trash, in the form used in documents."""
+    return _NAME.sub(r"\1\2:\3:\4", name)
 
 
 def _names(root: str) -> list[str]:
@@ -102,30 +106,75 @@ def _id_in_whole(path: str) -> str | None:
         return session_id if isinstance(session_id, str) else None
 
 
-def move_in(root: str, document: str, session_id: str, watch: FolderWatch | None = None) -> Trashed:
-    """Move a document into the trash, durably. The caller holds the lock of its session.
+class Intake:
+    """Moves documents into the trash, in a `with` statement, with few syncs for all of them together.
 
-    `watch` is a watch of the document's folder.
+    The caller holds the locks of their sessions until the `with` statement has ended: only then are they durably in the
+    trash. If this is interrupted, each document is in its old place or in the trash. Raises DocumentBroken, OSError.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._names: dict[str, str] = {}
+        """The documents that have a folder in the trash and are not there yet: the name of the folder."""
+        self._moved: list[Trashed] = []
+
+    def __enter__(self) -> Self:
+        _refuse_links(self._root)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            for one in self._moved:
+                filesystem.sync_folder(os.path.dirname(one.path))
+            for folder in sorted({one.document.rpartition("/")[0] for one in self._moved}):
+                filesystem.sync_folder(store_tree.full_path(self._root, folder))
+        finally:
+            for document, name in self._names.items():
+                _remove_folders(self._root, name, document)  # a folder that holds the document stays
+
+    def prepare(self, documents: Iterable[str]) -> None:
+        """Make a folder for each of these documents, durably. Their paths are relative to the root."""
+        trash = store_tree.full_path(self._root, FOLDER)
+        make_folders(self._root, Path(trash))
+        stamp = rescue_folder.timestamp(time.time()).replace(":", "")
+        new: list[str] = []
+        for document in documents:
+            name = self._names[document] = f"{stamp}.{os.urandom(6).hex()}"
+            folder = f"{trash}/{name}"
+            for part in ("", *document.split("/")[:-1]):
+                folder = f"{folder}/{part}" if part else folder
+                filesystem.system.make_folder(folder)
+                new.append(folder)
+        for folder in dict.fromkeys(os.path.dirname(folder) for folder in reversed(new)):
+            filesystem.sync_folder(folder)
+        for folder in (store_tree.full_path(self._root, ".localstore"), self._root):
+            filesystem.sync_folder(folder)  # if another process made it, its name may not be durable yet
+
+    def move(self, document: str, session_id: str, watch: FolderWatch | None = None) -> Trashed:
+        """Move a document into the trash. `watch` is a watch of the document's folder."""
+        source = store_tree.full_path(self._root, document)
+        status = filesystem.system.status(source)
+        if not stat.S_ISREG(status.st_mode):
+            raise DocumentBroken(f"{source} is not a regular file. Move it out of the store.", path=source)
+        if document not in self._names:
+            self.prepare([document])
+        name = self._names[document]
+        target = store_tree.full_path(self._root, f"{FOLDER}/{name}/{document}")
+        durable_files.move_file(source, target, watch, settle=False)
+        del self._names[document]
+        one = Trashed(name, session_id, document, _time_in(name), status.st_size, target)
+        self._moved.append(one)
+        return one
+
+
+def move_in(root: str, document: str, session_id: str) -> Trashed:
+    """Move a document into the trash, durably. The caller holds the lock of its session.
 
     If this is interrupted, the document is in its old place or in the trash. Raises DocumentBroken, OSError.
     """
-    source = store_tree.full_path(root, document)
-    status = filesystem.system.status(source)
-    if not stat.S_ISREG(status.st_mode):
-        raise DocumentBroken(f"{source} is not a regular file. Move it out of the store.", path=source)
-    _refuse_links(root)
-    stamp = rescue_folder.timestamp(time.time())
-    name = f"{stamp.replace(':', '')}.{os.urandom(6).hex()}"
-    target = store_tree.full_path(root, f"{FOLDER}/{name}/{document}")
-    try:
-        make_folders(root, Path(target).parent)
-        for above in (store_tree.full_path(root, FOLDER), store_tree.full_path(root, ".localstore"), root):
-            filesystem.sync_folder(above)  # if another process made it, its name may not be durable yet
-        durable_files.move_file(source, target, watch)
-    except BaseException:
-        _remove_folders(root, name, document)  # a folder that holds the document stays
-        raise
-    return Trashed(name, session_id, document, stamp, status.st_size, target)
+    with Intake(root) as intake:
+        return intake.move(document, session_id)
 
 
 def move_out(root: str, one: Trashed) -> None:

@@ -449,36 +449,44 @@ class Engine:
 
         Return False if there is no document.
 
-        `take` is called for a broken document too, and once for each further document with this session id; again if it
-        raises FileChanged. If `afterwards` is given, it is called after the last document was removed. Both run while
-        the session's lock is held. Raises NewerFormat if a newer localstore wrote a document, which is then not
-        removed, and DocumentBroken if another program keeps writing to the document.
+        If `afterwards` is given, it is called after the last document was removed, while the session's lock is held.
+        The rest is as in `take_out_locked`.
         """
-        attempts = 0
         self.load_format_of(session_id)
         with self.locks.session(session_id, self.timeout):
-            row = self.locate(session_id)
-            if row is None:
-                self.refuse_unreadable(session_id)
-                return False
-            while row is not None:  # otherwise a second document with this id would take its place
-                refuse_newer(row, self.root)
-                watch = FolderWatch(os.path.dirname(f"{self.root}/{row['path']}"))
-                try:
-                    take(row, watch)
-                except FileChanged:
-                    attempts += 1
-                    if attempts == _ATTEMPTS:
-                        raise self.changed_all_the_time(session_id, row) from None
-                    row = self.locate(session_id)
-                    continue
-                note = self.index.own_change(row["path"], watch)
-                self.manifest.record_deletion(session_id, note)
-                self.index.keep_scan(note)
-                row = self.index.next_duplicate(session_id)
-            if afterwards is not None:
+            is_gone = self.take_out_locked(session_id, take)
+            if is_gone and afterwards is not None:
                 afterwards()
-            return True
+            return is_gone
+
+    def take_out_locked(self, session_id: str, take: Callable[[IndexRow, FolderWatch], None]) -> bool:
+        """Remove a session's document as `take_out` does. The caller must hold the session's lock.
+
+        `take` is called for a broken document too, and once for each further document with this session id; again if it
+        raises FileChanged. Raises NewerFormat if a newer localstore wrote a document, which is then not removed, and
+        DocumentBroken if another program keeps writing to the document.
+        """
+        attempts = 0
+        row = self.locate(session_id)
+        if row is None:
+            self.refuse_unreadable(session_id)
+            return False
+        while row is not None:  # otherwise a second document with this id would take its place
+            refuse_newer(row, self.root)
+            watch = FolderWatch(os.path.dirname(f"{self.root}/{row['path']}"))
+            try:
+                take(row, watch)
+            except FileChanged:
+                attempts += 1
+                if attempts == _ATTEMPTS:
+                    raise self.changed_all_the_time(session_id, row) from None
+                row = self.locate(session_id)
+                continue
+            note = self.index.own_change(row["path"], watch)
+            self.manifest.record_deletion(session_id, note)
+            self.index.keep_scan(note)
+            row = self.index.next_duplicate(session_id)
+        return True
 
     def _remove(self, row: IndexRow, watch: FolderWatch | None = None) -> None:
         """Remove a document that is as its row says. Raises FileChanged if it was saved, moved or removed since."""

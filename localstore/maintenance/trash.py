@@ -5,7 +5,10 @@ import errno
 import os
 import shlex
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from localstore.disk import file_names, filesystem, rescue_folder, store_tree, trash_folder
@@ -14,9 +17,12 @@ from localstore.disk.store_tree import Opened
 from localstore.disk.trash_folder import Trashed
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import ConcurrentChange, Transaction
-from localstore.errors import Conflict, DocumentBroken, OlderFormat, SessionNotFound
+from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout, OlderFormat, SessionNotFound
 from localstore.format.document import LayoutMismatch
 from localstore.index.row import IndexRow
+
+_TOGETHER = 64
+"""How many sessions are moved while all of their locks are held: writers of these sessions wait for the last one."""
 
 
 def trashed(store: Opened | Path | str, *, older_than: float = 0.0) -> list[Trashed]:
@@ -46,18 +52,110 @@ def throw_away(store: Opened | Path | str, session_id: str, *, lock_timeout: flo
     error stays in its place.
     """
     engine = Engine(store_tree.root_of(store), durable=True, timeout=lock_timeout)
+    removal = move_to_trash(engine, {session_id: None})
+    for error in removal.problems.values():
+        raise error
+    return list(removal.moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The result of moving sessions to the trash: the documents that were moved, and the errors by session id.
+
+    A session may have several documents. If the trash itself cannot be used, only the first session has an error, and
+    no further one was moved.
+    """
+
+    moved: tuple[Trashed, ...] = ()
+    problems: dict[str, LocalstoreError | OSError] = field(default_factory=dict)
+
+
+def move_to_trash(engine: Engine, sessions: Mapping[str, list[int] | None]) -> Removal:
+    """Move sessions to the trash as `throw_away` does, many of them with few syncs.
+
+    Args:
+        engine: The store.
+        sessions: Their ids. A session with a fingerprint is only moved if its document still has it; otherwise its
+            error is Conflict.
+    """
     moved: list[Trashed] = []
+    problems: dict[str, LocalstoreError | OSError] = {}
+    waiting = deque(_parts(list(sessions)))
+    engine.index.scan()  # finds other documents with these ids
+    while waiting:
+        part = waiting.popleft()
+        try:
+            _move_together(engine, {session_id: sessions[session_id] for session_id in part}, moved, problems)
+        except LockTimeout as error:
+            if len(part) > 1:  # the others are moved without the one that is locked
+                waiting.extendleft([session_id] for session_id in reversed(part))
+                continue
+            problems[part[0]] = error
+        except (LocalstoreError, OSError) as error:
+            problems[part[0]] = error
+            break
+    return Removal(tuple(moved), problems)
 
-    def move(row: IndexRow, watch: FolderWatch) -> None:
-        _finish_last_write(engine, row)
-        moved.append(trash_folder.move_in(engine.root, row["path"], session_id, watch))
 
-    engine.index.scan()  # finds other documents with this id
-    if not engine.take_out(session_id, move):
-        raise SessionNotFound(
-            f"There is no session {session_id!r}. 'localstore ls' lists the sessions.", session_id=session_id
+def _parts(session_ids: list[str]) -> Iterator[list[str]]:
+    """Yield the ids in parts whose locks are held together."""
+    for at in range(0, len(session_ids), _TOGETHER):
+        yield session_ids[at : at + _TOGETHER]
+
+
+def _move_together(
+    engine: Engine,
+    sessions: Mapping[str, list[int] | None],
+    moved: list[Trashed],
+    problems: dict[str, LocalstoreError | OSError],
+) -> None:
+    """Move sessions while the locks of all of them are held, and add the results to `moved` and `problems`.
+
+    Raises LockTimeout if a lock is not free, and DocumentBroken or OSError if the trash cannot be used.
+    """
+    for session_id in sessions:
+        engine.load_format_of(session_id)
+    with engine.locks.sessions(sessions, engine.timeout), trash_folder.Intake(engine.root) as intake:
+        intake.prepare(_documents(engine, sessions))
+        for session_id, expected in sessions.items():
+            move = partial(_move, engine, intake, expected, moved)
+            try:
+                if not engine.take_out_locked(session_id, move):
+                    problems[session_id] = SessionNotFound(
+                        f"There is no session {session_id!r}. 'localstore ls' lists the sessions.",
+                        session_id=session_id,
+                    )
+            except (LocalstoreError, OSError) as error:  # the other sessions are still moved
+                problems[session_id] = error
+
+
+def _documents(engine: Engine, session_ids: Iterable[str]) -> Iterator[str]:
+    """Yield the paths of the documents that will probably be moved."""
+    for session_id in session_ids:
+        with contextlib.suppress(LocalstoreError, OSError):
+            if (row := engine.locate(session_id)) is not None:
+                yield row["path"]
+
+
+def _move(
+    engine: Engine,
+    intake: trash_folder.Intake,
+    expected: list[int] | None,
+    moved: list[Trashed],
+    row: IndexRow,
+    watch: FolderWatch,
+) -> None:
+    """Move one document, unless it has another fingerprint than is expected. Raises Conflict."""
+    session_id = row["session_id"]
+    is_first = not moved or moved[-1].session_id != session_id  # others with the same id have not been expected
+    if expected is not None and is_first and row["fingerprint"] != expected:
+        raise Conflict(
+            f"Session {session_id!r} was changed since it was selected. It was not moved. Look at it, and try again.",
+            path=store_tree.full_path(engine.root, row["path"]),
+            session_id=session_id,
         )
-    return moved
+    _finish_last_write(engine, row)
+    moved.append(intake.move(row["path"], session_id, watch))
 
 
 def _finish_last_write(engine: Engine, row: IndexRow) -> None:

@@ -1,6 +1,5 @@
 """A filter: which sessions to list, count or export."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -8,11 +7,9 @@ from typing import Any, cast
 
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import KINDS, RATINGS, Kind, Rating, RunStatus
-from localstore.models.times import is_time_text, time_text
+from localstore.models.times import is_time_text, parse_age, time_text
 
 STATUSES: tuple[RunStatus, ...] = ("unfinished", "completed", "error", "cancelled")
-_AGO = re.compile(r"([0-9]{1,6})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DAYS = {"today": 0, "yesterday": 1}
 
 
@@ -170,8 +167,8 @@ def _time_text(name: str, value: object, *, is_end: bool) -> str:
 
 
 def _moment(value: str | date, *, is_end: bool) -> datetime:
-    if isinstance(value, str) and (ago := _AGO.fullmatch(value)):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    if isinstance(value, str) and (age := parse_age(value)) is not None:
+        return datetime.now(UTC) - age
     day = _day(value)
     if day is None:
         return datetime.fromisoformat(str(value)).astimezone()

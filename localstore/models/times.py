@@ -7,6 +7,8 @@ CLOCK_TOLERANCE = timedelta(minutes=10)
 """How far a time may lie in the future: the clock of the machine that wrote it may be ahead."""
 
 _LENGTH = len("2026-11-22T07:01:20.123Z")
+_AGE = re.compile(r"([0-9]{1,6})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _TIME_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
 
@@ -51,6 +53,16 @@ def parse_time(text: str) -> datetime | None:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError):  # the first and the last day of the calendar may have no time in UTC
         return None
+
+
+def parse_age(text: str) -> timedelta | None:
+    """Return the time span that a text such as `30m`, `12h`, `7d` or `2w` names, or None if it names none.
+
+    >>> parse_age("12h"), parse_age("soon")
+    (datetime.timedelta(seconds=43200), None)
+    """
+    age = _AGE.fullmatch(text)
+    return None if age is None else timedelta(**{_UNITS[age[2]]: int(age[1])})
 
 
 def utc_time_of_ns(moment: int) -> str:

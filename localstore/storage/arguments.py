@@ -1,6 +1,7 @@
 """Check the arguments of storage methods before any file is opened."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from localstore.format.values import to_json_value
@@ -8,6 +9,7 @@ from localstore.models.filter import Filter
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import KINDS
 from localstore.models.session_info import SORT_KEYS, position
+from localstore.models.times import parse_age
 
 
 class Unset:
@@ -92,6 +94,18 @@ def check_filter(where: object) -> Filter:
     if not isinstance(where, Filter):
         raise TypeError(f"where must be a Filter or None, not {shown(where)}. Use Filter(user=...).")
     return where
+
+
+def check_age(name: str, age: object) -> timedelta | None:
+    """Return a time span that is given as such, as text or as None. Raises TypeError or ValueError for others."""
+    if age is None or (isinstance(age, timedelta) and age >= timedelta()):
+        return age
+    if not isinstance(age, (str, timedelta)):
+        raise TypeError(f"{name} must be a timedelta, text such as 90d, or None, not {shown(age)}")
+    found = parse_age(age) if isinstance(age, str) else None
+    if found is None:
+        raise ValueError(f"{name} is not an age: {shown(age)}. Use 30m, 12h, 90d or 8w.")
+    return found
 
 
 def check_cursor(after: object) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -21,6 +22,7 @@ from localstore.models.session_info import SessionInfo, SortKey, in_order_of, se
 from localstore.storage.arguments import (
     UNSET,
     Unset,
+    check_age,
     check_count,
     check_cursor,
     check_filter,
@@ -31,6 +33,7 @@ from localstore.storage.arguments import (
     check_text,
     check_update,
     is_valid,
+    optional,
 )
 from localstore.storage.async_twins import async_twin
 from localstore.storage.rating import RatingChange
@@ -39,6 +42,8 @@ from localstore.storage.update import SessionChange, new_header
 if TYPE_CHECKING:
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
+    from localstore.maintenance.prune import Pruned
+    from localstore.maintenance.trash import Removal
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.progress import Progress
     from localstore.models.search_hit import SearchHit
@@ -481,6 +486,68 @@ class Storage:
         check_id(session_id)
         check_text("user_id", user_id)
         return self._engine.delete(session_id, lambda row: self._check_access(row, user_id, None))
+
+    def trash(self, sessions: "str | SessionInfo | Iterable[str | SessionInfo]") -> "Removal":
+        """Move sessions to the trash of the store, from where `restore` brings them back, and return what was moved.
+
+            >>> storage.trash("flow").moved[0].session_id
+            'flow'
+
+        Documents move as they are, broken ones too. The trash is never emptied automatically. Sessions are moved in
+        groups; while a group is moved, writers of its sessions wait.
+
+        Args:
+            sessions: Ids, or rows of a listing. Of a row, the session is moved only if its document did not change
+                since the listing.
+
+        The others are moved if one cannot be: `problems` of the result has its error, by session id. That is
+        SessionNotFound, Conflict if the document changed since it was listed, NewerFormat, DocumentBroken, LockTimeout
+        or OSError.
+        """
+        from localstore.maintenance.trash import move_to_trash
+
+        return move_to_trash(self._engine, _expected(sessions))
+
+    def prune(
+        self,
+        where: Filter | None = None,
+        *,
+        older_than: timedelta | str | None = None,
+        keep: int | None = None,
+        larger_than: int | None = None,
+        dry_run: bool = False,
+    ) -> "Pruned":
+        """Move the sessions that match all criteria to the trash, and return them.
+
+            >>> storage.prune(older_than="90d", keep=100, dry_run=True).sessions
+            ()
+
+        Nothing is ever pruned automatically. A session that is written to after it was selected stays, and so does a
+        document that cannot be read.
+
+        Args:
+            where: Only sessions that match this filter.
+            older_than: Only sessions whose last activity is longer ago: a `timedelta`, or text such as `12h`, `90d` or
+                `8w`.
+            keep: Not the N most recently active sessions of those that match the filter.
+            larger_than: Only sessions whose document has more bytes.
+            dry_run: If True, nothing is moved. The result says what would be.
+
+        Raises ValueError if there is no criterion, or one is not valid.
+        """
+        from localstore.maintenance.prune import Pruned, to_prune
+
+        check_flag("dry_run", dry_run)
+        age = check_age("older_than", older_than)
+        for name, value in (("keep", keep), ("larger_than", larger_than)):
+            optional(check_count)(name, value)
+        if keep == 0:
+            raise ValueError("keep must be a whole number from 1 on, not 0. Leave it out to keep none.")
+        if not check_filter(where) and age is None and keep is None and larger_than is None:
+            raise ValueError("prune needs a filter, older_than, keep or larger_than. Nothing was moved.")
+        rows = to_prune(self._engine, check_filter(where), older_than=age, keep=keep, larger_than=larger_than)
+        selected = tuple(self._infos(rows))
+        return Pruned(selected, None if dry_run else self.trash(selected))
 
     def drop(self) -> None:
         """Delete all sessions of this store permanently, and what was set aside from them. Other files stay.
@@ -946,6 +1013,8 @@ class Storage:
     arate = async_twin(rate, writes=True)
     aupsert = async_twin(upsert, writes=True)
     adelete_session = async_twin(delete_session, writes=True)
+    atrash = async_twin(trash, writes=True)
+    aprune = async_twin(prune, writes=True)
     adrop = async_twin(drop, writes=True)
     aupgrade_schema = async_twin(upgrade_schema, writes=True)
     aimport_from = async_twin(import_from, writes=True)
@@ -1026,6 +1095,18 @@ class YamlStorage(Storage):
 def _open(kind: type[Storage], root: str, durable: bool, timeout: float, upgrades: bool) -> Storage:
     durability: Literal["full", "relaxed"] = "full" if durable else "relaxed"
     return kind(root, durability=durability, lock_timeout=timeout, create=False, auto_upgrade_schema=upgrades)
+
+
+def _expected(sessions: str | SessionInfo | Iterable[str | SessionInfo]) -> dict[str, list[int] | None]:
+    """Return the ids of sessions, each with the fingerprint of its document where it was listed."""
+    chosen = [sessions] if isinstance(sessions, (str, SessionInfo)) else list(sessions)
+    for one in chosen:
+        if not isinstance(one, SessionInfo):
+            check_id(one)
+    return {
+        **{one: None for one in chosen if isinstance(one, str)},
+        **{one.session_id: list(one._row["fingerprint"]) for one in chosen if isinstance(one, SessionInfo)},
+    }
 
 
 def _check_limit(limit: int | None) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "ls": ("ls", "--json"),
     "search": ("search", "common", "--json", "--all"),
     "export": ("export", "--format", "json"),
+    "prune": ("prune", "--larger-than", "0", "--dry-run", "--json"),
     "stats": ("stats", "--by", "entity", "--json"),
 }
 

@@ -33,14 +33,14 @@ def left(store: Path) -> set[str]:
 def test_sessions_go_to_the_trash_and_the_output_says_how_to_restore_them(run: Command, store: Path) -> None:
     """Sessions are found by id, name or beginning of the id, each once. The text after the colon is the command."""
     before = oracle.sessions(store)
-    done = run("rm", "graz-1", "Trip to Vienna", "graz", "--store", store)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["graz-1", "vienna-trip"]
-    assert left(store) == {"linz-1"}
-    for line in lines:
-        way_back = line.rpartition("with: localstore ")[2].split()
-        assert run(*way_back, "--store", store).returncode == 0
+    for names, moved in ((("graz-1", "graz"), {"graz-1"}), (("Trip to Vienna",), {"graz-1", "vienna-trip"})):
+        done = run("rm", *names, "--store", store)
+        assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+        assert left(store) == before.keys() - moved
+        way_back = done.stdout.rpartition("with: localstore ")[2].split()
+        assert way_back[0] == "restore"
+    for one in trashed(store):
+        assert run("restore", one.name, "--store", store).returncode == 0
     assert oracle.sessions(store) == before
 
 

@@ -343,6 +343,11 @@ def _throw_away(scene: Scene) -> None:
     throw_away(scene.root, "s", lock_timeout=1)
 
 
+def _throw_all_away(scene: Scene) -> None:
+    for error in scene.storage.trash(["s", "other"]).problems.values():
+        raise error
+
+
 def _put_back(scene: Scene) -> None:
     (one,) = trashed(scene.root)
     put_back(scene.root, one.name, lock_timeout=1)
@@ -440,6 +445,7 @@ OPERATIONS = [
     Operation("add a tag", _with_runs, lambda s: s.storage.update("s", add_tags=["x"]), _tagged),
     Operation("rate a run", _with_runs, lambda s: s.storage.rate("s", "r2", "good", "why"), _rated),
     Operation("move to the trash", _with_runs, _throw_away, lambda found: "s" not in found),
+    Operation("move several to the trash", _with_runs, _throw_all_away, lambda found: not found),
     Operation("move a torn document to the trash", _torn, _throw_away, lambda found: "s" not in found),
     Operation("put back from the trash", _in_the_trash, _put_back, _SAME),
 ]  # fmt: skip

@@ -1,0 +1,83 @@
+"""Moves sessions to the trash: asks, moves them and prints what was done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from . import output
+from .errors import message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localstore.disk.trash_folder import Trashed
+    from localstore.errors import LocalstoreError
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.storage import JsonStorage
+
+_TOGETHER = 500
+"""How many sessions are moved between two reports of the progress."""
+
+
+def sessions_and_bytes(infos: Sequence[SessionInfo]) -> str:
+    """Return how many sessions there are and how large they are, as `2 sessions (1,234 bytes)`."""
+    return f"{counted(len(infos))} ({sum(info.size for info in infos):,} bytes)"
+
+
+def counted(number: int) -> str:
+    """Return a number of sessions with its word, as `1 session`."""
+    return f"{number:,} {'session' if number == 1 else 'sessions'}"
+
+
+def remove_selected(storage: JsonStorage, infos: Sequence[SessionInfo], *, sure: bool, as_json: bool) -> None:
+    """Move sessions that filters selected to the trash, if a person confirms it or `sure` is true.
+
+    Raises UsageError if there is no terminal to ask on.
+    """
+    if infos and not sure:
+        if not output.can_ask():
+            problem = f"No terminal to ask on. Add --yes to move {sessions_and_bytes(infos)} to the trash"
+            raise click.UsageError(problem, click.get_current_context())
+        if not click.confirm(f"Move {sessions_and_bytes(infos)} to the trash?", err=True):
+            output.note("Nothing was moved.")
+            return
+    if not infos and not as_json:
+        output.note("No sessions match. Nothing was moved.")
+        return
+    remove(storage, infos, as_json=as_json)
+
+
+def remove(storage: JsonStorage, sessions: Sequence[SessionInfo] | Sequence[str], *, as_json: bool) -> None:
+    """Move sessions to the trash and print the result on one line, or as JSON.
+
+    If some cannot be moved, the others are. The errors are printed, and the last one is raised.
+    """
+    from .progress import progress
+
+    moved: list[Trashed] = []
+    errors: list[LocalstoreError | OSError] = []
+    with progress("sessions") as report:
+        for at in range(0, len(sessions), _TOGETHER):
+            done = storage.trash(sessions[at : at + _TOGETHER])
+            moved += done.moved
+            errors += done.problems.values()
+            report(min(at + _TOGETHER, len(sessions)), len(sessions))
+    if as_json:
+        output.write_json([item.as_dict() for item in moved])
+    elif moved:
+        output.write(f"{output.one_line(_summary(moved))}\n")
+    for error in errors[:-1]:
+        output.note(message(error))
+    if errors:
+        raise errors[-1]
+
+
+def _summary(moved: list[Trashed]) -> str:
+    if len(moved) == 1:
+        name = moved[0].name
+        return f"{moved[0].session_id} is in the trash. Restore it with: localstore restore {name}"
+    number = len({item.session_id for item in moved})
+    are = "is" if number == 1 else "are"
+    return f"{counted(number)} {are} in the trash. 'localstore restore' lists what is there."

@@ -1,0 +1,67 @@
+"""Select the sessions that `prune` moves to the trash. Documents that cannot be read are never among them."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from localstore.engine.engine import Engine
+from localstore.errors import LocalstoreError
+from localstore.index.row import IndexRow
+from localstore.maintenance.trash import Removal
+from localstore.models.filter import Filter
+from localstore.models.session_info import SessionInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """The sessions that a prune selected, most recently active first, and what became of them.
+
+    `removal` is what was moved to the trash; None after a dry run.
+    """
+
+    sessions: tuple[SessionInfo, ...]
+    removal: Removal | None
+
+    @property
+    def size(self) -> int:
+        """The bytes of all documents that were selected."""
+        return sum(info.size for info in self.sessions)
+
+    @property
+    def problems(self) -> dict[str, LocalstoreError | OSError]:
+        """The errors of the sessions that could not be moved, by session id."""
+        return {} if self.removal is None else self.removal.problems
+
+
+def to_prune(
+    engine: Engine, where: Filter, *, older_than: timedelta | None, keep: int | None, larger_than: int | None
+) -> list[IndexRow]:
+    """Return the rows of the sessions to prune, newest activity first, with what is counted over their runs.
+
+    Args:
+        engine: The store.
+        where: Only sessions that match this filter.
+        older_than: Only sessions whose last activity is longer ago.
+        keep: Not the N most recently active sessions of those that match the filter.
+        larger_than: Only sessions whose document has more bytes.
+    """
+    kept = set() if keep is None else {row["session_id"] for row in engine.rows(where, keep)}
+    rows = engine.rows(_until(where, older_than), counted=True)
+    return [
+        row
+        for row in rows
+        if "problem" not in row  # when it was last active is in doubt
+        and row["session_id"] not in kept
+        and (larger_than is None or (bool(row["fingerprint"]) and row["fingerprint"][0] > larger_than))
+    ]
+
+
+def _until(where: Filter, older_than: timedelta | None) -> Filter:
+    """Return the filter, limited to sessions whose last activity is longer ago than this."""
+    if older_than is None:
+        return where
+    try:
+        earlier = replace(where, until=datetime.now(UTC) - older_than)
+    except (OverflowError, ValueError):  # before the first day of the calendar
+        earlier = replace(where, until=datetime(1, 1, 2, tzinfo=UTC))
+    is_earlier = where.until_text is None or str(earlier.until_text) < where.until_text
+    return earlier if is_earlier else where
