@@ -19,7 +19,8 @@ from .errors import Ambiguous, candidates
 from .output import one_line
 
 if TYPE_CHECKING:
-    from localstore.models.session import Run, Session
+    from collections.abc import Sequence
+
     from localstore.models.session_info import SessionInfo
     from localstore.storage.storage import JsonStorage
 
@@ -144,31 +145,29 @@ def _session_lines(rows: list[SessionInfo]) -> list[str]:
     return candidates(one_line(row.session_id) + (f"  ({one_line(row.title)})" if row.title else "") for row in rows)
 
 
-def find_run(session: Session, text: str) -> tuple[int, Run]:
-    """Return a run and its number, counted from 1.
+def find_run(session_id: str, runs: Sequence[tuple[str, str]], text: str) -> int:
+    """Return the number of a run of a session, counted from 1. `runs` are the ids and the questions of all of
+    them, oldest first.
 
     It is the run with this id, otherwise with this number (-1 is the last), otherwise the only one whose id begins with
     `text`. Raises Ambiguous with the candidates if there is no such run or there are several.
     """
     if not text:
         raise click.UsageError("RUN is empty", click.get_current_context())
-    runs = list(enumerate(session.runs, 1))
-    same = [(number, run) for number, run in runs if text in (run.run_id, one_line(run.run_id))]
-    if len(same) == 1:
-        return same[0]
-    if not same and (numbered := _number(text, len(runs))) is not None:
-        return runs[numbered - 1]
-    matches = same or [(number, run) for number, run in runs if one_line(run.run_id).startswith(text)]
+    numbered = list(enumerate(runs, 1))
+    same = [(number, run) for number, run in numbered if text in (run[0], one_line(run[0]))]
+    if not same and (number := _number(text, len(runs))) is not None:
+        return number
+    matches = same or [(number, run) for number, run in numbered if one_line(run[0]).startswith(text)]
     if len(matches) == 1:
-        return matches[0]
+        return matches[0][0]
     if matches:
         how = "have the id" if same else "have an id that begins with"
         raise Ambiguous(f"{len(matches)} runs {how} '{text}'. Give the whole id of one:", _run_lines(matches))
     if not runs:
-        raise Ambiguous(f"Session '{session.session_id}' has no runs.", [])
-    newest = list(reversed(runs))
+        raise Ambiguous(f"Session '{session_id}' has no runs.", [])
     raise Ambiguous(
-        f"No run of '{session.session_id}' matches '{text}'. Give the number or the id of one:", _run_lines(newest)
+        f"No run of '{session_id}' matches '{text}'. Give the number or the id of one:", _run_lines(numbered[::-1])
     )
 
 
@@ -181,9 +180,9 @@ def _number(text: str, runs: int) -> int | None:
     return None
 
 
-def _run_lines(runs: list[tuple[int, Run]]) -> list[str]:
+def _run_lines(runs: list[tuple[int, tuple[str, str]]]) -> list[str]:
     return candidates(
-        f"{number:>3}  {one_line(run.run_id)}  {_shortened(run.question)}".rstrip() for number, run in runs
+        f"{number:>3}  {one_line(run_id)}  {_shortened(question)}".rstrip() for number, (run_id, question) in runs
     )
 
 

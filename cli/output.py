@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import click
 
@@ -146,8 +146,8 @@ def note(text: str) -> None:
         sys.stderr.write(f"localstore: {one_line(text)}\n")
 
 
-def console() -> Any:
-    """Return a rich console that does not interpret markup.
+def console(pager: IO[str] | None = None) -> Any:
+    """Return a rich console that does not interpret markup. It prints to standard output, or to the given pager.
 
     FORCE_COLOR brings colours to a terminal that is said to have none, but NO_COLOR wins.
     """
@@ -156,7 +156,8 @@ def console() -> Any:
     says_none = os.environ.get("TERM", "").casefold() in ("dumb", "unknown")
     forced = says_none and os.environ.get("FORCE_COLOR") and not os.environ.get("NO_COLOR")
     colors: Literal["standard", "auto"] = "standard" if forced else "auto"
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False, color_system=colors)
+    terminal = None if pager is None else True
+    return Console(file=pager, force_terminal=terminal, highlight=False, markup=False, emoji=False, color_system=colors)
 
 
 def when(text: str, now: datetime | None = None) -> str:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from localstore.models.times import time_text
 from localstore.storage.plain_session import PlainSession, plain_entry
 
-from .output import console, lines, local_time, write
+from .output import lines, local_time, when, write
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from localstore.models.session_info import SessionInfo
 
 FOLDED_LINES = 8
@@ -33,11 +35,15 @@ STATUS_COLOURS = {
 
 
 class Piece(NamedTuple):
-    """Lines of text with one style and indentation. `style` is a rich style; `indent` is in columns."""
+    """Lines of text with one style and indentation. `style` is a rich style; `indent` is in columns.
+
+    A terminal renders the text as Markdown if `markdown` is true.
+    """
 
     text: str
     indent: int = 0
     style: str = ""
+    markdown: bool = False
 
 
 class Transcript:
@@ -50,6 +56,18 @@ class Transcript:
     def __init__(self, *, person: bool, fold: bool) -> None:
         self.person = person
         self.fold = fold
+
+    def title(self, info: SessionInfo) -> Iterator[Piece]:
+        """Yield the session's title, and one line about it."""
+        title = info.title or info.session_id
+        yield Piece(compact(title), style="bold")
+        about = [] if title == info.session_id else [info.session_id]
+        about.append(f"{info.kind} {info.entity_id}" if info.entity_id else info.kind)
+        about += [info.user_id] if info.user_id else []
+        about.append(f"{info.runs:,} run{'' if info.runs == 1 else 's'}")
+        about += [] if info.updated_at is None else [when(time_text(info.updated_at))]
+        about += [f"#{tag}" for tag in info.tags]
+        yield Piece(compact(" · ".join(about)), style="dim")
 
     def header(self, session: PlainSession, info: SessionInfo) -> Iterator[Piece]:
         """Yield the session's header, and the current values that were set by entries not in `session.history`."""
@@ -154,7 +172,8 @@ class Transcript:
         content = fields.pop("content", "")
         for text in [content] if isinstance(content, str) else [_part_text(part) for part in content]:
             if text:
-                yield Piece(self.folded(text) if role == "tool" else text.rstrip("\n"), indent)
+                folded = self.folded(text) if role == "tool" else text.rstrip("\n")
+                yield Piece(folded, indent, markdown=role == "assistant")
         for call in fields.pop("tool_calls", ()):
             calls[call.get("id", "")] = call["name"]
             rest = {key: value for key, value in call.items() if key not in ("id", "name", "arguments")}
@@ -205,27 +224,33 @@ def _part_text(part: dict[str, Any]) -> str:
 
 
 class Printer:
-    """Prints pieces: wrapped and coloured for a person, otherwise as plain text."""
+    """Prints pieces: wrapped and coloured on the rich console `screen`, as plain text to a pipe if it is None."""
 
-    def __init__(self, person: bool) -> None:
-        self.screen = console() if person else None
+    def __init__(self, screen: Any | None) -> None:
+        self.screen = screen
 
     def __call__(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            text = lines(piece.text)
             if self.screen is None:
                 margin = " " * piece.indent
-                write("".join(f"{margin}{line}".rstrip(" ") + "\n" for line in text.split("\n")))
+                write("".join(f"{margin}{line}".rstrip(" ") + "\n" for line in lines(piece.text).split("\n")))
             else:
-                self.print_wrapped(text, piece)
+                self.screen.print(self.drawn(piece))
 
-    def print_wrapped(self, text: str, piece: Piece) -> None:
-        """Print `text` in the style of `piece`, with wrapped lines that keep the indentation."""
-        from rich.text import Text
+    def drawn(self, piece: Piece) -> RenderableType:
+        """Return `piece` as the screen draws it: wrapped lines keep the indentation."""
+        from rich.padding import Padding
 
         assert self.screen is not None  # noqa: S101 (for the type checker)
         margin = min(piece.indent, self.screen.width // 3)
-        for line in Text(text, piece.style).wrap(self.screen, self.screen.width - margin, tab_size=4):
+        if piece.markdown:
+            from localstore.agents.terminal.markdown_text import rendered
+
+            return Padding(rendered(piece.text), (0, 0, 0, margin), expand=False)
+        from rich.text import Text
+
+        wrapped = Text(lines(piece.text), piece.style).wrap(self.screen, self.screen.width - margin, tab_size=4)
+        for line in wrapped:
             line.rstrip()
             line.pad_left(margin)
-            self.screen.print(line)
+        return Text("\n").join(wrapped)

@@ -124,6 +124,7 @@ class Reader:
             "OPENAI_API_KEY": "none",
             "TERM": "xterm-256color",
             "PYTHONUTF8": "1",
+            "PAGER": "cat",
         }
 
     def script(self, text: str) -> str:

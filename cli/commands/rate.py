@@ -49,7 +49,9 @@ def command(
 
     from ..arguments import find_run
 
-    number, matched = find_run(stored, run)
+    runs = stored.runs
+    number = find_run(session_id, [(one.run_id, one.question) for one in runs], run)
+    matched = runs[number - 1]
     storage.rate(session_id, matched.run_id, rating, note)
     if as_json:
         result = {"session_id": session_id, "run_id": matched.run_id, "rating": rating, "rating_note": note or None}

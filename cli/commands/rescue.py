@@ -100,4 +100,6 @@ def _show(files: list[Rescued], name: str, as_json: bool) -> None:
         output.write_json({**file.as_dict(), "entries": file_content.entries, "rest": rest})
         return
     person = output.to_terminal()
-    Printer(person)([*heading(file, person), *entries(file_content, Transcript(person=person, fold=False))])
+    Printer(output.console() if person else None)(
+        [*heading(file, person), *entries(file_content, Transcript(person=person, fold=False))]
+    )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
 
 from localstore.errors import SessionNotFound
-from localstore.storage.plain_session import PlainSession, read_plain
+from localstore.storage.plain_session import PlainSession, plain_question, read_plain
 
 from .. import output
-from ..arguments import find_sessions, newest_session
+from ..arguments import find_run, find_sessions, newest_session
+from ..session_view import Excerpt, SessionView
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
@@ -25,55 +27,83 @@ ON_A_TERMINAL = 10
 @click.argument("sessions", metavar="[SESSION]...", nargs=-1)
 @click.option("--last", type=click.IntRange(min=0), metavar="N", help="Show only the last N entries.")
 @click.option("--all", "everything", is_flag=True, help=f"Show all entries on a terminal, not only {ON_A_TERMINAL}.")
-@click.option("--full", is_flag=True, help="Show all tool output and fields on a terminal.")
+@click.option("--run", metavar="RUN", help="Show only this run: its number (-1 is the last), its id, or its beginning.")
+@click.option("--messages", is_flag=True, help="Show only what was said: questions and answers.")
+@click.option("--tools", is_flag=True, help="Show only tool calls, with their arguments and results.")
+@click.option("--full", is_flag=True, help="Show the whole header, all tool output and all fields on a terminal.")
+@click.option("--no-pager", is_flag=True, help="Print to the terminal, and not to the pager.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document as JSON, even if it is stored as YAML.")
 @store_option
 def command(
-    sessions: tuple[str, ...], last: int | None, everything: bool, full: bool, as_json: bool, store: str | None
+    sessions: tuple[str, ...],
+    last: int | None,
+    everything: bool,
+    run: str | None,
+    messages: bool,
+    tools: bool,
+    full: bool,
+    no_pager: bool,
+    as_json: bool,
+    store: str | None,
 ) -> None:
     """Show sessions: their header, then their entries, oldest first.
 
     SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls';
     - reads ids from standard input, one per line. Default: the most recently active session.
+
+    On a terminal, the answers are rendered as Markdown, and the output goes through the pager that the environment
+    variable PAGER names, by default 'less'.
     """
-    if last is not None and everything:
-        raise click.UsageError("--last and --all cannot be combined", click.get_current_context())
+    context = click.get_current_context()
+    chosen = {"--last": last is not None, "--all": everything, "--run": run is not None}
+    if sum(chosen.values()) > 1:
+        names = " and ".join(name for name, is_given in chosen.items() if is_given)
+        raise click.UsageError(f"{names} cannot be combined", context)
+    if as_json and (messages or tools):
+        raise click.UsageError("--json prints whole entries. It cannot be combined with --messages or --tools", context)
     storage = open_store(store)
     infos = find_sessions(storage, sessions) or [newest_session(storage)]
     if not sessions:
         output.note(f"Showing the newest session, {infos[0].session_id}")
-    if last is None and output.to_terminal() and not everything and not as_json:
+    person = output.to_terminal()
+    if person and not as_json and not any(chosen.values()):
         last = ON_A_TERMINAL
-    for number, info in enumerate(infos):
-        if number and not as_json:
-            output.write("\n")
-        _show(storage, info, last, full=full, as_json=as_json)
+    read = (_read_run(storage, info, run) if run is not None else _read(storage, info, last) for info in infos)
+    if as_json:
+        for found in read:
+            output.write_json({**found.session.header, "history": found.session.history})
+        return
+    if not person:
+        SessionView(None, full=full, messages=messages, tools=tools).show(read)
+        return
+    from ..pager import paged
+
+    first = next(read)  # if it cannot be read, no pager is started
+    with paged(wanted=not no_pager) as screen:
+        SessionView(screen, full=full, messages=messages, tools=tools).show(chain([first], read))
 
 
-def _show(storage: JsonStorage, info: SessionInfo, last: int | None, *, full: bool, as_json: bool) -> None:
-    """Print a session with its last entries, or all of them if `last` is None."""
+def _read(storage: JsonStorage, info: SessionInfo, last: int | None) -> Excerpt:
+    """Return the session with its last entries, or all of them if `last` is None."""
     stored = read_plain(storage, info.session_id, last_runs=last)
     if stored is None:
-        raise SessionNotFound(
-            f"Session '{info.session_id}' was deleted just now. 'localstore ls' lists the remaining ones."
-        )
+        raise _deleted(info)
     history = stored.history if last is None else stored.history[max(0, len(stored.history) - last) :]
-    if as_json:
-        output.write_json({**stored.header, "history": history})
-        return
+    shown = PlainSession(stored.header, history, stored.current)
+    return Excerpt(info, shown, max(0, info.runs - sum(entry["type"] == "run" for entry in history)))
 
-    from ..transcript import Piece, Printer, Transcript
 
-    person = output.to_terminal()
-    transcript = Transcript(person=person, fold=person and not full)
-    pieces = list(transcript.header(PlainSession(stored.header, history, stored.current), info))
-    number = max(0, info.runs - sum(entry["type"] == "run" for entry in history))
-    if number:
-        hidden = f"… {number:,} earlier run{'s' * (number > 1)}. --all shows {'them' if number > 1 else 'it'}."
-        pieces.append(Piece(hidden, style="dim"))
-    printed = Printer(person)
-    printed(pieces)
-    for entry in history:
-        is_run = entry["type"] == "run"
-        number += is_run
-        printed([Piece(""), *transcript.entry(entry, number if is_run else None)])
+def _read_run(storage: JsonStorage, info: SessionInfo, text: str) -> Excerpt:
+    """Return the session with one of its runs."""
+    stored = read_plain(storage, info.session_id)
+    if stored is None:
+        raise _deleted(info)
+    runs = [entry for entry in stored.history if entry["type"] == "run"]
+    number = find_run(info.session_id, [(run["run_id"], plain_question(run)) for run in runs], text)
+    return Excerpt(info, PlainSession(stored.header, [runs[number - 1]], {}), number - 1, is_one_run=True)
+
+
+def _deleted(info: SessionInfo) -> SessionNotFound:
+    return SessionNotFound(
+        f"Session '{info.session_id}' was deleted just now. 'localstore ls' lists the remaining ones."
+    )

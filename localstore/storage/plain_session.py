@@ -61,6 +61,22 @@ def plain_entry(entry: dict[str, Any]) -> dict[str, Any] | None:
     return written
 
 
+def plain_question(run: dict[str, Any]) -> str:
+    """Return the text of the first message of role `user` of a run; without one, the input if it is text; otherwise "".
+
+    >>> plain_question({"type": "run", "messages": [{"role": "user", "content": "Which train?"}]})
+    'Which train?'
+    """
+    for message in run.get("messages", ()):
+        if message["role"] == "user":
+            content = message.get("content") or ""
+            return (
+                content if isinstance(content, str) else "\n".join(part["text"] for part in content if "text" in part)
+            )
+    given = run.get("input")
+    return given if isinstance(given, str) else ""
+
+
 def _record_of(entry: dict[str, Any]) -> RecordName:
     return "run" if entry["type"] == "run" else "update" if entry["type"] == "update" else "entry"
 

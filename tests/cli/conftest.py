@@ -37,7 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def clean_environment(**extra: str) -> dict[str, str]:
     """Return this process's environment without the variables that change what the command does or how it looks."""
-    hidden = ("LOCALSTORE_DIR", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+    hidden = {"LOCALSTORE_DIR", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+    hidden |= {"PAGER", "LESS"}
     return {**{name: value for name, value in os.environ.items() if name not in hidden}, **extra}
 
 

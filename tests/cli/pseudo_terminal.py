@@ -53,7 +53,7 @@ def _start(
     """Start the command. Return the process and the test's side of its terminal."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-    environment = clean_environment(**{"TERM": "xterm-256color", "PYTHONUTF8": "1", **env})
+    environment = clean_environment(**{"TERM": "xterm-256color", "PYTHONUTF8": "1", "PAGER": "cat", **env})
     process = subprocess.Popen(
         command, cwd=cwd, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_lead
     )

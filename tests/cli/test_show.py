@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from localstore.models.session import ContentPart, Metrics
 from localstore.storage.plain_session import plain_entry
 from tests.effort import ci_only
 
-from .conftest import Command
+from .conftest import Command, weather_run
 
 Invoke = Callable[..., Result]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -273,11 +274,126 @@ def test_a_session_fits_the_width_of_the_terminal(store: Path, columns: int) -> 
 
     content = "word " * 60 + "\n\x1b[2J\x9b\x7f\u202e[red]not markup[/red]\n日本語" + "長" * 80
     add_run(store, "hostile", messages=[Message(role="user", content=content)])
+    JsonStorage(store).update("hostile", name="Long lines")
     screen = on_terminal("show", cwd=store, columns=columns)
     assert all(cell_len(line) <= columns for line in screen.lines[1:])  # the first is from stderr
     assert all(line.startswith("    ") for line in screen.lines if "word" in line)
     assert "\\x1b[2J\\x9b\\x7f\\u202e[red]not markup[/red]" in " ".join(screen.text.split())
     assert not set("\x1b\x9b\x7f\u202e") & set(screen.text)
+
+
+@pytest.mark.parametrize(("run", "number"), [("3", 3), ("-1", 12), ("r5", 5)])
+def test_one_run_is_shown(invoke: Invoke, store: Path, run: str, number: int) -> None:
+    """`--run` counts as `rate` does, and takes ids too."""
+    edit(store, "vienna-trip", lambda document: document["history"][4].update(run_id="r5-of-many"))
+    text = invoke("show", "vienna-trip", "--store", store, "--run", run).stdout
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("run ")] == [str(number)]
+    assert text.startswith("session_id  vienna-trip\n")
+    document = json.loads(invoke("show", "vienna-trip", "--store", store, "--run", run, "--json").stdout)
+    assert [entry["messages"][0]["content"] for entry in document["history"]] == [f"question {number}"]
+
+
+def test_a_run_that_does_not_exist_is_named_with_those_that_do(invoke: Invoke, store: Path) -> None:
+    done = invoke("show", "graz-1", "--store", store, "--run", "no")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr.startswith(
+        "localstore: No run of 'graz-1' matches 'no'. Give the number or the id of one:\n    1  "
+    )
+
+
+@pytest.mark.parametrize("options", [["--run", "1", "--last", "2"], ["--all", "--run", "1"], ["--json", "--tools"]])
+def test_options_that_contradict_each_other_are_refused(invoke: Invoke, store: Path, options: list[str]) -> None:
+    done = invoke("show", "graz-1", "--store", store, *options)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "cannot be combined" in done.stderr
+
+
+def add_team_run(store: Path) -> None:
+    """Store a run with every kind of message, in which a member calls a tool as well."""
+    asked = weather_run("Wien?", "Sun.", created_at="2026-01-05T10:00:00.000Z", lines=1).messages
+    prompt = Message(role="system", content="Be brief.")
+    member = Run(agent_id="scout", messages=asked)
+    step = Step(name="look", messages=asked[:2], status="completed")
+    add_run(store, "team", messages=[prompt, *asked], member_runs=[member], steps=[step], error="late", status="error")
+    add_run(store, "team", run_id="r2", input={"city": "Linz"}, output="Fog.")
+    JsonStorage(store).update("team", session_state={"a": 1})
+
+
+def test_the_messages_alone_are_shown(invoke: Invoke, store: Path) -> None:
+    """Instructions, tools, members and fields are left out; input and output count as question and answer."""
+    add_team_run(store)
+    assert invoke("show", "team", "--store", store, "--messages").stdout == (
+        'user\n  Wien?\nassistant\n  Sun.\nerror: late\n\nuser\n  {\n    "city": "Linz"\n  }\nassistant\n  Fog.\n'
+    )
+
+
+def test_the_tool_calls_alone_are_shown(invoke: Invoke, store: Path) -> None:
+    """Those of members and steps are below their headings. Together with the messages, each is in its place."""
+    add_team_run(store)
+    calls = ["  assistant", '    calls get_weather({"city": "Wien"})']
+    result = ["  tool get_weather", "    line 1 of the tool"]
+    inside = [
+        *["  member scout", *(f"  {line}" for line in calls + result)],
+        *["  step look", *(f"  {line}" for line in calls)],
+    ]
+    text = invoke("show", "team", "--store", store, "--tools").stdout
+    assert text.splitlines() == ["run 1", *calls, *result, *inside]
+    both = invoke("show", "team", "--store", store, "--tools", "--messages", "--run", "1").stdout
+    outer = [line.removeprefix("  ") for line in [*calls, *result]]
+    assert both.splitlines() == [
+        *["user", "  Wien?", *outer, "assistant", "  Sun."],
+        *[line.removeprefix("  ") for line in inside],
+        "error: late",
+    ]
+
+
+@ci_only
+@posix
+def test_a_terminal_gets_a_short_header_and_markdown_in_its_pager(store: Path) -> None:
+    """The header is a title and one line. `less` gets the usual options."""
+    from .pseudo_terminal import on_terminal
+
+    answer = "# Trains\n\nTake **the 7:58** \x1b[2J"
+    add_run(store, "md", messages=[Message(role="user", content="*Which?*"), Message(role="assistant", content=answer)])
+    JsonStorage(store).update("md", name="A trip", add_tags=["rail"])
+    pager = "sh -c 'echo options $LESS; sed s/^/:/'"
+    screen = on_terminal("show", "md", "--messages", cwd=store, columns=40, env={"PAGER": pager})
+    assert screen.code == 0
+    lines = [line.rstrip() for line in screen.lines]
+    assert lines[:3] == ["options FRX", ":A trip", ":md · agent · 1 run · 2026-01-05 · #rail"]
+    assert [line.split() for line in lines[3:]] == [
+        *[[":"], [":user"], [":", "*Which?*"], [":assistant"]],
+        *[[":", "Trains"], [":"], [":", "Take", "the", "7:58", "\\x1b[2J"]],
+    ]
+    assert "\x1b[1mthe 7:58\x1b[0m" in screen.raw
+
+
+@ci_only
+@posix
+@pytest.mark.parametrize("option", ["--no-pager", "--all"])
+def test_no_pager_is_used_on_request(store: Path, option: str) -> None:
+    from .pseudo_terminal import on_terminal
+
+    pager = "" if option == "--all" else "echo unused"
+    screen = on_terminal("show", "vienna-trip", option, cwd=store, env={"PAGER": pager})
+    assert (screen.code, screen.lines[0]) == (0, "Trip to Vienna")
+
+
+def test_answers_alone_are_rendered_as_markdown() -> None:
+    """What a person typed and what a tool returned appear as they are."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    module = import_module("localstore_cli.transcript")
+    said = [{"role": role, "content": "**bold** &rlm;\x1b[2J"} for role in ("user", "assistant", "tool")]
+    pieces = list(module.Transcript(person=True, fold=True).entry({"type": "run", "messages": said}, 1))
+    text = StringIO()
+    module.Printer(Console(file=text, force_terminal=True, width=40, color_system=None))(pieces)
+    assert [line.strip() for line in text.getvalue().splitlines()] == [
+        *["run 1", "user", "**bold** &rlm;\\x1b[2J"],
+        *["assistant", "bold \\u200f\\x1b[2J", "tool", "**bold** &rlm;\\x1b[2J"],
+    ]
 
 
 @posix
@@ -292,8 +408,6 @@ def test_a_very_long_line_of_a_tool_is_folded(store: Path) -> None:
 
 def test_runs_of_members_and_steps_are_folded_to_question_and_answer() -> None:
     """They are indented, with the name of the member or the number of the step."""
-    from importlib import import_module
-
     transcript = import_module("localstore_cli.transcript").Transcript(person=True, fold=True)
     said = [Message(role="assistant" if number % 2 else "user", content=f"said {number}") for number in range(6)]
     inner = Run(agent_id="ann", tool_call_id="c1", messages=said)
@@ -315,8 +429,6 @@ def test_runs_of_members_and_steps_are_folded_to_question_and_answer() -> None:
 @pytest.mark.parametrize(("lines", "shown"), [(8, 8), (9, 9), (10, 9)])
 def test_a_text_is_folded_when_that_saves_a_line(lines: int, shown: int) -> None:
     """A text with one line too many is not folded, because '… 1 more line' takes a line as well."""
-    from importlib import import_module
-
     transcript = import_module("localstore_cli.transcript").Transcript(person=True, fold=True)
     text = transcript.folded("line\n" * lines)
     assert text.count("\n") + 1 == shown

@@ -13,7 +13,6 @@ from localstore.agents.terminal.screen import Screen, one_line, visible
 from localstore.agents.terminal.speaker_queue import SpeakerQueue
 
 if TYPE_CHECKING:
-    from markdown_it.token import Token
     from rich.console import Console, RenderableType
 
     from localstore.models.session import ToolCall
@@ -200,7 +199,11 @@ class _LiveDisplay:
     def _body(self, text: str) -> RenderableType:
         from rich.text import Text
 
-        body: RenderableType = _markdown(text) if self._markdown else Text(visible(text).rstrip("\n"))
+        body: RenderableType = Text(visible(text).rstrip("\n"))
+        if self._markdown:
+            from localstore.agents.terminal.markdown_text import rendered
+
+            body = rendered(text)
         if not self._panel:
             return body
         from rich.panel import Panel
@@ -213,29 +216,6 @@ class _LiveDisplay:
         from rich.text import Text
 
         self._console.print(Text(visible(text), style))
-
-
-def _markdown(text: str) -> RenderableType:
-    """Return `text` rendered as Markdown that hides nothing: HTML tags appear as text, links show their addresses.
-
-    Control characters are shown as escapes, also those that are written as entities, such as `&rlm;`.
-    """
-    from markdown_it import MarkdownIt
-    from rich.markdown import Markdown
-
-    markdown = Markdown("", hyperlinks=False)
-    parser = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
-    markdown.parsed = _without_control(parser.parse(visible(text)))
-    return markdown
-
-
-def _without_control(tokens: list[Token]) -> list[Token]:
-    """Escape the control characters in tokens of Markdown, in place. Return the tokens."""
-    for token in tokens:
-        token.content, token.info = visible(token.content), visible(token.info)
-        token.attrs = {key: visible(value) if isinstance(value, str) else value for key, value in token.attrs.items()}
-        _without_control(token.children or [])
-    return tokens
 
 
 def call_line(call: ToolCall) -> str:

@@ -1,0 +1,79 @@
+"""Prints sessions as `show` shows them: all of their entries, their messages, or their tool calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .excerpts import Excerpts
+from .transcript import Piece, Printer, Transcript
+
+if TYPE_CHECKING:
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.plain_session import PlainSession
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A session with the entries to show.
+
+    `runs_before` is how many runs come before the first of them. `is_one_run` is True if only one run was asked for.
+    """
+
+    info: SessionInfo
+    session: PlainSession
+    runs_before: int
+    is_one_run: bool = False
+
+
+class SessionView:
+    """Prints sessions on the rich console `screen` for a person, or to a pipe if it is None.
+
+    With `full`, a person gets the whole header, and nothing is shortened. With `messages` or `tools`, only these are
+    shown.
+    """
+
+    def __init__(self, screen: Any | None, *, full: bool, messages: bool, tools: bool) -> None:
+        self._person = screen is not None
+        self._has_short_header = self._person and (messages or tools or not full)
+        self._is_excerpt = messages or tools
+        self._transcript = Transcript(person=self._person, fold=self._person and not full)
+        self._excerpts = Excerpts(self._transcript, messages=messages, tools=tools)
+        self._print = Printer(screen)
+
+    def show(self, excerpts: Iterable[Excerpt]) -> None:
+        """Print sessions, with an empty line between two."""
+        for number, excerpt in enumerate(excerpts):
+            if number:
+                self._print([Piece("")])
+            has_header = self.header(excerpt)
+            self.entries(excerpt.session.history, excerpt.runs_before, is_first=not has_header)
+
+    def header(self, excerpt: Excerpt) -> bool:
+        """Print the header of a session. Return False if there is none: a pipe gets the messages or tools alone."""
+        pieces: list[Piece] = []
+        if self._has_short_header:
+            pieces += self._transcript.title(excerpt.info)
+        elif not self._is_excerpt:
+            pieces += self._transcript.header(excerpt.session, excerpt.info)
+        hidden = 0 if excerpt.is_one_run else excerpt.runs_before
+        if hidden and pieces:
+            text = f"… {hidden:,} earlier run{'s' * (hidden > 1)}. --all shows {'them' if hidden > 1 else 'it'}."
+            pieces.append(Piece(text, style="dim"))
+        self._print(pieces)
+        return bool(pieces)
+
+    def entries(self, history: Iterable[dict[str, Any]], runs_before: int, *, is_first: bool) -> None:
+        """Print entries, each with an empty line before it, but not before the very first text if `is_first`."""
+        number = runs_before
+        for entry in history:
+            is_run = entry["type"] == "run"
+            number += is_run
+            if pieces := list(self.formatted(entry, number if is_run else None)):
+                self._print(pieces if is_first else [Piece(""), *pieces])
+                is_first = False
+
+    def formatted(self, entry: dict[str, Any], number: int | None) -> Iterator[Piece]:
+        """Yield what is shown of an entry. `number` is that of a run, counted from 1."""
+        return self._excerpts.entry(entry, number) if self._is_excerpt else self._transcript.entry(entry, number)
