@@ -47,9 +47,10 @@ class Document:
 
     @property
     def updated_at(self) -> str:
-        """The time of the newest entry that has one, else of the session."""
+        """The time of the newest entry that has one, else of the session. A fork is newer than what it copied."""
+        created_at = str(self.header["created_at"])
         times = [entry["created_at"] for entry in self.history if "created_at" in entry]
-        return str(times[-1] if times else self.header["created_at"])
+        return max(str(times[-1]), created_at if "forked_from" in self.header else "") if times else created_at
 
     @property
     def run_ids(self) -> list[str]:

@@ -13,7 +13,7 @@ from localstore.format.document import ParsedDocument
 from localstore.format.recovery import PowerCut, RecordedState
 from localstore.index.overview import Overview, is_overview, new_overview, with_header, with_run
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
-from localstore.models.times import CLOCK_TOLERANCE, time_text, utc_time, utc_time_of_ns
+from localstore.models.times import CLOCK_TOLERANCE, is_time_text, time_text, utc_time, utc_time_of_ns
 
 PATH = re.compile(r"sessions/(?!\.)[^/\\\0]+/(?!\.)[^/\\\0]+\.(?:json|yaml)\Z")
 """The only accepted form of a path: a file in a folder directly below `sessions/`."""
@@ -162,7 +162,7 @@ def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int, *, is_new: bo
         created_at = utc_time(entry["created_at"])
         row["overview"] = with_run(overview, entry, created_at, replaces_unfinished=not is_new)
     if isinstance(entry.get("created_at"), str):
-        row["updated_at"] = utc_time(entry["created_at"])
+        row["updated_at"] = _time_of_activity(row, utc_time(entry["created_at"]))
     changed = {name: offset for name in SESSION_KEYS if entry.get(name) is not None}
     if changed:
         row["offsets"] = {**row.get("offsets", {}), **changed}
@@ -176,6 +176,13 @@ def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int, *, is_new: bo
             row["unfinished_offsets"] = {run_id: at for run_id, at in waiting.items() if at != offset}
             if not row["unfinished_offsets"]:
                 del row["unfinished_offsets"]
+
+
+def _time_of_activity(row: IndexRow, time_of_entry: str) -> str:
+    """Return the time of the last entry or, if it was copied by a fork, that of the fork."""
+    created_at = row["created_at"]
+    is_copied = time_of_entry < created_at and "parent" in row.get("overview", {}) and is_time_text(created_at)
+    return created_at if is_copied else time_of_entry
 
 
 def after_append(row: IndexRow, entry: dict[str, Any], offset: int) -> IndexRow:

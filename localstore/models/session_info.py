@@ -118,7 +118,10 @@ class SessionInfo:
 
     @property
     def updated_at(self) -> datetime | None:
-        """When the newest entry of the history was made, in UTC; None if the document has text that is not a time."""
+        """When the newest entry of the history was made, in UTC; None if the document has text that is not a time.
+
+        For a fork without entries of its own, it is the time of the fork.
+        """
         return parse_time(self._row["updated_at"])
 
     @property

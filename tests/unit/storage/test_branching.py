@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from localstore import (
     YamlStorage,
 )
 from localstore.engine.transaction import ConcurrentChange, Transaction
+from localstore.maintenance.check import check
 from localstore.maintenance.rescue import rescued, restore
 from localstore.storage.branching import fork, undo
 from tests import oracle
+from tests.unit.raw import answered
 from tests.unit.watched_disk import WatchedDisk
 
 
@@ -48,6 +51,21 @@ def filled(storage: JsonStorage) -> None:
 def raw(storage: JsonStorage, session_id: str) -> Any:
     document = oracle.parse(storage.path(session_id))
     return {**document.header, "history": document.history}
+
+
+def test_a_fork_is_newer_than_its_origin(storage: JsonStorage) -> None:
+    """It was listed in the place of the old runs that it copied, after its origin or far below."""
+    storage.append("old", answered("r1", created_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    storage.append("other", answered("r2", created_at=datetime(2026, 2, 1, tzinfo=UTC)))
+    new = fork(storage, "old", new_id="a")
+    for opened in (storage, type(storage)(storage.root)):
+        first, *rest = opened.list_sessions()
+        assert [first.session_id, *(info.session_id for info in rest)] == ["a", "other", "old"]
+        assert first.updated_at == first.created_at
+    assert list(check(storage)) == []
+    later = datetime.now(UTC) + timedelta(seconds=1)
+    storage.append(new, answered("r3", created_at=later))
+    assert abs((storage.session_at(storage.path(new)).updated_at or later) - later) < timedelta(seconds=1)
 
 
 def test_a_fork_continues_from_any_run(storage: JsonStorage) -> None:
