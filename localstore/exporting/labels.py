@@ -1,18 +1,25 @@
 """Describe sessions, runs, steps and messages for people, in plain text. Nothing is escaped here."""
 
+from collections.abc import Iterator
+
+from localstore.models.excerpt import one_line
 from localstore.models.session import ContentPart, Message, Run, Session, Step, Update
 
 _SAFE_SCHEMES = ("http://", "https://", "mailto:")
 
 
 def title(session: Session) -> str:
-    """Return the name of the session, or its id if it has none."""
-    return session.name or session.session_id
+    """Return the name of the session; without one, its first question on one line; otherwise its id."""
+    return session.name or next(filter(None, _questions(session)), session.session_id)
+
+
+def _questions(session: Session) -> Iterator[str]:
+    return (one_line(run.question) for run in session.runs)
 
 
 def session_details(session: Session) -> list[str]:
     """Return texts about a session: id (unless it is the title), kind, user, start, number of runs, tags."""
-    details = [session.session_id] if session.name else []
+    details = [session.session_id] if title(session) != session.session_id else []
     details.append(f"{session.kind} {session.entity_id}" if session.entity_id else session.kind)
     if session.user_id is not None:
         details.append(f"user {session.user_id}")

@@ -85,7 +85,9 @@ def test_only_rated_runs(export: Invoke, invoke: Invoke, store: Path) -> None:
 
 
 def test_the_other_formats(export: Invoke) -> None:
-    assert export("graz-1", "--format", "markdown").stdout.startswith("# graz-1\n\nagent guide · user alice · began")
+    assert export("graz-1", "--format", "markdown").stdout.startswith(
+        "# Graz?\n\ngraz-1 · agent guide · user alice · began"
+    )
     assert export("graz-1", "--format", "html").stdout.startswith("<!DOCTYPE html>\n")
     (line,) = export("graz-1", "--format", "openai-jsonl").stdout.splitlines()
     assert [message["role"] for message in json.loads(line)["messages"]] == ["user", "assistant", "tool", "assistant"]

@@ -15,6 +15,7 @@ from localstore.agents.terminal.error_text import error_line
 from localstore.agents.terminal.screen import one_line
 from localstore.errors import SessionNotFound
 from localstore.format.control_characters import escaped
+from localstore.models.excerpt import one_line as shortened
 from localstore.storage.session_names import beginning_with, exactly_named, similar_to
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _MAX_LISTED = 20
 _MAX_CANDIDATES = 10
 _WIDE = 80
 """On a screen with at least this many columns, each session is listed on one line; otherwise on two."""
+_BESIDE_TITLE = 50
+"""How many columns the number, the id and the details take beside the title, in most cases."""
 _NO_STORAGE = "This agent has no storage: its only session is in memory."
 
 
@@ -91,19 +94,23 @@ def _help(conversation: Conversation, _: str) -> None:
 
 def _sessions(conversation: Conversation, _: str) -> None:
     screen = conversation.screen
-    sessions = conversation.list_sessions()
+    sessions = conversation.list_sessions(limit=_MAX_LISTED + 1)
     listed = sessions[:_MAX_LISTED]
     conversation.listed = [session.session_id for session in listed]
+    is_terminal = screen.console is not None
+    short = conversation.store("/sessions").short_ids(conversation.listed) if is_terminal else {}
     rows: list[tuple[str, ...]] = []
     for number, session in enumerate(listed, 1):
-        name = f"{escaped(session.name)}  " if session.name else ""
+        title = shortened(escaped(session.title or ""), max(_WIDE, screen.width) - _BESIDE_TITLE)
+        session_id = escaped(short.get(session.session_id, session.session_id))
         marker = ", this one" if session.session_id == conversation.agent.session_id else ""
         runs = "1 run" if session.runs == 1 else f"{session.runs:,} runs"
         day = "" if session.updated_at is None else f"{session.updated_at.astimezone():%Y-%m-%d}, "
         details = f"{day}{runs}{marker}"
-        rows.append((str(number), f"{name}{escaped(session.session_id)}", details))
-    if screen.width < _WIDE:
-        rows = [(number, f"{session}\n{details}") for number, session, details in rows]
+        if screen.width < _WIDE:
+            rows.append((str(number), f"{title}\n{session_id}  {details}".lstrip("\n")))
+        else:
+            rows.append((str(number), title, session_id, details))
     screen.show_rows(rows)
     for session in listed:
         if session.problem:
@@ -114,7 +121,7 @@ def _sessions(conversation: Conversation, _: str) -> None:
     if not sessions:
         screen.note("There are no sessions yet. Your first question starts one.")
     elif len(sessions) > _MAX_LISTED:
-        screen.note(f"... and {len(sessions) - _MAX_LISTED:,} older ones. 'localstore ls --all' lists them.")
+        screen.note("... and older ones. 'localstore ls --all' lists them.")
 
 
 def _open(conversation: Conversation, text: str) -> None:
@@ -155,7 +162,7 @@ def _enter(conversation: Conversation, session_id: str) -> None:
 def _candidates(sessions: list[SessionInfo]) -> str:
     """Return the ids and names of sessions for an error, at most _MAX_CANDIDATES of them."""
     shown = [
-        escaped(session.session_id) + (f" ({escaped(session.name)})" if session.name else "")
+        escaped(session.session_id) + (f" ({escaped(session.title)})" if session.title else "")
         for session in sessions[:_MAX_CANDIDATES]
     ]
     left = len(sessions) - len(shown)

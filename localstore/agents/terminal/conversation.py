@@ -169,13 +169,13 @@ class Conversation:
         """Return the storage of the agent. Raises ValueError, which says that `what` needs one, if there is none."""
         return self.agent.sessions(what)
 
-    def list_sessions(self) -> list[SessionInfo]:
-        """Return the sessions of this user and of the agent's kind, newest activity first.
+    def list_sessions(self, limit: int | None = None) -> list[SessionInfo]:
+        """Return the sessions of this user and of the agent's kind, newest activity first; at most `limit` of them.
 
         If the agent has no user, the sessions of all users are returned. Raises ValueError if there is no storage.
         """
         agent = self.agent
-        return self.store("/sessions").list_sessions(user_id=agent.user_id, kind=agent.kind)
+        return self.store("/sessions").list_sessions(user_id=agent.user_id, kind=agent.kind, limit=limit)
 
     def read_session(self, *, last_runs: int | None) -> Session | None:
         """Return the current session with its last runs (all if `last_runs` is None), or None if it does not exist."""

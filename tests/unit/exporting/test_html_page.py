@@ -132,6 +132,15 @@ def test_several_sessions_have_a_table_of_contents() -> None:
     assert "Nothing happened in this session yet." in shown.text
 
 
+def test_the_contents_have_the_first_question_of_a_session_without_a_name() -> None:
+    """They had ids alone, which say nothing."""
+    asked = session(run("r1", user("Which\n<b>train</b>?"), assistant("The 7:58.")), session_id="s1")
+    pages = [html_page([asked, asked]), html_page([asked])]
+    for text in map("".join, pages):
+        assert "<bdi>Which &lt;b&gt;train&lt;/b&gt;?</bdi>" in text.partition("<section")[0] + text.partition("<h1>")[2]
+        assert "<span><bdi>s1</bdi></span>" in text
+
+
 def test_a_page_without_sessions_is_valid() -> None:
     assert "No sessions" in page().text
 

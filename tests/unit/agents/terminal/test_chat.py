@@ -225,7 +225,7 @@ def test_sessions_lists_the_sessions_of_the_user(talk: Talk, storage: JsonStorag
         storage.append(session_id, agent().run("hi"), user_id=user_id)
     storage.append("team", agent().run("hi"), user_id="alice", kind="team")
     out, err = talk(agent(storage=storage, user_id="alice"), "/sessions", "/open b1", "/open team", "/open 2", "/state")
-    assert [line.split("\t")[1] for line in out.splitlines() if "\t" in line] == ["s1", "a1"]
+    assert [line.split("\t")[1:3] for line in out.splitlines() if "\t" in line] == [["hi", "s1"], ["hi", "a1"]]
     assert err.count("Error: No session matches") == 2
     assert "Continuing session a1." in err
 
@@ -269,7 +269,7 @@ def test_a_pipe_gets_the_answer_of_a_team_without_those_of_its_members(
     out, _ = talk(team, "one", "/sessions", "bye")
     answer, listed = out.splitlines()
     assert answer == ("You said one." if mode == "route" else "All of us.")
-    assert listed.split("\t")[1] == "s1"
+    assert listed.split("\t")[1:3] == ["one", "s1"]
 
 
 class TestOpenAndSessions:
@@ -279,7 +279,7 @@ class TestOpenAndSessions:
         """`ls` printed the id with escapes, and `/open` did not know it; `/sessions` printed it without."""
         storage.append("odd\tid\x1b\u200f", Run(run_id="r1"))
         out, err = talk(agent(storage=storage), "/sessions", r"/open odd\tid\x1b\u200f", r"/open odd\tid\x1b")
-        assert out.split("\t")[1] == r"odd\tid\x1b\u200f"
+        assert out.split("\t")[2] == r"odd\tid\x1b\u200f"
         assert err.count("Continuing session odd") == 2
 
     def test_several_matches_are_named(self, talk: Talk, storage: JsonStorage) -> None:
