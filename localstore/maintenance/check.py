@@ -19,7 +19,7 @@ from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import ParsedDocument
 from localstore.format.recovery import CreationLost, RecoveredDocument, parse_without_end_marker
 from localstore.index.row import IndexRow, row_of
-from localstore.index.session_index import rank
+from localstore.index.row_reader import rank
 from localstore.index.whole_document import parse_whole
 from localstore.maintenance.document_checks import future_times, repeated_runs, unwritable, wrong_fields
 from localstore.maintenance.finding import Finding, Kind, Reporter

@@ -30,7 +30,7 @@ def answered(number: int, **fields: Any) -> Run:
 def number_of_sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of few sessions, the documents are compared with the rows; of many, the index adds up."""
     if request.param == "many sessions":
-        monkeypatch.setattr("localstore.index.session_index._FEW", -1)
+        monkeypatch.setattr("localstore.index.sweep._FEW", -1)
 
 
 @pytest.fixture
@@ -269,8 +269,8 @@ def test_stats_equal_a_count_over_the_documents(storage: Storage, seed: int) -> 
 
 def test_a_new_process_adds_up_many_sessions_in_the_index(counted: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first call of a process took the store for a small one, and looked at every document."""
-    monkeypatch.setattr("localstore.index.session_index._FEW", 1)
+    monkeypatch.setattr("localstore.index.sweep._FEW", 1)
     expected = counted.stats()
-    monkeypatch.setattr("localstore.index.session_index.SessionIndex.listed", pytest.fail)
+    monkeypatch.setattr("localstore.index.row_reader.RowReader.listed", pytest.fail)
     opened = type(counted)(counted.root)
     assert (opened.count(), opened.stats()) == (3, expected)

@@ -1,0 +1,209 @@
+"""List the month folders, read the documents that were added to them, and hide the rows of those that were removed.
+
+A folder is listed again when its modification time changes. This detects files that a person or a sync tool added,
+moved or removed, without opening any other file. What a scan found is stored in the index, for other processes.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from localstore.disk import filesystem, ignored_files, store_tree
+from localstore.disk.folder_watch import FolderWatch, stamp
+from localstore.disk.ignored_files import Reason
+from localstore.index.document_row import Unreadable
+from localstore.index.manifest import Manifest
+from localstore.index.manifest_lines import FolderNote
+from localstore.index.row import COARSE_TICK, IndexRow, is_coarse
+from localstore.index.row_batches import RowBatches
+from localstore.index.row_reader import RowReader
+from localstore.index.selection import ExceptionKind, Found
+
+_FINE_TICK = 50_000_000
+"""How long, in ns, a folder's time may stay the same while names in it change, unless times are whole seconds."""
+
+
+class FolderScan:
+    """Keeps the rows in step with the names in the folders."""
+
+    def __init__(self, root: str, manifest: Manifest, reader: RowReader, batches: RowBatches) -> None:
+        self._root = root
+        self._manifest = manifest
+        self._reader = reader
+        self._batches = batches
+        self._scanned: dict[str, int] = {}
+        """The modification time of each folder when it was listed, in ns."""
+        self.restarts = 0
+        """The `restarts` of the manifest at the last scan."""
+        self.unreadable_folders: dict[str, str] = {}
+        """Folders that the last scan could not list: path to problem. Each scan sets a new mapping."""
+        self._ignored: dict[str, dict[str, Reason]] = {}
+        """Files that look like documents but are not read, by month folder and path."""
+        self._stored: Found | None = None
+        """What the index knows about the folders, as far as this process read or stored it."""
+
+    def scan(self, *, for_lookup: bool = False, for_writing: bool = False) -> None:
+        """List the folders that changed, read their new documents, and hide the rows of removed ones.
+
+        Args:
+            for_lookup: Keep what is found in a small store in memory: loading SQLite would cost more.
+            for_writing: Give a folder that has just changed another time, so that it need not be listed again after
+                each document that is made in it.
+        """
+        manifest = self._manifest
+        manifest.refresh(thorough=True)
+        folders = store_tree.folders(self._root)
+        for folder in manifest.take_left():
+            self._scanned.pop(folder, None)
+        is_new = self.restarts != manifest.restarts
+        if is_new:
+            self.forget_scans()
+            self.restarts = manifest.restarts
+        uses_index = not (for_lookup and manifest.is_small())
+        if uses_index and any(self._scanned.get(folder) != changed for folder, changed in folders.items()):
+            self._load()  # another process may have scanned them
+        now = time.time_ns()
+        scanned = self._scanned
+        unreadable: dict[str, str] = {}
+        times: dict[str, int] = {}
+        ignored: dict[str, dict[str, Reason]] = {}
+        added = self._reader.changed_exceptions()
+        hidden: list[str] = []
+        with manifest.mutex:
+            for folder in manifest.folders():
+                if folder not in folders:
+                    hidden += manifest.paths_in(folder).values()
+                    self._hide_all(manifest.paths_in(folder).values())
+        for folder, changed in folders.items():
+            if scanned.get(folder) == changed and filesystem.system.may_list(f"{self._root}/{folder}"):
+                continue
+            tick = COARSE_TICK if is_coarse(changed) else _FINE_TICK
+            if now - changed <= tick:  # other changes at this moment would not be seen
+                changed = (stamp(f"{self._root}/{folder}") if for_writing else None) or -1
+            try:
+                listing = store_tree.list_folder(self._root, folder)
+            except OSError as error:  # keep the rows of a folder that cannot be listed
+                unreadable[folder] = str(error)
+                continue
+            found = set(listing.documents)
+            ignored[folder] = ignored_files.in_month_folder(self._root, folder, listing.others)
+            with manifest.mutex:
+                known = manifest.paths_in(folder)
+                gone = [session_id for path, session_id in known.items() if path not in found]
+                self._hide_all(gone)
+                hidden += gone
+                added |= found - known.keys()
+            times[folder] = changed
+        self._batches.adopt_new(added)
+        for session_id in hidden:
+            if manifest.get(session_id) is None:
+                self.next_duplicate(session_id)
+        self.unreadable_folders = unreadable
+        with manifest.mutex:  # last: another thread that finds a folder scanned relies on the rows of its documents
+            for folder in scanned.keys() - folders.keys():
+                del scanned[folder]
+            scanned.update(times)
+            for folder in self._ignored.keys() - folders.keys():
+                del self._ignored[folder]
+            self._ignored.update(ignored)
+        if uses_index:
+            self._save(hidden)
+
+    def forget_scans(self) -> None:
+        """Make the next scan list every folder again."""
+        self._scanned = {}  # a new mapping, because a scan in another thread may still add to the old one
+
+    def _hide_all(self, session_ids: Iterable[str]) -> None:
+        for session_id in list(session_ids):
+            self._manifest.hide(session_id)
+
+    def _load(self) -> None:
+        """Take over what the last scans of any process found, if the index has it."""
+        found = self._manifest.found_in_folders()
+        self._stored = found
+        if not found.folders:
+            return
+        with self._manifest.mutex:
+            self._scanned = dict(found.folders)
+            self._reader.unreadable, self._reader.duplicates, self._ignored = {}, {}, {}
+            for path, (kind, detail) in found.exceptions.items():
+                if kind == "unreadable":
+                    self._reader.unreadable[path] = Unreadable(*detail)
+                elif kind == "broken":
+                    if self._manifest.get(detail["session_id"]) is None and self._manifest.session_at(path) is None:
+                        self._manifest.put(detail)
+                elif kind == "duplicate":
+                    self._reader.duplicates[path] = (detail[0], detail[1])
+                else:
+                    self._ignored.setdefault(_month_folder(path), {})[path] = Reason(*detail)
+
+    def _save(self, hidden: list[str]) -> None:
+        """Store what the scan found, if it is not what the index has."""
+        with self._manifest.mutex:
+            exceptions: dict[str, tuple[ExceptionKind, Any]] = {
+                path: ("ignored", reason) for files in self._ignored.values() for path, reason in files.items()
+            }
+            exceptions.update((row["path"], ("broken", row)) for row in self._manifest.broken_rows())
+            exceptions.update((path, ("duplicate", detail)) for path, detail in self._reader.duplicates.items())
+            exceptions.update((path, ("unreadable", detail)) for path, detail in self._reader.unreadable.items())
+            unwritten = self._manifest.unwritten_folders()
+            folders = {folder: changed for folder, changed in self._scanned.items() if folder not in unwritten}
+            found = Found(folders, exceptions)
+        if hidden or found != self._stored:
+            self._manifest.set_found(found, hidden)
+            self._stored = found
+
+    def own_change(self, path: str, watch: FolderWatch | None) -> FolderNote | None:
+        """Return a note for the manifest if this process alone changed a document's folder since its scan, else None.
+
+        With it, nobody needs to scan the folder again. `watch` was made before the change. Once the manifest has the
+        rows that belong to the change, call `keep_scan`.
+        """
+        folder = path.rpartition("/")[0]
+        if watch is None or watch.before is None or watch.after is None:
+            return None
+        if self._stored is None and not self._manifest.is_small():
+            self._load()
+        if self._scanned.get(folder) != watch.before:
+            return None
+        return FolderNote(folder, watch.before, watch.after)
+
+    def keep_scan(self, note: FolderNote | None) -> None:
+        """Keep the result of the scan of a folder that a recorded note is about."""
+        if note is not None and self._scanned.get(note.folder) == note.before:
+            self._scanned[note.folder] = note.after
+            if self._stored is not None:
+                self._stored.folders[note.folder] = note.after  # as the note does
+
+    def duplicates_of(self, session_id: str) -> list[str]:
+        """Return the files that hold this session although its document is another file, as far as they are known."""
+        if self._stored is None and not self._manifest.is_small():
+            self._load()
+        if not self._reader.duplicates:
+            return []
+        return [path for path, duplicate in self._reader.duplicate_files().items() if duplicate == session_id]
+
+    def next_duplicate(self, session_id: str) -> IndexRow | None:
+        """Return the row of another document with this id after the first was removed, or None if there is none."""
+        paths = self.duplicates_of(session_id)
+        for path in paths:
+            row = self._reader.adopt(path, set(paths))
+            if row is not None and row["session_id"] == session_id:
+                return row
+        return None
+
+    def ignored_files(self) -> dict[str, Reason]:
+        """Return the files that look like documents but are not read, and why. Paths are relative to the root.
+
+        In the month folders, they are those of the last scan. The folders above are listed now.
+        """
+        ignored = ignored_files.above_month_folders(self._root)
+        with self._manifest.mutex:
+            for files in self._ignored.values():
+                ignored.update(files)
+        return dict(sorted(ignored.items()))
+
+
+def _month_folder(path: str) -> str:
+    """Return the month folder of a path."""
+    return "/".join(path.split("/")[:2])
