@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,17 +41,22 @@ class SessionView:
         self._transcript = Transcript(person=self._person, fold=self._person and not full)
         self._excerpts = Excerpts(self._transcript, messages=messages, tools=tools)
         self._print = Printer(screen)
+        self._is_first = True
+        """Whether nothing of the session is printed yet."""
 
     def show(self, excerpts: Iterable[Excerpt]) -> None:
         """Print sessions, with an empty line between two."""
         for number, excerpt in enumerate(excerpts):
             if number:
                 self._print([Piece("")])
-            has_header = self.header(excerpt)
-            self.entries(excerpt.session.history, excerpt.runs_before, is_first=not has_header)
+            self.header(excerpt)
+            run = excerpt.runs_before
+            for entry in excerpt.session.history:
+                run += entry["type"] == "run"
+                self.entry(entry, run)
 
-    def header(self, excerpt: Excerpt) -> bool:
-        """Print the header of a session. Return False if there is none: a pipe gets the messages or tools alone."""
+    def header(self, excerpt: Excerpt) -> None:
+        """Print the header of a session. There is none in a pipe that gets the messages or the tool calls alone."""
         pieces: list[Piece] = []
         if self._has_short_header:
             pieces += self._transcript.title(excerpt.info)
@@ -62,18 +67,17 @@ class SessionView:
             text = f"… {hidden:,} earlier run{'s' * (hidden > 1)}. --all shows {'them' if hidden > 1 else 'it'}."
             pieces.append(Piece(text, style="dim"))
         self._print(pieces)
-        return bool(pieces)
+        self._is_first = not pieces
 
-    def entries(self, history: Iterable[dict[str, Any]], runs_before: int, *, is_first: bool) -> None:
-        """Print entries, each with an empty line before it, but not before the very first text if `is_first`."""
-        number = runs_before
-        for entry in history:
-            is_run = entry["type"] == "run"
-            number += is_run
-            if pieces := list(self.formatted(entry, number if is_run else None)):
-                self._print(pieces if is_first else [Piece(""), *pieces])
-                is_first = False
+    def entry(self, entry: dict[str, Any], number: int | None) -> None:
+        """Print an entry, with an empty line before it unless it comes first. `number` is that of a run, from 1."""
+        if pieces := self.formatted(entry, number):
+            self._print(pieces)
+            self._is_first = False
 
-    def formatted(self, entry: dict[str, Any], number: int | None) -> Iterator[Piece]:
-        """Yield what is shown of an entry. `number` is that of a run, counted from 1."""
-        return self._excerpts.entry(entry, number) if self._is_excerpt else self._transcript.entry(entry, number)
+    def formatted(self, entry: dict[str, Any], number: int | None) -> list[Piece]:
+        """Return what is shown of an entry: nothing, or its text with an empty line before it unless it comes first."""
+        number = number if entry["type"] == "run" else None
+        shown = self._excerpts.entry(entry, number) if self._is_excerpt else self._transcript.entry(entry, number)
+        pieces = list(shown)
+        return [Piece(""), *pieces] if pieces and not self._is_first else pieces

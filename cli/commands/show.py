@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -30,6 +30,7 @@ ON_A_TERMINAL = 10
 @click.option("--run", metavar="RUN", help="Show only this run: its number (-1 is the last), its id, or its beginning.")
 @click.option("--messages", is_flag=True, help="Show only what was said: questions and answers.")
 @click.option("--tools", is_flag=True, help="Show only tool calls, with their arguments and results.")
+@click.option("--follow", is_flag=True, help="Show what is added, and how a run grows, until Ctrl-C is pressed.")
 @click.option("--full", is_flag=True, help="Show the whole header, all tool output and all fields on a terminal.")
 @click.option("--no-pager", is_flag=True, help="Print to the terminal, and not to the pager.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document as JSON, even if it is stored as YAML.")
@@ -41,6 +42,7 @@ def command(
     run: str | None,
     messages: bool,
     tools: bool,
+    follow: bool,
     full: bool,
     no_pager: bool,
     as_json: bool,
@@ -61,13 +63,21 @@ def command(
         raise click.UsageError(f"{names} cannot be combined", context)
     if as_json and (messages or tools):
         raise click.UsageError("--json prints whole entries. It cannot be combined with --messages or --tools", context)
+    if follow and (as_json or run is not None):
+        raise click.UsageError(f"--follow and {'--json' if as_json else '--run'} cannot be combined", context)
     storage = open_store(store)
     infos = find_sessions(storage, sessions) or [newest_session(storage)]
+    if follow and len(infos) > 1:
+        raise click.UsageError("--follow takes one session", context)
     if not sessions:
         output.note(f"Showing the newest session, {infos[0].session_id}")
     person = output.to_terminal()
     if person and not as_json and not any(chosen.values()):
         last = ON_A_TERMINAL
+    if follow:
+        screen = output.console() if person else None
+        view = SessionView(screen, full=full, messages=messages, tools=tools)
+        _follow(storage, infos[0], last, view, screen)
     read = (_read_run(storage, info, run) if run is not None else _read(storage, info, last) for info in infos)
     if as_json:
         for found in read:
@@ -88,9 +98,26 @@ def _read(storage: JsonStorage, info: SessionInfo, last: int | None) -> Excerpt:
     stored = read_plain(storage, info.session_id, last_runs=last)
     if stored is None:
         raise _deleted(info)
+    return _end_of(info, stored, info.runs, last)
+
+
+def _end_of(info: SessionInfo, stored: PlainSession, runs: int, last: int | None) -> Excerpt:
+    """Return the session, which has `runs` runs, with its last entries, or all of them if `last` is None."""
     history = stored.history if last is None else stored.history[max(0, len(stored.history) - last) :]
     shown = PlainSession(stored.header, history, stored.current)
-    return Excerpt(info, shown, max(0, info.runs - sum(entry["type"] == "run" for entry in history)))
+    return Excerpt(info, shown, max(0, runs - sum(entry["type"] == "run" for entry in history)))
+
+
+def _follow(storage: JsonStorage, info: SessionInfo, last: int | None, view: SessionView, screen: Any) -> NoReturn:
+    """Print the session as `_read` returns it, and then what is added. Ctrl-C ends it."""
+    from localstore.storage.following import Follower
+
+    from ..following import Following
+
+    follower = Follower(storage, info.session_id, last_runs=None if last is None else max(1, last))
+    following = Following(follower, view, screen)
+    following.begin(_end_of(info, follower.session, follower.runs, last))
+    following.run()
 
 
 def _read_run(storage: JsonStorage, info: SessionInfo, text: str) -> Excerpt:
