@@ -21,9 +21,8 @@ SHORT = 12
 """An id of at most this many characters is shown as a whole: it is probably a word."""
 
 
-def short_ids(storage: JsonStorage, rows: Sequence[SessionInfo]) -> dict[str, str]:
+def short_ids(storage: JsonStorage, ids: Sequence[str]) -> dict[str, str]:
     """Return what to show for the id of each session: itself, or a beginning of it that names the session alone."""
-    ids = [row.session_id for row in rows]
     long = [session_id for session_id in ids if len(session_id) > SHORT and not session_id.startswith("@")]
     return dict(zip(ids, ids, strict=True)) | storage.short_ids(long)
 
@@ -51,7 +50,7 @@ def print_sessions(storage: JsonStorage, shown: Sequence[SessionInfo], sort: Sor
         return
     screen = output.console()
     marks = marks_of(shown, ascii_only=screen.options.ascii_only)
-    ids = short_ids(storage, shown)
+    ids = short_ids(storage, [row.session_id for row in shown])
     columns = {
         "": marks,
         "title": [row.title or "-" for row in shown],

@@ -11,14 +11,23 @@ from ..filter_options import filter_options, limit_option
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from localstore.models.filter import Filter
     from localstore.models.search_hit import SearchHit
+    from localstore.storage.storage import JsonStorage
+
+MOST = 20
+"""How many entries are shown without `--all` or `--limit`."""
+_NARROWEST_TITLE = 12
+_SHORT = 8
+"""How many characters of the id of a run are shown."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("words", nargs=-1, required=True, metavar="WORDS...")
 @filter_options
-@limit_option("At most N entries. [default: 20]")
+@limit_option(f"At most N entries. [default: {MOST}]")
 @click.option("--all", "everything", is_flag=True, help="Show all entries that match.")
 @click.option("--literal", is_flag=True, help="Find exactly this text, with case and punctuation. Reads the files.")
 @click.option("--rank", is_flag=True, help="Show the best match first, not the newest.")
@@ -34,7 +43,7 @@ def command(
     as_json: bool,
     store: str | None,
 ) -> None:
-    """Find the entries that have all of WORDS, newest first.
+    """Find the entries that have all of WORDS, newest first, on a terminal below the title of their session.
 
     Messages, tool calls and their results, names and tags are searched. 'wor*' is the beginning of a word,
     '"two words"' must follow each other, and an entry with '-word' is left out. Case and accents make no difference.
@@ -48,19 +57,18 @@ def command(
         raise click.UsageError("WORDS is empty", click.get_current_context())
     if not literal and (options := [word for word in words if word.startswith("--")]):
         raise click.NoSuchOption(options[0], ctx=click.get_current_context())
-    hits = open_store(store).search(
-        text,
-        where=where,
-        limit=None if everything else limit or 20,
-        literal=literal,
-        rank=rank,
-    )
+    storage = open_store(store)
+    most = None if everything else limit or MOST
+    found = storage.search(text, where=where, limit=most and most + 1, literal=literal, rank=rank)
+    hits = found[:most]
     if as_json:
         output.write_json([hit.as_dict() for hit in hits])
     elif output.to_terminal():
-        _show(hits)
+        _show(storage, hits)
     else:
         output.write_rows(map(_cells, hits))
+    if len(found) > len(hits) and limit is None:
+        output.note(f"There are more than {MOST} entries. --all shows them.")
     if not hits and not as_json:
         output.note("Nothing was found. All words must be in one entry; 'wor*' finds words with this beginning.")
 
@@ -75,27 +83,49 @@ def _time(hit: SearchHit) -> str:
     return "" if hit.created_at is None else time_text(hit.created_at)
 
 
-def _show(hits: list[SearchHit]) -> None:
-    """Print two lines for each hit: what was found and when, and the snippet with the words marked."""
+def _show(storage: JsonStorage, hits: list[SearchHit]) -> None:
+    """Print the hits of each session below its title: run, role and time, and the snippet with the words marked."""
+    from rich.padding import Padding
     from rich.text import Text
 
+    from ..cells import shortened
+    from ..session_table import short_ids
+
     screen = output.console()
+    groups: dict[str, list[SearchHit]] = {}
     for hit in hits:
-        title = Text(output.one_line(hit.session_id), style="bold")
-        if hit.title and hit.title != hit.session_id:
-            title.append(f"  {output.one_line(hit.title)}", style="not bold")
-        when = output.when(_time(hit))
-        what = hit.field if hit.role is None or hit.field != "content" else hit.role
-        title.append(f"  {when}  {what}" if when else f"  {what}", style="not bold dim")
-        screen.print(title, no_wrap=True, overflow="ellipsis")
-        screen.print(_marked(hit), soft_wrap=False)
+        groups.setdefault(hit.session_id, []).append(hit)
+    ids = short_ids(storage, list(groups))
+    for number, (session_id, group) in enumerate(groups.items()):
+        shown_id = output.one_line(ids[session_id])
+        title = shortened(
+            output.one_line(group[0].title or "-"), max(_NARROWEST_TITLE, screen.width - len(shown_id) - 2)
+        )
+        if number:
+            screen.print()
+        screen.print(Text.assemble((title, "bold"), "  ", (shown_id, "cyan")), no_wrap=True, overflow="ellipsis")
+        for hit in group:
+            facts = "  ".join(filter(None, (_run(hit), _what(hit), output.when(_time(hit)))))
+            screen.print(Text(f"  {facts}", "dim"), no_wrap=True, overflow="ellipsis")
+            screen.print(Padding(_marked(hit), (0, 0, 0, 4), expand=False))
 
 
-def _marked(hit: SearchHit) -> object:
+def _run(hit: SearchHit) -> str:
+    """Return what other commands take for the run of a hit: its number or, if that is not known, a part of its id."""
+    if hit.run_id is None:
+        return ""
+    return f"run {output.one_line(hit.run_id[:_SHORT]) if hit.run_number is None else hit.run_number}"
+
+
+def _what(hit: SearchHit) -> str:
+    return output.one_line(hit.field if hit.role is None or hit.field != "content" else hit.role)
+
+
+def _marked(hit: SearchHit) -> Text:
     """Return the snippet with its words marked and control characters written as escapes."""
     from rich.text import Text
 
-    marked = Text("  ")
+    marked = Text()
     end = 0
     for start, stop in hit.places:
         marked.append(output.one_line(hit.snippet[end:start]))

@@ -12,7 +12,7 @@ from localstore.models.times import time_text
 class SearchHit:
     """An entry of the history that a search found, or the header of a session.
 
-    >>> hit = SearchHit("trip", "Linz", "alice", "r1", 0, 1, "assistant", "content", "At 7:58.", ((3, 4),), None)
+    >>> hit = SearchHit("trip", "Linz", "alice", "r1", 1, 0, 1, "assistant", "content", "At 7:58.", ((3, 4),), None)
     >>> start, end = hit.places[0]
     >>> hit.snippet[start:end]
     '7'
@@ -24,6 +24,8 @@ class SearchHit:
     user_id: str | None
     run_id: str | None
     """The run that was found; None if it is no run."""
+    run_number: int | None
+    """Its number in the session, from 1 on; None if it is no run, or if updates or items may come before it."""
     entry: int | None
     """The position of the entry in `session.history`, from 0 on; None for the header."""
     message: int | None

@@ -179,6 +179,7 @@ def _hit(row: IndexRow, title: str, position: int, record: dict[str, Any], query
         title=title,
         user_id=row.get("user_id"),
         run_id=run_id if isinstance(run_id, str) else None,
+        run_number=_run_number(row, position) if record.get("type") == "run" else None,
         entry=None if position == HEADER else position,
         message=best.message,
         role=best.role,
@@ -188,6 +189,13 @@ def _hit(row: IndexRow, title: str, position: int, record: dict[str, Any], query
         created_at=parse_time(created_at) if isinstance(created_at, str) else None,
     )
     return [hit]
+
+
+def _run_number(row: IndexRow, position: int) -> int | None:
+    """Return the number of the run at this position, or None if the row does not say how many entries are no runs."""
+    if position == 0 or row["runs"] == row["entries"]:
+        return position + 1
+    return row["runs"] if position == row["entries"] - 1 else None
 
 
 def _snippet(text: str, places: Places) -> tuple[str, tuple[tuple[int, int], ...]]:

@@ -70,6 +70,7 @@ def test_json_has_all_fields(invoke: Invoke, said: Path) -> None:
         "title": "Trip",
         "user_id": "alice",
         "run_id": "r1",
+        "run_number": 1,
         "entry": 0,
         "message": 0,
         "role": "user",
@@ -89,14 +90,52 @@ def test_wrong_usage(invoke: Invoke, said: Path, args: list[str]) -> None:
     assert (done.exit_code, done.stdout) == (2, "")
 
 
+def test_what_is_found_is_shown_by_the_next_command(invoke: Invoke, said: Path) -> None:
+    """The first column names sessions, as arguments and on the standard input of `show`."""
+    storage = JsonStorage(said)
+    for number in range(25):
+        storage.append("s1", Run(run_id=f"more-{number}", messages=[Message(role="user", content="another train")]))
+    done = invoke("search", "train", "--store", said)
+    ids = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert ids == ["s1"] * 20
+    assert done.stderr == "localstore: There are more than 20 entries. --all shows them.\n"
+    assert invoke("search", "train", "--store", said, "--limit", "20").stderr == ""
+    ids = [line.split("\t")[0] for line in invoke("search", "train", "--all", "--store", said).stdout.splitlines()]
+    shown = invoke("show", *ids, "--last", "0", "--store", said).stdout
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("session_id")] == ["s1", "s2"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal of POSIX")
+@pytest.mark.parametrize("columns", [30, 40, 140])
+def test_a_terminal_groups_what_it_found_by_session(said: Path, columns: int) -> None:
+    """A title that is too long is cut off, and the id stays. Without a number, a run has the beginning of its id."""
+    from rich.cells import cell_len
+
+    from .pseudo_terminal import on_terminal
+
+    storage = JsonStorage(said)
+    storage.update("s1", name="日本語" * 30, session_state={"a": 1})
+    storage.append("s1", Run(run_id="3f2a91bc-0000", messages=[Message(role="assistant", content="train " * 30)]))
+    storage.append("s1", Run(messages=[Message(role="assistant", content="the last train")]))
+    storage.append("s2", Run(messages=[Message(role="user", content="no train")]))
+    screen = on_terminal("search", "train", "--store", said, cwd=said.parent, columns=columns)
+    assert all(cell_len(line) <= columns for line in screen.lines)
+    heads = [line for line in screen.lines if line and not line.startswith(" ")]
+    assert [head.split()[-1] for head in heads] == ["s2", "s1"]
+    runs = [line.split()[1] for line in screen.lines if line.startswith("  run ")]
+    assert runs == ["2", "1", "3", "3f2a91bc", "1"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="a terminal of POSIX")
 def test_a_terminal_marks_the_words(said: Path) -> None:
     """Control characters of a document never reach the terminal, and NO_COLOR turns the colour off."""
     from .pseudo_terminal import on_terminal
 
     shown = on_terminal("search", "train", "--store", said, cwd=said.parent)
-    assert "s1  Trip" in shown.text
-    assert "Which train to Wien?" in shown.text
+    assert shown.lines == [
+        *("Züge und the train\\x1b[31m  s2", "  run 1  user  2026-11-02", "    Züge und the train\\x1b[31m", ""),
+        *("Trip  s1", "  run 1  user  2026-11-01", "    Which train to Wien?"),
+    ]
     assert "\x1b[31m" not in shown.raw
     assert "\\x1b[31m" in shown.raw
     assert "33m" in shown.raw

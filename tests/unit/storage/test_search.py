@@ -724,6 +724,6 @@ def test_importing_and_storing_load_no_sqlite(tmp_path: Path) -> None:
 
 
 def test_a_hit_is_shown_on_one_line() -> None:
-    hit = SearchHit("s", "", None, None, None, None, None, "name", "Trip", ((0, 4),), None)
+    hit = SearchHit("s", "", None, None, None, None, None, None, "name", "Trip", ((0, 4),), None)
     assert repr(hit) == "SearchHit('s', name, 'Trip')"
     assert hit.as_dict()["places"] == [[0, 4]]
