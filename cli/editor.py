@@ -18,8 +18,11 @@ from localstore.errors import LocalstoreError
 from .output import note
 
 
-def editor() -> list[str]:
-    """Return the editor command, split into words, from VISUAL or EDITOR. Raises UsageError if there is none."""
+def editor(otherwise: str = "give the text with --set") -> list[str]:
+    """Return the editor command, split into words, from VISUAL or EDITOR.
+
+    Raises UsageError if there is none; `otherwise` says what else the person can do.
+    """
     context = click.get_current_context()
     for variable in ("VISUAL", "EDITOR"):
         try:
@@ -28,7 +31,7 @@ def editor() -> list[str]:
             raise click.UsageError(f"{variable} is not a valid command: {error}", context) from None
         if words:
             return words
-    raise click.UsageError("There is no editor: set VISUAL or EDITOR, or give the text with --set", context)
+    raise click.UsageError(f"There is no editor: set VISUAL or EDITOR, or {otherwise}", context)
 
 
 @contextlib.contextmanager

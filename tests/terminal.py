@@ -8,8 +8,8 @@ _CODE = re.compile(r"\x1b(?:\[([0-9;?]*)([A-Za-z@])|[=>78])|([^\x1b])", re.DOTAL
 
 
 def plain(raw: str) -> str:
-    """The text without colours and movements of the cursor."""
-    return _CODE.sub(lambda found: found[3] or "", raw)
+    """The text without colours and movements of the cursor, also those to the beginning of a line that is empty."""
+    return _CODE.sub(lambda found: found[3] or "", raw).replace("\n\r", "\n")
 
 
 def drawn(raw: str, columns: int, rows: int) -> list[str]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localstore.errors import LocalstoreError
+
 from .. import output
 from ..agent_options import AgentOptions, agent_options
 from ..arguments import find_session
@@ -54,6 +56,20 @@ def command(session: str | None, new: bool, store: str | None, options: AgentOpt
 
     at = f" at {public_address(options.base_url)}" if options.base_url else ""
     output.note(f"Asking {agent.model.id}{at}")
-    all_answered = Chat(agent, markdown=True, on_session=use_instructions).run()
+    all_answered = Chat(agent, markdown=True, on_session=use_instructions, editor=_edited).run()
     if not all_answered and not output.can_ask():
         context.exit(FINDINGS)
+
+
+def _edited(text: str) -> str:
+    """Let the person edit a message. Raises LocalstoreError if that fails; what was typed is then kept in a file."""
+    from ..editor import edit, editor, file_to_edit
+
+    try:
+        program = editor("type /multi")
+        with file_to_edit(text.encode(), "message", ".md") as path:
+            return edit(program, path).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise LocalstoreError("The editor saved text that is not UTF-8. Save it as UTF-8, and try again.") from None
+    except click.UsageError as error:
+        raise LocalstoreError(f"{error.message}.") from None

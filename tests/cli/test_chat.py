@@ -354,6 +354,39 @@ def test_a_backslash_and_a_paste_make_a_question_of_several_lines(root: Path) ->
     assert asked == ["One\ntwo", "three\nfour"]
 
 
+def test_a_text_that_is_pasted_during_an_answer_is_one_question(root: Path) -> None:
+    """Each of its lines was a question of its own. It is at the next prompt, and can be changed before it is asked."""
+    go_on = Event()
+    with scripted_server(stream("One.", go_on.wait), stream("Two.")) as server, chat(root, server) as talk:
+        talk.type("Which?\r")
+        talk.wait_for("One.")
+        assert talk.raw.rindex("\x1b[?2004h") > talk.raw.rindex("\x1b[?2004l")  # the terminal marks pasted text
+        talk.type("\x1b[200~/* code */\n\tsecond\x1b[201~")
+        go_on.set()
+        talk.wait_for("second")
+        talk.enter(" line", "Two.")
+        assert server.requests[1]["messages"][-1]["content"] == "/* code */\n\tsecond line"
+        talk.type("bye\r")
+        assert talk.ended() == 0
+        assert talk.raw.rindex("\x1b[?2004h") < talk.raw.rindex("\x1b[?2004l")
+
+
+def test_the_message_of_an_editor_and_another_model(root: Path) -> None:
+    """An editor that fails leaves the chat as it is, and names the file with what was typed."""
+    editor = root.parent / "editor"
+    editor.write_text("#!/bin/sh\nprintf '\\nsecond' >> $1\ntest -f ok || exit 3\n")
+    editor.chmod(0o755)
+    with scripted_server(stream("Fine.")) as server, chat(root, server, env={"EDITOR": str(editor)}) as talk:
+        talk.enter("/edit first", "ended with code 3.")
+        (kept,) = [line for line in talk.lines if "Your text is kept in " in line]
+        Path(kept.rpartition(" ")[2]).unlink()
+        (root.parent / "ok").touch()
+        talk.enter("/model big", "The next questions are for big.")
+        talk.enter("/edit first", "Fine.")
+        talk.enter("/model", "big")
+    assert (server.requests[0]["model"], server.requests[0]["messages"][-1]["content"]) == ("big", "first\nsecond")
+
+
 def test_the_commands(root: Path) -> None:
     """Each command works once in one chat."""
     storage = trip(root)

@@ -86,6 +86,18 @@ class OpenAIChat:
     def __repr__(self) -> str:
         return f"OpenAIChat({self.id!r})"
 
+    def with_id(self, id: str) -> OpenAIChat:  # noqa: A002 - as in __init__
+        """Return another model of the same server, with the same settings. It opens connections of its own.
+
+        >>> OpenAIChat("gpt-4o-mini", temperature=0).with_id("gpt-4o")
+        OpenAIChat('gpt-4o')
+        """
+        other = deepcopy(self)
+        if isinstance(extra_body := other._parameters.get("extra_body"), dict):
+            extra_body.pop("model", None)
+        other.id = id
+        return other
+
     def respond(self, messages: Sequence[Message], options: Options = PLAIN, /) -> Reply:
         """Send the messages to the server and return its answer.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from localstore.agents.terminal.commands import run_command
-from localstore.agents.terminal.conversation import ChatPartner, Conversation
+from localstore.agents.terminal.conversation import ChatPartner, Conversation, Editor
 
 if TYPE_CHECKING:
     from localstore.models.session import Session
@@ -18,7 +18,7 @@ class Chat:
     """Reads questions and commands from standard input until the person leaves or the input ends.
 
     `on_session` is called each time the chat enters a session, before a question is asked in it. It receives the
-    session, or None if the session does not exist yet.
+    session, or None if the session does not exist yet. `editor` lets the person edit a message, for `/edit`.
     """
 
     def __init__(
@@ -27,8 +27,9 @@ class Chat:
         *,
         markdown: bool,
         on_session: Callable[[Session | None], None] | None = None,
+        editor: Editor | None = None,
     ) -> None:
-        self._conversation = Conversation(agent, markdown=markdown, on_session=on_session)
+        self._conversation = Conversation(agent, markdown=markdown, on_session=on_session, editor=editor)
         self._interrupted = False
 
     def run(self) -> bool:
@@ -61,8 +62,11 @@ class Chat:
         return all_answered
 
     def _handle(self, line: str) -> bool:
-        """Run `line` as a command, or ask it as a question. Return False only if a question was not answered."""
-        if line.startswith("/"):
+        """Run `line` as a command, or ask it as a question. Return False only if a question was not answered.
+
+        A text of several lines is always a question: a pasted one may begin with a slash.
+        """
+        if line.startswith("/") and "\n" not in line.strip():
             return run_command(self._conversation, line)
         line = line.strip()
         if line.casefold() in _FAREWELLS:

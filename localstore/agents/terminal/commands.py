@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localstore.agents.models.openai_chat import OpenAIChat
 from localstore.agents.terminal.conversation import Conversation
 from localstore.agents.terminal.error_text import error_line
+from localstore.agents.terminal.keyboard import ECHO
 from localstore.agents.terminal.screen import one_line
 from localstore.errors import SessionNotFound
 from localstore.format.control_characters import escaped
@@ -27,6 +29,8 @@ _WIDE = 80
 """On a screen with at least this many columns, each session is listed on one line; otherwise on two."""
 _BESIDE_TITLE = 50
 """How many columns the number, the id and the details take beside the title, in most cases."""
+_END = "/end"
+"""The line that ends the message of `/multi`."""
 _NO_STORAGE = "This agent has no storage: its only session is in memory."
 
 
@@ -238,6 +242,48 @@ def _state(conversation: Conversation, _: str) -> None:
     conversation.screen.show(json.dumps(state, indent=2, ensure_ascii=False, default=str))
 
 
+# Questions
+
+
+def _multi(conversation: Conversation, beginning: str) -> bool:
+    conversation.screen.note(f"Type your message, and {_END} on a line of its own to send it. Ctrl-C drops it.")
+    try:
+        text = conversation.keyboard.read_block(_END)
+    except UnicodeDecodeError as error:
+        conversation.screen.show_error(f"This is not {error.encoding}. The message was ignored.")
+        return True
+    return _ask(conversation, f"{beginning}\n{text}")
+
+
+def _edit(conversation: Conversation, beginning: str) -> bool:
+    if conversation.editor is None or not conversation.keyboard.is_terminal:
+        conversation.screen.show_error("There is no editor here. Type /multi to write several lines.")
+        return True
+    ECHO.show()
+    text = conversation.editor(beginning)
+    conversation.keyboard.add_history([text.strip()])
+    return _ask(conversation, text)
+
+
+def _ask(conversation: Conversation, text: str) -> bool:
+    text = text.strip()
+    if not text:
+        conversation.screen.note("The message is empty. Nothing was asked.")
+        return True
+    return conversation.ask(text)
+
+
+def _model(conversation: Conversation, name: str) -> None:
+    model = conversation.agent.model
+    if not name:
+        conversation.screen.show(one_line(model.id))
+    elif isinstance(model, OpenAIChat):
+        conversation.agent.model = model.with_id(name)
+        conversation.screen.note(f"The next questions are for {one_line(name)}.")
+    else:
+        conversation.screen.show_error(f"This agent asks {one_line(model.id)}, which is not a model on a server.")
+
+
 def _quit(conversation: Conversation, _: str) -> None:
     conversation.is_over = True
 
@@ -251,6 +297,9 @@ _ALL = (
     Command("/fork", "[RUN]", "continue in a copy of this session, up to its last run or run number RUN", _fork),
     Command("/undo", "", "remove the last question and its answer", _undo),
     Command("/retry", "", "ask the last question again", _retry, needs_storage=False),
+    Command("/multi", "", f"write a message of several lines; {_END} sends it", _multi, needs_storage=False),
+    Command("/edit", "[TEXT]", "write a message in your editor", _edit, needs_storage=False),
+    Command("/model", "[NAME]", "show the model, or ask another one from now on", _model, needs_storage=False),
     Command("/state", "", "show the state of the session", _state, needs_storage=False),
     Command("/quit", "", "leave", _quit, needs_storage=False),
 )
@@ -260,6 +309,7 @@ _SYNONYMS = {
     **dict.fromkeys(("/ls", "/list", "/history"), "/sessions"),
     **dict.fromkeys(("/load", "/resume", "/continue", "/switch", "/session"), "/open"),
     **dict.fromkeys(("/clear", "/reset"), "/new"),
+    "/paste": "/multi",
     "/name": "/rename",
     "/?": "/help",
 }

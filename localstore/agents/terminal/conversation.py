@@ -15,12 +15,16 @@ from localstore.agents.terminal.screen import Screen, one_line, visible
 
 if TYPE_CHECKING:
     from localstore.agents.memory_storage import AgentStorage
+    from localstore.agents.models.model import Model
     from localstore.agents.prompts.question import Question
     from localstore.models.schema import Kind
     from localstore.models.session import Run, Session
     from localstore.models.session_info import SessionInfo
     from localstore.storage.branching import Undone
     from localstore.storage.storage import Storage
+
+Editor = Callable[[str], str]
+"""Lets a person edit a text, and returns the result. Raises an error that says what went wrong."""
 
 _HISTORY_QUESTIONS = 50
 """How many runs of a session supply the questions that arrow-up brings back."""
@@ -34,6 +38,7 @@ class ChatPartner(Protocol):
     session_id: str
     user_id: str | None
     storage: AgentStorage
+    model: Model
     show_tool_calls: bool
 
     @property
@@ -61,7 +66,8 @@ class ChatPartner(Protocol):
 class Conversation:
     """Passes questions to an agent and shows its answers on the screen.
 
-    `listed` holds the session ids of the last listing, in its order. The chat ends when `is_over` is set.
+    `listed` holds the session ids of the last listing, in its order. The chat ends when `is_over` is set. `editor` is
+    None if there is none.
     `on_session` is called each time the conversation enters a session, before a question is asked in it. It receives
     the session, or None if the session does not exist yet.
     """
@@ -72,8 +78,10 @@ class Conversation:
         *,
         markdown: bool,
         on_session: Callable[[Session | None], None] | None = None,
+        editor: Editor | None = None,
     ) -> None:
         self.agent = agent
+        self.editor = editor
         self.screen = Screen()
         self.keyboard = Keyboard(self.screen)
         self.listed: list[str] = []

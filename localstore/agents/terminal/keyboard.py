@@ -22,6 +22,7 @@ except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
 _PROMPT, _CONTINUATION_PROMPT = "> ", ". "
+_MARK_PASTES, _DO_NOT_MARK_PASTES = "\x1b[?2004h", "\x1b[?2004l"
 _IGNORE_SECONDS = 0.5
 """How long a second Ctrl-C is ignored after the first, so that the stopped run can be stored."""
 _RETRY_SECONDS = 0.005
@@ -35,6 +36,12 @@ class Echo:
 
     What is typed meanwhile is not lost: the next prompt gets it. Has no effect unless standard input and output are a
     terminal and this process is in its foreground. It has no effect on Windows, which echoes only at a prompt.
+    """
+
+    marks_pastes = False
+    """Whether the terminal is asked to mark what is pasted while the echo is hidden.
+
+    The next prompt can then tell a pasted text from lines that were typed. Only readline understands the marks.
     """
 
     def __init__(self) -> None:
@@ -58,6 +65,7 @@ class Echo:
             hidden[3] &= ~termios.ECHO
             termios.tcsetattr(terminal, termios.TCSANOW, hidden)
             self._settings = settings
+            self._mark_pastes(True)
 
     def show(self) -> None:
         """Restore the echo. Does nothing if it is not hidden."""
@@ -65,6 +73,12 @@ class Echo:
         if settings is not None and termios is not None:
             with contextlib.suppress(OSError, ValueError, AttributeError, termios.error):
                 termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, settings)
+                self._mark_pastes(False)
+
+    def _mark_pastes(self, on: bool) -> None:
+        if self.marks_pastes:
+            sys.stdout.write(_MARK_PASTES if on else _DO_NOT_MARK_PASTES)
+            sys.stdout.flush()
 
 
 ECHO = Echo()
@@ -119,8 +133,8 @@ class Keyboard:
     """Reads questions and commands from standard input. Use it as a context manager, which also handles Ctrl-C.
 
     `is_terminal` is true if standard input is a terminal. If Python has `readline`, the person can then edit the line
-    and bring back earlier lines with arrow-up. A line that ends in a backslash continues on the next one. For input
-    from a pipe, no prompt is written.
+    and bring back earlier lines with arrow-up, and with GNU readline, a pasted text is one line, with its line breaks.
+    A line that ends in a backslash continues on the next one. For input from a pipe, no prompt is written.
     """
 
     def __init__(self, screen: Screen) -> None:
@@ -141,6 +155,9 @@ class Keyboard:
             self._earlier = [history.get_history_item(at + 1) for at in range(history.get_current_history_length())]
             history.clear_history()
             history.set_auto_history(False)
+            if self._screen.console is not None and "libedit" not in (history.__doc__ or ""):
+                history.parse_and_bind("set enable-bracketed-paste on")  # Python turns it off
+                ECHO.marks_pastes = True
         on_main_thread = threading.current_thread() is threading.main_thread()
         if self.is_terminal and on_main_thread and signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
             self._handler = signal.signal(signal.SIGINT, self._interrupt)
@@ -150,6 +167,9 @@ class Keyboard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         ECHO.show()
+        if ECHO.marks_pastes and self._readline is not None:
+            self._readline.parse_and_bind("set enable-bracketed-paste off")
+            ECHO.marks_pastes = False
         if self._retry is not None:
             self._retry.cancel()
             self._retry.join()
@@ -183,6 +203,29 @@ class Keyboard:
                     return "\n".join(lines)
         finally:
             self._remember("\n".join(lines))  # also what Ctrl-C has ended
+
+    def read_block(self, end: str) -> str:
+        """Return the next lines up to one that is `end`, or to the end of the input. Backslashes have no meaning here.
+
+        Raises KeyboardInterrupt for Ctrl-C, and, after the last line, UnicodeDecodeError if one could not be decoded.
+        """
+        lines: list[str] = []
+        undecoded: UnicodeDecodeError | None = None
+        try:
+            while True:
+                try:
+                    line = self._line(_CONTINUATION_PROMPT)
+                except UnicodeDecodeError as error:
+                    undecoded = error
+                    continue
+                if line is None or line.strip() == end:
+                    break
+                lines.append(line)
+        finally:
+            self._remember("\n".join(lines))
+        if undecoded is not None:
+            raise undecoded
+        return "\n".join(lines)
 
     def _line(self, prompt: str) -> str | None:
         self._at_prompt = True

@@ -407,3 +407,16 @@ def test_a_deep_copy_of_a_client_has_the_same_settings() -> None:
         finally:
             duplicate.close()
         assert server.requests[0] == server.requests[1]
+
+
+def test_a_model_with_another_id_has_the_same_settings() -> None:
+    """Also where the settings themselves name a model."""
+    with chat(text("one"), id="m", temperature=0.5, extra_body={"model": "m2", "top_k": 3}) as (model, server):
+        other = model.with_id("big")
+        try:
+            other.respond(HELLO)
+        finally:
+            other.close()
+        request = server.requests[0]
+    assert (model.id, other.id) == ("m2", "big")
+    assert (request["model"], request["temperature"], request["top_k"]) == ("big", 0.5, 3)

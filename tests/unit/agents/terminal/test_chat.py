@@ -13,6 +13,7 @@ import pytest
 
 from localstore import Agent, FunctionModel, JsonStorage, Message, Run, Team, ToolCall
 from localstore.agents.models.model import Answer
+from localstore.agents.models.openai_chat import OpenAIChat
 from localstore.agents.terminal.chat import Chat
 from localstore.disk.locks import LockPool
 from localstore.errors import LockTimeout
@@ -34,6 +35,17 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+class Lines(io.StringIO):
+    """A stream of lines that are decoded one by one."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        super().__init__()
+        self._lines = iter(lines)
+
+    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override]
+        return next(self._lines, b"").decode()
 
 
 @pytest.fixture
@@ -208,6 +220,69 @@ class TestRetry:
 
     def test_there_may_be_nothing(self, talk: Talk) -> None:
         assert "Nothing has been asked yet." in talk(agent(), "/retry")[1]
+
+
+class TestSeveralLines:
+    """A message of several lines."""
+
+    def test_multi_reads_lines_as_they_are_up_to_the_end(self, talk: Talk) -> None:
+        out, _ = talk(agent(), "/multi", "a \\", "", "/help", "bye", "/end ", "two", "/multi three", "four")
+        assert out == "You said a \\\n\n/help\nbye.\nYou said two.\nYou said three\nfour.\n"
+
+    def test_an_empty_message_is_not_asked(self, talk: Talk) -> None:
+        out, err = talk(agent(), "/multi", " ", "/end", "two")
+        assert out == "You said two.\n"
+        assert "The message is empty. Nothing was asked." in err
+
+    def test_none_of_a_message_that_cannot_be_decoded_is_asked(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The lines after the wrong one would be questions of their own."""
+        lines = [b"/multi\n", b"a\n", b"\xff\n", b"b\n", b"/end\n", b"two\n"]
+        monkeypatch.setattr("sys.stdin", Lines(lines))
+        agent().cli_app()
+        said = capsys.readouterr()
+        assert said.out == "You said two.\n"
+        assert "Error: This is not utf-8. The message was ignored." in said.err
+
+    def test_a_text_of_several_lines_is_never_a_command(self, talk: Talk) -> None:
+        """Pasted code that begins with a comment was an unknown command."""
+        assert talk(agent(), "// code\\", "quit()", "/quit")[0] == "You said // code\nquit().\n"
+
+    def test_the_editor_gets_the_beginning_and_its_text_is_asked(
+        self, monkeypatch: pytest.MonkeyPatch, storage: JsonStorage
+    ) -> None:
+        def edited(text: str) -> str:
+            if text == "fail":
+                raise LockTimeout("The editor failed.")
+            return f"{text}\n/open 1\n" if text else " \n"
+
+        lines = iter(["/edit", "/edit fail", "/edit Well?", "bye"])
+        terminal = Terminal()
+        monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+        monkeypatch.setattr("sys.stdin", Terminal())
+        monkeypatch.setattr("sys.stdout", terminal)
+        assert Chat(agent(storage=storage), markdown=True, editor=edited).run()
+        session = storage.read("s1")
+        assert session is not None
+        assert [run.question for run in session.runs] == ["Well?\n/open 1"]
+        assert "The message is empty. Nothing was asked." in terminal.getvalue()
+        assert "Error: The editor failed." in terminal.getvalue()
+
+    def test_a_chat_that_reads_from_a_pipe_has_no_editor(self, talk: Talk) -> None:
+        assert "Error: There is no editor here. Type /multi" in talk(agent(), "/edit")[1]
+
+
+def test_model_shows_the_model_and_asks_another_one(talk: Talk) -> None:
+    """Only a model on a server has others beside it. `extra_body` may name a model, too."""
+    out, err = talk(agent(), "/model", "/model big")
+    assert out == "function\n"
+    assert "Error: This agent asks function, which is not a model on a server." in err
+    asks_a_server = Agent(model=OpenAIChat(extra_body={"model": "small", "top_k": 1}, temperature=0))
+    first = asks_a_server.model
+    assert talk(asks_a_server, "/model", "/model big\x1b")[0] == "small\n"
+    assert "The next questions are for big\\x1b." in talk(asks_a_server, "/model big\x1b")[1]
+    assert (first.id, asks_a_server.model.id) == ("small", "big\x1b")
 
 
 def test_commands_for_stored_sessions_need_a_storage(talk: Talk) -> None:
