@@ -44,6 +44,7 @@ COMMANDS = (
     "upgrade",
     "backups",
     "convert",
+    "redact",
     "replay",
     "completion",
     "help",

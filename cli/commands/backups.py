@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
 def command(name: str | None, prune: bool, keep: int | None, yes: bool, as_json: bool, store: str | None) -> None:
-    """List the backups that upgrades and conversions made, newest first.
+    """List the backups that upgrades, conversions and redactions made, newest first.
 
     With NAME, list the documents in that backup. NAME may be the unique beginning of a name. In a pipe, each backup is
     one line: name, the action that made it, time, number of documents and bytes, separated by tabs.
 
-    'localstore upgrade --undo' restores the newest backup. On a file system with hard links, a backup takes up no space
-    until the documents change.
+    'localstore upgrade --undo' restores the newest backup, unless it is that of a redaction: 'localstore restore NAME'
+    does. A redaction leaves the secrets in its backup, until you delete it. On a file system with hard links, a backup
+    takes up no space until the documents change.
     """
     context = click.get_current_context()
     if name == "":

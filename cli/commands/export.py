@@ -13,12 +13,10 @@ from ..filter_options import filter_options, limit_option
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from localstore.models.filter import Filter
     from localstore.models.session import Run, Session
-
-    from ..export_io import SessionReader
 
 FORMATS = ("markdown", "html", "json", "openai-jsonl", "atif")
 
@@ -28,6 +26,9 @@ FORMATS = ("markdown", "html", "json", "openai-jsonl", "atif")
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Export in this format.")
 @click.option("--output", "file", metavar="FILE", help="Write to FILE, which must not exist.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option(
+    "--redact", is_flag=True, help="Replace secrets, as 'localstore redact --secrets' does, and those in ids."
+)
 @filter_options
 @limit_option("At most the first N of these sessions.")
 @store_option
@@ -73,7 +74,12 @@ def command(where: Filter, **options: Any) -> None:
     if not named:
         for path, problem in storage.unreadable_files().items():
             reader.problem(f"{path}: {problem}")
-    write_export(_parts(options["form"], reader, per_run=rating is not None), file, options["force"])
+    sessions: Iterable[Session] = reader
+    if options["redact"]:
+        from localstore.exporting import without_secrets
+
+        sessions = map(without_secrets, reader)
+    write_export(_parts(options["form"], sessions, per_run=rating is not None), file, options["force"])
     if not reader.read:
         filtered = named or where or rating
         none = f"No sessions in the store {storage.root} yet."
@@ -82,18 +88,18 @@ def command(where: Filter, **options: Any) -> None:
         context.exit(FINDINGS)
 
 
-def _parts(form: str, reader: SessionReader, *, per_run: bool) -> Iterator[str]:
+def _parts(form: str, sessions: Iterable[Session], *, per_run: bool) -> Iterator[str]:
     from localstore import exporting
 
     if form == "openai-jsonl":
-        return exporting.openai_lines(reader, _left_out, per_run=per_run)
+        return exporting.openai_lines(sessions, _left_out, per_run=per_run)
     write = {
         "markdown": exporting.markdown_text,
         "html": exporting.html_page,
         "json": exporting.json_array,
         "atif": exporting.atif_lines,
     }[form]
-    return write(reader)
+    return write(sessions)
 
 
 def _left_out(session: Session, run: Run, why: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from typing import TYPE_CHECKING
 
 import click
 
-from localstore.errors import StoreNotFound
+from localstore.errors import Conflict, StoreNotFound
 
 from .. import output
 from ..rewrite_result import exit_with_problems, print_result, sizes, undo_and_print_result
@@ -51,11 +52,27 @@ def command(
         raise StoreNotFound(f"There is no folder '{folder}'. Correct the path.", path=folder)
     root = _find(folder if folder is not None else store)
     if undoes:
+        _refuse_redaction(root)
         undo_and_print_result(root, as_json=as_json)
     elif dry_run or diff:
         _show_plan(root, diff=diff, as_json=as_json)
     else:
         _upgrade(root, jobs or os.cpu_count() or 1, as_json=as_json)
+
+
+def _refuse_redaction(root: str) -> None:
+    """Raise Conflict if the newest backup is that of a redaction: nobody expects an undo to bring secrets back."""
+    from localstore.disk import backup_folder
+
+    with contextlib.suppress(backup_folder.NoSuchBackup):
+        newest = backup_folder.newest(os.path.realpath(root))
+        if newest.action == "redact":
+            raise Conflict(
+                f"The newest backup, {newest.name}, is that of a redaction. Nothing was changed. Bring the secrets "
+                f"back with 'localstore restore {newest.name}', or delete the backup with 'localstore backups --prune "
+                f"{newest.name}'.",
+                path=root,
+            )
 
 
 def _find(folder: str | None) -> str:

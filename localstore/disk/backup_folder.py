@@ -35,9 +35,12 @@ _FILES = "files"
 
 @dataclass(frozen=True, slots=True)
 class BackupInfo:
-    """One backup, in the folder `path`. `action` made it (`upgrade`, `convert`, `write`) at `made_at` (UTC, ISO 8601,
-    milliseconds). `finished` is False while the action is running, or if it was interrupted. `documents` is the number
-    of documents, `size` their total size in bytes."""
+    """One backup, in the folder `path`.
+
+    `action` made it (`upgrade`, `convert`, `redact`, `write`) at `made_at` (UTC, ISO 8601, milliseconds). `finished` is
+    False while the action is running, or if it was interrupted. `documents` is the number of documents, `size` their
+    total size in bytes.
+    """
 
     name: str
     action: str
@@ -117,6 +120,12 @@ class Backup:
         """Return whether the action turned a folder into a store. Raises OSError."""
         return _about(self.folder).get("made_store") is True
 
+    @property
+    def rules(self) -> list[list[str]] | None:
+        """The rules of the redaction that made the backup; None if something else made it. Raises OSError."""
+        rules = _about(self.folder).get("rules")
+        return rules if isinstance(rules, list) else None
+
     def finish(self) -> str | None:
         """Mark the backup as finished and return its name. A backup without documents is removed; returns None."""
         if not self.has_documents():
@@ -172,8 +181,11 @@ def begin(root: str, action: str, *, made_store: bool = False) -> Backup:
     return make(root, action, finished=False, made_store=made_store)
 
 
-def make(root: str, action: str, *, finished: bool, made_store: bool = False) -> Backup:
-    """Create a backup. `finished`: it can be undone at any time. `made_store`: the folder is not a store yet."""
+def make(
+    root: str, action: str, *, finished: bool, made_store: bool = False, rules: list[list[str]] | None = None
+) -> Backup:
+    """Create a backup. `finished`: it can be undone at any time. `made_store`: the folder is not a store yet. `rules`
+    are those of a redaction."""
     made_at = timestamp(time.time())
     folder = Path(root) / FOLDER
     make_folders(root, folder)
@@ -188,8 +200,12 @@ def make(root: str, action: str, *, finished: bool, made_store: bool = False) ->
             number += 1
     try:
         filesystem.sync_folder(str(folder))
-        about = {"localstore": "backup", "action": action, "made_at": made_at, "finished": finished}
-        backup._write({**about, "made_store": True} if made_store else about)
+        about: dict[str, Any] = {"localstore": "backup", "action": action, "made_at": made_at, "finished": finished}
+        if made_store:
+            about["made_store"] = True
+        if rules is not None:
+            about["rules"] = rules
+        backup._write(about)
     except BaseException:
         with contextlib.suppress(OSError):
             backup.remove_if_empty()

@@ -709,6 +709,14 @@ class Manifest:
             for row in problems:
                 self.put(row)
 
+    def forget_outdated(self) -> None:
+        """Leave nothing of earlier rows on the disk: compact the file, and remove the index, which is made again.
+
+        Raises LockTimeout, OSError.
+        """
+        self.compact()
+        self._sqlite().discard()
+
     def load(self, *, always: bool = False) -> None:
         """Load SQLite if the next call may need it. Call it before taking a lock, because imports take time.
 

@@ -97,6 +97,10 @@ class SearchIndex:
         """Close the file, unless another thread uses it. The next call opens it again."""
         self._file.close()
 
+    def discard(self) -> None:
+        """Remove the file with every word that it ever had. The next search makes it again."""
+        self._file.discard()
+
     def states(self) -> dict[str, str]:
         """Return the state in which the document of each session was indexed. Raises sqlite3.Error."""
         return self._file.use(

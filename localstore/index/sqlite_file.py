@@ -159,6 +159,16 @@ class SqliteFile:
             self._abandon()
             return self._attempt(work, self._in_memory())
 
+    def discard(self) -> None:
+        """Remove the file with everything that it ever held. The next call makes it again."""
+        with self.lock:
+            if self._connection is not None:
+                self._connection = None
+                self._closer()
+            self._identity = self._found()
+            if self._identity is not None:
+                self._replace()
+
     def use_memory(self) -> None:
         """Work without the file from now on."""
         with self.lock:

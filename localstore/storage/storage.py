@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.prune import Pruned
+    from localstore.maintenance.redact import Redacted
     from localstore.maintenance.trash import Removal
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.progress import Progress
@@ -570,6 +571,59 @@ class Storage:
 
         return upgrade(self.root, lock_timeout=self._engine.timeout)
 
+    def redact(
+        self,
+        sessions: str | Iterable[str],
+        patterns: Iterable[str] = (),
+        *,
+        secrets: bool = False,
+        dry_run: bool = False,
+    ) -> "Redacted":
+        """Replace secrets in sessions by marks such as `[redacted email]`, and return where they were.
+
+            >>> storage.append("trip", Run(run_id="r7", messages=[Message(role="user", content="I am a@b.com")]))
+            >>> [one.place for one in storage.redact("trip", secrets=True, dry_run=True).sessions[0].redactions]
+            ['history[2].messages[0].content']
+
+        All text is searched: messages, arguments and results of tools, the state, the runs of members, steps, names,
+        tags, metadata, and numbers in values of the application. Ids stay as they are, because they connect sessions,
+        runs and users; the result names those with a secret. What is replaced takes no part in a search any more.
+
+        The old documents are kept in a backup, with the secrets in them; `localstore restore` brings them back. Earlier
+        backups, the trash and the rescue folder may have the secrets too. An agent that is in the middle of a run
+        cannot finish it once it is redacted: its run goes to the rescue folder.
+
+        Args:
+            sessions: The id of a session, or several ids.
+            patterns: Regular expressions of the `re` module. All of a match is replaced or, if the expression has a
+                group named `secret`, what that group matched. An expression that takes very long is not interrupted.
+            secrets: If True, replace keys and tokens of common providers, private keys, passwords in URLs,
+                authorization headers and e-mail addresses too. The forms are those for which gitleaks
+                (https://github.com/gitleaks/gitleaks) has rules. A secret without a form, such as a short password, is
+                not found.
+            dry_run: If True, nothing is written. The result says what would be replaced.
+
+        A document that cannot be redacted stays as it is, and `problems` of the result names it. Raises SessionNotFound
+        before anything is changed; ValueError if a pattern is not valid, or if there is nothing to look for;
+        LockTimeout if an upgrade or another redaction is running; and OSError, before any document is changed, if the
+        disk has too little free space.
+        """
+        from localstore.maintenance.redact import redact, redaction_rules
+
+        session_ids = [sessions] if isinstance(sessions, str) else list(sessions)
+        for one in session_ids:
+            check_id(one)
+        if isinstance(patterns, str):
+            raise TypeError("patterns must be a list of regular expressions, not text. Put the text into a list.")
+        patterns = list(patterns)
+        for pattern in patterns:
+            if not isinstance(pattern, str):
+                raise TypeError(f"a pattern must be text, not {type(pattern).__name__}: {shown(pattern)}")
+        check_flag("secrets", secrets)
+        check_flag("dry_run", dry_run)
+        rules = redaction_rules(patterns, secrets=secrets)
+        return redact(self._engine, session_ids, rules, dry_run=dry_run)
+
     def import_from(self, kind: "ImportKind", path: str | os.PathLike[str], *, dry_run: bool = False) -> "Imported":
         """Import the sessions of another program, and return what was imported and what was not.
 
@@ -1017,6 +1071,7 @@ class Storage:
     aprune = async_twin(prune, writes=True)
     adrop = async_twin(drop, writes=True)
     aupgrade_schema = async_twin(upgrade_schema, writes=True)
+    aredact = async_twin(redact, writes=True)
     aimport_from = async_twin(import_from, writes=True)
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)

@@ -70,6 +70,11 @@ def _with_runs(scene: Scene) -> None:
         scene.storage.append("s", run(number), user_id="alice")
 
 
+def _with_secret(scene: Scene) -> None:
+    _with_runs(scene)
+    scene.storage.append("s", run(4, answer="It is alice@example.com."))
+
+
 def _with_question(scene: Scene) -> None:
     _with_runs(scene)
     scene.storage.append("s", run(4, "unfinished"))
@@ -328,6 +333,16 @@ def _read_last(scene: Scene) -> None:
     assert session.runs[-1].run_id == "r3"
 
 
+def _redact(scene: Scene) -> None:
+    done = scene.storage.redact("s", ["(?i)alice"], secrets=True)
+    if done.problems:  # it could not be read or written
+        raise OSError(5, done.problems[0].problem, done.problems[0].path)
+
+
+def _redacted(found: dict[str, oracle.Document]) -> bool:
+    return _ONE_MORE(found) and "alice" not in str(found["s"].history)
+
+
 def _repair(scene: Scene) -> None:
     left = [finding for finding in repair(scene.root, lock_timeout=1) if finding.severity == "error"]
     if left:  # the repair could not read something
@@ -443,6 +458,7 @@ OPERATIONS = [
     Operation("repair without manifest", _without_manifest, _repair, _SAME),
     Operation("restore a rescued run", _with_rescued_run, _restore, _ONE_MORE),
     Operation("add a tag", _with_runs, lambda s: s.storage.update("s", add_tags=["x"]), _tagged),
+    Operation("redact", _with_secret, _redact, _redacted),
     Operation("rate a run", _with_runs, lambda s: s.storage.rate("s", "r2", "good", "why"), _rated),
     Operation("move to the trash", _with_runs, _throw_away, lambda found: "s" not in found),
     Operation("move several to the trash", _with_runs, _throw_all_away, lambda found: not found),

@@ -15,6 +15,7 @@ from localstore.disk.store_identity import MARKER, make_folders
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import ParsedDocument, parse_document, parse_strictly
+from localstore.format.redacted_document import unredacted
 from localstore.format.values import json_equal
 from localstore.format.versions import CannotUpgrade, downgraded, upgraded
 from localstore.index.row import IndexRow, row_of
@@ -101,6 +102,7 @@ class _Restorer:
         self._timeout = timeout
         engine = Engine(Path(root), durable=True, timeout=timeout)
         self._locks, self._manifest, self._index = engine.locks, engine.manifest, engine.index
+        self._rules = backup.rules
         self._done: set[str] = set()
         self.restored = self.changed = 0
 
@@ -125,12 +127,18 @@ class _Restorer:
             current = self._most_complete(
                 [one.document for one in (there, *others.values()) if one is not None], session_id, path
             )
+            now = current
+            if self._rules is not None:
+                current = unredacted(old, now, self._rules, self._full(path))
             restored: os.stat_result | None = None
             is_back = there is not None and _has_form_of(there.document, old) and includes(there.document, current)
+            if is_back and there is not None and self._rules is not None and _may_have_comments(old):
+                is_back = there.document.raw == old.raw  # a redaction may have taken comments alone
             if not is_back:
                 if there is not None and there.document.header["session_id"] != session_id:
                     raise _in_the_way(self._full(path), session_id)
-                restored = self._put_back(path, old, current, there)
+                commented = [now] if self._rules is None or _is_content_of(current, old) else [now, old]
+                restored = self._put_back(path, old, current, there, commented)
             try:
                 for other, parsed in others.items():
                     # Another document that existed at the time stays: it has the old form or is restored too.
@@ -208,18 +216,25 @@ class _Restorer:
             durable_files.remove_unchanged(path, now)
 
     def _put_back(
-        self, path: str, old: ParsedDocument, current: ParsedDocument, there: "_Read | None"
+        self,
+        path: str,
+        old: ParsedDocument,
+        current: ParsedDocument,
+        there: "_Read | None",
+        commented: list[ParsedDocument],
     ) -> os.stat_result:
         """Restore a document in place of the one that is there, or of the marker of the store if that has the path.
 
-        Return the status of the restored file.
+        Its values are those of `current`. The documents in `commented` that may have comments are set aside, because
+        these are lost. Return the status of the restored file.
         """
         target = self._full(path)
         parse_strictly(current.raw, current.layout, target)  # raises if the old form would round what was typed since
-        if _may_have_comments(current):
-            document = os.path.splitext(path)[0] + current.layout.suffix
-            content = rescue_folder.piece(0, current.raw)
-            rescue_folder.set_aside(self._root, document, current.header["session_id"], rescue_folder.COMMENTS, content)
+        session_id = current.header["session_id"]
+        for document in filter(_may_have_comments, commented):
+            name = os.path.splitext(path)[0] + document.layout.suffix
+            content = rescue_folder.piece(0, document.raw)
+            rescue_folder.set_aside(self._root, name, session_id, rescue_folder.COMMENTS, content)
         make_folders(self._root, os.path.dirname(target))
         status = filesystem.status_or_none(target) if there is None else there.status
         if _is_content_of(current, old):

@@ -31,6 +31,7 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
         "count",
         "stats",
         "search",
+        "redact",
         "import_from",
         "path",
         "close",

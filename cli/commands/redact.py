@@ -1,0 +1,118 @@
+"""`localstore redact`: replace secrets in sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import output
+from ..arguments import find_sessions
+from ..rewrite_result import exit_with_problems, sizes
+from ..store_option import open_store, store_option
+
+if TYPE_CHECKING:
+    from localstore.maintenance.redact import Redacted
+
+
+@click.command()
+@click.argument("sessions", metavar="SESSION...", nargs=-1, required=True)
+@click.option("--pattern", "patterns", metavar="REGEX", multiple=True, help="Replace what matches. May be repeated.")
+@click.option("--secrets", is_flag=True, help="Replace keys, tokens, passwords in URLs and e-mail addresses.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be replaced.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@store_option
+def command(
+    sessions: tuple[str, ...],
+    patterns: tuple[str, ...],
+    secrets: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    store: str | None,
+) -> None:
+    """Replace secrets in sessions by marks such as [redacted email].
+
+    First the places are shown, then you are asked. All text is searched: messages, arguments and results of tools, the
+    state, runs of members, names, tags and metadata. Ids stay as they are, and those with a secret are named.
+
+    REGEX is a regular expression of Python. If it has a group named 'secret', only that group is replaced.
+
+    The old documents are kept in a backup, with the secrets in them: delete it with 'localstore backups --prune'.
+    Earlier backups, the trash and the rescue folder may have the secrets too. Do not redact a session while an agent is
+    writing to it.
+    """
+    context = click.get_current_context()
+    if not patterns and not secrets:
+        raise click.UsageError("Give --pattern REGEX, --secrets, or both", context)
+    if dry_run and yes:
+        raise click.UsageError("--dry-run and --yes cannot be combined", context)
+    if not dry_run and not yes and not output.can_ask():
+        raise click.UsageError("No terminal to ask on. Add --yes to redact, or --dry-run to look first", context)
+    storage = open_store(store)
+    ids = [info.session_id for info in find_sessions(storage, sessions)]
+    try:
+        found = storage.redact(ids, patterns, secrets=secrets, dry_run=not yes)
+    except ValueError as error:
+        raise click.UsageError(str(error), context) from None
+    is_done = yes
+    if not as_json:
+        _print_places(found, with_sessions=len(ids) > 1)
+    if found.documents and not yes and not dry_run:
+        if click.confirm(f"Replace {_secrets(found)} in {sizes(found.documents)}?", err=True):
+            found, is_done = storage.redact(ids, patterns, secrets=secrets), True
+        else:
+            output.note("Nothing was changed.")
+    if as_json:
+        output.write_json(found.as_dict())
+    elif is_done and found.documents:
+        output.write(f"Replaced {_secrets(found)} in {sizes(found.documents)}.\n")
+    if found.backup is not None:
+        _name_what_is_left(found.backup)
+    if dry_run and found.documents:
+        output.note(f"Would replace {_secrets(found)} in {sizes(found.documents)}.")
+    if not found.sessions and not as_json:
+        output.note("No secrets were found." if secrets else "Nothing matches.")
+    exit_with_problems(found.problems)
+
+
+def _secrets(found: Redacted) -> str:
+    return f"{found.count:,} {'match' if found.count == 1 else 'matches'}"
+
+
+def _print_places(found: Redacted, *, with_sessions: bool) -> None:
+    """Print where something was found, and name the ids that stay as they are."""
+    places = [(session.session_id, one) for session in found.sessions for one in session.redactions]
+    rows = [
+        (session_id, one.place, one.rule, f"{one.count:,}", one.excerpt) for session_id, one in places if not one.is_id
+    ]
+    if rows and output.to_terminal():
+        from ..table import print_table
+
+        print_table(
+            output.console(),
+            {
+                "session": [row[0] for row in rows if with_sessions],
+                "place": [row[1] for row in rows],
+                "what": [row[2] for row in rows],
+                "count": [row[3] for row in rows] if any(row[3] != "1" for row in rows) else [],
+                "text": [row[4] for row in rows],
+            },
+            numbers=("count",),
+            kept_longest=("place", "what", "session", "count", "text"),
+            marked=[False] * len(rows),
+        )
+    elif rows:
+        output.write_rows(rows)
+    for session_id, one in places:
+        if one.is_id:
+            output.note(f"{one.place} of {session_id} matches {one.rule}. Ids are not changed.")
+
+
+def _name_what_is_left(backup: str) -> None:
+    """Print where the secrets still are."""
+    output.note(f"The old documents, with the secrets, are in backup {backup}.")
+    output.note(f"Delete it with: localstore backups --prune {backup}")
+    output.note(f"Or bring the old documents back with: localstore restore {backup}")
+    output.note("Earlier backups, the trash and the rescue folder may have the secrets too.")

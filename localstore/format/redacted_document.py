@@ -1,0 +1,87 @@
+"""A whole document with its secrets replaced, and the way back."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from localstore.errors import DocumentBroken
+from localstore.format.document import ParsedDocument, parse_document
+from localstore.format.redaction import Redactor, rules_from
+from localstore.format.values import json_equal
+
+
+def redacted_document(old: ParsedDocument, redactor: Redactor, path: str) -> ParsedDocument | None:
+    """Return a document with its secrets replaced, or None if it has none. `path` is only used in errors.
+
+    What has no secrets keeps its bytes, if the document is in our layout. What has some is written anew, without its
+    comments.
+    """
+    layout = old.layout
+    if not old.starts:
+        old = parse_document(old.raw, layout, path)  # what was parsed strictly is not divided into entries
+    header = redactor.record("header", old.header)
+    entries = [redactor.entry(entry, f"history[{number}]") for number, entry in enumerate(old.entries)]
+    if not old.in_layout or len(old.starts) != len(old.entries):
+        is_same = json_equal(header, old.header) and json_equal(entries, old.entries)
+        if is_same and not _has_secret_comment(old, old.raw, redactor, "comment"):
+            return None
+        head, pieces = layout.head(header), [layout.entry(entry) for entry in entries]
+    else:
+        head, pieces = old.head, old.slices()
+        if not json_equal(header, old.header) or _has_secret_comment(old, head, redactor, "comment of the header"):
+            head = layout.head(header)
+        for number, entry in enumerate(entries):
+            place = f"comment of history[{number}]"
+            if not json_equal(entry, old.entries[number]) or _has_secret_comment(old, pieces[number], redactor, place):
+                pieces[number] = layout.entry(entry)
+        if (head, pieces) == (old.head, old.slices()):
+            return None
+    return parse_document(layout.assemble(head, pieces), layout, path)
+
+
+def _has_secret_comment(old: ParsedDocument, raw: bytes, redactor: Redactor, place: str) -> bool:
+    """Return whether a part of a document has a comment with a secret. Its values have none."""
+    if not old.layout.keeps_comments or b"#" not in raw:
+        return False
+    lines = raw.decode(errors="replace").splitlines()
+    comments = "\n".join(line.partition("#")[2] for line in lines)
+    return redactor.text(comments, place) != comments
+
+
+def unredacted(
+    old: ParsedDocument, current: ParsedDocument, rules: Sequence[Sequence[str]], path: str
+) -> ParsedDocument:
+    """Return the values of the current document with what the redaction of `old` replaced as it was.
+
+    The bytes are those of the current document. What was added since then stays. Raises DocumentBroken if something
+    that was redacted was changed or removed since, because its old form would be lost.
+    """
+    redactor = Redactor(rules_from(rules))
+    after = redactor.record("header", old.header)
+    header = {**current.header}
+    is_whole = True
+    for key, value in old.header.items():
+        if key not in after:  # the key itself was redacted
+            is_whole = is_whole and json_equal(current.header, after)
+            header = old.header
+        elif not json_equal(value, after[key]):
+            is_whole = is_whole and any(json_equal(header.get(key), one) for one in (value, after[key]))
+            header[key] = value
+    originals: dict[str, list[dict[str, Any]]] = {}
+    already: list[str] = []
+    for number, entry in enumerate(old.entries):
+        new = redactor.entry(entry, f"history[{number}]")
+        if not json_equal(entry, new):
+            originals.setdefault(_key(new), []).append(entry)
+            already.append(_key(entry))
+    entries = [originals[key].pop(0) if originals.get(key := _key(one)) else one for one in current.entries]
+    now = {_key(entry) for entry in entries}
+    if not is_whole or not now.issuperset(already):
+        problem = "was changed where it was redacted. The backup still has its old form"
+        raise DocumentBroken(f"{path} {problem}. Nothing was changed.", path=path, problem=problem)
+    return replace(current, header=header, entries=entries)
+
+
+def _key(value: dict[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True)
