@@ -68,6 +68,7 @@ def command(
         output.write_json(found.as_dict())
     elif is_done and found.documents:
         output.write(f"Replaced {_secrets(found)} in {sizes(found.documents)}.\n")
+        output.deliver()  # before the notes
     if found.backup is not None:
         _name_what_is_left(found.backup)
     if dry_run and found.documents:
