@@ -208,6 +208,14 @@ class Transaction:
             raise ConcurrentChange
         return self._parsed
 
+    def text(self) -> bytes:
+        """Return all bytes of the file as they are, in any layout. Raises ConcurrentChange."""
+        before = self.file.status
+        raw = self.file.read_all()
+        if fingerprint(self.file.status) != fingerprint(before):
+            raise ConcurrentChange
+        return raw
+
     def state(self) -> dict[str, Any]:
         """Return the newest `session_state`, or an empty dict if there is none. Raises LayoutMismatch."""
         if self._parsed is not None:
@@ -347,6 +355,15 @@ class Transaction:
         their exact bytes.
         """
         self.execute(Rewrite(replaced, added, header))
+
+    def replace_text(self, raw: bytes, *, has_comments: bool) -> None:
+        """Replace the whole document by these bytes, in any layout, which must be a valid document of the session.
+
+        `has_comments` is true if they have all comments of the document that are wanted.
+        """
+        if has_comments:
+            self._lost_comments = None
+        self._replace(raw)
 
     def finish(self, run: Recent, entry: dict[str, Any]) -> None:
         """Replace an unfinished run with `entry`, its finished or longer form. The run keeps its rating."""

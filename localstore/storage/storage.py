@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from localstore.models.session import Message, Run, Session, Step
     from localstore.models.stats import GroupKey, Prices, Stats
     from localstore.storage.bulk import Bulk
+    from localstore.storage.document_text import Replaced
     from localstore.storage.search import Search
 
 _FIRST_PAGE, _LARGEST_PAGE = 50, 1000
@@ -487,6 +488,69 @@ class Storage:
         check_id(session_id)
         check_text("user_id", user_id)
         return self._engine.delete(session_id, lambda row: self._check_access(row, user_id, None))
+
+    def read_document(self, session_id: str) -> bytes:
+        """Return the bytes of a session's document, also if they cannot be read as a session.
+
+            >>> storage.read_document("trip").splitlines()[0]
+            b'{'
+
+        Raises SessionNotFound.
+        """
+        from localstore.storage.document_text import read_document
+
+        check_id(session_id)
+        return read_document(self._engine, session_id)
+
+    def replace_document(self, session_id: str, text: bytes, *, base: bytes) -> "Replaced":
+        """Replace the bytes of a session's document by a text that a person made of them, and say what changed.
+
+            >>> base = storage.read_document("trip")
+            >>> storage.replace_document("trip", base.replace(b"Linz", b"Graz"), base=base).changes
+            ('name was changed',)
+
+        If nobody wrote to the document since `base` was read, it gets exactly the bytes of `text`. Otherwise the two
+        changes are merged: the header and each run keep the bytes of the side that changed them. Where both sides
+        changed the same run or the header in ways that do not fit together, the document keeps the form of the others,
+        and the form in `text` is kept in `.localstore/rescue/`; the result names both. A broken document is replaced if
+        it still has the bytes of `base`.
+
+        Args:
+            session_id: The session, which stays the same.
+            text: The new document, in any formatting.
+            base: The bytes of the document from which `text` was made; see `read_document`.
+
+        Raises DocumentBroken, with the line if it is known, if `text` is no valid document of this session; OlderFormat
+        or NewerFormat if it is one of another schema version; Conflict if a merge is not possible; SessionNotFound.
+        Nothing is written then.
+        """
+        from localstore.storage.document_text import replace_document
+
+        check_id(session_id)
+        for name, value in (("text", text), ("base", base)):
+            if not isinstance(value, bytes):
+                raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
+        return replace_document(self._engine, session_id, text, base)
+
+    def remove_run(self, session_id: str, run_id: str, *, user_id: str | None = None) -> str:
+        """Take a run out of a session, and return the name of the rescue file that holds it.
+
+            >>> storage.append("trip", Run(run_id="wrong"))
+            >>> name = storage.remove_run("trip", "wrong")
+
+        State that the run set is removed with it. `localstore rescue NAME --restore` puts it back. The document is
+        rewritten. If an earlier call removed the run already, nothing is written, and the result is the same.
+
+        Args:
+            session_id: The session.
+            run_id: The id of the run. If several runs have this id, the newest one is removed.
+            user_id: If given, the session must belong to this user.
+
+        Raises SessionNotFound, RunNotFound, OwnerMismatch, and DocumentBroken if a value in the run would be rounded.
+        """
+        from localstore.storage.branching import remove_run
+
+        return remove_run(self, session_id, run_id, user_id=user_id).name
 
     def trash(self, sessions: "str | SessionInfo | Iterable[str | SessionInfo]") -> "Removal":
         """Move sessions to the trash of the store, from where `restore` brings them back, and return what was moved.
@@ -1067,6 +1131,9 @@ class Storage:
     arate = async_twin(rate, writes=True)
     aupsert = async_twin(upsert, writes=True)
     adelete_session = async_twin(delete_session, writes=True)
+    aread_document = async_twin(read_document, writes=False)
+    areplace_document = async_twin(replace_document, writes=True)
+    aremove_run = async_twin(remove_run, writes=True)
     atrash = async_twin(trash, writes=True)
     aprune = async_twin(prune, writes=True)
     adrop = async_twin(drop, writes=True)

@@ -363,6 +363,22 @@ def _throw_all_away(scene: Scene) -> None:
         raise error
 
 
+def _with_text_read(scene: Scene) -> None:
+    """An editor has the text, and another run is stored meanwhile."""
+    _with_runs(scene)
+    scene.given.append(scene.storage.read_document("s"))
+    scene.storage.append("s", run(4))
+
+
+def _edit_text(scene: Scene) -> None:
+    base = scene.given[0] if scene.given else scene.storage.read_document("s")
+    scene.storage.replace_document("s", base.replace(b"question 2", b"question 2, edited"), base=base)
+
+
+def _is_edited(found: dict[str, oracle.Document]) -> bool:
+    return b"question 2, edited" in found["s"].raw
+
+
 def _put_back(scene: Scene) -> None:
     (one,) = trashed(scene.root)
     put_back(scene.root, one.name, lock_timeout=1)
@@ -429,6 +445,10 @@ OPERATIONS = [
     Operation("fork", _with_runs, lambda s: fork(s.storage, "s", "r2", new_id="t"),
               lambda found: found["t"].run_ids == ["r1", "r2"] and _SAME(found)),
     Operation("undo", _with_runs, lambda s: undo(s.storage, "s"), _has("r1", "r2"), takes_out="r3"),
+    Operation("take a run out", _with_runs, lambda s: s.storage.remove_run("s", "r2"), _has("r1", "r3"), takes_out="r2"),
+    Operation("edit the text", _with_runs, _edit_text, lambda found: _is_edited(found) and _SAME(found)),
+    Operation("edit the text beside a writer", _with_text_read, _edit_text,
+              lambda found: _is_edited(found) and _ONE_MORE(found)),
     Operation("update state", _with_runs, lambda s: s.storage.update("s", session_state={"cart": [1]}), _has_state),
     Operation("update header", _with_runs, lambda s: s.storage.update("s", name="new"), _named),
     Operation("upsert by appending", _read_and_extended, lambda s: s.storage.upsert(s.given[0]), _ONE_MORE),

@@ -1,0 +1,247 @@
+"""Replace the text of a document by the text of a person who edited a copy of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from localstore.disk import durable_files, rescue_folder, store_tree
+from localstore.disk.document_file import DocumentFile
+from localstore.disk.durable_files import FileChanged
+from localstore.engine.text_merge import Lost, entry_keys, merge_texts
+from localstore.errors import Conflict, DocumentBroken, LocalstoreError, OlderFormat, SessionNotFound
+from localstore.format.document import LAYOUTS, ParsedDocument, document_broken, normalise, parse_document
+from localstore.format.parse_error import ParseError
+from localstore.format.values import json_equal
+from localstore.models.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from localstore.engine.engine import Engine
+    from localstore.engine.transaction import Transaction
+    from localstore.format.document import Layout
+    from localstore.index.row import IndexRow
+
+REASON = "changed in an editor and elsewhere"
+"""The reason that a rescue file gives for a text that is not in the document."""
+_MOST_NAMED = 4
+"""How many changes are named one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The result of `Storage.replace_document`.
+
+    `changes` says what the new text changed, such as "run 3 was changed"; it is empty if nothing was written.
+    `elsewhere` says in the same way what others had changed since. `lost` names what both changed: the document has the
+    form of the others. `rescued` are the names of the rescue files that hold the person's form.
+    """
+
+    changes: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    rescued: tuple[str, ...] = ()
+
+
+def read_document(engine: Engine, session_id: str) -> bytes:
+    """Return the bytes of a session's document, also of one that is broken. Raises SessionNotFound, DocumentBroken."""
+    row = _row(engine, session_id)
+    with DocumentFile(store_tree.full_path(engine.root, row["path"])) as file:
+        return file.read_all()
+
+
+def _row(engine: Engine, session_id: str) -> IndexRow:
+    row = engine.listed(session_id)
+    if row is None:
+        engine.refuse_unreadable(session_id)
+        raise SessionNotFound(f"There is no session {session_id!r}. Check the id.", session_id=session_id)
+    return row
+
+
+def replace_document(engine: Engine, session_id: str, text: bytes, base: bytes) -> Replaced:
+    """Replace a document as `Storage.replace_document` does."""
+    if text == base:
+        return Replaced()
+    path = store_tree.full_path(engine.root, _row(engine, session_id)["path"])
+    edit = _Edit(engine, session_id, base, checked(text, LAYOUTS[path[-5:]], path, session_id))
+    try:
+        for attempt in engine.edit(session_id):
+            with attempt as document:
+                if document is None:
+                    raise SessionNotFound(
+                        f"Session {session_id!r} was deleted meanwhile. Nothing was stored.", session_id=session_id
+                    )
+                edit.apply(document)
+    except DocumentBroken:
+        if edit.is_begun or "problem" not in _row(engine, session_id):
+            raise
+        edit.repair()
+    return edit.result
+
+
+@dataclass(slots=True)
+class _Edit:
+    """The replacement of one document's text by `mine`, which a person made of `base`."""
+
+    engine: Engine
+    session_id: str
+    base: bytes
+    mine: ParsedDocument
+    is_begun: bool = False
+    """Whether the document could be read."""
+    result: Replaced = field(default_factory=Replaced)
+    _kept: list[str] = field(default_factory=list)
+
+    def apply(self, document: Transaction) -> None:
+        self.is_begun = True
+        path, layout, mine = document.file.path, document.file.layout, self.mine
+        current = document.text()
+        before = _parsed_or_none(self.base, mine.layout, path)
+        if current == mine.raw:  # an earlier attempt wrote it
+            document.sync()
+        elif current == self.base:
+            document.replace_text(mine.raw, has_comments=True)
+        elif before is not None and layout is mine.layout:
+            self._merge(document, before)
+            return
+        else:
+            raise self._conflict(path)
+        self.result = Replaced(_changes(before, mine))
+
+    def _merge(self, document: Transaction, before: ParsedDocument) -> None:
+        """Write the changes from `before` to `mine` to a document that others changed too."""
+        path, theirs = document.file.path, document.whole()
+        base, mine = (one if one.in_layout else normalise(one, path) for one in (before, self.mine))
+        merge = merge_texts(base, mine, theirs)
+        lost = list(merge.lost)
+        if mine is not self.mine and mine.layout.keeps_comments and b"#" in self.mine.raw:
+            lost.append(Lost("the comments", self.mine.raw))
+        names = self._set_aside(document.row["path"], lost)
+        self.result = Replaced(_changes(base, mine), _changes(base, theirs), tuple(one.name for one in lost), names)
+        if merge.raw != theirs.raw:
+            document.replace_text(merge.raw, has_comments=False)
+
+    def _set_aside(self, path: str, lost: list[Lost]) -> tuple[str, ...]:
+        """Keep what will not be in the document in the rescue folder, once for all attempts."""
+        if not self._kept:
+            for one in lost:
+                if one.text is not None:
+                    content = rescue_folder.piece(0, one.text)
+                    kept = rescue_folder.set_aside(self.engine.root, path, self.session_id, REASON, content)
+                    self._kept.append(kept.name)
+        return tuple(self._kept)
+
+    def repair(self) -> None:
+        """Replace a document that cannot be read, if it still has the bytes of `base`."""
+        engine = self.engine
+        with engine.locks.session(self.session_id, engine.timeout):
+            row = _row(engine, self.session_id)
+            path = store_tree.full_path(engine.root, row["path"])
+            with DocumentFile(path) as file:
+                current, status, layout = file.read_all(), file.status, file.layout
+            if current != self.base or layout is not self.mine.layout:
+                raise self._conflict(path)
+            try:
+                durable_files.replace_file(path, [self.mine.raw], status)
+            except FileChanged:
+                raise self._conflict(path) from None
+            engine.index.adopt(row["path"])
+            self.result = Replaced(_changes(None, self.mine))
+
+    def _conflict(self, path: str) -> Conflict:
+        return Conflict(
+            f"{path} was changed meanwhile, and the two versions cannot be merged, because one is broken or of the "
+            "other format. Nothing was stored. Edit it again, and copy what you need from your text.",
+            path=path,
+            session_id=self.session_id,
+        )
+
+
+def _parsed_or_none(raw: bytes, layout: Layout, path: str) -> ParsedDocument | None:
+    try:
+        return parse_document(raw, layout, path)
+    except LocalstoreError:
+        return None
+
+
+def checked(text: bytes, layout: Layout, path: str, session_id: str) -> ParsedDocument:
+    """Parse the new text of a session's document.
+
+    Raises DocumentBroken, with the line if it is known, if the text is no valid document of this session; OlderFormat
+    or NewerFormat if it has another schema version.
+    """
+    parsed = parse_document(text, layout, path)
+    if parsed.version != SCHEMA_VERSION:
+        raise OlderFormat(
+            f"The text has schema version {parsed.version}, and this localstore writes version {SCHEMA_VERSION}. "
+            "Nothing was stored. Upgrade the document first, with: localstore upgrade",
+            path=path,
+            session_id=session_id,
+        )
+    if parsed.header["session_id"] != session_id:
+        problem = f"\"session_id\" must stay {session_id}. 'localstore rename' gives a session a name"
+        raise document_broken(ParseError(problem, _line_of(parsed, b"session_id")), path)
+    _check_models(parsed, path)
+    return parsed
+
+
+def _line_of(parsed: ParsedDocument, key: bytes) -> int | None:
+    found = parsed.raw.find(key)
+    return None if found < 0 else parsed.raw.count(b"\n", 0, found) + 1
+
+
+def _check_models(parsed: ParsedDocument, path: str) -> None:
+    """Raise DocumentBroken if a value has the wrong type. Words and times that are wrong are left to `check`."""
+    from pydantic import ValidationError
+
+    from localstore.format.document import newest_state
+    from localstore.models.session import Session
+    from localstore.models.validation import first_problem
+
+    try:
+        Session.model_validate({**parsed.header, "history": parsed.entries, **newest_state(parsed.entries)})
+    except ValidationError as error:
+        where = error.errors(include_url=False, include_context=False)[0]["loc"]
+        line = None
+        if len(where) > 1 and where[0] == "history" and isinstance(where[1], int) and parsed.starts:
+            line = parsed.raw.count(b"\n", 0, parsed.starts[where[1]]) + 1
+        raise document_broken(ParseError(first_problem(error), line), path) from None
+
+
+def _changes(before: ParsedDocument | None, after: ParsedDocument) -> tuple[str, ...]:
+    """Return what is different, in words. `before` is None if it could not be read."""
+    if before is None:
+        return ("it can be read again",)
+    words = [
+        f"{name} was {'added' if name not in before.header else 'removed' if name not in after.header else 'changed'}"
+        for name in {**before.header, **after.header}
+        if not json_equal(before.header.get(name), after.header.get(name))
+    ]
+    words += _changed_entries(before.entries, after.entries)
+    return tuple(words) or ("the layout or the comments were changed",)
+
+
+def _changed_entries(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[str]:
+    old, new = (dict(zip(entry_keys(entries), entries, strict=True)) for entries in (before, after))
+    numbers = {**_run_numbers(after), **_run_numbers(before)}
+    found: list[tuple[str, str, str]] = []
+    for key in {**old, **new}:
+        if not json_equal(old.get(key), new.get(key)):
+            how = "added" if key not in old else "removed" if key not in new else "changed"
+            found.append((key[0], how, f"{key[0]} {numbers[key]}" if key in numbers else f"an {key[0]} entry"))
+    if len(found) <= _MOST_NAMED:
+        words = [f"{name} was {how}" for _, how, name in found]
+    else:
+        counts = Counter((kind, how) for kind, how, _ in found)
+        words = [
+            f"{count:,} {kind}s were {how}" if count > 1 else f"1 {kind} was {how}"
+            for (kind, how), count in counts.items()
+        ]
+    if not found and entry_keys(before) != entry_keys(after):
+        words.append("the order was changed")
+    return words
+
+
+def _run_numbers(entries: list[dict[str, Any]]) -> dict[tuple[str, str, int], int]:
+    runs = [key for key in entry_keys(entries) if key[0] == "run"]
+    return {key: number for number, key in enumerate(runs, 1)}
