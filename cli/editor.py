@@ -15,6 +15,7 @@ import click
 
 from localstore.errors import LocalstoreError
 
+from .errors import REFUSED
 from .output import note
 
 
@@ -86,13 +87,65 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def edit(command: list[str], path: Path) -> bytes:
+_WITH_PLUS = (
+    "vi",
+    "vim",
+    "nvim",
+    "view",
+    "gvim",
+    "nano",
+    "emacs",
+    "emacsclient",
+    "micro",
+    "kak",
+    "joe",
+    "mg",
+    "mcedit",
+)
+"""The editors that begin at line N after `+N`."""
+_WITH_COLON = {"code": ["--goto"], "codium": ["--goto"], "cursor": ["--goto"], "subl": [], "zed": [], "hx": []}
+"""The editors that begin at line N of `FILE:N`, with the option that this needs."""
+_TO_WAIT = ("code", "codium", "cursor", "subl", "zed")
+"""The editors that return at once unless they get the option `--wait`."""
+
+
+def _call(command: list[str], path: Path, line: int | None) -> list[str]:
+    """Return the words that start the editor with the file, at this line if the editor is known to take one."""
+    name = os.path.splitext(os.path.basename(command[0]))[0].lower()
+    if name in _TO_WAIT and not {"--wait", "-w"} & set(command):
+        command = [*command, "--wait"]
+    if line is not None and name in _WITH_PLUS:
+        return [*command, f"+{line}", str(path)]
+    if line is not None and name in _WITH_COLON:
+        return [*command, *_WITH_COLON[name], f"{path}:{line}"]
+    return [*command, str(path)]
+
+
+def ask_to_edit_again(path: Path) -> None:
+    """Ask what to do with a text that cannot be stored. Return if it is to be edited again.
+
+    Otherwise exit: the text stays in its file, or the file is removed. Call it within `file_to_edit`.
+    """
+    question = "[e]dit it again, [k]eep it in a file, or [d]rop it?"
+    choice = click.Choice(["e", "k", "d"], case_sensitive=False)
+    answer = click.prompt(question, default="e", type=choice, show_choices=False, err=True)
+    if answer == "e":
+        return
+    if answer == "d":
+        _remove(str(path))
+        note("Nothing was stored.")
+    click.get_current_context().exit(REFUSED)
+
+
+def edit(command: list[str], path: Path, line: int | None = None) -> bytes:
     """Open the file in the editor, wait until the editor ends, and return the new content.
+
+    Editors that are known to take a line begin at `line`, counted from 1.
 
     Raises UsageError if the editor cannot be started, LocalstoreError if it fails or removes the file.
     """
     try:
-        process = subprocess.Popen([*command, path])  # noqa: S603 (the user's own editor)
+        process = subprocess.Popen(_call(command, path, line))  # noqa: S603 (the user's own editor)
     except OSError as error:
         problem = f"The editor '{command[0]}' cannot be started: {error.strerror}. Set VISUAL or EDITOR"
         raise click.UsageError(problem, click.get_current_context()) from None

@@ -30,6 +30,7 @@ COMMANDS = (
     "path",
     "chat",
     "ask",
+    "edit",
     "state",
     "rename",
     "tag",

@@ -16,6 +16,6 @@ def command(session: str, store: str | None) -> None:
     """Print the absolute path of a session's document.
 
     SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
-    To edit a session: $EDITOR "$(localstore path SESSION)"
+    To edit a session, use 'localstore edit', which does not lose what others write meanwhile.
     """
     write(f"{find_session(open_store(store), session).path}\n")

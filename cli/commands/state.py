@@ -14,7 +14,7 @@ from localstore.storage.plain_session import read_plain
 
 from .. import output
 from ..arguments import find_session
-from ..errors import REFUSED, message
+from ..errors import message
 from ..state_text import has_comments, parsed, refuse_comments, refuse_rounded_state, state_text, suffix
 from ..store_option import open_store, store_option
 
@@ -115,14 +115,15 @@ def _store(storage: JsonStorage, stored: Session, state: dict[str, Any]) -> None
 
 
 def _edit(storage: JsonStorage, stored: Session, as_yaml: bool) -> None:
-    from ..editor import edit, editor, file_to_edit
+    from ..editor import ask_to_edit_again, edit, editor, file_to_edit
 
     program = editor()
     refuse_rounded_state(storage.path(stored.session_id))
     text = state_text(stored.session_state, as_yaml).encode()
     with file_to_edit(text, _name(stored), suffix(as_yaml)) as path:
+        line: int | None = None
         while True:
-            typed = edit(program, path)
+            typed = edit(program, path, line)
             try:
                 state = stored.session_state if typed == text else parsed(typed, as_yaml, str(path))
                 refuse_comments(typed, as_yaml, str(path))
@@ -131,8 +132,8 @@ def _edit(storage: JsonStorage, stored: Session, as_yaml: bool) -> None:
                 if not output.can_ask():
                     raise
                 output.note(message(error))
-                if not click.confirm("Edit it again?", default=True, err=True):
-                    click.get_current_context().exit(REFUSED)
+                ask_to_edit_again(path)
+                line = getattr(error, "line", None)
         if not _is_new(state, stored):
             return
         stored.session_state = state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localstore.disk import durable_files, rescue_folder, store_tree
@@ -43,6 +44,53 @@ class Replaced:
     rescued: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RunText:
+    """A run in the bytes of a document, from `start` to `end`. `entry` is the run as plain values."""
+
+    entry: dict[str, Any]
+    start: int
+    end: int
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return str(self.entry["run_id"])
+
+
+def runs_in(document: bytes, path: Path) -> list[RunText]:
+    """Return the runs in the bytes of the document at `path`, oldest first.
+
+    Raises DocumentBroken if the document is broken or is not formatted as localstore does it: then a run does not have
+    lines of its own.
+    """
+    parsed = check_editable(document, path)
+    if not parsed.in_layout:
+        raise DocumentBroken(
+            f"{path} is not formatted as localstore formats it, so its runs cannot be edited one by one. Edit the "
+            "whole document.",
+            path=str(path),
+        )
+    places = zip(parsed.entries, parsed.starts, parsed.slices(), strict=True)
+    return [RunText(entry, start, start + len(text)) for entry, start, text in places if entry["type"] == "run"]
+
+
+def check_editable(document: bytes, path: Path) -> ParsedDocument:
+    """Parse the bytes of the document at `path`.
+
+    Raises DocumentBroken if it is broken, and OlderFormat or NewerFormat if it has another schema version.
+    """
+    parsed = parse_document(document, LAYOUTS[path.suffix], path)
+    if parsed.version != SCHEMA_VERSION:
+        raise OlderFormat(
+            f"{path} has schema version {parsed.version}, and this localstore writes version {SCHEMA_VERSION}. Nothing "
+            "was stored. Upgrade it first, with: localstore upgrade",
+            path=str(path),
+            session_id=parsed.header["session_id"],
+        )
+    return parsed
+
+
 def read_document(engine: Engine, session_id: str) -> bytes:
     """Return the bytes of a session's document, also of one that is broken. Raises SessionNotFound, DocumentBroken."""
     row = _row(engine, session_id)
@@ -63,7 +111,7 @@ def replace_document(engine: Engine, session_id: str, text: bytes, base: bytes) 
     if text == base:
         return Replaced()
     path = store_tree.full_path(engine.root, _row(engine, session_id)["path"])
-    edit = _Edit(engine, session_id, base, checked(text, LAYOUTS[path[-5:]], path, session_id))
+    edit = _Edit(engine, session_id, base, _checked(text, Path(path), session_id))
     try:
         for attempt in engine.edit(session_id):
             with attempt as document:
@@ -164,20 +212,13 @@ def _parsed_or_none(raw: bytes, layout: Layout, path: str) -> ParsedDocument | N
         return None
 
 
-def checked(text: bytes, layout: Layout, path: str, session_id: str) -> ParsedDocument:
+def _checked(text: bytes, path: Path, session_id: str) -> ParsedDocument:
     """Parse the new text of a session's document.
 
     Raises DocumentBroken, with the line if it is known, if the text is no valid document of this session; OlderFormat
     or NewerFormat if it has another schema version.
     """
-    parsed = parse_document(text, layout, path)
-    if parsed.version != SCHEMA_VERSION:
-        raise OlderFormat(
-            f"The text has schema version {parsed.version}, and this localstore writes version {SCHEMA_VERSION}. "
-            "Nothing was stored. Upgrade the document first, with: localstore upgrade",
-            path=path,
-            session_id=session_id,
-        )
+    parsed = check_editable(text, path)
     if parsed.header["session_id"] != session_id:
         problem = f"\"session_id\" must stay {session_id}. 'localstore rename' gives a session a name"
         raise document_broken(ParseError(problem, _line_of(parsed, b"session_id")), path)
@@ -190,7 +231,7 @@ def _line_of(parsed: ParsedDocument, key: bytes) -> int | None:
     return None if found < 0 else parsed.raw.count(b"\n", 0, found) + 1
 
 
-def _check_models(parsed: ParsedDocument, path: str) -> None:
+def _check_models(parsed: ParsedDocument, path: Path) -> None:
     """Raise DocumentBroken if a value has the wrong type. Words and times that are wrong are left to `check`."""
     from pydantic import ValidationError
 

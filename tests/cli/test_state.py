@@ -482,11 +482,11 @@ def test_ctrl_c_belongs_to_the_editor(store: Path, editor: Editor, kept: Path, t
 
 
 @posix
-@pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"\n", 0), (b"n\n", 4), (b"\x04", 130)])
+@pytest.mark.parametrize(("typed", "code"), [(b"e\n", 0), (b"\n", 0), (b"k\n", 4), (b"d\n", 4), (b"\x04", 130)])
 def test_a_person_can_edit_again(
     store: Path, editor: Editor, kept: Path, tmp_path: Path, typed: bytes, code: int
 ) -> None:
-    """The second edit can be stored. If the person gives up instead, the text is in a file."""
+    """The second edit can be stored. If the person gives up instead, the text is in a file, unless it is dropped."""
     from .pseudo_terminal import on_terminal
 
     first = tmp_path / "first"
@@ -496,11 +496,14 @@ def test_a_person_can_edit_again(
     )
     screen = on_terminal("state", "graz-1", "--edit", cwd=store, columns=200, typed=typed)
     assert screen.code == code
-    assert "Edit it again?" in screen.text
+    assert "[e]dit it again, [k]eep it in a file, or [d]rop it?" in screen.text
     assert "line 1" in screen.text
     assert "Traceback" not in screen.text
     if code == 0:
         assert state(store) == {"n": 1}
+        assert list(kept.iterdir()) == []
+    elif typed == b"d\n":
+        assert state(store) == STATE
         assert list(kept.iterdir()) == []
     else:
         assert state(store) == STATE

@@ -1,0 +1,122 @@
+"""`localstore edit`: edit the document of a session, or one run of it, in an editor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from localstore.errors import DocumentBroken
+
+from .. import output
+from ..arguments import find_run, find_session
+from ..errors import FINDINGS, message
+from ..store_option import open_store, store_option
+
+if TYPE_CHECKING:
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.document_text import Replaced, RunText
+    from localstore.storage.storage import JsonStorage
+
+    from ..edited_part import EditedPart
+
+
+@click.command()
+@click.argument("session")
+@click.option(
+    "--run", "run", metavar="RUN", help="Edit only this run: its number (-1 is the last), its id, or its beginning."
+)
+@click.option("--drop-run", metavar="RUN", help="Take this run out. It is kept, and 'localstore rescue' restores it.")
+@store_option
+def command(session: str, run: str | None, drop_run: str | None, store: str | None) -> None:
+    """Edit a session in the editor named by VISUAL or EDITOR.
+
+    SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
+
+    The editor opens a copy of the document. Afterwards, the text is checked, and the document gets exactly this text.
+    If others wrote to the session meanwhile, both changes are merged, run by run. If both changed the same run, theirs
+    stays, yours is kept in the rescue folder, and the exit code is 1.
+
+    If the text has an error, you can edit it again, at the line of the error. If the text does not change, or the
+    editor fails, nothing is stored. A text that cannot be stored is kept in a file, and the message names the file.
+    """
+    if run is not None and drop_run is not None:
+        raise click.UsageError("--run and --drop-run cannot be combined", click.get_current_context())
+    storage = open_store(store)
+    info = find_session(storage, session)
+    if drop_run is not None:
+        number, chosen = _find_run(storage.read_document(info.session_id), info, drop_run)
+        name = storage.remove_run(info.session_id, chosen.run_id)
+        output.note(f"Run {number} of {info.session_id} was taken out. To restore it, run:")
+        output.note(f"localstore rescue {name} --restore")
+        return
+    done = _edited(storage, info, run)
+    _report(info.session_id, done)
+    if done.lost:
+        click.get_current_context().exit(FINDINGS)
+
+
+def _find_run(document: bytes, info: SessionInfo, text: str) -> tuple[int, RunText]:
+    """Return a run in the bytes of a document and its number, counted from 1."""
+    from localstore.storage.document_text import runs_in
+    from localstore.storage.plain_session import plain_question
+
+    runs = runs_in(document, info.path)
+    number = find_run(info.session_id, [(run.run_id, plain_question(run.entry)) for run in runs], text)
+    return number, runs[number - 1]
+
+
+def _edited(storage: JsonStorage, info: SessionInfo, run: str | None) -> Replaced:
+    """Let a person edit the document or a run of it until the text can be stored, and return what was changed."""
+    from localstore.disk import file_names
+
+    from ..edited_part import EditedPart
+    from ..editor import ask_to_edit_again, edit, editor, file_to_edit
+
+    program = editor("open the file that 'localstore path' prints")
+    base = storage.read_document(info.session_id)
+    name = file_names.stem(info.session_id)
+    if run is None:
+        part = EditedPart.whole(base, info.path)
+        line = _first_error(part)
+    else:
+        number, chosen = _find_run(base, info, run)
+        part, line = EditedPart.of_run(base, info.path, chosen), None
+        name = f"run-{number}-of-{name}"
+    with file_to_edit(part.shown, name, info.path.suffix) as file:
+        while True:
+            typed = edit(program, file, line)
+            try:
+                return storage.replace_document(info.session_id, part.document_with(typed), base=base)
+            except DocumentBroken as error:
+                if error.problem is None:
+                    raise
+                refusal = part.refusal(error, str(file))
+            if not output.can_ask():
+                raise refusal
+            output.note(message(refusal))
+            ask_to_edit_again(file)
+            line = refusal.line
+
+
+def _first_error(part: EditedPart) -> int | None:
+    """Return the line of the error in a broken document, and print the error. Return None if there is none."""
+    try:
+        part.check()
+    except DocumentBroken as error:
+        output.note(message(part.refusal(error, str(part.path))))
+        return error.line
+    return None
+
+
+def _report(session_id: str, done: Replaced) -> None:
+    if not done.changes:
+        output.note("Nothing was changed.")
+        return
+    output.note(f"{session_id} was stored: {', '.join(done.changes)}.")
+    if done.elsewhere:
+        output.note(f"Meanwhile, others wrote to it as well: {', '.join(done.elsewhere)}.")
+    for name in done.lost:
+        output.note(f"Both changed {name}. The document has the form of the others.")
+    for kept in done.rescued:
+        output.note(f"Your form is kept. See it with: localstore rescue {kept}")
