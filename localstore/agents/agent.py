@@ -29,7 +29,7 @@ from localstore.storage.threads import run_in_thread
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from localstore.storage.branching import Undone
+    from localstore.storage.run_removal import Undone
 
 
 class Agent(SessionOwner, Generic[Parsed]):

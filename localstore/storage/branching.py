@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from localstore.disk import rescue_folder
 from localstore.disk.document_file import DocumentFile
 from localstore.engine.transaction import Transaction
-from localstore.errors import Conflict, RunNotFound, SessionNotFound
+from localstore.errors import Conflict, SessionNotFound
 from localstore.format.document import order_header, parse_strictly
 from localstore.format.values import json_equal
-from localstore.models.session import Run
 from localstore.models.times import now
 from localstore.storage.arguments import check_id, check_text
+from localstore.storage.run_removal import RunRemoval, Undone
 
 if TYPE_CHECKING:
     from localstore.storage.storage import Storage
-
-UNDONE = "undone"
-"""The reason that a rescue file gives for a run that `undo` removed."""
-REMOVED = "taken out"
-"""The reason that a rescue file gives for a run that `remove_run` removed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """The result of a removal: the run that was removed, and the name of the rescue file that holds it."""
-
-    run: Run
-    name: str
 
 
 def fork(
@@ -127,93 +111,7 @@ def undo(storage: Storage, session_id: str, run_id: str | None = None, *, user_i
     Raises SessionNotFound; OwnerMismatch if the session does not belong to `user_id`; RunNotFound if the session has no
     run `run_id` and none with this id was removed by `undo`; and Conflict if `run_id` is not the last run.
     """
-    return _remove(storage, _Removal(storage._engine.root, session_id, run_id), user_id)
-
-
-def remove_run(storage: Storage, session_id: str, run_id: str, *, user_id: str | None = None) -> Undone:
-    """Remove any run of a session as `undo` removes the last one. Of several with the same id, remove the newest.
-
-    Raises SessionNotFound, OwnerMismatch, and RunNotFound if the session has no run `run_id` and none with this id was
-    removed by this function.
-    """
-    check_id(run_id)
-    removal = _Removal(storage._engine.root, session_id, run_id, reason=REMOVED, is_last=False)
-    done = _remove(storage, removal, user_id)
-    assert done is not None  # noqa: S101 (for the type checker: a run was named)
-    return done
-
-
-def _remove(storage: Storage, removal: _Removal, user_id: str | None) -> Undone | None:
-    session_id = removal.session_id
     check_id(session_id)
     check_text("user_id", user_id)
-    try:
-        for attempt in storage._engine.edit(session_id):
-            with attempt as document:
-                if document is None:
-                    raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
-                storage._check_access(document.row, user_id, None)
-                removal.apply(document)
-    except BaseException as error:
-        if removal.run is not None:
-            error.run = removal.run  # type: ignore[attr-defined]
-            error.add_note(
-                f"Run {removal.run.run_id!r} may be removed. Call again with this run_id to make sure of it."
-            )
-        raise
-    return removal.result
-
-
-@dataclass(slots=True)
-class _Removal:
-    """The removal of one run, which is chosen in the first attempt and stays the same in all others."""
-
-    root: str
-    session_id: str
-    run_id: str | None
-    """The id of the run. None until the run is chosen."""
-    reason: str = UNDONE
-    """The reason for the rescue file."""
-    is_last: bool = True
-    """Whether the run must be the last one."""
-    run: Run | None = None
-    result: Undone | None = None
-
-    def apply(self, document: Transaction) -> None:
-        parsed = document.whole()
-        runs = [number for number, entry in enumerate(parsed.entries) if entry["type"] == "run"]
-        if not self.is_last:
-            runs = [number for number in runs if parsed.entries[number]["run_id"] == self.run_id]
-        if self.run_id is None and not runs:
-            return
-        last = parsed.entries[runs[-1]] if runs else {}
-        if self.run_id is None or last.get("run_id") == self.run_id:
-            offset = parsed.starts[runs[-1]]
-            document.check_replaceable([offset])
-            self.run = Run.model_validate(last)
-            self.run_id = self.run.run_id
-            row = document.row
-            kept = rescue_folder.set_aside(self.root, row["path"], row["session_id"], self.reason, {"entry": last})
-            self.result = Undone(self.run, os.path.basename(kept))
-            document.change(parsed.header, {offset: None}, [])
-            return
-        if any(parsed.entries[number]["run_id"] == self.run_id for number in runs):
-            raise Conflict(
-                f"Run {self.run_id!r} is not the last run of session {self.session_id!r}: {last['run_id']!r} is. "
-                "Nothing was written. Undo the later runs first.",
-                session_id=self.session_id,
-            )
-        self.result = self.result or self._removed_before()
-
-    def _removed_before(self) -> Undone:
-        for file in rescue_folder.listing(self.root):
-            if file.reason == self.reason and file.session_id == self.session_id:
-                entry = (rescue_folder.read_record(file.path) or {}).get("entry")
-                if isinstance(entry, dict) and entry.get("run_id") == self.run_id:
-                    return Undone(Run.model_validate(entry), file.name)
-        raise RunNotFound(
-            f"Session {self.session_id!r} has no run {self.run_id!r}. Nothing was written. "
-            f"'localstore show {self.session_id}' lists its runs.",
-            session_id=self.session_id,
-            run_id=self.run_id,
-        )
+    removal = RunRemoval(storage._engine.root, session_id, run_id)
+    return removal.remove(storage._engine, lambda row: storage._check_access(row, user_id, None))

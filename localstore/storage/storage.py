@@ -548,9 +548,15 @@ class Storage:
 
         Raises SessionNotFound, RunNotFound, OwnerMismatch, and DocumentBroken if a value in the run would be rounded.
         """
-        from localstore.storage.branching import remove_run
+        from localstore.storage.run_removal import REMOVED, RunRemoval
 
-        return remove_run(self, session_id, run_id, user_id=user_id).name
+        check_id(session_id)
+        check_id(run_id)
+        check_text("user_id", user_id)
+        removal = RunRemoval(self._engine.root, session_id, run_id, reason=REMOVED, is_last=False)
+        done = removal.remove(self._engine, lambda row: self._check_access(row, user_id, None))
+        assert done is not None  # noqa: S101 (for the type checker: a run was named)
+        return done.name
 
     def trash(self, sessions: "str | SessionInfo | Iterable[str | SessionInfo]") -> "Removal":
         """Move sessions to the trash of the store, from where `restore` brings them back, and return what was moved.

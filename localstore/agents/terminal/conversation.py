@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from localstore.models.schema import Kind
     from localstore.models.session import Run, Session
     from localstore.models.session_info import SessionInfo
-    from localstore.storage.branching import Undone
+    from localstore.storage.run_removal import Undone
     from localstore.storage.storage import Storage
 
 Editor = Callable[[str], str]
