@@ -119,7 +119,7 @@ class FolderScan:
 
     def _load(self) -> None:
         """Take over what the last scans of any process found, if the index has it."""
-        found = self._manifest.found_in_folders()
+        found = self._manifest.scans.found_in_folders()
         self._stored = found
         if not found.folders:
             return
@@ -150,7 +150,7 @@ class FolderScan:
             folders = {folder: changed for folder, changed in self._scanned.items() if folder not in unwritten}
             found = Found(folders, exceptions)
         if hidden or found != self._stored:
-            self._manifest.set_found(found, hidden)
+            self._manifest.scans.set_found(found, hidden)
             self._stored = found
 
     def own_change(self, path: str, watch: FolderWatch | None) -> FolderNote | None:

@@ -46,7 +46,7 @@ class Sweep:
         restarts = self._manifest.restarts
         is_first = self._swept != restarts
         if is_first:
-            was_swept = self._manifest.was_swept(boot_hash())
+            was_swept = self._manifest.scans.was_swept(boot_hash())
             if was_swept and (number := self._manifest.count()) > _FEW:
                 self._swept = restarts
                 self._due = now + number * _SHARE * _LOOK
@@ -66,7 +66,7 @@ class Sweep:
             again = [row for old in changed if (row := self._manifest.get(old["session_id"])) is not None]
             self._batches.adopt_all(sorted(row["path"] for row in self._changed_rows(again, min_age)), set())
         if not min_age:
-            self._manifest.set_swept(boot_hash())
+            self._manifest.scans.set_swept(boot_hash())
 
     def _changed_rows(self, rows: Iterable[IndexRow], min_age: int) -> list[IndexRow]:
         """Return the rows that differ from their files.

@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn
 
 from localstore import SessionNotFound
 from localstore.disk import filesystem
-from localstore.index import manifest
+from localstore.index import manifest_writer
 from tests.crash.sealed_runs import is_fleeting, items_of, made, maker
 from tests.crash.writer import STORAGES
 
@@ -250,7 +250,7 @@ def _say(*words: Any) -> None:
 
 
 def main(orders: Orders) -> None:
-    manifest._SPARE_LINES = 8  # so that it is compacted all the time
+    manifest_writer._SPARE_LINES = 8  # so that it is compacted all the time
     if orders.doom is not None:
         filesystem.system = Doomed(*orders.doom)
     Writer(orders).run()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from localstore.index import manifest, sqlite_file
+from localstore.index import manifest_reader, sqlite_file
 from tests import oracle
 from tests.crash.answers import answers, fill, rebuilt, run_of
 from tests.crash.faults import UnsyncedSystem, installed
@@ -33,7 +33,7 @@ def folding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sqlite_file, "_PATIENCE", 0.2)
     if request.param == "lines in the index":
         for name in ("_SHORT", "_LONG", "_MOST_ROWS"):
-            monkeypatch.setattr(manifest, name, 0)
+            monkeypatch.setattr(manifest_reader, name, 0)
 
 
 def _settled(folder: Path) -> Path:
@@ -255,9 +255,9 @@ _FOLDING = """
 import sys
 import time
 from localstore import JsonStorage, Message, Run
-from localstore.index import manifest
-manifest._SHORT = manifest._LONG = manifest._MOST_ROWS = 0
-manifest._SPARE_LINES = 20
+from localstore.index import manifest_reader, manifest_writer
+manifest_reader._SHORT = manifest_reader._LONG = manifest_reader._MOST_ROWS = 0
+manifest_writer._SPARE_LINES = 20
 root, number = sys.argv[1:]
 storage = JsonStorage(root, durability="relaxed", lock_timeout=60)
 for count in range(int(number), int(number) + 12):

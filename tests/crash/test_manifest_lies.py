@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, Message, Run, YamlStorage
-from localstore.index import manifest
+from localstore.index import manifest_reader, manifest_writer
 from tests import oracle
 from tests.crash.answers import answers, fill, rebuilt, run_of
 from tests.crash.faults import UnsyncedSystem, installed
@@ -165,8 +165,8 @@ def test_a_follower_whose_manifest_is_replaced_under_it_goes_on_with_the_new_one
         writer, follower = STORAGES[suffix](root), STORAGES[suffix](root)
         fill(writer)
         before = answers(follower)
-        monkeypatch.setattr(manifest, "_LONG", 0)
-        monkeypatch.setattr(manifest, "_SPARE_LINES", -1000 if how in ("compacted", "replaced twice") else 1000)
+        monkeypatch.setattr(manifest_reader, "_LONG", 0)
+        monkeypatch.setattr(manifest_writer, "_SPARE_LINES", -1000 if how in ("compacted", "replaced twice") else 1000)
         if how == "deleted and made anew":
             (root / ".localstore/manifest.jsonl").unlink()
         if how == "dropped":

@@ -284,7 +284,7 @@ def test_a_store_that_everybody_may_write_works_and_is_named(storage: Storage) -
 
 AS_NOBODY = """
 # Before the folders of the interpreter may be closed:
-import os, sys, ctypes, encodings.utf_8_sig, filelock, logging, random, yaml, localstore.index.row_table
+import os, sys, ctypes, encodings.utf_8_sig, filelock, logging, random, yaml, localstore.index.index_tables
 from localstore import JsonStorage, Message, Run
 import localstore.storage.upsert, localstore.models.session
 import localstore.format.yaml_writer, localstore.format.yaml_reader
@@ -380,7 +380,7 @@ COMMANDS_AS_NOBODY = """
 import os, sys, filelock, logging, yaml, json, encodings.utf_8_sig  # before the folders of the interpreter are closed
 import click.testing
 import localstore.maintenance.check, localstore.maintenance.repair, localstore.maintenance.rescue
-import localstore.storage.upsert, localstore.index.row_table
+import localstore.storage.upsert, localstore.index.index_tables
 import localstore.format.yaml_writer, localstore.format.yaml_reader
 from localstore_cli.group import cli
 for name in cli.list_commands(None):

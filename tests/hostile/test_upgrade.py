@@ -325,7 +325,7 @@ def test_a_file_that_may_only_be_read_is_upgraded(tmp_path: Path) -> None:
 
 AS_NOBODY = """
 import os, sys, ctypes, encodings.utf_8_sig, warnings, logging, yaml, filelock, json
-import localstore.maintenance.upgrade, localstore.storage.upsert, localstore.index.row_table, random
+import localstore.maintenance.upgrade, localstore.storage.upsert, localstore.index.index_tables, random
 import localstore.format.yaml_writer, localstore.format.yaml_reader
 import localstore.models.session
 import encodings.utf_8_sig, localstore.format.versions, shutil

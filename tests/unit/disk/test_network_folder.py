@@ -54,7 +54,7 @@ def test_without_the_list_of_mounts_nothing_is_known(mounts: Path) -> None:
 def test_on_a_network_folder_no_index_is_written(tmp_path: Path, mounts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two machines would have damaged a database that each of them believed to be alone with."""
     mounts.write_text(f"22 1 0:31 / {tmp_path} rw - nfs4 server:/x rw\n")
-    monkeypatch.setattr("localstore.index.manifest._SHORT", 0)
+    monkeypatch.setattr("localstore.index.manifest_reader._SHORT", 0)
     storage = JsonStorage(tmp_path / "store")
     storage.append("s1", answered("r1", "a question"))
     assert [info.session_id for info in storage.list_sessions()] == ["s1"]

@@ -19,7 +19,7 @@ for name in ("pread", "pwrite", "fdatasync", "register_at_fork", "O_NOFOLLOW", "
 
 from localstore import DocumentBroken, JsonStorage, Message, Run, YamlStorage
 from localstore.disk import boot, filesystem
-from localstore.index import manifest, manifest_file
+from localstore.index import manifest_file, manifest_reader, manifest_writer
 
 
 class NoOpenFileIsReplaced(filesystem.System):
@@ -31,8 +31,8 @@ class NoOpenFileIsReplaced(filesystem.System):
 
 
 filesystem.system = NoOpenFileIsReplaced()
-manifest._SPARE_LINES = 3
-manifest._LONG = 0
+manifest_writer._SPARE_LINES = 3
+manifest_reader._LONG = 0
 manifest_file._KEEP_OPEN = False
 boot.boot_id.__wrapped__.__globals__["sys"] = type("Other", (), {"platform": "other"})
 

@@ -1,9 +1,12 @@
 """What the tests of the index share."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from localstore.disk.locks import pool_of
+from localstore.index.manifest import Manifest
 from tests.unit.raw import Storage, answered
 
 
@@ -14,3 +17,23 @@ def later(request: pytest.FixtureRequest, storage: Storage) -> Callable[[], Stor
         storage.append(name, answered(f"run-{name}"), user_id="alice")
     storage.list_sessions()
     return lambda: storage if request.param else type(storage)(storage.root)
+
+
+@pytest.fixture
+def open_manifest(tmp_path: Path) -> Callable[[], Manifest]:
+    (tmp_path / ".localstore" / "locks").mkdir(parents=True)
+    return lambda: Manifest(str(tmp_path), pool_of(tmp_path), 1.0)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / ".localstore/manifest.jsonl"
+
+
+@pytest.fixture(params=["lines in memory", "lines in the index"])
+def folding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether lines are kept in memory, or go to the index at once."""
+    if request.param == "lines in the index":
+        for name in ("_SHORT", "_LONG", "_MOST_ROWS"):
+            monkeypatch.setattr(f"localstore.index.manifest_reader.{name}", 0)
+    return str(request.param)

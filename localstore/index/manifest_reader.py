@@ -1,0 +1,315 @@
+"""Follows the manifest, and knows the current row of each session.
+
+Most lines are folded into the index; see `manifest_index`. The lines behind that are kept in memory; see `recent_rows`.
+Unusable lines are skipped.
+
+A row that is known in memory takes precedence over the one in the index. It comes from a later line, or it is true in
+this process alone, because it must not or could not be written.
+"""
+
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from localstore.disk import filesystem
+from localstore.disk.locks import LockPool
+from localstore.disk.store_tree import MANIFEST
+from localstore.index.manifest_file import ManifestFile
+from localstore.index.manifest_index import ManifestIndex, Replaced
+from localstore.index.manifest_lines import DELETED, last_usable
+from localstore.index.recent_rows import RecentRows
+from localstore.index.row import IndexRow
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_SHORT = 1 << 16
+"""How many bytes of new lines are kept in memory instead of being folded into the index."""
+_LONG = 1 << 21
+"""How many bytes of lines are kept in memory at most."""
+_MOST_ROWS = 4096
+"""How many rows are kept in memory at most."""
+_ATTEMPTS = 3
+"""How often the index is asked at most, if the manifest is replaced meanwhile."""
+_Result = TypeVar("_Result")
+_readers: "weakref.WeakSet[ManifestReader]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In the child process, discard state that another thread of the parent may have left incomplete."""
+    for reader in list(_readers):
+        reader.reset_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class ManifestReader:
+    """Keeps the rows in step with the file. `mutex` guards what is in memory."""
+
+    def __init__(self, root: str, locks: LockPool) -> None:
+        self.mutex = threading.RLock()
+        self.file = ManifestFile(f"{root}/{MANIFEST}")
+        self.index = ManifestIndex(root, self.file, locks)
+        self.recent = RecentRows()
+        self._locks = locks
+        _readers.add(self)
+
+    def reset_after_fork(self) -> None:
+        """Discard all rows and replace `mutex`, which a thread of the parent process may have held."""
+        self.mutex = threading.RLock()
+        self.forget(b"")
+
+    def forget(self, name: bytes) -> None:
+        """Forget all rows, and begin with the manifest that `name` identifies; empty if there is none."""
+        self.index.forget(name)
+        self.recent.forget_all()
+
+    def close(self) -> None:
+        """Close the files. The rows stay, and the next call opens the files again."""
+        with self.mutex:
+            self.file.close()
+            self.index.close()
+
+    def refresh(self, *, thorough: bool = False) -> None:
+        """Take in the lines added to the file since the last call.
+
+        Raises StoreNotFound if the store is no longer at its path, and OSError if the file exists but cannot be read.
+
+        Unusable content is skipped. A file that was replaced, removed or moved is always detected. A file that was
+        rewritten in place with the same length is detected only if `thorough` is true.
+        """
+        with self.mutex:
+            try:
+                self.follow(thorough=thorough)
+            except OSError as error:
+                filesystem.set_filename(error, self.file.path)
+                raise
+            finally:
+                self.file.released()
+
+    def follow(self, *, thorough: bool = False) -> None:
+        """Do what `refresh` does. The caller must hold `mutex`, and then release the file."""
+        status = self.file.current()
+        if status is not None and not thorough and status.st_size == self.index.end:
+            return
+        if status is None:
+            self._locks.check_store()  # the whole store may have been moved or replaced
+            status = self.file.reopen()
+        if status is None:
+            if self.index.name:
+                self.forget(b"")
+            return
+        name = self.file.name()
+        if name != self.index.name or status.st_size < self.index.end:
+            self._begin(name, status.st_size)
+        unread = status.st_size - self.index.end
+        if unread > _SHORT or self.is_long(status.st_size):
+            self.fold(status.st_size, waits=unread > _LONG)
+        if status.st_size > self.index.end:
+            data = self.file.read(status.st_size - self.index.end, self.index.end)
+            end = data.rfind(b"\n") + 1
+            if end:
+                self.index.end += end
+                self.recent.add_lines(data[: end - 1], self.index.end)
+
+    def _begin(self, name: bytes, size: int) -> None:
+        """Begin with another manifest. If the index has its beginning, go on from there."""
+        is_first = not self.index.name
+        restarts = self.index.restarts
+        self.forget(name)
+        if size <= _SHORT:
+            return
+        offset = self.index.offset(size)
+        if offset is None:
+            self.fold(size, waits=True)
+        else:
+            self.advance(offset)
+            if not is_first:
+                self.index.restarts = restarts  # the process that replaced the manifest has brought the index along
+
+    def is_small(self) -> bool:
+        """Return whether all lines are in memory, and few. No index is needed then."""
+        return not self.index.folded and self.index.end <= _SHORT
+
+    def is_long(self, size: int) -> bool:
+        """Return whether too much of a manifest of `size` bytes would be kept in memory."""
+        return size - self.index.folded > _LONG or len(self.recent.ends) > _MOST_ROWS
+
+    def load(self, *, always: bool = False) -> None:
+        """Load SQLite if the next call may need it. Call it before taking a lock, because imports take time.
+
+        Without `always`, it may need it if the manifest is not small.
+        """
+        if always or self.index.end > _SHORT // 2:
+            self.index.sqlite()
+
+    # The index
+
+    def ask(self, work: "Callable[[sqlite3.Connection], _Result]", otherwise: _Result) -> _Result:
+        """Return the answer of the index, or `otherwise` if no lines are folded. The caller must hold `mutex`."""
+        for _ in range(_ATTEMPTS):
+            if not self.index.folded:
+                return otherwise
+            with contextlib.suppress(Replaced):
+                return self.index.ask(work)
+            self.follow()
+        return otherwise
+
+    def fold(self, size: int, *, waits: bool) -> None:
+        """Bring the index up to date with the open manifest, which has `size` bytes.
+
+        Without `waits`, do nothing if another process is changing the index. The caller must hold `mutex`.
+        """
+        with contextlib.suppress(Replaced):
+            offset = self.index.fold(size, waits=waits)
+            if offset is not None:
+                self.advance(offset)
+
+    def fold_all(self) -> None:
+        """Bring the index up to date with all lines. The caller must hold `mutex`."""
+        status = self.file.current()
+        if status is not None and status.st_size > self.index.folded:
+            self.fold(status.st_size, waits=True)
+
+    def advance(self, offset: int) -> None:
+        """Forget the lines before `offset`, because they are in the index."""
+        skipped = offset > self.index.end
+        self.index.folded = max(self.index.folded, offset)
+        self.index.end = max(self.index.end, offset)
+        self.recent.forget_before(offset)
+        if skipped:  # among the lines that were not read may be later ones of these sessions
+            for session_id in self.recent.rows.keys() - self.recent.ends.keys():
+                if self.in_index(session_id) is not None:
+                    self.recent.forget(session_id)
+
+    def in_index(self, session_id: str) -> IndexRow | None:
+        """Return the row of a session in the index, or None if there is none. The caller must hold `mutex`."""
+
+        def work(connection: "sqlite3.Connection") -> IndexRow | None:
+            from localstore.index.row_queries import get
+
+            return get(connection, session_id)
+
+        return self.ask(work, None)
+
+    # Rows
+
+    def get(self, session_id: str) -> IndexRow | None:
+        """Return the row of a session, or None if there is none. It is that of the last `refresh`."""
+        if session_id not in self.recent.pending:
+            row = self.recent.rows.get(session_id)
+            if row is not None:
+                return None if row is DELETED else row
+        with self.mutex:
+            self._parse_lines_of(session_id)
+            return self._known(session_id)
+
+    def _known(self, session_id: str) -> IndexRow | None:
+        row = self.recent.rows.get(session_id)
+        if row is None:
+            row = self.in_index(session_id)
+        return None if row is DELETED else row
+
+    def session_at(self, path: str) -> str | None:
+        """Return the id of the session whose row has this path, or None. The caller must hold `mutex`."""
+        self.parse_all_lines()
+        return self._session_at(path)
+
+    def _session_at(self, path: str) -> str | None:
+        session_id = self.recent.paths.get(path)
+        if session_id is None:
+
+            def work(connection: "sqlite3.Connection") -> str | None:
+                from localstore.index.row_queries import session_at
+
+                return session_at(connection, path)
+
+            session_id = self.ask(work, None)
+            if session_id in self.recent.rows:
+                return None  # its row in memory has another path, or it was deleted
+        return session_id
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        from localstore.index import row_queries
+
+        with self.mutex:
+            self.parse_all_lines()
+            number = self.ask(row_queries.count, 0)
+            for session_id, row in self.recent.rows.items():
+                number += (row is not DELETED) - (self.in_index(session_id) is not None)
+            return number
+
+    def put(self, row: IndexRow) -> None:
+        """Set a row in this process only, overriding the lines read so far. The caller must hold `mutex`."""
+        self.parse_all_lines()
+        self._set_row(row)
+        self.recent.ends.pop(row["session_id"], None)
+
+    def hide(self, session_id: str) -> None:
+        """Remove a row in this process only, because its file is gone. The caller must hold `mutex`."""
+        self.parse_all_lines()
+        self.recent.remove(session_id)
+        self.recent.ends.pop(session_id, None)
+
+    def take_left(self) -> set[str]:
+        """Return the folders in which lines removed rows since the last call, and whose documents may be there.
+
+        The manifest may be from another copy of the store.
+        """
+        with self.mutex:
+            self.parse_all_lines()
+            left, self.recent.left = self.recent.left, set()
+            return left
+
+    # Lines
+
+    def _parse_lines_of(self, session_id: str) -> None:
+        """Parse the pending lines of a session, or all lines if its path changed: their order then matters."""
+        lines = self.recent.pending.get(session_id)
+        if lines is None or isinstance(lines, dict):
+            return
+        row, old = last_usable(session_id, lines), self._known(session_id)
+        if row is None or row is DELETED or old is None or row["path"] != old["path"]:
+            self.parse_all_lines()
+        else:
+            self.recent.pending[session_id] = row  # keep its place: older lines may give this path to another session
+            self._set_row(row)
+
+    def parse_all_lines(self) -> None:
+        """Parse all pending lines, in their order. The caller must hold `mutex`."""
+        unread, self.recent.pending = self.recent.pending, {}
+        for session_id, lines in unread.items():
+            row = lines if isinstance(lines, dict) else last_usable(session_id, lines)
+            if row is DELETED:
+                self._leave(session_id)
+                self.recent.remove(session_id)
+            elif row is not None:
+                self._set_row(row)
+
+    def _leave(self, session_id: str) -> None:
+        row = self._known(session_id)
+        if row is not None:
+            self.recent.left.add(row["path"].rpartition("/")[0])
+
+    def _set_row(self, row: IndexRow) -> None:
+        session_id, path = row["session_id"], row["path"]
+        old = self.recent.rows.get(session_id)
+        if old is None or old is DELETED or old["path"] != path:
+            if session_id not in self.recent.rows:
+                old = self.in_index(session_id)
+            if old is not None and old is not DELETED and old["path"] != path:
+                self.recent.left.add(old["path"].rpartition("/")[0])
+            replaced = self._session_at(path)
+            if replaced is not None and replaced != session_id:  # the file was given another id
+                self.recent.remove(replaced)
+            if old is not None and old is not DELETED and session_id in self.recent.rows:
+                self.recent.paths.pop(old["path"], None)
+            self.recent.paths[path] = session_id
+        self.recent.rows[session_id] = row
+        self.recent.changes += 1

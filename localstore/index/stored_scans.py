@@ -1,0 +1,84 @@
+"""What scans and sweeps of any process found, as it is stored in the index."""
+
+import contextlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from localstore.index.manifest_index import Replaced
+from localstore.index.manifest_lines import DELETED
+from localstore.index.manifest_reader import ManifestReader
+from localstore.index.selection import NOTHING_FOUND, Found
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class StoredScans:
+    """Stores what was found in the month folders, and when all documents were compared with their rows."""
+
+    def __init__(self, reader: ManifestReader) -> None:
+        self._reader = reader
+
+    def found_in_folders(self) -> Found:
+        """Return what the last scans of any process found."""
+        from localstore.index import found_table
+
+        with self._reader.mutex:
+            self._reader.fold_all()
+            return self._reader.ask(found_table.found_in_folders, NOTHING_FOUND)
+
+    def set_found(self, found: Found, hidden: Iterable[str]) -> None:
+        """Store what a scan found, and that the files of hidden sessions are gone.
+
+        Nothing is stored without a manifest, or while another process changes the index.
+        """
+        from localstore.index import found_table, row_table
+        from localstore.index.sqlite_file import transaction
+
+        def work(connection: "sqlite3.Connection") -> int | None:
+            with transaction(connection, waits=False) as is_open:
+                if not is_open:
+                    return None
+                if self._reader.file.current() is None:
+                    raise Replaced
+                end = self._reader.index.fold_rest(connection, self._reader.file.size())
+                row_table.put(connection, [], gone, "")
+                found_table.set_found(connection, found)
+                return end
+
+        with self._reader.mutex, contextlib.suppress(Replaced):
+            if not self._reader.index.name:
+                return
+            gone = [session_id for session_id in hidden if self._reader.recent.rows.get(session_id) is DELETED]
+            gone = [session_id for session_id in gone if session_id not in self._reader.recent.ends]
+            end = self._reader.index.use(work)
+            if end is not None:
+                self._reader.advance(end)
+                for session_id in gone:
+                    self._reader.recent.forget(session_id)
+
+    def was_swept(self, boot: str) -> bool:
+        """Return whether all documents were compared with their rows in this boot.
+
+        If not, the index is verified: a power cut may have damaged it.
+        """
+        from localstore.index import found_table, index_tables
+
+        with self._reader.mutex:
+            was_swept = self._reader.ask(found_table.last_sweep, None) == boot
+            if not was_swept:
+                self._reader.ask(index_tables.verify, None)
+            return was_swept
+
+    def set_swept(self, boot: str) -> None:
+        """Store that all documents were compared with their rows in this boot."""
+        from localstore.index import found_table
+        from localstore.index.sqlite_file import transaction
+
+        def work(connection: "sqlite3.Connection") -> None:
+            with transaction(connection, waits=False) as is_open:
+                if is_open:
+                    found_table.set_last_sweep(connection, boot)
+
+        with self._reader.mutex:
+            self._reader.ask(work, None)

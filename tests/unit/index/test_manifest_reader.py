@@ -1,0 +1,190 @@
+"""Following the manifest: every process knows what was added, and damaged lines are skipped."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from localstore.disk.locks import pool_of
+from localstore.index.manifest import Manifest
+from localstore.index.row import is_row
+from tests.effort import rounds
+from tests.unit.index.manifests import known, ordered, row
+from tests.unit.watched_disk import WatchedDisk
+
+pytestmark = pytest.mark.usefixtures("folding")
+
+
+GARBAGE = [
+    b"no json\n",
+    b"\xff\xfe\0\n",
+    b"[1, 2]\n",
+    b"null\n",
+    b"\n",
+    b'{"session_id": "x"}\n',
+    b'{"session_id": 5, "deleted": true}\n',
+    json.dumps(row("x", path="../../etc/x.json")).encode() + b"\n",
+    json.dumps(row("x", path="sessions/../x.json")).encode() + b"\n",
+    json.dumps(row("x", fingerprint=[1])).encode() + b"\n",
+]
+
+
+def test_a_follower_reads_only_what_was_added(
+    open_manifest: Callable[[], Manifest], file: Path, disk: WatchedDisk
+) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    manifest.record([row(f"s{number}") for number in range(500)])
+    assert len(known(follower)) == 500
+    manifest.record([row("new")])
+    disk.forget()
+    follower.refresh()
+    assert disk.size("read") < 1000
+    assert follower.get("new") == row("new")
+    disk.forget()
+    follower.refresh()
+    assert disk.calls == []
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda garbage: str(garbage[:30]))
+def test_a_line_that_cannot_be_used_is_skipped(
+    open_manifest: Callable[[], Manifest], file: Path, garbage: bytes
+) -> None:
+    manifest = open_manifest()
+    manifest.record([row("a")])
+    with file.open("ab") as other:
+        other.write(garbage)
+    manifest.record([row("b")])
+    assert known(manifest) == known(open_manifest()) == ["a", "b"]
+
+
+def test_a_line_that_was_cut_off_spoils_no_other(open_manifest: Callable[[], Manifest], file: Path) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    manifest.record([row("a")])
+    with file.open("ab") as other:
+        other.write(json.dumps(row("torn")).encode()[:-20])
+    assert known(follower) == ["a"]
+    manifest.record([row("b")])
+    assert known(follower) == known(manifest) == known(open_manifest()) == ["a", "b"]
+
+
+def test_a_line_that_was_cut_off_does_not_hide_the_one_before(
+    open_manifest: Callable[[], Manifest], file: Path
+) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    manifest.record([row("a"), row("b")])
+    assert known(follower) == ["a", "b"]
+    manifest.record([row("a", runs=2)])
+    with file.open("ab") as other:
+        other.write(json.dumps(row("a", runs=3), separators=(",", ":")).encode()[:60])
+    manifest.record([row("b", runs=4)])
+    follower.refresh()
+    assert follower.get("a") == row("a", runs=2)
+    assert follower.get("b") == row("b", runs=4)
+
+
+@pytest.mark.parametrize("lines", [-1, 0, True, "21", None])
+def test_a_first_line_that_nobody_of_ours_wrote_is_not_believed(
+    open_manifest: Callable[[], Manifest], file: Path, lines: object
+) -> None:
+    manifest = open_manifest()
+    manifest.record([row("a")])
+    first = json.loads(file.read_bytes().splitlines()[0])
+    other = file.with_name("other")
+    made = {**first, "generation": "x", "follows": first["generation"], "lines": lines}
+    other.write_text(f"{json.dumps(made)}\n{json.dumps(row('b'))}\n")
+    other.replace(file)
+    assert known(manifest) == ["b"]
+
+
+def test_a_replaced_manifest_is_noticed_at_the_same_length(open_manifest: Callable[[], Manifest], file: Path) -> None:
+    manifest = open_manifest()
+    manifest.record([row("a")])
+    assert known(manifest) == ["a"]
+    other = file.with_name("other")
+    other.write_bytes(file.read_bytes().replace(b'"a"', b'"b"').replace(b"/a.json", b"/b.json"))
+    other.write_bytes(other.read_bytes().replace(other.read_bytes()[50:60], b"0123456789"))
+    other.replace(file)
+    assert known(manifest) == ["b"]
+
+
+@pytest.mark.parametrize("folding", ["lines in memory"], indirect=True)
+def test_lines_cost_nothing_until_somebody_asks_for_their_session(
+    open_manifest: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    rows = [row(f"s{number}", user_id=f"u{number % 10}") for number in range(100)]
+    manifest.record(rows)
+    assert len(known(follower)) == 100
+    manifest.record([{**one, "runs": 2} for one in rows])
+    looked: list[Any] = []
+
+    def look(value: Any) -> bool:
+        looked.append(value)
+        return is_row(value)
+
+    monkeypatch.setattr("localstore.index.manifest_lines.is_row", look)
+    follower.refresh()
+    assert follower.get("s7") == row("s7", user_id="u7", runs=2)
+    assert len(looked) == 1
+
+
+@pytest.mark.parametrize("first", ["a", "b", ""])
+def test_documents_that_took_each_others_ids_are_told_by_the_order_of_all_lines(
+    open_manifest: Callable[[], Manifest], first: str
+) -> None:
+    """The newest line with a path counts, whichever session is asked for first."""
+    manifest, follower = open_manifest(), open_manifest()
+    path = row("b")["path"]
+    manifest.record([row("a"), row("b")])
+    assert known(follower) == ["a", "b"]
+    manifest.record([row("a", path=path)])
+    manifest.record([row("b", runs=2)])
+    follower.refresh()
+    if first:
+        follower.get(first)
+    assert known(follower) == ["b"]
+    assert follower.session_at(path) == "b"
+    assert follower.get("a") is None
+    follower.record([row("c", path=path)])
+    assert known(follower) == known(manifest) == ["c"]
+
+
+@settings(max_examples=rounds(30, 100, 5000), deadline=None)
+@given(data=st.data())
+def test_a_follower_that_asks_now_and_then_knows_what_one_knows_that_always_asks(data: st.DataObject) -> None:
+    names, users, folders = st.sampled_from("abcd"), st.sampled_from(["u", "v", 'w"']), st.sampled_from(["1", "2"])
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / ".localstore" / "locks").mkdir(parents=True)
+        manifests = [Manifest(folder, pool_of(root), 1.0) for _ in range(3)]
+        writer, always, seldom = manifests
+        for number in range(data.draw(st.integers(1, 25))):
+            match data.draw(st.sampled_from(["record", "record", "delete", "get", "user", "at"])):
+                case "record":
+                    name = data.draw(names)
+                    path = f"sessions/{data.draw(folders)}/{name}.json"
+                    writer.record([row(name, f"2026-01-01T00:00:{number:02}", path=path, user_id=data.draw(users))])
+                case "delete":
+                    writer.record_deletion(data.draw(names))
+                case "get":
+                    seldom.refresh()
+                    seldom.get(data.draw(names))
+                case "user":
+                    seldom.refresh()
+                    ordered(seldom, data.draw(users), None)
+                case _:
+                    seldom.refresh()
+                    seldom.session_at(f"sessions/{data.draw(folders)}/{data.draw(names)}.json")
+            always.refresh()
+            ordered(always)
+        for manifest in manifests:
+            manifest.refresh(thorough=True)
+        for user_id in ("u", "v", 'w"'):
+            assert ordered(seldom, user_id, None) == ordered(always, user_id, None)
+        assert ordered(seldom) == ordered(always) == ordered(writer)
+        assert [seldom.get(name) for name in "abcd"] == [always.get(name) for name in "abcd"]
