@@ -147,6 +147,7 @@ _SESSIONS = _Stored(_sessions)
 _TAGS = _values(lambda info: info.tags)
 _TYPES: dict[str, _Stored | click.Path] = {
     "session": _SESSIONS,
+    "other": _SESSIONS,
     "sessions": _SESSIONS,
     "user": _values(lambda info: [info.user_id]),
     "entity": _values(lambda info: [info.entity_id]),

@@ -27,6 +27,7 @@ COMMANDS = (
     "search",
     "stats",
     "show",
+    "diff",
     "path",
     "chat",
     "ask",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from localstore.engine.snapshot import Snapshot
 from localstore.format.versions.document_shape import fits
 from localstore.models.schema import SESSION_KEYS, SHAPES, FieldType, RecordName
 from localstore.storage.storage import Storage
@@ -28,8 +29,11 @@ def read_plain(storage: Storage, session_id: str, *, last_runs: int | None = Non
     'agent'
     """
     snapshot = storage._engine.look(session_id, lambda _: True, last_runs)
-    if snapshot is None:
-        return None
+    return None if snapshot is None else plain_session(snapshot)
+
+
+def plain_session(snapshot: Snapshot) -> PlainSession:
+    """Return a snapshot as plain values. Raises DocumentBroken, which says where, if a value has the wrong type."""
     values = {**snapshot.header, **snapshot.current}
     if fits("header", {**values, "history": snapshot.entries}):
         header = _in_order("header", {key: value for key, value in values.items() if key not in SESSION_KEYS})

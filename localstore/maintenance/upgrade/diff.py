@@ -3,19 +3,12 @@
 `difflib.unified_diff` does not suffice: its time is not bounded, and it does not mark a missing newline at the end.
 """
 
-import difflib
-from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
 
+from localstore.format.line_changes import line_changes, with_context
 from localstore.maintenance.upgrade.preview import Change
 
-_MOST_LINES, _MOST_EFFORT = 5000, 50_000_000
-"""Beyond this number of changed lines on either side, or of steps to match them, the diff shows a single change.
-Finding the smallest diff takes quadratic time, and more if many lines are equal."""
 _CONTEXT = 3
-_Code = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
-"""Tag, i, j, k, n: lines i to j of the old document become lines k to n of the new one (from 0, ends excluded)."""
 
 
 def unified_diff(change: Change) -> Iterator[bytes]:
@@ -42,7 +35,7 @@ def _lines(raw: bytes) -> list[bytes]:
 
 
 def _hunks(old: list[bytes], new: list[bytes]) -> Iterator[bytes]:
-    for group in _KnownChanges(_changes(old, new)).get_grouped_opcodes(_CONTEXT):
+    for group in with_context(line_changes(old, new), _CONTEXT):
         yield f"@@ -{_range(group[0][1], group[-1][2])} +{_range(group[0][3], group[-1][4])} @@\n".encode()
         for tag, i, j, k, n in group:
             if tag == "equal":
@@ -50,45 +43,6 @@ def _hunks(old: list[bytes], new: list[bytes]) -> Iterator[bytes]:
                 continue
             yield from (b"-" + line for line in old[i:j])
             yield from (b"+" + line for line in new[k:n])
-
-
-def _changes(old: list[bytes], new: list[bytes]) -> list[_Code]:
-    if old == new:
-        return []
-    first = 0
-    while first < min(len(old), len(new)) and old[first] == new[first]:
-        first += 1
-    last = 0
-    while last < min(len(old), len(new)) - first and old[-1 - last] == new[-1 - last]:
-        last += 1
-    old_end, new_end = len(old) - last, len(new) - last
-    before, after = old[first:old_end], new[first:new_end]
-    codes: list[_Code] = [("replace", 0, len(before), 0, len(after))]
-    if max(len(before), len(after)) <= _MOST_LINES and _effort(before, after) <= _MOST_EFFORT:
-        codes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    between = [(tag, i + first, j + first, k + first, n + first) for tag, i, j, k, n in codes]
-    return [("equal", 0, first, 0, first), *between, ("equal", old_end, len(old), new_end, len(new))]
-
-
-def _effort(old: list[bytes], new: list[bytes]) -> int:
-    """Return an upper bound for the steps of `difflib.SequenceMatcher`.
-
-    It visits each pair of equal lines again for each stretch of equal lines.
-    """
-    counts = Counter(new)
-    pairs = [counts[line] for line in old]
-    return (sum(pairs) + len(old)) * sum(map(bool, pairs))
-
-
-class _KnownChanges(difflib.SequenceMatcher[bytes]):
-    """A matcher that returns given changes, to group them with their context."""
-
-    def __init__(self, codes: list[_Code]) -> None:
-        super().__init__(None, [], [])
-        self._codes = codes
-
-    def get_opcodes(self) -> list[_Code]:
-        return self._codes
 
 
 def _range(start: int, stop: int) -> str:
