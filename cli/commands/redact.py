@@ -12,6 +12,7 @@ from ..rewrite_result import exit_with_problems, sizes
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
+    from localstore.format.redaction import Redaction
     from localstore.maintenance.redact import Redacted
 
 
@@ -58,7 +59,7 @@ def command(
         raise click.UsageError(str(error), context) from None
     is_done = yes
     if not as_json:
-        _print_places(found, with_sessions=len(ids) > 1)
+        _print_places(found)
     if found.documents and not yes and not dry_run:
         if click.confirm(f"Replace {_secrets(found)} in {sizes(found.documents)}?", err=True):
             found, is_done = storage.redact(ids, patterns, secrets=secrets), True
@@ -82,33 +83,40 @@ def _secrets(found: Redacted) -> str:
     return f"{found.count:,} {'match' if found.count == 1 else 'matches'}"
 
 
-def _print_places(found: Redacted, *, with_sessions: bool) -> None:
+def _print_places(found: Redacted) -> None:
     """Print where something was found, and name the ids that stay as they are."""
-    places = [(session.session_id, one) for session in found.sessions for one in session.redactions]
-    rows = [
-        (session_id, one.place, one.rule, f"{one.count:,}", one.excerpt) for session_id, one in places if not one.is_id
-    ]
-    if rows and output.to_terminal():
-        from ..table import print_table
-
-        print_table(
-            output.console(),
-            {
-                "session": [row[0] for row in rows if with_sessions],
-                "place": [row[1] for row in rows],
-                "what": [row[2] for row in rows],
-                "count": [row[3] for row in rows] if any(row[3] != "1" for row in rows) else [],
-                "text": [row[4] for row in rows],
-            },
-            numbers=("count",),
-            kept_longest=("place", "what", "session", "count", "text"),
-            marked=[False] * len(rows),
+    ids = [(session.session_id, one) for session in found.sessions for one in session.redactions if one.is_id]
+    if output.to_terminal():
+        _show_places(found)
+    else:
+        output.write_rows(
+            (session.session_id, one.place, one.rule, f"{one.count:,}", one.excerpt)
+            for session in found.sessions
+            for one in session.redactions
+            if not one.is_id
         )
-    elif rows:
-        output.write_rows(rows)
-    for session_id, one in places:
-        if one.is_id:
-            output.note(f"{one.place} of {session_id} matches {one.rule}. Ids are not changed.")
+    for session_id, one in ids:
+        output.note(f"{one.place} of {session_id} matches {one.rule}. Ids are not changed.")
+
+
+def _show_places(found: Redacted) -> None:
+    """Print each place on a line, and the text there on the next one."""
+    from rich.text import Text
+
+    screen = output.console()
+    for session in found.sessions:
+        places: dict[str, list[Redaction]] = {}
+        for one in session.redactions:
+            if not one.is_id:
+                places.setdefault(one.place, []).append(one)
+        if places and len(found.sessions) > 1:
+            screen.print(Text(output.one_line(session.session_id), style="bold"))
+        for place, some in places.items():
+            kinds = ", ".join(one.rule if one.count == 1 else f"{one.rule} ×{one.count:,}" for one in some)
+            screen.print(Text.assemble(output.one_line(place), "  ", (kinds, "cyan")))
+            text = Text(f"  {output.one_line(some[0].excerpt)}", style="dim")
+            text.highlight_regex(r"\[redacted[^]]*\]", "not dim red")
+            screen.print(text, no_wrap=True, overflow="ellipsis")
 
 
 def _name_what_is_left(backup: str) -> None:

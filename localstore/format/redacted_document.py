@@ -57,7 +57,11 @@ def unredacted(
     The bytes are those of the current document. What was added since then stays. Raises DocumentBroken if something
     that was redacted was changed or removed since, because its old form would be lost.
     """
-    redactor = Redactor(rules_from(rules))
+    try:
+        redactor = Redactor(rules_from(rules))
+    except (ValueError, TypeError):
+        problem = "cannot be brought back: backup.json, which has the rules of the redaction, was changed"
+        raise DocumentBroken(f"{path} {problem}. Nothing was changed.", path=path, problem=problem) from None
     after = redactor.record("header", old.header)
     header = {**current.header}
     is_whole = True

@@ -126,6 +126,18 @@ def test_undo_leaves_what_was_changed_where_it_was_redacted_and_keeps_the_backup
     assert [backup.name for backup in backup_folder.listing(str(leaky.root))] == [done.backup]
 
 
+def test_undo_without_the_rules_changes_nothing(leaky: Storage) -> None:
+    """Somebody has edited the file of the backup that has them."""
+    done = leaky.redact("s", secrets=True)
+    about = leaky.root / ".localstore" / "backups" / str(done.backup) / "backup.json"
+    about.write_text(about.read_text().replace('"rules": [', '"rules": [[5], ["", "("],', 1))
+    now = leaky.path("s").read_bytes()
+    (problem,) = undo(leaky.root).problems
+    assert problem.problem.startswith("cannot be brought back: backup.json")
+    assert leaky.path("s").read_bytes() == now
+    assert len(backup_folder.listing(str(leaky.root))) == 1
+
+
 def test_an_undo_that_was_stopped_goes_on(leaky: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The document is back already, and the backup still has it."""
     from localstore.disk import durable_files
