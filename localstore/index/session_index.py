@@ -193,9 +193,7 @@ class SessionIndex:
         moved = False
         latest = latest_plausible_time()
         selection = _selection(where)
-        for active_at, row in self._in_order(selection, after, limit, newest_first):
-            if len(rows) == limit:
-                break
+        for active_at, row in self._in_order(selection, after, limit, newest_first) if limit != 0 else ():
             if not where.matches_header(row):
                 continue
             current = self._reader.listed(row)
@@ -211,6 +209,8 @@ class SessionIndex:
                 current = self._reader.with_overview(current)
             if where.matches(current, current_time):
                 rows.append(current)
+                if len(rows) == limit:
+                    break  # now, before the next rows are read
         return rows, moved or self._manifest.restarts != self._folders.restarts  # rows of this process were discarded
 
     def beginning_with(self, text: str) -> list[IndexRow]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from localstore import Update
+from localstore.index import row_queries, session_index
 from localstore.index.document_row import Torn
 from localstore.index.row import IndexRow
 from localstore.models.session_info import SortKey
@@ -293,3 +294,23 @@ def test_no_session_is_called_broken_beside_writing_processes(storage: Storage) 
         for writer in writers:
             writer.kill()
             writer.wait()
+
+
+def test_a_page_reads_its_own_rows_alone(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 100 sessions on, a page also read all rows behind it: iteration over a large store took quadratic time."""
+    for number in range(4):
+        storage.append(f"s{number}", answered("r"))
+    storage.list_sessions()  # compares all documents once
+    read: list[int | None] = []
+    page = row_queries.page
+
+    def watched(*args: Any, **more: Any) -> Any:
+        read.append(more["limit"])
+        return page(*args, **more)
+
+    monkeypatch.setattr(row_queries, "page", watched)
+    monkeypatch.setattr(session_index, "_FIRST_PAGE", 2)
+    assert len(storage.list_sessions(limit=2)) == 2
+    assert len(storage.list_sessions(limit=3)) == 3
+    assert storage.list_sessions(limit=0) == []
+    assert read == [2, 3]
