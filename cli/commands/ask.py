@@ -82,7 +82,9 @@ def _answered(agent: Agent, question: str, as_json: bool) -> bool:
             _print_json(agent, question)
         else:
             events = agent.stream(question)
-            print_response(None, events, markdown=True, tool_calls=agent.show_tool_calls, panel=False)
+            run = print_response(None, events, markdown=True, tool_calls=agent.show_tool_calls, panel=False)
+            if run is not None and not run.answer.strip():
+                output.note("The answer is empty.")
     except BrokenPipeError:
         raise  # the output is closed
     except Exception as error:  # noqa: BLE001 - any error of the model, the server or the storage is one line

@@ -66,12 +66,13 @@ def test_each_question_starts_a_session_and_the_answer_is_plain_text(ask: Ask, r
 
 def test_text_from_a_pipe_follows_the_question_and_is_the_question_without_one(ask: Ask, root: Path) -> None:
     """The question comes first, so that it is the title. A byte order mark is not part of the text."""
-    with scripted_server(text("A list."), text("Hi.")) as server:
+    with scripted_server(text("A list."), text("Hi."), text("")) as server:
         assert ask(server, "Explain this:", piped="\ufeff* eins 🚆\n\n* zwei\n").stdout == "A list.\n"
         assert ask(server, piped="hello\n").stdout == "Hi.\n"
+        assert ask(server, "Anything?").stderr == "localstore: The answer is empty.\n"
     asked = [request["messages"][-1]["content"] for request in server.requests]
-    assert asked == ["Explain this:\n\n* eins 🚆\n\n* zwei", "hello"]
-    assert sessions(root)[1].runs[0].question == asked[0]
+    assert asked == ["Explain this:\n\n* eins 🚆\n\n* zwei", "hello", "Anything?"]
+    assert sessions(root)[2].runs[0].question == asked[0]
 
 
 def test_a_session_is_continued_with_its_model_instructions_and_history(ask: Ask, root: Path) -> None:

@@ -376,7 +376,7 @@ def test_the_message_of_an_editor_and_another_model(root: Path) -> None:
     editor = root.parent / "editor"
     editor.write_text("#!/bin/sh\nprintf '\\nsecond' >> $1\ntest -f ok || exit 3\n")
     editor.chmod(0o755)
-    with scripted_server(stream("Fine.")) as server, chat(root, server, env={"EDITOR": str(editor)}) as talk:
+    with scripted_server(stream("Fine.")) as server, chat(root, server, env={"EDITOR": "./editor"}) as talk:
         talk.enter("/edit first", "ended with code 3.")
         (kept,) = [line for line in talk.lines if "Your text is kept in " in line]
         Path(kept.rpartition(" ")[2]).unlink()

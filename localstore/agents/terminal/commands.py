@@ -261,7 +261,10 @@ def _edit(conversation: Conversation, beginning: str) -> bool:
         return True
     ECHO.show()
     text = conversation.editor(beginning)
-    conversation.keyboard.add_history([text.strip()])
+    text = text.strip()
+    conversation.keyboard.add_history([text])
+    if text:
+        conversation.screen.note(f"> {one_line(text)}")
     return _ask(conversation, text)
 
 

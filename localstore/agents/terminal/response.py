@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from localstore.agents.events import Event, RunFinished
 from localstore.agents.terminal.answer import open_answer
@@ -12,11 +13,14 @@ from localstore.agents.terminal.notebook import NotebookAnswer, is_notebook
 from localstore.agents.terminal.screen import Screen, visible
 from localstore.agents.terminal.speaker_queue import SpeakerQueue
 
+if TYPE_CHECKING:
+    from localstore.models.session import Run
+
 
 def print_response(
     question: str | None, events: Generator[Event], *, markdown: bool, tool_calls: bool, panel: bool = True
-) -> None:
-    """Print the question, and then the answer as it arrives.
+) -> Run | None:
+    """Print the question, and then the answer as it arrives. Return the run, or None if it has not finished.
 
     On a terminal, both are in panels. In a Jupyter notebook, `markdown` renders the answer. Otherwise, both are plain
     text, with a blank line after the answer.
@@ -33,7 +37,7 @@ def print_response(
         panel: Draw panels on a terminal. False prints the answer without a panel, and without a blank line after it.
     """
     screen = Screen()
-    incomplete: str | None = None
+    run: Run | None = None
     if question is not None:
         _print_question(screen, question)
     in_notebook = markdown and is_notebook()
@@ -48,13 +52,14 @@ def print_response(
                 quiet.handle(event)
                 answer.handle(event)
                 if isinstance(event, RunFinished) and event.speaker is None:
-                    incomplete = incomplete_line(event.run)
+                    run = event.run
     finally:
         events.close()
-    if incomplete is not None:
+    if run is not None and (incomplete := incomplete_line(run)) is not None:
         screen.note(incomplete)
     if panel and screen.console is None and not in_notebook:
         screen.write("\n")
+    return run
 
 
 def _notebook_answer(tool_calls: bool) -> SpeakerQueue:
