@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localstore.models.filter import Filter
+
 from . import output
 from .model_options import (
     DEFAULT_MODEL,
@@ -62,8 +64,11 @@ class AgentOptions:
         return self.system or (session.instructions if session is not None else None)
 
     def newest_session(self, storage: JsonStorage) -> SessionInfo | None:
-        """Return the most recently active session of an agent and of this user, or None if there is none."""
-        rows = storage.list_sessions(user_id=self.user, kind="agent", limit=1)
+        """Return the most recently active session of an agent and of this user, or None if there is none.
+
+        Archived sessions do not count.
+        """
+        rows = storage.list_sessions(where=Filter(user=self.user, kind="agent", archived=False), limit=1)
         return rows[0] if rows else None
 
     def make_agent(self, storage: JsonStorage, info: SessionInfo | None) -> Agent:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localstore.errors import SessionNotFound
+from localstore.models.filter import Filter
 from localstore.storage.session_names import beginning_with, exactly_named, similar_to
 
 from .errors import Ambiguous, candidates
@@ -73,7 +74,7 @@ def find_sessions(storage: JsonStorage, texts: Iterable[str], *, exact: bool = F
 
 
 def _at_position(storage: JsonStorage, position: int) -> SessionInfo:
-    rows = storage.list_sessions(limit=position)
+    rows = storage.list_sessions(where=Filter(archived=False), limit=position)
     if len(rows) == position:
         return rows[-1]
     number = "no sessions" if not rows else "1 session" if len(rows) == 1 else f"only {len(rows):,} sessions"
@@ -134,8 +135,8 @@ def _ambiguous(infos: list[SessionInfo], how: str, text: str) -> Ambiguous:
 
 
 def newest_session(storage: JsonStorage) -> SessionInfo:
-    """Return the most recently active session. Raises SessionNotFound if the store is empty."""
-    rows = storage.list_sessions(limit=1)
+    """Return the most recently active session, an archived one only if all are. Raises SessionNotFound without any."""
+    rows = storage.list_sessions(where=Filter(archived=False), limit=1) or storage.list_sessions(limit=1)
     if not rows:
         raise SessionNotFound("This store has no sessions yet. An agent that uses it adds the first one.")
     return rows[0]

@@ -23,6 +23,8 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from localstore.models.filter import Filter
+
 from .output import one_line
 from .store_option import open_store
 
@@ -123,7 +125,11 @@ class _Stored(click.types.StringParamType):
 
 
 def _sessions(storage: JsonStorage, beginning: str) -> list[CompletionItem]:
-    found = storage.sessions_beginning_with(beginning, _MOST) if beginning else storage.list_sessions(limit=_MOST)
+    found = (
+        storage.sessions_beginning_with(beginning, _MOST)
+        if beginning
+        else storage.list_sessions(where=Filter(archived=False), limit=_MOST)
+    )
     return [CompletionItem(one_line(info.session_id), help=_title(info)) for info in found]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 import click
 
-from localstore.models.filter import STATUSES, Filter
+from localstore.models.filter import ARCHIVED, STATUSES, Filter
 from localstore.models.schema import KINDS, RATINGS
 
 _FIELDS = ("user", "entity", "kind", "name", "tag", "model", "status", "rating", "since", "until")
@@ -49,6 +50,16 @@ def _filter(fields: dict[str, Any]) -> Filter:
         return Filter(**{**fields, "tag": fields["tag"] or None})
     except ValueError as error:
         raise click.UsageError(f"--{error}", click.get_current_context()) from None
+
+
+def archived_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option `--archived` to a command; it gets a bool named `archived`, for `without_archived`."""
+    return click.option("--archived", is_flag=True, help="Archived sessions too.")(command)
+
+
+def without_archived(where: Filter, archived: bool) -> Filter:
+    """Return the filter of a listing: without archived sessions, unless they or their tag were asked for."""
+    return where if archived or ARCHIVED in (where.tag or ()) else replace(where, archived=False)
 
 
 def limit_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -36,6 +36,8 @@ COMMANDS = (
     "rename",
     "tag",
     "rate",
+    "archive",
+    "unarchive",
     "export",
     "import",
     "rm",

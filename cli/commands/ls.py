@@ -11,7 +11,7 @@ from localstore.models.session_info import SORT_KEYS
 from localstore.models.times import time_text
 
 from .. import output
-from ..filter_options import filter_options, limit_option
+from ..filter_options import archived_option, filter_options, limit_option, without_archived
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _MOST_NAMED = 3
 
 @click.command()
 @filter_options
+@archived_option
 @click.option(
     "--sort", type=click.Choice(SORT_KEYS), default="updated", help="Newest or largest first, or by title. [updated]"
 )
@@ -36,9 +37,9 @@ _MOST_NAMED = 3
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all fields of each session.")
 @store_option
 def command(
-    where: Filter, sort: SortKey, limit: int | None, everything: bool, as_json: bool, store: str | None
+    where: Filter, archived: bool, sort: SortKey, limit: int | None, everything: bool, as_json: bool, store: str | None
 ) -> None:
-    """List sessions, most recently active first. A session must match all options.
+    """List sessions, most recently active first. A session must match all options. Archived ones are left out.
 
     On a terminal, the title is the name or the first question, and the id is as long as commands need it. A mark says
     how the last run ended: ✗ failed, … unfinished, ■ stopped. Columns that are the same for all sessions are left out.
@@ -50,7 +51,8 @@ def command(
         raise click.UsageError("--limit and --all cannot be combined", click.get_current_context())
     storage = open_store(store)
     most = None if limit or everything or as_json or not output.to_terminal() else ON_A_TERMINAL
-    rows = storage.list_sessions(where=where, limit=limit if most is None else most + 1, sort=sort)
+    listed = without_archived(where, archived)
+    rows = storage.list_sessions(where=listed, limit=limit if most is None else most + 1, sort=sort)
     if as_json:
         output.write_json([row.as_dict() for row in rows])
     elif output.to_terminal():
@@ -67,8 +69,12 @@ def command(
     for path, session_id in storage.duplicate_files().items():
         output.note(f"{path} has the session_id {session_id!r} of another document. 'localstore check' says which.")
     if not rows and not as_json:
-        none = f"No sessions in the store {storage.root} yet."
-        output.note("No sessions match. 'localstore ls' lists all sessions." if where else none)
+        if listed is not where and storage.list_sessions(where=where, limit=1):
+            output.note("All of them are archived. 'localstore ls --archived' lists them.")
+        elif where:
+            output.note("No sessions match. 'localstore ls' lists all sessions.")
+        else:
+            output.note(f"No sessions in the store {storage.root} yet.")
 
 
 def _name_ignored(files: Mapping[Path, str]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from .. import output
 from ..amounts import age, size
-from ..filter_options import filter_options
+from ..filter_options import archived_option, filter_options, without_archived
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @filter_options
+@archived_option
 @click.option("--older-than", callback=age, metavar="AGE", help="Only sessions last active longer ago, such as 90d.")
 @click.option("--keep", type=click.IntRange(min=1), metavar="N", help="Keep the N most recently active of them.")
 @click.option(
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @store_option
 def command(
     where: Filter,
+    archived: bool,
     older_than: timedelta | None,
     keep: int | None,
     larger_than: int | None,
@@ -54,6 +56,7 @@ def command(
     storage = open_store(store)
     from ..removal import remove_selected, sessions_and_bytes
 
+    where = without_archived(where, archived)
     found = storage.prune(where, older_than=older_than, keep=keep, larger_than=larger_than, dry_run=True)
     if not dry_run:
         remove_selected(storage, found.sessions, sure=yes, as_json=as_json)

@@ -9,7 +9,7 @@ import click
 from .. import output
 from ..amounts import age
 from ..arguments import find_sessions
-from ..filter_options import filter_options
+from ..filter_options import archived_option, filter_options, without_archived
 from ..store_option import find_store, open_store, store_option
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("sessions", metavar="[SESSION]...", nargs=-1)
 @filter_options
+@archived_option
 @click.option("--empty-trash", is_flag=True, help="Permanently delete what is in the trash, after a confirmation.")
 @click.option("--older-than", metavar="AGE", callback=age, help="With --empty-trash: only what is older, such as 30d.")
 @click.option("--yes", is_flag=True, help="With a filter or --empty-trash: do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print the moved or deleted documents as a JSON array.")
 @store_option
-def command(sessions: tuple[str, ...], where: Filter, **options: Any) -> None:
+def command(sessions: tuple[str, ...], where: Filter, archived: bool, **options: Any) -> None:
     """Move sessions to the trash. 'localstore restore' brings them back.
 
     SESSION is an id, a name, the unique beginning of either, or a path; - reads ids from standard input, one per line.
@@ -42,6 +43,8 @@ def command(sessions: tuple[str, ...], where: Filter, **options: Any) -> None:
         raise click.UsageError("Give SESSION, a filter or --empty-trash", context)
     if options["older_than"] is not None and not empty_trash:
         raise click.UsageError("--older-than needs --empty-trash. 'localstore prune' has it for sessions", context)
+    if archived and (sessions or not where):
+        raise click.UsageError("--archived needs a filter, and no SESSION", context)
     if options["yes"] and not empty_trash and not where:
         raise click.UsageError("--yes needs a filter or --empty-trash", context)
     if empty_trash:
@@ -56,7 +59,7 @@ def command(sessions: tuple[str, ...], where: Filter, **options: Any) -> None:
         return
     selected = [info for info in infos if info.matches(where)]
     if not sessions:
-        selected = list(storage.prune(where, dry_run=True).sessions)
+        selected = list(storage.prune(without_archived(where, archived), dry_run=True).sessions)
     remove_selected(storage, selected, sure=options["yes"], as_json=options["as_json"])
 
 

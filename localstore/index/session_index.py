@@ -250,7 +250,9 @@ class SessionIndex:
 
         Return None if there are few, or if the rows must be read for that.
         """
-        if where.name is not None or where.tag or where.model is not None or where.rating is not None:
+        if where.name is not None or where.tag or where.archived is not None:
+            return None
+        if where.model is not None or where.rating is not None:
             return None
         return self._repeated(lambda: self._tally(where, by))
 

@@ -9,6 +9,8 @@ from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import KINDS, RATINGS, Kind, Rating, RunStatus
 from localstore.models.times import is_time_text, parse_age, time_text
 
+ARCHIVED = "archived"
+"""The tag of sessions that `localstore ls` leaves out."""
 STATUSES: tuple[RunStatus, ...] = ("unfinished", "completed", "error", "cancelled")
 _DAYS = {"today": 0, "yesterday": 1}
 
@@ -35,6 +37,7 @@ class Filter:
         rating: "good" or "bad": one of its finished runs has this rating.
         since: The newest entry is not older than this time. A day begins at midnight.
         until: The newest entry is older than this time. A day is included to its end.
+        archived: True for sessions with the tag "archived", False for those without it.
 
     Raises TypeError or ValueError for an argument that cannot match any session.
     """
@@ -49,6 +52,7 @@ class Filter:
     rating: Rating | None = None
     since: datetime | date | str | None = None
     until: datetime | date | str | None = None
+    archived: bool | None = None
     since_text: str | None = field(init=False, repr=False, compare=False, default=None)
     """`since` in the form used in documents, in UTC."""
     until_text: str | None = field(init=False, repr=False, compare=False, default=None)
@@ -73,6 +77,8 @@ class Filter:
         ):
             if value is not None and value not in words:
                 raise ValueError(f"{name} {not_one_of(value, words)}")
+        if self.archived is not None and not isinstance(self.archived, bool):
+            raise TypeError(f"archived must be True, False or None, not {shown(self.archived)}")
         if self.since is not None:
             object.__setattr__(self, "since_text", _time_text("since", self.since, is_end=False))
         if self.until is not None:
@@ -121,6 +127,7 @@ class Filter:
             and (self.kind is None or row["kind"] == self.kind)
             and (self.name is None or self.name.casefold() in (row.get("name") or "").casefold())
             and (not self.tag or set(self.tag) <= set(row.get("tags", ())))
+            and (self.archived is None or self.archived == (ARCHIVED in row.get("tags", ())))
         )
 
     def _matches_time(self, row: Mapping[str, Any], active_at: str | None) -> bool:

@@ -15,7 +15,7 @@ from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMi
 from localstore.format.document import order_header
 from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow, activity, latest_plausible_time
-from localstore.models.filter import Filter
+from localstore.models.filter import ARCHIVED, Filter
 from localstore.models.nearest import shown
 from localstore.models.schema import SESSION_KEYS, Rating
 from localstore.models.session_info import SessionInfo, SortKey, in_order_of, session_info
@@ -407,6 +407,35 @@ class Storage:
         for attempt in self._engine.edit(session_id):
             with attempt as document:
                 change.apply(self._allowed(document, session_id, user_id), may_be_there=attempt.is_repeated)
+
+    def archive(self, session_ids: str | Iterable[str]) -> None:
+        """Give sessions the tag "archived": `localstore ls` leaves them out from then on.
+
+            >>> storage.archive(["trip"])
+            >>> storage.count(Filter(archived=False))
+            1
+
+        The library returns them as before; `Filter(archived=False)` leaves them out. The time of their last activity
+        does not change. Raises SessionNotFound for the first id that does not exist; the ones before it are archived.
+        """
+        self._tag(session_ids, add=[ARCHIVED])
+
+    def unarchive(self, session_ids: str | Iterable[str]) -> None:
+        """Remove the tag "archived" from sessions.
+
+            >>> storage.unarchive(["trip"])
+
+        Raises SessionNotFound for the first id that does not exist; the ones before it are no longer archived.
+        """
+        self._tag(session_ids, remove=[ARCHIVED])
+
+    def _tag(self, session_ids: str | Iterable[str], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+        chosen = [session_ids] if isinstance(session_ids, str) else list(session_ids)
+        for session_id in chosen:
+            check_id(session_id)
+        with self.bulk():
+            for session_id in chosen:
+                self.update(session_id, add_tags=add, remove_tags=remove)
 
     def rate(
         self,
@@ -1134,6 +1163,8 @@ class Storage:
     aappend_many = async_twin(append_many, writes=True)
     aadd_step = async_twin(add_step, writes=True)
     aupdate = async_twin(update, writes=True)
+    aarchive = async_twin(archive, writes=True)
+    aunarchive = async_twin(unarchive, writes=True)
     arate = async_twin(rate, writes=True)
     aupsert = async_twin(upsert, writes=True)
     adelete_session = async_twin(delete_session, writes=True)
