@@ -30,8 +30,8 @@ _NOTES = {
 class Following:
     """Prints what happens to a session: on the rich console `screen`, or to a pipe if it is None.
 
-    The current run is an unfinished one at the end. On a screen it is drawn again whenever it grows. Into a pipe it is
-    printed when it ends, or when another entry follows it.
+    The current run is an unfinished one at the end. On a terminal it is drawn again whenever it grows. Into a pipe it
+    is printed when it ends, or when another entry follows it.
     """
 
     def __init__(self, follower: Follower, view: SessionView, screen: Any | None) -> None:
@@ -39,7 +39,7 @@ class Following:
         self._view = view
         self._printer = Printer(screen)
         self._region: Region | None = None
-        if screen is not None and screen.is_terminal and not screen.is_dumb_terminal:
+        if screen is not None and screen.file.isatty() and not screen.is_dumb_terminal:
             from localstore.agents.terminal.region import Region
 
             self._region = Region(screen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo
     from localstore.storage.storage import JsonStorage
 
+_FROM_END = re.compile("-[1-9][0-9]{0,5}")
+"""How `--run` names a run that is counted from the end."""
 ON_A_TERMINAL = 10
 """How many entries a terminal shows without `--all` or `--last`."""
 
@@ -121,11 +124,14 @@ def _follow(storage: JsonStorage, info: SessionInfo, last: int | None, view: Ses
 
 
 def _read_run(storage: JsonStorage, info: SessionInfo, text: str) -> Excerpt:
-    """Return the session with one of its runs."""
-    stored = read_plain(storage, info.session_id)
+    """Return the session with one of its runs. For one that is counted from the end, only the end is read."""
+    from_end = int(text[1:]) if _FROM_END.fullmatch(text) else None
+    stored = read_plain(storage, info.session_id, last_runs=from_end)
     if stored is None:
         raise _deleted(info)
     runs = [entry for entry in stored.history if entry["type"] == "run"]
+    if len(runs) == from_end:
+        return Excerpt(info, PlainSession(stored.header, [runs[0]], {}), info.runs - from_end, is_one_run=True)
     number = find_run(info.session_id, [(run["run_id"], plain_question(run)) for run in runs], text)
     return Excerpt(info, PlainSession(stored.header, [runs[number - 1]], {}), number - 1, is_one_run=True)
 

@@ -97,11 +97,11 @@ class Follower:
             history = self._read_tail()
         except SessionNotFound:
             return self._failed("gone", "")
-        except FileNotFoundError:
-            return []  # it was replaced or removed just now: the next call finds out
         except LocalstoreError as error:
             self._mark = None if isinstance(error, LockTimeout) else mark
             return self._failed("unreadable", str(error))
+        except FileNotFoundError:
+            return []  # it was replaced or removed just now: the next call finds out
         problem, self._problem, self._mark = self._problem, None, mark
         changes = [Change("back")] if problem else []
         changes += [Change("moved", text=self._path)] if self._path != self._read_path else []

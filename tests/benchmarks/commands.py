@@ -26,6 +26,7 @@ COMMANDS = [
     "show s3",
     "show s3 --json",
     "show s3 --last 1",
+    "diff s3 s3",
     "state s3",
     "search question",
     "search question --json",

@@ -24,12 +24,19 @@ from tests.terminal import drawn
 Invoke = Callable[..., Result]
 
 
+class Terminal(StringIO):
+    """Keeps what is written to a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class Watched:
     """A session that is followed step by step, on a screen of 60 columns or into a pipe."""
 
     def __init__(self, store: Path, *, is_terminal: bool, **options: bool) -> None:
         self.storage = JsonStorage(store)
-        self._file = StringIO()
+        self._file = Terminal()
         self._screen = (
             Console(file=self._file, force_terminal=True, width=60, height=24, _environ={}) if is_terminal else None
         )

@@ -111,6 +111,19 @@ def test_a_document_that_moves_goes_breaks_and_comes_back_is_followed(storage: S
     assert said(follower.poll()) == [("back", None, None)]
 
 
+def test_a_store_that_disappears_is_a_problem_that_is_returned(storage: Storage, tmp_path: Path) -> None:
+    """It was silent."""
+    storage.append("s1", question("r1"))
+    follower = Follower(storage, "s1")
+    storage.root.rename(tmp_path / "elsewhere")
+    (change,) = follower.poll()
+    assert change.kind == "unreadable"
+    assert str(storage.root) in change.text
+    assert follower.poll() == []
+    (tmp_path / "elsewhere").rename(storage.root)
+    assert follower.poll() == [Change("back")]
+
+
 def test_only_the_end_of_a_long_session_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An old run that was never finished does not make each look read everything after it."""
     storage = JsonStorage(tmp_path / "store", durability="relaxed")
