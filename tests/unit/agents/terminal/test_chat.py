@@ -245,6 +245,25 @@ class TestSeveralLines:
         assert said.out == "You said two.\n"
         assert "Error: This is not utf-8. The message was ignored." in said.err
 
+    def test_arrow_up_brings_back_a_message_that_ctrl_c_dropped(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        readline = pytest.importorskip("readline")
+        typed: Iterator[str | None] = iter(["/multi", "a", "b", None, "bye"])
+        remembered: list[str] = []
+
+        def read(prompt: str) -> str:
+            line = next(typed)
+            if line is None:
+                raise KeyboardInterrupt
+            if line == "bye":
+                remembered.append(readline.get_history_item(readline.get_current_history_length()))
+            return line
+
+        monkeypatch.setattr("builtins.input", read)
+        monkeypatch.setattr("sys.stdin", Terminal())
+        monkeypatch.setattr("sys.stdout", Terminal())
+        agent(lambda messages: pytest.fail("it was asked")).cli_app()
+        assert remembered == ["a\nb"]
+
     def test_a_text_of_several_lines_is_never_a_command(self, talk: Talk) -> None:
         """Pasted code that begins with a comment was an unknown command."""
         assert talk(agent(), "// code\\", "quit()", "/quit")[0] == "You said // code\nquit().\n"
