@@ -378,13 +378,14 @@ except PermissionError:
 
 COMMANDS_AS_NOBODY = """
 import os, sys, filelock, logging, yaml, json, encodings.utf_8_sig  # before the folders of the interpreter are closed
-import click.testing
+import click, click.testing
 import localstore.maintenance.check, localstore.maintenance.repair, localstore.maintenance.rescue
 import localstore.storage.upsert, localstore.index.index_tables
 import localstore.format.yaml_writer, localstore.format.yaml_reader
 from localstore_cli.group import cli
-for name in cli.list_commands(None):
-    cli.get_command(None, name)
+context = click.Context(cli)
+for name in cli.list_commands(context):
+    cli.get_command(context, name)
 os.setgid(65534); os.setuid(65534)
 def invoke(command):
     done = click.testing.CliRunner().invoke(cli, ["--store", sys.argv[1], *command])
