@@ -7,6 +7,7 @@ import sys
 import pytest
 from hypothesis import settings
 
+from localstore.index import sqlite_file
 from tests.effort import IS_DEFAULT, IS_LONG, LEVEL, rounds
 
 settings.register_profile("localstore", deadline=None, derandomize=not IS_LONG, max_examples=rounds(30, 100, 1000))
@@ -15,6 +16,12 @@ settings.load_profile("localstore")
 # Processes that the tests start take twice as long if they may not keep the compiled modules.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+if not IS_LONG:
+    # The process of the tests waits for no disk: nothing in it depends on what a power cut would leave. The models of
+    # power cuts and of failing disks see each call, and the processes that tests start wait as always.
+    os.fsync = os.fdatasync = os.fstat  # type: ignore[assignment]
+    sqlite_file._SYNCHRONOUS = "OFF"
 
 gc.disable()  # until all tests are collected: that makes very many objects, and no garbage
 

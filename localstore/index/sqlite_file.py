@@ -24,6 +24,8 @@ from localstore.errors import LocalstoreError
 
 _PATIENCE = 10.0
 """For how many seconds to wait for another process that holds the file."""
+_SYNCHRONOUS = "NORMAL"
+"""After a power cut, a file is whole then. It may lack its last transactions."""
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _REFUSED = (
     *_BUSY,
@@ -214,7 +216,7 @@ class SqliteFile:
         assert self._connection is not None  # noqa: S101 (for the type checker)
         self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is in a new file
         self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
         _prepare(self._connection, self._layout)
         return self._connection
 

@@ -7,19 +7,18 @@ from contextlib import contextmanager
 from typing import Literal, TypeVar
 
 from localstore.disk import filesystem
-from tests.effort import LEVEL, Level
+from tests.effort import IS_LONG
 
 Result = TypeVar("Result")
 Fault = Literal["EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C", "torn write", "short write", "synced not"]
 FAULTS: tuple[Fault, ...] = (
     "EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C", "torn write", "short write", "synced not"
 )  # fmt: skip
-_GROUPS: dict[Level, tuple[tuple[Fault, ...], ...]] = {
-    "default": (("EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C"), ("torn write", "short write"), ("synced not",)),
-    "ci": (("EIO", "ENOSPC", "EACCES"), ("EINTR", "Ctrl-C"), ("torn write",), ("short write",), ("synced not",)),
-    "long": tuple((fault,) for fault in FAULTS),
-}
-ROTATIONS = _GROUPS[LEVEL]
+ROTATIONS: tuple[tuple[Fault, ...], ...] = (
+    tuple((fault,) for fault in FAULTS)
+    if IS_LONG
+    else (("EIO", "ENOSPC", "EACCES", "EINTR", "Ctrl-C"), ("torn write", "short write"), ("synced not",))
+)
 """Each test runs once per group and takes the faults of a group in turn, one at each place. Each place so fails in one
 way of each group. At the level `long` each group is one fault, so that each place fails in all ways."""
 _SYNCS = ("sync", "sync_folder")
