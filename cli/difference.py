@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localstore.format.line_changes import LineChange, line_changes, with_context
@@ -19,6 +19,8 @@ WIDE = 100
 """The minimum width of a terminal, in columns, for printing the sessions side by side."""
 _CONTEXT = 3
 _MOST_QUESTION = 60
+_ROWS = 100
+"""How many rows are drawn at once."""
 _HIDDEN = ("run_id", "replay_of", "created_at", "metrics", "tool_call_id")
 """Keys of runs and steps that are not compared."""
 
@@ -125,29 +127,31 @@ def unified(changed: Iterable[Hunk], old: str, new: str) -> Iterator[tuple[str, 
 
 
 def _print_columns(screen: Any, changed: Iterable[Hunk], old: str, new: str) -> None:
+    """Print hunks in two columns, some rows at a time: the first ones can be read while the others are drawn."""
     from rich.table import Table
     from rich.text import Text
 
     def print_rows(rows: Iterable[tuple[Text, Text]]) -> None:
-        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        for _ in range(2):
-            table.add_column(ratio=1, overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        screen.print(table)
+        rows = iter(rows)
+        while part := list(islice(rows, _ROWS)):
+            table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+            for _ in range(2):
+                table.add_column(ratio=1, overflow="fold")
+            for row in part:
+                table.add_row(*row)
+            screen.print(table)
+
+    def rows_of(hunk: Hunk) -> Iterator[tuple[Text, Text]]:
+        for tag, i, j, k, n in hunk.changes:
+            marks, styles = ("  ", ("", "")) if tag == "equal" else ("-+", ("red", "green"))
+            for before, after in zip_longest(hunk.old[i:j], hunk.new[k:n]):
+                yield (
+                    Text("" if before is None else f"{marks[0]} {before}", styles[0]),
+                    Text("" if after is None else f"{marks[1]} {after}", styles[1]),
+                )
 
     print_rows([(Text(f"  {output.one_line(old)}", "bold"), Text(f"  {output.one_line(new)}", "bold"))])
     for hunk in changed:
         screen.print()
         screen.print(Text(hunk.heading, "bold cyan"))
-        rows = []
-        for tag, i, j, k, n in hunk.changes:
-            marks, styles = ("  ", ("", "")) if tag == "equal" else ("-+", ("red", "green"))
-            for before, after in zip_longest(hunk.old[i:j], hunk.new[k:n]):
-                rows.append(
-                    (
-                        Text("" if before is None else f"{marks[0]} {before}", styles[0]),
-                        Text("" if after is None else f"{marks[1]} {after}", styles[1]),
-                    )
-                )
-        print_rows(rows)
+        print_rows(rows_of(hunk))
