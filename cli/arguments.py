@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo
     from localstore.storage.storage import JsonStorage
 
+NO_SESSIONS = "This store has no sessions yet. An agent that uses it adds the first one."
 _MAX_QUESTION = 60
 _POSITION = re.compile("@([1-9][0-9]{0,8})\\Z")
 
@@ -138,7 +139,7 @@ def newest_session(storage: JsonStorage) -> SessionInfo:
     """Return the most recently active session, an archived one only if all are. Raises SessionNotFound without any."""
     rows = storage.list_sessions(where=Filter(archived=False), limit=1) or storage.list_sessions(limit=1)
     if not rows:
-        raise SessionNotFound("This store has no sessions yet. An agent that uses it adds the first one.")
+        raise SessionNotFound(NO_SESSIONS)
     return rows[0]
 
 

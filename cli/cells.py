@@ -13,3 +13,9 @@ def shortened(text: str, width: int) -> str:
         return text
     beginning = set_cell_size(text, width - 1).rstrip()  # with a space instead of the half of a wide character
     return f"{text[: whole_end(text, len(beginning))].rstrip()}…"
+
+
+def padded(text: str, width: int) -> str:
+    """Return the text, shortened or with spaces behind it, so that it takes `width` cells."""
+    text = shortened(text, width)
+    return text + " " * (width - cell_len(text))

@@ -28,6 +28,7 @@ COMMANDS = (
     "stats",
     "show",
     "diff",
+    "pick",
     "path",
     "chat",
     "ask",

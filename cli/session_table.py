@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from localstore.models.times import time_text
 
 from . import output
-from .table import print_table
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo, SortKey
@@ -48,6 +47,8 @@ def print_sessions(storage: JsonStorage, shown: Sequence[SessionInfo], sort: Sor
     """
     if not shown:
         return
+    from .table import print_table
+
     screen = output.console()
     marks = marks_of(shown, ascii_only=screen.options.ascii_only)
     ids = short_ids(storage, [row.session_id for row in shown])

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from localstore.errors import LocalstoreError
+from localstore.models.filter import Filter
 
 from .. import output
 from ..agent_options import AgentOptions, agent_options
 from ..arguments import find_session
 from ..errors import FINDINGS
+from ..picker import pick_option, pick_session
 from ..store_option import open_or_make_store, store_option
 
 if TYPE_CHECKING:
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("session", required=False)
 @click.option("--new", is_flag=True, help="Start a new session.")
+@pick_option
 @agent_options
 @store_option
-def command(session: str | None, new: bool, store: str | None, options: AgentOptions) -> None:
+def command(session: str | None, new: bool, pick: bool, store: str | None, options: AgentOptions) -> None:
     """Chat with a model. Questions and answers are stored in a session.
 
     SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
@@ -42,8 +45,13 @@ def command(session: str | None, new: bool, store: str | None, options: AgentOpt
         raise click.UsageError("SESSION and --new cannot be combined", context)
     if session == "":
         raise click.UsageError("SESSION is empty", context)
+    if new and pick:
+        raise click.UsageError("--new and --pick cannot be combined", context)
     storage = open_or_make_store(store)
-    if session is not None:
+    if pick:
+        where = Filter(kind="agent", user=options.user)
+        agent = options.make_agent(storage, pick_session(storage, session, where=where))
+    elif session is not None:
         agent = options.make_agent(storage, find_session(storage, session))
     else:
         agent = options.make_agent(storage, None if new else options.newest_session(storage))

@@ -10,6 +10,7 @@ import click
 from .. import output
 from ..errors import FINDINGS
 from ..filter_options import filter_options, limit_option
+from ..picker import pick_option, pick_session
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from localstore.models.filter import Filter
     from localstore.models.session import Run, Session
+    from localstore.models.session_info import SessionInfo
 
 FORMATS = ("markdown", "html", "json", "openai-jsonl", "atif")
 
@@ -31,6 +33,7 @@ FORMATS = ("markdown", "html", "json", "openai-jsonl", "atif")
 )
 @filter_options
 @limit_option("At most the first N of these sessions.")
+@pick_option
 @store_option
 def command(where: Filter, **options: Any) -> None:
     """Export sessions. Without SESSION or filters, export the whole store.
@@ -69,9 +72,12 @@ def command(where: Filter, **options: Any) -> None:
     named = options["sessions"]
     rating, where = where.rating, replace(where, rating=None)  # a filter leaves out the ratings of unfinished runs
     limit = options["limit"]
-    infos = select_sessions(storage, named, where, limited=limit is not None)
+    if options["pick"]:
+        infos: Iterable[SessionInfo] = [pick_session(storage, named, where=where)]
+    else:
+        infos = select_sessions(storage, named, where, limited=limit is not None)
     reader = SessionReader(storage, infos, rating, limit)
-    if not named:
+    if not named and not options["pick"]:
         for path, problem in storage.unreadable_files().items():
             reader.problem(f"{path}: {problem}")
     sessions: Iterable[Session] = reader

@@ -13,6 +13,7 @@ from localstore.storage.plain_session import PlainSession, plain_question, read_
 
 from .. import output
 from ..arguments import find_run, find_sessions, newest_session
+from ..picker import pick_option, pick_session
 from ..session_view import Excerpt, SessionView
 from ..store_option import open_store, store_option
 
@@ -37,6 +38,7 @@ ON_A_TERMINAL = 10
 @click.option("--full", is_flag=True, help="Show the whole header, all tool output and all fields on a terminal.")
 @click.option("--no-pager", is_flag=True, help="Print to the terminal, and not to the pager.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document as JSON, even if it is stored as YAML.")
+@pick_option
 @store_option
 def command(
     sessions: tuple[str, ...],
@@ -49,6 +51,7 @@ def command(
     full: bool,
     no_pager: bool,
     as_json: bool,
+    pick: bool,
     store: str | None,
 ) -> None:
     """Show sessions: their header, then their entries, oldest first.
@@ -69,10 +72,11 @@ def command(
     if follow and (as_json or run is not None):
         raise click.UsageError(f"--follow and {'--json' if as_json else '--run'} cannot be combined", context)
     storage = open_store(store)
-    infos = find_sessions(storage, sessions) or [newest_session(storage)]
+    infos = [pick_session(storage, sessions)] if pick else find_sessions(storage, sessions)
+    infos = infos or [newest_session(storage)]
     if follow and len(infos) > 1:
         raise click.UsageError("--follow takes one session", context)
-    if not sessions:
+    if not sessions and not pick:
         output.note(f"Showing the newest session, {infos[0].session_id}")
     person = output.to_terminal()
     if person and not as_json and not any(chosen.values()):
