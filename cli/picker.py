@@ -15,6 +15,7 @@ from localstore.errors import SessionNotFound
 
 from . import output
 from .arguments import NO_SESSIONS
+from .filter_options import without_archived
 
 if TYPE_CHECKING:
     from localstore.models.filter import Filter
@@ -39,11 +40,12 @@ def pick_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def pick_session(
-    storage: JsonStorage, named: str | tuple[str, ...] | None = None, *, where: Filter | None = None
+    storage: JsonStorage, where: Filter, *, named: str | tuple[str, ...] | None = None, archived: bool = False
 ) -> SessionInfo:
     """Let a person choose one of the sessions that match the filter, newest activity first.
 
-    `named` is what the command line gives as SESSION, which must be nothing.
+    Archived ones are left out unless `archived` is true or the filter asks for them. `named` is what the command line
+    gives as SESSION, which must be nothing.
 
     The list is on the terminal of the standard error, so that the standard output may be a pipe. Further sessions are
     listed while the first ones are shown.
@@ -55,10 +57,11 @@ def pick_session(
         raise click.UsageError("SESSION and --pick cannot be combined", click.get_current_context())
     if not _has_terminal():
         raise click.UsageError("There is no terminal to choose on. Name the SESSION", click.get_current_context())
-    infos = _each_once(storage.sessions(where))
+    infos = _each_once(storage.sessions(without_archived(where, archived)))
     first = next(infos, None)
     if first is None:
-        raise SessionNotFound("No sessions match. 'localstore ls' lists all sessions." if where else NO_SESSIONS)
+        why = "No sessions match. 'localstore ls --archived' lists all sessions." if len(storage) else NO_SESSIONS
+        raise SessionNotFound(why)
     from shutil import which
 
     infos = chain([first], infos)

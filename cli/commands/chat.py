@@ -50,7 +50,7 @@ def command(session: str | None, new: bool, pick: bool, store: str | None, optio
     storage = open_or_make_store(store)
     if pick:
         where = Filter(kind="agent", user=options.user)
-        agent = options.make_agent(storage, pick_session(storage, session, where=where))
+        agent = options.make_agent(storage, pick_session(storage, where, named=session))
     elif session is not None:
         agent = options.make_agent(storage, find_session(storage, session))
     else:

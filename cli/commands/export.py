@@ -73,7 +73,7 @@ def command(where: Filter, **options: Any) -> None:
     rating, where = where.rating, replace(where, rating=None)  # a filter leaves out the ratings of unfinished runs
     limit = options["limit"]
     if options["pick"]:
-        infos: Iterable[SessionInfo] = [pick_session(storage, named, where=where)]
+        infos: Iterable[SessionInfo] = [pick_session(storage, where, named=named)]
     else:
         infos = select_sessions(storage, named, where, limited=limit is not None)
     reader = SessionReader(storage, infos, rating, limit)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
-from ..filter_options import filter_options
+from ..filter_options import archived_option, filter_options
 from ..picker import pick_session
 from ..store_option import open_store, store_option
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @filter_options
+@archived_option
 @store_option
-def command(where: Filter, store: str | None) -> None:
+def command(where: Filter, archived: bool, store: str | None) -> None:
     """Choose a session from a list on the terminal, and print its id.
 
     Type words of its title, id, user, entity or tags to find it. Enter chooses it; Escape leaves, and the exit code is
@@ -26,5 +27,5 @@ def command(where: Filter, store: str | None) -> None:
 
     For example: localstore show "$(localstore pick)"
     """
-    info = pick_session(open_store(store), where=where)
+    info = pick_session(open_store(store), where, archived=archived)
     output.write_rows([[info.session_id]])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from localstore.errors import SessionNotFound
+from localstore.models.filter import Filter
 from localstore.storage.plain_session import PlainSession, plain_question, read_plain
 
 from .. import output
@@ -72,7 +73,7 @@ def command(
     if follow and (as_json or run is not None):
         raise click.UsageError(f"--follow and {'--json' if as_json else '--run'} cannot be combined", context)
     storage = open_store(store)
-    infos = [pick_session(storage, sessions)] if pick else find_sessions(storage, sessions)
+    infos = [pick_session(storage, Filter(), named=sessions)] if pick else find_sessions(storage, sessions)
     infos = infos or [newest_session(storage)]
     if follow and len(infos) > 1:
         raise click.UsageError("--follow takes one session", context)

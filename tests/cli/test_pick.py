@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from localstore import JsonStorage, SessionInfo
+from localstore import JsonStorage, Run, SessionInfo
 from localstore.models.session_info import session_info
 from tests.effort import ci_only
 
@@ -160,6 +160,8 @@ def test_a_person_chooses_from_the_list(store: Path, tmp_path: Path) -> None:
     """The list is on another screen, so only the id stays. What was typed before it came counts."""
     from .pseudo_terminal import on_terminal
 
+    JsonStorage(store).append("old", Run(created_at="2027-01-01T10:00:00Z"))
+    JsonStorage(store).archive(["old"])
     path = {"PATH": str(tmp_path)}  # no fzf
     screen = on_terminal("pick", cwd=store, env=path, typed=b"l\x7f?\x1b[B\x1b[A\x1b[B\r")
     assert screen.code == 0
@@ -185,7 +187,7 @@ def test_escape_leaves_and_the_terminal_is_as_before(store: Path) -> None:
         "localstore: Interrupted.",
         "code 130",
         "0",
-        "localstore: No sessions match. 'localstore ls' lists all sessions.",
+        "localstore: No sessions match. 'localstore ls --archived' lists all sessions.",
     ]
 
 
