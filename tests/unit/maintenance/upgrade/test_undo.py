@@ -15,7 +15,7 @@ from localstore.disk.locks import pool_of
 from localstore.maintenance.upgrade import convert, undo, upgrade
 from tests import oracle
 from tests.crash.faults import FaultySystem, Stopped, StoppingSystem, installed
-from tests.effort import rounds
+from tests.effort import ci_only, rounds
 from tests.unit.maintenance.upgrade.old_folders import (
     Tree,
     agno_bytes,
@@ -30,6 +30,11 @@ from tests.unit.maintenance.upgrade.old_folders import (
 from tests.unit.raw import Storage, answered, edit, parse, rescued
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".json", ".yaml"])
+
+
+KINDS = pytest.mark.parametrize(
+    "kind", ["upgrade", "convert", pytest.param("redact", marks=ci_only), "upgrade in place"]
+)
 
 
 def document(root: Path, session_id: str) -> Path:
@@ -295,11 +300,16 @@ def migrated(root: Path, kind: str) -> tuple[Path, dict[str, Any]]:
     """A folder in which something was migrated, and its files before that."""
     root = prepared(root, kind)
     before = files_of(root, kind)
-    convert(root, "yaml") if kind == "convert" else upgrade(root)
+    if kind == "convert":
+        convert(root, "yaml")
+    elif kind == "redact":
+        assert JsonStorage(root).redact(["s1", "s2"], ["good"]).documents == 2
+    else:
+        upgrade(root)
     return root, before
 
 
-@pytest.mark.parametrize("kind", ["upgrade", "convert", "upgrade in place"])
+@KINDS
 @pytest.mark.parametrize("fault", ["EIO", "Ctrl-C"])
 def test_an_interrupted_undo_continues(tmp_path: Path, kind: str, fault: Any) -> None:
     """Each operation fails once; called again, undo ends as if it had never been stopped."""
@@ -321,7 +331,7 @@ def test_an_interrupted_undo_continues(tmp_path: Path, kind: str, fault: Any) ->
     assert number > 20
 
 
-@pytest.mark.parametrize("kind", ["upgrade", "convert", "upgrade in place"])
+@KINDS
 @pytest.mark.parametrize("share", [0.0, 1.0], ids=["before", "behind"])
 def test_a_killed_undo_continues(tmp_path: Path, kind: str, share: float) -> None:
     """As above, without any cleanup. In the end a folder of agno is not a store."""
@@ -351,7 +361,7 @@ def prepared(root: Path, kind: str) -> Path:
     if kind == "upgrade":
         return folder_of_agno(root, ["a", "b"])
     storage = JsonStorage(root)
-    if kind == "convert":
+    if kind in ("convert", "redact"):
         storage.append("s1", answered("r1"))
         storage.append("s2", answered("r1"))
     else:
