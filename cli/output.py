@@ -153,11 +153,18 @@ def console(pager: IO[str] | None = None) -> Any:
     """
     from rich.console import Console
 
+    class OurConsole(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave the error to the command, which ends quietly; rich would end it with code 1."""
+            raise  # the error that is being handled
+
     says_none = os.environ.get("TERM", "").casefold() in ("dumb", "unknown")
     forced = says_none and os.environ.get("FORCE_COLOR") and not os.environ.get("NO_COLOR")
     colors: Literal["standard", "auto"] = "standard" if forced else "auto"
     terminal = None if pager is None else True
-    return Console(file=pager, force_terminal=terminal, highlight=False, markup=False, emoji=False, color_system=colors)
+    return OurConsole(
+        file=pager, force_terminal=terminal, highlight=False, markup=False, emoji=False, color_system=colors
+    )
 
 
 def when(text: str, now: datetime | None = None) -> str:

@@ -109,7 +109,14 @@ def test_contradicting_options_are_wrong_usage(run: Command, store: Path, comman
     ("args", "unbuffered"),
     sampled(
         itertools.product(
-            (("ls",), ("ls", "--json"), ("show", "vienna-trip"), ("export", "--format", "json")), ("", "1")
+            (
+                ("ls",),
+                ("ls", "--json"),
+                ("show", "vienna-trip"),
+                ("export", "--format", "json"),
+                ("show", "vienna-trip", "--color", "always"),
+            ),
+            ("", "1"),
         ),
         3,
     ),
