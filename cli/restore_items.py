@@ -1,18 +1,24 @@
-"""Lists and restores items in the trash, the rescue folder and the backups of a store."""
+"""Lists and finds what `localstore restore` can restore: documents in the trash, rescue files, or backups."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from . import output
 from .errors import Ambiguous, candidates
 from .output import one_line
 from .rewrite_result import sizes
 
 if TYPE_CHECKING:
+    from localstore.disk.backup_folder import BackupInfo
     from localstore.disk.rescue_folder import Rescued
+    from localstore.disk.trash_folder import Trashed
+
+Kind = Literal["trash", "rescue", "backup"]
+KINDS: tuple[Kind, ...] = ("trash", "rescue", "backup")
+PLACES: dict[Kind, str] = {"trash": "the trash", "rescue": "the rescue folder", "backup": "the backups"}
+"""Where the items of each kind are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,97 +26,82 @@ class Restorable:
     """An item that can be restored.
 
     `when` is the time at which it was removed. `why` is the reason, or a description of the item. `size` is in bytes.
-    `put_back` restores the item and prints the result, as JSON if its argument is true.
+    `source` is the item as the library describes it.
     """
 
-    kind: str
+    kind: Kind
     name: str
     session_id: str | None
     when: str
     why: str
     size: int
-    put_back: Callable[[bool], None]
+    source: Trashed | Rescued | BackupInfo
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "put_back"}
+        return {name: getattr(self, name) for name in self.__slots__ if name != "source"}
+
+
+def restorable(root: str, kind: Kind) -> list[Restorable]:
+    """Return all items of this kind, newest first."""
+    source = {"trash": _in_trash, "rescue": _set_aside, "backup": _in_backups}[kind]
+    return sorted(source(root), key=lambda item: item.when, reverse=True)
 
 
 def _in_trash(root: str) -> Iterator[Restorable]:
-    from localstore.maintenance.trash import put_back, trashed
+    from localstore.maintenance.trash import trashed
 
     for item in trashed(root):
-
-        def work(as_json: bool, name: str = item.name, session_id: str | None = item.session_id) -> None:
-            path = put_back(root, name)
-            if as_json:
-                output.write_json([{"name": name, "session_id": session_id, "path": str(path)}])
-            else:
-                output.write(f"{one_line(f'{session_id or name} is back: {path}')}\n")
-
-        yield Restorable("trash", item.name, item.session_id, item.trashed_at, item.document, item.size, work)
+        yield Restorable("trash", item.name, item.session_id, item.trashed_at, item.document, item.size, item)
 
 
 def _set_aside(root: str) -> Iterator[Restorable]:
     from localstore.maintenance.rescue import rescued
 
-    from .rescue_files import put_back
-
     for file in rescued(root):
-
-        def work(as_json: bool, file: Rescued = file) -> None:
-            put_back(root, [file], create=False, dry_run=False, as_json=as_json)
-
-        yield Restorable("rescue", file.name, file.session_id, file.set_aside_at, file.reason, file.size, work)
+        yield Restorable("rescue", file.name, file.session_id, file.set_aside_at, file.reason, file.size, file)
 
 
 def _in_backups(root: str) -> Iterator[Restorable]:
     from localstore.disk import backup_folder
 
     for backup in backup_folder.listing(root):
-
-        def work(as_json: bool, name: str = backup.name, path: str = backup.path) -> None:
-            from localstore.errors import Conflict
-
-            from .rewrite_result import undo_and_print_result
-
-            newest = backup_folder.newest(root).name
-            if name != newest:
-                raise Conflict(
-                    f"Backup {name} is not the newest one. Nothing was changed. Put back {newest} first, or take the "
-                    f"documents that you want from {path}.",
-                    path=root,
-                )
-            undo_and_print_result(root, as_json=as_json)
-
         why = f"{backup.action} of {sizes(backup.documents)}"
-        yield Restorable("backup", backup.name, None, backup.made_at, why, backup.size, work)
+        yield Restorable("backup", backup.name, None, backup.made_at, why, backup.size, backup)
 
 
-SOURCES: tuple[Callable[[str], Iterator[Restorable]], ...] = (_in_trash, _set_aside, _in_backups)
-"""Functions that yield the restorable items of one kind in the store at a path."""
-
-
-def restorable(root: str) -> list[Restorable]:
-    """Return all items that can be restored, newest first."""
-    items = [item for source in SOURCES for item in source(root)]
-    return sorted(items, key=lambda item: item.when, reverse=True)  # items of one moment keep the order of their source
-
-
-def find_restorable(items: list[Restorable], text: str) -> Restorable:
+def find_restorable(root: str, kind: Kind, items: list[Restorable], text: str) -> Restorable:
     """Return the item with this name, otherwise the only one of this session, otherwise by the beginning of its name.
 
-    Raises Ambiguous if no item matches or several do.
+    A backup is found by its whole name only. Raises Ambiguous if no item matches or several do; the message says so if
+    an item of another kind matches.
     """
+    if kind == "backup":
+        items = [item for item in items if item.name == text]
+    found = list(_matches(items, text))
+    for how, matches in found:
+        if len(matches) == 1:
+            return matches[0]
+        lines = candidates(f"{one_line(item.name)}  ({item.when}, {item.why})" for item in matches)
+        raise Ambiguous(f"{len(matches)} items {how} '{text}'. Give the name of one:", lines)
+    for other in KINDS:
+        if other != kind and any(_matches(restorable(root, other), text)):
+            raise Ambiguous(
+                f"'{text}' is not in {PLACES[kind]}, but in {PLACES[other]}. Restore it with: "
+                f"localstore restore --kind {other} {text}",
+                [],
+            )
+    command = "localstore restore" if kind == "trash" else f"localstore restore --kind {kind}"
+    raise Ambiguous(f"Nothing in {PLACES[kind]} matches '{text}'. '{command}' lists what is there.", [])
+
+
+def _matches(items: list[Restorable], text: str) -> Iterator[tuple[str, list[Restorable]]]:
+    """Yield the items that match, beginning with the best way to match, and how they do."""
     for how, matches in (
         ("are named", [item for item in items if text in (item.name, one_line(item.name))]),
         ("belong to session", [item for item in items if item.session_id == text]),
         ("belong to session", [item for item in items if item.session_id and one_line(item.session_id) == text]),
         ("have a name that begins with", [item for item in items if one_line(item.name).startswith(text)]),
     ):
-        if len(matches) == 1:
-            return matches[0]
         if matches:
-            lines = candidates(f"{one_line(item.name)}  ({item.kind}, {item.when})" for item in matches)
-            raise Ambiguous(f"{len(matches)} items {how} '{text}'. Give the name of one:", lines)
-    raise Ambiguous(f"Nothing to restore matches '{text}'. 'localstore restore' lists the items.", [])
+            yield how, matches

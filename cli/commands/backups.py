@@ -28,9 +28,9 @@ def command(name: str | None, prune: bool, keep: int | None, yes: bool, as_json:
     With NAME, list the documents in that backup. NAME may be the unique beginning of a name. In a pipe, each backup is
     one line: name, the action that made it, time, number of documents and bytes, separated by tabs.
 
-    'localstore upgrade --undo' restores the newest backup, unless it is that of a redaction: 'localstore restore NAME'
-    does. A redaction leaves the secrets in its backup, until you delete it. On a file system with hard links, a backup
-    takes up no space until the documents change.
+    'localstore upgrade --undo' restores the newest backup, unless it is that of a redaction: 'localstore restore --kind
+    backup NAME' does. A redaction leaves the secrets in its backup, until you delete it. On a file system with hard
+    links, a backup takes up no space until the documents change.
     """
     context = click.get_current_context()
     if name == "":

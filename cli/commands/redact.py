@@ -123,5 +123,5 @@ def _name_what_is_left(backup: str) -> None:
     """Print where the secrets still are."""
     output.note(f"The old documents, with the secrets, are in backup {backup}.")
     output.note(f"Delete it with: localstore backups --prune {backup}")
-    output.note(f"Or bring the old documents back with: localstore restore {backup}")
+    output.note(f"Or bring the old documents back with: localstore restore --kind backup {backup}")
     output.note("Earlier backups, the trash and the rescue folder may have the secrets too.")

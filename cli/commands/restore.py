@@ -1,65 +1,133 @@
-"""`localstore restore`: list and restore removed, rescued and backed-up documents."""
+"""`localstore restore`: list and restore removed documents, rescue files or backups."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
 from .. import output
-from ..store_option import find_store, store_option
+from ..restore_items import KINDS, PLACES
+from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
-    from ..restore_items import Restorable
+    from ..restore_items import Kind, Restorable
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--kind", type=click.Choice(KINDS), default="trash", help="What to list or restore. [trash]")
+@click.option("--all", "everything", is_flag=True, help="Restore everything of this kind. Not for backups.")
+@click.option("--to", metavar="ID|PATH", help="Restore a document under another id, or copy it to a file.")
+@click.option("--yes", is_flag=True, help="With --kind backup: do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @store_option
-def command(name: str | None, as_json: bool, store: str | None) -> None:
-    """List what is in the trash, in the rescue folder and in backups; with NAME, restore it.
+def command(
+    names: tuple[str, ...], kind: Kind, everything: bool, to: str | None, yes: bool, as_json: bool, store: str | None
+) -> None:
+    """List what is in the trash; with NAME, restore it. NAME is a name from the list, its unique beginning, or the id
+    of a session that is listed once.
+
+    \b
+    --kind trash   documents that were removed; they go back to their old places
+    --kind rescue  runs and remains that were set aside; their runs go back into
+                   their sessions, as with 'localstore rescue NAME --restore'
+    --kind backup  backups of upgrades and conversions; the newest one is undone,
+                   as with 'localstore upgrade --undo', after a confirmation
+
+    Nothing is replaced: a session that exists again stays, and the error says what to do. With --to ID, a document
+    becomes another session. With --to PATH, a name with a slash or the ending .json or .yaml, it is copied to a file,
+    and stays in the trash.
 
     The list is newest first. In a pipe, each item is one line: kind, name, session, time, description and bytes,
-    separated by tabs. NAME is a name from the list, its unique beginning, or the id of a session that is listed once.
-
-    A document in the trash goes back to its old place and never replaces another one. A rescue file is restored as with
-    'localstore rescue NAME --restore', and the newest backup as with 'localstore upgrade --undo'.
+    separated by tabs.
     """
-    if name == "":
-        raise click.UsageError("NAME is empty", click.get_current_context())
-    root = find_store(store)
+    _check(names, kind, everything, to, yes=yes)
+    storage = open_store(store)
     from ..restore_items import find_restorable, restorable
 
-    items = restorable(root)
-    if name is not None:
-        find_restorable(items, name).put_back(as_json)
-    elif as_json:
-        output.write_json([item.as_dict() for item in items])
-    elif items:
-        _list(items)
-    else:
-        output.note("Nothing to restore: the trash and the rescue folder are empty, and there are no backups.")
-
-
-def _list(items: list[Restorable]) -> None:
-    rows = [(item.kind, item.name, item.session_id or "", item.when, item.why, str(item.size)) for item in items]
-    if not output.to_terminal():
-        output.write_rows(rows)
+    root = str(storage.root)
+    items = restorable(root, kind)
+    chosen = list({item.name: item for item in (find_restorable(root, kind, items, name) for name in names)}.values())
+    if everything:
+        chosen = items
+    if not names and (not everything or not items):
+        _list(root, kind, items, as_json)
         return
+    from ..restoring import copy_document, restore_documents, restore_rescued, undo_backup
+
+    if kind == "backup":
+        undo_backup(root, chosen[0], items[0].name, sure=yes, as_json=as_json)
+    elif kind == "rescue":
+        restore_rescued(root, chosen, as_json=as_json)
+    elif to is not None and _is_path(to):
+        copy_document(chosen[0], to, as_json=as_json)
+    else:
+        restore_documents(storage, chosen, new_id=to, as_json=as_json)
+
+
+def _check(names: tuple[str, ...], kind: Kind, everything: bool, to: str | None, *, yes: bool) -> None:
+    """Raise UsageError if the arguments cannot be combined."""
+    context = click.get_current_context()
+    if "" in names:
+        raise click.UsageError("NAME is empty", context)
+    if names and everything:
+        raise click.UsageError("NAME and --all cannot be combined", context)
+    if kind == "backup" and (everything or len(names) > 1):
+        raise click.UsageError("Backups are undone one at a time, the newest one first", context)
+    if to is not None and (kind != "trash" or len(names) != 1):
+        raise click.UsageError("--to needs one NAME of a document in the trash", context)
+    if to == "":
+        raise click.UsageError("--to is empty", context)
+    if yes and kind != "backup":
+        raise click.UsageError("--yes needs --kind backup", context)
+
+
+def _is_path(text: str) -> bool:
+    return os.path.basename(text) != text or text.endswith((".json", ".yaml"))
+
+
+def _list(root: str, kind: Kind, items: list[Restorable], as_json: bool) -> None:
+    if as_json:
+        output.write_json([item.as_dict() for item in items])
+        return
+    if not output.to_terminal():
+        output.write_rows(
+            (item.kind, item.name, item.session_id or "", item.when, item.why, str(item.size)) for item in items
+        )
+    elif items:
+        _print(items)
+    if not items:
+        output.note(f"There is nothing in {PLACES[kind]}.")
+    if kind == "trash":
+        _name_others(root)
+
+
+def _print(items: list[Restorable]) -> None:
     from ..table import print_table
 
     print_table(
         output.console(),
         {
-            "kind": [row[0] for row in rows],
-            "name": [row[1] for row in rows],
-            "session": [row[2] for row in rows],
-            "when": [output.when(row[3]) for row in rows],
-            "what": [row[4] for row in rows],
+            "name": [item.name for item in items],
+            "session": [item.session_id or "" for item in items],
+            "when": [output.when(item.when) for item in items],
+            "what": [item.why for item in items],
             "bytes": [f"{item.size:,}" for item in items],
         },
         numbers=("bytes",),
-        kept_longest=("name", "when", "session", "what", "kind", "bytes"),
-        marked=[False] * len(rows),
+        kept_longest=("name", "when", "session", "what", "bytes"),
+        marked=[False] * len(items),
     )
+
+
+def _name_others(root: str) -> None:
+    """Say how many items of the other kinds there are."""
+    from ..restore_items import restorable
+
+    for kind in KINDS[1:]:
+        number = len(restorable(root, kind))
+        if number:
+            are, them = ("item is", "it") if number == 1 else ("items are", "them")
+            output.note(f"{number:,} {are} in {PLACES[kind]}. 'localstore restore --kind {kind}' lists {them}.")

@@ -69,8 +69,8 @@ def _refuse_redaction(root: str) -> None:
         if newest.action == "redact":
             raise Conflict(
                 f"The newest backup, {newest.name}, is that of a redaction. Nothing was changed. Bring the secrets "
-                f"back with 'localstore restore {newest.name}', or delete the backup with 'localstore backups --prune "
-                f"{newest.name}'.",
+                f"back with 'localstore restore --kind backup {newest.name}', or delete the backup with 'localstore "
+                f"backups --prune {newest.name}'.",
                 path=root,
             )
 

@@ -51,7 +51,11 @@ def listing(root: str) -> list[Trashed]:
 
 def describe(root: str, name: str) -> Trashed | None:
     """Return the document in the trash with this name, or None if there is none. Raises DocumentBroken, OSError."""
-    return _described(root, name) if name in _names(root) else None
+    _refuse_links(root)
+    if not _NAME.match(name):
+        return None
+    status = filesystem.status_or_none(store_tree.full_path(root, f"{FOLDER}/{name}"))
+    return _described(root, name) if status is not None and stat.S_ISDIR(status.st_mode) else None
 
 
 def _described(root: str, name: str) -> Trashed | None:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shlex
 import time
 from collections import deque
@@ -11,14 +12,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from localstore.disk import file_names, filesystem, rescue_folder, store_tree, trash_folder
+import orjson
+
+from localstore.disk import durable_files, file_names, filesystem, rescue_folder, store_tree, trash_folder
+from localstore.disk.document_file import DocumentFile
 from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.store_tree import Opened
 from localstore.disk.trash_folder import Trashed
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import ConcurrentChange, Transaction
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout, OlderFormat, SessionNotFound
-from localstore.format.document import LayoutMismatch
+from localstore.format.document import LayoutMismatch, parse_document
+from localstore.format.values import json_equal
 from localstore.index.row import IndexRow
 
 _TOGETHER = 64
@@ -180,22 +185,76 @@ def put_back(store: Opened | Path | str, name: str, *, lock_timeout: float = 10.
     Raises FileNotFoundError if there is no such folder; Conflict, before anything is changed, if another file has taken
     the place or the store has a session with this id; DocumentBroken, LockTimeout, OSError.
     """
-    engine = Engine(store_tree.root_of(store), durable=True, timeout=lock_timeout)
-    item = trash_folder.describe(engine.root, name)
-    if item is None:
-        path = store_tree.full_path(engine.root, f"{trash_folder.FOLDER}/{os.path.basename(name)}")
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return restore(Engine(store_tree.root_of(store), durable=True, timeout=lock_timeout), name)
+
+
+def restore(engine: Engine, name: str) -> Path:
+    """Move a document from the trash back to its former place, as `put_back` does."""
+    item = _item(engine, name)
     stem = os.path.splitext(os.path.basename(item.document))[0]
     # Another program may be creating a file with this name. Unless the name is that of this id, its id is unknown.
     if item.session_id is not None and file_names.stem(item.session_id) == stem:
-        lock = engine.locks.session(item.session_id, lock_timeout)
+        lock = engine.locks.session(item.session_id, engine.timeout)
     else:
-        lock = engine.locks.all_sessions(lock_timeout)
+        lock = engine.locks.all_sessions(engine.timeout)
     with lock:
         _refuse_conflict(engine, item)
         trash_folder.move_out(engine.root, item)
         engine.index.adopt(item.document)
     return Path(store_tree.full_path(engine.root, item.document))
+
+
+def _item(engine: Engine, name: str) -> Trashed:
+    """Return the document in the trash with this name. Raises FileNotFoundError if there is none."""
+    item = trash_folder.describe(engine.root, name)
+    if item is None:
+        path = store_tree.full_path(engine.root, f"{trash_folder.FOLDER}/{os.path.basename(name)}")
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return item
+
+
+_ID = re.compile(rb"""(?m)^([ \t]*["']?session_id["']?[ \t]*:[ \t]*)("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^ \t,#\n"']+)""")
+"""The first line of a document that gives its session_id: what stands in front of the id, and the id."""
+
+
+def restore_as(engine: Engine, name: str, new_id: str) -> Path:
+    """Move a document from the trash back into the store as another session, and return its full path.
+
+    Only the bytes of the `session_id` change. If the call is interrupted, the document is in the trash, in the store,
+    or in both.
+
+    Raises FileNotFoundError if it is not in the trash; Conflict if the store has a session `new_id` or the id in the
+    document cannot be changed alone; DocumentBroken if the document cannot be read; LockTimeout, OSError.
+    """
+    item = _item(engine, name)
+    with DocumentFile(item.path) as file:
+        parsed = parse_document(file.read_all(), file.layout, item.path)
+    raw = _ID.sub(lambda match: match[1] + orjson.dumps(new_id), parsed.raw, count=1)
+    path = store_tree.new_path(new_id, parsed.header["created_at"], file.layout.suffix)
+    target = store_tree.full_path(engine.root, path)
+    changed = parse_document(raw, file.layout, target)
+    expected = {**parsed.header, "session_id": new_id}
+    if not json_equal(changed.header, expected) or not json_equal(changed.entries, parsed.entries):
+        raise Conflict(
+            f"The session_id in {item.path} cannot be changed alone. Nothing was changed. Copy the file with "
+            f"'localstore restore {name} --to FILE.json', and change the id in an editor.",
+            path=item.path,
+            session_id=item.session_id,
+        )
+    with engine.locks.session(new_id, engine.timeout):
+        row = engine.locate(new_id)
+        if row is not None or filesystem.exists(target):
+            raise Conflict(
+                f"There is a session {new_id!r}, at {target}. Nothing was changed. Choose another id.",
+                path=target,
+                session_id=new_id,
+            )
+        engine.refuse_unreadable(new_id)
+        store_tree.make_durable(engine.root, os.path.dirname(path))
+        durable_files.create_file(target, [raw])
+        engine.index.adopt(path)
+    trash_folder.remove(engine.root, item)
+    return Path(target)
 
 
 def _refuse_conflict(engine: Engine, item: Trashed) -> None:

@@ -40,6 +40,7 @@ from localstore.storage.rating import RatingChange
 from localstore.storage.update import SessionChange, new_header
 
 if TYPE_CHECKING:
+    from localstore.disk.trash_folder import Trashed
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.prune import Pruned
@@ -608,6 +609,55 @@ class Storage:
 
         return move_to_trash(self._engine, _expected(sessions))
 
+    def trashed(self, *, older_than: timedelta | str | None = None) -> "list[Trashed]":
+        """Return the documents in the trash, newest first.
+
+            >>> storage.trashed(older_than="30d")
+            []
+
+        `older_than` leaves out what was moved there since: a `timedelta`, or text such as `12h`, `30d` or `8w`. Raises
+        ValueError for anything else, and DocumentBroken if the trash folder is a link.
+        """
+        from localstore.maintenance.trash import trashed
+
+        age = check_age("older_than", older_than)
+        return trashed(self, older_than=0.0 if age is None else age.total_seconds())
+
+    def restore(self, name: str, *, new_id: str | None = None) -> Path:
+        """Move a document from the trash back into the store, and return its path.
+
+            >>> storage.append("gone", Run(run_id="r1"))
+            >>> (one,) = storage.trash("gone").moved
+            >>> storage.restore(one.name).name
+            'gone.json'
+
+        The document goes back to its former place, and never replaces another one.
+
+        Args:
+            name: The name of the document in the trash: `name` of what `trash` or `trashed` returned.
+            new_id: If given, the document becomes the session with this id. Nothing else in it changes.
+
+        Raises FileNotFoundError if it is not in the trash; Conflict, before anything is changed, if the session exists
+        again or another file has its place; DocumentBroken.
+        """
+        from localstore.maintenance.trash import restore, restore_as
+
+        check_id(name)
+        if new_id is None:
+            return restore(self._engine, name)
+        check_id(new_id)
+        return restore_as(self._engine, name, new_id)
+
+    def empty_trash(self, *, older_than: timedelta | str | None = None) -> "list[Trashed]":
+        """Delete the documents in the trash permanently, and return them. `older_than` is that of `trashed`.
+
+        >>> storage.empty_trash(older_than="30d")
+        []
+        """
+        from localstore.maintenance.trash import empty
+
+        return empty(self, self.trashed(older_than=older_than))
+
     def prune(
         self,
         where: Filter | None = None,
@@ -688,9 +738,9 @@ class Storage:
         tags, metadata, and numbers in values of the application. Ids stay as they are, because they connect sessions,
         runs and users; the result names those with a secret. What is replaced takes no part in a search any more.
 
-        The old documents are kept in a backup, with the secrets in them; `localstore restore` brings them back. Earlier
-        backups, the trash and the rescue folder may have the secrets too. An agent that is in the middle of a run
-        cannot finish it once it is redacted: its run goes to the rescue folder.
+        The old documents are kept in a backup, with the secrets in them; `localstore restore --kind backup` brings them
+        back. Earlier backups, the trash and the rescue folder may have the secrets too. An agent that is in the middle
+        of a run cannot finish it once it is redacted: its run goes to the rescue folder.
 
         Args:
             sessions: The id of a session, or several ids.
@@ -1172,6 +1222,9 @@ class Storage:
     areplace_document = async_twin(replace_document, writes=True)
     aremove_run = async_twin(remove_run, writes=True)
     atrash = async_twin(trash, writes=True)
+    atrashed = async_twin(trashed, writes=False)
+    arestore = async_twin(restore, writes=True)
+    aempty_trash = async_twin(empty_trash, writes=True)
     aprune = async_twin(prune, writes=True)
     adrop = async_twin(drop, writes=True)
     aupgrade_schema = async_twin(upgrade_schema, writes=True)

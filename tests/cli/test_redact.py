@@ -55,8 +55,8 @@ def test_what_is_replaced_is_in_a_backup_that_restore_brings_back(run: Command, 
     assert run("backups", "--store", leaky).stdout.split("\t")[1] == "redact"
     refused = run("upgrade", "--undo", "--store", leaky)
     assert (refused.returncode, refused.stdout) == (4, "")
-    assert f"'localstore restore {name}'" in refused.stderr
-    assert run("restore", name, "--store", leaky).returncode == 0
+    assert f"'localstore restore --kind backup {name}'" in refused.stderr
+    assert run("restore", "--kind", "backup", name, "--yes", "--store", leaky).returncode == 0
     assert path.read_bytes() == before
 
 

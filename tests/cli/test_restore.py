@@ -33,38 +33,42 @@ def throw(store: Path, session_id: str = "graz-1") -> str:
 
 
 def test_nothing_to_restore(run: Command, store: Path, tmp_path: Path) -> None:
-    """The standard error says so, also in an empty store."""
+    """The standard error says so, also in an empty store, and of each kind."""
     JsonStorage(tmp_path / "empty")
     for root in (store, tmp_path / "empty"):
         before = state_of(root)
         done = run("restore", "--store", root)
-        said = "localstore: Nothing to restore: the trash and the rescue folder are empty, and there are no backups.\n"
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
-        assert run("restore", "--json", "--store", root).stdout == "[]\n"
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "localstore: There is nothing in the trash.\n")
+        assert run("restore", "--kind", "rescue", "--json", "--store", root).stdout == "[]\n"
+        assert run("restore", "--all", "--store", root).stderr == "localstore: There is nothing in the trash.\n"
+        none = run("restore", "--kind", "backup", "--store", root)
+        assert (none.returncode, none.stderr) == (0, "localstore: There is nothing in the backups.\n")
         assert state_of(root) == before
 
 
-def test_one_list_newest_first(invoke: Invoke, store: Path) -> None:
+def test_each_kind_has_its_list_newest_first(invoke: Invoke, store: Path) -> None:
     """A line has kind, name, session, time, content and bytes. Listing changes nothing."""
     kept, thrown, left, last = keep_run(store), throw(store, "linz-1"), leave(store), throw(store)
     before = state_of(store)
     done = invoke("restore", "--store", store)
     rows = [line.split("\t") for line in done.stdout.splitlines()]
-    assert [row[:3] for row in rows] == [
-        ["trash", last, "graz-1"],
-        ["rescue", left, "graz-1"],
-        ["trash", thrown, "linz-1"],
-        ["rescue", kept, "graz-1"],
-    ]
+    assert [row[:3] for row in rows] == [["trash", last, "graz-1"], ["trash", thrown, "linz-1"]]
+    assert done.stderr == (
+        "localstore: 2 items are in the rescue folder. 'localstore restore --kind rescue' lists them.\n"
+    )
+    others = invoke("restore", "--kind", "rescue", "--store", store)
+    assert others.stderr == ""
+    rows += [line.split("\t") for line in others.stdout.splitlines()]
+    assert [row[:3] for row in rows[2:]] == [["rescue", left, "graz-1"], ["rescue", kept, "graz-1"]]
     assert all(len(row[3]) == len("2026-01-05T10:00:00.000Z") for row in rows)
     assert [row[4] for row in rows] == [
         "sessions/2026-01/graz-1.json",
-        "left from a write that was cut off",
         "sessions/2026-01/linz-1.yaml",
+        "left from a write that was cut off",
         "its document could not be written",
     ]
     as_json = json.loads(invoke("restore", "--json", "--store", store).stdout)
-    assert [[str(value) for value in one.values()] for one in as_json] == rows
+    assert [[str(value) for value in one.values()] for one in as_json] == rows[:2]
     assert list(as_json[0]) == ["kind", "name", "session_id", "when", "why", "size"]
     assert state_of(store) == before
 
@@ -92,7 +96,7 @@ def test_as_json(invoke: Invoke, store: Path) -> None:
 def test_a_rescued_run_goes_back(invoke: Invoke, store: Path, how: str) -> None:
     """It works as with `rescue NAME --restore`."""
     name = keep_run(store)
-    done = invoke("restore", name if how == "name" else "graz-1", "--store", store)
+    done = invoke("restore", "--kind", "rescue", name if how == "name" else "graz-1", "--store", store)
     assert (done.exit_code, done.stdout) == (0, f"{name}: 1 entry put back into graz-1, file removed\n")
     assert run_ids(store)[-1] == "kept"
 
@@ -100,22 +104,127 @@ def test_a_rescued_run_goes_back(invoke: Invoke, store: Path, how: str) -> None:
 def test_a_rescued_run_needs_its_session(invoke: Invoke, store: Path) -> None:
     """The error says what to do. Once the document is restored, the run can be restored too."""
     kept, thrown = keep_run(store), throw(store)
-    refused = invoke("restore", kept, "--store", store)
+    refused = invoke("restore", "--kind", "rescue", kept, "--store", store)
     assert refused.exit_code == 3
     assert "Put its document back" in refused.stderr
     assert invoke("restore", thrown, "--store", store).exit_code == 0
-    assert invoke("restore", kept, "--store", store).exit_code == 0
+    assert invoke("restore", "--kind", "rescue", kept, "--store", store).exit_code == 0
     assert run_ids(store)[-1] == "kept"
 
 
 def test_a_session_with_several_items_is_ambiguous(invoke: Invoke, store: Path) -> None:
-    """The exit code is 3, and the names are listed."""
-    names = [keep_run(store), throw(store)]
+    """The exit code is 3, and the names are listed. Items of another kind do not count."""
+    keep_run(store)
+    names = [throw(store)]
+    JsonStorage(store).append("graz-1", Run(run_id="new"))
+    names.append(throw(store))
     before = state_of(store)
     done = invoke("restore", "graz-1", "--store", store)
     assert (done.exit_code, done.stdout) == (3, "")
     assert "2 items belong to session 'graz-1'. Give the name of one:" in done.stderr
     assert all(f"  {name}  (" in done.stderr for name in names)
+    assert state_of(store) == before
+
+
+def test_what_is_of_another_kind_is_named_and_not_restored(invoke: Invoke, store: Path) -> None:
+    name = keep_run(store)
+    before = state_of(store)
+    for text in (name, "graz-1"):
+        done = invoke("restore", text, "--store", store)
+        assert (done.exit_code, done.stdout) == (3, "")
+        assert f"Restore it with: localstore restore --kind rescue {text}\n" in done.stderr
+    assert state_of(store) == before
+
+
+def test_several_documents_or_all_of_them(invoke: Invoke, store: Path) -> None:
+    """One line. Of two documents of one session, the newest is restored, and the other one is named."""
+    before = oracle.sessions(store)
+    invoke("rm", "graz-1", "linz-1", "vienna-trip", "--store", store)
+    done = invoke("restore", "graz-1", "linz-1", "linz-1", "--store", store)
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "2 sessions are back\n", "")
+    old = throw(store)
+    JsonStorage(store).append("graz-1", Run(run_id="new"))
+    throw(store)
+    everything = invoke("restore", "--all", "--store", store)
+    assert (everything.exit_code, everything.stdout) == (4, "2 sessions are back\n")
+    assert "Session 'graz-1' is in the store again" in everything.stderr
+    assert oracle.sessions(store).keys() == before.keys()
+    assert run_ids(store) == ["new"]
+    assert [one.name for one in trashed(store)] == [old]
+
+
+def test_a_document_becomes_another_session(invoke: Invoke, store: Path) -> None:
+    """Only its id changes. An id that exists is refused."""
+    for session_id in ("graz-1", "linz-1"):
+        raw = document(store, session_id).read_bytes()
+        name = throw(store, session_id)
+        for taken in ("vienna-trip",):
+            refused = invoke("restore", name, "--to", taken, "--store", store)
+            assert (refused.exit_code, refused.stdout) == (4, "")
+            assert "Choose another id" in refused.stderr
+        new = f'another: {session_id} "x"'
+        done = invoke("restore", name, "--to", new, "--store", store)
+        assert (done.exit_code, done.stderr) == (0, "")
+        path = document(store, new)
+        assert done.stdout == f"{new} is back: {path}\n"
+        lines = zip(path.read_bytes().splitlines(), raw.splitlines(), strict=True)
+        assert [b"session_id" in after for after, before in lines if after != before] == [True]
+    assert trashed(store) == []
+    assert set(oracle.sessions(store)) == {"vienna-trip", 'another: graz-1 "x"', 'another: linz-1 "x"'}
+
+
+def test_a_copy_leaves_the_document_in_the_trash(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    raw = document(store).read_bytes()
+    name = throw(store)
+    target = tmp_path / "copy.json"
+    done = invoke("restore", name, "--to", target, "--store", store)
+    assert (done.exit_code, done.stdout) == (0, f"A copy of graz-1 is in {target}\n")
+    assert target.read_bytes() == raw
+    again = invoke("restore", name, "--to", target, "--store", store)
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert [one.name for one in trashed(store)] == [name]
+
+
+def test_a_backup_is_undone_by_its_name_alone_and_after_a_question(invoke: Invoke, store: Path) -> None:
+    """A loop over names does not undo one."""
+    invoke("convert", "graz-1", "--to", "yaml", "--store", store)
+    backup = json.loads(invoke("backups", "--json", "--store", store).stdout)[0]["name"]
+    listed = invoke("restore", "--kind", "backup", "--store", store)
+    assert listed.stdout.startswith(f"backup\t{backup}\t\t")
+    before = state_of(store)
+    for args, code in (
+        ((backup,), 3),
+        (("--kind", "backup", backup[:12]), 3),
+        (("--kind", "backup", backup), 2),
+        (("--kind", "backup", "--all"), 2),
+        (("--kind", "backup", backup, backup), 2),
+    ):
+        done = invoke("restore", *args, "--store", store)
+        assert (done.exit_code, done.stdout) == (code, ""), args
+    assert state_of(store) == before
+    done = invoke("restore", "--kind", "backup", backup, "--yes", "--store", store)
+    assert (done.exit_code, done.stdout) == (0, f"Restored 1 document of backup {backup}.\n")
+    assert document(store).suffix == ".json"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("x", "--all"),
+        ("x", "--yes"),
+        ("--to", "y"),
+        ("x", "y", "--to", "z"),
+        ("x", "--to", ""),
+        ("x", "--kind", "rescue", "--to", "y"),
+        ("--kind", "nothing"),
+    ],
+)
+def test_wrong_usage(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None:
+    throw(store)
+    before = state_of(store)
+    done = invoke("restore", *args, "--store", store)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.endswith("See 'localstore restore --help'.\n")
     assert state_of(store) == before
 
 
@@ -190,6 +299,6 @@ def test_the_list_on_a_terminal(store: Path, columns: int) -> None:
     throw(store)
     screen = on_terminal("restore", cwd=store, columns=columns)
     assert screen.code == 0
-    assert ("kind" in screen.lines[0]) == (columns == 120)
+    assert ("bytes" in screen.lines[0]) == (columns == 120)
     assert "just now" in screen.text
-    assert all(len(line) <= columns for line in screen.lines)
+    assert all(len(line) <= columns for line in screen.lines[:2])

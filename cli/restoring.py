@@ -1,0 +1,102 @@
+"""Restores items of one kind, and prints what was done."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from localstore.errors import Conflict, LocalstoreError, LockTimeout
+
+from . import output
+from .errors import message
+from .output import one_line
+
+if TYPE_CHECKING:
+    from localstore.disk.backup_folder import BackupInfo
+    from localstore.disk.rescue_folder import Rescued
+    from localstore.disk.trash_folder import Trashed
+    from localstore.storage.storage import JsonStorage
+
+    from .restore_items import Restorable
+
+
+def restore_documents(storage: JsonStorage, items: list[Restorable], *, new_id: str | None, as_json: bool) -> None:
+    """Move documents from the trash back into the store, the newest one first, and print the result on one line.
+
+    If some cannot be restored, the others are. The errors are printed, and the last one is raised. LockTimeout is
+    raised immediately.
+    """
+    done: list[dict[str, Any]] = []
+    errors: list[LocalstoreError] = []
+    for item in items:
+        try:
+            path = storage.restore(item.name, new_id=new_id)
+        except FileNotFoundError:
+            if len(items) == 1:
+                raise
+            continue  # another process has just restored it
+        except LocalstoreError as error:
+            if isinstance(error, LockTimeout):
+                raise
+            errors.append(error)
+            continue
+        done.append({"name": item.name, "session_id": new_id or item.session_id, "path": str(path)})
+    if as_json:
+        output.write_json(done)
+    elif len(done) == 1:
+        (one,) = done
+        line = f"{one['session_id'] or one['name']} is back: {one['path']}"
+        output.write(f"{one_line(line)}\n")
+    elif done:
+        output.write(f"{len(done):,} sessions are back\n")
+    for other in errors[:-1]:
+        output.note(message(other))
+    if errors:
+        raise errors[-1]
+
+
+def copy_document(item: Restorable, target: str, *, as_json: bool) -> None:
+    """Copy a document from the trash to a new file, and print its path. The document stays in the trash."""
+    from localstore.disk import durable_files, filesystem
+
+    if os.path.lexists(target):
+        raise click.UsageError(f"{target} exists. Choose another name", click.get_current_context())
+    raw = filesystem.read_file(cast("Trashed", item.source).path)
+    path = os.path.abspath(target)
+    durable_files.create_file(path, [raw])
+    if as_json:
+        output.write_json([{"name": item.name, "session_id": item.session_id, "path": path}])
+    else:
+        output.write(f"{one_line(f'A copy of {item.session_id or item.name} is in {path}')}\n")
+
+
+def restore_rescued(root: str, items: list[Restorable], *, as_json: bool) -> None:
+    """Put the runs of rescue files back into their sessions, the oldest file first, and print the results."""
+    from .rescue_files import put_back
+
+    files = [cast("Rescued", item.source) for item in items]
+    put_back(root, files[::-1], create=False, dry_run=False, as_json=as_json)
+
+
+def undo_backup(root: str, item: Restorable, newest: str, *, sure: bool, as_json: bool) -> None:
+    """Undo the upgrade or conversion that made the newest backup, if a person confirms it or `sure` is true.
+
+    Raises Conflict if the backup is not the newest one, and UsageError if there is no terminal to ask on.
+    """
+    from .rewrite_result import undo_and_print_result
+
+    if item.name != newest:
+        raise Conflict(
+            f"Backup {item.name} is not the newest one. Nothing was changed. Put back {newest} first, or take the "
+            f"documents that you want from {cast('BackupInfo', item.source).path}.",
+            path=root,
+        )
+    if not sure:
+        if not output.can_ask():
+            raise click.UsageError(f"No terminal to ask on. Add --yes to undo: {item.why}", click.get_current_context())
+        if not click.confirm(f"Undo this: {item.why}?", err=True):
+            output.note("Nothing was changed.")
+            return
+    undo_and_print_result(root, as_json=as_json)
