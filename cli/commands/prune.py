@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from localstore.models.filter import Filter
     from localstore.models.session_info import SessionInfo
+    from localstore.storage.storage import JsonStorage
 
 
 @click.command()
@@ -63,30 +64,19 @@ def command(
     elif as_json:
         output.write_json([info.as_dict() for info in found.sessions])
     else:
-        _list(found.sessions)
+        _list(storage, found.sessions)
         output.note(f"Would move {sessions_and_bytes(found.sessions)} to the trash.")
 
 
-def _list(infos: Sequence[SessionInfo]) -> None:
+def _list(storage: JsonStorage, infos: Sequence[SessionInfo]) -> None:
+    if output.to_terminal():
+        from ..session_table import print_sessions
+
+        print_sessions(storage, infos, "size", has_more=False)
+        return
     from localstore.models.times import time_text
 
     times = ["" if info.updated_at is None else time_text(info.updated_at) for info in infos]
-    if not output.to_terminal():
-        output.write_rows(
-            (info.session_id, info.title or "", time, str(info.size)) for info, time in zip(infos, times, strict=True)
-        )
-    elif infos:
-        from ..table import print_table
-
-        print_table(
-            output.console(),
-            {
-                "id": [info.session_id for info in infos],
-                "title": [info.title or "" for info in infos],
-                "updated": [output.when(time) for time in times],
-                "bytes": [f"{info.size:,}" for info in infos],
-            },
-            numbers=("bytes",),
-            kept_longest=("id", "updated", "bytes", "title"),
-            marked=[False] * len(infos),
-        )
+    output.write_rows(
+        (info.session_id, info.title or "", time, str(info.size)) for info, time in zip(infos, times, strict=True)
+    )
