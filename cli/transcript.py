@@ -239,14 +239,10 @@ class Printer:
 
     def drawn(self, piece: Piece) -> RenderableType:
         """Return `piece` as the screen draws it: wrapped lines keep the indentation."""
-        from rich.padding import Padding
-
         assert self.screen is not None  # noqa: S101 (for the type checker)
         margin = min(piece.indent, self.screen.width // 3)
         if piece.markdown:
-            from localstore.agents.terminal.markdown_text import rendered
-
-            return Padding(rendered(piece.text), (0, 0, 0, margin), expand=False)
+            return self._markdown(piece.text, margin)
         from rich.text import Text
 
         wrapped = Text(lines(piece.text), piece.style).wrap(self.screen, self.screen.width - margin, tab_size=4)
@@ -254,3 +250,23 @@ class Printer:
             line.rstrip()
             line.pad_left(margin)
         return Text("\n").join(wrapped)
+
+    def _markdown(self, text: str, margin: int) -> RenderableType:
+        """Return Markdown as the screen draws it, without the spaces that rich adds at the end of lines."""
+        from rich.segment import Segment, Segments
+
+        from localstore.agents.terminal.markdown_text import rendered
+
+        assert self.screen is not None  # noqa: S101 (for the type checker)
+        options = self.screen.options.update(width=self.screen.width - margin)
+        segments: list[Segment] = []
+        for line in self.screen.render_lines(rendered(text), options, pad=False):
+            shown = list(line)
+            while shown and not (shown[-1].style and shown[-1].style.bgcolor):
+                if last := shown[-1].text.rstrip(" "):
+                    shown[-1] = Segment(last, shown[-1].style)
+                    break
+                shown.pop()
+            segments += [Segment(" " * margin), *shown] if shown else []
+            segments.append(Segment("\n"))
+        return Segments(segments)

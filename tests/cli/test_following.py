@@ -155,6 +155,7 @@ def test_ctrl_c_ends_it(store: Path) -> None:
         run.messages.append(Message(role="assistant", content="Fog."))
         storage.append("graz-1", run)
         talk.wait_for("Fog.")
+        talk.wait_for("…")
         talk.type("\x03")
         assert talk.ended() == 130
         assert [line.rstrip() for line in talk.lines[-5:]] == [

@@ -380,7 +380,7 @@ def test_no_pager_is_used_on_request(store: Path, option: str) -> None:
 
 
 def test_answers_alone_are_rendered_as_markdown() -> None:
-    """What a person typed and what a tool returned appear as they are."""
+    """What a person typed and what a tool returned appear as they are. No spaces are added at the end of a line."""
     from io import StringIO
 
     from rich.console import Console
@@ -390,9 +390,9 @@ def test_answers_alone_are_rendered_as_markdown() -> None:
     pieces = list(module.Transcript(person=True, fold=True).entry({"type": "run", "messages": said}, 1))
     text = StringIO()
     module.Printer(Console(file=text, force_terminal=True, width=40, color_system=None))(pieces)
-    assert [line.strip() for line in text.getvalue().splitlines()] == [
-        *["run 1", "user", "**bold** &rlm;\\x1b[2J"],
-        *["assistant", "bold \\u200f\\x1b[2J", "tool", "**bold** &rlm;\\x1b[2J"],
+    assert text.getvalue().splitlines() == [
+        *["run 1", "  user", "    **bold** &rlm;\\x1b[2J"],
+        *["  assistant", "    bold \\u200f\\x1b[2J", "  tool", "    **bold** &rlm;\\x1b[2J"],
     ]
 
 

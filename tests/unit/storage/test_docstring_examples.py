@@ -1,6 +1,7 @@
 """The examples in the docstrings of a storage run and give what they say."""
 
 import doctest
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,14 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
             results = doctest.DocTestRunner().run(example, clear_globs=False)
             assert results.failed == 0
             names.update(example.globs)
+
+
+@pytest.mark.parametrize(
+    "name", ["format.line_changes", "storage.comparing", "storage.following", "storage.plain_session"]
+)
+def test_the_examples_of_a_module_give_what_they_say(tmp_path: Path, name: str) -> None:
+    storage = JsonStorage(tmp_path / "store")
+    storage.append("trip", Run(run_id="r1"))
+    results = doctest.testmod(import_module(f"localstore.{name}"), extraglobs={"storage": storage, "Run": Run})
+    assert results.attempted
+    assert results.failed == 0
