@@ -1,76 +1,29 @@
-"""Reads the sessions of an export, and writes the export to a file or to standard output."""
+"""Writes an export to a file or to standard output, and names what is not in it."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
-from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
-
 from . import output
-from .arguments import find_sessions
 from .errors import message
 
 if TYPE_CHECKING:
-    from localstore.models.filter import Filter
-    from localstore.models.session import Session
-    from localstore.models.session_info import SessionInfo
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.export import NotExported
 
 
-def select_sessions(
-    storage: JsonStorage, named: Iterable[str], where: Filter, *, limited: bool
-) -> Iterable[SessionInfo]:
-    """Return the named sessions (all sessions if none is named) that match the filter, each only once.
-
-    If `limited` is true, they are listed as they are needed. Raises Ambiguous or SessionNotFound if a name does not
-    identify one session.
-    """
-    infos = find_sessions(storage, named)
-    if not infos:
-        return storage.sessions(where) if limited else storage.list_sessions(where=where)
-    return [info for info in infos if info.matches(where)]
-
-
-class SessionReader:
-    """Yields sessions one at a time. Unreadable documents are skipped, counted, and reported to standard error."""
-
-    def __init__(
-        self, storage: JsonStorage, infos: Iterable[SessionInfo], rating: str | None, limit: int | None
-    ) -> None:
-        """Read at most `limit` sessions (all if None), with only the runs that have the rating, if there is one."""
-        self._storage = storage
-        self._infos = infos
-        self._rating = rating
-        self._limit = limit
-        self.read = 0
-        self.problems = 0
-
-    def __iter__(self) -> Iterator[Session]:
-        from localstore.exporting import only_rated
-
-        for info in self._infos:
-            if self.read == self._limit:
-                return
-            try:
-                session = self._storage.read(info.session_id)
-            except (DocumentBroken, NewerFormat, OlderFormat, PermissionError) as error:
-                self.problem(message(error))
-                continue
-            if session is not None and self._rating is not None:
-                session = only_rated(session, self._rating)
-            if session is not None:
-                self.read += 1
-                yield session
-
-    def problem(self, text: str) -> None:
-        """Count and report a document that is not exported."""
-        self.problems += 1
-        output.note(f"Not exported: {text}")
+def report(one: NotExported) -> None:
+    """Name what is not exported on standard error."""
+    if one.run_id is not None:
+        output.note(f"Left out: run {one.run_id} of {one.session_id}: {one.problem}.")
+    elif one.error is not None:
+        output.note(f"Not exported: {message(one.error)}")
+    else:
+        output.note(f"Not exported: {one.path}: {one.problem}")
 
 
 def refuse_existing(file: str, force: bool) -> None:

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import output
+from ..arguments import find_sessions
 from ..errors import FINDINGS
 from ..filter_options import filter_options, limit_option
 from ..picker import pick_option, pick_session
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from localstore.models.filter import Filter
-    from localstore.models.session import Run, Session
     from localstore.models.session_info import SessionInfo
 
 FORMATS = ("markdown", "html", "json", "openai-jsonl", "atif")
@@ -64,49 +62,23 @@ def command(where: Filter, **options: Any) -> None:
         raise click.UsageError("--force needs --output FILE", context)
     if file == "":
         raise click.UsageError("FILE is empty", context)
-    from ..export_io import SessionReader, refuse_existing, select_sessions, write_export
+    from ..export_io import refuse_existing, report, write_export
 
     if file is not None:
         refuse_existing(file, options["force"])
     storage = open_store(options["store"])
     named = options["sessions"]
-    rating, where = where.rating, replace(where, rating=None)  # a filter leaves out the ratings of unfinished runs
-    limit = options["limit"]
     if options["pick"]:
-        infos: Iterable[SessionInfo] = [pick_session(storage, where, named=named)]
+        any_rating = replace(where, rating=None)  # the rating is that of the runs to export
+        chosen: list[SessionInfo] | None = [pick_session(storage, any_rating, named=named)]
     else:
-        infos = select_sessions(storage, named, where, limited=limit is not None)
-    reader = SessionReader(storage, infos, rating, limit)
-    if not named and not options["pick"]:
-        for path, problem in storage.unreadable_files().items():
-            reader.problem(f"{path}: {problem}")
-    sessions: Iterable[Session] = reader
-    if options["redact"]:
-        from localstore.exporting import without_secrets
-
-        sessions = map(without_secrets, reader)
-    write_export(_parts(options["form"], sessions, per_run=rating is not None), file, options["force"])
-    if not reader.read:
-        filtered = named or where or rating
+        chosen = find_sessions(storage, named) or None
+    done = storage.export(
+        options["form"], chosen, where=where, limit=options["limit"], redact=options["redact"], report=report
+    )
+    write_export(iter(done), file, options["force"])
+    if not done.exported:
         none = f"No sessions in the store {storage.root} yet."
-        output.note("No sessions match. 'localstore ls' lists all sessions." if filtered else none)
-    if reader.problems:
+        output.note("No sessions match. 'localstore ls' lists all sessions." if named or where else none)
+    if any(one.run_id is None for one in done.left_out):
         context.exit(FINDINGS)
-
-
-def _parts(form: str, sessions: Iterable[Session], *, per_run: bool) -> Iterator[str]:
-    from localstore import exporting
-
-    if form == "openai-jsonl":
-        return exporting.openai_lines(sessions, _left_out, per_run=per_run)
-    write = {
-        "markdown": exporting.markdown_text,
-        "html": exporting.html_page,
-        "json": exporting.json_array,
-        "atif": exporting.atif_lines,
-    }[form]
-    return write(sessions)
-
-
-def _left_out(session: Session, run: Run, why: str) -> None:
-    output.note(f"Left out: run {run.run_id} of {session.session_id}: {why}.")

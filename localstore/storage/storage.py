@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from localstore.format.document import order_header
 from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow, activity, latest_plausible_time
 from localstore.models.filter import ARCHIVED, Filter
-from localstore.models.nearest import shown
+from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import SESSION_KEYS, Rating
 from localstore.models.session_info import SessionInfo, SortKey, in_order_of, session_info
 from localstore.storage.arguments import (
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from localstore.models.stats import GroupKey, Prices, Stats
     from localstore.storage.bulk import Bulk
     from localstore.storage.document_text import Replaced
+    from localstore.storage.export import Export, ExportFormat, NotExported
     from localstore.storage.search import Search
 
 _FIRST_PAGE, _LARGEST_PAGE = 50, 1000
@@ -940,6 +942,70 @@ class Storage:
             self._search = Search(self._engine)
         return list(islice(self._search.hits(text, merged, literal=literal, rank=rank), limit))
 
+    def export(
+        self,
+        form: "ExportFormat",
+        sessions: "Iterable[str | SessionInfo] | None" = None,
+        *,
+        where: Filter | None = None,
+        limit: int | None = None,
+        redact: bool = False,
+        report: "Callable[[NotExported], object] | None" = None,
+    ) -> "Export":
+        """Return an export of sessions: an iterable of the pieces of its text. Nothing is written.
+
+            >>> "".join(storage.export("markdown", ["trip"])).splitlines()[0]
+            '# Trip to Linz'
+
+        Sessions are read one by one while the pieces are made. A document that cannot be read is left out. So is a run
+        that is no complete example, in "openai-jsonl". The export names both in `left_out`.
+
+        Args:
+            form: "markdown" (conversations), "html" (one page), "json" (an array of documents), "openai-jsonl"
+                (examples for fine-tuning, one on each line) or "atif" (trajectories, one on each line).
+            sessions: Ids, or rows of a listing, in their order; None means all, most recently updated first.
+            where: Only sessions that match this filter. With a rating, only the runs that have it.
+            limit: The most sessions to export; None means no limit.
+            redact: If True, secrets are replaced, as `redact` does with `secrets=True`, and those in ids.
+            report: Called with each part that is left out, as soon as it is.
+
+        Raises ValueError for an unknown form or an invalid limit, and SessionNotFound if one of the ids does not exist.
+        """
+        from localstore.storage.export import FORMATS, Export
+
+        if form not in FORMATS:
+            raise ValueError(f"form {not_one_of(form, FORMATS)}")
+        _check_limit(limit)
+        check_flag("redact", redact)
+        filtered = check_filter(where)
+        rating, filtered = filtered.rating, replace(filtered, rating=None)  # it leaves out ratings of unfinished runs
+        chosen: Iterable[SessionInfo]
+        if sessions is not None:
+            chosen = [info for info in map(self._info, sessions) if info.matches(filtered)]
+        else:
+            chosen = self.list_sessions(where=filtered) if limit is None else self.sessions(filtered)
+        return Export(
+            form,
+            chosen,
+            self.read,
+            rating=rating,
+            limit=limit,
+            redact=redact,
+            unreadable=self.unreadable_files if sessions is None else dict,
+            report=report,
+        )
+
+    def _info(self, session: str | SessionInfo) -> SessionInfo:
+        """Return the row of a listing for a session that is given by its id or as such. Raises SessionNotFound."""
+        if isinstance(session, SessionInfo):
+            return session
+        check_id(session)
+        row = self._engine.listed(session)
+        if row is None:
+            self._engine.refuse_unreadable(session)
+            raise _not_found(session)
+        return self._infos([self._engine.index.with_overview(row)])[0]
+
     def sessions(self, where: Filter | None = None, *, newest_first: bool = True) -> Iterator[SessionInfo]:
         """Yield an overview of each session that matches the filter, most recently updated first.
 
@@ -1233,6 +1299,7 @@ class Storage:
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)
     asearch = async_twin(search, writes=False)
+    aexport = async_twin(export, writes=False)
     afind_sessions = async_twin(find_sessions, writes=False)
     asessions_beginning_with = async_twin(sessions_beginning_with, writes=False)
     acount = async_twin(count, writes=False)
