@@ -286,7 +286,7 @@ def test_processes_that_are_killed_while_they_fold_leave_right_answers(tmp_path:
     root = tmp_path / "store"
     STORAGES[".json"](root)
     choose = random.Random(5)
-    for number in range(rounds(6, 30, 300)):
+    for number in range(rounds(6, 16, 300)):
         process = subprocess.Popen([sys.executable, "-c", _FOLDING, str(root), str(number)])
         deadline = time.monotonic() + 60
         while not (root / "sessions").exists() or not any(root.glob(f"sessions/*/own-{number}.json")):
