@@ -79,7 +79,7 @@ def _at_position(storage: JsonStorage, position: int) -> SessionInfo:
     if len(rows) == position:
         return rows[-1]
     number = "no sessions" if not rows else "1 session" if len(rows) == 1 else f"only {len(rows):,} sessions"
-    raise SessionNotFound(f"There is no @{position}: the store has {number}. 'localstore ls' lists them.")
+    raise SessionNotFound(f"There is no @{position}: 'localstore ls' lists {number}.")
 
 
 def _is_path(text: str) -> bool:

@@ -56,7 +56,8 @@ def pick_session(
     if named:
         raise click.UsageError("SESSION and --pick cannot be combined", click.get_current_context())
     if not _has_terminal():
-        raise click.UsageError("There is no terminal to choose on. Name the SESSION", click.get_current_context())
+        problem = "There is no terminal to choose on. 'localstore ls' lists the sessions, to name one"
+        raise click.UsageError(problem, click.get_current_context())
     infos = _each_once(storage.sessions(without_archived(where, archived)))
     first = next(infos, None)
     if first is None:

@@ -21,7 +21,7 @@ def row_at(engine: Engine, path: str) -> IndexRow:
     if not os.path.exists(path):
         raise SessionNotFound(f"There is no file {path}.", path=path)
     if below is None:
-        raise SessionNotFound(f"{path} is not in the store {engine.root}.", path=path)
+        raise SessionNotFound(f"{path} is not in the store {engine.root}. Use the store that it is in.", path=path)
     if (problem := engine.index.problem_of(below)) is not None:
         raise DocumentBroken(problem, path=path)
     session_id = engine.index.duplicate_files().get(below)

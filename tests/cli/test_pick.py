@@ -148,7 +148,8 @@ def test_without_a_terminal_nobody_can_choose(
     done = invoke(*args, "--store", store)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
-        f"localstore: There is no terminal to choose on. Name the SESSION. See 'localstore {args[0]} --help'.\n"
+        "localstore: There is no terminal to choose on. 'localstore ls' lists the sessions, to name one. "
+        f"See 'localstore {args[0]} --help'.\n"
     )
     if args[0] != "pick":
         done = invoke(*args, "graz-1", "--store", store)

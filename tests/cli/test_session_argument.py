@@ -61,7 +61,7 @@ def test_a_number_is_the_place_in_the_listing(run: Command, store: Path) -> None
         assert f"/{session_id}." in run("path", "--store", store, f"@{number}").stdout
     done = run("path", "--store", store, "@4")
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == "localstore: There is no @4: the store has only 3 sessions. 'localstore ls' lists them.\n"
+    assert done.stderr == "localstore: There is no @4: 'localstore ls' lists only 3 sessions.\n"
     for named in ("@0", "@", "@-1", "@99999999999999999999"):
         assert run("path", "--store", store, named).returncode == 3
     assert run("tag", "--store", store, "@3", "far").stdout == "far\n"
