@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from . import output
 
@@ -31,11 +31,9 @@ def paged(*, wanted: bool) -> Iterator[Any]:
     if process is None:
         yield output.console()
         return
-    screen = output.console(process.stdin)
-    screen.on_broken_pipe = _stop  # rich would end the program
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the pager
     try:
-        yield screen
+        yield output.console(process.stdin)
     except BrokenPipeError:
         pass
     finally:
@@ -43,10 +41,6 @@ def paged(*, wanted: bool) -> Iterator[Any]:
             process.stdin.close()  # type: ignore[union-attr]
         process.wait()
         signal.signal(signal.SIGINT, before)
-
-
-def _stop() -> NoReturn:
-    raise BrokenPipeError
 
 
 def _started() -> subprocess.Popen[str] | None:
