@@ -52,7 +52,7 @@ def command(
     if not dry_run and not yes and not output.can_ask():
         raise click.UsageError("No terminal to ask on. Add --yes to redact, or --dry-run to look first", context)
     storage = open_store(store)
-    ids = [info.session_id for info in find_sessions(storage, sessions)]
+    ids = [info.session_id for info in find_sessions(storage, sessions, exact=yes)]
     try:
         found = storage.redact(ids, patterns, secrets=secrets, dry_run=not yes)
     except ValueError as error:

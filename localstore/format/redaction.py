@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, cast
 
 from localstore.models.schema import SHAPES, FieldType, RecordName
 
-_MARK = re.compile(r"(\[redacted(?: [a-z-]+)?\])")
 _AROUND = 24
 """How many characters an excerpt has before and behind the mark."""
 _IDS = frozenset(
@@ -124,13 +123,16 @@ SECRETS: tuple[Rule, ...] = (
         r"(?P<secret>[^\s&;#\"'<>()\\]{1,4000})",
         "=",
     ),
-    _rule("email", r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[^\W_](?:[^\W_]|-){0,62}\.){1,8}[^\W\d_]{2,63}", "@"),
+    _rule("email", r"(?<![\w.+%-])(?!git@)[\w.+%-]{1,64}@(?:[^\W_](?:[^\W_]|-){0,62}\.){1,8}[^\W\d_]{2,63}", "@"),
 )
 """Keys and tokens of common providers, private keys, passwords in URLs, authorization headers and e-mail addresses.
 
 The providers and the forms of their tokens are those of the rules of gitleaks, https://github.com/gitleaks/gitleaks
 (config/gitleaks.toml). The expressions take time in proportion to the text: each repetition has a limit or comes last.
 """
+
+_MARK = re.compile(rf"(\[redacted(?: (?:{'|'.join(sorted({rule.name for rule in SECRETS}))}))?(?: [1-9][0-9]*)?\])")
+"""Matches a mark, also one with a number, which keeps two keys apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +182,14 @@ class Redactor:
         """Return a copy of a record of the document format, such as a header or a run, with its secrets replaced."""
         fields = SHAPES[name].fields
         result: dict[str, Any] = {}
+        numbers: dict[str, int] = {}
         for key, value in values.items():
             if key in fields:
                 result[key] = self._field(fields[key], key, value, f"{place}.{key}" if place else key)
             elif key == "item_id" and name == "entry":
                 result[key] = self._id(value, f"{place}.{key}")
             else:
-                self._put(result, key, value, place)
+                self._put(result, numbers, key, value, place)
         return result
 
     def entry(self, values: dict[str, Any], place: str) -> dict[str, Any]:
@@ -202,20 +205,20 @@ class Redactor:
             return [self.value(item, f"{place}[{number}]") for number, item in enumerate(value)]
         if isinstance(value, dict):
             result: dict[str, Any] = {}
+            numbers: dict[str, int] = {}
             for key, item in value.items():
-                self._put(result, key, item, place)
+                self._put(result, numbers, key, item, place)
             return result
         if type(value) in (int, float):
             return self._number(value, place)
         return value
 
-    def _put(self, result: dict[str, Any], key: str, value: Any, place: str) -> None:
-        """Add a key of the user's own and its value. Two keys that would become the same stay apart."""
-        new = self.text(key, f"{place} (key)".lstrip())
-        name, number = new, 1
+    def _put(self, result: dict[str, Any], numbers: dict[str, int], key: str, value: Any, place: str) -> None:
+        """Add a key of the user's own and its value. Keys that would become the same get numbers, kept in `numbers`."""
+        name = new = self.text(key, f"{place} (key)".lstrip())
         while name in result:
-            number += 1
-            name = f"{new} {number}"
+            numbers[new] = numbers.get(new, 1) + 1
+            name = _MARK.sub(lambda mark: f"{mark[0][:-1]} {numbers[new]}]", new, count=1)
         result[name] = self.value(value, f"{place}.{name}" if place else name)
 
     def _number(self, value: float, place: str) -> float | str:

@@ -155,6 +155,28 @@ def test_bash_asks_the_command_and_takes_its_answers(store: Path, tmp_path: Path
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+def test_fish_asks_the_command_and_takes_its_answers(store: Path, tmp_path: Path) -> None:
+    JsonStorage(store).append("user:42 b", Run())
+    program = f"""
+        {ENTRY_POINT} completion fish | source
+        complete --do-complete "localstore show v"
+        complete --do-complete "localstore show user:4"
+    """
+    done = subprocess.run(
+        [shutil.which("fish") or "", "--no-config", "-c", program],
+        env=clean_environment(
+            LOCALSTORE_DIR=str(store),
+            HOME=str(tmp_path),
+            PATH=f"{ENTRY_POINT.parent}{os.pathsep}{os.environ['PATH']}",
+        ),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.stdout == "vienna-trip\tTrip to Vienna\nuser:42 b\n"
+
+
 @ci_only
 @needs_bash
 def test_tab_completes_in_a_terminal(store: Path, tmp_path: Path) -> None:

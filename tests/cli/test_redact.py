@@ -80,6 +80,7 @@ def test_json(run: Command, leaky: Path) -> None:
         (("own",), "Give --pattern REGEX, --secrets, or both."),
         (("own", "--secrets"), "No terminal to ask on. Add --yes to redact, or --dry-run to look first."),
         (("own", "--secrets", "--yes", "--dry-run"), "--dry-run and --yes cannot be combined."),
+        (("@1", "--secrets", "--yes"), "@1 may be another session by now."),
         (("own", "--pattern", "(", "--yes"), "'(' is not a regular expression:"),
         (("--secrets", "--yes"), "Missing argument 'SESSION...'."),
     ],

@@ -78,7 +78,7 @@ def test_every_rule_has_a_sample() -> None:
         "https://example.com/a:b/c@d and http://localhost:8000/x",
         "see -----BEGIN PRIVATE" + " KEY----- in the manual, and do not paste it",
         "id 0f8fad5b-d9cb-469f-a165-70867728950e, sha 9d7907390f2c3f1d2b7a8c10aa55bb66cc77dd88",
-        "@alice wrote alice@ and @example.com",
+        "@alice wrote alice@ and @example.com to git@github.com:org/repo",
         "is the key 5 or basic characteristics of authorization",
         "[redacted email] and [redacted]",
     ],
@@ -123,7 +123,7 @@ def test_keys_numbers_and_nested_values_are_replaced_and_places_are_named() -> N
     assert ("state.[redacted] .x", 2) in places
     assert ("state (key)", 1) in places
     assert all("vienna" not in f"{one.place}{one.excerpt}" for one in redactor.found)
-    assert Redactor([rule_of("[ab]")]).value({"a": 1, "b": 2}, "") == {"[redacted]": 1, "[redacted] 2": 2}
+    assert Redactor([rule_of("[ab]")]).value({"a": 1, "b": 2}, "") == {"[redacted]": 1, "[redacted 2]": 2}
 
 
 TIME = "2026-11-22T07:01:20.130Z"
