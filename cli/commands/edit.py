@@ -116,6 +116,8 @@ def _report(session_id: str, done: Replaced) -> None:
     output.note(f"{session_id} was stored: {', '.join(done.changes)}.")
     if done.elsewhere:
         output.note(f"Meanwhile, others wrote to it as well: {', '.join(done.elsewhere)}.")
+    if done.removed is not None:
+        output.note(f"What you removed is kept. To put it back, run: localstore rescue {done.removed} --restore")
     for name in done.lost:
         output.note(f"Both changed {name}. The document has the form of the others.")
     for kept in done.rescued:

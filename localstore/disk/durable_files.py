@@ -299,24 +299,20 @@ def remove_temporaries(folder: str, became: Collection[str] = ()) -> None:
             filesystem.system.unlink(entry.path)
 
 
-def move_file(source: str, target: str, watch: FolderWatch | None = None, *, settle: bool = True) -> None:
+def move_file(
+    source: str, target: str, watch: FolderWatch | None = None, *, settle: bool = True, sync: bool = True
+) -> None:
     """Rename a file and make its bytes and its new name durable. Raises FileExistsError if the name is taken, OSError.
 
     `watch` is a watch of the folder of `source`, if the file goes to another one. Without `settle`, the name is not
-    durable until the caller has synced the folder of `target`, and then that of `source`.
+    durable until the caller has synced the folder of `target`, and then that of `source`. Without `sync`, the caller
+    knows that the bytes are durable.
 
     Where the system cannot check that in one step, the caller makes sure, by a lock or a random name, that no other
     process takes the name at the same time.
     """
-    fd = filesystem.system.open(source, os.O_RDWR)  # Windows syncs only what may be written to
-    try:
-        try:
-            filesystem.sync_file(fd, source)
-        finally:
-            filesystem.system.close(fd)
-    except BaseException as error:
-        filesystem.set_filename(error, source)
-        raise
+    if sync:
+        _sync_bytes(source)
     with watched(watch):
         _rename_to_new(source, target)
     if not settle:
@@ -324,6 +320,18 @@ def move_file(source: str, target: str, watch: FolderWatch | None = None, *, set
     filesystem.sync_folder(os.path.dirname(target))
     if os.path.dirname(source) != os.path.dirname(target):
         filesystem.sync_folder(os.path.dirname(source))
+
+
+def _sync_bytes(path: str) -> None:
+    fd = filesystem.system.open(path, os.O_RDWR)  # Windows syncs only what may be written to
+    try:
+        try:
+            filesystem.sync_file(fd, path)
+        finally:
+            filesystem.system.close(fd)
+    except BaseException as error:
+        filesystem.set_filename(error, path)
+        raise
 
 
 def link_or_copy(source: str, target: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from localstore.disk import durable_files, filesystem, rescue_folder, store_tree
-from localstore.disk.document_file import DocumentFile
+from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.store_identity import make_folders
 from localstore.errors import DocumentBroken, LocalstoreError
@@ -155,8 +155,18 @@ class Intake:
         for folder in (store_tree.full_path(self._root, ".localstore"), self._root):
             filesystem.sync_folder(folder)  # if another process made it, its name may not be durable yet
 
-    def move(self, document: str, session_id: str, watch: FolderWatch | None = None) -> Trashed:
-        """Move a document into the trash. `watch` is a watch of the document's folder."""
+    def move(
+        self,
+        document: str,
+        session_id: str,
+        watch: FolderWatch | None = None,
+        *,
+        synced: list[int] | None = None,
+    ) -> Trashed:
+        """Move a document into the trash. `watch` is a watch of the document's folder.
+
+        A document with the fingerprint `synced` has durable bytes.
+        """
         source = store_tree.full_path(self._root, document)
         status = filesystem.system.status(source)
         if not stat.S_ISREG(status.st_mode):
@@ -165,7 +175,7 @@ class Intake:
             self.prepare([document])
         name = self._names[document]
         target = store_tree.full_path(self._root, f"{FOLDER}/{name}/{document}")
-        durable_files.move_file(source, target, watch, settle=False)
+        durable_files.move_file(source, target, watch, settle=False, sync=fingerprint(status) != synced)
         del self._names[document]
         one = Trashed(name, session_id, document, _time_in(name), status.st_size, target)
         self._moved.append(one)

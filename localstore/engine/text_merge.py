@@ -19,11 +19,12 @@ Key = tuple[str, str, int]
 class Lost:
     """Something that both sides changed. `text` is the person's form of it, which is not in the merged document.
 
-    `text` is None if the person removed it, and it stayed.
+    `text` is None if the person removed it, and it stayed. `key` is that of the entry, if it is one.
     """
 
     name: str
     text: bytes | None
+    key: Key | None = None
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def _merged_entries(
         before, there = base.get(key), theirs.get(key)
         is_changed = text != before
         if there != before and is_changed and there != text:
-            lost.append(Lost(_name(key), text))
+            lost.append(Lost(_name(key), text, key))
         if (final := text if is_changed and there == before else there) is not None:
             kept[key] = final
     order = list(kept)
@@ -81,7 +82,7 @@ def _merged_entries(
             if key in base:
                 if text == base[key]:
                     continue  # the person removed it
-                lost.append(Lost(_name(key), None))
+                lost.append(Lost(_name(key), None, key))
             kept[key] = text
             order.insert(0 if previous is None else order.index(previous) + 1, key)
         if key in kept:

@@ -160,7 +160,8 @@ def _move(
             session_id=session_id,
         )
     _finish_last_write(engine, row)
-    moved.append(intake.move(row["path"], session_id, watch))
+    synced = None if "boot" in row else row["fingerprint"]
+    moved.append(intake.move(row["path"], session_id, watch, synced=synced))
 
 
 def _finish_last_write(engine: Engine, row: IndexRow) -> None:

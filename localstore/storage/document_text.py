@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from localstore.disk import durable_files, rescue_folder, store_tree
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.durable_files import FileChanged
-from localstore.engine.text_merge import Lost, entry_keys, merge_texts
+from localstore.engine.text_merge import Key, Lost, entry_keys, merge_texts
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, OlderFormat, SessionNotFound
 from localstore.format.document import LAYOUTS, ParsedDocument, document_broken, normalise, parse_document
 from localstore.format.parse_error import ParseError
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from localstore.format.document import Layout
     from localstore.index.row import IndexRow
 
-REASON = "changed in an editor and elsewhere"
+CHANGED = "changed in an editor and elsewhere"
 """The reason that a rescue file gives for a text that is not in the document."""
+REMOVED = "removed in an editor"
+"""The reason that a rescue file gives for entries that a person removed."""
 _MOST_NAMED = 4
 """How many changes are named one by one."""
 
@@ -35,13 +39,15 @@ class Replaced:
 
     `changes` says what the new text changed, such as "run 3 was changed"; it is empty if nothing was written.
     `elsewhere` says in the same way what others had changed since. `lost` names what both changed: the document has the
-    form of the others. `rescued` are the names of the rescue files that hold the person's form.
+    form of the others. `rescued` are the names of the rescue files that hold the person's form. `removed` is the name
+    of the rescue file with the entries that the person removed, if there are any.
     """
 
     changes: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     rescued: tuple[str, ...] = ()
+    removed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +98,24 @@ def check_editable(document: bytes, path: Path) -> ParsedDocument:
 
 
 def read_document(engine: Engine, session_id: str) -> bytes:
-    """Return the bytes of a session's document, also of one that is broken. Raises SessionNotFound, DocumentBroken."""
-    row = _row(engine, session_id)
-    with DocumentFile(store_tree.full_path(engine.root, row["path"])) as file:
-        return file.read_all()
+    """Return the bytes of a session's document, also of one that is broken. Raises SessionNotFound, DocumentBroken.
+
+    A document that a crash tore is repaired first, as the next write would do.
+    """
+    document, path = _read(engine, session_id)
+    if _parsed_or_none(document, LAYOUTS[path[-5:]], path) is None:
+        with contextlib.suppress(LocalstoreError, OSError):
+            for attempt in engine.edit(session_id):
+                with attempt:
+                    pass  # opening it for a change repairs it
+        document, _ = _read(engine, session_id)
+    return document
+
+
+def _read(engine: Engine, session_id: str) -> tuple[bytes, str]:
+    path = store_tree.full_path(engine.root, _row(engine, session_id)["path"])
+    with DocumentFile(path) as file:
+        return file.read_all(), path
 
 
 def _row(engine: Engine, session_id: str) -> IndexRow:
@@ -138,23 +158,26 @@ class _Edit:
     is_begun: bool = False
     """Whether the document could be read."""
     result: Replaced = field(default_factory=Replaced)
-    _kept: list[str] = field(default_factory=list)
+    _kept: dict[bytes, str] = field(default_factory=dict)
+    """The texts that were set aside, and the names of their rescue files. Another attempt does not repeat that."""
 
     def apply(self, document: Transaction) -> None:
         self.is_begun = True
         path, layout, mine = document.file.path, document.file.layout, self.mine
         current = document.text()
         before = _parsed_or_none(self.base, mine.layout, path)
-        if current == mine.raw:  # an earlier attempt wrote it
-            document.sync()
-        elif current == self.base:
-            document.replace_text(mine.raw, has_comments=True)
+        if current in (self.base, mine.raw):
+            removed = None if before is None else self._keep_removed(document, before, mine, ())
+            if current == self.base:
+                document.replace_text(mine.raw, has_comments=True)
+            else:  # an earlier attempt wrote it
+                document.sync()
         elif before is not None and layout is mine.layout:
             self._merge(document, before)
             return
         else:
             raise self._conflict(path)
-        self.result = Replaced(_changes(before, mine))
+        self.result = Replaced(_changes(before, mine), removed=removed)
 
     def _merge(self, document: Transaction, before: ParsedDocument) -> None:
         """Write the changes from `before` to `mine` to a document that others changed too."""
@@ -164,20 +187,38 @@ class _Edit:
         lost = list(merge.lost)
         if mine is not self.mine and mine.layout.keeps_comments and b"#" in self.mine.raw:
             lost.append(Lost("the comments", self.mine.raw))
-        names = self._set_aside(document.row["path"], lost)
-        self.result = Replaced(_changes(base, mine), _changes(base, theirs), tuple(one.name for one in lost), names)
+        names = tuple(self._set_aside(document, CHANGED, one.text) for one in lost if one.text is not None)
+        removed = self._keep_removed(document, base, mine, [one.key for one in lost])
+        self.result = Replaced(
+            _changes(base, mine), _changes(base, theirs), tuple(one.name for one in lost), names, removed
+        )
         if merge.raw != theirs.raw:
             document.replace_text(merge.raw, has_comments=False)
 
-    def _set_aside(self, path: str, lost: list[Lost]) -> tuple[str, ...]:
-        """Keep what will not be in the document in the rescue folder, once for all attempts."""
-        if not self._kept:
-            for one in lost:
-                if one.text is not None:
-                    content = rescue_folder.piece(0, one.text)
-                    kept = rescue_folder.set_aside(self.engine.root, path, self.session_id, REASON, content)
-                    self._kept.append(kept.name)
-        return tuple(self._kept)
+    def _keep_removed(
+        self, document: Transaction, before: ParsedDocument, mine: ParsedDocument, without: Collection[Key | None]
+    ) -> str | None:
+        """Keep the entries that are not in `mine` any more in one rescue file, and return its name.
+
+        Those in `without` stay in the document. Return None if there are none. If an entry has no lines of its own, the
+        whole document is kept.
+        """
+        gone = {*entry_keys(before.entries)} - {*entry_keys(mine.entries)} - {*without}
+        if not gone:
+            return None
+        if not before.in_layout:
+            return self._set_aside(document, REMOVED, before.raw)
+        pieces = zip(entry_keys(before.entries), before.slices(), strict=True)
+        text = before.layout.separator.join(piece for key, piece in pieces if key in gone)
+        return self._set_aside(document, REMOVED, text)
+
+    def _set_aside(self, document: Transaction, reason: str, text: bytes) -> str:
+        """Keep a text in the rescue folder, and return the name of its file."""
+        if text not in self._kept:
+            content = rescue_folder.piece(0, text)
+            path = rescue_folder.set_aside(self.engine.root, document.row["path"], self.session_id, reason, content)
+            self._kept[text] = path.name
+        return self._kept[text]
 
     def repair(self) -> None:
         """Replace a document that cannot be read, if it still has the bytes of `base`."""

@@ -527,7 +527,8 @@ class Storage:
             >>> storage.read_document("trip").splitlines()[0]
             b'{'
 
-        Raises SessionNotFound.
+        A document that a crash tore is repaired first, as the next write would do. Raises SessionNotFound, and
+        DocumentBroken if a file that is named after the session cannot be read, and its session is unknown.
         """
         from localstore.storage.document_text import read_document
 
@@ -544,8 +545,8 @@ class Storage:
         If nobody wrote to the document since `base` was read, it gets exactly the bytes of `text`. Otherwise the two
         changes are merged: the header and each run keep the bytes of the side that changed them. Where both sides
         changed the same run or the header in ways that do not fit together, the document keeps the form of the others,
-        and the form in `text` is kept in `.localstore/rescue/`; the result names both. A broken document is replaced if
-        it still has the bytes of `base`.
+        and the form in `text` is kept in `.localstore/rescue/`; the result names both. Runs and other entries that are
+        not in `text` any more are kept there, too. A broken document is replaced if it still has the bytes of `base`.
 
         Args:
             session_id: The session, which stays the same.

@@ -384,6 +384,11 @@ def _put_back(scene: Scene) -> None:
     put_back(scene.root, one.name, lock_timeout=1)
 
 
+def _put_back_as_another(scene: Scene) -> None:
+    (one,) = trashed(scene.root)
+    scene.storage.restore(one.name, new_id="t")
+
+
 @dataclass(frozen=True)
 class Operation:
     name: str
@@ -484,6 +489,7 @@ OPERATIONS = [
     Operation("move to the trash", _with_runs, _throw_away, lambda found: "s" not in found),
     Operation("move several to the trash", _with_runs, _throw_all_away, lambda found: not found),
     Operation("move a torn document to the trash", _torn, _throw_away, lambda found: "s" not in found),
+    Operation("put back as another session", _in_the_trash, _put_back_as_another, lambda found: "t" in found),
     Operation("put back from the trash", _in_the_trash, _put_back, _SAME),
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from localstore.agents.memory_storage import AgentStorage
     from localstore.agents.models.model import Model
     from localstore.agents.prompts.question import Question
+    from localstore.models.filter import Filter
     from localstore.models.schema import Kind
     from localstore.models.session import Run, Session
     from localstore.models.session_info import SessionInfo
@@ -177,13 +178,14 @@ class Conversation:
         """Return the storage of the agent. Raises ValueError, which says that `what` needs one, if there is none."""
         return self.agent.sessions(what)
 
-    def list_sessions(self, limit: int | None = None) -> list[SessionInfo]:
+    def list_sessions(self, limit: int | None = None, *, where: Filter | None = None) -> list[SessionInfo]:
         """Return the sessions of this user and of the agent's kind, newest activity first; at most `limit` of them.
 
-        If the agent has no user, the sessions of all users are returned. Raises ValueError if there is no storage.
+        With `where`, return those that match this filter too. If the agent has no user, the sessions of all users are
+        returned. Raises ValueError if there is no storage.
         """
         agent = self.agent
-        return self.store("/sessions").list_sessions(user_id=agent.user_id, kind=agent.kind, limit=limit)
+        return self.store("/sessions").list_sessions(user_id=agent.user_id, kind=agent.kind, limit=limit, where=where)
 
     def read_session(self, *, last_runs: int | None) -> Session | None:
         """Return the current session with its last runs (all if `last_runs` is None), or None if it does not exist."""

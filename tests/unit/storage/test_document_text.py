@@ -20,6 +20,7 @@ from localstore import (
 )
 from localstore.maintenance.check import check
 from localstore.maintenance.rescue import rescued, restore
+from tests.crashes import tear
 from tests.unit.raw import Storage, answered, question, run_ids
 
 
@@ -138,6 +139,21 @@ def test_a_run_that_one_side_removed(trip: Storage) -> None:
     assert run_ids(trip.path("trip")) == ["r2"]
     assert done.lost == ("run r2",)
     assert done.rescued == ()
+    assert done.removed is not None
+    assert restore(trip.root, done.removed).added == 1
+    assert run_ids(trip.path("trip")) == ["r2", "r1"]
+
+
+def test_runs_that_a_person_removes_can_be_restored(trip: Storage) -> None:
+    """They are in one rescue file."""
+    base = text(trip)
+    done = trip.replace_document("trip", without_runs(base, trip, "r1", "r3"), base=base)
+    assert done.changes == ("run 1 was removed", "run 3 was removed")
+    assert run_ids(trip.path("trip")) == ["r2"]
+    assert [one.name for one in rescued(trip.root)] == [done.removed]
+    assert restore(trip.root, str(done.removed)).added == 2
+    assert sorted(run_ids(trip.path("trip"))) == ["r1", "r2", "r3"]
+    assert rescued(trip.root) == []
 
 
 def without_runs(raw: bytes, storage: Storage, *run_ids: str) -> bytes:
@@ -177,6 +193,16 @@ def test_a_broken_document_is_repaired(trip: Storage) -> None:
     assert_sound(trip)
     with pytest.raises(Conflict, match="Nothing was stored"):
         trip.replace_document("trip", changed(good, question_1="late"), base=base)
+
+
+def test_a_document_that_a_crash_tore_is_repaired_before_it_is_edited(trip: Storage) -> None:
+    path = trip.path("trip")
+    before = path.read_bytes()
+    tear(trip.root, path, "trip")
+    assert path.read_bytes() != before
+    base = text(trip)
+    assert run_ids(path) == ["r1", "r2", "r3"]
+    assert trip.replace_document("trip", changed(base, question_1="edited"), base=base).changes
 
 
 def _other_id(raw: bytes) -> bytes:
