@@ -35,7 +35,7 @@ def find_session(storage: JsonStorage, text: str) -> SessionInfo:
 
     It is the session with this id, otherwise with this name; otherwise, for `@N`, the N-th of a listing, or the one
     whose document is at this path; otherwise the only one whose id, or else name, begins with the text. An id may also
-    be written as `ls` prints it, with escapes for control characters.
+    be written as `ls` prints it, with escapes for control characters, or with `…` for its middle.
 
     Raises Ambiguous with the candidates if several sessions match or some are similar, SessionNotFound if there are no
     candidates.
@@ -116,7 +116,9 @@ def _how(info: SessionInfo, text: str) -> str:
     """Return how a session that `find_sessions` returned matches the text."""
     if info.name == text:
         return "have the name"
-    return f"have {'an id' if info.session_id.startswith(text) else 'a name'} that begins with"
+    if info.session_id.startswith(text):
+        return "have an id that begins with"
+    return "have a name that begins with" if (info.name or "").startswith(text) else "match"
 
 
 def _find_among_all(infos: list[SessionInfo], text: str) -> SessionInfo:

@@ -15,6 +15,18 @@ def shortened(text: str, width: int) -> str:
     return f"{text[: whole_end(text, len(beginning))].rstrip()}…"
 
 
+def elided(text: str, width: int) -> str:
+    """Return the text or, if it takes more than `width` cells, its beginning and its end with `…` between them."""
+    if cell_len(text) <= width:
+        return text
+    start = len(text)
+    while cell_len(text[start - 1 :]) <= width // 2:
+        start -= 1
+    while whole_end(text, start) < start:
+        start += 1
+    return shortened(text, width - cell_len(text[start:])) + text[start:]
+
+
 def padded(text: str, width: int) -> str:
     """Return the text, shortened or with spaces behind it, so that it takes `width` cells."""
     text = shortened(text, width)

@@ -27,7 +27,12 @@ def report(one: NotExported) -> None:
 
 
 def refuse_existing(file: str, force: bool) -> None:
-    """Raise UsageError if the file exists and must not be replaced. Pipes and devices are allowed."""
+    """Raise UsageError if the file has no folder, or exists and must not be replaced. Pipes and devices are allowed."""
+    if os.path.isdir(file):
+        raise click.UsageError(f"{file} is a folder. Name a file", click.get_current_context())
+    folder = os.path.dirname(os.path.realpath(file))
+    if not os.path.isdir(folder):
+        raise click.UsageError(f"There is no folder {folder}. Make it first", click.get_current_context())
     if not force and os.path.lexists(file) and not _is_stream(file):
         problem = f"{file} exists. Choose another name, or replace it with --force"
         raise click.UsageError(problem, click.get_current_context())

@@ -84,6 +84,7 @@ def print_sessions(storage: JsonStorage, shown: Sequence[SessionInfo], sort: Sor
         marked=[bool(row.problem) for row in shown],
         roomy={"title": 32, "id": 24, "": 1, "created": 10, "updated": 10, "tokens": 7, "bytes": 7},
         styles={"": "yellow", "id": "cyan", "created": "dim", "updated": "dim", "tags": "magenta"},
+        elide=("id",),
     )
     for row in shown:
         if row.problem:

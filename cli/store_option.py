@@ -99,7 +99,8 @@ def find_store(option: str | None) -> str:
 
 def _named(folder: str, by: str) -> str:
     if not os.path.isdir(folder):
-        raise StoreNotFound(f"{by} names '{folder}', which does not exist. Correct the path.", path=folder)
+        problem = "is not a folder" if os.path.lexists(folder) else "does not exist"
+        raise StoreNotFound(f"{by} names '{folder}', which {problem}. Correct the path.", path=folder)
     if by != "--store" and not _is_store(folder):
         note(f"{by} names {folder}")  # the error that follows comes from the library, which does not know the variable
     return os.path.abspath(folder)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from .cells import shortened
+from .cells import elided, shortened
 from .output import one_line
 
 GAP = 2
@@ -34,6 +34,7 @@ def print_table(
     bars: tuple[str, Sequence[float]] | None = None,
     roomy: Mapping[str, int] = {},
     styles: Mapping[str, str] = {},
+    elide: Collection[str] = (),
 ) -> None:
     """Print named columns of equal length, one line per row.
 
@@ -50,12 +51,14 @@ def print_table(
         bars: A heading and the amount of each row that has one, drawn at the right if there is room.
         roomy: The width that a column gets if it needs it, before any column that is not in here gets any.
         styles: The style of a column.
+        elide: Columns whose long texts lose their middle instead of their end.
     """
     escaped = {name: [one_line(cell) for cell in cells] for name, cells in columns.items() if any(cells)}
     wanted = {name: max(cell_len(name), *map(cell_len, cells)) for name, cells in escaped.items()}
     widths = _widths(wanted, [name for name in kept_longest if name in wanted], screen.width, roomy)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     shown = [name for name in escaped if name in widths]
+    fits = {name: elided if name in elide else shortened for name in shown}
     for name in shown:
         table.add_column(
             name,
@@ -68,8 +71,8 @@ def print_table(
         table.add_column(bars[0], no_wrap=True)
     for number, mark in enumerate(marked):
         cells = [
-            Text(shortened(escaped[name][number], widths[name]), style="" if mark else styles.get(name, ""))
-            for name in shown
+            Text(fit(escaped[name][number], widths[name]), style="" if mark else styles.get(name, ""))
+            for name, fit in fits.items()
         ]
         cells += [Text(bar, style="cyan") for bar in drawn[number : number + 1]]
         is_total = total_last and number == len(marked) - 1

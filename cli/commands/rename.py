@@ -21,6 +21,7 @@ def command(session: str, name: str | None, remove: bool, store: str | None) -> 
     """
     if (name is not None) == remove:
         raise click.UsageError("Give either NAME or --remove", click.get_current_context())
+    name = (name or "").strip()
     storage = open_store(store)
     info = find_session(storage, session)
     storage.update(info.session_id, name=name or None)

@@ -85,10 +85,11 @@ def _time(hit: SearchHit) -> str:
 
 def _show(storage: JsonStorage, hits: list[SearchHit]) -> None:
     """Print the hits of each session below its title: run, role and time, and the snippet with the words marked."""
+    from rich.cells import cell_len
     from rich.padding import Padding
     from rich.text import Text
 
-    from ..cells import shortened
+    from ..cells import elided, shortened
     from ..session_table import short_ids
 
     screen = output.console()
@@ -97,9 +98,9 @@ def _show(storage: JsonStorage, hits: list[SearchHit]) -> None:
         groups.setdefault(hit.session_id, []).append(hit)
     ids = short_ids(storage, list(groups))
     for number, (session_id, group) in enumerate(groups.items()):
-        shown_id = output.one_line(ids[session_id])
+        shown_id = elided(output.one_line(ids[session_id]), max(_NARROWEST_TITLE, screen.width - _NARROWEST_TITLE - 2))
         title = shortened(
-            output.one_line(group[0].title or "-"), max(_NARROWEST_TITLE, screen.width - len(shown_id) - 2)
+            output.one_line(group[0].title or "-"), max(_NARROWEST_TITLE, screen.width - cell_len(shown_id) - 2)
         )
         if number:
             screen.print()

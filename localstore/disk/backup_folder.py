@@ -288,9 +288,8 @@ def named(root: str, name: str) -> BackupInfo:
     chosen = [one for one in found if one.name == name] or [one for one in found if one.name.startswith(name)]
     if len(chosen) == 1:
         return chosen[0]
-    raise NoSuchBackup(
-        f"{len(chosen) or 'No'} backups are called {name!r} in this store. 'localstore backups' lists them.", path=root
-    )
+    how = f"{len(chosen)} backups match" if chosen else "No backup matches"
+    raise NoSuchBackup(f"{how} {name!r}. 'localstore backups' lists them.", path=root)
 
 
 def _about(folder: str) -> dict[str, Any]:

@@ -1036,9 +1036,10 @@ class Storage:
             ['trip']
 
         The result is the session with this id; otherwise those with this name; otherwise those whose id begins with
-        the text; otherwise those whose name does. It is empty if there are none. Of several, the most recently updated
-        comes first. No session is listed that does not begin with the text. A name that another program changed may be
-        found only after the next listing.
+        the text; otherwise those whose name does; otherwise, if the text has a `…`, those whose id begins with what is
+        before it, and has what is behind it further on, as in a list that leaves out the middle of long ids. It is
+        empty if there are none. Of several, the most recently updated comes first. A name that another program changed
+        may be found only after the next listing.
 
         Raises DocumentBroken if no id or name is this text, but a file that is named after it cannot be read.
         """
@@ -1053,8 +1054,20 @@ class Storage:
             rows = named
         elif row is None:
             self._engine.refuse_unreadable(text)
-            rows = [row for row in rows if row["session_id"].startswith(text)] or rows
+            rows = [row for row in rows if row["session_id"].startswith(text)] or rows or self._elided(text)
         return self._infos(map(self._engine.index.with_overview, rows))
+
+    def _elided(self, text: str) -> list[IndexRow]:
+        """Return the sessions whose id has this text, in which `…` stands for a part that was left out."""
+        beginning, mark, rest = text.partition("…")
+        if not beginning or not mark:
+            return []
+        rows = self._engine.beginning_with(beginning)
+        return [
+            row
+            for row in rows
+            if row["session_id"].startswith(beginning) and rest in row["session_id"][len(beginning) :]
+        ]
 
     def sessions_beginning_with(self, text: str, limit: int = 50) -> list[SessionInfo]:
         """Return sessions whose id begins with this text, most recently updated first, as to complete what is typed.

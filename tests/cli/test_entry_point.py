@@ -95,6 +95,13 @@ def test_an_unknown_command_suggests_a_similar_one(run: Command, typed: str, com
     assert run("xyzzy").stderr == "localstore: No such command 'xyzzy'. See 'localstore --help'.\n"
 
 
+def test_an_unknown_option_suggests_the_most_similar_one(run: Command) -> None:
+    """Several stood in brackets between two full stops, in the order of the alphabet."""
+    done = run("ls", "--nam")
+    said = "localstore: No such option '--nam'. Did you mean '--name'? See 'localstore ls --help'.\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
 @pytest.mark.parametrize("command", ["ls", "show"])
 def test_contradicting_options_are_wrong_usage(run: Command, store: Path, command: str) -> None:
     """`--all` and a number exclude each other."""

@@ -153,6 +153,20 @@ def test_a_file_is_written_completely_and_never_replaces_another(
     assert state_of(store) == before
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_a_file_that_cannot_be_made_is_named_before_anything_is_read(
+    invoke: Invoke, store: Path, tmp_path: Path, force: tuple[str, ...]
+) -> None:
+    """The error named a temporary file, and advised to replace a folder."""
+    args = ("export", "--store", store, "--format", "html", *force, "--output")
+    done = invoke(*args, tmp_path / "none" / "out.html")
+    said = f"localstore: There is no folder {tmp_path / 'none'}. Make it first. See 'localstore export --help'.\n"
+    assert (done.exit_code, done.stderr) == (2, said)
+    done = invoke(*args, tmp_path)
+    said = f"localstore: {tmp_path} is a folder. Name a file. See 'localstore export --help'.\n"
+    assert (done.exit_code, done.stderr) == (2, said)
+
+
 @ci_only
 @posix
 def test_a_link_is_kept_and_a_device_is_written_to(run_process: Command, store: Path, tmp_path: Path) -> None:

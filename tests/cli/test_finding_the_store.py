@@ -119,6 +119,10 @@ def test_a_named_folder_that_does_not_exist_is_an_error(run: Command, tmp_path: 
     done = run("ls", "--store", missing) if name == "--store" else run("ls", env={name: missing})
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == f"localstore: {name} names '{missing}', which does not exist. Correct the path.\n"
+    (tmp_path / "missing").write_text("")
+    done = run("ls", "--store", missing) if name == "--store" else run("ls", env={name: missing})
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"localstore: {name} names '{missing}', which is not a folder. Correct the path.\n"
 
 
 def test_a_folder_that_is_no_store_is_an_error(run: Command, tmp_path: Path) -> None:

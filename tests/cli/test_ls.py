@@ -185,6 +185,23 @@ def test_a_terminal_shows_titles_and_marks_what_did_not_complete(store: Path) ->
     ]
 
 
+@posix
+def test_long_ids_that_begin_alike_look_different_and_can_be_copied(invoke: Invoke, store: Path) -> None:
+    """Their ends were cut off, so that two of them looked the same and no command took what was shown."""
+    from .pseudo_terminal import on_terminal
+
+    ids = [f"notes-that-somebody-took-on-the-train-to-vienna-number-{number}-of-2" for number in ("one", "two")]
+    for session_id in ids:
+        add(store, session_id)
+    shown = [line.split()[-4] for line in on_terminal("ls", "--limit", "2", cwd=store, columns=60).lines[1:]]
+    assert shown == ["notes-that-somebod…to-vienna-number-t", "notes-that-somebod…to-vienna-number-o"]
+    assert [Path(invoke("path", text, "--store", store).stdout.strip()).stem for text in shown] == ids[::-1]
+    done = invoke("path", "notes…number-", "--store", store)
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (
+        *(3, "localstore: 2 sessions match 'notes…number-'. Give the whole id of one:"),
+    )
+
+
 @pytest.mark.parametrize(
     ("sort", "ids"),
     [

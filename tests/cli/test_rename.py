@@ -35,9 +35,9 @@ def test_a_session_gets_a_name_and_keeps_everything_else(invoke: Invoke, store: 
     assert invoke("path", name, "--store", store).stdout == f"{before.path}\n"
 
 
-@pytest.mark.parametrize("args", [("",), ("--remove",)])
+@pytest.mark.parametrize("args", [("",), ("  ",), ("--remove",)])
 def test_a_name_is_removed(invoke: Invoke, store: Path, args: tuple[str, ...]) -> None:
-    """An empty name removes it too. Removing it again changes nothing."""
+    """An empty or a blank name, which no listing could show, removes it too. Removing it again changes nothing."""
     for _ in range(2):
         done = invoke("rename", "vienna-trip", *args, "--store", store)
         assert (done.exit_code, done.stdout) == (0, "vienna-trip no longer has a name\n")

@@ -43,6 +43,30 @@ def test_a_beginning_finds_its_session_alone(storage: Storage) -> None:
         storage.short_ids([], least=-1)
 
 
+def test_a_character_of_several_code_points_stays_whole(storage: Storage) -> None:
+    """A beginning ended in a joiner, and a terminal showed another picture."""
+    family = "\U0001f469\u200d\U0001f467"
+    storage.append(f"trip-{family}-to-linz", answered("r"))
+    assert storage.short_ids([f"trip-{family}-to-linz"], least=6) == {f"trip-{family}-to-linz": f"trip-{family}"}
+
+
+def test_an_id_without_its_middle_is_found(storage: Storage) -> None:
+    """What has the text as its beginning comes first, a name too."""
+    for session_id in ("notes-of-alice-1", "notes-of-alice-2", "notes-of-bob-1", "trip…2"):
+        storage.append(session_id, answered("r"))
+
+    def found(text: str) -> list[str]:
+        return sorted(info.session_id for info in storage.find_sessions(text))
+
+    assert found("notes…alice-1") == ["notes-of-alice-1"]
+    assert found("notes…alice") == ["notes-of-alice-1", "notes-of-alice-2"]
+    assert found("notes-of-b…") == ["notes-of-bob-1"]
+    assert found("notes…train") == found("…2") == found("notes-of-bob-1…1") == []
+    assert found("trip…") == ["trip…2"]
+    storage.update("notes-of-bob-1", name="notes…alice-1")
+    assert found("notes…alice-1") == ["notes-of-bob-1"]
+
+
 def test_deleted_and_new_sessions_count(storage: Storage) -> None:
     """Also while their lines are not in the index yet."""
     storage.append("session-1", answered("r"))

@@ -153,7 +153,7 @@ def test_a_session_is_read_from_a_backup(storage: Storage) -> None:
     assert not compare(read_backup(storage, name, "s2"), plain(storage, "s2"))
     with pytest.raises(SessionNotFound, match=f"Backup {name} has no document of session 's3'. 'localstore backups"):
         read_backup(storage, name, "s3")
-    with pytest.raises(NoSuchBackup, match="No backups are called 'x'"):
+    with pytest.raises(NoSuchBackup, match="No backup matches 'x'"):
         read_backup(storage, "x", "s1")
 
 
