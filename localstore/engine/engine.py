@@ -50,7 +50,7 @@ from localstore.models.schema import SCHEMA_VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localstore.models.stats import GroupKey, Tally
+    from localstore.models.stats import GroupKey, Period, Tally
 
 _ATTEMPTS = 5
 """The most attempts at one change. Each attempt that collides with another program's write is repeated."""
@@ -621,11 +621,40 @@ class Engine:
         return [row for row in checked if row is not None]
 
     def tally(self, where: Filter, by: "Sequence[GroupKey]") -> "Tally":
-        """Add up the usage of the sessions that match the filter, in groups of `by`."""
-        from localstore.models.stats import tally_of
+        """Add up the usage of the sessions that match the filter, in groups of `by`.
 
+        Days are counted from the documents.
+        """
+        from localstore.models.stats import tally_of, tally_of_periods
+
+        if "day" in by:
+            return tally_of_periods(self._by_day(where), by)
         found = self.index.tally(where, by)
         return tally_of(self.recorded(where), by) if found is None else found
+
+    def _by_day(self, where: Filter) -> "Iterator[tuple[IndexRow, list[Period]]]":
+        """Yield the rows that match the filter, each with the usage on each day, which is read from its document.
+
+        If the document cannot be read, the months of the row are used, without days.
+        """
+        from localstore.index.daily_usage import usage_by_day
+        from localstore.models.stats import months_of
+
+        rows = self.rows(where, counted=True)
+        for number, row in enumerate(rows, 1):
+            problem = row.get("problem")
+            snapshot = None
+            if problem is None:
+                try:
+                    snapshot = self._look(row["session_id"], lambda _: True, None)
+                except (LocalstoreError, OSError) as error:
+                    problem = str(error)
+            if problem is not None:
+                yield {**row, "problem": problem}, months_of(row)
+            elif snapshot is not None:  # otherwise the session was deleted meanwhile
+                yield row, usage_by_day(row, snapshot.entries)
+            if self.progress is not None:
+                self.progress(number, len(rows))
 
     def count(self, where: Filter) -> int:
         """Return the number of sessions that match the filter."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.times import is_time_text
 
-GroupKey = Literal["user", "month", "model", "entity", "status"]
+GroupKey = Literal["user", "month", "day", "model", "entity", "status"]
 GROUP_KEYS: tuple[GroupKey, ...] = get_args(GroupKey)
 Prices = Mapping[str, Sequence[float]]
 """Prices per million tokens by model: (input, output) or (input, output, cached input), in any currency."""
@@ -23,18 +23,19 @@ _DATED = re.compile(r"-(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})\Z")
 class Counts:
     """What was counted in the sessions of one group, or in all of them.
 
-    `user`, `month`, `model`, `entity` and `status` are the values of the group; None if the sessions have no such value
-    or were not grouped by it. `month` is `YYYY-MM` in UTC, that of the runs; a session without runs counts in the month
-    in which it was made. `status` is that of a session's last run.
+    `user`, `month`, `day`, `model`, `entity` and `status` are the values of the group; None if the sessions have no
+    such value or were not grouped by it. `month` is `YYYY-MM` and `day` is `YYYY-MM-DD`, in UTC. They are those of the
+    runs; a session without runs counts on the day on which it was made. `status` is that of a session's last run.
     """
 
     user: str | None = None
     month: str | None = None
+    day: str | None = None
     model: str | None = None
     entity: str | None = None
     status: str | None = None
     sessions: int = 0
-    """How many sessions have a run in the group. In groups by month or model, a session may be in several."""
+    """How many sessions have a run in the group. In groups by month, day or model, a session may be in several."""
     runs: int = 0
     failures: int = 0
     """How many of the runs have the status `error`."""
@@ -142,43 +143,71 @@ class Tally:
             self.numbers[group] = _sum(self.numbers.get(group), numbers)
 
 
+Period = tuple[str, str, Mapping[str, list[int]]]
+"""A month, a day of it, and the numbers of the runs at this time by model. The day is "" if it is not known."""
+
+
 def tally_of(rows: Iterable[Mapping[str, Any]], by: Sequence[GroupKey]) -> Tally:
-    """Add up the numbers of rows of the manifest, in groups of `by`.
+    """Add up the numbers of rows of the manifest, in groups of `by`, without days.
 
     A row without counts, of a document that cannot be read, counts as a session.
     """
+    return tally_of_periods(((row, months_of(row)) for row in rows), by)
+
+
+def tally_of_periods(sessions: Iterable[tuple[Mapping[str, Any], Iterable[Period]]], by: Sequence[GroupKey]) -> Tally:
+    """Add up the numbers of sessions, each given by its row and its periods, in groups of `by`."""
     of_row = [(by.index(name), key) for name, key in (("user", "user_id"), ("entity", "entity_id")) if name in by]
-    at_status, at_month, at_model = (by.index(name) if name in by else None for name in ("status", "month", "model"))
+    at_status, at_month, at_day, at_model = (
+        by.index(name) if name in by else None for name in ("status", "month", "day", "model")
+    )
     values = [""] * len(by)
-    sessions = unreadable = 0
+    number = unreadable = 0
     sessions_in: dict[Key, int] = {}
     numbers_of: dict[tuple[Key, str], list[int]] = {}
-    for row in rows:
-        sessions += 1
+    for row, periods in sessions:
+        number += 1
         unreadable += "problem" in row
-        overview = row.get("overview", {})
         for at, name in of_row:
             values[at] = row.get(name) or ""
         if at_status is not None:
-            values[at_status] = overview.get("status") or ""
-        keys: list[Key] = []
-        for month, models in usage_of(row).items():
+            values[at_status] = row.get("overview", {}).get("status") or ""
+        keys: set[Key] = set()
+        for month, day, models in periods:
             if at_month is not None:
                 values[at_month] = month
+            if at_day is not None:
+                values[at_day] = day
             for model, numbers in models.items():
                 if at_model is not None:
                     values[at_model] = model
                 key = tuple(values)
                 if key not in keys:
-                    keys.append(key)
+                    keys.add(key)
                     sessions_in[key] = sessions_in.get(key, 0) + 1
                 numbers_of[key, model] = _sum(numbers_of.get((key, model)), numbers)
-    return Tally(sessions, unreadable, sessions_in, numbers_of)
+    return Tally(number, unreadable, sessions_in, numbers_of)
 
 
 def usage_of(row: Mapping[str, Any]) -> Mapping[str, Mapping[str, list[int]]]:
     """Return the numbers of a session by month and model. Without runs, they are zero in the month it was made in."""
-    return row.get("overview", {}).get("usage") or {_month(row["created_at"]): {"": _NOTHING}}
+    return row.get("overview", {}).get("usage") or {day_of(row["created_at"])[:7]: {"": _NOTHING}}
+
+
+def months_of(row: Mapping[str, Any]) -> list[Period]:
+    """Return the periods of a session as its row knows them, which has no days."""
+    return [(month, "", models) for month, models in usage_of(row).items()]
+
+
+def period_without_runs(row: Mapping[str, Any]) -> Period:
+    """Return the period of a session without runs, in which it was made."""
+    day = day_of(row["created_at"])
+    return day[:7], day, {"": _NOTHING}
+
+
+def day_of(time: str) -> str:
+    """Return the day of a time, or "" if a document has text there that is not a time."""
+    return time[:10] if is_time_text(time) else ""
 
 
 def _sum(sums: list[int] | None, numbers: list[int]) -> list[int]:
@@ -201,11 +230,6 @@ def _counts(values: Mapping[str, str], sessions: int, shares: Sequence[_Share], 
         seconds=milliseconds / 1000,
         cost=None if prices is None else sum(_cost(model, numbers, prices) for model, numbers in shares),
     )
-
-
-def _month(time: str) -> str:
-    """Return the month of a time, or "" if a document has text there that is not a time."""
-    return time[:7] if is_time_text(time) else ""
 
 
 def check_grouping(by: object) -> tuple[GroupKey, ...]:

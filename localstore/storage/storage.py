@@ -102,9 +102,9 @@ class Storage:
                 folder of agno 1.x is converted to a store immediately. The old documents are kept (see `localstore
                 backups`), and a warning names each document that could not be upgraded. If False, older documents can
                 be read, and a write to one raises OlderFormat.
-            progress: Called while documents are read to make an index, with the number done so far and the total:
-                after each document. An exception that it raises ends the call that needed the index. It must not use
-                the storage. None reports nothing.
+            progress: Called while documents are read to make an index, or to count by day, with the number done so far
+                and the total: after each document. An exception that it raises ends the call. It must not use the
+                storage. None reports nothing.
 
         Raises StoreNotFound; NewerFormat if a newer localstore wrote the store; OlderFormat if the folder is one of
         agno 1.x and `auto_upgrade_schema` is False; ValueError for an invalid argument; OSError.
@@ -1138,9 +1138,13 @@ class Storage:
         No prices are built in, because they change. Tokens of unfinished runs are not counted. Documents that
         were edited in place are taken as `count` takes them.
 
+        The index knows the months of runs, and not their days. With "day" in `by`, the document of every session that
+        matches is therefore read, as it is now. That takes about as long as reading these sessions, and calls
+        `progress`. The sums are those by month. The runs of a document that cannot be read have no day.
+
         Args:
             where: Only the sessions that match this filter; None counts all. All runs of these sessions count.
-            by: What forms a group: any of "user", "month", "model", "entity" and "status".
+            by: What forms a group: any of "user", "month", "day", "model", "entity" and "status".
             prices: The price of a million tokens by model, as (input, output) or (input, output, cached input). A price
                 also holds for the model with a date at the end of its name. None counts no cost.
 

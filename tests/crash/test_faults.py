@@ -307,6 +307,13 @@ def _stats(scene: Scene) -> None:
     assert (total.sessions, total.runs) == (2, 4)
 
 
+def _stats_by_day(scene: Scene) -> None:
+    """The runs of a document that cannot be read now are counted without a day, and it is said that there is one."""
+    stats = scene.storage.stats(by=("day",))
+    assert (stats.total.sessions, stats.total.runs) == (2, 4)
+    assert stats.unreadable == sum(group.sessions for group in stats.groups if group.day is None)
+
+
 def _stats_of_what_can_be_read(scene: Scene) -> None:
     """A document that could not be read counts as a session, and it is said that its runs are missing."""
     stats = scene.storage.stats()
@@ -476,6 +483,7 @@ OPERATIONS = [
     Operation("list by a filter", _with_runs, _list_by_a_filter, _SAME),
     Operation("count", _with_runs, _count, _SAME),
     Operation("stats", _with_runs, _stats, _SAME),
+    Operation("stats by day", _with_runs, _stats_by_day, _SAME),
     Operation("stats of a foreign layout", _foreign, _stats_of_what_can_be_read, _SAME),
     Operation("find sessions", _with_runs, _find, _SAME),
     Operation("search", _with_runs, _search, _SAME),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from localstore import Filter, JsonStorage, Message, Metrics, Run, YamlStorage
-from localstore.models.stats import GroupKey
+from localstore.models.stats import GROUP_KEYS, GroupKey
 from localstore.storage.branching import fork, undo
 from tests import oracle
 from tests.effort import rounds
@@ -24,7 +24,8 @@ USERS = ("alice", "bob", None)
 MODELS = ("big", "small-2026-01-01", None)
 TAGS = ("travel", "work", "x")
 NAMES = ("Trip to Vienna", "a trip", "Straße", None)
-BY: tuple[GroupKey, ...] = ("user", "month", "model", "entity", "status")
+MONTHLY = tuple(name for name in GROUP_KEYS if name != "day")
+"""The groups that are counted without reading documents."""
 NUMBERS = ("sessions", "runs", "failures", "input_tokens", "output_tokens", "cached_tokens", "milliseconds")
 PRICES = {"big": (10, 20), "small": (1.0, 2.0, 0.5)}
 
@@ -129,15 +130,22 @@ def matches(document: oracle.Document, where: Filter) -> bool:
     )
 
 
-def counted(documents: list[oracle.Document]) -> dict[tuple[str | None, ...], Counter[str]]:
-    """The numbers of each group by all that can form one."""
+def counted(documents: list[oracle.Document], by: tuple[GroupKey, ...]) -> dict[tuple[str | None, ...], Counter[str]]:
+    """The numbers of each group."""
     groups: dict[tuple[str | None, ...], Counter[str]] = {}
     for document in documents:
         header, seen = document.header, set()
         shares = [(run["created_at"], *share) for run in _runs(document) for share in _shares(run)]
         for time, model, numbers in shares or [(header["created_at"], None, [0] * 6)]:
-            entity = header.get(f"{header['kind']}_id")
-            key = (header.get("user_id"), f"{_time(time):%Y-%m}", model, entity, _status(document))
+            values: dict[GroupKey, str | None] = {
+                "user": header.get("user_id"),
+                "month": f"{_time(time):%Y-%m}",
+                "day": f"{_time(time):%Y-%m-%d}",
+                "model": model,
+                "entity": header.get(f"{header['kind']}_id"),
+                "status": _status(document),
+            }
+            key = tuple(values[name] for name in by)
             group = groups.setdefault(key, Counter())
             group.update(dict(zip(NUMBERS, [int(key not in seen), *numbers], strict=True)))
             seen.add(key)
@@ -166,24 +174,19 @@ def assert_counts(storage: Storage, chance: Chance) -> None:
         assert [info.session_id for info in infos] == listed, where
         assert _pages(storage, where, newest_first=True) == listed, where
         assert _pages(storage, where, newest_first=False) == listed[::-1], where
-        groups = counted([documents[session_id] for session_id in expected])
-        stats = storage.stats(where, by=BY)
-        found = {
-            tuple(getattr(group, name) for name in BY): [
-                *(getattr(group, name) for name in NUMBERS[:-1]),
-                round(1000 * group.seconds),
-            ]
-            for group in stats.groups
-        }
-        assert found == {key: [group[name] for name in NUMBERS] for key, group in groups.items()}, where
-        assert stats.total.sessions == len(expected)
-        assert stats.total.runs == sum(group["runs"] for group in groups.values())
-        for name in BY:
-            summed: Counter[str | None] = Counter()
-            for key, group in groups.items():
-                summed[key[BY.index(name)]] += group["output_tokens"]
-            by_one = {getattr(group, name): group.output_tokens for group in storage.stats(where, by=(name,)).groups}
-            assert by_one == dict(summed), (where, name)
+        for by in (GROUP_KEYS, MONTHLY, *((name,) for name in GROUP_KEYS)):
+            groups = counted([documents[session_id] for session_id in expected], by)
+            stats = storage.stats(where, by=by)
+            found = {
+                tuple(getattr(group, name) for name in by): [
+                    *(getattr(group, name) for name in NUMBERS[:-1]),
+                    round(1000 * group.seconds),
+                ]
+                for group in stats.groups
+            }
+            assert found == {key: [group[name] for name in NUMBERS] for key, group in groups.items()}, (where, by)
+            assert stats.total.sessions == len(expected)
+            assert stats.total.runs == sum(group["runs"] for group in groups.values())
 
 
 # What happens to the store

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from localstore import Filter, JsonStorage, Message, Metrics, Run
+from localstore import Filter, JsonStorage, Message, Metrics, Run, Session, Stats
 from localstore.engine.engine import Engine
 from localstore.index.row import IndexRow
+from tests.unit.maintenance.upgrade.old_folders import agno_bytes, in_month, old_session
 from tests.unit.raw import Storage
 
 
@@ -112,6 +113,68 @@ def test_stats_count_by_group_with_cost(counted: Storage) -> None:
     assert counted.stats().total.cost is None
     by_status = {group.status: group.sessions for group in counted.stats(by=("status",)).groups}
     assert by_status == {"error": 1, "completed": 1, "unfinished": 1}
+
+
+def monthly(stats: Stats) -> dict[tuple[str | None, str | None], Counter[str]]:
+    """The numbers of runs by month and model."""
+    sums: dict[tuple[str | None, str | None], Counter[str]] = {}
+    for group in stats.groups:
+        numbers = {name: value for name, value in group.as_dict().items() if isinstance(value, (int, float))}
+        sums.setdefault((group.month, group.model), Counter()).update(numbers | {"sessions": 0})
+    return sums
+
+
+def test_stats_by_day_have_the_sums_by_month(counted: Storage) -> None:
+    """Of documents in our layout, edited by hand, written by agno, and without runs.
+
+    A run without a valid time has no day, and neither have those of a document that cannot be read.
+    """
+    counted.append("a", answered(4, model="small", created_at=datetime(2026, 11, 1, 23, 59, 59, tzinfo=UTC)))
+    counted.append("a", answered(5, model="small", created_at=datetime(2026, 11, 2, tzinfo=UTC)))
+    counted.append("typed", answered(6, model="small"))
+    path = counted.path("typed")
+    path.write_text(
+        re.sub(r"(created_at\W+)2026[-0-9]+T[0-9:.]+Z", r"\g<1>2026-11-30T23:30:00-02:00", path.read_text()) + "\n"
+    )
+    counted.append("no time", answered(7, model="small"))
+    path = counted.path("no time")
+    path.write_text(re.sub(r"2026-[-0-9]+T[0-9:.]+Z", "2026-11-99", path.read_text()))
+    counted.append("broken", answered(8, created_at=datetime(2026, 11, 3, tzinfo=UTC)))
+    path = counted.path("broken")
+    counted.upsert(Session(session_id="empty", created_at=datetime(2026, 11, 4, tzinfo=UTC)))
+    in_month(counted, "old.json", agno_bytes(old_session(), ".json"))
+    counted.list_sessions()  # of many sessions, only a listing or a sweep finds an edit in place
+    path.write_text(path.read_text().replace("type", 't"y: [pe', 1))
+
+    stats, by_month = counted.stats(by=("day", "model", "month")), counted.stats(by=("month", "model"))
+    assert monthly(stats) == monthly(by_month)
+    assert (stats.total, stats.unreadable) == (by_month.total, 1)
+    small = [(group.day, group.month, group.sessions, group.runs) for group in stats.groups if group.model == "small"]
+    assert small == [
+        (None, "2026-11", 1, 1),
+        ("2026-11-01", "2026-11", 2, 3),
+        ("2026-11-02", "2026-11", 1, 1),
+        ("2026-12-01", "2026-12", 1, 1),
+    ]
+    by_day = counted.stats(Filter(user="alice"), by=("day",), prices={"big": (10, 20), "small": (1, 2)})
+    assert [(group.day, group.runs, group.failures) for group in by_day.groups] == [
+        ("2026-10-01", 1, 0),
+        ("2026-11-01", 2, 1),
+        ("2026-11-02", 1, 0),
+        ("2026-11-22", 2, 0),
+    ]
+    assert by_day.groups[0].cost == pytest.approx((1000 * 10 + 100 * 20) / 1e6)
+
+
+def test_stats_by_day_report_the_documents_read(counted: Storage) -> None:
+    """Only those of the sessions that match, and not at all where no day is asked for."""
+    calls: list[tuple[int, int]] = []
+    opened = type(counted)(counted.root, progress=lambda done, total: calls.append((done, total)))
+    opened.stats(by=("month",))
+    assert calls == []
+    opened.stats(by=("day",))
+    opened.stats(Filter(user="alice"), by=("day",))
+    assert calls == [(1, 3), (2, 3), (3, 3), (1, 1)]
 
 
 def test_wrong_arguments_are_refused(counted: Storage) -> None:
