@@ -48,14 +48,18 @@ def print_table(
         kept_longest: All columns, the most important one first. They get the spare width in this order.
         marked: For each row, whether it is printed in red.
         total_last: Whether the last row is a total, printed bold.
-        bars: A heading and the amount of each row that has one, drawn at the right if there is room.
+        bars: A heading and the amount of each row that has one, drawn at the right if there is room. The last column in
+            `kept_longest` gives way to them.
         roomy: The width that a column gets if it needs it, before any column that is not in here gets any.
         styles: The style of a column.
         elide: Columns whose long texts lose their middle instead of their end.
     """
     escaped = {name: [one_line(cell) for cell in cells] for name, cells in columns.items() if any(cells)}
     wanted = {name: max(cell_len(name), *map(cell_len, cells)) for name, cells in escaped.items()}
-    widths = _widths(wanted, [name for name in kept_longest if name in wanted], screen.width, roomy)
+    kept = [name for name in kept_longest if name in wanted]
+    widths = _widths(wanted, kept, screen.width, roomy)
+    if bars is not None and kept_longest[-1] in widths and _room(widths, screen.width) < NARROWEST_BAR:
+        widths = _widths(wanted, kept[:-1], screen.width, roomy)
     table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     shown = [name for name in escaped if name in widths]
     fits = {name: elided if name in elide else shortened for name in shown}
@@ -66,7 +70,7 @@ def print_table(
             no_wrap=True,
             justify="right" if name in numbers else "left",
         )
-    drawn = [] if bars is None else _bars(bars[1], screen.width - sum(widths.values()) - GAP * len(widths), screen)
+    drawn = [] if bars is None else _bars(bars[1], _room(widths, screen.width), screen)
     if bars is not None and drawn:
         table.add_column(bars[0], no_wrap=True)
     for number, mark in enumerate(marked):
@@ -78,6 +82,11 @@ def print_table(
         is_total = total_last and number == len(marked) - 1
         table.add_row(*cells, style="red" if mark else "bold" if is_total else "")
     screen.print(table)
+
+
+def _room(widths: Mapping[str, int], width: int) -> int:
+    """Return how much of the width is left to the right of the columns."""
+    return width - sum(widths.values()) - GAP * len(widths)
 
 
 def _bars(amounts: Sequence[float], width: int, screen: Any) -> list[str]:

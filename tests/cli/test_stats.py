@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+from rich.console import Console
 
 from localstore import JsonStorage, Metrics, Run
-from localstore.models.stats import Prices
+from localstore.models.stats import GroupKey, Prices
 
 from .conftest import Command
 
@@ -55,6 +59,27 @@ def test_a_pipe_gets_one_line_for_each_group(run: Command, used: Path) -> None:
         ["", "completed", "1", "1"],
         ["alice", "error", "1", "2"],
     ]
+
+
+def test_days_are_counted_from_the_documents(invoke: Invoke, used: Path) -> None:
+    """Together with other groups too."""
+    days = invoke("stats", "--by", "day,user", "--store", used)
+    assert (days.exit_code, days.stderr) == (0, "")
+    assert [line.split("\t")[:5] for line in days.stdout.splitlines()] == [
+        ["2026-10-01", "alice", "1", "1", "0"],
+        ["2026-11-01", "", "1", "1", "0"],
+        ["2026-11-01", "alice", "1", "1", "1"],
+    ]
+
+
+def test_a_terminal_shows_how_many_documents_are_read(
+    invoke: Invoke, used: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that takes some time."""
+    monkeypatch.setattr("localstore_cli.progress._BETWEEN", 0.0)
+    days = invoke("stats", "--by", "day", "--store", used)
+    assert days.stderr.startswith("localstore: 1 of 2 documents read, ")
+    assert days.stderr.count("\n") == 1
 
 
 def test_prices_come_from_a_file(invoke: Invoke, used: Path, prices: Path) -> None:
@@ -164,12 +189,12 @@ def test_the_table_fits_on_a_terminal(used: Path, columns: int) -> None:
             "input",
             "output",
             "cached",
-            "seconds",
+            "time",
             "tokens",
         ]
-        assert lines[1].split()[1:] == ["2", "2", "1", "2,000,000", "200,000", "800,000", "2.5", "█" * 30]
+        assert re.split("  +", lines[1])[1:] == ["2", "2", "1 (50%)", "2.00M", "200k", "800k", "2.5 s", "█" * 30]
         assert lines[0].split()[-1] == "█" * 15
-        assert lines[2].split() == ["total", "2", "3", "1", "3,000,000", "300,000", "1,200,000", "3.8"]
+        assert re.split("  +", lines[2].rstrip()) == ["total", "2", "3", "1 (33%)", "3.00M", "300k", "1.20M", "3.8 s"]
 
 
 @posix
@@ -178,9 +203,62 @@ def test_bars_compare_costs_where_there_are_prices(used: Path, prices: Path) -> 
 
     screen = on_terminal("stats", "--by", "model", "--prices", prices, cwd=used, columns=140)
     header, *lines = screen.lines
-    assert header.split()[-2:] == ["cost", "cost"]
+    assert header.split()[-2:] == ["time", "cost"]
     assert lines[0].split()[-2:] == ["12.0000", "█" * 30]
     assert lines[1].split()[-2:] == ["2.0000", "█" * 5]
+
+
+def table(storage: JsonStorage, by: tuple[GroupKey, ...], columns: int, prices: Prices | None = None) -> list[str]:
+    """The lines of the table on a terminal of this width."""
+    text = io.StringIO()
+    print_stats = import_module("localstore_cli.stats_table").print_stats
+    print_stats(Console(file=text, width=columns), storage.stats(by=by, prices=prices), by)
+    return text.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "expected"),
+    [
+        ("short_count", (0, 9999, 10_000, 99_949, 99_950, 999_499, 999_500), "0 9,999 10.0k 99.9k 100k 999k 1.00M"),
+        ("short_count", (22_686_201, 2_000_000_000, 10**15, 10**19), "22.7M 2.00B 1,000T 10,000,000T"),
+        ("short_time", (0.0, 3.75, 99.94, 99.96, 5996), "0.0 s, 3.8 s, 99.9 s, 1.7 min, 99.9 min"),
+        ("short_time", (6000.0, 100_226.4, 3_600_000_000.0), "1.7 h, 27.8 h, 1,000,000.0 h"),
+    ],
+)
+def test_large_numbers_have_three_digits_and_a_unit(function: str, values: tuple[float, ...], expected: str) -> None:
+    call = getattr(import_module("localstore_cli.figures"), function)
+    assert [call(value) for value in values] == expected.split(", " if ", " in expected else None)
+
+
+def test_failures_have_a_share_of_the_runs() -> None:
+    call = import_module("localstore_cli.figures").count_with_share
+    assert [call(0, 5), call(14, 174), call(1, 500), call(1200, 1200)] == ["0", "14 (8%)", "1 (<1%)", "1,200 (100%)"]
+
+
+def test_the_least_important_numbers_give_way_to_the_names_of_groups_and_to_bars(used: Path) -> None:
+    storage = JsonStorage(used)
+    heading = table(storage, ("user",), 64)[0]
+    assert heading.split() == ["user", "sessions", "runs", "failed", "input", "output", "time", "tokens"]
+    storage.append("c", Run(model="gemma3:27b-instruct-q4"))
+    for columns, numbers in ((40, "runs failed"), (70, "sessions runs failed input output time")):
+        header, *lines = table(storage, ("model",), columns)
+        assert [line.split()[0] for line in lines] == ["big-2026-01-01", "gemma3:27b-instruct-q4", "small", "total"]
+        assert header.split() == ["model", *numbers.split()]
+
+
+def test_a_model_without_a_price_has_no_cost_on_a_terminal(used: Path) -> None:
+    """It is not free."""
+    lines = table(JsonStorage(used), ("model",), 80, {"big": [1, 1]})
+    assert [line.rstrip("█ ").split()[-1] for line in lines] == ["cost", "1.1000", "-", "1.1000"]
+
+
+@posix
+def test_a_long_table_goes_through_the_pager(used: Path) -> None:
+    from .pseudo_terminal import on_terminal
+
+    pager = {"PAGER": "tr a-z A-Z", "NO_COLOR": "1"}
+    for options, heading in (((), "MONTH"), (("--no-pager",), "month")):
+        assert heading in on_terminal("stats", *options, cwd=used, env=pager).text
 
 
 @posix
