@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from localstore.storage.session_names import beginning_with, exactly_named, simi
 
 from .errors import Ambiguous, candidates
 from .output import one_line
+from .store_option import is_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def find_session(storage: JsonStorage, text: str) -> SessionInfo:
     if not any(text in (info.session_id, info.name) for info in infos):
         if position := _POSITION.match(text):
             return _at_position(storage, int(position[1]))
-        if _is_path(text):
+        if is_path(text):
             return storage.session_at(text)
     if len(infos) == 1:
         return infos[0]
@@ -80,11 +80,6 @@ def _at_position(storage: JsonStorage, position: int) -> SessionInfo:
         return rows[-1]
     number = "no sessions" if not rows else "1 session" if len(rows) == 1 else f"only {len(rows):,} sessions"
     raise SessionNotFound(f"There is no @{position}: 'localstore ls' lists {number}.")
-
-
-def _is_path(text: str) -> bool:
-    """Return whether a text is the path of an existing file. A bare word is not, unless it has a document's ending."""
-    return (os.path.basename(text) != text or text.endswith((".json", ".yaml"))) and os.path.isfile(text)
 
 
 def _from_input(storage: JsonStorage) -> Iterator[SessionInfo]:

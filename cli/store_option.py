@@ -84,7 +84,10 @@ def _by_option(option: str | None) -> str | None:
 
 
 def find_store(option: str | None) -> str:
-    """Return the folder that the option or the environment names, otherwise that of a store near the working directory.
+    """Return the folder of the store.
+
+    It is the one that the option or the environment names; otherwise that of a document that SESSION names by its path;
+    otherwise that of a store near the working directory.
 
     Raises StoreNotFound if there is none, and Ambiguous if several stores could be meant.
     """
@@ -93,8 +96,27 @@ def find_store(option: str | None) -> str:
         return _named(option, "--store")
     if named := os.environ.get("LOCALSTORE_DIR"):
         return _named(named, "LOCALSTORE_DIR")
+    if (folder := _of_document()) is not None:
+        return folder
     here = _working_directory()
     return _nearest(here) or _only_one_below(here)
+
+
+def is_path(text: str) -> bool:
+    """Return whether a text is the path of an existing file. A bare word is not, unless it has a document's ending."""
+    return (os.path.basename(text) != text or text.endswith((".json", ".yaml"))) and os.path.isfile(text)
+
+
+def _of_document() -> str | None:
+    """Return the store of the first document that the command line names as SESSION, or None."""
+    given = click.get_current_context().params
+    texts: list[str | None] = [given.get("session"), *(given.get("sessions") or ())]
+    for text in texts:
+        if text and is_path(text):
+            store = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(text))))
+            if _is_store(store):
+                return store
+    return None
 
 
 def _named(folder: str, by: str) -> str:

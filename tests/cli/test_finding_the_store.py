@@ -67,6 +67,27 @@ def test_the_only_store_below_is_used_and_named(run: Command, tmp_path: Path) ->
     assert done.stderr == f"localstore: Using the store in {Path('tmp/sessions')}\n"
 
 
+def test_a_path_of_a_document_names_its_store(run: Command, tmp_path: Path) -> None:
+    """It wins over a store near the working directory, and not over the option and the variable."""
+    for name in ("here", "there"):
+        storage = JsonStorage(tmp_path / name)
+        storage.append("s", Run(), user_id=name)
+    path = storage.path("s")
+    (tmp_path / "link.json").symlink_to(path)
+    for named in (path, os.path.relpath(path, tmp_path / "here"), tmp_path / "link.json"):
+        done = run("path", named, cwd=tmp_path / "here")
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{path}\n", "")
+    assert run("show", path, cwd=Path(path.anchor)).returncode == 0
+    for refused in (
+        run("path", path, "--store", tmp_path / "here"),
+        run("path", path, env={"LOCALSTORE_DIR": str(tmp_path / "here")}),
+    ):
+        assert (refused.returncode, refused.stdout) == (3, "")
+        assert refused.stderr.endswith(
+            f"{path} is not in the store {tmp_path / 'here'}. Use the store that it is in.\n"
+        )
+
+
 def test_several_stores_below_are_listed(run: Command, tmp_path: Path) -> None:
     """The command does not guess which one is meant."""
     make(tmp_path / "a", "in-a")
