@@ -42,6 +42,8 @@ def find_session(storage: JsonStorage, text: str) -> SessionInfo:
     """
     if not text:
         raise click.UsageError("SESSION is empty", click.get_current_context())
+    if text == "-" and text not in storage:
+        raise click.UsageError("This command takes one SESSION, and none from -", click.get_current_context())
     infos = storage.find_sessions(text)
     if not any(text in (info.session_id, info.name) for info in infos):
         if position := _POSITION.match(text):

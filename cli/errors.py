@@ -31,7 +31,7 @@ def candidates(items: Iterable[str]) -> list[str]:
     """Return the lines of an error that list possible items: at most MOST_CANDIDATES, and how many more there are."""
     lines = [f"  {item}" for item in items]
     left = len(lines) - MOST_CANDIDATES
-    return [*lines[:MOST_CANDIDATES], f"  … and {left} more"] if left > 0 else lines
+    return [*lines[:MOST_CANDIDATES], f"  … and {left:,} more"] if left > 0 else lines
 
 
 # The first matching row counts: our own errors are also OSError, LookupError and the like.
@@ -134,6 +134,8 @@ def _os_error(error: OSError) -> str:
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "Free some space and try again"
+    elif error.errno == errno.EBADF and not where:
+        advice = "Connect it, for example to /dev/null, and try again"
     elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
         advice = "Check the permissions and try again"
     else:

@@ -19,6 +19,8 @@ NARROWEST_ROOMY = 15
 """The same for a column that gets more room if there is some."""
 NARROWEST_BAR, WIDEST_BAR = 6, 30
 """The minimum and maximum width of the longest bar."""
+LONGEST_NAME = 80
+"""How much room a name gets that has to be copied, before other columns get any."""
 _FULL, _PARTS = "█", ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 """A whole cell of a bar, and its eighths."""
 

@@ -27,10 +27,10 @@ WHO = ("agent_id", "team_id", "workflow_id")
 COLOURS = {"user": "bold green", "assistant": "bold cyan", "tool": "bold magenta"}
 STATUS_COLOURS = {
     "error": "bold red",
-    "unfinished": "bold yellow",
-    "waiting": "bold yellow",
-    "cancelled": "bold yellow",
-    "rejected": "bold yellow",
+    "unfinished": "yellow",
+    "waiting": "yellow",
+    "cancelled": "yellow",
+    "rejected": "yellow",
 }
 
 

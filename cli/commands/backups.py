@@ -65,7 +65,7 @@ def _list(backups: list[BackupInfo], as_json: bool) -> None:
             ]
         )
     elif backups:
-        from ..table import print_table
+        from ..table import LONGEST_NAME, print_table
 
         print_table(
             output.console(),
@@ -81,6 +81,8 @@ def _list(backups: list[BackupInfo], as_json: bool) -> None:
             numbers=("documents", "bytes"),
             kept_longest=("name", "when", "made by", "documents", "bytes"),
             marked=[False] * len(backups),
+            roomy={"name": LONGEST_NAME},
+            elide=("name",),
         )
     if not backups and not as_json:
         output.note("This store has no backups.")

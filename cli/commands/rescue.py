@@ -70,7 +70,7 @@ def _list(files: list[Rescued]) -> None:
     if not output.to_terminal():
         output.write_rows(rows)
     elif rows:
-        from ..table import print_table
+        from ..table import LONGEST_NAME, print_table
 
         print_table(
             output.console(),
@@ -84,6 +84,8 @@ def _list(files: list[Rescued]) -> None:
             numbers=("bytes",),
             kept_longest=("name", "when", "why", "session", "bytes"),
             marked=[False] * len(rows),
+            roomy={"name": LONGEST_NAME},
+            elide=("name",),
         )
 
 

@@ -105,7 +105,7 @@ def _list(root: str, kind: Kind, items: list[Restorable], as_json: bool) -> None
 
 
 def _print(items: list[Restorable]) -> None:
-    from ..table import print_table
+    from ..table import LONGEST_NAME, print_table
 
     print_table(
         output.console(),
@@ -119,6 +119,8 @@ def _print(items: list[Restorable]) -> None:
         numbers=("bytes",),
         kept_longest=("name", "when", "session", "what", "bytes"),
         marked=[False] * len(items),
+        roomy={"name": LONGEST_NAME},
+        elide=("name",),
     )
 
 

@@ -43,12 +43,13 @@ def command(
     as_json: bool,
     store: str | None,
 ) -> None:
-    """Find the entries that have all of WORDS, newest first, on a terminal below the title of their session.
+    """Find the entries that have all of WORDS, newest first.
 
     Messages, tool calls and their results, names and tags are searched. 'wor*' is the beginning of a word,
     '"two words"' must follow each other, and an entry with '-word' is left out. Case and accents make no difference.
 
-    In a pipe, there is one line for each entry: session, run, role, field, time and snippet, separated by tabs.
+    On a terminal, the entries stand below the title of their session. In a pipe, there is one line for each entry:
+    session, run, role, field, time and snippet, separated by tabs.
     """
     if limit and everything:
         raise click.UsageError("--limit and --all cannot be combined", click.get_current_context())
@@ -70,7 +71,12 @@ def command(
     if len(found) > len(hits) and limit is None:
         output.note(f"There are more than {MOST} entries. --all shows them.")
     if not hits and not as_json:
-        output.note("Nothing was found. All words must be in one entry; 'wor*' finds words with this beginning.")
+        output.note(f"Nothing was found. {'' if literal else _hint(text)}".rstrip())
+
+
+def _hint(text: str) -> str:
+    wildcard = "'wor*' finds words with this beginning."
+    return f"All words must be in one entry; {wildcard}" if len(text.split()) > 1 else wildcard
 
 
 def _cells(hit: SearchHit) -> tuple[str, ...]:
@@ -98,7 +104,7 @@ def _show(storage: JsonStorage, hits: list[SearchHit]) -> None:
         groups.setdefault(hit.session_id, []).append(hit)
     ids = short_ids(storage, list(groups))
     for number, (session_id, group) in enumerate(groups.items()):
-        shown_id = elided(output.one_line(ids[session_id]), max(_NARROWEST_TITLE, screen.width - _NARROWEST_TITLE - 2))
+        shown_id = elided(output.one_line(ids[session_id]), max(_NARROWEST_TITLE, screen.width // 2))
         title = shortened(
             output.one_line(group[0].title or "-"), max(_NARROWEST_TITLE, screen.width - cell_len(shown_id) - 2)
         )
@@ -130,7 +136,7 @@ def _marked(hit: SearchHit) -> Text:
     end = 0
     for start, stop in hit.places:
         marked.append(output.one_line(hit.snippet[end:start]))
-        marked.append(output.one_line(hit.snippet[start:stop]), style="bold yellow")
+        marked.append(output.one_line(hit.snippet[start:stop]), style="bold red")
         end = stop
     marked.append(output.one_line(hit.snippet[end:]))
     return marked

@@ -204,7 +204,10 @@ def test_a_closed_output_is_reported(store: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 5
-    assert done.stderr.startswith("localstore: The standard output is closed.")
+    assert (
+        done.stderr
+        == "localstore: The standard output is closed. Connect it, for example to /dev/null, and try again.\n"
+    )
 
 
 @posix

@@ -284,15 +284,16 @@ def test_a_temporary_file_of_the_manifest_can_be_shown(run: Command, store: Path
 
 
 @posix
-@pytest.mark.parametrize("columns", [40, 100])
+@pytest.mark.parametrize("columns", [60, 100])
 def test_the_list_on_a_terminal(store: Path, columns: int) -> None:
-    """The table fits any width and shows relative times."""
+    """The table fits any width and shows relative times. Names are whole: their ends, which differ, were cut off."""
     from .pseudo_terminal import on_terminal
 
     keep_run(store)
     screen = on_terminal("rescue", cwd=store, columns=columns)
     assert screen.code == 0
     assert screen.lines[0].split()[:2] == ["name", "session" if columns == 100 else "when"]
+    assert screen.lines[1].split()[0] in os.listdir(store / ".localstore" / "rescue")
     assert "just now" in screen.text
     assert all(len(line) <= columns for line in screen.lines)
 

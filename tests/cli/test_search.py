@@ -138,6 +138,18 @@ def test_a_terminal_marks_the_words(said: Path) -> None:
     ]
     assert "\x1b[31m" not in shown.raw
     assert "\\x1b[31m" in shown.raw
-    assert "33m" in shown.raw
+    assert "\x1b[1;31m" in shown.raw  # bold yellow cannot be read on a light background
     plain = on_terminal("search", "train", "--store", said, cwd=said.parent, env={"NO_COLOR": "1"})
-    assert "33m" not in plain.raw
+    assert "\x1b[1;31m" not in plain.raw
+
+
+def test_the_hint_fits_what_was_looked_for(invoke: Invoke, said: Path) -> None:
+    """One word was told that all words must be in one entry, and --literal that an asterisk helps."""
+    wildcard = "'wor*' finds words with this beginning."
+    for args, hint in (
+        (["xyzzy"], f" {wildcard}"),
+        (["xyzzy", "train"], f" All words must be in one entry; {wildcard}"),
+        (["--literal", "xyzzy train"], ""),
+    ):
+        done = invoke("search", "--store", said, *args)
+        assert (done.exit_code, done.stderr) == (0, f"localstore: Nothing was found.{hint}\n")

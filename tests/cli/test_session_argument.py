@@ -67,6 +67,15 @@ def test_a_number_is_the_place_in_the_listing(run: Command, store: Path) -> None
     assert run("tag", "--store", store, "@3", "far").stdout == "far\n"
 
 
+def test_a_command_for_one_session_reads_no_ids(store: Path) -> None:
+    """It listed the sessions with a hyphen in their ids as similar."""
+    done = piped("graz-1\n", "path", "--store", store, "-")
+    said = "localstore: This command takes one SESSION, and none from -. See 'localstore path --help'.\n"
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", said)
+    add(store, "-")
+    assert piped("", "path", "--store", store, "-").exit_code == 0
+
+
 def test_an_id_or_name_comes_before_a_number_or_path(run: Command, store: Path) -> None:
     """The beginning of one comes after it."""
     for session_id in ("@1", "@22", "sessions/x.json"):

@@ -423,7 +423,7 @@ def test_runs_of_members_and_steps_are_folded_to_question_and_answer() -> None:
         *["      user", "        said 0", "      … 4 more messages", "      assistant", "        said 5"],
         *["    user", "      said 0", "    … 4 more messages", "    assistant", "      said 5"],
     ]
-    assert [piece.style for piece in pieces if piece.text.startswith("step draft[2] / write  ")] == ["bold yellow"]
+    assert [piece.style for piece in pieces if piece.text.startswith("step draft[2] / write  ")] == ["yellow"]
 
 
 @pytest.mark.parametrize(("lines", "shown"), [(8, 8), (9, 9), (10, 9)])
