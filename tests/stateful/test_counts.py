@@ -22,7 +22,7 @@ from tests.stateful import by_hand
 Storage = JsonStorage | YamlStorage
 USERS = ("alice", "bob", None)
 MODELS = ("big", "small-2026-01-01", None)
-TAGS = ("travel", "work", "x")
+TAGS = ("travel", "work", "x", "archived")
 NAMES = ("Trip to Vienna", "a trip", "Straße", None)
 MONTHLY = tuple(name for name in GROUP_KEYS if name != "day")
 """The groups that are counted without reading documents."""
@@ -77,6 +77,7 @@ class Chance(random.Random):
             "rating": self.choice(("good", "bad")),
             "since": self.time(),
             "until": self.time(),
+            "archived": self.choice((True, False)),
         }
         return Filter(**{name: fields[name] for name in self.sample(sorted(fields), self.choice((1, 1, 2, 3)))})
 
@@ -122,6 +123,7 @@ def matches(document: oracle.Document, where: Filter) -> bool:
         and where.kind in (None, header["kind"])
         and (where.name is None or where.name.casefold() in header.get("name", "").casefold())
         and set(where.tag or ()) <= set(header.get("tags", []))
+        and where.archived in (None, "archived" in header.get("tags", []))
         and (where.model is None or where.model in models)
         and where.status in (None, _status(document))
         and (where.rating is None or where.rating in [run.get("rating") for run in finished])
