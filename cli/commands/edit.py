@@ -35,7 +35,7 @@ def command(session: str, run: str | None, drop_run: str | None, store: str | No
 
     The editor opens a copy of the document. Afterwards, the text is checked, and the document gets exactly this text.
     If others wrote to the session meanwhile, both changes are merged, run by run. If both changed the same run, theirs
-    stays, yours is kept in the rescue folder, and the exit code is 1.
+    stays, yours is kept in the rescue folder, and the exit code is 1. Runs that you remove are kept there, too.
 
     If the text has an error, you can edit it again, at the line of the error. If the text does not change, or the
     editor fails, nothing is stored. A text that cannot be stored is kept in a file, and the message names the file.

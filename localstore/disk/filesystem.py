@@ -414,15 +414,19 @@ def add_line(fd: int, size: int, line: bytes) -> None:
     extend(fd, size, b"", line)
 
 
-def remove_folder_if_empty(path: str) -> None:
-    """Remove a folder if it is empty. Anything else stays. Raises OSError."""
+def remove_folder_if_empty(path: str, *, settle: bool = True) -> None:
+    """Remove a folder if it is empty. Anything else stays. Raises OSError.
+
+    Without `settle`, an empty folder may be back after a power cut.
+    """
     try:
         system.remove_folder(path)
     except OSError as error:
         if error.errno not in _NOT_REMOVED:
             raise
         return
-    sync_folder(os.path.dirname(path))
+    if settle:
+        sync_folder(os.path.dirname(path))
 
 
 def make_folders(path: Path, *, top: Path | None = None) -> None:

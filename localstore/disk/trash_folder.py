@@ -221,7 +221,7 @@ def _remove_folders(root: str, name: str, document: str) -> None:
     """Remove the folders of a document in the trash that are empty."""
     folder = f"{FOLDER}/{name}/{document}".rpartition("/")[0]
     while folder != FOLDER:
-        filesystem.remove_folder_if_empty(store_tree.full_path(root, folder))
+        filesystem.remove_folder_if_empty(store_tree.full_path(root, folder), settle=False)
         folder = folder.rpartition("/")[0]
 
 

@@ -26,8 +26,9 @@ from localstore.format.document import LayoutMismatch, parse_document
 from localstore.format.values import json_equal
 from localstore.index.row import IndexRow
 
-_TOGETHER = 64
-"""How many sessions are moved while all of their locks are held: writers of these sessions wait for the last one."""
+_TOGETHER = 32
+"""How many sessions are moved while all of their locks are held: their writers, and those of other sessions with the
+same locks, wait for the last one."""
 
 
 def trashed(store: Opened | Path | str, *, older_than: float = 0.0) -> list[Trashed]:

@@ -598,7 +598,7 @@ class Storage:
             'flow'
 
         Documents move as they are, broken ones too. The trash is never emptied automatically. Sessions are moved in
-        groups; while a group is moved, writers of its sessions wait.
+        groups; while a group is moved, writers of its sessions, and of some others, wait.
 
         Args:
             sessions: Ids, or rows of a listing. Of a row, the session is moved only if its document did not change
