@@ -14,6 +14,7 @@ from ..store_option import open_store, store_option
 if TYPE_CHECKING:
     from localstore.format.redaction import Redaction
     from localstore.maintenance.redact import Redacted
+    from localstore.models.session_info import SessionInfo
 
 
 @click.command()
@@ -52,7 +53,8 @@ def command(
     if not dry_run and not yes and not output.can_ask():
         raise click.UsageError("No terminal to ask on. Add --yes to redact, or --dry-run to look first", context)
     storage = open_store(store)
-    ids = [info.session_id for info in find_sessions(storage, sessions, exact=yes)]
+    infos = find_sessions(storage, sessions, exact=yes)
+    ids = [info.session_id for info in infos]
     try:
         found = storage.redact(ids, patterns, secrets=secrets, dry_run=not yes)
     except ValueError as error:
@@ -60,6 +62,8 @@ def command(
     is_done = yes
     if not as_json:
         _print_places(found)
+    if found.documents and not yes:
+        _warn_of_writers(infos)
     if found.documents and not yes and not dry_run:
         if click.confirm(f"Replace {_secrets(found)} in {sizes(found.documents)}?", err=True):
             found, is_done = storage.redact(ids, patterns, secrets=secrets), True
@@ -117,6 +121,14 @@ def _show_places(found: Redacted) -> None:
             text = Text(f"  {output.one_line(some[0].excerpt)}", style="dim")
             text.highlight_regex(r"\[redacted[^]]*\]", "not dim red")
             screen.print(text, no_wrap=True, overflow="ellipsis")
+
+
+def _warn_of_writers(infos: list[SessionInfo]) -> None:
+    """Print which sessions an agent may be writing to."""
+    for info in infos:
+        if info.status == "unfinished":
+            advice = "If an agent is writing it now, wait: it could not finish a run that was redacted"
+            output.note(f"The last run of {info.session_id} is unfinished. {advice}.")
 
 
 def _name_what_is_left(backup: str) -> None:

@@ -60,6 +60,14 @@ def test_what_is_replaced_is_in_a_backup_that_restore_brings_back(run: Command, 
     assert path.read_bytes() == before
 
 
+def test_a_session_that_an_agent_may_be_writing_to_is_named_before(run: Command, leaky: Path) -> None:
+    run_now = Run(messages=[Message(role="user", content=ADDRESS)], status="unfinished")
+    JsonStorage(leaky).append("own", run_now)
+    done = run("redact", "own", "graz-1", "--secrets", "--dry-run", "--store", leaky)
+    lines = [line for line in done.stderr.splitlines() if "unfinished" in line]
+    assert [line.partition(". If ")[0] for line in lines] == ["localstore: The last run of own is unfinished"]
+
+
 def test_json(run: Command, leaky: Path) -> None:
     args = ("redact", "own", "--pattern", "of", "--pattern", "H|h", "--json", "--store", leaky)
     found = json.loads(run(*args, "--dry-run").stdout)
