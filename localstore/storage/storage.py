@@ -961,6 +961,8 @@ class Storage:
         Sessions are read one by one while the pieces are made. A document that cannot be read is left out. So is a run
         that is no complete example, in "openai-jsonl". The export names both in `left_out`.
 
+        There is no async twin. In async code, join the pieces in a thread, with `asyncio.to_thread`.
+
         Args:
             form: "markdown" (conversations), "html" (one page), "json" (an array of documents), "openai-jsonl"
                 (examples for fine-tuning, one on each line) or "atif" (trajectories, one on each line).
@@ -1317,7 +1319,6 @@ class Storage:
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)
     asearch = async_twin(search, writes=False)
-    aexport = async_twin(export, writes=False)
     afind_sessions = async_twin(find_sessions, writes=False)
     asessions_beginning_with = async_twin(sessions_beginning_with, writes=False)
     acount = async_twin(count, writes=False)
