@@ -25,7 +25,7 @@ def _grouping(context: click.Context, parameter: click.Parameter, value: str) ->
     try:
         return check_grouping([name.strip() for name in value.split(",") if name.strip()])
     except ValueError as error:
-        raise click.BadParameter(str(error).removeprefix("by: "), context, parameter) from None
+        raise click.BadParameter(str(error).removeprefix("by "), context, parameter) from None
 
 
 @click.command()

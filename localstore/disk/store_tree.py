@@ -1,6 +1,7 @@
 """The folders of a store: create a store, recognise one, and list the documents in it."""
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -170,6 +171,10 @@ def refuse_to_replace_marker(root: Path) -> None:
 
 
 def _make(root: Path) -> Path:
+    if os.path.lexists(root) and not os.path.isdir(root):  # otherwise the error would name a folder in it
+        raise NotADirectoryError(
+            errno.ENOTDIR, "Not a folder, so a store cannot be created in it. Use another path", str(root)
+        )
     prepare(root)
     write_marker(root)
     return root

@@ -1,5 +1,6 @@
 """Short forms of values, for reprs of one line."""
 
+from collections.abc import Mapping
 from typing import Any
 
 _JOINER = "\u200d"
@@ -63,6 +64,16 @@ def _is_mark(point: str) -> bool:
 def short_repr(value: Any) -> str:
     """Return the repr of a value on one line, shortened."""
     return _shortened(" ".join(repr(value).split()))
+
+
+def given_repr(name: str, fields: Mapping[str, Any]) -> str:
+    """Return the repr of an object with the fields that are not None, on one line.
+
+    >>> given_repr("Filter", {"user": "alice", "kind": None})
+    "Filter(user='alice')"
+    """
+    given = [f"{field}={short_repr(value)}" for field, value in fields.items() if value is not None]
+    return f"{name}({', '.join(given)})"
 
 
 def bare(word: str) -> str:

@@ -1,10 +1,11 @@
 """A filter: which sessions to list, count or export."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, cast
 
+from localstore.models.excerpt import given_repr
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import KINDS, RATINGS, Kind, Rating, RunStatus
 from localstore.models.times import is_time_text, parse_age, time_text
@@ -53,9 +54,9 @@ class Filter:
     since: datetime | date | str | None = None
     until: datetime | date | str | None = None
     archived: bool | None = None
-    since_text: str | None = field(init=False, repr=False, compare=False, default=None)
+    since_text: str | None = field(init=False, compare=False, default=None)
     """`since` in the form used in documents, in UTC."""
-    until_text: str | None = field(init=False, repr=False, compare=False, default=None)
+    until_text: str | None = field(init=False, compare=False, default=None)
     """`until` in the form used in documents, in UTC. This moment is not included."""
 
     def __post_init__(self) -> None:
@@ -102,6 +103,9 @@ class Filter:
     def counts_runs(self) -> bool:
         """Whether the filter needs what is counted over the runs of a session."""
         return self.model is not None or self.status is not None or self.rating is not None
+
+    def __repr__(self) -> str:
+        return given_repr("Filter", {item.name: getattr(self, item.name) for item in fields(self) if item.init})
 
     def __bool__(self) -> bool:
         """Return whether the filter leaves any session out."""

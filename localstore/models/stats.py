@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from operator import add
 from typing import Any, Literal, get_args
 
+from localstore.models.excerpt import given_repr
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.times import is_time_text
 
@@ -47,6 +48,9 @@ class Counts:
     cost: float | None = None
     """What the tokens cost, by the given prices; None without prices. Models without a price are left out."""
 
+    def __repr__(self) -> str:
+        return given_repr("Counts", self.as_dict())
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dict of JSON values, without those that are None."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -64,6 +68,10 @@ class Stats:
 
     unreadable: int = 0
     """How many of the sessions have a document that cannot be read. The last known counts of these are used, if any."""
+
+    def __repr__(self) -> str:
+        groups = "1 group" if len(self.groups) == 1 else f"{len(self.groups):,} groups"
+        return f"Stats({groups}, total={self.total!r})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dict of JSON values. Values that are None are left out."""
@@ -228,7 +236,7 @@ def _counts(values: Mapping[str, str], sessions: int, shares: Sequence[_Share], 
         output_tokens=tokens_out,
         cached_tokens=cached,
         seconds=milliseconds / 1000,
-        cost=None if prices is None else sum(_cost(model, numbers, prices) for model, numbers in shares),
+        cost=None if prices is None else sum((_cost(model, numbers, prices) for model, numbers in shares), 0.0),
     )
 
 
@@ -239,7 +247,7 @@ def check_grouping(by: object) -> tuple[GroupKey, ...]:
         raise TypeError(f"by must be a tuple of names, not {shown(by)}")
     for name in names:
         if name not in GROUP_KEYS:
-            raise ValueError(f"by: {not_one_of(name, GROUP_KEYS)}")
+            raise ValueError(f"by {not_one_of(name, GROUP_KEYS)}")
         if names.count(name) > 1:
             raise ValueError(f"by has {name!r} twice")
     return tuple(names)

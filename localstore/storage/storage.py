@@ -1129,7 +1129,7 @@ class Storage:
         self,
         where: Filter | None = None,
         *,
-        by: "tuple[GroupKey, ...] | list[GroupKey]" = ("month",),
+        by: "GroupKey | tuple[GroupKey, ...] | list[GroupKey]" = ("month",),
         prices: "Prices | None" = None,
     ) -> "Stats":
         """Count the sessions, runs, failures, tokens and seconds of the sessions that match the filter, in groups.
@@ -1146,7 +1146,8 @@ class Storage:
 
         Args:
             where: Only the sessions that match this filter; None counts all. All runs of these sessions count.
-            by: What forms a group: any of "user", "month", "day", "model", "entity" and "status".
+            by: What forms a group: one or several of "user", "month", "day", "model", "entity" and "status"; () counts
+                all sessions in one group.
             prices: The price of a million tokens by model, as (input, output) or (input, output, cached input). A price
                 also holds for the model with a date at the end of its name. None counts no cost.
 

@@ -134,7 +134,7 @@ def test_a_missing_price_file_is_named(invoke: Invoke, used: Path) -> None:
 
 @pytest.mark.parametrize(
     ("by", "problem"),
-    [("year", "must be one of"), ("month,month", "by has 'month' twice. See"), ("mnth", "Did you mean 'month'?")],
+    [("year", "must be one of"), ("month,month", "'--by': has 'month' twice. See"), ("mnth", "Did you mean 'month'?")],
 )
 def test_an_unknown_group_is_refused(invoke: Invoke, used: Path, by: str, problem: str) -> None:
     done = invoke("stats", "--by", by, "--store", used)

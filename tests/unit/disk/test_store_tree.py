@@ -69,7 +69,7 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(StoreNotFound):
         JsonStorage(tmp_path / "file", create=False)
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(NotADirectoryError, match=r"Use another path: '.*file'"):
         JsonStorage(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"x"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from localstore import ContentPart, Message, Run, Session, SessionInfo, Step, ToolCall, Update
+from localstore import ContentPart, Counts, Filter, Message, Run, Session, SessionInfo, Stats, Step, ToolCall, Update
 from localstore.models.session_info import session_info
 
 
@@ -64,6 +64,17 @@ def test_a_row_of_a_listing_is_shown_on_one_line() -> None:
     }  # fmt: skip
     info: SessionInfo = session_info(row, "/store/sessions/2026-11/trip.json")
     assert repr(info) == "SessionInfo('trip', 2 runs, alice)"
+
+
+def test_filters_and_counts_are_shown_with_what_they_have() -> None:
+    """A filter of one field was shown with ten times None, and stats filled the screen."""
+    assert repr(Filter(user="alice", tag="x", since="7d")) == "Filter(user='alice', tag=('x',), since='7d')"
+    assert repr(Filter()) == "Filter()"
+    counts = Counts(day="2026-11-22", sessions=2, runs=3, seconds=1.5)
+    numbers = "sessions=2, runs=3, failures=0, input_tokens=0, output_tokens=0, cached_tokens=0, seconds=1.5"
+    assert repr(counts) == f"Counts(day='2026-11-22', {numbers})"
+    assert repr(Stats((counts,), counts)) == f"Stats(1 group, total={counts!r})"
+    assert repr(Stats((counts,) * 300, counts)).startswith("Stats(300 groups, total=Counts(")
 
 
 def page_of(frame: str) -> str:

@@ -111,6 +111,10 @@ def test_stats_count_by_group_with_cost(counted: Storage) -> None:
     assert (stats.total.sessions, stats.total.runs, stats.unpriced) == (3, 4, ())
     assert counted.stats(prices={"big": (1, 1)}).unpriced == ("small",)
     assert counted.stats().total.cost is None
+    assert counted.stats(by="month") == counted.stats(by=["month"])
+    assert counted.stats(by=()).groups == (counted.stats().total,)
+    of_none = counted.stats(Filter(user="nobody"), by=("day",), prices={}).total.cost
+    assert (of_none, type(of_none)) == (0.0, float)
     by_status = {group.status: group.sessions for group in counted.stats(by=("status",)).groups}
     assert by_status == {"error": 1, "completed": 1, "unfinished": 1}
 
@@ -180,7 +184,7 @@ def test_stats_by_day_report_the_documents_read(counted: Storage) -> None:
 def test_wrong_arguments_are_refused(counted: Storage) -> None:
     call: Any = counted
     for options, problem in (
-        ({"by": ("year",)}, "by: must be one of"),
+        ({"by": ("year",)}, "by must be one of"),
         ({"by": ("month", "month")}, "twice"),
         ({"prices": {"m": 5}}, "the price of 'm'"),
         ({"prices": {"m": (1, float("nan"))}}, "the price of 'm'"),
