@@ -111,6 +111,7 @@ def message(error: BaseException) -> str:
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "localstore"
         text = error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", ")  # click's list of choices
+        text = text.replace("a valid integer range", "a whole number").replace("a valid float range", "a number")
         if isinstance(error, click.NoSuchOption) and error.possibilities:
             text = f"{error.message} Did you mean '{error.possibilities[0]}'?"
         return f"{text}{'' if text.endswith(('.', '?')) else '.'} See '{command} --help'."

@@ -22,40 +22,18 @@ COMPLETE_VARIABLE = "_LOCALSTORE_COMPLETE"
 _WHOLE = 1000
 """Longer than the first sentence of any help."""
 
-COMMANDS = (
-    "ls",
-    "search",
-    "stats",
-    "show",
-    "diff",
-    "pick",
-    "path",
-    "chat",
-    "ask",
-    "edit",
-    "state",
-    "rename",
-    "tag",
-    "rate",
-    "archive",
-    "unarchive",
-    "export",
-    "import",
-    "rm",
-    "prune",
-    "restore",
-    "check",
-    "rescue",
-    "upgrade",
-    "backups",
-    "convert",
-    "redact",
-    "replay",
-    "completion",
-    "help",
-)
-"""The commands in the order of the help. `localstore NAME` is `command` in the module `commands/NAME.py`, or
+SECTIONS = {
+    "Look": ("ls", "search", "stats", "show", "diff", "pick", "path", "export"),
+    "Ask a model": ("chat", "ask", "replay"),
+    "Change sessions": ("edit", "state", "rename", "tag", "rate", "archive", "unarchive", "redact"),
+    "Bring in, remove and bring back": ("import", "rm", "prune", "restore"),
+    "Find and repair damage": ("check", "rescue"),
+    "Change the format": ("upgrade", "convert", "backups"),
+    "Get help": ("help", "completion"),
+}
+"""The sections of the help and their commands. `localstore NAME` is `command` in the module `commands/NAME.py`, or
 `commands/NAME_.py` if Python reserves the name."""
+COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
 
 
 class Commands(click.Group):
@@ -76,6 +54,14 @@ class Commands(click.Group):
 
             add_completions(command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections of the help, with the sentences of all of them below each other."""
+        widest = max(map(len, COMMANDS))
+        for title, names in SECTIONS.items():
+            commands = ((name, self.get_command(ctx, name)) for name in names)
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), found.short_help or "") for name, found in commands if found])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -34,7 +34,7 @@ FORMATS = ("markdown", "html", "json", "openai-jsonl", "atif")
 @pick_option
 @store_option
 def command(where: Filter, **options: Any) -> None:
-    """Export sessions. Without SESSION or filters, export the whole store.
+    """Export sessions as Markdown, HTML, JSON and other formats. Without SESSION or filters, export the whole store.
 
     SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls';
     - reads ids from standard input, one per line. A session must match all filters. Sessions are exported in the

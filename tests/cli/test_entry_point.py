@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,12 @@ def test_an_unknown_option_suggests_the_most_similar_one(run: Command) -> None:
     done = run("ls", "--nam")
     said = "localstore: No such option '--nam'. Did you mean '--name'? See 'localstore ls --help'.\n"
     assert (done.returncode, done.stderr) == (2, said)
+
+
+def test_a_word_in_place_of_a_number_is_called_that(run: Command) -> None:
+    """It was no valid integer range."""
+    for args, what in ((("ls", "--limit", "x"), "a whole number"), (("ask", "--temperature", "x"), "a number")):
+        assert f": 'x' is not {what}. See 'localstore" in run(*args).stderr
 
 
 @pytest.mark.parametrize("command", ["ls", "show"])
@@ -283,7 +290,17 @@ def test_help_explains_a_command(run: Command) -> None:
 
 def test_the_list_of_commands_has_whole_sentences(run: Command) -> None:
     shown = run("--help").stdout
-    assert "..." not in shown.partition("\nCommands:\n")[2]
+    assert "..." not in shown.partition("\nLook:\n")[2]
+
+
+def test_the_help_and_the_page_have_the_same_groups_of_commands(run: Command) -> None:
+    """Thirty commands stood in one list."""
+    page = (Path(__file__).parents[2] / "cli" / "README.md").read_text(encoding="utf-8")
+    shown = run("--help").stdout
+    for title, names in import_module("localstore_cli.group").SECTIONS.items():
+        listed = shown.partition(f"\n{title}:\n")[2].partition("\n\n")[0].splitlines()
+        assert [line.split()[0] for line in listed if line[2] != " "] == list(names)
+        assert ", ".join(f"[{name}](#localstore-{name})" for name in names) in page
 
 
 def test_python_m_starts_the_command_line(store: Path) -> None:
