@@ -53,8 +53,7 @@ class FolderScan:
         manifest = self._manifest
         manifest.refresh(thorough=True)
         folders = store_tree.folders(self._root)
-        for folder in manifest.take_left():
-            self._scanned.pop(folder, None)
+        left = manifest.take_left()
         is_new = self.restarts != manifest.restarts
         if is_new:
             self.forget_scans()
@@ -62,6 +61,8 @@ class FolderScan:
         uses_index = not (for_lookup and manifest.is_small())
         if uses_index and any(self._scanned.get(folder) != changed for folder, changed in folders.items()):
             self._load()  # another process may have scanned them
+        for folder in left:
+            self._scanned.pop(folder, None)
         now = time.time_ns()
         scanned = self._scanned
         unreadable: dict[str, str] = {}
@@ -106,8 +107,15 @@ class FolderScan:
             for folder in self._ignored.keys() - folders.keys():
                 del self._ignored[folder]
             self._ignored.update(ignored)
-        if uses_index:
-            self._save(hidden)
+        if uses_index and self.restarts == manifest.restarts:  # otherwise rows that were known may be lost
+            self._save()
+
+    def is_outdated(self) -> bool:
+        """Return whether rows of this process were discarded, or left the paths of files, since the last scan."""
+        if self.restarts != self._manifest.restarts:
+            return True
+        with self._manifest.mutex:
+            return bool(self._manifest.folders_left())
 
     def forget_scans(self) -> None:
         """Make the next scan list every folder again."""
@@ -137,7 +145,7 @@ class FolderScan:
                 else:
                     self._ignored.setdefault(_month_folder(path), {})[path] = Reason(*detail)
 
-    def _save(self, hidden: list[str]) -> None:
+    def _save(self) -> None:
         """Store what the scan found, if it is not what the index has."""
         with self._manifest.mutex:
             exceptions: dict[str, tuple[ExceptionKind, Any]] = {
@@ -146,11 +154,11 @@ class FolderScan:
             exceptions.update((row["path"], ("broken", row)) for row in self._manifest.broken_rows())
             exceptions.update((path, ("duplicate", detail)) for path, detail in self._reader.duplicates.items())
             exceptions.update((path, ("unreadable", detail)) for path, detail in self._reader.unreadable.items())
-            unwritten = self._manifest.unwritten_folders()
-            folders = {folder: changed for folder, changed in self._scanned.items() if folder not in unwritten}
+            without = self._manifest.unwritten_folders() | self._manifest.folders_left()
+            folders = {folder: changed for folder, changed in self._scanned.items() if folder not in without}
             found = Found(folders, exceptions)
-        if hidden or found != self._stored:
-            self._manifest.scans.set_found(found, hidden)
+        if found != self._stored or self._manifest.has_hidden():
+            self._manifest.scans.set_found(found)
             self._stored = found
 
     def own_change(self, path: str, watch: FolderWatch | None) -> FolderNote | None:

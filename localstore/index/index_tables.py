@@ -22,8 +22,6 @@ LAYOUT = Layout(
 {found_table.STATEMENTS}
     """,
 )
-TAIL = 64
-"""How many bytes before the offset are compared, to recognise a manifest that is not the one that was folded."""
 
 
 class Position(NamedTuple):
@@ -33,7 +31,7 @@ class Position(NamedTuple):
     """What identifies the manifest."""
     offset: int
     tail: bytes
-    """The last bytes before the offset, at most `TAIL`."""
+    """The last bytes before the offset; see `ManifestFile.tail`."""
     lines: int
     """The number of lines before the offset."""
 

@@ -94,8 +94,17 @@ class Manifest:
         """Remove a row in this process only, because its file is gone. The caller must hold `mutex`."""
         self._reader.hide(session_id)
 
+    def has_hidden(self) -> bool:
+        """Return whether a row was removed in this process alone."""
+        with self._reader.mutex:
+            return bool(self._recent.hidden())
+
+    def folders_left(self) -> set[str]:
+        """Return what `take_left` will return. The caller must hold `mutex`."""
+        return self._reader.folders_left()
+
     def take_left(self) -> set[str]:
-        """Return the folders in which lines removed rows since the last call; see `ManifestReader.take_left`."""
+        """Return the folders in which rows left their paths since the last call; see `ManifestReader.take_left`."""
         return self._reader.take_left()
 
     def unwritten_folders(self) -> set[str]:

@@ -16,6 +16,9 @@ _KEEP_OPEN = os.name != "nt"
 _FIRST_LINE = 256
 """How many bytes of the first line identify the file."""
 
+TAIL = 512
+"""How many bytes before an offset identify what is before it. The last line's fingerprint is usually among them."""
+
 
 def _close_quietly(fd: int) -> None:
     """Close a descriptor of the manifest. A failure has no consequence: what the manifest lacks is read again."""
@@ -110,6 +113,19 @@ class ManifestFile:
         """Return bytes of the open file, fewer at its end."""
         with self._named():
             return filesystem.read_at(self._descriptor(), size, offset)
+
+    def tail(self, offset: int) -> bytes:
+        """Return the last bytes before an offset.
+
+        They identify what was read up to there: a file that was cut off, or overwritten by an older copy, and then grew
+        again has its first line and may be as long, but has others there.
+        """
+        begin = max(0, offset - TAIL)
+        return self.read(offset - begin, begin)
+
+    def has(self, tail: bytes, offset: int) -> bool:
+        """Return whether these are the last bytes before an offset."""
+        return self.read(len(tail), offset - len(tail)) == tail
 
     def create(self) -> None:
         """Create the file with a first line, and open it. Raises OSError."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localstore.disk.locks import LockPool
 from localstore.disk.store_tree import INDEX_FILE
-from localstore.index.manifest_file import ManifestFile
+from localstore.index.manifest_file import TAIL, ManifestFile
 from localstore.index.row import latest_plausible_time
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class ManifestIndex:
         """The lines before this offset are in the index. Those behind it, up to `end`, are in memory."""
         self.end = 0
         """The offset behind the last line that was read."""
+        self.tail = b""
+        """The bytes before `end`; see `ManifestFile.tail`."""
         self.lines = 0
         """The number of lines before `folded`."""
         self._opened = 0
@@ -51,7 +53,21 @@ class ManifestIndex:
 
     def start(self, end: int) -> None:
         """Begin with the open file, which was just made. None of its lines is folded; those before `end` are known."""
-        self.name, self.folded, self.end = self._file.name(), 0, end
+        self.name, self.folded = self._file.name(), 0
+        self.set_end(end)
+
+    def set_end(self, end: int) -> None:
+        """Note that the lines of the open file before this offset were read."""
+        self.end, self.tail = end, self._file.tail(end)
+
+    def went_on(self, data: bytes) -> None:
+        """Note that these bytes behind `end`, which are whole lines, were read."""
+        self.end += len(data)
+        self.tail = (self.tail + data)[-TAIL:]
+
+    def continues(self, size: int) -> bool:
+        """Return whether the open file, which has `size` bytes, still begins with what was read of it."""
+        return self._file.name() == self.name and size >= self.end and self._file.has(self.tail, self.end)
 
     def close(self) -> None:
         """Close the file of the index. The next call opens it again."""
@@ -101,11 +117,19 @@ class ManifestIndex:
         at = index_tables.position(connection)
         if at is None or at.manifest != self.name or at.offset > size:
             return None
-        if self._file.read(len(at.tail), at.offset - len(at.tail)) != at.tail:
+        if not self._file.has(at.tail, at.offset):
             return None
         self.lines = at.lines
         self._opened = self.sqlite().opened
         return at.offset
+
+    def has_known_lines(self, connection: "sqlite3.Connection") -> bool:
+        """Return whether the index and the open manifest still have all lines that were read from them."""
+        size = self._file.size()
+        if not self.continues(size):
+            return False
+        offset = self._offset_in(connection, size) if self.folded else 0
+        return offset is not None and offset >= self.folded
 
     def fold(self, size: int, *, waits: bool) -> int | None:
         """Fold the lines of the open manifest, which has `size` bytes. Return the offset behind the last one.
@@ -130,6 +154,8 @@ class ManifestIndex:
 
         offset = self._offset_in(connection, max(size, self._file.size()))
         if offset is None:
+            if self.folded:
+                self.restarts += 1  # it may have had rows that the manifest lacks, and what scans found with them
             index_tables.clear(connection)
             offset = self.lines = 0
             self._opened = self.sqlite().opened
@@ -146,6 +172,5 @@ class ManifestIndex:
 
         self._opened = self.sqlite().opened
         self.lines = lines
-        begin = max(0, offset - index_tables.TAIL)
-        tail = self._file.read(offset - begin, begin)
+        tail = self._file.tail(offset)
         index_tables.set_position(connection, index_tables.Position(self.name, offset, tail, self.lines))

@@ -80,8 +80,8 @@ class ManifestReader:
 
         Raises StoreNotFound if the store is no longer at its path, and OSError if the file exists but cannot be read.
 
-        Unusable content is skipped. A file that was replaced, removed or moved is always detected. A file that was
-        rewritten in place with the same length is detected only if `thorough` is true.
+        Unusable content is skipped. A file that was replaced, removed or moved is always detected, and so is one that
+        was cut off or overwritten in place. If it has the same length then, it is detected only if `thorough` is true.
         """
         with self.mutex:
             try:
@@ -104,9 +104,8 @@ class ManifestReader:
             if self.index.name:
                 self.forget(b"")
             return
-        name = self.file.name()
-        if name != self.index.name or status.st_size < self.index.end:
-            self._begin(name, status.st_size)
+        if not self.index.continues(status.st_size):
+            self._begin(self.file.name(), status.st_size)
         unread = status.st_size - self.index.end
         if unread > _SHORT or self.is_long(status.st_size):
             self.fold(status.st_size, waits=unread > _LONG)
@@ -114,13 +113,14 @@ class ManifestReader:
             data = self.file.read(status.st_size - self.index.end, self.index.end)
             end = data.rfind(b"\n") + 1
             if end:
-                self.index.end += end
+                self.index.went_on(data[:end])
                 self.recent.add_lines(data[: end - 1], self.index.end)
 
     def _begin(self, name: bytes, size: int) -> None:
-        """Begin with another manifest. If the index has its beginning, go on from there."""
-        is_first = not self.index.name
-        restarts = self.index.restarts
+        """Begin with another manifest. If the index has its beginning, go on from there.
+
+        Whoever brought the index there may have made it from this manifest alone, which may lack rows that were known.
+        """
         self.forget(name)
         if size <= _SHORT:
             return
@@ -129,8 +129,6 @@ class ManifestReader:
             self.fold(size, waits=True)
         else:
             self.advance(offset)
-            if not is_first:
-                self.index.restarts = restarts  # the process that replaced the manifest has brought the index along
 
     def is_small(self) -> bool:
         """Return whether all lines are in memory, and few. No index is needed then."""
@@ -180,7 +178,8 @@ class ManifestReader:
         """Forget the lines before `offset`, because they are in the index."""
         skipped = offset > self.index.end
         self.index.folded = max(self.index.folded, offset)
-        self.index.end = max(self.index.end, offset)
+        if skipped:
+            self.index.set_end(offset)
         self.recent.forget_before(offset)
         if skipped:  # among the lines that were not read may be later ones of these sessions
             for session_id in self.recent.rows.keys() - self.recent.ends.keys():
@@ -206,8 +205,12 @@ class ManifestReader:
             if row is not None:
                 return None if row is DELETED else row
         with self.mutex:
-            self._parse_lines_of(session_id)
-            return self._known(session_id)
+            while True:
+                rows = self.recent.rows
+                self._parse_lines_of(session_id)
+                row = self._known(session_id)
+                if self.recent.rows is rows:  # otherwise all rows were forgotten, and there are new lines
+                    return row
 
     def _known(self, session_id: str) -> IndexRow | None:
         row = self.recent.rows.get(session_id)
@@ -248,7 +251,8 @@ class ManifestReader:
     def put(self, row: IndexRow) -> None:
         """Set a row in this process only, overriding the lines read so far. The caller must hold `mutex`."""
         self.parse_all_lines()
-        self._set_row(row)
+        while not self._set_row(row):
+            self.parse_all_lines()
         self.recent.ends.pop(row["session_id"], None)
 
     def hide(self, session_id: str) -> None:
@@ -257,14 +261,18 @@ class ManifestReader:
         self.recent.remove(session_id)
         self.recent.ends.pop(session_id, None)
 
-    def take_left(self) -> set[str]:
-        """Return the folders in which lines removed rows since the last call, and whose documents may be there.
+    def folders_left(self) -> set[str]:
+        """Return what `take_left` will return. The caller must hold `mutex`."""
+        self.parse_all_lines()
+        return self.recent.left
 
-        The manifest may be from another copy of the store.
+    def take_left(self) -> set[str]:
+        """Return the folders in which rows left their paths since the last call, and whose documents may be there.
+
+        The manifest may be from another copy of the store, and a file may hold another session now.
         """
         with self.mutex:
-            self.parse_all_lines()
-            left, self.recent.left = self.recent.left, set()
+            left, self.recent.left = self.folders_left(), set()
             return left
 
     # Lines
@@ -275,37 +283,51 @@ class ManifestReader:
         if lines is None or isinstance(lines, dict):
             return
         row, old = last_usable(session_id, lines), self._known(session_id)
-        if row is None or row is DELETED or old is None or row["path"] != old["path"]:
+        is_current = self.recent.pending.get(session_id) is lines
+        if not is_current or row is None or row is DELETED or old is None or row["path"] != old["path"]:
             self.parse_all_lines()
         else:
             self.recent.pending[session_id] = row  # keep its place: older lines may give this path to another session
-            self._set_row(row)
+            if not self._set_row(row):
+                self.parse_all_lines()
 
     def parse_all_lines(self) -> None:
-        """Parse all pending lines, in their order. The caller must hold `mutex`."""
-        unread, self.recent.pending = self.recent.pending, {}
-        for session_id, lines in unread.items():
-            row = lines if isinstance(lines, dict) else last_usable(session_id, lines)
-            if row is DELETED:
-                self._leave(session_id)
-                self.recent.remove(session_id)
-            elif row is not None:
-                self._set_row(row)
+        """Parse all pending lines, in their order. The caller must hold `mutex`.
 
-    def _leave(self, session_id: str) -> None:
+        The index is asked for earlier rows. If it and the manifest turn out to be replaced, all rows are forgotten: the
+        remaining lines are those of a manifest that is gone, and the new ones are parsed instead.
+        """
+        while self.recent.pending:
+            unread, self.recent.pending = self.recent.pending, {}
+            for session_id, lines in unread.items():
+                row = lines if isinstance(lines, dict) else last_usable(session_id, lines)
+                if row is not None and not (self._remove(session_id) if row is DELETED else self._set_row(row)):
+                    break
+
+    def _remove(self, session_id: str) -> bool:
+        """Remove a row. Return False, and change nothing, if all rows were forgotten meanwhile."""
+        rows = self.recent.rows
         row = self._known(session_id)
+        if self.recent.rows is not rows:
+            return False
         if row is not None:
             self.recent.left.add(row["path"].rpartition("/")[0])
+        self.recent.remove(session_id)
+        return True
 
-    def _set_row(self, row: IndexRow) -> None:
+    def _set_row(self, row: IndexRow) -> bool:
+        """Set a row. Return False, and change nothing, if all rows were forgotten meanwhile."""
         session_id, path = row["session_id"], row["path"]
-        old = self.recent.rows.get(session_id)
+        rows = self.recent.rows
+        old = rows.get(session_id)
         if old is None or old is DELETED or old["path"] != path:
-            if session_id not in self.recent.rows:
+            if session_id not in rows:
                 old = self.in_index(session_id)
+            replaced = self._session_at(path)
+            if self.recent.rows is not rows:
+                return False
             if old is not None and old is not DELETED and old["path"] != path:
                 self.recent.left.add(old["path"].rpartition("/")[0])
-            replaced = self._session_at(path)
             if replaced is not None and replaced != session_id:  # the file was given another id
                 self.recent.remove(replaced)
             if old is not None and old is not DELETED and session_id in self.recent.rows:
@@ -313,3 +335,4 @@ class ManifestReader:
             self.recent.paths[path] = session_id
         self.recent.rows[session_id] = row
         self.recent.changes += 1
+        return True

@@ -58,7 +58,7 @@ class ManifestWriter:
                 if not size:  # it was emptied, and has got a first line
                     self._index.start(end)
                 elif size == self._index.end:  # otherwise, lines of others come before ours and are unread
-                    self._index.end = end
+                    self._index.set_end(end)
                 for session_id in [row["session_id"] for row in rows] if deleted is None else [deleted]:
                     self._recent.ends[session_id] = end
                 self._file.released()
@@ -118,9 +118,7 @@ class ManifestWriter:
                     sound = row.copy()
                     sound.pop("problem", None)  # keep the row as it was before the problem
                     rows.append(sound)
-            restarts = self._index.restarts
             self._replace(rows, removed, keeps=True)
-            self._index.restarts = restarts
             for row in problems:
                 self._reader.put(row)
 
@@ -157,7 +155,10 @@ class ManifestWriter:
                 lines = chain([generation_line()], row_queries.lines(connection))
                 durable_files.write_file(self._file.path, lines)
                 self._file.reopen()
+                restarts = self._index.restarts
                 self._reader.forget(self._file.name())
+                if keeps:
+                    self._index.restarts = restarts
                 size = self._file.size()
                 self._index.set_folded(connection, size, row_queries.count(connection) + 1)
                 return size

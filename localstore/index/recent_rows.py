@@ -29,7 +29,7 @@ class RecentRows:
         """By session, lines that have not been parsed yet, or the row that was parsed from them. The session with the
         newest line comes last."""
         self.left: set[str] = set()
-        """Folders in which lines removed rows."""
+        """Folders in which rows left their paths."""
 
     def add_lines(self, data: bytes, end: int) -> None:
         """Add lines to parse later. `end` is the offset behind the last one."""
@@ -64,6 +64,10 @@ class RecentRows:
             del self.ends[session_id]
             self.pending.pop(session_id, None)
             self.forget(session_id)
+
+    def hidden(self) -> list[str]:
+        """Return the sessions that were removed in this process alone."""
+        return [session_id for session_id, row in self.rows.items() if row is DELETED and session_id not in self.ends]
 
     def present(self) -> list[IndexRow]:
         """Return the rows of sessions that exist."""

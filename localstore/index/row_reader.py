@@ -160,6 +160,9 @@ class RowReader:
             return False
         with self._manifest.mutex:
             self.duplicates[row["path"]] = row["fingerprint"], session_id
+            former = self._manifest.session_at(row["path"])
+            if former is not None and former != session_id:  # the document of another session was overwritten
+                self._manifest.hide(former)
         return True
 
     def _still_holds(self, path: str, session_id: str) -> bool:

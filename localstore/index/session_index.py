@@ -162,10 +162,10 @@ class SessionIndex:
         return self._manifest.all()
 
     def _repeated(self, work: Callable[[], _Result]) -> _Result:
-        """Return the result of `work`, which scans the folders. It is called again if rows were discarded meanwhile."""
+        """Return the result of `work`, which scans the folders. It is called again if another scan is needed then."""
         for _ in range(_LISTING_ATTEMPTS):
             result = work()
-            if self._manifest.restarts == self._folders.restarts:
+            if not self._folders.is_outdated():
                 break
         return result
 
@@ -211,7 +211,7 @@ class SessionIndex:
                 rows.append(current)
                 if len(rows) == limit:
                     break  # now, before the next rows are read
-        return rows, moved or self._manifest.restarts != self._folders.restarts  # rows of this process were discarded
+        return rows, moved or self._folders.is_outdated()
 
     def beginning_with(self, text: str) -> list[IndexRow]:
         """Return the rows of the sessions whose id or name begins with this text, each compared with its file."""

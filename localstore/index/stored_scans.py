@@ -1,11 +1,9 @@
 """What scans and sweeps of any process found, as it is stored in the index."""
 
 import contextlib
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from localstore.index.manifest_index import Replaced
-from localstore.index.manifest_lines import DELETED
 from localstore.index.manifest_reader import ManifestReader
 from localstore.index.selection import NOTHING_FOUND, Found
 
@@ -27,10 +25,11 @@ class StoredScans:
             self._reader.fold_all()
             return self._reader.ask(found_table.found_in_folders, NOTHING_FOUND)
 
-    def set_found(self, found: Found, hidden: Iterable[str]) -> None:
-        """Store what a scan found, and that the files of hidden sessions are gone.
+    def set_found(self, found: Found) -> None:
+        """Store what a scan found, and that the files of all hidden sessions are gone.
 
-        Nothing is stored without a manifest, or while another process changes the index.
+        Nothing is stored without a manifest, if the index or the manifest lost lines that the scan relied on, or while
+        another process changes the index.
         """
         from localstore.index import found_table, row_table
         from localstore.index.sqlite_file import transaction
@@ -39,7 +38,7 @@ class StoredScans:
             with transaction(connection, waits=False) as is_open:
                 if not is_open:
                     return None
-                if self._reader.file.current() is None:
+                if self._reader.file.current() is None or not self._reader.index.has_known_lines(connection):
                     raise Replaced
                 end = self._reader.index.fold_rest(connection, self._reader.file.size())
                 row_table.put(connection, [], gone, "")
@@ -49,8 +48,7 @@ class StoredScans:
         with self._reader.mutex, contextlib.suppress(Replaced):
             if not self._reader.index.name:
                 return
-            gone = [session_id for session_id in hidden if self._reader.recent.rows.get(session_id) is DELETED]
-            gone = [session_id for session_id in gone if session_id not in self._reader.recent.ends]
+            gone = self._reader.recent.hidden()
             end = self._reader.index.use(work)
             if end is not None:
                 self._reader.advance(end)

@@ -1,7 +1,11 @@
 """The scan of the folders: it sees what is in them now, and no thread relies on a scan that has not ended."""
 
+import contextlib
 import os
+import shutil
+import sqlite3
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -72,3 +76,103 @@ def test_a_thread_sees_the_documents_that_another_thread_is_reading(
         assert [info.session_id for info in slow.result()] == ["a"]
     (document,) = path.parent.iterdir()
     assert run_ids(document) == ["first", "second"]
+
+
+OLD = 1_700_000_000
+"""The time of a folder that need not be listed again."""
+
+
+def settle_folders(storage: Storage, number: int = 0) -> None:
+    """Give the folders a time that is not the current one: a folder that has just changed is listed again and again."""
+    for folder in (storage.root / "sessions").iterdir():
+        os.utime(folder, ns=(0, (OLD + number) * 1_000_000_000 + 1))
+
+
+@pytest.fixture
+def uses_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fold lines into the index at once, and ask it however few sessions there are."""
+    for name in ("_SHORT", "_LONG", "_MOST_ROWS"):
+        monkeypatch.setattr(f"localstore.index.manifest_reader.{name}", 0)
+    monkeypatch.setattr("localstore.index.sweep._FEW", 0)
+
+
+@pytest.mark.usefixtures("uses_index")
+@pytest.mark.parametrize("index", ["stays", "is removed"])
+@pytest.mark.parametrize(
+    "question", [len, lambda storage: storage.count(), lambda storage: storage.stats().total.sessions]
+)
+def test_sessions_whose_lines_were_cut_off_are_found_again(
+    storage: Storage, index: str, question: Callable[[Storage], int]
+) -> None:
+    """Regression: where another process had made the index again from the shorter manifest, the others believed that it
+    had every row, and that the folders were scanned. They stored that, and no process found the sessions again."""
+    manifest = storage.root / ".localstore/manifest.jsonl"
+    for name in "abc":
+        storage.append(name, answered(f"run-{name}"))
+    settle_folders(storage)
+    opened = type(storage)(storage.root)
+    assert question(opened) == question(storage) == 3
+    if index == "is removed":
+        storage.close()
+        for path in manifest.parent.glob("index.sqlite*"):
+            path.unlink()
+    os.truncate(manifest, manifest.read_bytes().index(b'{"session_id":"b"'))
+    writer = type(storage)(storage.root)
+    writer.append("a", answered("another run of a", "a question that is longer" * 20))
+    for each in (opened, storage, writer, type(storage)(storage.root)):
+        assert question(each) == question(each) == 3
+
+
+@pytest.mark.usefixtures("uses_index")
+def test_two_documents_that_swapped_their_names_are_both_found_beside_a_copy_of_one(storage: Storage) -> None:
+    """Regression: the row of `a` moved on to the copy, and nobody read the file that it had left. It holds `b` now."""
+    storage.append("a", answered("run-a"))
+    storage.append("b", answered("run-b"))
+    settle_folders(storage)
+    assert len(storage.list_sessions()) == 2
+    first, second = storage.path("a"), storage.path("b")
+    copy = storage.root / "sessions/2020-01" / f"copy{first.suffix}"
+    copy.parent.mkdir(mode=0o700)
+    shutil.copy(first, copy)
+    first.rename(first.with_name(".other"))
+    second.rename(first)
+    first.with_name(".other").rename(second)
+    settle_folders(storage, 1)
+    for opened in (storage, type(storage)(storage.root), storage):
+        assert {info.session_id: info.path for info in opened.list_sessions()} == {"a": copy, "b": first}
+        assert opened.count() == 2
+        assert opened.duplicate_files() == {second: "a"}
+
+
+@pytest.mark.usefixtures("uses_index")
+def test_a_removed_document_is_not_counted_by_others_although_the_index_could_not_be_changed_at_first(
+    storage: Storage,
+) -> None:
+    """Regression: the next scan stored that the folder was scanned, and left the row of the removed document."""
+    for name in "abc":
+        storage.append(name, answered(f"run-{name}"))
+    settle_folders(storage)
+    assert storage.count() == 3
+    storage.path("c").unlink()
+    settle_folders(storage, 1)
+    with contextlib.closing(sqlite3.connect(storage.root / ".localstore/index.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert storage.count() == 2
+        other.execute("ROLLBACK")
+    settle_folders(storage, 2)
+    for opened in (storage, type(storage)(storage.root), storage):
+        assert (opened.count(), len(opened)) == (2, 2)
+
+
+@pytest.mark.usefixtures("uses_index")
+def test_a_session_whose_document_was_overwritten_by_a_copy_of_another_is_gone(storage: Storage) -> None:
+    """Regression: it was counted, and never listed."""
+    storage.append("a", answered("run-a"))
+    storage.append("b", answered("run-b"))
+    settle_folders(storage)
+    path = storage.path("b")
+    path.write_bytes(storage.path("a").read_bytes())
+    for opened in (storage, type(storage)(storage.root)):
+        assert [info.session_id for info in opened.list_sessions()] == ["a"]
+        assert (opened.count(), opened.stats().total.sessions) == (1, 1)
+        assert opened.duplicate_files() == {path: "a"}
