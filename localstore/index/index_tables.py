@@ -15,7 +15,7 @@ from localstore.index.sqlite_file import Layout
 
 LAYOUT = Layout(
     application=0x6C73_6978,
-    format=1,
+    format=2,
     statements=f"""
     CREATE TABLE folded(manifest BLOB NOT NULL, offset INTEGER NOT NULL, tail BLOB NOT NULL, lines INTEGER NOT NULL);
 {row_table.STATEMENTS}
@@ -50,7 +50,7 @@ def set_position(connection: sqlite3.Connection, at: Position) -> None:
 
 def clear(connection: sqlite3.Connection) -> None:
     """Remove everything, because it does not come from the current manifest."""
-    for table in ("folded", "session", "usage", "folder", "exception", "sweep"):
+    for table in ("folded", "session", "usage", "label", "folder", "exception", "sweep"):
         connection.execute(f"DELETE FROM {table}")  # noqa: S608 (no input)
 
 

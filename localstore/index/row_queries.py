@@ -141,7 +141,7 @@ def page(
         limit: The most rows to return; None returns all.
         newest_first: Whether the newest activity comes first, or last.
     """
-    conditions, values = _conditions(where)
+    conditions, values = _conditions(connection, where)
     if after is not None:
         conditions.append(f"(active_at, session_id) {'<' if newest_first else '>'} (?, ?)")
         values += after
@@ -160,15 +160,35 @@ def page(
     return found
 
 
-def _conditions(where: Selection) -> tuple[list[str], list[str | int]]:
+def _conditions(connection: sqlite3.Connection, where: Selection) -> tuple[list[str], list[str | int]]:
+    has_status = "status = ?" if where.status in (None, "completed") else _HAS_LABEL.format("status")
+    or_unknown = " OR NOT is_counted" if _has_uncounted(connection) else ""
     conditions = ["active_at >= ?", "active_at < ?"]
     values: list[str | int] = [where.since or "", where.until or "\U0010ffff"]
-    for column in ("user_id", "entity_id", "kind", "status"):
-        value = getattr(where, column)
+    for condition, value in (
+        ("user_id = ?", where.user_id),
+        ("entity_id = ?", where.entity_id),
+        ("kind = ?", where.kind),
+        *((_HAS_LABEL.format("tag"), tag) for tag in where.tags),
+        (f"({has_status}{or_unknown})", where.status),
+        (f"({_HAS_LABEL.format('rating')}{or_unknown})", where.rating),
+        (f"({_HAS_MODEL}{or_unknown})", where.model),
+    ):
         if value is not None:
-            conditions.append(f"{column} = ?")
+            conditions.append(condition)
             values.append(value)
+    if where.is_named:
+        conditions.append("name IS NOT NULL")
     return conditions, values
+
+
+def _has_uncounted(connection: sqlite3.Connection) -> bool:
+    """Return whether what is counted over the runs is not known of every session."""
+    return connection.execute("SELECT 1 FROM session WHERE NOT is_counted LIMIT 1").fetchone() is not None
+
+
+_HAS_MODEL = "session_id IN (SELECT session_id FROM usage WHERE model = ?)"
+_HAS_LABEL = "session_id IN (SELECT session_id FROM label WHERE kind = '{}' AND value = ?)"
 
 
 def due_rows(connection: sqlite3.Connection, latest: str) -> list[IndexRow]:
@@ -192,11 +212,11 @@ def tally(
     """
     from localstore.models.stats import Tally
 
-    if connection.execute("SELECT 1 FROM session WHERE NOT is_counted LIMIT 1").fetchone() is not None:
+    if _has_uncounted(connection):
         return None
     if (where.since or where.until) and due_rows(connection, latest):
         return None
-    conditions, values = _conditions(where)
+    conditions, values = _conditions(connection, where)
     # In hexadecimal, because SQLite cuts off a text of JSON at the first NUL character.
     conditions.append("hex(session_id) NOT IN (SELECT value FROM json_each(?))")
     values.append(json.dumps([session_id.encode(errors="surrogatepass").hex().upper() for session_id in without]))

@@ -8,6 +8,7 @@ import orjson
 
 from localstore.index.found_table import apply_notes
 from localstore.index.manifest_lines import DELETED, FolderNote, folder_note, last_usable_line, split_lines
+from localstore.index.overview import Overview
 from localstore.index.row import IndexRow, activity, due
 from localstore.index.row_queries import paths_of, sessions_at
 
@@ -27,6 +28,10 @@ STATEMENTS = """
         session_id TEXT NOT NULL, month TEXT NOT NULL, model TEXT NOT NULL, runs INTEGER NOT NULL,
         failures INTEGER NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL, cached INTEGER NOT NULL,
         milliseconds INTEGER NOT NULL, PRIMARY KEY(session_id, month, model)) WITHOUT ROWID;
+    CREATE TABLE label(
+        kind TEXT NOT NULL, value TEXT NOT NULL, session_id TEXT NOT NULL,
+        PRIMARY KEY(kind, value, session_id)) WITHOUT ROWID;
+    CREATE INDEX label_of_session ON label(session_id);
 """
 _SECONDARY = (
     "CREATE INDEX session_by_time ON session(active_at, session_id)",
@@ -141,7 +146,9 @@ def _put(
     )
     connection.executemany("DELETE FROM session WHERE session_id = ?", ((session_id,) for session_id in removed))
     outdated = {*removed, *(new_paths.keys() & paths.keys())}
-    connection.executemany("DELETE FROM usage WHERE session_id = ?", ((session_id,) for session_id in outdated))
+    for table in ("usage", "label"):
+        statement = f"DELETE FROM {table} WHERE session_id = ?"  # noqa: S608 (no input)
+        connection.executemany(statement, ((session_id,) for session_id in outdated))
     _insert(connection, by_path.values(), latest)
     return {path.rpartition("/")[0] for path in left - by_path.keys()}
 
@@ -149,6 +156,7 @@ def _put(
 def _insert(connection: sqlite3.Connection, rows: Collection[tuple[IndexRow, bytes]], latest: str) -> None:
     connection.executemany(_UPSERT, (_values(row, raw, latest) for row, raw in rows))
     connection.executemany("INSERT INTO usage VALUES (?,?,?,?,?,?,?,?,?)", _usage(row for row, _ in rows))
+    connection.executemany("INSERT OR IGNORE INTO label VALUES (?,?,?)", _labels(row for row, _ in rows))
 
 
 def _values(row: IndexRow, raw: bytes, latest: str) -> tuple[str | int | bytes | None, ...]:
@@ -175,3 +183,18 @@ def _usage(rows: Iterable[IndexRow]) -> Iterator[tuple[str | int, ...]]:
         for month, models in usage_of(row).items():
             for model, numbers in models.items():
                 yield row["session_id"], month, model, *numbers
+
+
+def _labels(rows: Iterable[IndexRow]) -> Iterator[tuple[str, str, str]]:
+    """Yield what few sessions have, and by which they can be selected: tags, ratings, a status but "completed"."""
+    for row in rows:
+        overview = row.get("overview", _NOT_COUNTED)
+        for tag in row.get("tags", ()):
+            yield "tag", tag, row["session_id"]
+        for rating in overview.get("ratings", ()):
+            yield "rating", rating, row["session_id"]
+        if (status := overview.get("status", "completed")) != "completed":
+            yield "status", status, row["session_id"]
+
+
+_NOT_COUNTED: Overview = {}

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal, NamedTuple
 
+from localstore.index.overview import Overview
 from localstore.index.row import IndexRow
 
 Place = tuple[str, str]
@@ -12,7 +13,7 @@ document, and files that look like documents but are not read."""
 
 
 class Selection(NamedTuple):
-    """Which rows to return. None selects all."""
+    """Which rows to return. None selects all. A row without an overview is selected whatever its runs are."""
 
     user_id: str | None = None
     entity_id: str | None = None
@@ -23,6 +24,14 @@ class Selection(NamedTuple):
     """The earliest time of the last activity."""
     until: str | None = None
     """The time before which the last activity was."""
+    tags: tuple[str, ...] = ()
+    """The session has all of these tags."""
+    model: str | None = None
+    """A model that answered in one of the runs."""
+    rating: str | None = None
+    """A rating of one of the runs."""
+    is_named: bool = False
+    """Whether the session must have a name."""
 
     def fits(self, row: IndexRow) -> bool:
         """Return whether everything but the time of a row is as selected."""
@@ -30,7 +39,16 @@ class Selection(NamedTuple):
             self.user_id in (None, row.get("user_id"))
             and self.entity_id in (None, row.get("entity_id"))
             and self.kind in (None, row["kind"])
-            and self.status in (None, row.get("overview", {}).get("status"))
+            and (not self.tags or set(self.tags) <= set(row.get("tags", ())))
+            and (not self.is_named or "name" in row)
+            and ("overview" not in row or self._fits_runs(row["overview"]))
+        )
+
+    def _fits_runs(self, overview: Overview) -> bool:
+        return (
+            self.status in (None, overview.get("status"))
+            and (self.model is None or any(self.model in models for models in overview["usage"].values()))
+            and (self.rating is None or self.rating in overview.get("ratings", ()))
         )
 
     def covers(self, active_at: str) -> bool:

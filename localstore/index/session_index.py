@@ -15,7 +15,7 @@ from localstore.index.row_batches import RowBatches
 from localstore.index.row_reader import RowReader
 from localstore.index.selection import Place, Selection
 from localstore.index.sweep import Sweep
-from localstore.models.filter import Filter
+from localstore.models.filter import ARCHIVED, Filter
 from localstore.models.progress import Progress
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class SessionIndex:
         rows: list[IndexRow] = []
         moved = False
         latest = latest_plausible_time()
-        selection = _selection(where)
+        selection = self._selection(where)
         for active_at, row in self._in_order(selection, after, limit, newest_first) if limit != 0 else ():
             if not where.matches_header(row):
                 continue
@@ -250,9 +250,7 @@ class SessionIndex:
 
         Return None if there are few, or if the rows must be read for that.
         """
-        if where.name is not None or where.tag or where.archived is not None:
-            return None
-        if where.model is not None or where.rating is not None:
+        if where.name is not None or where.archived is False:
             return None
         return self._repeated(lambda: self._tally(where, by))
 
@@ -261,9 +259,7 @@ class SessionIndex:
         if self._sweep.has_few():
             return None
         self._sweep.run_if_due()
-        return self._manifest.tally(
-            Selection(where.user, where.entity, where.kind, where.status, where.since_text, where.until_text), by
-        )
+        return self._manifest.tally(_selection(where), by)
 
     def recorded(self, where: Filter) -> list[IndexRow]:
         """Return the rows that match the filter, with what is counted over their runs, in no particular order.
@@ -278,12 +274,28 @@ class SessionIndex:
         if self._sweep.has_few():
             return [self._reader.with_overview(row) for row in self.rows(where, None)]
         self._sweep.run_if_due()
-        selection = _selection(where)
-        rows, _ = self._manifest.in_order(selection, None, None, newest_first=True)
+        rows, _ = self._manifest.in_order(_selection(where), None, None, newest_first=True)
         complete = ((at, row if "overview" in row else self._reader.with_overview(row)) for at, row in rows)
         return [row for active_at, row in complete if where.matches(row, active_at)]
 
+    def _selection(self, where: Filter) -> Selection:
+        """Return what to ask the index for. Of few sessions, the documents are asked what may have changed in them."""
+        selection = _selection(where)
+        of_sessions = Selection(*selection[:3], None, selection.since, selection.until)
+        return of_sessions if selection == of_sessions or self._sweep.has_few() else selection
+
 
 def _selection(where: Filter) -> Selection:
-    """Return what the index can select. The status is left out, because rows of earlier releases lack it."""
-    return Selection(where.user, where.entity, where.kind, None, where.since_text, where.until_text)
+    """Return everything that the index can select."""
+    return Selection(
+        where.user,
+        where.entity,
+        where.kind,
+        where.status,
+        where.since_text,
+        where.until_text,
+        tags=(*(where.tag or ()), *((ARCHIVED,) if where.archived else ())),
+        model=where.model,
+        rating=where.rating,
+        is_named=bool(where.name),
+    )

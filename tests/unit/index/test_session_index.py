@@ -1,13 +1,15 @@
 """The session index: listings are right whatever people and other programs do with the files."""
 
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from localstore import DocumentBroken, JsonStorage, YamlStorage
+from localstore import DocumentBroken, Filter, JsonStorage, YamlStorage
+from tests.effort import sampled
 from tests.unit.raw import Storage, answered, edit, parse, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
@@ -242,3 +244,42 @@ def test_an_impossible_time_does_not_pin_a_session_to_the_top(storage: Storage, 
         assert opened.list_sessions(limit=1)[0].session_id == "new"
     storage.append("odd", answered("second"))
     assert storage.list_sessions(limit=1)[0].session_id == "odd"
+
+
+@pytest.mark.usefixtures("folding")
+def test_the_index_selects_what_the_filter_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tags, ratings, models, the status and names are asked of the index if there are many sessions."""
+    monkeypatch.setattr("localstore.index.sweep._FEW", 0)
+    storage = JsonStorage(tmp_path / "store", durability="relaxed")
+    chance = random.Random(3)
+    filters = [
+        Filter(tag=tag, model=model, rating=rating, status=status, name=name, archived=archived)
+        for tag in (None, "a", ("a", "b"))
+        for model in (None, "m1", "none")
+        for rating in (None, "good")
+        for status in (None, "error")
+        for name in (None, "trip")
+        for archived in (None, True, False)
+    ]
+
+    def change(session_id: str) -> None:
+        run = answered(f"run-{chance.random()}")
+        run.model, run.status = chance.choice(("m1", "m2")), chance.choice(("completed", "error"))
+        storage.append(session_id, run)
+        tags = [tag for tag in ("a", "b", "archived") if chance.random() < 0.5]
+        storage.update(session_id, tags=tags, name=chance.choice(("A trip", "other")))
+        if chance.random() < 0.5:
+            storage.rate(session_id, run.run_id, chance.choice(("good", "bad")))
+
+    for number in range(12):
+        change(f"s{number}")
+    for turn in range(3):
+        for where in sampled(filters[turn:], 3):
+            rows = storage._engine.rows(Filter())
+            expected = [row["session_id"] for row in rows if where.matches(row)]
+            for opened in (storage, JsonStorage(storage.root)) if where == filters[turn] else (storage,):
+                assert [info.session_id for info in opened.list_sessions(where=where)] == expected
+                assert opened.count(where) == len(expected)
+                assert opened.stats(where=where).total.sessions == len(expected)
+        change(f"s{chance.randrange(12)}")
+        storage.delete_session(f"s{chance.randrange(12)}")
