@@ -164,7 +164,7 @@ _TYPES: dict[str, _Stored | click.Path] = {
     "folder": click.Path(file_okay=False),
     "path": click.Path(),
     "file": click.Path(),
-    "prices": click.Path(),
+    "price_file": click.Path(),
     "tools": click.Path(),
 }
 """What completes the parameters with these names, in every command."""

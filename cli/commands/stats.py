@@ -28,6 +28,15 @@ def _grouping(context: click.Context, parameter: click.Parameter, value: str) ->
         raise click.BadParameter(str(error).removeprefix("by "), context, parameter) from None
 
 
+def _groupings(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Return what completes a list of groups. None of them is offered twice."""
+    from localstore.models.stats import GROUP_KEYS
+
+    before, comma, last = incomplete.rpartition(",")
+    left = [name for name in GROUP_KEYS if name not in before.split(",")]
+    return [f"{before}{comma}{name}" for name in left if name.startswith(last)]
+
+
 @click.command()
 @click.option(
     "--by",
@@ -35,6 +44,7 @@ def _grouping(context: click.Context, parameter: click.Parameter, value: str) ->
     default="month",
     show_default=True,
     callback=_grouping,
+    shell_complete=_groupings,
     help="Count in groups by user, month, day, model, entity, status or several of them, separated by commas.",
 )
 @click.option("--prices", "price_file", metavar="FILE", help="Count the cost, by the prices in FILE (YAML or JSON).")

@@ -46,6 +46,10 @@ def test_commands_options_and_their_words(offered: Offered) -> None:
     assert offered("help repl") == ["replay"]
     assert offered("--store ") == ["dir,"]
     assert offered("export --output re") == ["file,re"]
+    assert offered("stats --prices p") == ["file,p"]
+    assert offered("stats --by m") == ["month", "model"]
+    assert offered("stats --by day,m") == ["day,month", "day,model"]
+    assert offered("stats --by day,user,d") == []
 
 
 def test_sessions_are_offered_newest_first_each_once(offered: Offered) -> None:
