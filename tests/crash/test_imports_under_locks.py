@@ -85,6 +85,19 @@ OPERATIONS = {
     "restore": "[restore(storage, one.name) for one in rescued(storage)]",
     "throw away": "throw_away(storage, 's')",
     "put back": "[put_back(storage, one.name) for one in trashed(storage)]",
+    "move to the trash and back": (
+        "storage.trash(['s', 'o'])\n[storage.restore(one.name) for one in storage.trashed()]\n"
+        "storage.trash('s'); storage.restore(storage.trashed()[0].name, new_id='t')"
+    ),
+    "prune": "storage.prune(older_than='0m', keep=1)",
+    "archive": "storage.archive(['s', 'o'])",
+    "edit": (
+        "base = storage.read_document('s'); storage.replace_document('s', base.replace(b'hi', b'ho', 1), base=base)\n"
+        "storage.append('s', run('r9')); storage.replace_document('s', base.replace(b'hi', b'hu', 1), base=base)\n"
+        "edited(b'session_id', b'session id: ['); broken = storage.read_document('s')\n"
+        "storage.replace_document('s', base, base=broken)"
+    ),
+    "take a run out": "storage.remove_run('s', 'r1')",
     "convert": "convert(storage, other); undo_migration(storage.root)",
     "compact": "[storage.update('s', name=str(n)) for n in range(9)]; storage._engine.manifest.compact()",
     "documents of the other format": "storage.append('o', run('r9')); storage.update('o', name='n')",
