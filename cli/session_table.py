@@ -78,7 +78,7 @@ def print_sessions(storage: JsonStorage, shown: Sequence[SessionInfo], sort: Sor
         columns,
         numbers=("runs", "tokens", "bytes"),
         kept_longest=(
-            *("", "title", "id", "created", "updated", "tokens", "bytes"),
+            *("title", "", "id", "created", "updated", "tokens", "bytes"),
             *("runs", "user", "tags", "entity", "kind"),
         ),
         marked=[bool(row.problem) for row in shown],

@@ -183,6 +183,8 @@ def test_a_terminal_shows_titles_and_marks_what_did_not_complete(store: Path) ->
     assert on_terminal("ls", "--user", "alice", "--sort", "created", cwd=store).lines[0].split() == [
         *("title", "id", "created", "runs", "tags")
     ]
+    very_narrow = on_terminal("ls", cwd=store, columns=12).lines  # it had nothing but the marks
+    assert [line.rstrip() for line in very_narrow] == ["title", "Trip to Vie…", "Linz?", "Graz?", "-"]
 
 
 @posix
