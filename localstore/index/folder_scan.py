@@ -35,6 +35,8 @@ class FolderScan:
         """The modification time of each folder when it was listed, in ns."""
         self.restarts = 0
         """The `restarts` of the manifest at the last scan."""
+        self._skips = 0
+        """The `skips` of the manifest when the index was last asked for scans."""
         self.unreadable_folders: dict[str, str] = {}
         """Folders that the last scan could not list: path to problem. Each scan sets a new mapping."""
         self._ignored: dict[str, dict[str, Reason]] = {}
@@ -58,6 +60,9 @@ class FolderScan:
         if is_new:
             self.forget_scans()
             self.restarts = manifest.restarts
+        if self._skips != manifest.skips:
+            self.forget_scans()
+            self._skips = manifest.skips
         uses_index = not (for_lookup and manifest.is_small())
         if uses_index and any(self._scanned.get(folder) != changed for folder, changed in folders.items()):
             self._load()  # another process may have scanned them
@@ -128,6 +133,7 @@ class FolderScan:
     def _load(self) -> None:
         """Take over what the last scans of any process found, if the index has it."""
         found = self._manifest.scans.found_in_folders()
+        self._skips = self._manifest.skips
         self._stored = found
         if not found.folders:
             return

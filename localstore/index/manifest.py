@@ -46,6 +46,11 @@ class Manifest:
         """The number of times all rows were discarded. Anything derived from earlier rows is then invalid."""
         return self._index.restarts
 
+    @property
+    def skips(self) -> int:
+        """How often the index knew more than this process about the folders that need a scan; see `ManifestReader`."""
+        return self._reader.skips
+
     def refresh(self, *, thorough: bool = False) -> None:
         """Take in the lines added to the file since the last call; see `ManifestReader.refresh`."""
         self._reader.refresh(thorough=thorough)
@@ -71,6 +76,15 @@ class Manifest:
     def record_deletion(self, session_id: str, note: FolderNote | None = None) -> None:
         """Append a line that removes a session. The rules of `record` apply."""
         self._writer.record_deletion(session_id, note)
+
+    def record_gone(self, session_id: str) -> None:
+        """Append a line that removes the row of a session, because its document is not where the row says.
+
+        It may be elsewhere: the next scan asks the index which folders must be listed.
+        """
+        self._writer.record_deletion(session_id)
+        with self._reader.mutex:
+            self._reader.skips += 1
 
     def compact(self) -> None:
         """Replace the file by one with one line per session. Raises LockTimeout, OSError."""

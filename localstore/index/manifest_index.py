@@ -97,7 +97,7 @@ class ManifestIndex:
         It may be a new one, because the file was damaged or removed.
         """
         if self._opened != self.sqlite().opened:
-            offset = self._offset_in(connection, self._file.size())
+            offset = self.offset_in(connection, self._file.size())
             if offset is None or offset < self.folded:
                 self._fold_into(connection, self.end)
                 self.restarts += 1  # the lost index may have had lines that a power cut took from the manifest
@@ -109,9 +109,10 @@ class ManifestIndex:
 
         Return None if it has those of another manifest.
         """
-        return self.use(partial(self._offset_in, size=size))
+        return self.use(partial(self.offset_in, size=size))
 
-    def _offset_in(self, connection: "sqlite3.Connection", size: int) -> int | None:
+    def offset_in(self, connection: "sqlite3.Connection", size: int) -> int | None:
+        """Do what `offset` does with an open connection."""
         from localstore.index import index_tables
 
         at = index_tables.position(connection)
@@ -128,7 +129,7 @@ class ManifestIndex:
         size = self._file.size()
         if not self.continues(size):
             return False
-        offset = self._offset_in(connection, size) if self.folded else 0
+        offset = self.offset_in(connection, size) if self.folded else 0
         return offset is not None and offset >= self.folded
 
     def fold(self, size: int, *, waits: bool) -> int | None:
@@ -152,7 +153,7 @@ class ManifestIndex:
         """Fold the lines that the index lacks, in an open transaction. Return the offset behind the last one."""
         from localstore.index import index_tables, row_table
 
-        offset = self._offset_in(connection, max(size, self._file.size()))
+        offset = self.offset_in(connection, max(size, self._file.size()))
         if offset is None:
             if self.folded:
                 self.restarts += 1  # it may have had rows that the manifest lacks, and what scans found with them

@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from localstore.disk import filesystem
@@ -56,6 +57,8 @@ class ManifestReader:
         self.file = ManifestFile(f"{root}/{MANIFEST}")
         self.index = ManifestIndex(root, self.file, locks)
         self.recent = RecentRows()
+        self.skips = 0
+        """How often lines were not parsed, because the index had them already. They may have removed rows."""
         self._locks = locks
         _readers.add(self)
 
@@ -180,11 +183,14 @@ class ManifestReader:
         self.index.folded = max(self.index.folded, offset)
         if skipped:
             self.index.set_end(offset)
+            self.skips += 1
         self.recent.forget_before(offset)
         if skipped:  # among the lines that were not read may be later ones of these sessions
             for session_id in self.recent.rows.keys() - self.recent.ends.keys():
-                if self.in_index(session_id) is not None:
+                row = self.in_index(session_id)
+                if row is not None:
                     self.recent.forget(session_id)
+                    self.recent.left.add(row["path"].rpartition("/")[0])  # or the file is gone, as was known here
 
     def in_index(self, session_id: str) -> IndexRow | None:
         """Return the row of a session in the index, or None if there is none. The caller must hold `mutex`."""
@@ -297,12 +303,24 @@ class ManifestReader:
         The index is asked for earlier rows. If it and the manifest turn out to be replaced, all rows are forgotten: the
         remaining lines are those of a manifest that is gone, and the new ones are parsed instead.
         """
+        if self.recent.pending and self.index.folded:
+            self._skip_folded_lines()
         while self.recent.pending:
             unread, self.recent.pending = self.recent.pending, {}
             for session_id, lines in unread.items():
                 row = lines if isinstance(lines, dict) else last_usable(session_id, lines)
                 if row is not None and not (self._remove(session_id) if row is DELETED else self._set_row(row)):
                     break
+
+    def _skip_folded_lines(self) -> None:
+        """Drop the lines that another process has folded: the index no longer says which rows they replaced."""
+        try:
+            offset = self.ask(partial(self.index.offset_in, size=self.file.size()), None)
+        except OSError:  # the next refresh handles it
+            return
+        if offset is not None and offset > self.index.folded:
+            self.skips += 1
+            self.advance(offset)
 
     def _remove(self, session_id: str) -> bool:
         """Remove a row. Return False, and change nothing, if all rows were forgotten meanwhile."""

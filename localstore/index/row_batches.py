@@ -71,9 +71,9 @@ class RowBatches:
                 if "problem" not in row:
                     rows.append(row)
             if len(rows) >= _BATCH:
-                self._manifest.record(rows)
+                self._reader.record(rows)
                 rows = []
             if total and self._progress is not None:
                 self._progress(number, total)
         if rows:
-            self._manifest.record(rows)
+            self._reader.record(rows)

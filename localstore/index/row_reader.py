@@ -9,6 +9,8 @@ from localstore.index.document_row import Torn, Unreadable, read_row
 from localstore.index.manifest import Manifest
 from localstore.index.row import IndexRow, matches_file
 
+_ATTEMPTS = 3
+"""How often a document is read at most, if other programs keep changing it."""
 _Exceptions = dict[str, Unreadable] | dict[str, tuple[list[int], str]]
 """Files that are not used as the document of a session, by path. The first item is the fingerprint."""
 
@@ -90,10 +92,41 @@ class RowReader:
         if self._manifest.get(row["session_id"]) is row:
             return
         if "problem" not in row:
-            self._manifest.record([row])
+            self.record([row])
         else:
             with self._manifest.mutex:
                 self._manifest.put(row)
+
+    def record(self, rows: list[IndexRow]) -> None:
+        """Store the rows of documents that were read.
+
+        Documents are read without a lock, so the line of whoever changed or removed one may come before the one that is
+        added now. Such documents are looked at again.
+        """
+        for _ in range(_ATTEMPTS):
+            self._manifest.record(rows)
+            rows = self._outdated(rows)
+            if not rows:
+                break
+
+    def _outdated(self, rows: list[IndexRow]) -> list[IndexRow]:
+        """Return new rows of those documents that changed meanwhile. Remove the rows of those that are gone."""
+        fresh = []
+        for row in rows:
+            try:
+                status = filesystem.status_or_none(f"{self._root}/{row['path']}")
+            except OSError:
+                continue  # the listing reports it
+            if status is None:
+                known = self._manifest.get(row["session_id"])
+                if known is not None and known["path"] == row["path"]:
+                    self._manifest.record_gone(row["session_id"])
+            elif fingerprint(status) != row["fingerprint"]:
+                again = self.read(row["path"])
+                is_same = again is not None and again["session_id"] == row["session_id"] and "problem" not in again
+                if again is not None and is_same and again["fingerprint"] != row["fingerprint"]:
+                    fresh.append(again)
+        return fresh
 
     def read(self, path: str) -> IndexRow | None:
         """Return the row of the document at `path`, or None if no session can be read there.
@@ -161,8 +194,8 @@ class RowReader:
         with self._manifest.mutex:
             self.duplicates[row["path"]] = row["fingerprint"], session_id
             former = self._manifest.session_at(row["path"])
-            if former is not None and former != session_id:  # the document of another session was overwritten
-                self._manifest.hide(former)
+        if former is not None and former != session_id:  # its document was overwritten, or is elsewhere by now
+            self._manifest.record_gone(former)
         return True
 
     def _still_holds(self, path: str, session_id: str) -> bool:

@@ -170,9 +170,64 @@ def test_a_session_whose_document_was_overwritten_by_a_copy_of_another_is_gone(s
     storage.append("a", answered("run-a"))
     storage.append("b", answered("run-b"))
     settle_folders(storage)
+    another = type(storage)(storage.root)
+    assert another.count() == storage.count() == 2
     path = storage.path("b")
     path.write_bytes(storage.path("a").read_bytes())
-    for opened in (storage, type(storage)(storage.root)):
+    for opened in (storage, another, type(storage)(storage.root)):
         assert [info.session_id for info in opened.list_sessions()] == ["a"]
         assert (opened.count(), opened.stats().total.sessions) == (1, 1)
         assert opened.duplicate_files() == {path: "a"}
+
+
+@pytest.mark.usefixtures("uses_index")
+def test_a_removed_document_is_not_counted_again_if_others_write_during_the_scan(
+    storage: Storage, tmp_path: Path
+) -> None:
+    """Regression: the scan stored that the folder was scanned, when it had forgotten that the document is gone."""
+    for name in "abc":
+        storage.append(name, answered(f"run-{name}"))
+    settle_folders(storage)
+    writer = type(storage)(storage.root)
+    assert storage.count() == writer.count() == 3
+    elsewhere = type(storage)(tmp_path / "elsewhere")
+    elsewhere.append("new", answered("run-new"))
+
+    def progress(done: int, total: int) -> None:
+        writer.append("a", answered("another run of a"))
+
+    opened = type(storage)(storage.root, progress=progress)
+    assert opened.count() == 3
+    storage.path("c").unlink()
+    path = elsewhere.path("new")
+    path.rename(storage.path("b").with_name(path.name))
+    settle_folders(storage, 1)
+    for each in (opened, type(storage)(storage.root), opened):
+        assert each.count() == 3
+        assert "c" not in each
+
+
+@pytest.mark.usefixtures("uses_index")
+@pytest.mark.parametrize(("change", "sessions", "runs"), [("trash", 3, 3), ("append", 4, 5)])
+def test_the_row_of_a_document_that_another_process_changes_after_it_was_read_is_not_the_last_one(
+    storage: Storage, tmp_path: Path, change: str, sessions: int, runs: int
+) -> None:
+    """Regression: it came behind the line of the one who had changed or removed the document, and was counted."""
+    for name in "abc":
+        storage.append(name, answered(f"run-{name}"))
+    elsewhere = type(storage)(tmp_path / "elsewhere")
+    elsewhere.append("new", answered("run-new"))
+
+    def progress(done: int, total: int) -> None:
+        storage.trash("new") if change == "trash" else storage.append("new", answered("another run"))
+
+    opened = type(storage)(storage.root, progress=progress)
+    settle_folders(storage)
+    assert storage.count() == opened.count() == 3
+    path = elsewhere.path("new")
+    path.rename(storage.path("a").with_name(path.name))
+    settle_folders(storage, 1)
+    for each in (opened, storage, type(storage)(storage.root)):
+        total = each.stats().total
+        assert (each.count(), total.sessions, total.runs) == (sessions, sessions, runs)
+        assert ("new" in each) == (change == "append")
