@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 NO_SESSIONS = "This store has no sessions yet. An agent that uses it adds the first one."
 _MAX_QUESTION = 60
+_NUMBER = re.compile("-?[0-9]{1,7}\\Z")
+"""A text that is meant as the number of a run. A longer one may be the beginning of an id."""
 _POSITION = re.compile("@([1-9][0-9]{0,8})\\Z")
 
 
@@ -151,7 +153,9 @@ def find_run(session_id: str, runs: Sequence[tuple[str, str]], text: str) -> int
     them, oldest first.
 
     It is the run with this id, otherwise with this number (-1 is the last), otherwise the only one whose id begins with
-    `text`. Raises Ambiguous with the candidates if there is no such run or there are several.
+    `text`. A number is not the beginning of an id: 7 must not drop the run 7f3a… of a session that has three.
+
+    Raises Ambiguous with the candidates if there is no such run or there are several.
     """
     if not text:
         raise click.UsageError("RUN is empty", click.get_current_context())
@@ -159,7 +163,9 @@ def find_run(session_id: str, runs: Sequence[tuple[str, str]], text: str) -> int
     same = [(number, run) for number, run in numbered if text in (run[0], one_line(run[0]))]
     if not same and (number := _number(text, len(runs))) is not None:
         return number
-    matches = same or [(number, run) for number, run in numbered if one_line(run[0]).startswith(text)]
+    matches = same
+    if not same and not _NUMBER.match(text):
+        matches = [(number, run) for number, run in numbered if one_line(run[0]).startswith(text)]
     if len(matches) == 1:
         return matches[0][0]
     if matches:

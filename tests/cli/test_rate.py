@@ -54,8 +54,7 @@ def test_a_run_is_rated_and_shown_with_it(invoke: Invoke, store: Path, session_i
         ("b", 2),
         ("b\\x1b", 2),
         ("77", 3),
-        ("7", 3),
-        ("9", 4),
+        ("9x", 4),
         ("1", 0),
         ("5", 4),
         ("-5", 0),
@@ -66,6 +65,16 @@ def test_a_run_is_found_by_id_number_or_beginning_of_the_id(invoke: Invoke, ids:
     done = invoke("rate", "ids", named, "bad", "--store", ids)
     assert done.exit_code == 0, done.stderr
     assert [place for place, (rating, _) in enumerate(ratings(ids, "ids")) if rating == "bad"] == [number]
+
+
+@pytest.mark.parametrize("number", ["7", "9", "1234567"])
+def test_a_number_that_no_run_has_is_not_the_beginning_of_an_id(invoke: Invoke, ids: Path, number: str) -> None:
+    """`edit --drop-run 7` took another run out of a session with five, one time in sixteen."""
+    JsonStorage(ids).append("ids", Run(run_id="12345678-a"))
+    done = invoke("rate", "ids", number, "good", "--store", ids)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"localstore: No run of 'ids' matches '{number}'. Give the number or the id of one:")
+    assert invoke("rate", "ids", "12345678", "good", "--store", ids).exit_code == 0
 
 
 def test_an_ambiguous_run_lists_candidates(invoke: Invoke, ids: Path) -> None:
