@@ -2,12 +2,15 @@
 
 If a process forks while another of its threads imports a module, that module stays locked in the child, and the child
 waits for ever when it needs it. A store is opened before threads use it, so that no lock and no write imports anything.
-Other modules are imported when they are first used; a fork waits until their import has ended.
+Other modules are imported when they are first used; a fork waits until their import has ended, and the child forgets
+what had begun all the same.
 """
 
 import contextlib
 import importlib
 import os
+import sys
+import threading
 import time
 
 from localstore.disk import file_names, filesystem
@@ -57,5 +60,20 @@ def _wait_for_imports() -> None:
         time.sleep(0.001)  # let that thread release the lock of the module
 
 
+def _forget_imports() -> None:
+    """In the child, forget the imports of threads that it does not have. What it needs of them is imported again.
+
+    Another thread may have begun with one after the fork had waited.
+    """
+    locks = getattr(importlib._bootstrap, "_module_locks", {})
+    for name, reference in list(locks.items()):
+        lock = reference()
+        if getattr(lock, "owner", None) in (None, threading.get_ident()):
+            continue
+        locks.pop(name, None)
+        if getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False):
+            sys.modules.pop(name, None)
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_wait_for_imports)
+    os.register_at_fork(before=_wait_for_imports, after_in_child=_forget_imports)

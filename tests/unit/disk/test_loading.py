@@ -59,3 +59,15 @@ def test_a_fork_waits_for_the_import_of_another_thread(tmp_path: Path, moment: s
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "store"), moment]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("0 ['child', 'parent']\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("moment", ["search", "execution"])
+def test_a_child_forgets_an_import_that_began_after_the_fork_had_waited(tmp_path: Path, moment: str) -> None:
+    """Regression: on a busy machine, a thread could begin with an import just before the fork. The child waited for it
+    for ever.
+    """
+    program = f"from localstore.disk import loading\nloading._MOST_WAITS = 0\n{PROGRAM}"
+    command = [sys.executable, "-c", program, str(tmp_path / "store"), moment]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("0 ['child', 'parent']\n", "")
