@@ -41,6 +41,9 @@ _REFUSED = (
 """What SQLite says if the system does not let it use a file that may be sound."""
 _Result = TypeVar("_Result")
 _MOST_WAITS = 10_000
+_gate = threading.RLock()
+"""Held while a connection is opened or closed, which also happens without the lock of a file: a file that is no longer
+used is closed by whichever thread drops it."""
 _held: list[Any] = []
 """The locks that are held during a fork."""
 _files: "weakref.WeakSet[SqliteFile]" = weakref.WeakSet()
@@ -50,11 +53,11 @@ def _before_fork() -> None:
     """Wait until no other thread is inside SQLite, whose own locks no child process could ever get."""
     global _held
     for _ in range(_MOST_WAITS):
-        held = []
-        for file in list(_files):
-            if not file.lock.acquire(blocking=False):
+        held: list[Any] = []
+        for lock in [_gate, *(file.lock for file in list(_files))]:
+            if not lock.acquire(blocking=False):
                 break
-            held.append(file.lock)
+            held.append(lock)
         else:
             _held = held
             return
@@ -71,7 +74,8 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _held
+    global _gate, _held
+    _gate = threading.RLock()
     _held = []
     for file in list(_files):
         file.reset_after_fork()
@@ -227,7 +231,8 @@ class SqliteFile:
         return connection
 
     def _keep(self, path: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        with _gate:
+            connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
         self._connection = connection
         self._closer = weakref.finalize(self, _close, connection, path, self._identity)
         self.opened += 1
@@ -292,7 +297,7 @@ def _close(connection: sqlite3.Connection, path: str, identity: tuple[int, int] 
     if status is not None and (status.st_dev, status.st_ino) != identity:
         _keep_open(connection)
         return
-    with contextlib.suppress(sqlite3.Error):
+    with _gate, contextlib.suppress(sqlite3.Error):
         connection.close()
 
 
