@@ -427,3 +427,8 @@ def _notebook() -> Any:
     It is imported by name when a notebook asks for it: the exports are built on the models, and not the reverse.
     """
     return import_module("localstore.exporting.notebook")
+
+
+# The first validation of a process initialises pydantic. It happens here, because a fork waits for an import: a child
+# that is forked in the middle of it would wait for ever.
+Run(messages=[Message(role="user", content="")]).status = "unfinished"
