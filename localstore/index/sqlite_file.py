@@ -158,7 +158,7 @@ class SqliteFile:
                     if _code(error) in _REFUSED:
                         break
                     self._replace()
-                except sqlite3.DatabaseError:
+                except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter for a message that quotes the damage
                     if self._identity is None:
                         raise
                     self._replace()

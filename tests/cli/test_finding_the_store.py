@@ -138,12 +138,12 @@ def test_a_named_folder_that_does_not_exist_is_an_error(run: Command, tmp_path: 
     """A mistyped folder does not fall back to another store."""
     missing = str(tmp_path / "missing")
     done = run("ls", "--store", missing) if name == "--store" else run("ls", env={name: missing})
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == f"localstore: {name} names '{missing}', which does not exist. Correct the path.\n"
+    error = f"localstore: {name} names '{missing}', which does not exist. Correct the path.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", error)
     (tmp_path / "missing").write_text("")
     done = run("ls", "--store", missing) if name == "--store" else run("ls", env={name: missing})
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == f"localstore: {name} names '{missing}', which is not a folder. Correct the path.\n"
+    error = f"localstore: {name} names '{missing}', which is not a folder. Correct the path.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", error)
 
 
 def test_a_folder_that_is_no_store_is_an_error(run: Command, tmp_path: Path) -> None:

@@ -144,6 +144,16 @@ def _a_pipe(folder: Path, _: Path) -> None:
     os.mkfifo(folder / "index.sqlite")
 
 
+def _a_damaged_statement(folder: Path, _: Path) -> None:
+    """SQLite quotes the name, which is no UTF-8: Python raised UnicodeDecodeError for the message."""
+    path = _settled(folder)
+    raw = path.read_bytes()
+    assert b"INDEX session_by_time" in raw
+    path.write_bytes(
+        raw.replace(b"INDEX session_by_time", b"INDEY session_by_time").replace(b"xsession_by", b"x\xc5ession_by")
+    )
+
+
 def _an_unknown_position(folder: Path, _: Path) -> None:
     with sqlite3.connect(folder / "index.sqlite") as connection:
         connection.execute("UPDATE folded SET offset = offset + 10000")
@@ -178,6 +188,7 @@ LIES: dict[str, Callable[[Path, Path], None]] = {
     "a folder": _a_folder,
     "a link": _a_link,
     "a pipe": _a_pipe,
+    "a damaged statement": _a_damaged_statement,
     "an unknown position": _an_unknown_position,
     "no rows": _no_rows,
 }
