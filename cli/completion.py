@@ -124,6 +124,17 @@ class _Stored(click.types.StringParamType):
         return [item for item in found if not isinstance(given, tuple) or item.value not in given]
 
 
+class _Place(click.types.StringParamType):
+    """The type of a parameter that takes a path, which the shell completes. Unlike `click.Path`, it checks nothing."""
+
+    def __init__(self, kind: Literal["dir", "file"]) -> None:
+        self._kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 (click's signature)
+        """Return the item that asks the shell to complete the path."""
+        return [CompletionItem(incomplete, type=self._kind)]
+
+
 def _sessions(storage: JsonStorage, beginning: str) -> list[CompletionItem]:
     found = (
         storage.sessions_beginning_with(beginning, _MOST)
@@ -151,7 +162,7 @@ def _values(of: Callable[[SessionInfo], Iterable[str | None]]) -> _Stored:
 
 _SESSIONS = _Stored(_sessions)
 _TAGS = _values(lambda info: info.tags)
-_TYPES: dict[str, _Stored | click.Path] = {
+_TYPES: dict[str, _Stored | _Place] = {
     "session": _SESSIONS,
     "other": _SESSIONS,
     "sessions": _SESSIONS,
@@ -160,12 +171,12 @@ _TYPES: dict[str, _Stored | click.Path] = {
     "model": _values(lambda info: info.models),
     "tag": _TAGS,
     "tags": _TAGS,
-    "store": click.Path(file_okay=False),
-    "folder": click.Path(file_okay=False),
-    "path": click.Path(),
-    "file": click.Path(),
-    "price_file": click.Path(),
-    "tools": click.Path(),
+    "store": _Place("dir"),
+    "folder": _Place("dir"),
+    "path": _Place("file"),
+    "file": _Place("file"),
+    "price_file": _Place("file"),
+    "tools": _Place("file"),
 }
 """What completes the parameters with these names, in every command."""
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from localstore import JsonStorage, Run
 from tests.effort import ci_only
 
-from .conftest import ENTRY_POINT, Command, clean_environment
+from .conftest import ENTRY_POINT, Command, clean_environment, command_group
 
 Offered = Callable[..., list[str]]
 BASH = shutil.which("bash") or ""
@@ -198,3 +199,14 @@ def test_tab_completes_in_a_terminal(store: Path, tmp_path: Path) -> None:
         shell.wait_for("again=1")
         shell.type("exit\r")
         assert shell.ended() == 0
+
+
+def test_what_completes_a_path_does_not_check_it(tmp_path: Path) -> None:
+    """Regression: `--store FILE` was wrong usage, not a missing store, in a process that had completed something."""
+    group = command_group()
+    context = click.Context(group, resilient_parsing=True)
+    for command in (group, group.get_command(context, "ls")):
+        assert command is not None
+        import_module("localstore_cli.completion").add_completions(command)
+    (tmp_path / "file").write_text("")
+    assert CliRunner().invoke(group, ["ls", "--store", str(tmp_path / "file")]).exit_code == 3
