@@ -261,6 +261,21 @@ class ManifestReader:
             self.parse_all_lines()
         self.recent.ends.pop(row["session_id"], None)
 
+    def put_written(self, row: IndexRow) -> None:
+        """Do what `put` does with a row whose line is about to be added to the file. The caller must hold `mutex`.
+
+        If the session keeps its path, the lines of other sessions need not be parsed now.
+        """
+        session_id = row["session_id"]
+        rows, lines = self.recent.rows, self.recent.pending.get(session_id)
+        old = self._known(session_id) if lines is None or isinstance(lines, dict) else None
+        if self.recent.rows is not rows or old is None or not self._set_again(row, old):
+            self.put(row)
+            return
+        self.recent.ends.pop(session_id, None)
+        self.recent.pending.pop(session_id, None)
+        self.recent.pending[session_id] = row  # the last one: older lines may give this path to another session
+
     def hide(self, session_id: str) -> None:
         """Remove a row in this process only, because its file is gone. The caller must hold `mutex`."""
         self.parse_all_lines()
@@ -290,12 +305,10 @@ class ManifestReader:
             return
         row, old = last_usable(session_id, lines), self._known(session_id)
         is_current = self.recent.pending.get(session_id) is lines
-        if not is_current or row is None or row is DELETED or old is None or row["path"] != old["path"]:
-            self.parse_all_lines()
-        else:
+        if is_current and row is not None and row is not DELETED and old is not None and self._set_again(row, old):
             self.recent.pending[session_id] = row  # keep its place: older lines may give this path to another session
-            if not self._set_row(row):
-                self.parse_all_lines()
+        else:
+            self.parse_all_lines()
 
     def parse_all_lines(self) -> None:
         """Parse all pending lines, in their order. The caller must hold `mutex`.
@@ -331,6 +344,16 @@ class ManifestReader:
         if row is not None:
             self.recent.left.add(row["path"].rpartition("/")[0])
         self.recent.remove(session_id)
+        return True
+
+    def _set_again(self, row: IndexRow, old: IndexRow) -> bool:
+        """Set a row that has the path of the `old` one. Return False, and change nothing, if it has another one."""
+        session_id, path = row["session_id"], row["path"]
+        if path != old["path"] or self.recent.paths.get(path, session_id) != session_id:
+            return False
+        self.recent.paths[path] = session_id
+        self.recent.rows[session_id] = row
+        self.recent.changes += 1
         return True
 
     def _set_row(self, row: IndexRow) -> bool:

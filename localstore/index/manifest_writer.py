@@ -53,7 +53,10 @@ class ManifestWriter:
         try:
             with self._locks.manifest(self._timeout), self._reader.mutex:
                 size = self._open_for_append()
-                self._apply(rows, deleted)
+                for row in rows:
+                    self._reader.put_written(row)
+                if deleted is not None:
+                    self._reader.hide(deleted)
                 end = self._file.append(lines, size, is_whole=size == self._index.end)
                 if not size:  # it was emptied, and has got a first line
                     self._index.start(end)
@@ -64,16 +67,13 @@ class ManifestWriter:
                 self._file.released()
         except (OSError, LockTimeout):
             with self._reader.mutex:
-                self._apply(rows, deleted)
+                for row in rows:
+                    self._reader.put(row)
+                if deleted is not None:
+                    self._reader.hide(deleted)
             return
         if self._reader.is_long(end):
             self._fold_own()
-
-    def _apply(self, rows: list[IndexRow], deleted: str | None) -> None:
-        for row in rows:
-            self._reader.put(row)
-        if deleted is not None:
-            self._reader.hide(deleted)
 
     def _open_for_append(self) -> int:
         """Open the file for writing and return its size. Do not read new lines now, because other writers wait."""
