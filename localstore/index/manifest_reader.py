@@ -11,9 +11,9 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from localstore.disk import filesystem
 from localstore.disk.locks import LockPool
@@ -36,6 +36,18 @@ _MOST_ROWS = 4096
 _ATTEMPTS = 3
 """How often the index is asked at most, if the manifest is replaced meanwhile."""
 _Result = TypeVar("_Result")
+
+
+class _Paths(NamedTuple):
+    """What the index says of some sessions and paths."""
+
+    of_sessions: dict[str, str]
+    """By session, its path."""
+    sessions: dict[str, str]
+    """By path, the session whose row has it."""
+
+
+_NO_PATHS = _Paths({}, {})
 _readers: "weakref.WeakSet[ManifestReader]" = weakref.WeakSet()
 
 
@@ -320,10 +332,34 @@ class ManifestReader:
             self._skip_folded_lines()
         while self.recent.pending:
             unread, self.recent.pending = self.recent.pending, {}
+            parsed: dict[str, IndexRow] = {}
             for session_id, lines in unread.items():
                 row = lines if isinstance(lines, dict) else last_usable(session_id, lines)
-                if row is not None and not (self._remove(session_id) if row is DELETED else self._set_row(row)):
-                    break
+                if row is not None:
+                    parsed[session_id] = row
+            rows = self.recent.rows
+            paths = self._paths_in_index(parsed, (row["path"] for row in parsed.values() if row is not DELETED))
+            if self.recent.rows is not rows:
+                continue  # all rows were forgotten
+            for session_id, row in parsed.items():
+                if row is DELETED:
+                    self._remove(session_id, paths)
+                else:
+                    self._set(row, paths)
+
+    def _paths_in_index(self, session_ids: Iterable[str], paths: Iterable[str]) -> _Paths:
+        """Return what the index says of these sessions and paths, as far as the rows in memory do not."""
+        unknown_ids = [session_id for session_id in session_ids if session_id not in self.recent.rows]
+        unknown_paths = [path for path in paths if path not in self.recent.paths]
+        if not unknown_ids and not unknown_paths:
+            return _NO_PATHS
+
+        def work(connection: "sqlite3.Connection") -> _Paths:
+            from localstore.index.row_queries import paths_of, sessions_at
+
+            return _Paths(paths_of(connection, unknown_ids), sessions_at(connection, unknown_paths))
+
+        return self.ask(work, _NO_PATHS)
 
     def _skip_folded_lines(self) -> None:
         """Drop the lines that another process has folded: the index no longer says which rows they replaced."""
@@ -335,16 +371,18 @@ class ManifestReader:
             self.skips += 1
             self.advance(offset)
 
-    def _remove(self, session_id: str) -> bool:
-        """Remove a row. Return False, and change nothing, if all rows were forgotten meanwhile."""
-        rows = self.recent.rows
-        row = self._known(session_id)
-        if self.recent.rows is not rows:
-            return False
-        if row is not None:
-            self.recent.left.add(row["path"].rpartition("/")[0])
+    def _remove(self, session_id: str, paths: _Paths) -> None:
+        """Remove a row. `paths` are those of the index."""
+        path = self._path_of(session_id, paths)
+        if path is not None:
+            self.recent.left.add(path.rpartition("/")[0])
         self.recent.remove(session_id)
-        return True
+
+    def _path_of(self, session_id: str, paths: _Paths) -> str | None:
+        row = self.recent.rows.get(session_id)
+        if row is None:
+            return paths.of_sessions.get(session_id)
+        return None if row is DELETED else row["path"]
 
     def _set_again(self, row: IndexRow, old: IndexRow) -> bool:
         """Set a row that has the path of the `old` one. Return False, and change nothing, if it has another one."""
@@ -358,22 +396,30 @@ class ManifestReader:
 
     def _set_row(self, row: IndexRow) -> bool:
         """Set a row. Return False, and change nothing, if all rows were forgotten meanwhile."""
-        session_id, path = row["session_id"], row["path"]
         rows = self.recent.rows
-        old = rows.get(session_id)
-        if old is None or old is DELETED or old["path"] != path:
-            if session_id not in rows:
-                old = self.in_index(session_id)
-            replaced = self._session_at(path)
-            if self.recent.rows is not rows:
-                return False
-            if old is not None and old is not DELETED and old["path"] != path:
-                self.recent.left.add(old["path"].rpartition("/")[0])
-            if replaced is not None and replaced != session_id:  # the file was given another id
-                self.recent.remove(replaced)
-            if old is not None and old is not DELETED and session_id in self.recent.rows:
-                self.recent.paths.pop(old["path"], None)
-            self.recent.paths[path] = session_id
-        self.recent.rows[session_id] = row
-        self.recent.changes += 1
+        paths = self._paths_in_index([row["session_id"]], [row["path"]])
+        if self.recent.rows is not rows:
+            return False
+        self._set(row, paths)
         return True
+
+    def _set(self, row: IndexRow, paths: _Paths) -> None:
+        """Set a row. `paths` are those of the index."""
+        session_id, path = row["session_id"], row["path"]
+        recent = self.recent
+        old_path = self._path_of(session_id, paths)
+        if old_path != path or session_id not in recent.rows:
+            replaced = recent.paths.get(path)
+            if replaced is None:
+                replaced = paths.sessions.get(path)
+                if replaced in recent.rows:
+                    replaced = None  # its row in memory has another path, or it was deleted
+            if old_path is not None and old_path != path:
+                recent.left.add(old_path.rpartition("/")[0])
+            if replaced is not None and replaced != session_id:  # the file was given another id
+                recent.remove(replaced)
+            if old_path is not None and session_id in recent.rows:
+                recent.paths.pop(old_path, None)
+            recent.paths[path] = session_id
+        recent.rows[session_id] = row
+        recent.changes += 1
