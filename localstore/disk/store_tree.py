@@ -57,7 +57,7 @@ def open_store(path: Path, *, create: bool) -> Path:
             path=str(root),
         )
     try:
-        marker = (root / MARKER).read_bytes()
+        marker = _read_marker(root)
     except (FileNotFoundError, NotADirectoryError):
         _refuse_agno_folder(root)
         if not create:
@@ -97,6 +97,15 @@ def _refuse_link(root: str) -> None:
             "a link to the whole store.",
             path=root,
         )
+
+
+def _read_marker(root: Path) -> bytes:
+    """Return the content of a store's marker. Raises OSError, which names the file even if closing it fails."""
+    try:
+        return (root / MARKER).read_bytes()
+    except OSError as error:
+        filesystem.set_filename(error, str(root / MARKER))
+        raise
 
 
 def _check_marker(marker: bytes, path: Path) -> None:
@@ -153,7 +162,7 @@ def _has_files_of_ours(root: Path) -> bool:
 def is_foreign(root: Path) -> bool:
     """Return whether the folder has a `localstore.json` of another program, and nothing of a store or of agno 1.x."""
     try:
-        marker = (root / MARKER).read_bytes()
+        marker = _read_marker(root)
     except OSError:
         return False
     return _format_in(marker) is None and not _has_files_of_ours(root) and find_agno_session(str(root)) is None
@@ -222,7 +231,7 @@ def _schema() -> bytes:
 def is_store(root: Path) -> bool:
     """Return whether a folder is a store, of this format or a newer one."""
     try:
-        _check_marker((root / MARKER).read_bytes(), root / MARKER)
+        _check_marker(_read_marker(root), root / MARKER)
     except NewerFormat:
         return True
     except (OSError, StoreNotFound):
