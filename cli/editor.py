@@ -15,8 +15,8 @@ import click
 
 from localstore.errors import LocalstoreError
 
-from .errors import REFUSED
-from .output import note
+from .errors import REFUSED, message
+from .output import can_ask, note
 
 
 def editor(otherwise: str = "give the text with --set") -> list[str]:
@@ -121,11 +121,15 @@ def _call(command: list[str], path: Path, line: int | None) -> list[str]:
     return [*command, str(path)]
 
 
-def ask_to_edit_again(path: Path) -> None:
-    """Ask what to do with a text that cannot be stored. Return if it is to be edited again.
+def ask_to_edit_again(path: Path, error: LocalstoreError) -> None:
+    """Print why a text cannot be stored, and ask what to do with it. Return if it is to be edited again.
 
-    Otherwise exit: the text stays in its file, or the file is removed. Call it within `file_to_edit`.
+    Otherwise exit: the text stays in its file, or the file is removed. Call it within `file_to_edit`. Raises the error
+    if there is no terminal to ask on.
     """
+    if not can_ask():
+        raise error
+    note(message(error))
     question = "[e]dit it again, [k]eep it in a file, or [d]rop it?"
     choice = click.Choice(["e", "k", "d"], case_sensitive=False)
     answer = click.prompt(question, default="e", type=choice, show_choices=False, err=True)

@@ -74,6 +74,16 @@ def can_ask() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
+def is_confirmed(question: str, *, yes_would: str) -> bool:
+    """Ask a person for a confirmation. `yes_would` says what `--yes` would do, for the error without a terminal.
+
+    Raises UsageError if there is no terminal to ask on.
+    """
+    if not can_ask():
+        raise click.UsageError(f"No terminal to ask on. Add --yes to {yes_would}", click.get_current_context())
+    return click.confirm(question, err=True)
+
+
 def one_line(text: str) -> str:
     """Return the text on one line, with every control character written as an escape."""
     return escaped(text)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from . import output
 from .errors import message
 
@@ -36,13 +34,10 @@ def remove_selected(storage: JsonStorage, infos: Sequence[SessionInfo], *, sure:
 
     Raises UsageError if there is no terminal to ask on.
     """
-    if infos and not sure:
-        if not output.can_ask():
-            problem = f"No terminal to ask on. Add --yes to move {sessions_and_bytes(infos)} to the trash"
-            raise click.UsageError(problem, click.get_current_context())
-        if not click.confirm(f"Move {sessions_and_bytes(infos)} to the trash?", err=True):
-            output.note("Nothing was moved.")
-            return
+    what = f"{sessions_and_bytes(infos)} to the trash"
+    if infos and not sure and not output.is_confirmed(f"Move {what}?", yes_would=f"move {what}"):
+        output.note("Nothing was moved.")
+        return
     if not infos and not as_json:
         output.note("No sessions match. Nothing was moved.")
         return

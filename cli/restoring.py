@@ -93,10 +93,7 @@ def undo_backup(root: str, item: Restorable, newest: str, *, sure: bool, as_json
             f"documents that you want from {cast('BackupInfo', item.source).path}.",
             path=root,
         )
-    if not sure:
-        if not output.can_ask():
-            raise click.UsageError(f"No terminal to ask on. Add --yes to undo: {item.why}", click.get_current_context())
-        if not click.confirm(f"Undo this: {item.why}?", err=True):
-            output.note("Nothing was changed.")
-            return
+    if not sure and not output.is_confirmed(f"Undo this: {item.why}?", yes_would=f"undo: {item.why}"):
+        output.note("Nothing was changed.")
+        return
     undo_and_print_result(root, as_json=as_json)

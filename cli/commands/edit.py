@@ -92,10 +92,7 @@ def _edited(storage: JsonStorage, info: SessionInfo, run: str | None) -> Replace
                 if error.problem is None:
                     raise
                 refusal = part.refusal(error, str(file))
-            if not output.can_ask():
-                raise refusal
-            output.note(message(refusal))
-            ask_to_edit_again(file)
+            ask_to_edit_again(file, refusal)
             line = refusal.line
 
 

@@ -68,12 +68,9 @@ def _empty(root: str, older_than: timedelta | None, *, sure: bool, as_json: bool
 
     items = trashed(root, older_than=older_than.total_seconds() if older_than else 0)
     if items and not sure:
-        if not output.can_ask():
-            raise click.UsageError(
-                "No terminal to ask on. Add --yes to delete permanently", click.get_current_context()
-            )
         size = sum(item.size for item in items)
-        if not click.confirm(f"Delete {_count(items)} ({size:,} bytes) permanently?", err=True):
+        question = f"Delete {_count(items)} ({size:,} bytes) permanently?"
+        if not output.is_confirmed(question, yes_would="delete permanently"):
             items = []
     deleted = empty(root, items)
     if as_json:

@@ -14,7 +14,6 @@ from localstore.storage.plain_session import read_plain
 
 from .. import output
 from ..arguments import find_session
-from ..errors import message
 from ..state_text import has_comments, parsed, refuse_comments, refuse_rounded_state, state_text, suffix
 from ..store_option import open_store, store_option
 
@@ -129,10 +128,7 @@ def _edit(storage: JsonStorage, stored: Session, as_yaml: bool) -> None:
                 refuse_comments(typed, as_yaml, str(path))
                 break
             except LocalstoreError as error:
-                if not output.can_ask():
-                    raise
-                output.note(message(error))
-                ask_to_edit_again(path)
+                ask_to_edit_again(path, error)
                 line = getattr(error, "line", None)
         if not _is_new(state, stored):
             return
