@@ -262,9 +262,9 @@ class ManifestReader:
         with self.mutex:
             self.parse_all_lines()
             number = self.ask(row_queries.count, 0)
-            for session_id, row in self.recent.rows.items():
-                number += (row is not DELETED) - (self.in_index(session_id) is not None)
-            return number
+            nothing: dict[str, str] = {}
+            in_both = self.ask(partial(row_queries.paths_of, session_ids=self.recent.rows.keys()), nothing)
+            return number + len(self.recent.present()) - len(in_both)
 
     def put(self, row: IndexRow) -> None:
         """Set a row in this process only, overriding the lines read so far. The caller must hold `mutex`."""

@@ -162,7 +162,8 @@ def page(
 
 def _conditions(connection: sqlite3.Connection, where: Selection) -> tuple[list[str], list[str | int]]:
     has_status = "status = ?" if where.status in (None, "completed") else _HAS_LABEL.format("status")
-    or_unknown = " OR NOT is_counted" if _has_uncounted(connection) else ""
+    asks_for_runs = where.status is not None or where.rating is not None or where.model is not None
+    or_unknown = " OR NOT is_counted" if asks_for_runs and _has_uncounted(connection) else ""
     conditions = ["active_at >= ?", "active_at < ?"]
     values: list[str | int] = [where.since or "", where.until or "\U0010ffff"]
     for condition, value in (
