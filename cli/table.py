@@ -52,7 +52,7 @@ def print_table(
         total_last: Whether the last row is a total, printed bold.
         bars: A heading and the amount of each row that has one, drawn at the right if there is room. The last column in
             `kept_longest` gives way to them.
-        roomy: The width that a column gets if it needs it, before any column that is not in here gets any.
+        roomy: The width that a column may take, if it needs it, before the columns that are not listed here get any.
         styles: The style of a column.
         elide: Columns whose long texts lose their middle instead of their end.
     """

@@ -118,7 +118,7 @@ def _show(storage: JsonStorage, hits: list[SearchHit]) -> None:
 
 
 def _run(hit: SearchHit) -> str:
-    """Return what other commands take for the run of a hit: its number or, if that is not known, a part of its id."""
+    """Return how other commands name the run of a hit: by its number or, if that is unknown, by a part of its id."""
     if hit.run_id is None:
         return ""
     return f"run {output.one_line(hit.run_id[:_SHORT]) if hit.run_number is None else hit.run_number}"
