@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from localstore.errors import LocalstoreError, LockTimeout, RunNotFound, SessionNotFound, StoreNotFound
+from localstore.errors import (
+    BackupNotFound,
+    LocalstoreError,
+    LockTimeout,
+    RunNotFound,
+    SessionNotFound,
+    StoreNotFound,
+)
 
 from .output import one_line
 
@@ -40,6 +47,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (SessionNotFound, NOT_FOUND),
     (RunNotFound, NOT_FOUND),
     (StoreNotFound, NOT_FOUND),
+    (BackupNotFound, NOT_FOUND),
     (Ambiguous, NOT_FOUND),
     (LockTimeout, CANNOT_NOW),
     (LocalstoreError, REFUSED),

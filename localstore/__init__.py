@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localstore.agents.tools.tool import RunContext, Tool
     from localstore.agents.workflow import Workflow
     from localstore.errors import (
+        BackupNotFound,
         Conflict,
         DocumentBroken,
         KindMismatch,
@@ -49,6 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "BackupNotFound",
     "Condition",
     "Conflict",
     "ContentPart",

@@ -76,6 +76,13 @@ class StoreNotFound(LocalstoreError, FileNotFoundError):
     """
 
 
+class BackupNotFound(LocalstoreError, LookupError):
+    """Raised when a store has no backup with this name, or several whose names begin with it, or no backup at all.
+
+    Check the name: `localstore backups` lists them.
+    """
+
+
 class DocumentBroken(LocalstoreError, ValueError):
     """Raised when a document cannot be read as a session or cannot be changed safely. Its bytes stay unchanged.
 

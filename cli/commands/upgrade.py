@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localstore.errors import Conflict, StoreNotFound
+from localstore.errors import BackupNotFound, Conflict, StoreNotFound
 
 from .. import output
 from ..rewrite_result import exit_with_problems, print_result, sizes, undo_and_print_result
@@ -64,7 +64,7 @@ def _refuse_redaction(root: str) -> None:
     """Raise Conflict if the newest backup is that of a redaction: nobody expects an undo to bring secrets back."""
     from localstore.disk import backup_folder
 
-    with contextlib.suppress(backup_folder.NoSuchBackup):
+    with contextlib.suppress(BackupNotFound):
         newest = backup_folder.newest(os.path.realpath(root))
         if newest.action == "redact":
             raise Conflict(

@@ -24,7 +24,7 @@ import orjson
 from localstore.disk import durable_files, filesystem, store_tree
 from localstore.disk.rescue_folder import is_old, timestamp
 from localstore.disk.store_identity import make_folders
-from localstore.errors import LocalstoreError
+from localstore.errors import BackupNotFound
 from localstore.format.document import LAYOUTS
 
 FOLDER = Path(".localstore") / "backups"
@@ -53,10 +53,6 @@ class BackupInfo:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
-
-
-class NoSuchBackup(LocalstoreError, LookupError):
-    """No backup has this name, or several backups have names that begin with it."""
 
 
 class Backup:
@@ -238,11 +234,11 @@ def listing(root: str) -> list[BackupInfo]:
 
 
 def newest(root: str) -> BackupInfo:
-    """Return the backup that is being undone, or else the newest one. Raises NoSuchBackup."""
+    """Return the backup that is being undone, or else the newest one. Raises BackupNotFound."""
     for backup, about in _all(root):
         if about.get("undoing") is True or backup.has_documents():
             return _described(backup, about)
-    raise NoSuchBackup(f"There is no backup in {root}. Nothing was changed.", path=root)
+    raise BackupNotFound(f"There is no backup in {root}. Nothing was changed.", path=root)
 
 
 def _all(root: str) -> list[tuple[Backup, dict[str, Any]]]:
@@ -283,13 +279,13 @@ def _made_at(backup: Backup, about: dict[str, Any]) -> str:
 def named(root: str, name: str) -> BackupInfo:
     """Return the backup with this name, or the only one whose name begins with it.
 
-    Raises NoSuchBackup if there is none, or several."""
+    Raises BackupNotFound if there is none, or several."""
     found = listing(root)
     chosen = [one for one in found if one.name == name] or [one for one in found if one.name.startswith(name)]
     if len(chosen) == 1:
         return chosen[0]
     how = f"{len(chosen)} backups match" if chosen else "No backup matches"
-    raise NoSuchBackup(f"{how} {name!r}. 'localstore backups' lists them.", path=root)
+    raise BackupNotFound(f"{how} {name!r}. 'localstore backups' lists them.", path=root)
 
 
 def _about(folder: str) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def read_backup(storage: Storage, name: str, session_id: str) -> PlainSession:
         name: The name of the backup, or the beginning of its name.
         session_id: The session.
 
-    Raises NoSuchBackup if there is no such backup or there are several, SessionNotFound if the session is not in it,
+    Raises BackupNotFound if there is no such backup or there are several, SessionNotFound if the session is not in it,
     DocumentBroken if its document cannot be read, and OSError.
     """
     check_id(session_id)

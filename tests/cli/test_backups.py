@@ -78,7 +78,7 @@ def test_a_store_without_backups(run: Command, store: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "localstore: This store has no backups.\n")
     assert run("backups", "--json", "--store", store).stdout == "[]\n"
     assert run("backups", "--prune", "--keep", "0", "--yes", "--store", store).returncode == 0
-    assert run("backups", "2026", "--store", store).returncode == 4
+    assert run("backups", "2026", "--store", store).returncode == 3
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ import pytest
 import yaml
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, YamlStorage
-from localstore.disk.backup_folder import NoSuchBackup
+from localstore.errors import BackupNotFound
 from localstore.maintenance.upgrade import convert, undo, upgrade
 from tests import oracle
 from tests.crash.faults import (
@@ -150,7 +150,7 @@ def _storage(suffix: str) -> type[JsonStorage] | type[YamlStorage]:
 def _undo(root: Path, _: str) -> None:
     try:
         problems = undo(root, lock_timeout=1).problems
-    except NoSuchBackup:
+    except BackupNotFound:
         return  # the call before did all of it
     _raise_first(problems)
 
@@ -407,7 +407,7 @@ def test_random_interruptions_of_real_processes_give_the_same_tree(tmp_path: Pat
                 assert documents(root) == wanted
                 assert kept(root) == kept(whole)
             else:
-                with contextlib.suppress(NoSuchBackup):  # the last one got to the end
+                with contextlib.suppress(BackupNotFound):  # the last one got to the end
                     assert undo(root).problems == []
                 assert hashes(root) == wanted
     assert interruptions > 0

@@ -19,6 +19,7 @@ STANDARD = {
     "KindMismatch": ValueError,
     "SessionNotFound": LookupError,
     "RunNotFound": LookupError,
+    "BackupNotFound": LookupError,
     "StoreNotFound": FileNotFoundError,
     "DocumentBroken": ValueError,
     "NewerFormat": ValueError,

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from localstore.disk import backup_folder, durable_files, filesystem, rescue_folder, store_tree
-from localstore.disk.backup_folder import Backup, NoSuchBackup
+from localstore.disk.backup_folder import Backup
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.durable_files import FileChanged
 from localstore.disk.locks import pool_of
 from localstore.disk.store_identity import MARKER, make_folders
 from localstore.engine.engine import Engine
-from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.errors import BackupNotFound, DocumentBroken, LocalstoreError
 from localstore.format.document import ParsedDocument, parse_document, parse_strictly
 from localstore.format.redacted_document import unredacted
 from localstore.format.values import json_equal
@@ -41,7 +41,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
         lock_timeout: Seconds to wait for each lock.
         progress: Called with the number of documents done so far and the total number.
 
-    Raises NoSuchBackup if the store has no backup, LockTimeout if an upgrade or conversion is running, and OSError.
+    Raises BackupNotFound if the store has no backup, LockTimeout if an upgrade or conversion is running, and OSError.
     """
     root = Path(os.path.realpath(folder))
     if store_tree.is_store(root):
@@ -79,7 +79,7 @@ def undo(folder: Path | str, *, lock_timeout: float = 10.0, progress: Progress |
 def _newest_backup(root: Path) -> backup_folder.BackupInfo:
     try:
         return backup_folder.newest(str(root))
-    except NoSuchBackup:
+    except BackupNotFound:
         if not store_tree.is_store(root):
             backup_folder.tidy(str(root), old=False)  # an undo was stopped before its last step
             store_tree.remove_local_files(root)

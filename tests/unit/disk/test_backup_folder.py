@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from localstore.disk import backup_folder, durable_files, filesystem
-from localstore.disk.backup_folder import Backup, NoSuchBackup
+from localstore.disk.backup_folder import Backup
+from localstore.errors import BackupNotFound
 
 
 @pytest.fixture
@@ -135,16 +136,16 @@ def test_the_list_has_the_newest_first(root: str, monkeypatch: pytest.MonkeyPatc
 
 def test_by_name(root: str) -> None:
     """The beginning of its name is enough."""
-    with pytest.raises(NoSuchBackup, match="no backup"):
+    with pytest.raises(BackupNotFound, match="no backup"):
         backup_folder.newest(root)
     names = [kept(root, "a.json", finished=True).name for _ in range(3)]
     newest = backup_folder.listing(root)[0].name
     assert backup_folder.newest(root).name == newest
     assert backup_folder.named(root, names[0]).name == names[0]
-    with pytest.raises(NoSuchBackup, match="3 backups"):
+    with pytest.raises(BackupNotFound, match="3 backups"):
         backup_folder.named(root, newest[:4])
     for name in ("1999", "../..", "", "*"):
-        with pytest.raises(NoSuchBackup):
+        with pytest.raises(BackupNotFound):
             backup_folder.named(root, name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from localstore import Message, Metrics, Run, Session, SessionNotFound, Step, ToolCall
-from localstore.disk.backup_folder import NoSuchBackup
+from localstore.errors import BackupNotFound
 from localstore.maintenance.upgrade import convert
 from localstore.storage.branching import fork
 from localstore.storage.comparing import Difference, compare, origin_of, read_backup
@@ -153,7 +153,7 @@ def test_a_session_is_read_from_a_backup(storage: Storage) -> None:
     assert not compare(read_backup(storage, name, "s2"), plain(storage, "s2"))
     with pytest.raises(SessionNotFound, match=f"Backup {name} has no document of session 's3'. 'localstore backups"):
         read_backup(storage, name, "s3")
-    with pytest.raises(NoSuchBackup, match="No backup matches 'x'"):
+    with pytest.raises(BackupNotFound, match="No backup matches 'x'"):
         read_backup(storage, "x", "s1")
 
 

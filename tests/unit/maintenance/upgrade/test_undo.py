@@ -10,8 +10,8 @@ import pytest
 
 from localstore import JsonStorage, LockTimeout, OlderFormat, YamlStorage
 from localstore.disk import backup_folder, filesystem, rescue_folder
-from localstore.disk.backup_folder import NoSuchBackup
 from localstore.disk.locks import pool_of
+from localstore.errors import BackupNotFound
 from localstore.maintenance.upgrade import convert, undo, upgrade
 from tests import oracle
 from tests.crash.faults import FaultySystem, Stopped, StoppingSystem, installed
@@ -241,7 +241,7 @@ def test_two_backups_one_after_the_other(tmp_path: Path) -> None:
     assert documents_of(root) == between
     assert undo(root).restored == 3
     assert tree_of(root) == before
-    with pytest.raises(NoSuchBackup, match="no backup"):
+    with pytest.raises(BackupNotFound, match="no backup"):
         undo(root)
 
 
@@ -321,7 +321,7 @@ def test_an_interrupted_undo_continues(tmp_path: Path, kind: str, fault: Any) ->
         with contextlib.suppress(OSError, KeyboardInterrupt), installed(system):
             done = undo(root)
         if done is None or done.problems:
-            with contextlib.suppress(NoSuchBackup):  # only what came behind it failed
+            with contextlib.suppress(BackupNotFound):  # only what came behind it failed
                 assert undo(root).problems == []
         assert files_of(root, kind) == before, system.trace[number - 1]
         oracle.assert_no_temporary_files(root)
@@ -342,7 +342,7 @@ def test_a_killed_undo_continues(tmp_path: Path, kind: str, share: float) -> Non
         system = StoppingSystem(number, share)
         with contextlib.suppress(Stopped), installed(system):
             undo(root)
-        with contextlib.suppress(NoSuchBackup):
+        with contextlib.suppress(BackupNotFound):
             assert undo(root).problems == []
         left = {name: one for name, one in files_of(root, kind).items() if not name.endswith(".tmp")}
         assert left == before, number
