@@ -44,16 +44,6 @@ def entry_texts(entry: dict[str, Any]) -> list[FoundText]:
     return [text for text in texts if text.text]
 
 
-def first_question(entries: list[dict[str, Any]]) -> str:
-    """Return the text of the first message of role `user` in the entries, or "" if there is none."""
-    for entry in entries:
-        if entry.get("type") == "run":
-            for text in _message_texts(entry.get("messages")):
-                if text.role == "user" and text.field == "content":
-                    return text.text
-    return ""
-
-
 def _run_texts(run: dict[str, Any]) -> Iterator[FoundText]:
     yield FoundText(_flat(run.get("input")), "input")
     yield from _message_texts(run.get("messages"))

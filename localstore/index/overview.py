@@ -59,7 +59,7 @@ def with_run(overview: Overview, run: Mapping[str, Any], month_source: str, *, r
     time of the run in UTC, as text.
     """
     counted = overview.copy()
-    if "question" not in counted and (question := _question(run)):
+    if "question" not in counted and (question := question_of(run)):
         counted["question"] = question
     status = run.get("status")
     counted["status"] = status = status if isinstance(status, str) else "completed"
@@ -154,13 +154,23 @@ def _countable(value: Any) -> int:
     return value if type(value) is int and 0 <= value <= _MOST else 0
 
 
-def _question(run: Mapping[str, Any]) -> str:
-    """Return the question of a run on one line and shortened, or "" if it has none."""
+def question_of(run: Mapping[str, Any]) -> str:
+    """Return the question of a run, else its input, on one line and shortened; "" if it has neither."""
     for message in _mappings(run.get("messages")):
         if message.get("role") == "user":
             return one_line(_text(message.get("content")))
-    text = run.get("input")
-    return one_line(text) if isinstance(text, str) else ""
+    return one_line(_input_text(run.get("input")))
+
+
+def _input_text(value: Any) -> str:
+    """Return the input of a workflow as text: `city: Linz, days: 3` for a mapping."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {text}" for key, item in value.items() if (text := _input_text(item)))
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_input_text, value)))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
 
 
 def _text(content: Any) -> str:

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 
 from localstore.disk.locks import LockPool
 from localstore.disk.store_tree import SEARCH_FILE
-from localstore.format.entry_texts import FoundText, entry_texts, first_question, header_texts
+from localstore.format.entry_texts import FoundText, entry_texts, header_texts
 from localstore.format.words import spaced
+from localstore.index.overview import question_of
 from localstore.index.search_content import NOWHERE, Content, Settled
 from localstore.index.search_matches import Match, matches_in_parts
 from localstore.index.search_query import WordQuery
 from localstore.index.sqlite_file import Layout, SqliteFile, is_busy
+from localstore.models.excerpt import one_line
 from localstore.models.progress import Progress
 from localstore.models.times import parse_time
 
@@ -38,7 +40,6 @@ HEADER = -1
 """The position of the texts of the header, which come before the first entry."""
 _BATCH = 4_000_000
 """How many characters are indexed in one transaction. Other processes may search and index between two of them."""
-_LONGEST_TITLE = 80
 _SPARE_ENTRIES = 1000
 """How many outdated entries are always allowed. More, if they outnumber the others, are removed with all others."""
 _WORTH_MERGING = 5000
@@ -341,9 +342,10 @@ def _clear_if_outdated(connection: sqlite3.Connection) -> bool:
 def title_of(content: Content) -> str:
     """Return the name of a session, otherwise its first question, on one line and shortened."""
     name = (content.header or {}).get("name")
-    text = name if isinstance(name, str) and name else first_question(content.entries)
-    line = " ".join(text[: 10 * _LONGEST_TITLE].split())
-    return line if len(line) <= _LONGEST_TITLE else f"{line[: _LONGEST_TITLE - 1]}…"
+    if isinstance(name, str) and (title := one_line(name)):
+        return title
+    questions = (question_of(entry) for entry in content.entries if entry.get("type") == "run")
+    return next(filter(None, questions), "")
 
 
 def _rows(session: int, content: Content) -> Iterator[_Row]:

@@ -81,6 +81,24 @@ def test_a_long_question_is_shortened() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "title"),
+    [
+        (
+            {"city": "Linz", "days": 3, "by": ["train", None, "bus"], "note": None},
+            "city: Linz, days: 3, by: train, bus",
+        ),
+        ({"dry": True, "where": {"city": "Graz\nor\tWels"}}, "dry: true, where: city: Graz or Wels"),
+        (["Linz", "Graz"], "Linz, Graz"),
+        (7, "7"),
+    ],
+)
+def test_the_input_of_a_workflow_is_a_readable_question(value: Any, title: str) -> None:
+    """It was left out unless it was text: the session had no title in any listing."""
+    assert counted(run(input=value))["question"] == title
+    assert "question" not in counted(run(input={}), run(input={"a": None}), run(input=[]))
+
+
+@pytest.mark.parametrize(
     "value",
     [
         None,
