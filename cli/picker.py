@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo
     from localstore.storage.storage import JsonStorage
 
-    from .session_list import SessionList
+    from .session_list import SessionList, ShortIds
 
 _AT_ONCE = 500
 """How many sessions are listed before keys are looked at again."""
@@ -65,9 +66,12 @@ def pick_session(
         raise SessionNotFound(why)
     from shutil import which
 
+    from .session_table import short_ids
+
     infos = chain([first], infos)
+    shorten = partial(short_ids, storage)
     program = which("fzf")
-    chosen = _from_list(infos) if program is None else _from_fzf(program, infos)
+    chosen = _from_list(infos, shorten) if program is None else _from_fzf(program, infos, shorten)
     if chosen is None:
         raise click.Abort
     return chosen
@@ -90,11 +94,11 @@ def _each_once(infos: Iterator[SessionInfo]) -> Iterator[SessionInfo]:
 # Our own list
 
 
-def _from_list(infos: Iterator[SessionInfo]) -> SessionInfo | None:
+def _from_list(infos: Iterator[SessionInfo], shorten: ShortIds) -> SessionInfo | None:
     from .raw_keyboard import RawKeyboard
     from .session_list import SessionList
 
-    choices = SessionList()
+    choices = SessionList(shorten)
     with RawKeyboard() as keyboard, _other_screen():
         size = _size()
         choices.add(islice(infos, size.lines))
@@ -145,23 +149,24 @@ def _draw(choices: SessionList, size: os.terminal_size) -> None:
 # fzf
 
 
-def _from_fzf(program: str, infos: Iterator[SessionInfo]) -> SessionInfo | None:
+def _from_fzf(program: str, infos: Iterator[SessionInfo], shorten: ShortIds) -> SessionInfo | None:
     import subprocess
 
-    from .session_list import line_of
-    from .session_table import marks_of
+    from .session_list import lines_of
 
     listed: list[SessionInfo] = []
-    width = _size().columns - _BESIDE_FZF
+    size = _size()
+    width = size.columns - _BESIDE_FZF
     options = ["--no-multi", "--delimiter=\t", "--with-nth=2..", "--tiebreak=index", "--prompt=session> "]
     with subprocess.Popen(  # noqa: S603 (it shows the list)
         [program, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     ) as fzf:
         assert fzf.stdin is not None and fzf.stdout is not None  # noqa: S101, PT018 (for the type checker)
         with contextlib.suppress(BrokenPipeError), fzf.stdin:  # a person may choose before all are listed
-            for number, info in enumerate(infos):
-                listed.append(info)
-                fzf.stdin.write(f"{number}\t{line_of(info, marks_of([info])[0], width)}\n")
+            while more := list(islice(infos, _AT_ONCE if listed else size.lines)):
+                lines = enumerate(lines_of(more, shorten, width), len(listed))
+                listed += more
+                fzf.stdin.write("".join([f"{number}\t{line}\n" for number, line in lines]))
         chosen = fzf.stdout.read()
         code = fzf.wait()
     if code in (_NO_MATCH, _INTERRUPTED):
@@ -169,5 +174,5 @@ def _from_fzf(program: str, infos: Iterator[SessionInfo]) -> SessionInfo | None:
     first = chosen.partition("\t")[0]
     if code or not first.isdecimal() or int(first) >= len(listed):
         output.note(f"{program} failed with exit code {code}. Here is the list without it.")
-        return _from_list(chain(listed, infos))
+        return _from_list(chain(listed, infos), shorten)
     return listed[int(first)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
 from localstore.models.times import time_text
 
-from .cells import padded
+from .cells import elided, padded
 from .output import one_line, when
 from .session_table import marks_of
 
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 
 _WITH_ID, _WITH_USER = 60, 90
 """From how many columns on a line has the id and the user too."""
-_ID, _TIME, _USER = 12, 10, 12
+_TIME, _USER = 10, 12
 """The widths of these columns."""
+_ID_SHARE = 3
+"""An id gets at most this part of the width: a longer one is shown with `…` for its middle."""
 _BEFORE, _GAP = 4, 2
 """How many columns are before the title, and between two texts."""
 _ABOVE = 2
 """How many lines stand above the sessions."""
 _KEYS = "↑ ↓ move, Enter chooses, Esc leaves"
+
+
+ShortIds = Callable[[Sequence[str]], Mapping[str, str]]
+"""Returns what to show for the ids of some sessions: a beginning of each that names the session alone."""
 
 
 class Frame(NamedTuple):
@@ -41,7 +47,8 @@ class SessionList:
     The words are found in title, id, user, entity and tags, in upper or lower case.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, short_ids: ShortIds) -> None:
+        self._short_ids = short_ids
         self.is_complete = False
         self._typed = ""
         self._all: list[SessionInfo] = []
@@ -98,7 +105,7 @@ class SessionList:
         typed = f"> {self._typed}"
         count = f"{len(self._found):,} of {len(self._all):,}{'' if self.is_complete else '…'}"
         lines = [padded(typed, width), padded(f"  {count}  {_KEYS}", width)]
-        lines += [line_of(info, mark, width) for info, mark in zip(shown, marks_of(shown), strict=True)]
+        lines += lines_of(shown, self._short_ids, width)
         selected = self._selected - self._top + _ABOVE if shown else None
         return Frame(lines[:height], selected, min(cell_len(typed), width))
 
@@ -108,9 +115,19 @@ def _text_of(info: SessionInfo) -> str:
     return "\n".join(filter(None, words)).casefold()
 
 
-def line_of(info: SessionInfo, mark: str, width: int) -> str:
-    """Return the line of a session: a mark for how it ended, the title, and what there is room for."""
-    cells = [(one_line(info.session_id), _ID)] if width >= _WITH_ID else []
+def lines_of(infos: Sequence[SessionInfo], short_ids: ShortIds, width: int) -> list[str]:
+    """Return a line for each session: a mark for how it ended, the title, and what there is room for."""
+    ids = [""] * len(infos)
+    if width >= _WITH_ID:
+        short = short_ids([info.session_id for info in infos])
+        ids = [elided(one_line(short[info.session_id]), width // _ID_SHARE) for info in infos]
+    longest = max(map(cell_len, ids), default=0)
+    return [_line(*one, longest, width) for one in zip(infos, marks_of(infos), ids, strict=True)]
+
+
+def _line(info: SessionInfo, mark: str, short_id: str, longest: int, width: int) -> str:
+    """Return the line of a session. `longest` is the width of the column of the ids; 0 leaves it out."""
+    cells = [(short_id, longest)] if longest else []
     cells.append(("" if info.updated_at is None else when(time_text(info.updated_at)), _TIME))
     cells += [(one_line(info.user_id or ""), _USER)] if width >= _WITH_USER else []
     room = max(1, width - _BEFORE - sum(_GAP + size for _, size in cells))

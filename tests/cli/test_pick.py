@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -18,7 +19,12 @@ from tests.effort import ci_only
 Invoke = Callable[..., Result]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 next_key = import_module("localstore_cli.raw_keyboard").next_key
-SessionList = import_module("localstore_cli.session_list").SessionList
+session_list = import_module("localstore_cli.session_list")
+
+
+def new_list() -> Any:
+    """A list that shows the ids as they are."""
+    return session_list.SessionList(lambda ids: {session_id: session_id for session_id in ids})
 
 
 def info(number: int, title: str = "", **fields: object) -> SessionInfo:
@@ -63,7 +69,7 @@ def test_keys(typed: str, keys: list[str | None]) -> None:
 
 def test_typed_words_choose_sessions() -> None:
     """They may be anywhere in title, id, user, entity and tags, in any case and order, also of sessions added later."""
-    choices = SessionList()
+    choices = new_list()
     assert chosen(choices) is None
     choices.add([info(1, "Trip to Linz"), info(2, "ZÜGE", user_id="alice"), info(3, tags=["travel"], agent_id="x")])
     for typed, found in (
@@ -96,7 +102,7 @@ def test_typed_words_choose_sessions() -> None:
 
 
 def test_the_selection_stays_in_the_list_and_on_the_screen() -> None:
-    choices = SessionList()
+    choices = new_list()
     choices.add(info(number) for number in range(100))
     for key, number in (
         *(("up", 0), ("down", 1), ("down", 2), ("page down", 9), ("end", 99), ("down", 99), ("page up", 92)),
@@ -114,7 +120,7 @@ def test_every_line_has_the_width_of_the_terminal(width: int) -> None:
     """Wide characters and emoji are not cut in half, and control characters are escaped."""
     from rich.cells import cell_len
 
-    choices = SessionList()
+    choices = new_list()
     family = "👩\u200d👩\u200d👧"
     choices.add([info(1, "日本語" * 40), info(2, family * 60, user_id=family * 9), info(3, "a\x1b[31mb\n\x9b\u202e")])
     for character in "日" * width:
@@ -127,8 +133,21 @@ def test_every_line_has_the_width_of_the_terminal(width: int) -> None:
     assert selected is None
 
 
+def test_an_id_is_shown_as_far_as_a_command_needs_it() -> None:
+    """It was cut off at 12 columns: with `session-` before the number, nobody could tell or type it."""
+    short = {f"session-{number}": f"session-{number}"[: 8 + number // 10] for number in range(1, 30)}
+    choices = session_list.SessionList(lambda ids: {session_id: short[session_id] for session_id in ids})
+    choices.add(info(number) for number in range(1, 30))
+    for line, found in zip(choices.frame(79, 31).lines[2:], short.values(), strict=True):
+        assert f"  {found}  " in line
+    choices = new_list()
+    choices.add([info(1, session_id="a" * 40 + "-1"), info(2, session_id="a" * 40 + "-2")])
+    assert [line[41:67] for line in choices.frame(79, 24).lines[2:]] == [f"{'a' * 12}…{'a' * 11}-{n}" for n in (1, 2)]
+    assert "a…" not in choices.frame(59, 24).lines[2]
+
+
 def test_an_end_of_a_run_is_marked() -> None:
-    choices = SessionList()
+    choices = new_list()
     for number, status in enumerate(("completed", "error", "unfinished", "cancelled")):
         choices.add([info(number, overview={"usage": {}, "status": status})])
     assert [line[2] for line in choices.frame(60, 24).lines[2:]] == [" ", "✗", "…", "■"]
