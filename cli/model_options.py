@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -42,8 +44,24 @@ def make_model(model: str, base_url: str | None, **parameters: Any) -> OpenAICha
     """Return the model with this name and these parameters. Raises UsageError as `find_key` does."""
     key = find_key(base_url)
     from localstore.agents.models.openai_chat import OpenAIChat
+    from localstore.agents.models.server_errors import set_text
 
-    return OpenAIChat(model, base_url=base_url, api_key=key, **parameters)
+    class ServerModel(OpenAIChat):
+        """A model whose errors name the options of the command line."""
+
+        @contextlib.contextmanager
+        def _clear_errors(self) -> Iterator[None]:
+            from openai import OpenAIError
+
+            try:
+                with super()._clear_errors():
+                    yield
+            except OpenAIError as error:
+                text = str(error).replace("base_url=", "--base-url")
+                set_text(error, text.replace(", or wait longer with timeout=", ""))
+                raise
+
+    return ServerModel(model, base_url=base_url, api_key=key, **parameters)
 
 
 def model_of(session: Session) -> str | None:

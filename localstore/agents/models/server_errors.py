@@ -79,13 +79,13 @@ def explain(error: Exception, address: str) -> None:
     from openai import APIConnectionError, APIStatusError, APITimeoutError
 
     if isinstance(error, APITimeoutError):
-        _set_text(error, f"Request timed out. The server is {address}. Ask again, or wait longer with timeout=.")
+        set_text(error, f"Request timed out. The server is {address}. Ask again, or wait longer with timeout=.")
     elif isinstance(error, APIConnectionError):
         reason = _reason(error)
         advice = _connection_advice(reason, address)
-        _set_text(error, f"Connection error. The server is {address}. {advice}" + (f" ({reason})" if reason else ""))
+        set_text(error, f"Connection error. The server is {address}. {advice}" + (f" ({reason})" if reason else ""))
     elif isinstance(error, APIStatusError):
-        _set_text(error, _status_text(error, address))
+        set_text(error, _status_text(error, address))
 
 
 def _reason(error: BaseException) -> str:
@@ -117,7 +117,7 @@ def _status_text(error: APIStatusError, address: str) -> str:
     )
 
 
-def _set_text(error: Any, text: str) -> None:
+def set_text(error: Any, text: str) -> None:
     error.args = (text, *error.args[1:])
     error.message = text
 
