@@ -38,6 +38,9 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_filter(**options: Any) -> Any:
         fields = {name: options.pop(name) for name in _FIELDS}
+        for name, value in fields.items():
+            if value == "" or (isinstance(value, tuple) and "" in value):  # probably a variable that is not set
+                raise click.UsageError(f"--{name} is empty", click.get_current_context())
         return command(**options, where=_filter(fields))
 
     for option in reversed(_OPTIONS):

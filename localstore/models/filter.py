@@ -40,7 +40,8 @@ class Filter:
         until: The newest entry is older than this time. A day is included to its end.
         archived: True for sessions with the tag "archived", False for those without it.
 
-    Raises TypeError or ValueError for an argument that cannot match any session.
+    Raises TypeError or ValueError for an argument that cannot match any session, such as a `since` that is not before
+    `until`, and for an empty `name` or `model`.
     """
 
     user: str | None = None
@@ -65,6 +66,9 @@ class Filter:
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"{name} must be text or None, not {shown(value)}")
             _check_characters(name, value or "")
+        for name in ("name", "model"):
+            if getattr(self, name) == "":
+                raise ValueError(f"{name} is empty. Leave it out to select all sessions.")
         tags = (self.tag,) if isinstance(self.tag, str) else self.tag
         if tags is not None:
             if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
@@ -84,6 +88,10 @@ class Filter:
             object.__setattr__(self, "since_text", _time_text("since", self.since, is_end=False))
         if self.until is not None:
             object.__setattr__(self, "until_text", _time_text("until", self.until, is_end=True))
+        if self.since_text is not None and self.until_text is not None and self.since_text >= self.until_text:
+            raise ValueError(
+                f"since is {shown(self.since)}, which is not before until ({shown(self.until)}). No session can match."
+            )
 
     def narrowed(self, user: str | None, entity: str | None, kind: str | None) -> "Filter | None":
         """Return the filter with these fields too, where they are not None. Return None if no session can match."""

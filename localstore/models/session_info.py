@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from localstore.models.excerpt import one_line, session_repr
 from localstore.models.filter import Filter
+from localstore.models.nearest import shown
 from localstore.models.times import parse_time, time_text
 
 SortKey = Literal["updated", "created", "runs", "tokens", "size", "name"]
@@ -202,7 +203,9 @@ class SessionInfo:
         return cursor(self._active_at, self.session_id)
 
     def matches(self, where: Filter) -> bool:
-        """Return whether the filter selects this session."""
+        """Return whether the filter selects this session. Raises TypeError if `where` is no Filter."""
+        if not isinstance(where, Filter):
+            raise TypeError(f"where must be a Filter, not {shown(where)}. Use Filter(user=...).")
         return where.matches(self._row, self._active_at)
 
     @property

@@ -93,6 +93,13 @@ def test_every_command_selects_the_same_sessions(
         (("--kind", "agnet"), "'agnet' is not one of"),
         (("--status", "done"), "'done' is not one of"),
         (("--rating", "5"), "'5' is not one of"),
+        (
+            ("--since", "1d", "--until", "2d"),
+            "--since is '1d', which is not before until ('2d'). No session can match.",
+        ),
+        (("--user", ""), "--user is empty. See"),
+        (("--tag", "travel", "--tag", ""), "--tag is empty. See"),
+        (("--name", ""), "--name is empty. See"),
     ],
 )
 def test_a_value_that_no_session_can_have_is_refused(

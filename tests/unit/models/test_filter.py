@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from localstore import Filter
+from localstore.models.session_info import session_info
 
 ROW: dict[str, Any] = {
     "user_id": "alice",
@@ -61,11 +62,18 @@ def test_a_session_without_the_value_is_left_out() -> None:
         {"user": ""},
         {"name": "x"},
         {"tag": "x"},
-        {"model": ""},
         {"rating": "bad"},
         {"since": "1999-01-01"},
     ):
         assert not Filter(**fields).matches(row)  # type: ignore[arg-type]
+
+
+def test_a_row_of_a_listing_takes_nothing_but_a_filter() -> None:
+    row = session_info({**ROW, "session_id": "s1"}, "/store/s1.json", ROW["updated_at"])
+    assert row.matches(Filter(user="alice"))
+    for wrong in ("alice", None, {"user": "alice"}):
+        with pytest.raises(TypeError, match=r"where must be a Filter, not .*\. Use Filter\(user=\.\.\.\)"):
+            row.matches(wrong)  # type: ignore[arg-type]
 
 
 def test_a_filter_without_tags_is_empty() -> None:
@@ -110,11 +118,18 @@ def test_a_day_is_included_to_its_end() -> None:
         ({"since": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))}, "since is outside the calendar"),
         ({"until": "9999-12-31"}, "until is not a time"),
         ({"since": 5}, "since must be a datetime"),
+        (
+            {"since": "2026-11-02", "until": "2026-11-01"},
+            "since is '2026-11-02', which is not before until ('2026-11-01')",
+        ),
+        ({"since": datetime(2026, 11, 1, tzinfo=UTC), "until": datetime(2026, 11, 1, tzinfo=UTC)}, "not before until"),
+        ({"name": ""}, "name is empty. Leave it out"),
+        ({"model": ""}, "model is empty. Leave it out"),
         ({"user": "\ud800"}, "user holds a lone surrogate"),
         ({"tag": ("x", "\udcff")}, "tag holds a lone surrogate"),
         ({"kind": []}, "kind must be one of"),
     ],
 )
 def test_a_wrong_value_is_refused(fields: Any, problem: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=problem.replace("(", r"\(")):
+    with pytest.raises((TypeError, ValueError), match=problem.replace("(", r"\(").replace(")", r"\)")):
         Filter(**fields)
