@@ -3,7 +3,11 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tests import oracle
 
@@ -67,8 +71,18 @@ def restyle(raw: bytes, suffix: str, style: int) -> bytes:
     return table[sorted(table)[style % len(table)]](raw)
 
 
-def _dump(raw: bytes, **how: object) -> bytes:
-    return json.dumps(json.loads(raw), **how).encode()  # type: ignore[arg-type]
+def layouts(suffix: str) -> dict[str, Callable[[bytes], bytes]]:
+    """By name, all layouts of a document whose texts are plain words: PyYAML writes some others as numbers."""
+    return _JSON | _JSON_OF_PLAIN_WORDS if suffix == ".json" else _YAML | _YAML_OF_PLAIN_WORDS
+
+
+def _dump(raw: bytes, **how: Any) -> bytes:
+    return json.dumps(json.loads(raw), **how).encode()
+
+
+def _dump_yaml(raw: bytes, **how: Any) -> bytes:
+    text: str = yaml.safe_dump(yaml.safe_load(raw), **{"sort_keys": False, "allow_unicode": True, **how})
+    return text.encode()
 
 
 def _history_first(raw: bytes) -> bytes:
@@ -104,3 +118,31 @@ _YAML = {
     "indented comment": lambda raw: re.sub(rb"(?m)^  created_at:", b"  # inner\n  created_at:", raw, count=1),
     "no end marker": lambda raw: re.sub(rb"(?m)^\.\.\.\r?\n\Z", b"", raw),
 }
+_JSON_OF_PLAIN_WORDS = {
+    "history not last": lambda raw: _history_not_last(json.loads(raw), json.dumps),
+    "keys sorted": lambda raw: _dump(raw, indent=2, ensure_ascii=False, sort_keys=True) + b"\n",
+    "no line break at the end": lambda raw: raw.removesuffix(b"\n"),
+    "short lists on one line": lambda raw: re.sub(rb"\{\s+(\"role\": .*)\s+(\"content\": .*)\s+\}", rb"{ \1 \2 }", raw),
+}
+_YAML_OF_PLAIN_WORDS = {
+    "compact": lambda raw: _dump_yaml(raw, default_flow_style=True, width=10**6),
+    "history not last": lambda raw: _history_not_last(yaml.safe_load(raw), yaml.safe_dump),
+    "indented by four, ASCII": lambda raw: _dump_yaml(raw, indent=4, allow_unicode=False),
+    "keys sorted": lambda raw: _dump_yaml(raw, sort_keys=True),
+    "more line breaks": lambda raw: raw + b"\n\n",
+    "no line break at the end": lambda raw: raw.removesuffix(b"\n"),
+    "short lists on one line": lambda raw: re.sub(
+        rb"- role: (.*)\n +content: (.*)", rb"- {role: \1, content: \2}", raw
+    ),
+    "the history indented": lambda raw: _indented_history(raw.removesuffix(b"...\n")),
+}
+
+
+def _history_not_last(value: dict[str, Any], dump: Callable[[Any], str]) -> bytes:
+    kind = value.pop("kind")
+    return dump({**value, "kind": kind}).encode()
+
+
+def _indented_history(raw: bytes) -> bytes:
+    head, opening, history = raw.partition(b"history:\n")
+    return head + opening + re.sub(rb"(?m)^(?=.)", b"  ", history)

@@ -173,15 +173,6 @@ def test_an_answer_is_stored_though_somebody_wrote_something_behind_the_question
     assert [(run.status, run.answer) for run in _read(storage).runs] == [("completed", "the answer")]
 
 
-@each_format
-def test_a_byte_order_mark_goes_with_the_next_write(suffix: str, tmp_path: Path) -> None:
-    storage = STORAGES[suffix](tmp_path)
-    storage.append("s", _run(1))
-    by_hand.write_by_rename(storage.path("s"), b"\xef\xbb\xbf" + storage.path("s").read_bytes())
-    storage.append("s", _run(2))
-    oracle.assert_own_layout(oracle.sessions(tmp_path)["s"])
-
-
 def test_a_comment_at_the_margin_does_not_cut_the_state(tmp_path: Path) -> None:
     """The entry was read up to the comment: what stood below was missing from the state of a partial read."""
     storage = YamlStorage(tmp_path)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from localstore import Conflict, DocumentBroken, Message, YamlStorage
 from localstore.disk import filesystem
+from tests.stateful import by_hand
 from tests.unit.raw import Storage, answered, edit, edit_by_rename, in_our_layout, parse, question, rescued, run_ids
 
 Edit = Callable[[Path, str, str], None]
@@ -157,82 +157,19 @@ def test_a_run_typed_in_the_place_of_the_end_marker_stays(tmp_path: Path) -> Non
     assert rescued(storage) == []
 
 
-def one_line(path: Path) -> None:
-    path.write_text(json.dumps(parse(path)))
-
-
-def re_indented(path: Path) -> None:
-    document = parse(path)
-    path.write_text(
-        json.dumps(document, indent=4)
-        if path.suffix == ".json"
-        else yaml.safe_dump(document, indent=4, sort_keys=False)
-    )
-
-
-def sorted_keys(path: Path) -> None:
-    document = parse(path)
-    path.write_text(
-        json.dumps(document, indent=2, sort_keys=True) if path.suffix == ".json" else yaml.safe_dump(document)
-    )
-
-
-def windows_lines(path: Path) -> None:
-    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-
-
-def byte_order_mark(path: Path) -> None:
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-
-
-def trailing_lines(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"\n\n")
-
-
-def no_last_newline(path: Path) -> None:
-    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
-
-
-def no_end_marker(path: Path) -> None:
-    path.write_bytes(path.read_bytes().removesuffix(b"...\n"))
-
-
-def history_not_last(path: Path) -> None:
-    document = parse(path)
-    document["kind"] = document.pop("kind")
-    path.write_text(
-        json.dumps(document, indent=2) if path.suffix == ".json" else yaml.safe_dump(document, sort_keys=False)
-    )
-
-
-def prettier(path: Path) -> None:
-    """As prettier formats: short arrays on one line; sequences in YAML indented."""
-    text = path.read_text()
-    if path.suffix == ".json":
-        text = re.sub(r"\{\n\s+\"role\": (.*),\n\s+\"content\": (.*)\n\s+\}", r'{ "role": \1, "content": \2 }', text)
-        text = text.replace('"session_state": {\n        "a": 1\n      }', '"session_state": { "a": 1 }')
-    else:
-        head, _, history = text.removesuffix("...\n").partition("history:\n")
-        text = head + "history:\n" + re.sub(r"(?m)^(?=.)", "  ", history)
-    path.write_text(text)
-
-
-LAYOUTS = [
-    *(one_line, re_indented, sorted_keys, windows_lines, byte_order_mark, trailing_lines, no_last_newline),
-    *(no_end_marker, history_not_last, prettier),
-]
+LAYOUTS = sorted(by_hand.layouts(".json").keys() & by_hand.layouts(".yaml").keys())
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("what", ["append", "finish", "update", "rename", "upsert"])
 def test_a_document_in_another_layout_is_read_and_rewritten_at_the_next_write(
-    storage: Storage, opened: Storage, layout: Callable[[Path], None], what: str
+    storage: Storage, opened: Storage, layout: str, what: str
 ) -> None:
     storage.append("s1", question("r3", "third", status="unfinished"))
     path = storage.path("s1")
     expected = parse(path)
-    layout(path)
-    foreign = path.read_bytes()
+    foreign = by_hand.layouts(path.suffix)[layout](path.read_bytes())
+    path.write_bytes(foreign)
     for last_runs in (None, 1):
         session = opened.read("s1", last_runs=last_runs)
         assert session is not None
