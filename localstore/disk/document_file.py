@@ -32,6 +32,15 @@ _PAUSE = 0.002
 IRREGULAR = "is not a regular file"
 """The problem reported for a folder, named pipe or socket that is named like a document."""
 
+ELSEWHERE = "is not on this machine, because a sync tool keeps its content elsewhere"
+"""The problem reported for a document that iCloud or OneDrive has evicted. Reading it would wait for the network."""
+FETCH = "Open the file in the file manager, or tell the sync tool to keep it on this machine."
+"""What to do about such a document."""
+_DATALESS = 0x40000000
+"""macOS: SF_DATALESS in `st_flags`."""
+_RECALLED = 0x00400000 | 0x00040000
+"""Windows: FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS and _ON_OPEN."""
+
 _BLOCK = 16 * 1024
 _LARGE_BLOCK = 1 << 20
 _OVERLAP = 64
@@ -67,6 +76,12 @@ class DocumentFile:
             self.look()
             if not stat.S_ISREG(self.status.st_mode):
                 raise _irregular(path)
+            if is_elsewhere(self.status):
+                raise DocumentBroken(
+                    f"{path} {ELSEWHERE}. Nothing was changed. {FETCH}",
+                    path=path,
+                    problem=ELSEWHERE,
+                )
         except BaseException as error:
             filesystem.set_filename(error, path)
             self.close()
@@ -275,6 +290,12 @@ class DocumentFile:
 def fingerprint(status: os.stat_result) -> list[int]:
     """Return size, mtime_ns, ctime_ns and inode. They change when the file is written, replaced or moved."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def is_elsewhere(status: os.stat_result) -> bool:
+    """Return whether the content of a file is not on this machine."""
+    flags, attributes = getattr(status, "st_flags", 0), getattr(status, "st_file_attributes", 0)
+    return bool(flags & _DATALESS or attributes & _RECALLED)
 
 
 def _irregular(path: str) -> DocumentBroken:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from localstore.disk import filesystem
+from localstore.disk.conflict_copies import arriving, not_here
 from localstore.disk.store_identity import MARKER
 from localstore.format.document import LAYOUTS
 
@@ -31,6 +32,25 @@ _ENDING = Reason("is not read, because of its ending", "Rename it to end in .jso
 _NAME = Reason("is not read, because its name is not valid UTF-8", "Rename it.")
 
 
+def is_unfinished(path: str) -> bool:
+    """Return whether a file is one that a sync tool is still writing, or stands in for one that is elsewhere."""
+    return _unfinished(path.rpartition("/")[2]) is not None
+
+
+def _unfinished(name: str) -> Reason | None:
+    if (document := not_here(name)) is not None:
+        return Reason(
+            f"stands in for {document}, whose content is in iCloud and not on this machine",
+            "Open the file in the Finder, or get it with: brctl download",
+        )
+    tool = arriving(name)
+    if tool is None:
+        return None
+    return Reason(
+        f"is a temporary file of {tool}", "Wait until that program is done. localstore leaves the file alone."
+    )
+
+
 def looks_like_document(name: str) -> bool:
     """Return whether a person may take a file of this name for a document: any spelling of the endings counts."""
     return _LOOKS_LIKE_A_DOCUMENT.match(name) is not None
@@ -42,6 +62,8 @@ def reason_for(path: str, *, is_link: bool = False) -> Reason | None:
     A link in `sessions/` may be a folder of documents, so it counts whatever its name.
     """
     folder, _, name = path.rpartition("/")
+    if not is_link and folder.startswith(_SESSIONS) and (reason := _unfinished(name)) is not None:
+        return reason
     if is_link and not name.startswith(".") and (folder == _SESSIONS or looks_like_document(name)):
         return LINK
     if not looks_like_document(name):

@@ -423,8 +423,8 @@ def all_documents(root: str) -> Iterator[str]:
 
 
 def _is_visible(name: str) -> bool:
-    """Return whether a name is not hidden and is valid UTF-8."""
-    return not name.startswith(".") and is_text(name)
+    """Return whether a name is not hidden, nor that of a lock file of an office program, and is valid UTF-8."""
+    return not name.startswith((".", "~$")) and is_text(name)
 
 
 def paths_named_after(root: str, session_id: str) -> Iterator[str]:

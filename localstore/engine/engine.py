@@ -682,7 +682,7 @@ class Engine:
         return row
 
     def refuse_unreadable(self, session_id: str) -> None:
-        """Raise DocumentBroken if a file named after this session cannot be read.
+        """Raise DocumentBroken if a file named after this session cannot be read, or iCloud has taken it elsewhere.
 
         Such a file may hold the session, so the session must not be treated as missing. Do nothing if there is no such
         file. Raises the OSError of opening the file if it cannot be opened.
@@ -695,6 +695,10 @@ class Engine:
                     path=f"{self.root}/{path}",
                     session_id=session_id,
                 )
+        for path, reason in self.index.placeholders_of(session_id):
+            full_path = f"{self.root}/{path}"
+            problem = f"{full_path} {reason.problem}. Nothing was changed. {reason.advice}"
+            raise DocumentBroken(problem, path=full_path, session_id=session_id, problem=reason.problem)
 
     def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
         """Return a consistent snapshot of a session. Return None if it does not exist or `matches` rejects its row.
@@ -753,7 +757,7 @@ class Engine:
                 try:
                     found = parse_whole(file.read_all(), file, row, self.locks)
                 except CreationLost:
-                    continue
+                    return None
                 # Of a torn document, return what the next write will recover. A read does not repair the file.
                 parsed = found.parsed if isinstance(found, RecoveredDocument) else found
                 fresh = row_of(parsed, row["path"], file.status, boot_id())

@@ -25,6 +25,13 @@ from localstore.models.schema import HEADER_ORDER, KINDS, SCHEMA_VERSION, SESSIO
 Layout = JsonLayout | YamlLayout
 LAYOUTS: dict[str, Layout] = {JSON.suffix: JSON, YAML.suffix: YAML}
 ADVICE = "Nothing was changed. Fix the file in an editor, or run 'localstore check' to list every problem."
+EMPTY = "is empty", "has nothing but NUL bytes"
+"""The problems reported for a document without content."""
+EMPTY_ADVICE = (
+    "If a sync tool is still bringing the file, or keeps its content elsewhere, let it finish. If nothing is to come, "
+    "delete the file."
+)
+"""What to do about such a document."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -70,6 +77,9 @@ def parse_document(
     known, or NewerFormat. `path` is only used in errors. `known` maps the bytes of entries that were parsed before to
     their values, so that they are not parsed again.
     """
+    if not raw.strip(b"\0"):
+        problem = EMPTY[bool(raw)]
+        raise DocumentBroken(f"{path} {problem}. Nothing was changed. {EMPTY_ADVICE}", path=str(path), problem=problem)
     try:
         parsed = _parse_in_layout(raw, layout, known)
         if parsed is None or _version(parsed.header, path) != SCHEMA_VERSION:

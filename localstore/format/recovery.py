@@ -216,10 +216,11 @@ def _is_lost_creation(raw: bytes, layout: Layout, record: RecordedState | None) 
     """Return whether a document that cannot be recovered may be what a power cut left of an unsynced new one.
 
     If its creation was not synced, any of its sectors may be zeros, and the rest may be missing. A person leaves no
-    zeros. Without a record, nothing in it must be complete but the header, which is as localstore writes it.
+    zeros. Without a record, nothing in it must be complete but the header, which is as localstore writes it. A document
+    without content is then not lost: a sync tool makes such a file in place of one whose content is elsewhere.
     """
-    if not raw.strip(b"\0"):
-        return True
+    if record is None and not raw.strip(b"\0"):
+        return False
     opened = raw.find(layout.opening)
     if record is not None:
         return record.may_lack and (b"\0" in raw or opened < 0)

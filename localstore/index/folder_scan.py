@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from localstore.disk import filesystem, ignored_files, store_tree
+from localstore.disk import file_names, filesystem, ignored_files, store_tree
+from localstore.disk.conflict_copies import not_here
 from localstore.disk.folder_watch import FolderWatch, stamp
 from localstore.disk.ignored_files import Reason
+from localstore.format.document import LAYOUTS
 from localstore.index.document_row import Unreadable
 from localstore.index.manifest import Manifest
 from localstore.index.manifest_lines import FolderNote
@@ -205,6 +207,13 @@ class FolderScan:
             if row is not None and row["session_id"] == session_id:
                 return row
         return None
+
+    def placeholders_of(self, session_id: str) -> list[tuple[str, Reason]]:
+        """Return the paths of the placeholders of documents that are named after this session, and what they are."""
+        with self._manifest.mutex:
+            ignored = [item for files in self._ignored.values() for item in files.items()]
+        names = {f"{file_names.stem(session_id)}{suffix}" for suffix in LAYOUTS} if ignored else ()
+        return [(path, reason) for path, reason in ignored if not_here(path.rpartition("/")[2]) in names]
 
     def ignored_files(self) -> dict[str, Reason]:
         """Return the files that look like documents but are not read, and why. Paths are relative to the root.

@@ -130,6 +130,10 @@ class SessionIndex:
         """Return the files that look like documents but are not read, and why; see `FolderScan.ignored_files`."""
         return self._folders.ignored_files()
 
+    def placeholders_of(self, session_id: str) -> list[tuple[str, Reason]]:
+        """Return what iCloud has put in place of a document of this session; see `FolderScan.placeholders_of`."""
+        return self._folders.placeholders_of(session_id)
+
     def duplicate_files(self) -> dict[str, str]:
         """Return the files that hold a session whose document is another file, with the session's id.
 

@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from localstore.disk import backup_folder, durable_files, file_names, rescue_folder, store_tree
-from localstore.disk.document_file import DocumentFile
+from localstore.disk.document_file import ELSEWHERE, FETCH, DocumentFile
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import ParsedDocument
+from localstore.format.document import EMPTY, EMPTY_ADVICE, ParsedDocument
 from localstore.format.recovery import CreationLost, RecoveredDocument, parse_without_end_marker
 from localstore.index.row import IndexRow, row_of
 from localstore.index.row_reader import rank
@@ -109,6 +109,10 @@ class Check:
             column = f" (column {error.column})" if error.column else ""
             is_lost = isinstance(error, CreationLost)
             advice = "The next write to the session removes it." if is_lost else "Fix it in an editor."
+            if problem in EMPTY and not is_lost:
+                advice = EMPTY_ADVICE
+            elif problem == ELSEWHERE:
+                advice = FETCH
             yield self._report.error(path, problem + column, advice, error.line)
             return
         except LocalstoreError as error:

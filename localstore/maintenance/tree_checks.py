@@ -52,7 +52,7 @@ class TreeCheck:
                 yield self._report.error(path, *reason)
         for folder in (store_tree.SESSIONS, ".localstore", "schemas"):
             for path, status in self._walk(folder):
-                if folder != "schemas":
+                if folder != "schemas" and not ignored_files.is_unfinished(path):
                     yield from self._permissions(path, status)
                 if path.startswith(f"{store_tree.SESSIONS}/"):
                     yield from self._placement(path, status)
@@ -139,7 +139,8 @@ class TreeCheck:
             elif is_in_month and name.endswith(tuple(LAYOUTS)) and not name.startswith("."):
                 yield error(path, IRREGULAR, "Move it out of the store.")
         elif (reason := ignored_files.reason_for(path)) is not None:
-            yield error(path, *reason)
+            report = note if ignored_files.is_unfinished(path) else error
+            yield report(path, *reason)
         elif not ignored_files.looks_like_document(name):
             return
         elif not stat.S_ISREG(status.st_mode):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from localstore import JsonStorage, Message, Run, ToolCall, YamlStorage
+from localstore import DocumentBroken, JsonStorage, Message, Run, ToolCall, YamlStorage
 from localstore.format.values import to_json_value
 from tests import oracle
 from tests.crash.faults import UnsyncedSystem, installed
@@ -40,11 +40,24 @@ def _sessions(storage: Storage) -> dict[str, Value]:
     """Everything that the store says of its sessions."""
     found: dict[str, Value] = {}
     for session_id in _IDS:
-        session = storage.read(session_id)
+        try:
+            session = storage.read(session_id)
+        except DocumentBroken as error:
+            _without_content(error)
+            session = None
         found[session_id] = (
             None if session is None else {**to_json_value(session), "history": to_json_value(session.history)}
         )
     return found
+
+
+def _without_content(error: DocumentBroken) -> Path:
+    """Return the document that an error is about, which has no content: nobody can tell what a power cut left of an
+    unsynced new session from what a sync tool puts in place of a document. A person deletes it."""
+    path = Path(str(error.path))
+    if path.read_bytes().strip(b"\0"):
+        raise error
+    return path
 
 
 class Cuts:
@@ -109,7 +122,11 @@ class Cuts:
         left = {path.stem for path in before}
         written = [one for one in _IDS if one != "t" or found["t"] is not None or "t" in left]
         for number, session_id in enumerate(written, 30):
-            storage.append(session_id, run(number))
+            try:
+                storage.append(session_id, run(number))
+            except DocumentBroken as error:
+                _without_content(error).unlink()
+                storage.append(session_id, run(number))
         documents = oracle.sessions(root)
         for number, session_id in enumerate(written, 30):
             value = found[session_id]

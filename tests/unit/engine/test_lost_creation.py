@@ -21,6 +21,7 @@ LEFT: dict[str, Damage] = {
     "zeros and the end": lambda raw: bytes(80) + raw[80:],
     "a part of the run": lambda raw: raw[: raw.index(b'"role"')],
 }
+BLANK = ("nothing", "zeros")
 
 
 @pytest.fixture(params=[True, False], ids=["with its row", "without its row"])
@@ -44,7 +45,11 @@ def left(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     return damage
 
 
-@pytest.mark.parametrize("how", LEFT)
+@pytest.mark.parametrize(
+    ("left", "how"),
+    [(has_row, how) for has_row in (True, False) for how in LEFT if has_row or how not in BLANK],
+    indirect=["left"],
+)
 def test_a_lost_session_is_none_and_can_be_made_again(left: Callable[[Damage], Path], how: str) -> None:
     """An empty or torn file would otherwise keep the session from being read and written until a person removes it."""
     path = left(LEFT[how])
@@ -66,6 +71,27 @@ def test_a_lost_session_is_none_and_can_be_made_again(left: Callable[[Damage], P
     assert kept == ([raw.decode()] if raw.strip(b"\0") else [])
 
 
+@pytest.mark.parametrize(("left", "how"), [(False, how) for how in BLANK], indirect=["left"])
+def test_a_file_without_content_is_not_taken_for_lost_unless_a_row_says_so(
+    left: Callable[[Damage], Path], how: str
+) -> None:
+    """A sync tool makes such a file in place of a document. A new session in its place would replace the document."""
+    path = left(LEFT[how])
+    raw = path.read_bytes()
+    storage = JsonStorage(path.parents[2])
+    for call in (storage.read, lambda session_id: storage.append(session_id, answered("r2"))):
+        with pytest.raises(DocumentBroken, match="sync tool") as caught:
+            call("s1")
+        assert caught.value.path == str(path)
+    (finding,) = [finding for finding in Check(str(path.parents[2])) if finding.path == str(path)]
+    assert "sync tool" in finding.advice
+    assert list(storage.unreadable_files()) == [path]
+    assert path.read_bytes() == raw
+    path.unlink()
+    storage.append("s1", answered("r2"))
+    assert run_ids(path) == ["r2"]
+
+
 def test_what_is_complete_of_a_new_session_is_read(left: Callable[[Damage], Path]) -> None:
     path = left(lambda raw: raw)
     session = JsonStorage(path.parents[2]).read("s1")
@@ -74,12 +100,12 @@ def test_what_is_complete_of_a_new_session_is_read(left: Callable[[Damage], Path
 
 
 def test_a_write_that_needs_the_session_leaves_nothing_of_it_in_the_manifest(left: Callable[[Damage], Path]) -> None:
-    path = left(LEFT["zeros"])
+    path = left(LEFT["zeros and the end"])
     storage = JsonStorage(path.parents[2])
     with pytest.raises(SessionNotFound):
         storage.update("s1", name="trip")
     assert not path.exists()
-    assert list(Check(str(path.parents[2]))) == []
+    assert [finding.problem for finding in Check(str(path.parents[2]))] == ["was set aside"]
 
 
 @pytest.mark.parametrize("change", [lambda raw: raw.replace(b'"kind": ', b'"kind" '), lambda raw: raw[5:]])
