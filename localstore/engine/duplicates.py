@@ -8,10 +8,10 @@ import warnings
 
 from localstore.disk import filesystem, trash_folder
 from localstore.disk.document_file import DocumentFile, fingerprint
-from localstore.engine.merge import union
 from localstore.engine.plan import Rewrite
 from localstore.engine.snapshot import Snapshot
 from localstore.engine.transaction import Transaction
+from localstore.engine.union import union
 from localstore.errors import LocalstoreError
 from localstore.format.document import ParsedDocument, newest_state, parse_strictly
 from localstore.index.session_index import SessionIndex

@@ -6,7 +6,7 @@ from localstore.format.values import json_equal
 
 Entry = dict[str, Any]
 
-_RATING_KEYS = ("rating", "rating_note")
+RATING_KEYS = ("rating", "rating_note")
 """Keys that people add to a stored run. A program that stores the run again may not know them."""
 _LAST = ("error", "status")
 
@@ -21,16 +21,16 @@ def is_same_run(new: Entry, stored: Entry) -> bool:
 
     A rating that only the stored run has makes no difference.
     """
-    ignored = _RATING_KEYS if new.get("rating") is None else ()
+    ignored = RATING_KEYS if new.get("rating") is None else ()
     fields = {key: value for key, value in comparable_fields(stored).items() if key not in ignored}
     return json_equal(comparable_fields(new), fields)
 
 
 def with_rating(entry: Entry, rating: str | None, note: str | None) -> Entry:
     """Return a copy of the run `entry` with this rating and this note. None removes the existing one."""
-    rest = {key: value for key, value in entry.items() if key not in _RATING_KEYS}
+    rest = {key: value for key, value in entry.items() if key not in RATING_KEYS}
     last = {key: rest.pop(key) for key in _LAST if key in rest}
-    new = dict(zip(_RATING_KEYS, (rating, note), strict=True))
+    new = dict(zip(RATING_KEYS, (rating, note), strict=True))
     return {**rest, **{key: value for key, value in new.items() if value is not None}, **last}
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from localstore.engine.merge import union
+from localstore.engine.union import union
 from localstore.format.document import newest_state
 from localstore.format.values import json_equal
 from localstore.maintenance.importing.runs import IMPORTED, in_order
