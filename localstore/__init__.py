@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         LocalstoreError,
         LockTimeout,
         NewerFormat,
+        NoFile,
         OlderFormat,
         OwnerMismatch,
         ResponseInvalid,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         StateConflict,
         StateInvalid,
         StoreNotFound,
+        StoreUnavailable,
         UnstorableValue,
         WorkflowChanged,
     )
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from localstore.models.session import ContentPart, Message, Metrics, Origin, Run, Session, Step, ToolCall, Update
     from localstore.models.session_info import SessionInfo
     from localstore.models.stats import Counts, Stats
+    from localstore.storage.contract import SessionStorage
+    from localstore.storage.items import Item
     from localstore.storage.storage import JsonStorage, YamlStorage
 
 __version__ = "0.1.0"
@@ -58,6 +62,7 @@ __all__ = [
     "DocumentBroken",
     "Filter",
     "FunctionModel",
+    "Item",
     "JsonStorage",
     "KindMismatch",
     "LocalstoreError",
@@ -66,6 +71,7 @@ __all__ = [
     "Message",
     "Metrics",
     "NewerFormat",
+    "NoFile",
     "OlderFormat",
     "OpenAIChat",
     "Origin",
@@ -79,12 +85,14 @@ __all__ = [
     "Session",
     "SessionInfo",
     "SessionNotFound",
+    "SessionStorage",
     "StateConflict",
     "StateInvalid",
     "Stats",
     "Step",
     "StepContext",
     "StoreNotFound",
+    "StoreUnavailable",
     "Task",
     "Team",
     "Tool",
@@ -110,6 +118,8 @@ _HOME = {
     "models.stats": ("Counts", "Stats"),
     "models.session_info": ("SessionInfo",),
     "models.session": ("ContentPart", "Message", "Metrics", "Origin", "Run", "Session", "Step", "ToolCall", "Update"),
+    "storage.contract": ("SessionStorage",),
+    "storage.items": ("Item",),
     "storage.storage": ("JsonStorage", "YamlStorage"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

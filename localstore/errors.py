@@ -69,6 +69,20 @@ class RunNotFound(LocalstoreError, LookupError):
         self.run_id = run_id
 
 
+class NoFile(LocalstoreError, LookupError):
+    """Raised when a call needs the file of a session, and the session is in a database.
+
+    Use a call that needs no file, or copy the session to a folder.
+    """
+
+
+class StoreUnavailable(LocalstoreError, ConnectionError):
+    """Raised when a database cannot be reached or refuses to work. A write may have taken effect.
+
+    The message says why. Repeat the call to make sure: no run is stored twice.
+    """
+
+
 class StoreNotFound(LocalstoreError, FileNotFoundError):
     """Raised when a call needs an existing store and there is none at `path`.
 

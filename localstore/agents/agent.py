@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequen
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from localstore.agents.events import Event
-from localstore.agents.memory_storage import AgentStorage, MemoryStorage
+from localstore.agents.memory_storage import MemoryStorage
 from localstore.agents.models.model import Model
 from localstore.agents.prompts.history import HistoryWindow
 from localstore.agents.prompts.question import Question, Source, question_messages, question_of, whole_rounds
@@ -24,6 +24,7 @@ from localstore.agents.tools.tool import Tool, tools_by_name
 from localstore.models.schema import Kind
 from localstore.models.session import Message, Parsed, Run
 from localstore.storage.arguments import check_count, check_flag, check_text, optional
+from localstore.storage.contract import AgentStorage
 from localstore.storage.threads import run_in_thread
 
 if TYPE_CHECKING:
@@ -381,10 +382,8 @@ class Agent(SessionOwner, Generic[Parsed]):
         Raises SessionNotFound if this session is not stored, LookupError if the run does not exist, and Conflict if
         session `session_id` already exists.
         """
-        from localstore.storage.branching import fork
-
         storage = self.sessions("fork")
-        forked = fork(storage, self.session_id, run_id, new_id=session_id, user_id=self.user_id)
+        forked = storage.fork(self.session_id, run_id, new_id=session_id, user_id=self.user_id)
         self.follow(forked, self.read(forked, self.user_id, 0))
         return forked
 
@@ -409,14 +408,12 @@ class Agent(SessionOwner, Generic[Parsed]):
 
     def remove_run(self, run_id: str | None = None) -> Undone | None:
         """Do the same as `undo`, and return the run together with the name of the rescue file that holds it."""
-        from localstore.storage.branching import undo
-
         session_id = self.session_id
         if run_id is None and self._undoing is not None and self._undoing[0] == session_id:
             run_id = self._undoing[1]
         run: Run | None = None
         try:
-            undone = undo(self.sessions("undo"), session_id, run_id, user_id=self.user_id)
+            undone = self.sessions("undo").undo(session_id, run_id, user_id=self.user_id)
             run = None if undone is None else undone.run
             self.follow(session_id, self.read(session_id, self.user_id, 0))
         except BaseException as error:

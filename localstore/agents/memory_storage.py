@@ -1,4 +1,4 @@
-"""The storage methods that agents and workflows need, and the storage that they use by default, in memory."""
+"""The storage that agents and workflows use by default, in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 from localstore.errors import Conflict, RunNotFound, SessionNotFound
 from localstore.format.run_entry import comparable_fields
@@ -15,38 +15,6 @@ from localstore.models.schema import SESSION_KEYS, Kind
 from localstore.models.session import HistoryEntry, Run, Session, Step
 from localstore.storage.state_merge import StateMerge
 from localstore.storage.upsert import run_of, step_of
-
-
-class AgentStorage(Protocol):
-    """The storage methods that an agent calls in every run.
-
-    `JsonStorage` and `YamlStorage` have them, and also the methods that the agent's other features need.
-    """
-
-    def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None: ...
-
-    def append(
-        self,
-        session_id: str,
-        run: Run,
-        *,
-        user_id: str | None = None,
-        entity_id: str | None = None,
-        kind: Kind | None = None,
-        create: bool = True,
-        state_base: dict[str, Any] | None = None,
-        strict_state: bool = False,
-    ) -> None: ...
-
-    def update(self, session_id: str, *, user_id: str | None = None, session_summary: Any = None) -> None: ...
-
-
-class WorkflowStorage(AgentStorage, Protocol):
-    """The storage methods that a workflow calls in every run."""
-
-    def add_step(
-        self, session_id: str, run_id: str, step: Step, *, number: int, user_id: str | None = None
-    ) -> None: ...
 
 
 @dataclass(slots=True)

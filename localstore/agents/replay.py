@@ -18,7 +18,7 @@ from localstore.agents.runs.run_store import SessionRunStore
 from localstore.models.session import ContentPart, Message, Run, Session, Update
 
 if TYPE_CHECKING:
-    from localstore.storage.storage import Storage
+    from localstore.storage.contract import SessionStorage
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Replay:
     The model gets no tools, because functions are not stored. It answers from the stored results of tool calls.
     """
 
-    def __init__(self, session: Session, model: Model, storage: Storage | None = None) -> None:
+    def __init__(self, session: Session, model: Model, storage: SessionStorage | None = None) -> None:
         self.session_id = str(uuid4())
         self._session = session
         self._storage = storage

@@ -9,18 +9,19 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import uuid4
 
-from localstore.agents.memory_storage import AgentStorage, MemoryStorage
+from localstore.agents.memory_storage import MemoryStorage
 from localstore.agents.session_state import SharedState
 from localstore.agents.typed_state import check_state_model
 from localstore.errors import KindMismatch, SessionNotFound
 from localstore.models.schema import Kind
 from localstore.models.session import Run, Session
 from localstore.storage.arguments import check_flag, check_text
+from localstore.storage.contract import AgentStorage
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from localstore.storage.storage import Storage
+    from localstore.storage.contract import SessionStorage
 
 _REMEMBERED_SESSIONS = 10_000
 """How many session ids an agent remembers, to notice that a session was deleted."""
@@ -160,7 +161,7 @@ class SessionOwner:
             self.session_id = previous
             raise
 
-    def sessions(self, what: str) -> Storage:
+    def sessions(self, what: str) -> SessionStorage:
         """Return the storage. Raises ValueError if sessions are in memory; `what` names the feature that needs it."""
         storage: Any = self.storage
         if isinstance(storage, MemoryStorage):

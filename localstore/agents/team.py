@@ -17,9 +17,9 @@ from localstore.models.session import Message, Parsed
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from localstore.agents.memory_storage import AgentStorage
     from localstore.agents.models.model import Model
     from localstore.agents.tools.tool import Tool
+    from localstore.storage.contract import AgentStorage
 
 
 class LeaderOptions(TypedDict, Generic[Parsed], total=False):

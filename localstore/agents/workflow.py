@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from localstore.agents.events import Event, RunFinished, RunWaiting, StepFinished, TextDelta
-from localstore.agents.memory_storage import WorkflowStorage
 from localstore.agents.runs import driver
 from localstore.agents.runs.run_store import SessionRunStore
 from localstore.agents.runs.step_journal import StepJournal
@@ -19,6 +18,7 @@ from localstore.errors import Conflict, WorkflowChanged
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import Kind
 from localstore.models.session import Run, Session
+from localstore.storage.contract import WorkflowStorage
 from localstore.storage.threads import run_in_thread
 
 if TYPE_CHECKING:

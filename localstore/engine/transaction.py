@@ -227,6 +227,15 @@ class Transaction:
             state = None
         return state if isinstance(state, dict) else {}
 
+    def newest(self, count: int) -> list[dict[str, Any]]:
+        """Return the last `count` entries, oldest first; fewer if there are fewer. Raises LayoutMismatch."""
+        if self._parsed is not None or not self.row["entries"]:
+            return self.whole().entries[-count:]
+        try:
+            return [self.file.layout.parse_entry(piece) for _, piece in self.file.tail(count)]
+        except ParseError:
+            raise LayoutMismatch from None
+
     def recent(self, count: int) -> dict[str, Recent]:
         """Return the runs among the last `count` entries, by id, oldest first. Raises LayoutMismatch."""
         if not self.row["entries"]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from localstore.errors import NoFile
 from localstore.models.excerpt import one_line, session_repr
 from localstore.models.filter import Filter
 from localstore.models.nearest import shown
@@ -189,8 +190,18 @@ class SessionInfo:
 
     @property
     def path(self) -> Path:
-        """The absolute path of the document."""
+        """The absolute path of the document. Raises NoFile if the session is in a database."""
+        if not self._path:
+            raise NoFile(
+                f"Session {self.session_id!r} is in a database and has no file. 'localstore export' writes one.",
+                session_id=self.session_id,
+            )
         return Path(self._path)
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the session has a document in a folder; False if it is in a database."""
+        return bool(self._path)
 
     @property
     def problem(self) -> str | None:
@@ -226,7 +237,7 @@ class SessionInfo:
 
         Times are text in the form used in documents. What is counted over the runs is left out where it is zero.
         """
-        values = {name: getattr(self, name) for name in _FIELDS}
+        values = {name: getattr(self, name) for name in _FIELDS if name != "path" or self.has_file}
         return {
             name: _json_value(value)
             for name, value in values.items()

@@ -91,7 +91,8 @@ class Export:
             try:
                 session = self._read(info.session_id)
             except (DocumentBroken, NewerFormat, OlderFormat, PermissionError) as error:
-                self._leave_out(NotExported(str(error), info.session_id, path=info.path, error=error))
+                path = info.path if info.has_file else None
+                self._leave_out(NotExported(str(error), info.session_id, path=path, error=error))
                 continue
             if session is not None and self._rating is not None:
                 session = only_rated(session, self._rating)

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from localstore.storage.bulk import Bulk
     from localstore.storage.document_text import Replaced
     from localstore.storage.export import Export, ExportFormat, NotExported
+    from localstore.storage.items import Item
+    from localstore.storage.run_removal import Undone
     from localstore.storage.search import Search
 
 _FIRST_PAGE, _LARGEST_PAGE = 50, 1000
@@ -508,6 +510,61 @@ class Storage:
                     row = self._engine.create(order_header(local.header), local.new_entries(), self._suffix)
                     session._base = local.stored(row)
 
+    def fork(
+        self, session_id: str, run_id: str | None = None, *, new_id: str | None = None, user_id: str | None = None
+    ) -> str:
+        """Copy the history of a session into a new one, and return the id of the new session.
+
+            >>> storage.fork("trip", new_id="trip-2")
+            'trip-2'
+
+        The new session gets the header of the old one. `forked_from` names the old session and the last run copied, and
+        " (fork)" is added to the name if there is one. Unfinished runs are not copied. The old session does not change.
+        The cost is proportional to its size.
+
+        Args:
+            session_id: The session to copy.
+            run_id: The last run to copy; None copies the whole history.
+            new_id: The id of the new session; None generates a random one.
+            user_id: If given, the session must belong to this user.
+
+        If the session `new_id` is already this fork, nothing is written. So a call that raised OSError can be repeated
+        with the same `new_id`: a fork that is there is complete.
+
+        Raises SessionNotFound if there is no such session or it belongs to another user, LookupError if the session has
+        no run `run_id`, and Conflict if `new_id` is in use.
+        """
+        from localstore.storage.branching import fork
+
+        return fork(self._engine, self._suffix, session_id, run_id, new_id=new_id, user_id=user_id)
+
+    def undo(self, session_id: str, run_id: str | None = None, *, user_id: str | None = None) -> "Undone | None":
+        """Remove the last run of a session and return it with the name of its rescue file, or None if there is no run.
+
+            >>> storage.undo("nowhere")
+            Traceback (most recent call last):
+            localstore.errors.SessionNotFound: There is no session 'nowhere'.
+
+        State that the run set is removed with it. The run is kept in `.localstore/rescue/`; `localstore rescue NAME
+        --restore` puts it back. The document is rewritten.
+
+        An OSError may be raised after the document was written. The attribute `run` of every error that is raised after
+        a run was chosen is that run. Repeat the call with its `run_id`: it removes this run and no other one. If the
+        run is removed already, nothing is done and the result is the same.
+
+        Args:
+            session_id: The session.
+            run_id: The id of the run, which must be the last one; None removes whichever run is the last.
+            user_id: If given, the session must belong to this user.
+
+        Raises SessionNotFound; OwnerMismatch if the session does not belong to `user_id`; RunNotFound if the session
+        has no run `run_id` and none with this id was removed by `undo`; and Conflict if `run_id` is not the last run.
+        """
+        from localstore.storage.branching import undo
+
+        check_text("user_id", user_id)
+        return undo(self._engine, session_id, run_id, lambda row: self._check_access(row, user_id, None))
+
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Delete a session permanently. Return True if it existed, False if not.
 
@@ -804,6 +861,145 @@ class Storage:
         check_flag("dry_run", dry_run)
         with self.bulk():
             return import_from(self._engine, self._suffix, kind, Path(path), dry_run=dry_run)
+
+    # Items of other frameworks
+
+    def append_items(
+        self,
+        session_id: str,
+        items: "Iterable[Item]",
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        expected_revision: str | None = None,
+    ) -> str:
+        """Add items of another framework to a session, create it if it does not exist, and return its new revision.
+
+            >>> before = storage.revision("items")
+            >>> after = storage.append_items("items", [Item({"text": "hi"}, item_id="i1")], expected_revision=before)
+            >>> after == storage.revision("items")
+            True
+
+        All items are stored with one write, or none. An item that is among the last 64 entries already is not stored
+        again, and its revision is not compared: a call can be repeated. The cost is proportional to the items.
+
+        Args:
+            session_id: The session.
+            items: The items, oldest first, each with an `item_id` of its own.
+            user_id: The owner of a new session. If given, an existing session must belong to this user.
+            entity_id: The id of the agent, team or workflow of a new session. Ignored for an existing one.
+            kind: The kind of a new session; None means "agent". If given, an existing session must be of this kind.
+            expected_revision: The revision that the session must have, "" if it must be new; None accepts any.
+
+        Raises Conflict if the session has another revision, or another item with one of the ids; OwnerMismatch,
+        KindMismatch, UnstorableValue, TypeError, and ValueError if two of the items have the same id.
+        """
+        from localstore.storage.items import append_items, check_revision, entries_of, revision_of
+
+        check_id(session_id)
+        check_kind(kind)
+        check_text("user_id", user_id)
+        check_text("entity_id", entity_id)
+        entries = entries_of(items)
+        if not entries:
+            return self.revision(session_id)
+        for attempt in self._engine.edit(session_id):
+            with attempt as document:
+                if document is None:
+                    check_revision(session_id, "", expected_revision)
+                    header = new_header(session_id, kind or "agent", entity_id, user_id, entries[0]["created_at"])
+                    return revision_of(self._engine.create(header, entries, self._suffix)["fingerprint"])
+                self._check_access(document.row, user_id, kind)
+                revision = append_items(document, entries, expected_revision)
+        return revision
+
+    def items(self, session_id: str, last: int | None = None, *, user_id: str | None = None) -> "list[Item]":
+        """Return the last `last` items of a session, or all, oldest first.
+
+            >>> [item.data for item in storage.items("items", last=1)]
+            [{'text': 'hi'}]
+
+        The result is empty if the session does not exist, or if `user_id` is given and is not its owner. The whole
+        document is read.
+
+        Raises ValueError if `last` is neither None nor an integer of at least 0.
+        """
+        from localstore.storage.items import items_in
+
+        check_id(session_id)
+        check_text("user_id", user_id)
+        optional(check_count)("last", last)
+        snapshot = self._engine.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, None)
+        return [] if snapshot is None else items_in(snapshot.entries, last)
+
+    def pop_item(self, session_id: str, *, user_id: str | None = None) -> "Item | None":
+        """Remove the last item of a session and return it, or return None if there is none. The document is rewritten.
+
+            >>> storage.append_items("items", [Item(1, item_id="i2")]) == storage.revision("items")
+            True
+            >>> storage.pop_item("items").item_id
+            'i2'
+
+        Raises SessionNotFound and OwnerMismatch.
+        """
+        from localstore.storage.items import PoppedItem
+
+        check_id(session_id)
+        check_text("user_id", user_id)
+        popped = PoppedItem()
+        for attempt in self._engine.edit(session_id):
+            with attempt as document:
+                popped.apply(self._allowed(document, session_id, user_id))
+        return popped.item
+
+    def replace_items(
+        self,
+        session_id: str,
+        items: "Iterable[Item]",
+        *,
+        user_id: str | None = None,
+        expected_revision: str | None = None,
+    ) -> str:
+        """Replace all items of a session by others, and return its new revision. Other entries stay.
+
+            >>> storage.replace_items("items", [Item(2)]) == storage.revision("items")
+            True
+
+        The new items come last in the history. The document is rewritten, unless it has these items already.
+
+        Args:
+            session_id: The session.
+            items: The items, oldest first, each with an `item_id` of its own.
+            user_id: If given, the session must belong to this user.
+            expected_revision: The revision that the session must have; None accepts any.
+
+        Raises SessionNotFound, OwnerMismatch, UnstorableValue, TypeError, Conflict if the session has another revision,
+        and ValueError if two of the items have the same id.
+        """
+        from localstore.storage.items import entries_of, replace_items
+
+        check_id(session_id)
+        check_text("user_id", user_id)
+        entries = entries_of(items)
+        for attempt in self._engine.edit(session_id):
+            with attempt as document:
+                revision = replace_items(self._allowed(document, session_id, user_id), entries, expected_revision)
+        return revision
+
+    def revision(self, session_id: str) -> str:
+        """Return a text that changes with every write to the session; "" if there is no such session.
+
+        >>> storage.revision("nowhere")
+        ''
+
+        It can be compared with another revision of the same session in the same store, and has no other meaning.
+        """
+        from localstore.storage.items import revision_of
+
+        check_id(session_id)
+        row = self._engine.listed(session_id)
+        return "" if row is None else revision_of(row["fingerprint"])
 
     # Reading
 
@@ -1304,6 +1500,8 @@ class Storage:
     aunarchive = async_twin(unarchive, writes=True)
     arate = async_twin(rate, writes=True)
     aupsert = async_twin(upsert, writes=True)
+    afork = async_twin(fork, writes=True)
+    aundo = async_twin(undo, writes=True)
     adelete_session = async_twin(delete_session, writes=True)
     aread_document = async_twin(read_document, writes=False)
     areplace_document = async_twin(replace_document, writes=True)
@@ -1317,6 +1515,11 @@ class Storage:
     aupgrade_schema = async_twin(upgrade_schema, writes=True)
     aredact = async_twin(redact, writes=True)
     aimport_from = async_twin(import_from, writes=True)
+    aappend_items = async_twin(append_items, writes=True)
+    aitems = async_twin(items, writes=False)
+    apop_item = async_twin(pop_item, writes=True)
+    areplace_items = async_twin(replace_items, writes=True)
+    arevision = async_twin(revision, writes=False)
     aread = async_twin(read, writes=False)
     alist_sessions = async_twin(list_sessions, writes=False)
     asearch = async_twin(search, writes=False)

@@ -13,7 +13,6 @@ from click.testing import Result
 from localstore import JsonStorage, Message, Run, Session
 from localstore.maintenance.trash import throw_away
 from localstore.maintenance.upgrade import convert
-from localstore.storage.branching import fork
 from tests.effort import ci_only
 
 from .conftest import Command, weather_run
@@ -26,7 +25,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-termi
 def root(store: Path) -> Path:
     """The store, with a fork of `graz-1` in which another answer was given and a run was added."""
     storage = JsonStorage(store)
-    fork(storage, "graz-1", new_id="graz-2")
+    storage.fork("graz-1", new_id="graz-2")
     session = storage.read("graz-2")
     assert session is not None
     session.runs[0].messages[-1].content = "Rain\x1b[2J.\nAnd **fog**."

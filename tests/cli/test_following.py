@@ -16,7 +16,6 @@ from rich.console import Console
 from localstore import JsonStorage, Message, Run
 from localstore.maintenance.trash import put_back, throw_away
 from localstore.models.schema import RunStatus
-from localstore.storage.branching import undo
 from localstore.storage.following import Follower
 from tests.effort import ci_only
 from tests.terminal import drawn
@@ -117,7 +116,7 @@ def test_what_becomes_of_the_document_is_said_and_survived(
     watched.step()
     put_back(store, trashed.name)
     watched.grow("Fog and rain.")
-    undo(watched.storage, "graz-1")
+    watched.storage.undo("graz-1")
     watched.step()
     watched.grow("Hail.", status="completed", run_id="r3")
     out, err = capsys.readouterr()

@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 
-from localstore import Filter, JsonStorage, LocalstoreError, Message, Run, Session, Step, YamlStorage
+from localstore import Filter, Item, JsonStorage, LocalstoreError, Message, Run, Session, Step, YamlStorage
 from localstore.disk import durable_files, filesystem
 from localstore.maintenance.repair import repair
 from localstore.maintenance.rescue import rescued, restore
 from localstore.maintenance.trash import put_back, throw_away, trashed
 from localstore.models.schema import RunStatus
-from localstore.storage.branching import fork, undo
 from tests import oracle
 from tests.crash.faults import ROTATIONS, Fault, FaultySystem, UnsyncedSystem, installed, turn
 from tests.crashes import leave_mark
@@ -407,6 +406,22 @@ class Operation:
     """The run that is set aside."""
 
 
+def _item(number: int) -> Item:
+    return Item({"number": number}, item_id=f"i{number}", created_at="2026-11-22T07:00:00.000Z")
+
+
+def _with_item(scene: Scene) -> None:
+    _with_runs(scene)
+    scene.storage.append_items("s", [_item(1)])
+
+
+def _has_items(*numbers: int) -> Callable[[dict[str, oracle.Document]], bool]:
+    def holds(found: dict[str, oracle.Document]) -> bool:
+        return [entry["data"]["number"] for entry in found["s"].history if entry["type"] == "item"] == list(numbers)
+
+    return holds
+
+
 _SAME = _has("r1", "r2", "r3")
 _ONE_MORE = _has("r1", "r2", "r3", "r4")
 OPERATIONS = [
@@ -454,11 +469,18 @@ OPERATIONS = [
               _grown("", steps=2)),
     Operation("append with a state", _with_runs, _append_with_state, _has_merged),
     Operation("finish with a state", _with_question_and_state, _append_with_state, _has_merged),
-    Operation("fork", _with_runs, lambda s: fork(s.storage, "s", "r2", new_id="t"),
+    Operation("fork", _with_runs, lambda s: s.storage.fork("s", "r2", new_id="t"),
               lambda found: found["t"].run_ids == ["r1", "r2"] and _SAME(found)),
-    Operation("undo", _with_runs, lambda s: undo(s.storage, "s"), _has("r1", "r2"), takes_out="r3"),
+    Operation("undo", _with_runs, lambda s: s.storage.undo("s"), _has("r1", "r2"), takes_out="r3"),
     Operation("take a run out", _with_runs, lambda s: s.storage.remove_run("s", "r2"), _has("r1", "r3"),
               takes_out="r2"),
+    Operation("append items", _with_runs, lambda s: s.storage.append_items("s", [_item(1), _item(2)]),
+              _has_items(1, 2)),
+    Operation("append items to a new session", _empty, lambda s: s.storage.append_items("s", [_item(1)]),
+              _has_items(1)),
+    Operation("pop an item", _with_item, lambda s: s.storage.pop_item("s"), lambda found: _has_items()(found)),
+    Operation("replace the items", _with_item, lambda s: s.storage.replace_items("s", [_item(2), _item(3)]),
+              lambda found: _has_items(2, 3)(found) and _SAME(found)),
     Operation("edit the text", _with_runs, _edit_text, lambda found: _is_edited(found) and _SAME(found)),
     Operation("edit the text beside a writer", _with_text_read, _edit_text,
               lambda found: _is_edited(found) and _ONE_MORE(found)),

@@ -14,7 +14,6 @@ import pytest
 from localstore import JsonStorage, Message, Run, YamlStorage
 from localstore.maintenance.trash import throw_away
 from localstore.maintenance.upgrade import convert
-from localstore.storage.branching import undo
 from tests.effort import rounds, sampled
 
 HOME = Path(__file__).parents[2]
@@ -22,7 +21,6 @@ WATCH = """
 import importlib.abc, sys
 from localstore import *
 from localstore.disk.locks import LockPool
-from localstore.storage.branching import fork, undo
 from localstore.maintenance.repair import repair
 from localstore.maintenance.rescue import rescued, restore
 from localstore.maintenance.trash import put_back, throw_away, trashed
@@ -70,8 +68,8 @@ OPERATIONS = {
     "tag": "storage.update('s', add_tags=['a'])",
     "rate": "storage.rate('s', 'r1', 'good')",
     "upsert": "storage.upsert(changed())",
-    "fork": "fork(storage, 's')",
-    "undo": "undo(storage, 's')",
+    "fork": "storage.fork('s')",
+    "undo": "storage.undo('s')",
     "delete": "storage.delete_session('s')",
     "drop": "storage.drop()",
     "read and list": "storage.read('s'); storage.read('s', last_runs=1); storage.list_sessions()",
@@ -112,7 +110,7 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     for session_id in ("s", "o", "gone"):
         for number in (1, 2, 3):
             storage.append(session_id, Run(run_id=f"r{number}", messages=[Message(role="user", content="hi")]))
-    undo(storage, "s")
+    storage.undo("s")
     throw_away(storage, "gone")
     convert(storage, "yaml" if request.param is JsonStorage else "json", ["o"])
     return root, request.param.__name__

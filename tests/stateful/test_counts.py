@@ -14,7 +14,6 @@ import pytest
 
 from localstore import Filter, JsonStorage, Message, Metrics, Run, YamlStorage
 from localstore.models.stats import GROUP_KEYS, GroupKey
-from localstore.storage.branching import fork, undo
 from tests import oracle
 from tests.effort import rounds
 from tests.stateful import by_hand
@@ -241,9 +240,9 @@ def take_back(storage: Storage, chance: Chance, session_id: str) -> None:
     session = storage.read(session_id)
     assert session is not None
     if chance.random() < 0.5 and session.runs:
-        fork(storage, session_id, chance.choice(session.runs).run_id)
+        storage.fork(session_id, chance.choice(session.runs).run_id)
     elif session.runs:
-        undo(storage, session_id)
+        storage.undo(session_id)
 
 
 def delete(storage: Storage, chance: Chance, session_id: str) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from localstore.agents.memory_storage import AgentStorage
 from localstore.agents.prompts.history import HistoryWindow
 from localstore.agents.session_state import RunState, SharedState, State, changes
 from localstore.errors import UnstorableValue
 from localstore.format.values import to_json_value
 from localstore.models.session import Message, Run, Session
+from localstore.storage.contract import AgentStorage
 
 
 @dataclass(frozen=True, slots=True)

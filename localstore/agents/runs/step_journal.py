@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from threading import RLock
 
-from localstore.agents.memory_storage import WorkflowStorage
 from localstore.agents.runs.token_count import TokenCount
 from localstore.errors import Conflict
 from localstore.models.session import Metrics, Run, Step
+from localstore.storage.contract import WorkflowStorage
 
 Place = tuple[str, ...]
 """The names of the parts that a step is inside of, outermost first, and then the name of the step."""

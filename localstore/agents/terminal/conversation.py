@@ -14,15 +14,14 @@ from localstore.agents.terminal.keyboard import Keyboard, QuietInput
 from localstore.agents.terminal.screen import Screen, one_line, visible
 
 if TYPE_CHECKING:
-    from localstore.agents.memory_storage import AgentStorage
     from localstore.agents.models.model import Model
     from localstore.agents.prompts.question import Question
     from localstore.models.filter import Filter
     from localstore.models.schema import Kind
     from localstore.models.session import Run, Session
     from localstore.models.session_info import SessionInfo
+    from localstore.storage.contract import AgentStorage, SessionStorage
     from localstore.storage.run_removal import Undone
-    from localstore.storage.storage import Storage
 
 Editor = Callable[[str], str]
 """Lets a person edit a text, and returns the result. Raises an error that says what went wrong."""
@@ -51,7 +50,7 @@ class ChatPartner(Protocol):
 
     def read(self, session_id: str, user_id: str | None, last_runs: int | None, /) -> Session | None: ...
 
-    def sessions(self, what: str, /) -> Storage: ...
+    def sessions(self, what: str, /) -> SessionStorage: ...
 
     def new_session(self) -> str: ...
 
@@ -174,7 +173,7 @@ class Conversation:
         """Whether the agent stores its sessions. An agent without a storage has a single session, in memory."""
         return hasattr(self.agent.storage, "list_sessions")
 
-    def store(self, what: str) -> Storage:
+    def store(self, what: str) -> SessionStorage:
         """Return the storage of the agent. Raises ValueError, which says that `what` needs one, if there is none."""
         return self.agent.sessions(what)
 

@@ -37,10 +37,10 @@ from localstore import (
     Workflow,
     YamlStorage,
 )
-from localstore.agents.memory_storage import AgentStorage
 from localstore.agents.steps import agents_in
 from localstore.format.values import to_json_value
 from localstore.models.schema import Kind
+from localstore.storage.contract import AgentStorage
 from tests.scripted_server import error, scripted_server, text
 
 Asking = Callable[[Agent, str], Run]

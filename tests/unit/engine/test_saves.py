@@ -20,7 +20,6 @@ from localstore.disk import filesystem
 from localstore.maintenance.trash import throw_away
 from localstore.maintenance.upgrade import convert
 from localstore.maintenance.upgrade import undo as undo_migration
-from localstore.storage.branching import undo
 from tests import oracle
 from tests.effort import rounds
 from tests.unit.conftest import StorageClass
@@ -123,7 +122,7 @@ CALLS: dict[str, tuple[Callable[[Storage], object], Callable[[Path], bool]]] = {
     "rate": (lambda storage: storage.rate("s", "r1", "good"), lambda path: "good" in path.read_text()),
     "upsert": (_upsert, _is_changed),
     "append": (lambda storage: storage.append("s", answered("r4")), lambda path: run_ids(path)[-1] == "r4"),
-    "undo": (lambda storage: undo(storage, "s"), lambda path: run_ids(path) == ["r1", "r2"]),
+    "undo": (lambda storage: storage.undo("s"), lambda path: run_ids(path) == ["r1", "r2"]),
     "convert": (_convert, lambda _: True),
     "undo of a conversion": (_undo_conversion, lambda _: True),
 }

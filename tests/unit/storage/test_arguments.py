@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from localstore import JsonStorage, Run, Step
-from localstore.storage.branching import fork, undo
 from tests.unit.raw import Storage, answered, run_ids
 
 WRONG: Any = 5
@@ -24,8 +23,8 @@ WRONG: Any = 5
         lambda storage: storage.list_sessions(user_id=WRONG),
         lambda storage: storage.get_recent_sessions(user_id=WRONG),
         lambda storage: storage.examples(user_id=WRONG),
-        lambda storage: fork(storage, "s1", user_id=WRONG),
-        lambda storage: undo(storage, "s1", user_id=WRONG),
+        lambda storage: storage.fork("s1", user_id=WRONG),
+        lambda storage: storage.undo("s1", user_id=WRONG),
     ],
 )
 def test_a_user_id_that_is_not_text_is_an_error(storage: Storage, call: Callable[[Any], object]) -> None:

@@ -28,7 +28,6 @@ from localstore import (
 from localstore.engine.transaction import ConcurrentChange, Transaction
 from localstore.maintenance.check import check
 from localstore.maintenance.rescue import rescued, restore
-from localstore.storage.branching import fork, undo
 from tests import oracle
 from tests.unit.raw import answered
 from tests.unit.watched_disk import WatchedDisk
@@ -57,7 +56,7 @@ def test_a_fork_is_newer_than_its_origin(storage: JsonStorage) -> None:
     """It was listed in the place of the old runs that it copied, after its origin or far below."""
     storage.append("old", answered("r1", created_at=datetime(2026, 1, 1, tzinfo=UTC)))
     storage.append("other", answered("r2", created_at=datetime(2026, 2, 1, tzinfo=UTC)))
-    new = fork(storage, "old", new_id="a")
+    new = storage.fork("old", new_id="a")
     for opened in (storage, type(storage)(storage.root)):
         first, *rest = opened.list_sessions()
         assert [first.session_id, *(info.session_id for info in rest)] == ["a", "other", "old"]
@@ -72,7 +71,7 @@ def test_a_fork_continues_from_any_run(storage: JsonStorage) -> None:
     """Header and history up to that run; it says where it comes from, and the first session stays as it was."""
     filled(storage)
     before = storage.path("s").read_bytes()
-    new_id = fork(storage, "s", "r1")
+    new_id = storage.fork("s", "r1")
     document = raw(storage, new_id)
     assert [entry["run_id"] for entry in document["history"]] == ["r0", "r1"]
     assert document["forked_from"] == {"session_id": "s", "run_id": "r1"}
@@ -90,7 +89,7 @@ def test_a_fork_continues_from_any_run(storage: JsonStorage) -> None:
 def test_a_fork_leaves_out_what_was_never_finished(storage: JsonStorage) -> None:
     filled(storage)
     storage.append("s", Run(run_id="r3", messages=[Message(role="user", content="?")], status="unfinished"))
-    new_id = fork(storage, "s", new_id="mine")
+    new_id = storage.fork("s", new_id="mine")
     assert new_id == "mine"
     assert raw(storage, "mine")["forked_from"] == {"session_id": "s", "run_id": "r2"}
     assert [run.run_id for run in storage.read("mine").runs] == ["r0", "r1", "r2"]  # type: ignore[union-attr]
@@ -99,20 +98,20 @@ def test_a_fork_leaves_out_what_was_never_finished(storage: JsonStorage) -> None
 def test_what_cannot_be_forked_is_named(storage: JsonStorage) -> None:
     filled(storage)
     with pytest.raises(SessionNotFound, match="'t'"):
-        fork(storage, "t")
+        storage.fork("t")
     with pytest.raises(SessionNotFound):
-        fork(storage, "s", user_id="mallory")
+        storage.fork("s", user_id="mallory")
     with pytest.raises(LookupError, match="has no run 'r9'"):
-        fork(storage, "s", "r9")
+        storage.fork("s", "r9")
     with pytest.raises(Conflict, match="Give the fork another id"):
-        fork(storage, "s", new_id="s")
+        storage.fork("s", new_id="s")
     assert [info.session_id for info in storage.list_sessions()] == ["s"]
 
 
 def test_undo_takes_the_last_run_out_and_keeps_it(storage: JsonStorage) -> None:
     """The state goes back with it; the rescue file puts it back where it was."""
     filled(storage)
-    undone = undo(storage, "s")
+    undone = storage.undo("s")
     assert undone is not None
     assert (undone.run.run_id, undone.run.answer) == ("r2", "a2")
     assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1"]
@@ -134,9 +133,9 @@ def test_a_number_that_a_person_typed_is_not_rounded_in_a_copy(storage: JsonStor
     path = storage.path("s1")
     path.write_text(path.read_text().replace('"typed"', number).replace("typed", number))
     before = path.read_bytes()
-    for call in (undo, fork):
+    for call in (storage.undo, storage.fork):
         with pytest.raises(DocumentBroken, match="Nothing was changed") as caught:
-            call(storage, "s1")
+            call("s1")
         assert caught.value.line is not None
     assert path.read_bytes() == before
     assert rescued(storage.root) == []
@@ -145,14 +144,14 @@ def test_a_number_that_a_person_typed_is_not_rounded_in_a_copy(storage: JsonStor
 
 def test_undo_to_the_beginning_and_no_further(storage: JsonStorage) -> None:
     filled(storage)
-    assert [undone.run.run_id for _ in range(3) if (undone := undo(storage, "s"))] == ["r2", "r1", "r0"]
-    assert undo(storage, "s") is None
+    assert [undone.run.run_id for _ in range(3) if (undone := storage.undo("s"))] == ["r2", "r1", "r0"]
+    assert storage.undo("s") is None
     assert raw(storage, "s")["history"] == []
     storage.append("s", Run(run_id="anew"))
     with pytest.raises(SessionNotFound):
-        undo(storage, "t")
+        storage.undo("t")
     with pytest.raises(OwnerMismatch):
-        undo(storage, "s", user_id="mallory")
+        storage.undo("s", user_id="mallory")
     assert len(raw(storage, "s")["history"]) == 1
 
 
@@ -166,11 +165,11 @@ def test_an_undo_that_failed_at_its_last_sync_can_be_repeated(storage: JsonStora
     filled(storage)
     fail_last_sync(disk, storage)
     with pytest.raises(OSError, match="Input/output error") as raised:
-        undo(storage, "s")
+        storage.undo("s")
     assert raised.value.run.run_id == "r2"  # type: ignore[attr-defined]
     assert "Run 'r2' may be removed" in raised.value.__notes__[-1]
     assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1"]
-    undone = undo(storage, "s", "r2")
+    undone = storage.undo("s", "r2")
     assert undone is not None
     assert (undone.run.run_id, undone.run.answer) == ("r2", "a2")
     assert undone.name in [file.name for file in rescued(storage)]
@@ -180,10 +179,10 @@ def test_an_undo_that_failed_at_its_last_sync_can_be_repeated(storage: JsonStora
 def test_undo_of_a_named_run_removes_that_run_alone(storage: JsonStorage) -> None:
     filled(storage)
     with pytest.raises(Conflict, match="Run 'r1' is not the last run of session 's': 'r2' is"):
-        undo(storage, "s", "r1")
+        storage.undo("s", "r1")
     with pytest.raises(RunNotFound, match="has no run 'r9'"):
-        undo(storage, "s", "r9")
-    first, second = undo(storage, "s", "r2"), undo(storage, "s", "r2")
+        storage.undo("s", "r9")
+    first, second = storage.undo("s", "r2"), storage.undo("s", "r2")
     assert first == second is not None
     assert len(rescued(storage)) == 1
     assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1"]
@@ -204,7 +203,7 @@ def test_an_editor_that_saves_during_an_undo_does_not_cost_a_second_run(
         return result
 
     monkeypatch.setattr(Transaction, "change", change_twice)
-    undone = undo(storage, "s")
+    undone = storage.undo("s")
     assert undone is not None
     assert undone.run.run_id == "r2"
     assert [entry.get("run_id") for entry in raw(storage, "s")["history"]] == ["r0", "r1"]
@@ -215,14 +214,14 @@ def test_a_fork_that_failed_at_its_last_sync_can_be_repeated(storage: JsonStorag
     filled(storage)
     fail_last_sync(disk, storage)
     with pytest.raises(OSError, match="Input/output error"):
-        fork(storage, "s", "r1", new_id="t")
-    assert fork(storage, "s", "r1", new_id="t") == "t"
+        storage.fork("s", "r1", new_id="t")
+    assert storage.fork("s", "r1", new_id="t") == "t"
     assert [run.run_id for run in storage.read("t").runs] == ["r0", "r1"]  # type: ignore[union-attr]
     with pytest.raises(Conflict):
-        fork(storage, "s", "r0", new_id="t")
+        storage.fork("s", "r0", new_id="t")
     storage.append("t", Run(run_id="more"), user_id="alice")
     with pytest.raises(Conflict):
-        fork(storage, "s", "r1", new_id="t")
+        storage.fork("s", "r1", new_id="t")
 
 
 def counting(storage: JsonStorage, **options: Any) -> Agent:

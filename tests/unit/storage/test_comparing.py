@@ -9,7 +9,6 @@ import pytest
 from localstore import Message, Metrics, Run, Session, SessionNotFound, Step, ToolCall
 from localstore.errors import BackupNotFound
 from localstore.maintenance.upgrade import convert
-from localstore.storage.branching import fork
 from localstore.storage.comparing import Difference, compare, origin_of, read_backup
 from localstore.storage.plain_session import PlainSession, read_plain
 from tests.unit.raw import Storage, answered, question
@@ -29,7 +28,7 @@ def test_a_fork_is_the_same_until_something_happens_in_it(storage: Storage) -> N
     """Its id, name, origin and time are its own. What was added or changed later differs, wherever it happened."""
     storage.append_many("s1", [answered(f"r{number}", f"question {number}") for number in range(3)], user_id="alice")
     storage.update("s1", session_state={"a": 1}, name="A name")
-    fork(storage, "s1", new_id="s2")
+    storage.fork("s1", new_id="s2")
     same = compare(plain(storage, "s1"), plain(storage, "s2"))
     assert (bool(same), same.equal_runs, origin_of(plain(storage, "s2"))) == (False, 3, "s1")
     storage.append("s1", question("r3"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localstore import Filter, JsonStorage, Message, Run, Step
+from localstore import Filter, Item, JsonStorage, Message, Run, Step
 from localstore.storage import storage as module
 from tests.unit.maintenance.importing.claude_lines import ClaudeFile
 
@@ -16,7 +16,14 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
     source = ClaudeFile()
     source.asks("u1", "Which train?")
     source.write(tmp_path / "projects")
-    names = {"storage": JsonStorage(tmp_path / "store"), "Message": Message, "Run": Run, "Step": Step, "Filter": Filter}
+    names = {
+        "storage": JsonStorage(tmp_path / "store"),
+        "Message": Message,
+        "Run": Run,
+        "Step": Step,
+        "Filter": Filter,
+        "Item": Item,
+    }
     for name in (
         "append",
         "add_step",
@@ -36,6 +43,13 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
         "import_from",
         "path",
         "close",
+        "fork",
+        "undo",
+        "append_items",
+        "items",
+        "pop_item",
+        "replace_items",
+        "revision",
     ):
         for example in doctest.DocTestFinder(recurse=False).find(getattr(module.Storage, name), name, globs=names):
             assert example.examples

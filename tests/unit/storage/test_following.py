@@ -8,7 +8,6 @@ import pytest
 from localstore import JsonStorage, Message, SessionNotFound
 from localstore.maintenance.trash import put_back, throw_away
 from localstore.storage import plain_session
-from localstore.storage.branching import undo
 from localstore.storage.following import Change, Follower
 from tests.unit.raw import Storage, answered, question
 
@@ -67,7 +66,7 @@ def test_everything_that_was_added_is_returned_once_and_in_order(storage: Storag
 
 def test_a_session_without_runs_is_followed(storage: Storage) -> None:
     storage.append("s1", question("r1"))
-    undo(storage, "s1")
+    storage.undo("s1")
     follower = Follower(storage, "s1", last_runs=None)
     storage.update("s1", session_state={"a": 1})
     storage.append("s1", question("r2"))
@@ -78,7 +77,7 @@ def test_a_removed_run_is_named_by_its_number(storage: Storage) -> None:
     """The run that comes next has the number again."""
     storage.append_many("s1", [question("r1"), question("r2"), question("r3")])
     follower = Follower(storage, "s1")
-    undo(storage, "s1")
+    storage.undo("s1")
     storage.append("s1", question("r4"))
     assert said(follower.poll()) == [("removed", None, 3), ("added", "r4", 3)]
     session = storage.read("s1")

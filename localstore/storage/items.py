@@ -1,0 +1,148 @@
+"""Items: JSON values that another framework stores in a session and wants back exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from localstore.errors import Conflict
+from localstore.format.values import json_equal, to_json_value
+from localstore.models.nearest import shown
+from localstore.models.times import now
+from localstore.storage.arguments import check_text
+
+if TYPE_CHECKING:
+    from localstore.engine.transaction import Transaction
+
+Entry = dict[str, Any]
+
+_REMEMBERED_ITEMS = 64
+"""How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A JSON value of another framework, stored as an entry of the history with the type `item`.
+
+    >>> Item({"role": "user", "content": "hi"}, source="openai-agents").data["role"]
+    'user'
+    """
+
+    data: Any
+    """The value."""
+    source: str | None = None
+    """The name of the framework."""
+    item_id: str = field(default_factory=lambda: str(uuid4()))
+    """Identifies the item in its session."""
+    created_at: str = field(default_factory=now)
+    """When the item was made: ISO 8601, UTC, with milliseconds."""
+
+    def entry(self) -> Entry:
+        """Return the item as an entry of the history. Raises UnstorableValue."""
+        source = {} if self.source is None else {"source": self.source}
+        entry = {"type": "item", "item_id": self.item_id, "created_at": self.created_at, **source, "data": self.data}
+        stored: Entry = to_json_value(entry, "item")
+        return stored
+
+
+def is_item(entry: Entry) -> bool:
+    """Return whether an entry of a document is an item."""
+    return entry["type"] == "item" and isinstance(entry.get("item_id"), str)
+
+
+def item_of(entry: Entry) -> Item:
+    """Return an entry, for which `is_item` is true, as an item."""
+    source, created_at = entry.get("source"), entry.get("created_at")
+    return Item(
+        entry.get("data"),
+        source if isinstance(source, str) else None,
+        entry["item_id"],
+        created_at if isinstance(created_at, str) else "",
+    )
+
+
+def items_in(entries: Sequence[Entry], last: int | None) -> list[Item]:
+    """Return the last `last` items among entries, or all, oldest first."""
+    found = [item_of(entry) for entry in entries if is_item(entry)]
+    return found if last is None else found[max(0, len(found) - last) :]
+
+
+def entries_of(items: Iterable[Item]) -> list[Entry]:
+    """Return the entries for items. Raises TypeError, UnstorableValue, and ValueError if two have the same id."""
+    entries = []
+    for item in items:
+        if not isinstance(item, Item):
+            raise TypeError(f"items must be a list of Item, and has {shown(item)}. Use Item(data).")
+        check_text("item_id", item.item_id)
+        entries.append(item.entry())
+    if len({entry["item_id"] for entry in entries}) < len(entries):
+        raise ValueError("two of the items have the same item_id. Nothing was written. Give each an id of its own.")
+    return entries
+
+
+def new_items(session_id: str, stored: Iterable[Entry], entries: list[Entry]) -> list[Entry]:
+    """Return those of `entries` that are not among `stored`. Raises Conflict if another one has the same id there."""
+    known = {entry["item_id"]: entry for entry in stored if is_item(entry)}
+    for entry in entries:
+        before = known.get(entry["item_id"])
+        if before is not None and not json_equal(before.get("data"), entry["data"]):
+            raise Conflict(
+                f"Session {session_id!r} has another item {entry['item_id']!r}. Nothing was written. "
+                "Give the item another id.",
+                session_id=session_id,
+            )
+    return [entry for entry in entries if entry["item_id"] not in known]
+
+
+def check_revision(session_id: str, revision: str, expected: str | None) -> None:
+    """Raise Conflict if a session has another revision than is expected. None expects nothing."""
+    if expected is not None and revision != expected:
+        raise Conflict(
+            f"Session {session_id!r} was changed since revision {expected!r}. Nothing was written. "
+            "Read the items again, and repeat the change.",
+            session_id=session_id,
+        )
+
+
+def revision_of(fingerprint: Sequence[int]) -> str:
+    """Return the revision of a document whose file has this fingerprint."""
+    return "-".join(map(str, fingerprint))
+
+
+def append_items(document: Transaction, entries: list[Entry], expected: str | None) -> str:
+    """Add items to a document, and return its new revision. Only the newest entries are searched for their ids."""
+    session_id = document.row["session_id"]
+    newest = document.newest(_REMEMBERED_ITEMS + len(entries))
+    if new := new_items(session_id, newest, entries):
+        check_revision(session_id, revision_of(document.row["fingerprint"]), expected)
+        document.append(new)
+    return revision_of(document.row["fingerprint"])
+
+
+def replace_items(document: Transaction, entries: list[Entry], expected: str | None) -> str:
+    """Replace all items of a document, and return its new revision. Nothing is written if they are the same."""
+    parsed = document.whole()
+    stored = {start: entry for start, entry in zip(parsed.starts, parsed.entries, strict=True) if is_item(entry)}
+    if [*stored.values()] != entries:
+        check_revision(document.row["session_id"], revision_of(document.row["fingerprint"]), expected)
+        document.change(parsed.header, dict.fromkeys(stored), entries)
+    return revision_of(document.row["fingerprint"])
+
+
+@dataclass(slots=True)
+class PoppedItem:
+    """The removal of the last item, which is chosen in the first attempt and stays the same in all others."""
+
+    item: Item | None = None
+
+    def apply(self, document: Transaction) -> None:
+        """Remove the item from a document, unless an earlier attempt did."""
+        parsed = document.whole()
+        for number in reversed(range(len(parsed.entries))):
+            entry = parsed.entries[number]
+            if is_item(entry) and (self.item is None or entry["item_id"] == self.item.item_id):
+                self.item = item_of(entry)
+                document.change(parsed.header, {parsed.starts[number]: None}, [])
+                return

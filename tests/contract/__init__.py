@@ -1,0 +1,1 @@
+"""What every storage must do, whatever keeps the sessions."""

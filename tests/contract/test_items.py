@@ -1,0 +1,97 @@
+"""Items of other frameworks are stored once, in order, and come back exactly."""
+
+import pytest
+
+from localstore import Conflict, Item, KindMismatch, OwnerMismatch, SessionNotFound, SessionStorage
+from tests.contract.conftest import Open
+from tests.contract.runs import answered, read
+
+
+def data(storage: SessionStorage, last: int | None = None) -> list[object]:
+    return [item.data for item in storage.items("s1", last)]
+
+
+def test_items_come_back_in_order_and_exactly(storage: SessionStorage, open_storage: Open) -> None:
+    values = [{"role": "user", "content": "hi"}, [1, 2.5, None], "text", {"b": {"z": 1}, "a": 0}]
+    storage.append_items("s1", [Item(value, source="openai-agents") for value in values[:2]], user_id="alice")
+    storage.append("s1", answered("r1"))
+    open_storage().append_items("s1", [Item(value) for value in values[2:]])
+    assert data(storage) == values
+    assert data(storage, 3) == values[1:]
+    assert data(storage, 0) == []
+    assert [list(item.data["b"]) for item in storage.items("s1", 1)] == [["z"]]
+    assert storage.items("s1")[0].source == "openai-agents"
+    assert storage.items("s1", user_id="bob") == storage.items("nowhere") == []
+    assert read(storage, "s1").user_id == "alice"
+
+
+def test_an_item_is_stored_once(storage: SessionStorage) -> None:
+    items = [Item(1, item_id="i1"), Item(2, item_id="i2")]
+    storage.append_items("s1", items)
+    before = storage.revision("s1")
+    assert storage.append_items("s1", items) == before
+    storage.append_items("s1", [*items, Item(3)])
+    assert data(storage) == [1, 2, 3]
+    with pytest.raises(Conflict, match="i1"):
+        storage.append_items("s1", [Item(4), Item(9, item_id="i1")])
+    with pytest.raises(ValueError, match="same item_id"):
+        storage.append_items("s1", [Item(4, item_id="x"), Item(5, item_id="x")])
+    assert data(storage) == [1, 2, 3]
+
+
+def test_a_revision_guards_against_other_writers(storage: SessionStorage) -> None:
+    assert storage.revision("s1") == ""
+    first = storage.append_items("s1", [Item(1)], expected_revision="")
+    assert storage.revision("s1") == first
+    second = storage.append_items("s1", [Item(2)], expected_revision=first)
+    assert second != first
+    with pytest.raises(Conflict, match="changed since"):
+        storage.append_items("s1", [Item(3)], expected_revision=first)
+    with pytest.raises(Conflict, match="changed since"):
+        storage.replace_items("s1", [], expected_revision=first)
+    storage.update("s1", name="x")
+    with pytest.raises(Conflict, match="changed since"):
+        storage.append_items("s1", [Item(3)], expected_revision=second)
+    assert data(storage) == [1, 2]
+
+
+def test_the_last_item_is_popped(storage: SessionStorage) -> None:
+    storage.append_items("s1", [Item(1), Item(2)], user_id="alice")
+    storage.append("s1", answered("r1"))
+    with pytest.raises(OwnerMismatch):
+        storage.pop_item("s1", user_id="bob")
+    assert [getattr(storage.pop_item("s1"), "data", None) for _ in range(3)] == [2, 1, None]
+    assert [run.run_id for run in read(storage, "s1").runs] == ["r1"]
+    with pytest.raises(SessionNotFound):
+        storage.pop_item("nowhere")
+
+
+def test_all_items_are_replaced(storage: SessionStorage) -> None:
+    kept = Item(2, item_id="i2")
+    storage.append_items("s1", [Item(1), kept])
+    storage.append("s1", answered("r1"))
+    revision = storage.replace_items("s1", [kept, Item(3)])
+    assert storage.revision("s1") == revision
+    assert data(storage) == [2, 3]
+    storage.replace_items("s1", [])
+    assert data(storage) == []
+    assert [run.run_id for run in read(storage, "s1").runs] == ["r1"]
+    with pytest.raises(SessionNotFound):
+        storage.replace_items("nowhere", [])
+
+
+def test_owners_kinds_and_types_are_checked(storage: SessionStorage) -> None:
+    storage.append_items("s1", [Item(1)], user_id="alice")
+    with pytest.raises(OwnerMismatch):
+        storage.append_items("s1", [Item(2)], user_id="bob")
+    with pytest.raises(KindMismatch):
+        storage.append_items("s1", [Item(2)], kind="team")
+    with pytest.raises(TypeError, match="Item"):
+        storage.append_items("s1", [{"data": 1}])  # type: ignore[list-item]
+    assert data(storage) == [1]
+
+
+def test_items_are_found_by_their_words(storage: SessionStorage) -> None:
+    storage.append_items("s1", [Item({"role": "user", "content": "zebra"})])
+    (hit,) = storage.search("zebra")
+    assert (hit.session_id, hit.entry, hit.run_id) == ("s1", 0, None)
