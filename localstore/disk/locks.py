@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from localstore.disk import file_names, filesystem
+from localstore.disk import file_names, filesystem, store_place
 from localstore.disk.loading import load_for_writing
 from localstore.disk.store_identity import StoreIdentity, make_folders
 from localstore.disk.write_marks import WriteMarks
@@ -243,6 +243,7 @@ class LockPool:
         except FileNotFoundError:  # `.localstore` is machine-local: people may delete it
             self.store.check()
             make_folders(self.store.root, self._folder)
+            store_place.record_first(self.store.root)
             lock.fd = filesystem.system.open(lock.path, flags)
         try:
             status = filesystem.system.status_of(lock.fd)

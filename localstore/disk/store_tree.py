@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-from localstore.disk import durable_files, file_names, filesystem
+from localstore.disk import durable_files, file_names, filesystem, store_place
 from localstore.disk.ignored_files import is_text
 from localstore.disk.store_identity import MARKER, make_folders
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, StoreNotFound
@@ -31,6 +31,7 @@ INDEX_FILE = ".localstore/index.sqlite"
 SESSIONS = "sessions"
 GIT_IGNORE = ".gitignore"
 _OWN_MARKER = {"localstore": "store", "format": FORMAT}
+"""The content of the marker, but for the id of the store. Stores of earlier releases have none."""
 _SCHEMA = "session-1.schema.json"
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
 _IGNORE = b"*\n"
@@ -115,7 +116,7 @@ def _check_marker(marker: bytes, path: Path) -> None:
         if _has_files_of_ours(path.parent):
             advice = (
                 "Restore the file from a backup or from version control. Unless a newer localstore wrote the store, it "
-                f"was {json.dumps(_OWN_MARKER)}."
+                f"was {json.dumps(_OWN_MARKER | store_place.recorded_id(str(path.parent)))}."
             )
         else:
             advice = "It may belong to another program. Use another folder for the store."
@@ -214,14 +215,16 @@ def write_marker(root: Path) -> None:
 
     Raises DocumentBroken if another file has the name of the marker, OSError.
     """
+    marker = _OWN_MARKER | store_place.new_id()
     try:
-        durable_files.create_file(root / MARKER, [orjson.dumps(_OWN_MARKER, option=orjson.OPT_INDENT_2), b"\n"])
+        durable_files.create_file(root / MARKER, [orjson.dumps(marker, option=orjson.OPT_INDENT_2), b"\n"])
     except FileExistsError:
         if not is_store(root):
             raise DocumentBroken(
                 f"{root / MARKER} is in the way: a store keeps a file of its own with this name. Rename or move it.",
                 path=str(root / MARKER),
             ) from None
+    store_place.record_first(str(root))
 
 
 def _schema() -> bytes:
@@ -280,21 +283,22 @@ def remove_local_files(root: Path) -> None:
     private = root / ".localstore"
     if not private.is_dir() or private.is_symlink():
         return
-    durable_files.remove_temporaries(str(private), (".gitignore", "manifest.jsonl"))
+    durable_files.remove_temporaries(str(private), (".gitignore", "manifest.jsonl", "place.json"))
     for name in (SEARCH_FILE, INDEX_FILE):
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 filesystem.system.unlink(f"{root}/{name}{suffix}")
     for name in ("backups", "rescue", "trash"):
         filesystem.remove_folder_if_empty(str(private / name))
-    if {entry.name for entry in filesystem.system.entries(str(private))} <= {"locks", ".gitignore"}:
+    if {entry.name for entry in filesystem.system.entries(str(private))} <= {"locks", ".gitignore", "place.json"}:
         if (private / "locks").is_dir():
             for entry in filesystem.system.entries(str(private / "locks")):
                 if entry.name.endswith(".lock"):
                     filesystem.system.unlink(entry.path)
             filesystem.remove_folder_if_empty(str(private / "locks"))
-        if (private / ".gitignore").is_file():
-            durable_files.remove_file(private / ".gitignore")
+        for name in (".gitignore", "place.json"):
+            if (private / name).is_file():
+                durable_files.remove_file(private / name)
         filesystem.remove_folder_if_empty(str(private))
 
 

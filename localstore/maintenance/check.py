@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from localstore.disk import backup_folder, durable_files, file_names, rescue_folder, store_tree
+from localstore.disk import backup_folder, durable_files, file_names, rescue_folder, store_place, store_tree
 from localstore.disk.document_file import ELSEWHERE, FETCH, DocumentFile
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
@@ -81,6 +81,7 @@ class Check:
 
     def _run(self) -> Generator[Finding, None, None]:
         yield from self.tree.findings()
+        yield from self._origin()
         with contextlib.suppress(OSError):  # the check of the manifest reports it
             self._engine.manifest.refresh()
         for path in self.tree.documents:
@@ -93,6 +94,14 @@ class Check:
 
     def _full(self, path: str) -> str:
         return store_tree.full_path(self.root, path)
+
+    def _origin(self) -> Iterator[Finding]:
+        """Yield a note if the folder of the store is a copy of another one."""
+        origin = store_place.origin_of(self.root)
+        if origin is not None:
+            verb = "is a copy of the store" if origin.is_there else "was copied or moved here from the store"
+            advice = "To keep it as a store of its own: localstore check --repair"
+            yield self._report.note("", f"{verb} at {origin.path}", advice, kind="copy")
 
     # Documents
 

@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from localstore.disk import store_tree
 
-Kind = Literal["mode", "torn", "leftover", "duplicate", "manifest"]
+Kind = Literal["mode", "torn", "leftover", "duplicate", "manifest", "copy"]
 """The kinds of problem that a repair can fix: wrong permissions, a torn document, a leftover temporary file, a
-`session_id` that two documents share, and a manifest that does not match the documents."""
+`session_id` that two documents share, a manifest that does not match the documents, and a folder that is a copy of a
+store and does not say so yet."""
 
 
 @dataclass(frozen=True, slots=True)

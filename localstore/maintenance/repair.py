@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from localstore.disk import durable_files, file_names, filesystem, rescue_folder, store_tree
+from localstore.disk import durable_files, file_names, filesystem, rescue_folder, store_place, store_tree
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_tree import Opened
@@ -141,6 +141,8 @@ class _Repairs:
             case "duplicate":
                 new_id = self._new_ids[path]
                 return _renaming(new_id, file_names.stem(new_id) + os.path.splitext(path)[1])
+            case "copy":
+                return f"Record its place in {store_place.PLACE}."
             case _:
                 return "Rewrite the manifest to match the documents."
 
@@ -160,6 +162,8 @@ class _Repairs:
             case "duplicate":
                 renamed = self._repairer.give_new_id(path, self._check.duplicates[path], self._new_ids[path])
                 return None if renamed is None else _renaming(renamed[0], os.path.basename(renamed[1]))
+            case "copy":
+                store_place.record(self._check.root)
             case _:
                 if not self._manifest_is_corrected:
                     self._repairer.correct_manifest(self._check.manifest.stale)

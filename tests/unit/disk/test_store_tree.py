@@ -39,9 +39,9 @@ def test_a_new_store_is_laid_out_and_private(tmp_path: Path) -> None:
     ]
 
 
-def test_the_marker_is_written_last(tmp_path: Path, disk: WatchedDisk) -> None:
+def test_the_marker_is_written_last_but_for_the_place_of_the_store(tmp_path: Path, disk: WatchedDisk) -> None:
     store_tree.open_store(tmp_path / "store", create=True)
-    assert [call.name for call in disk.of("replace")][-1] == "localstore.json"
+    assert [call.name for call in disk.of("replace")][-2:] == ["localstore.json", "place.json"]
 
 
 def test_opening_a_store_writes_nothing(tmp_path: Path, disk: WatchedDisk) -> None:
