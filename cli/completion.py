@@ -173,6 +173,8 @@ _TYPES: dict[str, _Stored | _Place] = {
     "tags": _TAGS,
     "store": _Place("dir"),
     "folder": _Place("dir"),
+    "source": _Place("dir"),
+    "target": _Place("dir"),
     "path": _Place("file"),
     "file": _Place("file"),
     "price_file": _Place("file"),

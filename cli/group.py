@@ -26,7 +26,7 @@ SECTIONS = {
     "Look": ("ls", "search", "stats", "show", "diff", "pick", "path", "export"),
     "Ask a model": ("chat", "ask", "replay"),
     "Change sessions": ("edit", "state", "rename", "tag", "rate", "archive", "unarchive", "redact"),
-    "Bring in, remove and bring back": ("import", "rm", "prune", "restore"),
+    "Bring in, copy, remove and bring back": ("import", "copy", "rm", "prune", "restore"),
     "Find and repair damage": ("check", "rescue"),
     "Change the format": ("upgrade", "convert", "backups"),
     "Get help": ("help", "completion"),

@@ -58,6 +58,18 @@ def open_or_make_store(option: str | None) -> JsonStorage:
         except StoreNotFound as error:
             command = click.get_current_context().command_path
             raise StoreNotFound(f"{error} '{command} --store DIR' creates one in DIR.", path=error.path) from None
+    return open_or_make_named(named)
+
+
+def open_named(named: str, by: str) -> JsonStorage:
+    """Return the store in the folder that `by`, an option or argument, names. Raises the errors of `open_store`."""
+    from localstore.storage.storage import JsonStorage
+
+    return JsonStorage(_named(named, by), create=False, progress=_reading())
+
+
+def open_or_make_named(named: str) -> JsonStorage:
+    """Return the store in a folder. Create it if it does not exist. Raises the errors of `open_or_make_store`."""
     if not named or named.startswith("~"):
         raise click.UsageError(f"'{named}' is not a folder name", click.get_current_context())
     from localstore.storage.storage import JsonStorage
@@ -123,7 +135,7 @@ def _named(folder: str, by: str) -> str:
     if not os.path.isdir(folder):
         problem = "is not a folder" if os.path.lexists(folder) else "does not exist"
         raise StoreNotFound(f"{by} names '{folder}', which {problem}. Correct the path.", path=folder)
-    if by != "--store" and not _is_store(folder):
+    if by == "LOCALSTORE_DIR" and not _is_store(folder):
         note(f"{by} names {folder}")  # the error that follows comes from the library, which does not know the variable
     return os.path.abspath(folder)
 

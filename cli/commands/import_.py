@@ -14,9 +14,10 @@ from localstore.errors import StoreNotFound
 from .. import output
 from ..errors import FINDINGS
 from ..store_option import open_or_make_store, open_store, store_option
+from ..transfer_summary import transfer_summary
 
 if TYPE_CHECKING:
-    from localstore.maintenance.importing import Imported, Kind
+    from localstore.maintenance.importing import Kind
     from localstore.storage.storage import JsonStorage
 
 KINDS: tuple[Kind, ...] = ("claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno", "atif")
@@ -58,7 +59,7 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
     if as_json:
         output.write_json(result.as_dict())
     else:
-        output.write(f"{_summary(result)}\n")
+        output.write(f"{transfer_summary(result, 'Imported', 'Would import')}\n")
     if result.skipped:
         click.get_current_context().exit(FINDINGS)
 
@@ -77,17 +78,3 @@ def _store_to_look_at(option: str | None, stack: contextlib.ExitStack) -> JsonSt
     from localstore.storage.storage import JsonStorage
 
     return JsonStorage(stack.enter_context(TemporaryDirectory()))
-
-
-def _summary(result: Imported) -> str:
-    """Return one line that says what was imported."""
-    verb = "Would import" if result.dry_run else "Imported"
-    parts = [f"{_count(len(result.added), 'new session')}"]
-    if result.extended:
-        parts.append(f"what is new in {_count(len(result.extended), 'session')}")
-    there = f" {_count(result.unchanged, 'session')} had nothing new." if result.unchanged else ""
-    return f"{verb} {' and '.join(parts)} ({_count(result.runs, 'run')}).{there}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

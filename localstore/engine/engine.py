@@ -263,12 +263,14 @@ class Engine:
         for row in self._rows_of(session_id, for_writing=True):
             try:
                 keep = self._back_up if self.upgrades else None
-                document = Transaction(self.root, row, marks, durable=self._syncs(session_id), keep=keep)
+                durable = self.durable and batch_of(self) is None
+                document = Transaction(self.root, row, marks, durable=durable, keep=keep)
             except FileNotFoundError:
                 continue
             except CreationLost:
                 self._set_lost_aside(row["path"], session_id)
                 continue
+            self._syncs(session_id)
             try:
                 if document.changed:
                     # Record the row before anything is added: recovery after a power cut compares the file with it.
@@ -285,7 +287,10 @@ class Engine:
         return None
 
     def _syncs(self, session_id: str) -> bool:
-        """Return whether a write to a session is synced at once. In a batch, it is synced at the end of the batch."""
+        """Return whether a write to a session is synced at once. In a batch, it is synced at the end of the batch.
+
+        Call it for documents that can be opened: the end of the batch opens them again.
+        """
         batch = batch_of(self)
         if batch is None or not self.durable:
             return self.durable
@@ -385,8 +390,10 @@ class Engine:
             if row is not None:
                 self.manifest.put({**row, "other_layout": True})
 
-    def create(self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str) -> IndexRow:
-        """Write the document of a new session and return its row.
+    def create(
+        self, header: dict[str, Any], entries: list[dict[str, Any]], suffix: str, raw: bytes | None = None
+    ) -> IndexRow:
+        """Write the document of a new session and return its row. `raw` has its bytes if they are made already.
 
         Its bytes are synced before it gets its name. The name is not, in a relaxed engine or in a batch: after a power
         cut, the session may be missing. In a relaxed engine, those of a JSON document with at most one entry are not
@@ -410,6 +417,7 @@ class Engine:
                 path,
                 header,
                 entries,
+                raw,
                 durable=durable,
                 sync=self.durable or suffix == ".yaml" or len(entries) > 1,
                 watch=watch,

@@ -634,12 +634,15 @@ def create_document(
     path: str,
     header: dict[str, Any],
     entries: list[dict[str, Any]],
+    raw: bytes | None = None,
     *,
     durable: bool = True,
     sync: bool = True,
     watch: FolderWatch | None = None,
 ) -> IndexRow:
     """Write a new document and return its row. `path` is relative to `root`. `watch` is a watch of its folder.
+
+    `raw` has the bytes of the document; without it, they are made of `header` and `entries`.
 
     If `sync` is true, its bytes are durable before it gets its name. If `durable` is true, so is its name.
 
@@ -656,7 +659,8 @@ def create_document(
             session_id=header["session_id"],
         )
     layout = LAYOUTS[target.suffix]
-    raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
+    if raw is None:
+        raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
     parsed = parse_document(raw, layout, target)
     make_folders(root, target.parent)
     try:

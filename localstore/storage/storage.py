@@ -42,6 +42,7 @@ from localstore.storage.update import SessionChange, new_header
 
 if TYPE_CHECKING:
     from localstore.disk.trash_folder import Trashed
+    from localstore.maintenance.copying import Copied, Copyable, Side
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.prune import Pruned
@@ -862,6 +863,48 @@ class Storage:
         with self.bulk():
             return import_from(self._engine, self._suffix, kind, Path(path), dry_run=dry_run)
 
+    def copy_to(
+        self,
+        other: "Copyable",
+        where: Filter | None = None,
+        *,
+        dry_run: bool = False,
+        progress: "Progress | None" = None,
+    ) -> "Copied":
+        """Copy sessions to another store, and return what was copied and what was not.
+
+            >>> storage.copy_to(YamlStorage("copies"), Filter(kind="workflow")).added
+            ['flow']
+
+        Only what the other store lacks is written: a second copy writes nothing, and a later one adds what is new. A
+        session that was written to in both stores is merged there. Where both have different forms of a run, the other
+        store keeps its own, and `differences` of the result names it. Nothing is removed there, and nothing changes
+        here. Each session is read again after it was written, and compared. If a copy is interrupted, the next one
+        continues.
+
+        A copy remembers, in `.localstore/copies/`, what both stores had: it does not read those sessions again.
+
+        Args:
+            other: The other storage, in a folder or a database.
+            where: Only sessions that match this filter.
+            dry_run: If True, nothing is written. The result says what a copy would do.
+            progress: Called with the number of sessions done so far and the total.
+
+        A session that cannot be read here, or written there, is left out, and `skipped` of the result names it. Raises
+        ValueError if both are the same store, and OSError if the other store cannot be written.
+        """
+        from localstore.maintenance.copying import copy
+
+        check_flag("dry_run", dry_run)
+        if not hasattr(other, "_copy_side"):
+            raise TypeError(f"other must be a storage, not {type(other).__name__}")
+        return copy(self._copy_side(), other._copy_side(), check_filter(where), dry_run=dry_run, progress=progress)
+
+    def _copy_side(self) -> "Side":
+        from localstore.storage.folder_side import FolderSide
+
+        return FolderSide(self._engine, self._suffix)
+
     # Items of other frameworks
 
     def append_items(
@@ -1515,6 +1558,7 @@ class Storage:
     aupgrade_schema = async_twin(upgrade_schema, writes=True)
     aredact = async_twin(redact, writes=True)
     aimport_from = async_twin(import_from, writes=True)
+    acopy_to = async_twin(copy_to, writes=True)
     aappend_items = async_twin(append_items, writes=True)
     aitems = async_twin(items, writes=False)
     apop_item = async_twin(pop_item, writes=True)

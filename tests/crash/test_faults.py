@@ -189,6 +189,16 @@ def _with_rescued_run(scene: Scene) -> None:
     scene.path.write_bytes(raw)
 
 
+def _with_another_store(scene: Scene) -> None:
+    """Another store has one more run of the session, and a session of its own."""
+    _with_runs(scene)
+    other = type(scene.storage)(scene.root.with_name(f"{scene.root.name}-other"))
+    for number in (1, 2, 3, 4):
+        other.append("s", run(number), user_id="alice")
+    other.append("t", run(1))
+    scene.given.append(other)
+
+
 def _in_the_trash(scene: Scene) -> None:
     _with_runs(scene)
     throw_away(scene.root, "s")
@@ -369,6 +379,11 @@ def _throw_all_away(scene: Scene) -> None:
         raise error
 
 
+def _copy_from_another_store(scene: Scene) -> None:
+    for one in scene.given[0].copy_to(scene.storage).skipped:
+        raise OSError(5, one.problem, one.session_id)
+
+
 def _with_text_read(scene: Scene) -> None:
     """An editor has the text, and another run is stored meanwhile."""
     _with_runs(scene)
@@ -520,6 +535,8 @@ OPERATIONS = [
     Operation("move several to the trash", _with_runs, _throw_all_away, lambda found: not found),
     Operation("move a torn document to the trash", _torn, _throw_away, lambda found: "s" not in found),
     Operation("put back as another session", _in_the_trash, _put_back_as_another, lambda found: "t" in found),
+    Operation("copy from another store", _with_another_store, _copy_from_another_store,
+              lambda found: _ONE_MORE(found) and "t" in found),
     Operation("put back from the trash", _in_the_trash, _put_back, _SAME),
 ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localstore import Filter, Item, JsonStorage, Message, Run, Step
+from localstore import Filter, Item, JsonStorage, Message, Run, Step, YamlStorage
 from localstore.storage import storage as module
 from tests.unit.maintenance.importing.claude_lines import ClaudeFile
 
@@ -23,6 +23,7 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
         "Step": Step,
         "Filter": Filter,
         "Item": Item,
+        "YamlStorage": YamlStorage,
     }
     for name in (
         "append",
@@ -41,6 +42,7 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
         "search",
         "redact",
         "import_from",
+        "copy_to",
         "path",
         "close",
         "fork",

@@ -1,0 +1,77 @@
+"""`localstore copy`: copy sessions from one store to another."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from localstore.errors import StoreNotFound
+
+from .. import output
+from ..errors import FINDINGS
+from ..filter_options import filter_options
+from ..store_option import open_named, open_or_make_named
+from ..transfer_summary import transfer_summary
+
+if TYPE_CHECKING:
+    from localstore.maintenance.copying import Side
+    from localstore.models.filter import Filter
+
+
+@click.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@filter_options
+@click.option("--format", "suffix", type=click.Choice(["json", "yaml"]), help="The format of new documents in TO.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be copied.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with the ids of the sessions.")
+def command(
+    source: str, target: str, where: Filter, suffix: Literal["json", "yaml"] | None, dry_run: bool, as_json: bool
+) -> None:
+    """Copy sessions from one store to another. FROM and TO are folders.
+
+    What TO has already is not copied again, so run it as often as you like, also after an interruption. A session that
+    was written to in both stores gets the runs of both in TO. Where both have different forms of a run, TO keeps its
+    own, which is named. Nothing is removed from TO, and FROM does not change. Each session is read again after it was
+    written, and compared.
+
+    Without --format, each document keeps its format, and its bytes if TO does not have the session yet. A session that
+    cannot be copied is named, and the exit code is 1.
+    """
+    from localstore.maintenance.copying import copy
+
+    from ..progress import progress
+
+    with contextlib.ExitStack() as stack, progress("sessions") as report:
+        sides = open_named(source, "FROM")._copy_side(), _target(target, suffix, stack, dry_run=dry_run)
+        if sides[0].name == sides[1].name:
+            raise click.UsageError("FROM and TO are the same store", click.get_current_context())
+        done = copy(*sides, where, dry_run=dry_run, progress=report)
+    for one in (*done.differences, *done.skipped):
+        output.note(f"Not copied: {one}")
+    if as_json:
+        output.write_json(done.as_dict())
+    else:
+        output.write(f"{transfer_summary(done, 'Copied', 'Would copy')}\n")
+    if done.skipped:
+        click.get_current_context().exit(FINDINGS)
+
+
+def _target(name: str, suffix: str | None, stack: contextlib.ExitStack, *, dry_run: bool) -> Side:
+    """Return the store to copy to, and create it if it does not exist. A dry run that needs one gets an empty one."""
+    from localstore.storage.folder_side import FolderSide
+
+    if dry_run:
+        try:
+            return open_named(name, "TO")._copy_side()
+        except StoreNotFound:
+            output.note(f"There is no store in {name} yet.")
+        from tempfile import TemporaryDirectory
+
+        from localstore.storage.storage import JsonStorage
+
+        return JsonStorage(stack.enter_context(TemporaryDirectory()))._copy_side()
+    storage = open_or_make_named(name)
+    return FolderSide(storage._engine, None if suffix is None else f".{suffix}")

@@ -1,0 +1,35 @@
+"""The line that says what came into a store from another store or program."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Protocol
+
+
+class Transferred(Protocol):
+    """The result of an import or a copy."""
+
+    @property
+    def dry_run(self) -> bool: ...
+    @property
+    def added(self) -> Sized: ...
+    @property
+    def extended(self) -> Sized: ...
+    @property
+    def unchanged(self) -> int: ...
+    @property
+    def runs(self) -> int: ...
+
+
+def transfer_summary(result: Transferred, done: str, would: str) -> str:
+    """Return the line. It begins with the word `done` or, for a dry run, with `would`."""
+    parts = [_count(len(result.added), "new session")]
+    if len(result.extended):
+        parts.append(f"what is new in {_count(len(result.extended), 'session')}")
+    there = f" {_count(result.unchanged, 'session')} had nothing new." if result.unchanged else ""
+    verb = would if result.dry_run else done
+    return f"{verb} {' and '.join(parts)} ({_count(result.runs, 'run')}).{there}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,360 @@
+"""Copy sessions from one store to another. A store is a folder or a database; each is a `Side` of the copy."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, Literal, Protocol
+
+import orjson
+
+from localstore.engine.merge import Union, union
+from localstore.errors import (
+    Conflict,
+    DocumentBroken,
+    LocalstoreError,
+    LockTimeout,
+    NewerFormat,
+    OlderFormat,
+    SessionNotFound,
+    UnstorableValue,
+)
+from localstore.models.filter import Filter
+from localstore.models.progress import Progress
+
+Entry = dict[str, Any]
+Revision = list[int] | str
+"""A JSON value that is another one whenever the content of a session is."""
+
+OF_ONE_SESSION = (Conflict, DocumentBroken, LockTimeout, NewerFormat, OlderFormat, PermissionError, UnstorableValue)
+"""The errors after which the next session may nevertheless be copied."""
+_BATCH = 200
+"""How many sessions are read and written together."""
+_RECORDED = 50
+"""After how many batches the record is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A session as a store has it.
+
+    `revision` is None where the content may change without a change of the revision. `document` is the ending and the
+    bytes of its document, if it has one. `problem` is the error to raise if these bytes hold a value that plain values
+    do not keep, such as a decimal of many digits: then only the bytes themselves may be copied.
+    """
+
+    header: dict[str, Any]
+    entries: list[Entry]
+    revision: Revision | None = None
+    document: tuple[str, bytes] | None = None
+    problem: DocumentBroken | None = None
+
+    @property
+    def session_id(self) -> str:
+        """The id of the session."""
+        session_id: str = self.header["session_id"]
+        return session_id
+
+    @property
+    def digest(self) -> bytes:
+        """A digest of the content. Sessions with the same digest have the same values, keys and order."""
+        return blake2b(orjson.dumps([self.header, self.entries]), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A session that may be copied, as its store lists it. `problem` says why it cannot be read, if it cannot."""
+
+    session_id: str
+    revision: Revision | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a store did with a session: `runs` are new or longer than before, `differences` stay as they were there."""
+
+    state: Literal["added", "extended", "unchanged"]
+    runs: int
+    differences: tuple[str, ...] = ()
+    revision: Revision | None = None
+
+
+class Side(Protocol):
+    """One of the two stores of a copy."""
+
+    @property
+    def name(self) -> str:
+        """The folder, or the URL without its password."""
+        ...
+
+    def listed(self, where: Filter) -> Sequence[Listed]:
+        """Return the sessions that match the filter, most recently updated first."""
+        ...
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Return the files in which the last listing could read no session, with the reasons."""
+        ...
+
+    def revisions(self, session_ids: Iterable[str]) -> dict[str, Revision | None]:
+        """Return the revision of each of these sessions that the store has."""
+        ...
+
+    def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
+        """Yield each of these sessions: None if there is none, or the error if it cannot be read. Nothing changes."""
+        ...
+
+    def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
+        """Add what the store lacks of each session, durably, and yield what was done, or the error if it was refused.
+
+        A session that is there is merged, under its lock.
+        """
+        ...
+
+    def load_record(self, other: str) -> bytes | None:
+        """Return what `save_record` stored under this name; None if there is nothing."""
+        ...
+
+    def save_record(self, other: str, record: bytes) -> bool:
+        """Store the record of the copies to or from another store. Return False if this store cannot have one."""
+        ...
+
+
+class Copyable(Protocol):
+    """A storage that `copy_to` takes."""
+
+    def _copy_side(self) -> Side: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NotCopied:
+    """A session or a file that was not copied, and why."""
+
+    problem: str
+    session_id: str | None = None
+    path: str | None = None
+
+    def __str__(self) -> str:
+        return self.problem if self.session_id is None else f"session {self.session_id!r}: {self.problem}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields that have a value."""
+        values = {"session_id": self.session_id, "path": self.path, "problem": self.problem}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that both stores have in different forms. The other store keeps its own."""
+
+    session_id: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"session {self.session_id!r}: {self.what} is different there, and stays as it is"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields."""
+        return {"session_id": self.session_id, "what": self.what}
+
+
+@dataclass(slots=True)
+class Copied:
+    """The result of a copy.
+
+    `added` and `extended` are the ids of the sessions that are new in the other store, and of those that got something
+    new there. `unchanged` is the number of sessions of which it had everything. `runs` is the number of runs that are
+    new or longer there. `differences` and `skipped` name what is not the same there.
+    """
+
+    dry_run: bool
+    added: list[str] = field(default_factory=list)
+    extended: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    runs: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    skipped: list[NotCopied] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        lists = {name: [one.as_dict() for one in values[name]] for name in ("differences", "skipped")}
+        return {**values, **lists}
+
+
+def copy(
+    source: Side, target: Side, where: Filter, *, dry_run: bool = False, progress: Progress | None = None
+) -> Copied:
+    """Copy what `target` lacks of the sessions of `source` that match the filter. See `Storage.copy_to`.
+
+    Raises ValueError if both are the same store.
+    """
+    if source.name == target.name:
+        raise ValueError(f"{source.name} cannot be copied to itself. Name another store.")
+    return _Copy(source, target, dry_run=dry_run).run(where, progress)
+
+
+class _Copy:
+    def __init__(self, source: Side, target: Side, *, dry_run: bool) -> None:
+        self._source = source
+        self._target = target
+        self._record = Record(source, target)
+        self._done = Copied(dry_run)
+
+    def run(self, where: Filter, progress: Progress | None) -> Copied:
+        listed = self._source.listed(where)
+        for path, problem in ({} if where else self._source.unreadable()).items():
+            self._done.skipped.append(NotCopied(problem, path=path))
+        try:
+            for number, begin in enumerate(range(0, len(listed), _BATCH), 1):
+                batch = listed[begin : begin + _BATCH]
+                self._copy([one for one in batch if not self._is_broken(one)])
+                if progress is not None:
+                    progress(begin + len(batch), len(listed))
+                if not self._done.dry_run and number % _RECORDED == 0:
+                    self._record.save()
+        finally:
+            if not self._done.dry_run:
+                self._record.save()
+        return self._done
+
+    def _is_broken(self, one: Listed) -> bool:
+        if one.problem is not None:
+            self._done.skipped.append(NotCopied(one.problem, one.session_id))
+        return one.problem is not None
+
+    def _copy(self, batch: Sequence[Listed]) -> None:
+        """Copy some sessions."""
+        there = self._target.revisions(one.session_id for one in batch if self._record.has_source(one))
+        pending = [one for one in batch if not self._record.is_same(one, there.get(one.session_id))]
+        self._done.unchanged += len(batch) - len(pending)
+        forms = []
+        ids = [one.session_id for one in pending]
+        for session_id, form in zip(ids, self._source.read(ids), strict=True):
+            if isinstance(form, Exception):
+                self._skip(session_id, form)
+            elif form is not None:  # otherwise the session was deleted meanwhile
+                forms.append(form)
+        written = self._planned(forms) if self._done.dry_run else self._target.write(forms)
+        changed = []
+        for form, done in zip(forms, written, strict=True):
+            if isinstance(done, Exception):
+                self._skip(form.session_id, done)
+                continue
+            self._count(form, done)
+            if done.state == "unchanged":
+                self._remember(form, done)
+            else:
+                changed.append((form, done))
+        if not self._done.dry_run:
+            self._verify(changed)
+
+    def _planned(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
+        """Yield what a copy would do with each session."""
+        stored = self._target.read([form.session_id for form in forms])
+        for form, there in zip(forms, stored, strict=True):
+            if isinstance(there, Exception):
+                yield there
+                continue
+            try:
+                yield new(form) if there is None else merged(changes_of(there, form))
+            except LocalstoreError as error:
+                yield error
+
+    def _verify(self, changed: Sequence[tuple[Form, Written]]) -> None:
+        """Read what was written, and name each session that is not the same in both stores."""
+        stored = self._target.read([form.session_id for form, _ in changed])
+        for (form, done), there in zip(changed, stored, strict=True):
+            if isinstance(there, Exception):
+                self._skip(form.session_id, there)
+            elif there is None:
+                self._skip(form.session_id, SessionNotFound("It was deleted there right after it was copied."))
+            elif there.digest != form.digest and merged(changes_of(there, form)).state != "unchanged":
+                self._skip(form.session_id, DocumentBroken("It was copied, but is not the same there. Copy again."))
+            else:
+                self._remember(form, done)
+
+    def _count(self, form: Form, done: Written) -> None:
+        if done.state == "unchanged":
+            self._done.unchanged += 1
+        else:
+            (self._done.added if done.state == "added" else self._done.extended).append(form.session_id)
+        self._done.runs += done.runs
+        self._done.differences += [Difference(form.session_id, what) for what in done.differences]
+
+    def _remember(self, form: Form, done: Written) -> None:
+        if not done.differences:  # those are named each time
+            self._record.add(form, done.revision)
+
+    def _skip(self, session_id: str, error: Exception) -> None:
+        self._done.skipped.append(NotCopied(str(error), session_id))
+
+
+class Record:
+    """The revisions that sessions had on both sides when they were the same.
+
+    A session that still has them need not be read. The record belongs to one machine and may be deleted at any time.
+    """
+
+    def __init__(self, source: Side, target: Side) -> None:
+        self._keepers = ((source, f"to {target.name}"), (target, f"from {source.name}"))
+        self._revisions: dict[str, list[Any]] = {}
+        self._is_changed = False
+        stored = next((record for side, other in self._keepers if (record := side.load_record(other))), b"{}")
+        try:
+            revisions = orjson.loads(stored)
+        except orjson.JSONDecodeError:
+            return
+        if isinstance(revisions, dict) and all(
+            isinstance(pair, list) and len(pair) == 2 for pair in revisions.values()
+        ):
+            self._revisions = revisions
+
+    def has_source(self, one: Listed) -> bool:
+        """Return whether the source has the session as it was."""
+        return one.revision is not None and self._revisions.get(one.session_id, (None,))[0] == one.revision
+
+    def is_same(self, one: Listed, there: Revision | None) -> bool:
+        """Return whether both sides have the session as it was; `there` is its revision in the target."""
+        return self.has_source(one) and there is not None and self._revisions[one.session_id][1] == there
+
+    def add(self, form: Form, there: Revision | None) -> None:
+        """Note that a session is the same on both sides."""
+        if form.revision is not None and there is not None:
+            self._revisions[form.session_id] = [form.revision, there]
+            self._is_changed = True
+
+    def save(self) -> None:
+        """Store the record in one of the two stores, if one can have it."""
+        if self._is_changed:
+            text = orjson.dumps(self._revisions)
+            any(side.save_record(other, text) for side, other in self._keepers)
+            self._is_changed = False
+
+
+def new(form: Form) -> Written:
+    """Return what is done with a session that is not there yet."""
+    return Written("added", sum(entry["type"] == "run" for entry in form.entries))
+
+
+def changes_of(stored: Form, form: Form) -> Union:
+    """Return the changes that add to the stored session what only `form` has.
+
+    Raises Conflict if they are two sessions that happen to have the same id, and the error of `form.problem`.
+    """
+    if any(stored.header.get(key) != form.header.get(key) for key in ("kind", "user_id")):
+        raise Conflict(
+            "The other store has a session with this id that belongs to another user or is of another kind. "
+            "It was not changed.",
+            session_id=form.session_id,
+        )
+    changes = union(stored.header, stored.entries, form.header, form.entries)
+    if form.problem is not None and (changes.inserted or changes.replaced):
+        raise form.problem
+    return changes
+
+
+def merged(changes: Union) -> Written:
+    """Return what these changes do with a session that is there already."""
+    entries = [*changes.replaced.values(), *(entry for new in changes.inserted.values() for entry in new)]
+    runs = sum(entry["type"] == "run" for entry in entries)
+    return Written("extended" if entries else "unchanged", runs, tuple(changes.conflicts))

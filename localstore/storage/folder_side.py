@@ -1,0 +1,175 @@
+"""A store in a folder as one side of a copy."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+
+import orjson
+
+from localstore.disk import durable_files, filesystem
+from localstore.disk.document_file import DocumentFile, fingerprint
+from localstore.disk.store_identity import make_folders
+from localstore.engine.engine import Engine
+from localstore.engine.merge import Union
+from localstore.engine.plan import Rewrite
+from localstore.engine.transaction import Transaction
+from localstore.errors import DocumentBroken, LocalstoreError
+from localstore.format.document import Layout, ParsedDocument, parse_document, parse_strictly
+from localstore.index.row import IndexRow
+from localstore.maintenance.copying import OF_ONE_SESSION, Form, Listed, Revision, Written, changes_of, merged, new
+from localstore.models.filter import Filter
+from localstore.models.schema import SCHEMA_VERSION
+from localstore.storage.bulk import Bulk
+
+_ATTEMPTS = 5
+"""The most times that a document is read which another program keeps changing."""
+_COPIES = ".localstore/copies"
+
+
+class FolderSide:
+    """A store in a folder as one side of a copy; see `Side`.
+
+    `suffix` is the ending of new documents, or None to keep the format of a document that comes from another folder.
+    A document that keeps its format keeps its bytes too, with comments and formatting.
+    """
+
+    def __init__(self, engine: Engine, suffix: str | None) -> None:
+        self._engine = engine
+        self._suffix = suffix
+
+    @property
+    def name(self) -> str:
+        """The folder."""
+        return self._engine.root
+
+    def listed(self, where: Filter) -> Sequence[Listed]:
+        """Return the sessions that match the filter, most recently updated first."""
+        return [Listed(row["session_id"], _revision(row), row.get("problem")) for row in self._engine.rows(where)]
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Return the files in which no session can be read, with the reasons."""
+        index = self._engine.index
+        problems = index.unreadable_files() | index.unreadable_folders
+        return {f"{self._engine.root}/{path}": problem for path, problem in problems.items()}
+
+    def revisions(self, session_ids: Iterable[str]) -> dict[str, Revision | None]:
+        """Return the revision of each of these sessions that the store has."""
+        rows = map(self._engine.locate, session_ids)
+        return {row["session_id"]: _revision(row) for row in rows if row is not None}
+
+    def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
+        """Yield each of these sessions: None if there is none, or the error if it cannot be read."""
+        for session_id in session_ids:
+            try:
+                yield self._read(session_id)
+            except OF_ONE_SESSION as error:
+                yield error
+
+    def _read(self, session_id: str) -> Form | None:
+        for _ in range(_ATTEMPTS):
+            snapshot = self._engine.look(session_id, lambda _: True, None)
+            if snapshot is None:
+                return None
+            form = Form(snapshot.header, snapshot.entries, snapshot.fingerprint or None)
+            if not snapshot.fingerprint:
+                return form
+            with contextlib.suppress(FileNotFoundError), DocumentFile(snapshot.path) as file:
+                raw = file.read_all()
+                if fingerprint(file.status) == snapshot.fingerprint:
+                    return _with_document(form, raw, file.layout, snapshot.path)
+        raise self._engine.changed_all_the_time(session_id, self._engine.locate(session_id))
+
+    def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
+        """Add what the store lacks of each session, durably, and yield what was done, or the error."""
+        done: list[Written | LocalstoreError | PermissionError] = []
+        with Bulk(self._engine):
+            for form in forms:
+                try:
+                    done.append(self._write(form))
+                except OF_ONE_SESSION as error:
+                    done.append(error)
+        return iter(done)
+
+    def _write(self, form: Form) -> Written:
+        written = new(form)
+        row: IndexRow | None = None
+        for attempt in self._engine.edit(form.session_id):
+            with attempt as document:
+                if document is None:
+                    written, row = new(form), self._create(form)
+                    continue
+                parsed = document.whole()
+                changes = changes_of(Form(parsed.header, parsed.entries), form)
+                written = merged(changes)
+                _apply(document, parsed, changes)
+                row = document.row
+        return Written(written.state, written.runs, written.differences, row["fingerprint"] if row else None)
+
+    def _create(self, form: Form) -> IndexRow:
+        suffix = self._suffix or (form.document[0] if form.document else ".json")
+        raw = form.document[1] if form.document is not None and form.document[0] == suffix else None
+        if raw is None and form.problem is not None:
+            raise form.problem
+        return self._engine.create(form.header, form.entries, suffix, raw)
+
+    def load_record(self, other: str) -> bytes | None:
+        """Return what `save_record` stored under this name; None if there is nothing."""
+        with contextlib.suppress(OSError):
+            return filesystem.read_file(self._record(other))
+        return None
+
+    def save_record(self, other: str, record: bytes) -> bool:
+        """Store the record of the copies to or from another store. Return False if the folder is read-only."""
+        with contextlib.suppress(OSError):
+            make_folders(self._engine.root, f"{self._engine.root}/{_COPIES}")
+            durable_files.write_file(self._record(other), [record])
+            return True
+        return False
+
+    def _record(self, other: str) -> str:
+        return f"{self._engine.root}/{_COPIES}/{blake2b(other.encode(), digest_size=8).hexdigest()}.json"
+
+
+def _revision(row: IndexRow) -> Revision | None:
+    """Return the fingerprint of a document, or None if it does not tell every change."""
+    return None if "boot" in row or row.get("coarse_mtime") or "problem" in row else row["fingerprint"]
+
+
+def _with_document(form: Form, raw: bytes, layout: Layout, path: str) -> Form:
+    """Return `form`, which was read from the document `raw`, with these bytes.
+
+    Raises DocumentBroken if they are nested so deeply that no other store can have them.
+    """
+    document = (layout.suffix, raw)
+    try:
+        is_ours = layout.assemble(layout.head(form.header), [layout.entry(entry) for entry in form.entries]) == raw
+    except orjson.JSONEncodeError:
+        parse_strictly(raw, layout, path)  # raises the error that says so
+        raise
+    if is_ours:
+        return replace(form, document=document)
+    problem = None
+    try:
+        parsed = parse_strictly(raw, layout, path)
+    except DocumentBroken as error:
+        try:
+            parsed = parse_document(raw, layout, path)
+        except DocumentBroken:  # a crash tore it: `form` has what the next write will recover
+            return form
+        problem = error
+    return replace(form, document=document if parsed.version == SCHEMA_VERSION else None, problem=problem)
+
+
+def _apply(document: Transaction, parsed: ParsedDocument, changes: Union) -> None:
+    """Write the changes to a document."""
+    starts = parsed.starts
+    inserted = {starts[index]: entries for index, entries in changes.inserted.items() if index < len(starts)}
+    added = changes.inserted.get(len(starts), [])
+    replaced = {starts[index]: entry for index, entry in changes.replaced.items()}
+    if inserted or replaced:
+        document.execute(Rewrite({**replaced}, added, inserted=inserted))
+    elif added:
+        document.append(added)
+    else:
+        document.sync()

@@ -1,0 +1,85 @@
+"""`localstore copy`: copy sessions from one store to another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import Result
+
+from localstore import JsonStorage, Message, Run
+
+Invoke = Callable[..., Result]
+
+
+def test_one_line_says_what_was_copied(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    for done, note, line in (
+        (
+            invoke("copy", store, new, "--dry-run"),
+            f"localstore: There is no store in {new} yet.\n",
+            "Would copy 3 new sessions (14 runs).",
+        ),
+        (invoke("copy", store, new), f"localstore: Created a store in {new}\n", "Copied 3 new sessions (14 runs)."),
+        (invoke("copy", store, new), "", "Copied 0 new sessions (0 runs). 3 sessions had nothing new."),
+    ):
+        assert (done.exit_code, done.stderr, done.stdout) == (0, note, f"{line}\n")
+    assert invoke("ls", "--store", new).stdout == invoke("ls", "--store", store).stdout
+
+
+def test_each_document_keeps_its_format_unless_another_is_asked_for(
+    invoke: Invoke, store: Path, tmp_path: Path
+) -> None:
+    for option, endings in (([], {".json", ".yaml"}), (["--format", "yaml"], {".yaml"})):
+        new = tmp_path / f"new{len(option)}"
+        invoke("copy", store, new, *option)
+        assert {path.suffix for path in (new / "sessions").rglob("*.*")} == endings
+
+
+def test_only_sessions_that_match_are_copied(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    done = invoke("copy", store, tmp_path / "new", "--user", "bob", "--json")
+    assert json.loads(done.stdout) == {
+        "dry_run": False,
+        "added": ["linz-1"],
+        "extended": [],
+        "unchanged": 0,
+        "runs": 1,
+        "differences": [],
+        "skipped": [],
+    }
+
+
+def test_what_is_not_copied_is_named_and_the_exit_code_is_1(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    path = JsonStorage(store).path("graz-1")
+    path.write_bytes(b"{")
+    done = invoke("copy", store, tmp_path / "new")
+    assert (done.exit_code, done.stdout) == (1, "Copied 2 new sessions (13 runs).\n")
+    assert f"localstore: Not copied: session 'graz-1': {path}, line 1" in done.stderr
+
+
+def test_different_forms_of_a_run_are_named(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    other = JsonStorage(tmp_path / "other")
+    run_id = json.loads(JsonStorage(store).path("graz-1").read_bytes())["history"][0]["run_id"]
+    other.append(
+        "graz-1",
+        Run(run_id=run_id, messages=[Message(role="user", content="other")]),
+        user_id="alice",
+        entity_id="guide",
+    )
+    done = invoke("copy", store, tmp_path / "other")
+    assert done.exit_code == 0
+    assert f"Not copied: session 'graz-1': run {run_id} is different there, and stays as it is" in done.stderr
+
+
+def test_wrong_places_are_refused(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    for source, target, code, problem in (
+        (tmp_path / "nowhere", store, 3, f"FROM names '{tmp_path / 'nowhere'}', which does not exist"),
+        (store, store, 2, "FROM and TO are the same store."),
+        (store, "", 2, "'' is not a folder name"),
+        (store, "~/copies", 2, "'~/copies' is not a folder name"),
+        (tmp_path, store, 3, "There is no store at"),
+    ):
+        done = invoke("copy", source, target)
+        assert (done.exit_code, done.stdout) == (code, ""), done.stderr
+        assert problem in done.stderr
