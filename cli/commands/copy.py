@@ -33,9 +33,9 @@ def command(
     """Copy sessions from one store to another. FROM and TO are folders.
 
     What TO has already is not copied again, so run it as often as you like, also after an interruption. A session that
-    was written to in both stores gets the runs of both in TO. Where both have different forms of a run, TO keeps its
-    own, which is named. Nothing is removed from TO, and FROM does not change. Each session is read again after it was
-    written, and compared.
+    was written to in both stores gets the runs of both in TO. What both have in different forms is named: TO gets the
+    newer form, and keeps an older one for 'localstore rescue'. FROM does not change. Each session is read again after
+    it was written, and compared.
 
     Without --format, each document keeps its format, and its bytes if TO does not have the session yet. A session that
     cannot be copied is named, and the exit code is 1.
@@ -49,8 +49,10 @@ def command(
         if sides[0].name == sides[1].name:
             raise click.UsageError("FROM and TO are the same store", click.get_current_context())
         done = copy(*sides, where, dry_run=dry_run, progress=report)
-    for one in (*done.differences, *done.skipped):
-        output.note(f"Not copied: {one}")
+    for difference in done.differences:
+        output.note(str(difference))
+    for skipped in done.skipped:
+        output.note(f"Not copied: {skipped}")
     if as_json:
         output.write_json(done.as_dict())
     else:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import orjson
 
-from localstore.engine.merge import Union, union
+from localstore.engine.merge import Merged, Version, merge
 from localstore.errors import (
     Conflict,
     DocumentBroken,
@@ -18,6 +18,7 @@ from localstore.errors import (
     SessionNotFound,
     UnstorableValue,
 )
+from localstore.format.values import json_equal
 from localstore.models.filter import Filter
 from localstore.models.progress import Progress
 
@@ -49,6 +50,11 @@ class Form:
     problem: DocumentBroken | None = None
 
     @property
+    def version(self) -> Version:
+        """The content as a merge takes it."""
+        return Version(self.header, self.entries)
+
+    @property
     def session_id(self) -> str:
         """The id of the session."""
         session_id: str = self.header["session_id"]
@@ -70,12 +76,31 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that both stores have in different forms. The other store has the form that `taken` says."""
+
+    session_id: str
+    what: str
+    taken: Literal["source", "target"]
+
+    def __str__(self) -> str:
+        what = f"session {self.session_id!r}: {self.what} is different in both stores."
+        if self.taken == "target":
+            return f"{what} The other store keeps its form."
+        return f"{what} The other store gets the form of this one, and sets its own aside for rescue."
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields."""
+        return {"session_id": self.session_id, "what": self.what, "taken": self.taken}
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
-    """What a store did with a session: `runs` are new or longer than before, `differences` stay as they were there."""
+    """What a store did with a session. `runs` are new or longer than before."""
 
     state: Literal["added", "extended", "unchanged"]
     runs: int
-    differences: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
     revision: Revision | None = None
 
 
@@ -142,28 +167,13 @@ class NotCopied:
         return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Something that both stores have in different forms. The other store keeps its own."""
-
-    session_id: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"session {self.session_id!r}: {self.what} is different there, and stays as it is"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields."""
-        return {"session_id": self.session_id, "what": self.what}
-
-
 @dataclass(slots=True)
 class Copied:
     """The result of a copy.
 
     `added` and `extended` are the ids of the sessions that are new in the other store, and of those that got something
     new there. `unchanged` is the number of sessions of which it had everything. `runs` is the number of runs that are
-    new or longer there. `differences` and `skipped` name what is not the same there.
+    new or longer there. `differences` names what both stores had in different forms, and `skipped` what was not copied.
     """
 
     dry_run: bool
@@ -256,7 +266,7 @@ class _Copy:
                 yield there
                 continue
             try:
-                yield new(form) if there is None else merged(changes_of(there, form))
+                yield new(form) if there is None else written(there, merged_with(there, form))
             except LocalstoreError as error:
                 yield error
 
@@ -268,7 +278,7 @@ class _Copy:
                 self._skip(form.session_id, there)
             elif there is None:
                 self._skip(form.session_id, SessionNotFound("It was deleted there right after it was copied."))
-            elif there.digest != form.digest and merged(changes_of(there, form)).state != "unchanged":
+            elif there.digest != form.digest and not is_unchanged(there, merged_with(there, form)):
                 self._skip(form.session_id, DocumentBroken("It was copied, but is not the same there. Copy again."))
             else:
                 self._remember(form, done)
@@ -279,7 +289,7 @@ class _Copy:
         else:
             (self._done.added if done.state == "added" else self._done.extended).append(form.session_id)
         self._done.runs += done.runs
-        self._done.differences += [Difference(form.session_id, what) for what in done.differences]
+        self._done.differences += done.differences
 
     def _remember(self, form: Form, done: Written) -> None:
         if not done.differences:  # those are named each time
@@ -336,8 +346,8 @@ def new(form: Form) -> Written:
     return Written("added", sum(entry["type"] == "run" for entry in form.entries))
 
 
-def changes_of(stored: Form, form: Form) -> Union:
-    """Return the changes that add to the stored session what only `form` has.
+def merged_with(stored: Form, form: Form) -> Merged:
+    """Return the merged session of what is stored and a form that is copied.
 
     Raises Conflict if they are two sessions that happen to have the same id, and the error of `form.problem`.
     """
@@ -347,14 +357,29 @@ def changes_of(stored: Form, form: Form) -> Union:
             "It was not changed.",
             session_id=form.session_id,
         )
-    changes = union(stored.header, stored.entries, form.header, form.entries)
-    if form.problem is not None and (changes.inserted or changes.replaced):
+    merged = merge(stored.version, form.version)
+    if form.problem is not None and not is_unchanged(stored, merged):
         raise form.problem
-    return changes
+    return merged
 
 
-def merged(changes: Union) -> Written:
-    """Return what these changes do with a session that is there already."""
-    entries = [*changes.replaced.values(), *(entry for new in changes.inserted.values() for entry in new)]
-    runs = sum(entry["type"] == "run" for entry in entries)
-    return Written("extended" if entries else "unchanged", runs, tuple(changes.conflicts))
+def is_unchanged(stored: Form, merged: Merged) -> bool:
+    """Return whether the merged session is what is stored."""
+    return (
+        len(merged.entries) == len(stored.entries)
+        and all(one is other for one, other in zip(merged.entries, stored.entries, strict=True))
+        and json_equal(merged.header, stored.header)
+    )
+
+
+def written(stored: Form, merged: Merged) -> Written:
+    """Return what is done when the merged session is written in place of what is stored."""
+    differences = tuple(
+        Difference(stored.session_id, one.what, "target" if one.taken == "ours" else "source")
+        for one in merged.differences
+    )
+    if is_unchanged(stored, merged):
+        return Written("unchanged", 0, differences)
+    before = set(map(id, stored.entries))
+    runs = sum(entry["type"] == "run" for entry in merged.entries if id(entry) not in before)
+    return Written("extended", runs, differences)

@@ -11,13 +11,11 @@ from localstore.disk import durable_files, filesystem
 from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.store_identity import make_folders
 from localstore.engine.engine import Engine
-from localstore.engine.merge import Union
-from localstore.engine.plan import Rewrite
-from localstore.engine.transaction import Transaction
+from localstore.engine.merged_rewrite import write_merged
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import Layout, ParsedDocument, parse_document, parse_strictly
+from localstore.format.document import Layout, parse_document, parse_strictly
 from localstore.index.row import IndexRow
-from localstore.maintenance.copying import OF_ONE_SESSION, Form, Listed, Revision, Written, changes_of, merged, new
+from localstore.maintenance.copying import OF_ONE_SESSION, Form, Listed, Revision, Written, merged_with, new, written
 from localstore.models.filter import Filter
 from localstore.models.schema import SCHEMA_VERSION
 from localstore.storage.bulk import Bulk
@@ -25,6 +23,7 @@ from localstore.storage.bulk import Bulk
 _ATTEMPTS = 5
 """The most times that a document is read which another program keeps changing."""
 _COPIES = ".localstore/copies"
+_REPLACED = "replaced by a copy of another store"
 
 
 class FolderSide:
@@ -92,19 +91,19 @@ class FolderSide:
         return iter(done)
 
     def _write(self, form: Form) -> Written:
-        written = new(form)
+        done = new(form)
         row: IndexRow | None = None
         for attempt in self._engine.edit(form.session_id):
             with attempt as document:
                 if document is None:
-                    written, row = new(form), self._create(form)
+                    done, row = new(form), self._create(form)
                     continue
-                parsed = document.whole()
-                changes = changes_of(Form(parsed.header, parsed.entries), form)
-                written = merged(changes)
-                _apply(document, parsed, changes)
+                stored = Form(document.whole().header, document.whole().entries)
+                merged = merged_with(stored, form)
+                done = written(stored, merged)
+                write_merged(self._engine.root, document, merged, _REPLACED)
                 row = document.row
-        return Written(written.state, written.runs, written.differences, row["fingerprint"] if row else None)
+        return replace(done, revision=row["fingerprint"] if row else None)
 
     def _create(self, form: Form) -> IndexRow:
         suffix = self._suffix or (form.document[0] if form.document else ".json")
@@ -159,17 +158,3 @@ def _with_document(form: Form, raw: bytes, layout: Layout, path: str) -> Form:
             return form
         problem = error
     return replace(form, document=document if parsed.version == SCHEMA_VERSION else None, problem=problem)
-
-
-def _apply(document: Transaction, parsed: ParsedDocument, changes: Union) -> None:
-    """Write the changes to a document."""
-    starts = parsed.starts
-    inserted = {starts[index]: entries for index, entries in changes.inserted.items() if index < len(starts)}
-    added = changes.inserted.get(len(starts), [])
-    replaced = {starts[index]: entry for index, entry in changes.replaced.items()}
-    if inserted or replaced:
-        document.execute(Rewrite({**replaced}, added, inserted=inserted))
-    elif added:
-        document.append(added)
-    else:
-        document.sync()

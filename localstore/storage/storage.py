@@ -877,10 +877,10 @@ class Storage:
             ['flow']
 
         Only what the other store lacks is written: a second copy writes nothing, and a later one adds what is new. A
-        session that was written to in both stores is merged there. Where both have different forms of a run, the other
-        store keeps its own, and `differences` of the result names it. Nothing is removed there, and nothing changes
-        here. Each session is read again after it was written, and compared. If a copy is interrupted, the next one
-        continues.
+        session that was written to in both stores is merged there. `differences` of the result names what both have in
+        different forms: the form of the store with the newer history counts, and one that is replaced is kept in the
+        rescue folder there. Nothing changes here. Each session is read again after it was written, and compared. If a
+        copy is interrupted, the next one continues.
 
         A copy remembers, in `.localstore/copies/`, what both stores had: it does not read those sessions again.
 

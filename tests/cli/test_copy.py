@@ -69,7 +69,7 @@ def test_different_forms_of_a_run_are_named(invoke: Invoke, store: Path, tmp_pat
     )
     done = invoke("copy", store, tmp_path / "other")
     assert done.exit_code == 0
-    assert f"Not copied: session 'graz-1': run {run_id} is different there, and stays as it is" in done.stderr
+    assert f"localstore: session 'graz-1': run {run_id} is different in both stores. The other store" in done.stderr
 
 
 def test_wrong_places_are_refused(invoke: Invoke, store: Path, tmp_path: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from localstore import Filter, JsonStorage, Message, Run, YamlStorage
 from localstore.disk import filesystem
 from localstore.maintenance.copying import Copied
-from tests.unit.raw import answered, run_ids
+from tests.unit.raw import answered, parse, rescued, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
 Storage = JsonStorage | YamlStorage
@@ -33,7 +35,7 @@ def documents(storage: Storage) -> dict[str, bytes]:
     return {str(path.relative_to(storage.root).with_suffix("")): path.read_bytes() for path in files}
 
 
-def content(storage: Storage, session_id: str) -> dict[str, object]:
+def content(storage: Storage, session_id: str) -> dict[str, Any]:
     session = storage.read(session_id)
     assert session is not None
     return session.model_dump()
@@ -203,14 +205,51 @@ def test_another_session_with_the_same_id_is_named_and_stays(
     assert run_ids(other.path("trip")) == ["x"]
 
 
-def test_different_forms_of_a_run_are_named_and_stay(tmp_path: Path, storage: Storage) -> None:
+def test_of_different_forms_the_newer_one_counts_and_the_other_is_kept(tmp_path: Path, storage: Storage) -> None:
     other = JsonStorage(tmp_path / "other")
-    storage.append("s", answered("r1", "here"))
-    other.append("s", answered("r1", "there"))
-    for _ in range(2):
-        done = storage.copy_to(other)
-        assert "run r1" in [one.what for one in done.differences]
-    assert (done.unchanged, done.skipped) == (1, [])
+    for number, (one, answer) in enumerate([(storage, "here"), (other, "there")]):
+        created_at = f"2026-11-0{number + 1}T00:00:00.000Z"
+        one.append("old", answered("r1", answer=answer, created_at=created_at))
+        one.append("new", answered("r1", answer=answer, created_at=f"2026-11-0{9 - number}T00:00:00.000Z"))
+        one.update("old", name=answer)
+    done = storage.copy_to(other)
+    assert {(one.session_id, one.what, one.taken) for one in done.differences} == {
+        ("old", "run r1", "target"),
+        ("old", "name", "target"),
+        ("new", "run r1", "source"),
+    }
+    assert [content(other, name)["history"][0]["messages"][1]["content"] for name in ("old", "new")] == [
+        "there",
+        "here",
+    ]
+    assert [one["entry"]["messages"][1]["content"] for one in rescued(other)] == ["there"]
+    again = storage.copy_to(other)
+    assert (again.unchanged, again.extended, again.skipped) == (2, [], [])
+    assert {one.what for one in again.differences if one.taken == "target"} == {"run r1", "name"}
+
+
+def test_a_name_that_is_replaced_is_kept_with_its_document(tmp_path: Path, storage: Storage) -> None:
+    other = JsonStorage(tmp_path / "other")
+    for one, name in ((other, "there"), (storage, "here")):
+        one.append("s", answered("r1", created_at="2026-11-01T00:00:00.000Z"))
+        one.update("s", name=name)
+    storage.append("s", answered("r2"))
+    assert [one.taken for one in storage.copy_to(other).differences] == ["source"]
+    assert content(other, "s")["name"] == "here"
+    assert '"name": "there"' in rescued(other)[0]["text"]
+
+
+def test_what_was_removed_in_one_store_is_removed_in_the_other(tmp_path: Path, storage: Storage) -> None:
+    other = JsonStorage(tmp_path / "other")
+    filled(storage).copy_to(other)
+    path = storage.path("trip")
+    document = parse(path)
+    history = [entry for entry in document.pop("history") if entry.get("run_id") != "r2"]
+    document |= {"removed": {"r2": "2099-11-29T00:00:00.000Z"}, "history": history}
+    path.write_text(json.dumps(document))  # which is YAML, too
+    storage.copy_to(other)
+    assert run_ids(other.path("trip")) == ["r1"]
+    assert [one["entry"]["run_id"] for one in rescued(other)] == ["r2"]
 
 
 def test_a_decimal_of_many_digits_is_copied_with_its_bytes_or_not_at_all(tmp_path: Path) -> None:

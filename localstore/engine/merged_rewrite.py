@@ -1,0 +1,69 @@
+"""Write a merged session to its document."""
+
+from localstore.disk import rescue_folder
+from localstore.engine.merge import Entry, Merged, Version, keyed
+from localstore.engine.plan import Rewrite
+from localstore.engine.transaction import Transaction
+from localstore.format.document import ParsedDocument
+from localstore.format.values import json_equal
+
+
+def write_merged(root: str, document: Transaction, merged: Merged, reason: str) -> None:
+    """Write a merged session, of which the document was "ours", to the document. All else keeps its exact bytes.
+
+    What the document loses is first kept in the rescue folder: the forms of entries one by one, and if it is something
+    in the header or the state, the whole document. `reason` is that of these files.
+
+    Raises DocumentBroken if a rewrite would drop or round a value, LayoutMismatch, ConcurrentChange and OSError.
+    """
+    parsed = document.whole()
+    rewrite = rewrite_of(parsed, merged)
+    if rewrite is None:
+        document.sync()
+        return
+    if not rewrite.replaced and not rewrite.inserted and rewrite.header is None:
+        document.append(rewrite.added)
+        return
+    document.check_replaceable(rewrite.replaced)
+    row = document.row
+    for content in _lost(parsed, merged):
+        rescue_folder.set_aside(root, row["path"], row["session_id"], reason, content)
+    document.execute(rewrite)
+
+
+def rewrite_of(parsed: ParsedDocument, merged: Merged) -> Rewrite | None:
+    """Return the changes that make a document the merged session of which it was "ours"; None if there are none."""
+    header = None if json_equal(merged.header, parsed.header) else merged.header
+    positions = {key: number for number, key in enumerate(keyed(parsed.entries))}
+    replaced: dict[int, Entry | None] = dict.fromkeys(parsed.starts)
+    inserted: dict[int, list[Entry]] = {}
+    added: list[Entry] = []
+    last = -1
+    for key, entry in keyed(merged.entries).items():
+        number = positions.get(key)
+        if number is None:
+            added.append(entry)
+            continue
+        if number < last:  # the order of the entries changed
+            return Rewrite(dict.fromkeys(parsed.starts), merged.entries, header)
+        last, start = number, parsed.starts[number]
+        if added:
+            inserted[start], added = added, []
+        if entry is parsed.entries[number]:
+            del replaced[start]
+        else:
+            replaced[start] = entry
+    if header is None and not replaced and not inserted and not added:
+        return None
+    return Rewrite(replaced, added, header, inserted)
+
+
+def _lost(parsed: ParsedDocument, merged: Merged) -> list[dict[str, object]]:
+    """Return what the document has and the merged session has not, as the contents of rescue files."""
+    lost = [one for one in merged.differences if one.taken == "theirs" and one.ours is not None]
+    entries = [*merged.taken_out(Version(parsed.header, parsed.entries))]
+    entries += [one.ours for one in lost if one.run_id is not None]
+    contents: list[dict[str, object]] = [{"entry": entry} for entry in entries]
+    if any(one.run_id is None for one in lost):
+        contents.append(rescue_folder.piece(0, parsed.raw))
+    return contents
