@@ -12,6 +12,7 @@ import orjson
 
 from localstore.engine.merge_order import Side, merged_order
 from localstore.engine.plan import compare_forms
+from localstore.engine.removal import REMOVED, removals
 from localstore.format.document import order_header
 from localstore.format.run_entry import RATING_KEYS, with_rating
 from localstore.format.values import json_equal
@@ -21,8 +22,6 @@ Entry = dict[str, Any]
 Key = tuple[str, str, int]
 """What identifies an entry in each version: its type, its id or its content, and a number among those with the same."""
 
-REMOVED = "removed"
-"""The key of a header with the ids of the entries that were removed on purpose, each with the time of the removal."""
 _IDS = {"run": "run_id", "item": "item_id"}
 _STATE_MAPPINGS = ("session_state", "session_data")
 """Session keys that are merged key by key. Of the others, the newest value in the history counts."""
@@ -116,14 +115,6 @@ def canonical(value: Any) -> str:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except orjson.JSONEncodeError:  # nested too deeply
         return repr(value)
-
-
-def removals(header: Mapping[str, Any]) -> dict[str, str]:
-    """Return the ids of removed entries with the times of their removal, in a form that sorts as text."""
-    stored = header.get(REMOVED)
-    if not isinstance(stored, dict):
-        return {}
-    return {key: utc_time(time) if isinstance(time, str) else "" for key, time in stored.items()}
 
 
 class _Merge:

@@ -271,6 +271,7 @@ def convert_layout(parsed: ParsedDocument, layout: Layout, path: Path | str) -> 
 _PYTHON_TYPES: dict[FieldType, tuple[type, str]] = {
     "text": (str, "text"),
     "mapping": (dict, "a mapping"),
+    "times by id": (dict, "a mapping"),
     "list of message": (list, "a list"),
 }
 

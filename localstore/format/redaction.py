@@ -231,6 +231,8 @@ class Redactor:
             return value
         if key in _IDS:
             return self._id(value, place)
+        if kind == "times by id" and isinstance(value, dict):
+            return {self._id(name, place): time for name, time in value.items()}
         of = kind.removeprefix("text or ").removeprefix("list of ")
         if of in SHAPES and isinstance(value, list):
             items = [(item, f"{place}[{number}]") for number, item in enumerate(value)]

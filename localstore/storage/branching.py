@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from localstore.disk.document_file import DocumentFile
 from localstore.engine.engine import Engine
+from localstore.engine.removal import REMOVED
 from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, SessionNotFound
 from localstore.format.document import order_header, parse_strictly
@@ -42,6 +43,7 @@ def fork(
     last = next((entry["run_id"] for entry in reversed(kept) if entry["type"] == "run"), None)
     origin = {"session_id": session_id} if last is None else {"session_id": session_id, "run_id": last}
     header = {**snapshot.header, "session_id": target, "created_at": now(), "forked_from": origin}
+    header.pop(REMOVED, None)
     if header.get("name"):
         header["name"] = f"{header['name']} (fork)"
 

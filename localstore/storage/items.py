@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from localstore.engine.removal import with_removal
 from localstore.errors import Conflict
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.nearest import shown
@@ -127,7 +128,9 @@ def replace_items(document: Transaction, entries: list[Entry], expected: str | N
     stored = {start: entry for start, entry in zip(parsed.starts, parsed.entries, strict=True) if is_item(entry)}
     if [*stored.values()] != entries:
         check_revision(document.row["session_id"], revision_of(document.row["fingerprint"]), expected)
-        document.change(parsed.header, dict.fromkeys(stored), entries)
+        new = {entry["item_id"] for entry in entries}
+        gone = [entry["item_id"] for entry in stored.values() if entry["item_id"] not in new]
+        document.change(with_removal(parsed.header, gone), dict.fromkeys(stored), entries)
     return revision_of(document.row["fingerprint"])
 
 
@@ -144,5 +147,6 @@ class PoppedItem:
             entry = parsed.entries[number]
             if is_item(entry) and (self.item is None or entry["item_id"] == self.item.item_id):
                 self.item = item_of(entry)
-                document.change(parsed.header, {parsed.starts[number]: None}, [])
+                header = with_removal(parsed.header, [self.item.item_id])
+                document.change(header, {parsed.starts[number]: None}, [])
                 return

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localstore.disk import rescue_folder
+from localstore.engine.removal import with_removal
 from localstore.errors import Conflict, RunNotFound, SessionNotFound
 from localstore.models.session import Run
 
@@ -83,7 +84,7 @@ class RunRemoval:
             row = document.row
             kept = rescue_folder.set_aside(self.root, row["path"], row["session_id"], self.reason, {"entry": last})
             self.result = Undone(self.run, os.path.basename(kept))
-            document.change(parsed.header, {offset: None}, [])
+            document.change(with_removal(parsed.header, [self.run_id]), {offset: None}, [])
             return
         if any(parsed.entries[number]["run_id"] == self.run_id for number in runs):
             raise Conflict(

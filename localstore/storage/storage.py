@@ -519,9 +519,9 @@ class Storage:
             >>> storage.fork("trip", new_id="trip-2")
             'trip-2'
 
-        The new session gets the header of the old one. `forked_from` names the old session and the last run copied, and
-        " (fork)" is added to the name if there is one. Unfinished runs are not copied. The old session does not change.
-        The cost is proportional to its size.
+        The new session gets the header of the old one, without the ids of removed runs. `forked_from` names the old
+        session and the last run copied, and " (fork)" is added to the name if there is one. Unfinished runs are not
+        copied. The old session does not change. The cost is proportional to its size.
 
         Args:
             session_id: The session to copy.

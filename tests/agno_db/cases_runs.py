@@ -77,6 +77,7 @@ def case_a_deleted_run_leaves_what_it_said_of_the_session(folder: Path) -> None:
     store(db, it, run("r1", messages=[Message(role="system", content="S"), Message(role="user", content="q")]))
     store(db, it, run("r2", messages=[Message(role="system", content="S"), Message(role="user", content="p")]))
     db.delete_run("r1")
+    assert [*json.loads(document(folder).read_text())["removed"]] == ["r1"]
     store(db, it, run("r3"))
     found = db.get_session("s1", AGENT)
     assert found.session_data["session_state"] == {"n": 1}

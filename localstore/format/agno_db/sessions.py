@@ -8,8 +8,8 @@ from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import SESSION_KEYS
 
 _STORED_ELSEWHERE = ("runs", "session_id", "created_at", "updated_at", "session_type")
-_UNKNOWN_TO_AGNO = ("$schema", "schema_version", "kind", "name", "tags", "history", "agno_empty", *SESSION_KEYS)
-_RESERVED = ("$schema", "schema_version", "kind", "name", "tags", "history", "type")
+_RESERVED = ("$schema", "schema_version", "kind", "name", "tags", "history", "removed", "type")
+_UNKNOWN_TO_AGNO = (*_RESERVED[:-1], "agno_empty", *SESSION_KEYS)
 
 
 @dataclass(slots=True)

@@ -83,6 +83,10 @@ _SCALARS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "number": ("a number", is_number),
     "list": ("a list", lambda value: isinstance(value, list)),
     "mapping": ("a mapping", lambda value: isinstance(value, dict)),
+    "times by id": (
+        "a mapping of times",
+        lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
+    ),
     "text or mapping": ("a mapping or text", lambda value: isinstance(value, (dict, str))),
     "schema version": (
         str(SCHEMA_VERSION),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localstore.engine.engine import Engine
+from localstore.engine.removal import with_removal
 from localstore.engine.transaction import Transaction
 from localstore.errors import DocumentBroken, OwnerMismatch, SessionNotFound
 from localstore.format.agno_db.messages import NotRepresentable, to_seconds, to_time
@@ -190,7 +191,7 @@ class Writer:
             if at > run.offset:  # the runs after the removed one keep their indexes
                 replaced[at] = in_order({**following, "agno_run_index": index})
                 break
-        transaction.change(change.header, replaced, [])
+        transaction.change(with_removal(change.header, [run_id]), replaced, [])
         return True
 
 

@@ -65,6 +65,7 @@ TYPES: dict[str, tuple[str, Json, Json | None]] = {
     "integer": ("integer", {"type": "integer"}, None),
     "number": ("number", {"type": "number"}, None),
     "mapping": ("mapping", MAPPING, None),
+    "times by id": ("mapping of times", MAPPING, None),
     "text or mapping": ("mapping, or text", {"type": ["object", "string"]}, {"anyOf": [MAPPING, TEXT]}),
     "text or list of content_part": (
         "text, or list of content parts",

@@ -124,6 +124,24 @@ def test_undo_takes_the_last_run_out_and_keeps_it(storage: JsonStorage) -> None:
     assert rescued(storage) == []
 
 
+def test_the_document_says_which_runs_were_removed(storage: JsonStorage) -> None:
+    """A run that is put back keeps its removal, and a second removal is later. A fork is another session."""
+    filled(storage)
+    undo(storage, "s")
+    assert [*raw(storage, "s")["removed"]] == ["r2"]
+    [kept] = rescued(storage)
+    restore(storage, kept.name)
+    first = raw(storage, "s")["removed"]["r2"]
+    undo(storage, "s")
+    assert raw(storage, "s")["removed"]["r2"] > first
+    storage.remove_run("s", "r0")
+    assert [*raw(storage, "s")["removed"]] == ["r2", "r0"]
+    assert "removed" not in raw(storage, fork(storage, "s"))
+    session = storage.read("s")
+    assert session is not None
+    assert session.removed == raw(storage, "s")["removed"]
+
+
 @pytest.mark.parametrize("number", ["3.14159265358979323846", "18446744073709551616"])
 def test_a_number_that_a_person_typed_is_not_rounded_in_a_copy(storage: JsonStorage, number: str) -> None:
     """Regression: a fork, and the rescue file of an undo, had the rounded number, without a word. A long integer in

@@ -18,6 +18,7 @@ from localstore import (
     SessionNotFound,
     YamlStorage,
 )
+from localstore.format.document import LAYOUTS, ParsedDocument, parse_document
 from localstore.maintenance.check import check
 from localstore.maintenance.rescue import rescued, restore
 from tests.crashes import tear
@@ -156,17 +157,19 @@ def test_runs_that_a_person_removes_can_be_restored(trip: Storage) -> None:
     assert rescued(trip.root) == []
 
 
-def without_runs(raw: bytes, storage: Storage, *run_ids: str) -> bytes:
-    from localstore.format.document import LAYOUTS, parse_document
-
+def parsed(raw: bytes, storage: Storage) -> ParsedDocument:
     path = storage.path("trip")
-    parsed = parse_document(raw, LAYOUTS[path.suffix], path)
+    return parse_document(raw, LAYOUTS[path.suffix], path)
+
+
+def without_runs(raw: bytes, storage: Storage, *run_ids: str) -> bytes:
+    document = parsed(raw, storage)
     kept = [
         piece
-        for piece, entry in zip(parsed.slices(), parsed.entries, strict=True)
+        for piece, entry in zip(document.slices(), document.entries, strict=True)
         if entry.get("run_id") not in run_ids
     ]
-    return parsed.layout.assemble(parsed.head, kept)
+    return document.layout.assemble(document.head, kept)
 
 
 def test_a_run_that_grows_while_the_editor_is_open_keeps_growing(trip: Storage) -> None:
@@ -267,7 +270,10 @@ def test_a_save_by_another_editor_in_the_last_moment_is_merged(trip: Storage, mo
 def test_a_run_that_is_taken_out_can_be_restored(trip: Storage, run_id: str) -> None:
     base = text(trip)
     name = trip.remove_run("trip", run_id)
-    assert text(trip) == without_runs(base, trip, run_id)
+    after, expected = parsed(text(trip), trip), parsed(without_runs(base, trip, run_id), trip)
+    assert after.slices() == expected.slices()
+    assert [*after.header.pop("removed")] == [run_id]
+    assert after.header == expected.header
     assert trip.remove_run("trip", run_id) == name  # repeated after an error
     assert restore(trip.root, name).added == 1
     assert sorted(run_ids(trip.path("trip"))) == ["r1", "r2", "r3"]
