@@ -60,7 +60,9 @@ def test_the_last_item_is_popped(storage: SessionStorage) -> None:
     storage.append("s1", answered("r1"))
     with pytest.raises(OwnerMismatch):
         storage.pop_item("s1", user_id="bob")
+    ids = [item.item_id for item in storage.items("s1")]
     assert [getattr(storage.pop_item("s1"), "data", None) for _ in range(3)] == [2, 1, None]
+    assert [*(read(storage, "s1").removed or ())] == ids[::-1]  # so that no merge brings them back
     assert [run.run_id for run in read(storage, "s1").runs] == ["r1"]
     with pytest.raises(SessionNotFound):
         storage.pop_item("nowhere")
@@ -73,6 +75,7 @@ def test_all_items_are_replaced(storage: SessionStorage) -> None:
     revision = storage.replace_items("s1", [kept, Item(3)])
     assert storage.revision("s1") == revision
     assert data(storage) == [2, 3]
+    assert len(read(storage, "s1").removed or ()) == 1  # so that no merge brings back the other one
     storage.replace_items("s1", [])
     assert data(storage) == []
     assert [run.run_id for run in read(storage, "s1").runs] == ["r1"]

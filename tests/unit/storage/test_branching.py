@@ -127,16 +127,16 @@ def test_undo_takes_the_last_run_out_and_keeps_it(storage: JsonStorage) -> None:
 def test_the_document_says_which_runs_were_removed(storage: JsonStorage) -> None:
     """A run that is put back keeps its removal, and a second removal is later. A fork is another session."""
     filled(storage)
-    undo(storage, "s")
+    storage.undo("s")
     assert [*raw(storage, "s")["removed"]] == ["r2"]
     [kept] = rescued(storage)
     restore(storage, kept.name)
     first = raw(storage, "s")["removed"]["r2"]
-    undo(storage, "s")
+    storage.undo("s")
     assert raw(storage, "s")["removed"]["r2"] > first
     storage.remove_run("s", "r0")
     assert [*raw(storage, "s")["removed"]] == ["r2", "r0"]
-    assert "removed" not in raw(storage, fork(storage, "s"))
+    assert "removed" not in raw(storage, storage.fork("s"))
     session = storage.read("s")
     assert session is not None
     assert session.removed == raw(storage, "s")["removed"]
