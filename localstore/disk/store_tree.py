@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from localstore.disk import durable_files, file_names, filesystem, store_place
+from localstore.disk.ignore_files import GIT_IGNORE, GIT_RULES
 from localstore.disk.ignored_files import is_text
 from localstore.disk.store_identity import MARKER, make_folders
 from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, StoreNotFound
@@ -29,13 +30,11 @@ OLD_MANIFEST = "manifest.jsonl"
 MANIFEST = ".localstore/manifest.jsonl"
 INDEX_FILE = ".localstore/index.sqlite"
 SESSIONS = "sessions"
-GIT_IGNORE = ".gitignore"
 _OWN_MARKER = {"localstore": "store", "format": FORMAT}
 """The content of the marker, but for the id of the store. Stores of earlier releases have none."""
 _SCHEMA = "session-1.schema.json"
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])(?=-)")
 _IGNORE = b"*\n"
-_GIT_IGNORE = b"# Machine-local files of localstore, made again as needed\n/.localstore/\n/manifest.jsonl\n.*.tmp\n"
 _MOST_SHOWN, _LONGEST_SHOWN = 5, 40
 """How many keys of a foreign marker an error shows, and how many characters of each."""
 _HEAD = 1 << 20
@@ -197,17 +196,7 @@ def prepare(root: Path) -> None:
     durable_files.write_file(root / ".localstore" / ".gitignore", [_IGNORE])  # machine-local
     durable_files.write_file(root / "schemas" / _SCHEMA, [_schema()])
     with contextlib.suppress(FileExistsError):
-        durable_files.create_file(root / GIT_IGNORE, [_GIT_IGNORE])
-
-
-def restore_git_ignore(root: Path) -> None:
-    """Make the `.gitignore` of a store again if it is missing, as in a store of an earlier release.
-
-    A file that is there is left alone. Nothing happens if the store cannot be written: no session depends on it.
-    """
-    with contextlib.suppress(OSError):
-        if not filesystem.exists(str(root / GIT_IGNORE)):
-            durable_files.create_file(root / GIT_IGNORE, [_GIT_IGNORE])
+        durable_files.create_file(root / GIT_IGNORE, [GIT_RULES])
 
 
 def write_marker(root: Path) -> None:
@@ -265,7 +254,7 @@ def remove_marker(root: Path) -> bool:
         OLD_MANIFEST: is_manifest,
         MANIFEST: is_manifest,
         f"schemas/{_SCHEMA}": _schema().__eq__,
-        GIT_IGNORE: _GIT_IGNORE.__eq__,
+        GIT_IGNORE: GIT_RULES.__eq__,
     }
     for path, is_ours in ours.items():
         full = root / path

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from localstore.disk import backup_folder, durable_files, file_names, rescue_folder, store_place, store_tree
+from localstore.disk import backup_folder, durable_files, file_names, rescue_folder, store_tree
 from localstore.disk.document_file import ELSEWHERE, FETCH, DocumentFile
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
@@ -21,6 +21,7 @@ from localstore.format.recovery import CreationLost, RecoveredDocument, parse_wi
 from localstore.index.row import IndexRow, row_of
 from localstore.index.row_reader import rank
 from localstore.index.whole_document import parse_whole
+from localstore.maintenance import copy_checks
 from localstore.maintenance.document_checks import future_times, repeated_runs, unwritable, wrong_fields
 from localstore.maintenance.finding import Finding, Kind, Reporter
 from localstore.maintenance.manifest_checks import ManifestCheck
@@ -81,27 +82,20 @@ class Check:
 
     def _run(self) -> Generator[Finding, None, None]:
         yield from self.tree.findings()
-        yield from self._origin()
+        yield from copy_checks.of_store(self.root)
         with contextlib.suppress(OSError):  # the check of the manifest reports it
             self._engine.manifest.refresh()
         for path in self.tree.documents:
             yield from self._document(path)
         yield from self._duplicates()
         yield from self._names()
+        yield from copy_checks.returned_sessions(self.root, self.rows)
         yield from self.manifest.findings()
         yield from self._interrupted_migrations()
         yield from self._leftovers()
 
     def _full(self, path: str) -> str:
         return store_tree.full_path(self.root, path)
-
-    def _origin(self) -> Iterator[Finding]:
-        """Yield a note if the folder of the store is a copy of another one."""
-        origin = store_place.origin_of(self.root)
-        if origin is not None:
-            verb = "is a copy of the store" if origin.is_there else "was copied or moved here from the store"
-            advice = "To keep it as a store of its own: localstore check --repair"
-            yield self._report.note("", f"{verb} at {origin.path}", advice, kind="copy")
 
     # Documents
 

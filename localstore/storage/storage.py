@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from localstore.disk import store_tree
+from localstore.disk import ignore_files, store_tree
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Transaction
 from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, SessionNotFound
@@ -139,7 +139,7 @@ class Storage:
             suffix=self._suffix,
             progress=progress,
         )
-        store_tree.restore_git_ignore(self.root)
+        ignore_files.restore(self.root)
         self._search: Search | None = None
         self._engine.settle_marked()
 
