@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from localstore.agents.tools.tool import Tool
     from localstore.models.session import Session
     from localstore.models.session_info import SessionInfo
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 HISTORY_RUNS, HISTORY_TOKENS = 20, 6000
 """The history that the model receives: at most this many runs and tokens."""
@@ -63,7 +63,7 @@ class AgentOptions:
         """Return the instructions for a session: those of the option, otherwise its own."""
         return self.system or (session.instructions if session is not None else None)
 
-    def newest_session(self, storage: JsonStorage) -> SessionInfo | None:
+    def newest_session(self, storage: SessionStorage) -> SessionInfo | None:
         """Return the most recently active session of an agent and of this user, or None if there is none.
 
         Archived sessions do not count.
@@ -71,7 +71,7 @@ class AgentOptions:
         rows = storage.list_sessions(where=Filter(user=self.user, kind="agent", archived=False), limit=1)
         return rows[0] if rows else None
 
-    def make_agent(self, storage: JsonStorage, info: SessionInfo | None) -> Agent:
+    def make_agent(self, storage: SessionStorage, info: SessionInfo | None) -> Agent:
         """Return an agent in a session of the store, or in a new one if `info` is None.
 
         Its model is that of the option, else the session's last one, else DEFAULT_MODEL. Raises UsageError if the last

@@ -17,13 +17,13 @@ from localstore.storage.session_names import beginning_with, exactly_named, simi
 
 from .errors import Ambiguous, candidates
 from .output import one_line
-from .store_option import is_path
+from .store_option import folder_of, is_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localstore.models.session_info import SessionInfo
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 NO_SESSIONS = "This store has no sessions yet. An agent that uses it adds the first one."
 _MAX_QUESTION = 60
@@ -32,7 +32,7 @@ _NUMBER = re.compile("-?[0-9]{1,7}\\Z")
 _POSITION = re.compile("@([1-9][0-9]{0,8})\\Z")
 
 
-def find_session(storage: JsonStorage, text: str) -> SessionInfo:
+def find_session(storage: SessionStorage, text: str) -> SessionInfo:
     """Return the only session that a text names.
 
     It is the session with this id, otherwise with this name; otherwise, for `@N`, the N-th of a listing, or the one
@@ -51,7 +51,7 @@ def find_session(storage: JsonStorage, text: str) -> SessionInfo:
         if position := _POSITION.match(text):
             return _at_position(storage, int(position[1]))
         if is_path(text):
-            return storage.session_at(text)
+            return folder_of(storage).session_at(text)
     if len(infos) == 1:
         return infos[0]
     if infos:
@@ -59,7 +59,7 @@ def find_session(storage: JsonStorage, text: str) -> SessionInfo:
     return _find_among_all(storage.list_sessions(), text)
 
 
-def find_sessions(storage: JsonStorage, texts: Iterable[str], *, exact: bool = False) -> list[SessionInfo]:
+def find_sessions(storage: SessionStorage, texts: Iterable[str], *, exact: bool = False) -> list[SessionInfo]:
     """Return the sessions that some texts name, in their order, each once. The first wrong text raises.
 
     `-` stands for ids from the standard input: one on each line, in front of the first tab. These must be whole ids, as
@@ -78,7 +78,7 @@ def find_sessions(storage: JsonStorage, texts: Iterable[str], *, exact: bool = F
     return list(found.values())
 
 
-def _at_position(storage: JsonStorage, position: int) -> SessionInfo:
+def _at_position(storage: SessionStorage, position: int) -> SessionInfo:
     rows = storage.list_sessions(where=Filter(archived=False), limit=position)
     if len(rows) == position:
         return rows[-1]
@@ -86,7 +86,7 @@ def _at_position(storage: JsonStorage, position: int) -> SessionInfo:
     raise SessionNotFound(f"There is no @{position}: 'localstore ls' lists {number}.")
 
 
-def _from_input(storage: JsonStorage) -> Iterator[SessionInfo]:
+def _from_input(storage: SessionStorage) -> Iterator[SessionInfo]:
     """Yield the sessions whose ids the standard input has."""
     if sys.stdin is None:
         raise OSError(errno.EBADF, "The standard input is closed")
@@ -100,7 +100,7 @@ def _from_input(storage: JsonStorage) -> Iterator[SessionInfo]:
         raise SessionNotFound("The standard input names no session.")
 
 
-def _with_id(storage: JsonStorage, session_id: str) -> SessionInfo:
+def _with_id(storage: SessionStorage, session_id: str) -> SessionInfo:
     """Return the session with this id, which may have escapes. Names and beginnings do not count: nobody typed it."""
     named: Iterable[SessionInfo] = storage.find_sessions(session_id)
     if "\\" in session_id and all(info.session_id != session_id for info in named):
@@ -136,7 +136,7 @@ def _ambiguous(infos: list[SessionInfo], how: str, text: str) -> Ambiguous:
     return Ambiguous(f"{len(infos)} sessions {how} '{text}'. Give the whole id of one:", _session_lines(infos))
 
 
-def newest_session(storage: JsonStorage) -> SessionInfo:
+def newest_session(storage: SessionStorage) -> SessionInfo:
     """Return the most recently active session, an archived one only if all are. Raises SessionNotFound without any."""
     rows = storage.list_sessions(where=Filter(archived=False), limit=1) or storage.list_sessions(limit=1)
     if not rows:

@@ -30,7 +30,7 @@ from .store_option import open_store
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 Shell = Literal["bash", "zsh", "fish"]
 SHELLS: tuple[Shell, ...] = get_args(Shell)
@@ -113,7 +113,7 @@ def answer(group: click.Command, instruction: str) -> str:
 class _Stored(click.types.StringParamType):
     """The type of a parameter that takes text, and is completed with what a store has."""
 
-    def __init__(self, find: Callable[[JsonStorage, str], list[CompletionItem]]) -> None:
+    def __init__(self, find: Callable[[SessionStorage, str], list[CompletionItem]]) -> None:
         self._find = find
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -135,7 +135,7 @@ class _Place(click.types.StringParamType):
         return [CompletionItem(incomplete, type=self._kind)]
 
 
-def _sessions(storage: JsonStorage, beginning: str) -> list[CompletionItem]:
+def _sessions(storage: SessionStorage, beginning: str) -> list[CompletionItem]:
     found = (
         storage.sessions_beginning_with(beginning, _MOST)
         if beginning
@@ -152,7 +152,7 @@ def _title(info: SessionInfo) -> str | None:
 def _values(of: Callable[[SessionInfo], Iterable[str | None]]) -> _Stored:
     """Return the type of a parameter that takes a value which the newest sessions have."""
 
-    def find(storage: JsonStorage, beginning: str) -> list[CompletionItem]:
+    def find(storage: SessionStorage, beginning: str) -> list[CompletionItem]:
         found = dict.fromkeys(value for info in storage.list_sessions(limit=_NEWEST) for value in of(info) if value)
         matching = [one_line(value) for value in found if value.startswith(beginning)]
         return [CompletionItem(value) for value in matching[:_MOST]]

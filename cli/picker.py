@@ -21,7 +21,7 @@ from .filter_options import without_archived
 if TYPE_CHECKING:
     from localstore.models.filter import Filter
     from localstore.models.session_info import SessionInfo
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
     from .session_list import SessionList, ShortIds
 
@@ -41,7 +41,7 @@ def pick_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def pick_session(
-    storage: JsonStorage, where: Filter, *, named: str | tuple[str, ...] | None = None, archived: bool = False
+    storage: SessionStorage, where: Filter, *, named: str | tuple[str, ...] | None = None, archived: bool = False
 ) -> SessionInfo:
     """Let a person choose one of the sessions that match the filter, newest activity first.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from localstore.disk.trash_folder import Trashed
     from localstore.errors import LocalstoreError
     from localstore.models.session_info import SessionInfo
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 _TOGETHER = 500
 """How many sessions are moved between two reports of the progress."""
@@ -29,7 +29,7 @@ def counted(number: int) -> str:
     return f"{number:,} {'session' if number == 1 else 'sessions'}"
 
 
-def remove_selected(storage: JsonStorage, infos: Sequence[SessionInfo], *, sure: bool, as_json: bool) -> None:
+def remove_selected(storage: SessionStorage, infos: Sequence[SessionInfo], *, sure: bool, as_json: bool) -> None:
     """Move sessions that filters selected to the trash, if a person confirms it or `sure` is true.
 
     Raises UsageError if there is no terminal to ask on.
@@ -44,7 +44,7 @@ def remove_selected(storage: JsonStorage, infos: Sequence[SessionInfo], *, sure:
     remove(storage, infos, as_json=as_json)
 
 
-def remove(storage: JsonStorage, sessions: Sequence[SessionInfo] | Sequence[str], *, as_json: bool) -> None:
+def remove(storage: SessionStorage, sessions: Sequence[SessionInfo] | Sequence[str], *, as_json: bool) -> None:
     """Move sessions to the trash and print the result on one line, or as JSON.
 
     If some cannot be moved, the others are. The errors are printed, and the last one is raised.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from localstore.disk.backup_folder import BackupInfo
     from localstore.disk.rescue_folder import Rescued
     from localstore.disk.trash_folder import Trashed
+    from localstore.storage.contract import SessionStorage
 
 Kind = Literal["trash", "rescue", "backup"]
 KINDS: tuple[Kind, ...] = ("trash", "rescue", "backup")
@@ -42,16 +43,21 @@ class Restorable:
         return {name: getattr(self, name) for name in self.__slots__ if name != "source"}
 
 
-def restorable(root: str, kind: Kind) -> list[Restorable]:
-    """Return all items of this kind, newest first."""
-    source = {"trash": _in_trash, "rescue": _set_aside, "backup": _in_backups}[kind]
-    return sorted(source(root), key=lambda item: item.when, reverse=True)
+def restorable(storage: SessionStorage, kind: Kind) -> list[Restorable]:
+    """Return all items of this kind, newest first. A database has a trash alone."""
+    from localstore.storage.storage import Storage
+
+    if kind == "trash":
+        items = _in_trash(storage)
+    elif not isinstance(storage, Storage):
+        return []
+    else:
+        items = {"rescue": _set_aside, "backup": _in_backups}[kind](str(storage.root))
+    return sorted(items, key=lambda item: item.when, reverse=True)
 
 
-def _in_trash(root: str) -> Iterator[Restorable]:
-    from localstore.maintenance.trash import trashed
-
-    for item in trashed(root):
+def _in_trash(storage: SessionStorage) -> Iterator[Restorable]:
+    for item in storage.trashed():
         yield Restorable("trash", item.name, item.session_id, item.trashed_at, item.document, item.size, item)
 
 
@@ -70,7 +76,7 @@ def _in_backups(root: str) -> Iterator[Restorable]:
         yield Restorable("backup", backup.name, None, backup.made_at, why, backup.size, backup)
 
 
-def find_restorable(root: str, kind: Kind, items: list[Restorable], text: str) -> Restorable:
+def find_restorable(storage: SessionStorage, kind: Kind, items: list[Restorable], text: str) -> Restorable:
     """Return the item with this name, otherwise the only one of this session, otherwise by the beginning of its name.
 
     A backup is found by its whole name only. Raises Ambiguous if no item matches or several do; the message says so if
@@ -85,7 +91,7 @@ def find_restorable(root: str, kind: Kind, items: list[Restorable], text: str) -
         lines = candidates(f"{one_line(item.name)}  ({item.when}, {item.why})" for item in matches)
         raise Ambiguous(f"{len(matches)} items {how} '{text}'. Give the name of one:", lines)
     for other in KINDS:
-        if other != kind and any(_matches(restorable(root, other), text)):
+        if other != kind and any(_matches(restorable(storage, other), text)):
             raise Ambiguous(
                 f"'{text}' is not in {PLACES[kind]}, but in {PLACES[other]}. Restore it with: "
                 f"localstore restore --kind {other} {text}",

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from localstore.disk.backup_folder import BackupInfo
     from localstore.disk.rescue_folder import Rescued
     from localstore.disk.trash_folder import Trashed
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
     from .restore_items import Restorable
 
 
-def restore_documents(storage: JsonStorage, items: list[Restorable], *, new_id: str | None, as_json: bool) -> None:
+def restore_documents(storage: SessionStorage, items: list[Restorable], *, new_id: str | None, as_json: bool) -> None:
     """Move documents from the trash back into the store, the newest one first, and print the result on one line.
 
     If some cannot be restored, the others are. The errors are printed, and the last one is raised. LockTimeout is

@@ -12,7 +12,7 @@ from . import output
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo, SortKey
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 _MARKS = {"error": "✗", "unfinished": "…", "cancelled": "■"}
 _ASCII_MARKS = {"error": "x", "unfinished": "~", "cancelled": "#"}
@@ -20,7 +20,7 @@ SHORT = 12
 """An id of at most this many characters is shown as a whole: it is probably a word."""
 
 
-def short_ids(storage: JsonStorage, ids: Sequence[str]) -> dict[str, str]:
+def short_ids(storage: SessionStorage, ids: Sequence[str]) -> dict[str, str]:
     """Return what to show for the id of each session: itself, or a beginning of it that names the session alone."""
     long = [session_id for session_id in ids if len(session_id) > SHORT and not session_id.startswith("@")]
     return dict(zip(ids, ids, strict=True)) | storage.short_ids(long)
@@ -36,7 +36,7 @@ def _when(time: datetime | None) -> str:
     return "" if time is None else output.when(time_text(time))
 
 
-def print_sessions(storage: JsonStorage, shown: Sequence[SessionInfo], sort: SortKey, *, has_more: bool) -> None:
+def print_sessions(storage: SessionStorage, shown: Sequence[SessionInfo], sort: SortKey, *, has_more: bool) -> None:
     """Print a table of sessions. Columns that would say the same in all rows are left out.
 
     Args:

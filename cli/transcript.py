@@ -79,7 +79,7 @@ class Transcript:
         fields |= {
             "updated_at": self.time("" if info.updated_at is None else time_text(info.updated_at)),
             "runs": info.runs,
-            "path": str(info.path),
+            **({"path": str(info.path)} if info.has_file else {}),
         }
         width = max(len(name) for name in fields if len(name) <= 16)
         for name, value in fields.items():

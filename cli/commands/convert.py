@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from ..rewrite_result import print_result, sizes
-from ..store_option import open_store, store_option
+from ..store_option import open_folder, store_option
 
 
 @click.command()
@@ -30,7 +30,7 @@ def command(
     cannot be converted is named and left unchanged, and the exit code is 1. If the command is interrupted, run it
     again.
     """
-    storage = open_store(store)
+    storage = open_folder(store)
     from localstore.maintenance.upgrade import convert
 
     from ..arguments import find_sessions

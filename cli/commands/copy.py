@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
@@ -18,6 +18,7 @@ from ..transfer_summary import transfer_summary
 if TYPE_CHECKING:
     from localstore.maintenance.copying import Side
     from localstore.models.filter import Filter
+    from localstore.storage.contract import SessionStorage
 
 
 @click.command()
@@ -45,7 +46,7 @@ def command(
     from ..progress import progress
 
     with contextlib.ExitStack() as stack, progress("sessions") as report:
-        sides = open_named(source, "FROM")._copy_side(), _target(target, suffix, stack, dry_run=dry_run)
+        sides = _side(open_named(source, "FROM")), _target(target, suffix, stack, dry_run=dry_run)
         if sides[0].name == sides[1].name:
             raise click.UsageError("FROM and TO are the same store", click.get_current_context())
         done = copy(*sides, where, dry_run=dry_run, progress=report)
@@ -64,16 +65,22 @@ def command(
 def _target(name: str, suffix: str | None, stack: contextlib.ExitStack, *, dry_run: bool) -> Side:
     """Return the store to copy to, and create it if it does not exist. A dry run that needs one gets an empty one."""
     from localstore.storage.folder_side import FolderSide
+    from localstore.storage.storage import JsonStorage, Storage
 
     if dry_run:
         try:
-            return open_named(name, "TO")._copy_side()
+            return _side(open_named(name, "TO"))
         except StoreNotFound:
             output.note(f"There is no store in {name} yet.")
         from tempfile import TemporaryDirectory
 
-        from localstore.storage.storage import JsonStorage
-
         return JsonStorage(stack.enter_context(TemporaryDirectory()))._copy_side()
     storage = open_or_make_named(name)
-    return FolderSide(storage._engine, None if suffix is None else f".{suffix}")
+    if isinstance(storage, Storage):
+        return FolderSide(storage._engine, None if suffix is None else f".{suffix}")
+    return _side(storage)
+
+
+def _side(storage: SessionStorage) -> Side:
+    side: Side = cast("Any", storage)._copy_side()
+    return side

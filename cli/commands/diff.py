@@ -13,10 +13,10 @@ from localstore.storage.plain_session import PlainSession, read_plain
 from .. import output
 from ..arguments import find_session
 from ..errors import FINDINGS
-from ..store_option import open_store, store_option
+from ..store_option import folder_of, open_store, store_option
 
 if TYPE_CHECKING:
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 
 @click.command()
@@ -49,7 +49,7 @@ def command(
         old, new = (session_id, _read(storage, session_id)), (other_id, _read(storage, other_id))
     elif backup is not None:
         new = (session_id, _read(storage, session_id))
-        old = (f"{session_id} in backup {backup}", read_backup(storage, backup, session_id))
+        old = (f"{session_id} in backup {backup}", read_backup(folder_of(storage), backup, session_id))
     else:
         new = (session_id, _read(storage, session_id))
         old = _origin(storage, new[1])
@@ -68,14 +68,14 @@ def command(
         context.exit(FINDINGS)
 
 
-def _read(storage: JsonStorage, session_id: str) -> PlainSession:
+def _read(storage: SessionStorage, session_id: str) -> PlainSession:
     found = read_plain(storage, session_id)
     if found is None:
         raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
     return found
 
 
-def _origin(storage: JsonStorage, session: PlainSession) -> tuple[str, PlainSession]:
+def _origin(storage: SessionStorage, session: PlainSession) -> tuple[str, PlainSession]:
     """Return the id and the content of the session that a fork or a replay comes from."""
     session_id = session.header["session_id"]
     origin = origin_of(session)

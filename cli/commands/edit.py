@@ -11,7 +11,7 @@ from localstore.errors import DocumentBroken
 from .. import output
 from ..arguments import find_run, find_session
 from ..errors import FINDINGS, message
-from ..store_option import open_store, store_option
+from ..store_option import open_folder, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo
@@ -42,7 +42,7 @@ def command(session: str, run: str | None, drop_run: str | None, store: str | No
     """
     if run is not None and drop_run is not None:
         raise click.UsageError("--run and --drop-run cannot be combined", click.get_current_context())
-    storage = open_store(store)
+    storage = open_folder(store)
     info = find_session(storage, session)
     if drop_run is not None:
         number, chosen = _find_run(storage.read_document(info.session_id), info, drop_run)

@@ -12,7 +12,7 @@ from ..arguments import find_sessions
 from ..errors import FINDINGS
 from ..filter_options import filter_options, limit_option
 from ..picker import pick_option, pick_session
-from ..store_option import open_store, store_option
+from ..store_option import open_store, store_name, store_option
 
 if TYPE_CHECKING:
     from localstore.models.filter import Filter
@@ -78,7 +78,7 @@ def command(where: Filter, **options: Any) -> None:
     )
     write_export(iter(done), file, options["force"])
     if not done.exported:
-        none = f"No sessions in the store {storage.root} yet."
+        none = f"No sessions in the store {store_name(storage)} yet."
         output.note("No sessions match. 'localstore ls' lists all sessions." if named or where else none)
     if any(one.run_id is None for one in done.left_out):
         context.exit(FINDINGS)

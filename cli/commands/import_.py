@@ -13,12 +13,12 @@ from localstore.errors import StoreNotFound
 
 from .. import output
 from ..errors import FINDINGS
-from ..store_option import open_or_make_store, open_store, store_option
+from ..store_option import folder_of, open_or_make_store, open_store, store_option
 from ..transfer_summary import transfer_summary
 
 if TYPE_CHECKING:
     from localstore.maintenance.importing import Kind
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 KINDS: tuple[Kind, ...] = ("claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno", "atif")
 """The kinds of the library, which is not imported for `--help`."""
@@ -51,8 +51,9 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
         raise click.UsageError(f"There is no file or folder '{path}'", click.get_current_context())
     with contextlib.ExitStack() as stack:
         storage = _store_to_look_at(store, stack) if dry_run else open_or_make_store(store)
+        folder = folder_of(storage)
         gc.disable()  # an import makes very many objects, none of them garbage that it would find
-        result = storage.import_from(kind, path, dry_run=dry_run)
+        result = folder.import_from(kind, path, dry_run=dry_run)
         gc.enable()
     for part in result.skipped:
         output.note(f"Not imported: {part}")
@@ -64,7 +65,7 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
         click.get_current_context().exit(FINDINGS)
 
 
-def _store_to_look_at(option: str | None, stack: contextlib.ExitStack) -> JsonStorage:
+def _store_to_look_at(option: str | None, stack: contextlib.ExitStack) -> SessionStorage:
     """Return the store for a dry run: an empty one, which `stack` removes, if an import would create it."""
     try:
         return open_store(option)

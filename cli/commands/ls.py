@@ -12,13 +12,14 @@ from localstore.models.times import time_text
 
 from .. import output
 from ..filter_options import archived_option, filter_options, limit_option, without_archived
-from ..store_option import open_store, store_option
+from ..store_option import open_store, store_name, store_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localstore.models.filter import Filter
     from localstore.models.session_info import SessionInfo, SortKey
+    from localstore.storage.storage import Storage
 
 ON_A_TERMINAL = 50
 """How many sessions a terminal shows without `--all` or `--limit`."""
@@ -61,6 +62,21 @@ def command(
         print_sessions(storage, rows[:most], sort, has_more=len(rows) > len(rows[:most]))
     else:
         output.write_rows(map(_cells, rows))
+    from localstore.storage.storage import Storage
+
+    if isinstance(storage, Storage):
+        _name_files(storage)
+    if not rows and not as_json:
+        if listed is not where and storage.list_sessions(where=where, limit=1):
+            output.note("All of them are archived. 'localstore ls --archived' lists them.")
+        elif where:
+            output.note("No sessions match. 'localstore ls' lists all sessions.")
+        else:
+            output.note(f"No sessions in the store {store_name(storage)} yet.")
+
+
+def _name_files(storage: Storage) -> None:
+    """Print what is to be said about the files that are not sessions of the listing."""
     unreadable = len(storage.unreadable_files())
     if unreadable:
         files = "1 file" if unreadable == 1 else f"{unreadable:,} files"
@@ -68,13 +84,6 @@ def command(
     _name_ignored(storage.ignored_files())
     for path, session_id in storage.duplicate_files().items():
         output.note(f"{path} has the session_id {session_id!r} of another document. 'localstore check' says which.")
-    if not rows and not as_json:
-        if listed is not where and storage.list_sessions(where=where, limit=1):
-            output.note("All of them are archived. 'localstore ls --archived' lists them.")
-        elif where:
-            output.note("No sessions match. 'localstore ls' lists all sessions.")
-        else:
-            output.note(f"No sessions in the store {storage.root} yet.")
 
 
 def _name_ignored(files: Mapping[Path, str]) -> None:

@@ -9,7 +9,7 @@ import click
 from .. import output
 from ..amounts import age, size
 from ..filter_options import archived_option, filter_options, without_archived
-from ..store_option import open_store, store_option
+from ..store_option import open_folder, store_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def command(
     if not where and older_than is None and keep is None and larger_than is None:
         problem = "Say what to prune, with --older-than, --keep, --larger-than or a filter"
         raise click.UsageError(problem, click.get_current_context())
-    storage = open_store(store)
+    storage = open_folder(store)
     from ..removal import remove_selected, sessions_and_bytes
 
     where = without_archived(where, archived)

@@ -9,7 +9,7 @@ import click
 from .. import output
 from ..arguments import find_sessions
 from ..rewrite_result import exit_with_problems, sizes
-from ..store_option import open_store, store_option
+from ..store_option import open_folder, store_option
 
 if TYPE_CHECKING:
     from localstore.format.redaction import Redaction
@@ -52,7 +52,7 @@ def command(
         raise click.UsageError("--dry-run and --yes cannot be combined", context)
     if not dry_run and not yes and not output.can_ask():
         raise click.UsageError("No terminal to ask on. Add --yes to redact, or --dry-run to look first", context)
-    storage = open_store(store)
+    storage = open_folder(store)
     infos = find_sessions(storage, sessions, exact=yes)
     ids = [info.session_id for info in infos]
     try:

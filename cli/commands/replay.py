@@ -17,7 +17,7 @@ from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session import Session
-    from localstore.storage.storage import JsonStorage, Storage
+    from localstore.storage.contract import SessionStorage
 
     from ..comparison import Comparison
 
@@ -118,7 +118,7 @@ def command(
         context.exit(CANNOT_NOW)
 
 
-def _read(storage: JsonStorage, named: str) -> Session:
+def _read(storage: SessionStorage, named: str) -> Session:
     """Return the session with its whole history.
 
     Raises SessionNotFound or Ambiguous if `named` does not identify one session, UsageError if it is itself a replay.
@@ -134,9 +134,10 @@ def _read(storage: JsonStorage, named: str) -> Session:
     return original
 
 
-def _same_format(storage: JsonStorage, session_id: str) -> Storage:
+def _same_format(storage: SessionStorage, session_id: str) -> SessionStorage:
     """Return the store, opened so that a new document gets the same format as this session's."""
-    from localstore.storage.storage import YamlStorage
+    from localstore.storage.storage import Storage, YamlStorage
 
-    is_yaml = storage.path(session_id).suffix == ".yaml"
-    return YamlStorage(storage.root, create=False) if is_yaml else storage
+    if isinstance(storage, Storage) and storage.path(session_id).suffix == ".yaml":
+        return YamlStorage(storage.root, create=False)
+    return storage

@@ -9,9 +9,11 @@ import click
 
 from .. import output
 from ..restore_items import KINDS, PLACES
-from ..store_option import open_store, store_option
+from ..store_option import folder_of, open_store, store_option
 
 if TYPE_CHECKING:
+    from localstore.storage.contract import SessionStorage
+
     from ..restore_items import Kind, Restorable
 
 
@@ -47,21 +49,24 @@ def command(
     storage = open_store(store)
     from ..restore_items import find_restorable, restorable
 
-    root = str(storage.root)
-    items = restorable(root, kind)
-    chosen = list({item.name: item for item in (find_restorable(root, kind, items, name) for name in names)}.values())
+    if kind != "trash":
+        folder_of(storage)
+    items = restorable(storage, kind)
+    found = (find_restorable(storage, kind, items, name) for name in names)
+    chosen = list({item.name: item for item in found}.values())
     if everything:
         chosen = items
     if not names and (not everything or not items):
-        _list(root, kind, items, as_json)
+        _list(storage, kind, items, as_json)
         return
     from ..restoring import copy_document, restore_documents, restore_rescued, undo_backup
 
     if kind == "backup":
-        undo_backup(root, chosen[0], items[0].name, sure=yes, as_json=as_json)
+        undo_backup(str(folder_of(storage).root), chosen[0], items[0].name, sure=yes, as_json=as_json)
     elif kind == "rescue":
-        restore_rescued(root, chosen, as_json=as_json)
+        restore_rescued(str(folder_of(storage).root), chosen, as_json=as_json)
     elif to is not None and _is_path(to):
+        folder_of(storage)
         copy_document(chosen[0], to, as_json=as_json)
     else:
         restore_documents(storage, chosen, new_id=to, as_json=as_json)
@@ -88,7 +93,7 @@ def _is_path(text: str) -> bool:
     return os.path.basename(text) != text or text.endswith((".json", ".yaml"))
 
 
-def _list(root: str, kind: Kind, items: list[Restorable], as_json: bool) -> None:
+def _list(storage: SessionStorage, kind: Kind, items: list[Restorable], as_json: bool) -> None:
     if as_json:
         output.write_json([item.as_dict() for item in items])
         return
@@ -101,7 +106,7 @@ def _list(root: str, kind: Kind, items: list[Restorable], as_json: bool) -> None
     if not items:
         output.note(f"There is nothing in {PLACES[kind]}.")
     if kind == "trash":
-        _name_others(root)
+        _name_others(storage)
 
 
 def _print(items: list[Restorable]) -> None:
@@ -124,12 +129,12 @@ def _print(items: list[Restorable]) -> None:
     )
 
 
-def _name_others(root: str) -> None:
+def _name_others(storage: SessionStorage) -> None:
     """Say how many items of the other kinds there are."""
     from ..restore_items import restorable
 
     for kind in KINDS[1:]:
-        number = len(restorable(root, kind))
+        number = len(restorable(storage, kind))
         if number:
             are, them = ("item is", "it") if number == 1 else ("items are", "them")
             output.note(f"{number:,} {are} in {PLACES[kind]}. 'localstore restore --kind {kind}' lists {them}.")

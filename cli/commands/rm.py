@@ -10,13 +10,14 @@ from .. import output
 from ..amounts import age
 from ..arguments import find_sessions
 from ..filter_options import archived_option, filter_options, without_archived
-from ..store_option import find_store, open_store, store_option
+from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from localstore.disk.trash_folder import Trashed
     from localstore.models.filter import Filter
+    from localstore.storage.contract import SessionStorage
 
 
 @click.command()
@@ -48,7 +49,7 @@ def command(sessions: tuple[str, ...], where: Filter, archived: bool, **options:
     if options["yes"] and not empty_trash and not where:
         raise click.UsageError("--yes needs a filter or --empty-trash", context)
     if empty_trash:
-        _empty(find_store(options["store"]), options["older_than"], sure=options["yes"], as_json=options["as_json"])
+        _empty(open_store(options["store"]), options["older_than"], sure=options["yes"], as_json=options["as_json"])
         return
     storage = open_store(options["store"])
     infos = find_sessions(storage, sessions, exact=True)
@@ -59,20 +60,25 @@ def command(sessions: tuple[str, ...], where: Filter, archived: bool, **options:
         return
     selected = [info for info in infos if info.matches(where)]
     if not sessions:
-        selected = list(storage.prune(without_archived(where, archived), dry_run=True).sessions)
+        listed = storage.list_sessions(where=without_archived(where, archived))
+        selected = [info for info in listed if info.problem is None]
     remove_selected(storage, selected, sure=options["yes"], as_json=options["as_json"])
 
 
-def _empty(root: str, older_than: timedelta | None, *, sure: bool, as_json: bool) -> None:
-    from localstore.maintenance.trash import empty, trashed
+def _empty(storage: SessionStorage, older_than: timedelta | None, *, sure: bool, as_json: bool) -> None:
+    from localstore.maintenance.trash import empty
+    from localstore.storage.storage import Storage
 
-    items = trashed(root, older_than=older_than.total_seconds() if older_than else 0)
+    items = storage.trashed(older_than=older_than)
     if items and not sure:
         size = sum(item.size for item in items)
         question = f"Delete {_count(items)} ({size:,} bytes) permanently?"
         if not output.is_confirmed(question, yes_would="delete permanently"):
             items = []
-    deleted = empty(root, items)
+    if isinstance(storage, Storage):
+        deleted = empty(storage, items)  # nothing that was moved to the trash while a person was asked
+    else:
+        deleted = storage.empty_trash(older_than=older_than) if items else []
     if as_json:
         output.write_json([item.as_dict() for item in deleted])
     elif deleted:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from localstore.models.filter import Filter
     from localstore.models.search_hit import SearchHit
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 MOST = 20
 """How many entries are shown without `--all` or `--limit`."""
@@ -89,7 +89,7 @@ def _time(hit: SearchHit) -> str:
     return "" if hit.created_at is None else time_text(hit.created_at)
 
 
-def _show(storage: JsonStorage, hits: list[SearchHit]) -> None:
+def _show(storage: SessionStorage, hits: list[SearchHit]) -> None:
     """Print the hits of each session below its title: run, role and time, and the snippet with the words marked."""
     from rich.cells import cell_len
     from rich.padding import Padding

@@ -20,7 +20,7 @@ from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 _FROM_END = re.compile("-[1-9][0-9]{0,5}")
 """How `--run` names a run that is counted from the end."""
@@ -101,7 +101,7 @@ def command(
         SessionView(screen, full=full, messages=messages, tools=tools).show(chain([first], read))
 
 
-def _read(storage: JsonStorage, info: SessionInfo, last: int | None) -> Excerpt:
+def _read(storage: SessionStorage, info: SessionInfo, last: int | None) -> Excerpt:
     """Return the session with its last entries, or all of them if `last` is None."""
     stored = read_plain(storage, info.session_id, last_runs=last)
     if stored is None:
@@ -116,7 +116,7 @@ def _end_of(info: SessionInfo, stored: PlainSession, runs: int, last: int | None
     return Excerpt(info, shown, max(0, runs - sum(entry["type"] == "run" for entry in history)))
 
 
-def _follow(storage: JsonStorage, info: SessionInfo, last: int | None, view: SessionView, screen: Any) -> NoReturn:
+def _follow(storage: SessionStorage, info: SessionInfo, last: int | None, view: SessionView, screen: Any) -> NoReturn:
     """Print the session as `_read` returns it, and then what is added. Ctrl-C ends it."""
     from localstore.storage.following import Follower
 
@@ -128,7 +128,7 @@ def _follow(storage: JsonStorage, info: SessionInfo, last: int | None, view: Ses
     following.run()
 
 
-def _read_run(storage: JsonStorage, info: SessionInfo, text: str) -> Excerpt:
+def _read_run(storage: SessionStorage, info: SessionInfo, text: str) -> Excerpt:
     """Return the session with one of its runs. For one that is counted from the end, only the end is read."""
     from_end = int(text[1:]) if _FROM_END.fullmatch(text) else None
     stored = read_plain(storage, info.session_id, last_runs=from_end)

@@ -19,7 +19,7 @@ from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session import Session
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 Read = TypeVar("Read")
 
@@ -81,7 +81,7 @@ def _existing(session: Read | None, session_id: str) -> Read:
     return session
 
 
-def _replace(storage: JsonStorage, stored: Session, source: IO[bytes], as_yaml: bool) -> None:
+def _replace(storage: SessionStorage, stored: Session, source: IO[bytes], as_yaml: bool) -> None:
     """Replace the state with the content of a file or of the standard input."""
     from ..editor import kept_if_refused
 
@@ -107,17 +107,20 @@ def _is_file(source: IO[bytes]) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink > 0
 
 
-def _store(storage: JsonStorage, stored: Session, state: dict[str, Any]) -> None:
+def _store(storage: SessionStorage, stored: Session, state: dict[str, Any]) -> None:
     if _is_new(state, stored):
         storage.update(stored.session_id, session_state=state)
         _report_stored(stored.session_id)
 
 
-def _edit(storage: JsonStorage, stored: Session, as_yaml: bool) -> None:
+def _edit(storage: SessionStorage, stored: Session, as_yaml: bool) -> None:
+    from localstore.storage.storage import Storage
+
     from ..editor import ask_to_edit_again, edit, editor, file_to_edit
 
     program = editor()
-    refuse_rounded_state(storage.path(stored.session_id))
+    if isinstance(storage, Storage):
+        refuse_rounded_state(storage.path(stored.session_id))
     text = state_text(stored.session_state, as_yaml).encode()
     with file_to_edit(text, _name(stored), suffix(as_yaml)) as path:
         line: int | None = None

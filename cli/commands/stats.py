@@ -9,7 +9,7 @@ import click
 from .. import output
 from ..filter_options import filter_options
 from ..price_file import read_prices
-from ..store_option import open_store, store_option
+from ..store_option import open_store, store_name, store_option
 
 if TYPE_CHECKING:
     from localstore.models.filter import Filter
@@ -88,7 +88,7 @@ def command(
         documents = "1 document" if stats.unreadable == 1 else f"{stats.unreadable:,} documents"
         output.note(f"{documents} cannot be read, so the last known counts are used. 'localstore check' says why.")
     if not stats.total.sessions and not as_json:
-        none = f"No sessions in the store {storage.root} yet."
+        none = f"No sessions in the store {store_name(storage)} yet."
         output.note("No sessions match. 'localstore ls' lists all sessions." if where else none)
 
 

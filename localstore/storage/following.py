@@ -8,6 +8,7 @@ from localstore.disk import filesystem
 from localstore.disk.document_file import fingerprint
 from localstore.errors import LocalstoreError, LockTimeout, SessionNotFound
 from localstore.storage.arguments import check_id
+from localstore.storage.contract import SessionStorage
 from localstore.storage.plain_session import read_plain
 from localstore.storage.storage import Storage
 
@@ -46,7 +47,7 @@ class Follower:
     `session` is the session as it was read at first, and `runs` is how many runs it had then.
     """
 
-    def __init__(self, storage: Storage, session_id: str, *, last_runs: int | None = 1) -> None:
+    def __init__(self, storage: SessionStorage, session_id: str, *, last_runs: int | None = 1) -> None:
         """Read a session, with its last runs, to follow it from then on.
 
         Args:
@@ -61,15 +62,15 @@ class Follower:
             raise ValueError(f"last_runs must be None or a whole number from 1 on, not {last_runs!r}")
         self._storage = storage
         self.session_id = session_id
-        self._path = self._read_path = str(storage.path(session_id))
+        self._path = self._read_path = self._current_path()
         self._mark = self._current_mark()
-        row = storage._engine.locate(session_id)
+        stored_runs = self._stored_runs()
         session = read_plain(storage, session_id, last_runs=last_runs)
-        if session is None or row is None:
+        if session is None or stored_runs is None:
             raise SessionNotFound(f"Session {session_id!r} was deleted just now.", session_id=session_id)
         self.session = session
         runs = [entry for entry in session.history if entry["type"] == "run"]
-        self.runs = len(runs) if last_runs is None else max(row["runs"], len(runs))
+        self.runs = len(runs) if last_runs is None else max(stored_runs, len(runs))
         self._before = self.runs - len(runs)
         """How many runs were there before the first known one."""
         self._numbers = {run["run_id"]: number for number, run in enumerate(runs, self._before + 1)}
@@ -92,7 +93,7 @@ class Follower:
         if mark is not None and mark == self._mark:
             return []
         try:
-            self._path = str(self._storage.path(self.session_id))
+            self._path = self._current_path()
             mark = self._current_mark()
             history = self._read_tail()
         except SessionNotFound:
@@ -108,10 +109,28 @@ class Follower:
         self._read_path = self._path
         return changes + self._differences(history)
 
-    def _current_mark(self) -> list[int] | None:
-        """Return what changes whenever the file does, or None if it is not there."""
+    def _current_path(self) -> str:
+        """Return the path of the document; "" if the session is in a database. Raises SessionNotFound."""
+        if isinstance(self._storage, Storage):
+            return str(self._storage.path(self.session_id))
+        if not self._storage.revision(self.session_id):
+            raise SessionNotFound(f"There is no session {self.session_id!r}.", session_id=self.session_id)
+        return ""
+
+    def _current_mark(self) -> list[int] | str | None:
+        """Return what changes whenever the session does, or None if it is not there."""
+        if not isinstance(self._storage, Storage):
+            return self._storage.revision(self.session_id) or None
         status = filesystem.status_or_none(self._path)
         return None if status is None else fingerprint(status)
+
+    def _stored_runs(self) -> int | None:
+        """Return how many runs the session has, or None if it does not exist."""
+        if isinstance(self._storage, Storage):
+            row = self._storage._engine.locate(self.session_id)
+            return None if row is None else row["runs"]
+        found = self._storage.find_sessions(self.session_id)
+        return next((info.runs for info in found if info.session_id == self.session_id), None)
 
     def _failed(self, problem: Literal["gone", "unreadable"], text: str) -> list[Change]:
         """Return the problem as a change, unless it was returned before."""

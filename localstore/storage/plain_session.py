@@ -6,6 +6,7 @@ from typing import Any
 from localstore.engine.snapshot import Snapshot
 from localstore.format.versions.document_shape import fits
 from localstore.models.schema import SESSION_KEYS, SHAPES, FieldType, RecordName
+from localstore.storage.contract import SessionStorage
 from localstore.storage.storage import Storage
 
 _LAST = ("error", "status")
@@ -22,13 +23,17 @@ class PlainSession:
     """The newest state, summary, data and instructions by key, without empty values."""
 
 
-def read_plain(storage: Storage, session_id: str, *, last_runs: int | None = None) -> PlainSession | None:
+def read_plain(storage: SessionStorage, session_id: str, *, last_runs: int | None = None) -> PlainSession | None:
     """Read a session as plain values. The result, None and the errors are those of `storage.read`.
 
     >>> read_plain(storage, "trip", last_runs=0).header["kind"]
     'agent'
     """
-    snapshot = storage._engine.look(session_id, lambda _: True, last_runs)
+    if isinstance(storage, Storage):
+        snapshot = storage._engine.look(session_id, lambda _: True, last_runs)
+    else:
+        session = storage.read(session_id, last_runs=last_runs)
+        snapshot = None if session is None else session._base
     return None if snapshot is None else plain_session(snapshot)
 
 

@@ -29,7 +29,7 @@ LAYERS = [
     {"engine"},
     {"maintenance"},
     {"storage"},
-    {"agents", "integrations"},
+    {"agents", "integrations", "databases"},
 ]
 """From the left to the right: a module imports only what stands to the left of it, or in its own folder."""
 

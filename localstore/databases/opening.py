@@ -1,0 +1,68 @@
+"""Open a store by its path or its URL."""
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from localstore.errors import StoreNotFound
+
+if TYPE_CHECKING:
+    from localstore.models.progress import Progress
+    from localstore.storage.contract import SessionStorage
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)(?:\+[A-Za-z0-9_.-]+)?:/")
+"""Matches the beginning of a URL. The name of a drive, as in `C:/`, is no URL: it has one letter."""
+_PASSWORD = re.compile(r"(?<=://)([^/?#]*?):[^/?#]*(?=@)|(?<=[?&])(\w*password\w*)=[^&#]*", re.IGNORECASE)
+_MONGO = ("mongodb",)
+_HINT = (
+    "Use sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, mongodb://HOST/DATABASE, or the path of a folder."
+)
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is the URL of a database, and not the path of a folder.
+
+    >>> is_url("sqlite:///chat.db"), is_url("C:/chats"), is_url("chats")
+    (True, False, False)
+    """
+    match = _URL.match(text)
+    return match is not None and len(match[1]) > 1
+
+
+def without_password(url: str) -> str:
+    """Return a URL with `***` in place of each password.
+
+    >>> without_password("postgresql://alice:secret@db/chat?sslpassword=x")
+    'postgresql://alice:***@db/chat?sslpassword=***'
+    """
+    return _PASSWORD.sub(lambda match: f"{match[2]}=***" if match[2] else f"{match[1]}:***", url)
+
+
+def open_storage(
+    where: str | os.PathLike[str],
+    *,
+    create: bool = True,
+    auto_upgrade_schema: bool = False,
+    progress: "Progress | None" = None,
+) -> "SessionStorage":
+    """Open the store in a folder or in a database.
+
+    >>> open_storage("my-sessions")
+    JsonStorage('/home/alice/my-sessions')
+
+    Args:
+        where: The path of a folder, which is opened as by `JsonStorage`; or the URL of a database: `sqlite:///FILE`,
+            `postgresql://...` or that of another dialect of SQLAlchemy, which is opened as by `SqlStorage`, or
+            `mongodb://...`, as by `MongoDbStorage`.
+        create: If False, a missing store raises StoreNotFound instead of being created.
+        auto_upgrade_schema: If True, what is stored in an older schema version is upgraded.
+        progress: As in `JsonStorage`. Databases do not call it.
+
+    Raises StoreNotFound for a URL that is no database's, and what the storages raise.
+    """
+    text = os.fspath(where)
+    if not is_url(text):
+        from localstore.storage.storage import JsonStorage
+
+        return JsonStorage(text, create=create, auto_upgrade_schema=auto_upgrade_schema, progress=progress)
+    raise StoreNotFound(f"{without_password(text)} is not the URL of a store. {_HINT}", path=without_password(text))
