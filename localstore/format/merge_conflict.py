@@ -5,20 +5,52 @@ document does not parse.
 """
 
 import re
+from typing import NamedTuple
 
 from localstore.format.parse_error import ParseError
 
 _MARKS = re.compile(rb"^(?:(?:<{7}|\|{7}|>{7})(?:[ \t][^\n]*)?|={7})\r?$", re.MULTILINE)
-_PROBLEM = (
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+UNRESOLVED = (
     "this is a merge conflict of git that is not resolved. Keep the lines that you want of both sides, and delete the "
     "lines that begin with <<<<<<<, ======= and >>>>>>>"
 )
+"""The problem of a document with such a conflict."""
 
 
 def find_conflict(raw: bytes) -> ParseError | None:
     """Return the error about the first conflict in a document that does not parse, or None if there is none."""
     mark = _MARKS.search(raw)
-    return None if mark is None else ParseError(_PROBLEM, raw.count(b"\n", 0, mark.start()) + 1)
+    return None if mark is None else ParseError(UNRESOLVED, raw.count(b"\n", 0, mark.start()) + 1)
+
+
+class Sides(NamedTuple):
+    """The versions of a document that a merge conflict holds. `base` is None if it holds only two."""
+
+    ours: bytes
+    theirs: bytes
+    base: bytes | None
+
+
+def find_sides(raw: bytes) -> Sides | None:
+    """Return the versions that a document with merge conflicts holds, or None if a conflict is not complete."""
+    versions: dict[bytes, list[bytes]] = {b"<": [], b"|": [], b"=": []}
+    order: list[bytes] = []
+    mark = b">"
+    for line in _LINE.findall(raw):
+        if _MARKS.match(line):
+            mark = line[:1]
+            order.append(mark)
+        elif mark == b">":
+            for lines in versions.values():
+                lines.append(line)
+        else:
+            versions[mark].append(line)
+    marks = b"".join(order)
+    if not re.fullmatch(rb"(?:<\|?=>)+", marks):
+        return None
+    ours, base, theirs = map(b"".join, versions.values())
+    return Sides(ours, theirs, base if marks.count(b"|") == marks.count(b"<") else None)
 
 
 def own_side(raw: bytes) -> bytes:
@@ -27,7 +59,7 @@ def own_side(raw: bytes) -> bytes:
         return raw
     kept = []
     is_own = True
-    for line in raw.splitlines(keepends=True):
+    for line in _LINE.findall(raw):
         if _MARKS.match(line):
             is_own = line[:1] in b"<>"
         elif is_own:
