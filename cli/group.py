@@ -28,11 +28,12 @@ SECTIONS = {
     "Change sessions": ("edit", "state", "rename", "tag", "rate", "archive", "unarchive", "redact"),
     "Bring in, copy, remove and bring back": ("import", "copy", "rm", "prune", "restore"),
     "Find and repair damage": ("check", "rescue"),
+    "Use git": ("git", "merge-driver"),
     "Change the format": ("upgrade", "convert", "backups"),
     "Get help": ("help", "completion"),
 }
 """The sections of the help and their commands. `localstore NAME` is `command` in the module `commands/NAME.py`, or
-`commands/NAME_.py` if Python reserves the name."""
+`commands/NAME_.py` if Python reserves the name. A `-` in NAME is `_` in the name of the module."""
 COMMANDS = tuple(name for names in SECTIONS.values() for name in names)
 
 
@@ -45,7 +46,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name.replace("-", "_")
         command: click.Command = import_module(f"{__package__}.commands.{module}").command
         command.short_help = command.get_short_help_str(_WHOLE)  # a whole sentence, not as much of it as fits
         add_color_option(command)

@@ -17,13 +17,15 @@ from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import EMPTY, EMPTY_ADVICE, ParsedDocument
+from localstore.format.merge_conflict import UNRESOLVED
 from localstore.format.recovery import CreationLost, RecoveredDocument, parse_without_end_marker
 from localstore.index.row import IndexRow, row_of
 from localstore.index.row_reader import rank
 from localstore.index.whole_document import parse_whole
-from localstore.maintenance import copy_checks
+from localstore.maintenance import copy_checks, git
 from localstore.maintenance.document_checks import future_times, repeated_runs, unwritable, wrong_fields
 from localstore.maintenance.finding import Finding, Kind, Reporter
+from localstore.maintenance.git_merge import unite_in_file
 from localstore.maintenance.manifest_checks import ManifestCheck
 from localstore.maintenance.tree_checks import TreeCheck
 from localstore.models.schema import SCHEMA_VERSION
@@ -93,6 +95,10 @@ class Check:
         yield from self.manifest.findings()
         yield from self._interrupted_migrations()
         yield from self._leftovers()
+        if git.lacks_driver(self.root):
+            problem = "names the merge driver of localstore, which this clone does not have"
+            advice = f"Register it with: localstore git init --store {shlex.quote(self.root)}"
+            yield self._report.note(git.ATTRIBUTES, problem, advice)
 
     def _full(self, path: str) -> str:
         return store_tree.full_path(self.root, path)
@@ -112,11 +118,15 @@ class Check:
             column = f" (column {error.column})" if error.column else ""
             is_lost = isinstance(error, CreationLost)
             advice = "The next write to the session removes it." if is_lost else "Fix it in an editor."
+            kind: Kind | None = None
             if problem in EMPTY and not is_lost:
                 advice = EMPTY_ADVICE
             elif problem == ELSEWHERE:
                 advice = FETCH
-            yield self._report.error(path, problem + column, advice, error.line)
+            elif problem == UNRESOLVED and unite_in_file(self._full(path)) is not None:
+                advice = "Fix it in an editor, or unite the runs of both sides with: localstore check --repair"
+                kind = "conflict"
+            yield self._report.error(path, problem + column, advice, error.line, kind)
             return
         except LocalstoreError as error:
             problem, _, advice = str(error).removeprefix(self._full(path)).strip().partition(" Nothing was changed. ")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,35 +10,12 @@ import pytest
 from localstore import DocumentBroken, JsonStorage, YamlStorage
 from localstore.disk import store_tree
 from tests.crashes import restart_machine
+from tests.git.repository import git, git_environment, needs_git
 from tests.unit.raw import Storage, question
 
-from .conftest import Command
+from .conftest import Command, Finished
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("git") is None, reason="needs git"),
-    pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX"),
-]
-
-
-def git(folder: Path, *args: str, fails: bool = False) -> str:
-    done = subprocess.run(
-        [
-            shutil.which("git") or "git",
-            "-c",
-            "user.name=a",
-            "-c",
-            "user.email=a@example.com",
-            "-c",
-            "init.defaultBranch=main",
-            *args,
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull},
-    )
-    assert (done.returncode != 0) is fails, done.stdout + done.stderr
-    return done.stdout
+pytestmark = needs_git
 
 
 @pytest.fixture(params=[JsonStorage, YamlStorage])
@@ -59,7 +32,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
 
 def conflicting(storage: Storage, tmp_path: Path, *, in_header: bool = False) -> Path:
     """Change a session in the store and in a clone, and merge. Return the path of the document with the conflict."""
-    git(tmp_path, "clone", "-q", str(storage.root), "theirs")
+    git(tmp_path, "clone", "-q", storage.root, "theirs")
     theirs = type(storage)(tmp_path / "theirs")
     for store, name in ((storage, "mine"), (theirs, "theirs")):
         if in_header:
@@ -67,7 +40,7 @@ def conflicting(storage: Storage, tmp_path: Path, *, in_header: bool = False) ->
         else:
             store.append("trip", question(name))
         git(store.root, "commit", "-qam", name)
-    git(storage.root, "pull", "-q", "--no-rebase", str(theirs.root), fails=True)
+    git(storage.root, "pull", "-q", "--no-rebase", theirs.root, fails=True)
     return storage.root / "sessions" / theirs.path("trip").parent.name / theirs.path("trip").name
 
 
@@ -82,11 +55,7 @@ def test_only_portable_files_are_tracked(storage: Storage) -> None:
 def test_a_fresh_clone_works_and_reads_leave_it_clean(storage: Storage, tmp_path: Path, run: Command) -> None:
     """`check` failed in every clone, because git does not keep permissions."""
     clone = tmp_path / "clone"
-    old = os.umask(0o022)
-    try:
-        git(tmp_path, "clone", "-q", str(storage.root), "clone")
-    finally:
-        os.umask(old)
+    git(tmp_path, "clone", "-q", storage.root, "clone", private=False)
     assert sorted(line.split("\t")[0] for line in run("ls", "--store", clone).stdout.splitlines()) == ["other", "trip"]
     assert run("show", "trip", "--store", clone).returncode == 0
     done = run("check", "--json", "--store", clone)
@@ -126,7 +95,7 @@ def test_a_conflict_is_named_until_it_is_resolved(storage: Storage, tmp_path: Pa
     checked = run("check", "--store", storage.root)
     assert checked.returncode == 1
     assert f"{path}:{first}\terror\tthis is a merge conflict" in checked.stdout
-    git(storage.root, "checkout", "--theirs", str(path))
+    git(storage.root, "checkout", "--theirs", path)
     session = storage.read("trip")
     assert session is not None
     assert [entry.run_id for entry in session.runs] == ["r1", "theirs"]
@@ -164,3 +133,103 @@ def test_an_undone_upgrade_leaves_no_ignore_file(tmp_path: Path) -> None:
     root = store_tree.open_store(tmp_path / "store", create=True)
     assert store_tree.remove_marker(root)
     assert not (root / ".gitignore").exists()
+
+
+def set_up(storage: Storage, run: Command) -> Finished:
+    return run("git", "init", "--store", storage.root, env=git_environment())
+
+
+def test_git_init_says_what_it_did_and_what_to_do(storage: Storage, run: Command) -> None:
+    done = set_up(storage, run)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"Added the documents to {storage.root}/.gitattributes. Commit this file.",
+        f"Registered the merge driver and the diff in the repository {storage.root}",
+    ]
+    assert set_up(storage, run).stdout == f"The repository {storage.root} is set up already.\n"
+    as_json = run("git", "init", "--json", "--store", storage.root, env=git_environment())
+    assert json.loads(as_json.stdout) == {
+        "attributes": f"{storage.root}/.gitattributes",
+        "repository": str(storage.root),
+        "wrote_attributes": False,
+        "wrote_config": False,
+    }
+
+
+def test_git_init_without_a_repository_is_one_clear_error(storage: Storage, run: Command, tmp_path: Path) -> None:
+    (storage.root / ".git").rename(tmp_path / "gone")
+    done = run("git", "init", "--store", storage.root, env={"GIT_CEILING_DIRECTORIES": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "Make one with: git init" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_git_init_works_as_git_calls_it(storage: Storage, tmp_path: Path, run: Command) -> None:
+    """Through the shell, by the interpreter of this environment; `localstore` need not be on git's PATH."""
+    set_up(storage, run)
+    git(storage.root, "add", "-A")
+    git(storage.root, "commit", "-qm", "set up")
+    git(tmp_path, "clone", "-q", storage.root, "theirs")
+    theirs = type(storage)(tmp_path / "theirs")
+    for store, name in ((storage, "mine"), (theirs, "theirs")):
+        store.append("trip", question(name))
+        git(store.root, "commit", "-qam", name)
+    git(storage.root, "pull", "-q", "--no-rebase", "--no-edit", theirs.root)
+    assert run("show", "trip", "--store", storage.root, "--json").stdout.count('"run_id"') == 3
+    assert run("check", "--store", storage.root).returncode == 0
+
+
+def test_textconv_prints_a_document_as_text(storage: Storage, run: Command, tmp_path: Path) -> None:
+    path = storage.path("trip")
+    done = run("git", "textconv", path)
+    header, entry = done.stdout.split("\n\n")
+    assert header.splitlines()[:3] == ["schema_version  1", "session_id  trip", "kind  agent"]
+    assert entry.splitlines()[1:] == ["  user", "    hello"]
+    for name, text in {f"broken{path.suffix}": "{ [", "notes.txt": "a\tb\n", f"empty{path.suffix}": ""}.items():
+        (tmp_path / name).write_text(text)
+        assert run("git", "textconv", tmp_path / name).stdout == text
+    missing = run("git", "textconv", tmp_path / "missing.json")
+    assert (missing.returncode, missing.stdout) == (5, "")
+    assert "No such file" in missing.stderr
+
+
+def test_textconv_shows_no_control_character(storage: Storage, run: Command) -> None:
+    storage.append("trip", question("r2", "a\x1b[31mred"))
+    assert "a\\x1b[31mred" in run("git", "textconv", storage.path("trip")).stdout
+
+
+def test_merge_driver_writes_the_second_file_and_needs_no_store(storage: Storage, run: Command, tmp_path: Path) -> None:
+    base = storage.path("trip").read_bytes()
+    versions = {"base": base}
+    for name in ("ours", "theirs"):
+        storage.path("trip").write_bytes(base)
+        storage.append("trip", question(name))
+        versions[name] = storage.path("trip").read_bytes()
+    for name, raw in versions.items():
+        (tmp_path / name).write_bytes(raw)
+    path = f"sessions/2026-11/trip{storage.path('trip').suffix}"
+    done = run("merge-driver", "base", "ours", "theirs", path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    merged = (tmp_path / "ours").read_text()
+    assert "ours" in merged
+    assert "theirs" in merged
+    assert (tmp_path / "theirs").read_bytes() == versions["theirs"]
+    missing = run("merge-driver", "base", "ours", "gone", path)
+    assert missing.returncode == 5
+    assert (tmp_path / "ours").read_text() == merged
+
+
+def test_merge_driver_lets_git_merge_what_it_cannot_read(run: Command, tmp_path: Path) -> None:
+    for name, text in {"base": "a\nb\nc\n", "ours": "A\nb\nc\n", "theirs": "a\nb\nC\n", "other": "x\nb\nc\n"}.items():
+        (tmp_path / name).write_text(text)
+    done = run("merge-driver", "base", "ours", "theirs", "notes.txt")
+    assert done.returncode == 0
+    assert done.stderr == "localstore: notes.txt is not named like a document. So git merges notes.txt line by line.\n"
+    assert (tmp_path / "ours").read_text() == "A\nb\nC\n"
+    done = run("merge-driver", "base", "ours", "other", "notes.json")
+    assert done.returncode == 1
+    assert (tmp_path / "ours").read_text().startswith("<<<<<<< ours\nA\n")
+    (tmp_path / "other").write_bytes(b"\0")
+    kept = (tmp_path / "ours").read_bytes()
+    assert run("merge-driver", "base", "ours", "other", "notes.json").returncode == 1
+    assert (tmp_path / "ours").read_bytes() == kept

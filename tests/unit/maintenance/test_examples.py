@@ -8,6 +8,7 @@ import pytest
 
 MODULES = [
     "check",
+    "git",
     "importing.fields",
     "importing.json_text",
     "importing.parts",

@@ -1,0 +1,1 @@
+"""Stores in repositories of the real git."""
