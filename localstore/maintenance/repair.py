@@ -25,8 +25,11 @@ from localstore.format.parse_error import ParseError
 from localstore.index.row import IndexRow, carry_rewrite_flag, row_of
 from localstore.maintenance.check import SUPERSEDED, Check
 from localstore.maintenance.finding import Finding
+from localstore.maintenance.git_merge import unite_in_file, unite_sides
 from localstore.maintenance.tree_checks import MOST_MODES
 
+CONFLICT = "both sides of a merge conflict"
+"""The reason that a rescue file gives for a document whose conflict was mended."""
 _ROUNDS = 5
 """The most times the store is checked, since a repaired problem may have hidden another one."""
 _ATTEMPTS = 5
@@ -37,9 +40,9 @@ def repair(store: Opened | Path | str, *, dry_run: bool = False, lock_timeout: f
     """Return a repair of a store. Iterate over the result to run it and get the findings.
 
     The findings start with a `repair` for each problem that was repaired, followed by an `error` or `note` for each one
-    that is left. The repair covers torn documents, the manifest, leftover temporary files, permissions, and session ids
-    that two documents share. Other programs may write in the meantime. Nothing is deleted. If the iteration is stopped
-    at any point, the next repair does the rest.
+    that is left. The repair covers torn documents, merge conflicts of git, the manifest, leftover temporary files,
+    permissions, and session ids that two documents share. Other programs may write in the meantime. Nothing is deleted.
+    If the iteration is stopped at any point, the next repair does the rest.
 
     >>> from localstore import JsonStorage
     >>> [finding.advice for finding in repair(JsonStorage("my-sessions"), dry_run=True)]
@@ -134,6 +137,11 @@ class _Repairs:
                 return f"Set it to {self._modes[path]:o}." if path else "Set them to 600 and 700."
             case "torn":
                 return f"Rewrite it without the torn part, which is kept in {rescue_folder.FOLDER}."
+            case "conflict":
+                return (
+                    "Unite the runs of both sides. If both changed the same thing, the document as it is now is kept "
+                    f"in {rescue_folder.FOLDER}."
+                )
             case "leftover" if finding.problem == SUPERSEDED:
                 return "Remove it."
             case "leftover":
@@ -159,6 +167,8 @@ class _Repairs:
                 self._repairer.rewrite_torn(path)
             case "leftover":
                 self._repairer.move_leftover(path)
+            case "conflict":
+                return self._repairer.unite_sides(path)
             case "duplicate":
                 renamed = self._repairer.give_new_id(path, self._check.duplicates[path], self._new_ids[path])
                 return None if renamed is None else _renaming(renamed[0], os.path.basename(renamed[1]))
@@ -257,6 +267,38 @@ class Repairer:
                 continue
             except FileNotFoundError:
                 return
+
+    def unite_sides(self, path: str) -> str | None:
+        """Replace a document with merge conflicts of git by what both sides are together. Return what was done.
+
+        If something of one side is not in it, the document with the conflicts is kept in a rescue file first. Return
+        None, and do nothing, if there is no conflict any more.
+        """
+        full_path = self._full(path)
+        for _ in range(_ATTEMPTS):
+            found = unite_in_file(full_path)
+            if found is None:
+                return None
+            with self._locks.session(found.session_id, self._timeout), DocumentFile(full_path) as file:
+                raw = file.read_all()
+                united = unite_sides(raw, file.layout, full_path)
+                if united is None or united.session_id != found.session_id:
+                    continue
+                done = "United the runs of both sides."
+                if not united.is_complete:
+                    content = rescue_folder.piece(0, raw)
+                    kept = rescue_folder.set_aside(self._root, path, united.session_id, CONFLICT, content)
+                    what = ", ".join(one.what for one in united.differences)
+                    done += f" Both changed {what}: see" if what else " Not everything is in it: see"
+                    done += f" {rescue_folder.FOLDER / kept.name}, which has both sides."
+                try:
+                    durable_files.replace_file(full_path, [united.raw], file.status)
+                except durable_files.FileChanged:
+                    continue
+                self._manifest.refresh()
+                self._index.adopt(path)
+                return done
+        return None
 
     def move_leftover(self, path: str) -> None:
         """Move a temporary file to `.localstore/rescue/`, unless another program may still be writing it.

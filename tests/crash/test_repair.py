@@ -12,6 +12,7 @@ import pytest
 
 from localstore import JsonStorage, LocalstoreError, Message, Run, YamlStorage
 from localstore.disk import filesystem
+from localstore.maintenance.git_merge import merge_for_git
 from localstore.maintenance.repair import repair
 from localstore.maintenance.rescue import rescued, restore
 from tests import oracle
@@ -51,6 +52,19 @@ def _copied(storage: Storage) -> None:
     copy = path.with_name(f"a copy{path.suffix}")
     shutil.copy2(path, copy)
     copy.write_bytes(copy.read_bytes().replace(b"question 3", b"an answer of its own"))
+
+
+def _conflicting(storage: Storage) -> None:
+    """Git merged two branches that had both added a run and changed the last common one."""
+    path = storage.path("s")
+    versions = [path.read_bytes()]
+    for number, text in ((4, b"ours"), (5, b"theirs")):
+        path.write_bytes(versions[0].replace(b"question 3", b"question of " + text))
+        storage.append("s", run(number))
+        versions.append(path.read_bytes())
+    merged = merge_for_git(versions[0], versions[1], versions[2], path.name)
+    assert merged.is_conflict
+    path.write_bytes(merged.raw)
 
 
 def _left(storage: Storage) -> None:
@@ -94,7 +108,7 @@ def _rescued(storage: Storage) -> None:
     storage.append("s", run(5))
 
 
-DAMAGES = [_torn, _copied, _left, _open_to_others, _without_manifest, _broken_manifest, _rescued]
+DAMAGES = [_torn, _copied, _conflicting, _left, _open_to_others, _without_manifest, _broken_manifest, _rescued]
 
 
 def _repair(root: Path) -> None:
@@ -210,6 +224,10 @@ def _assert_finished(root: Path, damage: Callable[[Storage], None], where: str) 
         assert found["s-2"].path.stem == "s-2", where
         assert b"question 3" in found["s"].raw, where
         assert set(found) == {"s", "s-2", "other"}, where
+    elif damage is _conflicting:
+        assert runs == ["r1", "r2", "r3", "r4", "r5"], where
+        assert "question of ours" in kept, where
+        assert "question of theirs" in kept, where
     elif damage is _left:
         assert "question 2" in kept, where
     elif damage is _rescued:
