@@ -77,17 +77,22 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Something that both stores have in different forms. The other store has the form that `taken` says."""
+    """Something that both stores have in different forms. The target now has the form that `taken` says.
+
+    `into` says which store is the target, in the words of the person who copies or merges.
+    """
 
     session_id: str
     what: str
     taken: Literal["source", "target"]
+    into: Literal["the other store", "this store"] = "the other store"
 
     def __str__(self) -> str:
-        what = f"session {self.session_id!r}: {self.what} is different in both stores."
+        what, target = f"session {self.session_id!r}: {self.what} is different in both stores.", self.into.capitalize()
         if self.taken == "target":
-            return f"{what} The other store keeps its form."
-        return f"{what} The other store gets the form of this one, and sets its own aside for rescue."
+            return f"{what} {target} keeps its form."
+        source = "this one" if self.into == "the other store" else "the other one"
+        return f"{what} {target} gets the form of {source}, and sets its own aside for rescue."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields."""
@@ -104,8 +109,8 @@ class Written:
     revision: Revision | None = None
 
 
-class Side(Protocol):
-    """One of the two stores of a copy."""
+class Source(Protocol):
+    """A store that is only read, the source of a copy. It may keep a record of the copies."""
 
     @property
     def name(self) -> str:
@@ -128,19 +133,23 @@ class Side(Protocol):
         """Yield each of these sessions: None if there is none, or the error if it cannot be read. Nothing changes."""
         ...
 
+    def load_record(self, other: str, /) -> bytes | None:
+        """Return what `save_record` stored under this name; None if there is nothing."""
+        ...
+
+    def save_record(self, other: str, record: bytes, /) -> bool:
+        """Store the record of the copies to or from another store. Return False if this store cannot have one."""
+        ...
+
+
+class Side(Source, Protocol):
+    """One of the two stores of a copy."""
+
     def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
         """Add what the store lacks of each session, durably, and yield what was done, or the error if it was refused.
 
         A session that is there is merged, under its lock.
         """
-        ...
-
-    def load_record(self, other: str) -> bytes | None:
-        """Return what `save_record` stored under this name; None if there is nothing."""
-        ...
-
-    def save_record(self, other: str, record: bytes) -> bool:
-        """Store the record of the copies to or from another store. Return False if this store cannot have one."""
         ...
 
 
@@ -192,7 +201,7 @@ class Copied:
 
 
 def copy(
-    source: Side, target: Side, where: Filter, *, dry_run: bool = False, progress: Progress | None = None
+    source: Source, target: Side, where: Filter, *, dry_run: bool = False, progress: Progress | None = None
 ) -> Copied:
     """Copy what `target` lacks of the sessions of `source` that match the filter. See `Storage.copy_to`.
 
@@ -204,7 +213,7 @@ def copy(
 
 
 class _Copy:
-    def __init__(self, source: Side, target: Side, *, dry_run: bool) -> None:
+    def __init__(self, source: Source, target: Side, *, dry_run: bool) -> None:
         self._source = source
         self._target = target
         self._record = Record(source, target)
@@ -305,7 +314,7 @@ class Record:
     A session that still has them need not be read. The record belongs to one machine and may be deleted at any time.
     """
 
-    def __init__(self, source: Side, target: Side) -> None:
+    def __init__(self, source: Source, target: Side) -> None:
         self._keepers = ((source, f"to {target.name}"), (target, f"from {source.name}"))
         self._revisions: dict[str, list[Any]] = {}
         self._is_changed = False
@@ -353,8 +362,8 @@ def merged_with(stored: Form, form: Form) -> Merged:
     """
     if any(stored.header.get(key) != form.header.get(key) for key in ("kind", "user_id")):
         raise Conflict(
-            "The other store has a session with this id that belongs to another user or is of another kind. "
-            "It was not changed.",
+            "Both stores have a session with this id, and they belong to different users or are of different kinds. "
+            "Nothing was changed.",
             session_id=form.session_id,
         )
     merged = merge(stored.version, form.version)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from localstore.maintenance.copying import Copied, Copyable, Side
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
+    from localstore.maintenance.merging import StoresMerged
     from localstore.maintenance.prune import Pruned
     from localstore.maintenance.redact import Redacted
     from localstore.maintenance.trash import Removal
@@ -899,6 +900,45 @@ class Storage:
         if not hasattr(other, "_copy_side"):
             raise TypeError(f"other must be a storage, not {type(other).__name__}")
         return copy(self._copy_side(), other._copy_side(), check_filter(where), dry_run=dry_run, progress=progress)
+
+    def merge_from(
+        self, other: "Copyable | Path | str", *, dry_run: bool = False, progress: "Progress | None" = None
+    ) -> "StoresMerged":
+        """Merge the sessions of another store into this one, and return what was merged and what was not.
+
+            >>> storage.merge_from("copies").unchanged
+            1
+
+        Afterwards, this store has everything that both have: sessions that only the other one has, and in sessions of
+        both, the runs of both. `differences` of the result names what both have in different forms: the form of the
+        store with the newer history counts, and one that is replaced here is kept in the rescue folder. A run that was
+        removed on purpose in one of the stores is removed here too, and kept in the rescue folder. Merging again
+        changes nothing. If a merge is interrupted, the next one continues.
+
+        The other store is only read. Its trash, rescue files and backups stay there. A session that is in the trash of
+        this store stays there unless the other store has more of it. Of documents that this store has, the format and
+        the name do not change; a new one has the bytes of the other store, also if that is of the other format.
+
+        Args:
+            other: The other storage, in a folder or a database, or the path of a folder.
+            dry_run: If True, nothing is written. The result says what a merge would do.
+            progress: Called with the number of sessions done so far and the total.
+
+        A session that cannot be read there, or written here, is left out, and `skipped` of the result names it. So is
+        one with the id of a session here that belongs to another user. Raises StoreNotFound, ValueError if both are the
+        same store, and OSError if this store cannot be written.
+        """
+        from localstore.maintenance.merging import merge_from
+        from localstore.storage.folder_side import FolderSide
+
+        check_flag("dry_run", dry_run)
+        if isinstance(other, (str, os.PathLike)):
+            with JsonStorage(other, create=False) as opened:
+                return self.merge_from(opened, dry_run=dry_run, progress=progress)
+        if not hasattr(other, "_copy_side"):
+            raise TypeError(f"other must be a storage or the path of one, not {type(other).__name__}")
+        side = FolderSide(self._engine, None)
+        return merge_from(other._copy_side(), side, self._engine, dry_run=dry_run, progress=progress)
 
     def _copy_side(self) -> "Side":
         from localstore.storage.folder_side import FolderSide

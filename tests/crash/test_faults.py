@@ -379,6 +379,17 @@ def _throw_all_away(scene: Scene) -> None:
         raise error
 
 
+def _with_a_store_that_went_on(scene: Scene) -> None:
+    """As `_with_another_store`, and a run was taken out there."""
+    _with_another_store(scene)
+    scene.given[0].remove_run("s", "r2")
+
+
+def _merge_another_store(scene: Scene) -> None:
+    for one in scene.storage.merge_from(scene.given[0]).skipped:
+        raise OSError(5, one.problem, one.session_id)
+
+
 def _copy_from_another_store(scene: Scene) -> None:
     for one in scene.given[0].copy_to(scene.storage).skipped:
         raise OSError(5, one.problem, one.session_id)
@@ -537,6 +548,8 @@ OPERATIONS = [
     Operation("put back as another session", _in_the_trash, _put_back_as_another, lambda found: "t" in found),
     Operation("copy from another store", _with_another_store, _copy_from_another_store,
               lambda found: _ONE_MORE(found) and "t" in found),
+    Operation("merge another store", _with_a_store_that_went_on, _merge_another_store,
+              lambda found: _has("r1", "r3", "r4")(found) and "t" in found, takes_out="r2"),
     Operation("put back from the trash", _in_the_trash, _put_back, _SAME),
 ]  # fmt: skip
 

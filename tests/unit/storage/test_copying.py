@@ -201,7 +201,9 @@ def test_another_session_with_the_same_id_is_named_and_stays(
     filled(storage)
     for dry_run in (True, False):
         done = storage.copy_to(other, dry_run=dry_run)
-        assert str(done.skipped[0]).startswith("session 'trip': The other store has a session with this id that belong")
+        assert str(done.skipped[0]).startswith(
+            "session 'trip': Both stores have a session with this id, and they belong to d"
+        )
     assert run_ids(other.path("trip")) == ["x"]
 
 

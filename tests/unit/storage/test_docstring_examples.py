@@ -43,6 +43,7 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
         "redact",
         "import_from",
         "copy_to",
+        "merge_from",
         "path",
         "close",
         "fork",
