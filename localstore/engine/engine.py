@@ -50,6 +50,7 @@ from localstore.models.schema import SCHEMA_VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localstore.models.session_info import SortKey
     from localstore.models.stats import GroupKey, Period, Tally
 
 _ATTEMPTS = 5
@@ -583,6 +584,19 @@ class Engine:
             if len(rows) == number or limit is None:  # otherwise list again: a short page would seem to be the last one
                 break
         return [self.index.with_overview(row) for row in rows] if counted else rows
+
+    def leading(self, where: Filter, sort: "SortKey", limit: int, *, newest_first: bool) -> list[IndexRow]:
+        """Return rows that match the filter, each with what is counted over its runs, by descending activity.
+
+        The first `limit` ones in the order of `sort` are among them; see `SessionIndex.leading`.
+        """
+        rows = self.index.leading(where, sort, limit, newest_first=newest_first)
+        if rows is not None:
+            checked = [self._checked(row) if "problem" in row else row for row in rows]
+            selected = self.select((row for row in checked if row is not None), where)
+            if len(selected) == len(rows):
+                return in_order(selected, newest_first=True)
+        return self.rows(where, counted=True)
 
     def listed(self, session_id: str) -> IndexRow | None:
         """Return the row of a session as listings have it, with a `problem` if its document is broken.

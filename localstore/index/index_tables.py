@@ -15,7 +15,7 @@ from localstore.index.sqlite_file import Layout
 
 LAYOUT = Layout(
     application=0x6C73_6978,
-    format=2,
+    format=3,
     statements=f"""
     CREATE TABLE folded(manifest BLOB NOT NULL, offset INTEGER NOT NULL, tail BLOB NOT NULL, lines INTEGER NOT NULL);
 {row_table.STATEMENTS}

@@ -210,6 +210,33 @@ class Manifest:
             found = list(heapq.merge(found, added, key=lambda item: _place(*item), reverse=newest_first))
         return found, has_more
 
+    def leading(
+        self, where: Selection, sort: str, limit: int, is_reversed: bool
+    ) -> tuple[list[IndexRow], list[IndexRow]] | None:
+        """Return the first rows in an order of `row_order`, and other rows, which may be among them.
+
+        These are in no particular order. If there are less than `limit` of the first rows, there are no more. Return
+        None if all rows must be read.
+        """
+        from localstore.index import row_order, row_queries
+
+        with self._reader.mutex:
+            self._reader.parse_all_lines()
+            latest = latest_plausible_time()
+            no_rows: list[IndexRow] = []
+            come_due = self._reader.ask(partial(row_queries.due_rows, latest=latest), no_rows)
+            mine = {row["session_id"]: row for row in come_due} | self._recent.rows
+            self._reader.ask(partial(row_order.make_index, sort=sort), None)
+            first: list[IndexRow] | None = []
+            most = limit + len(mine)
+            work = partial(row_queries.leading, where=where, sort=sort, limit=most, is_reversed=is_reversed)
+            first = self._reader.ask(work, first)
+            own = [row for row in mine.values() if row is not DELETED and where.fits(row)]
+            if first is None or any("overview" not in row for row in own if "problem" not in row):
+                return None
+            added = [row for row in own if where.covers(activity(row, latest))]
+            return [row for row in first if row["session_id"] not in mine], added
+
     def stamp(self) -> tuple[int, int, int]:
         """Return a value that changes whenever answers of `in_order` may change."""
 

@@ -9,6 +9,7 @@ from zlib import crc32
 import orjson
 
 from localstore.index.row import IndexRow
+from localstore.index.row_order import order_by
 from localstore.index.selection import Place, Selection
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _GROUPS: "dict[GroupKey, str]" = {
     "month": "usage.month",
     "model": "usage.model",
 }
-_SUMS = ", ".join(f"sum({name})" for name in ("runs", "failures", "input", "output", "cached", "milliseconds"))
+_SUMS = ", ".join(f"sum(usage.{name})" for name in ("runs", "failures", "input", "output", "cached", "milliseconds"))
 _VALUES = 500
 """How many values a statement gets at once."""
 
@@ -160,6 +161,21 @@ def page(
     return found
 
 
+def leading(
+    connection: sqlite3.Connection, where: Selection, sort: str, limit: int, *, is_reversed: bool
+) -> list[IndexRow] | None:
+    """Return the first `limit` rows in an order of `row_order`; None if what they are sorted by is not known of all."""
+    if sort in ("tokens", "name") and _has_uncounted(connection):
+        return None
+    conditions, values = _conditions(connection, where)
+    condition = " AND ".join(conditions).replace("active_at", "+active_at")  # its index is in another order
+    statement = (
+        f"SELECT row, checksum FROM session WHERE {condition} "  # noqa: S608 (no input)
+        f"ORDER BY {order_by(sort, is_reversed=is_reversed)} LIMIT ?"
+    )
+    return [_row(*found) for found in connection.execute(statement, [*values, limit])]
+
+
 def _conditions(connection: sqlite3.Connection, where: Selection) -> tuple[list[str], list[str | int]]:
     has_status = "status = ?" if where.status in (None, "completed") else _HAS_LABEL.format("status")
     asks_for_runs = where.status is not None or where.rating is not None or where.model is not None
@@ -180,6 +196,9 @@ def _conditions(connection: sqlite3.Connection, where: Selection) -> tuple[list[
             values.append(value)
     if where.is_named:
         conditions.append("name IS NOT NULL")
+    if where.without_tag is not None:
+        conditions.append(f"NOT {_HAS_LABEL.format('tag')}")
+        values.append(where.without_tag)
     return conditions, values
 
 

@@ -10,6 +10,7 @@ from localstore.index.found_table import apply_notes
 from localstore.index.manifest_lines import DELETED, FolderNote, folder_note, last_usable_line, split_lines
 from localstore.index.overview import Overview
 from localstore.index.row import IndexRow, activity, due
+from localstore.index.row_order import INDEXES, OrderValues, order_values
 from localstore.index.row_queries import paths_of, sessions_at
 
 STATEMENTS = """
@@ -17,6 +18,8 @@ STATEMENTS = """
         number INTEGER PRIMARY KEY, session_id TEXT UNIQUE NOT NULL, path TEXT UNIQUE NOT NULL,
         active_at TEXT NOT NULL, due TEXT, user_id TEXT, entity_id TEXT, name TEXT,
         kind TEXT NOT NULL, status TEXT, is_counted INTEGER NOT NULL,
+        created TEXT NOT NULL, runs INTEGER NOT NULL, tokens INTEGER NOT NULL, size INTEGER NOT NULL,
+        title TEXT NOT NULL,
         checksum INTEGER NOT NULL, row BLOB NOT NULL);
     CREATE INDEX session_by_time ON session(active_at, session_id);
     CREATE INDEX session_of_user ON session(user_id, active_at, session_id) WHERE user_id IS NOT NULL;
@@ -41,6 +44,7 @@ _SECONDARY = (
 )
 _COLUMNS = (
     *("session_id", "path", "active_at", "due", "user_id", "entity_id", "name", "kind", "status", "is_counted"),
+    *OrderValues._fields,
     *("checksum", "row"),
 )
 _UPSERT = (
@@ -69,6 +73,8 @@ def fold(connection: sqlite3.Connection, read: Read, begin: int, end: int, lates
     if is_new:
         for statement in _SECONDARY:
             connection.execute(f"DROP INDEX {statement.split()[2]}")
+        for statement in INDEXES.values():
+            connection.execute(f"DROP INDEX IF EXISTS {statement.split()[2]}")
     lines = 0
     while begin < end:
         data = read(min(_CHUNK, end - begin), begin)
@@ -171,6 +177,7 @@ def _values(row: IndexRow, raw: bytes, latest: str) -> tuple[str | int | bytes |
         row["kind"],
         row.get("overview", {}).get("status"),
         "overview" in row,
+        *order_values(row),
         crc32(raw),
         raw,
     )

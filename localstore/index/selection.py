@@ -32,6 +32,8 @@ class Selection(NamedTuple):
     """A rating of one of the runs."""
     is_named: bool = False
     """Whether the session must have a name."""
+    without_tag: str | None = None
+    """A tag that the session does not have."""
 
     def fits(self, row: IndexRow) -> bool:
         """Return whether everything but the time of a row is as selected."""
@@ -41,6 +43,7 @@ class Selection(NamedTuple):
             and self.kind in (None, row["kind"])
             and (not self.tags or set(self.tags) <= set(row.get("tags", ())))
             and (not self.is_named or "name" in row)
+            and (self.without_tag is None or self.without_tag not in row.get("tags", ()))
             and ("overview" not in row or self._fits_runs(row["overview"]))
         )
 

@@ -21,12 +21,15 @@ from localstore.models.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localstore.models.session_info import SortKey
     from localstore.models.stats import GroupKey, Tally
 
 _LISTING_ATTEMPTS = 3
 """The most attempts at a listing. It starts again if documents changed during the attempt."""
 _FIRST_PAGE = 100
 """How many rows are read at first if a filter may leave out some."""
+_GROWTH = 4
+"""How many times as many are read next."""
 _Result = TypeVar("_Result")
 
 
@@ -232,29 +235,80 @@ class SessionIndex:
     def _in_order(
         self, selection: Selection, after: Place | None, limit: int | None, newest_first: bool
     ) -> Iterator[tuple[str, IndexRow]]:
-        """Yield selected rows in the order of activity, about as many at once as will be needed.
+        """Yield selected rows in the order of activity. Few are read at first, then more and more.
 
         A session that other programs write to meanwhile is yielded at least once.
         """
-        stamp = self._manifest.stamp()
         size = None if limit is None else max(limit, _FIRST_PAGE)
-        rows, has_more = self._manifest.in_order(selection, after, size, newest_first=newest_first)
-        yield from rows
-        if has_more:
-            last = (rows[-1][0], rows[-1][1]["session_id"]) if rows else after
-            rest, _ = self._manifest.in_order(selection, last, None, newest_first=newest_first)
-            if self._manifest.stamp() != stamp:  # a session may have moved from the rest to the first rows
-                known = {row["session_id"] for _, row in rows}
-                everything, _ = self._manifest.in_order(selection, after, None, newest_first=newest_first)
-                rest = [item for item in everything if item[1]["session_id"] not in known]
-            yield from rest
+        known: set[str] = set()
+        stamp, place = self._manifest.stamp(), after
+        has_more = True
+        while has_more:
+            rows, has_more = self._manifest.in_order(selection, place, size, newest_first=newest_first)
+            yield from (item for item in rows if item[1]["session_id"] not in known)
+            if has_more and size is not None:
+                known.update(row["session_id"] for _, row in rows)
+                place = (rows[-1][0], rows[-1][1]["session_id"]) if rows else place
+                size *= _GROWTH
+                before, stamp = stamp, self._manifest.stamp()
+                if stamp != before:  # a session may have moved from the rest to the rows before
+                    place = after
+
+    def leading(self, where: Filter, sort: "SortKey", limit: int, *, newest_first: bool) -> list[IndexRow] | None:
+        """Return rows that match the filter, each compared with its file, in no particular order.
+
+        The first `limit` ones in the order of `sort` are among them. Return None if all rows must be read for that:
+        there are few, or what some of them are sorted by is not known.
+        """
+        size, attempts = max(limit, _FIRST_PAGE), 0
+        while attempts < _LISTING_ATTEMPTS:
+            self._folders.scan()
+            if self._sweep.has_few():
+                return None
+            self._sweep.run_if_due()
+            found = self._manifest.leading(_selection(where), sort, size, not newest_first)
+            if found is None:
+                return None
+            rows, is_current = self._compared(where, *found, limit)
+            if not is_current or self._folders.is_outdated():
+                attempts += 1
+            elif len(rows) >= limit or len(found[0]) < size:
+                return rows
+            else:
+                size *= _GROWTH
+        return None
+
+    def _compared(
+        self, where: Filter, first: list[IndexRow], others: list[IndexRow], limit: int
+    ) -> tuple[list[IndexRow], bool]:
+        """Return those of some rows that match, as their files are now, and whether the order did not change by that.
+
+        The `first` ones are in order: the rest of them is left out once `limit` match.
+        """
+        from localstore.index.row_order import order_values
+
+        rows: list[IndexRow] = []
+        latest = latest_plausible_time()
+        matching = 0
+        for is_first, row in [*((True, row) for row in first), *((False, row) for row in others)]:
+            if (is_first and matching == limit) or not where.matches_header(row):
+                continue
+            current = self._reader.listed(row)
+            if current is None:
+                continue
+            if current["session_id"] != row["session_id"] or order_values(current) != order_values(row):
+                return rows, False
+            if where.matches(current, activity(current, latest)):
+                rows.append(current)
+                matching += is_first
+        return rows, True
 
     def tally(self, where: Filter, by: "Sequence[GroupKey]") -> "Tally | None":
         """Add up the usage of the sessions that match the filter, in groups of `by`, as `recorded` would select them.
 
         Return None if there are few, or if the rows must be read for that.
         """
-        if where.name is not None or where.archived is False:
+        if where.name is not None:
             return None
         return self._repeated(lambda: self._tally(where, by))
 
@@ -302,4 +356,5 @@ def _selection(where: Filter) -> Selection:
         model=where.model,
         rating=where.rating,
         is_named=bool(where.name),
+        without_tag=ARCHIVED if where.archived is False else None,
     )

@@ -1139,8 +1139,7 @@ class Storage:
             after: The `cursor` of a session: begin with the one that follows it, as for the next page.
             newest_first: If False, the order is the other way round.
             sort: What comes first: the newest by "updated" or "created", the largest by "runs", "tokens" or "size" of
-                the document, or the titles from A to Z by "name". Any but "updated" reads the rows of all sessions that
-                match, whatever the limit.
+                the document, or the titles from A to Z by "name".
 
         Raises ValueError if `kind` or `sort` is unknown, `limit` is neither None nor an integer of at least 0, `after`
         is no cursor, or it is given with another order than "updated".
@@ -1155,7 +1154,11 @@ class Storage:
         if merged is None:
             return []
         if sort != "updated":
-            infos = in_order_of(self._infos(self._engine.rows(merged, counted=True)), sort)
+            if limit is None:
+                rows = self._engine.rows(merged, counted=True)
+            else:
+                rows = self._engine.leading(merged, sort, limit, newest_first=newest_first)
+            infos = in_order_of(self._infos(rows), sort)
             return (infos if newest_first else infos[::-1])[:limit]
         position = None if after is None else check_cursor(after)
         return self._infos(self._engine.rows(merged, limit, after=position, newest_first=newest_first, counted=True))

@@ -4,11 +4,13 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from localstore import DocumentBroken, Filter, JsonStorage, YamlStorage
+from localstore.models.session_info import SORT_KEYS
 from tests.effort import sampled
 from tests.unit.raw import Storage, answered, edit, parse, run_ids
 from tests.unit.watched_disk import WatchedDisk
@@ -248,8 +250,12 @@ def test_an_impossible_time_does_not_pin_a_session_to_the_top(storage: Storage, 
 
 @pytest.mark.usefixtures("folding")
 def test_the_index_selects_what_the_filter_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tags, ratings, models, the status and names are asked of the index if there are many sessions."""
+    """Tags, ratings, models, the status and names are asked of the index if there are many sessions.
+
+    So is the order: a page is the beginning of the whole listing.
+    """
     monkeypatch.setattr("localstore.index.sweep._FEW", 0)
+    monkeypatch.setattr("localstore.index.session_index._FIRST_PAGE", 1)
     storage = JsonStorage(tmp_path / "store", durability="relaxed")
     chance = random.Random(3)
     filters = [
@@ -281,5 +287,9 @@ def test_the_index_selects_what_the_filter_matches(tmp_path: Path, monkeypatch: 
                 assert [info.session_id for info in opened.list_sessions(where=where)] == expected
                 assert opened.count(where) == len(expected)
                 assert opened.stats(where=where).total.sessions == len(expected)
+                for sort in sampled(SORT_KEYS, 3):
+                    for newest_first in (True, False):
+                        ordered = partial(opened.list_sessions, where=where, sort=sort, newest_first=newest_first)
+                        assert ordered(limit=3) == ordered()[:3]
         change(f"s{chance.randrange(12)}")
         storage.delete_session(f"s{chance.randrange(12)}")
