@@ -1,12 +1,12 @@
-"""Finds the sessions and the run that a command works on."""
+"""Finds the sessions that a command works on."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -15,20 +15,17 @@ from localstore.errors import SessionNotFound
 from localstore.models.filter import Filter
 from localstore.storage.session_names import beginning_with, exactly_named, similar_to
 
-from .errors import Ambiguous, candidates
+from .errors import MOST_CANDIDATES, Ambiguous, candidates
 from .output import one_line
 from .store_option import folder_of, is_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from localstore.models.session_info import SessionInfo
     from localstore.storage.contract import SessionStorage
 
 NO_SESSIONS = "This store has no sessions yet. An agent that uses it adds the first one."
-_MAX_QUESTION = 60
-_NUMBER = re.compile("-?[0-9]{1,7}\\Z")
-"""A text that is meant as the number of a run. A longer one may be the beginning of an id."""
+_ENOUGH = MOST_CANDIDATES + 1
+"""How many sessions to look for, to list those that are meant and to know whether there are more."""
 _POSITION = re.compile("@([1-9][0-9]{0,8})\\Z")
 
 
@@ -46,7 +43,7 @@ def find_session(storage: SessionStorage, text: str) -> SessionInfo:
         raise click.UsageError("SESSION is empty", click.get_current_context())
     if text == "-" and text not in storage:
         raise click.UsageError("This command takes one SESSION, and none from -", click.get_current_context())
-    infos = storage.find_sessions(text)
+    infos = storage.find_sessions(text, limit=_ENOUGH)
     if not any(text in (info.session_id, info.name) for info in infos):
         if position := _POSITION.match(text):
             return _at_position(storage, int(position[1]))
@@ -56,7 +53,8 @@ def find_session(storage: SessionStorage, text: str) -> SessionInfo:
         return infos[0]
     if infos:
         raise _ambiguous(infos, _how(infos[0], text), text)
-    return _find_among_all(storage.list_sessions(), text)
+    has_escapes = "\\" in text
+    return _find_similar(storage.list_sessions() if has_escapes else storage.sessions_containing(text, _ENOUGH), text)
 
 
 def find_sessions(storage: SessionStorage, texts: Iterable[str], *, exact: bool = False) -> list[SessionInfo]:
@@ -102,7 +100,7 @@ def _from_input(storage: SessionStorage) -> Iterator[SessionInfo]:
 
 def _with_id(storage: SessionStorage, session_id: str) -> SessionInfo:
     """Return the session with this id, which may have escapes. Names and beginnings do not count: nobody typed it."""
-    named: Iterable[SessionInfo] = storage.find_sessions(session_id)
+    named: Iterable[SessionInfo] = storage.find_sessions(session_id, limit=1)
     if "\\" in session_id and all(info.session_id != session_id for info in named):
         named = storage.sessions()
     for info in named:
@@ -120,8 +118,11 @@ def _how(info: SessionInfo, text: str) -> str:
     return "have a name that begins with" if (info.name or "").startswith(text) else "match"
 
 
-def _find_among_all(infos: list[SessionInfo], text: str) -> SessionInfo:
-    """Find a session by an id with escapes, or after the listing has read what other programs changed."""
+def _find_similar(infos: list[SessionInfo], text: str) -> SessionInfo:
+    """Find a session by an id with escapes, or after the listing has read what other programs changed.
+
+    Raises Ambiguous or SessionNotFound otherwise.
+    """
     named = exactly_named(infos, text) or beginning_with(infos, text)
     if named is not None and len(named.sessions) == 1:
         return named.sessions[0]
@@ -133,7 +134,8 @@ def _find_among_all(infos: list[SessionInfo], text: str) -> SessionInfo:
 
 
 def _ambiguous(infos: list[SessionInfo], how: str, text: str) -> Ambiguous:
-    return Ambiguous(f"{len(infos)} sessions {how} '{text}'. Give the whole id of one:", _session_lines(infos))
+    number = len(infos) if len(infos) < _ENOUGH else f"More than {MOST_CANDIDATES}"
+    return Ambiguous(f"{number} sessions {how} '{text}'. Give the whole id of one:", _session_lines(infos))
 
 
 def newest_session(storage: SessionStorage) -> SessionInfo:
@@ -145,54 +147,6 @@ def newest_session(storage: SessionStorage) -> SessionInfo:
 
 
 def _session_lines(rows: list[SessionInfo]) -> list[str]:
-    return candidates(one_line(row.session_id) + (f"  ({one_line(row.title)})" if row.title else "") for row in rows)
-
-
-def find_run(session_id: str, runs: Sequence[tuple[str, str]], text: str) -> int:
-    """Return the number of a run of a session, counted from 1. `runs` are the ids and the questions of all of
-    them, oldest first.
-
-    It is the run with this id, otherwise with this number (-1 is the last), otherwise the only one whose id begins with
-    `text`. A number is not the beginning of an id: 7 must not drop the run 7f3a… of a session that has three.
-
-    Raises Ambiguous with the candidates if there is no such run or there are several.
-    """
-    if not text:
-        raise click.UsageError("RUN is empty", click.get_current_context())
-    numbered = list(enumerate(runs, 1))
-    same = [(number, run) for number, run in numbered if text in (run[0], one_line(run[0]))]
-    if not same and (number := _number(text, len(runs))) is not None:
-        return number
-    matches = same
-    if not same and not _NUMBER.match(text):
-        matches = [(number, run) for number, run in numbered if one_line(run[0]).startswith(text)]
-    if len(matches) == 1:
-        return matches[0][0]
-    if matches:
-        how = "have the id" if same else "have an id that begins with"
-        raise Ambiguous(f"{len(matches)} runs {how} '{text}'. Give the whole id of one:", _run_lines(matches))
-    if not runs:
-        raise Ambiguous(f"Session '{session_id}' has no runs.", [])
-    raise Ambiguous(
-        f"No run of '{session_id}' matches '{text}'. Give the number or the id of one:", _run_lines(numbered[::-1])
-    )
-
-
-def _number(text: str, runs: int) -> int | None:
-    """Return the number of the run that `text` counts from the start or, if negative, the end; otherwise None."""
-    with contextlib.suppress(ValueError):
-        number = int(text) if text.isascii() else 0
-        if 1 <= abs(number) <= runs:
-            return number if number > 0 else runs + 1 + number
-    return None
-
-
-def _run_lines(runs: list[tuple[int, tuple[str, str]]]) -> list[str]:
-    return candidates(
-        f"{number:>3}  {one_line(run_id)}  {_shortened(question)}".rstrip() for number, (run_id, question) in runs
-    )
-
-
-def _shortened(text: str) -> str:
-    words = one_line(" ".join(text.split()))
-    return words if len(words) <= _MAX_QUESTION else f"{words[:_MAX_QUESTION]}…"
+    named = (one_line(row.session_id) + (f"  ({one_line(row.title)})" if row.title else "") for row in rows)
+    lines = candidates(islice(named, MOST_CANDIDATES))
+    return [*lines, "  … and more"] if len(rows) > MOST_CANDIDATES else lines

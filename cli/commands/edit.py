@@ -9,8 +9,9 @@ import click
 from localstore.errors import DocumentBroken
 
 from .. import output
-from ..arguments import find_run, find_session
+from ..arguments import find_session
 from ..errors import FINDINGS, message
+from ..run_argument import find_run
 from ..store_option import open_folder, store_option
 
 if TYPE_CHECKING:

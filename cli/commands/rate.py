@@ -47,7 +47,7 @@ def command(
     if stored is None:
         raise SessionNotFound(f"Session '{session_id}' was deleted just now. 'localstore ls' lists the remaining ones.")
 
-    from ..arguments import find_run
+    from ..run_argument import find_run
 
     runs = stored.runs
     number = find_run(session_id, [(one.run_id, one.question) for one in runs], run)

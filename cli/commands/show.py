@@ -13,8 +13,9 @@ from localstore.models.filter import Filter
 from localstore.storage.plain_session import PlainSession, plain_question, read_plain
 
 from .. import output
-from ..arguments import find_run, find_sessions, newest_session
+from ..arguments import find_sessions, newest_session
 from ..picker import pick_option, pick_session
+from ..run_argument import find_run
 from ..session_view import Excerpt, SessionView
 from ..store_option import open_store, store_option
 

@@ -624,17 +624,28 @@ class Engine:
                 return row
         return None
 
-    def beginning_with(self, text: str) -> list[IndexRow]:
-        """Return the rows of the sessions whose id or name begins with this text, newest activity first."""
-        rows = [self._checked(row) if "problem" in row else row for row in self.index.beginning_with(text)]
+    def beginning_with(self, text: str, limit: int | None = None) -> list[IndexRow]:
+        """Return the rows of the sessions whose id or name begins with this text, newest activity first.
+
+        With `limit`, so many of each are enough.
+        """
+        rows = [self._checked(row) if "problem" in row else row for row in self.index.beginning_with(text, limit)]
         return in_order((row for row in rows if row is not None), newest_first=True)
 
-    def ids_beginning_with(self, text: str, limit: int) -> list[IndexRow]:
+    def ids_beginning_with(self, text: str, limit: int | None, rest: str = "") -> list[IndexRow]:
         """Return the rows of at most `limit` sessions whose id begins with this text, newest activity first.
 
-        If there are more, it is those that come first in the order of their ids.
+        If there are more, it is those that come first in the order of their ids. Behind the text, the id has `rest`
+        somewhere.
         """
-        return in_order(self.index.ids_beginning_with(text, limit), newest_first=True)
+        return in_order(self.index.ids_beginning_with(text, limit, rest), newest_first=True)
+
+    def containing(self, text: str, limit: int) -> list[IndexRow]:
+        """Return the rows of at most `limit` sessions with this text in their id or name, newest activity first.
+
+        Upper and lower case make no difference.
+        """
+        return in_order(self.index.containing(text, limit), newest_first=True)[:limit]
 
     def recorded(self, where: Filter) -> list[IndexRow]:
         """Return the rows to count; see `SessionIndex.recorded`. A document that seems broken is read again."""

@@ -6,7 +6,7 @@ Questions about many rows are answered here, from the index and from the rows in
 import heapq
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from localstore.disk.locks import LockPool
 from localstore.index.manifest_lines import DELETED, FolderNote
 from localstore.index.manifest_reader import ManifestReader
 from localstore.index.manifest_writer import ManifestWriter
-from localstore.index.row import IndexRow, activity, begins_with, latest_plausible_time
+from localstore.index.row import IndexRow, activity, begins_with, contains, latest_plausible_time
 from localstore.index.selection import EVERYTHING, Place, Selection
 from localstore.index.stored_scans import StoredScans
 
@@ -303,33 +303,48 @@ class Manifest:
                 found[path] = session_id
         return found
 
-    def beginning_with(self, text: str) -> list[IndexRow]:
-        """Return the rows of the sessions whose id or name begins with this text, in no particular order."""
+    def beginning_with(self, text: str, limit: int | None = None) -> list[IndexRow]:
+        """Return the rows of the sessions whose id or name begins with this text, in no particular order.
+
+        With `limit`, so many of each are enough, those that come first in alphabetical order.
+        """
+        from localstore.index import row_queries
+
+        return self._matching(partial(row_queries.beginning_with, text=text), limit, lambda row: begins_with(row, text))
+
+    def ids_beginning_with(self, text: str, limit: int | None, rest: str = "") -> list[IndexRow]:
+        """Return the rows of at most `limit` sessions whose id begins with this text, in the order of their ids.
+
+        Behind the text, the id has `rest` somewhere.
+        """
+        from localstore.index import row_queries
+
+        def is_meant(row: IndexRow) -> bool:
+            return row["session_id"].startswith(text) and rest in row["session_id"][len(text) :]
+
+        query = partial(row_queries.ids_beginning_with, text=text, rest=rest)
+        return sorted(self._matching(query, limit, is_meant), key=lambda row: row["session_id"])[:limit]
+
+    def containing(self, text: str, limit: int) -> list[IndexRow]:
+        """Return rows of sessions with this text in their id or name, in no particular order: at least `limit`, or all.
+
+        Upper and lower case make no difference.
+        """
+        from localstore.index import row_queries
+
+        return self._matching(partial(row_queries.containing, text=text), limit, lambda row: contains(row, text))
+
+    def _matching(
+        self, query: Callable[..., list[IndexRow]], limit: int | None, is_meant: Callable[[IndexRow], bool]
+    ) -> list[IndexRow]:
+        """Return the rows in memory that match, and about `limit` others that the query finds in the index."""
         with self._reader.mutex:
             self._reader.parse_all_lines()
-            found: list[IndexRow] = []
-            if self._index.folded:
-                from localstore.index import row_queries
-
-                found = self._reader.ask(partial(row_queries.beginning_with, text=text), found)
-                found = [row for row in found if row["session_id"] not in self._recent.rows]
-            own = self._recent.present()
-            return found + [row for row in own if begins_with(row, text)]
-
-    def ids_beginning_with(self, text: str, limit: int) -> list[IndexRow]:
-        """Return the rows of at most `limit` sessions whose id begins with this text, in the order of their ids."""
-        with self._reader.mutex:
-            self._reader.parse_all_lines()
-            found: list[IndexRow] = []
-            if self._index.folded:
-                from localstore.index import row_queries
-
-                more = limit + len(self._recent.rows)  # those that are in memory too are left out
-                found = self._reader.ask(partial(row_queries.ids_beginning_with, text=text, limit=more), found)
-                found = [row for row in found if row["session_id"] not in self._recent.rows]
-            own = self._recent.present()
-            found += [row for row in own if row["session_id"].startswith(text)]
-            return sorted(found, key=lambda row: row["session_id"])[:limit]
+            more = None if limit is None else limit + len(self._recent.rows)  # those that are in memory are left out
+            nothing: list[IndexRow] = []
+            found = self._reader.ask(partial(query, limit=more), nothing)
+            own = [row for row in self._recent.present() if is_meant(row)]
+            return [row for row in found if row["session_id"] not in self._recent.rows] + own
 
     def neighbours(self, session_ids: Iterable[str]) -> dict[str, list[str]]:
         """Return the ids before and after each of these ids, in alphabetical order. They may have been deleted."""

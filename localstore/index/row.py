@@ -232,6 +232,12 @@ def begins_with(row: IndexRow, text: str) -> bool:
     return row["session_id"].startswith(text) or row.get("name", "").startswith(text)
 
 
+def contains(row: IndexRow, text: str) -> bool:
+    """Return whether the id or the name of a session has this text anywhere, in upper or lower case."""
+    folded = text.casefold()
+    return folded in row["session_id"].casefold() or folded in row.get("name", "").casefold()
+
+
 def due(row: IndexRow, latest: str) -> str | None:
     """Return when `activity` of a row may have another result, because a time in the future has come; else None."""
     if row["updated_at"] <= latest:

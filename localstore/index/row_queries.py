@@ -1,6 +1,7 @@
 """Questions to the tables of rows."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, cast
@@ -95,22 +96,52 @@ def count(connection: sqlite3.Connection) -> int:
     return found
 
 
-def beginning_with(connection: sqlite3.Connection, text: str) -> list[IndexRow]:
-    """Return the rows of the sessions whose id or name begins with this text."""
-    end = f"{text}\U0010ffff"
+def beginning_with(connection: sqlite3.Connection, text: str, limit: int | None) -> list[IndexRow]:
+    """Return the rows of the sessions whose id or name begins with this text: at most `limit` of each, in their order.
+
+    A name that is the text itself comes first. With None, there is no limit.
+    """
+    end, most = f"{text}\U0010ffff", -1 if limit is None else limit
+    of_ids = "SELECT row, checksum FROM session WHERE session_id >= ? AND session_id < ? ORDER BY session_id LIMIT ?"
+    of_names = "SELECT row, checksum FROM session WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
     found = connection.execute(
-        "SELECT row, checksum FROM session WHERE session_id >= ? AND session_id < ?"
-        " UNION SELECT row, checksum FROM session WHERE name >= ? AND name < ?",
-        (text, end, text, end),
+        f"SELECT * FROM ({of_ids}) UNION SELECT * FROM ({of_names})",  # noqa: S608 (no input)
+        (text, end, most, text, end, most),
     )
     return [_row(*one) for one in found]
 
 
-def ids_beginning_with(connection: sqlite3.Connection, text: str, limit: int) -> list[IndexRow]:
-    """Return the rows of at most `limit` sessions whose id begins with this text, in the order of their ids."""
+def ids_beginning_with(connection: sqlite3.Connection, text: str, limit: int | None, rest: str = "") -> list[IndexRow]:
+    """Return the rows of at most `limit` sessions whose id begins with this text, in the order of their ids.
+
+    Behind the text, the id has `rest` somewhere. With None, there is no limit.
+    """
     found = connection.execute(
-        "SELECT row, checksum FROM session WHERE session_id >= ? AND session_id < ? ORDER BY session_id LIMIT ?",
-        (text, f"{text}\U0010ffff", limit),
+        "SELECT row, checksum FROM session WHERE session_id >= ? AND session_id < ?"
+        " AND instr(substr(session_id, ?), ?) ORDER BY session_id LIMIT ?",
+        (text, f"{text}\U0010ffff", len(text) + 1, rest, -1 if limit is None else limit),
+    )
+    return [_row(*one) for one in found]
+
+
+def containing(connection: sqlite3.Connection, text: str, limit: int | None) -> list[IndexRow]:
+    """Return the rows of at most `limit` sessions with this text in their id, and of so many with it in their name.
+
+    Upper and lower case make no difference.
+    """
+    escaped = re.sub("[!%_]", r"!\g<0>", text)
+    condition, value = "{} LIKE ? ESCAPE '!'", f"%{escaped}%"
+    if not text.isascii():
+        connection.create_function("casefold", 1, str.casefold, deterministic=True)
+        condition, value = "instr(casefold({}), ?)", text.casefold()
+    matching = [
+        f"SELECT number FROM session WHERE {name} IS NOT NULL AND {condition.format(name)} LIMIT ?"  # noqa: S608 (no input)
+        for name in ("session_id", "name")
+    ]
+    found = connection.execute(
+        f"SELECT row, checksum FROM session WHERE number IN ({matching[0]})"  # noqa: S608 (no input)
+        f" UNION SELECT row, checksum FROM session WHERE number IN ({matching[1]})",
+        (value, -1 if limit is None else limit) * 2,
     )
     return [_row(*one) for one in found]
 

@@ -10,7 +10,7 @@ from localstore.disk.locks import LockPool
 from localstore.index.folder_scan import FolderScan
 from localstore.index.manifest import Manifest
 from localstore.index.manifest_lines import FolderNote
-from localstore.index.row import IndexRow, activity, begins_with, in_order, latest_plausible_time
+from localstore.index.row import IndexRow, activity, begins_with, contains, in_order, latest_plausible_time
 from localstore.index.row_batches import RowBatches
 from localstore.index.row_reader import RowReader
 from localstore.index.selection import Place, Selection
@@ -220,17 +220,33 @@ class SessionIndex:
                     break  # now, before the next rows are read
         return rows, moved or self._folders.is_outdated()
 
-    def beginning_with(self, text: str) -> list[IndexRow]:
-        """Return the rows of the sessions whose id or name begins with this text, each compared with its file."""
+    def beginning_with(self, text: str, limit: int | None = None) -> list[IndexRow]:
+        """Return the rows of the sessions whose id or name begins with this text, each compared with its file.
+
+        With `limit`, so many of each are enough.
+        """
         self._folders.scan(for_lookup=True)
-        rows = [self._reader.listed(row) for row in self._manifest.beginning_with(text)]
+        rows = [self._reader.listed(row) for row in self._manifest.beginning_with(text, limit)]
         return [row for row in rows if row is not None and begins_with(row, text)]
 
-    def ids_beginning_with(self, text: str, limit: int) -> list[IndexRow]:
-        """Return the rows of at most `limit` sessions whose id begins with this text, each compared with its file."""
+    def ids_beginning_with(self, text: str, limit: int | None, rest: str = "") -> list[IndexRow]:
+        """Return the rows of at most `limit` sessions whose id begins with this text, each compared with its file.
+
+        Behind the text, the id has `rest` somewhere.
+        """
         self._folders.scan(for_lookup=True)
-        rows = [self._reader.listed(row) for row in self._manifest.ids_beginning_with(text, limit)]
+        rows = [self._reader.listed(row) for row in self._manifest.ids_beginning_with(text, limit, rest)]
         return [row for row in rows if row is not None and row["session_id"].startswith(text)]
+
+    def containing(self, text: str, limit: int) -> list[IndexRow]:
+        """Return the rows of sessions with this text in their id or name, each compared with its file.
+
+        They are at least `limit`, or all. Upper and lower case make no difference.
+        """
+        self._folders.scan()
+        self._sweep.run_if_due()
+        rows = [self._reader.listed(row) for row in self._manifest.containing(text, limit)]
+        return [row for row in rows if row is not None and contains(row, text)]
 
     def _in_order(
         self, selection: Selection, after: Place | None, limit: int | None, newest_first: bool

@@ -1313,7 +1313,7 @@ class Storage:
                 return
             limit, after = min(2 * limit, _LARGEST_PAGE), page[-1].cursor
 
-    def find_sessions(self, text: str) -> list[SessionInfo]:
+    def find_sessions(self, text: str, *, limit: int | None = None) -> list[SessionInfo]:
         """Return the sessions that a text names, as a person types it: an id, a name, or the beginning of one.
 
             >>> [info.session_id for info in storage.find_sessions("Trip to")]
@@ -1325,33 +1325,48 @@ class Storage:
         empty if there are none. Of several, the most recently updated comes first. A name that another program changed
         may be found only after the next listing.
 
+        Args:
+            text: What was typed.
+            limit: The most sessions to return. If there are more, the result has any of them. None means no limit.
+
         Raises DocumentBroken if no id or name is this text, but a file that is named after it cannot be read.
         """
         if not isinstance(text, str):
             raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        _check_limit(limit)
         if not text or not is_valid(text):
             return []
         self._engine.index.scan()  # a second document of a session is noticed
         row = self._engine.listed(text)
-        rows = [row] if row is not None else self._engine.beginning_with(text)
+        rows = [row] if row is not None else self._engine.beginning_with(text, limit)
         if row is None and (named := [row for row in rows if row.get("name") == text]):
             rows = named
         elif row is None:
             self._engine.refuse_unreadable(text)
-            rows = [row for row in rows if row["session_id"].startswith(text)] or rows or self._elided(text)
-        return self._infos(map(self._engine.index.with_overview, rows))
+            rows = [row for row in rows if row["session_id"].startswith(text)] or rows
+            rows = rows or self._elided(text, limit)
+        return self._infos(map(self._engine.index.with_overview, rows[:limit]))
 
-    def _elided(self, text: str) -> list[IndexRow]:
+    def _elided(self, text: str, limit: int | None) -> list[IndexRow]:
         """Return the sessions whose id has this text, in which `…` stands for a part that was left out."""
         beginning, mark, rest = text.partition("…")
-        if not beginning or not mark:
+        return self._engine.ids_beginning_with(beginning, limit, rest) if beginning and mark else []
+
+    def sessions_containing(self, text: str, limit: int = 50) -> list[SessionInfo]:
+        """Return sessions with this text anywhere in their id or name, in upper or lower case, newest activity first.
+
+            >>> [info.session_id for info in storage.sessions_containing("LINZ")]
+            ['trip']
+
+        These are what a person may have meant if `find_sessions` finds nothing. If there are more than `limit`, the
+        result has any of them. Raises ValueError if `limit` is not an integer of at least 0.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        check_count("limit", limit)
+        if not is_valid(text):
             return []
-        rows = self._engine.beginning_with(beginning)
-        return [
-            row
-            for row in rows
-            if row["session_id"].startswith(beginning) and rest in row["session_id"][len(beginning) :]
-        ]
+        return self._infos(map(self._engine.index.with_overview, self._engine.containing(text, limit)))
 
     def sessions_beginning_with(self, text: str, limit: int = 50) -> list[SessionInfo]:
         """Return sessions whose id begins with this text, most recently updated first, as to complete what is typed.
@@ -1612,6 +1627,7 @@ class Storage:
     asearch = async_twin(search, writes=False)
     afind_sessions = async_twin(find_sessions, writes=False)
     asessions_beginning_with = async_twin(sessions_beginning_with, writes=False)
+    asessions_containing = async_twin(sessions_containing, writes=False)
     acount = async_twin(count, writes=False)
     astats = async_twin(stats, writes=False)
     aunreadable_files = async_twin(unreadable_files, writes=False)

@@ -100,7 +100,7 @@ def test_json_prints_the_new_rating(invoke: Invoke, store: Path) -> None:
     run_id = oracle.sessions(store)["graz-1"].history[0]["run_id"]
     said = {"session_id": "graz-1", "run_id": run_id, "rating": "bad", "rating_note": "no"}
     assert json.loads(done.stdout) == said
-    done = invoke("rate", "graz-1", run_id[:6], "--remove", "--json", "--store", store)
+    done = invoke("rate", "graz-1", run_id[:8], "--remove", "--json", "--store", store)
     assert json.loads(done.stdout) == {"session_id": "graz-1", "run_id": run_id}
 
 

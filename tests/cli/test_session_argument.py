@@ -152,3 +152,22 @@ def test_the_standard_input_has_whole_ids_or_nothing_is_done(
     assert (done.exit_code, done.stdout) == (3, "")
     assert why in done.stderr
     assert sorted(path.name for path in store.rglob("sessions/*/*")) == before
+
+
+def test_of_many_candidates_ten_are_named(invoke: Invoke, store: Path) -> None:
+    """All of a large store were read to count them."""
+    storage = JsonStorage(store)
+    for number in range(10):
+        storage.append(f"many-{number}", Run(created_at="2020-01-01T10:00:00Z"))
+    done = invoke("path", "many", "--store", store)
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (3, "", 11)
+    assert "10 sessions have an id that begins with 'many'. Give the whole id of one:" in done.stderr
+    storage.append("many-more", Run(created_at="2020-01-01T10:00:00Z"))
+    for text, how in (
+        ("many", "More than 10 sessions have an id that begins with 'many'"),
+        ("ANY", "No session matches"),
+    ):
+        done = invoke("path", text, "--store", store)
+        assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (3, "", 12)
+        assert done.stderr.startswith(f"localstore: {how}")
+        assert done.stderr.endswith("  … and more\n")

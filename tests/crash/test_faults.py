@@ -305,6 +305,7 @@ def _find(scene: Scene) -> None:
         assert [info.session_id for info in scene.storage.find_sessions(text)] == [session_id]
         assert scene.storage.session_at(scene.storage.path(session_id)).session_id == session_id
         assert [info.session_id for info in scene.storage.sessions_beginning_with(text)] == [session_id]
+        assert [info.session_id for info in scene.storage.sessions_containing(session_id[-2:])] == [session_id]
 
 
 def _count(scene: Scene) -> None:

@@ -45,3 +45,12 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> WatchedDisk:
     watched = WatchedDisk()
     monkeypatch.setattr(filesystem, "system", watched)
     return watched
+
+
+@pytest.fixture(params=["lines in memory", "lines in the index"])
+def folding(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether lines are kept in memory, or go to the index at once."""
+    if request.param == "lines in the index":
+        for name in ("_SHORT", "_LONG", "_MOST_ROWS"):
+            monkeypatch.setattr(f"localstore.index.manifest_reader.{name}", 0)
+    return str(request.param)

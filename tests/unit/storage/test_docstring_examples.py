@@ -37,6 +37,7 @@ def test_the_examples_give_what_they_say(tmp_path: Path, monkeypatch: pytest.Mon
         "sessions",
         "find_sessions",
         "sessions_beginning_with",
+        "sessions_containing",
         "count",
         "stats",
         "search",

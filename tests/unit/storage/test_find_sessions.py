@@ -96,8 +96,56 @@ def test_the_sessions_that_begin_with_a_text_are_those_of_all_writers(named: Sto
         named.sessions_beginning_with("a", limit=-1)
 
 
+@pytest.mark.usefixtures("folding")
+def test_of_many_sessions_that_are_named_only_some_are_read(named: Storage) -> None:
+    """`localstore show session` in a store of 100,000 read all of them, to show ten."""
+    for storage in (named, type(named)(named.root)):
+        assert len(storage.find_sessions("x", limit=1)) == 1
+        assert len(storage.find_sessions("x", limit=2)) == 2
+        assert [info.session_id for info in storage.find_sessions("abc", limit=1)] == ["abc"]
+        assert [info.session_id for info in storage.find_sessions("Trip", limit=1)] == ["x|1"]
+        assert [info.session_id for info in storage.find_sessions("a…c", limit=1)] == ["abc"]
+        assert [info.session_id for info in storage.find_sessions("a…b")] == ["abc", "ab"]
+        storage.update("xyz", name="a")
+        assert sorted(info.session_id for info in storage.find_sessions("a", limit=5)) == ["a"]
+        assert storage.find_sessions("x", limit=0) == []
+    with pytest.raises(ValueError, match="limit must be"):
+        named.find_sessions("x", limit=-1)
+
+
+@pytest.mark.usefixtures("folding")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Y", "xyz"),
+        ("LINZ", "x|1"),
+        ("|", "x|1"),
+        ("to l", "x|1"),
+        ("%", "ä%!"),
+        ("_", ""),
+        ("!", "ä%!"),
+        ("Ä", "ä%!"),
+        ("STRASSE", "ä%!"),
+        ("stra\u00dfe", "ä%!"),
+        ("b", "ab abc xyz"),
+        ("nothing", ""),
+        ("\ud800", ""),
+    ],
+)
+def test_a_part_of_an_id_or_a_name_is_found_in_upper_and_lower_case(named: Storage, text: str, expected: str) -> None:
+    named.append("ä%!", answered("r"))
+    named.update("ä%!", name="Stra\u00dfe" if text != "STRASSE" else "Strasse")
+    for storage in (named, type(named)(named.root)):
+        assert sorted(info.session_id for info in storage.sessions_containing(text)) == expected.split()
+        assert len(storage.sessions_containing(text, limit=1)) == (1 if expected else 0)
+
+
 def test_only_text_names_a_session(storage: Storage) -> None:
     call: Any = storage
+    with pytest.raises(TypeError, match="text must be text, not int: 5"):
+        call.sessions_containing(5)
+    with pytest.raises(ValueError, match="limit must be"):
+        call.sessions_containing("x", limit=-1)
     with pytest.raises(TypeError, match="text must be text, not int: 5"):
         call.find_sessions(5)
     with pytest.raises(TypeError, match="text must be text, not int: 5"):
