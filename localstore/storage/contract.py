@@ -252,8 +252,12 @@ class SessionStorage(WorkflowStorage, Protocol):
         """Return the entries of the history that have all words of `text`, newest first."""
         ...
 
-    def find_sessions(self, text: str) -> list[SessionInfo]:
-        """Return the sessions that a text names: by an id, a name, or the beginning of one."""
+    def find_sessions(self, text: str, *, limit: int | None = None) -> list[SessionInfo]:
+        """Return the sessions that a text names: by an id, a name, or the beginning of one; at most `limit`."""
+        ...
+
+    def sessions_containing(self, text: str, limit: int = 50) -> list[SessionInfo]:
+        """Return sessions with this text anywhere in their id or name, in upper or lower case."""
         ...
 
     def sessions_beginning_with(self, text: str, limit: int = 50) -> list[SessionInfo]:

@@ -223,6 +223,9 @@ def test_sessions_are_found_by_what_a_person_types(storage: SessionStorage) -> N
     assert sorted(info.session_id for info in storage.find_sessions("trip-")) == ["trip-1", "trip-2"]
     assert [info.session_id for info in storage.find_sessions("trip-1x")] == ["other"]
     assert [info.session_id for info in storage.find_sessions("t…1")] == ["trip-1"]
+    assert len(storage.find_sessions("trip-", limit=1)) == 1
+    assert sorted(info.session_id for info in storage.sessions_containing("RIP-1")) == ["other", "trip-1"]
+    assert len(storage.sessions_containing("trip", limit=1)) == 1
     assert storage.find_sessions("nothing") == storage.find_sessions("") == []
     assert {info.session_id for info in storage.sessions_beginning_with("trip-")} == {"trip-1", "trip-2"}
     assert len(storage.sessions_beginning_with("t", limit=1)) == 1
