@@ -109,6 +109,14 @@ def keyed(entries: Iterable[Entry]) -> dict[Key, Entry]:
     return result
 
 
+def in_order_of_both(ours: Sequence[Entry], theirs: Sequence[Entry]) -> list[Entry]:
+    """Return our entries and those that only the other side has, in the order of a merge."""
+    here, there = keyed(ours), keyed(theirs)
+    forms = {**there, **here}
+    times = {key: _time(entry) for key, entry in forms.items()}
+    return [forms[key] for key in merged_order(list(here), list(there), (), times, "ours")]
+
+
 def canonical(value: Any) -> str:
     """Return a JSON value as text that does not depend on the order of keys."""
     try:
@@ -170,7 +178,7 @@ class _Merge:
             self._same.add(key)
             return ours
         if key[0] != "run":
-            taken, is_different = _choose(ours, theirs, base, self._base is not None, self._later)
+            taken, is_different = choose(ours, theirs, base, self._base is not None, self._later)
         else:
             taken, is_different = self._run_form(ours, theirs, base)
         if is_different:
@@ -187,7 +195,7 @@ class _Merge:
         """Return the side whose form of a run counts, ratings aside, and whether the other form is lost."""
         ours, theirs = _without_rating(ours), _without_rating(theirs)
         before = None if base is None else _without_rating(base)
-        taken, is_different = _choose(ours, theirs, before, base is not None, self._later)
+        taken, is_different = choose(ours, theirs, before, base is not None, self._later)
         if not is_different:
             return taken, False
         forward, backward = compare_forms(ours, theirs), compare_forms(theirs, ours)
@@ -267,7 +275,7 @@ class _Merge:
         result = {}
         for key in {**theirs, **ours} if later == "theirs" else {**ours, **theirs}:
             here, there, before = ([one[key]] if key in one else None for one in (ours, theirs, base))
-            taken, is_different = _choose(here, there, before, has_base, later)
+            taken, is_different = choose(here, there, before, has_base, later)
             if is_different:
                 self._differ(f"{what}.{key}", ours.get(key), theirs.get(key), taken)
             if value := here if taken == "ours" else there:
@@ -276,7 +284,7 @@ class _Merge:
 
     def _value(self, what: str, ours: Any, theirs: Any, base: Any) -> Any:
         """Return the merged form of a value; None stands for an absent one."""
-        taken, is_different = _choose(ours, theirs, base, self._base is not None, self._later)
+        taken, is_different = choose(ours, theirs, base, self._base is not None, self._later)
         if is_different:
             self._differ(what, ours, theirs, taken)
         return ours if taken == "ours" else theirs
@@ -286,7 +294,7 @@ class _Merge:
         self._differences.append(Difference(what, ours, theirs, taken, run_id))
 
 
-def _choose(ours: Any, theirs: Any, base: Any, has_base: bool, later: Side | None) -> tuple[Side, bool]:
+def choose(ours: Any, theirs: Any, base: Any, has_base: bool, later: Side | None) -> tuple[Side, bool]:
     """Return the side whose form of a value counts, and whether the other form is lost.
 
     None stands for an absent value. `later` is the side with the newer history, or None if neither has.

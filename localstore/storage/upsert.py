@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from localstore.engine.engine import Engine
+from localstore.engine.merge import Key, choose, keyed
 from localstore.engine.plan import contains
+from localstore.engine.removal import with_removal
 from localstore.engine.snapshot import Snapshot
 from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, DocumentBroken, OwnerMismatch
@@ -200,17 +201,18 @@ def merge(local: LocalSession, base: Snapshot | None, remote: Snapshot) -> Plan:
     """
     session_id = remote.header["session_id"]
     plan = Plan(_merge_header(local, base, remote.header))
-    before = _by_key(_normalised_entries(base)) if base else {}
-    here = _by_key(local.entries)
-    there = _by_key(_normalised_entries(remote))
+    before = keyed(_normalised_entries(base)) if base else {}
+    here = keyed(local.entries)
+    there = keyed(_normalised_entries(remote))
     index = {key: number for number, key in enumerate(there)}
+    removed = []
     for key, old in before.items():
         new, now_there = here.get(key), there.get(key)
-        if json_equal(new, old) or json_equal(new, now_there):
-            continue
-        if not json_equal(now_there, old):
-            raise _conflict(session_id, _name(key))
-        plan.replaced[index[key]] = new
+        if _is_changed(new, now_there, old, session_id, _name(key)):
+            plan.replaced[index[key]] = new
+            if new is None and key[0] == "run":
+                removed.append(key[1])
+    plan.header = with_removal(plan.header, removed)
     for key, new in here.items():
         if key in before:
             continue
@@ -232,15 +234,24 @@ def _merge_header(local: LocalSession, base: Snapshot | None, remote: dict[str, 
             continue
         new, there = local.header.get(name), remote.get(name)
         old = there if base is None else base.header.get(name)
-        if json_equal(new, old) or json_equal(new, there):
+        if not _is_changed(new, there, old, remote["session_id"], name):
             continue
-        if not json_equal(there, old):
-            raise _conflict(remote["session_id"], name)
         if new is None:
             del result[name]
         else:
             result[name] = new
     return result
+
+
+def _is_changed(new: Any, stored: Any, base: Any, session_id: str, what: str) -> bool:
+    """Return whether `new` replaces the stored value: the caller changed it from `base`, and nobody else did.
+
+    None stands for an absent value. Raises Conflict if both changed it, to different values.
+    """
+    taken, is_different = choose(new, stored, base, True, None)
+    if is_different:
+        raise _conflict(session_id, what)
+    return taken == "ours" and not json_equal(new, stored)
 
 
 def _merge_current(plan: Plan, local: LocalSession, base: Snapshot | None, remote: Snapshot) -> None:
@@ -284,23 +295,7 @@ def _normalised_entries(snapshot: Snapshot) -> list[dict[str, Any]]:
         raise _wrong_type(error, snapshot, "history") from None
 
 
-def _by_key(entries: list[dict[str, Any]]) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """Return the entries by a key that identifies them: type, name, and a number among those with the same name.
-
-    The name is the run id for a run, and the whole content for any other entry.
-    """
-    result: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for entry in entries:
-        run_id = entry.get("run_id") if entry["type"] == "run" else None
-        name = run_id or orjson.dumps(entry, option=orjson.OPT_SORT_KEYS).decode()
-        number = 0
-        while (entry["type"], name, number) in result:
-            number += 1
-        result[entry["type"], name, number] = entry
-    return result
-
-
-def _name(key: tuple[str, str, int]) -> str:
+def _name(key: Key) -> str:
     return f"run {key[1]}" if key[0] == "run" else f"a {key[0]} entry"
 
 

@@ -9,7 +9,8 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from localstore.engine.engine import Engine
-from localstore.engine.plan import Rewrite
+from localstore.engine.merge import Merged
+from localstore.engine.merged_rewrite import rewrite_of
 from localstore.engine.transaction import Transaction
 from localstore.errors import LocalstoreError, UnstorableValue
 from localstore.format.document import check_entry, order_header
@@ -180,7 +181,7 @@ def _store(engine: Engine, suffix: str, source: SourceSession) -> Change | Skipp
                 continue
             change = _plan(document.whole().header, document.whole().entries, source)
             if isinstance(change, Change):
-                if source.forks and change.replaced:  # runs move to forks, whose names must not be lost in a power cut
+                if source.forks and change.moves:  # runs move to forks, whose names must not be lost in a power cut
                     engine.sync_names([fork.header["session_id"] for fork in source.forks])
                 _apply(document, change)
     return change
@@ -197,13 +198,8 @@ def _apply(document: Transaction, change: Change) -> None:
     if change.is_empty:
         document.sync()
         return
-    starts = document.whole().starts
-    end = len(starts)
-    added = change.inserted.get(end, [])
-    inserted = {starts[index]: entries for index, entries in change.inserted.items() if index < end}
-    replaced = {starts[index]: entry for index, entry in change.replaced.items()}
-    if not inserted and not replaced and change.header is None:
-        document.append(added)
-        return
-    header = None if change.header is None else order_header(change.header)
-    document.execute(Rewrite(replaced, added, header, inserted))
+    rewrite = rewrite_of(document.whole(), Merged(order_header(change.header), change.entries, ()))
+    if rewrite is not None and not rewrite.replaced and not rewrite.inserted and rewrite.header is None:
+        document.append(rewrite.added)
+    elif rewrite is not None:
+        document.execute(rewrite)

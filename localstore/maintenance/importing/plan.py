@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from localstore.engine.union import union
+from localstore.engine.merge import in_order_of_both
+from localstore.engine.removal import removals
 from localstore.format.document import newest_state
 from localstore.format.values import json_equal
 from localstore.maintenance.importing.runs import IMPORTED, in_order
@@ -23,27 +24,18 @@ _ENDING = (
 class Change:
     """The changes that an import makes to a document.
 
-    `inserted` maps an index to the entries that come before the entry at this index; the index after the last entry
-    stands for the end. `replaced` maps the index of an entry to its new form, or to None if it is removed, because it
-    is now part of a fork. `header` is the new header, or None to keep the old one. `conflicts` lists the ids of the
-    runs that differ in the document and the source, and so stay as they are.
+    `header` and `entries` are those of the document afterwards; entries that do not change are the same objects as
+    before. `is_empty` says whether nothing changes, and `moves` whether a run leaves the document, because it is now
+    part of a fork. `runs` is the number of runs that are added or changed. `conflicts` lists the ids of the runs that
+    differ in the document and the source, and so stay as they are.
     """
 
-    inserted: dict[int, list[Entry]] = field(default_factory=dict)
-    replaced: dict[int, Entry | None] = field(default_factory=dict)
-    header: dict[str, Any] | None = None
+    header: dict[str, Any]
+    entries: list[Entry] = field(default_factory=list)
+    is_empty: bool = True
+    moves: bool = False
+    runs: int = 0
     conflicts: list[str] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing changes."""
-        return not self.inserted and not self.replaced and self.header is None
-
-    @property
-    def runs(self) -> int:
-        """The number of runs that are added or changed."""
-        entries = [*self.replaced.values(), *(entry for new in self.inserted.values() for entry in new)]
-        return sum(entry is not None and entry.get("type") == "run" for entry in entries)
 
 
 def is_other_session(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> bool:
@@ -64,9 +56,11 @@ def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) ->
 
     Runs are compared by their id, other entries by their content. A run that goes on in the source is replaced, but
     nothing that the document has is dropped: if a run says something else there, it stays. A run that is now only in a
-    fork of the source is removed from the document, unless a person has changed it.
+    fork of the source is removed from the document, unless a person has changed it. A run that was removed from the
+    document on purpose stays removed.
     """
-    change = Change()
+    change = Change(header)
+    replaced: dict[int, Entry | None] = {}
     stored = {entry["run_id"]: index for index, entry in enumerate(entries) if entry["type"] == "run"}
     new = {entry["run_id"]: entry for entry in source.entries if entry["type"] == "run"}
     forked: dict[str, list[Entry]] = {}
@@ -77,27 +71,32 @@ def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) ->
         moved = any(_holds(form, entry) for form in forked.get(run_id, ()))
         if run_id not in new:
             if moved:
-                change.replaced[index] = None
+                replaced[index] = None
             elif run_id in forked:
                 change.conflicts.append(run_id)
             continue
         merged = continued(entry, new[run_id])
         if merged is not None:
             if not json_equal(merged, entry):
-                change.replaced[index] = merged
+                replaced[index] = merged
         elif continued(new[run_id], entry) is None:
             if moved:
-                change.replaced[index] = new[run_id]
+                replaced[index] = new[run_id]
             else:
                 change.conflicts.append(run_id)
     state = newest_state(entries)
-    missing = [entry for entry in source.entries if _is_missing(entry, stored, state)]
-    change.inserted = union(header, entries, header, missing).inserted
+    known = stored.keys() | removals(header).keys()
+    missing = [entry for entry in source.entries if _is_missing(entry, known, state)]
+    kept = [form for index, entry in enumerate(entries) if (form := replaced.get(index, entry)) is not None]
+    before = set(map(id, entries))
+    change.entries = in_order_of_both(kept, missing)
+    change.moves = None in replaced.values()
+    change.runs = sum(entry["type"] == "run" and id(entry) not in before for entry in change.entries)
     empty: tuple[Any, ...] = (None, [], {})
     added = {key: value for key, value in source.header.items() if key in _HEADER and value not in empty}
     added = {key: value for key, value in added.items() if header.get(key) in empty}
-    if added:
-        change.header = {**header, **added}
+    change.header = {**header, **added}
+    change.is_empty = not added and not replaced and len(change.entries) == len(entries)
     return change
 
 
@@ -107,10 +106,10 @@ def _holds(form: Entry, stored: Entry) -> bool:
     return merged is not None and json_equal(merged, form)
 
 
-def _is_missing(entry: Entry, stored: dict[str, int], state: dict[str, Any]) -> bool:
-    """Return whether a document lacks an entry: a run by its id, an update if it says nothing new."""
+def _is_missing(entry: Entry, known: set[str], state: dict[str, Any]) -> bool:
+    """Return whether a document lacks an entry: a run by its id, an update if it says something new."""
     if entry["type"] == "run":
-        return entry["run_id"] not in stored
+        return entry["run_id"] not in known
     if entry["type"] == "update":
         return any(not json_equal(state.get(key), entry[key]) for key in SESSION_KEYS if key in entry)
     return True

@@ -86,6 +86,16 @@ def test_runs_read_and_now_missing_are_removed_and_no_other(stored: Storage, int
     assert run_ids(stored.path("s1")) == ["r0", "r1", *expected[3:]]
 
 
+def test_the_document_says_which_runs_were_removed(stored: Storage) -> None:
+    """No merge with an older copy may bring them back. A later upsert of the same session does not take that out."""
+    session = read(stored)
+    del session.history[1]
+    stored.upsert(session)
+    session.name = "Other"
+    stored.upsert(session)
+    assert [*parse(stored.path("s1"))["removed"]] == ["r1"]
+
+
 def test_all_runs_may_be_removed(stored: Storage) -> None:
     session = read(stored)
     session.history.clear()

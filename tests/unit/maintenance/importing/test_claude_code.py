@@ -8,6 +8,7 @@ import pytest
 from localstore import JsonStorage, Run, Session
 from localstore.maintenance.importing import Kind
 from localstore.maintenance.importing.tree import fork_id
+from localstore.maintenance.rescue import restore
 from tests.unit.maintenance.importing.claude_lines import SESSION, ClaudeFile, calls
 from tests.unit.maintenance.importing.conftest import Import, sessions_of
 
@@ -52,6 +53,25 @@ def test_a_question_and_all_that_follows_it_is_a_run(
         "gitBranch": "main",
         "version": "2.0.14",
     }
+
+
+def test_a_run_that_was_taken_out_of_the_store_is_not_imported_again(
+    tmp_path: Path, store: JsonStorage, file: ClaudeFile
+) -> None:
+    """Runs that come later are imported, in their order. A person may still restore the run."""
+    file.asks("u2", "And back?")
+    file.says("a3", "At 17:02.")
+    path = file.write(tmp_path / "p")
+    store.import_from("claude-code", path)
+    name = store.remove_run(SESSION, "u2")
+    assert store.import_from("claude-code", path).unchanged == 1
+    file.asks("u3", "Which platform?")
+    file.says("a4", "Platform 2.")
+    assert store.import_from("claude-code", file.write(tmp_path / "p")).runs == 1
+    assert [run.run_id for run in read(store).runs] == ["u1", "u3"]
+    restore(store, name)
+    assert store.import_from("claude-code", path).unchanged == 1
+    assert sorted(run.run_id for run in read(store).runs) == ["u1", "u2", "u3"]
 
 
 def test_what_has_no_field_is_kept(tmp_path: Path, store: JsonStorage, file: ClaudeFile, import_twice: Import) -> None:
