@@ -3,6 +3,7 @@
 Nothing here touches a file.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class MergedDocument:
     """A merged document. `differences` names what both sides changed.
 
-    `conflicts` are those of them that `raw` holds in both forms, between the lines with which git marks a conflict. If
-    there are any, `raw` is no valid document. `loses_comments` is true if comments in the header (YAML) are not in it,
-    and `takes_out` if it lacks an entry of a side that was removed on purpose.
+    `conflicts` are those of them that `raw` holds in both forms, between the lines by which git marks a conflict. If
+    there are any, `raw` is no valid document. `loses_comments` is true if comments of one side (YAML) are not in it.
+    `takes_out` is true if it lacks an entry of a side that was removed on purpose.
     """
 
     session_id: str
@@ -39,13 +40,16 @@ class MergedDocument:
         return not (self.differences or self.loses_comments or self.takes_out)
 
 
-def readable(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocument:
+def readable(raw: bytes, layout: Layout, path: Path | str, other: ParsedDocument | None = None) -> ParsedDocument:
     """Parse a document for a merge, and bring it into our layout. A byte order mark and CRLF make no difference.
+
+    Entries that have the same bytes in `other` are taken from there and not parsed again.
 
     Raises DocumentBroken if it cannot be parsed or a rewrite would drop or round something, and OlderFormat or
     NewerFormat if it is of another schema version.
     """
-    parsed = parse_document(raw.removeprefix(_BYTE_ORDER_MARK).replace(b"\r\n", b"\n"), layout, path)
+    known = {} if other is None else dict(zip(other.slices(), other.entries, strict=True))
+    parsed = parse_document(raw.removeprefix(_BYTE_ORDER_MARK).replace(b"\r\n", b"\n"), layout, path, known)
     if parsed.version != SCHEMA_VERSION:
         raise OlderFormat(
             f"{path} has schema version {parsed.version}, and documents of version {SCHEMA_VERSION} can be merged. "
@@ -74,8 +78,12 @@ def merge_documents(
     conflicts = {one.run_id: one for one in merged.differences if marks_conflicts and one.run_id is not None}
     layout, texts = ours.layout, _Texts(ours, theirs, base)
     head = _kept_head(merged.header, ours, theirs, base)
+    is_rewritten = head is None
     parts = [layout.head(order_header(merged.header)) if head is None else head]
-    rewritten = [(one.head, layout.head(one.header)) for one in (ours, theirs) if head is None]
+    heads = [(one.head, one.header) for one in (ours, theirs)]
+    loses_comments = layout.keeps_comments and _loses_comments(
+        parts[0], heads, None if base is None else base.head, layout.head
+    )
     marked = []
     for number, (key, entry) in enumerate(keyed(merged.entries).items(), 1):
         is_last = number == len(merged.entries)
@@ -87,16 +95,17 @@ def merge_documents(
         text = texts.of(key, entry)
         if text is None:
             text = layout.entry(entry)
-            rewritten += texts.rewritten(key, layout)
+            is_rewritten = True
+        loses_comments |= texts.loses_comments(key, text, layout)
         parts.append(text + (b"" if is_last else layout.separator))
-    if rewritten:
+    if is_rewritten:
         _refuse_losses(ours, theirs, path)
     return MergedDocument(
         merged.header["session_id"],
         b"".join([*parts, layout.end]) if merged.entries else layout.assemble(parts[0], []),
         merged.differences,
         tuple(marked),
-        loses_comments=layout.keeps_comments and any(old != new for old, new in rewritten),
+        loses_comments=loses_comments,
         takes_out=any(merged.taken_out(version) for version in versions),
     )
 
@@ -121,9 +130,10 @@ class _Texts:
         forms = self._at(key)
         return [text for _, text in forms] if len(forms) > 1 and not json_equal(forms[0][0], forms[1][0]) else []
 
-    def rewritten(self, key: Key, layout: Layout) -> list[tuple[bytes, bytes]]:
-        """Return the bytes of an entry on each side, with those that a program would write."""
-        return [(text, layout.entry(entry)) for entry, text in self._at(key)]
+    def loses_comments(self, key: Key, text: bytes, layout: Layout) -> bool:
+        """Return whether a side has comments in an entry that are not in `text`, its merged form."""
+        sides = [(found, entry) for entry, found in self._at(key)]
+        return layout.keeps_comments and _loses_comments(text, sides, self._before.get(key), layout.entry)
 
     def _at(self, key: Key) -> list[tuple[Entry, bytes]]:
         return [side[key] for side in self._sides if key in side]
@@ -150,6 +160,16 @@ def _kept_head(
     """Return the bytes of the merged header, or None if neither side has it."""
     heads = [one.head for one in (ours, theirs) if json_equal(one.header, header)]
     return next((head for head in heads if base is not None and head != base.head), heads[0] if heads else None)
+
+
+def _loses_comments(
+    text: bytes, sides: list[tuple[bytes, Entry]], before: bytes | None, write: Callable[[Entry], bytes]
+) -> bool:
+    """Return whether a side has comments that are neither in `text` nor in `before`, the version that both come from.
+
+    A side is given as bytes and as a value. `write` returns the bytes that a program would write for the value.
+    """
+    return any(side not in (text, before) and side != write(value) for side, value in sides)
 
 
 def _refuse_losses(ours: ParsedDocument, theirs: ParsedDocument, path: Path | str) -> None:

@@ -34,6 +34,8 @@ class Sides(NamedTuple):
 
 def find_sides(raw: bytes) -> Sides | None:
     """Return the versions that a document with merge conflicts holds, or None if a conflict is not complete."""
+    if not _MARKS.search(raw):
+        return None
     versions: dict[bytes, list[bytes]] = {b"<": [], b"|": [], b"=": []}
     order: list[bytes] = []
     mark = b">"

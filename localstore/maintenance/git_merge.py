@@ -37,11 +37,12 @@ def merge_for_git(base: bytes, ours: bytes, theirs: bytes, path: str) -> GitMerg
     layout = LAYOUTS.get(os.path.splitext(path)[1])
     if layout is None:
         raise DocumentBroken(f"{path} is not named like a document.", path=path)
-    mine, other = readable(ours, layout, path), readable(theirs, layout, path)
+    mine = readable(ours, layout, path)
+    other = readable(theirs, layout, path, mine)
     ids = [one.header["session_id"] for one in (mine, other)]
     if ids[0] != ids[1]:
         return _two_sessions(ids, (ours, theirs), path)
-    before = _base(base, layout, path, ids[0])
+    before = _base(base, mine, path)
     merged = merge_documents(mine, other, before, path, marks_conflicts=True)
     notes = [
         f"{path}: both sides changed {one.what}. Keep what you want between its conflict markers."
@@ -49,7 +50,9 @@ def merge_for_git(base: bytes, ours: bytes, theirs: bytes, path: str) -> GitMerg
     ]
     notes += [f"{path}: {_note(one)}" for one in merged.differences if one not in merged.conflicts]
     if merged.loses_comments:
-        notes.append(f"{path}: both sides changed the header. It was written again, without its comments.")
+        notes.append(
+            f"{path}: comments of one side are not in it, because both sides changed the same run or the header."
+        )
     return GitMerge(merged.raw, tuple(notes), bool(merged.conflicts))
 
 
@@ -65,7 +68,7 @@ def unite_sides(raw: bytes, layout: Layout, path: str) -> MergedDocument | None:
         ours, theirs = readable(sides.ours, layout, path), readable(sides.theirs, layout, path)
         if ours.header["session_id"] != theirs.header["session_id"]:
             return None
-        base = None if sides.base is None else _base(sides.base, layout, path, ours.header["session_id"])
+        base = None if sides.base is None else _base(sides.base, ours, path)
         return merge_documents(ours, theirs, base, path)
     except LocalstoreError:
         return None
@@ -80,22 +83,23 @@ def unite_in_file(path: str) -> MergedDocument | None:
         return None
 
 
-def _base(raw: bytes, layout: Layout, path: str, session_id: str) -> ParsedDocument | None:
+def _base(raw: bytes, ours: ParsedDocument, path: str) -> ParsedDocument | None:
     """Return the version that both sides come from, or None if there is none.
 
     If there are several, git merges them first. Where that left conflicts, what the sides have in common counts.
     """
+    layout = ours.layout
     try:
         sides = find_sides(raw)
-        base = readable(raw if sides is None else sides.ours, layout, path)
+        base = readable(raw if sides is None else sides.ours, layout, path, ours)
         if sides is not None:
-            other = keyed(readable(sides.theirs, layout, path).entries)
+            other = keyed(readable(sides.theirs, layout, path, ours).entries)
             entries = zip(keyed(base.entries).items(), base.slices(), strict=True)
             common = [text for (key, entry), text in entries if key in other and json_equal(entry, other[key])]
-            base = readable(layout.assemble(base.head, common), layout, path)
+            base = readable(layout.assemble(base.head, common), layout, path, ours)
     except LocalstoreError:
         return None
-    return base if base.header["session_id"] == session_id else None
+    return base if base.header["session_id"] == ours.header["session_id"] else None
 
 
 def _two_sessions(ids: list[str], versions: tuple[bytes, bytes], path: str) -> GitMerge:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from random import Random
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -10,6 +11,7 @@ from localstore.engine.document_merge import MergedDocument, merge_documents, re
 from localstore.errors import DocumentBroken, LocalstoreError, NewerFormat, OlderFormat
 from localstore.format.document import LAYOUTS, Layout, ParsedDocument
 from localstore.format.merge_conflict import find_sides
+from tests.effort import rounds
 
 JSON, YAML = LAYOUTS[".json"], LAYOUTS[".yaml"]
 both_formats = pytest.mark.parametrize("layout", [JSON, YAML], ids=["json", "yaml"])
@@ -93,6 +95,16 @@ def test_comments_are_lost_only_from_a_header_that_both_sides_changed() -> None:
     assert (parsed.header["name"], parsed.header["tags"]) == ("Vienna", ["a"])
     assert result.loses_comments
     assert not result.is_complete
+
+
+def test_a_comment_in_a_run_that_the_other_side_changed_is_said_to_be_lost() -> None:
+    base = document(YAML, run(1), run(2))
+    ours = base.replace(b"run_id: r2", b"run_id: r2  # ask again")
+    assert merged(YAML, ours, document(YAML, run(1, "changed"), run(2)), base).is_complete
+    result = merged(YAML, ours, document(YAML, run(1), run(2, "changed")), base)
+    assert b"changed" in result.raw
+    assert result.loses_comments
+    assert merged(YAML, ours, document(YAML, run(1), run(2)), None).is_complete
 
 
 @both_formats
@@ -193,3 +205,67 @@ def test_an_older_schema_version_has_to_be_upgraded_first() -> None:
     raw = b'{"session_id": "s", "agent_id": "a", "memory": {"runs": []}, "created_at": 1700000000}'
     with pytest.raises(OlderFormat, match="localstore upgrade"):
         read(raw, JSON)
+
+
+@both_formats
+def test_random_versions_lose_nothing(layout: Layout) -> None:
+    """Each side adds, changes and removes runs, and writes them and the header in ways of its own.
+
+    A run that one side alone changed is in the result with its very bytes. One that both changed is there in both
+    forms, and each side of the conflicts is a whole document.
+    """
+    random = Random(18)
+    for _ in range(rounds(60, 600, 20_000)):
+        base = {f"r{number}": Form("base", layout.entry(run(number))) for number in range(random.randrange(5))}
+        ours, theirs = (changed(base, layout, random, side) for side in ("ours", "theirs"))
+        before, *sides = (
+            written(layout, forms, name) for forms, name in ((base, ""), (ours, "ours"), (theirs, "ours"))
+        )
+        result = merged(layout, sides[0], sides[1], before, marks=True)
+        expected = set()
+        for run_id in {*ours, *theirs}:
+            forms = {form for side in (ours, theirs) if (form := side.get(run_id)) is not None}
+            old = base.get(run_id)
+            new = {form for form in forms if old is None or form.value != old.value}
+            if old is not None and not new and (run_id not in ours or run_id not in theirs):
+                continue  # one side removed it
+            expected.add(run_id)
+            if new:
+                assert all(form.text in result.raw for form in new)
+            else:
+                assert any(form.text in result.raw for form in forms - {old} or forms)
+        conflict = find_sides(result.raw)
+        assert (conflict is not None) == bool(result.conflicts)
+        for side in [result.raw] if conflict is None else [conflict.ours, conflict.theirs]:
+            assert sorted(ids(side, layout)) == sorted(expected)
+            assert read(side, layout).raw == side
+
+
+class Form(NamedTuple):
+    """A run as one version has it: what it says, in a word, and its bytes."""
+
+    value: str
+    text: bytes
+
+
+def changed(base: dict[str, Form], layout: Layout, random: Random, side: str) -> dict[str, Form]:
+    """A version with random changes."""
+    result = {}
+    for number, (run_id, form) in enumerate(base.items()):
+        match random.randrange(6):
+            case 0:
+                continue
+            case 1:
+                form = Form(side, layout.entry(run(number, f"changed by {side}")))
+            case 2:  # the same, written in another way
+                other = b'"hello"  # by %b' % side.encode() if layout is YAML else b'"\\u0068ello"'
+                form = Form("base", form.text.replace(b'"hello"' if layout is JSON else b"hello", other))
+        result[run_id] = form
+    for number in random.sample(range(10, 20), random.randrange(3)):
+        result[f"r{number}"] = Form(side, layout.entry(run(number, f"new by {side}")))
+    return dict(sorted(result.items()))
+
+
+def written(layout: Layout, forms: dict[str, Form], name: str) -> bytes:
+    head = read(document(layout, **({"name": name} if name else {})), layout).head
+    return layout.assemble(head, [form.text for form in forms.values()])

@@ -49,7 +49,7 @@ def test_lost_comments_of_a_header_are_named() -> None:
     base = document(YAML, run(1), name="a").replace(b"kind: agent", b"kind: agent  # planner")
     theirs = base.replace(b"name: a", b"name: a\ntags: [x]")
     result = merge_for_git(base, base.replace(b"name: a", b"name: b"), theirs, f"{PATH}.yaml")
-    assert "without its comments" in result.notes[0]
+    assert "comments of one side are not in it" in result.notes[0]
     assert not result.is_conflict
 
 
