@@ -4,13 +4,17 @@ Neither JSON nor YAML in any layout has the lines that git adds, and no crash wr
 document does not parse.
 """
 
+import itertools
 import re
+from collections import Counter
 from typing import NamedTuple
 
 from localstore.format.parse_error import ParseError
 
 _MARKS = re.compile(rb"^(?:(?:<{7}|\|{7}|>{7})(?:[ \t][^\n]*)?|={7})\r?$", re.MULTILINE)
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_KEYS = re.compile(rb"""^(?:  "(?:[^"\\\n]|\\.)*":|[^\s#"{}\[\]-][^\n:]*:(?=[ \n]))""", re.MULTILINE)
+"""A line that begins with a key of a header, in JSON or YAML."""
 UNRESOLVED = (
     "this is a merge conflict of git that is not resolved. Keep the lines that you want of both sides, and delete the "
     "lines that begin with <<<<<<<, ======= and >>>>>>>"
@@ -53,6 +57,23 @@ def find_sides(raw: bytes) -> Sides | None:
         return None
     ours, base, theirs = map(b"".join, versions.values())
     return Sides(ours, theirs, base if marks.count(b"|") == marks.count(b"<") else None)
+
+
+def sides_of_union(head: bytes) -> Sides | None:
+    """Return the two versions of a header in which keys stand twice, or None if there is no such key.
+
+    `merge=union` in git's attributes leaves such headers: the lines of our side come first. `head` is a document up to
+    the line that opens the history, in our layout of JSON or YAML.
+    """
+    starts = [match.start() for match in _KEYS.finditer(head)]
+    parts = [head[i:j] for i, j in itertools.pairwise([0, *starts, len(head)])]
+    keys = [part.partition(b":")[0] for part in parts]
+    counts = Counter(keys)
+    if max(counts.values()) != 2:
+        return None
+    first = [part for number, part in enumerate(parts) if keys[number] not in keys[:number]]
+    last = [part for number, part in enumerate(parts) if keys[number] not in keys[number + 1 :]]
+    return Sides(b"".join(first), b"".join(last), None)
 
 
 def own_side(raw: bytes) -> bytes:

@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from localstore.disk import backup_folder, durable_files, file_names, rescue_folder, store_tree
@@ -17,7 +18,6 @@ from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import EMPTY, EMPTY_ADVICE, ParsedDocument
-from localstore.format.merge_conflict import UNRESOLVED
 from localstore.format.recovery import CreationLost, RecoveredDocument, parse_without_end_marker
 from localstore.index.row import IndexRow, row_of
 from localstore.index.row_reader import rank
@@ -32,6 +32,9 @@ from localstore.models.schema import SCHEMA_VERSION
 
 SUPERSEDED = "is an old version of a document, left over from an interrupted write that replaced it"
 """The problem reported for a leftover file that holds nothing to keep."""
+
+UNITE = "Fix it in an editor, or unite both sides with: localstore check --repair"
+"""What to do about a document in which git left two versions."""
 
 _PATIENCE = 2
 """Seconds to wait for another program to finish writing."""
@@ -123,9 +126,8 @@ class Check:
                 advice = EMPTY_ADVICE
             elif problem == ELSEWHERE:
                 advice = FETCH
-            elif problem == UNRESOLVED and unite_in_file(self._full(path)) is not None:
-                advice = "Fix it in an editor, or unite the runs of both sides with: localstore check --repair"
-                kind = "conflict"
+            elif unite_in_file(self._full(path)) is not None:
+                advice, kind = UNITE, "conflict"
             yield self._report.error(path, problem + column, advice, error.line, kind)
             return
         except LocalstoreError as error:
@@ -148,6 +150,8 @@ class Check:
             yield self._report.note(path, problem, "Nothing to do; the next write rewrites it.")
         for finding in unwritable(self._full(path), content):
             self._unwritable.add(path)
+            if unite_in_file(self._full(path)) is not None:
+                finding = replace(finding, advice=UNITE, kind="conflict")
             yield finding
         yield from wrong_fields(self._full(path), content)
         yield from future_times(self._full(path), content)

@@ -11,7 +11,7 @@ from localstore.engine.document_merge import MergedDocument, merge_documents, re
 from localstore.engine.merge import Difference, canonical, keyed
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import LAYOUTS, Layout, ParsedDocument
-from localstore.format.merge_conflict import find_sides
+from localstore.format.merge_conflict import Sides, find_sides, sides_of_union
 from localstore.format.values import json_equal
 
 _LONGEST_SHOWN = 60
@@ -57,11 +57,11 @@ def merge_for_git(base: bytes, ours: bytes, theirs: bytes, path: str) -> GitMerg
 
 
 def unite_sides(raw: bytes, layout: Layout, path: str) -> MergedDocument | None:
-    """Return what the sides of the conflicts in a document are together.
+    """Return what the sides of the conflicts in a document are together, or those that `merge=union` has mixed.
 
-    Return None if there is no conflict, or if a side cannot be read, or cannot be written again without a loss.
+    Return None if there is nothing to unite, or if a side cannot be read, or cannot be written again without a loss.
     """
-    sides = find_sides(raw)
+    sides = find_sides(raw) or _sides_of_union(raw, layout)
     if sides is None:
         return None
     try:
@@ -72,6 +72,14 @@ def unite_sides(raw: bytes, layout: Layout, path: str) -> MergedDocument | None:
         return merge_documents(ours, theirs, base, path)
     except LocalstoreError:
         return None
+
+
+def _sides_of_union(raw: bytes, layout: Layout) -> Sides | None:
+    opened = raw.find(layout.opening) + 1
+    sides = sides_of_union(raw[:opened])
+    if sides is None:
+        return None
+    return Sides(sides.ours + raw[opened:], sides.theirs + raw[opened:], None)
 
 
 def unite_in_file(path: str) -> MergedDocument | None:

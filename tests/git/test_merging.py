@@ -132,6 +132,46 @@ def test_conflicts_of_git_without_the_driver_are_mended(storage: Storage, style:
     assert problems(storage) == []
 
 
+def test_a_union_of_lines_is_mended_where_the_runs_are_whole(storage: Storage) -> None:
+    """`merge=union` writes the lines of both sides: here, two names. One is taken, and both are kept."""
+    (storage.root / ".gitattributes").write_text("*.json merge=union\n*.yaml merge=union\n")
+    commit(storage, "union")
+    branch(storage)
+    storage.update("trip", name="Vienna")
+    commit(storage, "side")
+    back(storage)
+    storage.update("trip", name="Berlin")
+    storage.append("trip", answered("r2"))
+    commit(storage, "main")
+    git(storage.root, "merge", "-q", "side")
+    text = storage.path("trip").read_text()
+    assert [(one.severity, one.kind) for one in problems(storage)] == [("error", "conflict")]
+    first, *_ = repair(storage)
+    assert "Both changed name" in first.advice
+    session = storage.read("trip")
+    assert session is not None
+    assert session.name in ("Berlin", "Vienna")
+    assert ids(storage) == ["r1", "r2"]
+    assert in_our_layout(storage.path("trip"))
+    assert [one["text"] for one in rescued(storage)] == [text]
+
+
+@ci_only
+def test_a_union_that_cut_a_run_in_two_is_left_alone(storage: Storage) -> None:
+    (storage.root / ".gitattributes").write_text("*.json merge=union\n*.yaml merge=union\n")
+    commit(storage, "union")
+    branch(storage)
+    storage.append("trip", answered("side"))
+    commit(storage, "side")
+    back(storage)
+    storage.append("trip", answered("main"))
+    commit(storage, "main")
+    git(storage.root, "merge", "-q", "side")
+    text = storage.path("trip").read_text()
+    assert [(one.severity, one.kind) for one in repair(storage)] == [("error", None)]
+    assert storage.path("trip").read_text() == text
+
+
 @ci_only
 def test_a_conflict_that_cannot_be_read_is_left_alone(storage: Storage) -> None:
     path = storage.path("trip")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localstore.format.merge_conflict import Sides, find_conflict, find_sides, own_side
+from localstore.format.merge_conflict import Sides, find_conflict, find_sides, own_side, sides_of_union
 
 _PLAIN = b"a\n<<<<<<< HEAD\nb\n=======\nc\nd\n>>>>>>> side\ne\n<<<<<<< HEAD\n=======\nf\n>>>>>>> side\n"
 
@@ -47,3 +47,24 @@ def test_the_error_names_the_line_of_the_first_mark() -> None:
     assert error is not None
     assert error.line == 2
     assert find_conflict(b"a\n <<<<<<< HEAD\n<<<<<<<<< HEAD\n") is None
+
+
+def test_the_versions_in_a_header_with_repeated_keys_are_found() -> None:
+    names = b'  "name": "a:b",\n  "name": "c",\n'
+    tags = b'  "tags": [\n    "x"\n  ],\n  "tags": [\n    "y"\n  ],\n'
+    assert sides_of_union(b'{\n  "$schema": "x",\n' + names + tags) == Sides(
+        b'{\n  "$schema": "x",\n  "name": "a:b",\n  "tags": [\n    "x"\n  ],\n',
+        b'{\n  "$schema": "x",\n  "name": "c",\n  "tags": [\n    "y"\n  ],\n',
+        None,
+    )
+    head = b"# x: y\nsession_id: s\nname: a  # first\nname: |-\n  name: b\ntags:\n  - x\n"
+    assert sides_of_union(head) == Sides(
+        b"# x: y\nsession_id: s\nname: a  # first\ntags:\n  - x\n",
+        b"# x: y\nsession_id: s\nname: |-\n  name: b\ntags:\n  - x\n",
+        None,
+    )
+
+
+@pytest.mark.parametrize("head", [b"", b"{\n", b'{\n  "name": "a",\n', b"name: a\n", b"name: a\nname: b\nname: c\n"])
+def test_a_header_without_a_key_that_stands_twice_is_one_version(head: bytes) -> None:
+    assert sides_of_union(head) is None
