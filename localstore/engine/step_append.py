@@ -20,18 +20,32 @@ def with_step(transaction: Transaction, run_id: str, number: int, step: dict[str
     Return None if the run already has this step at that position. Raises RunNotFound if the session has no such run.
     Raises Conflict if the run is finished, has another step at that position, or has fewer than `number` steps.
     """
-    entry = _stored_run(transaction, run_id)
+    return with_step_in(
+        _stored_run(transaction, run_id), number, step, transaction.row["session_id"], transaction.file.path
+    )
+
+
+def with_step_in(
+    entry: dict[str, Any], number: int, step: dict[str, Any], session_id: str, path: str | None = None
+) -> dict[str, Any] | None:
+    """Return the same as `with_step` for a stored run that was read. `session_id` and `path` are for errors."""
+
+    def conflict(what: str) -> Conflict:
+        return Conflict(
+            f"Run {entry['run_id']!r} of session {session_id!r} {what}. Nothing was written. Read the session again.",
+            path=path,
+            session_id=session_id,
+        )
+
     steps = entry.get("steps") or []
     if number < len(steps) and json_equal(comparable_fields(steps[number]), comparable_fields(step)):
         return None
     if entry.get("status") != "unfinished":
-        raise _conflict(transaction, run_id, f"is {entry.get('status', 'finished')}, so no step can be added")
+        raise conflict(f"is {entry.get('status', 'finished')}, so no step can be added")
     if number < len(steps):
-        raise _conflict(transaction, run_id, f"already has a different step {number}, perhaps of another process")
+        raise conflict(f"already has a different step {number}, perhaps of another process")
     if number > len(steps):
-        raise _conflict(
-            transaction, run_id, f"has {len(steps)} steps, so step {number} (counted from 0) would leave a gap"
-        )
+        raise conflict(f"has {len(steps)} steps, so step {number} (counted from 0) would leave a gap")
     grown = [*steps, step]
     if "steps" in entry:
         return {**entry, "steps": grown}
@@ -56,13 +70,4 @@ def _stored_run(transaction: Transaction, run_id: str) -> dict[str, Any]:
         path=transaction.file.path,
         session_id=transaction.row["session_id"],
         run_id=run_id,
-    )
-
-
-def _conflict(transaction: Transaction, run_id: str, what: str) -> Conflict:
-    return Conflict(
-        f"Run {run_id!r} of session {transaction.row['session_id']!r} {what}. Nothing was written. "
-        "Read the session again.",
-        path=transaction.file.path,
-        session_id=transaction.row["session_id"],
     )

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -84,19 +84,30 @@ def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str 
 
     `path` is relative to the root of the store. `boot` is the current boot if the bytes may not be durable, else None.
     """
-    header = parsed.header
+    row = header_row(parsed.header, path, parsed.version)
+    _note_status(row, status)
+    if boot is not None:
+        row["boot"] = boot
+    if not parsed.in_layout:
+        row["other_layout"] = True
+    for index, entry in enumerate(parsed.entries):
+        _count_entry(row, entry, parsed.starts[index] if parsed.starts else 0)
+    return row
+
+
+def header_row(header: Mapping[str, Any], path: str, version: int = SCHEMA_VERSION) -> IndexRow:
+    """Return the row of a session without entries and without a fingerprint."""
     row: IndexRow = {
         "session_id": header["session_id"],
         "path": path,
         "kind": header["kind"],
         "created_at": utc_time(header["created_at"]),
         "updated_at": utc_time(header["created_at"]),
-        "version": parsed.version,
+        "version": version,
         "entries": 0,
         "runs": 0,
         "fingerprint": [],
     }
-    _note_status(row, status)
     entity_id = header.get(f"{header['kind']}_id")
     if entity_id is not None:
         row["entity_id"] = entity_id
@@ -106,13 +117,7 @@ def row_of(parsed: ParsedDocument, path: str, status: os.stat_result, boot: str 
         row["name"] = header["name"]
     if header.get("tags"):
         row["tags"] = header["tags"]
-    if boot is not None:
-        row["boot"] = boot
-    if not parsed.in_layout:
-        row["other_layout"] = True
     row["overview"] = new_overview(header)
-    for index, entry in enumerate(parsed.entries):
-        _count_entry(row, entry, parsed.starts[index] if parsed.starts else 0)
     return row
 
 

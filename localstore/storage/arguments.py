@@ -1,14 +1,15 @@
 """Check the arguments of storage methods before any file is opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
+from localstore.errors import SessionNotFound
 from localstore.format.values import to_json_value
 from localstore.models.filter import Filter
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import KINDS
-from localstore.models.session_info import SORT_KEYS, position
+from localstore.models.session_info import SORT_KEYS, SessionInfo, position
 from localstore.models.times import parse_age
 
 
@@ -69,6 +70,31 @@ def check_count(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a whole number, not {shown(value)}")
     if value < 0:
         raise ValueError(f"{name} must be a whole number from 0 on, not {shown(value)}")
+
+
+def check_limit(limit: int | None) -> None:
+    """Raise ValueError unless `limit` is None or an integer of at least 0."""
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise ValueError(f"limit must be None or a whole number from 0 on, not {shown(limit)}")
+
+
+def expected_fingerprints(sessions: str | SessionInfo | Iterable[str | SessionInfo]) -> dict[str, list[int] | None]:
+    """Return the ids of sessions, each with the fingerprint of its document where it was listed."""
+    chosen = [sessions] if isinstance(sessions, (str, SessionInfo)) else list(sessions)
+    for one in chosen:
+        if not isinstance(one, SessionInfo):
+            check_id(one)
+    return {
+        **{one: None for one in chosen if isinstance(one, str)},
+        **{one.session_id: list(one._row["fingerprint"]) for one in chosen if isinstance(one, SessionInfo)},
+    }
+
+
+def not_found(session_id: str, why: str = "") -> SessionNotFound:
+    """Return the error for a session that does not exist."""
+    return SessionNotFound(
+        f"There is no session {session_id!r}.{why} Check the id, or store a new session.", session_id=session_id
+    )
 
 
 def optional(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:

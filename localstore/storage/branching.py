@@ -9,7 +9,6 @@ from uuid import uuid4
 from localstore.disk.document_file import DocumentFile
 from localstore.engine.engine import Engine
 from localstore.engine.removal import REMOVED
-from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, SessionNotFound
 from localstore.format.document import order_header, parse_strictly
 from localstore.format.values import json_equal
@@ -17,6 +16,8 @@ from localstore.index.row import IndexRow
 from localstore.models.times import now
 from localstore.storage.arguments import check_id, check_text
 from localstore.storage.run_removal import RunRemoval, Undone
+
+Entry = dict[str, Any]
 
 
 def fork(
@@ -38,33 +39,39 @@ def fork(
         raise SessionNotFound(f"There is no session {session_id!r} to fork.", session_id=session_id)
     with DocumentFile(snapshot.path) as file:
         parse_strictly(file.read_all(), file.layout, file.path)  # the copy would drop or round what this refuses
-    entries = snapshot.entries[: _end(snapshot.entries, session_id, run_id)]
-    kept = [entry for entry in entries if entry.get("status") != "unfinished"]
-    last = next((entry["run_id"] for entry in reversed(kept) if entry["type"] == "run"), None)
-    origin = {"session_id": session_id} if last is None else {"session_id": session_id, "run_id": last}
-    header = {**snapshot.header, "session_id": target, "created_at": now(), "forked_from": origin}
-    header.pop(REMOVED, None)
-    if header.get("name"):
-        header["name"] = f"{header['name']} (fork)"
-
+    header, kept = forked(snapshot.header, snapshot.entries, run_id, target)
     for attempt in engine.edit(target):
         with attempt as document:
             if document is not None:
-                if _is_fork(document, origin, kept):
+                if is_fork(document.whole().header, document.whole().entries, header, kept):
                     return target
-                raise Conflict(
-                    f"There is a session {target!r}. Nothing was written. Give the fork another id.",
-                    path=document.file.path,
-                    session_id=target,
-                )
-            engine.create(order_header(header), kept, suffix)
+                raise target_exists(target, document.file.path)
+            engine.create(header, kept, suffix)
     return target
 
 
-def _is_fork(document: Transaction, origin: dict[str, Any], entries: list[dict[str, Any]]) -> bool:
-    """Return whether the document is the fork that an earlier attempt wrote, and nothing else happened in it."""
-    parsed = document.whole()
-    return json_equal(parsed.header.get("forked_from"), origin) and json_equal(parsed.entries, entries)
+def target_exists(target: str, path: str | None = None) -> Conflict:
+    """Return the error for a fork whose id another session has."""
+    message = f"There is a session {target!r}. Nothing was written. Give the fork another id."
+    return Conflict(message, path=path, session_id=target)
+
+
+def forked(header: Entry, entries: list[Entry], run_id: str | None, target: str) -> tuple[Entry, list[Entry]]:
+    """Return the header and the entries of a fork up to a run, with the id `target`. Raises LookupError."""
+    session_id = header["session_id"]
+    kept = [entry for entry in entries[: _end(entries, session_id, run_id)] if entry.get("status") != "unfinished"]
+    last = next((entry["run_id"] for entry in reversed(kept) if entry["type"] == "run"), None)
+    origin = {"session_id": session_id} if last is None else {"session_id": session_id, "run_id": last}
+    new = {**header, "session_id": target, "created_at": now(), "forked_from": origin}
+    new.pop(REMOVED, None)
+    if new.get("name"):
+        new["name"] = f"{new['name']} (fork)"
+    return order_header(new), kept
+
+
+def is_fork(stored_header: Entry, stored: list[Entry], header: Entry, kept: list[Entry]) -> bool:
+    """Return whether a stored session is the fork that an earlier attempt wrote, and nothing else happened in it."""
+    return json_equal(stored_header.get("forked_from"), header["forked_from"]) and json_equal(stored, kept)
 
 
 def _end(entries: list[dict[str, Any]], session_id: str, run_id: str | None) -> int:

@@ -110,7 +110,7 @@ class Search:
             row = rows[match.session_id]
             record = None if row is None else self._record(match, row, whole)
             if row is not None and record is not None:
-                yield from _hit(row, match.title, match.position, record, query)
+                yield from hits_in(row, match.title, match.position, record, query)
 
     def _record(self, match: Match, row: IndexRow, whole: dict[str, Content]) -> dict[str, Any] | None:
         """Return the entry or the header of a match as the document has it now, or None if it is not there.
@@ -140,9 +140,9 @@ class Search:
             content = self._content_of(row)
             title = title_of(content)
             if content.header is not None:
-                hits += _hit(row, title, HEADER, content.header, query)
+                hits += hits_in(row, title, HEADER, content.header, query)
             for position, entry in enumerate(content.entries):
-                hits += _hit(row, title, position, entry, query)
+                hits += hits_in(row, title, position, entry, query)
         yield from sorted(hits, key=_time_of, reverse=True)
 
     def _may_hold(self, row: IndexRow, text: str) -> bool:
@@ -164,7 +164,7 @@ _UNUSUAL = (b"\0", "\u212a".encode())
 """NUL bytes, as in UTF-16, and the sign of Kelvin, which is a K when it is composed."""
 
 
-def _hit(row: IndexRow, title: str, position: int, record: dict[str, Any], query: Matcher) -> list[SearchHit]:
+def hits_in(row: IndexRow, title: str, position: int, record: dict[str, Any], query: Matcher) -> list[SearchHit]:
     """Return the hit for an entry, or for the header if `position` is `HEADER`. Return [] if it does not match."""
     texts = header_texts(record) if position == HEADER else entry_texts(record)
     if not query.matches(texts):

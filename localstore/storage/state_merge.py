@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from localstore.engine.transaction import Transaction
 from localstore.errors import StateConflict
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.session import Run
@@ -56,16 +55,17 @@ class StateMerge:
         self.state = self._new
         self.conflicts: list[str] = []
 
-    def entries(self, transaction: Transaction) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """Return the entry of the run with the merged state, and an update entry with this state.
+    def entries(
+        self, session_id: str, stored: State, path: str | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Return the entry of the run with its state merged into the `stored` one, and an update entry with this state.
 
         The update is None if the run does not change the stored state. Raises StateConflict if `strict` and both sides
         changed a key to different values.
         """
-        stored = transaction.state()
         # If the stored state is the merged one, an earlier attempt may have written the run: keep its entry.
         if self._entry is None or not json_equal(stored, self.state):
-            fields = self.into(transaction.row["session_id"], stored, transaction.file.path)
+            fields = self.into(session_id, stored, path)
             self._entry = run_of(self._run.model_copy(update=fields))
         if (state := self._entry.get("session_state")) is None:
             return self._entry, None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from localstore.disk import ignore_files, store_tree
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Transaction
-from localstore.errors import DocumentBroken, KindMismatch, OlderFormat, OwnerMismatch, SessionNotFound
+from localstore.errors import DocumentBroken, OlderFormat
 from localstore.format.document import order_header
 from localstore.format.values import to_json_value
 from localstore.index.row import IndexRow, activity, latest_plausible_time
@@ -20,6 +20,7 @@ from localstore.models.filter import ARCHIVED, Filter
 from localstore.models.nearest import not_one_of, shown
 from localstore.models.schema import SESSION_KEYS, Rating
 from localstore.models.session_info import SessionInfo, SortKey, in_order_of, session_info
+from localstore.storage.access import check_access
 from localstore.storage.arguments import (
     UNSET,
     Unset,
@@ -30,10 +31,13 @@ from localstore.storage.arguments import (
     check_flag,
     check_id,
     check_kind,
+    check_limit,
     check_sort,
     check_text,
     check_update,
+    expected_fingerprints,
     is_valid,
+    not_found,
     optional,
 )
 from localstore.storage.async_twins import async_twin
@@ -246,7 +250,7 @@ class Storage:
                 with attempt as document:
                     if document is None:
                         if not create:
-                            raise _not_found(session_id)
+                            raise not_found(session_id)
                         header = new_header(session_id, kind or "agent", entity_id, user_id, entry["created_at"])
                         self._engine.create(header, [entry], self._suffix)
                         continue
@@ -254,7 +258,8 @@ class Storage:
                     if merge is None:
                         self._engine.runs.append(document, entry)
                     else:
-                        self._engine.runs.append(document, *merge.entries(document))
+                        stored = document.state()
+                        self._engine.runs.append(document, *merge.entries(session_id, stored, document.file.path))
         except DocumentBroken as error:
             raise self._engine.keep_run(error, session_id, entry) from None
         if merge is not None:
@@ -313,7 +318,7 @@ class Storage:
                     header = new_header(session_id, kind or "agent", entity_id, user_id, entries[0]["created_at"])
                     self._engine.create(header, entries, self._suffix)
                 else:
-                    raise _not_found(session_id)
+                    raise not_found(session_id)
 
     def bulk(self) -> "Bulk":
         """Return a context in which writes are not synced one by one, but together at its end.
@@ -507,7 +512,7 @@ class Storage:
                     self._check_access(document.row, None, session.kind)
                     session._base = upsert_into(self._engine, document, local, base)
                 elif base is not None:
-                    raise _not_found(session.session_id, " It was deleted since it was read.")
+                    raise not_found(session.session_id, " It was deleted since it was read.")
                 else:
                     row = self._engine.create(order_header(local.header), local.new_entries(), self._suffix)
                     session._base = local.stored(row)
@@ -669,7 +674,7 @@ class Storage:
         """
         from localstore.maintenance.trash import move_to_trash
 
-        return move_to_trash(self._engine, _expected(sessions))
+        return move_to_trash(self._engine, expected_fingerprints(sessions))
 
     def trashed(self, *, older_than: timedelta | str | None = None) -> "list[Trashed]":
         """Return the documents in the trash, newest first.
@@ -1147,7 +1152,7 @@ class Storage:
         check_text("user_id", user_id)
         check_text("entity_id", entity_id)
         check_kind(kind)
-        _check_limit(limit)
+        check_limit(limit)
         check_flag("newest_first", newest_first)
         check_sort(sort, after)
         merged = check_filter(where).narrowed(user_id, entity_id, kind)
@@ -1211,7 +1216,7 @@ class Storage:
         check_kind(kind)
         check_flag("literal", literal)
         check_flag("rank", rank)
-        _check_limit(limit)
+        check_limit(limit)
         if not isinstance(text, str):
             raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
         if not text.strip():
@@ -1260,7 +1265,7 @@ class Storage:
 
         if form not in FORMATS:
             raise ValueError(f"form {not_one_of(form, FORMATS)}")
-        _check_limit(limit)
+        check_limit(limit)
         check_flag("redact", redact)
         filtered = check_filter(where)
         rating, filtered = filtered.rating, replace(filtered, rating=None)  # it leaves out ratings of unfinished runs
@@ -1288,7 +1293,7 @@ class Storage:
         row = self._engine.listed(session)
         if row is None:
             self._engine.refuse_unreadable(session)
-            raise _not_found(session)
+            raise not_found(session)
         return self._infos([self._engine.index.with_overview(row)])[0]
 
     def sessions(self, where: Filter | None = None, *, newest_first: bool = True) -> Iterator[SessionInfo]:
@@ -1333,7 +1338,7 @@ class Storage:
         """
         if not isinstance(text, str):
             raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
-        _check_limit(limit)
+        check_limit(limit)
         if not text or not is_valid(text):
             return []
         self._engine.index.scan()  # a second document of a session is noticed
@@ -1381,7 +1386,7 @@ class Storage:
         """
         if not isinstance(text, str):
             raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
-        _check_limit(limit)
+        check_limit(limit)
         if not is_valid(text):
             return []
         return self._infos(map(self._engine.index.with_overview, self._engine.ids_beginning_with(text, limit)))
@@ -1554,7 +1559,7 @@ class Storage:
         row = self._engine.locate(session_id)
         if row is None:
             self._engine.refuse_unreadable(session_id)
-            raise _not_found(session_id)
+            raise not_found(session_id)
         return self.root / row["path"]
 
     def short_ids(self, session_ids: Iterable[str], *, least: int = 8) -> dict[str, str]:
@@ -1661,28 +1666,13 @@ class Storage:
         Raises SessionNotFound if `document` is None, and OwnerMismatch if `user_id` is given and is not its owner.
         """
         if document is None:
-            raise _not_found(session_id)
+            raise not_found(session_id)
         self._check_access(document.row, user_id, None)
         return document
 
     def _check_access(self, row: IndexRow, user_id: str | None, kind: str | None) -> None:
         """Raise OwnerMismatch or KindMismatch if the session has another owner or kind. None matches any."""
-        session_id = row["session_id"]
-        if user_id is not None and row.get("user_id") != user_id:
-            advice = "the user_id that it was created with" if "user_id" in row else "no user_id: it has no owner"
-            raise OwnerMismatch(
-                f"Session {session_id!r} does not belong to user {user_id!r}. Nothing was written. "
-                f"Use another session_id, or {advice}.",
-                path=str(self.root / row["path"]),
-                session_id=session_id,
-            )
-        if kind is not None and row["kind"] != kind:
-            raise KindMismatch(
-                f"Session {session_id!r} is of kind {row['kind']}, not {kind}. Nothing was written. "
-                "Use another session_id.",
-                path=str(self.root / row["path"]),
-                session_id=session_id,
-            )
+        check_access(row, user_id, kind, str(self.root / row["path"]))
 
 
 class JsonStorage(Storage):
@@ -1700,26 +1690,3 @@ class YamlStorage(Storage):
 def _open(kind: type[Storage], root: str, durable: bool, timeout: float, upgrades: bool) -> Storage:
     durability: Literal["full", "relaxed"] = "full" if durable else "relaxed"
     return kind(root, durability=durability, lock_timeout=timeout, create=False, auto_upgrade_schema=upgrades)
-
-
-def _expected(sessions: str | SessionInfo | Iterable[str | SessionInfo]) -> dict[str, list[int] | None]:
-    """Return the ids of sessions, each with the fingerprint of its document where it was listed."""
-    chosen = [sessions] if isinstance(sessions, (str, SessionInfo)) else list(sessions)
-    for one in chosen:
-        if not isinstance(one, SessionInfo):
-            check_id(one)
-    return {
-        **{one: None for one in chosen if isinstance(one, str)},
-        **{one.session_id: list(one._row["fingerprint"]) for one in chosen if isinstance(one, SessionInfo)},
-    }
-
-
-def _check_limit(limit: int | None) -> None:
-    if limit is not None and (type(limit) is not int or limit < 0):
-        raise ValueError(f"limit must be None or a whole number from 0 on, not {shown(limit)}")
-
-
-def _not_found(session_id: str, why: str = "") -> SessionNotFound:
-    return SessionNotFound(
-        f"There is no session {session_id!r}.{why} Check the id, or store a new session.", session_id=session_id
-    )

@@ -1,6 +1,6 @@
 """Change the state or the header of a session outside a run."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -71,15 +71,25 @@ class SessionChange:
         """
         is_there = may_be_there and document.whole().entries[-1:] == self.entries
         entries = [] if is_there else self.entries
-        values = self.header
-        if self.added_tags or self.removed_tags:
-            before = (values if "tags" in values else document.header()).get("tags") or []
-            if (tags := self._changed(before)) != before:
-                values = {**values, "tags": tags}
-        if values:
-            document.change(header_with(document.header(), values), {}, entries)
+        header = self.new_header(document.header) if self.changes_header else None
+        if header is not None:
+            document.change(header, {}, entries)
         elif entries:
             document.append(entries)
+
+    @property
+    def changes_header(self) -> bool:
+        """Whether the header may change."""
+        return bool(self.header or self.added_tags or self.removed_tags)
+
+    def new_header(self, stored: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        """Return the new header of a session, or None if it stays. `stored` returns the header in the store."""
+        values = self.header
+        if self.added_tags or self.removed_tags:
+            before = (values if "tags" in values else stored()).get("tags") or []
+            if (tags := self._changed(before)) != before:
+                values = {**values, "tags": tags}
+        return header_with(stored(), values) if values else None
 
     def _changed(self, tags: list[str]) -> list[str]:
         """Return `tags` in their order with the added tags at the end, without the removed ones."""

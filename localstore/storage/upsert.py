@@ -160,15 +160,7 @@ def upsert_into(store: Engine, transaction: Transaction, local: LocalSession, ba
     Raises Conflict if the same run, field or state was changed in `local` and in the document, and OwnerMismatch if the
     owner differs.
     """
-    owner = transaction.header().get("user_id")
-    user_id = local.header.get("user_id", owner if base is None else None)
-    if user_id != owner or (base is not None and base.header.get("user_id") != owner):
-        raise OwnerMismatch(
-            f"Session {transaction.row['session_id']!r} belongs to {'nobody' if owner is None else 'another user'}, "
-            "and upsert does not change that. Nothing was written. Use another session_id, or leave user_id as it was.",
-            path=transaction.file.path,
-            session_id=transaction.row["session_id"],
-        )
+    check_owner(local, base, transaction.header(), transaction.file.path)
     alone = base is not None and base.fingerprint == transaction.row["fingerprint"]
     if base is not None and alone:
         plan = merge(local, base, base)  # no other program wrote since: the document equals `base`
@@ -191,6 +183,19 @@ def upsert_into(store: Engine, transaction: Transaction, local: LocalSession, ba
     elif plan.added:
         transaction.append(plan.added)
     return local.stored(transaction.row, alone=alone)
+
+
+def check_owner(local: LocalSession, base: Snapshot | None, header: dict[str, Any], path: str | None) -> None:
+    """Raise OwnerMismatch if the stored session, with this header, has another owner. `path` is for the error."""
+    owner = header.get("user_id")
+    user_id = local.header.get("user_id", owner if base is None else None)
+    if user_id != owner or (base is not None and base.header.get("user_id") != owner):
+        raise OwnerMismatch(
+            f"Session {header['session_id']!r} belongs to {'nobody' if owner is None else 'another user'}, "
+            "and upsert does not change that. Nothing was written. Use another session_id, or leave user_id as it was.",
+            path=path,
+            session_id=header["session_id"],
+        )
 
 
 def merge(local: LocalSession, base: Snapshot | None, remote: Snapshot) -> Plan:

@@ -161,7 +161,20 @@ def loaded_after(code: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
-HEAVY = {"openai", "click", "rich", "yaml", "pydantic", "filelock", "orjson", "asyncio", "httpx"}
+HEAVY = {
+    "openai",
+    "click",
+    "rich",
+    "yaml",
+    "pydantic",
+    "filelock",
+    "orjson",
+    "asyncio",
+    "httpx",
+    "sqlalchemy",
+    "psycopg",
+    "sqlite3",
+}
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

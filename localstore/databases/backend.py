@@ -1,0 +1,240 @@
+"""What a database has to do for a storage: few operations on rows and entries, in short transactions.
+
+A session is one row, which has the same facts as the index of a folder, and one entry per position. The header is the
+entry at position -1. Where a row of a folder has offsets in a file, the row of a database has positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import orjson
+
+from localstore.format.entry_texts import FoundText, entry_texts, header_texts
+from localstore.index.row import IndexRow
+from localstore.index.search_query import LiteralQuery, WordQuery
+from localstore.index.selection import Place
+from localstore.models.filter import Filter
+from localstore.models.times import utc_time
+
+Entry = dict[str, Any]
+_Result = TypeVar("_Result")
+
+HEADER = -1
+"""The position of the header."""
+TRASH = "trash"
+"""Why a whole session was set aside: somebody moved it to the trash."""
+
+
+def text_of(entry: Entry) -> str:
+    """Return an entry or a header as JSON text, in which the order of the keys stays."""
+    return orjson.dumps(entry).decode()
+
+
+def entry_of(text: str) -> Entry:
+    """Return the entry or the header in a JSON text."""
+    entry: Entry = orjson.loads(text)
+    return entry
+
+
+class StoredEntry(NamedTuple):
+    """An entry, or a header, as it is stored."""
+
+    position: int
+    entry: Entry
+    text: str
+
+    @classmethod
+    def of(cls, position: int, entry: Entry) -> StoredEntry:
+        return cls(position, entry, text_of(entry))
+
+    @property
+    def size(self) -> int:
+        """The size of the text in bytes."""
+        return len(self.text) if self.text.isascii() else len(self.text.encode())
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the run; None for all other entries."""
+        return self.entry["run_id"] if self.entry.get("type") == "run" else None
+
+    @property
+    def created_at(self) -> str:
+        """When the entry was made, in a form that sorts as text; "" if it does not say."""
+        created_at = self.entry.get("created_at")
+        return utc_time(created_at) if isinstance(created_at, str) else ""
+
+    @property
+    def texts(self) -> list[FoundText]:
+        """The texts that a search finds."""
+        return header_texts(self.entry) if self.position == HEADER else entry_texts(self.entry)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The changes to one session: its new row, and the entries to store, in place of others with the same positions."""
+
+    row: IndexRow
+    next: int
+    """The position after the last entry."""
+    put: list[StoredEntry] = field(default_factory=list)
+    removed: tuple[int, ...] = ()
+    """The positions of the entries to remove."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Something that was taken out and can be put back: a session in the trash, or a run.
+
+    `text` is a JSON array of its header and its entries; of a run, of its entry alone. It is "" in listings.
+    """
+
+    name: str
+    session_id: str
+    reason: str
+    made_at: str
+    size: int
+    run_id: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A session as it was read: its row and its header, the entries that were asked for, and those with its state."""
+
+    row: IndexRow
+    header: Entry
+    entries: list[Entry]
+    stateful: dict[int, Entry]
+    """The entries with the newest values of the state, by position."""
+
+
+class Match(NamedTuple):
+    """An entry that may match a search. Whoever gets it compares the entry with the query."""
+
+    row: IndexRow
+    found: StoredEntry
+    number: int
+    """The index of the entry in the history."""
+
+
+class Locked(Protocol):
+    """One session in an open transaction, which holds its lock. Nothing is written before `write`."""
+
+    row: IndexRow | None
+    """The row of the session; None if it does not exist."""
+    next: int
+    """The position after the last entry; 0 if the session does not exist."""
+
+    def entry(self, position: int) -> StoredEntry:
+        """Return the entry at a position at which there is one."""
+        ...
+
+    def entries(self, begin: int = 0) -> list[StoredEntry]:
+        """Return the entries from a position on, in order."""
+        ...
+
+    def positions(self, run_ids: Iterable[str]) -> dict[str, int]:
+        """Return the newest position of each of these runs that is stored."""
+        ...
+
+    def last_run(self) -> int | None:
+        """Return the position of the last run, or None if there is none."""
+        ...
+
+    def write(self, change: Change) -> None:
+        """Write the changes. The session is created if it does not exist."""
+        ...
+
+    def delete(self) -> None:
+        """Delete the session with all entries."""
+        ...
+
+    def set_aside(self, one: Aside) -> None:
+        """Store something that is taken out."""
+        ...
+
+    def asides(self) -> list[Aside]:
+        """Return what was taken out of the session, newest first, with its text."""
+        ...
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Delete what was taken out under these names."""
+        ...
+
+
+class Backend(Protocol):
+    """A database with sessions. Thread-safe, and usable after a fork.
+
+    Each method raises StoreUnavailable if the database cannot be reached or refuses, and LockTimeout if another writer
+    holds a lock for too long.
+    """
+
+    address: str
+    """Where the sessions are, for people. It never has a password."""
+
+    def change(self, session_id: str, work: Callable[[Locked], _Result]) -> _Result:
+        """Call `work` in a transaction that locks the session, and return its result once everything is durable.
+
+        If the connection breaks, or two clients create the session at once, `work` is called again, and must then
+        recognise what an earlier call wrote. If it raises, nothing is written.
+        """
+        ...
+
+    def read(self, session_id: str, last_runs: int | None = None, last_entries: int | None = None) -> Stored | None:
+        """Return a session as it is at one moment: with all entries, those from the last `last_runs` runs on, or the
+        last `last_entries`."""
+        ...
+
+    def row(self, session_id: str) -> IndexRow | None:
+        """Return the row of a session, or None if there is none."""
+        ...
+
+    def page(
+        self, where: Filter, after: Place | None, limit: int | None, *, newest_first: bool
+    ) -> list[tuple[str, IndexRow]]:
+        """Return rows with the time by which they are sorted, in this order, those after a place, at most `limit`."""
+        ...
+
+    def count(self, where: Filter) -> int:
+        """Return the number of sessions that match."""
+        ...
+
+    def beginning_with(self, text: str, *, names: bool) -> Iterator[IndexRow]:
+        """Yield the rows of sessions whose id begins with this text, in the order of the ids; with `names`, also those
+        whose name does."""
+        ...
+
+    def neighbours(self, session_ids: Iterable[str]) -> dict[str, list[str]]:
+        """Return the id before and the one after each of these ids, where there are such."""
+        ...
+
+    def has_name(self, text: str) -> bool:
+        """Return whether a session has exactly this name."""
+        ...
+
+    def matches(self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool) -> Iterator[Match]:
+        """Yield the entries that may match, newest first or, with `rank`, best first."""
+        ...
+
+    def asides(self) -> list[Aside]:
+        """Return everything that was taken out and can be put back, newest first, without its text."""
+        ...
+
+    def aside(self, name: str) -> Aside | None:
+        """Return what was taken out under this name, or None if there is none."""
+        ...
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Delete what was taken out under these names."""
+        ...
+
+    def drop(self) -> None:
+        """Delete all sessions, and the runs that were taken out of them."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections. The next call opens new ones."""
+        ...

@@ -1,0 +1,248 @@
+"""A storage that keeps its sessions in a database: what is not in its parts, the trash and the items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import orjson
+
+from localstore.databases.backend import TRASH, Aside, Locked
+from localstore.databases.reading import DatabaseReader
+from localstore.databases.session_change import SessionChange, create
+from localstore.databases.writing import DatabaseWriter
+from localstore.disk.trash_folder import Trashed
+from localstore.engine.removal import with_removal
+from localstore.errors import Conflict, LocalstoreError, SessionNotFound
+from localstore.format.values import json_equal
+from localstore.maintenance.trash import Removal
+from localstore.models.session_info import SessionInfo
+from localstore.models.times import parse_time
+from localstore.storage.arguments import (
+    check_age,
+    check_id,
+    check_text,
+    expected_fingerprints,
+)
+from localstore.storage.async_twins import async_twin
+from localstore.storage.items import Item, check_revision, entries_of, is_item, item_of, new_items, revision_of
+from localstore.storage.update import new_header
+
+if TYPE_CHECKING:
+    pass
+
+_Result = TypeVar("_Result")
+_REMEMBERED_ITEMS = 64
+"""How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
+_CONFLICT = "another form of the run is stored"
+
+
+class DatabaseStorage(DatabaseWriter):
+    """The methods of `SessionStorage` on a database. See there, and `Storage` for details.
+
+    Every write is one short transaction that locks its session, and is durable when the method returns. If the
+    connection breaks, the write is tried again, and never made twice.
+    """
+
+    # The trash
+
+    def trash(self, sessions: str | SessionInfo | Iterable[str | SessionInfo]) -> Removal:
+        """Move sessions to the trash. A row of a listing is moved only if its session did not change since."""
+        moved: list[Trashed] = []
+        problems: dict[str, LocalstoreError | OSError] = {}
+        for session_id, expected in expected_fingerprints(sessions).items():
+            try:
+                moved.append(_trashed(self._throw_away(session_id, expected)))
+            except (LocalstoreError, OSError) as error:
+                problems[session_id] = error
+        return Removal(tuple(moved), problems)
+
+    def _throw_away(self, session_id: str, expected: list[int] | None) -> Aside:
+        done: list[Aside] = []
+
+        def work(change: SessionChange) -> Aside:
+            if expected is not None and change.row["fingerprint"] != expected:
+                raise Conflict(
+                    f"Session {session_id!r} was changed since it was selected. It was not moved. Look at it, and try "
+                    "again.",
+                    session_id=session_id,
+                )
+            done[:] = [change.throw_away(TRASH)]
+            return done[0]
+
+        def gone(_: Locked) -> Aside:
+            if not done:
+                raise SessionNotFound(
+                    f"There is no session {session_id!r}. 'localstore ls' lists the sessions.", session_id=session_id
+                )
+            return done[0]  # the call before the connection broke has moved it
+
+        return self._change(session_id, None, work, make=gone)
+
+    def trashed(self, *, older_than: timedelta | str | None = None) -> list[Trashed]:
+        """Return the sessions in the trash, newest first."""
+        age = check_age("older_than", older_than)
+        limit = None if age is None else datetime.now(UTC) - age
+        return [
+            _trashed(one)
+            for one in self._backend.asides()
+            if one.reason == TRASH and (limit is None or (parse_time(one.made_at) or limit) <= limit)
+        ]
+
+    def restore(self, name: str, *, new_id: str | None = None) -> str:
+        """Put a session from the trash, or a run that was taken out, back. Return the id of the session.
+
+        Raises FileNotFoundError if nothing has this name, Conflict if the session exists again, and SessionNotFound if
+        the session of a run does not exist.
+        """
+        check_id(name)
+        if new_id is not None:
+            check_id(new_id)
+        one = self._backend.aside(name)
+        if one is None:
+            raise FileNotFoundError(f"{name} is not in the trash. 'localstore restore' lists what is.")
+        first, *entries = orjson.loads(one.text)
+        if one.reason != TRASH:
+            self._change(one.session_id, None, lambda change: change.append_runs([first]))
+            self._backend.forget([name])
+            return one.session_id
+        header = first if new_id is None else {**first, "session_id": new_id}
+        tried: list[bool] = []
+
+        def check(change: SessionChange) -> None:
+            if not tried or not json_equal(change.header(), header):
+                raise Conflict(
+                    f"There is a session {header['session_id']!r}. {name} was not restored. Give it another id.",
+                    session_id=header["session_id"],
+                )
+
+        def make(locked: Locked) -> None:
+            tried.append(True)
+            create(locked, header, entries)
+            locked.forget([name])
+
+        self._change(header["session_id"], None, check, make=make)
+        return str(header["session_id"])
+
+    def empty_trash(self, *, older_than: timedelta | str | None = None) -> list[Trashed]:
+        """Delete the sessions in the trash permanently, and return them."""
+        found = self.trashed(older_than=older_than)
+        self._backend.forget([one.name for one in found])
+        return found
+
+    # Items of other frameworks
+
+    def append_items(
+        self,
+        session_id: str,
+        items: Iterable[Item],
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        expected_revision: str | None = None,
+    ) -> str:
+        """Add items to a session, and create it if it does not exist. Return the new revision."""
+        entries = entries_of(items)
+        made = self._maker(session_id, entries, user_id, entity_id, kind, may_create=True)
+        if made is None:
+            return self.revision(session_id)
+        header = new_header(session_id, kind or "agent", entity_id, user_id, entries[0]["created_at"])
+
+        def make(locked: Locked) -> str:
+            check_revision(session_id, "", expected_revision)
+            return revision_of(create(locked, header, entries)["fingerprint"])
+
+        def work(change: SessionChange) -> str:
+            newest = change.entries(max(0, change.next - _REMEMBERED_ITEMS - len(entries)))
+            if new := new_items(session_id, [one.entry for one in newest], entries):
+                check_revision(session_id, change.revision, expected_revision)
+                change.change(None, {}, new)
+            return change.revision
+
+        return self._change(session_id, user_id, work, kind=kind, make=make)
+
+    def pop_item(self, session_id: str, *, user_id: str | None = None) -> Item | None:
+        """Remove the last item of a session and return it, or None if there is none."""
+        check_id(session_id)
+        check_text("user_id", user_id)
+        chosen: list[Item] = []
+
+        def work(change: SessionChange) -> Item | None:
+            for one in reversed(change.entries()):
+                if is_item(one.entry) and (not chosen or one.entry["item_id"] == chosen[0].item_id):
+                    chosen[:] = [item_of(one.entry)]
+                    header = with_removal(change.header(), [chosen[0].item_id])
+                    change.change(header, {one.position: None}, [])
+                    break
+            return chosen[0] if chosen else None
+
+        return self._change(session_id, user_id, work)
+
+    def replace_items(
+        self,
+        session_id: str,
+        items: Iterable[Item],
+        *,
+        user_id: str | None = None,
+        expected_revision: str | None = None,
+    ) -> str:
+        """Replace all items of a session by others, and return the new revision. Other entries stay."""
+        check_id(session_id)
+        check_text("user_id", user_id)
+        entries = entries_of(items)
+
+        def work(change: SessionChange) -> str:
+            stored = {one.position: one.entry for one in change.entries() if is_item(one.entry)}
+            if [*stored.values()] != entries:
+                check_revision(session_id, change.revision, expected_revision)
+                new = {entry["item_id"] for entry in entries}
+                gone = [entry["item_id"] for entry in stored.values() if entry["item_id"] not in new]
+                change.change(with_removal(change.header(), gone), dict.fromkeys(stored), entries)
+            return change.revision
+
+        return self._change(session_id, user_id, work)
+
+    # The same calls for async code
+
+    aappend = async_twin(DatabaseWriter.append, writes=True)
+    aappend_many = async_twin(DatabaseWriter.append_many, writes=True)
+    aadd_step = async_twin(DatabaseWriter.add_step, writes=True)
+    aupdate = async_twin(DatabaseWriter.update, writes=True)
+    aarchive = async_twin(DatabaseWriter.archive, writes=True)
+    aunarchive = async_twin(DatabaseWriter.unarchive, writes=True)
+    arate = async_twin(DatabaseWriter.rate, writes=True)
+    aupsert = async_twin(DatabaseWriter.upsert, writes=True)
+    afork = async_twin(DatabaseWriter.fork, writes=True)
+    aundo = async_twin(DatabaseWriter.undo, writes=True)
+    aremove_run = async_twin(DatabaseWriter.remove_run, writes=True)
+    adelete_session = async_twin(DatabaseWriter.delete_session, writes=True)
+    atrash = async_twin(trash, writes=True)
+    arestore = async_twin(restore, writes=True)
+    aempty_trash = async_twin(empty_trash, writes=True)
+    adrop = async_twin(DatabaseWriter.drop, writes=True)
+    aupgrade_schema = async_twin(DatabaseWriter.upgrade_schema, writes=True)
+    aappend_items = async_twin(append_items, writes=True)
+    apop_item = async_twin(pop_item, writes=True)
+    areplace_items = async_twin(replace_items, writes=True)
+    atrashed = async_twin(trashed, writes=False)
+    aread = async_twin(DatabaseReader.read, writes=False)
+    aitems = async_twin(DatabaseReader.items, writes=False)
+    arevision = async_twin(DatabaseReader.revision, writes=False)
+    alist_sessions = async_twin(DatabaseReader.list_sessions, writes=False)
+    asearch = async_twin(DatabaseReader.search, writes=False)
+    afind_sessions = async_twin(DatabaseReader.find_sessions, writes=False)
+    asessions_containing = async_twin(DatabaseReader.sessions_containing, writes=False)
+    asessions_beginning_with = async_twin(DatabaseReader.sessions_beginning_with, writes=False)
+    ashort_ids = async_twin(DatabaseReader.short_ids, writes=False)
+    acount = async_twin(DatabaseReader.count, writes=False)
+    astats = async_twin(DatabaseReader.stats, writes=False)
+    aexamples = async_twin(DatabaseReader.examples, writes=False)
+    aget_all_session_ids = async_twin(DatabaseReader.get_all_session_ids, writes=False)
+    aget_all_sessions = async_twin(DatabaseReader.get_all_sessions, writes=False)
+    aget_recent_sessions = async_twin(DatabaseReader.get_recent_sessions, writes=False)
+
+
+def _trashed(one: Aside) -> Trashed:
+    return Trashed(one.name, one.session_id, "", one.made_at, one.size, "")

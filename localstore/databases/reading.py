@@ -1,0 +1,365 @@
+"""What a storage in a database reads: sessions, listings, counts, searches and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from localstore.databases.backend import HEADER, Backend, Stored
+from localstore.engine.snapshot import Snapshot
+from localstore.errors import NoFile
+from localstore.format.document import newest_state
+from localstore.format.words import composed
+from localstore.index.daily_usage import usage_by_day
+from localstore.index.row import IndexRow, activity, contains, latest_plausible_time
+from localstore.index.search_query import LiteralQuery, parse_query
+from localstore.index.short_ids import short_ids
+from localstore.models.filter import Filter
+from localstore.models.nearest import not_one_of, shown
+from localstore.models.schema import SESSION_KEYS, Rating
+from localstore.models.session_info import SessionInfo, SortKey, in_order_of, session_info
+from localstore.storage.arguments import (
+    check_count,
+    check_cursor,
+    check_filter,
+    check_flag,
+    check_id,
+    check_kind,
+    check_limit,
+    check_sort,
+    check_text,
+    is_valid,
+    not_found,
+    optional,
+)
+from localstore.storage.examples import newest_examples
+from localstore.storage.items import Item, is_item, item_of, revision_of
+from localstore.storage.search import hits_in
+from localstore.storage.upsert import session_of
+
+if TYPE_CHECKING:
+    from localstore.models.search_hit import SearchHit
+    from localstore.models.session import Message, Session
+    from localstore.models.stats import GroupKey, Prices, Stats
+    from localstore.storage.export import Export, ExportFormat, NotExported
+
+_FIRST_PAGE, _LARGEST_PAGE = 50, 1000
+"""How many sessions `sessions` lists at once: first few, then more and more."""
+
+
+class DatabaseReader:
+    """The methods of `SessionStorage` that only read. See there, and `Storage` for details."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> Session | None:
+        """Read a session; with `last_runs`, only the newest entries. Return None if this user has no such session."""
+        check_id(session_id)
+        check_text("user_id", user_id)
+        if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
+            raise ValueError(f"last_runs must be None or a whole number from 0 on, not {shown(last_runs)}")
+        stored = self._backend.read(session_id, last_runs)
+        if stored is None or (user_id is not None and stored.row.get("user_id") != user_id):
+            return None
+        return session_of(self._snapshot(stored, is_whole=last_runs is None))
+
+    def _snapshot(self, stored: Stored, *, is_whole: bool) -> Snapshot:
+        if is_whole:
+            current = newest_state(stored.entries)
+        else:
+            offsets = stored.row.get("offsets", {})
+            current = {name: stored.stateful[offsets[name]][name] for name in SESSION_KEYS if name in offsets}
+        return Snapshot(self._backend.address, stored.header, stored.entries, current, stored.row["fingerprint"])
+
+    def items(self, session_id: str, last: int | None = None, *, user_id: str | None = None) -> list[Item]:
+        """Return the last `last` items of a session, or all, oldest first; [] if this user has no such session."""
+        check_id(session_id)
+        check_text("user_id", user_id)
+        optional(check_count)("last", last)
+        wanted = last
+        while True:
+            stored = self._backend.read(session_id, last_entries=wanted)
+            if stored is None or (user_id is not None and stored.row.get("user_id") != user_id):
+                return []
+            found = [item_of(entry) for entry in stored.entries if is_item(entry)]
+            if last is None or wanted is None:
+                return found
+            if len(found) >= last or len(stored.entries) >= stored.row["entries"]:
+                return found[max(0, len(found) - last) :]
+            wanted *= 4
+
+    def revision(self, session_id: str) -> str:
+        """Return a text that changes with every write to the session; "" if there is no such session."""
+        check_id(session_id)
+        row = self._backend.row(session_id)
+        return "" if row is None else revision_of(row["fingerprint"])
+
+    # Listing
+
+    def list_sessions(
+        self,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        limit: int | None = None,
+        *,
+        where: Filter | None = None,
+        after: str | None = None,
+        newest_first: bool = True,
+        sort: SortKey = "updated",
+    ) -> list[SessionInfo]:
+        """Return an overview of each session that matches, most recently updated first."""
+        check_limit(limit)
+        check_flag("newest_first", newest_first)
+        check_sort(sort, after)
+        merged = self._narrowed(where, user_id, entity_id, kind)
+        if merged is None:
+            return []
+        if sort != "updated":
+            infos = in_order_of(self._page(merged, None, None, newest_first=True), sort)
+            return (infos if newest_first else infos[::-1])[:limit]
+        return self._page(merged, after, limit, newest_first=newest_first)
+
+    def _narrowed(
+        self, where: Filter | None, user_id: str | None, entity_id: str | None, kind: str | None
+    ) -> Filter | None:
+        check_text("user_id", user_id)
+        check_text("entity_id", entity_id)
+        check_kind(kind)
+        return check_filter(where).narrowed(user_id, entity_id, kind)
+
+    def _page(self, where: Filter, after: str | None, limit: int | None, *, newest_first: bool) -> list[SessionInfo]:
+        place = None if after is None else check_cursor(after)
+        found = self._backend.page(where, place, limit, newest_first=newest_first)
+        return [session_info(row, "", active_at) for active_at, row in found]
+
+    def _infos(self, rows: Iterable[IndexRow]) -> list[SessionInfo]:
+        latest = latest_plausible_time()
+        return [session_info(row, "", activity(row, latest)) for row in rows]
+
+    def sessions(self, where: Filter | None = None, *, newest_first: bool = True) -> Iterator[SessionInfo]:
+        """Yield an overview of each session that matches, page by page."""
+        check_filter(where)
+        check_flag("newest_first", newest_first)
+        return self._pages(where, newest_first)
+
+    def _pages(self, where: Filter | None, newest_first: bool) -> Iterator[SessionInfo]:
+        limit, after = _FIRST_PAGE, None
+        while True:
+            page = self.list_sessions(where=where, limit=limit, after=after, newest_first=newest_first)
+            yield from page
+            if len(page) < limit:
+                return
+            limit, after = min(2 * limit, _LARGEST_PAGE), page[-1].cursor
+
+    def find_sessions(self, text: str, *, limit: int | None = None) -> list[SessionInfo]:
+        """Return the sessions that a text names: by an id, a name, or the beginning of one; at most `limit`."""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        check_limit(limit)
+        if not text or not is_valid(text):
+            return []
+        if (row := self._backend.row(text)) is not None:
+            return self._infos([row])[:limit]
+        rows = [*self._backend.beginning_with(text, names=True)]
+        found = (
+            [row for row in rows if row.get("name") == text]
+            or [row for row in rows if row["session_id"].startswith(text)]
+            or rows
+            or self._elided(text)
+        )
+        return sorted(self._infos(found), key=lambda info: info.cursor, reverse=True)[:limit]
+
+    def sessions_containing(self, text: str, limit: int = 50) -> list[SessionInfo]:
+        """Return sessions with this text anywhere in their id or name, in upper or lower case."""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        check_count("limit", limit)
+        if not is_valid(text):
+            return []
+        return list(islice((info for info in self.sessions() if contains(cast("IndexRow", info._row), text)), limit))
+
+    def _elided(self, text: str) -> list[IndexRow]:
+        """Return the sessions whose id has this text, in which `…` stands for a part that was left out."""
+        beginning, mark, rest = text.partition("…")
+        if not beginning or not mark:
+            return []
+        rows = self._backend.beginning_with(beginning, names=False)
+        return [row for row in rows if rest in row["session_id"][len(beginning) :]]
+
+    def sessions_beginning_with(self, text: str, limit: int = 50) -> list[SessionInfo]:
+        """Return sessions whose id begins with this text."""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        check_limit(limit)
+        if not is_valid(text):
+            return []
+        found = self._infos(islice(self._backend.beginning_with(text, names=False), limit))
+        return sorted(found, key=lambda info: info.cursor, reverse=True)
+
+    def short_ids(self, session_ids: Iterable[str], *, least: int = 8) -> dict[str, str]:
+        """Return the beginning of each of these ids that is enough for `find_sessions`."""
+        check_count("least", least)
+        return short_ids(self._backend, session_ids, least)
+
+    def get_all_session_ids(
+        self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
+    ) -> list[str]:
+        """Return the ids of the sessions that match, most recently updated first."""
+        return [info.session_id for info in self.list_sessions(user_id, entity_id, kind)]
+
+    def get_all_sessions(
+        self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
+    ) -> list[Session]:
+        """Read the sessions that match, most recently updated first."""
+        return self.get_recent_sessions(user_id, entity_id, kind, limit=None)
+
+    def get_recent_sessions(
+        self,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        limit: int | None = 2,
+    ) -> list[Session]:
+        """Read the `limit` most recently updated sessions that match, newest first; all of them if it is None."""
+        infos = self.list_sessions(user_id, entity_id, kind, limit)
+        sessions = (self.read(info.session_id, user_id=user_id) for info in infos)
+        return [session for session in sessions if session is not None]
+
+    def path(self, session_id: str) -> Path:
+        """Raise NoFile, because sessions in a database have no files, or SessionNotFound."""
+        check_id(session_id)
+        row = self._backend.row(session_id)
+        if row is None:
+            raise not_found(session_id)
+        raise NoFile(
+            f"Session {session_id!r} is in a database and has no file. 'localstore export' writes one.",
+            session_id=session_id,
+        )
+
+    def unreadable_files(self) -> dict[Path, str]:
+        """Return {}: sessions in a database have no files."""
+        return {}
+
+    def __contains__(self, session_id: object) -> bool:
+        """Return whether a session exists."""
+        if not isinstance(session_id, str) or not session_id or not is_valid(session_id):
+            return False
+        return self._backend.row(session_id) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the ids of all sessions, most recently updated first."""
+        return (info.session_id for info in self.sessions())
+
+    def __len__(self) -> int:
+        """Return the number of sessions."""
+        return self.count()
+
+    def __bool__(self) -> bool:
+        """Return True: an empty storage is a storage too."""
+        return True
+
+    # Counting and searching
+
+    def count(self, where: Filter | None = None) -> int:
+        """Return the number of sessions that match."""
+        return self._backend.count(check_filter(where))
+
+    def stats(
+        self,
+        where: Filter | None = None,
+        *,
+        by: GroupKey | tuple[GroupKey, ...] | list[GroupKey] = ("month",),
+        prices: Prices | None = None,
+    ) -> Stats:
+        """Count sessions, runs, failures, tokens and seconds of the sessions that match, in groups."""
+        from localstore.models.stats import check_grouping, check_prices, stats_of, tally_of, tally_of_periods
+
+        names = check_grouping(by)
+        table = None if prices is None else check_prices(prices)
+        rows = (row for _, row in self._backend.page(check_filter(where), None, None, newest_first=True))
+        if "day" not in names:
+            return stats_of(tally_of(rows, names), names, table)
+        periods = ((row, usage_by_day(row, self._entries(row["session_id"]))) for row in rows)
+        return stats_of(tally_of_periods(periods, names), names, table)
+
+    def _entries(self, session_id: str) -> list[dict[str, Any]]:
+        stored = self._backend.read(session_id)
+        return [] if stored is None else stored.entries
+
+    def search(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        limit: int | None = 20,
+        literal: bool = False,
+        rank: bool = False,
+        where: Filter | None = None,
+    ) -> list[SearchHit]:
+        """Return the entries of the history that have all words of `text`, newest first."""
+        check_flag("literal", literal)
+        check_flag("rank", rank)
+        check_limit(limit)
+        if not isinstance(text, str):
+            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        if not text.strip():
+            raise ValueError("text is empty. Give the words to search for.")
+        merged = self._narrowed(where, user_id, entity_id, kind)
+        return [] if merged is None else list(islice(self._hits(text, merged, literal=literal, rank=rank), limit))
+
+    def _hits(self, text: str, where: Filter, *, literal: bool, rank: bool) -> Iterator[SearchHit]:
+        query = (None if literal else parse_query(text)) or LiteralQuery(composed(text))
+        for match in self._backend.matches(query, where, rank=rank):
+            title = session_info(match.row, "").title or ""
+            position = HEADER if match.found.position == HEADER else match.number
+            yield from hits_in(match.row, title, position, match.found.entry, query)
+
+    def examples(
+        self, rating: Rating = "good", limit: int = 5, *, user_id: str | None = None, entity_id: str | None = None
+    ) -> list[Message]:
+        """Return questions and answers of the newest completed runs with this rating, as examples for a prompt."""
+        return newest_examples(self, rating, limit, user_id=user_id, entity_id=entity_id)
+
+    def export(
+        self,
+        form: ExportFormat,
+        sessions: Iterable[str | SessionInfo] | None = None,
+        *,
+        where: Filter | None = None,
+        limit: int | None = None,
+        redact: bool = False,
+        report: Callable[[NotExported], object] | None = None,
+    ) -> Export:
+        """Return an export of sessions: an iterable of the pieces of its text."""
+        from localstore.storage.export import FORMATS, Export
+
+        if form not in FORMATS:
+            raise ValueError(f"form {not_one_of(form, FORMATS)}")
+        check_limit(limit)
+        check_flag("redact", redact)
+        filtered = check_filter(where)
+        rating, filtered = filtered.rating, replace(filtered, rating=None)  # it leaves out ratings of unfinished runs
+        chosen: Iterable[SessionInfo] = (
+            self.sessions(filtered)
+            if sessions is None
+            else [info for info in map(self._info, sessions) if info.matches(filtered)]
+        )
+        return Export(
+            form, chosen, self.read, rating=rating, limit=limit, redact=redact, unreadable=dict, report=report
+        )
+
+    def _info(self, session: str | SessionInfo) -> SessionInfo:
+        if isinstance(session, SessionInfo):
+            return session
+        check_id(session)
+        row = self._backend.row(session)
+        if row is None:
+            raise not_found(session)
+        return self._infos([row])[0]

@@ -1,0 +1,123 @@
+"""Storages in an SQL database: `SqlStorage`, and `SqliteStorage` and `PostgresStorage` with the names people know.
+
+    from localstore.databases.sql import SqlStorage
+
+    storage = SqlStorage("postgresql://me@db.example.com/agents")
+
+The extra `sql` has what they need: `pip install 'localstore-sessions[sql]'`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localstore.databases.database_storage import DatabaseStorage
+from localstore.errors import StoreUnavailable
+from localstore.models.nearest import shown
+from localstore.storage.arguments import check_flag
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+
+class SqlStorage(DatabaseStorage):
+    """A storage that keeps sessions in the tables of an SQL database, which many machines may use at once.
+
+    >>> with SqlStorage("sqlite:///sessions.db") as storage:
+    ...     len(storage)
+    0
+    """
+
+    def __init__(
+        self,
+        url: str | URL,
+        table: str = "agent_sessions",
+        schema: str | None = None,
+        auto_upgrade_schema: bool = False,
+        *,
+        lock_timeout: float = 10.0,
+    ) -> None:
+        """Open the store, and create its tables if they do not exist.
+
+        Args:
+            url: The address, as SQLAlchemy takes it: `postgresql://user@host/database`, `sqlite:///file.db`.
+            table: The name of the table of sessions. The names of the other tables begin with it.
+            schema: The schema of the tables, in PostgreSQL. It is created if it does not exist.
+            auto_upgrade_schema: If True, tables of an older layout are upgraded. There are none yet.
+            lock_timeout: Seconds to wait for another writer to the same session.
+
+        Raises ValueError for an invalid argument; StoreUnavailable if the database cannot be reached, a package is
+        missing or the table is one of another program; OlderFormat if the table is one of agno; NewerFormat if a newer
+        localstore made it. No error shows the password.
+        """
+        if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
+            raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(lock_timeout)}")
+        check_flag("auto_upgrade_schema", auto_upgrade_schema)
+        try:
+            from localstore.databases.sql_backend import SqlBackend
+            from localstore.databases.sql_connections import Connections
+            from localstore.databases.sql_tables import NAME
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("localstore"):
+                raise
+            raise StoreUnavailable(
+                f"SqlStorage needs the package {error.name}, which is not installed. "
+                "Run: pip install 'localstore-sessions[sql]'"
+            ) from None
+        for name, value in (("table", table), ("schema", schema)):
+            if not (name == "schema" and value is None) and not (isinstance(value, str) and NAME.match(value)):
+                raise ValueError(f"{name} must be 1 to 40 letters, digits and _, not {shown(value)}")
+        self._options: tuple[Any, ...] = (url, table, schema, auto_upgrade_schema, float(lock_timeout))
+        super().__init__(SqlBackend(Connections(url, float(lock_timeout)), table, schema))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the address and the options, so that another process can open the same store."""
+        return _open, (type(self), self._options)
+
+
+class SqliteStorage(SqlStorage):
+    """A storage that keeps sessions in a file of SQLite.
+
+    >>> with SqliteStorage(table_name="agent_sessions", db_file="sessions.db") as storage:
+    ...     len(storage)
+    0
+    """
+
+    def __init__(
+        self,
+        table_name: str = "agent_sessions",
+        db_file: str | os.PathLike[str] = "agents.db",
+        *,
+        auto_upgrade_schema: bool = False,
+        lock_timeout: float = 10.0,
+    ) -> None:
+        """Open the file, or create it; its folder must exist. See `SqlStorage`."""
+        if not os.fspath(db_file):
+            raise ValueError("db_file is empty. Name a file.")
+        url = f"sqlite:///{Path(db_file).absolute()}"
+        super().__init__(url, table_name, None, auto_upgrade_schema, lock_timeout=lock_timeout)
+
+
+class PostgresStorage(SqlStorage):
+    """A storage that keeps sessions in PostgreSQL: `PostgresStorage(table_name="agent_sessions", db_url=URL)`."""
+
+    def __init__(
+        self,
+        table_name: str = "agent_sessions",
+        db_url: str | URL = "postgresql://localhost/postgres",
+        schema: str | None = "ai",
+        *,
+        auto_upgrade_schema: bool = False,
+        lock_timeout: float = 10.0,
+    ) -> None:
+        """Open the tables in the schema, or create both. See `SqlStorage`."""
+        super().__init__(db_url, table_name, schema, auto_upgrade_schema, lock_timeout=lock_timeout)
+
+
+def _open(kind: type[SqlStorage], options: tuple[Any, ...]) -> SqlStorage:
+    storage = kind.__new__(kind)
+    url, table, schema, upgrades, timeout = options
+    SqlStorage.__init__(storage, url, table, schema, upgrades, lock_timeout=timeout)
+    return storage

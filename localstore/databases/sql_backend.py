@@ -1,0 +1,274 @@
+"""The sessions of a store in an SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import Connection, Select, delete, func, inspect, or_, select, text, tuple_
+from sqlalchemy.schema import CreateSchema
+
+from localstore.databases.backend import HEADER, Aside, Locked, Match, Stored, StoredEntry, entry_of
+from localstore.databases.sql_connections import Connections
+from localstore.databases.sql_search import conditions, full_text, may_have
+from localstore.databases.sql_session import LockedSession, Statements, aside_of, forget
+from localstore.databases.sql_tables import LAYOUT, Tables, key, start_of_key
+from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
+from localstore.index.row import IndexRow
+from localstore.index.search_query import LiteralQuery, WordQuery
+from localstore.index.selection import Place
+from localstore.models.filter import Filter
+
+_Result = TypeVar("_Result")
+_FIRST, _LARGEST = 25, 1000
+"""How many matches and rows a statement returns at first, and at most."""
+_END = "\U0010ffff"
+_OF_AGNO = {"session_id", "session_data"}
+"""Columns of a table of sessions that agno made."""
+
+
+class SqlBackend:
+    """The tables of one store; see `Backend`."""
+
+    def __init__(self, connections: Connections, table: str, schema: str | None) -> None:
+        """Open the tables, and create them if they do not exist.
+
+        Raises StoreUnavailable, OlderFormat for a table of agno, and NewerFormat.
+        """
+        self._connections = connections
+        self._tables = Tables(table, schema, connections.dialect)
+        self._statements = Statements(self._tables)
+        name = table if schema is None else f"{schema}.{table}"
+        self.address = f"{connections.address}, table {name}"
+        if not connections.first(self._is_ready):
+            try:
+                connections.first(self._create)
+            except StoreUnavailable:  # another process may have created them at the same time
+                if not connections.first(self._is_ready):
+                    raise
+
+    def _is_ready(self, connection: Connection) -> bool:
+        """Return whether the tables exist. Raises an error if they are of another layout or another program."""
+        tables = self._tables
+        inspector = inspect(connection)
+        if not inspector.has_table(tables.info.name, schema=tables.schema):
+            if not inspector.has_table(tables.name, schema=tables.schema):
+                return False
+            columns = {column["name"] for column in inspector.get_columns(tables.name, schema=tables.schema)}
+            if columns >= _OF_AGNO:
+                raise OlderFormat(
+                    f"{self.address} is a table of agno. Nothing was changed. Use another table name, and import the "
+                    "sessions with 'localstore import agno'.",
+                    path=self.address,
+                )
+            raise StoreUnavailable(
+                f"{self.address} is a table of another program. Nothing was changed. Use another table name.",
+                path=self.address,
+            )
+        info = tables.info.c
+        layout = connection.execute(select(info.value).where(info.name == "layout")).scalar_one_or_none()
+        if layout is not None and layout != LAYOUT:
+            raise NewerFormat(
+                f"{self.address} has layout {layout}, but this localstore reads layout {LAYOUT}. Nothing was changed. "
+                "Update localstore.",
+                path=self.address,
+            )
+        return layout is not None
+
+    def _create(self, connection: Connection) -> None:
+        tables = self._tables
+        if tables.schema is not None:
+            connection.execute(CreateSchema(tables.schema, if_not_exists=True))
+        tables.metadata.create_all(connection)
+        if tables.is_sqlite:
+            connection.execute(
+                text(f"CREATE VIRTUAL TABLE {tables.words_table} USING fts5(body, content='', tokenize='ascii')")
+            )
+        connection.execute(tables.info.insert(), {"name": "layout", "value": LAYOUT})
+
+    def close(self) -> None:
+        self._connections.close()
+
+    # One session
+
+    def change(self, session_id: str, work: Callable[[Locked], _Result]) -> _Result:
+        return self._connections.write(lambda connection: work(LockedSession(connection, self._statements, session_id)))
+
+    def read(self, session_id: str, last_runs: int | None = None, last_entries: int | None = None) -> Stored | None:
+        return self._connections.read(
+            lambda connection: self._stored(connection, key(session_id), last_runs, last_entries)
+        )
+
+    def _stored(
+        self, connection: Connection, session_key: str, last_runs: int | None, last_entries: int | None
+    ) -> Stored | None:
+        found = connection.execute(self._statements.row, {"key": session_key}).one_or_none()
+        if found is None:
+            return None
+        row: IndexRow = orjson.loads(found[0])
+        stateful = [*row.get("offsets", {}).values()]
+        entries = self._tables.entries.c
+        statement = select(entries.position, entries.content).where(entries.session_id == session_key)
+        begin: Any = HEADER
+        if last_entries is not None:
+            begin = found[1] - last_entries
+        elif last_runs == 0:
+            begin = found[1]
+        elif last_runs is not None:
+            first = (
+                select(entries.position)
+                .where(entries.session_id == session_key, entries.run_id.is_not(None))
+                .order_by(entries.position.desc())
+                .limit(1)
+                .offset(last_runs - 1)
+            )
+            begin = connection.execute(first).scalar_one_or_none() or 0
+        if begin != HEADER:
+            statement = statement.where(or_(entries.position >= begin, entries.position.in_([HEADER, *stateful])))
+        values = {
+            position: entry_of(content)
+            for position, content in connection.execute(statement.order_by(entries.position))
+        }
+        chosen = [entry for position, entry in values.items() if position >= max(begin, 0)]
+        return Stored(row, values[HEADER], chosen, {position: values[position] for position in stateful})
+
+    def row(self, session_id: str) -> IndexRow | None:
+        found = self._all(self._statements.row, {"key": key(session_id)})
+        return orjson.loads(found[0][0]) if found else None
+
+    def _all(self, statement: Any, values: dict[str, Any] | None = None) -> list[Any]:
+        return self._connections.read(lambda connection: [*connection.execute(statement, values or {})])
+
+    # Many sessions
+
+    def page(
+        self, where: Filter, after: Place | None, limit: int | None, *, newest_first: bool
+    ) -> list[tuple[str, IndexRow]]:
+        sessions = self._tables.sessions.c
+        order = [sessions.active_at, sessions.session_id]
+        place: Any = tuple_(*order)
+        statement = select(sessions.active_at, sessions.session_id, sessions.facts).where(
+            *conditions(self._tables, where)
+        )
+        statement = statement.order_by(*(column.desc() for column in order) if newest_first else order)
+        begin = None if after is None else (after[0], key(after[1]))
+        found: list[tuple[str, IndexRow]] = []
+        size = limit
+        while limit is None or len(found) < limit:
+            part = statement if begin is None else statement.where(place < begin if newest_first else place > begin)
+            rows = self._all(part.limit(size))
+            matching = ((active_at, orjson.loads(facts)) for active_at, _, facts in rows)
+            found += [(active_at, row) for active_at, row in matching if where.matches(row, active_at)]
+            if size is None or len(rows) < size:
+                break
+            begin, size = tuple(rows[-1][:2]), min(2 * size, max(size, _LARGEST))
+        return found[:limit]
+
+    def count(self, where: Filter) -> int:
+        if where.name is not None:
+            return len(self.page(where, None, None, newest_first=True))
+        statement = select(func.count()).select_from(self._tables.sessions).where(*conditions(self._tables, where))
+        number: int = self._all(statement)[0][0]
+        return number
+
+    def beginning_with(self, text: str, *, names: bool) -> Iterator[IndexRow]:
+        sessions = self._tables.sessions.c
+        start = start_of_key(text)
+        columns = [sessions.session_id, sessions.name] if names else [sessions.session_id]
+        begins = or_(*[(column >= start) & (column < start + _END) for column in columns])
+        statement = select(sessions.session_id, sessions.facts).where(begins).order_by(sessions.session_id)
+        last, size = "", _FIRST
+        while True:
+            rows = self._all(statement.where(sessions.session_id > last).limit(size))
+            for _, facts in rows:
+                row: IndexRow = orjson.loads(facts)
+                if row["session_id"].startswith(text) or (names and row.get("name", "").startswith(text)):
+                    yield row
+            if len(rows) < size:
+                return
+            last, size = rows[-1][0], _LARGEST
+
+    def neighbours(self, session_ids: Iterable[str]) -> dict[str, list[str]]:
+        sessions = self._tables.sessions.c
+        found = {}
+        for session_id in session_ids:
+            own = key(session_id)
+            before = select(sessions.facts).where(sessions.session_id < own).order_by(sessions.session_id.desc())
+            behind = select(sessions.facts).where(sessions.session_id > own).order_by(sessions.session_id)
+            rows = [*self._all(before.limit(1)), *self._all(behind.limit(1))]
+            found[session_id] = [orjson.loads(facts)["session_id"] for (facts,) in rows]
+        return found
+
+    def has_name(self, text: str) -> bool:
+        sessions = self._tables.sessions.c
+        return bool(self._all(select(sessions.session_id).where(sessions.name == key(text)).limit(1)))
+
+    # Searching
+
+    def matches(self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool) -> Iterator[Match]:
+        statement = self._search(query, where, rank=rank)
+        begin, size = 0, _FIRST
+        while True:
+            rows = self._all(statement.limit(size).offset(begin))
+            for position, content, facts, following in rows:
+                row: IndexRow = orjson.loads(facts)
+                if where.matches_header(row):
+                    number = position if row["entries"] == following else self._number(row["session_id"], position)
+                    yield Match(row, StoredEntry(position, entry_of(content), content), number)
+            if len(rows) < size:
+                return
+            begin, size = begin + size, _LARGEST
+
+    def _search(self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool) -> Select[Any]:
+        tables = self._tables
+        entries, sessions = tables.entries.c, tables.sessions.c
+        statement: Select[Any] = (
+            select(entries.position, entries.content, sessions.facts, sessions.next_position)
+            .join_from(tables.entries, tables.sessions, entries.session_id == sessions.session_id)
+            .where(*conditions(tables, where))
+        )
+        newest = [entries.created_at.desc(), entries.session_id.desc(), entries.position.desc()]
+        if tables.words is None or isinstance(query, LiteralQuery):
+            return statement.where(*may_have(tables, query)).order_by(*newest)
+        found, order = full_text(tables, query, rank=rank)
+        return statement.where(*found).order_by(*order, *newest)
+
+    def _number(self, session_id: str, position: int) -> int:
+        """Return the index in the history of the entry at a position, where entries were removed before."""
+        entries = self._tables.entries.c
+        statement = select(func.count()).where(
+            entries.session_id == key(session_id), entries.position >= 0, entries.position < position
+        )
+        number: int = self._all(statement)[0][0]
+        return number
+
+    # What was taken out
+
+    def asides(self) -> list[Aside]:
+        table = self._tables.aside.c
+        found = self._all(select(table.name, table.made_at, table.about).order_by(table.name.desc()))
+        return [aside_of(*one) for one in found]
+
+    def aside(self, name: str) -> Aside | None:
+        table = self._tables.aside.c
+        found = self._all(select(table.name, table.made_at, table.about, table.content).where(table.name == key(name)))
+        return aside_of(*found[0]) if found else None
+
+    def forget(self, names: Iterable[str]) -> None:
+        chosen = [*names]
+        self._connections.write(lambda connection: forget(connection, self._statements, chosen))
+
+    def drop(self) -> None:
+        self._connections.write(self._drop)
+
+    def _drop(self, connection: Connection) -> None:
+        from localstore.databases.backend import TRASH
+
+        tables = self._tables
+        names = [one.name for one in self.asides() if one.reason != TRASH]
+        forget(connection, self._statements, names)
+        for table in (tables.sessions, tables.entries, tables.labels):
+            connection.execute(delete(table))
+        if tables.is_sqlite:
+            connection.execute(text(f"INSERT INTO {tables.words_table}({tables.words_table}) VALUES ('delete-all')"))  # noqa: S608

@@ -1,0 +1,166 @@
+"""Connections to an SQL database: made when they are needed, made again when they break, never shared with a child."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.engine import URL, make_url
+
+from localstore.databases.sql_errors import address_of, explained, may_be_tried_again, secrets_in
+from localstore.errors import StoreUnavailable
+
+_Result = TypeVar("_Result")
+
+_PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0)
+"""Seconds before each further try after a connection broke: a server needs a moment to start again."""
+_MOST_RACES = 20
+"""How often a transaction is tried that collides with others, such as one that creates the same session."""
+_SYNCHRONOUS = "FULL"
+_EXTRA = "pip install 'localstore-sessions[sql]'"
+_OF_PARENTS: list[Engine] = []
+"""Engines of the processes that this one was forked from. They are kept, because closing them would end connections
+that the parent still uses."""
+
+
+class Connections:
+    """The connections to one database. Thread-safe, and usable after a fork."""
+
+    def __init__(self, url: str | URL, timeout: float) -> None:
+        """Check a URL. Nothing is connected yet.
+
+        `timeout` is how many seconds to wait for locks. Raises ValueError, and StoreUnavailable if a package is
+        missing.
+        """
+        self.url = parsed_url(url)
+        self.timeout = timeout
+        self.address = address_of(self.url)
+        self.dialect = self.url.get_backend_name()
+        self._secrets = secrets_in(self.url)
+        self._mutex = threading.Lock()
+        self._engine: Engine | None = None
+        self._process = 0
+        self._open()
+
+    def _open(self) -> Engine:
+        """Return the engine of this process."""
+        engine = self._engine
+        if engine is not None and self._process == os.getpid():
+            return engine
+        if self._process not in (0, os.getpid()):
+            self._mutex = threading.Lock()  # another thread of the parent may have held it
+        with self._mutex:
+            if self._engine is None or self._process != os.getpid():
+                if self._engine is not None:
+                    _OF_PARENTS.append(self._engine)
+                self._engine, self._process = self._new_engine(), os.getpid()
+            return self._engine
+
+    def _new_engine(self) -> Engine:
+        options: dict[str, Any] = {"pool_timeout": max(self.timeout, 0.1), "hide_parameters": True}
+        if self.dialect == "sqlite":
+            options["connect_args"] = {"timeout": self.timeout, "check_same_thread": False}
+        try:
+            engine = create_engine(self.url, **options)
+        except exc.NoSuchModuleError:
+            raise ValueError(
+                f"url names a database that SQLAlchemy does not know: {self.url.drivername}. "
+                "Use postgresql://user@host/database, or sqlite:///file.db."
+            ) from None
+        except ModuleNotFoundError as error:
+            raise StoreUnavailable(
+                f"{self.address} needs the package {error.name}, which is not installed. Run: {_EXTRA}",
+                path=self.address,
+            ) from None
+        if self.dialect == "sqlite":
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        elif self.dialect == "postgresql":
+            event.listen(engine, "connect", self._prepare_postgres)
+        return engine
+
+    def _prepare_postgres(self, connection: Any, _: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {max(1, round(self.timeout * 1000))}")
+        connection.commit()
+
+    def close(self) -> None:
+        """Close the connections that are not in use. The next call opens new ones."""
+        engine = self._engine
+        if engine is not None and self._process == os.getpid():
+            engine.dispose()
+
+    def read(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Return the result of `work`, whose statements all see the same state of the database."""
+        return self._tried(work, writes=False)
+
+    def write(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Return the result of `work`, called in a transaction, once everything is durable.
+
+        `work` is called again if the connection breaks or the transaction collides with another one. Raises
+        StoreUnavailable and LockTimeout.
+        """
+        return self._tried(work, writes=True)
+
+    def _tried(self, work: Callable[[Connection], _Result], *, writes: bool) -> _Result:
+        races, pauses = 0, iter(_PAUSES)
+        while True:
+            try:
+                return self._once(work, writes=writes)
+            except exc.IntegrityError as error:
+                races += 1  # somebody else created the same session
+                if races >= _MOST_RACES:
+                    raise explained(error, self.address, self._secrets, self.timeout) from None
+            except exc.SQLAlchemyError as error:
+                pause = next(pauses, None) if may_be_tried_again(error) else None
+                if pause is None:
+                    raise explained(error, self.address, self._secrets, self.timeout) from None
+                time.sleep(pause)
+
+    def _once(self, work: Callable[[Connection], _Result], *, writes: bool) -> _Result:
+        with self._open().connect() as connection:
+            if self.dialect == "sqlite":
+                connection = connection.execution_options(localstore_writes=writes)
+            elif not writes:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                return work(connection)
+
+    def first(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Return the result of `work` in a transaction, without a second try: what is wrong at the start stays so."""
+        try:
+            return self._once(work, writes=True)
+        except exc.SQLAlchemyError as error:
+            raise explained(error, self.address, self._secrets, self.timeout) from None
+
+
+def parsed_url(url: str | URL) -> URL:
+    """Return a URL, with the driver for PostgreSQL. Raises TypeError, and ValueError, which does not show the URL."""
+    if not isinstance(url, (str, URL)):
+        raise TypeError(f"url must be text, not {type(url).__name__}")
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        raise ValueError(
+            "url is no address of a database. Use postgresql://user@host/database, or sqlite:///file.db."
+        ) from None
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ValueError("url names no file, so nothing would be kept. Use sqlite:///file.db.")
+    return parsed
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # the transactions are those of `_begin_sqlite`
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("localstore_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,84 @@
+"""What goes wrong with a connection, in one clear sentence and without the password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import exc
+from sqlalchemy.engine import URL
+
+from localstore.errors import LockTimeout, StoreUnavailable
+
+_TRY_AGAIN = {"40001", "40P01", "57P01", "57P02", "57P03", "53300"}
+"""States of SQL after which the same transaction may succeed: a deadlock, a server that stops, starts or is full."""
+_LOCKED = {"55P03"}
+_SHORTEST_SECRET = 3
+
+
+def address_of(url: URL) -> str:
+    """Return a URL for people: without the password, the driver and the options."""
+    host = url.query.get("host")
+    place = host if isinstance(host, str) and not url.host else ""
+    shown = URL.create(url.get_backend_name(), url.username, None, url.host, url.port, url.database).render_as_string()
+    return f"{shown} ({place})" if place else shown
+
+
+def may_be_tried_again(error: exc.SQLAlchemyError) -> bool:
+    """Return whether the connection broke, or the server asks for another try."""
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    state = _state(error)
+    return error.connection_invalidated or state in _TRY_AGAIN or state[:2] == "08" or _lost(error)
+
+
+def _lost(error: exc.DBAPIError) -> bool:
+    """Return whether there is no connection: it broke, or none could be made."""
+    return isinstance(error, exc.OperationalError) and not _state(error) and not _is_sqlite(error)
+
+
+def _state(error: exc.DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _is_sqlite(error: exc.DBAPIError) -> bool:
+    return type(error.orig).__module__.startswith("sqlite3")
+
+
+def explained(error: exc.SQLAlchemyError, address: str, secrets: Iterable[str], timeout: float) -> Exception:
+    """Return the error to raise: LockTimeout or StoreUnavailable."""
+    if isinstance(error, exc.TimeoutError):
+        return LockTimeout(
+            f"{address}: all connections are in use by other threads for {timeout:g} s. Nothing was written. "
+            "Try again, or use a longer lock_timeout.",
+            path=address,
+        )
+    problem = _words(error, secrets)
+    if isinstance(error, exc.DBAPIError) and (_state(error) in _LOCKED or "database is locked" in problem):
+        return LockTimeout(
+            f"{address}: another writer holds a lock for longer than {timeout:g} s. Nothing was written. "
+            "Try again, or use a longer lock_timeout.",
+            path=address,
+        )
+    return StoreUnavailable(
+        f"{address}: {problem}. Check the address and the server, and repeat the call: no run is stored twice.",
+        path=address,
+    )
+
+
+def _words(error: exc.SQLAlchemyError, secrets: Iterable[str]) -> str:
+    """Return what the driver says, on one line and without secrets."""
+    original = error.orig if isinstance(error, exc.DBAPIError) else error
+    text = " ".join(str(original).split()).rstrip(".") or type(original).__name__
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return text
+
+
+def secrets_in(url: URL) -> list[str]:
+    """Return the texts of a URL that nobody may see."""
+    values = [url.password or ""]
+    for name, value in url.query.items():
+        if "password" in name.lower() or "pwd" in name.lower():
+            values += [value] if isinstance(value, str) else value
+    return [value for value in values if value]

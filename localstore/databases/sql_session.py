@@ -1,0 +1,246 @@
+"""One session in a transaction of an SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from sqlalchemy import ARRAY, Connection, Text, bindparam, cast, delete, func, insert, select, text, update
+
+from localstore.databases.backend import Aside, Change, StoredEntry, entry_of
+from localstore.databases.sql_tables import Tables, key, optional_key
+from localstore.format.words import composed, spaced, words
+from localstore.index.row import IndexRow, activity, latest_plausible_time
+
+_LONGEST_WORD = 300
+_MOST_BYTES = 800_000
+"""How many bytes of words PostgreSQL takes for one entry, with some room."""
+ANYTHING = "*"
+"""Stands for all words of an entry that has too many. No word is written like this."""
+_AT_ONCE = 500
+"""How many values a statement gets at once."""
+
+
+class Statements:
+    """The statements for single sessions, built once."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        sessions, entries, labels, aside = tables.sessions.c, tables.entries.c, tables.labels.c, tables.aside.c
+        of_session = entries.session_id == bindparam("key")
+        self.row = select(sessions.facts, sessions.next_position).where(sessions.session_id == bindparam("key"))
+        self.locked_row = self.row.with_for_update()
+        self.entry = select(entries.content).where(of_session, entries.position == bindparam("place"))
+        self.entries = (
+            select(entries.position, entries.content)
+            .where(of_session, entries.position >= bindparam("begin"))
+            .order_by(entries.position)
+        )
+        self.runs = (
+            select(entries.run_id, func.max(entries.position))
+            .where(of_session, entries.run_id.in_(bindparam("runs", expanding=True)))
+            .group_by(entries.run_id)
+        )
+        self.last_run = select(func.max(entries.position)).where(of_session, entries.run_id.is_not(None))
+        self.insert_session = insert(tables.sessions)
+        self.update_session = update(tables.sessions).where(sessions.session_id == bindparam("key"))
+        self.insert_entries = insert(tables.entries)
+        if tables.is_postgres:
+            columns: dict[str, Any] = {
+                name: bindparam(name) for name in ("session_id", "position", "run_id", "created_at", "content")
+            }
+            vector = func.array_to_tsvector(cast(bindparam("lexemes"), ARRAY(Text)))
+            self.insert_entries = self.insert_entries.values(**columns, words=vector)
+        self.remove_entries = delete(tables.entries).where(
+            of_session, entries.position.in_(bindparam("places", expanding=True))
+        )
+        self.remove_all = delete(tables.entries).where(of_session)
+        self.remove_session = delete(tables.sessions).where(sessions.session_id == bindparam("key"))
+        self.insert_labels = insert(tables.labels)
+        self.remove_labels = delete(tables.labels).where(labels.session_id == bindparam("key"))
+        self.remove_label = self.remove_labels.where(
+            labels.kind == bindparam("of_kind"), labels.value == bindparam("of_value")
+        )
+        self.insert_aside = insert(tables.aside)
+        self.asides = (
+            select(aside.name, aside.made_at, aside.about, aside.content)
+            .where(aside.session_id == bindparam("key"))
+            .order_by(aside.name.desc())
+        )
+        self.forget = delete(tables.aside).where(aside.name.in_(bindparam("names", expanding=True)))
+        if tables.is_sqlite:
+            self.numbers = select(entries.number, entries.content, entries.position).where(of_session)
+            self.numbers_at = self.numbers.where(entries.position.in_(bindparam("places", expanding=True)))
+            self.insert_words = text(f"INSERT INTO {tables.words_table}(rowid, body) VALUES (:number, :body)")  # noqa: S608
+            self.remove_words = text(
+                f"INSERT INTO {tables.words_table}({tables.words_table}, rowid, body) VALUES ('delete', :number, :body)"  # noqa: S608
+            )
+
+
+class LockedSession:
+    """One session, whose row is locked if it exists; see `Locked`."""
+
+    def __init__(self, connection: Connection, statements: Statements, session_id: str) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._key = {"key": key(session_id)}
+        found = connection.execute(statements.locked_row, self._key).one_or_none()
+        self.row: IndexRow | None = None if found is None else orjson.loads(found[0])
+        self.next: int = 0 if found is None else found[1]
+
+    def entry(self, position: int) -> StoredEntry:
+        found = self._connection.execute(self._statements.entry, {**self._key, "place": position}).scalar_one()
+        return StoredEntry(position, entry_of(found), found)
+
+    def entries(self, begin: int = 0) -> list[StoredEntry]:
+        found = self._connection.execute(self._statements.entries, {**self._key, "begin": begin})
+        return [StoredEntry(position, entry_of(content), content) for position, content in found]
+
+    def positions(self, run_ids: Iterable[str]) -> dict[str, int]:
+        by_key = {key(run_id): run_id for run_id in run_ids}
+        found: dict[str, int] = {}
+        for some in _parts([*by_key]):
+            rows = self._connection.execute(self._statements.runs, {**self._key, "runs": some})
+            found |= {by_key[run_key]: position for run_key, position in rows}
+        return found
+
+    def last_run(self) -> int | None:
+        position: int | None = self._connection.execute(self._statements.last_run, self._key).scalar_one()
+        return position
+
+    def write(self, change: Change) -> None:
+        row = change.row
+        values = {
+            "kind": row["kind"],
+            "user_id": optional_key(row.get("user_id")),
+            "entity_id": optional_key(row.get("entity_id")),
+            "name": optional_key(row.get("name")),
+            "status": optional_key(row.get("overview", {}).get("status")),
+            "created_at": key(row["created_at"]),
+            "active_at": key(activity(row, latest_plausible_time())),
+            "runs": row["runs"],
+            "next_position": change.next,
+            "facts": orjson.dumps(row).decode(),
+        }
+        if self.row is None:
+            self._connection.execute(self._statements.insert_session, {"session_id": self._key["key"], **values})
+        else:
+            self._connection.execute(self._statements.update_session, {**self._key, **values})
+        self._remove([*change.removed, *(one.position for one in change.put if one.position < self.next)])
+        self._put(change.put)
+        self._label(row)
+        self.row, self.next = row, change.next
+
+    def _remove(self, positions: list[int]) -> None:
+        """Remove entries. None of them may exist: the session may be new."""
+        if self.row is None or not positions:
+            return
+        for some in _parts(positions):
+            values = {**self._key, "places": some}
+            if self._statements.tables.is_sqlite:
+                self._remove_words([*self._connection.execute(self._statements.numbers_at, values)])
+            self._connection.execute(self._statements.remove_entries, values)
+
+    def _remove_words(self, found: list[Any]) -> None:
+        if found:
+            values = [
+                {"number": number, "body": _body(StoredEntry(position, entry_of(content), content))}
+                for number, content, position in found
+            ]
+            self._connection.execute(self._statements.remove_words, values)
+
+    def _put(self, put: list[StoredEntry]) -> None:
+        if not put:
+            return
+        rows: list[dict[str, Any]] = [
+            {
+                "session_id": self._key["key"],
+                "position": one.position,
+                "run_id": optional_key(one.run_id),
+                "created_at": key(one.created_at),
+                "content": one.text,
+            }
+            for one in put
+        ]
+        if self._statements.tables.is_postgres:
+            for row, one in zip(rows, put, strict=True):
+                row["lexemes"] = lexemes(one)
+        if not self._statements.tables.is_sqlite:
+            self._connection.execute(self._statements.insert_entries, rows)
+            return
+        for row, one in zip(rows, put, strict=True):
+            number = self._connection.execute(self._statements.insert_entries, row).lastrowid
+            self._connection.execute(self._statements.insert_words, {"number": number, "body": _body(one)})
+
+    def _label(self, row: IndexRow) -> None:
+        """Store the labels of a row: what sessions are selected by, and have several of."""
+        before, after = labels_of(self.row), labels_of(row)
+        for kind, value in before - after:
+            self._connection.execute(self._statements.remove_label, {**self._key, "of_kind": kind, "of_value": value})
+        if added := [
+            {"session_id": self._key["key"], "kind": kind, "value": value} for kind, value in sorted(after - before)
+        ]:
+            self._connection.execute(self._statements.insert_labels, added)
+
+    def delete(self) -> None:
+        if self._statements.tables.is_sqlite:
+            self._remove_words([*self._connection.execute(self._statements.numbers, self._key)])
+        for statement in (self._statements.remove_all, self._statements.remove_labels, self._statements.remove_session):
+            self._connection.execute(statement, self._key)
+
+    def set_aside(self, one: Aside) -> None:
+        about = {"session_id": one.session_id, "reason": one.reason, "size": one.size, "run_id": one.run_id}
+        self._connection.execute(
+            self._statements.insert_aside,
+            {
+                "name": one.name,
+                "session_id": key(one.session_id),
+                "made_at": one.made_at,
+                "about": orjson.dumps(about).decode(),
+                "content": one.text,
+            },
+        )
+
+    def asides(self) -> list[Aside]:
+        return [aside_of(*found) for found in self._connection.execute(self._statements.asides, self._key)]
+
+    def forget(self, names: Iterable[str]) -> None:
+        forget(self._connection, self._statements, names)
+
+
+def forget(connection: Connection, statements: Statements, names: Iterable[str]) -> None:
+    """Delete what was set aside under these names."""
+    for some in _parts([*map(key, names)]):
+        connection.execute(statements.forget, {"names": some})
+
+
+def aside_of(name: str, made_at: str, about: str, content: str = "") -> Aside:
+    """Return what a row of the table describes."""
+    facts = orjson.loads(about)
+    return Aside(name, facts["session_id"], facts["reason"], made_at, facts["size"], facts["run_id"], content)
+
+
+def labels_of(row: IndexRow | None) -> set[tuple[str, str]]:
+    """Return what a session may have several of and is selected by: tags, models and ratings."""
+    if row is None:
+        return set()
+    overview = row.get("overview", {})
+    models = {model for models in overview.get("usage", {}).values() for model in models}
+    named = {"tag": row.get("tags", ()), "model": models, "rating": overview.get("ratings", {})}
+    return {(kind, key(value)) for kind, values in named.items() for value in values}
+
+
+def _body(one: StoredEntry) -> str:
+    """Return the words of an entry for SQLite, which splits them at spaces and punctuation."""
+    return "\n".join([spaced(found.text) for found in one.texts])
+
+
+def lexemes(one: StoredEntry) -> list[str]:
+    """Return the words of an entry for PostgreSQL, each once."""
+    found = {form[:_LONGEST_WORD] for text in one.texts for form in words(composed(text.text)).forms}
+    return [ANYTHING] if sum(len(form.encode()) + 8 for form in found) > _MOST_BYTES else sorted(found)
+
+
+def _parts(values: list[Any]) -> list[list[Any]]:
+    return [values[at : at + _AT_ONCE] for at in range(0, len(values), _AT_ONCE)]
