@@ -229,6 +229,9 @@ def test_sessions_are_found_by_what_a_person_types(storage: SessionStorage) -> N
     assert storage.find_sessions("nothing") == storage.find_sessions("") == []
     assert {info.session_id for info in storage.sessions_beginning_with("trip-")} == {"trip-1", "trip-2"}
     assert len(storage.sessions_beginning_with("t", limit=1)) == 1
+    assert len(storage.find_sessions("trip-", limit=1)) == 1
+    assert [info.session_id for info in storage.sessions_containing("HER")] == ["other"]
+    assert len(storage.sessions_containing("trip", limit=2)) == 2
     assert storage.short_ids(["trip-1", "other"], least=2) == {"trip-1": "trip-1", "other": "ot"}
 
 
