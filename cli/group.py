@@ -27,7 +27,7 @@ SECTIONS = {
     "Ask a model": ("chat", "ask", "replay"),
     "Change sessions": ("edit", "state", "rename", "tag", "rate", "archive", "unarchive", "redact"),
     "Bring in, copy, remove and bring back": ("import", "copy", "rm", "prune", "restore"),
-    "Find and repair damage": ("check", "rescue"),
+    "Find and repair damage": ("check", "merge", "rescue"),
     "Use git": ("git", "merge-driver"),
     "Change the format": ("upgrade", "convert", "backups"),
     "Get help": ("help", "completion"),

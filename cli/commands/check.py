@@ -27,7 +27,7 @@ def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> No
     errors, the exit code is 1.
 
     --repair fixes what crashes and copies leave behind: incomplete documents, the manifest, temporary files,
-    permissions, and a session_id that two documents share. Lines marked `repair` report repairs; the lines after them
+    permissions, and copies of sessions, which are united. Lines marked `repair` report repairs; the lines after them
     and the exit code are about the remaining problems. Nothing is deleted: 'localstore rescue' lists removed files.
     """
     if dry_run and not repair:

@@ -25,6 +25,7 @@ ON_A_TERMINAL = 50
 """How many sessions a terminal shows without `--all` or `--limit`."""
 _MOST_NAMED = 3
 """How many of the files that are not read are named."""
+_UNITE = "'localstore merge' unites them with the documents."
 
 
 @click.command()
@@ -77,13 +78,12 @@ def command(
 
 def _name_files(storage: Storage) -> None:
     """Print what is to be said about the files that are not sessions of the listing."""
-    unreadable = len(storage.unreadable_files())
+    unreadable = len(storage.unreadable_files().keys() - storage.duplicate_files().keys())
     if unreadable:
         files = "1 file" if unreadable == 1 else f"{unreadable:,} files"
         output.note(f"{files} cannot be read as a session. 'localstore check' says why.")
     _name_ignored(storage.ignored_files())
-    for path, session_id in storage.duplicate_files().items():
-        output.note(f"{path} has the session_id {session_id!r} of another document. 'localstore check' says which.")
+    _name_copies(storage.duplicate_files())
 
 
 def _name_ignored(files: Mapping[Path, str]) -> None:
@@ -95,6 +95,17 @@ def _name_ignored(files: Mapping[Path, str]) -> None:
         more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
         listed = ", ".join(names[:_MOST_NAMED])
         output.note(f"{len(names):,} files are not read: {listed}{more}. 'localstore check' says why and what to do.")
+
+
+def _name_copies(files: Mapping[Path, str]) -> None:
+    """Print one line about the copies of sessions, which are not read either."""
+    names = [str(path) for path in files]
+    if len(names) == 1:
+        output.note(f"{names[0]} is a copy of session {next(iter(files.values()))!r}, and is not read. {_UNITE}")
+    elif names:
+        more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+        listed = ", ".join(names[:_MOST_NAMED])
+        output.note(f"{len(names):,} files are copies of sessions, and are not read: {listed}{more}. {_UNITE}")
 
 
 def _cells(row: SessionInfo) -> tuple[str, ...]:

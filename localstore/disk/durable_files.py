@@ -322,6 +322,27 @@ def move_file(
         filesystem.sync_folder(os.path.dirname(source))
 
 
+def move_unchanged(source: str, target: str, old: os.stat_result) -> None:
+    """Rename a file as `move_file` does, to a name that nobody else takes, if it still has the status `old`.
+
+    Raises FileChanged if another program saved or removed the file in the meantime, OSError.
+    """
+    _sync_bytes(source)
+    with _Writers(source) as writers:
+        if not _is_unchanged(source, old):
+            raise FileChanged(source)
+        try:
+            _rename_to_new(source, target)
+        except FileNotFoundError:
+            raise FileChanged(source) from None
+        if writers.have_appeared() or not is_same(filesystem.system.status(target), old):
+            with contextlib.suppress(FileExistsError):  # a later save has the name, and the file stays in its new place
+                _rename_to_new(target, source)
+            raise FileChanged(source)
+    filesystem.sync_folder(os.path.dirname(target))
+    filesystem.sync_folder(os.path.dirname(source))
+
+
 def _sync_bytes(path: str) -> None:
     fd = filesystem.system.open(path, os.O_RDWR)  # Windows syncs only what may be written to
     try:

@@ -16,12 +16,14 @@ import orjson
 from localstore.disk import durable_files, file_names, filesystem, store_tree
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_identity import make_folders
+from localstore.errors import LocalstoreError
 from localstore.format.document import LAYOUTS, LayoutMismatch
 
 FOLDER = Path(".localstore") / "rescue"
-_MOVED = re.compile(r"(.+)\.(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\.part\Z", re.DOTALL)
-"""The name of a temporary file that was moved here: the name it was to get, the time, and 12 digits."""
-_WITHIN_MILLISECOND = re.compile(r"\.([0-9a-f]{5})[0-9a-f]{7}\.(?:json|part)\Z")
+_MOVED = re.compile(r"(.+)\.(\d{4}-\d\d-\d\dT)(\d\d)(\d\d)(\d\d\.\d{3}Z)\.[0-9a-f]{12}\.(part|copy)\Z", re.DOTALL)
+"""The name of a file that was moved here: the name it was to get, or that it had, the time, and 12 digits."""
+_REASONS = {"part": "left from a write that was cut off", "copy": "united with the document of its session"}
+_WITHIN_MILLISECOND = re.compile(r"\.([0-9a-f]{5})[0-9a-f]{7}\.(?:json|part|copy)\Z")
 """The end of the name of a rescue file: nanoseconds within the millisecond of its time, and random digits. In files of
 earlier releases, these digits are random or missing."""
 _LONGEST_NAME = 150
@@ -58,15 +60,31 @@ def move_aside(root: str, path: str, became: str) -> Path:
 
     The new name contains `became` and the time of the move. The file is renamed, never copied.
     """
-    folder, source = Path(root) / FOLDER, store_tree.full_path(root, path)
-    make_folders(root, folder)
-    stamp, digits = _next_moment()
-    name = file_names.fit(became, _LONGEST_NAME)
-    target = folder / f"{name}.{stamp.replace(':', '')}.{digits}.part"
+    source, target = store_tree.full_path(root, path), _place_for(root, became, "part")
     if os.name == "posix" and stat.S_IMODE(filesystem.system.status(source).st_mode) != filesystem.FILE_MODE:
         filesystem.system.set_mode(source, filesystem.FILE_MODE)
     durable_files.move_file(source, str(target))
     return target
+
+
+def keep_copy(root: str, path: str, status: os.stat_result) -> Path:
+    """Move a further document of a session, which has this status, to the rescue folder, unchanged and durably.
+
+    If this is interrupted, the file is in its old place or in the rescue folder.
+
+    Raises FileChanged if another program saved or removed it in the meantime, OSError.
+    """
+    target = _place_for(root, os.path.basename(path), "copy")
+    durable_files.move_unchanged(store_tree.full_path(root, path), str(target), status)
+    return target
+
+
+def _place_for(root: str, name: str, ending: str) -> Path:
+    """Return a new path in the rescue folder, which exists then, for a file of this name."""
+    folder = Path(root) / FOLDER
+    make_folders(root, folder)
+    stamp, digits = _next_moment()
+    return folder / f"{file_names.fit(name, _LONGEST_NAME)}.{stamp.replace(':', '')}.{digits}.{ending}"
 
 
 _last_moment = 0
@@ -156,10 +174,10 @@ def _described_by_name(path: str, status: os.stat_result) -> Rescued:
     match = _MOVED.match(name)
     if match is None:
         return Rescued(name, None, "", "not set aside by localstore", timestamp(status.st_mtime), status.st_size, path)
-    document, day, hours, minutes, seconds = match.groups()
-    session_id = id_in_head(path, document)
+    document, day, hours, minutes, seconds, ending = match.groups()
+    session_id = id_in_head(path, document) or (id_in_whole(path, document) if ending == "copy" else None)
     stamp = f"{day}{hours}:{minutes}:{seconds}"
-    return Rescued(name, session_id, document, "left from a write that was cut off", stamp, status.st_size, path)
+    return Rescued(name, session_id, document, _REASONS[ending], stamp, status.st_size, path)
 
 
 def id_in_head(path: str, document: str) -> str | None:
@@ -169,6 +187,17 @@ def id_in_head(path: str, document: str) -> str | None:
         return None
     with DocumentFile(path, layout=layout) as file, contextlib.suppress(LayoutMismatch):
         session_id = file.header().get("session_id")
+        return session_id if isinstance(session_id, str) else None
+    return None
+
+
+def id_in_whole(path: str, document: str) -> str | None:
+    """Return the `session_id` in a document of any layout that is named `document`, or None if it cannot be read."""
+    layout = LAYOUTS.get(os.path.splitext(document)[1])
+    if layout is None:
+        return None
+    with contextlib.suppress(LocalstoreError), DocumentFile(path, layout=layout) as file:
+        session_id = file.parse().header["session_id"]
         return session_id if isinstance(session_id, str) else None
     return None
 

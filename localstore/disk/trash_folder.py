@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from localstore.disk import durable_files, filesystem, rescue_folder, store_tree
-from localstore.disk.document_file import DocumentFile, fingerprint
+from localstore.disk.document_file import fingerprint
 from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.store_identity import make_folders
 from localstore.errors import DocumentBroken, LocalstoreError
@@ -99,15 +99,8 @@ def _document(root: str, name: str) -> str | None:
 
 def _session_id(path: str) -> str | None:
     with contextlib.suppress(LocalstoreError):
-        return rescue_folder.id_in_head(path, path) or _id_in_whole(path)
+        return rescue_folder.id_in_head(path, path) or rescue_folder.id_in_whole(path, path)
     return None
-
-
-def _id_in_whole(path: str) -> str | None:
-    """Return the id in a document of any layout."""
-    with DocumentFile(path) as file:
-        session_id = file.parse().header["session_id"]
-        return session_id if isinstance(session_id, str) else None
 
 
 class Intake:

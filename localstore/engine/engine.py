@@ -7,13 +7,13 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from localstore.disk import backup_folder, durable_files, filesystem, locks, rescue_folder, store_tree
 from localstore.disk.boot import boot_id
+from localstore.disk.conflict_copies import copy_name
 from localstore.disk.document_file import DocumentFile, fingerprint
 from localstore.disk.durable_files import FileChanged
 from localstore.disk.folder_watch import FolderWatch
@@ -21,9 +21,9 @@ from localstore.disk.loading import is_ready_for, load_yaml
 from localstore.disk.store_identity import make_folders
 from localstore.disk.write_marks import WriteMarks
 from localstore.engine.batch import batch_of
-from localstore.engine.duplicates import Duplicates
+from localstore.engine.copies import CopyWarnings
 from localstore.engine.run_writer import RunWriter
-from localstore.engine.snapshot import Snapshot, newest_part, tail_snapshot, whole_snapshot
+from localstore.engine.snapshot import Snapshot, tail_snapshot, whole_snapshot
 from localstore.engine.transaction import ConcurrentChange, Transaction, create_document
 from localstore.errors import DocumentBroken, LocalstoreError, LockTimeout
 from localstore.format.document import LayoutMismatch, newer_format_error
@@ -76,8 +76,9 @@ class Edit:
     other exception ends the loop and propagates. After too many attempts, entering raises DocumentBroken.
     """
 
-    def __init__(self, engine: "Engine", session_id: str) -> None:
+    def __init__(self, engine: "Engine", session_id: str, *, names_copies: bool = True) -> None:
         self._engine = engine
+        self._names_copies = names_copies
         self._session_id = session_id
         self._attempts = 0
         self._is_done = False
@@ -132,8 +133,8 @@ class Edit:
         if isinstance(error, FileNotFoundError):
             self._engine.locks.check_store()  # raises the error that says what is missing: the store
         self._is_done = True
-        if error is None:
-            self._engine.duplicates.warn()
+        if error is None and self._names_copies:
+            self._engine.copies.warn(self._session_id)
         return False
 
     def _count_attempt(self) -> None:
@@ -182,7 +183,7 @@ class Engine:
         self.manifest = Manifest(self.root, self.locks, timeout)
         self.progress = progress
         self.index = SessionIndex(self.root, self.manifest, self.locks, progress)
-        self.duplicates = Duplicates(self.root, self.index)
+        self.copies = CopyWarnings(self.root, self.index)
         self._durable_folders: set[str] = set()
         self.runs = RunWriter(self.root)
 
@@ -210,9 +211,12 @@ class Engine:
 
     # Changing
 
-    def edit(self, session_id: str) -> Edit:
-        """Return the attempts to change a session's document while holding its lock; see `Edit`."""
-        return Edit(self, session_id)
+    def edit(self, session_id: str, *, names_copies: bool = True) -> Edit:
+        """Return the attempts to change a session's document while holding its lock; see `Edit`.
+
+        With `names_copies`, a warning names the copies of the session afterwards.
+        """
+        return Edit(self, session_id, names_copies=names_copies)
 
     def locked(self, name: str) -> AbstractContextManager[None]:
         """Return a context manager that holds the lock of a file other than a document. Take no other lock inside."""
@@ -262,6 +266,7 @@ class Engine:
 
     def _open(self, session_id: str, marks: WriteMarks) -> Transaction | None:
         for row in self._rows_of(session_id, for_writing=True):
+            self._refuse_copy_of_unreadable(row)
             try:
                 keep = self._back_up if self.upgrades else None
                 durable = self.durable and batch_of(self) is None
@@ -277,8 +282,6 @@ class Engine:
                     # Record the row before anything is added: recovery after a power cut compares the file with it.
                     self.manifest.record([document.row])
                     document.changed = False
-                if document.row["session_id"] == session_id and self.index.duplicates_of(session_id):
-                    self.duplicates.unite(document)
             except BaseException:
                 document.file.close()
                 raise
@@ -733,6 +736,11 @@ class Engine:
             problem = f"{full_path} {reason.problem}. Nothing was changed. {reason.advice}"
             raise DocumentBroken(problem, path=full_path, session_id=session_id, problem=reason.problem)
 
+    def _refuse_copy_of_unreadable(self, row: IndexRow) -> None:
+        """Raise what `refuse_unreadable` raises if a copy is used only because the document itself cannot be read."""
+        if copy_name(os.path.basename(row["path"])) is not None:
+            self.refuse_unreadable(row["session_id"])
+
     def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
         """Return a consistent snapshot of a session. Return None if it does not exist or `matches` rejects its row.
 
@@ -740,23 +748,19 @@ class Engine:
         entries. Reads without a lock first. If the document does not match its row or changes during the read, reads
         again while holding the session's lock.
 
-        If the session has several documents, the snapshot has the entries of all of them, and a warning names them.
+        If the session has copies beside its document, a warning names them.
         """
         snapshot = self._look(session_id, matches, last_runs)
-        if snapshot is None or not self.index.duplicates_of(session_id):
-            return snapshot
-        whole = self._look(session_id, matches, None)
-        if whole is None:
-            return None
-        whole = self.duplicates.add_to(whole, session_id)
-        self.duplicates.warn()
-        return replace(whole, entries=newest_part(whole.entries, last_runs))
+        if snapshot is not None:
+            self.copies.warn(session_id)
+        return snapshot
 
     def _look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
         row = self.index.find_anywhere(session_id)
         if row is None:
             self.refuse_unreadable(session_id)
             return None
+        self._refuse_copy_of_unreadable(row)
         try:
             with DocumentFile(f"{self.root}/{row['path']}") as file:
                 if is_trusted(row, file.status):

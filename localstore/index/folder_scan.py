@@ -195,18 +195,15 @@ class FolderScan:
         """Return the files that hold this session although its document is another file, as far as they are known."""
         if self._stored is None and not self._manifest.is_small():
             self._load()
-        if not self._reader.duplicates:
+        if not self._reader.duplicates and not self._reader.unreadable:
             return []
         return [path for path, duplicate in self._reader.duplicate_files().items() if duplicate == session_id]
 
     def next_duplicate(self, session_id: str) -> IndexRow | None:
         """Return the row of another document with this id after the first was removed, or None if there is none."""
-        paths = self.duplicates_of(session_id)
-        for path in paths:
-            row = self._reader.adopt(path, set(paths))
-            if row is not None and row["session_id"] == session_id:
-                return row
-        return None
+        for path in self.duplicates_of(session_id):
+            self._reader.adopt(path)
+        return self._manifest.get(session_id)
 
     def placeholders_of(self, session_id: str) -> list[tuple[str, Reason]]:
         """Return the paths of the placeholders of documents that are named after this session, and what they are."""

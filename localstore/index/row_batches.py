@@ -34,14 +34,14 @@ class RowBatches:
         for batch in batches:
             missing = self._without_row(batch) if done else batch
             done += len(batch) - len(missing)
-            self.adopt_all(missing, paths, done, len(ordered))
+            self.adopt_all(missing, done, len(ordered))
             done += len(missing)
         if len(batches) > 1:  # of two documents of a session, another process may have recorded the wrong one
             missing = self._without_row(ordered)
             with self._manifest.mutex:
                 exceptions = self._reader.unreadable.keys() | self._reader.duplicates.keys()
                 missing = [path for path in missing if path not in exceptions]
-            self.adopt_all(missing, paths)
+            self.adopt_all(missing)
 
     def _without_row(self, paths: list[str]) -> list[str]:
         """Return the paths that no row has. The others are no exceptions any more."""
@@ -53,19 +53,18 @@ class RowBatches:
                 self._reader.duplicates.pop(path, None)
         return [path for path in paths if path not in recorded]
 
-    def adopt_all(self, paths: Collection[str], new: Collection[str], done: int = 0, total: int = 0) -> None:
+    def adopt_all(self, paths: Collection[str], done: int = 0, total: int = 0) -> None:
         """Read documents and store their rows.
 
         Args:
             paths: The documents.
-            new: The paths that had no row before.
             done: How many documents are done already.
             total: How many there are in total, for `progress`; 0 reports nothing.
         """
         rows = []
         for number, path in enumerate(paths, done + 1):
             row = self._reader.read(path)
-            if row is not None and not self._reader.is_duplicate(row, new):
+            if row is not None and not self._reader.is_duplicate(row):
                 with self._manifest.mutex:
                     self._manifest.put(row)
                 if "problem" not in row:

@@ -1,8 +1,7 @@
 """Read documents one by one, record their rows, and keep track of the files that are not the document of a session."""
 
-from collections.abc import Collection
-
 from localstore.disk import file_names, filesystem
+from localstore.disk.conflict_copies import copy_name
 from localstore.disk.document_file import fingerprint
 from localstore.disk.locks import LockPool
 from localstore.index.document_row import Torn, Unreadable, read_row
@@ -58,7 +57,7 @@ class RowReader:
             return newer
         content = self._read_or_torn(row["path"])
         fresh = content.recorded if isinstance(content, Torn) else content
-        if fresh is None or self.is_duplicate(fresh, ()):
+        if fresh is None or self.is_duplicate(fresh):
             return None
         self._store(fresh)
         return content
@@ -78,13 +77,13 @@ class RowReader:
         self._store(complete)
         return complete
 
-    def adopt(self, path: str, new: Collection[str] = ()) -> IndexRow | None:
+    def adopt(self, path: str) -> IndexRow | None:
         """Read a document, store its row and return it. Return None if no session can be read.
 
-        The row of a duplicate is returned but not stored. `new` are paths that had no row before.
+        The row of a duplicate is returned but not stored.
         """
         row = self.read(path)
-        if row is not None and not self.is_duplicate(row, new):
+        if row is not None and not self.is_duplicate(row):
             self._store(row)
         return row
 
@@ -160,10 +159,23 @@ class RowReader:
     def duplicate_files(self) -> dict[str, str]:
         """Return the files that hold a session whose document is another file, with the session's id.
 
-        Paths are relative to the root.
+        A file that cannot be read is among them if its name is that of a copy. Paths are relative to the root.
         """
         with self._manifest.mutex:
-            return {path: session_id for path, (_, session_id) in sorted(self.duplicates.items())}
+            found = {path: session_id for path, (_, session_id) in self.duplicates.items()}
+            for path in self.unreadable:
+                if (session_id := self._session_copied_to(path)) is not None:
+                    found[path] = session_id
+        return dict(sorted(found.items()))
+
+    def _session_copied_to(self, path: str) -> str | None:
+        """Return the session of the document of which a file is a copy, judged by its name, or None."""
+        folder, _, name = path.rpartition("/")
+        while (copied := copy_name(name)) is not None:
+            name = copied.original
+            if (session_id := self._manifest.session_at(f"{folder}/{name}")) is not None:
+                return session_id
+        return None
 
     def problem_of(self, path: str) -> str | None:
         """Return why no session can be read in this file, or None if it is not known as unreadable."""
@@ -174,11 +186,10 @@ class RowReader:
         """Forget a file that is no longer a second document of a session."""
         self._forget_exception(self.duplicates, path)
 
-    def is_duplicate(self, row: IndexRow, new: Collection[str]) -> bool:
+    def is_duplicate(self, row: IndexRow) -> bool:
         """Return whether another document is the session's document, and note the result.
 
-        That is the document with the canonical name, or else the one that the manifest named before. If it named none,
-        because its path is one of those that are `new`, the first in rank counts.
+        That is the last one in the order of `rank`, whatever the manifest named before.
         """
         session_id = row["session_id"]
         with self._manifest.mutex:
@@ -186,7 +197,7 @@ class RowReader:
         if first is None or first["path"] == row["path"] or not self._still_holds(first["path"], session_id):
             self._forget_exception(self.duplicates, row["path"])
             return False
-        if rank(row) > rank(first) and (first["path"] in new or rank(row)[:2] > rank(first)[:2]):
+        if rank(row) > rank(first):
             self._forget_exception(self.duplicates, row["path"])
             with self._manifest.mutex:
                 self.duplicates[first["path"]] = first["fingerprint"], session_id
@@ -239,12 +250,15 @@ class RowReader:
                 exceptions.pop(path, None)
 
 
-def rank(row: IndexRow) -> tuple[bool, bool, str, int, int, str]:
+def rank(row: IndexRow) -> tuple[bool, bool, str, int, int, list[int]]:
     """Return a key that orders documents of one session. The last one in this order is the session's document.
 
-    Readable documents come after broken ones, then those with the canonical name, then those with newer entries.
+    Documents whose name is that of a copy come first, and those with the canonical name last, even if they are broken:
+    an unreadable document is not a missing one. Then come those with newer entries, more entries, a shorter path, and
+    the path that is first in the alphabet. The times of the files do not count: copying a file makes a new one.
     """
-    name = row["path"].rpartition("/")[2].rpartition(".")[0]
-    is_canonical = name == file_names.stem(row["session_id"])
-    changed = row["fingerprint"][1] if row["fingerprint"] else 0
-    return "problem" not in row, is_canonical, row["updated_at"], row["entries"], changed, row["path"]
+    name = row["path"].rpartition("/")[2]
+    is_canonical = name.rpartition(".")[0] == file_names.stem(row["session_id"])
+    reversed_path = [-ord(character) for character in row["path"]]
+    is_original = is_canonical or copy_name(name) is None
+    return is_canonical, is_original, row["updated_at"], row["entries"], -len(name), reversed_path

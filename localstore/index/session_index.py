@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from localstore.disk import store_tree
+from localstore.disk.conflict_copies import copy_name
 from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.ignored_files import Reason
 from localstore.disk.locks import LockPool
@@ -54,11 +55,12 @@ class SessionIndex:
         """
         self._manifest.refresh()
         row = self._manifest.get(session_id)
-        if row is not None and store_tree.has_folder(self._root, row["path"].rpartition("/")[0]):
+        folder, _, name = ("", "", "") if row is None else row["path"].rpartition("/")
+        is_there = row is not None and store_tree.has_folder(self._root, folder)
+        if is_there and copy_name(name) is None:  # otherwise the document itself may have arrived since
             return row
-        paths = set(store_tree.paths_named_after(self._root, session_id))
-        found = [self._reader.adopt(path, paths) for path in sorted(paths)]
-        if any(row is not None and row["session_id"] == session_id for row in found):
+        found = [self._reader.adopt(path) for path in store_tree.paths_named_after(self._root, session_id)]
+        if is_there or any(row is not None and row["session_id"] == session_id for row in found):
             return self._manifest.get(session_id)
         return None
 
@@ -140,7 +142,7 @@ class SessionIndex:
     def duplicate_files(self) -> dict[str, str]:
         """Return the files that hold a session whose document is another file, with the session's id.
 
-        Paths are relative to the root.
+        A file that cannot be read is among them if its name is that of a copy. Paths are relative to the root.
         """
         return self._reader.duplicate_files()
 

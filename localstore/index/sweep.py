@@ -64,7 +64,7 @@ class Sweep:
         if changed:
             self._manifest.refresh()
             again = [row for old in changed if (row := self._manifest.get(old["session_id"])) is not None]
-            self._batches.adopt_all(sorted(row["path"] for row in self._changed_rows(again, min_age)), set())
+            self._batches.adopt_all(sorted(row["path"] for row in self._changed_rows(again, min_age)))
         if not min_age:
             self._manifest.scans.set_swept(boot_hash())
 

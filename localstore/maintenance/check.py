@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from localstore.disk import backup_folder, durable_files, file_names, rescue_folder, store_tree
+from localstore.disk.conflict_copies import copy_name
 from localstore.disk.document_file import ELSEWHERE, FETCH, DocumentFile
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
@@ -128,7 +129,7 @@ class Check:
                 advice = FETCH
             elif unite_in_file(self._full(path)) is not None:
                 advice, kind = UNITE, "conflict"
-            yield self._report.error(path, problem + column, advice, error.line, kind)
+            yield self._report.error(path, problem + column + self._of_copy(path), advice, error.line, kind)
             return
         except LocalstoreError as error:
             problem, _, advice = str(error).removeprefix(self._full(path)).strip().partition(" Nothing was changed. ")
@@ -156,6 +157,16 @@ class Check:
         yield from wrong_fields(self._full(path), content)
         yield from future_times(self._full(path), content)
         yield from repeated_runs(self._full(path), content)
+
+    def _of_copy(self, path: str) -> str:
+        """Return a clause that says of which document an unreadable file is a copy, judged by its name."""
+        copied = copy_name(os.path.basename(path))
+        while copied is not None:
+            original = f"{os.path.dirname(path)}/{copied.original}"
+            if original in self.tree.documents:
+                return f". It seems to be a copy of {copied.original}{_made_by(path)}"
+            copied = copy_name(copied.original)
+        return ""
 
     def _read(self, path: str) -> tuple[bytes, os.stat_result, ParsedDocument | RecoveredDocument]:
         """Return the bytes, the status and the parsed content of a document.
@@ -201,25 +212,32 @@ class Check:
     def _duplicates(self) -> Iterator[Finding]:
         """Yield an error for each document that has the id of another one, and add it to `duplicates`.
 
-        The id belongs to the document that the manifest names; otherwise to the first in rank; see `rank`.
+        The id belongs to the last one in the order of `rank`.
         """
         paths_by_id: dict[str, list[str]] = {}
         for path, row in self.rows.items():
             paths_by_id.setdefault(row["session_id"], []).append(path)
-        for session_id, paths in paths_by_id.items():
-            listed = self._engine.manifest.get(session_id)
-            listed_path = None if listed is None else listed["path"]
-            original = max(paths, key=lambda path: (path == listed_path, rank(self.rows[path])))
+        for paths in paths_by_id.values():
+            original = max(paths, key=lambda path: rank(self.rows[path]))
             for path in paths:
                 if path != original:
                     self.duplicates[path] = original
-                    problem = f"has the same session_id as {self._full(original)}"
-                    advice = (
-                        "The next write adds its entries to that document, and moves it to the trash unless they "
-                        "differ in a run or in the header. To keep both, change the session_id of one."
-                    )
-                    kind: Kind | None = None if path in self._unwritable else "duplicate"
-                    yield self._report.error(path, problem, advice, kind=kind)
+                    advice = "It is not read. Unite them with: localstore merge. To keep both, change its session_id."
+                    yield self._copy(path, f"has the same session_id as {self._full(original)}{_made_by(path)}", advice)
+            if len(paths) == 1 and not _is_named_after(original, self.rows[original]["session_id"]):
+                yield from self._only_copy(original)
+
+    def _only_copy(self, path: str) -> Iterator[Finding]:
+        """Yield an error for a document that has the name of a copy, if no file has the name of the document."""
+        name = file_names.stem(self.rows[path]["session_id"]) + os.path.splitext(path)[1]
+        if copy_name(os.path.basename(path)) and f"{os.path.dirname(path)}/{name}" not in self.tree.documents:
+            self.duplicates[path] = path
+            problem = f"has the name of a copy{_made_by(path)}, and there is no other document of its session"
+            yield self._copy(path, problem, f"Rename it to {name} with: localstore merge")
+
+    def _copy(self, path: str, problem: str, advice: str) -> Finding:
+        kind: Kind | None = None if path in self._unwritable else "duplicate"
+        return self._report.error(path, problem, advice, kind=kind)
 
     def _names(self) -> Iterator[Finding]:
         for path, row in self.rows.items():
@@ -259,6 +277,12 @@ class Check:
                     yield self._report.error(path, problem, advice, kind="leftover")
                 else:
                     yield self._report.error(path, problem, "Check again in a minute; it may still be in use.")
+
+
+def _made_by(path: str) -> str:
+    """Return a remark about the program that made a copy, as far as its name tells."""
+    name = copy_name(os.path.basename(path))
+    return "" if name is None else f" (a copy made by {name.tool})"
 
 
 def _is_named_after(path: str, session_id: str) -> bool:

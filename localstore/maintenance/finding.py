@@ -6,9 +6,9 @@ from typing import Any, Literal
 from localstore.disk import store_tree
 
 Kind = Literal["mode", "torn", "leftover", "duplicate", "conflict", "manifest", "copy"]
-"""The kinds of problem that a repair can fix: wrong permissions, a torn document, a leftover temporary file, a
-`session_id` that two documents share, merge conflicts of git in a document, a manifest that does not match the
-documents, and a folder that is a copy of a store and does not say so yet."""
+"""The kinds of problem that a repair can fix: wrong permissions, a torn document, a leftover temporary file, a copy of
+a session beside its document, merge conflicts of git in a document, a manifest that does not match the documents, and
+a folder that is a copy of a store and does not say so yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,31 +7,31 @@ that a finished rewrite has replaced: other bytes and files to remove are moved 
 
 import contextlib
 import errno
-import itertools
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from localstore.disk import durable_files, file_names, filesystem, rescue_folder, store_place, store_tree
+from localstore.disk import durable_files, filesystem, rescue_folder, store_place, store_tree
 from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import ConcurrentChange, Transaction
 from localstore.errors import DocumentBroken, LocalstoreError, NewerFormat, OlderFormat
-from localstore.format.document import LayoutMismatch, ParsedDocument, document_broken
-from localstore.format.parse_error import ParseError
+from localstore.format.document import ParsedDocument
 from localstore.index.row import IndexRow, carry_rewrite_flag, row_of
 from localstore.maintenance.check import SUPERSEDED, Check
 from localstore.maintenance.finding import Finding
 from localstore.maintenance.git_merge import unite_in_file, unite_sides
+from localstore.maintenance.merge_copies import MergedSession, merge_copies
 from localstore.maintenance.tree_checks import MOST_MODES
 
 CONFLICT = "both sides of a merge conflict"
 """The reason that a rescue file gives for a document whose conflict was mended."""
 _ROUNDS = 5
 """The most times the store is checked, since a repaired problem may have hidden another one."""
+_RESCUE = rescue_folder.FOLDER.as_posix()
 _ATTEMPTS = 5
 """The most times a repair is tried while another program writes to the document at the same time."""
 
@@ -41,8 +41,8 @@ def repair(store: Opened | Path | str, *, dry_run: bool = False, lock_timeout: f
 
     The findings start with a `repair` for each problem that was repaired, followed by an `error` or `note` for each one
     that is left. The repair covers torn documents, merge conflicts of git, the manifest, leftover temporary files,
-    permissions, and session ids that two documents share. Other programs may write in the meantime. Nothing is deleted.
-    If the iteration is stopped at any point, the next repair does the rest.
+    permissions, and copies of sessions, which are united with their documents. Other programs may write in the
+    meantime. Nothing is deleted. If the iteration is stopped at any point, the next repair does the rest.
 
     >>> from localstore import JsonStorage
     >>> [finding.advice for finding in repair(JsonStorage("my-sessions"), dry_run=True)]
@@ -126,8 +126,9 @@ class _Repairs:
         self._check = check
         self._repairer = repairer
         self._modes = dict(check.tree.modes)
-        self._new_ids = _new_ids(check)
         self._manifest_is_corrected = False
+        self._merged: dict[str, list[MergedSession]] = {}
+        """What became of the copies of each session that were united."""
 
     def description(self, finding: Finding) -> str:
         """Return a sentence that describes the repair that `apply` makes for a finding."""
@@ -136,19 +137,21 @@ class _Repairs:
             case "mode":
                 return f"Set it to {self._modes[path]:o}." if path else "Set them to 600 and 700."
             case "torn":
-                return f"Rewrite it without the torn part, which is kept in {rescue_folder.FOLDER}."
+                return f"Rewrite it without the torn part, which is kept in {_RESCUE}."
             case "conflict":
                 return (
                     "Unite the runs of both sides. If both changed the same thing, the document as it is now is kept "
-                    f"in {rescue_folder.FOLDER}."
+                    f"in {_RESCUE}."
                 )
             case "leftover" if finding.problem == SUPERSEDED:
                 return "Remove it."
             case "leftover":
-                return f"Move it to {rescue_folder.FOLDER}."
+                return f"Move it to {_RESCUE}."
             case "duplicate":
-                new_id = self._new_ids[path]
-                return _renaming(new_id, file_names.stem(new_id) + os.path.splitext(path)[1])
+                document = self._check.duplicates[path]
+                if document == path:
+                    return "Give it the name of the document."
+                return f"Unite it with {store_tree.full_path(self._check.root, document)}, and move it to {_RESCUE}."
             case "copy":
                 return f"Record its place in {store_place.PLACE}."
             case _:
@@ -170,8 +173,7 @@ class _Repairs:
             case "conflict":
                 return self._repairer.unite_sides(path)
             case "duplicate":
-                renamed = self._repairer.give_new_id(path, self._check.duplicates[path], self._new_ids[path])
-                return None if renamed is None else _renaming(renamed[0], os.path.basename(renamed[1]))
+                self._merge(path)
             case "copy":
                 store_place.record(self._check.root)
             case _:
@@ -179,6 +181,17 @@ class _Repairs:
                     self._repairer.correct_manifest(self._check.manifest.stale)
                     self._manifest_is_corrected = True
         return self.description(finding)
+
+    def _merge(self, path: str) -> None:
+        """Unite a copy, and all others of its session, with the document. Raises DocumentBroken if it stays."""
+        session_id = self._check.rows[path]["session_id"]
+        if session_id not in self._merged:
+            self._merged[session_id] = self._repairer.merge_copies(session_id)
+        full_path = store_tree.full_path(self._check.root, path)
+        for merged in self._merged[session_id]:
+            problems = [copy.problem for copy in merged.copies if str(copy.path) == full_path] or [merged.problem]
+            for problem in filter(None, problems):
+                raise DocumentBroken(problem, path=full_path, problem=problem.removeprefix(full_path).strip())
 
     def _set_modes(self, modes: list[tuple[str, int]]) -> None:
         """Set all modes that the system lets us set, then raise the first PermissionError, if there was one."""
@@ -197,26 +210,6 @@ class _Repairs:
         return "" if path == "." else path
 
 
-def _renaming(new_id: str, name: str) -> str:
-    return f"Give it the session_id {new_id!r} and the name {name}."
-
-
-def _new_ids(check: Check) -> dict[str, str]:
-    """Return an unused session id for each duplicate of a check, by path."""
-    taken = {row["session_id"] for row in check.rows.values()}
-    new_ids = {}
-    for path in check.duplicates:
-        session_id = check.rows[path]["session_id"]
-        new_ids[path] = next(new_id for new_id in _numbered_ids(session_id) if new_id not in taken)
-        taken.add(new_ids[path])
-    return new_ids
-
-
-def _numbered_ids(session_id: str) -> Iterator[str]:
-    """Yield `<id>-2`, `<id>-3` and so on, without end."""
-    return (f"{session_id}-{number}" for number in itertools.count(2))
-
-
 class Repairer:
     """Makes single repairs in a store. Paths are relative to its root, with slashes.
 
@@ -225,6 +218,7 @@ class Repairer:
     """
 
     def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._root = engine.root
         self._timeout = engine.timeout
         self._locks = engine.locks
@@ -326,57 +320,9 @@ class Repairer:
             elif rescue_folder.is_old(status):
                 rescue_folder.move_aside(self._root, path, final_name)
 
-    def give_new_id(self, path: str, original: str, new_id: str) -> tuple[str, str] | None:
-        """Give a new id and file name to the document at `path`, which has the same id as the one at `original`.
-
-        The new id is `new_id` or, if that is taken, the next free number. The bytes of the entries stay unchanged.
-        Return the new id and the new path, or None if the document is no longer a duplicate or another program changed
-        it. The file is renamed first, so that after an interruption the document is still a duplicate and the next
-        check finds it.
-        """
-        ids = self._ids(path, original)
-        if len(ids) != 1:
-            return None
-        (session_id,) = ids
-        for free_id in itertools.chain([new_id], _numbered_ids(session_id)):
-            with self._locks.sessions([session_id, free_id], self._timeout):
-                self._manifest.refresh(thorough=True)
-                if self._ids(path, original) != {session_id} or self._manifest.session_at(path) == session_id:
-                    return None
-                new_path = f"{os.path.dirname(path)}/{file_names.stem(free_id)}{os.path.splitext(path)[1]}"
-                if self._is_taken(free_id, path, new_path):
-                    continue
-                parsed = self._parse(path)
-                _refuse_lossy_rewrite(parsed, self._full(path))
-                if new_path != path:
-                    durable_files.move_file(self._full(path), self._full(new_path))
-                with contextlib.suppress(ConcurrentChange, LayoutMismatch):  # the next check finds it again
-                    self._write_id(new_path, free_id, parsed)
-                    return free_id, new_path
-                return None
-        raise AssertionError("there is always another id")
-
-    def _write_id(self, path: str, new_id: str, parsed: ParsedDocument) -> None:
-        status = filesystem.system.status(self._full(path))
-        row = row_of(parsed, path, status, boot_id())
-        marks = self._locks.marks(row["session_id"])
-        with Transaction(self._root, row, marks, durable=True) as transaction:
-            transaction.change({**transaction.header(), "session_id": new_id}, {}, [])
-            self._manifest.record([transaction.row])
-
-    def _ids(self, *paths: str) -> set[str]:
-        """Return the ids of these documents, or an empty set if one of them cannot be read."""
-        try:
-            return {self._parse(path).header["session_id"] for path in paths}
-        except (FileNotFoundError, LocalstoreError):
-            return set()
-
-    def _is_taken(self, session_id: str, path: str, new_path: str) -> bool:
-        """Return whether another session has this id, or another file is at the new path of the document at `path`."""
-        if new_path != path and filesystem.exists(self._full(new_path)):
-            return True
-        others = set(store_tree.paths_named_after(self._root, session_id)) - {path}
-        return bool(others) or self._index.find_anywhere(session_id) is not None
+    def merge_copies(self, session_id: str) -> list[MergedSession]:
+        """Unite the copies of a session with its document, and return what was done."""
+        return list(merge_copies(self._engine, session_id))
 
     def correct_manifest(self, stale: Sequence[tuple[str, str]]) -> None:
         """Update the manifest to match the documents, and compact it.
@@ -408,7 +354,12 @@ class Repairer:
 
     def _may_hold(self, path: str, session_id: str) -> bool:
         """Return whether the file exists and belongs to the session. A file that cannot be read counts as its own."""
-        return filesystem.exists(self._full(path)) and self._ids(path) in (set(), {session_id})
+        try:
+            return bool(self._parse(path).header["session_id"] == session_id)
+        except FileNotFoundError:
+            return False
+        except LocalstoreError:
+            return True
 
     def _parse(self, path: str) -> ParsedDocument:
         with DocumentFile(self._full(path)) as file:
@@ -416,11 +367,3 @@ class Repairer:
 
     def _full(self, path: str) -> str:
         return store_tree.full_path(self._root, path)
-
-
-def _refuse_lossy_rewrite(parsed: ParsedDocument, path: str) -> None:
-    """Raise DocumentBroken if a rewrite would drop or round something."""
-    try:
-        parsed.layout.parse_strict(parsed.raw)
-    except ParseError as error:
-        raise document_broken(error, path) from None

@@ -28,8 +28,8 @@ def row_at(engine: Engine, path: str) -> IndexRow:
     first = None if session_id is None else engine.locate(session_id)
     if first is not None:
         raise SessionNotFound(
-            f"{path} is a second document of session {session_id!r}. The first is {engine.root}/{first['path']}. "
-            "'localstore check' says more.",
+            f"{path} is a copy of session {session_id!r}, whose document is {engine.root}/{first['path']}. Unite them "
+            "with: localstore merge",
             path=path,
             session_id=session_id,
         )

@@ -74,18 +74,10 @@ class Search:
         return _UNKNOWN if row is None else self._content_of(row, before)
 
     def _content_of(self, row: IndexRow, before: Settled = _NOTHING) -> Content:
-        duplicates = self._engine.index.duplicates_of(row["session_id"])
         try:
-            if not duplicates:
-                return self._read(row, before)
-            snapshot = self._engine.look(row["session_id"], lambda _: True, None)
-            if snapshot is not None:
-                state = state_of(row["path"], snapshot.fingerprint) + self._listing.state_of_duplicates(duplicates)
-                nowhere = [NOWHERE] * len(snapshot.entries)
-                return Content(state, snapshot.entries, nowhere, snapshot.header)
+            return self._read(row, before)
         except (LocalstoreError, OSError):
-            pass
-        return _UNKNOWN
+            return _UNKNOWN
 
     def _read(self, row: IndexRow, before: Settled) -> Content:
         """Read a document. One that seems broken may be one that is being written, and is read again under its lock."""
@@ -148,7 +140,7 @@ class Search:
     def _may_hold(self, row: IndexRow, text: str) -> bool:
         """Return whether the file of a row may have a literal text: whether it needs to be parsed."""
         word = max(_ASCII_WORD.findall(text), key=len, default="").encode()
-        if not word or self._engine.index.duplicates_of(row["session_id"]):
+        if not word:
             return True
         try:
             raw = filesystem.read_file(f"{self._engine.root}/{row['path']}")

@@ -80,14 +80,6 @@ class SearchListing:
             and (path_in(state) in others or not filesystem.exists(f"{self._engine.root}/{path_in(state)}"))
         ]
 
-    def state_of_duplicates(self, paths: Iterable[str]) -> str:
-        """Return what the further documents of a session add to its state."""
-        added = ""
-        for path in paths:
-            status = filesystem.status_or_none(f"{self._engine.root}/{path}")
-            added += "" if status is None else f" {state_of(path, fingerprint(status))}"
-        return added
-
     def _paths(self) -> dict[str, str]:
         """Return the path of the document of each session, as the index has them after a scan of the folders."""
         self._engine.index.scan()
@@ -110,9 +102,6 @@ class SearchListing:
                     state = self._current_state(session_id)
                 if state is not None:
                     states[session_id] = state
-        for path, session_id in self._engine.index.duplicate_files().items():
-            if session_id in states:
-                states[session_id] += self.state_of_duplicates([path])
         return states
 
     def _updated(self, states: dict[str, str], session_ids: Iterable[str]) -> dict[str, str]:
@@ -122,7 +111,7 @@ class SearchListing:
             state = self._current_state(session_id)
             states.pop(session_id, None)
             if state is not None:
-                states[session_id] = state + self.state_of_duplicates(self._engine.index.duplicates_of(session_id))
+                states[session_id] = state
         return states
 
     def _state(self, path: str) -> str | None:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from localstore.maintenance.copying import Copied, Copyable, Side
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
+    from localstore.maintenance.merge_copies import MergedSession
     from localstore.maintenance.merging import StoresMerged
     from localstore.maintenance.prune import Pruned
     from localstore.maintenance.redact import Redacted
@@ -1488,10 +1489,40 @@ class Storage:
             >>> storage.duplicate_files()
             {}
 
-        The result is that of the last listing. A read returns the entries of all files of a session. A write adds them
-        to its document and moves the other files to the trash, except those that differ in a run or in the header.
+        Sync tools make them where they meet two versions, and people by hand. They are neither read nor changed until
+        `merge_copies` unites them with the document. The result is that of the last listing. A file that cannot be read
+        is among them if its name is that of a copy.
         """
         return {self.root / path: session_id for path, session_id in self._engine.index.duplicate_files().items()}
+
+    def merge_copies(self, session_id: str | None = None, *, dry_run: bool = False) -> "list[MergedSession]":
+        """Unite the copies of sessions with their documents, and return what was done with each.
+
+            >>> storage.merge_copies()
+            []
+
+        The document gets everything that only a copy has: runs by their id, other entries by their content, in the
+        order of their creation. Of two forms of a run, the later one counts. Of two names, tags or states, that of the
+        file with the newer history counts, and the result names the difference. Then the copy is moved to
+        `.localstore/rescue/`, unchanged. A document that loses something is kept there as it was, too. If a session has
+        nothing but a copy, the copy gets the name of the document.
+
+        Other programs may write to the sessions meanwhile. If the call is interrupted, each run is in the document, in
+        a copy or in the rescue folder, and the next call does the rest.
+
+        Args:
+            session_id: The session whose copies are united; None unites those of all sessions.
+            dry_run: If True, nothing is changed. The result says what would be.
+
+        A copy that cannot be read, or not be written again without a loss, stays: its `problem` says why. So does that
+        of a session whose document cannot be changed. Raises SessionNotFound if there is no session with the id.
+        """
+        from localstore.maintenance.merge_copies import merge_copies
+
+        check_flag("dry_run", dry_run)
+        if session_id is not None:
+            check_id(session_id)
+        return list(merge_copies(self._engine, session_id, dry_run=dry_run))
 
     def get_all_session_ids(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
@@ -1638,6 +1669,7 @@ class Storage:
     aunreadable_files = async_twin(unreadable_files, writes=False)
     aignored_files = async_twin(ignored_files, writes=False)
     aduplicate_files = async_twin(duplicate_files, writes=False)
+    amerge_copies = async_twin(merge_copies, writes=True)
     aget_all_session_ids = async_twin(get_all_session_ids, writes=False)
     aget_all_sessions = async_twin(get_all_sessions, writes=False)
     aget_recent_sessions = async_twin(get_recent_sessions, writes=False)

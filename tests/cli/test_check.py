@@ -230,7 +230,7 @@ def test_two_documents_with_the_same_id(check: Check, store: Path) -> None:
     assert duplicate["problem"] == f"has the same session_id as {path}"
 
 
-def test_of_two_documents_with_one_id_the_one_that_the_manifest_names_counts(check: Check, store: Path) -> None:
+def test_of_two_documents_with_one_id_the_one_with_the_canonical_name_counts(check: Check, store: Path) -> None:
     """The check treated the first file name as the session, and reported the file in use as the copy."""
     path = document(store)
     copy = path.with_name("a-copy.json")

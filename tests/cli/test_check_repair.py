@@ -162,7 +162,7 @@ def test_damage_is_repaired_once_as_the_dry_run_said(invoke: Invoke, store: Path
     assert state_of(store) == repaired
 
 
-@pytest.mark.filterwarnings("ignore:Session .* has two documents")
+@pytest.mark.filterwarnings("ignore:Session .* not read")
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_readable_sessions_stay_readable(invoke: Invoke, store: Path, damage: Damage) -> None:
     """After the repair, the store returns what its files contain."""
@@ -215,32 +215,21 @@ def test_a_recent_temporary_file_stays(invoke: Invoke, store: Path, monkeypatch:
     assert path.exists()
 
 
-def test_of_two_documents_with_one_id_both_stay(run: Command, store: Path) -> None:
-    """The document in use keeps the id. The line says which file got which new id."""
-    JsonStorage(store).append("graz-1-2", Run())  # the first number is taken
-    copied(store)
-    before = document(store).read_bytes()
-    done = run("check", "--repair", "--store", store)
-    assert (done.returncode, done.stderr) == (0, "localstore: 5 sessions, 1 repaired\n")
-    place, severity, problem, advice = done.stdout.rstrip("\n").split("\t")
-    assert (place, severity) == (str(document(store).with_name("copy.json")), "repair")
-    assert problem == f"has the same session_id as {document(store)}"
-    assert advice == "Give it the session_id 'graz-1-3' and the name graz-1-3.json."
-    assert document(store).read_bytes() == before
-    copy = document(store, "graz-1-3")
-    assert copy == document(store).with_name("graz-1-3.json")
-    assert copy.read_bytes() == before.replace(b'"session_id": "graz-1"', b'"session_id": "graz-1-3"')
-
-
-def test_the_entries_of_a_duplicate_in_yaml_keep_their_comments(invoke: Invoke, store: Path) -> None:
-    """Only the header is rewritten."""
-    path = document(store, "linz-1")
-    copy = path.with_name("copy.yaml")
-    copy.write_text(path.read_text().replace("- type: run\n", "- type: run # mine\n"))
+def test_a_copy_is_united_with_the_document(run: Command, store: Path) -> None:
+    """Both machines had added runs."""
+    copy = document(store).with_name("graz-1 (1).json")
+    copy.write_text(document(store).read_text().replace('"run_id": "', '"run_id": "other-'))
     copy.chmod(0o600)
-    history = copy.read_text().partition("history:")[2]
-    assert invoke("check", "--repair", "--store", store).exit_code == 0
-    assert document(store, "linz-1-2").read_text().partition("history:")[2] == history
+    raw, runs = copy.read_bytes(), oracle.parse(document(store)).run_ids
+    done = run("check", "--repair", "--store", store)
+    assert (done.returncode, done.stderr) == (0, "localstore: 3 sessions, 1 repaired, 1 note\n")
+    place, severity, problem, advice = done.stdout.splitlines()[0].split("\t")
+    assert (place, severity) == (str(copy), "repair")
+    assert problem == f"has the same session_id as {document(store)} (a copy made by Google Drive or a browser)"
+    assert advice == f"Unite it with {document(store)}, and move it to .localstore/rescue."
+    assert sorted(oracle.parse(document(store)).run_ids) == sorted([*runs, *(f"other-{one}" for one in runs)])
+    (kept,) = (store / ".localstore" / "rescue").glob("*.copy")
+    assert kept.read_bytes() == raw
 
 
 def test_a_duplicate_that_a_rewrite_would_damage_is_not_changed(invoke: Invoke, store: Path) -> None:

@@ -355,4 +355,4 @@ def test_a_second_document_of_a_session_is_named(run: Command, store: Path) -> N
     done = run("ls", "--store", store)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 3
-    assert f"{copy} has the session_id 'graz-1' of another document." in done.stderr
+    assert f"{copy} is a copy of session 'graz-1', and is not read." in done.stderr

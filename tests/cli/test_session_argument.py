@@ -46,7 +46,7 @@ def test_a_path_that_is_no_document_is_an_error_that_says_why(run: Command, stor
     copy.write_bytes(path.read_bytes())
     (tmp_path / "other.json").write_text("{}")
     for named, why in (
-        (copy, "is a second document of session 'graz-1'"),
+        (copy, "is a copy of session 'graz-1', whose document is"),
         (tmp_path / "other.json", "is not in the store"),
     ):
         done = run("rm", "--store", store, named)

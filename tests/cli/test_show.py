@@ -446,6 +446,6 @@ def test_a_second_document_of_the_session_is_named(run_process: Command, store: 
         done = run_process("show", "graz-1", "--store", store)
         assert done.returncode == 0
         assert done.stderr == (
-            f"localstore: Session 'graz-1' has two documents, {path} and {copy}. Their entries were read as one "
-            "history, and the next write unites them.\n"
+            f"localstore: Session 'graz-1' has a copy, which is not read: {copy}. Unite them with "
+            "'localstore merge' or storage.merge_copies().\n"
         )

@@ -436,9 +436,6 @@ class Batch:
             (record.get("text", "").encode() or base64.b64decode(record.get("base64", ""))) for record in rescued
         )
         own = [] if document is None else document.get("history") or []
-        if slot.session_id in self.storage.duplicate_files().values():  # what another document has was added
-            kept = set(map(canonical, entries))
-            entries = [entry for entry in own if canonical(entry) in kept]
         if document is not None and canonical(own) == canonical(entries):
             if slot.path.suffix == ".yaml":
                 now = slot.path.read_bytes()

@@ -139,9 +139,10 @@ class _Survey:
                 self.problems += problems
             else:
                 self._add_old(row["path"], row["version"], row["fingerprint"][0])
-        for path in sorted(index.unreadable_files()):
+        unreadable = index.unreadable_files()
+        for path in sorted(unreadable):
             self.problems += _problem_of(store_tree.full_path(self.root, path))
-        for path in index.duplicate_files():  # a listing leaves them out
+        for path in index.duplicate_files().keys() - unreadable.keys():  # a listing leaves them out
             try:
                 with DocumentFile(store_tree.full_path(self.root, path)) as file:
                     version, size = file.parse().version, file.size

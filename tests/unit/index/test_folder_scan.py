@@ -131,7 +131,7 @@ def test_two_documents_that_swapped_their_names_are_both_found_beside_a_copy_of_
     settle_folders(storage)
     assert len(storage.list_sessions()) == 2
     first, second = storage.path("a"), storage.path("b")
-    copy = storage.root / "sessions/2020-01" / f"copy{first.suffix}"
+    copy = storage.root / "sessions/2020-01" / f"c{first.suffix}"
     copy.parent.mkdir(mode=0o700)
     shutil.copy(first, copy)
     first.rename(first.with_name(".other"))

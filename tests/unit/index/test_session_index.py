@@ -143,25 +143,20 @@ def test_a_name_in_the_way_is_refused_and_the_run_is_kept(storage: Storage, late
     assert path.read_bytes() == raw
 
 
-def test_a_copy_of_a_document_goes_to_the_trash_at_the_next_write(
-    storage: Storage, later: Callable[[], Storage]
-) -> None:
+def test_a_copy_of_a_document_is_named_and_left_alone(storage: Storage, later: Callable[[], Storage]) -> None:
     path = storage.path("a")
     copy = path.with_name(f"copy{path.suffix}")
     shutil.copy2(path, copy)
     raw = copy.read_bytes()
     opened = later()
-    with pytest.warns(UserWarning, match="has two documents"):
+    with pytest.warns(UserWarning, match="has a copy"):
         check(opened, "a", "b", "c")
     assert opened.duplicate_files() == {copy: "a"}
-    assert copy.read_bytes() == raw
-    with pytest.warns(UserWarning, match="was moved to") as caught:
-        opened.append("a", answered("next"))
+    opened.append("a", answered("next"))
     assert run_ids(path) == ["run-a", "next"]
+    assert copy.read_bytes() == raw
+    opened.merge_copies()
     assert not copy.exists()
-    (trashed,) = (storage.root / ".localstore" / "trash").rglob(copy.name)
-    assert trashed.read_bytes() == raw
-    assert str(trashed) in str(caught[0].message)
     check(later(), "a", "b", "c")
 
 

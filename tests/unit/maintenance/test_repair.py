@@ -15,7 +15,7 @@ from localstore.maintenance.repair import Repairer, repair
 from localstore.maintenance.rescue import rescued
 from tests import oracle
 from tests.crashes import restart_machine
-from tests.unit.raw import Storage, answered, edit, parse, run_ids
+from tests.unit.raw import Storage, answered, run_ids
 
 
 @pytest.fixture
@@ -59,73 +59,29 @@ def test_no_lock_is_held_while_the_caller_looks_at_a_repair(opened: Storage, mon
 
 
 def test_an_open_storage_sees_what_was_repaired(opened: Storage) -> None:
-    copy_of(opened.path("s1"))
+    copy = copy_of(opened.path("s1"))
+    copy.write_bytes(copy.read_bytes().replace(b"r1", b"r0"))
     opened.list_sessions()
-    assert [finding.kind for finding in repair(opened)] == ["duplicate"]
-    assert sorted(info.session_id for info in opened.list_sessions()) == ["s1", "s1-2"]
-    opened.append("s1-2", answered("r2"), user_id="alice")
-    assert run_ids(opened.path("s1-2")) == ["r1", "r2"]
-    assert run_ids(opened.path("s1")) == ["r1"]
+    found = [(finding.severity, finding.kind) for finding in repair(opened)]
+    assert found == [("repair", "duplicate"), ("note", None)]
+    assert [info.runs for info in opened.list_sessions()] == [2]
+    assert opened.duplicate_files() == {}
+    opened.append("s1", answered("r2"), user_id="alice")
+    assert sorted(run_ids(opened.path("s1"))) == ["r0", "r1", "r2"]
 
 
 @pytest.mark.parametrize("session_id", ["../x", "CON", "ünï", "x" * 10_000])
-def test_a_copy_of_a_session_gets_a_new_id_whatever_the_id(storage: Storage, session_id: str) -> None:
+def test_copies_are_united_whatever_the_id(storage: Storage, session_id: str) -> None:
     storage.append(session_id, answered("r1"))
-    copy = copy_of(storage.path(session_id))
-    assert [finding.severity for finding in repair(storage)] == ["repair"]
-    assert not copy.exists()
-    assert run_ids(storage.path(f"{session_id}-2")) == ["r1"]
-    assert list(repair(storage)) == []
-
-
-def test_a_copy_in_another_format_keeps_its_format(storage: Storage, tmp_path: Path) -> None:
-    from localstore import JsonStorage, YamlStorage
-
-    storage.append("s1", answered("r1"))
-    other = (YamlStorage if storage._suffix == ".json" else JsonStorage)(tmp_path / "other")
-    other.append("s1", answered("r9"))
-    path = other.path("s1")
-    shutil.copy2(path, storage.path("s1").with_suffix(path.suffix))
-    assert [finding.severity for finding in repair(storage)] == ["repair"]
-    assert run_ids(storage.path("s1")) == ["r1"]
-    assert storage.path("s1-2").name == f"s1-2{path.suffix}"
-    assert run_ids(storage.path("s1-2")) == ["r9"]
-
-
-def test_a_hard_link_of_a_document_becomes_a_document_of_its_own(opened: Storage) -> None:
-    """If it were written in place, both documents would get the new id."""
-    path = opened.path("s1")
-    os.link(path, path.with_stem("link"))
-    assert [finding.kind for finding in repair(opened) if finding.severity == "repair"] == ["duplicate"]
-    assert parse(opened.path("s1"))["session_id"] == "s1"
-    assert parse(opened.path("s1-2"))["session_id"] == "s1-2"
-    assert opened.path("s1").stat().st_nlink == 1
-
-
-def test_a_document_that_is_no_longer_a_copy_is_left_alone(opened: Storage) -> None:
-    """Somebody changed its id, deleted it or broke it after the check."""
-    original = opened.path("s1")
-    copy = copy_of(original)
-    old, new = ('"s1"', '"mine"') if copy.suffix == ".json" else ("session_id: s1", "session_id: mine")
-    edit(copy, old, new)
-    before = copy.read_bytes()
-    repairer = repairer_of(opened, 1)
-    assert repairer.give_new_id(below(opened, copy), below(opened, original), "s1-2") is None
-    copy.unlink()
-    assert repairer.give_new_id(below(opened, copy), below(opened, original), "s1-2") is None
-    copy_of(original).write_bytes(b"{")
-    assert repairer.give_new_id(below(opened, copy), below(opened, original), "s1-2") is None
-    assert copy.read_bytes() == b"{"
-    assert before
-
-
-def test_an_id_that_was_taken_meanwhile_is_not_used(opened: Storage) -> None:
-    original = opened.path("s1")
-    copy = copy_of(original)
-    opened.append("s1-2", answered("other"))
-    renamed = repairer_of(opened, 1).give_new_id(below(opened, copy), below(opened, original), "s1-2")
-    assert renamed == ("s1-3", below(opened, original.with_stem("s1-3")))
-    assert run_ids(opened.path("s1-2")) == ["other"]
+    path = storage.path(session_id)
+    copies = [copy_of(path, "trip 2"), copy_of(path, "trip-LAPTOP")]
+    path.unlink()
+    planned = [finding.path for finding in repair(storage, dry_run=True) if finding.kind == "duplicate"]
+    done = [finding.path for finding in repair(storage) if finding.kind == "duplicate"]
+    assert done == planned == [str(copies[1])]
+    assert run_ids(storage.path(session_id)) == ["r1"]
+    assert len(oracle.document_paths(storage.root)) == 1
+    assert {finding.severity for finding in repair(storage)} == {"note"}
 
 
 def test_a_document_that_a_person_broke_meanwhile_is_not_rewritten(opened: Storage) -> None:

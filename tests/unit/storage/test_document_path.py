@@ -38,7 +38,7 @@ def test_a_file_that_is_no_document_is_refused_with_the_reason(storage: Storage,
         file.write_text("{")
     storage.list_sessions()
     for file, why in (
-        (copy, f"is a second document of session 'a'. The first is {path}."),
+        (copy, f"is a copy of session 'a', whose document is {path}."),
         (odd, "is not in a month folder"),
         (outside, f"is not in the store {storage.root}."),
         (path.with_stem("gone"), "There is no file "),

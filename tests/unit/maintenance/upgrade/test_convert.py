@@ -237,8 +237,12 @@ def test_two_documents_of_a_session_do_not_replace_each_other(storage: Storage, 
     assert "which has another content" in problem.problem
     reopened = type(storage)(storage.root)
     reopened.list_sessions()
-    with pytest.warns(UserWarning, match="two documents"):
+    with pytest.warns(UserWarning, match="has a copy"):
         session = reopened.read("s1")
+    assert session is not None
+    assert [run.run_id for run in session.runs] == ["r1", "only-here"]
+    reopened.merge_copies()
+    session = reopened.read("s1")
     assert session is not None
     assert {run.run_id for run in session.runs} == {"r1", "only-here", "only-there"}
 

@@ -1,0 +1,88 @@
+"""`localstore merge`: unite the copies of sessions that sync tools made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import output
+from ..errors import FINDINGS
+from ..store_option import open_folder, store_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localstore.maintenance.merge_copies import MergedCopy, MergedSession
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@store_option
+def command(dry_run: bool, as_json: bool, store: str | None) -> None:
+    """Unite the copies that sync tools made of sessions with their documents.
+
+    A sync tool that meets two versions of a document keeps the second one beside it, under another name. Such a copy is
+    not read. This command adds what only a copy has to the document, run by run, and moves the copy to the folder
+    .localstore/rescue. What both have in different forms is named; the form that was not taken is in rescue. A copy
+    that is alone gets the name of the document.
+
+    In a pipe, each copy is one line: session, copy, program that made it, what was added, and where the copy is now or
+    why it stays, separated by tabs. If a copy stays, the exit code is 1.
+    """
+    storage = open_folder(store)
+    done = storage.merge_copies(dry_run=dry_run)
+    if as_json:
+        output.write_json([merged.as_dict() for merged in done])
+    else:
+        for merged in done:
+            _show(merged, dry_run=dry_run)
+        summary = _summary(done, dry_run=dry_run)
+        output.write(f"{summary}\n") if output.to_terminal() else output.note(summary)
+    if any(merged.problems for merged in done):
+        click.get_current_context().exit(FINDINGS)
+
+
+def _show(merged: MergedSession, *, dry_run: bool) -> None:
+    person = output.to_terminal()
+    for copy in merged.copies:
+        if person:
+            output.write(f"{output.one_line(merged.session_id)}: {output.one_line(_sentence(copy))}\n")
+        else:
+            where = copy.problem or str(copy.kept or "")
+            output.write_rows([(merged.session_id, str(copy.path), copy.tool or "", copy.summary, where)])
+    name = merged.path.name
+    if merged.renamed_from is not None:
+        text = f"{merged.renamed_from.name} {'would be' if dry_run else 'is'} renamed to {name}"
+        if person:
+            output.write(f"{output.one_line(merged.session_id)}: {output.one_line(text)}\n")
+        else:
+            output.write_rows([(merged.session_id, str(merged.renamed_from), "", "", str(merged.path))])
+    if merged.problem is not None:
+        output.note(f"{merged.session_id}: {merged.problem}")
+
+
+def _sentence(copy: MergedCopy) -> str:
+    made_by = "" if copy.tool is None else f" ({copy.tool})"
+    if copy.problem is not None:
+        return f"{copy.path.name}{made_by} stays: {copy.problem}"
+    kept = "" if copy.kept is None else f". The copy is kept as {copy.kept.name}"
+    return f"{copy.summary} from {copy.path.name}{made_by}{kept}"
+
+
+def _summary(done: Sequence[MergedSession], *, dry_run: bool) -> str:
+    copies = [copy for merged in done for copy in merged.copies if copy.problem is None]
+    renamed = sum(merged.renamed_from is not None for merged in done)
+    left = sum(len(merged.problems) for merged in done)
+    if not done:
+        return "No session has a copy."
+    would = "would be " if dry_run else ""
+    texts = [f"{_count(len(copies), 'copy', 'copies')} {would}united"] if copies else []
+    texts += [f"{_count(renamed, 'document', 'documents')} {would}renamed"] if renamed else []
+    texts += [f"{_count(left, 'problem', 'problems')}"] if left else []
+    return ", ".join(texts)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

@@ -1,0 +1,288 @@
+"""Unite the copies of sessions with their documents, and keep the copies in the rescue folder.
+
+Everything in a copy is durable in the document before the copy moves. What a merge does not take is in the copy, which
+stays in the rescue folder unchanged; what it takes out of the document is set aside there first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localstore.disk import durable_files, file_names, filesystem, rescue_folder, store_tree
+from localstore.disk.conflict_copies import copy_name
+from localstore.disk.document_file import DocumentFile
+from localstore.disk.durable_files import FileChanged
+from localstore.engine.merge import Difference, Merged, Version, keyed, merge
+from localstore.engine.merged_rewrite import write_merged
+from localstore.engine.transaction import ConcurrentChange, older_format_error
+from localstore.errors import LocalstoreError, SessionNotFound
+from localstore.format.document import ParsedDocument, parse_strictly
+from localstore.index.row import after_write
+from localstore.models.schema import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from localstore.engine.engine import Engine
+    from localstore.engine.transaction import Transaction
+
+LOST = "replaced by what a copy of the session has"
+"""The reason for keeping what a document loses in a merge."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergedCopy:
+    """What became of one copy; in a dry run, what would.
+
+    Attributes:
+        path: Where the copy was.
+        tool: The program that made it, as far as its name tells; else None.
+        added: How many entries only the copy had.
+        changed: How many entries of the document got another form, such as that of a finished run.
+        removed: How many entries left the document, because the copy knows that they were removed on purpose.
+        differences: What both have in different forms. `taken` is "ours" for the form of the document, and "theirs" for
+            that of the copy.
+        kept: The copy in the rescue folder; None in a dry run, or if there is a problem.
+        problem: Why the copy stays in its place, or None.
+    """
+
+    path: Path
+    tool: str | None
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    differences: tuple[Difference, ...] = ()
+    kept: Path | None = None
+    problem: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """What the document got from the copy, as a clause such as `2 entries added, 1 changed`."""
+        counts = {"added": self.added, "changed": self.changed, "removed": self.removed}
+        texts = [f"{number:,} {word}" for word, number in counts.items() if number]
+        if texts:
+            number, _, word = texts[0].partition(" ")
+            texts[0] = f"{number} {'entry' if number == '1' else 'entries'} {word}"
+        forms = {"ours": "the document", "theirs": "the copy"}
+        texts += [f"{one.what} differs (taken from {forms[one.taken]})" for one in self.differences]
+        return ", ".join(texts) or "nothing to add"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        differences = [{"what": one.what, "taken": one.taken, "run_id": one.run_id} for one in self.differences]
+        paths = {"path": str(self.path), "kept": None if self.kept is None else str(self.kept)}
+        return {**{name: getattr(self, name) for name in self.__slots__}, **paths, "differences": differences}
+
+
+@dataclass(frozen=True, slots=True)
+class MergedSession:
+    """What became of the copies of one session; in a dry run, what would.
+
+    Attributes:
+        session_id: The session.
+        path: Its document.
+        copies: What became of each copy.
+        renamed_from: The former path of the document if it had the name of a copy; else None.
+        problem: Why nothing could be done, or None.
+    """
+
+    session_id: str
+    path: Path
+    copies: tuple[MergedCopy, ...] = ()
+    renamed_from: Path | None = None
+    problem: str | None = None
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that could not be done."""
+        found = [self.problem, *(copy.problem for copy in self.copies)]
+        return [problem for problem in found if problem is not None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return {
+            "session_id": self.session_id,
+            "path": str(self.path),
+            "copies": [copy.as_dict() for copy in self.copies],
+            "renamed_from": None if self.renamed_from is None else str(self.renamed_from),
+            "problem": self.problem,
+        }
+
+
+def merge_copies(engine: Engine, session_id: str | None = None, *, dry_run: bool = False) -> Iterator[MergedSession]:
+    """Unite the copies of one session, or of all, with its document; see `Storage.merge_copies`.
+
+    Each session is united when its result is asked for. Raises SessionNotFound at once, and OSError.
+    """
+    engine.index.scan()
+    if session_id is not None:
+        if engine.index.find_anywhere(session_id) is None:
+            engine.refuse_unreadable(session_id)
+            raise SessionNotFound(f"There is no session {session_id!r}. Check the id.", session_id=session_id)
+        session_ids = [session_id]
+    else:
+        session_ids = sorted({*engine.index.duplicate_files().values(), *_only_copies(engine)})
+    results = (_merge_session(engine, one, dry_run=dry_run) for one in session_ids)
+    return (result for result in results if result is not None)
+
+
+def _only_copies(engine: Engine) -> list[str]:
+    """Return the sessions whose document has the name of a copy."""
+    manifest = engine.manifest
+    with manifest.mutex:
+        return [
+            session_id
+            for folder in manifest.folders()
+            for path, session_id in manifest.paths_in(folder).items()
+            if copy_name(os.path.basename(path)) is not None
+        ]
+
+
+def _merge_session(engine: Engine, session_id: str, *, dry_run: bool) -> MergedSession | None:
+    """Return what became of the copies of a session; None if there is nothing to do."""
+    row = engine.index.find_anywhere(session_id)
+    if row is None:
+        return None
+    merging = _Merging(engine, session_id, row["path"])
+    try:
+        if dry_run:
+            merging.preview()
+        else:
+            for attempt in engine.edit(session_id, names_copies=False):
+                with attempt as document:
+                    if document is not None:
+                        merging.apply(document)
+    except LocalstoreError as error:
+        merging.problem = str(error)
+    return merging.result()
+
+
+@dataclass
+class _Merging:
+    """The merge of the copies of one session. After a change by another program, it begins again."""
+
+    engine: Engine
+    session_id: str
+    path: str
+    renamed_from: str | None = None
+    copies: dict[str, MergedCopy] = field(default_factory=dict)
+    """By path, what became of each copy. A copy that was moved is not among the copies of a further attempt."""
+    problem: str | None = None
+
+    def result(self) -> MergedSession | None:
+        """Return what was done; None if there was nothing to do."""
+        if not (self.copies or self.renamed_from or self.problem):
+            return None
+        renamed_from = None if self.renamed_from is None else self._full(self.renamed_from)
+        copies = tuple(self.copies.values())
+        return MergedSession(self.session_id, self._full(self.path), copies, renamed_from, self.problem)
+
+    def preview(self) -> None:
+        """Find out what `apply` would do, without a lock."""
+        parsed, _ = self._parse(self.path)
+        for copy in self.engine.index.duplicates_of(self.session_id):
+            parsed = self._unite(parsed, copy, None)
+        if (new := self._canonical()) is not None:
+            self.path, self.renamed_from = new, self.path
+
+    def apply(self, document: Transaction) -> None:
+        """Unite all copies with the document, whose session is locked.
+
+        Raises ConcurrentChange and LayoutMismatch if another program writes to one of them meanwhile. It is then called
+        again.
+        """
+        self.path = document.row["path"]
+        for copy in self.engine.index.duplicates_of(self.session_id):
+            self._unite(document.whole(), copy, document)
+        if (new := self._canonical()) is not None:
+            with contextlib.suppress(FileExistsError):  # somebody has just made it: the next merge unites both
+                _rename(document, self.engine.root, new)
+                self.path, self.renamed_from = new, self.path
+
+    def _canonical(self) -> str | None:
+        """Return the path that a document with the name of a copy gets, or None if it keeps its name."""
+        folder, _, name = self.path.rpartition("/")
+        if copy_name(name) is None:
+            return None
+        new = f"{folder}/{file_names.stem(self.session_id)}{os.path.splitext(name)[1]}"
+        return None if filesystem.exists(f"{self.engine.root}/{new}") else new
+
+    def _unite(self, parsed: ParsedDocument, path: str, document: Transaction | None) -> ParsedDocument:
+        """Unite a copy with the document, which is `parsed`, and move it. In a dry run, without a document, do neither.
+
+        Return the document, in a dry run as it would be after that.
+        """
+        name = copy_name(os.path.basename(path))
+        copy = MergedCopy(self._full(path), name and name.tool)
+        try:
+            other, status = self._parse(path)
+        except FileNotFoundError:
+            self.engine.index.forget_duplicate(path)
+            return parsed
+        except (LocalstoreError, PermissionError) as error:
+            self.copies[path] = replace(copy, problem=str(error))
+            return parsed
+        if other.header["session_id"] != self.session_id:
+            return parsed
+        ours = Version(parsed.header, parsed.entries)
+        merged = merge(ours, Version(other.header, other.entries))
+        kept = None if document is None else self._write(document, merged, path, status)
+        before, after = keyed(parsed.entries), keyed(merged.entries)
+        self.copies[path] = replace(
+            copy,
+            added=len(after.keys() - before.keys()),
+            changed=sum(after[key] is not entry for key, entry in before.items() if key in after),
+            removed=len(before.keys() - after.keys()),
+            differences=merged.differences,
+            kept=kept,
+        )
+        return replace(parsed, header=merged.header, entries=merged.entries)
+
+    def _write(self, document: Transaction, merged: Merged, path: str, status: os.stat_result) -> Path:
+        """Make the document the merged session, durably. Then move the copy, which has this status, to rescue.
+
+        Return its new path.
+        """
+        write_merged(self.engine.root, document, merged, LOST)
+        # In any case, as a relaxed storage syncs only rewrites, and a copy that was made by others may not be durable.
+        filesystem.sync_file(document.file.fd, document.file.path)
+        filesystem.sync_folder(os.path.dirname(document.file.path))
+        try:
+            kept = rescue_folder.keep_copy(self.engine.root, path, status)
+        except FileChanged:
+            raise ConcurrentChange from None
+        self.engine.index.forget_duplicate(path)
+        return kept
+
+    def _parse(self, path: str) -> tuple[ParsedDocument, os.stat_result]:
+        """Return a document that can be written again without a loss, and its status.
+
+        Raises LocalstoreError, OSError.
+        """
+        full_path = f"{self.engine.root}/{path}"
+        with DocumentFile(full_path) as file:
+            parsed = parse_strictly(file.read_all(), file.layout, full_path)
+            if parsed.version != SCHEMA_VERSION:
+                raise older_format_error(parsed, full_path, self.engine.root)
+            return parsed, file.status
+
+    def _full(self, path: str) -> Path:
+        return Path(store_tree.full_path(self.engine.root, path))
+
+
+def _rename(document: Transaction, root: str, path: str) -> None:
+    """Give the document another path, relative to the root, durably.
+
+    Raises FileExistsError, ConcurrentChange if it was saved meanwhile, OSError.
+    """
+    before, new = document.file.status, f"{root}/{path}"
+    document.file.close()
+    durable_files.move_file(document.file.path, new)
+    document.file = DocumentFile(new, write=True)
+    if not durable_files.is_same(before, document.file.status):
+        raise ConcurrentChange
+    document.row = after_write({**document.row, "path": path}, document.file.status, None)
+    document.changed = True

@@ -1,0 +1,96 @@
+"""`localstore merge`: unite the copies of sessions that sync tools made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from localstore import JsonStorage
+from tests import oracle
+
+from .conftest import Command
+from .test_check import document, state_of
+from .test_rescue import Invoke
+
+
+def conflict_copy(store: Path, name: str = "graz-1 (conflicted copy 2026-01-06)") -> Path:
+    """Leave a copy with other runs than the document, as Dropbox does."""
+    path = document(store)
+    copy = path.with_stem(name)
+    copy.write_text(path.read_text().replace('"run_id": "', '"run_id": "other-'))
+    copy.chmod(0o600)
+    return copy
+
+
+def test_copies_are_united_and_kept(run: Command, store: Path) -> None:
+    copy = conflict_copy(store)
+    raw = copy.read_bytes()
+    before = state_of(store / "sessions")
+    planned = run("merge", "--dry-run", "--store", store)
+    assert state_of(store / "sessions") == before
+    line = ["graz-1", str(copy), "Dropbox", "1 entry added"]
+    assert (planned.returncode, planned.stderr) == (0, "localstore: 1 copy would be united\n")
+    assert planned.stdout == "\t".join([*line, ""]) + "\n"
+    done = run("merge", "--store", store)
+    assert (done.returncode, done.stderr) == (0, "localstore: 1 copy united\n")
+    *cells, kept = done.stdout.removesuffix("\n").split("\t")
+    assert cells == line
+    assert Path(kept).read_bytes() == raw
+    assert Path(kept).parent == store / ".localstore" / "rescue"
+    assert len(oracle.parse(document(store)).run_ids) == 2
+    assert run("merge", "--store", store).stderr == "localstore: No session has a copy.\n"
+
+
+def test_the_result_is_json_on_request(invoke: Invoke, store: Path) -> None:
+    copy = conflict_copy(store)
+    (merged,) = json.loads(invoke("merge", "--json", "--store", store).stdout)
+    assert (merged["session_id"], merged["path"]) == ("graz-1", str(document(store)))
+    (one,) = merged["copies"]
+    assert (one["path"], one["added"], one["differences"]) == (str(copy), 1, [])
+
+
+def test_a_copy_that_stays_is_named(run: Command, store: Path) -> None:
+    copy = conflict_copy(store)
+    copy.write_text("{ broken")
+    done = run("merge", "--store", store)
+    assert (done.returncode, done.stderr) == (1, "localstore: 1 problem\n")
+    session, path, _, _, why = done.stdout.removesuffix("\n").split("\t")
+    assert (session, path) == ("graz-1", str(copy))
+    assert why.startswith(f"{copy}, line 1")
+    assert copy.read_text() == "{ broken"
+
+
+def test_a_copy_without_a_document_is_renamed(run: Command, store: Path) -> None:
+    path = document(store)
+    copy = path.rename(path.with_stem("graz-1-LAPTOP"))
+    done = run("merge", "--store", store)
+    assert (done.returncode, done.stderr) == (0, "localstore: 1 document renamed\n")
+    assert done.stdout == f"graz-1\t{copy}\t\t\t{path}\n"
+    assert document(store) == path
+    assert JsonStorage(store).path("graz-1") == path
+
+
+def test_copies_are_named_by_ls_and_show(run: Command, store: Path) -> None:
+    copy = conflict_copy(store)
+    listed = run("ls", "--store", store)
+    note = f"localstore: {copy} is a copy of session 'graz-1', and is not read. 'localstore merge' unites them"
+    assert note in listed.stderr
+    shown = run("show", "graz-1", "--store", store)
+    assert f"Session 'graz-1' has a copy, which is not read: {copy}." in shown.stderr
+    assert "other-" not in shown.stdout
+    for number in range(5):
+        conflict_copy(store, f"graz-1 ({number})")
+    notes = run("ls", "--store", store).stderr
+    assert "6 files are copies of sessions, and are not read: " in notes
+    assert "and 3 more" in notes
+    assert notes.count("\n") == 1
+
+
+def test_a_copy_that_cannot_be_read_is_named_with_its_session(run: Command, store: Path) -> None:
+    copy = conflict_copy(store)
+    copy.write_text("{ broken")
+    notes = run("ls", "--store", store).stderr
+    assert notes.startswith(f"localstore: {copy} is a copy of session 'graz-1'")
+    assert notes.count("\n") == 1
+    checked = run("check", "--store", store)
+    assert "It seems to be a copy of graz-1.json (a copy made by Dropbox)" in checked.stdout
