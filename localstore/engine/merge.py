@@ -222,8 +222,8 @@ class _Merge:
             elif name == "created_at":
                 value = min(ours[name], theirs[name], key=utc_time)
             elif name == "metadata" and isinstance(here, dict) and isinstance(there, dict):
-                before = before if isinstance(before, dict) else {}
-                value = self._mapping(name, here, there, before, self._base is not None, self._later)
+                base_value = None if self._base is None else before if isinstance(before, dict) else {}
+                value = self._mapping(name, here, there, base_value, self._later)
             else:
                 value = self._value(name, here, there, before)
             if value is None:
@@ -259,7 +259,7 @@ class _Merge:
         else:  # both sides come from the newest state that they have in common
             common = [entry for key, entry in ours.items() if key in self._same]
             here, there, before = (_newest(name, one) for one in (ours.values(), theirs.values(), common))
-        state = self._mapping(name, here.value, there.value, before.value, True, _later(here.time, there.time))
+        state = self._mapping(name, here.value, there.value, before.value, _later(here.time, there.time))
         return None if json_equal(state, _newest(name, merged).value) else state
 
     def _mapping(
@@ -267,19 +267,13 @@ class _Merge:
         what: str,
         ours: Mapping[str, Any],
         theirs: Mapping[str, Any],
-        base: Mapping[str, Any],
-        has_base: bool,
+        base: Mapping[str, Any] | None,
         later: Side | None,
     ) -> dict[str, Any]:
         """Return two mappings merged key by key."""
-        result = {}
-        for key in {**theirs, **ours} if later == "theirs" else {**ours, **theirs}:
-            here, there, before = ([one[key]] if key in one else None for one in (ours, theirs, base))
-            taken, is_different = choose(here, there, before, has_base, later)
-            if is_different:
-                self._differ(f"{what}.{key}", ours.get(key), theirs.get(key), taken)
-            if value := here if taken == "ours" else there:
-                result[key] = value[0]
+        result, conflicts = merge_mappings(ours, theirs, base, later)
+        for key, taken in conflicts.items():
+            self._differ(f"{what}.{key}", ours.get(key), theirs.get(key), taken)
         return result
 
     def _value(self, what: str, ours: Any, theirs: Any, base: Any) -> Any:
@@ -292,6 +286,27 @@ class _Merge:
     def _differ(self, what: str, ours: Any, theirs: Any, taken: Side, key: Key | None = None) -> None:
         run_id = key[1] if key is not None and key[0] in _IDS else None
         self._differences.append(Difference(what, ours, theirs, taken, run_id))
+
+
+def merge_mappings(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], base: Mapping[str, Any] | None, later: Side | None
+) -> tuple[dict[str, Any], dict[str, Side]]:
+    """Return two mappings merged key by key, and the keys that both changed, each with the side whose value counts.
+
+    `base` is the mapping that both come from; without one, the result has the keys of both. `later` is the side that
+    counts where both changed a key, also if it removed the key; if it is None, the value decides.
+    """
+    result: dict[str, Any] = {}
+    conflicts: dict[str, Side] = {}
+    absent: list[Any] | None = None if base is None else []  # without a base, a key that is missing was not removed
+    for key in {**theirs, **ours} if later == "theirs" else {**ours, **theirs}:
+        here, there, before = ([one[key]] if key in one else absent for one in (ours, theirs, base or {}))
+        taken, is_different = choose(here, there, before, base is not None, later)
+        if is_different:
+            conflicts[key] = taken
+        if value := here if taken == "ours" else there:
+            result[key] = value[0]
+    return result, conflicts
 
 
 def choose(ours: Any, theirs: Any, base: Any, has_base: bool, later: Side | None) -> tuple[Side, bool]:

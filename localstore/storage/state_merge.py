@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from localstore.engine.merge import merge_mappings
 from localstore.errors import StateConflict
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.session import Run
@@ -9,30 +10,6 @@ from localstore.models.times import now
 from localstore.storage.upsert import run_of
 
 State = dict[str, Any]
-
-
-def merged(base: State, new: State, stored: State) -> tuple[State, list[str]]:
-    """Return the merge of `new` and `stored`, two changed versions of `base`, and the keys in conflict.
-
-    A key is in conflict if both changed it, to different values; its value is that of `new`. The arguments do not
-    change.
-    """
-    changed = [key for key in {**base, **new} if not _has_same_value(base, new, key)]
-    state = dict(stored)
-    for key in changed:
-        if key in new:
-            state[key] = new[key]
-        else:
-            state.pop(key, None)
-    conflicts = [
-        key for key in changed if not _has_same_value(base, stored, key) and not _has_same_value(new, stored, key)
-    ]
-    return state, conflicts
-
-
-def _has_same_value(one: State, other: State, key: str) -> bool:
-    """Return whether a key has equal values in both states, or is missing in both."""
-    return (key in one) == (key in other) and json_equal(one.get(key), other.get(key))
 
 
 class StateMerge:
@@ -79,7 +56,8 @@ class StateMerge:
 
         Raises StateConflict if `strict` and both sides changed a key to different values.
         """
-        self.state, self.conflicts = merged(self._base, self._new, stored)
+        self.state, conflicts = merge_mappings(self._new, stored, self._base, "ours")
+        self.conflicts = [*conflicts]
         if self.conflicts and self._strict:
             keys = tuple(self.conflicts)
             raise StateConflict(

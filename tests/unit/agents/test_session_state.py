@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from localstore import Agent, FunctionModel, JsonStorage, Message, Run, StateConflict, ToolCall, YamlStorage
 from localstore.agents.runs import agent_run
 from localstore.agents.tools.tool import RunContext
+from localstore.engine.merge import merge_mappings
 from localstore.format.values import to_json_value
-from localstore.storage.state_merge import merged
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_a_merge_keeps_both_sides(base: Any, mine: Any, theirs: Any) -> None:
     def text(state: dict[str, Any], key: str) -> str | None:
         return json.dumps(state[key]) if key in state else None
 
-    state, conflicts = merged(base, mine, theirs)
+    state, conflicts = merge_mappings(mine, theirs, base, "ours")
     for key in "abc":
         before, here, there = (text(one, key) for one in (base, mine, theirs))
         assert text(state, key) == (here if here != before else there)

@@ -255,6 +255,16 @@ def test_the_later_state_key_counts_and_the_other_is_reported() -> None:
     assert merged.differences == (Difference("session_state.n", 1, 2, "theirs"),)
 
 
+def test_a_later_removal_of_a_state_key_counts_too() -> None:
+    """The change on the other side is reported."""
+    common = update(1, draft="x", n=0)
+    ours, theirs = version(common, update(2, draft="y", n=0)), version(common, update(3, n=1))
+
+    for merged in (merge(ours, theirs), merge(ours, theirs, version(common))):
+        assert merged.entries == [common, *ours.entries[1:], *theirs.entries[1:]]
+        assert merged.differences == (Difference("session_state.draft", "y", None, "theirs"),)
+
+
 def test_an_older_copy_does_not_bring_back_a_state_key() -> None:
     """The other side went on from that copy and removed the key."""
     old = version(update(1, draft="x", n=0))
