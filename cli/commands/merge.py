@@ -1,37 +1,49 @@
-"""`localstore merge`: unite the copies of sessions that sync tools made."""
+"""`localstore merge`: unite the copies of sessions that sync tools made, or another store with this one."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from .. import output
 from ..errors import FINDINGS
-from ..store_option import open_folder, store_option
+from ..store_option import open_folder, open_named, store_option
+from ..transfer_summary import transfer_summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localstore.maintenance.copying import Copyable
     from localstore.maintenance.merge_copies import MergedCopy, MergedSession
+    from localstore.storage.storage import JsonStorage
 
 
 @click.command()
+@click.argument("other", metavar="[OTHER_STORE]", required=False)
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an array or, with OTHER_STORE, an object.")
 @store_option
-def command(dry_run: bool, as_json: bool, store: str | None) -> None:
-    """Unite the copies that sync tools made of sessions with their documents.
+def command(other: str | None, dry_run: bool, as_json: bool, store: str | None) -> None:
+    """Unite the copies that sync tools made of sessions with their documents, or another store with this one.
 
-    A sync tool that meets two versions of a document keeps the second one beside it, under another name. Such a copy is
-    not read. This command adds what only a copy has to the document, run by run, and moves the copy to the folder
-    .localstore/rescue. What both have in different forms is named; the form that was not taken is in rescue. A copy
-    that is alone gets the name of the document.
+    With OTHER_STORE, this store gets the sessions that only the other one has, and in sessions of both, the runs of
+    both. What both have in different forms is named: this store gets the form of the store with the newer history, and
+    keeps one that it loses for 'localstore rescue'. OTHER_STORE is only read. A session that is in the trash here stays
+    there, unless the other store has more of it. A session that cannot be merged is named, and the exit code is 1.
+
+    Without OTHER_STORE, copies in this store are united. A sync tool that meets two versions of a document keeps the
+    second one beside it, under another name. Such a copy is not read. This command adds what only a copy has to the
+    document, run by run, and moves the copy to the folder .localstore/rescue. What both have in different forms is
+    named; the form that was not taken is in rescue. A copy that is alone gets the name of the document.
 
     In a pipe, each copy is one line: session, copy, program that made it, what was added, and where the copy is now or
     why it stays, separated by tabs. If a copy stays, the exit code is 1.
     """
     storage = open_folder(store)
+    if other is not None:
+        _merge_store(storage, other, dry_run=dry_run, as_json=as_json)
+        return
     done = storage.merge_copies(dry_run=dry_run)
     if as_json:
         output.write_json([merged.as_dict() for merged in done])
@@ -41,6 +53,31 @@ def command(dry_run: bool, as_json: bool, store: str | None) -> None:
         summary = _summary(done, dry_run=dry_run)
         output.write(f"{summary}\n") if output.to_terminal() else output.note(summary)
     if any(merged.problems for merged in done):
+        click.get_current_context().exit(FINDINGS)
+
+
+def _merge_store(storage: JsonStorage, other: str, *, dry_run: bool, as_json: bool) -> None:
+    from ..progress import progress
+
+    source = open_named(other, "OTHER_STORE")
+    if getattr(source, "root", None) == storage.root:
+        raise click.UsageError("OTHER_STORE is the store itself", click.get_current_context())
+    with progress("sessions") as report:
+        done = storage.merge_from(cast("Copyable", source), dry_run=dry_run, progress=report)
+    for difference in done.differences:
+        output.note(str(difference))
+    for session_id in done.deleted:
+        output.note(f"session {session_id!r} stays in the trash: the other store has nothing more of it.")
+    for session_id in done.returned:
+        text = "would come" if dry_run else "comes"
+        output.note(f"session {session_id!r} {text} back from the trash, because the other store has more of it.")
+    for skipped in done.skipped:
+        output.note(f"Not merged: {skipped}")
+    if as_json:
+        output.write_json(done.as_dict())
+    else:
+        output.write(f"{transfer_summary(done, 'Merged', 'Would merge')}\n")
+    if done.skipped:
         click.get_current_context().exit(FINDINGS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from localstore import JsonStorage
+from localstore import JsonStorage, Run
 from tests import oracle
 
 from .conftest import Command
@@ -94,3 +94,64 @@ def test_a_copy_that_cannot_be_read_is_named_with_its_session(run: Command, stor
     assert notes.count("\n") == 1
     checked = run("check", "--store", store)
     assert "It seems to be a copy of graz-1.json (a copy made by Dropbox)" in checked.stdout
+
+
+# Another store
+
+
+def test_another_store_is_merged(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    """A dry run says what would be done; a second merge has nothing to do."""
+    other = tmp_path / "other"
+    invoke("copy", store, other)
+    JsonStorage(other).append("graz-1", Run(run_id="new"), user_id="alice")
+    JsonStorage(other).append("only there", Run(run_id="o1"))
+    for options, line in (
+        (["--dry-run"], "Would merge 1 new session and what is new in 1 session (2 runs). 2 sessions had nothing new."),
+        ([], "Merged 1 new session and what is new in 1 session (2 runs). 2 sessions had nothing new."),
+        ([], "Merged 0 new sessions (0 runs). 4 sessions had nothing new."),
+    ):
+        done = invoke("merge", other, *options, "--store", store)
+        assert (done.exit_code, done.stdout, done.stderr) == (0, f"{line}\n", "")
+    assert oracle.parse(document(store)).run_ids[-1] == "new"
+
+
+def test_what_became_of_deleted_sessions_is_said(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    """One stays in the trash, and one comes back with the run that only the other store has."""
+    other = tmp_path / "other"
+    invoke("copy", store, other)
+    JsonStorage(store).trash(["graz-1", "linz-1"])
+    JsonStorage(other).append("linz-1", Run(run_id="new"))
+    done = invoke("merge", other, "--store", store)
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "localstore: session 'graz-1' stays in the trash: the other store has nothing more of it.\n"
+        "localstore: session 'linz-1' comes back from the trash, because the other store has more of it.\n"
+    )
+    assert done.stdout == "Merged 1 new session (2 runs). 1 session had nothing new.\n"
+
+
+def test_different_forms_and_what_is_not_merged_are_named(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    """The exit code is 1 if a session is left out. JSON has the same facts."""
+    other = tmp_path / "other"
+    invoke("copy", store, other)
+    JsonStorage(store).update("linz-1", name="here")
+    JsonStorage(other).update("linz-1", name="there")
+    path = JsonStorage(other).path("graz-1")
+    path.write_bytes(b"{")
+    done = invoke("merge", other, "--json", "--store", store)
+    assert done.exit_code == 1
+    assert "localstore: session 'linz-1': name is different in both stores. This store " in done.stderr
+    assert f"localstore: Not merged: session 'graz-1': {path}, line 1" in done.stderr
+    result = json.loads(done.stdout)
+    assert [one["what"] for one in result["differences"]] == ["name"]
+    assert [one["session_id"] for one in result["skipped"]] == ["graz-1"]
+
+
+def test_another_store_that_is_none_is_refused(invoke: Invoke, store: Path, tmp_path: Path) -> None:
+    for other, code, problem in (
+        (tmp_path / "nowhere", 3, "OTHER_STORE names"),
+        (store, 2, "OTHER_STORE is the store itself"),
+        ("", 3, "OTHER_STORE names ''"),
+    ):
+        done = invoke("merge", other, "--store", store)
+        assert (done.exit_code, problem in done.stderr) == (code, True), done.stderr
