@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -21,6 +22,9 @@ _LINES = (
     b"/sessions/*/*.yaml -text merge=localstore diff=localstore\n"
 )
 """The attributes of documents. `-text` keeps git from changing the ends of their lines."""
+_MERGE_LINES = "git merge-file -L ours -L base -L theirs %A %O %B"
+"""What git does itself, as a merge driver."""
+_PROGRAM = re.compile(r"if test -x (.+?); then ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +90,24 @@ def set_up_git(store: Opened | Path | str) -> GitSetup:
 
 
 def lacks_driver(root: str) -> bool:
-    """Return whether a store has the attributes, but is in a clone whose merge driver is not registered."""
+    """Return whether a store has the attributes, but is in a clone that has no merge driver, or one that is gone."""
     with contextlib.suppress(OSError, LocalstoreError):
-        if _OURS in Path(root, ATTRIBUTES).read_bytes():
-            in_repository = _git(root, "rev-parse", "--git-dir").code == 0
-            return in_repository and _value(root, "merge.localstore.driver") is None
+        if _OURS in Path(root, ATTRIBUTES).read_bytes() and _git(root, "rev-parse", "--git-dir").code == 0:
+            driver = _value(root, "merge.localstore.driver")
+            program = None if driver is None else _PROGRAM.match(driver)
+            is_gone = program is not None and not os.path.exists(shlex.split(program[1])[0].replace("%%", "%"))
+            return driver is None or is_gone
     return False
 
 
 def _config() -> dict[str, str]:
-    program = shlex.join([Path(sys.executable).as_posix(), "-P", "-m", "localstore"])  # -P: not from the repository
+    python = shlex.quote(Path(sys.executable).as_posix())
+    program = f"{python} -P -m localstore"  # -P: a module of this name in the repository does not count
+    # A driver that is missing would leave our side in place of a conflict.
+    driver = f"if test -x {python}; then {program} merge-driver %O %A %B %P; else {_MERGE_LINES}; fi"
     return {
         "merge.localstore.name": "sessions of localstore, merged by run",
-        "merge.localstore.driver": f"{program.replace('%', '%%')} merge-driver %O %A %B %P",
+        "merge.localstore.driver": driver.replace(python, python.replace("%", "%%")),
         "diff.localstore.textconv": f"{program} git textconv",
         "diff.localstore.xfuncname": "^(run|update|item)  .*",
     }

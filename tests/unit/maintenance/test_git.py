@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,28 @@ def test_a_clone_that_is_not_set_up_lacks_the_driver(tmp_path: Path) -> None:
     shutil.rmtree(storage.root / ".git")
     git(storage.root, "init", "-q")
     assert lacks_driver(str(storage.root))
+
+
+def test_a_driver_that_is_gone_is_named_and_git_merges_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment was removed after it had registered itself. Our side alone stood in place of a conflict."""
+    storage = stored(tmp_path / "store")
+    git(storage.root, "init", "-q")
+    gone = tmp_path / "it's 100% gone" / "python"
+    monkeypatch.setattr(sys, "executable", str(gone))
+    set_up_git(storage)
+    assert lacks_driver(str(storage.root))
+    git(storage.root, "add", "-A")
+    git(storage.root, "commit", "-qm", "first")
+    git(storage.root, "checkout", "-qb", "side")
+    storage.append("trip", question("side"))
+    git(storage.root, "commit", "-qam", "side")
+    git(storage.root, "checkout", "-q", "main")
+    storage.append("trip", question("main"))
+    git(storage.root, "commit", "-qam", "main")
+    git(storage.root, "merge", "side", fails=True)
+    text = storage.path("trip").read_text()
+    assert "<<<<<<< ours" in text
+    assert '"side"' in text
+    gone.parent.mkdir()
+    gone.symlink_to("/bin/true")
+    assert not lacks_driver(str(storage.root))
