@@ -9,9 +9,12 @@ from ..color_option import add_color_option
 from ..store_option import find_store, store_option
 
 
-@click.group(no_args_is_help=True)
-def command() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
     """Set up git to merge and compare sessions by their runs."""
+    if context.invoked_subcommand is None:
+        output.write(context.get_help() + "\n")
 
 
 @command.command()
@@ -43,9 +46,9 @@ def init(as_json: bool, store: str | None) -> None:
 @command.command()
 @click.argument("file", type=click.Path(path_type=str))
 def textconv(file: str) -> None:
-    """Print the document FILE as text, one line for each line of a message. Git calls this for a diff.
+    """Print the document FILE as text for a diff.
 
-    A file that is not a document that can be read is printed as it is.
+    Git calls this. Each line of a message is one line. A file that cannot be read as a document is printed as it is.
     """
     from ..document_text import document_text
 

@@ -156,6 +156,22 @@ def test_git_init_says_what_it_did_and_what_to_do(storage: Storage, run: Command
     }
 
 
+def test_git_alone_shows_its_help_and_refuses_other_words(run: Command) -> None:
+    done = run("git")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "init      Set up the git repository that holds the store." in done.stdout
+    assert "textconv  Print the document FILE as text for a diff." in done.stdout
+    done = run("git", "clone")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "localstore: No such command 'clone'. See 'localstore git --help'.\n"
+
+
+def test_git_init_needs_a_folder(run: Command) -> None:
+    done = run("git", "init", "--store", "sqlite:///sessions.db")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "works on a folder" in done.stderr
+
+
 def test_git_init_without_a_repository_is_one_clear_error(storage: Storage, run: Command, tmp_path: Path) -> None:
     (storage.root / ".git").rename(tmp_path / "gone")
     done = run("git", "init", "--store", storage.root, env={"GIT_CEILING_DIRECTORIES": str(tmp_path)})
