@@ -27,7 +27,11 @@ def init(as_json: bool, store: str | None) -> None:
     to .gitattributes in the folder of the store, to be committed, and registers 'localstore merge-driver' and
     'localstore git textconv' in the configuration of this clone. Running it again changes nothing.
     """
-    root = find_store(store)
+    set_up_repository(find_store(store), as_json=as_json)
+
+
+def set_up_repository(root: str, *, as_json: bool) -> None:
+    """Set up the git repository that holds the store in the folder `root`, and print what was done."""
     from localstore.maintenance.git import set_up_git
 
     done = set_up_git(root)

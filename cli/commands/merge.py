@@ -8,8 +8,9 @@ import click
 
 from .. import output
 from ..errors import FINDINGS
-from ..store_option import open_folder, open_named, store_option
+from ..store_option import find_store, open_folder, open_named, store_option
 from ..transfer_summary import transfer_summary
+from .git import set_up_repository
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("other", metavar="[OTHER_STORE]", required=False)
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@click.option("--install", is_flag=True, help="Set up git to merge sessions, as 'localstore git init' does.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an array or, with OTHER_STORE, an object.")
 @store_option
-def command(other: str | None, dry_run: bool, as_json: bool, store: str | None) -> None:
+def command(other: str | None, dry_run: bool, install: bool, as_json: bool, store: str | None) -> None:
     """Unite the copies that sync tools made of sessions with their documents, or another store with this one.
 
     With OTHER_STORE, this store gets the sessions that only the other one has, and in sessions of both, the runs of
@@ -40,6 +42,12 @@ def command(other: str | None, dry_run: bool, as_json: bool, store: str | None) 
     In a pipe, each copy is one line: session, copy, program that made it, what was added, and where the copy is now or
     why it stays, separated by tabs. If a copy stays, the exit code is 1.
     """
+    if install:
+        if other is not None or dry_run:
+            problem = "--install cannot be combined with OTHER_STORE or --dry-run"
+            raise click.UsageError(problem, click.get_current_context())
+        set_up_repository(find_store(store), as_json=as_json)
+        return
     storage = open_folder(store)
     if other is not None:
         _merge_store(storage, other, dry_run=dry_run, as_json=as_json)

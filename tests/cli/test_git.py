@@ -166,6 +166,16 @@ def test_git_alone_shows_its_help_and_refuses_other_words(run: Command) -> None:
     assert done.stderr == "localstore: No such command 'clone'. See 'localstore git --help'.\n"
 
 
+def test_merge_install_is_git_init(storage: Storage, run: Command) -> None:
+    done = run("merge", "--install", "--store", storage.root, env=git_environment())
+    assert done.stdout.startswith("Added the documents to")
+    assert set_up(storage, run).stdout == f"The repository {storage.root} is set up already.\n"
+    for words in (["--dry-run"], ["other"]):
+        refused = run("merge", "--install", *words, "--store", storage.root)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "cannot be combined" in refused.stderr
+
+
 def test_git_init_needs_a_folder(run: Command) -> None:
     done = run("git", "init", "--store", "sqlite:///sessions.db")
     assert (done.returncode, done.stdout) == (4, "")
