@@ -32,7 +32,7 @@ def restore_documents(storage: SessionStorage, items: list[Restorable], *, new_i
     errors: list[LocalstoreError] = []
     for item in items:
         try:
-            path = storage.restore(item.name, new_id=new_id)
+            place = storage.restore(item.name, new_id=new_id)
         except FileNotFoundError:
             if len(items) == 1:
                 raise
@@ -42,12 +42,14 @@ def restore_documents(storage: SessionStorage, items: list[Restorable], *, new_i
                 raise
             errors.append(error)
             continue
-        done.append({"name": item.name, "session_id": new_id or item.session_id, "path": str(path)})
+        done.append({"name": item.name, "session_id": new_id or item.session_id})
+        if isinstance(place, os.PathLike):
+            done[-1]["path"] = str(place)
     if as_json:
         output.write_json(done)
     elif len(done) == 1:
         (one,) = done
-        line = f"{one['session_id'] or one['name']} is back: {one['path']}"
+        line = f"{one['session_id'] or one['name']} is back" + (f": {one['path']}" if "path" in one else "")
         output.write(f"{one_line(line)}\n")
     elif done:
         output.write(f"{len(done):,} sessions are back\n")

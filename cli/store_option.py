@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,6 @@ from .output import note
 from .progress import Reading
 
 if TYPE_CHECKING:
-    from localstore.maintenance.copying import Side
     from localstore.storage.contract import SessionStorage
     from localstore.storage.storage import JsonStorage, YamlStorage
 
@@ -37,7 +36,7 @@ def open_store(option: str | None) -> SessionStorage:
     package cannot use it, and StoreUnavailable if the database cannot be reached.
     """
     url = _url(option)
-    return open_folder(option) if url is None else open_storage(url, create=False)
+    return open_folder(option) if url is None else _open_database(url, create=False)
 
 
 def open_folder(option: str | None) -> JsonStorage:
@@ -68,7 +67,7 @@ def open_or_make_store(option: str | None) -> SessionStorage:
 def open_named(named: str, by: str) -> SessionStorage:
     """Return the store that `by`, an option or argument, names. Raises the errors of `open_store`."""
     if is_url(named):
-        return open_storage(named, create=False)
+        return _open_database(named, create=False)
     from localstore.storage.storage import JsonStorage
 
     return JsonStorage(_named(named, by), create=False, progress=_reading())
@@ -77,7 +76,7 @@ def open_named(named: str, by: str) -> SessionStorage:
 def open_or_make_named(named: str) -> SessionStorage:
     """Return the store with this path or URL. Create it if it does not exist. Raises as `open_or_make_store`."""
     if is_url(named):
-        return open_storage(named)
+        return _open_database(named, create=True)
     if not named or named.startswith("~"):
         raise click.UsageError(f"'{named}' is not a folder name", click.get_current_context())
     from localstore.storage.storage import JsonStorage
@@ -86,6 +85,13 @@ def open_or_make_named(named: str) -> SessionStorage:
     storage = JsonStorage(os.path.abspath(named), progress=_reading())
     if is_new:
         note(f"Created a store in {named}")
+    return storage
+
+
+def _open_database(url: str, *, create: bool) -> SessionStorage:
+    """Return the store in a database, which is closed when the command ends."""
+    storage = open_storage(url, create=create)
+    click.get_current_context().call_on_close(storage.close)
     return storage
 
 
@@ -100,8 +106,7 @@ def folder_of(storage: SessionStorage) -> JsonStorage | YamlStorage:
 
 def store_name(storage: SessionStorage) -> str:
     """Return the folder of a store, or its URL without the password."""
-    side: Side = cast("Any", storage)._copy_side()
-    return side.name
+    return storage._copy_side().name
 
 
 def _reading() -> Reading:

@@ -6,8 +6,9 @@
     storage.append("s1", Run(messages=[Message(role="user", content="hi")]), user_id="alice")
     storage.read("s1").messages()
 
-`JsonStorage` and `YamlStorage` open a store. `Session`, `Run` and `Message` are what it holds. `Agent`, `Team` and
-`Workflow` run with a storage and remember. All errors are subclasses of `LocalstoreError`.
+`JsonStorage` and `YamlStorage` open a store in a folder, and `open_storage` one in a folder or a database. `Session`,
+`Run` and `Message` are what it holds. `Agent`, `Team` and `Workflow` run with a storage and remember. All errors are
+subclasses of `LocalstoreError`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from localstore.agents.team import Team
     from localstore.agents.tools.tool import RunContext, Tool
     from localstore.agents.workflow import Workflow
+    from localstore.databases.opening import open_storage
     from localstore.errors import (
         BackupNotFound,
         Conflict,
@@ -102,6 +104,7 @@ __all__ = [
     "Workflow",
     "WorkflowChanged",
     "YamlStorage",
+    "open_storage",
 ]
 
 # Loaded at first use, so that `import localstore` stays light.
@@ -121,6 +124,7 @@ _HOME = {
     "storage.contract": ("SessionStorage",),
     "storage.items": ("Item",),
     "storage.storage": ("JsonStorage", "YamlStorage"),
+    "databases.opening": ("open_storage",),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

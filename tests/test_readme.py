@@ -34,6 +34,7 @@ PAGES = (
     "localstore/README.md",
     "localstore/agents/README.md",
     "localstore/integrations/README.md",
+    "localstore/databases/README.md",
 )
 """The pages with examples."""
 SLOW = ("cli/README.md", "localstore/agents/README.md")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -18,7 +18,6 @@ from ..transfer_summary import transfer_summary
 if TYPE_CHECKING:
     from localstore.maintenance.copying import Side
     from localstore.models.filter import Filter
-    from localstore.storage.contract import SessionStorage
 
 
 @click.command()
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 def command(
     source: str, target: str, where: Filter, suffix: Literal["json", "yaml"] | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Copy sessions from one store to another. FROM and TO are folders.
+    """Copy sessions from one store to another. FROM and TO are folders, or URLs of databases.
 
     What TO has already is not copied again, so run it as often as you like, also after an interruption. A session that
     was written to in both stores gets the runs of both in TO. What both have in different forms is named: TO gets the
@@ -46,7 +45,7 @@ def command(
     from ..progress import progress
 
     with contextlib.ExitStack() as stack, progress("sessions") as report:
-        sides = _side(open_named(source, "FROM")), _target(target, suffix, stack, dry_run=dry_run)
+        sides = open_named(source, "FROM")._copy_side(), _target(target, suffix, stack, dry_run=dry_run)
         if sides[0].name == sides[1].name:
             raise click.UsageError("FROM and TO are the same store", click.get_current_context())
         done = copy(*sides, where, dry_run=dry_run, progress=report)
@@ -69,7 +68,7 @@ def _target(name: str, suffix: str | None, stack: contextlib.ExitStack, *, dry_r
 
     if dry_run:
         try:
-            return _side(open_named(name, "TO"))
+            return open_named(name, "TO")._copy_side()
         except StoreNotFound:
             output.note(f"There is no store in {name} yet.")
         from tempfile import TemporaryDirectory
@@ -78,9 +77,4 @@ def _target(name: str, suffix: str | None, stack: contextlib.ExitStack, *, dry_r
     storage = open_or_make_named(name)
     if isinstance(storage, Storage):
         return FolderSide(storage._engine, None if suffix is None else f".{suffix}")
-    return _side(storage)
-
-
-def _side(storage: SessionStorage) -> Side:
-    side: Side = cast("Any", storage)._copy_side()
-    return side
+    return storage._copy_side()

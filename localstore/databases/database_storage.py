@@ -231,6 +231,7 @@ class DatabaseStorage(DatabaseWriter):
     aitems = async_twin(DatabaseReader.items, writes=False)
     arevision = async_twin(DatabaseReader.revision, writes=False)
     alist_sessions = async_twin(DatabaseReader.list_sessions, writes=False)
+    acopy_to = async_twin(DatabaseReader.copy_to, writes=True)
     asearch = async_twin(DatabaseReader.search, writes=False)
     afind_sessions = async_twin(DatabaseReader.find_sessions, writes=False)
     asessions_containing = async_twin(DatabaseReader.sessions_containing, writes=False)

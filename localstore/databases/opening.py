@@ -3,8 +3,9 @@
 import os
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus
 
-from localstore.errors import StoreNotFound
+from localstore.errors import LocalstoreError, StoreNotFound
 
 if TYPE_CHECKING:
     from localstore.models.progress import Progress
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)(?:\+[A-Za-z0-9_.-]+)?:/")
 """Matches the beginning of a URL. The name of a drive, as in `C:/`, is no URL: it has one letter."""
 _PASSWORD = re.compile(r"(?<=://)([^/?#]*?):[^/?#]*(?=@)|(?<=[?&])(\w*password\w*)=[^&#]*", re.IGNORECASE)
-_MONGO = ("mongodb",)
+_OURS = ("table", "schema", "collection")
+"""Options of a URL that say where in the database the sessions are. All others are the driver's."""
 _HINT = (
     "Use sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, mongodb://HOST/DATABASE, or the path of a folder."
 )
@@ -53,16 +55,39 @@ def open_storage(
     Args:
         where: The path of a folder, which is opened as by `JsonStorage`; or the URL of a database: `sqlite:///FILE`,
             `postgresql://...` or that of another dialect of SQLAlchemy, which is opened as by `SqlStorage`, or
-            `mongodb://...`, as by `MongoDbStorage`.
+            `mongodb://...`, as by `MongoDbStorage`. The options `?table=NAME&schema=NAME` or `?collection=NAME` say
+            where in the database the sessions are.
         create: If False, a missing store raises StoreNotFound instead of being created.
         auto_upgrade_schema: If True, what is stored in an older schema version is upgraded.
         progress: As in `JsonStorage`. Databases do not call it.
 
-    Raises StoreNotFound for a URL that is no database's, and what the storages raise.
+    Raises StoreNotFound for a URL that is no database's, and what the storages raise. No error shows a password.
     """
     text = os.fspath(where)
     if not is_url(text):
         from localstore.storage.storage import JsonStorage
 
         return JsonStorage(text, create=create, auto_upgrade_schema=auto_upgrade_schema, progress=progress)
-    raise StoreNotFound(f"{without_password(text)} is not the URL of a store. {_HINT}", path=without_password(text))
+    shown = without_password(text)
+    try:
+        address, options = _options_in(text)
+        if text.startswith(("mongodb://", "mongodb+srv://")):
+            from localstore.databases.mongo import MongoDbStorage
+
+            return MongoDbStorage(options.get("collection", "agent_sessions"), address)
+        from localstore.databases.sql import SqlStorage
+
+        return SqlStorage(address, options.get("table", "agent_sessions"), options.get("schema"), auto_upgrade_schema)
+    except ValueError as error:
+        if isinstance(error, LocalstoreError):
+            raise
+        raise StoreNotFound(f"{shown} is not the URL of a store: {error} {_HINT}", path=shown) from None
+
+
+def _options_in(url: str) -> tuple[str, dict[str, str]]:
+    """Return a URL without what says where in the database the sessions are, and this."""
+    address, mark, query = url.partition("?")
+    parts = [part for part in query.split("&") if part]
+    ours = dict(part.split("=", 1) for part in parts if part.partition("=")[0] in _OURS and "=" in part)
+    others = "&".join(part for part in parts if part.partition("=")[0] not in ours)
+    return address + (mark + others if others else ""), {name: unquote_plus(value) for name, value in ours.items()}

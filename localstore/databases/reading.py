@@ -41,6 +41,8 @@ from localstore.storage.search import hits_in
 from localstore.storage.upsert import session_of
 
 if TYPE_CHECKING:
+    from localstore.maintenance.copying import Copied, Copyable, Side
+    from localstore.models.progress import Progress
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Message, Session
     from localstore.models.stats import GroupKey, Prices, Stats
@@ -354,6 +356,24 @@ class DatabaseReader:
         return Export(
             form, chosen, self.read, rating=rating, limit=limit, redact=redact, unreadable=dict, report=report
         )
+
+    def copy_to(
+        self,
+        other: Copyable,
+        where: Filter | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Copied:
+        """Copy what another storage lacks of the sessions that match, and return what was done."""
+        from localstore.storage.copying import copy_to
+
+        return copy_to(self._copy_side(), other, where, dry_run=dry_run, progress=progress)
+
+    def _copy_side(self) -> Side:
+        from localstore.databases.copy_side import DatabaseSide
+
+        return DatabaseSide(self._backend)
 
     def _info(self, session: str | SessionInfo) -> SessionInfo:
         if isinstance(session, SessionInfo):

@@ -58,12 +58,22 @@ def rewrite_of(parsed: ParsedDocument, merged: Merged) -> Rewrite | None:
     return Rewrite(replaced, added, header, inserted)
 
 
+def lost_entries(ours: Version, merged: Merged) -> list[Entry]:
+    """Return the entries of "ours" that the merged session has not, or in another form that replaces them."""
+    replaced = [one.ours for one in merged.differences if one.taken == "theirs" and one.run_id is not None]
+    return [*merged.taken_out(ours), *(entry for entry in replaced if entry is not None)]
+
+
+def loses_more(merged: Merged) -> bool:
+    """Return whether the merged session lacks something of "ours" besides entries: in the header or the state."""
+    return any(one.taken == "theirs" and one.run_id is None and one.ours is not None for one in merged.differences)
+
+
 def _lost(parsed: ParsedDocument, merged: Merged) -> list[dict[str, object]]:
     """Return what the document has and the merged session has not, as the contents of rescue files."""
-    lost = [one for one in merged.differences if one.taken == "theirs" and one.ours is not None]
-    entries = [*merged.taken_out(Version(parsed.header, parsed.entries))]
-    entries += [one.ours for one in lost if one.run_id is not None]
-    contents: list[dict[str, object]] = [{"entry": entry} for entry in entries]
-    if any(one.run_id is None for one in lost):
+    contents: list[dict[str, object]] = [
+        {"entry": entry} for entry in lost_entries(Version(parsed.header, parsed.entries), merged)
+    ]
+    if loses_more(merged):
         contents.append(rescue_folder.piece(0, parsed.raw))
     return contents

@@ -19,8 +19,10 @@ from localstore.storage.arguments import UNSET, Unset
 
 if TYPE_CHECKING:
     from localstore.disk.trash_folder import Trashed
+    from localstore.maintenance.copying import Copied, Copyable, Side
     from localstore.maintenance.trash import Removal
     from localstore.maintenance.upgrade import Upgraded
+    from localstore.models.progress import Progress
     from localstore.models.schema import Kind
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Message, Run, Session, Step
@@ -166,6 +168,19 @@ class SessionStorage(WorkflowStorage, Protocol):
     def drop(self) -> None:
         """Delete all sessions permanently."""
         ...
+
+    def copy_to(
+        self,
+        other: Copyable,
+        where: Filter | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Copied:
+        """Copy what another storage lacks of the sessions that match, and return what was done."""
+        ...
+
+    def _copy_side(self) -> Side: ...
 
     def upgrade_schema(self) -> Upgraded:
         """Upgrade everything that is stored in an older schema version, and return the result."""

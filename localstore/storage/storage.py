@@ -900,12 +900,9 @@ class Storage:
         A session that cannot be read here, or written there, is left out, and `skipped` of the result names it. Raises
         ValueError if both are the same store, and OSError if the other store cannot be written.
         """
-        from localstore.maintenance.copying import copy
+        from localstore.storage.copying import copy_to
 
-        check_flag("dry_run", dry_run)
-        if not hasattr(other, "_copy_side"):
-            raise TypeError(f"other must be a storage, not {type(other).__name__}")
-        return copy(self._copy_side(), other._copy_side(), check_filter(where), dry_run=dry_run, progress=progress)
+        return copy_to(self._copy_side(), other, where, dry_run=dry_run, progress=progress)
 
     def merge_from(
         self, other: "Copyable | Path | str", *, dry_run: bool = False, progress: "Progress | None" = None

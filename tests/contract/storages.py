@@ -5,7 +5,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from localstore import JsonStorage, SessionStorage, YamlStorage
+from localstore.databases.mongo import MongoDbStorage
 from localstore.databases.sql import PostgresStorage, SqliteStorage
+from tests.mongo import mongo_url
 from tests.postgres import postgres_url
 
 Factory = Callable[[Path], SessionStorage]
@@ -21,7 +23,8 @@ STORAGES: dict[str, Factory] = {
     "json": JsonStorage,
     "yaml": YamlStorage,
     "sqlite": lambda folder: SqliteStorage(db_file=folder / "sessions.db"),
+    "mongo": lambda folder: MongoDbStorage(db_url=mongo_url(), db_name=name_of(folder)),
     "postgres": lambda folder: PostgresStorage(db_url=postgres_url(), schema=name_of(folder)),
 }
-SERVERS = {"postgres"}
+SERVERS = {"postgres", "mongo"}
 """Those that need a server, for which there is no time at the default level."""

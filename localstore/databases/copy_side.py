@@ -1,0 +1,114 @@
+"""A store in a database as one side of a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from localstore.databases.backend import TRASH, Backend, Entry, Locked, text_of
+from localstore.databases.session_change import SessionChange, aside, create
+from localstore.engine.merge import Merged
+from localstore.engine.merged_rewrite import loses_more, lost_entries
+from localstore.errors import LocalstoreError
+from localstore.format.document import order_header
+from localstore.format.values import json_equal
+from localstore.maintenance.copying import (
+    OF_ONE_SESSION,
+    Form,
+    Listed,
+    Revision,
+    Written,
+    merged_with,
+    new,
+    written,
+)
+from localstore.models.filter import Filter
+
+_REPLACED = "replaced by a copy of another store"
+
+
+class DatabaseSide:
+    """A store in a database as one side of a copy; see `Side`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    @property
+    def name(self) -> str:
+        """The address, without the password."""
+        return self._backend.address
+
+    def listed(self, where: Filter) -> Sequence[Listed]:
+        """Return the sessions that match the filter, most recently updated first."""
+        rows = self._backend.page(where, None, None, newest_first=True)
+        return [Listed(row["session_id"], row["fingerprint"]) for _, row in rows]
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Return {}: there are no files."""
+        return {}
+
+    def revisions(self, session_ids: Iterable[str]) -> dict[str, Revision | None]:
+        """Return the revision of each of these sessions that the store has."""
+        rows = map(self._backend.row, session_ids)
+        return {row["session_id"]: row["fingerprint"] for row in rows if row is not None}
+
+    def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
+        """Yield each of these sessions: None if there is none, or the error if it cannot be read."""
+        for session_id in session_ids:
+            stored = self._backend.read(session_id)
+            yield None if stored is None else Form(stored.header, stored.entries, stored.row["fingerprint"])
+
+    def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
+        """Add what the store lacks of each session, durably, and yield what was done, or the error."""
+        for form in forms:
+            try:
+                yield self._write(form)
+            except OF_ONE_SESSION as error:
+                yield error
+
+    def _write(self, form: Form) -> Written:
+        def change(locked: Locked) -> Written:
+            if locked.row is not None:
+                return _merge(locked, SessionChange(locked, locked.row, self._backend.address), form)
+            if form.problem is not None:
+                raise form.problem
+            return replace(new(form), revision=create(locked, form.header, form.entries)["fingerprint"])
+
+        return self._backend.change(form.session_id, change)
+
+    def load_record(self, _: str, /) -> bytes | None:
+        """Return None: a database has no records."""
+        return None
+
+    def save_record(self, _: str, __: bytes, /) -> bool:
+        """Return False: a database has no records."""
+        return False
+
+
+def _merge(locked: Locked, change: SessionChange, form: Form) -> Written:
+    """Merge a session into the stored one. What the stored one loses is kept."""
+    entries = change.entries()
+    stored = Form(change.header(), [one.entry for one in entries])
+    merged = merged_with(stored, form)
+    done = written(stored, merged)
+    if done.state != "unchanged":
+        lost = lost_entries(stored.version, merged)
+        for entry in lost:
+            if "run_id" in entry:
+                locked.set_aside(aside(form.session_id, _REPLACED, [text_of(entry)], run_id=entry["run_id"]))
+        if loses_more(merged) or not all("run_id" in entry for entry in lost):
+            texts = [text_of(stored.header), *(one.text for one in entries)]
+            locked.set_aside(aside(form.session_id, TRASH, texts))
+        _rewrite(change, [one.position for one in entries], stored, merged)
+    return replace(done, revision=change.row["fingerprint"])
+
+
+def _rewrite(change: SessionChange, positions: list[int], stored: Form, merged: Merged) -> None:
+    """Write the merged session. From the first entry that was inserted on, the entries move to other positions."""
+    replaced: dict[int, Entry | None] = {}
+    for number, position in enumerate(positions):
+        entry = merged.entries[number] if number < len(merged.entries) else None
+        if entry is not stored.entries[number]:
+            replaced[position] = entry
+    header = None if json_equal(merged.header, stored.header) else order_header(merged.header)
+    change.change(header, replaced, merged.entries[len(positions) :])

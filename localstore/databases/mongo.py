@@ -1,0 +1,79 @@
+"""A storage in MongoDB.
+
+    from localstore.databases.mongo import MongoDbStorage
+
+    storage = MongoDbStorage(db_url="mongodb://db.example.com/agents")
+
+The extra `mongo` has what it needs: `pip install 'localstore-sessions[mongo]'`. The server must have transactions, as
+those of a replica set do, even if it has one server.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from localstore.databases.database_storage import DatabaseStorage
+from localstore.errors import StoreUnavailable
+from localstore.models.nearest import shown
+
+_COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}\Z")
+_DATABASE = re.compile(r'[^/\\. "$*<>:|?\0]{1,63}\Z')
+
+
+class MongoDbStorage(DatabaseStorage):
+    """A storage that keeps sessions in collections of MongoDB, which many machines may use at once.
+
+    >>> with MongoDbStorage(db_url="mongodb://localhost/agents") as storage:
+    ...     len(storage)
+    0
+    """
+
+    def __init__(
+        self,
+        collection_name: str = "agent_sessions",
+        db_url: str = "mongodb://localhost:27017",
+        db_name: str | None = None,
+        *,
+        lock_timeout: float = 10.0,
+    ) -> None:
+        """Open the store, and create its collections if they do not exist.
+
+        Args:
+            collection_name: The collection of sessions. The names of the other collections begin with it.
+            db_url: The address of the server, as the driver takes it.
+            db_name: The database; None means that of the URL, otherwise "localstore".
+            lock_timeout: Seconds to wait for other writers to the same session, and for the server.
+
+        Raises ValueError for an invalid argument; StoreUnavailable if the server cannot be reached or has no
+        transactions, a package is missing or the collection is one of another program; OlderFormat if the collection is
+        one of agno; NewerFormat if a newer localstore made it. No error shows the password.
+        """
+        if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
+            raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(lock_timeout)}")
+        if not isinstance(collection_name, str) or not _COLLECTION.match(collection_name):
+            raise ValueError(
+                f"collection_name must be 1 to 100 letters, digits, _, . and -, not {shown(collection_name)}"
+            )
+        if db_name is not None and not (isinstance(db_name, str) and _DATABASE.match(db_name)):
+            raise ValueError(f"db_name must be the name of a database of MongoDB, not {shown(db_name)}")
+        try:
+            from localstore.databases.mongo_backend import MongoBackend
+            from localstore.databases.mongo_client import Client
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("localstore"):
+                raise
+            raise StoreUnavailable(
+                f"MongoDbStorage needs the package {error.name}, which is not installed. "
+                "Run: pip install 'localstore-sessions[mongo]'"
+            ) from None
+        self._options: tuple[Any, ...] = (collection_name, db_url, db_name, float(lock_timeout))
+        super().__init__(MongoBackend(Client(db_url, db_name, float(lock_timeout)), collection_name))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the address and the options, so that another process can open the same store."""
+        return _open, self._options
+
+
+def _open(collection_name: str, db_url: str, db_name: str | None, lock_timeout: float) -> MongoDbStorage:
+    return MongoDbStorage(collection_name, db_url, db_name, lock_timeout=lock_timeout)

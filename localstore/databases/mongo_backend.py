@@ -1,0 +1,332 @@
+"""The sessions of a store in MongoDB."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+from pymongo import ASCENDING, DESCENDING
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+
+from localstore.databases.backend import HEADER, TRASH, Aside, Locked, Match, Stored, StoredEntry, entry_of
+from localstore.databases.mongo_client import Client, Document
+from localstore.databases.mongo_session import (
+    ANYTHING,
+    LONGEST_WORD,
+    Collections,
+    LockedSession,
+    aside_of,
+    parts,
+    text_of_aside,
+)
+from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
+from localstore.index.row import IndexRow
+from localstore.index.search_query import LiteralQuery, Term, WordQuery
+from localstore.index.selection import Place
+from localstore.models.filter import ARCHIVED, Filter
+
+_Result = TypeVar("_Result")
+LAYOUT = "1"
+"""The version of the collections."""
+_FIRST, _LARGEST = 25, 1000
+"""How many matches are read at first, and at most."""
+_END = "\U0010ffff"
+_ASCII_WORD = re.compile("[A-Za-z0-9]+")
+_KELVIN = "\u212a"
+"""The sign of Kelvin, which is a K when it is composed."""
+_OF_AGNO = ({"session_data"}, {"memory"}, {"runs"})
+"""Fields of a session that agno stored: it has one of these."""
+
+
+class MongoBackend:
+    """The collections of one store; see `Backend`."""
+
+    def __init__(self, client: Client, collection: str) -> None:
+        """Open the collections, and create them if they do not exist.
+
+        Raises StoreUnavailable, OlderFormat for a collection of agno, and NewerFormat.
+        """
+        self._client = client
+        self._name = collection
+        self.address = f"{client.address}, collection {collection}"
+        if not client.plain(self._is_ready):
+            client.plain(self._create)
+
+    def _is_ready(self, database: Database[Document]) -> bool:
+        """Return whether the collections exist. Raises an error if they are of another layout or another program."""
+        collections = Collections(database, self._name)
+        found = collections.info.find_one({"_id": "layout"})
+        if found is not None and found.get("value") != LAYOUT:
+            raise NewerFormat(
+                f"{self.address} has layout {found.get('value')}, but this localstore reads layout {LAYOUT}. Nothing "
+                "was changed. Update localstore.",
+                path=self.address,
+            )
+        if found is not None:
+            return True
+        other = collections.sessions.find_one()
+        if other is None or "facts" in other:
+            return False
+        if "session_id" in other and any(fields <= other.keys() for fields in _OF_AGNO):
+            raise OlderFormat(
+                f"{self.address} is a collection of agno. Nothing was changed. Use another collection name.",
+                path=self.address,
+            )
+        raise StoreUnavailable(
+            f"{self.address} is a collection of another program. Nothing was changed. Use another collection name.",
+            path=self.address,
+        )
+
+    def _create(self, database: Database[Document]) -> None:
+        of = Collections(database, self._name)
+        by_time = [("active_at", ASCENDING), ("_id", ASCENDING)]
+        of.sessions.create_index(by_time)
+        for field in ("user_id", "entity_id"):
+            of.sessions.create_index([(field, ASCENDING), *by_time])
+        of.sessions.create_index([("name", ASCENDING)])
+        of.entries.create_index([("session_id", ASCENDING), ("position", ASCENDING)], unique=True)
+        of.entries.create_index([("session_id", ASCENDING), ("run_id", ASCENDING), ("position", ASCENDING)])
+        of.entries.create_index([("words", ASCENDING)])
+        of.aside.create_index([("session_id", ASCENDING)])
+        of.aside_texts.create_index([("name", ASCENDING), ("number", ASCENDING)])
+        of.info.update_one({"_id": "layout"}, {"$set": {"value": LAYOUT}}, upsert=True)
+
+    def close(self) -> None:
+        self._client.close()
+
+    # One session
+
+    def change(self, session_id: str, work: Callable[[Locked], _Result]) -> _Result:
+        return self._client.write(
+            lambda database, transaction: work(
+                LockedSession(Collections(database, self._name), transaction, session_id)
+            )
+        )
+
+    def read(self, session_id: str, last_runs: int | None = None, last_entries: int | None = None) -> Stored | None:
+        def stored(database: Database[Document], snapshot: ClientSession) -> Stored | None:
+            of = Collections(database, self._name)
+            found = of.sessions.find_one({"_id": session_id}, {"facts": 1, "next": 1}, session=snapshot)
+            if found is None:
+                return None
+            row: IndexRow = orjson.loads(found["facts"])
+            stateful = [*row.get("offsets", {}).values()]
+            condition: Document = {"session_id": session_id}
+            begin = HEADER
+            if last_entries is not None:
+                begin = found["next"] - last_entries
+            elif last_runs == 0:
+                begin = found["next"]
+            elif last_runs is not None:
+                runs = of.entries.find(
+                    {**condition, "run_id": {"$exists": True}}, {"position": 1}, session=snapshot
+                ).sort("position", DESCENDING)
+                first = [one["position"] for one in runs.skip(last_runs - 1).limit(1)]
+                begin = first[0] if first else 0
+            if begin != HEADER:
+                condition["$or"] = [{"position": {"$gte": begin}}, {"position": {"$in": [HEADER, *stateful]}}]
+            entries = of.entries.find(condition, {"position": 1, "content": 1}, session=snapshot).sort("position")
+            values = {one["position"]: entry_of(one["content"]) for one in entries}
+            chosen = [entry for position, entry in values.items() if position >= max(begin, 0)]
+            return Stored(row, values[HEADER], chosen, {position: values[position] for position in stateful})
+
+        return self._client.read(stored)
+
+    def row(self, session_id: str) -> IndexRow | None:
+        found = self._rows({"_id": session_id})
+        return found[0][1] if found else None
+
+    def _rows(
+        self, condition: Document, order: list[tuple[str, int]] | None = None, limit: int = 0
+    ) -> list[tuple[str, IndexRow]]:
+        """Return the rows of sessions, with the times by which they are sorted. A `limit` of 0 is none."""
+
+        def rows(database: Database[Document]) -> list[tuple[str, IndexRow]]:
+            found = Collections(database, self._name).sessions.find(condition, {"active_at": 1, "facts": 1})
+            found = found.sort(order) if order else found
+            return [(one["active_at"], orjson.loads(one["facts"])) for one in found.limit(limit)]
+
+        return self._client.plain(rows)
+
+    # Many sessions
+
+    def page(
+        self, where: Filter, after: Place | None, limit: int | None, *, newest_first: bool
+    ) -> list[tuple[str, IndexRow]]:
+        direction, beyond = (DESCENDING, "$lt") if newest_first else (ASCENDING, "$gt")
+        order = [("active_at", direction), ("_id", direction)]
+        found: list[tuple[str, IndexRow]] = []
+        size = limit
+        while limit is None or len(found) < limit:
+            parts_of_condition = conditions(where)
+            if after is not None:
+                same = {"active_at": after[0], "_id": {beyond: after[1]}}
+                parts_of_condition.append({"$or": [{"active_at": {beyond: after[0]}}, same]})
+            rows = self._rows({"$and": parts_of_condition} if parts_of_condition else {}, order, size or 0)
+            found += [(active_at, row) for active_at, row in rows if where.matches(row, active_at)]
+            if size is None or len(rows) < size:
+                break
+            after, size = (rows[-1][0], rows[-1][1]["session_id"]), min(2 * size, max(size, _LARGEST))
+        return found[:limit]
+
+    def count(self, where: Filter) -> int:
+        if where.name is not None:
+            return len(self.page(where, None, None, newest_first=True))
+        condition = {"$and": conditions(where)} if where else {}
+
+        def number(database: Database[Document]) -> int:
+            return Collections(database, self._name).sessions.count_documents(condition)
+
+        return self._client.plain(number)
+
+    def beginning_with(self, text: str, *, names: bool) -> Iterator[IndexRow]:
+        begins = {"$gte": text, "$lt": text + _END}
+        condition = {"$or": [{"_id": begins}, {"name": begins}]} if names else {"_id": begins}
+        last, size = "", _FIRST
+        while True:
+            rows = self._rows({"$and": [condition, {"_id": {"$gt": last}}]}, [("_id", ASCENDING)], size)
+            yield from (row for _, row in rows)
+            if len(rows) < size:
+                return
+            last, size = rows[-1][1]["session_id"], _LARGEST
+
+    def neighbours(self, session_ids: Iterable[str]) -> dict[str, list[str]]:
+        found = {}
+        for session_id in session_ids:
+            rows = [
+                *self._rows({"_id": {"$lt": session_id}}, [("_id", DESCENDING)], 1),
+                *self._rows({"_id": {"$gt": session_id}}, [("_id", ASCENDING)], 1),
+            ]
+            found[session_id] = [row["session_id"] for _, row in rows]
+        return found
+
+    def has_name(self, text: str) -> bool:
+        return bool(self._rows({"name": text}, limit=1))
+
+    # Searching
+
+    def matches(self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool) -> Iterator[Match]:  # noqa: ARG002 (MongoDB does not rank)
+        """Yield the entries that may match, newest first, also with `rank`."""
+        found = self._client.plain(lambda database: self._found(database, query))
+        begin, size = 0, _FIRST
+        while begin < len(found):
+            yield from self._client.plain(partial(self._matches, ids=found[begin : begin + size], where=where))
+            begin, size = begin + size, _LARGEST
+
+    def _found(self, database: Database[Document], query: WordQuery | LiteralQuery) -> list[Any]:
+        """Return the keys of the entries that may match, newest first."""
+        fields = ("created_at", "session_id", "position")
+        pipeline = [
+            {"$match": may_have(query)},
+            {"$project": dict.fromkeys(fields, 1)},
+            {"$sort": dict.fromkeys(fields, DESCENDING)},
+        ]
+        entries = Collections(database, self._name).entries
+        return [one["_id"] for one in entries.aggregate(pipeline, allowDiskUse=True)]
+
+    def _matches(self, database: Database[Document], ids: list[Any], where: Filter) -> list[Match]:
+        of = Collections(database, self._name)
+        entries = {one["_id"]: one for one in of.entries.find({"_id": {"$in": ids}}, {"words": 0})}
+        session_ids = [*{one["session_id"] for one in entries.values()}]
+        sessions = {one["_id"]: one for one in of.sessions.find({"_id": {"$in": session_ids}})}
+        result = []
+        for one in (entries[key] for key in ids if key in entries):
+            session = sessions.get(one["session_id"])
+            if session is None:
+                continue  # it was deleted meanwhile
+            row: IndexRow = orjson.loads(session["facts"])
+            if where.matches(row, session["active_at"]):
+                position = one["position"]
+                number = (
+                    position if row["entries"] == session["next"] else self._number(of, one["session_id"], position)
+                )
+                result.append(Match(row, StoredEntry(position, entry_of(one["content"]), one["content"]), number))
+        return result
+
+    @staticmethod
+    def _number(of: Collections, session_id: str, position: int) -> int:
+        """Return the index in the history of the entry at a position, where entries were removed before."""
+        return of.entries.count_documents({"session_id": session_id, "position": {"$gte": 0, "$lt": position}})
+
+    # What was taken out
+
+    def asides(self) -> list[Aside]:
+        def listed(database: Database[Document]) -> list[Aside]:
+            return [aside_of(one) for one in Collections(database, self._name).aside.find().sort("_id", DESCENDING)]
+
+        return self._client.plain(listed)
+
+    def aside(self, name: str) -> Aside | None:
+        def read(database: Database[Document], snapshot: ClientSession) -> Aside | None:
+            of = Collections(database, self._name)
+            found = of.aside.find_one({"_id": name}, session=snapshot)
+            return None if found is None else aside_of(found, text_of_aside(of, name, snapshot))
+
+        return self._client.read(read)
+
+    def forget(self, names: Iterable[str]) -> None:
+        chosen = [*names]
+        self._client.write(
+            lambda database, transaction: LockedSession(Collections(database, self._name), transaction, "").forget(
+                chosen
+            )
+        )
+
+    def drop(self) -> None:
+        self.forget([one.name for one in self.asides() if one.reason != TRASH])
+
+        def drop(database: Database[Document]) -> None:
+            of = Collections(database, self._name)
+            while ids := [one["_id"] for one in of.sessions.find({}, {"_id": 1}).limit(_LARGEST)]:
+                of.sessions.delete_many({"_id": {"$in": ids}})  # first: a session without entries would be broken
+                for some in parts(ids):
+                    of.entries.delete_many({"session_id": {"$in": some}})
+
+        self._client.plain(drop)
+
+
+def conditions(where: Filter) -> list[Document]:
+    """Return conditions for the sessions that match a filter. Where it has a name, they select too many."""
+    found: list[Document] = [
+        {field: value}
+        for field, value in (
+            ("user_id", where.user),
+            ("entity_id", where.entity),
+            ("kind", where.kind),
+            ("status", where.status),
+            ("models", where.model),
+            ("ratings", where.rating),
+        )
+        if value is not None
+    ]
+    tags = (where.tag,) if isinstance(where.tag, str) else where.tag or ()
+    found += [{"tags": tag} for tag in tags]
+    if where.archived is not None:
+        found.append({"tags": ARCHIVED if where.archived else {"$ne": ARCHIVED}})
+    if where.name is not None:
+        found.append({"name": {"$ne": None}})
+    if where.since_text is not None:
+        found.append({"active_at": {"$gte": where.since_text}})
+    if where.until_text is not None:
+        found.append({"active_at": {"$lt": where.until_text, "$gt": ""}})
+    return found
+
+
+def may_have(query: WordQuery | LiteralQuery) -> Document:
+    """Return a condition for the entries that may match a query."""
+    if isinstance(query, WordQuery):
+        wanted = [_has(word, term, at) for term in query.terms for at, word in enumerate(term.words)]
+        return {"$or": [{"$and": wanted}, {"words": ANYTHING}]}
+    word = max(_ASCII_WORD.findall(query.text), key=len, default="")
+    return {"$or": [{"content": {"$regex": word}}, {"content": {"$regex": _KELVIN}}]} if word else {}
+
+
+def _has(word: str, term: Term, at: int) -> Document:
+    cut = word[:LONGEST_WORD]
+    if term.is_prefix and at == len(term.words) - 1:
+        return {"words": {"$elemMatch": {"$gte": cut, "$lt": cut + _END}}}
+    return {"words": cut}

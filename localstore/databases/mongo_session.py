@@ -1,0 +1,185 @@
+"""One session in a transaction of MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from pymongo import DESCENDING
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+
+from localstore.databases.backend import Aside, Change, StoredEntry, entry_of
+from localstore.errors import UnstorableValue
+from localstore.format.words import composed, words
+from localstore.index.row import IndexRow, activity, latest_plausible_time
+
+Document = dict[str, Any]
+LONGEST_WORD = 100
+"""How many characters of a word are indexed."""
+_MOST_BYTES = 800_000
+"""How many bytes of words of an entry are indexed. An entry with more has `ANYTHING` instead."""
+_LARGEST = 15_000_000
+"""How many bytes of JSON an entry may have: MongoDB stores 16 MB, with all that is beside them."""
+ANYTHING = "*"
+"""Stands for all words of an entry that has too many. No word is written like this."""
+_AT_ONCE = 1000
+_LONGEST_TEXT = 4_000_000
+"""How many characters of what was taken out are in one document, which may have 16 MB."""
+
+
+class Collections:
+    """The collections of one store: their names begin with that of the sessions."""
+
+    def __init__(self, database: Database[Document], name: str) -> None:
+        self.sessions = database[name]
+        self.entries = database[f"{name}_entries"]
+        self.aside = database[f"{name}_aside"]
+        self.aside_texts = database[f"{name}_aside_texts"]
+        self.info = database[f"{name}_info"]
+
+
+class LockedSession:
+    """One session; see `Locked`. Of two transactions that write to it at once, MongoDB lets one fail."""
+
+    def __init__(self, collections: Collections, transaction: ClientSession, session_id: str) -> None:
+        self._of = collections
+        self._transaction = transaction
+        self._session_id = session_id
+        found = collections.sessions.find_one({"_id": session_id}, {"facts": 1, "next": 1}, session=transaction)
+        self.row: IndexRow | None = None if found is None else orjson.loads(found["facts"])
+        self.next: int = 0 if found is None else found["next"]
+
+    def _entries(self, condition: Document) -> list[StoredEntry]:
+        found = self._of.entries.find(
+            {"session_id": self._session_id, **condition}, {"position": 1, "content": 1}, session=self._transaction
+        ).sort("position")
+        return [StoredEntry(one["position"], entry_of(one["content"]), one["content"]) for one in found]
+
+    def entry(self, position: int) -> StoredEntry:
+        (found,) = self._entries({"position": position})
+        return found
+
+    def entries(self, begin: int = 0) -> list[StoredEntry]:
+        return self._entries({"position": {"$gte": begin}})
+
+    def positions(self, run_ids: Iterable[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for some in parts([*run_ids]):
+            rows = self._of.entries.find(
+                {"session_id": self._session_id, "run_id": {"$in": some}},
+                {"run_id": 1, "position": 1},
+                session=self._transaction,
+            ).sort("position")
+            found |= {one["run_id"]: one["position"] for one in rows}
+        return found
+
+    def last_run(self) -> int | None:
+        found = self._of.entries.find_one(
+            {"session_id": self._session_id, "run_id": {"$exists": True}},
+            {"position": 1},
+            sort=[("position", DESCENDING)],
+            session=self._transaction,
+        )
+        return None if found is None else int(found["position"])
+
+    def write(self, change: Change) -> None:
+        row = change.row
+        overview = row.get("overview", {})
+        values = {
+            "kind": row["kind"],
+            "user_id": row.get("user_id"),
+            "entity_id": row.get("entity_id"),
+            "name": row.get("name"),
+            "status": overview.get("status"),
+            "tags": [*row.get("tags", ())],
+            "models": sorted({model for models in overview.get("usage", {}).values() for model in models}),
+            "ratings": [*overview.get("ratings", {})],
+            "active_at": activity(row, latest_plausible_time()),
+            "next": change.next,
+            "facts": orjson.dumps(row).decode(),
+        }
+        if self.row is None:
+            self._of.sessions.insert_one({"_id": self._session_id, **values}, session=self._transaction)
+            of_session = {"session_id": self._session_id}  # what a `drop` that was interrupted left
+            self._of.entries.delete_many(of_session, session=self._transaction)
+        else:
+            self._of.sessions.update_one({"_id": self._session_id}, {"$set": values}, session=self._transaction)
+        gone = [*change.removed, *(one.position for one in change.put if one.position < self.next)]
+        if self.row is not None:
+            for some in parts(gone):
+                self._of.entries.delete_many(
+                    {"session_id": self._session_id, "position": {"$in": some}}, session=self._transaction
+                )
+        documents = [self._document(one) for one in change.put]
+        if documents:
+            self._of.entries.insert_many(documents, session=self._transaction)
+        self.row, self.next = row, change.next
+
+    def _document(self, one: StoredEntry) -> Document:
+        if one.size > _LARGEST:
+            raise UnstorableValue(
+                f"An entry of session {self._session_id!r} has {one.size:,} bytes, more than the 16 MB that MongoDB "
+                "stores. Nothing was written. Split the run, or use another storage."
+            )
+        document = {
+            "session_id": self._session_id,
+            "position": one.position,
+            "created_at": one.created_at,
+            "content": one.text,
+            "words": words_of(one),
+        }
+        return document if one.run_id is None else {**document, "run_id": one.run_id}
+
+    def delete(self) -> None:
+        self._of.entries.delete_many({"session_id": self._session_id}, session=self._transaction)
+        self._of.sessions.delete_one({"_id": self._session_id}, session=self._transaction)
+
+    def set_aside(self, one: Aside) -> None:
+        about = {
+            "_id": one.name,
+            "session_id": one.session_id,
+            "reason": one.reason,
+            "made_at": one.made_at,
+            "size": one.size,
+            "run_id": one.run_id,
+        }
+        self._of.aside.insert_one(about, session=self._transaction)
+        texts = [one.text[at : at + _LONGEST_TEXT] for at in range(0, len(one.text), _LONGEST_TEXT)]
+        documents = [{"name": one.name, "number": number, "text": text} for number, text in enumerate(texts)]
+        self._of.aside_texts.insert_many(documents, session=self._transaction)
+
+    def asides(self) -> list[Aside]:
+        found = self._of.aside.find({"session_id": self._session_id}, session=self._transaction)
+        rows = [*found.sort("_id", DESCENDING)]
+        return [aside_of(one, text_of_aside(self._of, one["_id"], self._transaction)) for one in rows]
+
+    def forget(self, names: Iterable[str]) -> None:
+        for some in parts([*names]):
+            self._of.aside.delete_many({"_id": {"$in": some}}, session=self._transaction)
+            self._of.aside_texts.delete_many({"name": {"$in": some}}, session=self._transaction)
+
+
+def text_of_aside(collections: Collections, name: str, transaction: ClientSession) -> str:
+    """Return the text of what was taken out under a name."""
+    found = collections.aside_texts.find({"name": name}, session=transaction).sort("number")
+    return "".join(one["text"] for one in found)
+
+
+def aside_of(found: Document, text: str = "") -> Aside:
+    """Return what a document describes."""
+    return Aside(
+        found["_id"], found["session_id"], found["reason"], found["made_at"], found["size"], found["run_id"], text
+    )
+
+
+def words_of(one: StoredEntry) -> list[str]:
+    """Return the words of an entry, each once."""
+    found = {form[:LONGEST_WORD] for text in one.texts for form in words(composed(text.text)).forms}
+    return [ANYTHING] if sum(len(form.encode()) + 8 for form in found) > _MOST_BYTES else sorted(found)
+
+
+def parts(values: list[Any]) -> list[list[Any]]:
+    """Return values in lists that one command takes."""
+    return [values[at : at + _AT_ONCE] for at in range(0, len(values), _AT_ONCE)]

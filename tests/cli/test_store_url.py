@@ -1,0 +1,169 @@
+"""Commands with `--store URL`: sessions in a database are listed, shown and changed like those in a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from click.testing import Result
+
+from localstore import JsonStorage, Run, open_storage
+from tests.contract.storages import name_of
+from tests.effort import ci_only
+from tests.mongo import mongo_url
+from tests.postgres import postgres_url
+
+Invoke = Callable[..., Result]
+
+
+def _postgres(folder: Path) -> str:
+    url = postgres_url()
+    return f"{url}{'&' if '?' in url else '?'}{urlencode({'schema': name_of(folder)})}"
+
+
+URLS: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda folder: f"sqlite:///{folder}/sessions.db",
+    "postgres": _postgres,
+    "mongo": lambda folder: f"{mongo_url()}/{name_of(folder)}",
+}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=() if name == "sqlite" else ci_only) for name in URLS])
+def url(request: pytest.FixtureRequest, tmp_path: Path, store: Path) -> str:
+    """The URL of a database with the sessions of the folder `store`."""
+    found = URLS[request.param](tmp_path)
+    with open_storage(found) as storage:
+        JsonStorage(store).copy_to(storage)
+    return found
+
+
+def done(result: Result) -> str:
+    assert (result.exit_code, result.stderr) == (0, ""), result.stderr
+    return result.stdout
+
+
+def test_what_looks_prints_the_same_as_for_a_folder(invoke: Invoke, url: str, store: Path) -> None:
+    for args in (
+        ["ls"],
+        ["ls", "--user", "alice", "--sort", "runs"],
+        ["show", "linz", "--last", "1", "--messages"],
+        ["show", "vienna-trip", "--run", "-1", "--tools"],
+        ["search", "Fog"],
+        ["stats", "--by", "user,entity"],
+        ["export", "--format", "markdown"],
+        ["export", "--format", "json", "--user", "bob"],
+        ["state", "vienna-trip"],
+        ["tag", "vienna-trip"],
+    ):
+        assert done(invoke(*args, "--store", url)) == done(invoke(*args, "--store", store)), args
+
+
+def test_sessions_are_changed(invoke: Invoke, url: str) -> None:
+    done(invoke("rename", "graz-1", "Rain in Graz", "--store", url))
+    done(invoke("tag", "graz-1", "rain", "--store", url))
+    done(invoke("rate", "graz-1", "1", "good", "--note", "true", "--store", url))
+    done(invoke("archive", "linz-1", "--store", url))
+    with open_storage(url) as storage:
+        session = storage.read("graz-1")
+        assert session is not None
+        assert (session.name, session.tags) == ("Rain in Graz", ["rain"])
+        assert (session.runs[0].rating, session.runs[0].rating_note) == ("good", "true")
+    assert [line.split("\t")[0] for line in done(invoke("ls", "--store", url)).splitlines()] == [
+        "vienna-trip",
+        "graz-1",
+    ]
+
+
+def test_the_state_is_replaced(invoke: Invoke, url: str, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"city": "Graz"}')
+    result = invoke("state", "graz-1", "--set", tmp_path / "state.json", "--store", url)
+    assert result.stderr == "localstore: The session_state of graz-1 was stored.\n"
+    assert json.loads(done(invoke("state", "graz-1", "--store", url))) == {"city": "Graz"}
+
+
+def test_sessions_go_to_the_trash_and_come_back(invoke: Invoke, url: str) -> None:
+    assert "is in the trash. Restore it with: localstore restore" in done(invoke("rm", "graz-1", "--store", url))
+    assert done(invoke("rm", "--user", "bob", "--yes", "--store", url)).startswith("linz-1 is in the trash.")
+    assert len(done(invoke("restore", "--store", url)).splitlines()) == 2
+    assert done(invoke("restore", "graz-1", "--store", url)) == "graz-1 is back\n"
+    assert done(invoke("rm", "--empty-trash", "--yes", "--store", url)) == "1 document deleted permanently\n"
+    assert len(done(invoke("ls", "--store", url)).splitlines()) == 2
+
+
+def test_a_fork_is_compared(invoke: Invoke, url: str) -> None:
+    with open_storage(url) as storage:
+        storage.fork("vienna-trip", new_id="fork")
+    assert done(invoke("diff", "fork", "--store", url)) == ""
+
+
+def test_copies_go_in_all_directions(invoke: Invoke, url: str, store: Path, tmp_path: Path) -> None:
+    assert done(invoke("copy", store, url)) == "Copied 0 new sessions (0 runs). 3 sessions had nothing new.\n"
+    assert "Copied 3 new sessions (14 runs).\n" in invoke("copy", url, tmp_path / "back").stdout
+    assert done(invoke("copy", url, store, "--dry-run")).startswith("Would copy 0 new sessions")
+    other = f"sqlite:///{tmp_path}/other.db"
+    assert done(invoke("copy", url, other)) == "Copied 3 new sessions (14 runs).\n"
+    refused = invoke("copy", url, url)
+    assert (refused.exit_code, "FROM and TO are the same store" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["path", "graz-1"],
+        ["edit", "graz-1"],
+        ["convert", "--to", "yaml"],
+        ["prune", "--keep", "1"],
+        ["rescue"],
+        ["backups"],
+        ["redact", "graz-1", "--secrets", "--dry-run"],
+        ["restore", "--kind", "backup"],
+        ["diff", "graz-1", "--backup", "x"],
+    ],
+    ids=lambda args: args[0],
+)
+def test_what_needs_files_says_so(invoke: Invoke, args: list[str], tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    with open_storage(url) as storage:
+        storage.append("graz-1", Run(run_id="r1"))
+    result = invoke(*args, "--store", url)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "has no file" in result.stderr or "works on a folder" in result.stderr
+    assert "localstore " in result.stderr.partition("localstore: ")[2]
+
+
+def test_the_environment_variable_takes_a_url(
+    invoke: Invoke, url: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = done(invoke("ls", "--store", store))
+    monkeypatch.setenv("LOCALSTORE_DIR", url)
+    assert done(invoke("ls")) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("postgresql://alice:s3cret@127.0.0.1:1/db?connect_timeout=1", "postgresql://alice@127.0.0.1:1/db"),
+        ("mongodb://alice:s3cret@127.0.0.1:1/db?serverSelectionTimeoutMS=300", "mongodb://127.0.0.1:1/db"),
+        ("redis://alice:s3cret@host/1", "redis://alice:***@host/1 is not the URL of a store"),
+        ("sqlite://", "is not the URL of a store"),
+        ("mongodb://alice:s3cret@", "is not the URL of a store"),
+        ("postgresql://alice:s3cret@host:port/db", "is not the URL of a store"),
+        ("sqlite:////nowhere/at/all/s3.db", "unable to open database file"),
+    ],
+)
+@pytest.mark.parametrize("args", [["ls"], ["copy", "{store}", "{url}"], ["path", "x"]], ids=lambda args: args[0])
+def test_a_wrong_url_is_one_error_without_the_password(
+    invoke: Invoke, store: Path, url: str, problem: str, args: list[str]
+) -> None:
+    given = [arg.format(store=store, url=url) for arg in args]
+    result = invoke(*given) if args[0] == "copy" else invoke(*given, "--store", url)
+    assert result.exit_code in (3, 4, 5)
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "s3cret" not in result.stderr
+    assert "bug in localstore" not in result.stderr
+    if args[0] != "path":
+        assert problem in result.stderr

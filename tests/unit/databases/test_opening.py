@@ -1,0 +1,72 @@
+"""A store is opened by its path or its URL, and no password is shown."""
+
+from __future__ import annotations
+
+import doctest
+import sys
+from pathlib import Path
+
+import pytest
+
+from localstore import JsonStorage, StoreNotFound, StoreUnavailable, open_storage
+from localstore.databases import opening
+from localstore.databases.opening import is_url, without_password
+from localstore.databases.sql import SqlStorage
+
+
+def test_the_examples_give_what_they_say() -> None:
+    for name in ("is_url", "without_password"):
+        (example,) = doctest.DocTestFinder(recurse=False).find(getattr(opening, name), name, globs=vars(opening))
+        assert doctest.DocTestRunner().run(example).failed == 0
+
+
+def test_a_path_is_a_folder_and_a_url_a_database(tmp_path: Path) -> None:
+    assert isinstance(open_storage(tmp_path / "a"), JsonStorage)
+    with open_storage(f"sqlite:///{tmp_path}/a.db") as storage:
+        assert isinstance(storage, SqlStorage)
+    with pytest.raises(StoreNotFound):
+        open_storage(tmp_path / "nowhere", create=False)
+
+
+def test_options_of_ours_are_not_given_to_the_driver(tmp_path: Path) -> None:
+    with open_storage(f"sqlite:///{tmp_path}/a.db?table=mine&timeout=3") as storage:
+        assert repr(storage).endswith("table mine')")
+
+
+@pytest.mark.parametrize("text", ["chats", "./a/b", "/chats/a", "C:/chats", "c:\\chats", "", "~/x", "a:b", "1:/x"])
+def test_a_path_is_no_url(text: str) -> None:
+    assert not is_url(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:p@h/db", "postgresql://u:***@h/db"),
+        ("postgresql+psycopg://u:p%40@h/db?password=x&sslpassword=y#z", None),
+        ("mongodb://u:p@h1:1,h2:2/db", "mongodb://u:***@h1:1,h2:2/db"),
+        ("mongodb://u@h/db", "mongodb://u@h/db"),
+        ("postgresql://u:p:q@h/db", "postgresql://u:***@h/db"),
+        ("sqlite:///a.db", "sqlite:///a.db"),
+    ],
+)
+def test_a_password_is_not_shown(url: str, shown: str | None) -> None:
+    expected = "postgresql+psycopg://u:***@h/db?password=***&sslpassword=***#z" if shown is None else shown
+    assert without_password(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://u:s3cret@h/1", "http://u:s3cret@h", "postgresql://u:s3cret@h:x/db", "mongodb://"]
+)
+def test_a_url_of_no_database_is_refused(url: str) -> None:
+    with pytest.raises(StoreNotFound, match=r"is not the URL of a store.*mongodb://HOST/DATABASE") as caught:
+        open_storage(url)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("pymongo", "localstore.databases.mongo_"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pymongo", None)
+    with pytest.raises(StoreUnavailable, match=r"pip install 'localstore-sessions\[mongo\]'"):
+        open_storage("mongodb://127.0.0.1/db")
