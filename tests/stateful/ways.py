@@ -127,6 +127,12 @@ def _zeros(place: Place) -> None:
     by_hand.write_in_place(place.path, bytes(len(place.raw)))
 
 
+def _evicted(place: Place) -> None:
+    """As iCloud does to save space: the file is gone, and a placeholder names it."""
+    place.path.unlink()
+    place.beside(f".{place.path.name}.icloud").write_bytes(b"bplist00")
+
+
 def _moved(place: Place) -> None:
     by_hand.move(place.path, place.root / "sessions" / "2020-01" / place.path.name)
 
@@ -288,6 +294,7 @@ WAYS = [
     Way("overwritten by another session", _overwritten, "taken"),
     Way("empty placeholder", _emptied, "placeholder"),
     Way("placeholder of zeros", _zeros, "placeholder"),
+    Way("evicted", _evicted, "placeholder"),
     Way("other case of the name", _upper_case_name),
     Way("other case of the ending", _upper_case_ending, "gone"),
     Way("session in other case", _upper_case_session),
