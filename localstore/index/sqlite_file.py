@@ -7,8 +7,10 @@ other machines use, or when another process holds it for too long.
 
 import contextlib
 import ctypes
+import errno
 import os
 import sqlite3
+import stat
 import threading
 import time
 import weakref
@@ -50,7 +52,11 @@ _files: "weakref.WeakSet[SqliteFile]" = weakref.WeakSet()
 
 
 def _before_fork() -> None:
-    """Wait until no other thread is inside SQLite, whose own locks no child process could ever get."""
+    """Wait until no other thread is inside SQLite, whose own locks no child process could ever get.
+
+    Then close the connections. A child would inherit what SQLite knows of them, and take the locks of its own ones for
+    taken. Another process could then take itself for the last one, and remove the log that the child writes to.
+    """
     global _held
     for _ in range(_MOST_WAITS):
         held: list[Any] = []
@@ -60,6 +66,8 @@ def _before_fork() -> None:
             held.append(lock)
         else:
             _held = held
+            for file in list(_files):
+                file.close_file()
             return
         for lock in held:
             lock.release()
@@ -142,6 +150,12 @@ class SqliteFile:
             finally:
                 self.lock.release()
 
+    def close_file(self) -> None:
+        """Close the connection if it is to the file. The next call opens it again. The caller must hold `lock`."""
+        if self._connection is not None and self._identity is not None:
+            self._connection = None
+            self._closer()
+
     def use(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Return the result of `work`, which is called with an open connection.
 
@@ -213,8 +227,9 @@ class SqliteFile:
 
     def _open(self) -> sqlite3.Connection:
         make_folders(self._root, Path(self._path).parent)
-        with filesystem.open_file(self._path, os.O_RDWR | os.O_CREAT) as fd:  # SQLite would let others read it
-            status = filesystem.system.status_of(fd)
+        status = self._made() or filesystem.system.status(self._path)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", self._path)
         self._identity = status.st_dev, status.st_ino
         self._keep(self._path)
         assert self._connection is not None  # noqa: S101 (for the type checker)
@@ -223,6 +238,17 @@ class SqliteFile:
         self._connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
         _prepare(self._connection, self._layout)
         return self._connection
+
+    def _made(self) -> os.stat_result | None:
+        """Make the file, because SQLite would let others read it, and return its status. Return None if there is one.
+
+        A file that is there is not opened: to close it again would release the locks that other connections of this
+        process hold on it. Another process could then take its own connection for the last one, and remove the log.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        with contextlib.suppress(FileExistsError), _gate, filesystem.open_file(self._path, flags) as fd:
+            return filesystem.system.status_of(fd)
+        return None
 
     def _in_memory(self) -> sqlite3.Connection:
         self._identity = None

@@ -97,20 +97,12 @@ def _judge(place: Place, way: Way, seen: dict[str, Any], *, appended: bool = Fal
     }
     for session_id, document in files.items():
         if session_id in seen["read"]:
-            assert seen["read"][session_id] == _texts(document)
+            assert seen["read"][session_id] == ways.texts(document)
     for word, found in seen["found"].items():
         assert found == sorted(session_id for session_id, document in files.items() if word in str(document.history))
     for path in oracle.document_paths(place.root):
         if str(path) not in {row["path"] for row in seen["listed"].values()}:
             assert str(path) in seen["named"], f"{path} is ignored without a word"
-
-
-def _texts(document: oracle.Document) -> dict[str, list[Any]]:
-    return {
-        entry["run_id"]: [message.get("content") for message in entry.get("messages", [])]
-        for entry in document.history
-        if entry["type"] == "run"
-    }
 
 
 def _judge_append(place: Place, way: Way, before: dict[Path, bytes]) -> None:

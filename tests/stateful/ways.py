@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -69,9 +69,11 @@ def make(root: Path, suffix: str, session_id: str = TRIP) -> Place:
 # What is done
 
 
-def _typed(raw: bytes) -> bytes:
-    assert b"packing" in raw
-    return raw.replace(b"packing", b"a hotel in Graz")
+def _typed(raw: bytes, text: bytes = b"a hotel in Graz") -> bytes:
+    """The text with another word in one of its runs."""
+    words = [word.encode() for word in WORDS if word != "Graz" and word.encode() in raw]
+    assert words
+    return raw.replace(words[0], text, 1)
 
 
 def _in_place(place: Place) -> None:
@@ -79,7 +81,7 @@ def _in_place(place: Place) -> None:
 
 
 def _same_size(place: Place) -> None:
-    by_hand.write_in_place(place.path, place.raw.replace(b"packing", b"in Graz"))
+    by_hand.write_in_place(place.path, _typed(place.raw, b"in Graz"))
 
 
 def _renamed_over(place: Place) -> None:
@@ -322,12 +324,31 @@ def expected(root: Path) -> dict[str, oracle.Document]:
     """The sessions that the raw files hold: of several documents with one id, the one with the name of the id."""
     found: dict[str, oracle.Document] = {}
     for path in oracle.document_paths(root):
-        try:
-            document = oracle.parse(path)
-            assert all(isinstance(entry, dict) for entry in document.history), path
-        except (ValueError, TypeError, AssertionError):
-            continue
-        session_id = document.header["session_id"]
-        if session_id not in found or path.stem == session_id:
-            found[session_id] = document
+        document = whole(path)
+        if document is not None:
+            session_id = document.header["session_id"]
+            if session_id not in found or path.stem == session_id:
+                found[session_id] = document
     return found
+
+
+def whole(path: Path) -> oracle.Document | None:
+    """The document in a file, or None if it has none, or one without what every reader requires."""
+    try:
+        document = oracle.parse(path)
+        for entry in document.history:
+            entry["type"], entry["created_at"]
+            if entry["type"] == "run":
+                [message["role"] for message in (entry["run_id"] and entry.get("messages")) or []]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return document
+
+
+def texts(document: oracle.Document) -> dict[str, list[Any]]:
+    """The texts of each run of a document, by its id."""
+    return {
+        entry["run_id"]: [message.get("content") for message in entry.get("messages", [])]
+        for entry in document.history
+        if entry["type"] == "run"
+    }

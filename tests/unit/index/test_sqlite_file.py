@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -61,3 +63,61 @@ def test_a_fork_waits_while_another_thread_opens_or_closes_a_connection(
         may_go_on.set()
         forked.result(60)
         assert listed.result(60) == 1
+
+
+def _fold_elsewhere(root: Path) -> None:
+    """Let another process open the index and the search index of a store, and close them again."""
+    code = (
+        "import sys; from localstore import JsonStorage; storage = JsonStorage(sys.argv[1]); "
+        "storage._engine.manifest._reader.fold_all(); storage.search('hello'); storage.close()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(root)], check=True, capture_output=True)
+
+
+def test_another_process_leaves_the_log_alone_while_two_connections_are_open_here(storage: Storage) -> None:
+    """Regression: opening the index closed a descriptor of it, which released the locks of the first connection. The
+    next process that closed the index took itself for the last one and removed the log, and what was added to it here
+    damaged the index: a session was missing in listings."""
+    for number in range(3):
+        storage.append(f"s{number}", answered("r1"))
+    other = type(storage)(storage.root)
+    for opened in (storage, other):
+        opened._engine.manifest._reader.fold_all()
+        opened.search("hello")
+    logs = sorted((storage.root / ".localstore").glob("*.sqlite-wal"))
+    inodes = [log.stat().st_ino for log in logs]
+    assert len(logs) == 2
+    _fold_elsewhere(storage.root)
+    assert [log.stat().st_ino for log in logs] == inodes
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_keeps_the_log_when_its_parent_and_others_close_theirs(storage: Storage) -> None:
+    """Regression: a child took the locks of its connection for taken, as its parent had them. Once the parent was gone,
+    another process removed the log that the child wrote to."""
+    storage.append("s0", answered("r1"))
+    storage._engine.manifest._reader.fold_all()
+    log = storage.root / ".localstore" / "index.sqlite-wal"
+    is_open, may_end = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        failed = 1
+        try:
+            opened = type(storage)(storage.root)
+            opened.append("s1", answered("r1"))
+            opened._engine.manifest._reader.fold_all()
+            os.write(is_open[1], b"x")
+            os.read(may_end[0], 1)
+            failed = int(not log.exists())
+        finally:
+            os._exit(failed)
+    try:
+        assert os.read(is_open[0], 1)
+        storage.close()
+        _fold_elsewhere(storage.root)
+    finally:
+        os.write(may_end[1], b"x")
+        _, status = os.waitpid(child, 0)
+        for end in (*is_open, *may_end):
+            os.close(end)
+    assert status == 0
