@@ -148,6 +148,8 @@ class FolderScan:
                 elif kind == "broken":
                     if self._manifest.get(detail["session_id"]) is None and self._manifest.session_at(path) is None:
                         self._manifest.put(detail)
+                    else:  # the row may be that of a path that the document has left
+                        self._scanned.pop(_month_folder(path), None)
                 elif kind == "duplicate":
                     self._reader.duplicates[path] = (detail[0], detail[1])
                 else:

@@ -231,3 +231,19 @@ def test_the_row_of_a_document_that_another_process_changes_after_it_was_read_is
         total = each.stats().total
         assert (each.count(), total.sessions, total.runs) == (sessions, sessions, runs)
         assert ("new" in each) == (change == "append")
+
+
+@pytest.mark.usefixtures("uses_index")
+def test_a_broken_document_whose_month_was_renamed_is_listed_by_every_process(storage: Storage) -> None:
+    """Regression: only the first process that listed the store said that the document is broken. In later ones, the row
+    of its old path hid it: the session was missing, and nothing named its file."""
+    storage.append("s1", answered("r1"))
+    path = storage.path("s1")
+    raw = path.read_bytes()
+    path.write_bytes(raw[: raw.rindex(b"role")] + b"[{")
+    path.parent.rename(path.parent.with_name("2020-01"))
+    settle_folders(storage)
+    for _ in range(3):
+        (info,) = type(storage)(storage.root).list_sessions()
+        assert info.session_id == "s1"
+        assert info.problem is not None
