@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localstore.engine.merge import Difference, Entry, Key, Version, keyed, merge
+from localstore.engine.merge_order import Side
 from localstore.errors import OlderFormat
 from localstore.format.control_characters import escaped
 from localstore.format.document import Layout, ParsedDocument, document_broken, normalise, order_header, parse_document
@@ -66,19 +67,20 @@ def merge_documents(
     path: Path | str,
     *,
     marks_conflicts: bool = False,
+    prefer: Side | None = None,
 ) -> MergedDocument:
     """Merge two documents of one session, as `readable` returns them. `base` is the version that both come from.
 
-    With `marks_conflicts`, a run that both sides changed gets conflict markers. Raises DocumentBroken, which names
-    `path`, if something has to be written again that would be dropped or rounded.
+    With `marks_conflicts`, a run that both sides changed gets conflict markers. `prefer` is that of `merge`. Raises
+    DocumentBroken, which names `path`, if something has to be written again that would be dropped or rounded.
     """
     before = None if base is None else Version(base.header, base.entries)
     versions = Version(ours.header, ours.entries), Version(theirs.header, theirs.entries)
-    merged = merge(*versions, before)
+    merged = merge(*versions, before, prefer=prefer)
     conflicts = {one.run_id: one for one in merged.differences if marks_conflicts and one.run_id is not None}
     layout, texts = ours.layout, _Texts(ours, theirs, base)
     head = _kept_head(merged.header, ours, theirs, base)
-    is_rewritten = head is None
+    rewritten = [layout.assemble(one.head, []) for one in (ours, theirs) if head is None]
     parts = [layout.head(order_header(merged.header)) if head is None else head]
     heads = [(one.head, one.header) for one in (ours, theirs)]
     loses_comments = layout.keeps_comments and _loses_comments(
@@ -95,11 +97,10 @@ def merge_documents(
         text = texts.of(key, entry)
         if text is None:
             text = layout.entry(entry)
-            is_rewritten = True
+            rewritten += texts.at(key)
         loses_comments |= texts.loses_comments(key, text, layout)
         parts.append(text + (b"" if is_last else layout.separator))
-    if is_rewritten:
-        _refuse_losses(ours, theirs, path)
+    _refuse_losses(rewritten, ours, theirs, path)
     return MergedDocument(
         merged.header["session_id"],
         b"".join([*parts, layout.end]) if merged.entries else layout.assemble(parts[0], []),
@@ -129,6 +130,10 @@ class _Texts:
         """Return the bytes of an entry on both sides, ours first, if they differ in more than how they are written."""
         forms = self._at(key)
         return [text for _, text in forms] if len(forms) > 1 and not json_equal(forms[0][0], forms[1][0]) else []
+
+    def at(self, key: Key) -> list[bytes]:
+        """Return the bytes of an entry on each side that has it."""
+        return [text for _, text in self._at(key)]
 
     def loses_comments(self, key: Key, text: bytes, layout: Layout) -> bool:
         """Return whether a side has comments in an entry that are not in `text`, its merged form."""
@@ -172,9 +177,15 @@ def _loses_comments(
     return any(side not in (text, before) and side != write(value) for side, value in sides)
 
 
-def _refuse_losses(ours: ParsedDocument, theirs: ParsedDocument, path: Path | str) -> None:
-    for parsed in (ours, theirs):
-        try:
-            parsed.layout.parse_strict(parsed.raw)
-        except ParseError as error:
-            raise document_broken(error, path) from None
+def _refuse_losses(rewritten: list[bytes], ours: ParsedDocument, theirs: ParsedDocument, path: Path | str) -> None:
+    """Raise DocumentBroken if a value in one of the pieces that are written again would be dropped or rounded."""
+    try:
+        for piece in rewritten:
+            ours.layout.parse_strict(piece)
+    except ParseError as error:
+        for parsed in (ours, theirs):
+            try:
+                parsed.layout.parse_strict(parsed.raw)
+            except ParseError as there:
+                raise document_broken(there, path) from None  # with the line in the document
+        raise document_broken(error, path) from None

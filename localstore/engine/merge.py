@@ -76,7 +76,7 @@ class Merged:
         return [entry for key, entry in keyed(version.entries).items() if key not in kept]
 
 
-def merge(ours: Version, theirs: Version, base: Version | None = None) -> Merged:
+def merge(ours: Version, theirs: Version, base: Version | None = None, *, prefer: Side | None = None) -> Merged:
     """Return the session that has everything of two versions of it.
 
     Entries with an id are matched by it, others by their content. With `base`, the version that both come from, what
@@ -90,10 +90,12 @@ def merge(ours: Version, theirs: Version, base: Version | None = None) -> Merged
     ours. If both sides changed the state, it is merged by key, and goes into an update at the end, because the newest
     state in a history replaces older ones.
 
+    With `prefer`, the form of this side counts wherever both changed something, instead of the later one.
+
     The merge is idempotent: merging one of the versions into the result changes nothing. Both headers must be those of
     the same session.
     """
-    return _Merge(ours, theirs, base).result()
+    return _Merge(ours, theirs, base, prefer).result()
 
 
 def keyed(entries: Iterable[Entry]) -> dict[Key, Entry]:
@@ -128,10 +130,11 @@ def canonical(value: Any) -> str:
 class _Merge:
     """One merge. `differences` collects what both sides have in different forms."""
 
-    def __init__(self, ours: Version, theirs: Version, base: Version | None) -> None:
+    def __init__(self, ours: Version, theirs: Version, base: Version | None, prefer: Side | None) -> None:
         self._ours, self._theirs, self._base = ours, theirs, base
         self._removals = [removals(one.header) if one is not None else {} for one in (ours, theirs, base)]
-        self._later = _later(_last_time(ours), _last_time(theirs))
+        self._prefer = prefer
+        self._later = prefer or _later(_last_time(ours), _last_time(theirs))
         self._same: set[Key] = set()
         """The keys of the entries that are equal on both sides."""
         self._differences: list[Difference] = []
@@ -205,6 +208,8 @@ class _Merge:
             return "ours", False
         if backward == "stored" or (forward, backward) == ("newer", "other"):
             return "theirs", False
+        if self._prefer is not None:
+            return taken, True
         is_open = [form["status"] == "unfinished" for form in (ours, theirs)]
         return (taken if is_open[0] == is_open[1] else "theirs" if is_open[0] else "ours"), True
 
@@ -259,7 +264,9 @@ class _Merge:
         else:  # both sides come from the newest state that they have in common
             common = [entry for key, entry in ours.items() if key in self._same]
             here, there, before = (_newest(name, one) for one in (ours.values(), theirs.values(), common))
-        state = self._mapping(name, here.value, there.value, before.value, _later(here.time, there.time))
+        state = self._mapping(
+            name, here.value, there.value, before.value, self._prefer or _later(here.time, there.time)
+        )
         return None if json_equal(state, _newest(name, merged).value) else state
 
     def _mapping(

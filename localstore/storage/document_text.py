@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from localstore.disk import durable_files, rescue_folder, store_tree
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.durable_files import FileChanged
-from localstore.engine.text_merge import Key, Lost, entry_keys, merge_texts
+from localstore.engine.document_merge import merge_documents
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, OlderFormat, SessionNotFound
 from localstore.format.document import LAYOUTS, ParsedDocument, document_broken, normalise, parse_document
 from localstore.format.parse_error import ParseError
@@ -147,6 +147,22 @@ def replace_document(engine: Engine, session_id: str, text: bytes, base: bytes) 
     return edit.result
 
 
+Key = tuple[str, str, int]
+"""What identifies an entry: its type, its id or time, and a number among those with the same ones."""
+
+
+def entry_keys(entries: Iterable[dict[str, Any]]) -> list[Key]:
+    """Return the key of each entry, by which a person finds it again in another version of the document."""
+    seen: dict[tuple[str, str], int] = {}
+    keys = []
+    for entry in entries:
+        name = {"run": "run_id", "item": "item_id"}.get(entry["type"], "created_at")
+        found = entry["type"], str(entry.get(name))
+        seen[found] = seen.get(found, -1) + 1
+        keys.append((*found, seen[found]))
+    return keys
+
+
 @dataclass(slots=True)
 class _Edit:
     """The replacement of one document's text by `mine`, which a person made of `base`."""
@@ -183,17 +199,25 @@ class _Edit:
         """Write the changes from `before` to `mine` to a document that others changed too."""
         path, theirs = document.file.path, document.whole()
         base, mine = (one if one.in_layout else normalise(one, path) for one in (before, self.mine))
-        merge = merge_texts(base, mine, theirs)
-        lost = list(merge.lost)
+        merged = merge_documents(mine, theirs, base, path, prefer="theirs")
+        texts = dict(zip(entry_keys(mine.entries), mine.slices(), strict=True))
+        lost: dict[str, bytes | None] = {}
+        stays = []
+        for one in merged.differences:
+            if one.taken == "theirs":
+                key = None if one.run_id is None else ((one.theirs or one.ours)["type"], one.run_id, 0)
+                stays.append(key)
+                lost[one.what] = mine.raw if key is None else texts.get(key)
         if mine is not self.mine and mine.layout.keeps_comments and b"#" in self.mine.raw:
-            lost.append(Lost("the comments", self.mine.raw))
-        names = tuple(self._set_aside(document, CHANGED, one.text) for one in lost if one.text is not None)
-        removed = self._keep_removed(document, base, mine, [one.key for one in lost])
-        self.result = Replaced(
-            _changes(base, mine), _changes(base, theirs), tuple(one.name for one in lost), names, removed
-        )
-        if merge.raw != theirs.raw:
-            document.replace_text(merge.raw, has_comments=False)
+            lost["the comments"] = self.mine.raw
+        elif merged.loses_comments:
+            lost["the comments"] = mine.raw
+            self._set_aside(document, rescue_folder.COMMENTS, theirs.raw)
+        names = dict.fromkeys(self._set_aside(document, CHANGED, text) for text in lost.values() if text is not None)
+        removed = self._keep_removed(document, base, mine, stays)
+        self.result = Replaced(_changes(base, mine), _changes(base, theirs), tuple(lost), tuple(names), removed)
+        if merged.raw != theirs.raw:
+            document.replace_text(merged.raw, has_comments=False)
 
     def _keep_removed(
         self, document: Transaction, before: ParsedDocument, mine: ParsedDocument, without: Collection[Key | None]

@@ -116,7 +116,10 @@ def test_different_runs_and_fields_that_both_sides_changed_are_merged(trip: Stor
 def test_a_run_that_both_sides_changed_stays_as_the_others_wrote_it(trip: Storage) -> None:
     """The person's form is in the rescue folder, and the result names it. The rest of the edit is stored."""
     base = text(trip)
-    trip.rate("trip", "r2", "bad")
+    session = trip.read("trip")
+    assert session is not None
+    session.runs[1].messages[0].content = "theirs"
+    trip.upsert(session)
     done = trip.replace_document("trip", changed(base, question_2="mine", question_1="edited"), base=base)
     assert done.lost == ("run r2",)
     (kept,) = rescued(trip.root)
@@ -124,10 +127,67 @@ def test_a_run_that_both_sides_changed_stays_as_the_others_wrote_it(trip: Storag
     assert "mine" in Path(kept.path).read_text()
     session = trip.read("trip")
     assert session is not None
-    assert (session.runs[1].rating, session.runs[1].question) == ("bad", "question 2")
-    assert session.runs[0].question == "edited"
+    assert [run.question for run in session.runs] == ["edited", "theirs", "question 3"]
     assert restore(trip.root, kept.name).left  # the file stays, because the session has another form
     assert_sound(trip)
+
+
+def test_an_edit_of_a_run_that_others_rated_keeps_both(trip: Storage) -> None:
+    base = text(trip)
+    trip.rate("trip", "r2", "bad", "too long")
+    done = trip.replace_document("trip", changed(base, question_2="mine"), base=base)
+    assert (done.lost, done.rescued) == ((), ())
+    session = trip.read("trip")
+    assert session is not None
+    assert (session.runs[1].rating, session.runs[1].rating_note, session.runs[1].question) == (
+        "bad",
+        "too long",
+        "mine",
+    )
+    assert_sound(trip)
+
+
+def test_an_edit_of_a_run_that_others_took_out_is_kept(trip: Storage) -> None:
+    """The run stays out, and the rescue folder has both forms."""
+    base = text(trip)
+    trip.remove_run("trip", "r2")
+    done = trip.replace_document("trip", changed(base, question_2="mine", question_1="edited"), base=base)
+    assert done.lost == ("run r2",)
+    assert run_ids(trip.path("trip")) == ["r1", "r3"]
+    kept = {one.name: Path(one.path).read_text() for one in rescued(trip.root)}
+    assert "mine" in kept[done.rescued[0]]
+    assert len(kept) == 2
+
+
+def test_comments_that_find_no_place_are_kept(tmp_path: Path) -> None:
+    """The person wrote a comment into a run that others rated meanwhile: the run is written again."""
+    storage = YamlStorage(tmp_path / "store")
+    storage.append("trip", answered("r1"))
+    base = text(storage)
+    storage.rate("trip", "r1", "good")
+    done = storage.replace_document("trip", base.replace(b"  status:", b"  # in March\n  status:"), base=base)
+    assert done.lost == ("the comments",)
+    assert any("# in March" in Path(one.path).read_text() for one in rescued(storage.root) if one.name in done.rescued)
+    session = storage.read("trip")
+    assert session is not None
+    assert session.runs[0].rating == "good"
+
+
+def test_long_numbers_elsewhere_in_the_document_stay(trip: Storage) -> None:
+    """Only what is written again must not be rounded."""
+    base = text(trip)
+    number = b"3.14159265358979323846"
+    first = changed(base, question_1="edited")
+    first = first.replace(b'"run_id": "r3",', b'"run_id": "r3",\n      "x": %b,' % number)
+    first = first.replace(b"  run_id: r3\n", b"  run_id: r3\n  x: %b\n" % number)
+    trip.replace_document("trip", first, base=base)
+    base = text(trip)
+    trip.rate("trip", "r1", "good")
+    trip.replace_document("trip", changed(base, edited="mine"), base=base)
+    assert number in text(trip)
+    session = trip.read("trip")
+    assert session is not None
+    assert (session.runs[0].question, session.runs[0].rating) == ("mine", "good")
 
 
 def test_a_run_that_one_side_removed(trip: Storage) -> None:
