@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from localstore.databases.backend import HEADER, TRASH, Aside, Locked, Match, Stored, StoredEntry, entry_of
+from localstore.databases.backend import HEADER, TRASH, Aside, Change, Locked, Match, Stored, StoredEntry, entry_of
 from localstore.databases.mongo_client import Client, Document
 from localstore.databases.mongo_session import (
     ANYTHING,
@@ -20,6 +20,7 @@ from localstore.databases.mongo_session import (
     Collections,
     LockedSession,
     aside_of,
+    create_many,
     parts,
     text_of_aside,
 )
@@ -105,6 +106,11 @@ class MongoBackend:
             lambda database, transaction: work(
                 LockedSession(Collections(database, self._name), transaction, session_id)
             )
+        )
+
+    def create_many(self, new: Sequence[Change]) -> set[str]:
+        return self._client.write(
+            lambda database, transaction: create_many(Collections(database, self._name), transaction, new)
         )
 
     def read(self, session_id: str, last_runs: int | None = None, last_entries: int | None = None) -> Stored | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -85,21 +85,7 @@ class LockedSession:
         return None if found is None else int(found["position"])
 
     def write(self, change: Change) -> None:
-        row = change.row
-        overview = row.get("overview", {})
-        values = {
-            "kind": row["kind"],
-            "user_id": row.get("user_id"),
-            "entity_id": row.get("entity_id"),
-            "name": row.get("name"),
-            "status": overview.get("status"),
-            "tags": [*row.get("tags", ())],
-            "models": sorted({model for models in overview.get("usage", {}).values() for model in models}),
-            "ratings": [*overview.get("ratings", {})],
-            "active_at": activity(row, latest_plausible_time()),
-            "next": change.next,
-            "facts": orjson.dumps(row).decode(),
-        }
+        values = session_values(change)
         if self.row is None:
             self._of.sessions.insert_one({"_id": self._session_id, **values}, session=self._transaction)
             of_session = {"session_id": self._session_id}  # what a `drop` that was interrupted left
@@ -112,25 +98,10 @@ class LockedSession:
                 self._of.entries.delete_many(
                     {"session_id": self._session_id, "position": {"$in": some}}, session=self._transaction
                 )
-        documents = [self._document(one) for one in change.put]
+        documents = [entry_values(self._session_id, one) for one in change.put]
         if documents:
             self._of.entries.insert_many(documents, session=self._transaction)
-        self.row, self.next = row, change.next
-
-    def _document(self, one: StoredEntry) -> Document:
-        if one.size > _LARGEST:
-            raise UnstorableValue(
-                f"An entry of session {self._session_id!r} has {one.size:,} bytes, more than the 16 MB that MongoDB "
-                "stores. Nothing was written. Split the run, or use another storage."
-            )
-        document = {
-            "session_id": self._session_id,
-            "position": one.position,
-            "created_at": one.created_at,
-            "content": one.text,
-            "words": words_of(one),
-        }
-        return document if one.run_id is None else {**document, "run_id": one.run_id}
+        self.row, self.next = change.row, change.next
 
     def delete(self) -> None:
         self._of.entries.delete_many({"session_id": self._session_id}, session=self._transaction)
@@ -159,6 +130,59 @@ class LockedSession:
         for some in parts([*names]):
             self._of.aside.delete_many({"_id": {"$in": some}}, session=self._transaction)
             self._of.aside_texts.delete_many({"name": {"$in": some}}, session=self._transaction)
+
+
+def create_many(collections: Collections, transaction: ClientSession, new: Sequence[Change]) -> set[str]:
+    """Create sessions, and return the ids of those that exist already."""
+    changes = {change.row["session_id"]: change for change in new}
+    existing: set[str] = set()
+    for some in parts([*changes]):
+        found = collections.sessions.find({"_id": {"$in": some}}, {"_id": 1}, session=transaction)
+        existing |= {one["_id"] for one in found}
+    for some in parts([session_id for session_id in changes if session_id not in existing]):
+        sessions = [{"_id": session_id, **session_values(changes[session_id])} for session_id in some]
+        collections.sessions.insert_many(sessions, session=transaction)
+        # what a `drop` that was interrupted left
+        collections.entries.delete_many({"session_id": {"$in": some}}, session=transaction)
+        entries = [entry_values(session_id, one) for session_id in some for one in changes[session_id].put]
+        collections.entries.insert_many(entries, session=transaction)
+    return existing
+
+
+def session_values(change: Change) -> Document:
+    """Return the fields of a session besides its id."""
+    row = change.row
+    overview = row.get("overview", {})
+    return {
+        "kind": row["kind"],
+        "user_id": row.get("user_id"),
+        "entity_id": row.get("entity_id"),
+        "name": row.get("name"),
+        "status": overview.get("status"),
+        "tags": [*row.get("tags", ())],
+        "models": sorted({model for models in overview.get("usage", {}).values() for model in models}),
+        "ratings": [*overview.get("ratings", {})],
+        "active_at": activity(row, latest_plausible_time()),
+        "next": change.next,
+        "facts": orjson.dumps(row).decode(),
+    }
+
+
+def entry_values(session_id: str, one: StoredEntry) -> Document:
+    """Return the fields of an entry. Raises UnstorableValue if it is too large."""
+    if one.size > _LARGEST:
+        raise UnstorableValue(
+            f"An entry of session {session_id!r} has {one.size:,} bytes, more than the 16 MB that MongoDB stores. "
+            "Nothing was written. Split the run, or use another storage."
+        )
+    document = {
+        "session_id": session_id,
+        "position": one.position,
+        "created_at": one.created_at,
+        "content": one.text,
+        "words": words_of(one),
+    }
+    return document if one.run_id is None else {**document, "run_id": one.run_id}
 
 
 def text_of_aside(collections: Collections, name: str, transaction: ClientSession) -> str:

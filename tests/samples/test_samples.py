@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from tests.cli.test_store_url import URLS
 from tests.effort import ci_only
 from tests.scripted_server import error, scripted_server, stream, text
 
@@ -214,3 +215,13 @@ def _text_of(picture: Path) -> list[str]:
     """The lines of text in an SVG, with its months replaced."""
     texts = ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314 - made by our own script
     return [re.sub(r"\d{4}-\d\d", "<month>", text.text or "") for text in texts]
+
+
+@pytest.mark.parametrize(
+    "other", [pytest.param(name, marks=() if name == "sqlite" else ci_only) for name in ("sqlite", "postgres", "mongo")]
+)
+def test_the_databases_sample_prints_the_same_for_every_store(folder: Folder, other: str) -> None:
+    for _ in range(2):
+        expected = folder.run("databases.py")
+        assert folder.run("databases.py", URLS[other](folder.path)) == expected
+    assert expected[2] == "Your name is Alice."
