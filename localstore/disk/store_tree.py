@@ -369,8 +369,9 @@ def folders(root: str) -> dict[str, int]:
 
 def has_folder(root: str, folder: str) -> bool:
     """Return whether a folder for documents exists, and neither it nor `sessions/` is a link."""
+    status = filesystem.system.status
     try:
-        return all(stat.S_ISDIR(filesystem.system.status(f"{root}/{name}").st_mode) for name in (SESSIONS, folder))
+        return stat.S_ISDIR(status(f"{root}/{SESSIONS}").st_mode) and stat.S_ISDIR(status(f"{root}/{folder}").st_mode)
     except FileNotFoundError:
         return False
 

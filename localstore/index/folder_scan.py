@@ -5,7 +5,7 @@ moved or removed, without opening any other file. What a scan found is stored in
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from localstore.disk import file_names, filesystem, ignored_files, store_tree
@@ -67,7 +67,7 @@ class FolderScan:
             self._skips = manifest.skips
         uses_index = not (for_lookup and manifest.is_small())
         if uses_index and any(self._scanned.get(folder) != changed for folder, changed in folders.items()):
-            self._load()  # another process may have scanned them
+            self._load(folders)  # another process may have scanned them
         for folder in left:
             self._scanned.pop(folder, None)
         now = time.time_ns()
@@ -132,9 +132,9 @@ class FolderScan:
         for session_id in list(session_ids):
             self._manifest.hide(session_id)
 
-    def _load(self) -> None:
-        """Take over what the last scans of any process found, if the index has it."""
-        found = self._manifest.scans.found_in_folders()
+    def _load(self, times: Mapping[str, int]) -> None:
+        """Take over what the last scans of any process found, if the index has it. `times` are those of some folders."""
+        found = self._manifest.scans.found_in_folders(times)
         self._skips = self._manifest.skips
         self._stored = found
         if not found.folders:
@@ -181,7 +181,7 @@ class FolderScan:
         if watch is None or watch.before is None or watch.after is None:
             return None
         if self._stored is None and not self._manifest.is_small():
-            self._load()
+            self._load({folder: watch.before})
         if self._scanned.get(folder) != watch.before:
             return None
         return FolderNote(folder, watch.before, watch.after)
@@ -196,7 +196,7 @@ class FolderScan:
     def duplicates_of(self, session_id: str) -> list[str]:
         """Return the files that hold this session although its document is another file, as far as they are known."""
         if self._stored is None and not self._manifest.is_small():
-            self._load()
+            self._load({})
         if not self._reader.duplicates and not self._reader.unreadable:
             return []
         return [path for path, duplicate in self._reader.duplicate_files().items() if duplicate == session_id]

@@ -160,6 +160,15 @@ class Manifest:
         """Return the number of rows."""
         return self._reader.count()
 
+    def has_more_than(self, number: int) -> bool:
+        """Return whether there are more than about `number` rows: so many in the index, or so many in memory."""
+        from localstore.index import row_queries
+
+        with self._reader.mutex:
+            self._reader.parse_all_lines()
+            has_more = partial(row_queries.has_more_than, number=number)
+            return len(self._recent.rows) > number or self._reader.ask(has_more, False)
+
     def all(self) -> list[IndexRow]:
         """Return all rows, in no particular order."""
         return [row for _, row in self.in_order(EVERYTHING, None, None, newest_first=True)[0]]

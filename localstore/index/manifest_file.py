@@ -133,8 +133,8 @@ class ManifestFile:
         durable_files.write_file(self.path, [generation_line()])
         self._open(writes=True)
 
-    def append(self, lines: Iterable[bytes], size: int, *, is_whole: bool) -> int:
-        """Add lines to the open file, which has `size` bytes, and return its new size.
+    def append(self, lines: Iterable[bytes], size: int, *, is_whole: bool) -> bytes:
+        """Add lines to the open file, which has `size` bytes, and return the bytes that were added.
 
         `is_whole` says that the file is known to end with a whole line.
         """
@@ -145,4 +145,4 @@ class ManifestFile:
             lines = [b"", *lines]  # the last writer was interrupted in the middle of a line
         data = b"\n".join([*lines, b""])
         filesystem.add_line(self._fd, size, data)
-        return size + len(data)
+        return data

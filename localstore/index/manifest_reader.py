@@ -70,7 +70,7 @@ class ManifestReader:
         self.index = ManifestIndex(root, self.file, locks)
         self.recent = RecentRows()
         self.skips = 0
-        """How often lines were not parsed, because the index had them already. They may have removed rows."""
+        """How often lines were not parsed, because the index has them. They may have removed rows."""
         self._locks = locks
         _readers.add(self)
 
@@ -195,8 +195,8 @@ class ManifestReader:
         self.index.folded = max(self.index.folded, offset)
         if skipped:
             self.index.set_end(offset)
+        if self.recent.forget_before(offset) or skipped:
             self.skips += 1
-        self.recent.forget_before(offset)
         if skipped:  # among the lines that were not read may be later ones of these sessions
             for session_id in self.recent.rows.keys() - self.recent.ends.keys():
                 row = self.in_index(session_id)
@@ -232,9 +232,15 @@ class ManifestReader:
 
     def _known(self, session_id: str) -> IndexRow | None:
         row = self.recent.rows.get(session_id)
-        if row is None:
-            row = self.in_index(session_id)
-        return None if row is DELETED else row
+        if row is not None:
+            return None if row is DELETED else row
+        asked = self.recent.asked
+        if asked is not None and asked[0] == self.index.restarts and asked[1]["session_id"] == session_id:
+            return asked[1]  # one append needs its row several times
+        row = self.in_index(session_id)
+        if row is not None:
+            self.recent.asked = self.index.restarts, row
+        return row
 
     def session_at(self, path: str) -> str | None:
         """Return the id of the session whose row has this path, or None. The caller must hold `mutex`."""
@@ -305,6 +311,9 @@ class ManifestReader:
         The manifest may be from another copy of the store, and a file may hold another session now.
         """
         with self.mutex:
+            status = self.file.current()
+            if status is not None and self.recent.unparsed > _SHORT:  # to fold them once costs all processes less
+                self.fold(status.st_size, waits=False)
             left, self.recent.left = self.folders_left(), set()
             return left
 
@@ -329,9 +338,9 @@ class ManifestReader:
         remaining lines are those of a manifest that is gone, and the new ones are parsed instead.
         """
         if self.recent.pending and self.index.folded:
-            self._skip_folded_lines()
+            self.skip_folded_lines()
         while self.recent.pending:
-            unread, self.recent.pending = self.recent.pending, {}
+            unread, self.recent.pending, self.recent.unparsed = self.recent.pending, {}, 0
             parsed: dict[str, IndexRow] = {}
             for session_id, lines in unread.items():
                 row = lines if isinstance(lines, dict) else last_usable(session_id, lines)
@@ -361,14 +370,16 @@ class ManifestReader:
 
         return self.ask(work, _NO_PATHS)
 
-    def _skip_folded_lines(self) -> None:
-        """Drop the lines that another process has folded: the index no longer says which rows they replaced."""
+    def skip_folded_lines(self) -> None:
+        """Drop the lines that another process has folded: the index no longer says which rows they replaced.
+
+        The caller must hold `mutex`.
+        """
         try:
             offset = self.ask(partial(self.index.offset_in, size=self.file.size()), None)
         except OSError:  # the next refresh handles it
             return
         if offset is not None and offset > self.index.folded:
-            self.skips += 1
             self.advance(offset)
 
     def _remove(self, session_id: str, paths: _Paths) -> None:

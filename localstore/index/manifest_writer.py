@@ -57,11 +57,12 @@ class ManifestWriter:
                     self._reader.put_written(row)
                 if deleted is not None:
                     self._reader.hide(deleted)
-                end = self._file.append(lines, size, is_whole=size == self._index.end)
+                added = self._file.append(lines, size, is_whole=size == self._index.end)
+                end = size + len(added)
                 if not size:  # it was emptied, and has got a first line
                     self._index.start(end)
                 elif size == self._index.end:  # otherwise, lines of others come before ours and are unread
-                    self._index.set_end(end)
+                    self._index.went_on(added)
                 for session_id in [row["session_id"] for row in rows] if deleted is None else [deleted]:
                     self._recent.ends[session_id] = end
                 self._file.released()

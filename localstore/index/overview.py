@@ -100,7 +100,8 @@ def _add(models: dict[str, list[int]], model: str, numbers: tuple[int, ...]) -> 
     elif numbers == _ONE_RUN:  # the usual case of a model that reports no tokens
         models[model] = [before[0] + 1, *before[1:]]
     else:
-        models[model] = [min(a + b, _MOST) for a, b in zip(before, numbers, strict=True)]
+        added = [a + b for a, b in zip(before, numbers, strict=True)]
+        models[model] = added if max(added) <= _MOST else [min(number, _MOST) for number in added]
 
 
 def _usage_by_model(run: Mapping[str, Any]) -> list[tuple[str, _Numbers]]:

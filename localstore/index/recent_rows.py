@@ -7,6 +7,8 @@ only when its session is requested.
 from localstore.index.manifest_lines import DELETED, split_lines
 from localstore.index.row import IndexRow
 
+_PARSED: dict[str, None] = {}
+
 
 class RecentRows:
     """Holds rows that take precedence over those in the index, and lines that were not parsed yet."""
@@ -28,11 +30,16 @@ class RecentRows:
         self.pending: dict[str, bytes | list[bytes] | IndexRow] = {}
         """By session, lines that have not been parsed yet, or the row that was parsed from them. The session with the
         newest line comes last."""
+        self.unparsed = 0
+        """About how many bytes of lines have not been parsed yet."""
         self.left: set[str] = set()
         """Folders in which rows left their paths."""
+        self.asked: tuple[int, IndexRow] | None = None
+        """The row that the index was last asked for, and `ManifestIndex.restarts` then. Lines read later are here."""
 
     def add_lines(self, data: bytes, end: int) -> None:
         """Add lines to parse later. `end` is the offset behind the last one."""
+        self.unparsed += len(data)
         for line, session_id in split_lines(data):
             if session_id is None:
                 continue
@@ -58,12 +65,20 @@ class RecentRows:
         if row is not None and row is not DELETED:
             self.paths.pop(row["path"], None)
 
-    def forget_before(self, offset: int) -> None:
-        """Forget the lines before `offset`, and the rows of sessions without later ones."""
+    def forget_before(self, offset: int) -> bool:
+        """Forget the lines before `offset`, and the rows of sessions without later ones.
+
+        Return whether some of these lines had not been parsed.
+        """
+        has_unparsed = False
+        self.asked = None
         for session_id in [session_id for session_id, end in self.ends.items() if end <= offset]:
             del self.ends[session_id]
-            self.pending.pop(session_id, None)
+            has_unparsed |= not isinstance(self.pending.pop(session_id, _PARSED), dict)
             self.forget(session_id)
+        if not self.pending:
+            self.unparsed = 0
+        return has_unparsed
 
     def hidden(self) -> list[str]:
         """Return the sessions that were removed in this process alone."""

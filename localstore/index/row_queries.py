@@ -24,7 +24,7 @@ _GROUPS: "dict[GroupKey, str]" = {
     "model": "usage.model",
 }
 _SUMS = ", ".join(f"sum(usage.{name})" for name in ("runs", "failures", "input", "output", "cached", "milliseconds"))
-_VALUES = 500
+_VALUES = 512
 """How many values a statement gets at once."""
 
 
@@ -63,6 +63,7 @@ def _pairs(connection: sqlite3.Connection, statement: str, values: Iterable[str]
     remaining = list(values)
     for begin in range(0, len(remaining), _VALUES):
         some = remaining[begin : begin + _VALUES]
+        some += some[:1] * ((1 << (len(some) - 1).bit_length()) - len(some))  # sqlite3 keeps few statements
         found.update(connection.execute(f"{statement} ({', '.join('?' * len(some))})", some))
     return found
 
@@ -94,6 +95,12 @@ def count(connection: sqlite3.Connection) -> int:
     """Return the number of rows."""
     found: int = connection.execute("SELECT count(*) FROM session").fetchone()[0]
     return found
+
+
+def has_more_than(connection: sqlite3.Connection, number: int) -> bool:
+    """Return whether there are more rows."""
+    statement = "SELECT active_at FROM session ORDER BY active_at LIMIT 1 OFFSET ?"
+    return connection.execute(statement, (number,)).fetchone() is not None
 
 
 def beginning_with(connection: sqlite3.Connection, text: str, limit: int | None) -> list[IndexRow]:

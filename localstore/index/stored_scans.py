@@ -1,6 +1,7 @@
 """What scans and sweeps of any process found, as it is stored in the index."""
 
 import contextlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from localstore.index.manifest_index import Replaced
@@ -17,13 +18,20 @@ class StoredScans:
     def __init__(self, reader: ManifestReader) -> None:
         self._reader = reader
 
-    def found_in_folders(self) -> Found:
-        """Return what the last scans of any process found."""
+    def found_in_folders(self, times: Mapping[str, int]) -> Found:
+        """Return what the last scans of any process found.
+
+        If it has other times of folders than `times`, the notes of writers are folded first: they may have these.
+        """
         from localstore.index import found_table
 
         with self._reader.mutex:
-            self._reader.fold_all()
-            return self._reader.ask(found_table.found_in_folders, NOTHING_FOUND)
+            self._reader.skip_folded_lines()
+            found = self._reader.ask(found_table.found_in_folders, NOTHING_FOUND)
+            if not times.items() <= found.folders.items():
+                self._reader.fold_all()
+                found = self._reader.ask(found_table.found_in_folders, NOTHING_FOUND)
+            return found
 
     def set_found(self, found: Found) -> None:
         """Store what a scan found, and that the files of all hidden sessions are gone.

@@ -17,7 +17,7 @@ _LOOK = 4e-6
 _RECENT = 2_000_000_000
 """How old, in ns, a change must be for a later sweep to read the file: its writer normally records the row itself."""
 _FEW = 1000
-"""Up to how many sessions the first listing of every process compares all documents with their rows."""
+"""Up to about how many sessions the first listing of every process compares all documents with their rows."""
 
 
 class Sweep:
@@ -33,7 +33,7 @@ class Sweep:
 
     def has_few(self) -> bool:
         """Return whether the first listing of every process compares all documents with their rows."""
-        return self._manifest.count() <= _FEW
+        return not self._manifest.has_more_than(_FEW)
 
     def run_if_due(self) -> None:
         """Compare every row with its file's status, and read the files that changed, if that is due.
@@ -47,9 +47,9 @@ class Sweep:
         is_first = self._swept != restarts
         if is_first:
             was_swept = self._manifest.scans.was_swept(boot_hash())
-            if was_swept and (number := self._manifest.count()) > _FEW:
+            if was_swept and not self.has_few():
                 self._swept = restarts
-                self._due = now + number * _SHARE * _LOOK
+                self._due = now + self._manifest.count() * _SHARE * _LOOK
                 return
         elif now < self._due:
             return
