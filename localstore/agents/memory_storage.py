@@ -13,8 +13,8 @@ from localstore.format.run_entry import comparable_fields
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.schema import SESSION_KEYS, Kind
 from localstore.models.session import HistoryEntry, Run, Session, Step
+from localstore.storage.checked_values import run_of, step_of
 from localstore.storage.state_merge import StateMerge
-from localstore.storage.upsert import run_of, step_of
 
 
 @dataclass(slots=True)

@@ -1,9 +1,8 @@
-"""Load the modules that a lock, a write or a YAML document needs when a store is opened, before any lock is taken.
+"""Load the modules that a write or a YAML document needs before a lock is taken.
 
 If a process forks while another of its threads imports a module, that module stays locked in the child, and the child
-waits for ever when it needs it. A store is opened before threads use it, so that no lock and no write imports anything.
-Other modules are imported when they are first used; a fork waits until their import has ended, and the child forgets
-what had begun all the same.
+waits for ever when it needs it. No import begins while a lock is held, and a fork waits until other imports have ended.
+The child forgets what had begun all the same.
 """
 
 import contextlib
@@ -15,20 +14,28 @@ import time
 
 from localstore.disk import file_names, filesystem
 
-_PACKAGES = ("localstore", "pydantic", "yaml")
+_PACKAGES = ("localstore", "pydantic", "yaml", "ctypes", "_ctypes", "encodings", "hashlib")
 """The packages whose modules may be imported by a call to an open store."""
 
 _MOST_WAITS = 100
 """How often imports are waited for. A thread that forks in the middle of its own import cannot wait for that one."""
 
+_is_ready_for_writing = False
 _is_ready_for_yaml = False
 
 
 def load_for_writing() -> None:
-    """Load what each lock and each write needs."""
+    """Load what each lock and each write needs. Do nothing if that was done before: a process that only reads need not.
+
+    Call it before a lock is taken.
+    """
+    global _is_ready_for_writing
+    if _is_ready_for_writing:
+        return
     filesystem.load_functions()
     file_names.stripe("", 1)  # loads hashlib
     b"a".decode("utf-8-sig")  # Python loads the module of a codec when it is used for the first time
+    _is_ready_for_writing = True
 
 
 def load_yaml() -> None:

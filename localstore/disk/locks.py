@@ -70,6 +70,7 @@ class _LockGuard:
         self._timeout = timeout
 
     def __enter__(self) -> None:
+        load_for_writing()
         tried = 0
         try:
             for number in self._numbers:
@@ -108,7 +109,6 @@ class LockPool:
     """
 
     def __init__(self, store: StoreIdentity) -> None:
-        load_for_writing()
         self.store = store
         self._folder = Path(store.root, ".localstore", "locks")
         folder = str(self._folder)  # to join texts takes a quarter of the time

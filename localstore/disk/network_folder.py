@@ -39,7 +39,6 @@ _SHARED = frozenset(
     )
 )
 """The types of file systems that other machines, or the host of a virtual machine, may use at the same time."""
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def is_shared(folder: str) -> bool:
@@ -58,7 +57,9 @@ def file_system_of(folder: str) -> str:
             for line in lines:
                 mount, _, source = line.partition(" - ")
                 fields = mount.split(" ")
-                point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
+                point = fields[4]
+                if "\\" in point:
+                    point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)
                 inside = folder == point or folder.startswith(point.rstrip(os.sep) + os.sep)
                 if inside and len(point) >= longest:  # a later mount covers an earlier one
                     found, longest = source.split(" ", 1)[0], len(point)

@@ -133,7 +133,10 @@ class FolderScan:
             self._manifest.hide(session_id)
 
     def _load(self, times: Mapping[str, int]) -> None:
-        """Take over what the last scans of any process found, if the index has it. `times` are those of some folders."""
+        """Take over what the last scans of any process found, if the index has it.
+
+        `times` are the current times of the folders that the caller asks about.
+        """
         found = self._manifest.scans.found_in_folders(times)
         self._skips = self._manifest.skips
         self._stored = found

@@ -6,7 +6,6 @@ other machines use, or when another process holds it for too long.
 """
 
 import contextlib
-import ctypes
 import errno
 import os
 import sqlite3
@@ -329,6 +328,8 @@ def _close(connection: sqlite3.Connection, path: str, identity: tuple[int, int] 
 
 def _keep_open(connection: sqlite3.Connection) -> None:
     """Leave a connection open until the process ends, and never touch it again."""
+    import ctypes  # which takes long: most processes do without, and those that have taken a lock have loaded it
+
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 

@@ -46,7 +46,7 @@ def plain_session(snapshot: Snapshot) -> PlainSession:
         current = {key: values.get(key) for key in SESSION_KEYS}
     else:
         from localstore.models.validation import as_mappings
-        from localstore.storage.upsert import session_of
+        from localstore.storage.checked_values import session_of
 
         session = session_of(snapshot)
         header, history, current = as_mappings(session), as_mappings(session.history), as_mappings(session.current())

@@ -7,7 +7,7 @@ from localstore.errors import StateConflict
 from localstore.format.values import json_equal, to_json_value
 from localstore.models.session import Run
 from localstore.models.times import now
-from localstore.storage.upsert import run_of
+from localstore.storage.checked_values import run_of
 
 State = dict[str, Any]
 

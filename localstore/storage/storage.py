@@ -231,7 +231,7 @@ class Storage:
         for an invalid run. If DocumentBroken is raised, the run is kept in `.localstore/rescue/`, and the error gives
         the path in `rescued`.
         """
-        from localstore.storage.upsert import run_of
+        from localstore.storage.checked_values import run_of
 
         check_id(session_id)
         check_kind(kind)
@@ -296,7 +296,7 @@ class Storage:
         and ValueError if two of the runs have the same id. No run is stored then.
         """
         from localstore.storage.bulk import append_all
-        from localstore.storage.upsert import run_of
+        from localstore.storage.checked_values import run_of
 
         check_id(session_id)
         check_kind(kind)
@@ -359,7 +359,7 @@ class Storage:
         TypeError for an invalid step, and Conflict if the run is finished, has a different step at this position, or
         lacks a step before it.
         """
-        from localstore.storage.upsert import step_of
+        from localstore.storage.checked_values import step_of
 
         check_id(session_id)
         check_text("run_id", run_id)
@@ -1110,7 +1110,7 @@ class Storage:
         )
         if snapshot is None:
             return None
-        from localstore.storage.upsert import session_of
+        from localstore.storage.checked_values import session_of
 
         return session_of(snapshot)
 

@@ -1,7 +1,7 @@
 """Merge a changed session into its document: compare it as read, as changed by the caller, and as stored now."""
 
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,74 +11,20 @@ from localstore.engine.plan import contains
 from localstore.engine.removal import with_removal
 from localstore.engine.snapshot import Snapshot
 from localstore.engine.transaction import Transaction
-from localstore.errors import Conflict, DocumentBroken, OwnerMismatch
+from localstore.errors import Conflict, OwnerMismatch
 from localstore.format.document import newest_state, order_header
 from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal, to_json_value
 from localstore.index.row import IndexRow
 from localstore.models.fields import SET_BY_PROGRAM
 from localstore.models.schema import SESSION_KEYS
-from localstore.models.session import HistoryEntry, Run, Session, Step
+from localstore.models.session import HistoryEntry, Session
 from localstore.models.times import now
 from localstore.models.validation import as_mappings, first_problem, is_validated
+from localstore.storage.checked_values import wrong_type
 
 _entries: TypeAdapter[list[Any]] = TypeAdapter(list[HistoryEntry])
 _FIXED = ("schema_version", "session_id", "kind", "created_at")
-
-
-def session_of(snapshot: Snapshot) -> Session:
-    """Return a snapshot as a Session that remembers the snapshot as its base for `upsert`.
-
-    Raises DocumentBroken, which says where, if a value has the wrong type.
-    """
-    try:
-        session = Session.model_validate({**snapshot.header, "history": snapshot.entries, **snapshot.current})
-    except ValidationError as error:
-        raise _wrong_type(error, snapshot) from None
-    session._base = snapshot
-    return session
-
-
-def _wrong_type(error: ValidationError, snapshot: Snapshot, where: str = "") -> DocumentBroken:
-    return DocumentBroken(
-        f"{snapshot.path}: {first_problem(error, where)}. Nothing was changed. Fix the file in an editor.",
-        path=snapshot.path,
-        session_id=snapshot.header["session_id"],
-    )
-
-
-def run_of(value: Any) -> dict[str, Any]:
-    """Return a run as plain JSON values; `value` does not change.
-
-    Raises UnstorableValue if a value in it cannot be stored, and TypeError if it is not a valid run.
-    """
-    entry = to_json_value(value)
-    if is_validated(value):
-        return cast(dict[str, Any], entry)
-    if not isinstance(entry, dict) or entry.get("type") != "run":
-        raise TypeError(f"append takes a Run, not {type(value).__name__}")
-    try:
-        return cast(dict[str, Any], to_json_value(Run.model_validate(as_mappings(value), context=SET_BY_PROGRAM)))
-    except ValidationError as error:
-        raise TypeError(
-            f"append takes a valid Run. In this one, {first_problem(error)}. Nothing was written."
-        ) from None
-
-
-def step_of(value: Any) -> dict[str, Any]:
-    """Return a step as plain JSON values; `value` does not change.
-
-    Raises UnstorableValue if a value in it cannot be stored, and TypeError if it is not a valid step.
-    """
-    to_json_value(value, "step")
-    if not isinstance(value, Step):
-        raise TypeError(f"add_step takes a Step, not {type(value).__name__}")
-    try:
-        return cast(dict[str, Any], to_json_value(Step.model_validate(as_mappings(value), context=SET_BY_PROGRAM)))
-    except ValidationError as error:
-        raise TypeError(
-            f"add_step takes a valid Step. In this one, {first_problem(error)}. Nothing was written."
-        ) from None
 
 
 @dataclass(slots=True)
@@ -297,7 +243,7 @@ def _normalised_entries(snapshot: Snapshot) -> list[dict[str, Any]]:
     try:
         return [to_json_value(entry) for entry in _entries.validate_python(snapshot.entries)]
     except ValidationError as error:
-        raise _wrong_type(error, snapshot, "history") from None
+        raise wrong_type(error, snapshot, "history") from None
 
 
 def _name(key: Key) -> str:

@@ -12,7 +12,7 @@ import importlib.abc, importlib.machinery, os, signal, sys, threading
 from localstore import JsonStorage, Message, Run
 
 started = threading.Event()
-module, moment = "localstore.storage.upsert", sys.argv[2]
+module, moment = "localstore.storage.checked_values", sys.argv[2]
 
 class Slow(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
