@@ -6,7 +6,7 @@ Questions about many rows are answered here, from the index and from the rows in
 import heapq
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localstore.models.stats import GroupKey, Tally
+
+_PAGE = 4096
+"""How many rows `in_pages` yields at a time."""
 
 
 class Manifest:
@@ -172,6 +175,19 @@ class Manifest:
     def all(self) -> list[IndexRow]:
         """Return all rows, in no particular order."""
         return [row for _, row in self.in_order(EVERYTHING, None, None, newest_first=True)[0]]
+
+    def in_pages(self) -> Iterator[list[IndexRow]]:
+        """Yield all rows, many at a time. Those that are written meanwhile may be missing, or come twice."""
+        after: Place | None = None
+        limit: int | None = _PAGE
+        has_more = True
+        while has_more:
+            page, has_more = self.in_order(EVERYTHING, after, limit, newest_first=True)
+            yield [row for _, row in page]
+            if page:
+                after = _place(*page[-1])
+            else:  # newer rows of all that were found are in memory
+                limit = None
 
     def in_order(
         self, where: Selection, after: Place | None, limit: int | None, *, newest_first: bool

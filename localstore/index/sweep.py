@@ -60,7 +60,7 @@ class Sweep:
 
     def run(self, min_age: int) -> None:
         """Do it now. Leave out documents that were modified less than `min_age` ns ago."""
-        changed = self._changed_rows(self._manifest.all(), min_age)
+        changed = [row for page in self._manifest.in_pages() for row in self._changed_rows(page, min_age)]
         if changed:
             self._manifest.refresh()
             again = [row for old in changed if (row := self._manifest.get(old["session_id"])) is not None]
