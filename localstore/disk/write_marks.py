@@ -61,7 +61,7 @@ class WriteMarks:
 
     def known(self) -> set[str]:
         """Return the ids of the sessions that have a mark, if the marks were read before; else an empty set."""
-        return {mark.session_id for mark in self._marks.values()}
+        return {mark.session_id for mark in self._marks.values()} if self._marks else set()
 
     def _is_current(self, mark: WriteMark) -> bool:
         if mark.boot == boot.boot_hash():

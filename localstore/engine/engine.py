@@ -335,8 +335,9 @@ class Engine:
 
         The caller must hold the lock of the session. What cannot be repaired now is left to a later write.
         """
-        for other in marks.known() - {session_id}:
-            self._settle(other, marks)
+        for other in marks.known():
+            if other != session_id:
+                self._settle(other, marks)
 
     def _settle(self, session_id: str, marks: WriteMarks) -> None:
         """Repair the document of a session that has a mark, and clear the mark. The caller must hold its lock.

@@ -218,7 +218,8 @@ class ManifestReader:
 
     def get(self, session_id: str) -> IndexRow | None:
         """Return the row of a session, or None if there is none. It is that of the last `refresh`."""
-        if session_id not in self.recent.pending:
+        lines = self.recent.pending.get(session_id)
+        if lines is None or isinstance(lines, dict):
             row = self.recent.rows.get(session_id)
             if row is not None:
                 return None if row is DELETED else row

@@ -17,7 +17,7 @@ def is_validated(entry: Any) -> bool:
     if type(entry) is not Run:
         return False
     fields = entry.__dict__
-    if not all(type(fields[name]) is str for name in ("run_id", "created_at", "status")):
+    if not (type(fields["run_id"]) is type(fields["created_at"]) is type(fields["status"]) is str):
         return False
     for message in entry.messages:
         if type(message) is not Message:
