@@ -13,6 +13,7 @@ import pytest
 
 from localstore import DocumentBroken
 from localstore.disk.document_file import DocumentFile
+from localstore.index.manifest_reader import ManifestReader
 from tests.unit.raw import Storage, answered, run_ids
 
 
@@ -121,6 +122,24 @@ def test_sessions_whose_lines_were_cut_off_are_found_again(
     writer.append("a", answered("another run of a", "a question that is longer" * 20))
     for each in (opened, storage, writer, type(storage)(storage.root)):
         assert question(each) == question(each) == 3
+
+
+@pytest.mark.usefixtures("uses_index")
+def test_a_listing_beside_a_writer_folds_nothing_while_the_folders_keep_their_times(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: each listing of a process folded the lines of all others, which had to ask the index again then."""
+    for name in "ab":
+        storage.append(name, answered(f"run-{name}"))
+    settle_folders(storage)
+    reader = type(storage)(storage.root)
+    assert storage.count() == reader.count() == 2
+    for name in ("_SHORT", "_LONG", "_MOST_ROWS"):
+        monkeypatch.setattr(f"localstore.index.manifest_reader.{name}", 1 << 16)
+    storage.append("a", answered("another run"))
+    reader._engine.index.forget_scans()  # as after another process has folded lines
+    monkeypatch.setattr(ManifestReader, "fold", lambda *_, **__: pytest.fail("lines were folded"))
+    assert {info.session_id: info.runs for info in reader.list_sessions()} == {"a": 2, "b": 1}
 
 
 @pytest.mark.usefixtures("uses_index")

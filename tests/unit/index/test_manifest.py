@@ -33,6 +33,30 @@ def test_the_newest_comes_last_in_every_order(open_manifest: Callable[[], Manife
     assert ordered(manifest, "w", None) == ["b"]
 
 
+def test_pages_have_every_row_once_even_if_memory_has_newer_ones_of_a_whole_page(
+    open_manifest: Callable[[], Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localstore.index.manifest._PAGE", 2)
+    manifest = open_manifest()
+    rows = [row(name, f"2026-01-{day:02d}") for day, name in enumerate("abcdefg", 1)]
+    manifest.record(rows)
+    with manifest.mutex:
+        for number in (4, 5, 6):
+            manifest.put({**rows[number], "runs": 2})
+    found = [row for page in manifest.in_pages() for row in page]
+    assert sorted((row["session_id"], row["runs"]) for row in found) == [
+        *(("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 2), ("f", 2), ("g", 2))
+    ]
+
+
+@pytest.mark.parametrize(("number", "has_more"), [(2, True), (3, False), (4, False)])
+def test_more_rows_than_a_number(open_manifest: Callable[[], Manifest], number: int, has_more: bool) -> None:
+    manifest = open_manifest()
+    manifest.record([row(name) for name in "abc"])
+    manifest.record([row("b", runs=2)])
+    assert manifest.has_more_than(number) == has_more
+
+
 @pytest.mark.parametrize("user_id", ["u", 'quoted "u"', "back\\slash", "ü\n", ""])
 def test_every_user_is_found_in_lines_that_nobody_looked_into(
     open_manifest: Callable[[], Manifest], file: Path, user_id: str
