@@ -35,10 +35,10 @@ from localstore.storage.arguments import (
     not_found,
     optional,
 )
+from localstore.storage.checked_values import session_of
 from localstore.storage.examples import newest_examples
 from localstore.storage.items import Item, is_item, item_of, revision_of
 from localstore.storage.search import hits_in
-from localstore.storage.upsert import session_of
 
 if TYPE_CHECKING:
     from localstore.maintenance.copying import Copied, Copyable, Side

@@ -30,12 +30,13 @@ from localstore.storage.arguments import (
     not_found,
 )
 from localstore.storage.branching import forked, is_fork, target_exists
+from localstore.storage.checked_values import run_of, step_of
 from localstore.storage.rating import RatingChange
 from localstore.storage.run_removal import REMOVED, UNDONE, Undone
 from localstore.storage.state_merge import StateMerge
 from localstore.storage.update import SessionChange as HeaderChange
 from localstore.storage.update import new_header
-from localstore.storage.upsert import LocalSession, check_owner, merge, run_of, step_of
+from localstore.storage.upsert import LocalSession, check_owner, merge
 
 if TYPE_CHECKING:
     from localstore.engine.snapshot import Snapshot
