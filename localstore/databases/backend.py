@@ -6,7 +6,7 @@ entry at position -1. Where a row of a folder has offsets in a file, the row of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -180,6 +180,13 @@ class Backend(Protocol):
 
         If the connection breaks, or two clients create the session at once, `work` is called again, and must then
         recognise what an earlier call wrote. If it raises, nothing is written.
+        """
+        ...
+
+    def create_many(self, new: Sequence[Change]) -> set[str]:
+        """Create sessions in one transaction, and return the ids of those that exist already, which stay as they are.
+
+        It may be called again after a broken connection: all of them may exist then.
         """
         ...
 

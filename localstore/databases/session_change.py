@@ -251,14 +251,20 @@ class KeptRun(Exception):
 
 def create(locked: Locked, header: Entry, entries: Sequence[Entry]) -> IndexRow:
     """Create the session, and return its row."""
+    change = new_session(header, entries)
+    locked.write(change)
+    return change.row
+
+
+def new_session(header: Entry, entries: Sequence[Entry]) -> Change:
+    """Return the change that creates a session."""
     header = order_header(header)
     put = [StoredEntry.of(HEADER, header), *(StoredEntry.of(number, entry) for number, entry in enumerate(entries))]
     row = header_row(header, "")
     for one in put[1:]:
         row = after_append(row, one.entry, one.position)
     row = with_revision(row, sum(one.size for one in put), [0, 0, 0, 0])
-    locked.write(Change(row, len(entries), put))
-    return row
+    return Change(row, len(entries), put)
 
 
 def with_revision(row: IndexRow, size: int, before: Sequence[int]) -> IndexRow:

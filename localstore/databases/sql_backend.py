@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Select, delete, func, inspect, or_, select, text, tuple_
 from sqlalchemy.schema import CreateSchema
 
-from localstore.databases.backend import HEADER, Aside, Locked, Match, Stored, StoredEntry, entry_of
+from localstore.databases.backend import HEADER, TRASH, Aside, Change, Locked, Match, Stored, StoredEntry, entry_of
 from localstore.databases.sql_connections import Connections
 from localstore.databases.sql_search import conditions, full_text, may_have
-from localstore.databases.sql_session import LockedSession, Statements, aside_of, forget
+from localstore.databases.sql_session import LockedSession, Statements, aside_of, create_many, forget
 from localstore.databases.sql_tables import LAYOUT, Tables, key, start_of_key
 from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
 from localstore.index.row import IndexRow
@@ -23,6 +23,8 @@ from localstore.models.filter import Filter
 _Result = TypeVar("_Result")
 _FIRST, _LARGEST = 25, 1000
 """How many matches and rows a statement returns at first, and at most."""
+_NEWEST = 300
+"""Among how many of the newest entries a search looks first."""
 _END = "\U0010ffff"
 _OF_AGNO = {"session_id", "session_data"}
 """Columns of a table of sessions that agno made."""
@@ -95,6 +97,9 @@ class SqlBackend:
     def change(self, session_id: str, work: Callable[[Locked], _Result]) -> _Result:
         return self._connections.write(lambda connection: work(LockedSession(connection, self._statements, session_id)))
 
+    def create_many(self, new: Sequence[Change]) -> set[str]:
+        return self._connections.write(lambda connection: create_many(connection, self._statements, new))
+
     def read(self, session_id: str, last_runs: int | None = None, last_entries: int | None = None) -> Stored | None:
         return self._connections.read(
             lambda connection: self._stored(connection, key(session_id), last_runs, last_entries)
@@ -107,31 +112,20 @@ class SqlBackend:
         if found is None:
             return None
         row: IndexRow = orjson.loads(found[0])
-        stateful = [*row.get("offsets", {}).values()]
-        entries = self._tables.entries.c
-        statement = select(entries.position, entries.content).where(entries.session_id == session_key)
-        begin: Any = HEADER
+        own = {"key": session_key}
         if last_entries is not None:
-            begin = found[1] - last_entries
-        elif last_runs == 0:
-            begin = found[1]
-        elif last_runs is not None:
-            first = (
-                select(entries.position)
-                .where(entries.session_id == session_key, entries.run_id.is_not(None))
-                .order_by(entries.position.desc())
-                .limit(1)
-                .offset(last_runs - 1)
-            )
-            begin = connection.execute(first).scalar_one_or_none() or 0
-        if begin != HEADER:
-            statement = statement.where(or_(entries.position >= begin, entries.position.in_([HEADER, *stateful])))
-        values = {
-            position: entry_of(content)
-            for position, content in connection.execute(statement.order_by(entries.position))
-        }
-        chosen = [entry for position, entry in values.items() if position >= max(begin, 0)]
-        return Stored(row, values[HEADER], chosen, {position: values[position] for position in stateful})
+            chosen = connection.execute(self._statements.entries, {**own, "begin": max(0, found[1] - last_entries)})
+        elif last_runs is None:
+            chosen = connection.execute(self._statements.entries, {**own, "begin": 0})
+        elif last_runs:
+            chosen = connection.execute(self._statements.last_runs, {**own, "runs_before": last_runs - 1})
+        else:
+            chosen = None
+        values = {} if chosen is None else {position: entry_of(content) for position, content in chosen}
+        stateful = row.get("offsets", {}).values()
+        missing = connection.execute(self._statements.entries_at, {**own, "places": [HEADER, *stateful]})
+        others = {position: values.get(position) or entry_of(content) for position, content in missing}
+        return Stored(row, others.pop(HEADER), [*values.values()], others)
 
     def row(self, session_id: str) -> IndexRow | None:
         found = self._all(self._statements.row, {"key": key(session_id)})
@@ -207,32 +201,69 @@ class SqlBackend:
     # Searching
 
     def matches(self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool) -> Iterator[Match]:
-        statement = self._search(query, where, rank=rank)
         begin, size = 0, _FIRST
+        if not rank and (cut := self._time_of_newest()) is not None:
+            rows = self._page_of(self._search(query, where, rank=False, after=cut).limit(size))
+            yield from self._matches(rows, where)
+            begin = len(rows)
+        statement = self._search(query, where, rank=rank)
         while True:
-            rows = self._all(statement.limit(size).offset(begin))
-            for position, content, facts, following in rows:
-                row: IndexRow = orjson.loads(facts)
-                if where.matches_header(row):
-                    number = position if row["entries"] == following else self._number(row["session_id"], position)
-                    yield Match(row, StoredEntry(position, entry_of(content), content), number)
+            rows = self._page_of(statement.limit(size).offset(begin))
+            yield from self._matches(rows, where)
             if len(rows) < size:
                 return
             begin, size = begin + size, _LARGEST
 
-    def _search(self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool) -> Select[Any]:
+    def _matches(self, rows: Iterable[Any], where: Filter) -> Iterator[Match]:
+        for position, content, facts, following in rows:
+            row: IndexRow = orjson.loads(facts)
+            if where.matches_header(row):
+                number = position if row["entries"] == following else self._number(row["session_id"], position)
+                yield Match(row, StoredEntry(position, entry_of(content), content), number)
+
+    def _time_of_newest(self) -> str | None:
+        """Return the time after which the newest entries were made, or None if there are few entries.
+
+        Of a common word, these entries are enough, and nothing has to be sorted.
+        """
+        entries = self._tables.entries.c
+        found = self._all(select(entries.created_at).order_by(entries.created_at.desc()).limit(1).offset(_NEWEST))
+        return found[0][0] if found else None
+
+    def _search(
+        self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool, after: str | None = None
+    ) -> Select[Any]:
+        """Return the statement for the places of the entries that may match, only those made after a time."""
         tables = self._tables
-        entries, sessions = tables.entries.c, tables.sessions.c
-        statement: Select[Any] = (
-            select(entries.position, entries.content, sessions.facts, sessions.next_position)
-            .join_from(tables.entries, tables.sessions, entries.session_id == sessions.session_id)
-            .where(*conditions(tables, where))
-        )
-        newest = [entries.created_at.desc(), entries.session_id.desc(), entries.position.desc()]
+        entries = tables.entries.c
+        statement: Select[Any] = select(entries.session_id, entries.position)
+        if chosen := conditions(tables, where):
+            own = entries.session_id == tables.sessions.c.session_id
+            statement = statement.join_from(tables.entries, tables.sessions, own).where(*chosen)
+        if after is not None:
+            statement = statement.where(entries.created_at > after)
+        order = _newest_first(entries)
         if tables.words is None or isinstance(query, LiteralQuery):
-            return statement.where(*may_have(tables, query)).order_by(*newest)
-        found, order = full_text(tables, query, rank=rank)
-        return statement.where(*found).order_by(*order, *newest)
+            return statement.where(*may_have(tables, query)).order_by(*order)
+        found, ranked = full_text(tables, query, rank=rank, one_by_one=after is not None)
+        return statement.where(*found).order_by(*ranked, *order)
+
+    def _page_of(self, places: Select[Any]) -> list[Any]:
+        """Return the entries at places, with the rows of their sessions."""
+        entries, sessions = self._tables.entries.c, self._tables.sessions.c
+        keys = [tuple(found) for found in self._all(places)]
+        columns = (entries.session_id, entries.position, entries.content, sessions.facts, sessions.next_position)
+        own = entries.session_id == sessions.session_id
+        statement = select(*columns).join_from(self._tables.entries, self._tables.sessions, own)
+        found: dict[Any, Any] = {}
+        for at in range(0, len(keys), _FIRST):
+            some = keys[at : at + _FIRST]
+            part = statement.where(  # a few too many, because few databases use an index for pairs of values
+                entries.session_id.in_([session_key for session_key, _ in some]),
+                entries.position.in_([position for _, position in some]),
+            )
+            found |= {(session_key, position): (position, *rest) for session_key, position, *rest in self._all(part)}
+        return [found[place] for place in keys if place in found]
 
     def _number(self, session_id: str, position: int) -> int:
         """Return the index in the history of the entry at a position, where entries were removed before."""
@@ -263,8 +294,6 @@ class SqlBackend:
         self._connections.write(self._drop)
 
     def _drop(self, connection: Connection) -> None:
-        from localstore.databases.backend import TRASH
-
         tables = self._tables
         names = [one.name for one in self.asides() if one.reason != TRASH]
         forget(connection, self._statements, names)
@@ -272,3 +301,7 @@ class SqlBackend:
             connection.execute(delete(table))
         if tables.is_sqlite:
             connection.execute(text(f"INSERT INTO {tables.words_table}({tables.words_table}) VALUES ('delete-all')"))  # noqa: S608
+
+
+def _newest_first(entries: Any) -> list[Any]:
+    return [entries.created_at.desc(), entries.session_id.desc(), entries.position.desc()]

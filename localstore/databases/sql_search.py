@@ -87,12 +87,18 @@ def may_have(tables: Tables, query: WordQuery | LiteralQuery) -> list[ColumnElem
 
 
 def full_text(
-    tables: Tables, query: WordQuery, *, rank: bool
+    tables: Tables, query: WordQuery, *, rank: bool, one_by_one: bool
 ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[Any]]]:
-    """Return the conditions for the entries that the index of words finds, and the order by rank."""
+    """Return the conditions for the entries that the index of words finds, and the order by rank.
+
+    With `one_by_one`, the index is asked for each entry that other conditions select.
+    """
     words = tables.words
     if tables.is_postgres:
         asked = cast(tsquery(query), TSQUERY)
         return [words.op("@@", is_comparison=True)(asked)], [func.ts_rank(words, asked).desc()] if rank else []
     found = literal_column(words.table.name).op("MATCH", is_comparison=True)(query.expression())
-    return [tables.entries.c.number == words, found], [literal_column("rank")] if rank else []
+    own = tables.entries.c.number == words
+    if one_by_one:
+        return [exists(select(words).where(own, found))], []
+    return [own, found], [literal_column("rank")] if rank else []

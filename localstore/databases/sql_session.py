@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -37,12 +37,32 @@ class Statements:
             .where(of_session, entries.position >= bindparam("begin"))
             .order_by(entries.position)
         )
+        first = (
+            select(entries.position)
+            .where(of_session, entries.run_id.is_not(None))
+            .order_by(entries.position.desc())
+            .limit(1)
+            .offset(bindparam("runs_before"))
+        )
+        self.last_runs = (
+            select(entries.position, entries.content)
+            .where(of_session, entries.position >= func.coalesce(first.scalar_subquery(), 0))
+            .order_by(entries.position)
+        )
+        self.entries_at = select(entries.position, entries.content).where(
+            of_session, entries.position.in_(bindparam("places", expanding=True))
+        )
         self.runs = (
             select(entries.run_id, func.max(entries.position))
             .where(of_session, entries.run_id.in_(bindparam("runs", expanding=True)))
             .group_by(entries.run_id)
         )
         self.last_run = select(func.max(entries.position)).where(of_session, entries.run_id.is_not(None))
+        self.existing = (
+            select(sessions.session_id)
+            .where(sessions.session_id.in_(bindparam("keys", expanding=True)))
+            .with_for_update()
+        )
         self.insert_session = insert(tables.sessions)
         self.update_session = update(tables.sessions).where(sessions.session_id == bindparam("key"))
         self.insert_entries = insert(tables.entries)
@@ -72,6 +92,7 @@ class Statements:
         if tables.is_sqlite:
             self.numbers = select(entries.number, entries.content, entries.position).where(of_session)
             self.numbers_at = self.numbers.where(entries.position.in_(bindparam("places", expanding=True)))
+            self.last_number = select(func.max(entries.number))
             self.insert_words = text(f"INSERT INTO {tables.words_table}(rowid, body) VALUES (:number, :body)")  # noqa: S608
             self.remove_words = text(
                 f"INSERT INTO {tables.words_table}({tables.words_table}, rowid, body) VALUES ('delete', :number, :body)"  # noqa: S608
@@ -111,20 +132,9 @@ class LockedSession:
 
     def write(self, change: Change) -> None:
         row = change.row
-        values = {
-            "kind": row["kind"],
-            "user_id": optional_key(row.get("user_id")),
-            "entity_id": optional_key(row.get("entity_id")),
-            "name": optional_key(row.get("name")),
-            "status": optional_key(row.get("overview", {}).get("status")),
-            "created_at": key(row["created_at"]),
-            "active_at": key(activity(row, latest_plausible_time())),
-            "runs": row["runs"],
-            "next_position": change.next,
-            "facts": orjson.dumps(row).decode(),
-        }
+        values = session_values(change)
         if self.row is None:
-            self._connection.execute(self._statements.insert_session, {"session_id": self._key["key"], **values})
+            self._connection.execute(self._statements.insert_session, values)
         else:
             self._connection.execute(self._statements.update_session, {**self._key, **values})
         self._remove([*change.removed, *(one.position for one in change.put if one.position < self.next)])
@@ -153,19 +163,7 @@ class LockedSession:
     def _put(self, put: list[StoredEntry]) -> None:
         if not put:
             return
-        rows: list[dict[str, Any]] = [
-            {
-                "session_id": self._key["key"],
-                "position": one.position,
-                "run_id": optional_key(one.run_id),
-                "created_at": key(one.created_at),
-                "content": one.text,
-            }
-            for one in put
-        ]
-        if self._statements.tables.is_postgres:
-            for row, one in zip(rows, put, strict=True):
-                row["lexemes"] = lexemes(one)
+        rows = [entry_values(self._statements.tables, self._key["key"], one) for one in put]
         if not self._statements.tables.is_sqlite:
             self._connection.execute(self._statements.insert_entries, rows)
             return
@@ -207,6 +205,66 @@ class LockedSession:
 
     def forget(self, names: Iterable[str]) -> None:
         forget(self._connection, self._statements, names)
+
+
+def create_many(connection: Connection, statements: Statements, new: Sequence[Change]) -> set[str]:
+    """Create sessions, and return the ids of those that exist already."""
+    by_key = {key(change.row["session_id"]): change for change in new}
+    existing: set[str] = set()
+    for some in _parts([*by_key]):
+        existing |= {found for (found,) in connection.execute(statements.existing, {"keys": some})}
+    fresh = {name: change for name, change in by_key.items() if name not in existing}
+    if fresh:
+        connection.execute(statements.insert_session, [session_values(change) for change in fresh.values()])
+        put = [(name, one) for name, change in fresh.items() for one in change.put]
+        rows = [entry_values(statements.tables, name, one) for name, one in put]
+        if statements.tables.is_sqlite:
+            number = connection.execute(statements.last_number).scalar_one() or 0
+            for row, (_, one) in zip(rows, put, strict=True):
+                number += 1
+                row["number"], row["body"] = number, _body(one)
+            connection.execute(
+                statements.insert_words, [{"number": row["number"], "body": row.pop("body")} for row in rows]
+            )
+        connection.execute(statements.insert_entries, rows)
+        labels = [
+            {"session_id": name, "kind": kind, "value": value}
+            for name, change in fresh.items()
+            for kind, value in sorted(labels_of(change.row))
+        ]
+        if labels:
+            connection.execute(statements.insert_labels, labels)
+    return {by_key[name].row["session_id"] for name in existing}
+
+
+def session_values(change: Change) -> dict[str, Any]:
+    """Return the values of the columns of a session."""
+    row = change.row
+    return {
+        "session_id": key(row["session_id"]),
+        "kind": row["kind"],
+        "user_id": optional_key(row.get("user_id")),
+        "entity_id": optional_key(row.get("entity_id")),
+        "name": optional_key(row.get("name")),
+        "status": optional_key(row.get("overview", {}).get("status")),
+        "created_at": key(row["created_at"]),
+        "active_at": key(activity(row, latest_plausible_time())),
+        "runs": row["runs"],
+        "next_position": change.next,
+        "facts": orjson.dumps(row).decode(),
+    }
+
+
+def entry_values(tables: Tables, session_key: str, one: StoredEntry) -> dict[str, Any]:
+    """Return the values of the columns of an entry, and its words for PostgreSQL."""
+    values = {
+        "session_id": session_key,
+        "position": one.position,
+        "run_id": optional_key(one.run_id),
+        "created_at": key(one.created_at),
+        "content": one.text,
+    }
+    return {**values, "lexemes": lexemes(one)} if tables.is_postgres else values
 
 
 def forget(connection: Connection, statements: Statements, names: Iterable[str]) -> None:

@@ -104,6 +104,7 @@ class Tables:
             *words,
             place if self.is_sqlite else PrimaryKeyConstraint("session_id", "position"),
             Index(f"{name}_run", "session_id", "run_id", "position"),
+            Index(f"{name}_newest", "created_at", "session_id", "position"),
             *([Index(f"{name}_search", "words", postgresql_using="gin")] if self.is_postgres else []),
             sqlite_autoincrement=True,
         )
