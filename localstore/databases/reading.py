@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from localstore.databases.backend import HEADER, Backend, Stored
 from localstore.engine.snapshot import Snapshot
 from localstore.errors import NoFile
-from localstore.format.document import newest_state
+from localstore.format.document import newer_format_error, newest_state
 from localstore.format.words import composed
 from localstore.index.daily_usage import usage_by_day
 from localstore.index.row import IndexRow, activity, contains, latest_plausible_time
@@ -19,7 +19,7 @@ from localstore.index.search_query import LiteralQuery, parse_query
 from localstore.index.short_ids import short_ids
 from localstore.models.filter import Filter
 from localstore.models.nearest import not_one_of, shown
-from localstore.models.schema import SESSION_KEYS, Rating
+from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS, Rating
 from localstore.models.session_info import SessionInfo, SortKey, in_order_of, session_info
 from localstore.storage.arguments import (
     check_count,
@@ -67,6 +67,7 @@ class DatabaseReader:
         stored = self._backend.read(session_id, last_runs)
         if stored is None or (user_id is not None and stored.row.get("user_id") != user_id):
             return None
+        check_version(stored.row, self._backend.address)
         return session_of(self._snapshot(stored, is_whole=last_runs is None))
 
     def _snapshot(self, stored: Stored, *, is_whole: bool) -> Snapshot:
@@ -383,3 +384,9 @@ class DatabaseReader:
         if row is None:
             raise not_found(session)
         return self._infos([row])[0]
+
+
+def check_version(row: IndexRow, address: str) -> None:
+    """Raise NewerFormat if a newer release wrote the session."""
+    if row["version"] > SCHEMA_VERSION:
+        raise newer_format_error(row["version"], f"{address}, session {row['session_id']!r},", row["session_id"])

@@ -17,6 +17,7 @@ from localstore.format.document import newest_state, order_header
 from localstore.format.run_entry import keep_rating, with_rating
 from localstore.format.values import json_equal
 from localstore.index.row import IndexRow, after_append, after_finish, after_new_head, header_row
+from localstore.models.schema import SCHEMA_VERSION
 from localstore.models.times import now
 from localstore.storage.items import revision_of
 
@@ -260,7 +261,7 @@ def new_session(header: Entry, entries: Sequence[Entry]) -> Change:
     """Return the change that creates a session."""
     header = order_header(header)
     put = [StoredEntry.of(HEADER, header), *(StoredEntry.of(number, entry) for number, entry in enumerate(entries))]
-    row = header_row(header, "")
+    row = header_row(header, "", header.get("schema_version", SCHEMA_VERSION))
     for one in put[1:]:
         row = after_append(row, one.entry, one.position)
     row = with_revision(row, sum(one.size for one in put), [0, 0, 0, 0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -58,6 +59,7 @@ class Connections:
                 if self._engine is not None:
                     _OF_PARENTS.append(self._engine)
                 self._engine, self._process = self._new_engine(), os.getpid()
+                weakref.finalize(self, _dispose, self._engine, self._process)
             return self._engine
 
     def _new_engine(self) -> Engine:
@@ -136,6 +138,12 @@ class Connections:
             return self._once(work, writes=True)
         except exc.SQLAlchemyError as error:
             raise explained(error, self.address, self._secrets, self.timeout) from None
+
+
+def _dispose(engine: Engine, process: int) -> None:
+    """Close the connections of an engine that nobody uses any more, unless they are those of the parent."""
+    if process == os.getpid():
+        engine.dispose()
 
 
 def parsed_url(url: str | URL) -> URL:

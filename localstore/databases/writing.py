@@ -9,7 +9,7 @@ from uuid import uuid4
 import orjson
 
 from localstore.databases.backend import TRASH, Backend, Locked, text_of
-from localstore.databases.reading import DatabaseReader
+from localstore.databases.reading import DatabaseReader, check_version
 from localstore.databases.session_change import KeptRun, SessionChange, aside, create, equal_entry_since
 from localstore.errors import Conflict, SessionNotFound
 from localstore.format.document import order_header
@@ -89,6 +89,7 @@ class DatabaseWriter(DatabaseReader):
                     raise not_found(session_id)
                 return make(locked)
             check_access(locked.row, user_id, kind)
+            check_version(locked.row, self._backend.address)
             return work(SessionChange(locked, locked.row, self._backend.address))
 
         try:

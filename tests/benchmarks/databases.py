@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.databases [--sessions 100000] [--rounds 400] [--url URL]
 
-Without `--url`, a PostgreSQL server of its own is started, which syncs each commit, and a file of SQLite is measured after
-it. The numbers are medians of the elapsed time in milliseconds, of calls in turn.
+Without `--url`, a PostgreSQL server of its own is started, which syncs each commit, and a file of SQLite is measured
+after it. The numbers are medians of the elapsed time in milliseconds, of calls in turn.
 """
 
 import argparse
@@ -51,23 +51,26 @@ class Bare:
                     "DROP TABLE IF EXISTS bare",
                     "DROP TABLE IF EXISTS bare_entries",
                     "CREATE TABLE bare(id VARCHAR(512) PRIMARY KEY, facts TEXT, next BIGINT)",
-                    "CREATE TABLE bare_entries(id VARCHAR(512), position BIGINT, content TEXT, PRIMARY KEY(id, position))",
+                    "CREATE TABLE bare_entries(id TEXT, position BIGINT, content TEXT, PRIMARY KEY(id, position))",
                     "INSERT INTO bare VALUES ('s', '', 0)",
                 ):
                     connection.execute(text(statement))
         self.raw: Any = self.connections._open().raw_connection()
-        self.mark = "%s" if self.is_postgres else "?"
+        lock, mark = (" FOR UPDATE", "%s") if self.is_postgres else ("", "?")
+        self.select = f"SELECT facts, next FROM bare WHERE id = 's'{lock}"  # noqa: S608
+        self.insert = f"INSERT INTO bare_entries VALUES ('s', {mark}, {mark})"  # noqa: S608
+        self.update = f"UPDATE bare SET facts = {mark}, next = {mark} WHERE id = 's'"  # noqa: S608
         self.facts = "x" * 600
 
     def append(self, number: int) -> None:
         content = text_of(to_json_value(run(number)))
-        cursor, mark = self.raw.cursor(), self.mark
+        cursor = self.raw.cursor()
         if not self.is_postgres:
             cursor.execute("BEGIN IMMEDIATE")
-        cursor.execute(f"SELECT facts, next FROM bare WHERE id = 's'{' FOR UPDATE' if self.is_postgres else ''}")
+        cursor.execute(self.select)
         cursor.fetchone()
-        cursor.execute(f"INSERT INTO bare_entries VALUES ('s', {mark}, {mark})", (number, content))
-        cursor.execute(f"UPDATE bare SET facts = {mark}, next = {mark} WHERE id = 's'", (self.facts, number))
+        cursor.execute(self.insert, (number, content))
+        cursor.execute(self.update, (self.facts, number))
         self.raw.commit()
 
     def last(self, _: int) -> None:

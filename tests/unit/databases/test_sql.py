@@ -1,0 +1,271 @@
+"""An SQL storage is opened, and what is wrong with an address, a server or a table is one clear error."""
+
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from localstore import LocalstoreError, LockTimeout, NewerFormat, OlderFormat, Run, StoreUnavailable
+from localstore.databases.sql import PostgresStorage, SqliteStorage, SqlStorage
+from localstore.models.times import now
+from tests.effort import ci_only
+from tests.postgres import postgres_url
+
+SECRET = "not-for-eyes"  # noqa: S105
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite:///{folder}/sessions.db"
+
+
+def one_line(error: pytest.ExceptionInfo[BaseException]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    assert SECRET not in text
+    assert SECRET not in repr(error.value)
+    return text
+
+
+def test_two_handles_and_the_names_that_people_know_see_the_same_sessions(tmp_path: Path) -> None:
+    SqlStorage(url_of(tmp_path)).append("s1", Run(run_id="r1"))
+    assert [*SqliteStorage(db_file=tmp_path / "sessions.db")] == ["s1"]
+    assert [*SqlStorage(url_of(tmp_path), "others")] == []
+
+
+def test_a_storage_travels_to_another_process(tmp_path: Path) -> None:
+    storage = SqliteStorage("chats", tmp_path / "sessions.db", lock_timeout=3)
+    storage.append("s1", Run(run_id="r1"))
+    copy = pickle.loads(pickle.dumps(storage))  # noqa: S301
+    assert type(copy) is SqliteStorage
+    assert [*copy] == ["s1"]
+    assert repr(copy) == f"SqliteStorage('sqlite:///{tmp_path}/sessions.db, table chats')"
+
+
+def test_a_closed_storage_opens_again(tmp_path: Path) -> None:
+    with SqlStorage(url_of(tmp_path)) as storage:
+        storage.append("s1", Run(run_id="r1"))
+    assert "s1" in storage
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", "no address of a database"),
+        (f"no url {SECRET}", "no address of a database"),
+        (f"postgresql://me:{SECRET}@host:port/db", "no address of a database"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        (f"nosuch://me:{SECRET}@host/db", "does not know: nosuch"),
+    ],
+)
+def test_a_wrong_address_is_a_value_error_without_the_password(url: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected) as caught:
+        SqlStorage(url)
+    one_line(caught)
+
+
+def test_wrong_arguments_are_named(tmp_path: Path) -> None:
+    for options, words in (
+        ({"table": "a b"}, "table must be"),
+        ({"table": ""}, "table must be"),
+        ({"schema": "x;y"}, "schema must be"),
+        ({"lock_timeout": -1}, "lock_timeout"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            SqlStorage(url_of(tmp_path), **options)
+    with pytest.raises(TypeError, match="auto_upgrade_schema"):
+        SqlStorage(url_of(tmp_path), auto_upgrade_schema=1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="url"):
+        SqlStorage(7)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="db_file is empty"):
+        SqliteStorage(db_file="")
+
+
+def test_a_missing_driver_says_what_to_install() -> None:
+    with pytest.raises(StoreUnavailable, match=r"needs the package .*pip install") as caught:
+        SqlStorage(f"mysql+mysqldb://me:{SECRET}@localhost/db")
+    one_line(caught)
+
+
+def test_without_sqlalchemy_the_error_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['sqlalchemy'] = None\n"
+        "from localstore.databases.sql import SqlStorage\n"
+        "try: SqlStorage('sqlite:///x.db')\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("StoreUnavailable SqlStorage needs the package sqlalchemy")
+    assert "pip install 'localstore-sessions[sql]'" in done.stdout
+
+
+def test_a_folder_that_does_not_exist_and_a_file_of_something_else_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="unable to open database file") as caught:
+        SqliteStorage(db_file=tmp_path / "nowhere" / "x.db")
+    assert "nowhere/x.db" in one_line(caught)
+    (tmp_path / "text.db").write_text("This is no database. " * 100)
+    with pytest.raises(StoreUnavailable, match="not a database") as caught:
+        SqliteStorage(db_file=tmp_path / "text.db")
+    assert (tmp_path / "text.db").read_text().startswith("This is no database.")
+
+
+def test_a_table_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "sessions.db") as connection:
+        connection.execute("CREATE TABLE agent_sessions(id INTEGER)")
+        connection.execute("CREATE TABLE chats(session_id TEXT, session_data TEXT, memory TEXT)")
+    connection.close()
+    with pytest.raises(StoreUnavailable, match="table of another program"):
+        SqlStorage(url_of(tmp_path))
+    with pytest.raises(OlderFormat, match="table of agno"):
+        SqlStorage(url_of(tmp_path), "chats")
+
+
+def test_tables_of_a_newer_release_are_left_alone(tmp_path: Path) -> None:
+    SqlStorage(url_of(tmp_path)).close()
+    connection = sqlite3.connect(tmp_path / "sessions.db")
+    with connection:
+        connection.execute("UPDATE agent_sessions_info SET value = '99'")
+    connection.close()
+    with pytest.raises(NewerFormat, match="layout 99"):
+        SqlStorage(url_of(tmp_path))
+
+
+def test_a_locked_file_is_waited_for_and_then_an_error(tmp_path: Path) -> None:
+    storage = SqlStorage(url_of(tmp_path), lock_timeout=0.05)
+    connection = sqlite3.connect(tmp_path / "sessions.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LockTimeout, match=r"longer than 0\.05 s"):
+        storage.append("s1", Run(run_id="r1"))
+    assert len(storage) == 0
+    connection.execute("ROLLBACK")
+    connection.close()
+    storage.append("s1", Run(run_id="r1"))
+
+
+def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
+    storage = SqlStorage(url_of(tmp_path))
+    storage.append("s1", Run(run_id="r1"))
+    backend = storage._backend
+    connections = backend._connections  # type: ignore[attr-defined]
+    connections.read(lambda connection: connection.exec_driver_sql("PRAGMA max_page_count = 1").scalar())
+    with pytest.raises(StoreUnavailable, match="full"):
+        storage.append("s1", Run(run_id="r2", input="x" * 1_000_000))
+    connections.close()
+    session = storage.read("s1")
+    assert session is not None
+    assert [run.run_id for run in session.runs] == ["r1"]
+
+
+def test_a_session_of_a_newer_release_is_not_read(tmp_path: Path) -> None:
+    storage = SqlStorage(url_of(tmp_path))
+    storage.append("s1", Run(run_id="r1"))
+    connection = sqlite3.connect(tmp_path / "sessions.db")
+    with connection:
+        connection.execute(
+            "UPDATE agent_sessions_entries SET content = replace(content, '\"schema_version\":1', "
+            "'\"schema_version\":99') WHERE position = -1"
+        )
+        connection.execute("UPDATE agent_sessions SET facts = replace(facts, '\"version\":1', '\"version\":99')")
+    connection.close()
+    with pytest.raises(NewerFormat, match="version 99"):
+        storage.read("s1")
+    with pytest.raises(NewerFormat, match="version 99"):
+        storage.append("s1", Run(run_id="r2"))
+
+
+# PostgreSQL
+
+
+@ci_only
+def test_wrong_passwords_databases_and_hosts_are_named_without_the_password() -> None:
+    right = make_url(postgres_url())
+    for wrong, words in (
+        (right.set(password=SECRET), "password authentication failed"),
+        (right.set(username="nobody-here", password=SECRET), "authentication failed"),
+        (right.set(database="nowhere"), 'database "nowhere" does not exist'),
+        (make_url(f"postgresql://me:{SECRET}@127.0.0.1:1/db"), "refused"),
+        (make_url(f"postgresql:///db?host=/nowhere&password={SECRET}"), "nowhere"),
+    ):
+        with pytest.raises(StoreUnavailable, match=words) as caught:
+            PostgresStorage(db_url=wrong)
+        one_line(caught)
+        assert "Check the address" in str(caught.value)
+
+
+@ci_only
+def test_the_address_that_people_see_has_no_password() -> None:
+    url = make_url(postgres_url())
+    storage = PostgresStorage(db_url=url, schema="shown")
+    assert url.password
+    assert url.password not in repr(storage)
+    storage.append("s1", Run(run_id="r1"))
+    session = storage.read("s1")
+    assert session is not None
+    assert url.password not in repr(vars(session))
+    storage.close()
+
+
+@ci_only
+def test_the_oldest_names_work_and_schemas_are_apart() -> None:
+    one = PostgresStorage(table_name="sessions", db_url=postgres_url(), schema="one")
+    other = PostgresStorage("sessions", postgres_url(), "other")
+    one.append("s1", Run(run_id="r1"))
+    assert (len(one), len(other)) == (1, 0)
+    one.close()
+    other.close()
+
+
+@ci_only
+def test_a_server_that_only_reads_is_an_error() -> None:
+    url = make_url(postgres_url())
+    PostgresStorage(db_url=url, schema="reads").append("s1", Run(run_id="r1"))
+    reading = PostgresStorage(
+        db_url=url.update_query_dict({"options": "-c default_transaction_read_only=on"}), schema="reads"
+    )
+    assert [*reading] == ["s1"]
+    with pytest.raises(StoreUnavailable, match="read-only transaction"):
+        reading.append("s1", Run(run_id="r2"))
+    reading.close()
+
+
+def test_a_child_of_a_fork_and_its_parent_write_at_once(tmp_path: Path) -> None:
+    _write_on_both_sides(SqlStorage(url_of(tmp_path)))
+
+
+@ci_only
+def test_a_child_of_a_fork_and_its_parent_write_at_once_to_postgres() -> None:
+    _write_on_both_sides(PostgresStorage(db_url=postgres_url(), schema="forked"))
+
+
+def _write_on_both_sides(storage: SqlStorage) -> None:
+    storage.append("s1", Run(run_id="before", created_at=now()))
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            for number in range(10):
+                storage.append("s1", Run(run_id=f"child-{number}"))
+            code = 0
+        finally:
+            os._exit(code)
+    for number in range(10):
+        storage.append("s1", Run(run_id=f"parent-{number}"))
+    assert os.waitpid(child, 0)[1] == 0
+    storage.append("s1", Run(run_id="after"))
+    session = storage.read("s1")
+    assert session is not None
+    stored = [run.run_id for run in session.runs]
+    assert (stored[0], stored[-1], len(stored)) == ("before", "after", 22)
+    for side in ("child", "parent"):
+        assert [one for one in stored if one.startswith(side)] == [f"{side}-{number}" for number in range(10)]
+    storage.close()
+
+
+def test_every_error_is_one_of_localstore() -> None:
+    assert issubclass(StoreUnavailable, LocalstoreError)
+    assert issubclass(StoreUnavailable, OSError)
