@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from localstore.databases.backend import TRASH, Backend, Entry, Locked, text_of
-from localstore.databases.session_change import SessionChange, aside, create
+from localstore.databases.session_change import SessionChange, aside, create, new_session
 from localstore.engine.merge import Merged
 from localstore.engine.merged_rewrite import loses_more, lost_entries
 from localstore.errors import LocalstoreError
@@ -60,7 +60,15 @@ class DatabaseSide:
 
     def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
         """Add what the store lacks of each session, durably, and yield what was done, or the error."""
+        fresh = {form.session_id: new_session(form.header, form.entries) for form in forms if form.problem is None}
+        try:
+            existing = self._backend.create_many([*fresh.values()])
+        except OF_ONE_SESSION:
+            existing = {*fresh}  # one by one, to find out which is refused
         for form in forms:
+            if form.session_id in fresh and form.session_id not in existing:
+                yield replace(new(form), revision=fresh[form.session_id].row["fingerprint"])
+                continue
             try:
                 yield self._write(form)
             except OF_ONE_SESSION as error:
