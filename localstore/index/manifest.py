@@ -314,6 +314,22 @@ class Manifest:
             found.update(self._reader.ask(row_queries.folders, nothing))
         return sorted(found)
 
+    def paths(self) -> dict[str, str]:
+        """Return the path of the document of each session."""
+        with self._reader.mutex:
+            self._reader.parse_all_lines()
+            found: dict[str, str] = {}
+            if self._index.folded:
+                from localstore.index import row_queries
+
+                found = self._reader.ask(row_queries.all_paths, found)
+            for session_id, row in self._recent.rows.items():
+                if row is DELETED:
+                    found.pop(session_id, None)
+                else:
+                    found[session_id] = row["path"]
+            return found
+
     def paths_in(self, folder: str) -> dict[str, str]:
         """Return a mapping from path to session id for the rows in a folder. The caller must hold `mutex`."""
         self._reader.parse_all_lines()

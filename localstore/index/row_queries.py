@@ -11,7 +11,7 @@ import orjson
 
 from localstore.index.row import IndexRow
 from localstore.index.row_order import order_by
-from localstore.index.selection import Place, Selection
+from localstore.index.selection import EVERYTHING, Place, Selection
 
 if TYPE_CHECKING:
     from localstore.models.stats import GroupKey, Tally
@@ -66,6 +66,11 @@ def _pairs(connection: sqlite3.Connection, statement: str, values: Iterable[str]
         some += some[:1] * ((1 << (len(some) - 1).bit_length()) - len(some))  # sqlite3 keeps few statements
         found.update(connection.execute(f"{statement} ({', '.join('?' * len(some))})", some))
     return found
+
+
+def all_paths(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the path of each session."""
+    return dict(connection.execute("SELECT session_id, path FROM session NOT INDEXED"))
 
 
 def paths_in(connection: sqlite3.Connection, folder: str) -> dict[str, str]:
@@ -274,14 +279,16 @@ def tally(
         return None
     if (where.since or where.until) and due_rows(connection, latest):
         return None
-    conditions, values = _conditions(connection, where)
-    # In hexadecimal, because SQLite cuts off a text of JSON at the first NUL character.
-    conditions.append("hex(session_id) NOT IN (SELECT value FROM json_each(?))")
-    values.append(json.dumps([session_id.encode(errors="surrogatepass").hex().upper() for session_id in without]))
-    selected = f"FROM session WHERE {' AND '.join(conditions)}"
-    (sessions,) = connection.execute(f"SELECT count(*) {selected}", values).fetchone()
+    conditions, values = ([], []) if where == EVERYTHING else _conditions(connection, where)
+    if without:  # in hexadecimal, because SQLite cuts off a text of JSON at the first NUL character
+        conditions.append("hex(session_id) NOT IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps([session_id.encode(errors="surrogatepass").hex().upper() for session_id in without]))
+    condition = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    statement = f"SELECT count(*) FROM session {condition}"  # noqa: S608 (no input)
+    (sessions,) = connection.execute(statement, values).fetchone()
     groups = [_GROUPS[name] for name in by]
-    joined = f"{selected.replace('FROM session', 'FROM session JOIN usage USING (session_id)')}"
+    is_enough = where == EVERYTHING and all(group.startswith("usage.") for group in groups)
+    joined = f"FROM {'usage' if is_enough else 'session JOIN usage USING (session_id)'} {condition}"
     number = len(by)
     sessions_in: dict[tuple[str, ...], int] = {}
     numbers: dict[tuple[tuple[str, ...], str], list[int]] = {}

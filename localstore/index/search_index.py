@@ -51,10 +51,9 @@ _BETWEEN_TEXTS = " \ue000 "
 
 
 class _Indexed(NamedTuple):
-    """A line of the table of sessions."""
+    """What the table of sessions has of one that is indexed again."""
 
     number: int
-    state: str
     title: str
     settled: Settled
 
@@ -88,8 +87,10 @@ class SearchIndex:
         """`progress` is called while `update` reads documents."""
         self._progress = progress
         self._file = SqliteFile(root, SEARCH_FILE, _LAYOUT, locks)
-        self._sessions: dict[str, _Indexed] = {}
-        """The table `session`, as it was in the version `_version`. The lock of the file guards both."""
+        self._sessions: dict[str, str] = {}
+        """The states in the table `session`, as they were in the version `_version`. The lock of the file guards both.
+
+        Nothing else of the table is loaded: a search in a large store compares the states of all sessions."""
         self._version: tuple[int, int] | None = None
         self._indexed: Mapping[str, str] = {}
         """The states of the last update."""
@@ -104,9 +105,7 @@ class SearchIndex:
 
     def states(self) -> dict[str, str]:
         """Return the state in which the document of each session was indexed. Raises sqlite3.Error."""
-        return self._file.use(
-            lambda connection: {session_id: known.state for session_id, known in self._load(connection).items()}
-        )
+        return self._file.use(lambda connection: self._load(connection).copy())
 
     # Bringing up to date
 
@@ -168,12 +167,13 @@ class SearchIndex:
         gone, changed = self._differences(connection, states, attempted)
         if gone:
             attempted.update(gone)
-            gone = removed({session_id: self._sessions[session_id].state for session_id in gone})
+            gone = removed({session_id: self._sessions[session_id] for session_id in gone})
         self._version = None  # the sessions in memory are ahead of the file until the end of the transaction
         for session_id in gone:
-            number = self._sessions.pop(session_id).number
-            _forget_entries(connection, number, HEADER)
-            connection.execute("DELETE FROM session WHERE number = ?", (number,))
+            del self._sessions[session_id]
+            if (indexed := _indexed(connection, session_id)) is not None:
+                _forget_entries(connection, indexed.number, HEADER)
+                connection.execute("DELETE FROM session WHERE number = ?", (indexed.number,))
         self._index(connection, changed, read, attempted)
         is_cleared = _clear_if_outdated(connection)
         connection.execute("COMMIT")
@@ -185,8 +185,7 @@ class SearchIndex:
 
     def _has(self, states: Mapping[str, str], session_ids: Iterable[str]) -> bool:
         """Return whether these sessions are indexed in these states, and none of them in an unknown state."""
-        indexed = {session_id: self._sessions.get(session_id) for session_id in session_ids}
-        return all((None if known is None else known.state) == states.get(name) for name, known in indexed.items())
+        return all(self._sessions.get(session_id) == states.get(session_id) for session_id in session_ids)
 
     def _merge(self) -> None:
         """Merge what is stored about each word, so that a search looks it up in one place. Searches need not wait."""
@@ -200,23 +199,20 @@ class SearchIndex:
     ) -> tuple[list[str], list[str]]:
         """Return the sessions that are gone, and those that are new or changed, in the order of `states`."""
         sessions = self._load(connection)
+        if sessions == states:
+            return [], []
         gone = [session_id for session_id in sessions if session_id not in states and session_id not in attempted]
         changed = [
             session_id
             for session_id, state in states.items()
-            if (session_id not in sessions or sessions[session_id].state != state) and session_id not in attempted
+            if sessions.get(session_id) != state and session_id not in attempted
         ]
         return gone, changed
 
-    def _load(self, connection: sqlite3.Connection) -> dict[str, _Indexed]:
-        """Return the table of sessions as it is in the file, read again if another connection changed it."""
+    def _load(self, connection: sqlite3.Connection) -> dict[str, str]:
+        """Return the states of all sessions as they are in the file, read again if another connection changed it."""
         if not self._is_loaded(connection):
-            self._sessions = {
-                session_id: _Indexed(number, state, title, Settled(*settled))
-                for session_id, number, state, title, *settled in connection.execute(
-                    "SELECT session_id, number, state, title, settled, size, digest FROM session"
-                )
-            }
+            self._sessions = dict(connection.execute("SELECT session_id, state FROM session"))
             self._version = self._file.opened, _version(connection)
         return self._sessions
 
@@ -253,7 +249,7 @@ class SearchIndex:
 
     def _read_rows(self, connection: sqlite3.Connection, session_id: str, read: ReadContent) -> list[_Row]:
         """Read a session, update its line in the table of sessions, and return the rows to add for its entries."""
-        indexed = self._sessions.get(session_id)
+        indexed = _indexed(connection, session_id)
         content = read(session_id, indexed.settled if indexed is not None else Settled())
         title = indexed.title if indexed is not None and content.first else ""
         title = title or title_of(content)
@@ -271,7 +267,7 @@ class SearchIndex:
             "UPDATE session SET state = ?, title = ?, settled = ?, size = ?, digest = ? WHERE number = ?",
             (content.state, title, settled.entries, settled.size, settled.digest, number),
         )
-        self._sessions[session_id] = _Indexed(number, content.state, title, settled)
+        self._sessions[session_id] = content.state
         return list(_rows(number, content))
 
     # Asking
@@ -279,16 +275,24 @@ class SearchIndex:
     def matches(self, query: WordQuery, session_ids: Iterable[str] | None, *, rank: bool = False) -> Iterator[Match]:
         """Yield the entries that match, newest first; with `rank`, the best ones first.
 
-        `session_ids` are the sessions to search, None for all. Raises QueryRefused, sqlite3.Error.
+        `session_ids` are the sessions to search, a few; None for all. Raises QueryRefused, sqlite3.Error.
         """
         names = None if session_ids is None else set(session_ids)
         seen: set[tuple[str, int]] = set()
-        for matches in matches_in_parts(self._file, query, rank=rank):
+        for matches in matches_in_parts(self._file, query, names, rank=rank):
             for match in matches:
                 place = match.session_id, match.position
                 if place not in seen and (names is None or match.session_id in names):
                     seen.add(place)
                     yield match
+
+
+def _indexed(connection: sqlite3.Connection, session_id: str) -> _Indexed | None:
+    """Return the line of a session in the table of sessions, or None if it is not indexed."""
+    found = connection.execute(
+        "SELECT number, title, settled, size, digest FROM session WHERE session_id = ?", (session_id,)
+    ).fetchone()
+    return None if found is None else _Indexed(found[0], found[1], Settled(*found[2:]))
 
 
 def _version(connection: sqlite3.Connection) -> int:

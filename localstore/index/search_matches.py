@@ -1,7 +1,7 @@
 """Ask the search index which entries match a query: newest first or best first, and only as many as are used."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -33,6 +33,14 @@ _IN_SET = _MATCHES.format(
     entries="""
         SELECT * FROM entry INDEXED BY entry_by_time
         WHERE +number IN (SELECT rowid FROM body WHERE body MATCH :query)
+        ORDER BY created DESC, number DESC LIMIT :limit""",
+    order=_BY_TIME,
+)
+_OF_SESSIONS = _MATCHES.format(
+    entries="""
+        SELECT * FROM entry INDEXED BY entry_of_session
+        WHERE session IN (SELECT number FROM session WHERE session_id IN ({names}))
+        AND +number IN (SELECT rowid FROM body WHERE body MATCH :query)
         ORDER BY created DESC, number DESC LIMIT :limit""",
     order=_BY_TIME,
 )
@@ -74,23 +82,31 @@ class Connections(Protocol):
         """Return the result of `work`, which is called with an open connection."""
 
 
-def matches_in_parts(index: Connections, query: WordQuery, *, rank: bool) -> Iterator[list[Match]]:
+def matches_in_parts(
+    index: Connections, query: WordQuery, session_ids: Collection[str] | None, *, rank: bool
+) -> Iterator[list[Match]]:
     """Yield the matches in order, newest first or, with `rank`, best first. The parts overlap.
+
+    `session_ids` are a few sessions to search, None for all. With `rank`, there are matches of others, too.
 
     Each part is the result of one statement, so that no entry is missed that is indexed again at the same time. Raises
     QueryRefused, sqlite3.Error.
     """
     expression = query.expression()
     statement = _RANKED if rank else _SORTED
-    if not rank and not query.has_prefix:  # SQLite merges the entries of all words with a prefix in each statement
+    names: dict[str, str] = {}
+    if session_ids is not None and not rank:
+        names = {f"name_{number}": session_id for number, session_id in enumerate(session_ids)}
+        statement = _OF_SESSIONS.replace("{names}", ", ".join(f":{name}" for name in names))
+    elif not rank and not query.has_prefix:  # SQLite merges the entries of all words with a prefix in each statement
         count = index.use(partial(_count, expression=expression))
         if count > _COMMON:
             for begin in range(0, _MOST_LOOKED_UP, _AT_ONCE):
-                yield index.use(partial(_matches, _AMONG_NEWEST, expression, limit=_AT_ONCE, begin=begin))
+                yield index.use(partial(_matches, _AMONG_NEWEST, expression, names, limit=_AT_ONCE, begin=begin))
         if count > _RARE:
             statement = _IN_SET
     for limit in (_FIRST_PAGE, _SECOND_PAGE, _ALL):
-        matches = index.use(partial(_matches, statement, expression, limit=limit))
+        matches = index.use(partial(_matches, statement, expression, names, limit=limit))
         yield matches
         if len(matches) < limit:
             break
@@ -102,8 +118,10 @@ def _count(connection: sqlite3.Connection, *, expression: str) -> int:
     return count
 
 
-def _matches(statement: str, expression: str, connection: sqlite3.Connection, **values: int) -> list[Match]:
-    return [Match(*row) for row in _fetch(connection, statement, query=expression, **values)]
+def _matches(
+    statement: str, expression: str, names: Mapping[str, str], connection: sqlite3.Connection, **values: int
+) -> list[Match]:
+    return [Match(*row) for row in _fetch(connection, statement, query=expression, **names, **values)]
 
 
 def _fetch(connection: sqlite3.Connection, statement: str, **values: str | int) -> list[Any]:

@@ -27,6 +27,8 @@ from localstore.storage.search_listing import SearchListing
 
 _PATIENCE = 2.0
 """For how many seconds to wait for the writer of a document that seems broken."""
+_FEW = 500
+"""Up to how many sessions that match a filter are listed before the words are looked up."""
 _BEFORE, _LONGEST = 40, 200
 """How many characters of a snippet may stand before the first word, and how many a snippet has."""
 
@@ -61,8 +63,12 @@ class Search:
             return
         try:
             self._index.update(self._listing.states(self._index.states), self._content, self._listing.removed)
-            chosen = {row["session_id"] for row in self._engine.rows(where)} if where else None
-            yield from self._verified(self._index.matches(query, chosen, rank=rank), query)
+            rows = self._engine.rows(where, _FEW + 1) if where else []
+            if len(rows) > _FEW:  # most hits will be in one of so many: their rows are asked
+                yield from self._verified(self._index.matches(query, None, rank=rank), query, where)
+            else:
+                chosen = [row["session_id"] for row in rows] if where else None
+                yield from self._verified(self._index.matches(query, chosen, rank=rank), query, Filter())
         except (sqlite3.Error, QueryRefused):
             yield from self._scan(query, where)
 
@@ -92,13 +98,15 @@ class Search:
 
     # Hits
 
-    def _verified(self, matches: Iterable[Match], query: WordQuery) -> Iterator[SearchHit]:
-        """Yield a hit for each match whose document still has the words."""
+    def _verified(self, matches: Iterable[Match], query: WordQuery, where: Filter) -> Iterator[SearchHit]:
+        """Yield a hit for each match in a session that the filter selects, if its document still has the words."""
         rows: dict[str, IndexRow | None] = {}
         whole: dict[str, Content] = {}
         for match in matches:
             if match.session_id not in rows:
-                rows[match.session_id] = self._engine.locate(match.session_id)
+                found = self._engine.locate(match.session_id)
+                is_selected = found is not None and (not where or self._engine.select([found], where))
+                rows[match.session_id] = found if is_selected else None
             row = rows[match.session_id]
             record = None if row is None else self._record(match, row, whole)
             if row is not None and record is not None:

@@ -83,18 +83,22 @@ class SearchListing:
     def _paths(self) -> dict[str, str]:
         """Return the path of the document of each session, as the index has them after a scan of the folders."""
         self._engine.index.scan()
-        manifest = self._engine.manifest
-        with manifest.mutex:
-            return {
-                session_id: path
-                for folder in manifest.folders()
-                for path, session_id in manifest.paths_in(folder).items()
-            }
+        return self._engine.manifest.paths()
 
     def _all(self, known: Mapping[str, str]) -> dict[str, str]:
         states: dict[str, str] = {}
         seen: set[str] = set()
-        while new := {session_id: path for session_id, path in self._paths().items() if session_id not in seen}:
+        before: tuple[int, ...] = ()
+        while True:
+            self._engine.index.scan()
+            stamp = self._engine.manifest.stamp()
+            if stamp == before:
+                break
+            before = stamp
+            paths = self._engine.manifest.paths()
+            new = {session_id: path for session_id, path in paths.items() if session_id not in seen}
+            if not new:
+                break
             seen.update(new)  # a document that is read now may turn out to hold a session that is not listed yet
             for session_id, path in new.items():
                 state = self._state(path)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localstore import JsonStorage, Message, Run, SearchHit, Step, ToolCall
+from localstore import Filter, JsonStorage, Message, Run, SearchHit, Step, ToolCall
 from localstore.disk import filesystem
 from localstore.format.entry_texts import FoundText, entry_texts, header_texts
 from localstore.index import search_index, search_matches
@@ -727,3 +727,25 @@ def test_a_hit_is_shown_on_one_line() -> None:
     hit = SearchHit("s", "", None, None, None, None, None, None, "name", "Trip", ((0, 4),), None)
     assert repr(hit) == "SearchHit('s', name, 'Trip')"
     assert hit.as_dict()["places"] == [[0, 4]]
+
+
+@pytest.mark.parametrize("few", [0, 500])
+def test_a_filter_selects_the_same_hits_whether_it_is_asked_before_or_after_the_words(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """All sessions that matched a filter were listed before each search."""
+    monkeypatch.setattr("localstore.storage.search._FEW", few)
+    for number in range(6):
+        status: Any = "error" if number == 3 else "completed"
+        run = answered(f"r{number}", "common words", status=status, error="x" if number == 3 else None)
+        storage.append(f"s{number}", run, user_id="alice" if number % 2 else "bob")
+        storage.update(f"s{number}", tags=["archived"] if number == 5 else [])
+    for where, expected in (
+        (Filter(user="alice", archived=False), ["s3", "s1"]),
+        (Filter(user="bob"), ["s4", "s2", "s0"]),
+        (Filter(status="error"), ["s3"]),
+        (Filter(user="carl"), []),
+        (Filter(), ["s5", "s4", "s3", "s2", "s1", "s0"]),
+    ):
+        assert [session_id for session_id, _ in found(storage, "common", where=where)] == expected
+        assert [session_id for session_id, _ in found(storage, "common", where=where, limit=1)] == expected[:1]
