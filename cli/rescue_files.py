@@ -69,8 +69,10 @@ def outcome(done: Restored, dry_run: bool) -> str:
     return f"{done.name}: {', '.join(parts)}"
 
 
-def put_back(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, as_json: bool) -> None:
-    """Restore the files in order, and print the results.
+def put_back(
+    root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, as_json: bool, new_id: str | None = None
+) -> None:
+    """Restore the files in order, and print the results. `new_id` is that of `localstore.maintenance.rescue.restore`.
 
     If one of several files cannot be restored, the others still are, and the last error is raised at the end.
     LockTimeout is raised immediately.
@@ -81,7 +83,7 @@ def put_back(root: str, chosen: list[Rescued], *, create: bool, dry_run: bool, a
     failed: list[LocalstoreError] = []
     for file in chosen:
         try:
-            result = restore(root, file.name, create=create, dry_run=dry_run)
+            result = restore(root, file.name, create=create, dry_run=dry_run, new_id=new_id)
         except FileNotFoundError:
             continue  # another process has just restored it
         except LocalstoreError as error:

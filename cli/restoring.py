@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from localstore.errors import Conflict, LocalstoreError, LockTimeout
+from localstore.errors import Conflict, LocalstoreError
 
 from . import output
 from .errors import message
@@ -25,22 +25,15 @@ if TYPE_CHECKING:
 def restore_documents(storage: SessionStorage, items: list[Restorable], *, new_id: str | None, as_json: bool) -> None:
     """Move documents from the trash back into the store, the newest one first, and print the result on one line.
 
-    If some cannot be restored, the others are. The errors are printed, and the last one is raised. LockTimeout is
-    raised immediately.
+    If some cannot be restored, the others are. The errors are printed, and the last one is raised.
     """
     done: list[dict[str, Any]] = []
-    errors: list[LocalstoreError] = []
-    for item in items:
-        try:
-            place = storage.restore(item.name, new_id=new_id)
-        except FileNotFoundError:
-            if len(items) == 1:
-                raise
+    errors: list[LocalstoreError | OSError] = []
+    for item, place in zip(items, _places(storage, items, new_id), strict=True):
+        if isinstance(place, FileNotFoundError) and len(items) > 1:
             continue  # another process has just restored it
-        except LocalstoreError as error:
-            if isinstance(error, LockTimeout):
-                raise
-            errors.append(error)
+        if isinstance(place, (LocalstoreError, OSError)):
+            errors.append(place)
             continue
         done.append({"name": item.name, "session_id": new_id or item.session_id})
         if isinstance(place, os.PathLike):
@@ -59,13 +52,29 @@ def restore_documents(storage: SessionStorage, items: list[Restorable], *, new_i
         raise errors[-1]
 
 
+def _places(storage: SessionStorage, items: list[Restorable], new_id: str | None) -> list[object]:
+    """Restore documents, and return for each its path, another object in a database, or the error."""
+    from localstore.storage.storage import Storage
+
+    if new_id is None and isinstance(storage, Storage):
+        found = storage.restore_all(item.name for item in items)
+        return [found.problems.get(item.name) or found.restored[item.name] for item in items]
+    places: list[object] = []
+    for item in items:
+        try:
+            places.append(storage.restore(item.name, new_id=new_id))
+        except (LocalstoreError, FileNotFoundError) as error:
+            places.append(error)
+    return places
+
+
 def copy_document(item: Restorable, target: str, *, as_json: bool) -> None:
-    """Copy a document from the trash to a new file, and print its path. The document stays in the trash."""
+    """Copy a document from the trash, or a rescue file, to a new file, and print its path. It stays where it is."""
     from localstore.disk import durable_files, filesystem
 
     if os.path.lexists(target):
         raise click.UsageError(f"{target} exists. Choose another name", click.get_current_context())
-    raw = filesystem.read_file(cast("Trashed", item.source).path)
+    raw = filesystem.read_file(cast("Trashed | Rescued", item.source).path)
     path = os.path.abspath(target)
     durable_files.create_file(path, [raw])
     if as_json:
@@ -74,12 +83,15 @@ def copy_document(item: Restorable, target: str, *, as_json: bool) -> None:
         output.write(f"{one_line(f'A copy of {item.session_id or item.name} is in {path}')}\n")
 
 
-def restore_rescued(root: str, items: list[Restorable], *, as_json: bool) -> None:
-    """Put the runs of rescue files back into their sessions, the oldest file first, and print the results."""
+def restore_rescued(root: str, items: list[Restorable], *, new_id: str | None, as_json: bool) -> None:
+    """Put the runs of rescue files back into their sessions, the oldest file first, and print the results.
+
+    With `new_id`, they become a session with this id.
+    """
     from .rescue_files import put_back
 
     files = [cast("Rescued", item.source) for item in items]
-    put_back(root, files[::-1], create=False, dry_run=False, as_json=as_json)
+    put_back(root, files[::-1], create=False, dry_run=False, as_json=as_json, new_id=new_id)
 
 
 def undo_backup(root: str, item: Restorable, newest: str, *, sure: bool, as_json: bool) -> None:

@@ -38,9 +38,9 @@ def command(
     --kind backup  backups of upgrades and conversions; the newest one is undone,
                    as with 'localstore upgrade --undo', after a confirmation
 
-    Nothing is replaced: a session that exists again stays, and the error says what to do. With --to ID, a document
-    becomes another session. With --to PATH, a name with a slash or the ending .json or .yaml, it is copied to a file,
-    and stays in the trash.
+    Nothing is replaced: a session that exists again stays, and the error says what to do. With --to ID, a document,
+    or the runs of a rescue file, become another session. With --to PATH, a name with a slash or the ending .json or
+    .yaml, it is copied to a file, and stays where it is.
 
     The list is newest first. In a pipe, each item is one line: kind, name, session, time, description and bytes,
     separated by tabs.
@@ -63,11 +63,11 @@ def command(
 
     if kind == "backup":
         undo_backup(str(folder_of(storage).root), chosen[0], items[0].name, sure=yes, as_json=as_json)
-    elif kind == "rescue":
-        restore_rescued(str(folder_of(storage).root), chosen, as_json=as_json)
     elif to is not None and _is_path(to):
         folder_of(storage)
         copy_document(chosen[0], to, as_json=as_json)
+    elif kind == "rescue":
+        restore_rescued(str(folder_of(storage).root), chosen, new_id=to, as_json=as_json)
     else:
         restore_documents(storage, chosen, new_id=to, as_json=as_json)
 
@@ -81,8 +81,8 @@ def _check(names: tuple[str, ...], kind: Kind, everything: bool, to: str | None,
         raise click.UsageError("NAME and --all cannot be combined", context)
     if kind == "backup" and (everything or len(names) > 1):
         raise click.UsageError("Backups are undone one at a time, the newest one first", context)
-    if to is not None and (kind != "trash" or len(names) != 1):
-        raise click.UsageError("--to needs one NAME of a document in the trash", context)
+    if to is not None and (kind == "backup" or len(names) != 1):
+        raise click.UsageError("--to needs one NAME of a document in the trash, or of a rescue file", context)
     if to == "":
         raise click.UsageError("--to is empty", context)
     if yes and kind != "backup":

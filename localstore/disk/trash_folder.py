@@ -184,20 +184,57 @@ def move_in(root: str, document: str, session_id: str) -> Trashed:
         return intake.move(document, session_id)
 
 
+class Outlet:
+    """Moves documents back to their former paths, in a `with` statement, with few syncs for all of them together.
+
+    The caller holds the locks that guard these paths until the `with` statement has ended: only then are the documents
+    durably in their places. If this is interrupted, each one is in the trash, in its place, or in both.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._folders: set[str] = set()
+        self._moved: list[Trashed] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._moved:
+            return
+        for folder in sorted({one.document.rpartition("/")[0] for one in self._moved}):
+            filesystem.sync_folder(store_tree.full_path(self._root, folder))
+        for one in self._moved:
+            if not _remove_folders(self._root, one.name, one.document):
+                filesystem.sync_folder(os.path.dirname(one.path))
+        filesystem.sync_folder(store_tree.full_path(self._root, FOLDER))  # the folders of the documents are gone
+
+    def move(self, one: Trashed) -> None:
+        """Move a document back.
+
+        Raises FileExistsError if the path is taken, FileNotFoundError if the document is no longer in the trash,
+        DocumentBroken, OSError.
+        """
+        folder = one.document.rpartition("/")[0]
+        if folder not in self._folders:
+            store_tree.make_durable(self._root, folder)
+            self._folders.add(folder)
+        if not store_tree.has_folder(self._root, folder):
+            where = store_tree.full_path(self._root, folder)
+            raise DocumentBroken(
+                f"{where} is a symbolic link, and links are not followed. Put the folder itself there.", path=where
+            )
+        durable_files.move_file(one.path, store_tree.full_path(self._root, one.document), settle=False)
+        self._moved.append(one)
+
+
 def move_out(root: str, one: Trashed) -> None:
     """Move a document back to its former path, durably. The caller holds the locks that guard that path.
 
-    Raises FileExistsError if the path is taken, FileNotFoundError if the document is no longer in the trash, OSError.
+    Raises the errors of `Outlet.move`.
     """
-    folder = one.document.rpartition("/")[0]
-    store_tree.make_durable(root, folder)
-    if not store_tree.has_folder(root, folder):
-        where = store_tree.full_path(root, folder)
-        raise DocumentBroken(
-            f"{where} is a symbolic link, and links are not followed. Put the folder itself there.", path=where
-        )
-    durable_files.move_file(one.path, store_tree.full_path(root, one.document))
-    _remove_folders(root, one.name, one.document)
+    with Outlet(root) as outlet:
+        outlet.move(one)
 
 
 def remove(root: str, one: Trashed) -> bool:
@@ -210,12 +247,13 @@ def remove(root: str, one: Trashed) -> bool:
     return True
 
 
-def _remove_folders(root: str, name: str, document: str) -> None:
-    """Remove the folders of a document in the trash that are empty."""
+def _remove_folders(root: str, name: str, document: str) -> bool:
+    """Remove the folders of a document in the trash that are empty. Return whether that is all of them."""
     folder = f"{FOLDER}/{name}/{document}".rpartition("/")[0]
     while folder != FOLDER:
         filesystem.remove_folder_if_empty(store_tree.full_path(root, folder), settle=False)
         folder = folder.rpartition("/")[0]
+    return not filesystem.exists(store_tree.full_path(root, f"{FOLDER}/{name}"))
 
 
 def _refuse_links(root: str) -> None:

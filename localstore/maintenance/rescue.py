@@ -16,7 +16,7 @@ from localstore.disk.rescue_folder import Rescued
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
 from localstore.engine.transaction import Transaction
-from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, SessionNotFound, UnstorableValue
+from localstore.errors import Conflict, DocumentBroken, NewerFormat, OlderFormat, SessionNotFound, UnstorableValue
 from localstore.format.document import LAYOUTS, Layout, check_entry, order_header, parse_document
 from localstore.format.json_layout import LAYOUT as JSON
 from localstore.format.parse_error import ParseError
@@ -154,6 +154,7 @@ def restore(
     *,
     create: bool = False,
     dry_run: bool = False,
+    new_id: str | None = None,
     lock_timeout: float = 10.0,
 ) -> Restored:
     """Add the complete entries of a rescue file to the end of their session's history.
@@ -167,6 +168,7 @@ def restore(
         name: The file name of the rescue file.
         create: If True, the session is created if it no longer exists; if False, SessionNotFound is raised.
         dry_run: If True, nothing is changed; the result says what would be done.
+        new_id: If given, the entries become a session with this id. Conflict is raised if there is one already.
         lock_timeout: Seconds to wait for the session's lock.
 
     Raises FileNotFoundError if there is no such rescue file, SessionNotFound, DocumentBroken if the session's document
@@ -178,13 +180,19 @@ def restore(
     if rescue_file is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     rescued_content = content(rescue_file)
-    session_id = rescue_file.session_id
+    session_id = new_id or rescue_file.session_id
     reason = _reason_to_leave(rescue_file, rescued_content)
     if session_id is None or reason is not None:
         left = (reason or "it was not set aside by localstore",)
         return Restored(rescue_file.name, session_id, 0, 0, left, removed=False)
     engine = Engine(root, durable=True, timeout=lock_timeout)
-    restoration = _Restoration(session_id, rescue_file, rescued_content, create)
+    restoration = _Restoration(session_id, rescue_file, rescued_content, create or new_id is not None)
+    if new_id is not None and (row := engine.locate(new_id)) is not None:
+        raise Conflict(
+            f"There is a session {new_id!r}, at {root / row['path']}. Nothing was changed. Choose another id.",
+            path=str(root / row["path"]),
+            session_id=new_id,
+        )
     plan = restoration.preview(engine) if dry_run else restoration.apply(engine)
     reasons = list(plan.conflicts)
     if rescued_content.rest:
@@ -205,7 +213,7 @@ def _reason_to_leave(rescue_file: Rescued, rescued_content: Content) -> str | No
         return "it was kept for its comments, and its runs stayed in the session"
     if rescued_content.has_lossy_runs and not rescued_content.entries:
         return _LOSSY
-    if rescue_file.session_id is None or not (rescued_content.entries or rescued_content.header):
+    if not (rescued_content.entries or rescued_content.header):
         return "it holds no whole run" if rescue_file.document else "it was not set aside by localstore"
     return None
 
@@ -291,7 +299,7 @@ class _Restoration:
             "kind": "agent",
             "created_at": created_at,
         }
-        return order_header(self.content.header or header)
+        return order_header({**(self.content.header or header), "session_id": self.session_id})
 
 
 def _plan(entries: list[Entry], header: dict[str, Any], rescued_content: Content) -> _Plan:

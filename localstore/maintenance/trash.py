@@ -192,18 +192,89 @@ def put_back(store: Opened | Path | str, name: str, *, lock_timeout: float = 10.
 
 def restore(engine: Engine, name: str) -> Path:
     """Move a document from the trash back to its former place, as `put_back` does."""
-    item = _item(engine, name)
-    stem = os.path.splitext(os.path.basename(item.document))[0]
-    # Another program may be creating a file with this name. Unless the name is that of this id, its id is unknown.
-    if item.session_id is not None and file_names.stem(item.session_id) == stem:
-        lock = engine.locks.session(item.session_id, engine.timeout)
-    else:
-        lock = engine.locks.all_sessions(engine.timeout)
-    with lock:
-        _refuse_conflict(engine, item)
-        trash_folder.move_out(engine.root, item)
-        engine.index.adopt(item.document)
-    return Path(store_tree.full_path(engine.root, item.document))
+    done = restore_all(engine, [name])
+    for error in done.problems.values():
+        raise error
+    return done.restored[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """The result of moving documents out of the trash: the path of each one, and the errors, by name in the trash."""
+
+    restored: dict[str, Path] = field(default_factory=dict)
+    problems: dict[str, LocalstoreError | OSError] = field(default_factory=dict)
+
+
+def restore_all(engine: Engine, names: Iterable[str]) -> Restoration:
+    """Move documents from the trash back to their former places, many of them with few syncs.
+
+    If one cannot be restored, the others are. Of several documents of one session, the first one is.
+    """
+    done = Restoration()
+    items: list[tuple[str, Trashed]] = []
+    for name in names:
+        try:
+            items.append((name, _item(engine, name)))
+        except (LocalstoreError, OSError) as error:
+            done.problems[name] = error
+    waiting = deque(dict(items[at : at + _TOGETHER]) for at in range(0, len(items), _TOGETHER))
+    while waiting:
+        part = waiting.popleft()
+        try:
+            _restore_together(engine, part, done)
+        except (LocalstoreError, OSError) as error:
+            if isinstance(error, LockTimeout) and len(part) > 1:  # the others are restored without the locked one
+                waiting.extendleft({name: part[name]} for name in reversed(part))
+                continue
+            done.problems.update({name: error for name in part if name not in done.restored.keys() | done.problems})
+    return done
+
+
+def _restore_together(engine: Engine, items: Mapping[str, Trashed], done: Restoration) -> None:
+    """Move documents while the locks that guard their places are held, and add the results to `done`.
+
+    Raises LockTimeout if a lock is not free, and OSError if the last syncs fail.
+    """
+    moved: dict[str, Trashed] = {}
+    taken: set[str | None] = set()
+    with _guarded(engine, items.values()):
+        for name, item in items.items():  # before any folder changes, and must be listed again
+            try:
+                _refuse_conflict(engine, item)
+            except (LocalstoreError, OSError) as error:  # the other documents are still restored
+                done.problems[name] = error
+        with trash_folder.Outlet(engine.root) as outlet:
+            for name, item in items.items():
+                if name in done.problems:
+                    continue
+                try:
+                    if taken & {item.session_id, item.document}:
+                        _refuse_conflict(engine, item)
+                    outlet.move(item)
+                except (LocalstoreError, OSError) as error:
+                    done.problems[name] = error
+                else:
+                    moved[name] = item
+                    taken |= {item.session_id, item.document} - {None}
+        for name, item in moved.items():
+            engine.index.adopt(item.document)
+            done.restored[name] = Path(store_tree.full_path(engine.root, item.document))
+
+
+def _guarded(engine: Engine, items: Iterable[Trashed]) -> contextlib.AbstractContextManager[object]:
+    """Return the locks that guard the former places of documents.
+
+    Another program may be creating a file with the same name. Unless the name is that of the session's id, its id is
+    unknown, and the locks of all sessions are taken.
+    """
+    ids: list[str] = []
+    for item in items:
+        stem = os.path.splitext(os.path.basename(item.document))[0]
+        if item.session_id is None or file_names.stem(item.session_id) != stem:
+            return engine.locks.all_sessions(engine.timeout)
+        ids.append(item.session_id)
+    return engine.locks.sessions(ids, engine.timeout)
 
 
 def _item(engine: Engine, name: str) -> Trashed:

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from localstore.maintenance.merging import StoresMerged
     from localstore.maintenance.prune import Pruned
     from localstore.maintenance.redact import Redacted
-    from localstore.maintenance.trash import Removal
+    from localstore.maintenance.trash import Removal, Restoration
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.progress import Progress
     from localstore.models.search_hit import SearchHit
@@ -715,6 +715,23 @@ class Storage:
             return restore(self._engine, name)
         check_id(new_id)
         return restore_as(self._engine, name, new_id)
+
+    def restore_all(self, names: Iterable[str]) -> "Restoration":
+        """Move documents from the trash back to their former places, many of them with few syncs.
+
+            >>> storage.restore_all(one.name for one in storage.trashed()).problems
+            {}
+
+        `restored` of the result has the path of each document, by its name in the trash. The others are restored if one
+        cannot be: `problems` has its error, which is one that `restore` raises, LockTimeout or OSError. Of several
+        documents of one session, the first one is restored. While a group is moved, writers of its sessions wait.
+        """
+        from localstore.maintenance.trash import restore_all
+
+        chosen = list(names)
+        for name in chosen:
+            check_id(name)
+        return restore_all(self._engine, chosen)
 
     def empty_trash(self, *, older_than: timedelta | str | None = None) -> "list[Trashed]":
         """Delete the documents in the trash permanently, and return them. `older_than` is that of `trashed`.
@@ -1643,6 +1660,7 @@ class Storage:
     atrash = async_twin(trash, writes=True)
     atrashed = async_twin(trashed, writes=False)
     arestore = async_twin(restore, writes=True)
+    arestore_all = async_twin(restore_all, writes=True)
     aempty_trash = async_twin(empty_trash, writes=True)
     aprune = async_twin(prune, writes=True)
     adrop = async_twin(drop, writes=True)

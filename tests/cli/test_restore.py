@@ -112,6 +112,25 @@ def test_a_rescued_run_needs_its_session(invoke: Invoke, store: Path) -> None:
     assert run_ids(store)[-1] == "kept"
 
 
+def test_a_rescued_run_becomes_another_session_or_is_copied_to_a_file(
+    invoke: Invoke, store: Path, tmp_path: Path
+) -> None:
+    """It could go back into its own session alone. An existing session is never added to."""
+    kept = keep_run(store)
+    file = store / ".localstore" / "rescue" / kept
+    copied = invoke("restore", "--kind", "rescue", kept, "--to", tmp_path / "copy.json", "--store", store)
+    assert (copied.exit_code, (tmp_path / "copy.json").read_bytes()) == (0, file.read_bytes())
+    before = state_of(store)
+    refused = invoke("restore", "--kind", "rescue", kept, "--to", "linz-1", "--store", store)
+    assert (refused.exit_code, refused.stdout) == (4, "")
+    assert "There is a session 'linz-1', at " in refused.stderr
+    assert state_of(store) == before
+    done = invoke("restore", "--kind", "rescue", kept, "--to", "new", "--store", store)
+    assert (done.exit_code, done.stdout) == (0, f"{kept}: 1 entry put back into new, file removed\n")
+    assert run_ids(store, "new") == ["kept"]
+    assert "kept" not in run_ids(store)
+
+
 def test_a_session_with_several_items_is_ambiguous(invoke: Invoke, store: Path) -> None:
     """The exit code is 3, and the names are listed. Items of another kind do not count."""
     keep_run(store)
@@ -215,7 +234,8 @@ def test_a_backup_is_undone_by_its_name_alone_and_after_a_question(invoke: Invok
         ("--to", "y"),
         ("x", "y", "--to", "z"),
         ("x", "--to", ""),
-        ("x", "--kind", "rescue", "--to", "y"),
+        ("x", "--kind", "backup", "--to", "y"),
+        ("--all", "--kind", "rescue", "--to", "y"),
         ("--kind", "nothing"),
     ],
 )

@@ -417,6 +417,16 @@ def _put_back(scene: Scene) -> None:
     put_back(scene.root, one.name, lock_timeout=1)
 
 
+def _two_in_the_trash(scene: Scene) -> None:
+    _with_runs(scene)
+    scene.storage.trash(["s", "other"])
+
+
+def _put_all_back(scene: Scene) -> None:
+    for error in scene.storage.restore_all(one.name for one in scene.storage.trashed()).problems.values():
+        raise error
+
+
 def _put_back_as_another(scene: Scene) -> None:
     (one,) = trashed(scene.root)
     scene.storage.restore(one.name, new_id="t")
@@ -552,6 +562,7 @@ OPERATIONS = [
     Operation("merge another store", _with_a_store_that_went_on, _merge_another_store,
               lambda found: _has("r1", "r3", "r4")(found) and "t" in found, takes_out="r2"),
     Operation("put back from the trash", _in_the_trash, _put_back, _SAME),
+    Operation("put several back from the trash", _two_in_the_trash, _put_all_back, _SAME),
 ]  # fmt: skip
 
 

@@ -141,6 +141,39 @@ def test_a_broken_document_is_moved_as_it_is(opened: Storage) -> None:
         opened.append("s1", answered("r2"))
 
 
+def test_many_documents_are_put_back_with_few_syncs(storage: Storage, disk: WatchedDisk) -> None:
+    """Each one was synced with its folders, alone: 400 took ten seconds on a busy disk."""
+    names = [f"s{number}" for number in range(40)]
+    for session_id in names:
+        storage.append(session_id, answered("r1"))
+    before = {path.name: path.read_bytes() for path in storage.root.glob("sessions/*/*")}
+    moved = storage.trash(names).moved
+    disk.forget()
+    done = storage.restore_all(one.name for one in moved)
+    assert (len(done.restored), done.problems, storage.trashed()) == (40, {}, [])
+    assert len(disk.of("sync_folder")) < 40
+    assert {path.name: path.read_bytes() for path in storage.root.glob("sessions/*/*")} == before
+    assert ids(storage) == set(names)
+
+
+def test_what_cannot_be_put_back_does_not_keep_the_others(opened: Storage) -> None:
+    """Of two documents of one session, the first one is restored; a locked one waits for another call."""
+    (first,) = opened.trash("s1").moved
+    opened.append("s1", answered("r2"))
+    (second,) = opened.trash("s1").moved
+    (other,) = opened.trash("s2").moved
+    impatient = type(opened)(opened.root, lock_timeout=0.01)
+    missing = "2026-11-25T004243.320Z.3cb94b2b9fb9"
+    with pool_of(opened.root).session("s2", 1):
+        done = impatient.restore_all([missing, second.name, first.name, other.name])
+    assert set(done.restored) == {second.name}
+    kinds = {missing: FileNotFoundError, first.name: Conflict, other.name: LockTimeout}
+    assert {name: type(error) for name, error in done.problems.items()} == kinds
+    assert ids(opened) == {"s1"}
+    assert run_ids(opened.path("s1")) == ["r2"]
+    assert set(opened.restore_all([other.name]).restored) == {other.name}
+
+
 def test_a_document_without_a_readable_id_can_be_put_back(opened: Storage) -> None:
     """Its lock is unknown, so all locks are taken."""
     path = opened.path("s1")
