@@ -1668,6 +1668,7 @@ class Storage:
     aredact = async_twin(redact, writes=True)
     aimport_from = async_twin(import_from, writes=True)
     acopy_to = async_twin(copy_to, writes=True)
+    amerge_from = async_twin(merge_from, writes=True)
     aappend_items = async_twin(append_items, writes=True)
     aitems = async_twin(items, writes=False)
     apop_item = async_twin(pop_item, writes=True)
