@@ -206,7 +206,7 @@ class _Restorer:
         for document in documents:
             if all(includes(document, other) for other in documents):
                 return document
-        problem = f"Session {session_id!r} has several documents with different contents. Run 'localstore check'"
+        problem = f"Session {session_id!r} has documents with different contents. Unite them with 'localstore merge'"
         raise DocumentBroken(f"{problem}.", path=self._full(path), problem=problem)
 
     @staticmethod

@@ -6,11 +6,13 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from localstore import JsonStorage, StoreNotFound, YamlStorage
 from localstore.maintenance.check import check
+from tests.effort import rounds
 from tests.unit.raw import Storage, answered, parse, rescued, run_ids
 
 
@@ -238,3 +240,53 @@ def test_writers_of_both_stores_go_on_during_a_merge(stores: tuple[Storage, Stor
     ids = run_ids(storage.path("trip"))
     assert len(ids) == len(set(ids)) == 42
     assert [name for name in ids if name.startswith("h")] == [f"h{number}" for number in range(20)]
+
+
+def test_stores_with_random_histories_become_equal(tmp_path: Path) -> None:
+    """Two stores go on by themselves, and are merged now and then in one direction. Nothing is lost or doubled.
+
+    A run that was undone in one of them is in none. Once both directions were merged, names, states and ratings agree,
+    and another merge writes nothing.
+    """
+    for number in range(rounds(4, 60, 600)):
+        random = Random(number)
+        kinds = [random.choice([JsonStorage, YamlStorage]) for _ in range(2)]
+        stores = [kind(tmp_path / f"{number}-{side}", durability="relaxed") for side, kind in enumerate(kinds)]
+        expected: dict[str, set[str]] = {"a": set(), "b": set()}
+        count = 0
+        for _ in range(random.randrange(5, 30)):
+            storage, other = random.sample(stores, 2)
+            session_id = random.choice("ab")
+            session = storage.read(session_id)
+            step = random.choice(["append", "append", "append", "undo", "rate", "rename", "state", "merge"])
+            if step == "append" or (session is None and step != "merge"):
+                count += 1
+                storage.append(session_id, answered(f"r{count}", session_state={f"k{count % 3}": count}))
+                expected[session_id].add(f"r{count}")
+            elif step == "merge":
+                assert storage.merge_from(other).skipped == []
+            elif session is not None and step == "undo" and session.runs:
+                gone = storage.undo(session_id)
+                assert gone is not None
+                expected[session_id].discard(gone.run.run_id)
+            elif session is not None and step == "rate" and session.runs:
+                storage.rate(session_id, random.choice(session.runs).run_id, random.choice(["good", "bad"]))
+            elif step == "rename":
+                storage.update(session_id, name=f"name {count}")
+            elif step == "state":
+                storage.update(session_id, session_state={"n": count})
+        for first, second in ((0, 1), (1, 0)):
+            assert stores[first].merge_from(stores[second]).skipped == []
+        for session_id, run_ids_left in expected.items():
+            found = [storage.read(session_id) for storage in stores]
+            ids = [[run.run_id for run in one.runs] if one is not None else [] for one in found]
+            assert sorted(ids[0]) == sorted(ids[1]) == sorted(run_ids_left)
+            if found[0] is not None and found[1] is not None:
+                assert found[0].name == found[1].name
+                assert found[0].session_state == found[1].session_state
+                ratings = [{run.run_id: run.rating for run in one.runs} for one in found if one is not None]
+                assert ratings[0] == ratings[1]
+            for storage in stores:
+                again = storage.merge_from(stores[1 - stores.index(storage)])
+                assert (again.added, again.extended) == ([], [])
+        assert [one for storage in stores for one in check(storage) if one.severity != "note"] == []

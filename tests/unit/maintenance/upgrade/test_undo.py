@@ -133,6 +133,21 @@ def test_runs_that_were_added_since_a_conversion_stay(storage: Storage, suffix: 
         oracle.assert_own_layout(one)
 
 
+def test_documents_that_went_on_apart_are_merged_before_an_undo(tmp_path: Path) -> None:
+    """A sync tool brought the old document back, with a run of another machine. The undo does not choose one."""
+    storage = JsonStorage(tmp_path / "store")
+    storage.append("s", answered("r1"))
+    old = storage.path("s")
+    other_machine = old.read_bytes().replace(b'"r1"', b'"r2"')
+    convert(storage.root, "yaml")
+    old.write_bytes(other_machine)
+    (problem,) = undo(storage.root).problems
+    assert "localstore merge" in problem.problem
+    JsonStorage(storage.root).merge_copies()
+    assert undo(storage.root).problems == []
+    assert sorted(entry["run_id"] for entry in parse(old)["history"]) == ["r1", "r2"]
+
+
 def test_an_edit_by_hand_since_stays(tmp_path: Path) -> None:
     """As if it had been made in the old document; a document that was moved by hand is found."""
     root = folder_of_agno(tmp_path / "f")
