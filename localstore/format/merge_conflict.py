@@ -17,7 +17,7 @@ _KEYS = re.compile(rb"""^(?:  "(?:[^"\\\n]|\\.)*":|[^\s#"{}\[\]-][^\n:]*:(?=[ \n
 """A line that begins with a key of a header, in JSON or YAML."""
 UNRESOLVED = (
     "this is a merge conflict of git that is not resolved. Keep the lines that you want of both sides, and delete the "
-    "lines that begin with <<<<<<<, ======= and >>>>>>>"
+    "lines that begin with <<<<<<<, ======= and >>>>>>>, or let 'localstore check --repair' unite both sides"
 )
 """The problem of a document with such a conflict."""
 

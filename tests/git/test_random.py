@@ -45,7 +45,7 @@ class Clones:
 
     def _append(self, clone: Storage, session_id: str) -> None:
         number = sum(map(len, self.runs.values()))
-        run_id = f"r{number}"
+        run_id = f"r{number:03}"
         text = self.random.choice(["hello", "Which train?\nToday.", "größe"])
         clone.append(session_id, answered(run_id, f"{text} {run_id}", f"answer {run_id}"))
         self.runs[session_id].add(run_id)
@@ -67,10 +67,8 @@ class Clones:
             case 3 if run is not None:
                 clone.rate(session_id, run.run_id, self.random.choice(["good", "bad"]))
             case 4 if run is not None:
-                edit(clone.path(session_id), f"answer {run.run_id}", f"answer {run.run_id}")
-                text = clone.path(session_id).read_text()
-                mark = f"{self.random.randrange(100)} answer {run.run_id}"
-                clone.path(session_id).write_text(text.replace(f"answer {run.run_id}", mark, 1))
+                words = f"{self.random.randrange(100)} answer {run.run_id}"
+                edit(clone.path(session_id), f"answer {run.run_id}", words)
             case 5 if run is not None and self.random.random() < 0.5:
                 clone.remove_run(session_id, run.run_id)
                 self.removed.add(run.run_id)
