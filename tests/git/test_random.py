@@ -56,7 +56,7 @@ class Clones:
         session = clone.read(session_id)
         if session is None:
             return
-        run = self.random.choice(session.runs) if session.runs else None
+        run = self.random.choice(session.runs[:3]) if session.runs else None  # of few, so that clones take the same one
         match self.random.randrange(9):
             case 0:
                 clone.update(session_id, name=f"name {self.random.random()}")
