@@ -56,7 +56,7 @@ class Clones:
         session = clone.read(session_id)
         if session is None:
             return
-        run = self.random.choice(session.runs[:3]) if session.runs else None  # of few, so that clones take the same one
+        run = self.random.choice(session.runs) if session.runs else None
         match self.random.randrange(9):
             case 0:
                 clone.update(session_id, name=f"name {self.random.random()}")
@@ -67,13 +67,28 @@ class Clones:
             case 3 if run is not None:
                 clone.rate(session_id, run.run_id, self.random.choice(["good", "bad"]))
             case 4 if run is not None:
-                words = f"{self.random.randrange(100)} answer {run.run_id}"
-                edit(clone.path(session_id), f"answer {run.run_id}", words)
-            case 5 if run is not None and self.random.random() < 0.5:
+                self._edit(clone, session_id, run.run_id)
+            case 5 if run is not None and self.random.random() < 0.3:
                 clone.remove_run(session_id, run.run_id)
                 self.removed.add(run.run_id)
             case _:
                 self._append(clone, session_id)
+
+    def _edit(self, clone: Storage, session_id: str, run_id: str) -> None:
+        words = f"{self.random.random()} answer {run_id}"
+        edit(clone.path(session_id), f"answer {run_id}", words)
+
+    def collide(self) -> None:
+        """Edit the same run in two clones."""
+        session_id = self.random.choice(SESSIONS)
+        clones = self.random.sample(self.all, 2)
+        sessions = [clone.read(session_id) for clone in clones]
+        both = set.intersection(*({run.run_id for run in session.runs} for session in sessions if session is not None))
+        if both:
+            run_id = self.random.choice(sorted(both))
+            for clone in clones:
+                self._edit(clone, session_id, run_id)
+                git(clone.root, "commit", "-qam", "collision")
 
     def pull(self, clone: Storage) -> None:
         """Pull by merge or rebase. A conflict is left to a repair."""
@@ -102,6 +117,8 @@ class Clones:
 def test_clones_that_change_at_random_agree_and_lose_nothing(kind: type[Storage], seed: int, tmp_path: Path) -> None:
     clones = Clones(kind, tmp_path.resolve(), seed)
     for _ in range(rounds(0, 8, 20)):
+        if clones.random.random() < 0.2:
+            clones.collide()
         clone = clones.random.choice(clones.all)
         for _ in range(clones.random.randrange(1, 4)):
             clones.change(clone)
