@@ -138,8 +138,9 @@ class Client:
                     self._wait(error, pauses)
                 elif time.monotonic() > deadline:
                     raise LockTimeout(
-                        f"{self.address}: other writers change the same session for longer than {self.timeout:g} s. "
-                        "Nothing was written. Try again, or use a longer lock_timeout.",
+                        f"{self.address}: another writer holds the session for longer than {self.timeout:g} s. If it "
+                        "was killed in the middle of a write, the server frees the session after a minute. Nothing was "
+                        "written. Try again, or use a longer lock_timeout.",
                         path=self.address,
                     ) from None
                 else:
