@@ -199,6 +199,14 @@ class Backend(Protocol):
         """Return the row of a session, or None if there is none."""
         ...
 
+    def rows(self, session_ids: Sequence[str]) -> list[IndexRow]:
+        """Return the rows of those of these sessions that exist, in any order."""
+        ...
+
+    def read_many(self, session_ids: Sequence[str]) -> dict[str, Stored]:
+        """Return those of these sessions that exist, with all entries and without `stateful`, as at one moment."""
+        ...
+
     def page(
         self, where: Filter, after: Place | None, limit: int | None, *, newest_first: bool
     ) -> list[tuple[str, IndexRow]]:

@@ -41,7 +41,7 @@ class DatabaseSide:
     def listed(self, where: Filter) -> Sequence[Listed]:
         """Return the sessions that match the filter, most recently updated first."""
         rows = self._backend.page(where, None, None, newest_first=True)
-        return [Listed(row["session_id"], row["fingerprint"]) for _, row in rows]
+        return [Listed(row["session_id"], row["fingerprint"], row["fingerprint"][0]) for _, row in rows]
 
     def unreadable(self) -> Mapping[str, str]:
         """Return {}: there are no files."""
@@ -49,14 +49,16 @@ class DatabaseSide:
 
     def revisions(self, session_ids: Iterable[str]) -> dict[str, Revision | None]:
         """Return the revision of each of these sessions that the store has."""
-        rows = map(self._backend.row, session_ids)
-        return {row["session_id"]: row["fingerprint"] for row in rows if row is not None}
+        return {row["session_id"]: row["fingerprint"] for row in self._backend.rows([*session_ids])}
 
     def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
         """Yield each of these sessions: None if there is none, or the error if it cannot be read."""
-        for session_id in session_ids:
-            stored = self._backend.read(session_id)
-            yield None if stored is None else Form(stored.header, stored.entries, stored.row["fingerprint"])
+        found = self._stored(session_ids)
+        yield from (found.get(session_id) for session_id in session_ids)
+
+    def _stored(self, session_ids: Sequence[str]) -> dict[str, Form]:
+        found = self._backend.read_many(session_ids)
+        return {key: Form(one.header, one.entries, one.row["fingerprint"]) for key, one in found.items()}
 
     def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:
         """Add what the store lacks of each session, durably, and yield what was done, or the error."""
@@ -65,9 +67,13 @@ class DatabaseSide:
             existing = self._backend.create_many([*fresh.values()])
         except OF_ONE_SESSION:
             existing = {*fresh}  # one by one, to find out which is refused
+        before = self._stored([*existing])
         for form in forms:
             if form.session_id in fresh and form.session_id not in existing:
                 yield replace(new(form), revision=fresh[form.session_id].row["fingerprint"])
+                continue
+            if (stored := before.get(form.session_id)) is not None and stored.digest == form.digest:
+                yield Written("unchanged", 0, revision=stored.revision)
                 continue
             try:
                 yield self._write(form)

@@ -146,6 +146,27 @@ class MongoBackend:
         found = self._rows({"_id": session_id})
         return found[0][1] if found else None
 
+    def rows(self, session_ids: Sequence[str]) -> list[IndexRow]:
+        return [row for some in parts([*session_ids]) for _, row in self._rows({"_id": {"$in": some}})]
+
+    def read_many(self, session_ids: Sequence[str]) -> dict[str, Stored]:
+        def read(database: Database[Document], snapshot: ClientSession) -> dict[str, Stored]:
+            of = Collections(database, self._name)
+            result: dict[str, Stored] = {}
+            for some in parts([*session_ids]):
+                sessions = of.sessions.find({"_id": {"$in": some}}, {"facts": 1}, session=snapshot)
+                rows: dict[str, IndexRow] = {one["_id"]: orjson.loads(one["facts"]) for one in sessions}
+                found: dict[str, list[Any]] = {session_id: [] for session_id in rows}
+                entries = of.entries.find(
+                    {"session_id": {"$in": [*rows]}}, {"session_id": 1, "content": 1}, session=snapshot
+                )
+                for one in entries.sort([("session_id", ASCENDING), ("position", ASCENDING)]):
+                    found[one["session_id"]].append(entry_of(one["content"]))
+                result |= {key: Stored(row, found[key][0], found[key][1:], {}) for key, row in rows.items()}
+            return result
+
+        return self._client.read(read)
+
     def _rows(
         self, condition: Document, order: list[tuple[str, int]] | None = None, limit: int = 0
     ) -> list[tuple[str, IndexRow]]:

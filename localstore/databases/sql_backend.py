@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -130,6 +131,35 @@ class SqlBackend:
     def row(self, session_id: str) -> IndexRow | None:
         found = self._all(self._statements.row, {"key": key(session_id)})
         return orjson.loads(found[0][0]) if found else None
+
+    def rows(self, session_ids: Sequence[str]) -> list[IndexRow]:
+        return [orjson.loads(facts) for facts in self._connections.read(partial(self._facts, session_ids=session_ids))]
+
+    def _facts(self, connection: Connection, session_ids: Sequence[str]) -> list[str]:
+        sessions = self._tables.sessions.c
+        found: list[str] = []
+        for at in range(0, len(session_ids), _LARGEST):
+            some = [*map(key, session_ids[at : at + _LARGEST])]
+            found += connection.execute(select(sessions.facts).where(sessions.session_id.in_(some))).scalars()
+        return found
+
+    def read_many(self, session_ids: Sequence[str]) -> dict[str, Stored]:
+        return self._connections.read(partial(self._whole, session_ids=session_ids))
+
+    def _whole(self, connection: Connection, session_ids: Sequence[str]) -> dict[str, Stored]:
+        rows: list[IndexRow] = [orjson.loads(facts) for facts in self._facts(connection, session_ids)]
+        own: dict[str, list[Any]] = {key(row["session_id"]): [] for row in rows}
+        entries = self._tables.entries.c
+        for at in range(0, len(rows), _LARGEST):
+            statement = select(entries.session_id, entries.content).where(
+                entries.session_id.in_([*own][at : at + _LARGEST])
+            )
+            for session_key, content in connection.execute(statement.order_by(entries.session_id, entries.position)):
+                own[session_key].append(entry_of(content))
+        return {
+            row["session_id"]: Stored(row, found[0], found[1:], {})
+            for row, found in zip(rows, own.values(), strict=True)
+        }
 
     def _all(self, statement: Any, values: dict[str, Any] | None = None) -> list[Any]:
         return self._connections.read(lambda connection: [*connection.execute(statement, values or {})])

@@ -30,6 +30,8 @@ OF_ONE_SESSION = (Conflict, DocumentBroken, LockTimeout, NewerFormat, OlderForma
 """The errors after which the next session may nevertheless be copied."""
 _BATCH = 200
 """How many sessions are read and written together."""
+_BATCH_BYTES = 16_000_000
+"""How many bytes of documents are read and written together, unless a single one has more."""
 _RECORDED = 50
 """After how many batches the record is stored."""
 
@@ -68,10 +70,14 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A session that may be copied, as its store lists it. `problem` says why it cannot be read, if it cannot."""
+    """A session that may be copied, as its store lists it.
+
+    `size` is about that of its content in bytes. `problem` says why it cannot be read, if it cannot.
+    """
 
     session_id: str
     revision: Revision | None
+    size: int
     problem: str | None = None
 
 
@@ -224,11 +230,12 @@ class _Copy:
         for path, problem in ({} if where else self._source.unreadable()).items():
             self._done.skipped.append(NotCopied(problem, path=path))
         try:
-            for number, begin in enumerate(range(0, len(listed), _BATCH), 1):
-                batch = listed[begin : begin + _BATCH]
+            count = 0
+            for number, batch in enumerate(_batches(listed), 1):
                 self._copy([one for one in batch if not self._is_broken(one)])
+                count += len(batch)
                 if progress is not None:
-                    progress(begin + len(batch), len(listed))
+                    progress(count, len(listed))
                 if not self._done.dry_run and number % _RECORDED == 0:
                     self._record.save()
         finally:
@@ -306,6 +313,20 @@ class _Copy:
 
     def _skip(self, session_id: str, error: Exception) -> None:
         self._done.skipped.append(NotCopied(str(error), session_id))
+
+
+def _batches(listed: Sequence[Listed]) -> Iterator[list[Listed]]:
+    """Yield the sessions in groups that fit into memory."""
+    batch: list[Listed] = []
+    size = 0
+    for one in listed:
+        if batch and (len(batch) == _BATCH or size + one.size > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += one.size
+    if batch:
+        yield batch
 
 
 class Record:

@@ -44,7 +44,15 @@ class FolderSide:
 
     def listed(self, where: Filter) -> Sequence[Listed]:
         """Return the sessions that match the filter, most recently updated first."""
-        return [Listed(row["session_id"], _revision(row), row.get("problem")) for row in self._engine.rows(where)]
+        return [
+            Listed(
+                row["session_id"],
+                _revision(row),
+                row["fingerprint"][0] if row["fingerprint"] else 0,
+                row.get("problem"),
+            )
+            for row in self._engine.rows(where)
+        ]
 
     def unreadable(self) -> Mapping[str, str]:
         """Return the files in which no session can be read, with the reasons."""
