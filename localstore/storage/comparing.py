@@ -18,8 +18,8 @@ from localstore.storage.arguments import check_id, check_text
 from localstore.storage.plain_session import PlainSession, plain_question, plain_session
 from localstore.storage.storage import Storage
 
-_OF_EACH_SESSION = ("session_id", "name", "created_at", "forked_from")
-"""Keys of the header that differ in any two sessions."""
+_OF_EACH_SESSION = ("session_id", "name", "created_at", "forked_from", "removed")
+"""Keys of the header that say nothing about how two sessions differ."""
 _OF_EACH_RUN = ("run_id", "replay_of", "created_at", "metrics", "tool_call_id")
 """Keys of a run that differ when the same is done again."""
 _OF_EACH_RECORD = {

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from localstore import JsonStorage, StoreNotFound, YamlStorage
+from localstore.databases.sql import SqlStorage
 from localstore.maintenance.check import check
 from tests.effort import rounds
 from tests.unit.raw import Storage, answered, parse, rescued, run_ids
@@ -138,6 +139,36 @@ def test_a_deleted_session_stays_deleted_unless_the_other_store_has_more(stores:
     assert run_ids(storage.path("trip")) == ["r1", "r2", "here", "there"]
     assert len(storage.trashed()) == 1
     assert storage.merge_from(other).deleted == []
+
+
+def test_the_trash_and_the_rescue_files_of_the_other_store_stay_there(stores: tuple[Storage, Storage]) -> None:
+    """Nor do sessions that were deleted there disappear here."""
+    storage, other = stores
+    other.append("gone", answered("g1"))
+    other.append("trip", answered("r3"))
+    other.remove_run("trip", "r3")
+    other.trash(["gone", "trip"])
+
+    done = storage.merge_from(other)
+
+    assert (done.added, done.extended, done.deleted, done.returned) == ([], [], [], [])
+    assert list(storage) == ["trip"]
+    assert (storage.trashed(), rescued(storage)) == ([], [])
+    assert len(other.trashed()) == 2
+
+
+def test_a_database_is_merged_into_a_folder(stores: tuple[Storage, Storage], tmp_path: Path) -> None:
+    """Somebody else works in the database: runs come from there, and a run that was undone there is removed here."""
+    storage, _ = stores
+    database = SqlStorage(f"sqlite:///{tmp_path / 'shared.db'}")
+    storage.copy_to(database)
+    database.undo("trip")
+    database.append("trip", answered("there"), user_id="alice")
+
+    for extended in (["trip"], []):
+        assert storage.merge_from(database).extended == extended
+    assert run_ids(storage.path("trip")) == ["r1", "there"]
+    assert len(rescued(storage)) == 1
 
 
 def test_a_document_in_the_trash_that_cannot_be_read_does_not_hide_a_session(

@@ -25,8 +25,12 @@ def numbers(difference: Difference) -> list[tuple[int | None, int | None]]:
 
 
 def test_a_fork_is_the_same_until_something_happens_in_it(storage: Storage) -> None:
-    """Its id, name, origin and time are its own. What was added or changed later differs, wherever it happened."""
-    storage.append_many("s1", [answered(f"r{number}", f"question {number}") for number in range(3)], user_id="alice")
+    """Its id, name, origin and time are its own, and it does not say which runs were removed from the first session.
+
+    What was added or changed later differs, wherever it happened.
+    """
+    storage.append_many("s1", [answered(f"r{number}", f"question {number}") for number in range(4)], user_id="alice")
+    storage.undo("s1")
     storage.update("s1", session_state={"a": 1}, name="A name")
     storage.fork("s1", new_id="s2")
     same = compare(plain(storage, "s1"), plain(storage, "s2"))
