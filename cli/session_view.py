@@ -69,6 +69,12 @@ class SessionView:
         self._print(pieces)
         self._is_first = not pieces
 
+    def header_lines(self, info: SessionInfo) -> int:
+        """Return how many lines the short header takes on the screen; 0 if the header is not short."""
+        if not self._has_short_header:
+            return 0
+        return sum(str(self._print.drawn(piece)).count("\n") + 1 for piece in self._transcript.title(info))
+
     def entry(self, entry: dict[str, Any], number: int | None) -> None:
         """Print an entry, with an empty line before it unless it comes first. `number` is that of a run, from 1."""
         if pieces := self.formatted(entry, number):

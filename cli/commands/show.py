@@ -98,8 +98,10 @@ def command(
     from ..pager import paged
 
     first = next(read)  # if it cannot be read, no pager is started
-    with paged(wanted=not no_pager) as screen:
-        SessionView(screen, full=full, messages=messages, tools=tools).show(chain([first], read))
+    kinds = {"full": full, "messages": messages, "tools": tools}
+    header = SessionView(output.console(), **kinds).header_lines(first.info) if len(infos) == 1 else 0
+    with paged(wanted=not no_pager, header=header) as screen:
+        SessionView(screen, **kinds).show(chain([first], read))
 
 
 def _read(storage: SessionStorage, info: SessionInfo, last: int | None) -> Excerpt:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -12,12 +14,12 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the pagers are programs of POSIX")
 
 
-def print_lines(count: int) -> int:
+def print_lines(count: int, header: int = 0) -> int:
     """Print numbered lines in the pager, and return how many were printed."""
     printed = 0
     with (
         mock.patch.object(sys.stdout, "isatty", return_value=True),
-        import_module("localstore_cli.pager").paged(wanted=True) as screen,
+        import_module("localstore_cli.pager").paged(wanted=True, header=header) as screen,
     ):
         for number in range(count):
             screen.print(f"line {number}")
@@ -74,3 +76,27 @@ def test_an_empty_pager_means_none(
     monkeypatch.setenv(name, value)
     print_lines(1)
     assert capfd.readouterr() == ("line 0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("version", "less", "args"),
+    [("less 608 (GNU)", None, "--header=2"), ("less 590 (GNU)", None, ""), ("odd", None, ""), ("less 608", "R", "")],
+)
+def test_the_header_stays_at_the_top_of_a_less_that_can_do_that(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    version: str,
+    less: str | None,
+    args: str,
+) -> None:
+    """An older one would refuse the option. Options that a person has set are all that it gets."""
+    program = tmp_path / "less"
+    program.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && echo '{version}' && exit\necho args: $*; cat\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("PAGER", raising=False)
+    if less is not None:
+        monkeypatch.setenv("LESS", less)
+    print_lines(1, header=2)
+    assert capfd.readouterr().out == f"args: {args}".rstrip() + "\nline 0\n"
