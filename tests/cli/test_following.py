@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 from rich.console import Console
 
-from localstore import JsonStorage, Message, Run
+from localstore import Agent, FunctionModel, JsonStorage, Message, Run, Team, ToolCall, Workflow
 from localstore.maintenance.trash import put_back, throw_away
 from localstore.models.schema import RunStatus
 from localstore.storage.following import Follower
@@ -33,7 +33,7 @@ class Terminal(StringIO):
 class Watched:
     """A session that is followed step by step, on a screen of 60 columns or into a pipe."""
 
-    def __init__(self, store: Path, *, is_terminal: bool, **options: bool) -> None:
+    def __init__(self, store: Path, *, is_terminal: bool, session_id: str = "graz-1", **options: bool) -> None:
         self.storage = JsonStorage(store)
         self._file = Terminal()
         self._screen = (
@@ -42,9 +42,9 @@ class Watched:
         shown = {"full": False, "messages": False, "tools": False, **options}
         view_module = import_module("localstore_cli.session_view")
         view = view_module.SessionView(self._screen, **shown)
-        follower = Follower(self.storage, "graz-1")
+        follower = Follower(self.storage, session_id)
         self._following = import_module("localstore_cli.following").Following(follower, view, self._screen)
-        info = self.storage.find_sessions("graz-1")[0]
+        info = self.storage.find_sessions(session_id)[0]
         self._following.begin(view_module.Excerpt(info, follower.session, 0))
 
     def grow(self, *texts: str, status: RunStatus = "unfinished", run_id: str = "r2") -> None:
@@ -160,3 +160,68 @@ def test_ctrl_c_ends_it(store: Path) -> None:
         assert [line.rstrip() for line in talk.lines[-5:]] == [
             *["  assistant", "    Fog.", "…", "localstore: Interrupted.", ""]
         ]
+
+
+def test_the_steps_of_a_running_workflow_appear_one_after_the_other(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = JsonStorage(store)
+    storage.append("flow", Run(input="Start"), kind="workflow")
+    watched = Watched(store, is_terminal=True, session_id="flow")
+    seen: list[list[str]] = []
+
+    def look(answer: str) -> str:
+        watched.step()
+        seen.append(watched.lines(capsys))
+        return answer
+
+    def outline() -> str:
+        return look("An outline.")
+
+    def check() -> str:
+        return look("Fine.")
+
+    Workflow(steps=[outline, check], session_id="flow", storage=storage).run("Trains")
+    watched.step()
+    first, second = seen
+    assert first[-3:] == ['  plan  ["outline", "check"]', "  input  Trains", "…"]
+    assert "An outline." not in "".join(first)
+    assert (second[-1], "    output  An outline." in second) == ("…", True)
+    last = watched.lines(capsys)
+    outputs = ["    output  An outline.", "    output  Fine.", "  output  Fine."]
+    assert [line for line in last if "output" in line] == outputs
+        "    output  An outline.",
+        *["    output  Fine."],
+        "  output  Fine.",
+    ]
+    assert [line.split()[-1] for line in last if line.startswith(("run", "  step"))] == ["completed"] * 4
+    assert "…" not in last
+
+
+def test_the_members_of_a_running_team_appear_with_what_they_answered(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = JsonStorage(store)
+    storage.append("team", Run(), kind="team")
+    watched = Watched(store, is_terminal=True, session_id="team")
+    seen: list[list[str]] = []
+    task = ToolCall(id="c1", name="delegate_task", arguments={"member": "Ann", "task": "hotels"})
+    left = ["Take the train.", Message(role="assistant", tool_calls=[task])]
+
+    def look(answer: Any) -> Any:
+        watched.step()
+        seen.append(watched.lines(capsys))
+        return answer
+
+    ann = Agent(model=FunctionModel(lambda _: look("No hotels."), id="m"), name="Ann")
+    leader = FunctionModel(lambda _: look(left.pop()), id="leader")
+    Team(members=[ann], model=leader, session_id="team", storage=storage, save_partial=True).run("Where?")
+    watched.step()
+    for screen in seen:
+        assert screen[-1] == "…"
+        assert "    Where?" in screen
+    assert ["    No hotels." in screen for screen in seen] == [False, False, True]
+    assert any(line.startswith("  member ann ") for line in seen[2])
+    last = watched.lines(capsys)
+    assert "…" not in last
+    assert last.index("    Take the train.") < last.index("      No hotels.")
