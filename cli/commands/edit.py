@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -12,7 +15,7 @@ from .. import output
 from ..arguments import find_session
 from ..errors import FINDINGS, message
 from ..run_argument import find_run
-from ..store_option import open_folder, store_option
+from ..store_option import is_path, open_folder, store_option
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from localstore.storage.storage import JsonStorage
 
     from ..edited_part import EditedPart
+
+T = TypeVar("T")
 
 
 @click.command()
@@ -33,6 +38,7 @@ def command(session: str, run: str | None, drop_run: str | None, store: str | No
     """Edit a session in the editor named by VISUAL or EDITOR.
 
     SESSION is an id, a name, the unique beginning of either, a path, or @2 for the second session of 'localstore ls'.
+    The path may be that of a file in which no session can be read.
 
     The editor opens a copy of the document. Afterwards, the text is checked, and the document gets exactly this text.
     If others wrote to the session meanwhile, both changes are merged, run by run. If both changed the same run, theirs
@@ -44,7 +50,13 @@ def command(session: str, run: str | None, drop_run: str | None, store: str | No
     if run is not None and drop_run is not None:
         raise click.UsageError("--run and --drop-run cannot be combined", click.get_current_context())
     storage = open_folder(store)
-    info = find_session(storage, session)
+    try:
+        info = find_session(storage, session)
+    except DocumentBroken:
+        if not is_path(session) or run is not None or drop_run is not None:
+            raise
+        output.note(f"{_edited_file(storage, Path(session))} was stored: it can be read again.")
+        return
     if drop_run is not None:
         number, chosen = _find_run(storage.read_document(info.session_id), info, drop_run)
         name = storage.remove_run(info.session_id, chosen.run_id)
@@ -72,23 +84,45 @@ def _edited(storage: JsonStorage, info: SessionInfo, run: str | None) -> Replace
     from localstore.disk import file_names
 
     from ..edited_part import EditedPart
-    from ..editor import ask_to_edit_again, edit, editor, file_to_edit
+    from ..editor import editor
 
     program = editor("open the file that 'localstore path' prints")
     base = storage.read_document(info.session_id)
     name = file_names.stem(info.session_id)
     if run is None:
         part = EditedPart.whole(base, info.path)
-        line = _first_error(part)
     else:
         number, chosen = _find_run(base, info, run)
-        part, line = EditedPart.of_run(base, info.path, chosen), None
+        part = EditedPart.of_run(base, info.path, chosen)
         name = f"run-{number}-of-{name}"
-    with file_to_edit(part.shown, name, info.path.suffix) as file:
+    store = partial(storage.replace_document, info.session_id, base=base)
+    return _until_stored(program, part, name, lambda typed: store(part.document_with(typed)))
+
+
+def _edited_file(storage: JsonStorage, path: Path) -> str:
+    """Let a person edit a file in which no session can be read until it is one, and return the session's id."""
+    from ..edited_part import EditedPart
+    from ..editor import editor
+
+    program = editor(f"open {path}")
+    base = path.read_bytes()
+    store = partial(storage.replace_unreadable, path, base=base)
+    return _until_stored(program, EditedPart.whole(base, path), path.stem, store)
+
+
+def _until_stored(program: list[str], part: EditedPart, name: str, store: Callable[[bytes], T]) -> T:
+    """Let a person edit a part of a document until `store`, which gets the text, takes it. Return its result.
+
+    The error of a document that is broken already is printed before the editor opens.
+    """
+    from ..editor import ask_to_edit_again, edit, file_to_edit
+
+    line = None if part.is_run else _first_error(part)
+    with file_to_edit(part.shown, name, part.path.suffix) as file:
         while True:
             typed = edit(program, file, line)
             try:
-                return storage.replace_document(info.session_id, part.document_with(typed), base=base)
+                return store(typed)
             except DocumentBroken as error:
                 if error.problem is None:
                     raise

@@ -14,7 +14,7 @@ def row_at(engine: Engine, path: str) -> IndexRow:
 
     Raises the errors of `Storage.session_at`.
     """
-    below = _path_below(engine.root, path)
+    below = path_below(engine.root, path)
     row = None if below is None else engine.row_at(below)
     if row is not None:
         return engine.index.with_overview(row)
@@ -38,7 +38,7 @@ def row_at(engine: Engine, path: str) -> IndexRow:
     raise SessionNotFound(f"{path} {why}", path=path)
 
 
-def _path_below(root: str, path: str) -> str | None:
+def path_below(root: str, path: str) -> str | None:
     """Return the path below the root as rows have it, with slashes, or None if it is elsewhere. Links are followed."""
     try:
         relative = os.path.relpath(os.path.realpath(path), root)

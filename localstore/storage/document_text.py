@@ -18,6 +18,7 @@ from localstore.format.document import LAYOUTS, ParsedDocument, document_broken,
 from localstore.format.parse_error import ParseError
 from localstore.format.values import json_equal
 from localstore.models.schema import SCHEMA_VERSION
+from localstore.storage.document_path import path_below
 
 if TYPE_CHECKING:
     from localstore.engine.engine import Engine
@@ -145,6 +146,32 @@ def replace_document(engine: Engine, session_id: str, text: bytes, base: bytes) 
             raise
         edit.repair()
     return edit.result
+
+
+def replace_unreadable(engine: Engine, path: str, text: bytes, base: bytes) -> str:
+    """Replace a file in which no session can be read as `Storage.replace_unreadable` does."""
+    below = path_below(engine.root, path)
+    if below is None or engine.index.problem_of(below) is None:
+        raise SessionNotFound(f"{path} is not a file of this store that cannot be read as a session.", path=path)
+    mine = check_editable(text, Path(path))
+    _check_models(mine, Path(path))
+    session_id: str = mine.header["session_id"]
+    with engine.locks.all_sessions(engine.timeout):  # which session the file holds was not known
+        other = engine.locate(session_id)
+        if other is not None and other["path"] != below:
+            problem = f'"session_id" is that of another document, {store_tree.full_path(engine.root, other["path"])}'
+            raise document_broken(ParseError(problem, _line_of(mine, b"session_id")), Path(path))
+        full_path = store_tree.full_path(engine.root, below)
+        with DocumentFile(full_path) as file:
+            current, status = file.read_all(), file.status
+        try:
+            if current != base:
+                raise FileChanged(path)
+            durable_files.replace_file(full_path, [text], status)
+        except FileChanged:
+            raise Conflict(f"{path} was changed meanwhile. Nothing was stored. Edit it again.", path=path) from None
+        engine.index.adopt(below)
+    return session_id
 
 
 Key = tuple[str, str, int]

@@ -630,6 +630,25 @@ class Storage:
                 raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
         return replace_document(self._engine, session_id, text, base)
 
+    def replace_unreadable(self, path: str | os.PathLike[str], text: bytes, *, base: bytes) -> str:
+        """Replace a file in which no session can be read by a document that a person made of it; return its session id.
+
+        Args:
+            path: The file, which is one of `unreadable_files`.
+            text: The new document, in any formatting.
+            base: The bytes of the file from which `text` was made. They are not kept.
+
+        Raises DocumentBroken, with the line where it is known, if the text is not valid or another document has its
+        session; SessionNotFound if the file is not an unreadable one; Conflict if it was changed since; OlderFormat or
+        NewerFormat if the text has another schema version.
+        """
+        from localstore.storage.document_text import replace_unreadable
+
+        for name, value in (("text", text), ("base", base)):
+            if not isinstance(value, bytes):
+                raise TypeError(f"{name} must be bytes, not {type(value).__name__}")
+        return replace_unreadable(self._engine, os.fspath(path), text, base)
+
     def remove_run(self, session_id: str, run_id: str, *, user_id: str | None = None) -> str:
         """Take a run out of a session, and return the name of the rescue file that holds it.
 
@@ -1656,6 +1675,7 @@ class Storage:
     adelete_session = async_twin(delete_session, writes=True)
     aread_document = async_twin(read_document, writes=False)
     areplace_document = async_twin(replace_document, writes=True)
+    areplace_unreadable = async_twin(replace_unreadable, writes=True)
     aremove_run = async_twin(remove_run, writes=True)
     atrash = async_twin(trash, writes=True)
     atrashed = async_twin(trashed, writes=False)

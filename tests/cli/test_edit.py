@@ -192,6 +192,34 @@ def test_a_broken_document_is_repaired(invoke: Invoke, store: Path, editor: Edit
     assert path.read_bytes() == good
 
 
+def test_a_file_of_an_unknown_session_is_repaired_by_its_path(
+    invoke: Invoke, store: Path, editor: Editor, kept: Path
+) -> None:
+    """Nobody knew the id of the session in it, so nothing could name it. What others write meanwhile stays."""
+    good = document(store).read_bytes()
+    path = document(store).with_name("lost.json")
+    path.write_bytes(good.replace(b'"session_id": "graz-1"', b'"session_id: "new"'))
+    mended = "path.write_text(text.replace('session_id: ', 'session_id\": '){})"
+    for change, said in (
+        ("path.write_text('{')", "Nothing was stored. Correct it and try again."),
+        (mended.format(".replace('\"new\"', '\"graz-1\"')"), "is that of another document"),
+        (f"open({str(path)!r}, 'a').write('x'); {mended.format('')}", "was changed meanwhile"),
+    ):
+        editor(change)
+        done = invoke("edit", path, "--store", store)
+        assert (done.exit_code, done.stdout) == (4, "")
+        assert said in done.stderr
+        assert "Your text is kept in" in done.stderr
+    path.write_bytes(path.read_bytes().removesuffix(b"x"))
+    editor(mended.format(""))
+    done = invoke("edit", path, "--store", store)
+    assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+    assert f"{path}, line " in done.stderr
+    assert done.stderr.endswith("localstore: new was stored: it can be read again.\n")
+    assert JsonStorage(store).path("new") == path
+    assert invoke("edit", path, "--run", "9", "--store", store).exit_code == 3
+
+
 @pytest.mark.parametrize(
     ("args", "code"),
     [
