@@ -33,6 +33,8 @@ _ENTRY_ORDER = (
     "error",
     "status",
 )
+_COPY = re.compile(r" \(conflicted copy 2026-01-02\)\Z|-LAPTOP\Z| 2\Z")
+"""The end of the names of the copies that tests make. In all other tests, a session has one document."""
 _NUMBER = re.compile('"\uf8ff([^"]*)\uf8ff"')
 
 
@@ -57,12 +59,13 @@ class Document:
         return [entry["run_id"] for entry in self.history if entry["type"] == "run"]
 
 
-def parse(path: Path) -> Document:
-    """The document at `path`. Raises ValueError when it is not one."""
+def parse(path: Path, suffix: str | None = None) -> Document:
+    """The document at `path`, which has this suffix or that of its name. Raises ValueError when it is not one."""
+    suffix = suffix or path.suffix
     raw = path.read_bytes()
     if b"\0" in raw:  # torn: to some parsers of YAML, the text ends there
         raise ValueError(f"{path} has NUL bytes")
-    values = [json.loads(raw)] if path.suffix == ".json" else yaml12.parse_yaml(raw.decode("utf-8-sig"), multi=True)
+    values = [json.loads(raw)] if suffix == ".json" else yaml12.parse_yaml(raw.decode("utf-8-sig"), multi=True)
     value: Any = values[0] if isinstance(values, list) and len(values) == 1 else None
     if not isinstance(value, dict) or not isinstance(value.get("session_id"), str):
         raise ValueError(f"{path} holds no session")
@@ -77,14 +80,22 @@ def document_paths(root: Path) -> list[Path]:
 
 
 def sessions(root: Path) -> dict[str, Document]:
-    """Every session by its id. Raises ValueError when a document does not parse, AssertionError for an id twice."""
+    """Every session by its id, without its copies. Raises ValueError when a document does not parse, AssertionError for
+    an id twice."""
     found: dict[str, Document] = {}
     for path in document_paths(root):
-        document = parse(path)
-        session_id = document.header["session_id"]
-        assert session_id not in found, f"{path} and {found[session_id].path} hold the same session"
-        found[session_id] = document
+        add_session(found, parse(path))
     return found
+
+
+def add_session(found: dict[str, Document], document: Document) -> None:
+    """Add a session to those that were found. If it has several documents, all but one must have names of copies."""
+    session_id = document.header["session_id"]
+    other = found.get(session_id)
+    if other is None or _COPY.search(other.path.stem):
+        found[session_id] = document
+    else:
+        assert _COPY.search(document.path.stem), f"{document.path} and {other.path} hold the same session"
 
 
 def manifest_lines(root: Path) -> list[dict[str, Any]]:
@@ -120,12 +131,17 @@ def trashed(root: Path) -> list[Path]:
     return sorted((root / ".localstore" / "trash").glob("*/sessions/*/*"))
 
 
+def rescued_copies(root: Path) -> list[Path]:
+    """The copies of sessions that were set aside, oldest first."""
+    return sorted((root / ".localstore" / "rescue").glob("*.copy"))
+
+
 def kept(root: Path) -> dict[str, set[str]]:
-    """By id, the runs of each session that is whole in its place or in the trash."""
+    """By id, the runs of each session that is whole in its place, in the trash or in a copy, also one in rescue."""
     found: dict[str, set[str]] = {}
-    for path in [*document_paths(root), *trashed(root)]:
+    for path in [*document_paths(root), *trashed(root), *rescued_copies(root)]:
         try:
-            document = parse(path)
+            document = parse(path, ".json" if ".json" in path.name else ".yaml")
             run_ids = document.run_ids
         except (ValueError, TypeError, KeyError):  # torn, in a way that parses
             continue

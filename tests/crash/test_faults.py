@@ -27,6 +27,7 @@ from tests.crash.faults import ROTATIONS, Fault, FaultySystem, UnsyncedSystem, i
 from tests.crashes import leave_mark
 from tests.effort import rounds, sampled
 
+pytestmark = pytest.mark.filterwarnings("ignore:Session 's' has .* not read")
 Storage = JsonStorage | YamlStorage
 _log = logging.getLogger(__name__)
 _EACH = 60
@@ -204,6 +205,25 @@ def _in_the_trash(scene: Scene) -> None:
     throw_away(scene.root, "s")
 
 
+def _with_copies(scene: Scene) -> None:
+    """Other machines went on by themselves: each copy has a run of its own, and the last one another form of a run."""
+    _with_runs(scene)
+    path = scene.path
+    for number, name, typed in ((4, "s (conflicted copy 2026-01-02)", b"question 3"), (5, "s-LAPTOP", b"typed")):
+        before = path.read_bytes()
+        scene.storage.append("s", run(number))
+        path.with_stem(name).write_bytes(path.read_bytes().replace(b"question 3", typed))
+        path.with_stem(name).chmod(0o600)
+        path.write_bytes(before)
+    scene.storage = type(scene.storage)(scene.root, lock_timeout=1)
+
+
+def _with_a_copy_alone(scene: Scene) -> None:
+    _with_runs(scene)
+    scene.path.rename(scene.path.with_stem("s 2"))
+    scene.storage.list_sessions()
+
+
 def _forget_line(root: Path, count: int) -> None:
     path = root / ".localstore/manifest.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -253,6 +273,14 @@ def _has_merged(found: dict[str, oracle.Document]) -> bool:
 
 def _has_state(found: dict[str, oracle.Document]) -> bool:
     return found["s"].run_ids == ["r1", "r2", "r3"] and found["s"].history[-1].get("session_state") == {"cart": [1]}
+
+
+def _has_merged_copies(found: dict[str, oracle.Document]) -> bool:
+    return found["s"].path.stem == "s" and sorted(found["s"].run_ids) == ["r1", "r2", "r3", "r4", "r5"]
+
+
+def _is_named(found: dict[str, oracle.Document]) -> bool:
+    return found["s"].path.stem == "s" and _has("r1", "r2", "r3")(found)
 
 
 def _named(found: dict[str, oracle.Document]) -> bool:
@@ -403,6 +431,12 @@ def _with_text_read(scene: Scene) -> None:
     scene.storage.append("s", run(4))
 
 
+def _merge_copies(scene: Scene) -> None:
+    for merged in scene.storage.merge_copies():
+        for problem in merged.problems:
+            raise OSError(5, problem, problem.partition(",")[0])
+
+
 def _edit_text(scene: Scene) -> None:
     base = scene.given[0] if scene.given else scene.storage.read_document("s")
     scene.storage.replace_document("s", base.replace(b"question 2", b"question 2, edited"), base=base)
@@ -441,6 +475,11 @@ class Operation:
     durability: Any = "full"
     takes_out: str = ""
     """The run that is set aside."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether it moves whole documents: each run is in one of them all the time."""
+        return any(word in self.name for word in ("trash", "merge copies", "copy that is alone"))
 
 
 def _item(number: int) -> Item:
@@ -556,6 +595,9 @@ OPERATIONS = [
     Operation("move to the trash", _with_runs, _throw_away, lambda found: "s" not in found),
     Operation("move several to the trash", _with_runs, _throw_all_away, lambda found: not found),
     Operation("move a torn document to the trash", _torn, _throw_away, lambda found: "s" not in found),
+    Operation("merge copies", _with_copies, _merge_copies, _has_merged_copies),
+    Operation("merge copies relaxed", _with_copies, _merge_copies, _has_merged_copies, "relaxed"),
+    Operation("name a copy that is alone", _with_a_copy_alone, _merge_copies, _is_named),
     Operation("put back as another session", _in_the_trash, _put_back_as_another, lambda found: "t" in found),
     Operation("copy from another store", _with_another_store, _copy_from_another_store,
               lambda found: _ONE_MORE(found) and "t" in found),
@@ -618,7 +660,7 @@ def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, 
     assert left or not list(scene.root.rglob("*.tmp")), where
     assert [one for one in oracle.open_descriptors(scene.root) if one.endswith((".json", ".yaml"))] == [], where
 
-    if "trash" in operation.name:  # others write to a document in its place, and may leave it torn
+    if operation.moves:  # others write to a document in its place, and may leave it torn
         lost = [name for name, ids in whole.items() if not ids <= oracle.kept(scene.root).get(name, set())]
         assert not lost, f"{where}: {lost} is neither in its place nor in the trash"
     if failure is None:
@@ -629,12 +671,10 @@ def _try(kind: type[Storage], operation: Operation, fault: Fault, fail_at: int, 
 
 def documents(root: Path) -> dict[str, oracle.Document]:
     """The sessions whose files parse: a torn one is the scene of its own operations."""
-    found = {}
+    found: dict[str, oracle.Document] = {}
     for path in oracle.document_paths(root):
         with contextlib.suppress(ValueError):
-            document = oracle.parse(path)
-            assert document.header["session_id"] not in found
-            found[document.header["session_id"]] = document
+            oracle.add_session(found, oracle.parse(path))
     return found
 
 

@@ -21,7 +21,7 @@ from tests.crash.test_faults import OPERATIONS, Operation, documents, run
 from tests.crash.writer import STORAGES
 from tests.effort import ci_only, rounds
 
-pytestmark = ci_only
+pytestmark = [ci_only, pytest.mark.filterwarnings("ignore:Session 's' has .* not read")]
 Storage = JsonStorage | YamlStorage
 Save = Literal["renamed over", "in place", "moved aside"]
 _log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ SAVED = (
     "append", "append relaxed", "append the question", "finish", "finish later", "grow an answer", "finish an answer",
     "add a step", "append with a state", "update state", "update header", "upsert by appending", "upsert by rewriting",
     "rewrite a foreign layout", "append without manifest", "add a tag", "rate a run", "move to the trash",
+    "merge copies",
 )  # fmt: skip
 """The operations beside which a person saves. The others remove the newest run, which would be the person's."""
 
