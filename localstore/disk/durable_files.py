@@ -323,11 +323,13 @@ def move_file(
 
 
 def move_unchanged(source: str, target: str, old: os.stat_result) -> None:
-    """Rename a file as `move_file` does, to a name that nobody else takes, if it still has the status `old`.
+    """Rename a file to a name that nobody else takes, if it still has the status `old`.
+
+    Its bytes are as durable as before. The new name is durable once the caller has synced the folder of `target`, and
+    then that of `source`.
 
     Raises FileChanged if another program saved or removed the file in the meantime, OSError.
     """
-    _sync_bytes(source)
     with _Writers(source) as writers:
         if not _is_unchanged(source, old):
             raise FileChanged(source)
@@ -339,8 +341,6 @@ def move_unchanged(source: str, target: str, old: os.stat_result) -> None:
             with contextlib.suppress(FileExistsError):  # a later save has the name, and the file stays in its new place
                 _rename_to_new(target, source)
             raise FileChanged(source)
-    filesystem.sync_folder(os.path.dirname(target))
-    filesystem.sync_folder(os.path.dirname(source))
 
 
 def _sync_bytes(path: str) -> None:

@@ -68,15 +68,22 @@ def move_aside(root: str, path: str, became: str) -> Path:
 
 
 def keep_copy(root: str, path: str, status: os.stat_result) -> Path:
-    """Move a further document of a session, which has this status, to the rescue folder, unchanged and durably.
+    """Move a further document of a session, which has this status, to the rescue folder, unchanged.
 
-    If this is interrupted, the file is in its old place or in the rescue folder.
+    If this is interrupted, the file is in its old place or in the rescue folder. Call `settle` afterwards.
 
     Raises FileChanged if another program saved or removed it in the meantime, OSError.
     """
     target = _place_for(root, os.path.basename(path), "copy")
     durable_files.move_unchanged(store_tree.full_path(root, path), str(target), status)
     return target
+
+
+def settle(root: str, folders: Collection[str]) -> None:
+    """Make it durable that files were moved from these folders, relative to the root, to the rescue folder."""
+    for folder in (FOLDER.as_posix(), *sorted(folders)):
+        with contextlib.suppress(FileNotFoundError):  # nothing was moved, or somebody has removed the folder since
+            filesystem.sync_folder(store_tree.full_path(root, folder))
 
 
 def _place_for(root: str, name: str, ending: str) -> Path:

@@ -90,7 +90,7 @@ class Transaction:
     def __init__(self, root: str, row: IndexRow, marks: WriteMarks, *, durable: bool, keep: Keep | None = None) -> None:
         self._root = root
         self.marks = marks
-        self._durable = durable
+        self.durable = durable
         self._keep = keep
         self._is_older = False
         self._parsed: ParsedDocument | None = None
@@ -308,7 +308,7 @@ class Transaction:
         Rewrite the whole document if an earlier sync failed or a rewrite is due for another reason. `name` and `data`
         are false if the caller knows that the document's name or its bytes are durable.
         """
-        if not self._durable:
+        if not self.durable:
             return
         if self.row.get("rewrite") or self._rewrite:
             self._replace(self.whole().raw)
@@ -528,7 +528,7 @@ class Transaction:
                 self.marks.clear(self.row["session_id"])
             raise
         try:
-            if self._durable:
+            if self.durable:
                 self._sync()
             self._look_at_path(size + len(new) - len(old))
         finally:
@@ -561,7 +561,7 @@ class Transaction:
         try:
             filesystem.sync_file(self.file.fd, self.file.path)
             # The program that created the file may not have made its name durable.
-            if self._was_untrusted or (name and self._durable and "boot" in self.row):
+            if self._was_untrusted or (name and self.durable and "boot" in self.row):
                 filesystem.sync_folder(os.path.dirname(self.file.path))
         except OSError:
             # The kernel may have dropped unwritten pages, so the end of the file is unreliable until a rewrite.
@@ -571,7 +571,7 @@ class Transaction:
 
     def _written(self, row: IndexRow) -> None:
         """Set the row after a write to the end of the file."""
-        self.row = after_write(row, self.file.status, None if self._durable else boot_id())
+        self.row = after_write(row, self.file.status, None if self.durable else boot_id())
         self._parsed = None
         self.changed = True
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from localstore.disk.durable_files import FileChanged
 from localstore.engine.merge import Difference, Merged, Version, keyed, merge
 from localstore.engine.merged_rewrite import write_merged
 from localstore.engine.transaction import ConcurrentChange, older_format_error
-from localstore.errors import LocalstoreError, SessionNotFound
+from localstore.errors import DocumentBroken, LocalstoreError, SessionNotFound
 from localstore.format.document import ParsedDocument, parse_strictly
 from localstore.index.row import after_write
 from localstore.models.schema import SCHEMA_VERSION
@@ -112,12 +111,12 @@ class MergedSession:
         }
 
 
-def merge_copies(engine: Engine, session_id: str | None = None, *, dry_run: bool = False) -> Iterator[MergedSession]:
-    """Unite the copies of one session, or of all, with its document; see `Storage.merge_copies`.
-
-    Each session is united when its result is asked for. Raises SessionNotFound at once, and OSError.
-    """
+def merge_copies(engine: Engine, session_id: str | None = None, *, dry_run: bool = False) -> list[MergedSession]:
+    """Unite the copies of one session, or of all, with its document; see `Storage.merge_copies`."""
     engine.index.scan()
+    for folder, problem in engine.index.unreadable_folders.items():
+        path = store_tree.full_path(engine.root, folder)
+        raise DocumentBroken(f"{path} cannot be listed: {problem}. Check its permissions and the disk.", path=path)
     if session_id is not None:
         if engine.index.find_anywhere(session_id) is None:
             engine.refuse_unreadable(session_id)
@@ -125,8 +124,15 @@ def merge_copies(engine: Engine, session_id: str | None = None, *, dry_run: bool
         session_ids = [session_id]
     else:
         session_ids = sorted({*engine.index.duplicate_files().values(), *_only_copies(engine)})
-    results = (_merge_session(engine, one, dry_run=dry_run) for one in session_ids)
-    return (result for result in results if result is not None)
+    merged: list[MergedSession] = []
+    moved_from: set[str] = set()
+    try:
+        for one in session_ids:
+            _merge_session(engine, one, merged, moved_from, dry_run=dry_run)
+    finally:
+        if moved_from:
+            rescue_folder.settle(engine.root, moved_from)
+    return merged
 
 
 def _only_copies(engine: Engine) -> list[str]:
@@ -141,12 +147,17 @@ def _only_copies(engine: Engine) -> list[str]:
         ]
 
 
-def _merge_session(engine: Engine, session_id: str, *, dry_run: bool) -> MergedSession | None:
-    """Return what became of the copies of a session; None if there is nothing to do."""
+def _merge_session(
+    engine: Engine, session_id: str, merged: list[MergedSession], moved_from: set[str], *, dry_run: bool
+) -> None:
+    """Unite the copies of a session, and add to `merged` what became of them, if there are any.
+
+    The folders that copies left are added to `moved_from`.
+    """
     row = engine.index.find_anywhere(session_id)
     if row is None:
-        return None
-    merging = _Merging(engine, session_id, row["path"])
+        return
+    merging = _Merging(engine, session_id, row["path"], moved_from)
     try:
         if dry_run:
             merging.preview()
@@ -157,7 +168,8 @@ def _merge_session(engine: Engine, session_id: str, *, dry_run: bool) -> MergedS
                         merging.apply(document)
     except LocalstoreError as error:
         merging.problem = str(error)
-    return merging.result()
+    if (result := merging.result()) is not None:
+        merged.append(result)
 
 
 @dataclass
@@ -167,6 +179,8 @@ class _Merging:
     engine: Engine
     session_id: str
     path: str
+    moved_from: set[str]
+    """The folders that copies left."""
     renamed_from: str | None = None
     copies: dict[str, MergedCopy] = field(default_factory=dict)
     """By path, what became of each copy. A copy that was moved is not among the copies of a further attempt."""
@@ -247,13 +261,15 @@ class _Merging:
         Return its new path.
         """
         write_merged(self.engine.root, document, merged, LOST)
-        # In any case, as a relaxed storage syncs only rewrites, and a copy that was made by others may not be durable.
-        filesystem.sync_file(document.file.fd, document.file.path)
-        filesystem.sync_folder(os.path.dirname(document.file.path))
+        if not document.durable:
+            filesystem.sync_file(document.file.fd, document.file.path)
+            filesystem.sync_folder(os.path.dirname(document.file.path))
         try:
             kept = rescue_folder.keep_copy(self.engine.root, path, status)
         except FileChanged:
             raise ConcurrentChange from None
+        finally:
+            self.moved_from.add(path.rpartition("/")[0])  # also if the disk failed after the move
         self.engine.index.forget_duplicate(path)
         return kept
 

@@ -322,7 +322,7 @@ class Repairer:
 
     def merge_copies(self, session_id: str) -> list[MergedSession]:
         """Unite the copies of a session with its document, and return what was done."""
-        return list(merge_copies(self._engine, session_id))
+        return merge_copies(self._engine, session_id)
 
     def correct_manifest(self, stale: Sequence[tuple[str, str]]) -> None:
         """Update the manifest to match the documents, and compact it.

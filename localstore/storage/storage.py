@@ -1548,14 +1548,15 @@ class Storage:
             dry_run: If True, nothing is changed. The result says what would be.
 
         A copy that cannot be read, or not be written again without a loss, stays: its `problem` says why. So does that
-        of a session whose document cannot be changed. Raises SessionNotFound if there is no session with the id.
+        of a session whose document cannot be changed. Raises SessionNotFound if there is no session with the id, and
+        DocumentBroken if a folder of the store cannot be listed.
         """
         from localstore.maintenance.merge_copies import merge_copies
 
         check_flag("dry_run", dry_run)
         if session_id is not None:
             check_id(session_id)
-        return list(merge_copies(self._engine, session_id, dry_run=dry_run))
+        return merge_copies(self._engine, session_id, dry_run=dry_run)
 
     def get_all_session_ids(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None

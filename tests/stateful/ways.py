@@ -135,6 +135,21 @@ def _evicted(place: Place) -> None:
     place.beside(f".{place.path.name}.icloud").write_bytes(b"bplist00")
 
 
+def _conflict_copy(name: str) -> Callable[[Place], None]:
+    """A sync tool puts the version of another machine, which is newer, beside the document."""
+
+    def change(place: Place) -> None:
+        newer = place.raw.replace(b"packing", b"a hotel in Graz").replace(b"07:11", b"09:11").replace(b"r2", b"r9")
+        place.beside(f"{name}{place.suffix}").write_bytes(newer)
+
+    return change
+
+
+def _arriving(place: Place) -> None:
+    """rsync is bringing another version of the document."""
+    place.beside(f".{place.path.name}.Xy12Zz").write_bytes(_typed(place.raw)[:-9])
+
+
 def _moved(place: Place) -> None:
     by_hand.move(place.path, place.root / "sessions" / "2020-01" / place.path.name)
 
@@ -297,6 +312,11 @@ WAYS = [
     Way("empty placeholder", _emptied, "placeholder"),
     Way("placeholder of zeros", _zeros, "placeholder"),
     Way("evicted", _evicted, "placeholder"),
+    Way("temporary file of rsync", _arriving),
+    Way("conflict copy of Dropbox", _conflict_copy("trip (conflicted copy 2026-01-02)")),
+    Way("conflict copy of Syncthing", _conflict_copy("trip.sync-conflict-20260102-101500-ABCDEFG")),
+    Way("conflict copy of OneDrive", _conflict_copy("trip-LAPTOP")),
+    Way("plain copy", _conflict_copy("a copy of mine")),
     Way("other case of the name", _upper_case_name),
     Way("other case of the ending", _upper_case_ending, "gone"),
     Way("session in other case", _upper_case_session),
