@@ -68,12 +68,12 @@ def sides_of_union(head: bytes) -> Sides | None:
     starts = [match.start() for match in _KEYS.finditer(head)]
     parts = [head[i:j] for i, j in itertools.pairwise([0, *starts, len(head)])]
     keys = [part.partition(b":")[0] for part in parts]
-    counts = Counter(keys)
-    if max(counts.values()) != 2:
+    if max(Counter(keys).values()) != 2:
         return None
-    first = [part for number, part in enumerate(parts) if keys[number] not in keys[:number]]
-    last = [part for number, part in enumerate(parts) if keys[number] not in keys[number + 1 :]]
-    return Sides(b"".join(first), b"".join(last), None)
+    last = {key: number for number, key in enumerate(keys)}
+    first = {key: number for number, key in reversed([*enumerate(keys)])}
+    ours, theirs = (b"".join(parts[number] for number in sorted(chosen.values())) for chosen in (first, last))
+    return Sides(ours, theirs, None)
 
 
 def own_side(raw: bytes) -> bytes:

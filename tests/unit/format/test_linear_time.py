@@ -15,6 +15,7 @@ from localstore.format.document import LAYOUTS, Layout, parse_document
 from localstore.format.recovery import PowerCut, RecordedState, parse_or_recover, recover_entries
 from localstore.maintenance.check import check
 from localstore.maintenance.document_checks import repeated_runs, wrong_fields
+from localstore.maintenance.git_merge import unite_sides
 from localstore.models.schema import SCHEMA_VERSION
 from tests.effort import sampled
 
@@ -168,3 +169,21 @@ def test_the_lines_of_findings_take_linear_time(layout: Layout) -> None:
         return do
 
     assert_linear(work, 2_000 if layout is JSON else 500)
+
+
+@pytest.mark.parametrize("layout", [JSON, YAML])
+def test_conflicts_of_git_take_linear_time(layout: Layout) -> None:
+    """Those that cannot be united, and headers with many keys of which one stands twice."""
+
+    def work(size: int) -> Callable[[], None]:
+        document = layout.assemble(layout.head({**HEADER, **{f"key{n}": n for n in range(size)}}), [layout.entry(RUN)])
+        conflicts = document + b"<<<<<<< HEAD\n=======\n>>>>>>> side\n" * size
+        key = b'  "key0": 0,\n' if layout is JSON else b"key0: 0\n"
+
+        def do() -> None:
+            assert unite_sides(conflicts + b"broken", layout, "s1") is None
+            assert unite_sides(document.replace(key, key + key), layout, "s1") is not None
+
+        return do
+
+    assert_linear(work, 1_000)
