@@ -66,6 +66,9 @@ class Connections:
         options: dict[str, Any] = {"pool_timeout": max(self.timeout, 0.1), "hide_parameters": True}
         if self.dialect == "sqlite":
             options["connect_args"] = {"timeout": self.timeout, "check_same_thread": False}
+        elif self.url.drivername == "postgresql+psycopg":
+            # A prepared statement is planned without its values: a page of 20 as if it were a tenth of the table.
+            options["connect_args"] = {"prepare_threshold": None}
         try:
             engine = create_engine(self.url, **options)
         except exc.NoSuchModuleError:

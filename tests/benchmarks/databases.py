@@ -129,6 +129,8 @@ def fill(storage: SqlStorage, sessions: int) -> None:
     for first in range(0, sessions, 1000):
         numbers = range(first, min(first + 1000, sessions))
         assert not backend.create_many([_session(number) for number in numbers])
+    if backend._connections.dialect == "postgresql":
+        backend._connections.write(lambda connection: connection.execute(text("ANALYZE")))
     print(f"{sessions:,} sessions stored in {time.perf_counter() - begin:.0f} s")
 
 

@@ -108,6 +108,7 @@ def _kill_writers(storage: Callable[[], SqlStorage], writers: Writers, times: in
     _log.info("%s clients killed, %s runs acknowledged", times, len(acknowledged))
 
 
+@ci_only
 def test_killed_clients_lose_nothing_in_sqlite(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"
     _kill_writers(lambda: SqlStorage(url), Writers(tmp_path, url), rounds(2, 20, 100))
