@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -16,6 +16,7 @@ from .output import note
 from .progress import Reading
 
 if TYPE_CHECKING:
+    from localstore.databases.database_storage import DatabaseStorage
     from localstore.storage.contract import SessionStorage
     from localstore.storage.storage import JsonStorage, YamlStorage
 
@@ -138,6 +139,13 @@ def _url(option: str | None) -> str | None:
     if named is None:
         named = os.environ.get("LOCALSTORE_DIR", "")
     return named if is_url(named) else None
+
+
+def database_of(option: str | None) -> DatabaseStorage | None:
+    """Return the store if it is in a database, else None: a command has another way for folders."""
+    if (url := _url(option)) is None:
+        return None
+    return cast("DatabaseStorage", _open_database(url, create=False))
 
 
 def find_store(option: str | None) -> str:

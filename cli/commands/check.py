@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from .. import output
 from ..errors import FINDINGS
-from ..store_option import find_store, store_option
+from ..store_option import database_of, find_store, store_option
 
 if TYPE_CHECKING:
     from localstore.maintenance.finding import Finding
+
+
+class Findings(Protocol):
+    """The findings of a check, and how many sessions were checked."""
+
+    @property
+    def sessions(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Finding]: ...
 
 
 @click.command()
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON array.")
 @store_option
 def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> None:
-    """Check every file of the store. Without --repair, nothing is changed.
+    """Check every file of the store, or every session in a database. Without --repair, nothing is changed.
 
     Each finding is one line: the file, whether it is an error or a note, the problem, and what to do. If there are
     errors, the exit code is 1.
@@ -35,8 +44,12 @@ def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> No
     from localstore.maintenance.check import check as check_store
     from localstore.maintenance.repair import repair as repair_store
 
-    root = find_store(store)
-    findings = repair_store(root, dry_run=dry_run) if repair else check_store(root)
+    database = None if repair else database_of(store)
+    if database is not None:
+        findings: Findings = database.check()
+    else:
+        root = find_store(store)
+        findings = repair_store(root, dry_run=dry_run) if repair else check_store(root)
     printed: list[Finding] = []
     show = _line_for_person() if output.to_terminal() else _line
     for finding in findings:

@@ -13,7 +13,7 @@ from localstore.errors import BackupNotFound, Conflict, StoreNotFound
 
 from .. import output
 from ..rewrite_result import exit_with_problems, print_result, sizes, undo_and_print_result
-from ..store_option import find_store, store_option
+from ..store_option import database_of, find_store, store_name, store_option
 
 if TYPE_CHECKING:
     from localstore.maintenance.upgrade import Plan
@@ -50,6 +50,9 @@ def command(
         raise click.UsageError("DIR and --store cannot be combined", click.get_current_context())
     if folder and not os.path.isdir(folder):
         raise StoreNotFound(f"There is no folder '{folder}'. Correct the path.", path=folder)
+    if folder is None and not (dry_run or diff or undoes) and (database := database_of(store)) is not None:
+        print_result(database.upgrade_schema(), "", store_name(database), as_json=as_json)
+        return
     root = _find(folder if folder is not None else store)
     if undoes:
         _refuse_redaction(root)

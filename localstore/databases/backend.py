@@ -207,6 +207,10 @@ class Backend(Protocol):
         """Return those of these sessions that exist, with all entries and without `stateful`, as at one moment."""
         ...
 
+    def orphans(self) -> list[str]:
+        """Return the ids of sessions that do not exist and have entries, as keys."""
+        ...
+
     def page(
         self, where: Filter, after: Place | None, limit: int | None, *, newest_first: bool
     ) -> list[tuple[str, IndexRow]]:

@@ -30,7 +30,8 @@ from localstore.storage.items import Item, check_revision, entries_of, is_item, 
 from localstore.storage.update import new_header
 
 if TYPE_CHECKING:
-    pass
+    from localstore.databases.checking import DatabaseCheck
+
 
 _Result = TypeVar("_Result")
 _REMEMBERED_ITEMS = 64
@@ -44,6 +45,15 @@ class DatabaseStorage(DatabaseWriter):
     Every write is one short transaction that locks its session, and is durable when the method returns. If the
     connection breaks, the write is tried again, and never made twice.
     """
+
+    def check(self) -> DatabaseCheck:
+        """Return an iterable of what is wrong with the sessions: with their counts, their values or their entries.
+
+        Nothing is changed. Sessions that are written to meanwhile are checked as they are at one moment.
+        """
+        from localstore.databases.checking import DatabaseCheck
+
+        return DatabaseCheck(self._backend)
 
     # The trash
 

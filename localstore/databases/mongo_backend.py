@@ -167,6 +167,17 @@ class MongoBackend:
 
         return self._client.read(read)
 
+    def orphans(self) -> list[str]:
+        def found(database: Database[Document]) -> list[str]:
+            of = Collections(database, self._name)
+            ids = [one["_id"] for one in of.entries.aggregate([{"$group": {"_id": "$session_id"}}], allowDiskUse=True)]
+            there: set[str] = set()
+            for some in parts(ids):
+                there |= {one["_id"] for one in of.sessions.find({"_id": {"$in": some}}, {"_id": 1})}
+            return sorted(session_id for session_id in ids if session_id not in there)
+
+        return self._client.plain(found)
+
     def _rows(
         self, condition: Document, order: list[tuple[str, int]] | None = None, limit: int = 0
     ) -> list[tuple[str, IndexRow]]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Select, delete, func, inspect, or_, select, text, tuple_
+from sqlalchemy import Connection, Select, delete, exists, func, inspect, or_, select, text, tuple_
 from sqlalchemy.schema import CreateSchema
 
 from localstore.databases.backend import HEADER, TRASH, Aside, Change, Locked, Match, Stored, StoredEntry, entry_of
@@ -160,6 +160,11 @@ class SqlBackend:
             row["session_id"]: Stored(row, found[0], found[1:], {})
             for row, found in zip(rows, own.values(), strict=True)
         }
+
+    def orphans(self) -> list[str]:
+        sessions, entries = self._tables.sessions.c, self._tables.entries.c
+        is_there = exists(select(sessions.session_id).where(sessions.session_id == entries.session_id))
+        return [found for (found,) in self._all(select(entries.session_id).where(~is_there).distinct())]
 
     def _all(self, statement: Any, values: dict[str, Any] | None = None) -> list[Any]:
         return self._connections.read(lambda connection: [*connection.execute(statement, values or {})])

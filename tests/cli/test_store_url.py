@@ -93,6 +93,12 @@ def test_sessions_go_to_the_trash_and_come_back(invoke: Invoke, url: str) -> Non
     assert len(done(invoke("ls", "--store", url)).splitlines()) == 2
 
 
+def test_it_is_checked_and_upgraded(invoke: Invoke, url: str) -> None:
+    assert done(invoke("check", "--store", url)) == "3 sessions, no findings\n"
+    assert done(invoke("check", "--json", "--store", url)) == "[]\n"
+    assert done(invoke("upgrade", "--store", url)) == "Nothing to do.\n"
+
+
 def test_a_fork_is_compared(invoke: Invoke, url: str) -> None:
     with open_storage(url) as storage:
         storage.fork("vienna-trip", new_id="fork")
@@ -120,6 +126,8 @@ def test_copies_go_in_all_directions(invoke: Invoke, url: str, store: Path, tmp_
         ["backups"],
         ["redact", "graz-1", "--secrets", "--dry-run"],
         ["restore", "--kind", "backup"],
+        ["check", "--repair"],
+        ["upgrade", "--undo"],
         ["diff", "graz-1", "--backup", "x"],
     ],
     ids=lambda args: args[0],
