@@ -1,9 +1,13 @@
 """Write a merged session to its document."""
 
+from functools import cache
+from typing import Any
+
 from localstore.disk import rescue_folder
 from localstore.engine.merge import Entry, Merged, Version, keyed
 from localstore.engine.plan import Rewrite
 from localstore.engine.transaction import Transaction
+from localstore.errors import DocumentBroken
 from localstore.format.document import ParsedDocument
 from localstore.format.values import json_equal
 
@@ -29,6 +33,43 @@ def write_merged(root: str, document: Transaction, merged: Merged, reason: str) 
     for content in _lost(parsed, merged):
         rescue_folder.set_aside(root, row["path"], row["session_id"], reason, content)
     document.execute(rewrite)
+
+
+def refuse_invalid(before: Version, merged: Merged, name: str) -> None:
+    """Raise DocumentBroken if what a merge adds to a version has a value of a wrong type: nobody could read it then.
+
+    `name` is the file or the store that it comes from, for the error.
+    """
+    from pydantic import ValidationError
+
+    from localstore.models.session import Session
+    from localstore.models.validation import first_problem
+
+    known = set(map(id, before.entries))
+    where = ""
+    try:
+        if not json_equal(merged.header, before.header):
+            Session.model_validate({**merged.header, "history": []})
+        for entry in merged.entries:
+            if id(entry) not in known:
+                where = f"history[{entry.get('run_id') or entry['type']}]"
+                _entry_model().validate_python(entry)
+    except ValidationError as error:
+        problem = first_problem(error, where)
+        raise DocumentBroken(
+            f"{name}: {problem}. Nothing was merged. Fix it in an editor.",
+            problem=problem,
+            session_id=merged.header["session_id"],
+        ) from None
+
+
+@cache
+def _entry_model() -> Any:
+    from pydantic import TypeAdapter
+
+    from localstore.models.session import HistoryEntry
+
+    return TypeAdapter(HistoryEntry)
 
 
 def rewrite_of(parsed: ParsedDocument, merged: Merged) -> Rewrite | None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import orjson
 
 from localstore.engine.merge import Merged, Version, merge
+from localstore.engine.merged_rewrite import refuse_invalid
 from localstore.errors import (
     Conflict,
     DocumentBroken,
@@ -388,8 +389,10 @@ def merged_with(stored: Form, form: Form) -> Merged:
             session_id=form.session_id,
         )
     merged = merge(stored.version, form.version)
-    if form.problem is not None and not is_unchanged(stored, merged):
-        raise form.problem
+    if not is_unchanged(stored, merged):
+        if form.problem is not None:
+            raise form.problem
+        refuse_invalid(stored.version, merged, "The session in the other store")
     return merged
 
 

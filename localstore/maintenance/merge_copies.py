@@ -17,7 +17,7 @@ from localstore.disk.conflict_copies import copy_name
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.durable_files import FileChanged
 from localstore.engine.merge import Difference, Merged, Version, keyed, merge
-from localstore.engine.merged_rewrite import write_merged
+from localstore.engine.merged_rewrite import refuse_invalid, write_merged
 from localstore.engine.transaction import ConcurrentChange, older_format_error
 from localstore.errors import DocumentBroken, LocalstoreError, SessionNotFound
 from localstore.format.document import ParsedDocument, parse_strictly
@@ -243,6 +243,11 @@ class _Merging:
             return parsed
         ours = Version(parsed.header, parsed.entries)
         merged = merge(ours, Version(other.header, other.entries))
+        try:
+            refuse_invalid(ours, merged, str(copy.path))
+        except DocumentBroken as error:
+            self.copies[path] = replace(copy, problem=str(error))
+            return parsed
         kept = None if document is None else self._write(document, merged, path, status)
         before, after = keyed(parsed.entries), keyed(merged.entries)
         self.copies[path] = replace(

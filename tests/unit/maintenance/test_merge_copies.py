@@ -39,6 +39,21 @@ def merged(storage: Storage) -> MergedSession:
     return one
 
 
+def test_a_copy_with_a_wrong_type_stays_and_is_named(storage: Storage) -> None:
+    """A person wrote it. In the document, it would make the whole session unreadable."""
+    copy = diverged(storage)
+    if copy.suffix == ".json":
+        edit(copy, '"session_state": {', '"steps": 5, "session_state": {')
+    else:
+        edit(copy, "  session_state:", "  steps: 5\n  session_state:")
+    before = storage.path("trip").read_bytes()
+    (one,) = merged(storage).copies
+    assert one.problem is not None
+    assert f"{copy}: history[there].steps: Input should be a valid list" in one.problem
+    assert copy.exists()
+    assert storage.path("trip").read_bytes() == before
+
+
 def test_runs_of_both_files_are_in_the_document_in_their_order(storage: Storage) -> None:
     copy = diverged(storage)
     raw = copy.read_bytes()

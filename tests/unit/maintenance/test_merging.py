@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -215,6 +216,23 @@ def test_what_cannot_be_merged_is_named(stores: tuple[Storage, Storage]) -> None
     assert "different users" in problems["mine"]
     assert str(other.path("broken")) in problems["broken"]
     assert parse(storage.path("mine"))["user_id"] == "bob"
+
+
+def test_a_run_with_a_wrong_type_does_not_come_into_a_session(tmp_path: Path) -> None:
+    """A person wrote it into the document of the other store. Here, the whole session could not be read any more."""
+    storage, other = JsonStorage(tmp_path / "here"), JsonStorage(tmp_path / "there")
+    storage.append("trip", answered("r1"))
+    storage.copy_to(other)
+    other.append("trip", answered("r2"))
+    path = other.path("trip")
+    document = json.loads(path.read_text())
+    document["history"][-1]["steps"] = 5
+    path.write_text(json.dumps(document))
+
+    for dry_run in (True, False):
+        (skipped,) = storage.merge_from(other, dry_run=dry_run).skipped
+        assert "history[r2].steps: Input should be a valid list" in skipped.problem
+    assert run_ids(storage.path("trip")) == ["r1"]
 
 
 def test_the_other_store_may_be_read_only(stores: tuple[Storage, Storage]) -> None:
