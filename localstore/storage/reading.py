@@ -1,0 +1,269 @@
+"""The calls of a storage that read sessions."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localstore.models.filter import Filter
+from localstore.models.nearest import not_one_of, shown
+from localstore.models.schema import Rating
+from localstore.models.session_info import SessionInfo
+from localstore.storage.arguments import check_filter, check_flag, check_id, check_kind, check_limit, check_text
+from localstore.storage.async_twins import async_twin
+from localstore.storage.listing import StorageListing
+
+if TYPE_CHECKING:
+    from localstore.models.search_hit import SearchHit
+    from localstore.models.session import Message, Session
+    from localstore.storage.export import Export, ExportFormat, NotExported
+
+
+class StorageReading(StorageListing):
+    """Reads, searches and exports sessions. See `Storage`."""
+
+    def read(self, session_id: str, *, user_id: str | None = None, last_runs: int | None = None) -> "Session | None":
+        """Read a session. Return None if it does not exist, or if `user_id` is given and is not its owner.
+
+            >>> storage.read("nowhere") is None
+            True
+
+        If `last_runs` is given, the history starts with the first of the last `last_runs` runs, and earlier entries are
+        not read. With 0, the history is empty, and only the header and the state are read. With None, the whole
+        document is read. Reading never changes a document, and takes no lock unless another writer is at work.
+
+        Raises ValueError if `last_runs` is neither None nor an integer of at least 0.
+        """
+        check_id(session_id)
+        check_text("user_id", user_id)
+        if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
+            raise ValueError(f"last_runs must be None or a whole number from 0 on, not {shown(last_runs)}")
+        snapshot = self._engine.look(
+            session_id, lambda row: user_id is None or row.get("user_id") == user_id, last_runs
+        )
+        if snapshot is None:
+            return None
+        from localstore.storage.checked_values import session_of
+
+        return session_of(snapshot)
+
+    def search(
+        self,
+        text: str,
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        limit: int | None = 20,
+        literal: bool = False,
+        rank: bool = False,
+        where: Filter | None = None,
+    ) -> "list[SearchHit]":
+        """Return the entries of the history that have all words of `text`, newest first.
+
+            >>> [(hit.session_id, hit.role) for hit in storage.search("linz trip*")]
+            [('trip', None)]
+
+        Messages, tool calls, their results, inputs, outputs, errors, summaries, and the name and the tags of a session
+        are searched. `"two words"` must follow each other, `wor*` is the beginning of a word, and an entry with `-word`
+        is left out. Case and accents make no difference. Each Chinese, Japanese or Korean character is a word.
+
+        The words come from an index in `.localstore/`, which each search brings up to date: the first one reads every
+        document, later ones read what changed. Nothing is returned that its document does not have. In a store of
+        more than 500 sessions, changes that another program makes within a second of the last search may be missed;
+        those that localstore makes are not.
+
+        Args:
+            text: The words.
+            user_id: Search the sessions of this user; None searches those of all.
+            entity_id: Search the sessions of this agent, team or workflow; None searches those of all.
+            kind: Search the sessions of this kind; None searches all kinds.
+            limit: The most hits to return; None returns all.
+            literal: If True, find exactly this text, with case and punctuation, also within words. Files are read.
+            rank: If True, return the hits that match best first. `literal` ignores it.
+            where: Search the sessions that match this filter too.
+
+        Documents that cannot be read are left out. Raises ValueError if `text` is empty, `kind` is unknown or `limit`
+        is neither None nor an integer of at least 0.
+        """
+        check_text("user_id", user_id)
+        check_text("entity_id", entity_id)
+        check_kind(kind)
+        check_flag("literal", literal)
+        check_flag("rank", rank)
+        check_limit(limit)
+        if not isinstance(text, str):
+            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        if not text.strip():
+            raise ValueError("text is empty. Give the words to search for.")
+        merged = check_filter(where).narrowed(user_id, entity_id, kind)
+        if merged is None:
+            return []
+        from localstore.storage.search import Search
+
+        if self._search is None:
+            self._search = Search(self._engine)
+        return list(islice(self._search.hits(text, merged, literal=literal, rank=rank), limit))
+
+    def export(
+        self,
+        form: "ExportFormat",
+        sessions: "Iterable[str | SessionInfo] | None" = None,
+        *,
+        where: Filter | None = None,
+        limit: int | None = None,
+        redact: bool = False,
+        report: "Callable[[NotExported], object] | None" = None,
+    ) -> "Export":
+        """Return an export of sessions: an iterable of the pieces of its text. Nothing is written.
+
+            >>> "".join(storage.export("markdown", ["trip"])).splitlines()[0]
+            '# Trip to Linz'
+
+        Sessions are read one by one while the pieces are made. A document that cannot be read is left out. So is a run
+        that is no complete example, in "openai-jsonl". The export names both in `left_out`.
+
+        There is no async twin. In async code, join the pieces in a thread, with `asyncio.to_thread`.
+
+        Args:
+            form: "markdown" (conversations), "html" (one page), "json" (an array of documents), "openai-jsonl"
+                (examples for fine-tuning, one on each line) or "atif" (trajectories, one on each line).
+            sessions: Ids, or rows of a listing, in their order; None means all, most recently updated first.
+            where: Only sessions that match this filter. With a rating, only the runs that have it.
+            limit: The most sessions to export; None means no limit.
+            redact: If True, secrets are replaced, as `redact` does with `secrets=True`, and those in ids.
+            report: Called with each part that is left out, as soon as it is.
+
+        Raises ValueError for an unknown form or an invalid limit, and SessionNotFound if one of the ids does not exist.
+        """
+        from localstore.storage.export import FORMATS, Export
+
+        if form not in FORMATS:
+            raise ValueError(f"form {not_one_of(form, FORMATS)}")
+        check_limit(limit)
+        check_flag("redact", redact)
+        filtered = check_filter(where)
+        rating, filtered = filtered.rating, replace(filtered, rating=None)  # it leaves out ratings of unfinished runs
+        chosen: Iterable[SessionInfo]
+        if sessions is not None:
+            chosen = [info for info in map(self._info, sessions) if info.matches(filtered)]
+        else:
+            chosen = self.list_sessions(where=filtered) if limit is None else self.sessions(filtered)
+        return Export(
+            form,
+            chosen,
+            self.read,
+            rating=rating,
+            limit=limit,
+            redact=redact,
+            unreadable=self.unreadable_files if sessions is None else dict,
+            report=report,
+        )
+
+    def get_all_sessions(
+        self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
+    ) -> "list[Session]":
+        """Read the sessions that match, as in `list_sessions`, most recently updated first.
+
+        Raises DocumentBroken if one of the documents is broken.
+        """
+        return self.get_recent_sessions(user_id, entity_id, kind, limit=None)
+
+    def get_recent_sessions(
+        self,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+        kind: str | None = None,
+        limit: int | None = 2,
+    ) -> "list[Session]":
+        """Read the `limit` most recently updated sessions that match, newest first; all of them if `limit` is None.
+
+        Raises ValueError, and DocumentBroken if one of the documents is broken.
+        """
+        infos = self.list_sessions(user_id, entity_id, kind, limit)
+        sessions = (self.read(info.session_id, user_id=user_id) for info in infos)
+        return [session for session in sessions if session is not None]
+
+    def examples(
+        self,
+        rating: Rating = "good",
+        limit: int = 5,
+        *,
+        user_id: str | None = None,
+        entity_id: str | None = None,
+    ) -> "list[Message]":
+        """Return the questions and answers of the newest completed runs with this rating, as examples for a prompt.
+
+            >>> storage.examples("good", limit=3)
+            []
+
+        The result has at most `limit` pairs of a user message and an assistant message, oldest pair first, without tool
+        calls. Put them between the system prompt and the history. Runs whose question has parts that are not text are
+        left out, and documents that cannot be read are skipped. `user_id` and `entity_id` select sessions; None selects
+        all. Documents are read from the most recently updated one on, until no other one can have a newer run.
+
+        Raises ValueError for any other rating, and if `limit` is not an integer of at least 0.
+        """
+        from localstore.storage.examples import newest_examples
+
+        return newest_examples(self, rating, limit, user_id=user_id, entity_id=entity_id)
+
+    def unreadable_files(self) -> dict[Path, str]:
+        """Return the files that are not readable sessions and the folders that cannot be listed, with the reasons.
+
+        The result is that of the last listing. The keys are full paths.
+        """
+        index = self._engine.index
+        problems = index.unreadable_files() | index.unreadable_folders
+        return {self.root / path: problem for path, problem in problems.items()}
+
+    def ignored_files(self) -> dict[Path, str]:
+        """Return the files that look like documents but are not read, with the reason and what to do.
+
+            >>> storage.ignored_files()
+            {}
+
+        These are files in the wrong folder, or with another ending than `.json` or `.yaml`. For the month folders, the
+        result is that of the last listing. The keys are full paths.
+        """
+        ignored = self._engine.index.ignored_files()
+        return {self.root / path: f"{reason.problem}. {reason.advice}" for path, reason in ignored.items()}
+
+    def duplicate_files(self) -> dict[Path, str]:
+        """Return the files that hold a session whose document is another file, with the id of the session.
+
+            >>> storage.duplicate_files()
+            {}
+
+        Sync tools make them where they meet two versions, and people by hand. They are neither read nor changed until
+        `merge_copies` unites them with the document. The result is that of the last listing. A file that cannot be read
+        is among them if its name is that of a copy.
+        """
+        return {self.root / path: session_id for path, session_id in self._engine.index.duplicate_files().items()}
+
+    def revision(self, session_id: str) -> str:
+        """Return a text that changes with every write to the session; "" if there is no such session.
+
+        >>> storage.revision("nowhere")
+        ''
+
+        It can be compared with another revision of the same session in the same store, and has no other meaning.
+        """
+        from localstore.storage.items import revision_of
+
+        check_id(session_id)
+        row = self._engine.listed(session_id)
+        return "" if row is None else revision_of(row["fingerprint"])
+
+    # The same calls for async code
+
+    arevision = async_twin(revision, writes=False)
+    aread = async_twin(read, writes=False)
+    asearch = async_twin(search, writes=False)
+    aunreadable_files = async_twin(unreadable_files, writes=False)
+    aignored_files = async_twin(ignored_files, writes=False)
+    aduplicate_files = async_twin(duplicate_files, writes=False)
+    aget_all_sessions = async_twin(get_all_sessions, writes=False)
+    aget_recent_sessions = async_twin(get_recent_sessions, writes=False)
+    aexamples = async_twin(examples, writes=False)
