@@ -21,7 +21,7 @@ from tests.stateful.observer import OtherProcess
 from tests.stateful.ways import WAYS, WORDS, Place, Way
 from tests.unit.raw import in_our_layout
 
-pytestmark = pytest.mark.filterwarnings("ignore:Session 'trip' has .* not read")
+pytestmark = pytest.mark.filterwarnings("ignore:Session .* has .* not read")
 TEXT = "what is new this evening"
 
 

@@ -209,6 +209,13 @@ def _other_id(place: Place) -> None:
     by_hand.write_in_place(place.path, by_hand.rename_session(place.raw, place.suffix, "strange"))
 
 
+def _named_in_both_forms(place: Place) -> None:
+    """A Mac and another machine both have the file: it arrives under two names that look alike."""
+    raw = place.raw
+    place.path.rename(place.beside(unicodedata.normalize("NFC", CAFE) + place.suffix))
+    place.beside(unicodedata.normalize("NFD", CAFE) + place.suffix).write_bytes(raw)
+
+
 def _git(folder: Path, *args: str) -> None:
     names = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main")
     env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
@@ -309,6 +316,7 @@ WAYS = [
     Way("two files swapped", _swapped),
     Way("another id in the file", _other_id, "taken"),
     Way("overwritten by another session", _overwritten, "taken"),
+    Way("NFC and NFD names", _named_in_both_forms, session_id=CAFE),
     Way("empty placeholder", _emptied, "placeholder"),
     Way("placeholder of zeros", _zeros, "placeholder"),
     Way("evicted", _evicted, "placeholder"),
@@ -341,15 +349,17 @@ WAYS = [
 
 
 def expected(root: Path) -> dict[str, oracle.Document]:
-    """The sessions that the raw files hold: of several documents with one id, the one with the name of the id."""
+    """The sessions that the raw files hold. Of several documents with one id, the first in rank counts."""
     found: dict[str, oracle.Document] = {}
-    for path in oracle.document_paths(root):
-        document = whole(path)
-        if document is not None:
-            session_id = document.header["session_id"]
-            if session_id not in found or path.stem == session_id:
-                found[session_id] = document
+    for document in sorted(filter(None, map(whole, oracle.document_paths(root))), key=_rank):
+        found[document.header["session_id"]] = document
     return found
+
+
+def _rank(document: oracle.Document) -> tuple[bool, str, int, int]:
+    stem = document.path.stem
+    is_named_after = stem == document.header["session_id"]
+    return is_named_after, document.updated_at, len(document.history), -len(stem)
 
 
 def whole(path: Path) -> oracle.Document | None:
