@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from localstore.index import sqlite_file
-from tests.effort import IS_DEFAULT, IS_LONG, LEVEL, rounds
+from tests.effort import IS_LONG, LEVEL, rounds
 
 settings.register_profile("localstore", deadline=None, derandomize=not IS_LONG, max_examples=rounds(30, 100, 1000))
 settings.load_profile("localstore")
@@ -26,18 +26,21 @@ if not IS_LONG:
 gc.disable()  # until all tests are collected: that makes very many objects, and no garbage
 
 
+_LEFT_OUT = {"default": ("ci_only", "long_only"), "ci": ("long_only",), "long": ()}[LEVEL]
+"""The markers of the tests that this level leaves out."""
+
+
 def pytest_report_header() -> str:
     return f"level of effort: {LEVEL} (set LOCALSTORE_TESTS to default, ci or long)"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is for the higher levels, and say how much that is."""
-    if not IS_DEFAULT:
-        return
-    left_out = [item for item in items if item.get_closest_marker("ci_only")]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in _LEFT_OUT)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("ci_only")]
+        chosen = set(items) - set(left_out)
+        items[:] = [item for item in items if item in chosen]
 
 
 def pytest_collection_finish() -> None:

@@ -27,6 +27,8 @@ IS_LONG: Final = LEVEL == "long"
 
 ci_only = pytest.mark.ci_only
 """Marks a test that runs at the levels `ci` and `long` alone."""
+long_only = pytest.mark.long_only
+"""Marks a test that runs at the level `long` alone."""
 
 
 def rounds(default: int, ci: int, long: int) -> int:

@@ -103,6 +103,8 @@ class FolderScan:
                 added |= found - known.keys()
             times[folder] = changed
         self._batches.adopt_new(added)
+        with manifest.mutex:  # the documents of copies may have got another id
+            hidden += (session_id for _, session_id in self._reader.duplicates.values())
         for session_id in hidden:
             if manifest.get(session_id) is None:
                 self.next_duplicate(session_id)
@@ -202,7 +204,9 @@ class FolderScan:
             self._load({})
         if not self._reader.duplicates and not self._reader.unreadable:
             return []
-        return [path for path, duplicate in self._reader.duplicate_files().items() if duplicate == session_id]
+        found = [path for path, duplicate in self._reader.duplicate_files().items() if duplicate == session_id]
+        with self._manifest.mutex:  # another process may have recorded one of them as the document
+            return [path for path in found if self._manifest.session_at(path) != session_id]
 
     def next_duplicate(self, session_id: str) -> IndexRow | None:
         """Return the row of another document with this id after the first was removed, or None if there is none."""

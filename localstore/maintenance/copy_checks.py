@@ -17,8 +17,10 @@ def of_store(root: str) -> Iterator[Finding]:
     report = Reporter(root)
     origin = store_place.origin_of(root)
     if origin is not None:
-        verb = "is a copy of the store" if origin.is_there else "was copied or moved here from the store"
-        advice = "To keep it as a store of its own: localstore check --repair"
+        verb, advice = "was copied or moved here from the store", ""
+        if origin.is_there:
+            verb, advice = "is a copy of the store", f"To unite them: localstore merge {shlex.quote(origin.path)}. "
+        advice += "To keep it as a store of its own: localstore check --repair"
         yield report.note("", f"{verb} at {origin.path}", advice, kind="copy")
     with contextlib.suppress(OSError):
         rules = ignore_files.lacking_rule(root)

@@ -510,7 +510,7 @@ def test_a_copied_store_says_that_it_is_one_until_it_is_repaired(invoke: Invoke,
     """A manifest that was copied from another disk is valid. The copy may become a store of its own."""
     copy = tmp_path / "copy"
     shutil.copytree(store, copy)
-    advice = "To keep it as a store of its own: localstore check --repair"
+    advice = f"To unite them: localstore merge {store}. To keep it as a store of its own: localstore check --repair"
     assert invoke("check", "--store", copy).stdout == f"{copy}/\tnote\tis a copy of the store at {store}\t{advice}\n"
     assert "Record its place" in invoke("check", "--repair", "--store", copy).stdout
     assert invoke("check", "--store", copy).stdout == "3 sessions, no findings\n"

@@ -266,3 +266,23 @@ def test_a_broken_document_whose_month_was_renamed_is_listed_by_every_process(st
         (info,) = type(storage)(storage.root).list_sessions()
         assert info.session_id == "s1"
         assert info.problem is not None
+
+
+@pytest.mark.usefixtures("uses_index")
+def test_a_copy_is_the_session_once_another_process_saw_that_its_document_has_another_id(storage: Storage) -> None:
+    """Regression: the process that saw the change read the copy. To all others, the session was missing, and a copy of
+    it was named that nobody could read."""
+    storage.append("s1", answered("r1"))
+    path = storage.path("s1")
+    copy = path.with_stem("s1 (conflicted copy 2026-01-02)")
+    shutil.copy2(path, copy)
+    settle_folders(storage)
+    storage.list_sessions()
+    path.write_bytes(path.read_bytes().replace(b"s1", b"s2"))
+    type(storage)(storage.root).list_sessions()
+    for opened in (storage, type(storage)(storage.root)):
+        session = opened.read("s1")
+        assert session is not None
+        assert run_ids(copy) == [run.run_id for run in session.runs]
+        assert {info.session_id: info.path for info in opened.list_sessions()} == {"s1": copy, "s2": path}
+        assert opened.duplicate_files() == {}
