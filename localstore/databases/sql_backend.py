@@ -114,19 +114,28 @@ class SqlBackend:
             return None
         row: IndexRow = orjson.loads(found[0])
         own = {"key": session_key}
-        if last_entries is not None:
-            chosen = connection.execute(self._statements.entries, {**own, "begin": max(0, found[1] - last_entries)})
-        elif last_runs is None:
-            chosen = connection.execute(self._statements.entries, {**own, "begin": 0})
-        elif last_runs:
-            chosen = connection.execute(self._statements.last_runs, {**own, "runs_before": last_runs - 1})
+        begin = 0 if last_entries is None else max(0, found[1] - last_entries)
+        if last_runs is None:
+            chosen = [*connection.execute(self._statements.entries, {**own, "begin": begin})]
         else:
-            chosen = None
-        values = {} if chosen is None else {position: entry_of(content) for position, content in chosen}
+            chosen = self._last_runs(connection, own, found[1], last_runs)
+        values = {position: entry_of(content) for position, content in chosen}
         stateful = row.get("offsets", {}).values()
         missing = connection.execute(self._statements.entries_at, {**own, "places": [HEADER, *stateful]})
         others = {position: values.get(position) or entry_of(content) for position, content in missing}
         return Stored(row, others.pop(HEADER), [*values.values()], others)
+
+    def _last_runs(self, connection: Connection, own: dict[str, Any], end: int, count: int) -> list[tuple[int, str]]:
+        """Return the entries from the last `count` runs on, given the position after the last entry."""
+        wanted = count
+        while wanted:
+            found = [*connection.execute(self._statements.tail, {**own, "begin": max(0, end - wanted)})]
+            runs = [number for number, (_, _, run_id) in enumerate(found) if run_id is not None]
+            if len(runs) >= count or wanted >= end:
+                first = runs[-count] if len(runs) >= count else 0
+                return [(position, content) for position, content, _ in found[first:]]
+            wanted *= 4
+        return []
 
     def row(self, session_id: str) -> IndexRow | None:
         found = self._all(self._statements.row, {"key": key(session_id)})

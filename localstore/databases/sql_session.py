@@ -37,16 +37,9 @@ class Statements:
             .where(of_session, entries.position >= bindparam("begin"))
             .order_by(entries.position)
         )
-        first = (
-            select(entries.position)
-            .where(of_session, entries.run_id.is_not(None))
-            .order_by(entries.position.desc())
-            .limit(1)
-            .offset(bindparam("runs_before"))
-        )
-        self.last_runs = (
-            select(entries.position, entries.content)
-            .where(of_session, entries.position >= func.coalesce(first.scalar_subquery(), 0))
+        self.tail = (
+            select(entries.position, entries.content, entries.run_id)
+            .where(of_session, entries.position >= bindparam("begin"))
             .order_by(entries.position)
         )
         self.entries_at = select(entries.position, entries.content).where(
