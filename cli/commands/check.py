@@ -35,9 +35,10 @@ def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> No
     Each finding is one line: the file, whether it is an error or a note, the problem, and what to do. If there are
     errors, the exit code is 1.
 
-    --repair fixes what crashes and copies leave behind: incomplete documents, the manifest, temporary files,
-    permissions, and copies of sessions, which are united. Lines marked `repair` report repairs; the lines after them
-    and the exit code are about the remaining problems. Nothing is deleted: 'localstore rescue' lists removed files.
+    --repair fixes what crashes, copies and git leave behind: incomplete documents, the manifest, temporary files,
+    permissions, copies of sessions and merge conflicts, of which both sides are united. Lines marked `repair` report
+    repairs; the lines after them and the exit code are about the remaining problems. Nothing is deleted: 'localstore
+    rescue' lists removed files.
     """
     if dry_run and not repair:
         raise click.UsageError("--dry-run needs --repair", click.get_current_context())

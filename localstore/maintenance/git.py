@@ -71,10 +71,11 @@ def set_up_git(store: Opened | Path | str) -> GitSetup:
     root = str(store_tree.root_of(store))
     found = _git(root, "rev-parse", "--show-toplevel")
     if found.code or not found.answer:
-        raise LocalstoreError(
-            f"Git finds no repository at {root}: {found.reason}. Make one with: git init {shlex.quote(root)}",
-            path=root,
-        )
+        is_untrusted = "safe.directory" in found.errors
+        command = "git config --global --add safe.directory" if is_untrusted else "git init"
+        advice = f"{'Tell git to trust it' if is_untrusted else 'Make one'} with: {command} {shlex.quote(root)}"
+        raise LocalstoreError(f"Git finds no repository at {root}: {found.reason}. {advice}", path=root)
+    wrote_attributes = _write_attributes(root)
     wrote_config = False
     for name, value in _config().items():
         if _value(root, name, "--local") != value:
@@ -86,7 +87,7 @@ def set_up_git(store: Opened | Path | str) -> GitSetup:
                     path=root,
                 )
             wrote_config = True
-    return GitSetup(os.path.join(root, ATTRIBUTES), found.answer, _write_attributes(root), wrote_config)
+    return GitSetup(os.path.join(root, ATTRIBUTES), found.answer, wrote_attributes, wrote_config)
 
 
 def lacks_driver(root: str) -> bool:
@@ -132,11 +133,17 @@ def _value(root: str, name: str, *scope: str) -> str | None:
 
 
 class _Done(NamedTuple):
-    """How a call of git ended: its exit code, what it printed, and the reason for an error, without a full stop."""
+    """How a call of git ended: its exit code, what it printed, and its errors."""
 
     code: int
     answer: str
-    reason: str
+    errors: str
+
+    @property
+    def reason(self) -> str:
+        """The first line of the errors, without its full stop."""
+        line = self.errors.partition("\n")[0] or f"exit code {self.code}"
+        return line.removeprefix("fatal: ").removeprefix("error: ").rstrip(".")
 
 
 def _git(root: str, *args: str) -> _Done:
@@ -150,6 +157,5 @@ def _git(root: str, *args: str) -> _Done:
             answer, errors = process.communicate()
     except FileNotFoundError:
         raise LocalstoreError("There is no program 'git'. Install it and try again.", path=root) from None
-    lines = errors.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
-    reason = lines[0].removeprefix("fatal: ").removeprefix("error: ").rstrip(".")
-    return _Done(process.returncode, os.fsdecode(answer.removesuffix(b"\n")), reason)
+    text = errors.decode(errors="replace").strip()
+    return _Done(process.returncode, os.fsdecode(answer.removesuffix(b"\n")), text)

@@ -128,6 +128,17 @@ def test_a_clone_works_at_once_and_is_named_until_it_is_set_up(storage: Storage)
 
 
 @ci_only
+def test_git_never_changes_the_ends_of_lines(storage: Storage) -> None:
+    """A clone with `core.autocrlf`, the default on Windows, rewrote every document."""
+    clone = cloned(storage, "clone", "-c", "core.autocrlf=true")
+    assert clone.path("trip").read_bytes() == storage.path("trip").read_bytes()
+    clone.append("trip", answered("r2"))
+    commit(clone, "second")
+    git(storage.root, "pull", "-q", clone.root, "main")
+    assert storage.path("trip").read_bytes() == clone.path("trip").read_bytes()
+
+
+@ci_only
 def test_a_worktree_is_a_store_of_its_own_and_merges_too(storage: Storage) -> None:
     folder = storage.root.parent / "tree"
     git(storage.root, "worktree", "add", "-q", "-b", "side", folder)

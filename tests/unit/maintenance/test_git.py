@@ -120,6 +120,16 @@ def test_a_store_without_a_repository_is_refused(tmp_path: Path, monkeypatch: py
     assert not lacks_driver(str(storage.root))
 
 
+def test_a_repository_that_git_does_not_trust_is_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to another user. The advice was to make one."""
+    storage = stored(tmp_path / "store")
+    git(storage.root, "init", "-q")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    with pytest.raises(LocalstoreError, match=r"dubious ownership.* with: git config --global --add safe\.directory"):
+        set_up_git(storage)
+    assert not (storage.root / ".gitattributes").exists()
+
+
 def test_without_git_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = stored(tmp_path / "store")
     (storage.root / ".gitattributes").write_text("* merge=localstore\n")
@@ -136,6 +146,7 @@ def test_attributes_that_git_would_not_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(LocalstoreError, match="not a regular file"):
         set_up_git(storage)
     assert not (tmp_path / "elsewhere").exists()
+    assert "localstore" not in (storage.root / ".git/config").read_text()
 
 
 def test_a_clone_that_is_not_set_up_lacks_the_driver(tmp_path: Path) -> None:
