@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from localstore.databases.opening import without_password
 from localstore.errors import StoreNotFound
 
 from .. import output
@@ -70,7 +71,7 @@ def _target(name: str, suffix: str | None, stack: contextlib.ExitStack, *, dry_r
         try:
             return open_named(name, "TO")._copy_side()
         except StoreNotFound:
-            output.note(f"There is no store in {name} yet.")
+            output.note(f"There is no store in {without_password(name)} yet.")
         from tempfile import TemporaryDirectory
 
         return JsonStorage(stack.enter_context(TemporaryDirectory()))._copy_side()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import orjson
 
+from localstore.errors import StoreNotFound
 from localstore.format.entry_texts import FoundText, entry_texts, header_texts
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, WordQuery
@@ -37,6 +38,13 @@ def entry_of(text: str) -> Entry:
     """Return the entry or the header in a JSON text."""
     entry: Entry = orjson.loads(text)
     return entry
+
+
+def store_not_found(address: str) -> StoreNotFound:
+    """Return the error for a database in which no storage has made its tables."""
+    return StoreNotFound(
+        f"There is no store in {address}. Correct the URL, or make a store by storing a session.", path=address
+    )
 
 
 class StoredEntry(NamedTuple):

@@ -16,6 +16,7 @@ from typing import Any
 from localstore.databases.database_storage import DatabaseStorage
 from localstore.errors import StoreUnavailable
 from localstore.models.nearest import shown
+from localstore.storage.arguments import check_flag
 
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}\Z")
 _DATABASE = re.compile(r'[^/\\. "$*<>:|?\0]{1,63}\Z')
@@ -36,6 +37,7 @@ class MongoDbStorage(DatabaseStorage):
         db_name: str | None = None,
         *,
         lock_timeout: float = 10.0,
+        create: bool = True,
     ) -> None:
         """Open the store, and create its collections if they do not exist.
 
@@ -44,6 +46,7 @@ class MongoDbStorage(DatabaseStorage):
             db_url: The address of the server, as the driver takes it.
             db_name: The database; None means that of the URL, otherwise "localstore".
             lock_timeout: Seconds to wait for other writers to the same session, and for the server.
+            create: If False, a missing store raises StoreNotFound instead of being created.
 
         Raises ValueError for an invalid argument; StoreUnavailable if the server cannot be reached or has no
         transactions, a package is missing or the collection is one of another program; OlderFormat if the collection is
@@ -57,6 +60,7 @@ class MongoDbStorage(DatabaseStorage):
             )
         if db_name is not None and not (isinstance(db_name, str) and _DATABASE.match(db_name)):
             raise ValueError(f"db_name must be the name of a database of MongoDB, not {shown(db_name)}")
+        check_flag("create", create)
         try:
             from localstore.databases.mongo_backend import MongoBackend
             from localstore.databases.mongo_client import Client
@@ -68,7 +72,7 @@ class MongoDbStorage(DatabaseStorage):
                 "Run: pip install 'localstore-sessions[mongo]'"
             ) from None
         self._options: tuple[Any, ...] = (collection_name, db_url, db_name, float(lock_timeout))
-        super().__init__(MongoBackend(Client(db_url, db_name, float(lock_timeout)), collection_name))
+        super().__init__(MongoBackend(Client(db_url, db_name, float(lock_timeout)), collection_name, create=create))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address and the options, so that another process can open the same store."""

@@ -12,7 +12,18 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from localstore.databases.backend import HEADER, TRASH, Aside, Change, Locked, Match, Stored, StoredEntry, entry_of
+from localstore.databases.backend import (
+    HEADER,
+    TRASH,
+    Aside,
+    Change,
+    Locked,
+    Match,
+    Stored,
+    StoredEntry,
+    entry_of,
+    store_not_found,
+)
 from localstore.databases.mongo_client import Client, Document
 from localstore.databases.mongo_session import (
     ANYTHING,
@@ -46,15 +57,17 @@ _OF_AGNO = ({"session_data"}, {"memory"}, {"runs"})
 class MongoBackend:
     """The collections of one store; see `Backend`."""
 
-    def __init__(self, client: Client, collection: str) -> None:
-        """Open the collections, and create them if they do not exist.
+    def __init__(self, client: Client, collection: str, *, create: bool) -> None:
+        """Open the collections, and create them if they do not exist and `create` is true.
 
-        Raises StoreUnavailable, OlderFormat for a collection of agno, and NewerFormat.
+        Raises StoreUnavailable, StoreNotFound, OlderFormat for a collection of agno, and NewerFormat.
         """
         self._client = client
         self._name = collection
         self.address = f"{client.address}, collection {collection}"
         if not client.plain(self._is_ready):
+            if not create:
+                raise store_not_found(self.address)
             client.plain(self._create)
 
     def _is_ready(self, database: Database[Document]) -> bool:

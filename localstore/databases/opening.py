@@ -74,10 +74,11 @@ def open_storage(
         if text.startswith(("mongodb://", "mongodb+srv://")):
             from localstore.databases.mongo import MongoDbStorage
 
-            return MongoDbStorage(options.get("collection", "agent_sessions"), address)
+            return MongoDbStorage(options.get("collection", "agent_sessions"), address, create=create)
         from localstore.databases.sql import SqlStorage
 
-        return SqlStorage(address, options.get("table", "agent_sessions"), options.get("schema"), auto_upgrade_schema)
+        table = options.get("table", "agent_sessions")
+        return SqlStorage(address, table, options.get("schema"), auto_upgrade_schema, create=create)
     except ValueError as error:
         if isinstance(error, LocalstoreError):
             raise

@@ -38,6 +38,7 @@ class SqlStorage(DatabaseStorage):
         auto_upgrade_schema: bool = False,
         *,
         lock_timeout: float = 10.0,
+        create: bool = True,
     ) -> None:
         """Open the store, and create its tables if they do not exist.
 
@@ -47,6 +48,7 @@ class SqlStorage(DatabaseStorage):
             schema: The schema of the tables, in PostgreSQL. It is created if it does not exist.
             auto_upgrade_schema: If True, tables of an older layout are upgraded. There are none yet.
             lock_timeout: Seconds to wait for another writer to the same session.
+            create: If False, a missing store raises StoreNotFound instead of being created.
 
         Raises ValueError for an invalid argument; StoreUnavailable if the database cannot be reached, a package is
         missing or the table is one of another program; OlderFormat if the table is one of agno; NewerFormat if a newer
@@ -55,6 +57,7 @@ class SqlStorage(DatabaseStorage):
         if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
             raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(lock_timeout)}")
         check_flag("auto_upgrade_schema", auto_upgrade_schema)
+        check_flag("create", create)
         try:
             from localstore.databases.sql_backend import SqlBackend
             from localstore.databases.sql_connections import Connections
@@ -70,7 +73,7 @@ class SqlStorage(DatabaseStorage):
             if not (name == "schema" and value is None) and not (isinstance(value, str) and NAME.match(value)):
                 raise ValueError(f"{name} must be 1 to 40 letters, digits and _, not {shown(value)}")
         self._options: tuple[Any, ...] = (url, table, schema, auto_upgrade_schema, float(lock_timeout))
-        super().__init__(SqlBackend(Connections(url, float(lock_timeout)), table, schema))
+        super().__init__(SqlBackend(Connections(url, float(lock_timeout)), table, schema, create=create))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address and the options, so that another process can open the same store."""

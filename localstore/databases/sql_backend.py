@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -10,7 +11,18 @@ import orjson
 from sqlalchemy import Connection, Select, delete, exists, func, inspect, or_, select, text, tuple_
 from sqlalchemy.schema import CreateSchema
 
-from localstore.databases.backend import HEADER, TRASH, Aside, Change, Locked, Match, Stored, StoredEntry, entry_of
+from localstore.databases.backend import (
+    HEADER,
+    TRASH,
+    Aside,
+    Change,
+    Locked,
+    Match,
+    Stored,
+    StoredEntry,
+    entry_of,
+    store_not_found,
+)
 from localstore.databases.sql_connections import Connections
 from localstore.databases.sql_search import conditions, full_text, may_have
 from localstore.databases.sql_session import LockedSession, Statements, aside_of, create_many, forget
@@ -34,17 +46,22 @@ _OF_AGNO = {"session_id", "session_data"}
 class SqlBackend:
     """The tables of one store; see `Backend`."""
 
-    def __init__(self, connections: Connections, table: str, schema: str | None) -> None:
-        """Open the tables, and create them if they do not exist.
+    def __init__(self, connections: Connections, table: str, schema: str | None, *, create: bool) -> None:
+        """Open the tables, and create them if they do not exist and `create` is true.
 
-        Raises StoreUnavailable, OlderFormat for a table of agno, and NewerFormat.
+        Raises StoreUnavailable, StoreNotFound, OlderFormat for a table of agno, and NewerFormat.
         """
         self._connections = connections
         self._tables = Tables(table, schema, connections.dialect)
         self._statements = Statements(self._tables)
         name = table if schema is None else f"{schema}.{table}"
         self.address = f"{connections.address}, table {name}"
+        file = connections.url.database if connections.dialect == "sqlite" else None
+        if not create and file is not None and not os.path.exists(file):  # it would be created by a look at it
+            raise store_not_found(self.address)
         if not connections.first(self._is_ready):
+            if not create:
+                raise store_not_found(self.address)
             try:
                 connections.first(self._create)
             except StoreUnavailable:  # another process may have created them at the same time

@@ -12,6 +12,8 @@ from localstore import JsonStorage, StoreNotFound, StoreUnavailable, open_storag
 from localstore.databases import opening
 from localstore.databases.opening import is_url, without_password
 from localstore.databases.sql import SqlStorage
+from tests.cli.test_store_url import URLS
+from tests.effort import ci_only
 
 
 def test_the_examples_give_what_they_say() -> None:
@@ -26,6 +28,30 @@ def test_a_path_is_a_folder_and_a_url_a_database(tmp_path: Path) -> None:
         assert isinstance(storage, SqlStorage)
     with pytest.raises(StoreNotFound):
         open_storage(tmp_path / "nowhere", create=False)
+
+
+def test_a_store_that_is_not_there_is_not_created_by_a_look(tmp_path: Path) -> None:
+    """A typing mistake in the URL made an empty database."""
+    url = f"sqlite:///{tmp_path}/a.db"
+    for _ in range(2):
+        with pytest.raises(StoreNotFound, match="There is no store in sqlite:///"):
+            open_storage(url, create=False)
+        assert not (tmp_path / "a.db").exists()
+    open_storage(url).close()
+    with pytest.raises(StoreNotFound, match="table other"):
+        open_storage(f"{url}?table=other", create=False)
+    open_storage(url, create=False).close()
+
+
+@ci_only
+@pytest.mark.parametrize("other", ["postgres", "mongo"])
+def test_a_server_without_the_store_is_not_changed_by_a_look(tmp_path: Path, other: str) -> None:
+    url = URLS[other](tmp_path)
+    for _ in range(2):
+        with pytest.raises(StoreNotFound, match="There is no store in"):
+            open_storage(url, create=False)
+    open_storage(url).close()
+    open_storage(url, create=False).close()
 
 
 def test_options_of_ours_are_not_given_to_the_driver(tmp_path: Path) -> None:
