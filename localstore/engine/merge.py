@@ -14,6 +14,7 @@ from localstore.engine.merge_order import Side, merged_order
 from localstore.engine.plan import compare_forms
 from localstore.engine.removal import REMOVED, removals
 from localstore.format.document import order_header
+from localstore.format.in_place import RUN_LISTS
 from localstore.format.run_entry import RATING_KEYS, with_rating
 from localstore.format.values import json_equal
 from localstore.models.times import utc_time
@@ -205,9 +206,9 @@ class _Merge:
         if forward == backward == "stored":
             return taken, False  # the forms differ in `created_at` and `metrics` alone
         if forward == "stored" or (forward, backward) == ("other", "newer"):
-            return "ours", False
+            return "ours", not _is_contained(theirs, ours, before)
         if backward == "stored" or (forward, backward) == ("newer", "other"):
-            return "theirs", False
+            return "theirs", not _is_contained(ours, theirs, before)
         if self._prefer is not None:
             return taken, True
         is_open = [form["status"] == "unfinished" for form in (ours, theirs)]
@@ -225,7 +226,9 @@ class _Merge:
             if name == REMOVED:
                 value = self._removed()
             elif name == "created_at":
-                value = min(ours[name], theirs[name], key=utc_time)
+                taken, is_different = choose(here, there, before, self._base is not None, None)
+                earlier = min(ours[name], theirs[name], key=utc_time)
+                value = earlier if is_different else here if taken == "ours" else there
             elif name == "metadata" and isinstance(here, dict) and isinstance(there, dict):
                 base_value = None if self._base is None else before if isinstance(before, dict) else {}
                 value = self._mapping(name, here, there, base_value, self._later)
@@ -338,6 +341,19 @@ class _Newest:
 
     value: dict[str, Any]
     time: str
+
+
+def _is_contained(form: Entry, winner: Entry, base: Entry | None) -> bool:
+    """Return whether a form of a run has nothing that `winner`, which continues it, lacks.
+
+    Without a base, that is so. With one, it is not if the form is no growth of the base: then somebody edited it.
+    """
+    if base is None:
+        return True
+    fields = (form.keys() | base.keys()) - {*RUN_LISTS, "created_at", "metrics", "status"}
+    return compare_forms(base, form) == "newer" and all(
+        json_equal(form.get(key), base.get(key)) or json_equal(form.get(key), winner.get(key)) for key in fields
+    )
 
 
 def _newest(name: str, entries: Iterable[Entry]) -> _Newest:

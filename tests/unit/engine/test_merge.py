@@ -32,8 +32,8 @@ def update(at: int, **state: Any) -> Entry:
 
 
 def version(*entries: Entry, **header: Any) -> Version:
-    fixed = {"schema_version": 1, "session_id": "s1", "kind": "agent"}
-    return Version({**fixed, "created_at": time(0), **header}, list(entries))
+    fixed = {"schema_version": 1, "session_id": "s1", "kind": "agent", "created_at": time(0)}
+    return Version({**fixed, **header}, list(entries))
 
 
 def ids(merged: Merged | Version) -> list[str]:
@@ -107,6 +107,30 @@ def test_an_unfinished_run_loses_to_a_form_that_continues_it() -> None:
         for merged in (merge(version(first), version(second)), merge(version(second), version(first))):
             assert merged.entries == [second]
             assert merged.differences == ()
+
+
+def test_an_edit_of_a_run_that_grew_elsewhere_is_reported() -> None:
+    """A person took a message out of an unfinished run, or set a field, and the run went on: that is no growth."""
+    question, answer = ({"role": role, "content": "so"} for role in ("user", "assistant"))
+    base = run(1, messages=[question, answer], status="unfinished")
+    grown = run(1, messages=[question, answer, question, answer])
+    for edited in (
+        run(1, messages=[question], status="unfinished"),
+        run(1, messages=[question, answer], output="mine", status="unfinished"),
+    ):
+        for sides in ((edited, grown), (grown, edited)):
+            merged = merge(version(sides[0]), version(sides[1]), version(base))
+            assert merged.entries == [grown]
+            assert [difference.lost for difference in merged.differences] == [edited]
+    longer = run(1, messages=[question, answer, question], status="unfinished")
+    assert merge(version(longer), version(grown), version(base)) == merge(version(grown), version(grown))
+
+
+def test_the_time_of_creation_is_the_earlier_one_unless_only_one_side_changed_it() -> None:
+    base, edited = version(run(1), created_at=time(1)), version(run(1), created_at=time(3))
+
+    assert merge(base, edited).header["created_at"] == merge(edited, base).header["created_at"] == time(1)
+    assert merge(base, edited, base).header["created_at"] == merge(edited, base, base).header["created_at"] == time(3)
 
 
 def test_two_different_forms_of_a_run_are_reported() -> None:
