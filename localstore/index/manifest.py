@@ -164,13 +164,17 @@ class Manifest:
         return self._reader.count()
 
     def has_more_than(self, number: int) -> bool:
-        """Return whether there are more than about `number` rows: so many in the index, or so many in memory."""
+        """Return whether there are more than `number` rows, at the same cost however many there are.
+
+        Return False in doubt: while rows in memory differ from those in the index.
+        """
         from localstore.index import row_queries
 
         with self._reader.mutex:
             self._reader.parse_all_lines()
-            has_more = partial(row_queries.has_more_than, number=number)
-            return len(self._recent.rows) > number or self._reader.ask(has_more, False)
+            present = len(self._recent.present())
+            most = number + len(self._recent.rows) - present  # the index may still have those that were removed
+            return present > number or self._reader.ask(partial(row_queries.has_more_than, number=most), False)
 
     def all(self) -> list[IndexRow]:
         """Return all rows, in no particular order."""

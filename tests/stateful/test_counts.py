@@ -6,7 +6,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class Chance(random.Random):
         return datetime(2026, self.randint(8, 11), self.randint(1, 20), self.randrange(24), tzinfo=UTC)
 
     def filter(self) -> Filter:
+        since = self.time()
         fields: dict[str, Any] = {
             "user": self.choice(("alice", "bob", "carol")),
             "entity": "guide",
@@ -74,8 +75,8 @@ class Chance(random.Random):
             "model": self.choice(("big", "small-2026-01-01")),
             "status": self.choice(("completed", "error", "cancelled", "unfinished")),
             "rating": self.choice(("good", "bad")),
-            "since": self.time(),
-            "until": self.time(),
+            "since": since,
+            "until": since + timedelta(days=self.randint(1, 60)),  # a filter without a period is an error
             "archived": self.choice((True, False)),
         }
         return Filter(**{name: fields[name] for name in self.sample(sorted(fields), self.choice((1, 1, 2, 3)))})

@@ -55,6 +55,13 @@ def test_more_rows_than_a_number(open_manifest: Callable[[], Manifest], number: 
     manifest.record([row(name) for name in "abc"])
     manifest.record([row("b", runs=2)])
     assert manifest.has_more_than(number) == has_more
+    with manifest.mutex:
+        manifest.put(row("d"))
+        manifest.hide("d")
+        manifest.put(row("c", runs=3))
+    assert not manifest.has_more_than(3)
+    manifest.record_deletion("a")
+    assert not manifest.has_more_than(2)
 
 
 @pytest.mark.parametrize("user_id", ["u", 'quoted "u"', "back\\slash", "ü\n", ""])
