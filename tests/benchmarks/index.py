@@ -36,7 +36,16 @@ from localstore_cli.app import main
 main()
 """
 _COMMANDS = (
-    *("ls --limit 20", "ls --user user-7 --limit 20", "show session-7", "path session-7", "state session-7"),
+    *(
+        "ls --limit 20",
+        "ls --user user-7 --limit 20",
+        "ls --sort tokens --limit 20",
+        "stats",
+        "search hi",
+        "show session-7",
+        "path session-7",
+        "state session-7",
+    ),
     *("rename session-8 trip", "tag session-9 travel", "rm session-{}"),
 )
 _OPENS = f"""{_MEMORY}
