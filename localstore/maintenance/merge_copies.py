@@ -197,8 +197,7 @@ class _Merging:
     def preview(self) -> None:
         """Find out what `apply` would do, without a lock."""
         parsed, _ = self._parse(self.path)
-        for copy in self.engine.index.duplicates_of(self.session_id):
-            parsed = self._unite(parsed, copy, None)
+        self._merge_all(parsed)
         if (new := self._canonical()) is not None:
             self.path, self.renamed_from = new, self.path
 
@@ -209,12 +208,64 @@ class _Merging:
         again.
         """
         self.path = document.row["path"]
-        for copy in self.engine.index.duplicates_of(self.session_id):
-            self._unite(document.whole(), copy, document)
+        merged, found = self._merge_all(document.whole())
+        if found:
+            write_merged(self.engine.root, document, merged, LOST)
+            if not document.durable:
+                filesystem.sync_file(document.file.fd, document.file.path)
+                filesystem.sync_folder(os.path.dirname(document.file.path))
+        for path, status in found.items():
+            self._move(path, status)
         if (new := self._canonical()) is not None:
             with contextlib.suppress(FileExistsError):  # somebody has just made it: the next merge unites both
                 _rename(document, self.engine.root, new)
                 self.path, self.renamed_from = new, self.path
+
+    def _merge_all(self, parsed: ParsedDocument) -> tuple[Merged, dict[str, os.stat_result]]:
+        """Merge all copies with the document, which is `parsed`, and note what they give it. Nothing is written.
+
+        Return the merged session, and by path the status of the copies that are in it.
+        """
+        merged = Merged(parsed.header, parsed.entries, ())
+        found: dict[str, os.stat_result] = {}
+        for path in self.engine.index.duplicates_of(self.session_id):
+            name = copy_name(os.path.basename(path))
+            copy = MergedCopy(self._full(path), name and name.tool)
+            try:
+                other, status = self._parse(path)
+                if other.header["session_id"] != self.session_id:
+                    continue
+                ours = Version(merged.header, merged.entries)
+                step = merge(ours, Version(other.header, other.entries))
+                refuse_invalid(ours, step, str(copy.path))
+            except FileNotFoundError:
+                self.engine.index.forget_duplicate(path)
+                continue
+            except (LocalstoreError, PermissionError) as error:
+                self.copies[path] = replace(copy, problem=str(error))
+                continue
+            found[path] = status
+            before, after = keyed(merged.entries), keyed(step.entries)
+            self.copies[path] = replace(
+                copy,
+                added=len(after.keys() - before.keys()),
+                changed=sum(after[key] is not entry for key, entry in before.items() if key in after),
+                removed=len(before.keys() - after.keys()),
+                differences=step.differences,
+            )
+            merged = Merged(step.header, step.entries, (*merged.differences, *step.differences))
+        return merged, found
+
+    def _move(self, path: str, status: os.stat_result) -> None:
+        """Move a copy, which has this status, to the rescue folder."""
+        try:
+            kept = rescue_folder.keep_copy(self.engine.root, path, status)
+        except FileChanged:
+            raise ConcurrentChange from None
+        finally:
+            self.moved_from.add(path.rpartition("/")[0])  # also if the disk failed after the move
+        self.engine.index.forget_duplicate(path)
+        self.copies[path] = replace(self.copies[path], kept=kept)
 
     def _canonical(self) -> str | None:
         """Return the path that a document with the name of a copy gets, or None if it keeps its name."""
@@ -223,60 +274,6 @@ class _Merging:
             return None
         new = f"{folder}/{file_names.stem(self.session_id)}{os.path.splitext(name)[1]}"
         return None if filesystem.exists(f"{self.engine.root}/{new}") else new
-
-    def _unite(self, parsed: ParsedDocument, path: str, document: Transaction | None) -> ParsedDocument:
-        """Unite a copy with the document, which is `parsed`, and move it. In a dry run, without a document, do neither.
-
-        Return the document, in a dry run as it would be after that.
-        """
-        name = copy_name(os.path.basename(path))
-        copy = MergedCopy(self._full(path), name and name.tool)
-        try:
-            other, status = self._parse(path)
-        except FileNotFoundError:
-            self.engine.index.forget_duplicate(path)
-            return parsed
-        except (LocalstoreError, PermissionError) as error:
-            self.copies[path] = replace(copy, problem=str(error))
-            return parsed
-        if other.header["session_id"] != self.session_id:
-            return parsed
-        ours = Version(parsed.header, parsed.entries)
-        merged = merge(ours, Version(other.header, other.entries))
-        try:
-            refuse_invalid(ours, merged, str(copy.path))
-        except DocumentBroken as error:
-            self.copies[path] = replace(copy, problem=str(error))
-            return parsed
-        kept = None if document is None else self._write(document, merged, path, status)
-        before, after = keyed(parsed.entries), keyed(merged.entries)
-        self.copies[path] = replace(
-            copy,
-            added=len(after.keys() - before.keys()),
-            changed=sum(after[key] is not entry for key, entry in before.items() if key in after),
-            removed=len(before.keys() - after.keys()),
-            differences=merged.differences,
-            kept=kept,
-        )
-        return replace(parsed, header=merged.header, entries=merged.entries)
-
-    def _write(self, document: Transaction, merged: Merged, path: str, status: os.stat_result) -> Path:
-        """Make the document the merged session, durably. Then move the copy, which has this status, to rescue.
-
-        Return its new path.
-        """
-        write_merged(self.engine.root, document, merged, LOST)
-        if not document.durable:
-            filesystem.sync_file(document.file.fd, document.file.path)
-            filesystem.sync_folder(os.path.dirname(document.file.path))
-        try:
-            kept = rescue_folder.keep_copy(self.engine.root, path, status)
-        except FileChanged:
-            raise ConcurrentChange from None
-        finally:
-            self.moved_from.add(path.rpartition("/")[0])  # also if the disk failed after the move
-        self.engine.index.forget_duplicate(path)
-        return kept
 
     def _parse(self, path: str) -> tuple[ParsedDocument, os.stat_result]:
         """Return a document that can be written again without a loss, and its status.
