@@ -338,8 +338,11 @@ class SqlBackend:
     # What was taken out
 
     def asides(self) -> list[Aside]:
+        return self._connections.read(self._asides)
+
+    def _asides(self, connection: Connection) -> list[Aside]:
         table = self._tables.aside.c
-        found = self._all(select(table.name, table.made_at, table.about).order_by(table.name.desc()))
+        found = connection.execute(select(table.name, table.made_at, table.about).order_by(table.name.desc()))
         return [aside_of(*one) for one in found]
 
     def aside(self, name: str) -> Aside | None:
@@ -356,7 +359,7 @@ class SqlBackend:
 
     def _drop(self, connection: Connection) -> None:
         tables = self._tables
-        names = [one.name for one in self.asides() if one.reason != TRASH]
+        names = [one.name for one in self._asides(connection) if one.reason != TRASH]
         forget(connection, self._statements, names)
         for table in (tables.sessions, tables.entries, tables.labels):
             connection.execute(delete(table))

@@ -5,6 +5,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,18 @@ def test_a_locked_file_is_waited_for_and_then_an_error(tmp_path: Path) -> None:
     connection.execute("ROLLBACK")
     connection.close()
     storage.append("s1", Run(run_id="r1"))
+
+
+def test_a_call_waits_for_a_free_connection_and_then_says_that_there_is_none(tmp_path: Path) -> None:
+    storage = SqlStorage(url_of(tmp_path), lock_timeout=0.1)
+    storage.append("s1", Run(run_id="r1"))
+    engine = storage._backend._connections._open()  # type: ignore[attr-defined]
+    with ExitStack() as held:
+        for _ in range(15):
+            held.enter_context(engine.connect())
+        with pytest.raises(LockTimeout, match=r"all connections are in use by other threads for 0\.1 s"):
+            storage.append("s1", Run(run_id="r2"))
+    storage.append("s1", Run(run_id="r2"))
 
 
 def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
