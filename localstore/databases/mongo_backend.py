@@ -27,11 +27,13 @@ from localstore.databases.backend import (
 from localstore.databases.mongo_client import Client, Document
 from localstore.databases.mongo_session import (
     ANYTHING,
+    BY_POSITION,
     LONGEST_WORD,
     Collections,
     LockedSession,
     aside_of,
     create_many,
+    last_runs_of,
     parts,
     text_of_aside,
 )
@@ -102,7 +104,7 @@ class MongoBackend:
         for field in ("user_id", "entity_id"):
             of.sessions.create_index([(field, ASCENDING), *by_time])
         of.sessions.create_index([("name", ASCENDING)])
-        of.entries.create_index([("session_id", ASCENDING), ("position", ASCENDING)], unique=True)
+        of.entries.create_index(BY_POSITION, unique=True)
         of.entries.create_index([("session_id", ASCENDING), ("run_id", ASCENDING), ("position", ASCENDING)])
         of.entries.create_index([("words", ASCENDING)])
         of.aside.create_index([("session_id", ASCENDING)])
@@ -141,15 +143,15 @@ class MongoBackend:
             elif last_runs == 0:
                 begin = found["next"]
             elif last_runs is not None:
-                runs = of.entries.find(
-                    {**condition, "run_id": {"$exists": True}}, {"position": 1}, session=snapshot
-                ).sort("position", DESCENDING)
-                first = [one["position"] for one in runs.skip(last_runs - 1).limit(1)]
-                begin = first[0] if first else 0
-            if begin != HEADER:
-                condition["$or"] = [{"position": {"$gte": begin}}, {"position": {"$in": [HEADER, *stateful]}}]
-            entries = of.entries.find(condition, {"position": 1, "content": 1}, session=snapshot).sort("position")
-            values = {one["position"]: entry_of(one["content"]) for one in entries}
+                runs = last_runs_of(of, snapshot, session_id, found["next"], last_runs)
+                begin = runs[0] if len(runs) == last_runs else 0
+            values: dict[int, Any] = {}
+            others = [] if begin == HEADER else [{"$in": [HEADER, *stateful]}]
+            for positions in ({"$gte": begin}, *others):
+                entries = of.entries.find(
+                    {**condition, "position": positions}, {"position": 1, "content": 1}, session=snapshot
+                )
+                values |= {one["position"]: entry_of(one["content"]) for one in entries.sort("position")}
             chosen = [entry for position, entry in values.items() if position >= max(begin, 0)]
             return Stored(row, values[HEADER], chosen, {position: values[position] for position in stateful})
 
@@ -217,7 +219,7 @@ class MongoBackend:
             if after is not None:
                 same = {"active_at": after[0], "_id": {beyond: after[1]}}
                 parts_of_condition.append({"$or": [{"active_at": {beyond: after[0]}}, same]})
-            rows = self._rows({"$and": parts_of_condition} if parts_of_condition else {}, order, size or 0)
+            rows = self._rows(all_of(parts_of_condition), order, size or 0)
             found += [(active_at, row) for active_at, row in rows if where.matches(row, active_at)]
             if size is None or len(rows) < size:
                 break
@@ -227,7 +229,7 @@ class MongoBackend:
     def count(self, where: Filter) -> int:
         if where.name is not None:
             return len(self.page(where, None, None, newest_first=True))
-        condition = {"$and": conditions(where)} if where else {}
+        condition = all_of(conditions(where))
 
         def number(database: Database[Document]) -> int:
             return Collections(database, self._name).sessions.count_documents(condition)
@@ -365,6 +367,14 @@ def conditions(where: Filter) -> list[Document]:
     if where.until_text is not None:
         found.append({"active_at": {"$lt": where.until_text, "$gt": ""}})
     return found
+
+
+def all_of(found: list[Document]) -> Document:
+    """Return one condition for all of some conditions: without `$and`, which few servers plan as well, if it can be."""
+    names = [name for one in found for name in one]
+    if len(set(names)) < len(names):
+        return {"$and": found}
+    return {name: value for one in found for name, value in one.items()}
 
 
 def may_have(query: WordQuery | LiteralQuery) -> Document:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
-from pymongo import DESCENDING
+from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
@@ -25,6 +25,8 @@ _LARGEST = 15_000_000
 ANYTHING = "*"
 """Stands for all words of an entry that has too many. No word is written like this."""
 _AT_ONCE = 1000
+BY_POSITION = [("session_id", ASCENDING), ("position", ASCENDING)]
+"""The keys of the index of entries."""
 _LONGEST_TEXT = 4_000_000
 """How many characters of what was taken out are in one document, which may have 16 MB."""
 
@@ -76,13 +78,8 @@ class LockedSession:
         return found
 
     def last_run(self) -> int | None:
-        found = self._of.entries.find_one(
-            {"session_id": self._session_id, "run_id": {"$exists": True}},
-            {"position": 1},
-            sort=[("position", DESCENDING)],
-            session=self._transaction,
-        )
-        return None if found is None else int(found["position"])
+        found = last_runs_of(self._of, self._transaction, self._session_id, self.next, 1)
+        return found[0] if found else None
 
     def write(self, change: Change) -> None:
         values = session_values(change)
@@ -130,6 +127,25 @@ class LockedSession:
         for some in parts([*names]):
             self._of.aside.delete_many({"_id": {"$in": some}}, session=self._transaction)
             self._of.aside_texts.delete_many({"name": {"$in": some}}, session=self._transaction)
+
+
+def last_runs_of(
+    collections: Collections, transaction: ClientSession, session_id: str, following: int, count: int
+) -> list[int]:
+    """Return the positions of the last `count` runs of a session, in order. `following` is that after its last entry.
+
+    Positions are asked for, because not every server finds the last runs without looking at all of them.
+    """
+    span = count + 8
+    while True:
+        begin = max(0, following - span)
+        found = collections.entries.find(
+            {"session_id": session_id, "position": {"$gte": begin}}, {"position": 1, "run_id": 1}, session=transaction
+        )
+        runs = [one["position"] for one in found.sort("position") if "run_id" in one]
+        if len(runs) >= count or not begin:
+            return runs[-count:]
+        span *= 4
 
 
 def create_many(collections: Collections, transaction: ClientSession, new: Sequence[Change]) -> set[str]:
