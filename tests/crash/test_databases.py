@@ -5,14 +5,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from localstore import Filter
+from localstore import Filter, Message, Run, StoreUnavailable
 from localstore.databases.backend import Backend
 from localstore.databases.session_change import new_session
 from localstore.databases.sql import SqlStorage
+from tests.crash.cutting_proxy import CuttingProxy
 from tests.effort import ci_only, rounds
 from tests.postgres import PostgresServer, postgres_url
 
@@ -142,3 +144,34 @@ def test_a_killed_server_loses_nothing_that_was_acknowledged(tmp_path: Path) -> 
     storage.close()
     server.remove()
     _log.info("%s servers killed, %s runs acknowledged", times, len(acknowledged))
+
+
+@ci_only
+def test_a_network_that_cuts_connections_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """A connection is cut in the middle of a question or an answer, also between a commit and its acknowledgement."""
+    server = PostgresServer()
+    folder = server.folder / "proxy"
+    folder.mkdir()
+    proxy = CuttingProxy(folder / ".s.PGSQL.5432", server.folder / ".s.PGSQL.5432", seed=1)
+    storage = None
+    acknowledged: list[tuple[str, str]] = []
+    try:
+        while storage is None:
+            with suppress(StoreUnavailable):
+                storage = SqlStorage(server.url.replace(str(server.folder), str(folder)))
+        for number in range(rounds(10, 150, 2000)):
+            run = Run(run_id=f"writer-{number}", messages=[Message(role="user", content=str(number))])
+            while True:
+                with suppress(StoreUnavailable):
+                    storage.append("s1", run)
+                    break
+            acknowledged.append(("s1", run.run_id))
+        proxy.is_cutting = False
+        assert_all_there(storage, acknowledged)
+        assert proxy.cuts > rounds(1, 10, 100)
+        _log.info("%s connections cut, %s runs acknowledged", proxy.cuts, len(acknowledged))
+    finally:
+        if storage is not None:
+            storage.close()
+        proxy.close()
+        server.remove()
