@@ -22,7 +22,11 @@ from tests.stateful.syncthing import Pair
 from tests.unit.raw import answered
 
 Storage = JsonStorage | YamlStorage
-pytestmark = [long_only, pytest.mark.filterwarnings("ignore:Session .* has a copy")]
+pytestmark = [
+    long_only,
+    pytest.mark.timeout(1800),  # it may take Syncthing half a minute to connect again
+    pytest.mark.filterwarnings("ignore:Session .* has .* not read"),
+]
 each_format = pytest.mark.parametrize("suffix", sorted(STORAGES))
 SESSIONS = ("trip", "work")
 ROUNDS = 10
@@ -98,8 +102,6 @@ def test_ten_rounds_of_random_edits_on_both_sides_lose_no_run(suffix: str, ignor
         for storage in storages:
             errors = [finding for finding in check(storage) if finding.severity == "error"]
             assert [error for error in errors if error.kind != "mode"] == []  # those of files that a person saved
-            travelled = (storage.root / ".localstore").rglob("*sync-conflict*")
-            assert ignored is not None or list(travelled) == []
 
 
 def _edit(chance: random.Random, storage: Storage, session_id: str, run_id: str) -> None:

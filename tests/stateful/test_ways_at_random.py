@@ -23,7 +23,7 @@ from tests.stateful.observer import OtherProcess
 from tests.stateful.ways import OTHER, TRIP, WAYS, WORDS, Place, Way, whole
 
 Storage = JsonStorage | YamlStorage
-pytestmark = [ci_only, pytest.mark.filterwarnings("ignore:Session .* has a copy")]
+pytestmark = [ci_only, pytest.mark.filterwarnings("ignore:Session .* has .* not read")]
 IDS = (TRIP, OTHER, "third")
 STEPS = 25
 
