@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from click.testing import Result
 
 from localstore import JsonStorage, Message, Run
+from tests.cli.conftest import ENTRY_POINT
+from tests.effort import ci_only
 
 Invoke = Callable[..., Result]
 
@@ -83,3 +87,27 @@ def test_wrong_places_are_refused(invoke: Invoke, store: Path, tmp_path: Path) -
         done = invoke("copy", source, target)
         assert (done.exit_code, done.stdout) == (code, ""), done.stderr
         assert problem in done.stderr
+
+
+@ci_only
+def test_a_killed_copy_is_continued(store: Path, tmp_path: Path) -> None:
+    """A process is killed at any moment: the next copy does the rest, and nothing is there twice."""
+    storage = JsonStorage(store)
+    for number in range(300):
+        storage.append(f"many-{number}", Run(run_id=f"r{number}"))
+    target = JsonStorage(tmp_path / "target")
+    for wanted in (20, 120):
+        process = subprocess.Popen(
+            [ENTRY_POINT, "copy", store, target.root], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        end = time.monotonic() + 60
+        while len(list(target.root.glob("sessions/*/*"))) < wanted and process.poll() is None:
+            assert time.monotonic() < end
+        process.kill()
+        process.wait()
+    done = storage.copy_to(target)
+    assert not done.skipped
+    assert {info.session_id: info.runs for info in target.sessions()} == {
+        info.session_id: info.runs for info in storage.sessions()
+    }
+    assert not list(storage.copy_to(target).added)

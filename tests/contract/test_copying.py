@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from localstore import Filter, Item, JsonStorage, Message, Run, SessionStorage, Step, YamlStorage
+from localstore.maintenance import copying
 from tests.contract.conftest import Open
 from tests.contract.runs import answered, asked, document, run_ids
 
@@ -54,6 +55,26 @@ def test_only_what_is_new_is_copied(storage: SessionStorage, open_storage: Open,
     other.append("trip", answered("r4"))
     assert other.copy_to(storage, Filter(user="alice")).extended == ["trip"]
     assert run_ids(storage, "trip") == ["r1", "r2", "r3", "r4"]
+
+
+def test_an_interrupted_copy_is_continued(
+    storage: SessionStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first call copied is there and recorded; the second one copies the rest."""
+    monkeypatch.setattr(copying, "_BATCH", 2)
+    folder = JsonStorage(tmp_path / "folder")
+    fill(folder)
+
+    def interrupt(_: int, __: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        folder.copy_to(storage, progress=interrupt)
+    assert len(storage) == 2
+    calls: list[tuple[int, int]] = []
+    done = folder.copy_to(storage, progress=lambda *call: calls.append(call))
+    assert (len(done.added), done.unchanged, calls) == (2, 2, [(2, 4), (4, 4)])
+    assert sorted(storage) == sorted(folder)
 
 
 def test_both_sides_went_on(storage: SessionStorage, tmp_path: Path) -> None:
