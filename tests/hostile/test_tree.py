@@ -377,7 +377,8 @@ except PermissionError:
 
 
 COMMANDS_AS_NOBODY = """
-import os, sys, filelock, logging, yaml, json, encodings.utf_8_sig  # before the folders of the interpreter are closed
+# before the folders of the interpreter are closed
+import os, sys, ctypes, filelock, logging, yaml, json, encodings.utf_8_sig
 import click, click.testing
 import localstore.maintenance.check, localstore.maintenance.repair, localstore.maintenance.rescue
 import localstore.storage.upsert, localstore.index.index_tables
