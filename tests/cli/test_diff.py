@@ -97,7 +97,7 @@ def test_what_is_not_shown_as_text_is_shown_as_json(invoke: Invoke, root: Path) 
         (["graz-1"], 2, "'graz-1' is neither a fork nor a replay. Name a second session, or a backup with --backup."),
         (["graz-1", "linz-1", "--backup", "x"], 2, "OTHER and --backup cannot be combined."),
         (["graz-1", "--backup", ""], 2, "NAME is empty."),
-        (["graz-1", "--backup", "x"], 4, "No backup matches 'x'. 'localstore backups' lists them."),
+        (["graz-1", "--backup", "x"], 3, "No backup matches 'x'. 'localstore backups' lists them."),
         (["graz-1", "nowhere"], 3, "No session matches 'nowhere'. 'localstore ls' lists them."),
         (["orphan"], 3, "Session 'gone', which 'orphan' comes from, does not exist. 'localstore restore' lists what"),
     ],

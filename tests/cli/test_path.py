@@ -86,7 +86,8 @@ def test_a_session_is_found_without_listing_the_store(
     invoke: Invoke, store: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each command that names a session listed all of them first: 3 s in a store of 100,000 sessions."""
-    monkeypatch.delattr(JsonStorage.__mro__[1], "list_sessions")
+    owner = next(owner for owner in JsonStorage.__mro__ if "list_sessions" in vars(owner))
+    monkeypatch.delattr(owner, "list_sessions")
     assert invoke("path", "--store", store, text).stdout.endswith("/vienna-trip.json\n")
 
 
@@ -135,12 +136,12 @@ def test_an_unknown_session_is_an_error_that_says_what_to_do(run: Command, store
 
 
 def test_very_many_candidates_are_cut(run: Command, store: Path) -> None:
-    """A long list of candidates is shortened."""
+    """A long list of candidates is shortened. How many more there are is not counted: that could be all sessions."""
     for number in range(30):
         add(store, f"many-{number}")
     lines = run("path", "--store", store, "many").stderr.splitlines()
     assert len(lines) == 12
-    assert lines[-1] == "  … and 20 more"
+    assert lines[-1] == "  … and more"
 
 
 @pytest.mark.parametrize("session_id", ["a\tb\nc\x1b[31m", "日本語 😀", "../../etc/passwd", "CON", "x" * 3000, "a\\tb"])
