@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -33,10 +33,8 @@ if TYPE_CHECKING:
     from localstore.databases.checking import DatabaseCheck
 
 
-_Result = TypeVar("_Result")
 _REMEMBERED_ITEMS = 64
 """How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
-_CONFLICT = "another form of the run is stored"
 
 
 class DatabaseStorage(DatabaseWriter):
@@ -249,10 +247,6 @@ class DatabaseStorage(DatabaseWriter):
     ashort_ids = async_twin(DatabaseReader.short_ids, writes=False)
     acount = async_twin(DatabaseReader.count, writes=False)
     astats = async_twin(DatabaseReader.stats, writes=False)
-    aexamples = async_twin(DatabaseReader.examples, writes=False)
-    aget_all_session_ids = async_twin(DatabaseReader.get_all_session_ids, writes=False)
-    aget_all_sessions = async_twin(DatabaseReader.get_all_sessions, writes=False)
-    aget_recent_sessions = async_twin(DatabaseReader.get_recent_sessions, writes=False)
 
 
 def _trashed(one: Aside) -> Trashed:

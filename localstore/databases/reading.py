@@ -18,8 +18,8 @@ from localstore.index.row import IndexRow, activity, contains, latest_plausible_
 from localstore.index.search_query import LiteralQuery, parse_query
 from localstore.index.short_ids import short_ids
 from localstore.models.filter import Filter
-from localstore.models.nearest import not_one_of, shown
-from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS, Rating
+from localstore.models.nearest import not_one_of
+from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 from localstore.models.session_info import SessionInfo, SortKey, in_order_of, session_info
 from localstore.storage.arguments import (
     check_count,
@@ -34,9 +34,10 @@ from localstore.storage.arguments import (
     is_valid,
     not_found,
     optional,
+    require_text,
 )
 from localstore.storage.checked_values import session_of
-from localstore.storage.examples import newest_examples
+from localstore.storage.derived_calls import DerivedCalls
 from localstore.storage.items import Item, is_item, item_of, revision_of
 from localstore.storage.search import hits_in
 
@@ -44,15 +45,12 @@ if TYPE_CHECKING:
     from localstore.maintenance.copying import Copied, Copyable, Side
     from localstore.models.progress import Progress
     from localstore.models.search_hit import SearchHit
-    from localstore.models.session import Message, Session
+    from localstore.models.session import Session
     from localstore.models.stats import GroupKey, Prices, Stats
     from localstore.storage.export import Export, ExportFormat, NotExported
 
-_FIRST_PAGE, _LARGEST_PAGE = 50, 1000
-"""How many sessions `sessions` lists at once: first few, then more and more."""
 
-
-class DatabaseReader:
+class DatabaseReader(DerivedCalls):
     """The methods of `SessionStorage` that only read. See there, and `Storage` for details."""
 
     def __init__(self, backend: Backend) -> None:
@@ -62,8 +60,7 @@ class DatabaseReader:
         """Read a session; with `last_runs`, only the newest entries. Return None if this user has no such session."""
         check_id(session_id)
         check_text("user_id", user_id)
-        if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
-            raise ValueError(f"last_runs must be None or a whole number from 0 on, not {shown(last_runs)}")
+        check_limit(last_runs, "last_runs")
         stored = self._backend.read(session_id, last_runs)
         if stored is None or (user_id is not None and stored.row.get("user_id") != user_id):
             return None
@@ -144,25 +141,9 @@ class DatabaseReader:
         latest = latest_plausible_time()
         return [session_info(row, "", activity(row, latest)) for row in rows]
 
-    def sessions(self, where: Filter | None = None, *, newest_first: bool = True) -> Iterator[SessionInfo]:
-        """Yield an overview of each session that matches, page by page."""
-        check_filter(where)
-        check_flag("newest_first", newest_first)
-        return self._pages(where, newest_first)
-
-    def _pages(self, where: Filter | None, newest_first: bool) -> Iterator[SessionInfo]:
-        limit, after = _FIRST_PAGE, None
-        while True:
-            page = self.list_sessions(where=where, limit=limit, after=after, newest_first=newest_first)
-            yield from page
-            if len(page) < limit:
-                return
-            limit, after = min(2 * limit, _LARGEST_PAGE), page[-1].cursor
-
     def find_sessions(self, text: str, *, limit: int | None = None) -> list[SessionInfo]:
         """Return the sessions that a text names: by an id, a name, or the beginning of one; at most `limit`."""
-        if not isinstance(text, str):
-            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        require_text(text)
         check_limit(limit)
         if not text or not is_valid(text):
             return []
@@ -179,8 +160,7 @@ class DatabaseReader:
 
     def sessions_containing(self, text: str, limit: int = 50) -> list[SessionInfo]:
         """Return sessions with this text anywhere in their id or name, in upper or lower case."""
-        if not isinstance(text, str):
-            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        require_text(text)
         check_count("limit", limit)
         if not is_valid(text):
             return []
@@ -196,8 +176,7 @@ class DatabaseReader:
 
     def sessions_beginning_with(self, text: str, limit: int = 50) -> list[SessionInfo]:
         """Return sessions whose id begins with this text."""
-        if not isinstance(text, str):
-            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        require_text(text)
         check_limit(limit)
         if not is_valid(text):
             return []
@@ -208,30 +187,6 @@ class DatabaseReader:
         """Return the beginning of each of these ids that is enough for `find_sessions`."""
         check_count("least", least)
         return short_ids(self._backend, session_ids, least)
-
-    def get_all_session_ids(
-        self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
-    ) -> list[str]:
-        """Return the ids of the sessions that match, most recently updated first."""
-        return [info.session_id for info in self.list_sessions(user_id, entity_id, kind)]
-
-    def get_all_sessions(
-        self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
-    ) -> list[Session]:
-        """Read the sessions that match, most recently updated first."""
-        return self.get_recent_sessions(user_id, entity_id, kind, limit=None)
-
-    def get_recent_sessions(
-        self,
-        user_id: str | None = None,
-        entity_id: str | None = None,
-        kind: str | None = None,
-        limit: int | None = 2,
-    ) -> list[Session]:
-        """Read the `limit` most recently updated sessions that match, newest first; all of them if it is None."""
-        infos = self.list_sessions(user_id, entity_id, kind, limit)
-        sessions = (self.read(info.session_id, user_id=user_id) for info in infos)
-        return [session for session in sessions if session is not None]
 
     def path(self, session_id: str) -> Path:
         """Raise NoFile, because sessions in a database have no files, or SessionNotFound."""
@@ -253,18 +208,6 @@ class DatabaseReader:
         if not isinstance(session_id, str) or not session_id or not is_valid(session_id):
             return False
         return self._backend.row(session_id) is not None
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the ids of all sessions, most recently updated first."""
-        return (info.session_id for info in self.sessions())
-
-    def __len__(self) -> int:
-        """Return the number of sessions."""
-        return self.count()
-
-    def __bool__(self) -> bool:
-        """Return True: an empty storage is a storage too."""
-        return True
 
     # Counting and searching
 
@@ -310,8 +253,7 @@ class DatabaseReader:
         check_flag("literal", literal)
         check_flag("rank", rank)
         check_limit(limit)
-        if not isinstance(text, str):
-            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        require_text(text)
         if not text.strip():
             raise ValueError("text is empty. Give the words to search for.")
         merged = self._narrowed(where, user_id, entity_id, kind)
@@ -323,12 +265,6 @@ class DatabaseReader:
             title = session_info(match.row, "").title or ""
             position = HEADER if match.found.position == HEADER else match.number
             yield from hits_in(match.row, title, position, match.found.entry, query)
-
-    def examples(
-        self, rating: Rating = "good", limit: int = 5, *, user_id: str | None = None, entity_id: str | None = None
-    ) -> list[Message]:
-        """Return questions and answers of the newest completed runs with this rating, as examples for a prompt."""
-        return newest_examples(self, rating, limit, user_id=user_id, entity_id=entity_id)
 
     def export(
         self,

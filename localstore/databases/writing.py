@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import orjson
 
-from localstore.databases.backend import TRASH, Backend, Locked, text_of
+from localstore.databases.backend import TRASH, Locked, text_of
 from localstore.databases.reading import DatabaseReader, check_version
 from localstore.databases.session_change import KeptRun, SessionChange, aside, create, equal_entry_since
 from localstore.errors import Conflict, SessionNotFound
@@ -43,16 +43,11 @@ if TYPE_CHECKING:
     from localstore.maintenance.upgrade import Upgraded
 
 _Result = TypeVar("_Result")
-_REMEMBERED_ITEMS = 64
-"""How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
 _CONFLICT = "another form of the run is stored"
 
 
 class DatabaseWriter(DatabaseReader):
     """The methods of `SessionStorage` that write runs and sessions. See there, and `Storage` for details."""
-
-    def __init__(self, backend: Backend) -> None:
-        super().__init__(backend)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._backend.address!r})"

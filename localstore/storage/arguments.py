@@ -50,6 +50,12 @@ def check_text(name: str, value: str | None) -> None:
         raise TypeError(f"{name} must be text or None, not {type(value).__name__}: {shown(value)}. Use str(...).")
 
 
+def require_text(text: object) -> None:
+    """Raise TypeError unless `text`, what is searched for, is text."""
+    if not isinstance(text, str):
+        raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+
+
 def check_flag(name: str, value: object) -> None:
     """Raise TypeError unless `value` is True or False."""
     if not isinstance(value, bool):
@@ -72,10 +78,10 @@ def check_count(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number from 0 on, not {shown(value)}")
 
 
-def check_limit(limit: int | None) -> None:
-    """Raise ValueError unless `limit` is None or an integer of at least 0."""
+def check_limit(limit: int | None, name: str = "limit") -> None:
+    """Raise ValueError unless `limit` is None or an integer of at least 0. `name` is that of the argument."""
     if limit is not None and (type(limit) is not int or limit < 0):
-        raise ValueError(f"limit must be None or a whole number from 0 on, not {shown(limit)}")
+        raise ValueError(f"{name} must be None or a whole number from 0 on, not {shown(limit)}")
 
 
 def expected_fingerprints(sessions: str | SessionInfo | Iterable[str | SessionInfo]) -> dict[str, list[int] | None]:

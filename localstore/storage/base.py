@@ -1,7 +1,8 @@
 """What all parts of the public class `Storage` share: opening, closing, and who may see a session.
 
 The class is made of a chain of classes, one for each group of calls, of which each may use those before it:
-StorageBase, StorageListing, StorageReading, StorageWriting, StorageDocuments, StorageHousekeeping, Storage.
+StorageBase, StorageListing, StorageReading, StorageWriting, StorageDocuments, StorageHousekeeping, Storage. What only
+combines calls stands in DerivedCalls, for the storages in databases too.
 """
 
 import os

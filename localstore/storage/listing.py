@@ -1,7 +1,7 @@
 """The calls of a storage that list, find and count sessions."""
 
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,18 +21,17 @@ from localstore.storage.arguments import (
     check_text,
     is_valid,
     not_found,
+    require_text,
 )
 from localstore.storage.async_twins import async_twin
 from localstore.storage.base import StorageBase
+from localstore.storage.derived_calls import DerivedCalls
 
 if TYPE_CHECKING:
     from localstore.models.stats import GroupKey, Prices, Stats
 
-_FIRST_PAGE, _LARGEST_PAGE = 50, 1000
-"""How many sessions `sessions` lists at once: first few, then more and more."""
 
-
-class StorageListing(StorageBase):
+class StorageListing(StorageBase, DerivedCalls):
     """Lists, finds and counts sessions. See `Storage`."""
 
     def list_sessions(
@@ -98,42 +97,6 @@ class StorageListing(StorageBase):
             raise not_found(session)
         return self._infos([self._engine.index.with_overview(row)])[0]
 
-    def sessions(self, where: Filter | None = None, *, newest_first: bool = True) -> Iterator[SessionInfo]:
-        """Yield an overview of each session that matches the filter, most recently updated first.
-
-            >>> next(storage.sessions(Filter(kind="workflow"))).session_id
-            'flow'
-
-        Sessions are listed page by page, as the iteration reaches them. One that is written to meanwhile may come twice
-        or not at all.
-        """
-        check_filter(where)
-        check_flag("newest_first", newest_first)
-        return self._pages(where, newest_first)
-
-    def _pages(self, where: Filter | None, newest_first: bool) -> Iterator[SessionInfo]:
-        limit, after = _FIRST_PAGE, None
-        while True:
-            page = self.list_sessions(where=where, limit=limit, after=after, newest_first=newest_first)
-            yield from page
-            if len(page) < limit:
-                return
-            limit, after = min(2 * limit, _LARGEST_PAGE), page[-1].cursor
-
-    async def asessions(self, where: Filter | None = None, *, newest_first: bool = True) -> AsyncIterator[SessionInfo]:
-        """Yield an overview of each session that matches the filter, most recently updated first.
-
-        Each page is listed in a thread, so that the event loop is not blocked. See `sessions`.
-        """
-        limit, after = _FIRST_PAGE, None
-        while True:
-            page = await self.alist_sessions(where=where, limit=limit, after=after, newest_first=newest_first)
-            for info in page:
-                yield info
-            if len(page) < limit:
-                return
-            limit, after = min(2 * limit, _LARGEST_PAGE), page[-1].cursor
-
     def find_sessions(self, text: str, *, limit: int | None = None) -> list[SessionInfo]:
         """Return the sessions that a text names, as a person types it: an id, a name, or the beginning of one.
 
@@ -152,8 +115,7 @@ class StorageListing(StorageBase):
 
         Raises DocumentBroken if no id or name is this text, but a file that is named after it cannot be read.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        require_text(text)
         check_limit(limit)
         if not text or not is_valid(text):
             return []
@@ -182,8 +144,7 @@ class StorageListing(StorageBase):
         These are what a person may have meant if `find_sessions` finds nothing. If there are more than `limit`, the
         result has any of them. Raises ValueError if `limit` is not an integer of at least 0.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        require_text(text)
         check_count("limit", limit)
         if not is_valid(text):
             return []
@@ -200,24 +161,11 @@ class StorageListing(StorageBase):
 
         Raises ValueError if `limit` is not an integer of at least 0.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        require_text(text)
         check_limit(limit)
         if not is_valid(text):
             return []
         return self._infos(map(self._engine.index.with_overview, self._engine.ids_beginning_with(text, limit)))
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield the ids of all sessions, most recently updated first."""
-        return (info.session_id for info in self.sessions())
-
-    def __len__(self) -> int:
-        """Return the number of sessions."""
-        return self.count()
-
-    def __bool__(self) -> bool:
-        """Return True: an empty storage is a storage too."""
-        return True
 
     def __contains__(self, session_id: object) -> bool:
         """Return whether a session exists, also if its document is broken.
@@ -277,12 +225,6 @@ class StorageListing(StorageBase):
         table = None if prices is None else check_prices(prices)
         return stats_of(self._engine.tally(check_filter(where), names), names, table)
 
-    def get_all_session_ids(
-        self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
-    ) -> list[str]:
-        """Return the ids of the sessions that match, as `list_sessions` does, most recently updated first."""
-        return [info.session_id for info in self.list_sessions(user_id, entity_id, kind)]
-
     def path(self, session_id: str) -> Path:
         """Return the path of the document of a session.
 
@@ -340,7 +282,6 @@ class StorageListing(StorageBase):
     asessions_containing = async_twin(sessions_containing, writes=False)
     acount = async_twin(count, writes=False)
     astats = async_twin(stats, writes=False)
-    aget_all_session_ids = async_twin(get_all_session_ids, writes=False)
     ashort_ids = async_twin(short_ids, writes=False)
     apath = async_twin(path, writes=False)
     asession_at = async_twin(session_at, writes=False)

@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localstore.models.filter import Filter
-from localstore.models.nearest import not_one_of, shown
-from localstore.models.schema import Rating
+from localstore.models.nearest import not_one_of
 from localstore.models.session_info import SessionInfo
-from localstore.storage.arguments import check_filter, check_flag, check_id, check_kind, check_limit, check_text
+from localstore.storage.arguments import (
+    check_filter,
+    check_flag,
+    check_id,
+    check_kind,
+    check_limit,
+    check_text,
+    require_text,
+)
 from localstore.storage.async_twins import async_twin
 from localstore.storage.listing import StorageListing
 
 if TYPE_CHECKING:
     from localstore.models.search_hit import SearchHit
-    from localstore.models.session import Message, Session
+    from localstore.models.session import Session
     from localstore.storage.export import Export, ExportFormat, NotExported
 
 
@@ -37,8 +44,7 @@ class StorageReading(StorageListing):
         """
         check_id(session_id)
         check_text("user_id", user_id)
-        if last_runs is not None and (type(last_runs) is not int or last_runs < 0):
-            raise ValueError(f"last_runs must be None or a whole number from 0 on, not {shown(last_runs)}")
+        check_limit(last_runs, "last_runs")
         snapshot = self._engine.look(
             session_id, lambda row: user_id is None or row.get("user_id") == user_id, last_runs
         )
@@ -93,8 +99,7 @@ class StorageReading(StorageListing):
         check_flag("literal", literal)
         check_flag("rank", rank)
         check_limit(limit)
-        if not isinstance(text, str):
-            raise TypeError(f"text must be text, not {type(text).__name__}: {shown(text)}")
+        require_text(text)
         if not text.strip():
             raise ValueError("text is empty. Give the words to search for.")
         merged = check_filter(where).narrowed(user_id, entity_id, kind)
@@ -161,54 +166,6 @@ class StorageReading(StorageListing):
             report=report,
         )
 
-    def get_all_sessions(
-        self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
-    ) -> "list[Session]":
-        """Read the sessions that match, as in `list_sessions`, most recently updated first.
-
-        Raises DocumentBroken if one of the documents is broken.
-        """
-        return self.get_recent_sessions(user_id, entity_id, kind, limit=None)
-
-    def get_recent_sessions(
-        self,
-        user_id: str | None = None,
-        entity_id: str | None = None,
-        kind: str | None = None,
-        limit: int | None = 2,
-    ) -> "list[Session]":
-        """Read the `limit` most recently updated sessions that match, newest first; all of them if `limit` is None.
-
-        Raises ValueError, and DocumentBroken if one of the documents is broken.
-        """
-        infos = self.list_sessions(user_id, entity_id, kind, limit)
-        sessions = (self.read(info.session_id, user_id=user_id) for info in infos)
-        return [session for session in sessions if session is not None]
-
-    def examples(
-        self,
-        rating: Rating = "good",
-        limit: int = 5,
-        *,
-        user_id: str | None = None,
-        entity_id: str | None = None,
-    ) -> "list[Message]":
-        """Return the questions and answers of the newest completed runs with this rating, as examples for a prompt.
-
-            >>> storage.examples("good", limit=3)
-            []
-
-        The result has at most `limit` pairs of a user message and an assistant message, oldest pair first, without tool
-        calls. Put them between the system prompt and the history. Runs whose question has parts that are not text are
-        left out, and documents that cannot be read are skipped. `user_id` and `entity_id` select sessions; None selects
-        all. Documents are read from the most recently updated one on, until no other one can have a newer run.
-
-        Raises ValueError for any other rating, and if `limit` is not an integer of at least 0.
-        """
-        from localstore.storage.examples import newest_examples
-
-        return newest_examples(self, rating, limit, user_id=user_id, entity_id=entity_id)
-
     def unreadable_files(self) -> dict[Path, str]:
         """Return the files that are not readable sessions and the folders that cannot be listed, with the reasons.
 
@@ -264,6 +221,3 @@ class StorageReading(StorageListing):
     aunreadable_files = async_twin(unreadable_files, writes=False)
     aignored_files = async_twin(ignored_files, writes=False)
     aduplicate_files = async_twin(duplicate_files, writes=False)
-    aget_all_sessions = async_twin(get_all_sessions, writes=False)
-    aget_recent_sessions = async_twin(get_recent_sessions, writes=False)
-    aexamples = async_twin(examples, writes=False)
