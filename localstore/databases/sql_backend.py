@@ -98,8 +98,23 @@ class SqlBackend:
 
     def _create(self, connection: Connection) -> None:
         tables = self._tables
+        if not tables.is_mysql:
+            self._create_tables(connection)
+            return
+        # Each table is committed at once there: others must wait until all of them exist.
+        name = f"localstore {tables.name}"
+        connection.execute(select(func.get_lock(name, self._connections.timeout)))
+        try:
+            if not self._is_ready(connection):
+                self._create_tables(connection)
+        finally:
+            connection.execute(select(func.release_lock(name)))
+
+    def _create_tables(self, connection: Connection) -> None:
+        tables = self._tables
         if tables.schema is not None:
             connection.execute(CreateSchema(tables.schema, if_not_exists=True))
+        tables.info.create(connection, checkfirst=True)  # first: it says whose the other tables are
         tables.metadata.create_all(connection)
         if tables.is_sqlite:
             connection.execute(

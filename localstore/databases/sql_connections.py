@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 
 from localstore.databases.sql_errors import address_of, explained, may_be_tried_again, secrets_in
+from localstore.databases.sql_tables import MYSQL
 from localstore.errors import StoreUnavailable
 
 _Result = TypeVar("_Result")
@@ -69,6 +70,9 @@ class Connections:
         elif self.url.drivername == "postgresql+psycopg":
             # A prepared statement is planned without its values: a page of 20 as if it were a tenth of the table.
             options["connect_args"] = {"prepare_threshold": None}
+        elif self.dialect in MYSQL:
+            # REPEATABLE READ locks the place of a session that does not exist, and two creators wait for each other.
+            options["isolation_level"] = "READ COMMITTED"
         try:
             engine = create_engine(self.url, **options)
         except exc.NoSuchModuleError:
@@ -86,12 +90,18 @@ class Connections:
             event.listen(engine, "begin", _begin_sqlite)
         elif self.dialect == "postgresql":
             event.listen(engine, "connect", self._prepare_postgres)
+        elif self.dialect in MYSQL:
+            event.listen(engine, "connect", self._prepare_mysql)
         return engine
 
     def _prepare_postgres(self, connection: Any, _: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {max(1, round(self.timeout * 1000))}")
         connection.commit()
+
+    def _prepare_mysql(self, connection: Any, _: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(self.timeout))}")
 
     def close(self) -> None:
         """Close the connections that are not in use. The next call opens new ones."""

@@ -12,6 +12,9 @@ from localstore.errors import LockTimeout, StoreUnavailable
 _TRY_AGAIN = {"40001", "40P01", "57P01", "57P02", "57P03", "53300"}
 """States of SQL after which the same transaction may succeed: a deadlock, a server that stops, starts or is full."""
 _LOCKED = {"55P03"}
+_MYSQL_TRY_AGAIN = {1020, 1040, 1053, 1213, 2002, 2003, 2006, 2013}
+"""The same as numbers of MySQL and MariaDB, and those after which there is no connection."""
+_MYSQL_LOCKED = 1205
 _SHORTEST_SECRET = 3
 
 
@@ -28,16 +31,25 @@ def may_be_tried_again(error: exc.SQLAlchemyError) -> bool:
     if not isinstance(error, exc.DBAPIError):
         return False
     state = _state(error)
-    return error.connection_invalidated or state in _TRY_AGAIN or state[:2] == "08" or _lost(error)
+    if error.connection_invalidated or state in _TRY_AGAIN or state[:2] == "08" or _number(error) in _MYSQL_TRY_AGAIN:
+        return True
+    return _lost(error)
 
 
 def _lost(error: exc.DBAPIError) -> bool:
     """Return whether there is no connection: it broke, or none could be made."""
-    return isinstance(error, exc.OperationalError) and not _state(error) and not _is_sqlite(error)
+    is_named = _state(error) or _number(error) is not None or _is_sqlite(error)
+    return isinstance(error, exc.OperationalError) and not is_named
 
 
 def _state(error: exc.DBAPIError) -> str:
     return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _number(error: exc.DBAPIError) -> int | None:
+    """Return the number of an error of MySQL or MariaDB."""
+    first = next(iter(getattr(error.orig, "args", ())), None)
+    return first if isinstance(first, int) else None
 
 
 def _is_sqlite(error: exc.DBAPIError) -> bool:
@@ -53,7 +65,7 @@ def explained(error: exc.SQLAlchemyError, address: str, secrets: Iterable[str], 
             path=address,
         )
     problem = _words(error, secrets)
-    if isinstance(error, exc.DBAPIError) and (_state(error) in _LOCKED or "database is locked" in problem):
+    if isinstance(error, exc.DBAPIError) and (_is_locked(error) or "database is locked" in problem):
         return LockTimeout(
             f"{address}: another writer holds a lock for longer than {timeout:g} s. Nothing was written. "
             "Try again, or use a longer lock_timeout.",
@@ -63,6 +75,10 @@ def explained(error: exc.SQLAlchemyError, address: str, secrets: Iterable[str], 
         f"{address}: {problem}. Check the address and the server, and repeat the call: no run is stored twice.",
         path=address,
     )
+
+
+def _is_locked(error: exc.DBAPIError) -> bool:
+    return _state(error) in _LOCKED or _number(error) == _MYSQL_LOCKED
 
 
 def _words(error: exc.SQLAlchemyError, secrets: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.types import VARBINARY, TypeDecorator, TypeEngine
 
 LAYOUT = "1"
 """The version of the tables."""
@@ -32,8 +33,9 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}\Z")
 
 _KEY_BYTES, _KEY_START = 400, 100
 _MARK = "\x01"
-_COLLATIONS = {"postgresql": "C", "mysql": "utf8mb4_bin", "mariadb": "utf8mb4_bin"}
-"""Collations in which texts are ordered by their code points. That of SQLite does so without a name."""
+_KEY_LENGTH = 512
+MYSQL = ("mysql", "mariadb")
+"""The names that SQLAlchemy has for MySQL and MariaDB."""
 
 
 def key(text: str) -> str:
@@ -53,6 +55,29 @@ def optional_key(text: str | None) -> str | None:
     return None if text is None else key(text)
 
 
+class _KeyBytes(TypeDecorator[str]):
+    """A key as its bytes in UTF-8, for MySQL and MariaDB.
+
+    Their collations ignore spaces at the end, and an index takes fewer characters than bytes.
+    """
+
+    impl = VARBINARY
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _: Any) -> bytes | None:
+        return None if value is None else value.encode()
+
+    def process_result_value(self, value: bytes | None, _: Any) -> str | None:
+        return None if value is None else value.decode()
+
+
+def _key_type(dialect: str) -> TypeEngine[str]:
+    """Return the type of keys, which are ordered by their code points. SQLite does so without a collation."""
+    if dialect in MYSQL:
+        return _KeyBytes(_KEY_LENGTH)
+    return String(_KEY_LENGTH, collation="C" if dialect == "postgresql" else None)
+
+
 class Tables:
     """The tables of one store."""
 
@@ -62,10 +87,11 @@ class Tables:
         self.schema = schema
         self.is_postgres = dialect == "postgresql"
         self.is_sqlite = dialect == "sqlite"
-        text = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
+        self.is_mysql = dialect in MYSQL
+        text = Text().with_variant(LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), *MYSQL)
 
         def key_column(column: str, **options: Any) -> Column[Any]:
-            return Column(column, String(512, collation=_COLLATIONS.get(dialect)), **options)
+            return Column(column, _key_type(dialect), **options)
 
         def session_id() -> Column[Any]:
             return key_column("session_id", nullable=False)

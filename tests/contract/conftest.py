@@ -7,12 +7,11 @@ import pytest
 
 from localstore import SessionStorage
 from tests.contract.storages import SERVERS, STORAGES
-from tests.effort import ci_only
 
 Open = Callable[[], SessionStorage]
 
 
-@pytest.fixture(params=[pytest.param(name, marks=ci_only if name in SERVERS else ()) for name in STORAGES])
+@pytest.fixture(params=[pytest.param(name, marks=SERVERS.get(name, ())) for name in STORAGES])
 def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Return a function that opens the storage of this test: each call gives another handle on the same sessions."""
     handles: list[SessionStorage] = []

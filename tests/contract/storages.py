@@ -6,7 +6,9 @@ from pathlib import Path
 
 from localstore import JsonStorage, SessionStorage, YamlStorage
 from localstore.databases.mongo import MongoDbStorage
-from localstore.databases.sql import PostgresStorage, SqliteStorage
+from localstore.databases.sql import PostgresStorage, SqliteStorage, SqlStorage
+from tests.effort import ci_only, long_only
+from tests.mariadb import mariadb_url
 from tests.mongo import mongo_url
 from tests.postgres import postgres_url
 
@@ -25,6 +27,7 @@ STORAGES: dict[str, Factory] = {
     "sqlite": lambda folder: SqliteStorage(db_file=folder / "sessions.db"),
     "mongo": lambda folder: MongoDbStorage(db_url=mongo_url(), db_name=name_of(folder)),
     "postgres": lambda folder: PostgresStorage(db_url=postgres_url(), schema=name_of(folder)),
+    "mariadb": lambda folder: SqlStorage(mariadb_url(), schema=name_of(folder)),
 }
-SERVERS = {"postgres", "mongo"}
+SERVERS = {"postgres": ci_only, "mongo": ci_only, "mariadb": long_only}
 """Those that need a server, for which there is no time at the default level."""

@@ -5,6 +5,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from sqlalchemy.engine import make_url
 from localstore import LocalstoreError, LockTimeout, NewerFormat, OlderFormat, Run, StoreUnavailable
 from localstore.databases.sql import PostgresStorage, SqliteStorage, SqlStorage
 from localstore.models.times import now
-from tests.effort import ci_only
+from tests.effort import ci_only, long_only
+from tests.mariadb import mariadb_url
 from tests.postgres import postgres_url
 
 SECRET = "not-for-eyes"  # noqa: S105
@@ -277,6 +279,60 @@ def _write_on_both_sides(storage: SqlStorage) -> None:
     for side in ("child", "parent"):
         assert [one for one in stored if one.startswith(side)] == [f"{side}-{number}" for number in range(10)]
     storage.close()
+
+
+def run_ids(storage: SqlStorage) -> list[str]:
+    session = storage.read("s1")
+    assert session is not None
+    return [run.run_id for run in session.runs]
+
+
+@long_only
+def test_in_mariadb_a_locked_session_is_waited_for_and_then_an_error(tmp_path: Path) -> None:
+    with SqlStorage(mariadb_url(), "locked", lock_timeout=1) as storage:
+        storage.append("s1", Run(run_id="r1"))
+
+        def second() -> None:
+            with pytest.raises(LockTimeout, match="holds a lock for longer than 1 s"):
+                storage.append("s1", Run(run_id="r2"))
+
+        with ThreadPoolExecutor() as threads:
+            storage._backend.change("s1", lambda locked: threads.submit(second).result())
+        storage.append("s1", Run(run_id="r2"))
+        assert run_ids(storage) == ["r1", "r2"]
+
+
+@long_only
+def test_in_mariadb_tables_and_sessions_are_created_at_once() -> None:
+    url = mariadb_url()
+
+    def create(number: int) -> None:
+        with SqlStorage(url, "at_once") as storage:
+            storage.append("s1", Run(run_id=f"r{number}"))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert [*threads.map(create, range(8))] == [None] * 8
+    with SqlStorage(url, "at_once") as storage:
+        assert sorted(run_ids(storage)) == [f"r{number}" for number in range(8)]
+
+
+@long_only
+def test_in_mariadb_ids_are_compared_byte_by_byte() -> None:
+    """The collations there take "a" for "a " and, by default, for "A" and "ä"."""
+    ids = ["a", "a ", "A", "ä", "🎁", "x" * 400, "x" * 401]
+    with SqlStorage(mariadb_url(), "compared") as storage:
+        for session_id in ids:
+            storage.append(session_id, Run(run_id=session_id), user_id=session_id)
+        assert [len(storage.list_sessions(user_id=user)) for user in ids] == [1] * len(ids)
+        assert sorted(storage) == sorted(ids)
+
+
+@long_only
+def test_in_mariadb_a_wrong_password_is_named_without_the_password() -> None:
+    url = make_url(mariadb_url()).set(username="nobody", password=SECRET)
+    with pytest.raises(StoreUnavailable) as caught:
+        SqlStorage(url)
+    assert "Access denied" in one_line(caught)
 
 
 def test_every_error_is_one_of_localstore() -> None:
