@@ -11,9 +11,9 @@ from . import output
 from .errors import FINDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from localstore.maintenance.upgrade import Problem, Upgraded
+    from localstore.maintenance.upgrade import Problem, Undone, Upgraded
 
 
 def sizes(documents: int) -> str:
@@ -34,8 +34,31 @@ def exit_with_problems(problems: Sequence[Problem]) -> None:
         click.get_current_context().exit(FINDINGS)
 
 
+def print_plan(versions: Mapping[int, int], steps: Sequence[tuple[int, str, int]]) -> None:
+    """Print how many documents have which version, and the steps of an upgrade, each with its number of documents."""
+    rows = [("version", str(version), str(count)) for version, count in versions.items()]
+    todo = [("step", str(version), title, str(count)) for version, title, count in steps]
+    if not output.to_terminal():
+        output.write_rows([*rows, *todo])
+        return
+    for _, version, count in rows:
+        output.write(f"version {version}: {sizes(int(count))}\n")
+    for _, version, title, count in todo:
+        output.write(f"step {version}: {output.one_line(title)} ({sizes(int(count))})\n")
+    if not versions:
+        output.write("This store has no documents.\n")
+    elif not steps:
+        output.write("Nothing to do.\n")
+
+
 def print_result(done: Upgraded, summary: str, root: str, *, as_json: bool) -> None:
     """Print how many documents were rewritten, where the old ones are, and which were left unchanged."""
+    undo = f"localstore upgrade --undo {shlex.quote(root)}"
+    print_upgraded(done, summary, f"The old documents are in backup {done.backup}. Undo with: {undo}", as_json=as_json)
+
+
+def print_upgraded(done: Upgraded, summary: str, old: str, *, as_json: bool) -> None:
+    """Print how many documents were rewritten and which were left unchanged. `old` says where the old ones are."""
     if as_json:
         problems = [problem.as_dict() for problem in done.problems]
         output.write_json({"documents": done.documents, "backup": done.backup, "problems": problems})
@@ -43,8 +66,7 @@ def print_result(done: Upgraded, summary: str, root: str, *, as_json: bool) -> N
         output.write("Nothing to do.\n")
     else:
         output.write(f"{summary}\n")
-        undo = f"localstore upgrade --undo {shlex.quote(root)}"
-        output.note(f"The old documents are in backup {done.backup}. Undo with: {undo}")
+        output.note(old)
     exit_with_problems(done.problems)
 
 
@@ -56,12 +78,17 @@ def undo_and_print_result(root: str, *, as_json: bool) -> None:
 
     with progress("documents") as report:
         done = undo(root, progress=report)
+    print_undone(done, f"of backup {done.backup}", as_json=as_json)
+
+
+def print_undone(done: Undone, source: str, *, as_json: bool) -> None:
+    """Print how many documents were restored. `source` says from what."""
     if as_json:
         problems = [problem.as_dict() for problem in done.problems]
         counts = {"backup": done.backup, "restored": done.restored, "changed": done.changed}
         output.write_json({**counts, "problems": problems})
     else:
-        output.write(f"Restored {sizes(done.restored + done.changed)} of backup {done.backup}.\n")
+        output.write(f"Restored {sizes(done.restored + done.changed)} {source}.\n")
         if done.changed:
             output.note(f"{sizes(done.changed)} of them had changed since; the changes were kept.")
     exit_with_problems(done.problems)

@@ -36,7 +36,7 @@ def open_store(option: str | None) -> SessionStorage:
     Raises StoreNotFound or Ambiguous if no single store is found, OlderFormat or NewerFormat if this version of the
     package cannot use it, and StoreUnavailable if the database cannot be reached.
     """
-    url = _url(option)
+    url = url_of(option)
     return open_folder(option) if url is None else _open_database(url, create=False)
 
 
@@ -133,7 +133,7 @@ def _by_option(option: str | None) -> str | None:
     return by_group
 
 
-def _url(option: str | None) -> str | None:
+def url_of(option: str | None) -> str | None:
     """Return the URL of the store if the option or the environment names a database, else None."""
     named = _by_option(option)
     if named is None:
@@ -143,7 +143,7 @@ def _url(option: str | None) -> str | None:
 
 def database_of(option: str | None) -> DatabaseStorage | None:
     """Return the store if it is in a database, else None: a command has another way for folders."""
-    if (url := _url(option)) is None:
+    if (url := url_of(option)) is None:
         return None
     return cast("DatabaseStorage", _open_database(url, create=False))
 
@@ -156,7 +156,7 @@ def find_store(option: str | None) -> str:
 
     Raises StoreNotFound if there is none, Ambiguous if several stores could be meant, and NoFile if it is a database.
     """
-    if (url := _url(option)) is not None:
+    if (url := url_of(option)) is not None:
         raise needs_folder(without_password(url))
     option = _by_option(option)
     if option is not None:

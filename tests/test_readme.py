@@ -26,6 +26,8 @@ import pytest
 from tests.effort import ci_only
 from tests.scripted_server import scripted_server
 from tests.scripted_server import text as answer
+from tests.unit.databases.test_sql_upgrade import first_rows
+from tests.unit.maintenance.importing.test_agno import database
 
 ROOT = Path(__file__).parent.parent
 PAGES = (
@@ -223,10 +225,11 @@ def test_the_examples_of_a_page_do_what_it_says(page: str, folder: Path) -> None
 
 
 def _add_folder_of_agno(folder: Path) -> None:
-    """Two sessions as agno 1.x wrote them."""
+    """Two sessions as agno 1.x wrote them in files, and one in a database."""
     (folder / "old").mkdir()
     for name, session_id in (("team", "team"), ("workflow-v2", "v2")):
         shutil.copy(ROOT / "tests" / "format" / "agno-1" / f"{name}.json", folder / "old" / f"{session_id}.json")
+    database(folder / "agno.db", agent_sessions=first_rows(1))
 
 
 def _commands(console: str) -> Iterator[tuple[str, str]]:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from typing import TYPE_CHECKING
 
 import click
 
 from localstore.errors import BackupNotFound, Conflict, StoreNotFound
 
 from .. import output
-from ..rewrite_result import exit_with_problems, print_result, sizes, undo_and_print_result
-from ..store_option import database_of, find_store, store_name, store_option
-
-if TYPE_CHECKING:
-    from localstore.maintenance.upgrade import Plan
+from ..database_upgrade import upgrade_database
+from ..rewrite_result import exit_with_problems, print_plan, print_result, sizes, undo_and_print_result
+from ..store_option import find_store, store_option, url_of
 
 
 @click.command()
@@ -32,7 +29,8 @@ def command(
 ) -> None:
     """Upgrade old documents to the current schema version.
 
-    DIR may also be a folder of session files that agno 1.x wrote: it becomes a store.
+    DIR may also be a folder of session files that agno 1.x wrote: it becomes a store. So does a table of agno in SQLite
+    or PostgreSQL that --store names.
 
     Old documents are first copied to a backup; see 'localstore backups'. A document that cannot be upgraded is named
     and left unchanged, and the exit code is 1. Other processes may use the store meanwhile. If the command is
@@ -50,8 +48,8 @@ def command(
         raise click.UsageError("DIR and --store cannot be combined", click.get_current_context())
     if folder and not os.path.isdir(folder):
         raise StoreNotFound(f"There is no folder '{folder}'. Correct the path.", path=folder)
-    if folder is None and not (dry_run or diff or undoes) and (database := database_of(store)) is not None:
-        print_result(database.upgrade_schema(), "", store_name(database), as_json=as_json)
+    if folder is None and (url := url_of(store)) is not None:
+        upgrade_database(url, dry_run=dry_run, diff=diff, undoes=undoes, as_json=as_json)
         return
     root = _find(folder if folder is not None else store)
     if undoes:
@@ -100,7 +98,7 @@ def _show_plan(root: str, *, diff: bool, as_json: bool) -> None:
     gc.enable()
     problems = list(plan.problems)
     if not diff and not as_json:
-        _print_plan(plan)
+        print_plan(plan.versions, [(step.version, step.title, count) for step, count in plan.steps])
     for change in preview(plan):
         if isinstance(change, NotUpgraded):
             problems.append(change)
@@ -109,22 +107,6 @@ def _show_plan(root: str, *, diff: bool, as_json: bool) -> None:
     if as_json:
         output.write_json({**plan.as_dict(), "problems": [problem.as_dict() for problem in problems]})
     exit_with_problems(problems)
-
-
-def _print_plan(plan: Plan) -> None:
-    rows = [("version", str(version), str(count)) for version, count in plan.versions.items()]
-    steps = [("step", str(step.version), step.title, str(count)) for step, count in plan.steps]
-    if not output.to_terminal():
-        output.write_rows([*rows, *steps])
-        return
-    for _, version, count in rows:
-        output.write(f"version {version}: {sizes(int(count))}\n")
-    for _, version, title, count in steps:
-        output.write(f"step {version}: {output.one_line(title)} ({sizes(int(count))})\n")
-    if not plan.versions:
-        output.write("This store has no documents.\n")
-    elif not plan.steps:
-        output.write("Nothing to do.\n")
 
 
 def _upgrade(root: str, jobs: int, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import orjson
 
@@ -19,6 +19,9 @@ from localstore.index.search_query import LiteralQuery, WordQuery
 from localstore.index.selection import Place
 from localstore.models.filter import Filter
 from localstore.models.times import utc_time
+
+if TYPE_CHECKING:
+    from localstore.maintenance.upgrade import Upgraded
 
 Entry = dict[str, Any]
 _Result = TypeVar("_Result")
@@ -256,6 +259,10 @@ class Backend(Protocol):
 
     def forget(self, names: Iterable[str]) -> None:
         """Delete what was taken out under these names."""
+        ...
+
+    def upgrade(self) -> Upgraded:
+        """Upgrade what could not be upgraded when the storage was opened."""
         ...
 
     def drop(self) -> None:

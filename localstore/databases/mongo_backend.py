@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from pymongo import ASCENDING, DESCENDING
@@ -42,6 +42,9 @@ from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, Term, WordQuery
 from localstore.index.selection import Place
 from localstore.models.filter import ARCHIVED, Filter
+
+if TYPE_CHECKING:
+    from localstore.maintenance.upgrade import Upgraded
 
 _Result = TypeVar("_Result")
 LAYOUT = "1"
@@ -328,6 +331,11 @@ class MongoBackend:
                 chosen
             )
         )
+
+    def upgrade(self) -> Upgraded:
+        from localstore.maintenance.upgrade import Upgraded
+
+        return Upgraded()
 
     def drop(self) -> None:
         self.forget([one.name for one in self.asides() if one.reason != TRASH])

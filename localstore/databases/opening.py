@@ -8,12 +8,14 @@ from urllib.parse import unquote_plus
 from localstore.errors import LocalstoreError, StoreNotFound
 
 if TYPE_CHECKING:
+    from localstore.databases.sql_upgrade import SqlUpgrade
     from localstore.models.progress import Progress
     from localstore.storage.contract import SessionStorage
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)(?:\+[A-Za-z0-9_.-]+)?:/")
 """Matches the beginning of a URL. The name of a drive, as in `C:/`, is no URL: it has one letter."""
 _PASSWORD = re.compile(r"(?<=://)([^/?#]*?):[^/?#]*(?=@)|(?<=[?&])(\w*password\w*)=[^&#]*", re.IGNORECASE)
+_MONGO = ("mongodb://", "mongodb+srv://")
 _OURS = ("table", "schema", "collection")
 """Options of a URL that say where in the database the sessions are. All others are the driver's."""
 _HINT = (
@@ -68,10 +70,9 @@ def open_storage(
         from localstore.storage.storage import JsonStorage
 
         return JsonStorage(text, create=create, auto_upgrade_schema=auto_upgrade_schema, progress=progress)
-    shown = without_password(text)
     try:
         address, options = _options_in(text)
-        if text.startswith(("mongodb://", "mongodb+srv://")):
+        if text.startswith(_MONGO):
             from localstore.databases.mongo import MongoDbStorage
 
             return MongoDbStorage(options.get("collection", "agent_sessions"), address, create=create)
@@ -80,9 +81,30 @@ def open_storage(
         table = options.get("table", "agent_sessions")
         return SqlStorage(address, table, options.get("schema"), auto_upgrade_schema, create=create)
     except ValueError as error:
-        if isinstance(error, LocalstoreError):
-            raise
-        raise StoreNotFound(f"{shown} is not the URL of a store: {error} {_HINT}", path=shown) from None
+        raise _no_store(text, error) from None
+
+
+def upgrade_of(url: str) -> "SqlUpgrade | None":
+    """Return the upgrade of the table at the URL of an SQL database, or None for a store in MongoDB.
+
+    Raises StoreNotFound for a URL that is no database's, and StoreUnavailable if a package is missing.
+    """
+    if url.startswith(_MONGO):
+        return None
+    from localstore.databases import sql
+
+    try:
+        address, options = _options_in(url)
+        return sql.upgrade_of(address, options.get("table", "agent_sessions"), options.get("schema"))
+    except ValueError as error:
+        raise _no_store(url, error) from None
+
+
+def _no_store(url: str, error: ValueError) -> Exception:
+    if isinstance(error, LocalstoreError):
+        return error
+    shown = without_password(url)
+    return StoreNotFound(f"{shown} is not the URL of a store: {error} {_HINT}", path=shown)
 
 
 def _options_in(url: str) -> tuple[str, dict[str, str]]:

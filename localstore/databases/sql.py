@@ -21,6 +21,9 @@ from localstore.storage.arguments import check_flag
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
+    from localstore.databases.sql_connections import Connections
+    from localstore.databases.sql_upgrade import SqlUpgrade
+
 
 class SqlStorage(DatabaseStorage):
     """A storage that keeps sessions in the tables of an SQL database, which many machines may use at once.
@@ -46,34 +49,23 @@ class SqlStorage(DatabaseStorage):
             url: The address, as SQLAlchemy takes it: `postgresql://user@host/database`, `sqlite:///file.db`.
             table: The name of the table of sessions. The names of the other tables begin with it.
             schema: The schema of the tables, in PostgreSQL. It is created if it does not exist.
-            auto_upgrade_schema: If True, tables of an older layout are upgraded. There are none yet.
+            auto_upgrade_schema: If True, a table of agno is upgraded, as by `localstore upgrade`.
             lock_timeout: Seconds to wait for another writer to the same session.
             create: If False, a missing store raises StoreNotFound instead of being created.
 
         Raises ValueError for an invalid argument; StoreUnavailable if the database cannot be reached, a package is
-        missing or the table is one of another program; OlderFormat if the table is one of agno; NewerFormat if a newer
-        localstore made it. No error shows the password.
+        missing or the table is one of another program; OlderFormat if the table is one of agno and
+        `auto_upgrade_schema` is False; NewerFormat if a newer localstore made it. No error shows the password.
         """
         if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
             raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(lock_timeout)}")
         check_flag("auto_upgrade_schema", auto_upgrade_schema)
         check_flag("create", create)
-        try:
-            from localstore.databases.sql_backend import SqlBackend
-            from localstore.databases.sql_connections import Connections
-            from localstore.databases.sql_tables import NAME
-        except ModuleNotFoundError as error:
-            if (error.name or "").startswith("localstore"):
-                raise
-            raise StoreUnavailable(
-                f"SqlStorage needs the package {error.name}, which is not installed. "
-                "Run: pip install 'localstore-sessions[sql]'"
-            ) from None
-        for name, value in (("table", table), ("schema", schema)):
-            if not (name == "schema" and value is None) and not (isinstance(value, str) and NAME.match(value)):
-                raise ValueError(f"{name} must be 1 to 40 letters, digits and _, not {shown(value)}")
+        connections = _connections(url, table, schema, float(lock_timeout))
+        from localstore.databases.sql_backend import SqlBackend
+
         self._options: tuple[Any, ...] = (url, table, schema, auto_upgrade_schema, float(lock_timeout))
-        super().__init__(SqlBackend(Connections(url, float(lock_timeout)), table, schema, create=create))
+        super().__init__(SqlBackend(connections, table, schema, create=create, upgrade=auto_upgrade_schema))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the address and the options, so that another process can open the same store."""
@@ -117,6 +109,36 @@ class PostgresStorage(SqlStorage):
     ) -> None:
         """Open the tables in the schema, or create both. See `SqlStorage`."""
         super().__init__(db_url, table_name, schema, auto_upgrade_schema, lock_timeout=lock_timeout)
+
+
+def upgrade_of(url: str | URL, table: str = "agent_sessions", schema: str | None = None) -> SqlUpgrade:
+    """Return the upgrade of a table of agno: its preview, the upgrade itself, and its undo. Nothing is changed yet.
+
+    Raises ValueError for an invalid argument, and StoreUnavailable if a package is missing.
+    """
+    connections = _connections(url, table, schema, 10.0)
+    from localstore.databases.sql_tables import Tables
+    from localstore.databases.sql_upgrade import SqlUpgrade
+
+    return SqlUpgrade(connections, Tables(table, schema, connections.dialect))
+
+
+def _connections(url: str | URL, table: str, schema: str | None, timeout: float) -> Connections:
+    """Return the connections to a database, once the names and the packages are checked."""
+    try:
+        from localstore.databases.sql_connections import Connections
+        from localstore.databases.sql_tables import NAME
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("localstore"):
+            raise
+        raise StoreUnavailable(
+            f"SqlStorage needs the package {error.name}, which is not installed. "
+            "Run: pip install 'localstore-sessions[sql]'"
+        ) from None
+    for name, value in (("table", table), ("schema", schema)):
+        if not (name == "schema" and value is None) and not (isinstance(value, str) and NAME.match(value)):
+            raise ValueError(f"{name} must be 1 to 40 letters, digits and _, not {shown(value)}")
+    return Connections(url, timeout)
 
 
 def _open(kind: type[SqlStorage], options: tuple[Any, ...]) -> SqlStorage:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Select, delete, exists, func, inspect, or_, select, text, tuple_
-from sqlalchemy.schema import CreateSchema
+from sqlalchemy import Connection, Select, delete, exists, func, or_, select, text, tuple_
 
 from localstore.databases.backend import (
     HEADER,
@@ -24,14 +22,19 @@ from localstore.databases.backend import (
     store_not_found,
 )
 from localstore.databases.sql_connections import Connections
+from localstore.databases.sql_layout import create as create_store
+from localstore.databases.sql_layout import is_ready
 from localstore.databases.sql_search import conditions, full_text, may_have
 from localstore.databases.sql_session import LockedSession, Statements, aside_of, create_many, forget
-from localstore.databases.sql_tables import LAYOUT, Tables, key, start_of_key
-from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
+from localstore.databases.sql_tables import Tables, key, start_of_key
+from localstore.errors import OlderFormat, StoreUnavailable
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, WordQuery
 from localstore.index.selection import Place
 from localstore.models.filter import Filter
+
+if TYPE_CHECKING:
+    from localstore.maintenance.upgrade import Upgraded
 
 _Result = TypeVar("_Result")
 _FIRST, _LARGEST = 25, 1000
@@ -39,88 +42,47 @@ _FIRST, _LARGEST = 25, 1000
 _NEWEST = 300
 """Among how many of the newest entries a search looks first."""
 _END = "\U0010ffff"
-_OF_AGNO = {"session_id", "session_data"}
-"""Columns of a table of sessions that agno made."""
 
 
 class SqlBackend:
     """The tables of one store; see `Backend`."""
 
-    def __init__(self, connections: Connections, table: str, schema: str | None, *, create: bool) -> None:
-        """Open the tables, and create them if they do not exist and `create` is true.
+    def __init__(
+        self, connections: Connections, table: str, schema: str | None, *, create: bool, upgrade: bool
+    ) -> None:
+        """Open the tables. They are created if they do not exist and `create` is true, and upgraded with `upgrade`.
 
         Raises StoreUnavailable, StoreNotFound, OlderFormat for a table of agno, and NewerFormat.
         """
         self._connections = connections
         self._tables = Tables(table, schema, connections.dialect)
         self._statements = Statements(self._tables)
-        name = table if schema is None else f"{schema}.{table}"
-        self.address = f"{connections.address}, table {name}"
-        file = connections.url.database if connections.dialect == "sqlite" else None
-        if not create and file is not None and not os.path.exists(file):  # it would be created by a look at it
+        self.address = self._tables.address(connections.address)
+        if not create and connections.has_no_file():
             raise store_not_found(self.address)
-        if not connections.first(self._is_ready):
+        check = partial(is_ready, tables=self._tables, address=self.address)
+        try:
+            exists = connections.first(check)
+        except OlderFormat:
+            if not upgrade:
+                raise
+            self.upgrade()
+            exists = connections.first(check)
+        if not exists:
             if not create:
                 raise store_not_found(self.address)
             try:
-                connections.first(self._create)
+                connections.first(
+                    partial(create_store, tables=self._tables, address=self.address, timeout=connections.timeout)
+                )
             except StoreUnavailable:  # another process may have created them at the same time
-                if not connections.first(self._is_ready):
+                if not connections.first(check):
                     raise
 
-    def _is_ready(self, connection: Connection) -> bool:
-        """Return whether the tables exist. Raises an error if they are of another layout or another program."""
-        tables = self._tables
-        inspector = inspect(connection)
-        if not inspector.has_table(tables.info.name, schema=tables.schema):
-            if not inspector.has_table(tables.name, schema=tables.schema):
-                return False
-            columns = {column["name"] for column in inspector.get_columns(tables.name, schema=tables.schema)}
-            if columns >= _OF_AGNO:
-                raise OlderFormat(
-                    f"{self.address} is a table of agno. Nothing was changed. Use another table name, and import the "
-                    "sessions with 'localstore import agno'.",
-                    path=self.address,
-                )
-            raise StoreUnavailable(
-                f"{self.address} is a table of another program. Nothing was changed. Use another table name.",
-                path=self.address,
-            )
-        info = tables.info.c
-        layout = connection.execute(select(info.value).where(info.name == "layout")).scalar_one_or_none()
-        if layout is not None and layout != LAYOUT:
-            raise NewerFormat(
-                f"{self.address} has layout {layout}, but this localstore reads layout {LAYOUT}. Nothing was changed. "
-                "Update localstore.",
-                path=self.address,
-            )
-        return layout is not None
+    def upgrade(self) -> Upgraded:
+        from localstore.databases.sql_upgrade import SqlUpgrade
 
-    def _create(self, connection: Connection) -> None:
-        tables = self._tables
-        if not tables.is_mysql:
-            self._create_tables(connection)
-            return
-        # Each table is committed at once there: others must wait until all of them exist.
-        name = f"localstore {tables.name}"
-        connection.execute(select(func.get_lock(name, self._connections.timeout)))
-        try:
-            if not self._is_ready(connection):
-                self._create_tables(connection)
-        finally:
-            connection.execute(select(func.release_lock(name)))
-
-    def _create_tables(self, connection: Connection) -> None:
-        tables = self._tables
-        if tables.schema is not None:
-            connection.execute(CreateSchema(tables.schema, if_not_exists=True))
-        tables.info.create(connection, checkfirst=True)  # first: it says whose the other tables are
-        tables.metadata.create_all(connection)
-        if tables.is_sqlite:
-            connection.execute(
-                text(f"CREATE VIRTUAL TABLE {tables.words_table} USING fts5(body, content='', tokenize='ascii')")
-            )
-        connection.execute(tables.info.insert(), {"name": "layout", "value": LAYOUT})
+        return SqlUpgrade(self._connections, self._tables).upgrade()
 
     def close(self) -> None:
         self._connections.close()

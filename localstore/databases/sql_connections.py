@@ -94,6 +94,10 @@ class Connections:
             event.listen(engine, "connect", self._prepare_mysql)
         return engine
 
+    def has_no_file(self) -> bool:
+        """Return whether this is SQLite and the file does not exist. A look at the database would create it."""
+        return self.dialect == "sqlite" and self.url.database is not None and not os.path.exists(self.url.database)
+
     def _prepare_postgres(self, connection: Any, _: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {max(1, round(self.timeout * 1000))}")

@@ -168,6 +168,10 @@ class Tables:
         elif self.is_sqlite:
             self.words = table(self.words_table, column("rowid")).c.rowid
 
+    def address(self, database: str) -> str:
+        """Return where the sessions are, for people, given the address of the database."""
+        return f"{database}, table {self.name if self.schema is None else f'{self.schema}.{self.name}'}"
+
     @property
     def words_table(self) -> str:
         """The name of the table with the words of all entries, in SQLite."""

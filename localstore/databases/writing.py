@@ -351,10 +351,8 @@ class DatabaseWriter(DatabaseReader):
         self._backend.drop()
 
     def upgrade_schema(self) -> Upgraded:
-        """Return that nothing had to be upgraded: this release knows one version of the tables and of sessions."""
-        from localstore.maintenance.upgrade import Upgraded
-
-        return Upgraded()
+        """Upgrade the sessions of agno that could not be upgraded when the storage was opened."""
+        return self._backend.upgrade()
 
 
 def _ids(session_ids: str | Iterable[str]) -> list[str]:

@@ -15,6 +15,8 @@ from tests.contract.storages import name_of
 from tests.effort import ci_only
 from tests.mongo import mongo_url
 from tests.postgres import PASSWORD, postgres_url
+from tests.unit.databases.test_sql_upgrade import first_rows
+from tests.unit.maintenance.importing.test_agno import database
 
 Invoke = Callable[..., Result]
 
@@ -152,7 +154,6 @@ def test_no_command_shows_the_password(invoke: Invoke, store: Path, tmp_path: Pa
         ["redact", "graz-1", "--secrets", "--dry-run"],
         ["restore", "--kind", "backup"],
         ["check", "--repair"],
-        ["upgrade", "--undo"],
         ["diff", "graz-1", "--backup", "x"],
     ],
     ids=lambda args: args[0],
@@ -165,6 +166,28 @@ def test_what_needs_files_says_so(invoke: Invoke, args: list[str], tmp_path: Pat
     assert (result.exit_code, result.stdout) == (4, "")
     assert "has no file" in result.stderr or "works on a folder" in result.stderr
     assert "localstore " in result.stderr.partition("localstore: ")[2]
+
+
+def test_a_table_of_agno_is_previewed_upgraded_and_brought_back(invoke: Invoke, tmp_path: Path) -> None:
+    url = f"sqlite:///{database(tmp_path / 'agno.db', agent_sessions=first_rows(2))}"
+    result = invoke("ls", "--store", url)
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "localstore upgrade --store URL" in result.stderr
+    assert done(invoke("upgrade", "--dry-run", "--store", url)).startswith("version\t0\t2\nstep\t1\t")
+    plan = json.loads(done(invoke("upgrade", "--dry-run", "--json", "--store", url)))
+    assert (plan["documents"], plan["problems"]) == (2, [])
+    diff = done(invoke("upgrade", "--diff", "--store", url))
+    assert diff.startswith("--- a/s000.json\n+++ b/s000.json\n")
+    assert '+  "schema_version": 1,' in diff
+    result = invoke("upgrade", "--store", url)
+    assert (result.exit_code, result.stdout) == (0, "Upgraded 2 documents to version 1.\n")
+    assert "are in table agent_sessions_agno. Undo with: localstore upgrade --undo --store sqlite:" in result.stderr
+    assert done(invoke("upgrade", "--store", url)) == "Nothing to do.\n"
+    assert done(invoke("check", "--store", url)) == "2 sessions, no findings\n"
+    assert done(invoke("upgrade", "--undo", "--store", url)) == "Restored 2 documents of table agent_sessions_agno.\n"
+    result = invoke("upgrade", "--undo", "--store", url)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "nothing to undo" in result.stderr
 
 
 def test_the_environment_variable_takes_a_url(

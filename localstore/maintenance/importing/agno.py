@@ -23,8 +23,10 @@ from localstore.maintenance.importing.sqlite_file import DATABASE_ERRORS, column
 
 Row = dict[str, Any]
 RunsOf = Callable[[str], list[Row]]
-_SESSIONS = {"session_id", "session_data"}
-_RUNS = {"run_id", "session_id", "run_data"}
+SESSION_COLUMNS = {"session_id", "session_data"}
+"""The columns by which a table of agno's sessions is recognised."""
+RUN_COLUMNS = {"run_id", "session_id", "run_data"}
+"""The columns by which a table of the runs of agno 3.x is recognised."""
 _JSON = (
     *(
         "memory",
@@ -97,14 +99,14 @@ def _json_database(folder: Path) -> Items:
         if isinstance(item, Skipped):
             yield item
         else:
-            yield from _session(sessions, item[0], item[1], lambda session_id: by_session.get(session_id, []))
+            yield from _session(str(sessions), item[0], item[1], lambda session_id: by_session.get(session_id, []))
 
 
 def _database(path: Path, database: sqlite3.Connection) -> Items:
     """Yield the sessions of all tables of a SQLite database. The user chooses the names of the tables."""
     known = {table: set(columns(database, table)) for table in tables(database)}
-    run_tables = [table for table, names in known.items() if names >= _RUNS]
-    session_tables = [table for table, names in known.items() if names >= _SESSIONS]
+    run_tables = [table for table, names in known.items() if names >= RUN_COLUMNS]
+    session_tables = [table for table, names in known.items() if names >= SESSION_COLUMNS]
     if not session_tables:
         yield Skipped(str(path), "it has no table of agno's sessions")
 
@@ -116,24 +118,36 @@ def _database(path: Path, database: sqlite3.Connection) -> Items:
 
     for table in session_tables:
         for number, row in enumerate(rows(database, table, order="created_at, session_id"), 1):
-            if "session_type" in known[table]:
-                yield from _session(path, number, row, runs_of)
-            else:
-                yield from _first_session(path, number, row)
+            yield from row_session(str(path), number, row, runs_of)
 
 
-def _first_session(path: Path, number: int, row: Row) -> Items:
+def row_session(path: str, number: int, row: Row, runs_of: RunsOf) -> Items:
+    """Yield the session in a row of a database of agno, and what cannot be read of it.
+
+    Args:
+        path: The file or the address of the database.
+        number: The number of the row, from 1 on.
+        row: The values of all columns; JSON as text.
+        runs_of: Returns the rows in the tables of runs for the id of a session, in order.
+    """
+    if "session_type" in row:
+        yield from _session(path, number, row, runs_of)
+    else:
+        yield from _first_session(path, number, row)
+
+
+def _first_session(path: str, number: int, row: Row) -> Items:
     """Yield the session in a row of agno 1.x."""
     try:
-        document = upgraded(_parsed(row), 0)
+        document = upgraded(parsed_row(row), 0)
     except (json_text.Unreadable, CannotUpgrade) as error:
-        yield Skipped(str(path), f"it is not a session of agno ({error})", number, text(row.get("session_id")))
+        yield Skipped(path, f"it is not a session of agno ({error})", number, text(row.get("session_id")))
         return
     history = document.pop("history")
-    yield SourceSession(_without_schema(document), history, str(path))
+    yield SourceSession(_without_schema(document), history, path)
 
 
-def _parsed(row: Row) -> Row:
+def parsed_row(row: Row) -> Row:
     """Return a row with the values of the columns that hold JSON. Raises Unreadable."""
     return {key: _value(value) if key in _JSON else value for key, value in row.items()}
 
@@ -146,11 +160,11 @@ def _value(value: Any) -> Any:
     return value
 
 
-def _session(path: Path, number: int, row: Row, runs_of: RunsOf) -> Items:
+def _session(path: str, number: int, row: Row, runs_of: RunsOf) -> Items:
     """Yield a session of agno 2.x or 3.x."""
     session_id = text(row.get("session_id"))
     try:
-        record = _parsed(row)
+        record = parsed_row(row)
         kind = _kind(record.get("session_type"))
         if session_id is None or kind is None:
             raise json_text.Unreadable("it has no session_id, or an unknown session_type")
@@ -162,7 +176,7 @@ def _session(path: Path, number: int, row: Row, runs_of: RunsOf) -> Items:
         if not isinstance(fields.header.get("metadata", {}), dict):
             fields.header["agno_metadata"] = fields.header.pop("metadata")
     except (json_text.Unreadable, LocalstoreError) as error:
-        yield Skipped(str(path), f"it is not a session of agno ({error})", number, session_id)
+        yield Skipped(path, f"it is not a session of agno ({error})", number, session_id)
         return
     header = {"schema_version": 1, "session_id": session_id, "kind": kind, "created_at": created_at, **fields.header}
     stored = runs_of(session_id)
@@ -173,7 +187,7 @@ def _session(path: Path, number: int, row: Row, runs_of: RunsOf) -> Items:
     if fields.state:
         updated_at = time(record.get("updated_at")) or created_at
         entries.append({"type": "update", "created_at": updated_at, **fields.state})
-    yield SourceSession(order_header(header), entries, str(path))
+    yield SourceSession(order_header(header), entries, path)
 
 
 def _kind(value: Any) -> RunKind | None:
@@ -181,7 +195,7 @@ def _kind(value: Any) -> RunKind | None:
 
 
 def _runs(
-    path: Path, number: int, session_id: str, stored: Iterable[Row], beside: Any
+    path: str, number: int, session_id: str, stored: Iterable[Row], beside: Any
 ) -> Iterator[tuple[Row, int | None, Any] | Skipped]:
     """Yield the runs of a session, each with its `run_index` and its kind.
 
@@ -194,19 +208,19 @@ def _runs(
         try:
             data = _value(row.get("run_data"))
         except json_text.Unreadable as error:
-            yield Skipped(str(path), f"run {row.get('run_id')}: {error}", number, session_id)
+            yield Skipped(path, f"run {row.get('run_id')}: {error}", number, session_id)
             continue
         if isinstance(data, dict):
             index = row.get("run_index")
             data = data if text(data.get("run_id")) else {**data, "run_id": row.get("run_id")}
             yield data, index if type(index) is int else None, row.get("run_type")
         else:
-            yield Skipped(str(path), f"run {row.get('run_id')} is not a JSON object", number, session_id)
+            yield Skipped(path, f"run {row.get('run_id')} is not a JSON object", number, session_id)
     for place, data in enumerate(beside if isinstance(beside, list) and not has_table else ()):
         if isinstance(data, dict):
             yield data, None, None
         else:
-            yield Skipped(str(path), f"run {place} is not a JSON object", number, session_id)
+            yield Skipped(path, f"run {place} is not a JSON object", number, session_id)
 
 
 def _entries(session_id: str, kind: RunKind, runs: list[tuple[Row, int | None, Any]], created_at: str) -> list[Entry]:
