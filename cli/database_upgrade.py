@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from localstore.databases.opening import open_storage, upgrade_of, without_password
 
 from . import output
-from .rewrite_result import exit_with_problems, print_plan, print_undone, print_upgraded, sizes
+from .figures import counted
+from .rewrite_result import exit_with_problems, print_plan, print_undone, print_upgraded
 from .store_option import needs_folder
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def upgrade_database(url: str, *, dry_run: bool, diff: bool, undoes: bool, as_js
         upgraded = upgrade.upgrade()
         undo = f"localstore upgrade --undo --store {shlex.quote(without_password(url))}"
         old = f"The old documents are in table {upgraded.backup}. Undo with: {undo}"
-        summary = f"Upgraded {sizes(upgraded.documents)} to version {SCHEMA_VERSION}."
+        summary = f"Upgraded {counted(upgraded.documents, 'document')} to version {SCHEMA_VERSION}."
         print_upgraded(upgraded, summary, old, as_json=as_json)
 
 

@@ -1,10 +1,19 @@
-"""Writes large numbers and long times in a few characters, for tables on a terminal."""
+"""Writes numbers with their words, and large numbers and long times in a few characters."""
 
 from __future__ import annotations
 
 _WHOLE = 10_000
 """Smaller numbers are written in full."""
 _UNITS = "kMBT"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its word. `many` is the plural if it is not `one` with an s.
+
+    >>> counted(1, "session"), counted(1234, "session"), counted(2, "copy", "copies")
+    ('1 session', '1,234 sessions', '2 copies')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def short_count(number: int) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import output
 from .errors import message
+from .figures import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +22,7 @@ _TOGETHER = 500
 
 def sessions_and_bytes(infos: Sequence[SessionInfo]) -> str:
     """Return how many sessions there are and how large they are, as `2 sessions (1,234 bytes)`."""
-    return f"{counted(len(infos))} ({sum(info.size for info in infos):,} bytes)"
-
-
-def counted(number: int) -> str:
-    """Return a number of sessions with its word, as `1 session`."""
-    return f"{number:,} {'session' if number == 1 else 'sessions'}"
+    return f"{counted(len(infos), 'session')} ({sum(info.size for info in infos):,} bytes)"
 
 
 def remove_selected(storage: SessionStorage, infos: Sequence[SessionInfo], *, sure: bool, as_json: bool) -> None:
@@ -75,4 +71,4 @@ def _summary(moved: list[Trashed]) -> str:
         return f"{moved[0].session_id} is in the trash. Restore it with: localstore restore {name}"
     number = len({item.session_id for item in moved})
     are = "is" if number == 1 else "are"
-    return f"{counted(number)} {are} in the trash. 'localstore restore' lists what is there."
+    return f"{counted(number, 'session')} {are} in the trash. 'localstore restore' lists what is there."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from localstore.errors import LocalstoreError, LockTimeout
 
 from .errors import Ambiguous, candidates
+from .figures import counted
 from .output import local_time, note, one_line, write, write_json
 from .transcript import Piece, Transcript
 
@@ -58,7 +59,7 @@ def outcome(done: Restored, dry_run: bool) -> str:
     """Return a summary of restoring a rescue file, or of what would be done if `dry_run` is true."""
     parts = []
     if done.added:
-        count = f"{done.added:,} {'entry' if done.added == 1 else 'entries'}"
+        count = counted(done.added, "entry", "entries")
         parts.append(f"{count} {'to put' if dry_run else 'put'} back into {done.session_id}")
     if done.present:
         parts.append(f"{done.present:,} there already")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import Ambiguous, candidates
+from .figures import counted
 from .output import one_line
-from .rewrite_result import sizes
 
 if TYPE_CHECKING:
     from localstore.disk.backup_folder import BackupInfo
@@ -72,7 +72,7 @@ def _in_backups(root: str) -> Iterator[Restorable]:
     from localstore.disk import backup_folder
 
     for backup in backup_folder.listing(root):
-        why = f"{backup.action} of {sizes(backup.documents)}"
+        why = f"{backup.action} of {counted(backup.documents, 'document')}"
         yield Restorable("backup", backup.name, None, backup.made_at, why, backup.size, backup)
 
 

@@ -9,16 +9,12 @@ import click
 
 from . import output
 from .errors import FINDINGS
+from .figures import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from localstore.maintenance.upgrade import Problem, Undone, Upgraded
-
-
-def sizes(documents: int) -> str:
-    """Return the number of documents with the word in the singular or plural, such as `2 documents`."""
-    return f"{documents:,} document" if documents == 1 else f"{documents:,} documents"
 
 
 def name_problems(problems: Sequence[Problem]) -> None:
@@ -42,9 +38,9 @@ def print_plan(versions: Mapping[int, int], steps: Sequence[tuple[int, str, int]
         output.write_rows([*rows, *todo])
         return
     for _, version, count in rows:
-        output.write(f"version {version}: {sizes(int(count))}\n")
+        output.write(f"version {version}: {counted(int(count), 'document')}\n")
     for _, version, title, count in todo:
-        output.write(f"step {version}: {output.one_line(title)} ({sizes(int(count))})\n")
+        output.write(f"step {version}: {output.one_line(title)} ({counted(int(count), 'document')})\n")
     if not versions:
         output.write("This store has no documents.\n")
     elif not steps:
@@ -88,7 +84,7 @@ def print_undone(done: Undone, source: str, *, as_json: bool) -> None:
         counts = {"backup": done.backup, "restored": done.restored, "changed": done.changed}
         output.write_json({**counts, "problems": problems})
     else:
-        output.write(f"Restored {sizes(done.restored + done.changed)} {source}.\n")
+        output.write(f"Restored {counted(done.restored + done.changed, 'document')} {source}.\n")
         if done.changed:
-            output.note(f"{sizes(done.changed)} of them had changed since; the changes were kept.")
+            output.note(f"{counted(done.changed, 'document')} of them had changed since; the changes were kept.")
     exit_with_problems(done.problems)

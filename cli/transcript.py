@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from localstore.models.times import time_text
 from localstore.storage.plain_session import PlainSession, plain_entry
 
+from .figures import counted
 from .output import lines, local_time, when, write
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Transcript:
         about = [] if title == info.session_id else [info.session_id]
         about.append(f"{info.kind} {info.entity_id}" if info.entity_id else info.kind)
         about += [info.user_id] if info.user_id else []
-        about.append(f"{info.runs:,} run{'' if info.runs == 1 else 's'}")
+        about.append(counted(info.runs, "run"))
         about += [] if info.updated_at is None else [when(time_text(info.updated_at))]
         about += [f"#{tag}" for tag in info.tags]
         yield Piece(compact(" · ".join(about)), style="dim")

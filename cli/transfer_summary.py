@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Protocol
 
+from .figures import counted
+
 
 class Transferred(Protocol):
     """The result of an import or a copy."""
@@ -23,13 +25,9 @@ class Transferred(Protocol):
 
 def transfer_summary(result: Transferred, done: str, would: str) -> str:
     """Return the line. It begins with the word `done` or, for a dry run, with `would`."""
-    parts = [_count(len(result.added), "new session")]
+    parts = [counted(len(result.added), "new session")]
     if len(result.extended):
-        parts.append(f"what is new in {_count(len(result.extended), 'session')}")
-    there = f" {_count(result.unchanged, 'session')} had nothing new." if result.unchanged else ""
+        parts.append(f"what is new in {counted(len(result.extended), 'session')}")
+    there = f" {counted(result.unchanged, 'session')} had nothing new." if result.unchanged else ""
     verb = would if result.dry_run else done
-    return f"{verb} {' and '.join(parts)} ({_count(result.runs, 'run')}).{there}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{verb} {' and '.join(parts)} ({counted(result.runs, 'run')}).{there}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
-from ..rewrite_result import sizes
+from ..figures import counted
 from ..store_option import find_store, store_option
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _prune(root: str, chosen: list[BackupInfo], *, yes: bool, as_json: bool) -> 
                 "No terminal to ask on. Add --yes to delete permanently", click.get_current_context()
             )
         names = ", ".join(backup.name for backup in chosen)
-        click.confirm(f"Delete {sizes(count)} of backup {names} permanently?", abort=True, err=True)
+        click.confirm(f"Delete {counted(count, 'document')} of backup {names} permanently?", abort=True, err=True)
     for backup in chosen:
         Backup(root, backup.name).remove()
         if not as_json:

@@ -9,6 +9,7 @@ import click
 
 from .. import output
 from ..errors import FINDINGS
+from ..figures import counted
 from ..store_option import database_of, find_store, store_option
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> No
         printed.append(finding)
         if not as_json:
             show(finding)
-    summary = f"{_count(findings.sessions, 'session')}, {_summary(printed, dry_run)}"
+    summary = f"{counted(findings.sessions, 'session')}, {_summary(printed, dry_run)}"
     if as_json:
         output.write_json([finding.as_dict() for finding in printed])
     elif printed and not output.to_terminal():
@@ -66,7 +67,7 @@ def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> No
         output.write(f"{summary}\n")
     repairable = 0 if repair else sum(finding.kind is not None for finding in printed)
     if repairable and not as_json:
-        output.note(f"'localstore check --repair' repairs {_count(repairable, 'finding')}; add --dry-run to see how.")
+        output.note(f"'localstore check --repair' repairs {counted(repairable, 'finding')}; add --dry-run to see how.")
     if any(finding.severity == "error" for finding in printed):
         click.get_current_context().exit(FINDINGS)
 
@@ -97,11 +98,7 @@ def _line_for_person() -> Callable[[Finding], None]:
 
 def _summary(findings: list[Finding], dry_run: bool) -> str:
     number = {word: sum(finding.severity == word for finding in findings) for word in ("repair", "error", "note")}
-    counts = [_count(number[word], word) for word in ("error", "note") if number[word]]
+    counts = [counted(number[word], word) for word in ("error", "note") if number[word]]
     if number["repair"]:
         counts.insert(0, f"{number['repair']:,} to repair" if dry_run else f"{number['repair']:,} repaired")
     return ", ".join(counts) or "no findings"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

@@ -7,7 +7,8 @@ from typing import Literal
 
 import click
 
-from ..rewrite_result import print_result, sizes
+from ..figures import counted
+from ..rewrite_result import print_result
 from ..store_option import open_folder, store_option
 
 
@@ -39,4 +40,6 @@ def command(
     ids = [info.session_id for info in find_sessions(storage, sessions)] or None
     with progress("documents") as report:
         done = convert(storage, to, ids, processes=jobs or os.cpu_count() or 1, progress=report)
-    print_result(done, f"Converted {sizes(done.documents)} to {to.upper()}.", str(storage.root), as_json=as_json)
+    print_result(
+        done, f"Converted {counted(done.documents, 'document')} to {to.upper()}.", str(storage.root), as_json=as_json
+    )

@@ -11,6 +11,7 @@ from localstore.models.session_info import SORT_KEYS
 from localstore.models.times import time_text
 
 from .. import output
+from ..figures import counted
 from ..filter_options import archived_option, filter_options, limit_option, without_archived
 from ..store_option import open_store, store_name, store_option
 
@@ -80,8 +81,7 @@ def _name_files(storage: Storage) -> None:
     """Print what is to be said about the files that are not sessions of the listing."""
     unreadable = len(storage.unreadable_files().keys() - storage.duplicate_files().keys())
     if unreadable:
-        files = "1 file" if unreadable == 1 else f"{unreadable:,} files"
-        output.note(f"{files} cannot be read as a session. 'localstore check' says why.")
+        output.note(f"{counted(unreadable, 'file')} cannot be read as a session. 'localstore check' says why.")
     _name_ignored(storage.ignored_files())
     _name_copies(storage.duplicate_files())
 

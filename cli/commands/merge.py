@@ -8,6 +8,7 @@ import click
 
 from .. import output
 from ..errors import FINDINGS
+from ..figures import counted
 from ..store_option import find_store, open_folder, open_named, store_option
 from ..transfer_summary import transfer_summary
 from .git import set_up_repository
@@ -123,11 +124,7 @@ def _summary(done: Sequence[MergedSession], *, dry_run: bool) -> str:
     if not done:
         return "No session has a copy."
     would = "would be " if dry_run else ""
-    texts = [f"{_count(len(copies), 'copy', 'copies')} {would}united"] if copies else []
-    texts += [f"{_count(renamed, 'document', 'documents')} {would}renamed"] if renamed else []
-    texts += [f"{_count(left, 'problem', 'problems')}"] if left else []
+    texts = [f"{counted(len(copies), 'copy', 'copies')} {would}united"] if copies else []
+    texts += [f"{counted(renamed, 'document')} {would}renamed"] if renamed else []
+    texts += [counted(left, "problem")] if left else []
     return ", ".join(texts)
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

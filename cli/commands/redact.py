@@ -8,7 +8,8 @@ import click
 
 from .. import output
 from ..arguments import find_sessions
-from ..rewrite_result import exit_with_problems, sizes
+from ..figures import counted
+from ..rewrite_result import exit_with_problems
 from ..store_option import open_folder, store_option
 
 if TYPE_CHECKING:
@@ -65,26 +66,26 @@ def command(
     if found.documents and not yes:
         _warn_of_writers(infos)
     if found.documents and not yes and not dry_run:
-        if click.confirm(f"Replace {_secrets(found)} in {sizes(found.documents)}?", err=True):
+        if click.confirm(f"Replace {_secrets(found)} in {counted(found.documents, 'document')}?", err=True):
             found, is_done = storage.redact(ids, patterns, secrets=secrets), True
         else:
             output.note("Nothing was changed.")
     if as_json:
         output.write_json(found.as_dict())
     elif is_done and found.documents:
-        output.write(f"Replaced {_secrets(found)} in {sizes(found.documents)}.\n")
+        output.write(f"Replaced {_secrets(found)} in {counted(found.documents, 'document')}.\n")
         output.deliver()  # before the notes
     if found.backup is not None:
         _name_what_is_left(found.backup)
     if dry_run and found.documents:
-        output.note(f"Would replace {_secrets(found)} in {sizes(found.documents)}.")
+        output.note(f"Would replace {_secrets(found)} in {counted(found.documents, 'document')}.")
     if not found.sessions and not as_json:
         output.note("No secrets were found." if secrets else "Nothing matches.")
     exit_with_problems(found.problems)
 
 
 def _secrets(found: Redacted) -> str:
-    return f"{found.count:,} {'match' if found.count == 1 else 'matches'}"
+    return counted(found.count, "match", "matches")
 
 
 def _print_places(found: Redacted) -> None:

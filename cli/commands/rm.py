@@ -9,13 +9,13 @@ import click
 from .. import output
 from ..amounts import age
 from ..arguments import find_sessions
+from ..figures import counted
 from ..filter_options import archived_option, filter_options, without_archived
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from localstore.disk.trash_folder import Trashed
     from localstore.models.filter import Filter
     from localstore.storage.contract import SessionStorage
 
@@ -72,7 +72,7 @@ def _empty(storage: SessionStorage, older_than: timedelta | None, *, sure: bool,
     items = storage.trashed(older_than=older_than)
     if items and not sure:
         size = sum(item.size for item in items)
-        question = f"Delete {_count(items)} ({size:,} bytes) permanently?"
+        question = f"Delete {counted(len(items), 'document')} ({size:,} bytes) permanently?"
         if not output.is_confirmed(question, yes_would="delete permanently"):
             items = []
     if isinstance(storage, Storage):
@@ -82,10 +82,6 @@ def _empty(storage: SessionStorage, older_than: timedelta | None, *, sure: bool,
     if as_json:
         output.write_json([item.as_dict() for item in deleted])
     elif deleted:
-        output.write(f"{_count(deleted)} deleted permanently\n")
+        output.write(f"{counted(len(deleted), 'document')} deleted permanently\n")
     else:
         output.note("Nothing was deleted.")
-
-
-def _count(items: list[Trashed]) -> str:
-    return f"{len(items):,} {'document' if len(items) == 1 else 'documents'}"

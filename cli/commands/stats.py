@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
+from ..figures import counted
 from ..filter_options import filter_options
 from ..price_file import read_prices
 from ..store_option import open_store, store_name, store_option
@@ -85,7 +86,7 @@ def command(
         models = ", ".join(model or "(no model)" for model in stats.unpriced)
         output.note(f"The cost leaves out the tokens of {models}, for which there is no price.")
     if stats.unreadable:
-        documents = "1 document" if stats.unreadable == 1 else f"{stats.unreadable:,} documents"
+        documents = counted(stats.unreadable, "document")
         output.note(f"{documents} cannot be read, so the last known counts are used. 'localstore check' says why.")
     if not stats.total.sessions and not as_json:
         none = f"No sessions in the store {store_name(storage)} yet."

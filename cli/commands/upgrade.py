@@ -12,7 +12,8 @@ from localstore.errors import BackupNotFound, Conflict, StoreNotFound
 
 from .. import output
 from ..database_upgrade import upgrade_database
-from ..rewrite_result import exit_with_problems, print_plan, print_result, sizes, undo_and_print_result
+from ..figures import counted
+from ..rewrite_result import exit_with_problems, print_plan, print_result, undo_and_print_result
 from ..store_option import find_store, store_option, url_of
 
 
@@ -117,4 +118,6 @@ def _upgrade(root: str, jobs: int, *, as_json: bool) -> None:
 
     with progress("documents") as report:
         done = upgrade(root, processes=jobs, progress=report)
-    print_result(done, f"Upgraded {sizes(done.documents)} to version {SCHEMA_VERSION}.", root, as_json=as_json)
+    print_result(
+        done, f"Upgraded {counted(done.documents, 'document')} to version {SCHEMA_VERSION}.", root, as_json=as_json
+    )
