@@ -254,7 +254,7 @@ def rank(row: IndexRow) -> tuple[bool, bool, str, int, int, list[int]]:
     """Return a key that orders documents of one session. The last one in this order is the session's document.
 
     Documents whose name is that of a copy come first, and those with the canonical name last, even if they are broken:
-    an unreadable document is not a missing one. Then come those with newer entries, more entries, a shorter path, and
+    an unreadable document is not a missing one. Then come those with newer entries, more entries, a shorter name, and
     the path that is first in the alphabet. The times of the files do not count: copying a file makes a new one.
     """
     name = row["path"].rpartition("/")[2]
