@@ -241,14 +241,14 @@ class SqlBackend:
     def matches(self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool) -> Iterator[Match]:
         begin, size = 0, _FIRST
         if not rank and (cut := self._time_of_newest()) is not None:
-            rows = self._page_of(self._search(query, where, rank=False, after=cut).limit(size))
-            yield from self._matches(rows, where)
-            begin = len(rows)
+            places = self._all(self._search(query, where, rank=False, after=cut).limit(size))
+            yield from self._matches(self._entries_at(places), where)
+            begin = len(places)
         statement = self._search(query, where, rank=rank)
         while True:
-            rows = self._page_of(statement.limit(size).offset(begin))
-            yield from self._matches(rows, where)
-            if len(rows) < size:
+            places = self._all(statement.limit(size).offset(begin))
+            yield from self._matches(self._entries_at(places), where)
+            if len(places) < size:
                 return
             begin, size = begin + size, _LARGEST
 
@@ -286,10 +286,10 @@ class SqlBackend:
         found, ranked = full_text(tables, query, rank=rank, one_by_one=after is not None)
         return statement.where(*found).order_by(*ranked, *order)
 
-    def _page_of(self, places: Select[Any]) -> list[Any]:
-        """Return the entries at places, with the rows of their sessions."""
+    def _entries_at(self, places: Iterable[Any]) -> list[Any]:
+        """Return the entries at places, with the rows of their sessions. What was removed meanwhile is missing."""
         entries, sessions = self._tables.entries.c, self._tables.sessions.c
-        keys = [tuple(found) for found in self._all(places)]
+        keys = [tuple(place) for place in places]
         columns = (entries.session_id, entries.position, entries.content, sessions.facts, sessions.next_position)
         own = entries.session_id == sessions.session_id
         statement = select(*columns).join_from(self._tables.entries, self._tables.sessions, own)

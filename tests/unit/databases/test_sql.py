@@ -5,15 +5,18 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import make_url
 
-from localstore import LocalstoreError, LockTimeout, NewerFormat, OlderFormat, Run, StoreUnavailable
+from localstore import LocalstoreError, LockTimeout, Message, NewerFormat, OlderFormat, Run, StoreUnavailable
 from localstore.databases.sql import PostgresStorage, SqliteStorage, SqlStorage
+from localstore.databases.sql_backend import SqlBackend
 from localstore.models.times import now
 from tests.effort import ci_only, long_only
 from tests.mariadb import mariadb_url
@@ -47,6 +50,24 @@ def test_a_storage_travels_to_another_process(tmp_path: Path) -> None:
     assert type(copy) is SqliteStorage
     assert [*copy] == ["s1"]
     assert repr(copy) == f"SqliteStorage('sqlite:///{tmp_path}/sessions.db, table chats')"
+
+
+def test_a_search_goes_on_behind_a_session_that_is_deleted_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search found less than it asked for, and took that for the end."""
+    storage = SqliteStorage(db_file=tmp_path / "sessions.db")
+    for number in range(60):
+        storage.append(f"s{number}", Run(messages=[Message(role="user", content="Which train?")]))
+    read, session_ids = SqlBackend._entries_at, iter(["s59"])
+
+    def delete_first(backend: SqlBackend, places: Iterable[Any]) -> list[Any]:
+        for session_id in session_ids:
+            storage.delete_session(session_id)
+        return read(backend, places)
+
+    monkeypatch.setattr(SqlBackend, "_entries_at", delete_first)
+    assert "s0" in [hit.session_id for hit in storage.search("train", limit=None)]
 
 
 def test_a_closed_storage_opens_again(tmp_path: Path) -> None:
