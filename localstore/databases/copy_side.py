@@ -14,6 +14,7 @@ from localstore.format.document import order_header
 from localstore.format.values import json_equal
 from localstore.maintenance.copying import (
     OF_ONE_SESSION,
+    REPLACED,
     Form,
     Listed,
     Revision,
@@ -23,8 +24,6 @@ from localstore.maintenance.copying import (
     written,
 )
 from localstore.models.filter import Filter
-
-_REPLACED = "replaced by a copy of another store"
 
 
 class DatabaseSide:
@@ -109,7 +108,7 @@ def _merge(locked: Locked, change: SessionChange, form: Form) -> Written:
         lost = lost_entries(stored.version, merged)
         for entry in lost:
             if "run_id" in entry:
-                locked.set_aside(aside(form.session_id, _REPLACED, [text_of(entry)], run_id=entry["run_id"]))
+                locked.set_aside(aside(form.session_id, REPLACED, [text_of(entry)], run_id=entry["run_id"]))
         if loses_more(merged) or not all("run_id" in entry for entry in lost):
             texts = [text_of(stored.header), *(one.text for one in entries)]
             locked.set_aside(aside(form.session_id, TRASH, texts))

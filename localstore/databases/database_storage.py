@@ -26,15 +26,20 @@ from localstore.storage.arguments import (
     expected_fingerprints,
 )
 from localstore.storage.async_twins import async_twin
-from localstore.storage.items import Item, check_revision, entries_of, is_item, item_of, new_items, revision_of
+from localstore.storage.items import (
+    REMEMBERED_ITEMS,
+    Item,
+    check_revision,
+    entries_of,
+    is_item,
+    item_of,
+    new_items,
+    revision_of,
+)
 from localstore.storage.update import new_header
 
 if TYPE_CHECKING:
     from localstore.databases.checking import DatabaseCheck
-
-
-_REMEMBERED_ITEMS = 64
-"""How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
 
 
 class DatabaseStorage(DatabaseWriter):
@@ -163,7 +168,7 @@ class DatabaseStorage(DatabaseWriter):
             return revision_of(create(locked, header, entries)["fingerprint"])
 
         def work(change: SessionChange) -> str:
-            newest = change.entries(max(0, change.next - _REMEMBERED_ITEMS - len(entries)))
+            newest = change.entries(max(0, change.next - REMEMBERED_ITEMS - len(entries)))
             if new := new_items(session_id, [one.entry for one in newest], entries):
                 check_revision(session_id, change.revision, expected_revision)
                 change.change(None, {}, new)
@@ -239,7 +244,6 @@ class DatabaseStorage(DatabaseWriter):
     aitems = async_twin(DatabaseReader.items, writes=False)
     arevision = async_twin(DatabaseReader.revision, writes=False)
     alist_sessions = async_twin(DatabaseReader.list_sessions, writes=False)
-    acopy_to = async_twin(DatabaseReader.copy_to, writes=True)
     asearch = async_twin(DatabaseReader.search, writes=False)
     afind_sessions = async_twin(DatabaseReader.find_sessions, writes=False)
     asessions_containing = async_twin(DatabaseReader.sessions_containing, writes=False)

@@ -16,7 +16,7 @@ from typing import Any
 from localstore.databases.database_storage import DatabaseStorage
 from localstore.errors import StoreUnavailable
 from localstore.models.nearest import shown
-from localstore.storage.arguments import check_flag
+from localstore.storage.arguments import check_flag, check_lock_timeout
 
 _COLLECTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}\Z")
 _DATABASE = re.compile(r'[^/\\. "$*<>:|?\0]{1,63}\Z')
@@ -52,8 +52,7 @@ class MongoDbStorage(DatabaseStorage):
         transactions, a package is missing or the collection is one of another program; OlderFormat if the collection is
         one of agno; NewerFormat if a newer localstore made it. No error shows the password.
         """
-        if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
-            raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(lock_timeout)}")
+        check_lock_timeout(lock_timeout)
         if not isinstance(collection_name, str) or not _COLLECTION.match(collection_name):
             raise ValueError(
                 f"collection_name must be 1 to 100 letters, digits, _, . and -, not {shown(collection_name)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,7 +25,6 @@ from localstore.databases.backend import (
 )
 from localstore.databases.mongo_client import Client, Document
 from localstore.databases.mongo_session import (
-    ANYTHING,
     BY_POSITION,
     LONGEST_WORD,
     Collections,
@@ -37,6 +35,7 @@ from localstore.databases.mongo_session import (
     parts,
     text_of_aside,
 )
+from localstore.databases.words import ANYTHING, KELVIN, longest_word
 from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, Term, WordQuery
@@ -52,9 +51,6 @@ LAYOUT = "1"
 _FIRST, _LARGEST = 25, 1000
 """How many matches are read at first, and at most."""
 _END = "\U0010ffff"
-_ASCII_WORD = re.compile("[A-Za-z0-9]+")
-_KELVIN = "\u212a"
-"""The sign of Kelvin, which is a K when it is composed."""
 _OF_AGNO = ({"session_data"}, {"memory"}, {"runs"})
 """Fields of a session that agno stored: it has one of these."""
 
@@ -390,8 +386,8 @@ def may_have(query: WordQuery | LiteralQuery) -> Document:
     if isinstance(query, WordQuery):
         wanted = [_has(word, term, at) for term in query.terms for at, word in enumerate(term.words)]
         return {"$or": [{"$and": wanted}, {"words": ANYTHING}]}
-    word = max(_ASCII_WORD.findall(query.text), key=len, default="")
-    return {"$or": [{"content": {"$regex": word}}, {"content": {"$regex": _KELVIN}}]} if word else {}
+    word = longest_word(query.text)
+    return {"$or": [{"content": {"$regex": word}}, {"content": {"$regex": KELVIN}}]} if word else {}
 
 
 def _has(word: str, term: Term, at: int) -> Document:

@@ -11,19 +11,15 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from localstore.databases.backend import Aside, Change, StoredEntry, entry_of
+from localstore.databases.words import words_of
 from localstore.errors import UnstorableValue
-from localstore.format.words import composed, words
 from localstore.index.row import IndexRow, activity, latest_plausible_time
 
 Document = dict[str, Any]
 LONGEST_WORD = 100
 """How many characters of a word are indexed."""
-_MOST_BYTES = 800_000
-"""How many bytes of words of an entry are indexed. An entry with more has `ANYTHING` instead."""
 _LARGEST = 15_000_000
 """How many bytes of JSON an entry may have: MongoDB stores 16 MB, with all that is beside them."""
-ANYTHING = "*"
-"""Stands for all words of an entry that has too many. No word is written like this."""
 _AT_ONCE = 1000
 BY_POSITION = [("session_id", ASCENDING), ("position", ASCENDING)]
 """The keys of the index of entries."""
@@ -196,7 +192,7 @@ def entry_values(session_id: str, one: StoredEntry) -> Document:
         "position": one.position,
         "created_at": one.created_at,
         "content": one.text,
-        "words": words_of(one),
+        "words": words_of(one, LONGEST_WORD),
     }
     return document if one.run_id is None else {**document, "run_id": one.run_id}
 
@@ -212,12 +208,6 @@ def aside_of(found: Document, text: str = "") -> Aside:
     return Aside(
         found["_id"], found["session_id"], found["reason"], found["made_at"], found["size"], found["run_id"], text
     )
-
-
-def words_of(one: StoredEntry) -> list[str]:
-    """Return the words of an entry, each once."""
-    found = {form[:LONGEST_WORD] for text in one.texts for form in words(composed(text.text)).forms}
-    return [ANYTHING] if sum(len(form.encode()) + 8 for form in found) > _MOST_BYTES else sorted(found)
 
 
 def parts(values: list[Any]) -> list[list[Any]]:

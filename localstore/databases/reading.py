@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,7 +17,6 @@ from localstore.index.row import IndexRow, activity, contains, latest_plausible_
 from localstore.index.search_query import LiteralQuery, parse_query
 from localstore.index.short_ids import short_ids
 from localstore.models.filter import Filter
-from localstore.models.nearest import not_one_of
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 from localstore.models.session_info import SessionInfo, SortKey, in_order_of, session_info
 from localstore.storage.arguments import (
@@ -27,11 +25,12 @@ from localstore.storage.arguments import (
     check_filter,
     check_flag,
     check_id,
-    check_kind,
     check_limit,
+    check_search,
     check_sort,
     check_text,
     is_valid,
+    narrowed,
     not_found,
     optional,
     require_text,
@@ -42,12 +41,10 @@ from localstore.storage.items import Item, is_item, item_of, revision_of
 from localstore.storage.search import hits_in
 
 if TYPE_CHECKING:
-    from localstore.maintenance.copying import Copied, Copyable, Side
-    from localstore.models.progress import Progress
+    from localstore.maintenance.copying import Side
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Session
     from localstore.models.stats import GroupKey, Prices, Stats
-    from localstore.storage.export import Export, ExportFormat, NotExported
 
 
 class DatabaseReader(DerivedCalls):
@@ -116,21 +113,13 @@ class DatabaseReader(DerivedCalls):
         check_limit(limit)
         check_flag("newest_first", newest_first)
         check_sort(sort, after)
-        merged = self._narrowed(where, user_id, entity_id, kind)
+        merged = narrowed(where, user_id, entity_id, kind)
         if merged is None:
             return []
         if sort != "updated":
             infos = in_order_of(self._page(merged, None, None, newest_first=True), sort)
             return (infos if newest_first else infos[::-1])[:limit]
         return self._page(merged, after, limit, newest_first=newest_first)
-
-    def _narrowed(
-        self, where: Filter | None, user_id: str | None, entity_id: str | None, kind: str | None
-    ) -> Filter | None:
-        check_text("user_id", user_id)
-        check_text("entity_id", entity_id)
-        check_kind(kind)
-        return check_filter(where).narrowed(user_id, entity_id, kind)
 
     def _page(self, where: Filter, after: str | None, limit: int | None, *, newest_first: bool) -> list[SessionInfo]:
         place = None if after is None else check_cursor(after)
@@ -250,13 +239,8 @@ class DatabaseReader(DerivedCalls):
         where: Filter | None = None,
     ) -> list[SearchHit]:
         """Return the entries of the history that have all words of `text`, newest first."""
-        check_flag("literal", literal)
-        check_flag("rank", rank)
-        check_limit(limit)
-        require_text(text)
-        if not text.strip():
-            raise ValueError("text is empty. Give the words to search for.")
-        merged = self._narrowed(where, user_id, entity_id, kind)
+        check_search(text, limit, literal=literal, rank=rank)
+        merged = narrowed(where, user_id, entity_id, kind)
         return [] if merged is None else list(islice(self._hits(text, merged, literal=literal, rank=rank), limit))
 
     def _hits(self, text: str, where: Filter, *, literal: bool, rank: bool) -> Iterator[SearchHit]:
@@ -265,47 +249,6 @@ class DatabaseReader(DerivedCalls):
             title = session_info(match.row, "").title or ""
             position = HEADER if match.found.position == HEADER else match.number
             yield from hits_in(match.row, title, position, match.found.entry, query)
-
-    def export(
-        self,
-        form: ExportFormat,
-        sessions: Iterable[str | SessionInfo] | None = None,
-        *,
-        where: Filter | None = None,
-        limit: int | None = None,
-        redact: bool = False,
-        report: Callable[[NotExported], object] | None = None,
-    ) -> Export:
-        """Return an export of sessions: an iterable of the pieces of its text."""
-        from localstore.storage.export import FORMATS, Export
-
-        if form not in FORMATS:
-            raise ValueError(f"form {not_one_of(form, FORMATS)}")
-        check_limit(limit)
-        check_flag("redact", redact)
-        filtered = check_filter(where)
-        rating, filtered = filtered.rating, replace(filtered, rating=None)  # it leaves out ratings of unfinished runs
-        chosen: Iterable[SessionInfo] = (
-            self.sessions(filtered)
-            if sessions is None
-            else [info for info in map(self._info, sessions) if info.matches(filtered)]
-        )
-        return Export(
-            form, chosen, self.read, rating=rating, limit=limit, redact=redact, unreadable=dict, report=report
-        )
-
-    def copy_to(
-        self,
-        other: Copyable,
-        where: Filter | None = None,
-        *,
-        dry_run: bool = False,
-        progress: Progress | None = None,
-    ) -> Copied:
-        """Copy what another storage lacks of the sessions that match, and return what was done."""
-        from localstore.storage.copying import copy_to
-
-        return copy_to(self._copy_side(), other, where, dry_run=dry_run, progress=progress)
 
     def _copy_side(self) -> Side:
         from localstore.databases.copy_side import DatabaseSide

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from localstore.databases.database_storage import DatabaseStorage
 from localstore.errors import StoreUnavailable
 from localstore.models.nearest import shown
-from localstore.storage.arguments import check_flag
+from localstore.storage.arguments import check_flag, check_lock_timeout
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -57,8 +57,7 @@ class SqlStorage(DatabaseStorage):
         missing or the table is one of another program; OlderFormat if the table is one of agno and
         `auto_upgrade_schema` is False; NewerFormat if a newer localstore made it. No error shows the password.
         """
-        if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
-            raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(lock_timeout)}")
+        check_lock_timeout(lock_timeout)
         check_flag("auto_upgrade_schema", auto_upgrade_schema)
         check_flag("create", create)
         connections = _connections(url, table, schema, float(lock_timeout))

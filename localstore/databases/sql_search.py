@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, cast, exists, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import TSQUERY
 
-from localstore.databases.sql_session import ANYTHING
+from localstore.databases.sql_session import LONGEST_WORD
 from localstore.databases.sql_tables import Tables, key
+from localstore.databases.words import ANYTHING, KELVIN, longest_word
 from localstore.index.search_query import LiteralQuery, Term, WordQuery
 from localstore.models.filter import ARCHIVED, Filter
-
-_LONGEST_WORD = 300
-_ASCII_WORD = re.compile("[A-Za-z0-9]+")
-_KELVIN = "\u212a"
-"""The sign of Kelvin, which is a K when it is composed."""
 
 
 def conditions(tables: Tables, where: Filter) -> list[ColumnElement[bool]]:
@@ -74,16 +69,16 @@ def _words(term: Term) -> list[tuple[str, bool]]:
 
 
 def _lexeme(word: str, is_prefix: bool) -> str:
-    return f"'{word[:_LONGEST_WORD]}'{':*' if is_prefix else ''}"
+    return f"'{word[:LONGEST_WORD]}'{':*' if is_prefix else ''}"
 
 
 def may_have(tables: Tables, query: WordQuery | LiteralQuery) -> list[ColumnElement[bool]]:
     """Return conditions for the entries that may have a text, without an index."""
     if isinstance(query, WordQuery):
         return []
-    word = max(_ASCII_WORD.findall(query.text), key=len, default="")
+    word = longest_word(query.text)
     content = tables.entries.c.content
-    return [or_(content.contains(word), content.contains(_KELVIN))] if word else []
+    return [or_(content.contains(word), content.contains(KELVIN))] if word else []
 
 
 def full_text(

@@ -10,14 +10,12 @@ from sqlalchemy import ARRAY, Connection, Text, bindparam, cast, delete, func, i
 
 from localstore.databases.backend import Aside, Change, StoredEntry, entry_of
 from localstore.databases.sql_tables import Tables, key, optional_key
-from localstore.format.words import composed, spaced, words
+from localstore.databases.words import words_of
+from localstore.format.words import spaced
 from localstore.index.row import IndexRow, activity, latest_plausible_time
 
-_LONGEST_WORD = 300
-_MOST_BYTES = 800_000
-"""How many bytes of words PostgreSQL takes for one entry, with some room."""
-ANYTHING = "*"
-"""Stands for all words of an entry that has too many. No word is written like this."""
+LONGEST_WORD = 300
+"""How many characters of a word PostgreSQL indexes."""
 _AT_ONCE = 500
 """How many values a statement gets at once."""
 
@@ -257,7 +255,7 @@ def entry_values(tables: Tables, session_key: str, one: StoredEntry) -> dict[str
         "created_at": key(one.created_at),
         "content": one.text,
     }
-    return {**values, "lexemes": lexemes(one)} if tables.is_postgres else values
+    return {**values, "lexemes": words_of(one, LONGEST_WORD)} if tables.is_postgres else values
 
 
 def forget(connection: Connection, statements: Statements, names: Iterable[str]) -> None:
@@ -285,12 +283,6 @@ def labels_of(row: IndexRow | None) -> set[tuple[str, str]]:
 def _body(one: StoredEntry) -> str:
     """Return the words of an entry for SQLite, which splits them at spaces and punctuation."""
     return "\n".join([spaced(found.text) for found in one.texts])
-
-
-def lexemes(one: StoredEntry) -> list[str]:
-    """Return the words of an entry for PostgreSQL, each once."""
-    found = {form[:_LONGEST_WORD] for text in one.texts for form in words(composed(text.text)).forms}
-    return [ANYTHING] if sum(len(form.encode()) + 8 for form in found) > _MOST_BYTES else sorted(found)
 
 
 def _parts(values: list[Any]) -> list[list[Any]]:

@@ -29,6 +29,8 @@ Revision = list[int] | str
 
 OF_ONE_SESSION = (Conflict, DocumentBroken, LockTimeout, NewerFormat, OlderFormat, PermissionError, UnstorableValue)
 """The errors after which the next session may nevertheless be copied."""
+REPLACED = "replaced by a copy of another store"
+"""The reason for keeping what a store loses in a copy."""
 _BATCH = 200
 """How many sessions are read and written together."""
 _BATCH_BYTES = 16_000_000

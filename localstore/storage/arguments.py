@@ -84,6 +84,30 @@ def check_limit(limit: int | None, name: str = "limit") -> None:
         raise ValueError(f"{name} must be None or a whole number from 0 on, not {shown(limit)}")
 
 
+def check_lock_timeout(seconds: object) -> None:
+    """Raise ValueError unless `seconds` is a number of at least 0."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
+        raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(seconds)}")
+
+
+def check_search(text: object, limit: int | None, *, literal: object, rank: object) -> None:
+    """Raise TypeError or ValueError unless these can be arguments of `search`."""
+    check_flag("literal", literal)
+    check_flag("rank", rank)
+    check_limit(limit)
+    require_text(text)
+    if not str(text).strip():
+        raise ValueError("text is empty. Give the words to search for.")
+
+
+def narrowed(where: object, user_id: str | None, entity_id: str | None, kind: str | None) -> Filter | None:
+    """Return a filter that selects by these too, or None if no session can match. Raises TypeError or ValueError."""
+    check_text("user_id", user_id)
+    check_text("entity_id", entity_id)
+    check_kind(kind)
+    return check_filter(where).narrowed(user_id, entity_id, kind)
+
+
 def expected_fingerprints(sessions: str | SessionInfo | Iterable[str | SessionInfo]) -> dict[str, list[int] | None]:
     """Return the ids of sessions, each with the fingerprint of its document where it was listed."""
     chosen = [sessions] if isinstance(sessions, (str, SessionInfo)) else list(sessions)

@@ -19,7 +19,7 @@ from localstore.index.row import IndexRow, activity, latest_plausible_time
 from localstore.models.nearest import shown
 from localstore.models.session_info import SessionInfo, session_info
 from localstore.storage.access import check_access
-from localstore.storage.arguments import check_flag, not_found
+from localstore.storage.arguments import check_flag, check_lock_timeout, not_found
 
 if TYPE_CHECKING:
     from localstore.models.progress import Progress
@@ -62,8 +62,7 @@ class StorageBase:
         """
         if durability not in ("full", "relaxed"):
             raise ValueError(f'durability must be "full" or "relaxed", not {shown(durability)}')
-        if isinstance(lock_timeout, bool) or not isinstance(lock_timeout, (int, float)) or not lock_timeout >= 0:
-            raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(lock_timeout)}")
+        check_lock_timeout(lock_timeout)
         if progress is not None and not callable(progress):
             raise ValueError(f"progress must be a function of two numbers, not {shown(progress)}")
         check_flag("create", create)

@@ -1,18 +1,24 @@
-"""The calls that every storage, in a folder or a database, answers by calling `list_sessions`, `read` and `count`."""
+"""The calls that every storage, in a folder or a database, answers by calling its others, such as `list_sessions`."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localstore.models.filter import Filter
+from localstore.models.nearest import not_one_of
 from localstore.models.schema import Rating
 from localstore.models.session_info import SessionInfo
-from localstore.storage.arguments import check_filter, check_flag
+from localstore.storage.arguments import check_filter, check_flag, check_limit
 from localstore.storage.async_twins import async_twin
 
 if TYPE_CHECKING:
+    from localstore.maintenance.copying import Copied, Copyable, Side
+    from localstore.models.progress import Progress
     from localstore.models.session import Message, Session
     from localstore.models.session_info import SortKey
+    from localstore.storage.export import Export, ExportFormat, NotExported
 
 _FIRST_PAGE, _LARGEST_PAGE = 50, 1000
 """How many sessions `sessions` lists at once: first few, then more and more."""
@@ -41,6 +47,12 @@ class DerivedCalls:
         ) -> Session | None: ...
 
         def count(self, where: Filter | None = None) -> int: ...
+
+        def unreadable_files(self) -> dict[Path, str]: ...
+
+        def _info(self, session: str | SessionInfo) -> SessionInfo: ...
+
+        def _copy_side(self) -> Side: ...
 
     def sessions(self, where: Filter | None = None, *, newest_first: bool = True) -> Iterator[SessionInfo]:
         """Yield an overview of each session that matches the filter, most recently updated first.
@@ -130,6 +142,98 @@ class DerivedCalls:
 
         return newest_examples(self, rating, limit, user_id=user_id, entity_id=entity_id)
 
+    def export(
+        self,
+        form: "ExportFormat",
+        sessions: "Iterable[str | SessionInfo] | None" = None,
+        *,
+        where: Filter | None = None,
+        limit: int | None = None,
+        redact: bool = False,
+        report: "Callable[[NotExported], object] | None" = None,
+    ) -> "Export":
+        """Return an export of sessions: an iterable of the pieces of its text. Nothing is written.
+
+            >>> "".join(storage.export("markdown", ["trip"])).splitlines()[0]
+            '# Trip to Linz'
+
+        Sessions are read one by one while the pieces are made. A document that cannot be read is left out. So is a run
+        that is no complete example, in "openai-jsonl". The export names both in `left_out`.
+
+        There is no async twin. In async code, join the pieces in a thread, with `asyncio.to_thread`.
+
+        Args:
+            form: "markdown" (conversations), "html" (one page), "json" (an array of documents), "openai-jsonl"
+                (examples for fine-tuning, one on each line) or "atif" (trajectories, one on each line).
+            sessions: Ids, or rows of a listing, in their order; None means all, most recently updated first.
+            where: Only sessions that match this filter. With a rating, only the runs that have it.
+            limit: The most sessions to export; None means no limit.
+            redact: If True, secrets are replaced, as `redact` does with `secrets=True`, and those in ids.
+            report: Called with each part that is left out, as soon as it is.
+
+        Raises ValueError for an unknown form or an invalid limit, and SessionNotFound if one of the ids does not exist.
+        """
+        from localstore.storage.export import FORMATS, Export
+
+        if form not in FORMATS:
+            raise ValueError(f"form {not_one_of(form, FORMATS)}")
+        check_limit(limit)
+        check_flag("redact", redact)
+        filtered = check_filter(where)
+        rating, filtered = filtered.rating, replace(filtered, rating=None)  # it leaves out ratings of unfinished runs
+        chosen: Iterable[SessionInfo]
+        if sessions is not None:
+            chosen = [info for info in map(self._info, sessions) if info.matches(filtered)]
+        else:
+            chosen = self.list_sessions(where=filtered) if limit is None else self.sessions(filtered)
+        return Export(
+            form,
+            chosen,
+            self.read,
+            rating=rating,
+            limit=limit,
+            redact=redact,
+            unreadable=self.unreadable_files if sessions is None else dict,
+            report=report,
+        )
+
+    def copy_to(
+        self,
+        other: "Copyable",
+        where: Filter | None = None,
+        *,
+        dry_run: bool = False,
+        progress: "Progress | None" = None,
+    ) -> "Copied":
+        """Copy sessions to another store, and return what was copied and what was not.
+
+            >>> storage.copy_to(YamlStorage("copies"), Filter(kind="workflow")).added
+            ['flow']
+
+        Only what the other store lacks is written: a second copy writes nothing, and a later one adds what is new. A
+        session that was written to in both stores is merged there. `differences` of the result names what both have in
+        different forms: the form of the store with the newer history counts, and one that is replaced is kept in the
+        rescue folder there. Nothing changes here. Each session is read again after it was written, and compared. If a
+        copy is interrupted, the next one continues.
+
+        A copy remembers, in `.localstore/copies/`, what both stores had: it does not read those sessions again.
+
+        Args:
+            other: The other storage, in a folder or a database.
+            where: Only sessions that match this filter.
+            dry_run: If True, nothing is written. The result says what a copy would do.
+            progress: Called with the number of sessions done so far and the total.
+
+        A session that cannot be read here, or written there, is left out, and `skipped` of the result names it. Raises
+        ValueError if both are the same store, and OSError if the other store cannot be written.
+        """
+        from localstore.maintenance.copying import copy
+
+        check_flag("dry_run", dry_run)
+        if not hasattr(other, "_copy_side"):
+            raise TypeError(f"other must be a storage, not {type(other).__name__}")
+        return copy(self._copy_side(), other._copy_side(), check_filter(where), dry_run=dry_run, progress=progress)
+
     def __iter__(self) -> Iterator[str]:
         """Yield the ids of all sessions, most recently updated first."""
         return (info.session_id for info in self.sessions())
@@ -148,3 +252,4 @@ class DerivedCalls:
     aget_all_sessions = async_twin(get_all_sessions, writes=False)
     aget_recent_sessions = async_twin(get_recent_sessions, writes=False)
     aexamples = async_twin(examples, writes=False)
+    acopy_to = async_twin(copy_to, writes=True)

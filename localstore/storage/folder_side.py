@@ -15,7 +15,17 @@ from localstore.engine.merged_rewrite import write_merged
 from localstore.errors import DocumentBroken, LocalstoreError
 from localstore.format.document import Layout, parse_document, parse_strictly
 from localstore.index.row import IndexRow
-from localstore.maintenance.copying import OF_ONE_SESSION, Form, Listed, Revision, Written, merged_with, new, written
+from localstore.maintenance.copying import (
+    OF_ONE_SESSION,
+    REPLACED,
+    Form,
+    Listed,
+    Revision,
+    Written,
+    merged_with,
+    new,
+    written,
+)
 from localstore.models.filter import Filter
 from localstore.models.schema import SCHEMA_VERSION
 from localstore.storage.bulk import Bulk
@@ -23,7 +33,6 @@ from localstore.storage.bulk import Bulk
 _ATTEMPTS = 5
 """The most times that a document is read which another program keeps changing."""
 _COPIES = ".localstore/copies"
-_REPLACED = "replaced by a copy of another store"
 
 
 class FolderSide:
@@ -109,7 +118,7 @@ class FolderSide:
                 stored = Form(document.whole().header, document.whole().entries)
                 merged = merged_with(stored, form)
                 done = written(stored, merged)
-                write_merged(self._engine.root, document, merged, _REPLACED)
+                write_merged(self._engine.root, document, merged, REPLACED)
                 row = document.row
         return replace(done, revision=row["fingerprint"] if row else None)
 

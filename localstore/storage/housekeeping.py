@@ -23,7 +23,7 @@ from localstore.storage.documents import StorageDocuments
 
 if TYPE_CHECKING:
     from localstore.disk.trash_folder import Trashed
-    from localstore.maintenance.copying import Copied, Copyable, Side
+    from localstore.maintenance.copying import Copyable, Side
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.merge_copies import MergedSession
@@ -253,8 +253,7 @@ class StorageHousekeeping(StorageDocuments):
         `imported_from` is the kind of the source. The source does not change.
 
         Args:
-            kind: `claude-code`, `codex`, `llm`, `chatgpt`, `openai-agents`,
-                `agno` or `atif`.
+            kind: `claude-code`, `codex`, `llm`, `chatgpt`, `openai-agents`, `agno` or `atif`.
             path: The file or the folder of that program.
             dry_run: If True, nothing is written. The result says what an import would do. Of a session that the source
                 has several times, each counts.
@@ -268,40 +267,6 @@ class StorageHousekeeping(StorageDocuments):
         check_flag("dry_run", dry_run)
         with self.bulk():
             return import_from(self._engine, self._suffix, kind, Path(path), dry_run=dry_run)
-
-    def copy_to(
-        self,
-        other: "Copyable",
-        where: Filter | None = None,
-        *,
-        dry_run: bool = False,
-        progress: "Progress | None" = None,
-    ) -> "Copied":
-        """Copy sessions to another store, and return what was copied and what was not.
-
-            >>> storage.copy_to(YamlStorage("copies"), Filter(kind="workflow")).added
-            ['flow']
-
-        Only what the other store lacks is written: a second copy writes nothing, and a later one adds what is new. A
-        session that was written to in both stores is merged there. `differences` of the result names what both have in
-        different forms: the form of the store with the newer history counts, and one that is replaced is kept in the
-        rescue folder there. Nothing changes here. Each session is read again after it was written, and compared. If a
-        copy is interrupted, the next one continues.
-
-        A copy remembers, in `.localstore/copies/`, what both stores had: it does not read those sessions again.
-
-        Args:
-            other: The other storage, in a folder or a database.
-            where: Only sessions that match this filter.
-            dry_run: If True, nothing is written. The result says what a copy would do.
-            progress: Called with the number of sessions done so far and the total.
-
-        A session that cannot be read here, or written there, is left out, and `skipped` of the result names it. Raises
-        ValueError if both are the same store, and OSError if the other store cannot be written.
-        """
-        from localstore.storage.copying import copy_to
-
-        return copy_to(self._copy_side(), other, where, dry_run=dry_run, progress=progress)
 
     def merge_from(
         self, other: "Copyable | Path | str", *, dry_run: bool = False, progress: "Progress | None" = None
@@ -389,6 +354,5 @@ class StorageHousekeeping(StorageDocuments):
     aupgrade_schema = async_twin(upgrade_schema, writes=True)
     aredact = async_twin(redact, writes=True)
     aimport_from = async_twin(import_from, writes=True)
-    acopy_to = async_twin(copy_to, writes=True)
     amerge_from = async_twin(merge_from, writes=True)
     amerge_copies = async_twin(merge_copies, writes=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Entry = dict[str, Any]
 
-_REMEMBERED_ITEMS = 64
+REMEMBERED_ITEMS = 64
 """How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
 
 
@@ -115,7 +115,7 @@ def revision_of(fingerprint: Sequence[int]) -> str:
 def append_items(document: Transaction, entries: list[Entry], expected: str | None) -> str:
     """Add items to a document, and return its new revision. Only the newest entries are searched for their ids."""
     session_id = document.row["session_id"]
-    newest = document.newest(_REMEMBERED_ITEMS + len(entries))
+    newest = document.newest(REMEMBERED_ITEMS + len(entries))
     if new := new_items(session_id, newest, entries):
         check_revision(session_id, revision_of(document.row["fingerprint"]), expected)
         document.append(new)

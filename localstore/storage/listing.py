@@ -15,11 +15,10 @@ from localstore.storage.arguments import (
     check_filter,
     check_flag,
     check_id,
-    check_kind,
     check_limit,
     check_sort,
-    check_text,
     is_valid,
+    narrowed,
     not_found,
     require_text,
 )
@@ -67,13 +66,10 @@ class StorageListing(StorageBase, DerivedCalls):
         Raises ValueError if `kind` or `sort` is unknown, `limit` is neither None nor an integer of at least 0, `after`
         is no cursor, or it is given with another order than "updated".
         """
-        check_text("user_id", user_id)
-        check_text("entity_id", entity_id)
-        check_kind(kind)
         check_limit(limit)
         check_flag("newest_first", newest_first)
         check_sort(sort, after)
-        merged = check_filter(where).narrowed(user_id, entity_id, kind)
+        merged = narrowed(where, user_id, entity_id, kind)
         if merged is None:
             return []
         if sort != "updated":

@@ -1,22 +1,16 @@
 """The calls of a storage that read sessions."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localstore.models.filter import Filter
-from localstore.models.nearest import not_one_of
-from localstore.models.session_info import SessionInfo
 from localstore.storage.arguments import (
-    check_filter,
-    check_flag,
     check_id,
-    check_kind,
     check_limit,
+    check_search,
     check_text,
-    require_text,
+    narrowed,
 )
 from localstore.storage.async_twins import async_twin
 from localstore.storage.listing import StorageListing
@@ -24,7 +18,6 @@ from localstore.storage.listing import StorageListing
 if TYPE_CHECKING:
     from localstore.models.search_hit import SearchHit
     from localstore.models.session import Session
-    from localstore.storage.export import Export, ExportFormat, NotExported
 
 
 class StorageReading(StorageListing):
@@ -93,16 +86,8 @@ class StorageReading(StorageListing):
         Documents that cannot be read are left out. Raises ValueError if `text` is empty, `kind` is unknown or `limit`
         is neither None nor an integer of at least 0.
         """
-        check_text("user_id", user_id)
-        check_text("entity_id", entity_id)
-        check_kind(kind)
-        check_flag("literal", literal)
-        check_flag("rank", rank)
-        check_limit(limit)
-        require_text(text)
-        if not text.strip():
-            raise ValueError("text is empty. Give the words to search for.")
-        merged = check_filter(where).narrowed(user_id, entity_id, kind)
+        check_search(text, limit, literal=literal, rank=rank)
+        merged = narrowed(where, user_id, entity_id, kind)
         if merged is None:
             return []
         from localstore.storage.search import Search
@@ -110,61 +95,6 @@ class StorageReading(StorageListing):
         if self._search is None:
             self._search = Search(self._engine)
         return list(islice(self._search.hits(text, merged, literal=literal, rank=rank), limit))
-
-    def export(
-        self,
-        form: "ExportFormat",
-        sessions: "Iterable[str | SessionInfo] | None" = None,
-        *,
-        where: Filter | None = None,
-        limit: int | None = None,
-        redact: bool = False,
-        report: "Callable[[NotExported], object] | None" = None,
-    ) -> "Export":
-        """Return an export of sessions: an iterable of the pieces of its text. Nothing is written.
-
-            >>> "".join(storage.export("markdown", ["trip"])).splitlines()[0]
-            '# Trip to Linz'
-
-        Sessions are read one by one while the pieces are made. A document that cannot be read is left out. So is a run
-        that is no complete example, in "openai-jsonl". The export names both in `left_out`.
-
-        There is no async twin. In async code, join the pieces in a thread, with `asyncio.to_thread`.
-
-        Args:
-            form: "markdown" (conversations), "html" (one page), "json" (an array of documents), "openai-jsonl"
-                (examples for fine-tuning, one on each line) or "atif" (trajectories, one on each line).
-            sessions: Ids, or rows of a listing, in their order; None means all, most recently updated first.
-            where: Only sessions that match this filter. With a rating, only the runs that have it.
-            limit: The most sessions to export; None means no limit.
-            redact: If True, secrets are replaced, as `redact` does with `secrets=True`, and those in ids.
-            report: Called with each part that is left out, as soon as it is.
-
-        Raises ValueError for an unknown form or an invalid limit, and SessionNotFound if one of the ids does not exist.
-        """
-        from localstore.storage.export import FORMATS, Export
-
-        if form not in FORMATS:
-            raise ValueError(f"form {not_one_of(form, FORMATS)}")
-        check_limit(limit)
-        check_flag("redact", redact)
-        filtered = check_filter(where)
-        rating, filtered = filtered.rating, replace(filtered, rating=None)  # it leaves out ratings of unfinished runs
-        chosen: Iterable[SessionInfo]
-        if sessions is not None:
-            chosen = [info for info in map(self._info, sessions) if info.matches(filtered)]
-        else:
-            chosen = self.list_sessions(where=filtered) if limit is None else self.sessions(filtered)
-        return Export(
-            form,
-            chosen,
-            self.read,
-            rating=rating,
-            limit=limit,
-            redact=redact,
-            unreadable=self.unreadable_files if sessions is None else dict,
-            report=report,
-        )
 
     def unreadable_files(self) -> dict[Path, str]:
         """Return the files that are not readable sessions and the folders that cannot be listed, with the reasons.

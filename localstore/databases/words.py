@@ -1,0 +1,33 @@
+"""The words of an entry that a database indexes, and the word by which it finds a literal text without an index."""
+
+from __future__ import annotations
+
+import re
+
+from localstore.databases.backend import StoredEntry
+from localstore.format.words import composed, words
+
+ANYTHING = "*"
+"""Stands for all words of an entry that has too many. No word is written like this."""
+KELVIN = "\u212a"
+"""The sign of Kelvin, which is a K when it is composed."""
+_MOST_BYTES = 800_000
+"""How many bytes of words of an entry are indexed: what PostgreSQL takes, with some room."""
+_ASCII_WORD = re.compile("[A-Za-z0-9]+")
+
+
+def words_of(one: StoredEntry, longest: int) -> list[str]:
+    """Return the words of an entry, each once and cut off after `longest` characters; `ANYTHING` if there are too many.
+
+    They are sorted.
+    """
+    found = {form[:longest] for text in one.texts for form in words(composed(text.text)).forms}
+    return [ANYTHING] if sum(len(form.encode()) + 8 for form in found) > _MOST_BYTES else sorted(found)
+
+
+def longest_word(text: str) -> str:
+    """Return the longest word of ASCII letters and digits in a text, or "" if it has none.
+
+    An entry with the text has this word, or a `KELVIN`, in its JSON.
+    """
+    return max(_ASCII_WORD.findall(text), key=len, default="")
