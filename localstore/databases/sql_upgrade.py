@@ -125,6 +125,8 @@ class SqlUpgrade:
     def _begin(self, connection: Connection) -> bool:
         """Rename the tables of agno, and create those of the store. Return False if that was done before."""
         tables = self._tables
+        if tables.is_postgres:  # another upgrade may rename the tables at the same time
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"localstore {tables.name}"))))
         state = state_of(connection, tables, self._address)
         if state == "missing":
             raise store_not_found(self._address)

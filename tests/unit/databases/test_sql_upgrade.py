@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
 
 from localstore import JsonStorage, NewerFormat, OlderFormat, Run, SessionStorage, StoreNotFound, StoreUnavailable
 from localstore.databases.sql import SqlStorage, upgrade_of
@@ -236,13 +235,13 @@ def test_an_upgrade_that_is_killed_is_continued(transactions: int, tmp_path: Pat
         assert contents(storage) == expected
 
 
-def upgrade_at_once(url: str, count: int) -> int:
+def upgrade_at_once(url: str, table: str = "agent_sessions", schema: str | None = None) -> int:
     """Upgrade a table in several threads at once, and return how many sessions they upgraded together."""
     start, done = threading.Barrier(4), []
 
     def work() -> None:
         start.wait()
-        done.append(upgrade_of(url).upgrade().documents)
+        done.append(upgrade_of(url, table, schema).upgrade().documents)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -250,14 +249,14 @@ def upgrade_at_once(url: str, count: int) -> int:
     for thread in threads:
         thread.join()
     assert len(done) == 4
-    with SqlStorage(url) as storage:
-        assert len(storage) == count
+    with SqlStorage(url, table, schema) as storage:
+        assert len(storage) == sum(done)
     return sum(done)
 
 
 def test_several_upgrades_at_once_convert_each_session_once(tmp_path: Path) -> None:
     url, _ = first(tmp_path, 110)
-    assert upgrade_at_once(url, 110) == 110
+    assert upgrade_at_once(url) == 110
 
 
 @pytest.mark.parametrize("path", sorted(FILES.glob("*.json")), ids=lambda path: path.name)
@@ -291,9 +290,9 @@ def test_tables_in_postgresql_become_a_store(version: str, tmp_path: Path) -> No
             for row in rows:
                 values = {one: _value(row.get(one)) for one in names}
                 connection.execute(text(f"INSERT INTO {schema}.{table} ({', '.join(names)}) VALUES ({marks})"), values)  # noqa: S608
-    address = make_url(postgres_url()).update_query_dict({}).render_as_string(hide_password=False)
+    address = postgres_url()
     assert upgrade_of(address, name, schema).plan().documents == len(made[name])
-    upgrade_of(address, name, schema).upgrade()
+    assert upgrade_at_once(address, name, schema) == len(made[name])
     with SqlStorage(address, name, schema) as storage:
         assert contents(storage) == expected
         assert [*storage.check()] == []
