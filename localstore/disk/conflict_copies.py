@@ -15,20 +15,23 @@ _COPY_SIGNS = re.compile(r"[^a-z0-9._~-]|[._-](?:sync-)?conflict-|[A-Z]")
 """What each name of a copy has, and hardly any name that localstore makes."""
 _CONFLICT = r"(?:[ck]onfli[ck]t|conflit|конфликт|競合|冲突|衝突|충돌)"
 _COPY_WORD = r"(?:copy|copie|copia|cópia|kopie|kopi|kopia)"
+_ORDINAL = r"(?:another |\d+(?:st|nd|rd|th) )?"
+_COPY_OF = rf"{_COPY_WORD} (?:\(\d{{1,3}}\) )?(?:of|von|de|di|van|af|av) "
 _COPIES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (tool, re.compile(rf"(?P<original>.+?){pattern}\Z", re.IGNORECASE if ignores_case else 0))
-    for tool, pattern, ignores_case in (
-        ("Syncthing", r"\.sync-conflict-\d{8}-\d{6}(?:-[A-Z2-7]{7})?", False),
-        ("ownCloud", r"_conflict-(?:.+-)?\d{8}-\d{6}", False),
-        ("Nextcloud or ownCloud", rf" \(.*{_CONFLICT}.* \d{{4}}-\d\d-\d\d \d{{6}}\)", True),
-        ("pCloud", r" [(\[]conflicted(?: \d+)?[)\]]", True),
-        ("Dropbox", rf" \(.*{_CONFLICT}.*\)", True),
-        ("Windows or another file manager", rf" - {_COPY_WORD}(?: \(\d{{1,3}}\))?", True),
-        ("macOS or another file manager", rf" \(?{_COPY_WORD}(?: \d{{1,3}})?\)?", True),
-        ("Google Drive or a browser", r" ?\(\d{1,3}\)", False),
-        ("Google Drive", r" \(\d{4}-\d\d-\d\d.*\)", False),
-        ("iCloud", r" \d{1,3}", False),
-        ("OneDrive", r"-(?=[A-Z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*", False),
+    (tool, re.compile(rf"{before}(?P<original>.+?){after}\Z", re.IGNORECASE if ignores_case else 0))
+    for tool, before, after, ignores_case in (
+        ("Syncthing", "", r"\.sync-conflict-\d{8}-\d{6}(?:-[A-Z2-7]{7})?", False),
+        ("ownCloud", "", r"_conflict-(?:.+-)?\d{8}-\d{6}", False),
+        ("Nextcloud or ownCloud", "", rf" \(.*{_CONFLICT}.* \d{{4}}-\d\d-\d\d \d{{6}}\)", True),
+        ("pCloud", "", r" [(\[]conflicted(?: \d+)?[)\]]", True),
+        ("Dropbox", "", rf" \(.*{_CONFLICT}.*\)", True),
+        ("Windows or another file manager", "", rf" - {_COPY_WORD}(?: \(\d{{1,3}}\))?", True),
+        ("macOS or another file manager", "", rf" \(?{_ORDINAL}{_COPY_WORD}(?: \d{{1,3}})?\)?", True),
+        ("Google Drive or a file manager", _COPY_OF, "", True),
+        ("Google Drive or a browser", "", r" ?\(\d{1,3}\)", False),
+        ("Google Drive", "", r" \(\d{4}-\d\d-\d\d.*\)", False),
+        ("iCloud", "", r" \d{1,3}", False),
+        ("OneDrive", "", r"-(?=[A-Z])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*", False),
     )
 )
 """Tools, and what they add to the name of a document. The first pattern that fits counts."""

@@ -77,9 +77,7 @@ def parse_document(
     known, or NewerFormat. `path` is only used in errors. `known` maps the bytes of entries that were parsed before to
     their values, so that they are not parsed again.
     """
-    if not raw.strip(b"\0"):
-        problem = EMPTY[bool(raw)]
-        raise DocumentBroken(f"{path} {problem}. Nothing was changed. {EMPTY_ADVICE}", path=str(path), problem=problem)
+    _refuse_empty(raw, path)
     try:
         parsed = _parse_in_layout(raw, layout, known)
         if parsed is None or _version(parsed.header, path) != SCHEMA_VERSION:
@@ -251,12 +249,19 @@ def parse_strictly(raw: bytes, layout: Layout, path: Path | str) -> ParsedDocume
     Raises DocumentBroken, with line and column if they are known, if the document cannot be parsed or a rewrite would
     drop or round a value. Raises NewerFormat.
     """
+    _refuse_empty(raw, path)
     try:
         parsed = _parse_any_layout(raw, layout, path, strict=True)
         _check(parsed)
     except ParseError as error:
-        raise document_broken(error, path) from None
+        raise document_broken(find_conflict(raw) or error, path) from None
     return parsed
+
+
+def _refuse_empty(raw: bytes, path: Path | str) -> None:
+    if not raw.strip(b"\0"):
+        problem = EMPTY[bool(raw)]
+        raise DocumentBroken(f"{path} {problem}. Nothing was changed. {EMPTY_ADVICE}", path=str(path), problem=problem)
 
 
 def convert_layout(parsed: ParsedDocument, layout: Layout, path: Path | str) -> ParsedDocument:

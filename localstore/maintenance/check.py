@@ -212,13 +212,23 @@ class Check:
     def _duplicates(self) -> Iterator[Finding]:
         """Yield an error for each document that has the id of another one, and add it to `duplicates`.
 
-        The id belongs to the last one in the order of `rank`.
+        The id belongs to the file with the name of the id, even if it cannot be read; else to the last one in the order
+        of `rank`.
         """
+        unread = {_stem(path): path for path in self.tree.documents if path not in self.rows}
         paths_by_id: dict[str, list[str]] = {}
         for path, row in self.rows.items():
             paths_by_id.setdefault(row["session_id"], []).append(path)
-        for paths in paths_by_id.values():
+        for session_id, paths in paths_by_id.items():
             original = max(paths, key=lambda path: rank(self.rows[path]))
+            document = unread.get(file_names.stem(session_id))
+            if document is not None and not _is_named_after(original, session_id):
+                advice = "First follow the advice for that file. Then unite them with: localstore merge"
+                for path in paths:
+                    self.duplicates[path] = document
+                    problem = f"is a copy of {self._full(document)}, which cannot be read{_made_by(path)}"
+                    yield self._report.error(path, problem, advice)
+                continue
             for path in paths:
                 if path != original:
                     self.duplicates[path] = original
@@ -244,6 +254,10 @@ class Check:
             if path not in self.duplicates and not _is_named_after(path, row["session_id"]):
                 expected = file_names.stem(row["session_id"]) + os.path.splitext(path)[1]
                 advice = f"Rename it to {expected} to find it faster."
+                taken = self.rows.get(f"{os.path.dirname(path)}/{expected}")
+                if taken is not None:
+                    holds = f"{expected} holds session {taken['session_id']!r}"
+                    advice = f"{holds}. To find both faster, first give that file a free name, then rename this one."
                 yield self._report.note(path, "is not named after its session_id", advice)
 
     # Interrupted work
@@ -286,4 +300,8 @@ def _made_by(path: str) -> str:
 
 
 def _is_named_after(path: str, session_id: str) -> bool:
-    return os.path.splitext(os.path.basename(path))[0] == file_names.stem(session_id)
+    return _stem(path) == file_names.stem(session_id)
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]

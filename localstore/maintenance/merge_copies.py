@@ -59,7 +59,9 @@ class MergedCopy:
 
     @property
     def summary(self) -> str:
-        """What the document got from the copy, as a clause such as `2 entries added, 1 changed`."""
+        """What the document got from the copy, such as `2 entries added, 1 changed`; empty if there is a problem."""
+        if self.problem is not None:
+            return ""
         counts = {"added": self.added, "changed": self.changed, "removed": self.removed}
         texts = [f"{number:,} {word}" for word, number in counts.items() if number]
         if texts:

@@ -60,7 +60,10 @@ class TreeCheck:
                     name = shlex.quote(os.path.basename(path))
                     yield self._report.note(path, "was set aside", f"See it with: localstore rescue {name}")
         if len(self.modes) > MOST_MODES:
-            problem = f"and {len(self.modes) - MOST_MODES:,} more files and folders below have such modes"
+            more = len(self.modes) - MOST_MODES
+            problem = f"and {more:,} more files and folders below have such modes"
+            if more == 1:
+                problem = "and 1 more file or folder below has such a mode"
             advice = f"Set them all with: chmod -R u+rwX,go= {shlex.quote(self._root)}"
             report = self._report.error if self._has_wrong_mode else self._report.note
             yield report("", problem, advice, kind="mode")

@@ -685,3 +685,36 @@ def test_a_word_or_time_that_localstore_does_not_know_is_a_note(check: Check, st
     assert any("history[0].status: must be one of " in problem for problem in problems)
     assert any("role: must be one of " in problem for problem in problems)
     assert any("Did you mean 'completed'?" in finding["advice"] for finding in findings)
+
+
+@pytest.mark.parametrize("content", ["", "{ broken", "<<<<<<< ours"])
+def test_a_copy_beside_a_document_that_cannot_be_read_is_named_as_a_copy(
+    run: Command, store: Path, content: str
+) -> None:
+    """The advice was to rename the copy to the name of the document. That would have replaced the document."""
+    path = document(store)
+    copy = path.with_stem("graz-1 (conflicted copy 2026-01-06)")
+    shutil.copy2(path, copy)
+    path.write_text(content)
+    done = run("check", "--store", store)
+    line = (
+        f"{copy}\terror\tis a copy of {path}, which cannot be read (a copy made by Dropbox)\t"
+        "First follow the advice for that file. Then unite them with: localstore merge"
+    )
+    assert (done.returncode, done.stdout.splitlines().count(line)) == (1, 1)
+    assert f"{copy}\tnote" not in done.stdout
+    before = copy.read_bytes()
+    assert run("check", "--repair", "--store", store).returncode == 1
+    assert (path.read_text(), copy.read_bytes()) == (content, before)
+
+
+def test_two_documents_with_swapped_names_are_not_to_be_renamed_over_each_other(run: Command, store: Path) -> None:
+    path = document(store)
+    other = JsonStorage(store).path("vienna-trip")
+    path.rename(path.with_suffix(".aside"))
+    other.rename(path)
+    path.with_suffix(".aside").rename(other)
+    done = run("check", "--store", store).stdout
+    for name, session in ((path.name, "vienna-trip"), (other.name, "graz-1")):
+        advice = f"{name} holds session '{session}'. To find both faster, first give that file a free name, then rename"
+        assert advice in done

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from localstore import JsonStorage, Run
 from tests import oracle
 
@@ -54,10 +56,25 @@ def test_a_copy_that_stays_is_named(run: Command, store: Path) -> None:
     copy.write_text("{ broken")
     done = run("merge", "--store", store)
     assert (done.returncode, done.stderr) == (1, "localstore: 1 problem\n")
-    session, path, _, _, why = done.stdout.removesuffix("\n").split("\t")
-    assert (session, path) == ("graz-1", str(copy))
+    session, path, _, added, why = done.stdout.removesuffix("\n").split("\t")
+    assert (session, path, added) == ("graz-1", str(copy), "")
     assert why.startswith(f"{copy}, line 1")
     assert copy.read_text() == "{ broken"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", " is empty. Nothing was changed. If a sync tool is still bringing the file"),
+        ("\0\0\0", " has nothing but NUL bytes. Nothing was changed. If a sync tool is still bringing the file"),
+        ("{\n<<<<<<< ours\n=======\n>>>>>>> theirs\n}\n", ", line 2: this is a merge conflict of git"),
+    ],
+)
+def test_a_copy_that_stays_has_the_reason_that_check_gives(run: Command, store: Path, content: str, why: str) -> None:
+    """For a placeholder of a sync tool, `merge` said `Expecting value`, and to fix it in an editor."""
+    copy = conflict_copy(store)
+    copy.write_text(content)
+    assert f"{copy}{why}" in run("merge", "--store", store).stdout
 
 
 def test_a_copy_without_a_document_is_renamed(run: Command, store: Path) -> None:

@@ -36,6 +36,11 @@ COPIES = {
     "trip copy": "macOS or another file manager",
     "trip copy 2": "macOS or another file manager",
     "trip (copy)": "macOS or another file manager",
+    "trip (another copy)": "macOS or another file manager",
+    "trip (3rd copy)": "macOS or another file manager",
+    "Copy of trip": "Google Drive or a file manager",
+    "Copy (2) of trip": "Google Drive or a file manager",
+    "Kopie von trip": "Google Drive or a file manager",
 }
 
 
@@ -52,7 +57,9 @@ def test_the_name_of_a_document_is_not_that_of_a_copy(session_id: str) -> None:
     assert not_here(f"{stem(session_id)}.json") is None
 
 
-@pytest.mark.parametrize("name", ["mine.json", "My trip to Vienna.json", "trip (1).txt", "trip (1)", "(1).json"])
+@pytest.mark.parametrize(
+    "name", ["mine.json", "My trip to Vienna.json", "trip (1).txt", "trip (1)", "(1).json", "copy.json"]
+)
 def test_any_other_name_is_not_that_of_a_copy(name: str) -> None:
     assert copy_name(name) is None
 
