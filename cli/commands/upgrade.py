@@ -50,6 +50,8 @@ def command(
     if folder and not os.path.isdir(folder):
         raise StoreNotFound(f"There is no folder '{folder}'. Correct the path.", path=folder)
     if folder is None and (url := url_of(store)) is not None:
+        if jobs:
+            raise click.UsageError("--jobs cannot be combined with a database", click.get_current_context())
         upgrade_database(url, dry_run=dry_run, diff=diff, undoes=undoes, as_json=as_json)
         return
     root = _find(folder if folder is not None else store)

@@ -344,15 +344,15 @@ class SqlUpgrade:
         changed = sorted({*stored} - kept)
         if changed:
             named = ", ".join(map(repr, changed[:_NAMED])) + (" and others" if len(changed) > _NAMED else "")
-            raise self._has_changed(f"{len(changed):,} sessions were added or changed since the upgrade: {named}")
+            raise self._has_changed(f"These sessions were added or changed since the upgrade: {named}")
         if connection.execute(select(func.count()).select_from(self._tables.aside)).scalar_one():
             raise self._has_changed("Sessions are in the trash, or runs were taken out of sessions")
         return self._revisions(connection)
 
     def _has_changed(self, what: str) -> LocalstoreError:
         return Conflict(
-            f"{what}. An undo would lose that, so nothing was changed. Copy them to another store with 'localstore "
-            "copy', delete them permanently, and undo again."
+            f"{what}. An undo would lose that, so nothing was changed. Copy the sessions to another store with "
+            "'localstore copy', delete those permanently, and undo again."
         )
 
     def _is_stored(self, connection: Connection, header: dict[str, Any], entries: list[dict[str, Any]]) -> bool:
