@@ -49,11 +49,12 @@ class Client:
         if not isinstance(url, str):
             raise TypeError(f"db_url must be text, not {type(url).__name__}")
         try:
-            parsed = parse_uri(url, validate=True) if url.startswith("mongodb://") else None
+            if url.startswith("mongodb+srv://"):  # its options are checked where it is resolved
+                parse_uri("mongodb://" + url.partition("://")[2].partition("?")[0])
+            else:
+                parse_uri(url, validate=True)
         except (errors.PyMongoError, ValueError):
             raise ValueError("db_url is no address of MongoDB. Use mongodb://host/database.") from None
-        if parsed is None and not url.startswith("mongodb+srv://"):
-            raise ValueError("db_url is no address of MongoDB. Use mongodb://host/database.")
         self._url = url
         self._secrets = _secrets_in(url)
         self.database = database or _database_in(url) or DEFAULT_DATABASE

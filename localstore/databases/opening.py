@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9.-]*)(?:\+[A-Za-z0-9_.-]+)?:/")
 """Matches the beginning of a URL. The name of a drive, as in `C:/`, is no URL: it has one letter."""
-_PASSWORD = re.compile(r"(?<=://)([^/?#]*?):[^/?#]*(?=@)|(?<=[?&])(\w*password\w*)=[^&#]*", re.IGNORECASE)
 _MONGO = ("mongodb://", "mongodb+srv://")
-_OURS = ("table", "schema", "collection")
+_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):.*(?=@)|(?<=[?&])(\w*password\w*)=[^&#]*", re.IGNORECASE | re.DOTALL)
+"""Matches a password up to the last @: people forget to escape the /, ? and # in it."""
+_OF_SQL, _OF_MONGO = ("table", "schema"), ("collection",)
 """Options of a URL that say where in the database the sessions are. All others are the driver's."""
 _HINT = (
     "Use sqlite:///FILE, postgresql://USER:PASSWORD@HOST/DATABASE, mongodb://HOST/DATABASE, or the path of a folder."
@@ -108,9 +109,18 @@ def _no_store(url: str, error: ValueError) -> Exception:
 
 
 def _options_in(url: str) -> tuple[str, dict[str, str]]:
-    """Return a URL without what says where in the database the sessions are, and this."""
+    """Return a URL without what says where in the database the sessions are, and this.
+
+    Raises ValueError for an option that says so in other databases.
+    """
     address, mark, query = url.partition("?")
     parts = [part for part in query.split("&") if part]
-    ours = dict(part.split("=", 1) for part in parts if part.partition("=")[0] in _OURS and "=" in part)
+    ours = dict(
+        part.split("=", 1) for part in parts if part.partition("=")[0] in (*_OF_SQL, *_OF_MONGO) and "=" in part
+    )
+    own = _OF_MONGO if url.startswith(_MONGO) else _OF_SQL
+    for name in ours:
+        if name not in own:
+            raise ValueError(f"it takes {' and '.join(own)}, and not {name}.")
     others = "&".join(part for part in parts if part.partition("=")[0] not in ours)
     return address + (mark + others if others else ""), {name: unquote_plus(value) for name, value in ours.items()}

@@ -26,7 +26,7 @@ from localstore.databases.sql_layout import create as create_store
 from localstore.databases.sql_layout import is_ready
 from localstore.databases.sql_search import conditions, full_text, may_have
 from localstore.databases.sql_session import LockedSession, Statements, aside_of, create_many, forget
-from localstore.databases.sql_tables import Tables, key, start_of_key
+from localstore.databases.sql_tables import Tables, hashed_keys, key, plain_start, start_of_key
 from localstore.errors import OlderFormat, StoreUnavailable
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, WordQuery
@@ -62,21 +62,22 @@ class SqlBackend:
             raise store_not_found(self.address)
         check = partial(is_ready, tables=self._tables, address=self.address)
         try:
-            exists = connections.first(check)
+            exists = connections.first(check, writes=False)
         except OlderFormat:
             if not upgrade:
                 raise
             self.upgrade()
-            exists = connections.first(check)
+            exists = connections.first(check, writes=False)
         if not exists:
             if not create:
                 raise store_not_found(self.address)
             try:
                 connections.first(
-                    partial(create_store, tables=self._tables, address=self.address, timeout=connections.timeout)
+                    partial(create_store, tables=self._tables, address=self.address, timeout=connections.timeout),
+                    writes=True,
                 )
             except StoreUnavailable:  # another process may have created them at the same time
-                if not connections.first(check):
+                if not connections.first(check, writes=False):
                     raise
 
     def upgrade(self) -> Upgraded:
@@ -225,10 +226,14 @@ class SqlBackend:
         sessions = self._tables.sessions.c
         found = {}
         for session_id in session_ids:
-            own = key(session_id)
-            before = select(sessions.facts).where(sessions.session_id < own).order_by(sessions.session_id.desc())
-            behind = select(sessions.facts).where(sessions.session_id > own).order_by(sessions.session_id)
+            own, plain = key(session_id), plain_start(session_id)
+            others = select(sessions.facts).where(sessions.session_id != own)
+            before = others.where(sessions.session_id <= plain).order_by(sessions.session_id.desc())
+            behind = others.where(sessions.session_id > plain).order_by(sessions.session_id)
             rows = [*self._all(before.limit(1)), *self._all(behind.limit(1))]
+            if own != session_id or start_of_key(session_id) != session_id:  # keys with a hash are in no order
+                begin, end = hashed_keys(session_id)
+                rows += self._all(others.where(sessions.session_id >= begin, sessions.session_id < end))
             found[session_id] = [orjson.loads(facts)["session_id"] for (facts,) in rows]
         return found
 

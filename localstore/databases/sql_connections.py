@@ -81,8 +81,11 @@ class Connections:
                 "Use postgresql://user@host/database, or sqlite:///file.db."
             ) from None
         except ModuleNotFoundError as error:
+            advice = f"Run: {_EXTRA}" if error.name == "psycopg" else "Install the driver that the URL names."
+            if self.dialect == "postgresql" and error.name != "psycopg":
+                advice = "Use a URL that begins with postgresql://, which needs no other driver."
             raise StoreUnavailable(
-                f"{self.address} needs the package {error.name}, which is not installed. Run: {_EXTRA}",
+                f"{self.address} needs the package {error.name}, which is not installed. {advice}",
                 path=self.address,
             ) from None
         if self.dialect == "sqlite":
@@ -149,10 +152,10 @@ class Connections:
             with connection.begin():
                 return work(connection)
 
-    def first(self, work: Callable[[Connection], _Result]) -> _Result:
+    def first(self, work: Callable[[Connection], _Result], *, writes: bool) -> _Result:
         """Return the result of `work` in a transaction, without a second try: what is wrong at the start stays so."""
         try:
-            return self._once(work, writes=True)
+            return self._once(work, writes=writes)
         except exc.SQLAlchemyError as error:
             raise explained(error, self.address, self._secrets, self.timeout) from None
 

@@ -47,7 +47,17 @@ def key(text: str) -> str:
 
 def start_of_key(text: str) -> str:
     """Return what the keys of all texts with this beginning begin with."""
-    return re.split("[\0\x01]", text, maxsplit=1)[0][:_KEY_START]
+    return plain_start(text)[:_KEY_START]
+
+
+def plain_start(text: str) -> str:
+    """Return a text up to the first character that its key cannot have."""
+    return re.split("[\0\x01]", text, maxsplit=1)[0]
+
+
+def hashed_keys(text: str) -> tuple[str, str]:
+    """Return between which texts the keys with a hash are that begin like the key of this text."""
+    return start_of_key(text) + _MARK, start_of_key(text) + chr(ord(_MARK) + 1)
 
 
 def optional_key(text: str | None) -> str | None:

@@ -317,7 +317,7 @@ class SqlUpgrade:
             agno = AgnoTables(connection, tables.name, tables.schema, self._address)
             return Undone(old, agno.count(connection), 0, [])
 
-        return self._connections.first(change)
+        return self._connections.first(change, writes=True)
 
     def _revisions(self, connection: Connection) -> int:
         """Return a hash of the revisions of all sessions."""

@@ -96,3 +96,20 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "pymongo", None)
     with pytest.raises(StoreUnavailable, match=r"pip install 'localstore-sessions\[mongo\]'"):
         open_storage("mongodb://127.0.0.1/db")
+
+
+@pytest.mark.parametrize("password", ["s3cret", "s3/cret", "s3?cret", "s3#cret", "s3@cret", "s3:cret", "/@?s3cret"])
+def test_a_password_with_any_characters_is_not_shown(password: str) -> None:
+    """With a / in it, the whole URL was printed."""
+    for scheme in ("postgresql", "mongodb", "mongodb+srv", "http"):
+        url = f"{scheme}://alice:{password}@db.example.com/agents"
+        assert without_password(url) == f"{scheme}://alice:***@db.example.com/agents"
+        assert without_password(f"{url}?sslpassword=x") == f"{scheme}://alice:***@db.example.com/agents?sslpassword=***"
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}/a.db?collection=mine", "mongodb://localhost/db?table=mine"])
+def test_an_option_of_other_databases_is_refused(tmp_path: Path, url: str) -> None:
+    """It was ignored: the sessions were stored in another place than the URL says."""
+    with pytest.raises(StoreNotFound, match=r"is not the URL of a store: it takes .*, and not "):
+        open_storage(url.format(tmp_path))
+    assert not (tmp_path / "a.db").exists()

@@ -111,9 +111,14 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_driver_says_what_to_install() -> None:
-    with pytest.raises(StoreUnavailable, match=r"needs the package .*pip install") as caught:
-        SqlStorage(f"mysql+mysqldb://me:{SECRET}@localhost/db")
-    one_line(caught)
+    """The extra `sql` was named, which has another driver."""
+    for driver, advice in (
+        ("mysql+mysqldb", "Install the driver"),
+        ("postgresql+psycopg2", "begins with postgresql://"),
+    ):
+        with pytest.raises(StoreUnavailable, match=f"needs the package .*{advice}") as caught:
+            SqlStorage(f"{driver}://me:{SECRET}@localhost/db")
+        one_line(caught)
 
 
 def test_without_sqlalchemy_the_error_says_what_to_install(tmp_path: Path) -> None:
@@ -169,6 +174,15 @@ def test_a_locked_file_is_waited_for_and_then_an_error(tmp_path: Path) -> None:
     connection.execute("ROLLBACK")
     connection.close()
     storage.append("s1", Run(run_id="r1"))
+
+
+def test_a_store_is_opened_and_read_while_another_process_writes(tmp_path: Path) -> None:
+    """A look at the tables waited for the writer, for as long as a large copy takes."""
+    SqlStorage(url_of(tmp_path)).append("s1", Run(run_id="r1"))
+    connection = sqlite3.connect(tmp_path / "sessions.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    assert [*SqlStorage(url_of(tmp_path), lock_timeout=0.05)] == ["s1"]
+    connection.close()
 
 
 def test_a_call_waits_for_a_free_connection_and_then_says_that_there_is_none(tmp_path: Path) -> None:
