@@ -14,6 +14,7 @@ from localstore.databases.backend import Aside, Change, StoredEntry, entry_of
 from localstore.databases.words import words_of
 from localstore.errors import UnstorableValue
 from localstore.index.row import IndexRow, activity, latest_plausible_time
+from localstore.models.nearest import shown
 
 Document = dict[str, Any]
 LONGEST_WORD = 100
@@ -165,7 +166,7 @@ def session_values(change: Change) -> Document:
     """Return the fields of a session besides its id."""
     row = change.row
     overview = row.get("overview", {})
-    return {
+    values = {
         "kind": row["kind"],
         "user_id": row.get("user_id"),
         "entity_id": row.get("entity_id"),
@@ -178,15 +179,13 @@ def session_values(change: Change) -> Document:
         "next": change.next,
         "facts": orjson.dumps(row).decode(),
     }
+    _check_size(row["session_id"], "Its id, names and tags have", len(orjson.dumps([row["session_id"], values])))
+    return values
 
 
 def entry_values(session_id: str, one: StoredEntry) -> Document:
     """Return the fields of an entry. Raises UnstorableValue if it is too large."""
-    if one.size > _LARGEST:
-        raise UnstorableValue(
-            f"An entry of session {session_id!r} has {one.size:,} bytes, more than the 16 MB that MongoDB stores. "
-            "Nothing was written. Split the run, or use another storage."
-        )
+    _check_size(session_id, "An entry has", one.size + len(orjson.dumps([session_id, one.run_id])))
     document = {
         "session_id": session_id,
         "position": one.position,
@@ -195,6 +194,14 @@ def entry_values(session_id: str, one: StoredEntry) -> Document:
         "words": words_of(one, LONGEST_WORD),
     }
     return document if one.run_id is None else {**document, "run_id": one.run_id}
+
+
+def _check_size(session_id: str, what: str, size: int) -> None:
+    if size > _LARGEST:
+        raise UnstorableValue(
+            f"Session {shown(session_id)} is not stored. {what} {size:,} bytes, more than the 16 MB that MongoDB "
+            "stores. Nothing was written. Make it smaller, or use another storage."
+        )
 
 
 def text_of_aside(collections: Collections, name: str, transaction: ClientSession) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def opened(database: Any) -> MongoDbStorage:
         ({"db_url": "mongodb://"}, "db_url is no address of MongoDB"),
         ({"db_url": "postgresql://u:s3cret@h/db"}, "db_url is no address of MongoDB"),
         ({"db_url": "mongodb://u:s3cret@h:port/db"}, "db_url is no address of MongoDB"),
+        ({"db_url": "mongodb+srv://u:s3cret/s3cret@h/db"}, "db_url is no address of MongoDB"),
         ({"collection_name": ""}, "collection_name must be"),
         ({"collection_name": "$x"}, "collection_name must be"),
         ({"db_name": "a.b"}, "db_name must be"),
@@ -104,6 +105,28 @@ def test_a_run_that_is_too_large_is_refused(database: Any) -> None:
             storage.append("s", Run(run_id="r2", messages=[Message(role="user", content="x" * 17_000_000)]))
         storage.append("s", answered("r3"))
         assert run_ids(storage, "s") == ["r1", "r3"]
+
+
+@ci_only
+def test_a_value_that_is_too_large_is_refused(database: Any) -> None:
+    """Nine megabytes that are stored twice ended in an error of the driver."""
+    large = "x" * 9_000_000
+    storage = opened(database)
+    storage.append("s", answered("r1"))
+    calls: list[Callable[[], object]] = [
+        lambda: storage.append(large, answered("r2")),
+        lambda: storage.append("s2", answered("r2"), user_id=large),
+        lambda: storage.append("s", answered("r2", model=large)),
+        lambda: storage.append("s", answered(large)),
+        lambda: storage.update("s", name=large),
+        lambda: storage.update("s", tags=[large]),
+    ]
+    for call in calls:
+        with pytest.raises(UnstorableValue, match="more than the 16 MB that MongoDB stores"):
+            call()
+    assert [*storage] == ["s"]
+    assert run_ids(storage, "s") == ["r1"]
+    storage.close()
 
 
 @ci_only
