@@ -67,4 +67,4 @@ def without_archived(where: Filter, archived: bool) -> Filter:
 
 def limit_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return the decorator that adds the option `--limit` with this help text."""
-    return click.option("--limit", type=click.IntRange(min=1), metavar="N", help=text)
+    return click.option("--limit", type=click.IntRange(1, 10**18), metavar="N", help=text)

@@ -31,7 +31,7 @@ ON_A_TERMINAL = 10
 
 @click.command()
 @click.argument("sessions", metavar="[SESSION]...", nargs=-1)
-@click.option("--last", type=click.IntRange(min=0), metavar="N", help="Show only the last N entries.")
+@click.option("--last", type=click.IntRange(0, 10**18), metavar="N", help="Show only the last N entries.")
 @click.option("--all", "everything", is_flag=True, help=f"Show all entries on a terminal, not only {ON_A_TERMINAL}.")
 @click.option("--run", metavar="RUN", help="Show only this run: its number (-1 is the last), its id, or its beginning.")
 @click.option("--messages", is_flag=True, help="Show only what was said: questions and answers.")

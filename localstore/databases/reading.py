@@ -25,6 +25,7 @@ from localstore.storage.arguments import (
     check_filter,
     check_flag,
     check_id,
+    check_ids,
     check_limit,
     check_search,
     check_sort,
@@ -175,7 +176,7 @@ class DatabaseReader(DerivedCalls):
     def short_ids(self, session_ids: Iterable[str], *, least: int = 8) -> dict[str, str]:
         """Return the beginning of each of these ids that is enough for `find_sessions`."""
         check_count("least", least)
-        return short_ids(self._backend, session_ids, least)
+        return short_ids(self._backend, check_ids(session_ids), least)
 
     def path(self, session_id: str) -> Path:
         """Raise NoFile, because sessions in a database have no files, or SessionNotFound."""

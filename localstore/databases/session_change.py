@@ -19,6 +19,7 @@ from localstore.format.values import json_equal
 from localstore.index.row import IndexRow, after_append, after_finish, after_new_head, header_row
 from localstore.models.schema import SCHEMA_VERSION
 from localstore.models.times import now
+from localstore.storage.arguments import is_valid
 from localstore.storage.items import revision_of
 
 
@@ -186,6 +187,8 @@ class SessionChange:
 
     def position_of(self, run_id: str) -> int | None:
         """Return the newest position of a run, or None if the session does not have it."""
+        if not is_valid(run_id):
+            return None
         return self._locked.positions([run_id]).get(run_id)
 
     def last_run(self) -> int | None:

@@ -13,6 +13,8 @@ KELVIN = "\u212a"
 """The sign of Kelvin, which is a K when it is composed."""
 _MOST_BYTES = 800_000
 """How many bytes of words of an entry are indexed: what PostgreSQL takes, with some room."""
+_LONGEST_PATTERN = 500
+"""How many characters of a literal text a database looks for: SQLite and MongoDB refuse long patterns."""
 _ASCII_WORD = re.compile("[A-Za-z0-9]+")
 
 
@@ -26,8 +28,8 @@ def words_of(one: StoredEntry, longest: int) -> list[str]:
 
 
 def longest_word(text: str) -> str:
-    """Return the longest word of ASCII letters and digits in a text, or "" if it has none.
+    """Return the longest word of ASCII letters and digits in a text, or "" if it has none. A very long one is cut off.
 
     An entry with the text has this word, or a `KELVIN`, in its JSON.
     """
-    return max(_ASCII_WORD.findall(text), key=len, default="")
+    return max(_ASCII_WORD.findall(text), key=len, default="")[:_LONGEST_PATTERN]

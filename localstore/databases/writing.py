@@ -24,6 +24,7 @@ from localstore.storage.arguments import (
     Unset,
     check_flag,
     check_id,
+    check_ids,
     check_kind,
     check_text,
     check_update,
@@ -281,12 +282,12 @@ class DatabaseWriter(DatabaseReader):
 
     def archive(self, session_ids: str | Iterable[str]) -> None:
         """Give sessions the tag "archived"."""
-        for session_id in _ids(session_ids):
+        for session_id in check_ids(session_ids):
             self.update(session_id, add_tags=[ARCHIVED])
 
     def unarchive(self, session_ids: str | Iterable[str]) -> None:
         """Remove the tag "archived" from sessions."""
-        for session_id in _ids(session_ids):
+        for session_id in check_ids(session_ids):
             self.update(session_id, remove_tags=[ARCHIVED])
 
     def upsert(self, session: Session) -> None:
@@ -353,13 +354,6 @@ class DatabaseWriter(DatabaseReader):
     def upgrade_schema(self) -> Upgraded:
         """Upgrade the sessions of agno that could not be upgraded when the storage was opened."""
         return self._backend.upgrade()
-
-
-def _ids(session_ids: str | Iterable[str]) -> list[str]:
-    chosen = [session_ids] if isinstance(session_ids, str) else list(session_ids)
-    for session_id in chosen:
-        check_id(session_id)
-    return chosen
 
 
 def _upsert_into(change: SessionChange, local: LocalSession, base: Snapshot | None) -> Snapshot:

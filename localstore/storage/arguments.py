@@ -12,6 +12,9 @@ from localstore.models.schema import KINDS
 from localstore.models.session_info import SORT_KEYS, SessionInfo, position
 from localstore.models.times import parse_age
 
+_MOST = 10**18
+"""The largest limit. SQLite and other databases refuse numbers of more than 64 bits."""
+
 
 class Unset:
     """The type of `UNSET`, the default of arguments for which None is a value."""
@@ -34,6 +37,14 @@ def check_id(session_id: str) -> None:
         raise ValueError("session_id must not be empty")
     if not session_id.isascii():
         to_json_value(session_id, "session_id")
+
+
+def check_ids(session_ids: str | Iterable[str]) -> list[str]:
+    """Return one id or several as a list. Raises the errors of `check_id`."""
+    chosen = [session_ids] if isinstance(session_ids, str) else list(session_ids)
+    for session_id in chosen:
+        check_id(session_id)
+    return chosen
 
 
 def is_valid(text: str) -> bool:
@@ -71,17 +82,25 @@ def check_sort(sort: object, after: object) -> None:
 
 
 def check_count(name: str, value: object) -> None:
-    """Raise TypeError unless `value` is an integer, and ValueError if it is negative."""
+    """Raise TypeError unless `value` is an integer, and ValueError if it is negative or more than 10**18."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, not {shown(value)}")
     if value < 0:
         raise ValueError(f"{name} must be a whole number from 0 on, not {shown(value)}")
+    _check_size(name, value)
 
 
 def check_limit(limit: int | None, name: str = "limit") -> None:
-    """Raise ValueError unless `limit` is None or an integer of at least 0. `name` is that of the argument."""
+    """Raise ValueError unless `limit` is None or an integer from 0 to 10**18. `name` is that of the argument."""
     if limit is not None and (type(limit) is not int or limit < 0):
         raise ValueError(f"{name} must be None or a whole number from 0 on, not {shown(limit)}")
+    if limit is not None:
+        _check_size(name, limit)
+
+
+def _check_size(name: str, value: int) -> None:
+    if value > _MOST:
+        raise ValueError(f"{name} must be at most 10**18, not {shown(value)}")
 
 
 def check_lock_timeout(seconds: object) -> None:

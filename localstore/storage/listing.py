@@ -15,6 +15,7 @@ from localstore.storage.arguments import (
     check_filter,
     check_flag,
     check_id,
+    check_ids,
     check_limit,
     check_sort,
     is_valid,
@@ -249,8 +250,9 @@ class StorageListing(StorageBase, DerivedCalls):
         from localstore.index.short_ids import short_ids
 
         check_count("least", least)
+        chosen = check_ids(session_ids)
         self._engine.index.scan()
-        return short_ids(self._engine.manifest, session_ids, least)
+        return short_ids(self._engine.manifest, chosen, least)
 
     def session_at(self, path: str | os.PathLike[str]) -> SessionInfo:
         """Return the session whose document is at this path.

@@ -115,3 +115,10 @@ def test_an_export_with_a_limit_stops_there(invoke: Invoke, mixed: Path) -> None
     for names, ids in (((), ["s2", "s3"]), (("s2", "s1", "s3"), ["s1", "s2"])):
         done = invoke("export", *names, "--format", "json", "--limit", "2", "--store", mixed)
         assert selected("export", done.stdout) == ids
+
+
+def test_a_limit_of_more_than_64_bits_is_refused(invoke: Invoke, store: Path) -> None:
+    """It ended in an OverflowError of SQLite."""
+    result = invoke("ls", "--limit", "9" * 20, "--store", store)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not in the range" in result.stderr

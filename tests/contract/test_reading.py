@@ -1,5 +1,6 @@
 """Listings, counts, searches and exports give the same answers in every storage."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -309,3 +310,39 @@ def test_nothing_needs_an_upgrade(storage: SessionStorage) -> None:
     fill(storage)
     done = storage.upgrade_schema()
     assert (done.documents, done.problems) == (0, [])
+
+
+def test_the_beginning_of_a_long_id_is_shared_with_no_other(storage: SessionStorage) -> None:
+    """Databases compare long ids, and those with a NUL, by a hash: a beginning named several sessions."""
+    starts, ends = ("a", "a\0", "a" * 100, "a" * 450), ("b", "bb", "b\0", "b\0c", "c")
+    own = [start + end for start in starts for end in ends]
+    for session_id in own:
+        storage.append(session_id, Run())
+    for session_id, short in storage.short_ids(own, least=1).items():
+        assert short == session_id or [one for one in own if one.startswith(short)] == [session_id]
+        assert [one for one in own if one.startswith(short[:-1])] != [session_id]
+
+
+def test_numbers_that_no_database_takes_are_refused(storage: SessionStorage) -> None:
+    """They ended in an OverflowError."""
+    fill(storage)
+    limit = 10**18 + 1
+    calls: list[Callable[[], object]] = [
+        lambda: storage.list_sessions(limit=limit),
+        lambda: storage.search("hi", limit=limit),
+        lambda: storage.find_sessions("s", limit=limit),
+        lambda: storage.sessions_beginning_with("s", limit),
+        lambda: storage.sessions_containing("s", limit),
+        lambda: storage.items("s1", limit),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=r"must be at most 10\*\*18"):
+            call()
+    assert len(storage.list_sessions(limit=10**18)) == len(storage.sessions_containing("s", 10**18)) == 5
+
+
+def test_a_long_text_is_searched_literally(storage: SessionStorage) -> None:
+    """SQLite and MongoDB refused such a pattern."""
+    storage.append("s1", answered("r1", "x" * 60_000))
+    assert [hit.run_id for hit in storage.search("x" * 60_000, literal=True, limit=1)] == ["r1"]
+    assert storage.search("x" * 60_001, literal=True) == []

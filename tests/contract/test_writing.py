@@ -360,3 +360,18 @@ def test_threads_that_write_to_one_session_lose_nothing(storage: SessionStorage,
     assert sorted(stored) == sorted(f"{number}-{turn}" for number in range(4) for turn in range(5))
     for number in range(4):
         assert [one for one in stored if one.startswith(f"{number}-")] == [f"{number}-{turn}" for turn in range(5)]
+
+
+def test_an_id_of_a_run_that_cannot_be_stored_is_not_found(storage: SessionStorage) -> None:
+    """With a lone surrogate, it ended in a UnicodeEncodeError."""
+    storage.append("s1", answered("r1"))
+    calls: list[Callable[[], object]] = [
+        lambda: storage.rate("s1", "\ud800", "good"),
+        lambda: storage.undo("s1", "\ud800"),
+        lambda: storage.add_step("s1", "\ud800", Step(name="x"), number=0),
+    ]
+    for call in calls:
+        with pytest.raises(RunNotFound):
+            call()
+    with pytest.raises(UnstorableValue):
+        storage.short_ids(["\ud800"])
