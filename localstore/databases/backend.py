@@ -123,7 +123,7 @@ class Stored:
 
 
 class Match(NamedTuple):
-    """An entry that may match a search. Whoever gets it compares the entry with the query."""
+    """An entry that may match a search. The caller compares the entry with the query."""
 
     row: IndexRow
     found: StoredEntry

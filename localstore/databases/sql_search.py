@@ -56,7 +56,7 @@ def _has(tables: Tables, kind: str, value: str) -> ColumnElement[bool]:
 def tsquery(query: WordQuery) -> str:
     """Return a query in the syntax of PostgreSQL. It finds all entries that match, and some that do not.
 
-    Words have only letters and digits, so nothing needs an escape. Phrases are compared by whoever asked.
+    Words have only letters and digits, so nothing needs an escape. The caller compares phrases.
     """
     wanted = [_lexeme(word, is_last and term.is_prefix) for term in query.terms for word, is_last in _words(term)]
     unwanted = [_lexeme(term.words[0], term.is_prefix) for term in query.excluded if len(term.words) == 1]

@@ -18,7 +18,7 @@ _SCHEMA_LINE = "# yaml-language-server: "
 def redacted_document(old: ParsedDocument, redactor: Redactor, path: str) -> ParsedDocument | None:
     """Return a document with its secrets replaced, or None if it has none. `path` is only used in errors.
 
-    What has no secrets keeps its bytes, if the document is in our layout. What has some is written anew, without its
+    What has no secrets keeps its bytes, if the document is in our layout. What has some is written again, without its
     comments.
     """
     layout = old.layout

@@ -134,7 +134,7 @@ class ManifestReader:
     def _begin(self, name: bytes, size: int) -> None:
         """Begin with another manifest. If the index has its beginning, go on from there.
 
-        Whoever brought the index there may have made it from this manifest alone, which may lack rows that were known.
+        Another process may have made the index from this manifest alone, which may lack rows that were known.
         """
         self.forget(name)
         if size <= _SHORT:

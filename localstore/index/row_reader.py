@@ -99,8 +99,8 @@ class RowReader:
     def record(self, rows: list[IndexRow]) -> None:
         """Store the rows of documents that were read.
 
-        Documents are read without a lock, so the line of whoever changed or removed one may come before the one that is
-        added now. Such documents are looked at again.
+        Documents are read without a lock, so the line of a process that changed or removed one may come before the
+        one that is added now. Such documents are looked at again.
         """
         for _ in range(_ATTEMPTS):
             self._manifest.record(rows)

@@ -339,10 +339,10 @@ class Record:
     """
 
     def __init__(self, source: Source, target: Side) -> None:
-        self._keepers = ((source, f"to {target.name}"), (target, f"from {source.name}"))
+        self._sides = ((source, f"to {target.name}"), (target, f"from {source.name}"))
         self._revisions: dict[str, list[Any]] = {}
         self._is_changed = False
-        stored = next((record for side, other in self._keepers if (record := side.load_record(other))), b"{}")
+        stored = next((record for side, other in self._sides if (record := side.load_record(other))), b"{}")
         try:
             revisions = orjson.loads(stored)
         except orjson.JSONDecodeError:
@@ -370,7 +370,7 @@ class Record:
         """Store the record in one of the two stores, if one can have it."""
         if self._is_changed:
             text = orjson.dumps(self._revisions)
-            any(side.save_record(other, text) for side, other in self._keepers)
+            any(side.save_record(other, text) for side, other in self._sides)
             self._is_changed = False
 
 
