@@ -175,15 +175,6 @@ class Intake:
         return one
 
 
-def move_in(root: str, document: str, session_id: str) -> Trashed:
-    """Move a document into the trash, durably. The caller holds the lock of its session.
-
-    If this is interrupted, the document is in its old place or in the trash. Raises DocumentBroken, OSError.
-    """
-    with Intake(root) as intake:
-        return intake.move(document, session_id)
-
-
 class Outlet:
     """Moves documents back to their former paths, in a `with` statement, with few syncs for all of them together.
 
@@ -226,15 +217,6 @@ class Outlet:
             )
         durable_files.move_file(one.path, store_tree.full_path(self._root, one.document), settle=False)
         self._moved.append(one)
-
-
-def move_out(root: str, one: Trashed) -> None:
-    """Move a document back to its former path, durably. The caller holds the locks that guard that path.
-
-    Raises the errors of `Outlet.move`.
-    """
-    with Outlet(root) as outlet:
-        outlet.move(one)
 
 
 def remove(root: str, one: Trashed) -> bool:

@@ -19,7 +19,13 @@ def moved_in(root: str) -> tuple[trash_folder.Trashed, Path, bytes]:
     """Move the document into the trash; return it, its former path and its bytes."""
     path = JsonStorage(root).path("s1")
     raw = path.read_bytes()
-    return trash_folder.move_in(root, path.relative_to(root).as_posix(), "s1"), path, raw
+    with trash_folder.Intake(root) as intake:
+        return intake.move(path.relative_to(root).as_posix(), "s1"), path, raw
+
+
+def move_out(root: str, one: trash_folder.Trashed) -> None:
+    with trash_folder.Outlet(root) as outlet:
+        outlet.move(one)
 
 
 def test_a_document_in_the_trash_keeps_its_bytes_and_is_listed(root: str) -> None:
@@ -34,7 +40,7 @@ def test_a_document_in_the_trash_keeps_its_bytes_and_is_listed(root: str) -> Non
 
 def test_a_document_moves_back_and_leaves_no_folder(root: str) -> None:
     one, path, raw = moved_in(root)
-    trash_folder.move_out(root, one)
+    move_out(root, one)
     assert path.read_bytes() == raw
     assert list(Path(root, trash_folder.FOLDER).iterdir()) == []
 
@@ -43,7 +49,7 @@ def test_a_document_is_not_moved_over_another_one(root: str) -> None:
     one, path, raw = moved_in(root)
     path.write_bytes(b"another")
     with pytest.raises(FileExistsError):
-        trash_folder.move_out(root, one)
+        move_out(root, one)
     assert path.read_bytes() == b"another"
     assert Path(one.path).read_bytes() == raw
 
