@@ -13,7 +13,7 @@ from localstore.databases.reading import DatabaseReader, check_version
 from localstore.databases.session_change import KeptRun, SessionChange, aside, create, equal_entry_since
 from localstore.errors import Conflict, SessionNotFound
 from localstore.format.document import order_header
-from localstore.format.values import json_equal, to_json_value
+from localstore.format.values import json_equal
 from localstore.models.filter import ARCHIVED
 from localstore.models.nearest import shown
 from localstore.models.schema import SESSION_KEYS, Kind, Rating
@@ -27,7 +27,6 @@ from localstore.storage.arguments import (
     check_ids,
     check_kind,
     check_text,
-    check_update,
     not_found,
 )
 from localstore.storage.branching import forked, is_fork, target_exists
@@ -263,11 +262,8 @@ class DatabaseWriter(DatabaseReader):
         """Change the state of a session, its name, its tags or its metadata."""
         check_id(session_id)
         check_text("user_id", user_id)
-        named = zip(SESSION_KEYS, (instructions, session_state, session_summary, session_data), strict=True)
-        state: dict[str, Any] = to_json_value({key: value for key, value in named if value is not None})
-        values = {"name": name, "tags": tags, "metadata": metadata}
-        header: dict[str, Any] = to_json_value({key: value for key, value in values.items() if value is not UNSET})
-        check_update(state, header)
+        state = dict(zip(SESSION_KEYS, (instructions, session_state, session_summary, session_data), strict=True))
+        header = {"name": name, "tags": tags, "metadata": metadata}
         new = HeaderChange.of(state, header, add_tags, remove_tags)
         begin: list[int] = []
 

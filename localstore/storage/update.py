@@ -8,6 +8,7 @@ from localstore.engine.transaction import Transaction
 from localstore.format.document import order_header
 from localstore.format.values import to_json_value
 from localstore.models.schema import SCHEMA_VERSION
+from localstore.storage.arguments import UNSET, check_update
 
 
 def new_header(
@@ -55,12 +56,15 @@ class SessionChange:
     def of(
         cls, state: dict[str, Any], header: dict[str, Any], add_tags: Iterable[str], remove_tags: Iterable[str]
     ) -> Self:
-        """Return the change for checked values of the state and the header.
+        """Return the change that the arguments of a call mean, in which None and UNSET stand for no change.
 
-        Raises TypeError if the tags are not a list of texts, and UnstorableValue if a tag cannot be stored.
+        Raises TypeError if one has a wrong type, and UnstorableValue if a value cannot be stored.
         """
         from localstore.models.times import now
 
+        state = to_json_value({key: value for key, value in state.items() if value is not None})
+        header = to_json_value({key: value for key, value in header.items() if value is not UNSET})
+        check_update(state, header)
         entries = [{"type": "update", "created_at": now(), **state}] if state else []
         return cls(entries, header, _texts("add_tags", add_tags), _texts("remove_tags", remove_tags))
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from localstore.errors import DocumentBroken
 from localstore.format.document import order_header
-from localstore.format.values import to_json_value
 from localstore.models.filter import ARCHIVED
 from localstore.models.nearest import shown
 from localstore.models.schema import SESSION_KEYS, Rating
@@ -16,7 +15,6 @@ from localstore.storage.arguments import (
     check_id,
     check_kind,
     check_text,
-    check_update,
     not_found,
 )
 from localstore.storage.async_twins import async_twin
@@ -259,11 +257,8 @@ class StorageWriting(StorageReading):
         """
         check_id(session_id)
         check_text("user_id", user_id)
-        named = zip(SESSION_KEYS, (instructions, session_state, session_summary, session_data), strict=True)
-        state: dict[str, Any] = to_json_value({key: value for key, value in named if value is not None})
-        values = {"name": name, "tags": tags, "metadata": metadata}
-        header: dict[str, Any] = to_json_value({key: value for key, value in values.items() if value is not UNSET})
-        check_update(state, header)
+        state = dict(zip(SESSION_KEYS, (instructions, session_state, session_summary, session_data), strict=True))
+        header = {"name": name, "tags": tags, "metadata": metadata}
         change = SessionChange.of(state, header, add_tags, remove_tags)
         for attempt in self._engine.edit(session_id):
             with attempt as document:
