@@ -48,7 +48,8 @@ class DatabaseSide:
 
     def revisions(self, session_ids: Iterable[str]) -> dict[str, Revision | None]:
         """Return the revision of each of these sessions that the store has."""
-        return {row["session_id"]: row["fingerprint"] for row in self._backend.rows([*session_ids])}
+        asked = [*session_ids]
+        return {row["session_id"]: row["fingerprint"] for row in self._backend.rows(asked)} if asked else {}
 
     def read(self, session_ids: Sequence[str]) -> Iterator[Form | LocalstoreError | PermissionError | None]:
         """Yield each of these sessions: None if there is none, or the error if it cannot be read."""
@@ -56,7 +57,7 @@ class DatabaseSide:
         yield from (found.get(session_id) for session_id in session_ids)
 
     def _stored(self, session_ids: Sequence[str]) -> dict[str, Form]:
-        found = self._backend.read_many(session_ids)
+        found = self._backend.read_many(session_ids) if session_ids else {}
         return {key: Form(one.header, one.entries, one.row["fingerprint"]) for key, one in found.items()}
 
     def write(self, forms: Sequence[Form]) -> Iterator[Written | LocalstoreError | PermissionError]:

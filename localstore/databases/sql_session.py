@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ARRAY, Connection, Text, bindparam, cast, delete, func, insert, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Insert,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    column,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSON, TSVECTOR
 
-from localstore.databases.backend import Aside, Change, StoredEntry, entry_of
+from localstore.databases.backend import Aside, Change, StoredEntry, entry_of, text_of
 from localstore.databases.sql_tables import Tables, key, optional_key
 from localstore.databases.words import words_of
 from localstore.format.words import spaced
@@ -18,6 +34,8 @@ LONGEST_WORD = 300
 """How many characters of a word PostgreSQL indexes."""
 _AT_ONCE = 500
 """How many values a statement gets at once."""
+_LARGEST_ARRAY = 16_000_000
+"""How many characters of JSON a statement gets at once, unless a single row has more."""
 
 
 class Statements:
@@ -61,8 +79,11 @@ class Statements:
             columns: dict[str, Any] = {
                 name: bindparam(name) for name in ("session_id", "position", "run_id", "created_at", "content")
             }
-            vector = func.array_to_tsvector(cast(bindparam("lexemes"), ARRAY(Text)))
+            vector = cast(bindparam("words", type_=Text), TSVECTOR)
             self.insert_entries = self.insert_entries.values(**columns, words=vector)
+            self.from_json = {
+                table: _insert_from_json(table) for table in (tables.sessions, tables.entries, tables.labels)
+            }
         self.remove_entries = delete(tables.entries).where(
             of_session, entries.position.in_(bindparam("places", expanding=True))
         )
@@ -88,6 +109,20 @@ class Statements:
             self.remove_words = text(
                 f"INSERT INTO {tables.words_table}({tables.words_table}, rowid, body) VALUES ('delete', :number, :body)"  # noqa: S608
             )
+
+
+def _insert_from_json(table: Table) -> Insert:
+    """Return the statement for PostgreSQL that inserts the rows of a JSON array.
+
+    It is parsed and planned once, where an INSERT for each row takes most of the time of a copy.
+    """
+    given = (
+        func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
+        .table_valued(*(column(one.name, BigInteger if isinstance(one.type, BigInteger) else Text) for one in table.c))
+        .render_derived(with_types=True)
+    )
+    values = [cast(given.c[one.name], TSVECTOR) if one.name == "words" else given.c[one.name] for one in table.c]
+    return insert(table).from_select([one.name for one in table.c], select(*values))
 
 
 class LockedSession:
@@ -206,7 +241,7 @@ def create_many(connection: Connection, statements: Statements, new: Sequence[Ch
         existing |= {found for (found,) in connection.execute(statements.existing, {"keys": some})}
     fresh = {name: change for name, change in by_key.items() if name not in existing}
     if fresh:
-        connection.execute(statements.insert_session, [session_values(change) for change in fresh.values()])
+        _insert_many(connection, statements, statements.tables.sessions, [*map(session_values, fresh.values())])
         put = [(name, one) for name, change in fresh.items() for one in change.put]
         rows = [entry_values(statements.tables, name, one) for name, one in put]
         if statements.tables.is_sqlite:
@@ -217,15 +252,36 @@ def create_many(connection: Connection, statements: Statements, new: Sequence[Ch
             connection.execute(
                 statements.insert_words, [{"number": row["number"], "body": row.pop("body")} for row in rows]
             )
-        connection.execute(statements.insert_entries, rows)
+        _insert_many(connection, statements, statements.tables.entries, rows)
         labels = [
             {"session_id": name, "kind": kind, "value": value}
             for name, change in fresh.items()
             for kind, value in sorted(labels_of(change.row))
         ]
-        if labels:
-            connection.execute(statements.insert_labels, labels)
+        _insert_many(connection, statements, statements.tables.labels, labels)
     return {by_key[name].row["session_id"] for name in existing}
+
+
+def _insert_many(connection: Connection, statements: Statements, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows and not statements.tables.is_postgres:
+        connection.execute(insert(table), rows)
+        return
+    for array in _json_arrays(rows):
+        connection.execute(statements.from_json[table], {"rows": array})
+
+
+def _json_arrays(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the rows as JSON arrays, none of which is so large that PostgreSQL would refuse it."""
+    texts: list[str] = []
+    size = 0
+    for row in map(text_of, rows):
+        if texts and size + len(row) > _LARGEST_ARRAY:
+            yield f"[{','.join(texts)}]"
+            texts, size = [], 0
+        texts.append(row)
+        size += len(row)
+    if texts:
+        yield f"[{','.join(texts)}]"
 
 
 def session_values(change: Change) -> dict[str, Any]:
@@ -255,7 +311,7 @@ def entry_values(tables: Tables, session_key: str, one: StoredEntry) -> dict[str
         "created_at": key(one.created_at),
         "content": one.text,
     }
-    return {**values, "lexemes": words_of(one, LONGEST_WORD)} if tables.is_postgres else values
+    return {**values, "words": _vector(one)} if tables.is_postgres else values
 
 
 def forget(connection: Connection, statements: Statements, names: Iterable[str]) -> None:
@@ -283,6 +339,14 @@ def labels_of(row: IndexRow | None) -> set[tuple[str, str]]:
 def _body(one: StoredEntry) -> str:
     """Return the words of an entry for SQLite, which splits them at spaces and punctuation."""
     return "\n".join([spaced(found.text) for found in one.texts])
+
+
+def _vector(one: StoredEntry) -> str:
+    """Return the words of an entry for PostgreSQL, as the text of a tsvector.
+
+    Words have only letters and digits, so nothing needs an escape.
+    """
+    return " ".join([f"'{word}'" for word in words_of(one, LONGEST_WORD)])
 
 
 def _parts(values: list[Any]) -> list[list[Any]]:
