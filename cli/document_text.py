@@ -8,7 +8,8 @@ from localstore.errors import LocalstoreError
 from localstore.format.document import LAYOUTS, parse_document
 
 from . import output
-from .transcript import Piece, Transcript
+from .pieces import Piece
+from .transcript import Transcript
 
 
 def document_text(raw: bytes, path: str) -> bytes:

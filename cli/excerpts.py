@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from .transcript import STATUS_COLOURS, STEP, WHO, Piece, Transcript, compact
+from .pieces import Piece
+from .transcript import STATUS_COLOURS, STEP, WHO, Transcript, compact
 
 _PROMPTS = ("system", "developer")
 """The roles of messages that are instructions, and not part of the conversation."""

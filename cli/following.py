@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .output import deliver, note
-from .transcript import Piece, Printer
+from .pieces import Piece, Printer
 
 if TYPE_CHECKING:
     from localstore.agents.terminal.region import Region

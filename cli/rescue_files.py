@@ -10,8 +10,10 @@ from localstore.errors import LocalstoreError, LockTimeout
 
 from .errors import Ambiguous, candidates
 from .figures import counted
-from .output import local_time, note, one_line, write, write_json
-from .transcript import Piece, Transcript
+from .local_times import local_time
+from .output import note, one_line, write, write_json
+from .pieces import Piece
+from .transcript import Transcript
 
 if TYPE_CHECKING:
     from localstore.disk.rescue_folder import Rescued

@@ -10,7 +10,8 @@ from rich.cells import cell_len
 from localstore.models.times import time_text
 
 from .cells import elided, padded
-from .output import one_line, when
+from .local_times import when
+from .output import one_line
 from .session_table import marks_of
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from localstore.models.times import time_text
 
 from . import output
+from .local_times import when
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo, SortKey
@@ -33,7 +34,7 @@ def marks_of(rows: Sequence[SessionInfo], *, ascii_only: bool = False) -> list[s
 
 
 def _when(time: datetime | None) -> str:
-    return "" if time is None else output.when(time_text(time))
+    return "" if time is None else when(time_text(time))
 
 
 def print_sessions(storage: SessionStorage, shown: Sequence[SessionInfo], sort: SortKey, *, has_more: bool) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .excerpts import Excerpts
-from .transcript import Piece, Printer, Transcript
+from .pieces import Piece, Printer
+from .transcript import Transcript
 
 if TYPE_CHECKING:
     from localstore.models.session_info import SessionInfo

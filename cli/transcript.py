@@ -1,24 +1,21 @@
-"""Formats a session as text, its header and then its entries, and prints it to a terminal or a pipe."""
+"""Formats a session as text: its header and then its entries."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from localstore.models.times import time_text
 from localstore.storage.plain_session import PlainSession, plain_entry
 
 from .figures import counted
-from .output import lines, local_time, when, write
+from .local_times import local_time, when
+from .pieces import Piece, folded
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from localstore.models.session_info import SessionInfo
 
-FOLDED_LINES = 8
-FOLDED_LINE = 400
 STEP = 2
 """The columns of one level of indentation."""
 IN_HEADING = ("type", "run_id", "created_at", "model", "status")
@@ -26,25 +23,7 @@ IMPORTED = "imported"
 """The key of what the source of an imported session has beyond the fields of a document."""
 WHO = ("agent_id", "team_id", "workflow_id")
 COLOURS = {"user": "bold green", "assistant": "bold cyan", "tool": "bold magenta"}
-STATUS_COLOURS = {
-    "error": "bold red",
-    "unfinished": "yellow",
-    "waiting": "yellow",
-    "cancelled": "yellow",
-    "rejected": "yellow",
-}
-
-
-class Piece(NamedTuple):
-    """Lines of text with one style and indentation. `style` is a rich style; `indent` is in columns.
-
-    A terminal renders the text as Markdown if `markdown` is true.
-    """
-
-    text: str
-    indent: int = 0
-    style: str = ""
-    markdown: bool = False
+STATUS_COLOURS = {"error": "bold red"} | dict.fromkeys(("unfinished", "waiting", "cancelled", "rejected"), "yellow")
 
 
 class Transcript:
@@ -203,15 +182,8 @@ class Transcript:
 
     def folded(self, text: str) -> str:
         """Return the text without trailing newlines, and shortened if `fold` is true."""
-        rows = text.rstrip("\n").split("\n")
-        if not self.fold:
-            return "\n".join(rows)
-        more = len(rows) - FOLDED_LINES
-        shown = rows if more <= 1 else [*rows[:FOLDED_LINES], f"… {more:,} more lines"]
-        return "\n".join(
-            row if len(row) <= FOLDED_LINE else f"{row[:FOLDED_LINE]}… {len(row) - FOLDED_LINE:,} more characters"
-            for row in shown
-        )
+        text = text.rstrip("\n")
+        return folded(text) if self.fold else text
 
 
 def compact(value: Any) -> str:
@@ -222,52 +194,3 @@ def compact(value: Any) -> str:
 def _part_text(part: dict[str, Any]) -> str:
     text: str = part["text"] if part.keys() == {"type", "text"} else f"[{compact(part)}]"
     return text
-
-
-class Printer:
-    """Prints pieces: wrapped and coloured on the rich console `screen`, as plain text to a pipe if it is None."""
-
-    def __init__(self, screen: Any | None) -> None:
-        self.screen = screen
-
-    def __call__(self, pieces: Iterable[Piece]) -> None:
-        for piece in pieces:
-            if self.screen is None:
-                margin = " " * piece.indent
-                write("".join(f"{margin}{line}".rstrip(" ") + "\n" for line in lines(piece.text).split("\n")))
-            else:
-                self.screen.print(self.drawn(piece))
-
-    def drawn(self, piece: Piece) -> RenderableType:
-        """Return `piece` as the screen draws it: wrapped lines keep the indentation."""
-        assert self.screen is not None  # noqa: S101 (for the type checker)
-        margin = min(piece.indent, self.screen.width // 3)
-        if piece.markdown:
-            return self._markdown(piece.text, margin)
-        from rich.text import Text
-
-        wrapped = Text(lines(piece.text), piece.style).wrap(self.screen, self.screen.width - margin, tab_size=4)
-        for line in wrapped:
-            line.rstrip()
-            line.pad_left(margin)
-        return Text("\n").join(wrapped)
-
-    def _markdown(self, text: str, margin: int) -> RenderableType:
-        """Return Markdown as the screen draws it, without the spaces that rich adds at the end of lines."""
-        from rich.segment import Segment, Segments
-
-        from localstore.agents.terminal.markdown_text import rendered
-
-        assert self.screen is not None  # noqa: S101 (for the type checker)
-        options = self.screen.options.update(width=self.screen.width - margin)
-        segments: list[Segment] = []
-        for line in self.screen.render_lines(rendered(text), options, pad=False):
-            shown = list(line)
-            while shown and not (shown[-1].style and shown[-1].style.bgcolor):
-                if last := shown[-1].text.rstrip(" "):
-                    shown[-1] = Segment(last, shown[-1].style)
-                    break
-                shown.pop()
-            segments += [Segment(" " * margin), *shown] if shown else []
-            segments.append(Segment("\n"))
-        return Segments(segments)

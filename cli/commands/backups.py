@@ -9,6 +9,7 @@ import click
 
 from .. import output
 from ..figures import counted
+from ..local_times import when
 from ..store_option import find_store, store_option
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _list(backups: list[BackupInfo], as_json: bool) -> None:
                 "made by": [
                     backup.action if backup.finished else f"{backup.action} (interrupted)" for backup in backups
                 ],
-                "when": [output.when(backup.made_at) for backup in backups],
+                "when": [when(backup.made_at) for backup in backups],
                 "documents": [f"{backup.documents:,}" for backup in backups],
                 "bytes": [f"{backup.size:,}" for backup in backups],
             },

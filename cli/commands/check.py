@@ -33,8 +33,9 @@ class Findings(Protocol):
 def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> None:
     """Check every file of the store, or every session in a database. Without --repair, nothing is changed.
 
-    Each finding is one line: the file, whether it is an error or a note, the problem, and what to do. If there are
-    errors, the exit code is 1.
+    On a terminal, the findings of each file stand below its path: whether it is an error or a note, the problem, and
+    what to do. In a pipe, each finding is one line: file, error or note, problem and what to do, separated by tabs. If
+    there are errors, the exit code is 1.
 
     --repair fixes what crashes, copies and git leave behind: incomplete documents, the manifest, temporary files,
     permissions, copies of sessions and merge conflicts, of which both sides are united. Lines marked `repair` report
@@ -53,7 +54,7 @@ def command(repair: bool, dry_run: bool, as_json: bool, store: str | None) -> No
         root = find_store(store)
         findings = repair_store(root, dry_run=dry_run) if repair else check_store(root)
     printed: list[Finding] = []
-    show = _line_for_person() if output.to_terminal() else _line
+    show = _printer_for_person() if output.to_terminal() else _line
     for finding in findings:
         printed.append(finding)
         if not as_json:
@@ -76,22 +77,21 @@ def _line(finding: Finding) -> None:
     output.write_rows([(finding.place, finding.severity, finding.problem, finding.advice)])
 
 
-def _line_for_person() -> Callable[[Finding], None]:
-    from rich.text import Text
+def _printer_for_person() -> Callable[[Finding], None]:
+    """Return a function that prints a finding below its file, which is named once for all findings that follow."""
+    from ..pieces import Piece, Printer
 
-    screen = output.console()
+    print_pieces = Printer(output.console())
     colours = {"error": "bold red", "note": "yellow", "repair": "bold green"}
+    last = ""
 
     def show(finding: Finding) -> None:
-        screen.print(
-            Text.assemble(
-                (output.one_line(finding.place), "bold"),
-                " ",
-                (finding.severity, colours[finding.severity]),
-                f" {output.one_line(finding.problem)}. ",
-                (output.one_line(finding.advice), "dim"),
-            )
-        )
+        nonlocal last
+        if finding.place != last:
+            print_pieces([Piece(output.one_line(finding.place), 0, "bold")])
+            last = finding.place
+        problem = Piece(f"{finding.severity}: {output.one_line(finding.problem)}.", 2, colours[finding.severity])
+        print_pieces([problem, Piece(output.one_line(finding.advice), 4)])
 
     return show
 

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 def command(
     session: str, other: str | None, backup: str | None, no_pager: bool, as_json: bool, store: str | None
 ) -> None:
-    """Show how session OTHER differs from SESSION, run by run.
+    """Show how two sessions differ, run by run.
 
-    Without OTHER, show how SESSION differs from the session that it was forked from, or that it is a replay of; with
-    --backup, from itself in that backup, whose name 'localstore backups' lists. Sessions are named as in 'show'.
+    SESSION is compared with OTHER. Without OTHER, it is compared with the session that it was forked from, or that it
+    is a replay of; with --backup, with itself in that backup, whose name 'localstore backups' lists. Sessions are named
+    as in 'show'.
 
     Runs with the same id are compared, then runs that ask the same question. Ids, times and metrics are not compared.
     The exit code is 0 if the sessions are the same, and 1 if they differ.

@@ -50,9 +50,10 @@ def set_up_repository(root: str, *, as_json: bool) -> None:
 @command.command()
 @click.argument("file", type=click.Path(path_type=str))
 def textconv(file: str) -> None:
-    """Print the document FILE as text for a diff.
+    """Print a document as text for a diff.
 
-    Git calls this. Each line of a message is one line. A file that cannot be read as a document is printed as it is.
+    Git calls this with FILE. Each line of a message is one line. A file that cannot be read as a document is printed as
+    it is.
     """
     from ..document_text import document_text
 

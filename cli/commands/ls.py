@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,24 +89,24 @@ def _name_files(storage: Storage) -> None:
 
 def _name_ignored(files: Mapping[Path, str]) -> None:
     """Print one line about the files that look like documents but are not read."""
-    names = [str(path) for path in files]
-    if len(names) == 1:
-        output.note(f"{names[0]} {files[Path(names[0])]}")
-    elif names:
-        more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-        listed = ", ".join(names[:_MOST_NAMED])
-        output.note(f"{len(names):,} files are not read: {listed}{more}. 'localstore check' says why and what to do.")
+    for path, reason in files.items() if len(files) == 1 else ():
+        output.note(f"{path} {reason}")
+    if len(files) > 1:
+        output.note(f"{len(files):,} files are not read: {_names(files)}. 'localstore check' says why and what to do.")
 
 
 def _name_copies(files: Mapping[Path, str]) -> None:
     """Print one line about the copies of sessions, which are not read either."""
-    names = [str(path) for path in files]
-    if len(names) == 1:
-        output.note(f"{names[0]} is a copy of session {next(iter(files.values()))!r}, and is not read. {_UNITE}")
-    elif names:
-        more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-        listed = ", ".join(names[:_MOST_NAMED])
-        output.note(f"{len(names):,} files are copies of sessions, and are not read: {listed}{more}. {_UNITE}")
+    for path, session_id in files.items() if len(files) == 1 else ():
+        output.note(f"{path} is a copy of session {session_id!r}, and is not read. {_UNITE}")
+    if len(files) > 1:
+        output.note(f"{len(files):,} files are copies of sessions, and are not read: {_names(files)}. {_UNITE}")
+
+
+def _names(files: Mapping[Path, str]) -> str:
+    """Return the names of the first files, and how many more there are."""
+    more = f" and {len(files) - _MOST_NAMED:,} more" if len(files) > _MOST_NAMED else ""
+    return ", ".join(path.name for path in islice(files, _MOST_NAMED)) + more
 
 
 def _cells(row: SessionInfo) -> tuple[str, ...]:

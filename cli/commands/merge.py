@@ -1,4 +1,4 @@
-"""`localstore merge`: unite the copies of sessions that sync tools made, or another store with this one."""
+"""`localstore merge`: merge the copies of sessions that sync tools made, or another store with this one."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an array or, with OTHER_STORE, an object.")
 @store_option
 def command(other: str | None, dry_run: bool, install: bool, as_json: bool, store: str | None) -> None:
-    """Unite the copies that sync tools made of sessions with their documents, or another store with this one.
+    """Merge the copies that sync tools made of sessions, or another store.
 
     With OTHER_STORE, this store gets the sessions that only the other one has, and in sessions of both, the runs of
     both. What both have in different forms is named: this store gets the form of the store with the newer history, and
     keeps one that it loses for 'localstore rescue'. OTHER_STORE is only read. A session that is in the trash here stays
     there, unless the other store has more of it. A session that cannot be merged is named, and the exit code is 1.
 
-    Without OTHER_STORE, copies in this store are united. A sync tool that meets two versions of a document keeps the
+    Without OTHER_STORE, copies in this store are merged. A sync tool that meets two versions of a document keeps the
     second one beside it, under another name. Such a copy is not read. This command adds what only a copy has to the
     document, run by run, and moves the copy to the folder .localstore/rescue. What both have in different forms is
     named; the form that was not taken is in rescue. A copy that is alone gets the name of the document.
@@ -94,7 +94,9 @@ def _show(merged: MergedSession, *, dry_run: bool) -> None:
     person = output.to_terminal()
     for copy in merged.copies:
         if person:
-            output.write(f"{output.one_line(merged.session_id)}: {output.one_line(_sentence(copy))}\n")
+            _print(f"{merged.session_id}: {_sentence(copy)}")
+            if copy.kept is not None:
+                _print(f"kept for 'localstore rescue' as {copy.kept.name}", 2)
         else:
             where = copy.problem or str(copy.kept or "")
             output.write_rows([(merged.session_id, str(copy.path), copy.tool or "", copy.summary, where)])
@@ -102,7 +104,7 @@ def _show(merged: MergedSession, *, dry_run: bool) -> None:
     if merged.renamed_from is not None:
         text = f"{merged.renamed_from.name} {'would be' if dry_run else 'is'} renamed to {name}"
         if person:
-            output.write(f"{output.one_line(merged.session_id)}: {output.one_line(text)}\n")
+            _print(f"{merged.session_id}: {text}")
         else:
             output.write_rows([(merged.session_id, str(merged.renamed_from), "", "", str(merged.path))])
     if merged.problem is not None:
@@ -113,8 +115,13 @@ def _sentence(copy: MergedCopy) -> str:
     made_by = "" if copy.tool is None else f" ({copy.tool})"
     if copy.problem is not None:
         return f"{copy.path.name}{made_by} stays: {copy.problem}"
-    kept = "" if copy.kept is None else f". The copy is kept as {copy.kept.name}"
-    return f"{copy.summary} from {copy.path.name}{made_by}{kept}"
+    return f"{copy.summary} from {copy.path.name}{made_by}"
+
+
+def _print(text: str, indent: int = 0) -> None:
+    from ..pieces import Piece, Printer
+
+    Printer(output.console())([Piece(output.one_line(text), indent)])
 
 
 def _summary(done: Sequence[MergedSession], *, dry_run: bool) -> str:
@@ -124,7 +131,7 @@ def _summary(done: Sequence[MergedSession], *, dry_run: bool) -> str:
     if not done:
         return "No session has a copy."
     would = "would be " if dry_run else ""
-    texts = [f"{counted(len(copies), 'copy', 'copies')} {would}united"] if copies else []
+    texts = [f"{counted(len(copies), 'copy', 'copies')} {would}merged"] if copies else []
     texts += [f"{counted(renamed, 'document')} {would}renamed"] if renamed else []
     texts += [counted(left, "problem")] if left else []
     return ", ".join(texts)

@@ -20,11 +20,12 @@ _MOST_CONFLICTS = 127
 @click.argument("theirs")
 @click.argument("path")
 def command(base: str, ours: str, theirs: str, path: str) -> None:
-    """Merge three versions of the document PATH, and write the result to OURS. Git calls this.
+    """Merge three versions of a document. Git calls this.
 
-    BASE is the version that OURS and THEIRS come from; it is empty if there is none. New runs of both sides come
-    together, ordered by time. A run that both sides changed is written in both forms, with conflict markers around it,
-    and the exit code is 1. If a version cannot be read, git merges the lines, with its own exit code.
+    The document is PATH, and the result is written to OURS. BASE is the version that OURS and THEIRS come from; it is
+    empty if there is none. New runs of both sides come together, ordered by time. A run that both sides changed is
+    written in both forms, with conflict markers around it, and the exit code is 1. If a version cannot be read, git
+    merges the lines, with its own exit code.
 
     'localstore git init' registers this command in a clone. It opens no store.
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
+from ..local_times import when
 from ..store_option import find_store, store_option
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _list(files: list[Rescued]) -> None:
             {
                 "name": [row[0] for row in rows],
                 "session": [row[1] for row in rows],
-                "when": [output.when(row[2]) for row in rows],
+                "when": [when(row[2]) for row in rows],
                 "why": [row[3] for row in rows],
                 "bytes": [f"{file.size:,}" for file in files],
             },
@@ -92,8 +93,9 @@ def _list(files: list[Rescued]) -> None:
 def _show(files: list[Rescued], name: str, as_json: bool) -> None:
     from localstore.maintenance.rescue import content
 
+    from ..pieces import Printer
     from ..rescue_files import entries, find_rescued, heading
-    from ..transcript import Printer, Transcript
+    from ..transcript import Transcript
 
     file = find_rescued(files, name)
     file_content = content(file)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import output
+from ..local_times import when
 from ..restore_items import KINDS, PLACES
 from ..store_option import folder_of, open_store, store_option
 
@@ -117,7 +118,7 @@ def _print(items: list[Restorable]) -> None:
         {
             "name": [item.name for item in items],
             "session": [item.session_id or "" for item in items],
-            "when": [output.when(item.when) for item in items],
+            "when": [when(item.when) for item in items],
             "what": [item.why for item in items],
             "bytes": [f"{item.size:,}" for item in items],
         },

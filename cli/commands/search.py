@@ -8,6 +8,7 @@ import click
 
 from .. import output
 from ..filter_options import filter_options, limit_option
+from ..local_times import when
 from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _SHORT = 8
 @click.option("--all", "everything", is_flag=True, help="Show all entries that match.")
 @click.option("--literal", is_flag=True, help="Find exactly this text, with case and punctuation. Reads the files.")
 @click.option("--rank", is_flag=True, help="Show the best match first, not the newest.")
+@click.option("--no-sweep", is_flag=True, help="Do not look for documents that were edited. Faster in a large store.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all fields of each entry.")
 @store_option
 def command(
@@ -40,12 +42,13 @@ def command(
     everything: bool,
     literal: bool,
     rank: bool,
+    no_sweep: bool,
     as_json: bool,
     store: str | None,
 ) -> None:
-    """Find the entries that have all of WORDS, newest first.
+    """Find words in what was said, in tool calls and their results, and in names and tags.
 
-    Messages, tool calls and their results, names and tags are searched. 'wor*' is the beginning of a word,
+    An entry must have all of WORDS. The newest one comes first. 'wor*' is the beginning of a word,
     '"two words"' must follow each other, and an entry with '-word' is left out. Case and accents make no difference.
 
     On a terminal, the entries stand below the title of their session. In a pipe, there is one line for each entry:
@@ -60,7 +63,7 @@ def command(
         raise click.NoSuchOption(options[0], ctx=click.get_current_context())
     storage = open_store(store)
     most = None if everything else limit or MOST
-    found = storage.search(text, where=where, limit=most and most + 1, literal=literal, rank=rank)
+    found = storage.search(text, where=where, limit=most and most + 1, literal=literal, rank=rank, sweep=not no_sweep)
     hits = found[:most]
     if as_json:
         output.write_json([hit.as_dict() for hit in hits])
@@ -112,7 +115,7 @@ def _show(storage: SessionStorage, hits: list[SearchHit]) -> None:
             screen.print()
         screen.print(Text.assemble((title, "bold"), "  ", (shown_id, "cyan")), no_wrap=True, overflow="ellipsis")
         for hit in group:
-            facts = "  ".join(filter(None, (_run(hit), _what(hit), output.when(_time(hit)))))
+            facts = "  ".join(filter(None, (_run(hit), _what(hit), when(_time(hit)))))
             screen.print(Text(f"  {facts}", "dim"), no_wrap=True, overflow="ellipsis")
             screen.print(Padding(_marked(hit), (0, 0, 0, 4), expand=False))
 

@@ -237,10 +237,11 @@ class DatabaseReader(DerivedCalls):
         limit: int | None = 20,
         literal: bool = False,
         rank: bool = False,
+        sweep: bool = True,
         where: Filter | None = None,
     ) -> list[SearchHit]:
-        """Return the entries of the history that have all words of `text`, newest first."""
-        check_search(text, limit, literal=literal, rank=rank)
+        """Return the entries of the history that have all words of `text`, newest first. `sweep` changes nothing."""
+        check_search(text, limit, literal=literal, rank=rank, sweep=sweep)
         merged = narrowed(where, user_id, entity_id, kind)
         return [] if merged is None else list(islice(self._hits(text, merged, literal=literal, rank=rank), limit))
 

@@ -320,18 +320,31 @@ class Manifest:
 
     def paths(self) -> dict[str, str]:
         """Return the path of the document of each session."""
+        from localstore.index.row_queries import all_paths
+
+        return self._of_each(all_paths, lambda row: row["path"])
+
+    def states(self) -> dict[str, str]:
+        """Return the state in which the document of each session was recorded; see `state_of`."""
+        from localstore.index.row_queries import all_states
+        from localstore.index.search_content import state_of
+
+        return self._of_each(all_states, lambda row: state_of(row["path"], row["fingerprint"]))
+
+    def _of_each(
+        self, folded: "Callable[[sqlite3.Connection], dict[str, str]]", of_row: Callable[[IndexRow], str]
+    ) -> dict[str, str]:
+        """Return a text for each session: the index has those of `folded` lines, the others come from their rows."""
         with self._reader.mutex:
             self._reader.parse_all_lines()
             found: dict[str, str] = {}
             if self._index.folded:
-                from localstore.index import row_queries
-
-                found = self._reader.ask(row_queries.all_paths, found)
+                found = self._reader.ask(folded, found)
             for session_id, row in self._recent.rows.items():
                 if row is DELETED:
                     found.pop(session_id, None)
                 else:
-                    found[session_id] = row["path"]
+                    found[session_id] = of_row(row)
             return found
 
     def paths_in(self, folder: str) -> dict[str, str]:

@@ -73,6 +73,13 @@ def all_paths(connection: sqlite3.Connection) -> dict[str, str]:
     return dict(connection.execute("SELECT session_id, path FROM session NOT INDEXED"))
 
 
+def all_states(connection: sqlite3.Connection) -> dict[str, str]:
+    """Return the recorded state of the document of each session, as `state_of` makes it from path and fingerprint."""
+    numbers = "replace(trim(json_extract(CAST(row AS TEXT), '$.fingerprint'), '[]'), ',', ' ')"
+    statement = f"SELECT session_id, path || char(10) || {numbers} FROM session NOT INDEXED"  # noqa: S608 (no input)
+    return dict(connection.execute(statement))
+
+
 def paths_in(connection: sqlite3.Connection, folder: str) -> dict[str, str]:
     """Return the session id of each path in a folder."""
     return dict(

@@ -61,9 +61,9 @@ class TreeCheck:
                     yield self._report.note(path, "was set aside", f"See it with: localstore rescue {name}")
         if len(self.modes) > MOST_MODES:
             more = len(self.modes) - MOST_MODES
-            problem = f"and {more:,} more files and folders below have such modes"
+            problem = f"has {more:,} more files and folders with such modes"
             if more == 1:
-                problem = "and 1 more file or folder below has such a mode"
+                problem = "has 1 more file or folder with such a mode"
             advice = f"Set them all with: chmod -R u+rwX,go= {shlex.quote(self._root)}"
             report = self._report.error if self._has_wrong_mode else self._report.note
             yield report("", problem, advice, kind="mode")

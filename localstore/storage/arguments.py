@@ -109,10 +109,11 @@ def check_lock_timeout(seconds: object) -> None:
         raise ValueError(f"lock_timeout must be a number of seconds from 0 on, not {shown(seconds)}")
 
 
-def check_search(text: object, limit: int | None, *, literal: object, rank: object) -> None:
+def check_search(text: object, limit: int | None, *, literal: object, rank: object, sweep: object) -> None:
     """Raise TypeError or ValueError unless these can be arguments of `search`."""
     check_flag("literal", literal)
     check_flag("rank", rank)
+    check_flag("sweep", sweep)
     check_limit(limit)
     require_text(text)
     if not str(text).strip():

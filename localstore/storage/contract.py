@@ -262,9 +262,13 @@ class SessionStorage(WorkflowStorage, Protocol):
         limit: int | None = 20,
         literal: bool = False,
         rank: bool = False,
+        sweep: bool = True,
         where: Filter | None = None,
     ) -> list[SearchHit]:
-        """Return the entries of the history that have all words of `text`, newest first."""
+        """Return the entries of the history that have all words of `text`, newest first.
+
+        Without `sweep`, a storage that keeps its sessions in files need not look for files that were edited.
+        """
         ...
 
     def find_sessions(self, text: str, *, limit: int | None = None) -> list[SessionInfo]:

@@ -57,6 +57,7 @@ class StorageReading(StorageListing):
         limit: int | None = 20,
         literal: bool = False,
         rank: bool = False,
+        sweep: bool = True,
         where: Filter | None = None,
     ) -> "list[SearchHit]":
         """Return the entries of the history that have all words of `text`, newest first.
@@ -81,12 +82,14 @@ class StorageReading(StorageListing):
             limit: The most hits to return; None returns all.
             literal: If True, find exactly this text, with case and punctuation, also within words. Files are read.
             rank: If True, return the hits that match best first. `literal` ignores it.
+            sweep: If False, do not compare the status of all documents first. A search in a large store is faster, but
+                finds no words that another program wrote into a document, until localstore reads this document.
             where: Search the sessions that match this filter too.
 
         Documents that cannot be read are left out. Raises ValueError if `text` is empty, `kind` is unknown or `limit`
         is neither None nor an integer of at least 0.
         """
-        check_search(text, limit, literal=literal, rank=rank)
+        check_search(text, limit, literal=literal, rank=rank, sweep=sweep)
         merged = narrowed(where, user_id, entity_id, kind)
         if merged is None:
             return []
@@ -94,7 +97,7 @@ class StorageReading(StorageListing):
 
         if self._search is None:
             self._search = Search(self._engine)
-        return list(islice(self._search.hits(text, merged, literal=literal, rank=rank), limit))
+        return list(islice(self._search.hits(text, merged, literal=literal, rank=rank, sweep=sweep), limit))
 
     def unreadable_files(self) -> dict[Path, str]:
         """Return the files that are not readable sessions and the folders that cannot be listed, with the reasons.

@@ -51,18 +51,19 @@ class Search:
         """Close the file of the index, unless another thread uses it."""
         self._index.close()
 
-    def hits(self, text: str, where: Filter, *, literal: bool, rank: bool) -> Iterator[SearchHit]:
+    def hits(self, text: str, where: Filter, *, literal: bool, rank: bool, sweep: bool) -> Iterator[SearchHit]:
         """Yield the entries that have the words of `text`, newest first; with `rank`, the best ones first.
 
         With `literal`, or if `text` has no words, entries that have exactly this text. Only the sessions that match
-        the filter are searched.
+        the filter are searched. Without `sweep`, documents are taken to be as their rows say.
         """
         query = None if literal else parse_query(text)
         if query is None:
             yield from self._scan(LiteralQuery(composed(text)), where)
             return
         try:
-            self._index.update(self._listing.states(self._index.states), self._content, self._listing.removed)
+            states = self._listing.states(self._index.states, sweep=sweep)
+            self._index.update(states, self._content, self._listing.removed)
             rows = self._engine.rows(where, _FEW + 1) if where else []
             if len(rows) > _FEW:  # most hits will be in one of so many: their rows are asked
                 yield from self._verified(self._index.matches(query, None, rank=rank), query, where)

@@ -45,7 +45,7 @@ class SearchListing:
         self._manifest = f"{engine.root}/{MANIFEST}"
         self._last: _Listing | None = None
 
-    def states(self, known: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+    def states(self, known: Callable[[], Mapping[str, str]], *, sweep: bool = True) -> Mapping[str, str]:
         """Return the state of the document of each session.
 
         Among many sessions, what other programs changed since the last listing is seen after a second.
@@ -53,19 +53,22 @@ class SearchListing:
         Args:
             known: Returns the states in which documents were indexed. A document in another state is looked at more
                 closely: it may have been moved, or hold another session now.
+            sweep: If False, take the states from the rows, without the status of the files. A document that another
+                program edited in place then keeps its old state until something looks at it.
         """
         started_at = time.monotonic()
         manifest = filesystem.status_or_none(self._manifest)
         written = [] if manifest is None else fingerprint(manifest)
         last = self._last
         if last is None or started_at >= last.due:
-            states = self._all(known())
-            self._last = _Listing(states, written, started_at + (_FRESH if len(states) > _MANY else 0.0))
+            states = self._all(known(), sweep=sweep)
+            lasts = _FRESH if sweep and len(states) > _MANY else 0.0
+            self._last = _Listing(states, written, started_at + lasts)
             return states
         if last.manifest == written:
             return last.states
         changed = self._recorded(last.manifest, written)
-        states = self._all(known()) if changed is None else self._updated(last.states, changed)
+        states = self._all(known(), sweep=sweep) if changed is None else self._updated(last.states, changed)
         self._last = _Listing(states, written, last.due)
         return states
 
@@ -85,7 +88,7 @@ class SearchListing:
         self._engine.index.scan()
         return self._engine.manifest.paths()
 
-    def _all(self, known: Mapping[str, str]) -> dict[str, str]:
+    def _all(self, known: Mapping[str, str], *, sweep: bool) -> dict[str, str]:
         states: dict[str, str] = {}
         seen: set[str] = set()
         before: tuple[int, ...] = ()
@@ -95,13 +98,13 @@ class SearchListing:
             if stamp == before:
                 break
             before = stamp
-            paths = self._engine.manifest.paths()
-            new = {session_id: path for session_id, path in paths.items() if session_id not in seen}
+            listed = self._engine.manifest.paths() if sweep else self._engine.manifest.states()
+            new = {session_id: found for session_id, found in listed.items() if session_id not in seen}
             if not new:
                 break
             seen.update(new)  # a document that is read now may turn out to hold a session that is not listed yet
-            for session_id, path in new.items():
-                state = self._state(path)
+            for session_id, found in new.items():
+                state = self._state(found) if sweep else found
                 if state is None or state != known.get(session_id):
                     state = self._current_state(session_id)
                 if state is not None:

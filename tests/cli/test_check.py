@@ -592,10 +592,26 @@ def test_findings_on_a_terminal(store: Path, columns: int) -> None:
     edit(document(store), '"Graz?"', "Graz?")
     screen = on_terminal("check", cwd=store, columns=columns)
     assert screen.code == 1
-    assert "\x1b[1;31merror" in screen.raw
+    assert "\x1b[1;31m  error: " in screen.raw
     assert "Fix it in an editor." in " ".join(screen.text.split())
     assert screen.lines[-1] == "3 sessions, 1 error"
     assert all(len(line) <= columns for line in screen.lines)
+
+
+@posix
+def test_a_terminal_names_a_file_once_for_all_of_its_findings(store: Path) -> None:
+    from .pseudo_terminal import on_terminal
+
+    path = document(store).with_suffix(".yml")
+    path.write_text("x: 1\n")
+    path.chmod(0o644)
+    assert on_terminal("check", cwd=store, columns=300).lines[-7:-2] == [
+        str(path),
+        "  note: has mode 0644, which gives others access.",
+        f"    Set it with: chmod 600 {path}",
+        "  error: is not read, because of its ending.",
+        "    Rename it to end in .json or .yaml.",
+    ]
 
 
 @posix
@@ -605,7 +621,7 @@ def test_very_many_wrong_permissions_are_one_finding(check: Check, store: Path) 
         path.chmod(0o755 if path.is_dir() else 0o644)
     *named, last = [finding for finding in check() if "mode" in finding["problem"]]
     assert len(named) == 3
-    assert last["problem"].startswith("and ")
+    assert last["problem"].startswith("has ")
     assert last["advice"] == f"Set them all with: chmod -R u+rwX,go= {store}"
 
 

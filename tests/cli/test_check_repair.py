@@ -387,7 +387,7 @@ def test_repairs_on_a_terminal(store: Path, columns: int) -> None:
     torn(store)
     screen = on_terminal("check", "--repair", cwd=store, columns=columns)
     assert screen.code == 0
-    assert "\x1b[1;32mrepair" in screen.raw
+    assert "\x1b[1;32m  repair: " in screen.raw
     assert "Rewrite it without the torn part" in " ".join(screen.text.split())
     assert screen.lines[-1] == "3 sessions, 1 repaired, 1 note"
     assert all(len(line) <= columns for line in screen.lines)

@@ -11,7 +11,7 @@ from localstore import JsonStorage, Run
 from tests import oracle
 
 from .conftest import Command
-from .test_check import document, state_of
+from .test_check import document, posix, state_of
 from .test_rescue import Invoke
 
 
@@ -31,16 +31,29 @@ def test_copies_are_united_and_kept(run: Command, store: Path) -> None:
     planned = run("merge", "--dry-run", "--store", store)
     assert state_of(store / "sessions") == before
     line = ["graz-1", str(copy), "Dropbox", "1 entry added"]
-    assert (planned.returncode, planned.stderr) == (0, "localstore: 1 copy would be united\n")
+    assert (planned.returncode, planned.stderr) == (0, "localstore: 1 copy would be merged\n")
     assert planned.stdout == "\t".join([*line, ""]) + "\n"
     done = run("merge", "--store", store)
-    assert (done.returncode, done.stderr) == (0, "localstore: 1 copy united\n")
+    assert (done.returncode, done.stderr) == (0, "localstore: 1 copy merged\n")
     *cells, kept = done.stdout.removesuffix("\n").split("\t")
     assert cells == line
     assert Path(kept).read_bytes() == raw
     assert Path(kept).parent == store / ".localstore" / "rescue"
     assert len(oracle.parse(document(store)).run_ids) == 2
     assert run("merge", "--store", store).stderr == "localstore: No session has a copy.\n"
+
+
+@posix
+@pytest.mark.parametrize("columns", [40, 100])
+def test_a_terminal_wraps_what_was_merged(store: Path, columns: int) -> None:
+    from .pseudo_terminal import on_terminal
+
+    conflict_copy(store)
+    screen = on_terminal("merge", cwd=store, columns=columns)
+    text = " ".join(screen.text.split())
+    assert text.startswith("graz-1: 1 entry added from graz-1 (conflicted copy 2026-01-06).json (Dropbox) kept for")
+    assert screen.lines[-1] == "1 copy merged"
+    assert all(len(line) <= columns for line in screen.lines)
 
 
 def test_the_result_is_json_on_request(invoke: Invoke, store: Path) -> None:

@@ -389,7 +389,9 @@ def test_answers_alone_are_rendered_as_markdown() -> None:
     said = [{"role": role, "content": "**bold** &rlm;\x1b[2J"} for role in ("user", "assistant", "tool")]
     pieces = list(module.Transcript(person=True, fold=True).entry({"type": "run", "messages": said}, 1))
     text = StringIO()
-    module.Printer(Console(file=text, force_terminal=True, width=40, color_system=None))(pieces)
+    import_module("localstore_cli.pieces").Printer(
+        Console(file=text, force_terminal=True, width=40, color_system=None)
+    )(pieces)
     assert text.getvalue().splitlines() == [
         *["run 1", "  user", "    **bold** &rlm;\\x1b[2J"],
         *["  assistant", "    bold \\u200f\\x1b[2J", "  tool", "    **bold** &rlm;\\x1b[2J"],

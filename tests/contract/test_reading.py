@@ -193,6 +193,7 @@ def test_words_are_found_with_their_places(storage: SessionStorage, open_storage
     assert found("?") == [("s1", 1), ("s1", 0)]
     assert found("nowhere") == []
     assert sorted(found("linz", rank=True)) == [("s1", 0), ("s2", 0)]
+    assert found("linz", sweep=False) == found("linz")
     hit = storage.search("7:58")[0]
     assert (hit.title, hit.run_id, hit.run_number, hit.message, hit.role, hit.field) == (
         "Which train to Linz?", "r1", 1, 1, "assistant", "content",

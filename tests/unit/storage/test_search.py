@@ -170,6 +170,7 @@ def test_very_many_words_are_found(storage: Storage) -> None:
         ({"user_id": 5}, TypeError),
         ({"literal": 1}, TypeError),
         ({"rank": None}, TypeError),
+        ({"sweep": 0}, TypeError),
     ],
 )
 def test_invalid_arguments_are_errors(storage: Storage, options: dict[str, Any], error: type[Exception]) -> None:
@@ -244,6 +245,50 @@ def test_an_edit_since_the_last_comparison_shows_no_hit_that_is_gone(
     assert found(storage, "place1") == []
     monkeypatch.setattr(search_listing, "time", Later)
     assert found(storage, "lake77") == [("s1", "r1")]
+
+
+def test_without_a_sweep_only_edits_in_place_are_missed(storage: Storage, reopen: Callable[[], Storage]) -> None:
+    for number in range(3):
+        storage.append(f"s{number}", answered("r1", f"place{number}"))
+    assert found(storage, "place1", sweep=False) == [("s1", "r1")]
+    edit(storage.path("s1"), "place1", "lake77")
+    reopen().append("s2", answered("r2", "added"))
+    reopen().update("s0", name="renamed")
+    copy = storage.path("s0").with_name(f"copied{storage.path('s0').suffix}")
+    copy.write_bytes(storage.path("s0").read_bytes().replace(b"s0", b"s9"))
+    for searching in (storage, reopen()):
+        assert found(searching, "added", sweep=False) == [("s2", "r2")]
+        assert sorted(found(searching, "renamed", sweep=False)) == [("s0", None), ("s9", None)]
+        assert found(searching, "lake77", sweep=False) == []
+    assert found(storage, "place1", sweep=False) == []  # the hit is read from its document, which localstore reads then
+    assert found(storage, "lake77", sweep=False) == [("s1", "r1")]
+
+
+def test_a_sweep_finds_what_a_search_without_one_missed(storage: Storage) -> None:
+    storage.append("s1", answered("r1", "place1"))
+    assert found(storage, "place1", sweep=False) == [("s1", "r1")]
+    edit(storage.path("s1"), "place1", "lake77")
+    assert found(storage, "lake77", sweep=False) == []
+    assert found(storage, "lake77") == [("s1", "r1")]
+
+
+def test_a_search_without_a_sweep_looks_at_no_document_but_those_that_changed(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        storage.append(f"s{number}", question("r1", f"word{number}"))
+    assert len(found(storage, "word*")) == 3
+    storage.append("s2", question("r2", "added"))
+    looked_at: list[str] = []
+    state = search_listing.SearchListing._state
+
+    def note(listing: search_listing.SearchListing, path: str) -> str | None:
+        looked_at.append(Path(path).stem)
+        return state(listing, path)
+
+    monkeypatch.setattr(search_listing.SearchListing, "_state", note)
+    assert found(storage, "added", sweep=False) == [("s2", "r2")]
+    assert set(looked_at) == {"s2"}
 
 
 def test_what_localstore_writes_is_found_at_once_among_many_sessions(
