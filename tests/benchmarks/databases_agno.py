@@ -27,7 +27,7 @@ from tests.postgres import postgres_url
 
 _NEEDS = (
     "openai",
-    "sqlalchemy",
+    "sqlalchemy[asyncio]",
     "psycopg[binary]",
     "orjson",
     "filelock",
