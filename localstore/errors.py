@@ -214,3 +214,16 @@ class UnstorableValue(LocalstoreError, ValueError):
     ) -> None:
         super().__init__(message, path=path, session_id=session_id)
         self.where = where
+
+
+def reason(error: Exception) -> str:
+    """Return the message of an error as it stands in a list of what could not be done.
+
+    For an error of the system, that is the file, what happened, and what to do.
+
+    >>> reason(PermissionError(13, "Permission denied", "trip.json"))
+    'trip.json: Permission denied. Check the permissions and try again.'
+    """
+    if isinstance(error, LocalstoreError) or not isinstance(error, PermissionError) or not error.filename:
+        return str(error)
+    return f"{error.filename}: {error.strerror}. Check the permissions and try again."

@@ -18,6 +18,7 @@ from localstore.errors import (
     OlderFormat,
     SessionNotFound,
     UnstorableValue,
+    reason,
 )
 from localstore.format.values import json_equal
 from localstore.models.filter import Filter
@@ -315,7 +316,7 @@ class _Copy:
             self._record.add(form, done.revision)
 
     def _skip(self, session_id: str, error: Exception) -> None:
-        self._done.skipped.append(NotCopied(str(error), session_id))
+        self._done.skipped.append(NotCopied(reason(error), session_id))
 
 
 def _batches(listed: Sequence[Listed]) -> Iterator[list[Listed]]:

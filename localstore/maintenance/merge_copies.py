@@ -19,7 +19,7 @@ from localstore.disk.durable_files import FileChanged
 from localstore.engine.merge import Difference, Merged, Version, keyed, merge
 from localstore.engine.merged_rewrite import refuse_invalid, write_merged
 from localstore.engine.transaction import ConcurrentChange, older_format_error
-from localstore.errors import DocumentBroken, LocalstoreError, SessionNotFound
+from localstore.errors import DocumentBroken, LocalstoreError, SessionNotFound, reason
 from localstore.format.document import ParsedDocument, parse_strictly
 from localstore.index.row import after_write
 from localstore.models.schema import SCHEMA_VERSION
@@ -244,7 +244,7 @@ class _Merging:
                 self.engine.index.forget_duplicate(path)
                 continue
             except (LocalstoreError, PermissionError) as error:
-                self.copies[path] = replace(copy, problem=str(error))
+                self.copies[path] = replace(copy, problem=reason(error))
                 continue
             found[path] = status
             before, after = keyed(merged.entries), keyed(step.entries)

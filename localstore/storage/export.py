@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from localstore.errors import DocumentBroken, NewerFormat, OlderFormat
+from localstore.errors import DocumentBroken, NewerFormat, OlderFormat, reason
 from localstore.models.schema import Rating
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Export:
                 session = self._read(info.session_id)
             except (DocumentBroken, NewerFormat, OlderFormat, PermissionError) as error:
                 path = info.path if info.has_file else None
-                self._leave_out(NotExported(str(error), info.session_id, path=path, error=error))
+                self._leave_out(NotExported(reason(error), info.session_id, path=path, error=error))
                 continue
             if session is not None and self._rating is not None:
                 session = only_rated(session, self._rating)

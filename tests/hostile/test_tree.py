@@ -345,6 +345,22 @@ def test_a_store_that_may_only_be_read_is_read(storage: Storage, machine: str) -
 
 
 @as_another_user
+def test_a_copy_that_may_not_be_read_stays_and_says_what_to_do(storage: Storage) -> None:
+    document = storage.path("s1")
+    copy = document.with_stem("s1 2")
+    shutil.copy2(document, copy)
+    share(storage.root, write=True)
+    copy.chmod(0)
+    code = """
+for merged in storage.merge_copies():
+    print(*(one.problem for one in merged.copies))
+"""
+    problem = f"{copy}: Permission denied. Check the permissions and try again.\n"
+    assert as_nobody(storage.root, code) == problem
+    assert copy.exists()
+
+
+@as_another_user
 def test_a_document_that_may_not_be_read_is_named(storage: Storage) -> None:
     share(storage.root, write=True)
     storage.path("s1").chmod(0)

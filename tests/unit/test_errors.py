@@ -1,6 +1,7 @@
 """Every error is a standard type as well, carries path and id, pickles, and says what to do."""
 
 import copy
+import errno
 import json
 import pickle
 import re
@@ -173,3 +174,11 @@ def test_an_error_ends_in_what_to_do_and_carries_what_it_is_about(
         assert error.session_id == ("other" if scene is missing else "s1")
         assert repr(error.session_id) in str(error)
     assert pickled(error).__dict__ == error.__dict__
+
+
+def test_a_list_of_problems_says_what_to_do_about_a_file_that_may_not_be_used() -> None:
+    """`merge`, `copy` and `export` listed `[Errno 13] Permission denied: ...`."""
+    refused = PermissionError(errno.EACCES, "Permission denied", "/a/b")
+    assert errors.reason(refused) == "/a/b: Permission denied. Check the permissions and try again."
+    assert errors.reason(PermissionError("refused")) == "refused"
+    assert errors.reason(errors.OwnerMismatch("What. Do that.", path="/a/b")) == "What. Do that."
