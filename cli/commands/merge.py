@@ -94,7 +94,7 @@ def _show(merged: MergedSession, *, dry_run: bool) -> None:
     person = output.to_terminal()
     for copy in merged.copies:
         if person:
-            _print(f"{merged.session_id}: {_sentence(copy)}")
+            _print(f"{merged.session_id}: {_sentence(copy, dry_run=dry_run)}")
             if copy.kept is not None:
                 _print(f"kept for 'localstore rescue' as {copy.kept.name}", 2)
         else:
@@ -111,11 +111,11 @@ def _show(merged: MergedSession, *, dry_run: bool) -> None:
         output.note(f"{merged.session_id}: {merged.problem}")
 
 
-def _sentence(copy: MergedCopy) -> str:
+def _sentence(copy: MergedCopy, *, dry_run: bool) -> str:
     made_by = "" if copy.tool is None else f" ({copy.tool})"
     if copy.problem is not None:
         return f"{copy.path.name}{made_by} stays: {copy.problem}"
-    return f"{copy.summary} from {copy.path.name}{made_by}"
+    return f"{'would merge' if dry_run else 'merged'} {copy.path.name}{made_by}: {copy.summary}"
 
 
 def _print(text: str, indent: int = 0) -> None:

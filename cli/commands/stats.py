@@ -20,11 +20,12 @@ _NUMBERS = ("sessions", "runs", "failures", "input_tokens", "output_tokens", "ca
 """The fields of `Counts` that a pipe gets, in this order."""
 
 
-def _grouping(context: click.Context, parameter: click.Parameter, value: str) -> tuple[GroupKey, ...]:
+def _grouping(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[GroupKey, ...]:
     from localstore.models.stats import check_grouping
 
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
     try:
-        return check_grouping([name.strip() for name in value.split(",") if name.strip()])
+        return check_grouping(names)
     except ValueError as error:
         raise click.BadParameter(str(error).removeprefix("by "), context, parameter) from None
 
@@ -42,8 +43,9 @@ def _groupings(_: click.Context, __: click.Parameter, incomplete: str) -> list[s
 @click.option(
     "--by",
     metavar="WORDS",
-    default="month",
+    default=("month",),
     show_default=True,
+    multiple=True,
     callback=_grouping,
     shell_complete=_groupings,
     help="Count in groups by user, month, day, model, entity, status or several of them, separated by commas.",

@@ -51,7 +51,7 @@ def test_a_terminal_wraps_what_was_merged(store: Path, columns: int) -> None:
     conflict_copy(store)
     screen = on_terminal("merge", cwd=store, columns=columns)
     text = " ".join(screen.text.split())
-    assert text.startswith("graz-1: 1 entry added from graz-1 (conflicted copy 2026-01-06).json (Dropbox) kept for")
+    assert text.startswith("graz-1: merged graz-1 (conflicted copy 2026-01-06).json (Dropbox): 1 entry added kept for")
     assert screen.lines[-1] == "1 copy merged"
     assert all(len(line) <= columns for line in screen.lines)
 

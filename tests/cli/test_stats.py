@@ -61,6 +61,13 @@ def test_a_pipe_gets_one_line_for_each_group(run: Command, used: Path) -> None:
     ]
 
 
+def test_the_groups_may_stand_in_several_options(invoke: Invoke, used: Path) -> None:
+    """Of `--by user --by model`, the last option counted without a word."""
+    once = invoke("stats", "--by", "user,model", "--store", used)
+    assert once.exit_code == 0
+    assert invoke("stats", "--by", "user", "--by", "model", "--store", used).stdout == once.stdout
+
+
 def test_days_are_counted_from_the_documents(invoke: Invoke, used: Path) -> None:
     """Together with other groups too."""
     days = invoke("stats", "--by", "day,user", "--store", used)
