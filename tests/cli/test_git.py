@@ -160,7 +160,7 @@ def test_git_alone_shows_its_help_and_refuses_other_words(run: Command) -> None:
     done = run("git")
     assert (done.returncode, done.stderr) == (0, "")
     assert "init      Set up the git repository that holds the store." in done.stdout
-    assert "textconv  Print the document FILE as text for a diff." in done.stdout
+    assert "textconv  Print a document as text for a diff." in done.stdout
     done = run("git", "clone")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "localstore: No such command 'clone'. See 'localstore git --help'.\n"
