@@ -227,6 +227,7 @@ def test_ctrl_c_many_times_does_not_end_the_program(root: Path) -> None:
         talk.wait_for("So far")
         talk.type("\x03" * 20)
         talk.wait_for("Stopped.")
+        talk.wait_for_prompt()  # the last of them may clear what was typed before
         hold.set()
         talk.type("Still there?\r")
         talk.wait_for("Yes.")
