@@ -1,6 +1,7 @@
 """Upgrading a whole store or a folder of agno 1.x: the result for every file."""
 
 import errno
+import json
 import multiprocessing
 import os
 import shutil
@@ -297,6 +298,11 @@ def test_several_processes_make_the_same_tree_as_one(tmp_path: Path, suffix: str
     two = upgrade(tmp_path / "two", processes=2, progress=lambda *count: told.append(count))
     assert (one.documents, two.documents) == (300, 300)
     assert [p.problem for p in one.problems] == [p.problem for p in two.problems]
+    ids_of_stores = [
+        json.loads((tmp_path / name / "localstore.json").read_bytes())["store_id"] for name in ("one", "two")
+    ]
+    marker = tmp_path / "two" / "localstore.json"
+    marker.write_bytes(marker.read_bytes().replace(ids_of_stores[1].encode(), ids_of_stores[0].encode()))
     assert documents_of(tmp_path / "one") == documents_of(tmp_path / "two")
     assert tree_of(only_backup(tmp_path / "one")) == tree_of(only_backup(tmp_path / "two"))
     assert told[-1] == (301, 301)
