@@ -24,7 +24,7 @@ class Refused(Exception):
 
 @dataclass
 class Kept:
-    """One session. The time of an `update` is not known to the model, and stands as None."""
+    """One session. The times of an `update` and of a removal are not known to the model, and stand as None."""
 
     header: Plain
     history: list[Plain] = field(default_factory=list)
@@ -170,6 +170,7 @@ def upsert(kept: Kept | None, mine: Draft) -> Kept:
         known = result.run(run_id)
         if known is not None and merged is None:
             result.history.remove(known)
+            result.header.setdefault("removed", {})[run_id] = None
         elif known is not None and merged is not None:
             result.history[result.history.index(known)] = copy.deepcopy(merged)
         elif merged is not None:
