@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from localstore.disk import rescue_folder
+from localstore.engine.open_document import Recent
 from localstore.engine.plan import Append, InPlace, Refused, Rewrite, Unchanged, plan_form
 from localstore.engine.step_append import with_step
-from localstore.engine.transaction import Recent, Transaction
+from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict
 from localstore.format.document import LayoutMismatch
 from localstore.index.row import IndexRow

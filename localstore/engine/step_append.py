@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from localstore.engine.transaction import Recent, Transaction
+from localstore.engine.open_document import Recent
+from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, RunNotFound
 from localstore.format.document import LayoutMismatch
 from localstore.format.run_entry import comparable_fields

@@ -4,38 +4,24 @@ Appending an entry extends the file by the size of the entry. Most other changes
 that replaces the old one.
 """
 
-import os
 import re
 import shlex
-from collections.abc import Callable, Container, Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from collections.abc import Container, Iterator, Sequence
+from typing import Any
 
 from localstore.disk import durable_files, filesystem, rescue_folder
-from localstore.disk.boot import boot_hash, boot_id
+from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile, fingerprint
-from localstore.disk.folder_watch import FolderWatch
-from localstore.disk.store_identity import make_folders
 from localstore.disk.write_marks import WriteMarks
+from localstore.engine.open_document import LARGE, ConcurrentChange, Keep, OpenDocument, Recent
 from localstore.engine.plan import Append, InPlace, Rewrite, Unchanged, plan_end, plan_step
 from localstore.errors import DocumentBroken, LocalstoreError, OlderFormat
-from localstore.format.document import (
-    LAYOUTS,
-    LayoutMismatch,
-    ParsedDocument,
-    document_broken,
-    ends_unfinished,
-    newest_state,
-    normalise,
-    parse_document,
-    run_id_and_state,
-)
+from localstore.format.document import ParsedDocument, document_broken, normalise, parse_document
 from localstore.format.parse_error import ParseError
 from localstore.format.recovery import RecoveredDocument, parse_or_recover
 from localstore.format.run_entry import keep_rating
 from localstore.format.values import json_equal
-from localstore.format.write_mark import WriteMark, mark_of
+from localstore.format.write_mark import WriteMark
 from localstore.index.row import (
     IndexRow,
     after_append,
@@ -52,32 +38,8 @@ from localstore.models.schema import SCHEMA_VERSION
 _COMMENT = re.compile(rb"(?m)(?:^|[ \t])#(?! yaml-language-server:)")
 """Matches anything that may be a YAML comment, except the line that names the schema, which localstore writes."""
 
-_LARGEST_GUESS = 128 * 1024
-"""The largest number of bytes to read first when the end of a file is searched for a run id."""
 
-_LARGE = 8 * 1024 * 1024
-"""From this size in bytes on, the newest entries are read block by block: each of them may be very long."""
-
-_PLAIN_ID = re.compile(r"[0-9A-Za-z_-]+\Z")
-"""Matches an id that localstore writes to a document without escapes."""
-
-
-Keep = Callable[[str], None]
-"""Makes a durable backup of the file at a path relative to the root."""
-
-
-class Recent(NamedTuple):
-    """The position of a stored run. Its entry starts at `offset`, in bytes, in the document."""
-
-    offset: int
-    unfinished: bool
-
-
-class ConcurrentChange(Exception):
-    """Another program wrote to the file during a change. Read the file again and make what is still missing."""
-
-
-class Transaction:
+class Transaction(OpenDocument):
     """An open document whose session's lock is held by the caller.
 
     `row` describes the current state of the document; it is replaced, never modified. If `changed` is true, the caller
@@ -88,36 +50,13 @@ class Transaction:
     """
 
     def __init__(self, root: str, row: IndexRow, marks: WriteMarks, *, durable: bool, keep: Keep | None = None) -> None:
-        self._root = root
-        self.marks = marks
-        self.durable = durable
-        self._keep = keep
-        self._is_older = False
-        self._parsed: ParsedDocument | None = None
-        self._rewrite = False
-        self._was_untrusted = False
-        self.row: IndexRow = row
-        self.changed = False
-        """True if `row` differs from the row in the manifest."""
-        self._lost_comments: bytes | None = None
-        self.file = DocumentFile(f"{root}/{row['path']}", write=True)
-        self.watch: FolderWatch | None = None
-        """A watch of the document's folder, if the file was replaced."""
+        super().__init__(root, row, marks, durable=durable, keep=keep)
         try:
             self._prepare()
         except BaseException as error:
             filesystem.set_filename(error, self.file.path)
             self.file.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        filesystem.set_filename(error, self.file.path)
-        self.file.close()
 
     def _prepare(self) -> None:
         """Prepare the document for changes.
@@ -187,118 +126,6 @@ class Transaction:
         self._rewrite = True
         if self.file.layout.keeps_comments and _COMMENT.search(foreign):
             self._lost_comments = foreign
-
-    def _set_aside(self, reason: str, content: dict[str, Any]) -> None:
-        rescue_folder.set_aside(self._root, self.row["path"], self.row["session_id"], reason, content)
-
-    # Reading
-
-    def header(self) -> dict[str, Any]:
-        """Return the header of the document. Raises LayoutMismatch."""
-        return self._parsed.header if self._parsed is not None else self.file.header()
-
-    def whole(self) -> ParsedDocument:
-        """Return the whole document, in localstore's layout. Raises LayoutMismatch, ConcurrentChange."""
-        if self._parsed is None:
-            before = self.file.status
-            self._parsed = self.file.whole()
-            if fingerprint(self.file.status) != fingerprint(before):
-                raise ConcurrentChange  # what was decided so far comes from other bytes
-        if not self._parsed.in_layout:
-            raise ConcurrentChange
-        return self._parsed
-
-    def text(self) -> bytes:
-        """Return all bytes of the file as they are, in any layout. Raises ConcurrentChange."""
-        before = self.file.status
-        raw = self.file.read_all()
-        if fingerprint(self.file.status) != fingerprint(before):
-            raise ConcurrentChange
-        return raw
-
-    def state(self) -> dict[str, Any]:
-        """Return the newest `session_state`, or an empty dict if there is none. Raises LayoutMismatch."""
-        if self._parsed is not None:
-            state: Any = newest_state(self._parsed.entries).get("session_state")
-        elif (offset := self.row.get("offsets", {}).get("session_state")) is not None:
-            if (state := self.file.entry_at(offset).get("session_state")) is None:
-                raise LayoutMismatch
-        else:
-            state = None
-        return state if isinstance(state, dict) else {}
-
-    def newest(self, count: int) -> list[dict[str, Any]]:
-        """Return the last `count` entries, oldest first; fewer if there are fewer. Raises LayoutMismatch."""
-        if self._parsed is not None or not self.row["entries"]:
-            return self.whole().entries[-count:]
-        try:
-            return [self.file.layout.parse_entry(piece) for _, piece in self.file.tail(count)]
-        except ParseError:
-            raise LayoutMismatch from None
-
-    def recent(self, count: int) -> dict[str, Recent]:
-        """Return the runs among the last `count` entries, by id, oldest first. Raises LayoutMismatch."""
-        if not self.row["entries"]:
-            return {}  # otherwise a list in the header could be mistaken for entries
-        if self._parsed is None and self.file.size > _LARGE:
-            return self._recent_in_blocks(count)
-        if self._parsed is not None:
-            pieces = list(zip(self._parsed.starts, self._parsed.slices(), strict=True))[-count:]
-        else:
-            pieces = self.file.tail(count)
-        runs = {}
-        for offset, piece in pieces:
-            try:
-                run_id, unfinished = run_id_and_state(self.file.layout, piece)
-            except ParseError:
-                raise LayoutMismatch from None
-            if run_id is not None:
-                runs[run_id] = Recent(offset, unfinished)
-        return runs
-
-    def _recent_in_blocks(self, count: int) -> dict[str, Recent]:
-        """Return the same as `recent` for a large document. Only entries that may be written by hand are parsed."""
-        layout, runs = self.file.layout, {}
-        for start, end in self.file.tail_spans(count):
-            head = filesystem.read_at(self.file.fd, min(end - start, 4096), start)
-            run_id = layout.run_id(head)
-            unfinished = ends_unfinished(
-                layout, filesystem.read_at(self.file.fd, min(end - start, 64), max(start, end - 64))
-            )
-            if run_id is None or (not unfinished and self.file.contains(b"unfinished", start, end)):
-                piece = filesystem.read_at(self.file.fd, end - start, start)
-                try:
-                    run_id, unfinished = run_id_and_state(layout, piece)
-                except ParseError:
-                    raise LayoutMismatch from None
-            if run_id is not None:
-                runs[run_id] = Recent(start, unfinished)
-        return runs
-
-    def cannot_have(self, run_id: str, count: int) -> bool:
-        """Return whether none of the last `count` entries can be this run, by searching their bytes for its id.
-
-        Return False in doubt: if the id or the entries may contain escapes, or if the document is already parsed.
-        """
-        if self._parsed is not None or not _PLAIN_ID.match(run_id):
-            return False
-        if self.file.size > _LARGE:
-            spans = self.file.tail_spans(count)
-            begin = spans[0][0] if spans else 0
-            texts = (run_id.encode(), self.file.layout.escape)
-            return len(run_id) <= 64 and not any(self.file.contains(text, begin, self.file.size) for text in texts)
-        # If the entries have similar sizes, this guess is enough. A guess that is too small reads the same bytes twice.
-        guess = self.file.size * (count + 4) // max(1, self.row["entries"])
-        tail, _ = self.file.tail_bytes(count, min(guess, _LARGEST_GUESS))
-        return run_id.encode() not in tail and self.file.layout.escape not in tail
-
-    def entry(self, run: Recent) -> dict[str, Any]:
-        """Return the entry of `run`. Raises LayoutMismatch or ConcurrentChange if no entry starts there."""
-        if self._parsed is None:
-            return self.file.entry_at(run.offset)
-        if run.offset not in self._parsed.starts:
-            raise ConcurrentChange
-        return self._parsed.entries[self._parsed.starts.index(run.offset)]
 
     # Changing
 
@@ -425,7 +252,7 @@ class Transaction:
         """
         if plan.header is None or plan.replaced or plan.added or plan.inserted:
             return False
-        if self._parsed is not None or self._rewrite or self.file.size <= _LARGE:
+        if self._parsed is not None or self._rewrite or self.file.size <= LARGE:
             return False
         layout, path, old = self.file.layout, self.file.path, self.file.head()
         before = ParsedDocument(layout, old, self.file.header(), [], [len(old)])
@@ -508,116 +335,6 @@ class Transaction:
             line = None if error.line is None else error.line + lines_before
             raise document_broken(ParseError(error.problem, line, error.column), self.file.path) from None
 
-    # Writing bytes
-
-    def _extend(self, old: bytes, new: bytes, *, by_sectors: bool = False) -> None:
-        """Replace `old`, the last bytes of the file, with `new`.
-
-        If `by_sectors` is true, a power cut cannot leave a mixture of both; see `filesystem.extend`. Raises
-        ConcurrentChange if another program changed or replaced the file.
-        """
-        size = self.file.size
-        if filesystem.read_at(self.file.fd, len(old), size - len(old)) != old:
-            raise ConcurrentChange
-        try:
-            if not filesystem.is_one_step(size, old, new, by_sectors=by_sectors):
-                self.marks.set(mark_of(self.row["session_id"], size, old, new, boot_hash()))
-            filesystem.extend(self.file.fd, size, old, new, self._sync if by_sectors else None)
-        except BaseException:
-            if self._ends_as_before(size, old):
-                self.marks.clear(self.row["session_id"])
-            raise
-        try:
-            if self.durable:
-                self._sync()
-            self._look_at_path(size + len(new) - len(old))
-        finally:
-            self.marks.clear(self.row["session_id"])
-
-    def _ends_as_before(self, size: int, old: bytes) -> bool:
-        """Return whether the file was restored after a failed write. Return False in doubt."""
-        try:
-            end = filesystem.read_at(self.file.fd, len(old) + 1, size - len(old))
-        except OSError:
-            return False
-        return end == old
-
-    def _look_at_path(self, expected: int) -> None:
-        """Read the status of the file with this path. Raises ConcurrentChange if it is not ours, with `expected` bytes.
-
-        An editor may have replaced the file since it was opened: then the write went to a file that has no name.
-        """
-        inode = self.file.status.st_ino
-        status = filesystem.status_or_none(self.file.path)
-        if status is None or status.st_ino != inode or status.st_size != expected:
-            raise ConcurrentChange
-        self.file.status, self.file.size = status, status.st_size
-
-    def _sync(self, *, name: bool = True) -> None:
-        """Make the bytes of the file durable, and its name unless it is known to be or `name` is false.
-
-        If that fails, mark the row so that the next write is a rewrite.
-        """
-        try:
-            filesystem.sync_file(self.file.fd, self.file.path)
-            # The program that created the file may not have made its name durable.
-            if self._was_untrusted or (name and self.durable and "boot" in self.row):
-                filesystem.sync_folder(os.path.dirname(self.file.path))
-        except OSError:
-            # The kernel may have dropped unwritten pages, so the end of the file is unreliable until a rewrite.
-            self.row = {**self.row, "rewrite": True}
-            self.changed = True
-            raise
-
-    def _written(self, row: IndexRow) -> None:
-        """Set the row after a write to the end of the file."""
-        self.row = after_write(row, self.file.status, None if self.durable else boot_id())
-        self._parsed = None
-        self.changed = True
-
-    def _replace(self, raw: bytes) -> None:
-        """Replace the file with one that has the bytes `raw`, after checking that they are a valid document.
-
-        Raises ConcurrentChange if another program wrote to the file since it was read; what it wrote is then in place.
-        """
-        old = self._parsed
-        known = dict(zip(old.slices(), old.entries, strict=True)) if old is not None and old.starts else {}
-        parsed = parse_document(raw, self.file.layout, self.file.path, known)
-        if self._lost_comments is not None:
-            self._set_aside(rescue_folder.COMMENTS, rescue_folder.piece(0, self._lost_comments))
-            self._lost_comments = None
-        if self._is_older and self._keep is not None:
-            before = self.file.status
-            self._keep(self.row["path"])
-            self._is_older = False
-            self.file.look()  # the backup may be a hard link, which changes the ctime
-            if not durable_files.is_same(before, self.file.status):
-                raise ConcurrentChange
-        self.file.close()  # Windows cannot replace an open file, and an open one counts as one being written
-        try:
-            written = durable_files.replace_file(self.file.path, [raw], self.file.status, watch=self._watch_folder())
-        except durable_files.FileChanged:
-            raise ConcurrentChange from None
-        self._open_replaced(written)
-        self.row = row_of(parsed, self.row["path"], self.file.status, None)
-        self.changed = True
-        self._parsed = None
-        self._rewrite = not self.row["entries"]
-
-    def _watch_folder(self) -> FolderWatch:
-        if self.watch is None:
-            self.watch = FolderWatch(os.path.dirname(self.file.path))
-        return self.watch
-
-    def _open_replaced(self, written: os.stat_result) -> None:
-        """Open the new file, of status `written`. Raises ConcurrentChange if it was saved or removed since."""
-        try:
-            self.file = DocumentFile(self.file.path, write=True)
-        except FileNotFoundError:
-            raise ConcurrentChange from None
-        if not durable_files.is_same(written, self.file.status):
-            raise ConcurrentChange
-
 
 def older_format_error(parsed: ParsedDocument, path: str, root: str) -> OlderFormat:
     """Return the error to raise when a write targets a document in an older schema version."""
@@ -626,56 +343,4 @@ def older_format_error(parsed: ParsedDocument, path: str, root: str) -> OlderFor
         f"changed. Upgrade the store with: localstore upgrade {shlex.quote(root)}",
         path=path,
         session_id=parsed.header["session_id"],
-    )
-
-
-def create_document(
-    root: str,
-    path: str,
-    header: dict[str, Any],
-    entries: list[dict[str, Any]],
-    raw: bytes | None = None,
-    *,
-    durable: bool = True,
-    sync: bool = True,
-    watch: FolderWatch | None = None,
-) -> IndexRow:
-    """Write a new document and return its row. `path` is relative to `root`. `watch` is a watch of its folder.
-
-    `raw` has the bytes of the document; without it, they are made of `header` and `entries`.
-
-    If `sync` is true, its bytes are durable before it gets its name. If `durable` is true, so is its name.
-
-    Raises DocumentBroken if a file already has this path or if its folder is a symbolic link. Raises OSError if the
-    write fails.
-    """
-    target = Path(root, path)
-    if filesystem.exists(str(target)):
-        raise _in_the_way(target, header["session_id"])
-    if os.path.islink(target.parent):
-        raise DocumentBroken(
-            f"{target.parent} is a symbolic link, and links are not followed. Put the folder itself there.",
-            path=str(target),
-            session_id=header["session_id"],
-        )
-    layout = LAYOUTS[target.suffix]
-    if raw is None:
-        raw = layout.assemble(layout.head(header), [layout.entry(entry) for entry in entries])
-    parsed = parse_document(raw, layout, target)
-    make_folders(root, target.parent)
-    try:
-        written = durable_files.create_file(target, [raw], settle=durable, sync=sync, watch=watch)
-    except FileExistsError:
-        raise _in_the_way(target, header["session_id"]) from None
-    status = filesystem.system.status(str(target))
-    if not durable_files.is_same(written, status):
-        status = written  # somebody saved the file in the meantime: with this row, it is read again
-    return row_of(parsed, path, status, None if durable else boot_id())
-
-
-def _in_the_way(path: Path, session_id: str) -> DocumentBroken:
-    return DocumentBroken(
-        f"{path} is in the way: the document of the new session {session_id!r} needs this name. Rename or remove it.",
-        path=str(path),
-        session_id=session_id,
     )

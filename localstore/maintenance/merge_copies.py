@@ -18,7 +18,8 @@ from localstore.disk.document_file import DocumentFile
 from localstore.disk.durable_files import FileChanged
 from localstore.engine.merge import Difference, Merged, Version, keyed, merge
 from localstore.engine.merged_rewrite import refuse_invalid, write_merged
-from localstore.engine.transaction import ConcurrentChange, older_format_error
+from localstore.engine.open_document import ConcurrentChange
+from localstore.engine.transaction import older_format_error
 from localstore.errors import DocumentBroken, LocalstoreError, SessionNotFound, reason
 from localstore.format.document import ParsedDocument, parse_strictly
 from localstore.index.row import after_write

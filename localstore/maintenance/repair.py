@@ -17,7 +17,8 @@ from localstore.disk.boot import boot_id
 from localstore.disk.document_file import DocumentFile
 from localstore.disk.store_tree import Opened
 from localstore.engine.engine import Engine
-from localstore.engine.transaction import ConcurrentChange, Transaction
+from localstore.engine.open_document import ConcurrentChange
+from localstore.engine.transaction import Transaction
 from localstore.errors import DocumentBroken, LocalstoreError, NewerFormat, OlderFormat
 from localstore.format.document import ParsedDocument
 from localstore.index.row import IndexRow, carry_rewrite_flag, row_of

@@ -20,7 +20,8 @@ from localstore.disk.folder_watch import FolderWatch
 from localstore.disk.store_tree import Opened
 from localstore.disk.trash_folder import Trashed
 from localstore.engine.engine import Engine
-from localstore.engine.transaction import ConcurrentChange, Transaction
+from localstore.engine.open_document import ConcurrentChange
+from localstore.engine.transaction import Transaction
 from localstore.errors import Conflict, DocumentBroken, LocalstoreError, LockTimeout, OlderFormat, SessionNotFound
 from localstore.format.document import LayoutMismatch, parse_document
 from localstore.format.values import json_equal

@@ -111,7 +111,7 @@ def test_a_mark_that_cannot_be_used_now_is_kept(suffix: str, tmp_path: Path, mon
     storage.append(_neighbour(), _run("other"))
     path = _torn_store(root, suffix)
     path.chmod(0o400)
-    monkeypatch.setattr("localstore.engine.engine.Transaction", _refusing(path))
+    monkeypatch.setattr("localstore.engine.opening.Transaction", _refusing(path))
     storage.append(_neighbour(), _run("next", "long " * 4000))
     storage.append(_neighbour(), _run("last", "long " * 4000))
     monkeypatch.undo()

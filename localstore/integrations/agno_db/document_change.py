@@ -7,7 +7,8 @@ from typing import Any
 
 from localstore.disk import rescue_folder
 from localstore.engine.engine import Engine
-from localstore.engine.transaction import Recent, Transaction
+from localstore.engine.open_document import Recent
+from localstore.engine.transaction import Transaction
 from localstore.format.agno_db.history import extract_system, refer_to_history
 from localstore.format.agno_db.runs import contains_run, in_order
 from localstore.format.document import newest_state, order_header

@@ -7,7 +7,7 @@ import pytest
 from localstore import Conflict
 from localstore.disk import document_file
 from localstore.disk.document_file import DocumentFile
-from localstore.engine import transaction
+from localstore.engine import open_document, transaction
 from localstore.engine.transaction import Transaction
 from localstore.format.document import LAYOUTS
 from tests.unit.raw import Storage, answered, edit, question, run_ids
@@ -36,9 +36,14 @@ def test_blocks_give_the_same_entries_and_runs(
             _compare(document, count, monkeypatch)
 
 
+def _make_all_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (open_document, transaction):
+        monkeypatch.setattr(module, "LARGE", 0)
+
+
 def _compare(document: Transaction, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = document.recent(count)
-    monkeypatch.setattr(transaction, "_LARGE", 0)
+    _make_all_large(monkeypatch)
     assert document.recent(count) == expected
     assert document.cannot_have("r11", 64) is False
     assert document.cannot_have("absent", 3) is True
@@ -51,7 +56,7 @@ def test_a_repeated_run_is_recognised_far_back_in_a_large_document(
         storage.append("s1", answered(f"r{number}"))
     edit(storage.path("s1"), "r3", "r-typed")  # only a parser knows it, where the entry is not as localstore writes it
     storage.read("s1")
-    monkeypatch.setattr(transaction, "_LARGE", 0)
+    _make_all_large(monkeypatch)
     monkeypatch.setattr(document_file, "_LARGE_BLOCK", 128)
     later = type(storage)(storage.root)
     later.append("s1", answered("r2"))
@@ -86,7 +91,7 @@ def test_a_new_header_leaves_the_history_of_a_large_document_as_it_is(
     path = storage.path("s1")
     opening = LAYOUTS[path.suffix].opening
     history = path.read_bytes().partition(opening)[2]
-    monkeypatch.setattr(transaction, "_LARGE", 0)
+    _make_all_large(monkeypatch)
     monkeypatch.setattr(document_file, "_LARGE_BLOCK", 100)
     storage = type(storage)(storage.root)
     with monkeypatch.context() as patch:

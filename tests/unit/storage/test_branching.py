@@ -25,7 +25,8 @@ from localstore import (
     SessionNotFound,
     YamlStorage,
 )
-from localstore.engine.transaction import ConcurrentChange, Transaction
+from localstore.engine.open_document import ConcurrentChange
+from localstore.engine.transaction import Transaction
 from localstore.maintenance.check import check
 from localstore.maintenance.rescue import rescued, restore
 from tests import oracle
