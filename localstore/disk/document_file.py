@@ -239,8 +239,8 @@ class DocumentFile:
                 return True
         return False
 
-    def last_runs(self, count: int, entries: int) -> list[tuple[int, dict[str, Any]]]:
-        """Return the offset and value of each entry from the last `count` runs on, oldest first.
+    def last_entries(self, count: int, of: str, entries: int) -> list[tuple[int, dict[str, Any]]]:
+        """Return the offset and value of each entry from the last `count` entries of the type `of` on, oldest first.
 
         `entries` is the number of entries in the document. `count` is at least 1.
         """
@@ -251,7 +251,7 @@ class DocumentFile:
             for offset, piece in reversed(self.tail(want)):
                 entry = self._parsed(self.layout.parse_entry, piece)
                 found.append((offset, entry))
-                missing -= entry.get("type") == "run"
+                missing -= entry.get("type") == of
                 if not missing:
                     break
             if not missing or len(found) >= entries:

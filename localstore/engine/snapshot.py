@@ -24,16 +24,16 @@ class Snapshot:
     fingerprint: list[int]
 
 
-def tail_snapshot(file: DocumentFile, row: IndexRow, last_runs: int | None) -> Snapshot:
+def tail_snapshot(file: DocumentFile, row: IndexRow, last: int | None, of: str = "run") -> Snapshot:
     """Return a snapshot of a trusted document by reading only the end of the file and the entries in `row["offsets"]`.
 
-    `last_runs` is the number of newest runs to include, with the entries after the first of them; 0 includes no
-    entries. If it is None, or the document has no entries, the whole document is read. Raises LayoutMismatch if the
-    file does not match the row.
+    `last` is the number of newest entries of the type `of` to include, with the entries after the first of them; 0
+    includes no entries. If it is None, or the document has no entries, the whole document is read. Raises
+    LayoutMismatch if the file does not match the row.
     """
-    if last_runs is None or not row["entries"]:
-        return whole_snapshot(file.to_read(), file, last_runs)
-    found = file.last_runs(last_runs, row["entries"]) if last_runs else []
+    if last is None or not row["entries"]:
+        return whole_snapshot(file.to_read(), file, last, of)
+    found = file.last_entries(last, of, row["entries"]) if last else []
     by_offset = dict(found)
     current = {}
     for name, offset in row.get("offsets", {}).items():
@@ -45,19 +45,20 @@ def tail_snapshot(file: DocumentFile, row: IndexRow, last_runs: int | None) -> S
     return Snapshot(file.path, file.header(), [entry for _, entry in found], current, fingerprint(file.status))
 
 
-def whole_snapshot(parsed: ParsedDocument, file: DocumentFile, last_runs: int | None) -> Snapshot:
+def whole_snapshot(parsed: ParsedDocument, file: DocumentFile, last: int | None, of: str = "run") -> Snapshot:
     """Return a snapshot of a document that has been parsed completely.
 
-    `last_runs` is the number of newest runs to include, with the entries after the first of them; 0 includes no
-    entries, None includes all. `file` is the document that `parsed` was read from.
+    `last` is the number of newest entries of the type `of` to include, with the entries after the first of them; 0
+    includes no entries, None includes all. `file` is the document that `parsed` was read from.
     """
-    current, entries = newest_state(parsed.entries), newest_part(parsed.entries, last_runs)
+    current, entries = newest_state(parsed.entries), newest_part(parsed.entries, last, of)
     return Snapshot(file.path, parsed.header, entries, current, fingerprint(file.status))
 
 
-def newest_part(entries: list[dict[str, Any]], last_runs: int | None) -> list[dict[str, Any]]:
-    """Return the newest `last_runs` runs, with the entries after the first of them. 0 returns none, None all."""
-    if last_runs is None:
+def newest_part(entries: list[dict[str, Any]], last: int | None, of: str = "run") -> list[dict[str, Any]]:
+    """Return the newest `last` entries of the type `of`, with the entries after the first of them. 0 returns none,
+    None all."""
+    if last is None:
         return entries
-    runs = [number for number, entry in enumerate(entries) if entry["type"] == "run"]
-    return entries[len(entries) if not last_runs else runs[-last_runs] if last_runs <= len(runs) else 0 :]
+    counted = [number for number, entry in enumerate(entries) if entry["type"] == of]
+    return entries[len(entries) if not last else counted[-last] if last <= len(counted) else 0 :]

@@ -162,8 +162,8 @@ class StorageDocuments(StorageWriting):
             >>> [item.data for item in storage.items("items", last=1)]
             [{'text': 'hi'}]
 
-        The result is empty if the session does not exist, or if `user_id` is given and is not its owner. The whole
-        document is read.
+        The result is empty if the session does not exist, or if `user_id` is given and is not its owner. With `last`,
+        only the end of the document is read.
 
         Raises ValueError if `last` is neither None nor an integer of at least 0.
         """
@@ -172,7 +172,9 @@ class StorageDocuments(StorageWriting):
         check_id(session_id)
         check_text("user_id", user_id)
         optional(check_count)("last", last)
-        snapshot = self._engine.look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, None)
+        snapshot = self._engine.look(
+            session_id, lambda row: user_id is None or row.get("user_id") == user_id, last, of="item"
+        )
         return [] if snapshot is None else items_in(snapshot.entries, last)
 
     def pop_item(self, session_id: str, *, user_id: str | None = None) -> "Item | None":

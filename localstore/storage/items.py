@@ -39,11 +39,15 @@ class Item:
     """Identifies the item in its session."""
     created_at: str = field(default_factory=now)
     """When the item was made: ISO 8601, UTC, with milliseconds."""
+    session_state: dict[str, Any] | None = None
+    """The state of the session from this item on, as a whole; None leaves it unchanged."""
 
     def entry(self) -> Entry:
         """Return the item as an entry of the history. Raises UnstorableValue."""
         source = {} if self.source is None else {"source": self.source}
-        entry = {"type": "item", "item_id": self.item_id, "created_at": self.created_at, **source, "data": self.data}
+        state = {} if self.session_state is None else {"session_state": self.session_state}
+        entry = {"type": "item", "item_id": self.item_id, "created_at": self.created_at, **source, **state}
+        entry["data"] = self.data
         stored: Entry = to_json_value(entry, "item")
         return stored
 
@@ -61,6 +65,7 @@ def item_of(entry: Entry) -> Item:
         source if isinstance(source, str) else None,
         entry["item_id"],
         created_at if isinstance(created_at, str) else "",
+        entry.get("session_state"),
     )
 
 
@@ -76,6 +81,8 @@ def entries_of(items: Iterable[Item]) -> list[Entry]:
     for item in items:
         if not isinstance(item, Item):
             raise TypeError(f"items must be a list of Item, and has {shown(item)}. Use Item(data).")
+        if not isinstance(item.session_state, dict | None):
+            raise TypeError(f"session_state must be a mapping or None, not {shown(item.session_state)}")
         check_text("item_id", item.item_id)
         entries.append(item.entry())
     if len({entry["item_id"] for entry in entries}) < len(entries):

@@ -83,6 +83,19 @@ def test_all_items_are_replaced(storage: SessionStorage) -> None:
         storage.replace_items("nowhere", [])
 
 
+def test_an_item_may_bring_the_state_of_the_session(storage: SessionStorage) -> None:
+    storage.append_items("s1", [Item(1, session_state={"city": "Linz"}), Item(2)])
+    storage.append("s1", answered("r1"))
+    storage.append_items("s1", [Item(3)])
+    assert [item.session_state for item in storage.items("s1")] == [{"city": "Linz"}, None, None]
+    session = storage.read("s1", last_runs=0)
+    assert session is not None
+    assert session.session_state == {"city": "Linz"}
+    assert data(storage, 2) == [2, 3]
+    with pytest.raises(TypeError, match="mapping"):
+        storage.append_items("s1", [Item(4, session_state=["no mapping"])])  # type: ignore[arg-type]
+
+
 def test_owners_kinds_and_types_are_checked(storage: SessionStorage) -> None:
     storage.append_items("s1", [Item(1)], user_id="alice")
     with pytest.raises(OwnerMismatch):

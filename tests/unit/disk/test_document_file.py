@@ -52,7 +52,7 @@ def test_the_last_entries_are_read_alone(tmp_path: Path, layout: Layout, disk: W
         path = store(tmp_path, layout, [run(number) for number in range(count)])
         disk.forget()
         with DocumentFile(path) as file:
-            found = file.last_runs(3, count)
+            found = file.last_entries(3, "run", count)
         assert ids(found) == [f"run-{number}" for number in range(count - 3, count)]
         raw = Path(path).read_bytes()
         assert all(raw[offset:].startswith(layout.entry(entry)) for offset, entry in found)
@@ -87,14 +87,21 @@ def test_a_block_that_ends_anywhere_cuts_right(tmp_path: Path, layout: Layout, m
 def test_updates_between_the_runs_come_along(tmp_path: Path, layout: Layout) -> None:
     entries = [run(0), update(1), run(1), *(update(number) for number in range(20)), run(2), update(3)]
     with DocumentFile(store(tmp_path, layout, entries)) as file:
-        assert ids(file.last_runs(1, len(entries))) == ["run-2", "update"]
-        assert ids(file.last_runs(2, len(entries))) == ["run-1", *["update"] * 20, "run-2", "update"]
-        assert ids(file.last_runs(9, len(entries))) == ids(list(enumerate(entries)))
+        assert ids(file.last_entries(1, "run", len(entries))) == ["run-2", "update"]
+        assert ids(file.last_entries(2, "run", len(entries))) == ["run-1", *["update"] * 20, "run-2", "update"]
+        assert ids(file.last_entries(9, "run", len(entries))) == ids(list(enumerate(entries)))
+
+
+def test_entries_of_another_type_are_counted_alone(tmp_path: Path, layout: Layout) -> None:
+    entries = [run(0), update(1), run(1), update(2), run(2)]
+    with DocumentFile(store(tmp_path, layout, entries)) as file:
+        assert ids(file.last_entries(2, "update", len(entries))) == ["update", "run-1", "update", "run-2"]
+        assert ids(file.last_entries(3, "update", len(entries))) == ids(list(enumerate(entries)))
 
 
 def test_fewer_entries_than_the_manifest_says_do_not_fit(tmp_path: Path, layout: Layout) -> None:
     with DocumentFile(store(tmp_path, layout, [run(0), run(1)])) as file, pytest.raises(LayoutMismatch):
-        file.last_runs(3, 5)
+        file.last_entries(3, "run", 5)
 
 
 def test_the_header_is_read_alone(tmp_path: Path, layout: Layout, disk: WatchedDisk) -> None:
@@ -123,7 +130,7 @@ def test_a_tail_that_does_not_fit_is_noticed(tmp_path: Path, layout: Layout, old
     assert raw.count(old) == 1
     path.write_bytes(raw.replace(old, new))
     with DocumentFile(str(path)) as file, pytest.raises(LayoutMismatch):
-        file.last_runs(2, 2)
+        file.last_entries(2, "run", 2)
 
 
 def test_a_document_without_a_history_line_has_no_header_to_read_alone(tmp_path: Path, layout: Layout) -> None:
