@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from localstore.models.filter import Filter
+from localstore.models.filter import LISTED
 
 from . import output
 from .model_options import (
@@ -68,7 +68,7 @@ class AgentOptions:
 
         Archived sessions do not count.
         """
-        rows = storage.list_sessions(where=Filter(user=self.user, kind="agent", archived=False), limit=1)
+        rows = storage.list_sessions(where=replace(LISTED, user=self.user, kind="agent"), limit=1)
         return rows[0] if rows else None
 
     def make_agent(self, storage: SessionStorage, info: SessionInfo | None) -> Agent:

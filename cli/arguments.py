@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localstore.errors import SessionNotFound
-from localstore.models.filter import Filter
+from localstore.models.filter import LISTED
 from localstore.storage.session_names import beginning_with, exactly_named, similar_to
 
 from .errors import MOST_CANDIDATES, Ambiguous, candidates
@@ -77,7 +77,7 @@ def find_sessions(storage: SessionStorage, texts: Iterable[str], *, exact: bool 
 
 
 def _at_position(storage: SessionStorage, position: int) -> SessionInfo:
-    rows = storage.list_sessions(where=Filter(archived=False), limit=position)
+    rows = storage.list_sessions(where=LISTED, limit=position)
     if len(rows) == position:
         return rows[-1]
     number = "no sessions" if not rows else "1 session" if len(rows) == 1 else f"only {len(rows):,} sessions"
@@ -140,7 +140,7 @@ def _ambiguous(infos: list[SessionInfo], how: str, text: str) -> Ambiguous:
 
 def newest_session(storage: SessionStorage) -> SessionInfo:
     """Return the most recently active session, an archived one only if all are. Raises SessionNotFound without any."""
-    rows = storage.list_sessions(where=Filter(archived=False), limit=1) or storage.list_sessions(limit=1)
+    rows = storage.list_sessions(where=LISTED, limit=1) or storage.list_sessions(limit=1)
     if not rows:
         raise SessionNotFound(NO_SESSIONS)
     return rows[0]

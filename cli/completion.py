@@ -23,7 +23,7 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from localstore.models.filter import Filter
+from localstore.models.filter import LISTED
 
 from .output import one_line
 from .store_option import open_store
@@ -139,7 +139,7 @@ def _sessions(storage: SessionStorage, beginning: str) -> list[CompletionItem]:
     found = (
         storage.sessions_beginning_with(beginning, _MOST)
         if beginning
-        else storage.list_sessions(where=Filter(archived=False), limit=_MOST)
+        else storage.list_sessions(where=LISTED, limit=_MOST)
     )
     return [CompletionItem(one_line(info.session_id), help=_title(info)) for info in found]
 

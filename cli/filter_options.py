@@ -12,7 +12,7 @@ import click
 from localstore.models.filter import ARCHIVED, STATUSES, Filter
 from localstore.models.schema import KINDS, RATINGS
 
-_FIELDS = ("user", "entity", "kind", "name", "tag", "model", "status", "rating", "since", "until")
+_FIELDS = ("user", "entity", "kind", "name", "tag", "model", "status", "rating", "since", "until", "part_of")
 _OPTIONS = (
     click.option("--user", metavar="ID", help="Only sessions of this user."),
     click.option("--entity", metavar="ID", help="Only sessions of this agent, team or workflow."),
@@ -26,6 +26,7 @@ _OPTIONS = (
         "--since", metavar="TIME", help="Only sessions active since TIME, such as 2026-11-01, 7d, 12h or yesterday."
     ),
     click.option("--until", metavar="TIME", help="Only sessions last active before TIME, or on that day."),
+    click.option("--part-of", metavar="ID", help="Only sub-sessions of this session."),
 )
 
 
@@ -40,7 +41,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         fields = {name: options.pop(name) for name in _FIELDS}
         for name, value in fields.items():
             if value == "" or (isinstance(value, tuple) and "" in value):  # probably a variable that is not set
-                raise click.UsageError(f"--{name} is empty", click.get_current_context())
+                raise click.UsageError(f"--{name.replace('_', '-')} is empty", click.get_current_context())
         return command(**options, where=_filter(fields))
 
     for option in reversed(_OPTIONS):
@@ -61,7 +62,9 @@ def archived_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def without_archived(where: Filter, archived: bool) -> Filter:
-    """Return the filter of a listing: without archived sessions, unless they or their tag were asked for."""
+    """Return the filter of a listing: without archived sessions and sub-sessions, unless these were asked for."""
+    if where.part_of is None:
+        where = replace(where, sub_sessions=False)
     return where if archived or ARCHIVED in (where.tag or ()) else replace(where, archived=False)
 
 

@@ -70,7 +70,8 @@ def command(
     if isinstance(storage, Storage):
         _name_files(storage)
     if not rows and not as_json:
-        if listed is not where and storage.list_sessions(where=where, limit=1):
+        with_archived = without_archived(where, archived=True)
+        if listed != with_archived and storage.list_sessions(where=with_archived, limit=1):
             output.note("All of them are archived. 'localstore ls --archived' lists them.")
         elif where:
             output.note("No sessions match. 'localstore ls' lists all sessions.")

@@ -18,7 +18,19 @@ from localstore.models.session import Session
 from localstore.models.validation import first_problem
 
 _TOGETHER = 100
-_COMPARED = ("kind", "user_id", "entity_id", "name", "tags", "created_at", "updated_at", "entries", "runs", "overview")
+_COMPARED = (
+    "kind",
+    "user_id",
+    "entity_id",
+    "name",
+    "tags",
+    "part_of",
+    "created_at",
+    "updated_at",
+    "entries",
+    "runs",
+    "overview",
+)
 """What the row of a session says, and its header and entries too."""
 _ADVICE = "Export the session, delete it, and store it again: 'localstore copy' to a folder and back does that."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,14 @@ from localstore.disk.trash_folder import Trashed
 from localstore.engine.removal import with_removal
 from localstore.errors import Conflict, LocalstoreError, SessionNotFound
 from localstore.format.values import json_equal
-from localstore.maintenance.trash import Removal
+from localstore.maintenance.trash import Removal, gone
+from localstore.models.filter import Filter
 from localstore.models.session_info import SessionInfo
-from localstore.models.times import parse_time
+from localstore.models.times import now, parse_time
 from localstore.storage.arguments import (
     check_age,
     check_id,
+    check_part_of,
     check_text,
     expected_fingerprints,
 )
@@ -40,6 +42,10 @@ from localstore.storage.update import new_header
 
 if TYPE_CHECKING:
     from localstore.databases.checking import DatabaseCheck
+
+
+_AT_ONCE = 500
+"""Of how many sessions the sub-sessions are looked up at once."""
 
 
 class DatabaseStorage(DatabaseWriter):
@@ -64,14 +70,30 @@ class DatabaseStorage(DatabaseWriter):
         """Move sessions to the trash. A row of a listing is moved only if its session did not change since."""
         moved: list[Trashed] = []
         problems: dict[str, LocalstoreError | OSError] = {}
-        for session_id, expected in expected_fingerprints(sessions).items():
-            try:
-                moved.append(_trashed(self._throw_away(session_id, expected)))
-            except (LocalstoreError, OSError) as error:
-                problems[session_id] = error
+        at = now()
+
+        def move(expected: Mapping[str, list[int] | None]) -> None:
+            for session_id, fingerprint in expected.items():
+                try:
+                    moved.append(_trashed(self._throw_away(session_id, fingerprint, at)))
+                except (LocalstoreError, OSError) as error:
+                    problems[session_id] = error
+
+        chosen = expected_fingerprints(sessions)
+        move(chosen)
+        parts = self._sub_sessions(gone(chosen, Removal(tuple(moved), problems)))
+        move(dict.fromkeys(session_id for session_id in parts if session_id not in chosen))
         return Removal(tuple(moved), problems)
 
-    def _throw_away(self, session_id: str, expected: list[int] | None) -> Aside:
+    def _sub_sessions(self, session_ids: list[str]) -> list[str]:
+        """Return the ids of the sub-sessions of these sessions."""
+        found: list[str] = []
+        for at in range(0, len(session_ids), _AT_ONCE):
+            where = Filter(part_of=(*session_ids[at : at + _AT_ONCE],))
+            found += (row["session_id"] for _, row in self._backend.page(where, None, None, newest_first=True))
+        return found
+
+    def _throw_away(self, session_id: str, expected: list[int] | None, at: str) -> Aside:
         done: list[Aside] = []
 
         def work(change: SessionChange) -> Aside:
@@ -81,17 +103,17 @@ class DatabaseStorage(DatabaseWriter):
                     "again.",
                     session_id=session_id,
                 )
-            done[:] = [change.throw_away(TRASH)]
+            done[:] = [change.throw_away(TRASH, at)]
             return done[0]
 
-        def gone(_: Locked) -> Aside:
+        def missing(_: Locked) -> Aside:
             if not done:
                 raise SessionNotFound(
                     f"There is no session {session_id!r}. 'localstore ls' lists the sessions.", session_id=session_id
                 )
             return done[0]  # the call before the connection broke has moved it
 
-        return self._change(session_id, None, work, make=gone)
+        return self._change(session_id, None, work, make=missing)
 
     def trashed(self, *, older_than: timedelta | str | None = None) -> list[Trashed]:
         """Return the sessions in the trash, newest first."""
@@ -105,6 +127,8 @@ class DatabaseStorage(DatabaseWriter):
 
     def restore(self, name: str, *, new_id: str | None = None) -> str:
         """Put a session from the trash, or a run that was taken out, back. Return the id of the session.
+
+        Sub-sessions that were moved to the trash with the session come back too, unless it gets another id.
 
         Raises FileNotFoundError if nothing has this name, Conflict if the session exists again, and SessionNotFound if
         the session of a run does not exist.
@@ -136,7 +160,15 @@ class DatabaseStorage(DatabaseWriter):
             locked.forget([name])
 
         self._change(header["session_id"], None, check, make=make)
+        for other in self._backend.asides() if new_id is None else ():
+            if (other.reason, other.made_at) == (TRASH, one.made_at) and self._is_part(other.name, one.session_id):
+                self.restore(other.name)
         return str(header["session_id"])
+
+    def _is_part(self, name: str, session_id: str) -> bool:
+        """Return whether what has this name in the trash is a sub-session of a session."""
+        found = self._backend.aside(name)
+        return found is not None and orjson.loads(found.text)[0].get("part_of") == session_id
 
     def empty_trash(self, *, older_than: timedelta | str | None = None) -> list[Trashed]:
         """Delete the sessions in the trash permanently, and return them."""
@@ -154,14 +186,16 @@ class DatabaseStorage(DatabaseWriter):
         user_id: str | None = None,
         entity_id: str | None = None,
         kind: str | None = None,
+        part_of: str | None = None,
         expected_revision: str | None = None,
     ) -> str:
         """Add items to a session, and create it if it does not exist. Return the new revision."""
         entries = entries_of(items)
         made = self._maker(session_id, entries, user_id, entity_id, kind, may_create=True)
+        check_part_of(session_id, part_of)
         if made is None:
             return self.revision(session_id)
-        header = new_header(session_id, kind or "agent", entity_id, user_id, entries[0]["created_at"])
+        header = new_header(session_id, kind or "agent", entity_id, user_id, entries[0]["created_at"], part_of)
 
         def make(locked: Locked) -> str:
             check_revision(session_id, "", expected_revision)

@@ -103,6 +103,7 @@ class MongoBackend:
         for field in ("user_id", "entity_id"):
             of.sessions.create_index([(field, ASCENDING), *by_time])
         of.sessions.create_index([("name", ASCENDING)])
+        of.sessions.create_index([("part_of", ASCENDING)])
         of.entries.create_index(BY_POSITION, unique=True)
         of.entries.create_index([("session_id", ASCENDING), ("run_id", ASCENDING), ("position", ASCENDING)])
         of.entries.create_index([("words", ASCENDING)])
@@ -364,6 +365,10 @@ def conditions(where: Filter) -> list[Document]:
     found += [{"tags": tag} for tag in tags]
     if where.archived is not None:
         found.append({"tags": ARCHIVED if where.archived else {"$ne": ARCHIVED}})
+    if where.part_of is not None:
+        found.append({"part_of": {"$in": [*where.part_of]}})
+    if where.sub_sessions is not None:
+        found.append({"part_of": {"$ne": None} if where.sub_sessions else None})
     if where.name is not None:
         found.append({"name": {"$ne": None}})
     if where.since_text is not None:

@@ -173,6 +173,7 @@ def session_values(change: Change) -> Document:
         "name": row.get("name"),
         "status": overview.get("status"),
         "tags": [*row.get("tags", ())],
+        "part_of": row.get("part_of"),
         "models": sorted({model for models in overview.get("usage", {}).values() for model in models}),
         "ratings": [*overview.get("ratings", {})],
         "active_at": activity(row, latest_plausible_time()),

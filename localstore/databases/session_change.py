@@ -199,11 +199,11 @@ class SessionChange:
         """Return what was taken out of the session, newest first."""
         return self._locked.asides()
 
-    def throw_away(self, reason: str) -> Aside:
+    def throw_away(self, reason: str, made_at: str) -> Aside:
         """Set the whole session aside, and delete it."""
         self.header()
         texts = [self._read[HEADER].text, *(one.text for one in self.entries())]
-        one = aside(self.session_id, reason, texts)
+        one = aside(self.session_id, reason, texts, made_at=made_at)
         self._locked.set_aside(one)
         self._locked.delete()
         return one
@@ -282,9 +282,11 @@ def with_revision(row: IndexRow, size: int, before: Sequence[int]) -> IndexRow:
     return fresh
 
 
-def aside(session_id: str, reason: str, texts: Iterable[str], *, run_id: str | None = None) -> Aside:
-    """Return something to set aside: a header and entries, or the entry of a run."""
-    made_at = now()
+def aside(
+    session_id: str, reason: str, texts: Iterable[str], *, run_id: str | None = None, made_at: str | None = None
+) -> Aside:
+    """Return something to set aside: a header and entries, or the entry of a run. `made_at` is now without one."""
+    made_at = now() if made_at is None else made_at
     text = f"[{','.join(texts)}]"
     name = f"{made_at.replace(':', '').replace('.', '')}-{uuid4().hex[:12]}"
     return Aside(name, session_id, reason, made_at, len(text), run_id, text)

@@ -31,6 +31,15 @@ def conditions(tables: Tables, where: Filter) -> list[ColumnElement[bool]]:
     if where.archived is not None:
         archived = _has(tables, "tag", ARCHIVED)
         found.append(archived if where.archived else ~archived)
+    if where.part_of is not None:
+        labels = tables.labels.c
+        parts = select(labels.session_id).where(labels.kind == "part_of", labels.value.in_(map(key, where.part_of)))
+        found.append(sessions.session_id.in_(parts))
+    if where.sub_sessions is not None:
+        labels = tables.labels.c
+        own = labels.session_id == sessions.session_id
+        is_part = exists(select(labels.session_id).where(own, labels.kind == "part_of"))
+        found.append(is_part if where.sub_sessions else ~is_part)
     if where.model is not None:
         found.append(_has(tables, "model", where.model))
     if where.rating is not None:

@@ -327,12 +327,13 @@ def aside_of(name: str, made_at: str, about: str, content: str = "") -> Aside:
 
 
 def labels_of(row: IndexRow | None) -> set[tuple[str, str]]:
-    """Return what a session may have several of and is selected by: tags, models and ratings."""
+    """Return what few sessions have, or several of, and are selected by: tags, models, ratings, and `part_of`."""
     if row is None:
         return set()
     overview = row.get("overview", {})
     models = {model for models in overview.get("usage", {}).values() for model in models}
-    named = {"tag": row.get("tags", ()), "model": models, "rating": overview.get("ratings", {})}
+    part_of = (row["part_of"],) if "part_of" in row else ()
+    named = {"tag": row.get("tags", ()), "model": models, "rating": overview.get("ratings", {}), "part_of": part_of}
     return {(kind, key(value)) for kind, values in named.items() for value in values}
 
 

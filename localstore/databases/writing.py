@@ -14,7 +14,7 @@ from localstore.databases.session_change import KeptRun, SessionChange, aside, c
 from localstore.errors import Conflict, SessionNotFound
 from localstore.format.document import order_header
 from localstore.format.values import json_equal
-from localstore.models.filter import ARCHIVED
+from localstore.models.filter import ARCHIVED, Filter
 from localstore.models.nearest import shown
 from localstore.models.schema import SESSION_KEYS, Kind, Rating
 from localstore.models.session import Run, Session, Step
@@ -328,9 +328,18 @@ class DatabaseWriter(DatabaseReader):
         return target
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """Delete a session permanently, and the runs that were taken out of it. Return False if it did not exist."""
+        """Delete a session permanently, the runs that were taken out of it, and its sub-sessions.
+
+        Return False if it did not exist. With `user_id`, sub-sessions of other users stay.
+        """
         check_id(session_id)
         check_text("user_id", user_id)
+        did_exist = self._delete(session_id, user_id)
+        for _, part in self._backend.page(Filter(user=user_id, part_of=session_id), None, None, newest_first=True):
+            self._delete(part["session_id"], user_id)
+        return did_exist
+
+    def _delete(self, session_id: str, user_id: str | None) -> bool:
         existed: list[bool] = []
 
         def delete(locked: Locked) -> None:

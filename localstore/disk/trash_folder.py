@@ -8,8 +8,7 @@ import contextlib
 import os
 import re
 import stat
-import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -47,6 +46,12 @@ class Trashed:
 def listing(root: str) -> list[Trashed]:
     """Return all documents in the trash, newest first. Other files are left out. Raises DocumentBroken, OSError."""
     return [one for name in sorted(_names(root), reverse=True) if (one := _described(root, name)) is not None]
+
+
+def listing_of(root: str, times: Collection[str]) -> list[Trashed]:
+    """Return the documents that were moved to the trash at these times. Raises DocumentBroken, OSError."""
+    names = sorted(name for name in _names(root) if _time_in(name) in times)
+    return [one for name in names if (one := _described(root, name)) is not None]
 
 
 def describe(root: str, name: str) -> Trashed | None:
@@ -110,8 +115,10 @@ class Intake:
     trash. If this is interrupted, each document is in its old place or in the trash. Raises DocumentBroken, OSError.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, at: float) -> None:
+        """`at` is the time of the deletion, in seconds since 1970."""
         self._root = root
+        self._at = at
         self._names: dict[str, str] = {}
         """The documents that have a folder in the trash and are not there yet: the name of the folder."""
         self._moved: list[Trashed] = []
@@ -134,7 +141,7 @@ class Intake:
         """Make a folder for each of these documents, durably. Their paths are relative to the root."""
         trash = store_tree.full_path(self._root, FOLDER)
         make_folders(self._root, Path(trash))
-        stamp = rescue_folder.timestamp(time.time()).replace(":", "")
+        stamp = rescue_folder.timestamp(self._at).replace(":", "")
         new: list[str] = []
         for document in documents:
             name = self._names[document] = f"{stamp}.{os.urandom(6).hex()}"

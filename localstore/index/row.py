@@ -42,6 +42,7 @@ class IndexRow(TypedDict):
     user_id: NotRequired[str]
     name: NotRequired[str]
     tags: NotRequired[list[str]]
+    part_of: NotRequired[str]
     created_at: str
     updated_at: str
     version: int
@@ -117,6 +118,8 @@ def header_row(header: Mapping[str, Any], path: str, version: int = SCHEMA_VERSI
         row["name"] = header["name"]
     if header.get("tags"):
         row["tags"] = header["tags"]
+    if header.get("part_of"):
+        row["part_of"] = header["part_of"]
     row["overview"] = new_overview(header)
     return row
 
@@ -316,6 +319,7 @@ def _are_valid(row: dict[str, Any]) -> bool:
         and type(row.get("entity_id", "")) is str
         and type(row.get("user_id", "")) is str
         and type(row.get("name", "")) is str
+        and type(row.get("part_of", "")) is str
         and type(row.get("boot", "")) is str
         and type(row.get("boot_hash", "")) is str
         and ("overview" not in row or is_overview(row["overview"]))

@@ -249,6 +249,12 @@ def _conditions(connection: sqlite3.Connection, where: Selection) -> tuple[list[
     if where.without_tag is not None:
         conditions.append(f"NOT {_HAS_LABEL.format('tag')}")
         values.append(where.without_tag)
+    if where.part_of:
+        wanted = ", ".join("?" * len(where.part_of))
+        conditions.append(_IS_PART_OF.format(wanted))
+        values += where.part_of
+    if where.is_part is not None:
+        conditions.append(_IS_PART if where.is_part else f"NOT {_IS_PART}")
     return conditions, values
 
 
@@ -259,6 +265,9 @@ def _has_uncounted(connection: sqlite3.Connection) -> bool:
 
 _HAS_MODEL = "session_id IN (SELECT session_id FROM usage WHERE model = ?)"
 _HAS_LABEL = "session_id IN (SELECT session_id FROM label WHERE kind = '{}' AND value = ?)"
+
+_IS_PART_OF = "session_id IN (SELECT session_id FROM label WHERE kind = 'part_of' AND value IN ({}))"
+_IS_PART = "EXISTS (SELECT 1 FROM label WHERE label.session_id = session.session_id AND label.kind = 'part_of')"
 
 
 def due_rows(connection: sqlite3.Connection, latest: str) -> list[IndexRow]:

@@ -193,11 +193,14 @@ def _usage(rows: Iterable[IndexRow]) -> Iterator[tuple[str | int, ...]]:
 
 
 def _labels(rows: Iterable[IndexRow]) -> Iterator[tuple[str, str, str]]:
-    """Yield what few sessions have, and by which they can be selected: tags, ratings, a status but "completed"."""
+    """Yield what few sessions have, and by which they can be selected: tags, ratings, a status but "completed", and
+    the session of which they are a part."""
     for row in rows:
         overview = row.get("overview", _NOT_COUNTED)
         for tag in row.get("tags", ()):
             yield "tag", tag, row["session_id"]
+        if "part_of" in row:
+            yield "part_of", row["part_of"], row["session_id"]
         for rating in overview.get("ratings", ()):
             yield "rating", rating, row["session_id"]
         if (status := overview.get("status", "completed")) != "completed":

@@ -34,6 +34,10 @@ class Selection(NamedTuple):
     """Whether the session must have a name."""
     without_tag: str | None = None
     """A tag that the session does not have."""
+    part_of: tuple[str, ...] = ()
+    """The session is a sub-session of one of these."""
+    is_part: bool | None = None
+    """Whether the session is a sub-session."""
 
     def fits(self, row: IndexRow) -> bool:
         """Return whether everything but the time of a row is as selected."""
@@ -44,6 +48,8 @@ class Selection(NamedTuple):
             and (not self.tags or set(self.tags) <= set(row.get("tags", ())))
             and (not self.is_named or "name" in row)
             and (self.without_tag is None or self.without_tag not in row.get("tags", ()))
+            and (not self.part_of or row.get("part_of") in self.part_of)
+            and (self.is_part is None or self.is_part == ("part_of" in row))
             and ("overview" not in row or self._fits_runs(row["overview"]))
         )
 

@@ -1,6 +1,6 @@
 """The sessions of a store: the rows of the manifest, corrected by the files in the folders."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from localstore.disk import store_tree
@@ -29,6 +29,8 @@ _LISTING_ATTEMPTS = 3
 """The most attempts at a listing. It starts again if documents changed during the attempt."""
 _FIRST_PAGE = 100
 """How many rows are read at first if a filter may leave out some."""
+_AT_ONCE = 500
+"""Of how many sessions the index is asked for the sub-sessions at once."""
 _GROWTH = 4
 """How many times as many are read next."""
 _Result = TypeVar("_Result")
@@ -240,6 +242,18 @@ class SessionIndex:
         rows = [self._reader.listed(row) for row in self._manifest.ids_beginning_with(text, limit, rest)]
         return [row for row in rows if row is not None and row["session_id"].startswith(text)]
 
+    def sub_sessions(self, session_ids: Sequence[str], user_id: str | None) -> list[IndexRow]:
+        """Return the rows of the sub-sessions of these sessions, each compared with its file; only those of a user
+        unless `user_id` is None."""
+        self._folders.scan(for_lookup=True)
+        rows: list[IndexRow] = []
+        for at in range(0, len(session_ids), _AT_ONCE):
+            where = Filter(user=user_id, part_of=(*session_ids[at : at + _AT_ONCE],))
+            found, _ = self._manifest.in_order(_selection(where), None, None, newest_first=True)
+            listed = (self._reader.listed(row) for _, row in found)
+            rows += [row for row in listed if row is not None and where.matches_header(row)]
+        return rows
+
     def containing(self, text: str, limit: int) -> list[IndexRow]:
         """Return the rows of sessions with this text in their id or name, each compared with its file.
 
@@ -375,4 +389,6 @@ def _selection(where: Filter) -> Selection:
         rating=where.rating,
         is_named=bool(where.name),
         without_tag=ARCHIVED if where.archived is False else None,
+        part_of=(*(where.part_of or ()),),
+        is_part=where.sub_sessions,
     )

@@ -230,7 +230,9 @@ class _Copy:
         self._done = Copied(dry_run)
 
     def run(self, where: Filter, progress: Progress | None) -> Copied:
-        listed = self._source.listed(where)
+        listed = [*self._source.listed(where)]
+        if where:
+            listed += self._sub_sessions(listed)
         for path, problem in ({} if where else self._source.unreadable()).items():
             self._done.skipped.append(NotCopied(problem, path=path))
         try:
@@ -246,6 +248,13 @@ class _Copy:
             if not self._done.dry_run:
                 self._record.save()
         return self._done
+
+    def _sub_sessions(self, listed: Sequence[Listed]) -> Iterator[Listed]:
+        """Yield the sub-sessions of the listed sessions that are not among these."""
+        known = {one.session_id for one in listed}
+        for at in range(0, len(listed), _BATCH):
+            where = Filter(part_of=tuple(one.session_id for one in listed[at : at + _BATCH]))
+            yield from (one for one in self._source.listed(where) if one.session_id not in known)
 
     def _is_broken(self, one: Listed) -> bool:
         if one.problem is not None:

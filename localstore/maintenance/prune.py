@@ -44,6 +44,8 @@ def to_prune(
         keep: Not the N most recently active sessions of those that match the filter.
         larger_than: Only sessions whose document has more bytes.
     """
+    if where.part_of is None and where.sub_sessions is None:  # a sub-session goes with its session, and not before
+        where = replace(where, sub_sessions=False)
     kept = set() if keep is None else {row["session_id"] for row in engine.rows(where, keep)}
     rows = engine.rows(_until(where, older_than), counted=True)
     return [

@@ -84,15 +84,38 @@ def move_to_trash(engine: Engine, sessions: Mapping[str, list[int] | None]) -> R
         engine: The store.
         sessions: Their ids. A session with a fingerprint is only moved if its document still has it; otherwise its
             error is Conflict.
+
+    Their sub-sessions are moved behind them, with the same time.
     """
+    at = time.time()
+    engine.index.scan()  # finds other documents with these ids
+    removal = _moved_to_trash(engine, sessions, at)
+    parts = engine.index.sub_sessions(gone(sessions, removal), None)
+    others = dict.fromkeys(row["session_id"] for row in parts if row["session_id"] not in sessions)
+    if not others:
+        return removal
+    with_parts = _moved_to_trash(engine, others, at)
+    return Removal(removal.moved + with_parts.moved, {**removal.problems, **with_parts.problems})
+
+
+def gone(session_ids: Iterable[str], removal: Removal) -> list[str]:
+    """Return the sessions whose sub-sessions are to be moved as well: those that were moved, or do not exist.
+
+    The sub-sessions of one that does not exist are there if an earlier call was interrupted.
+    """
+    moved = {one.session_id for one in removal.moved}
+    return [one for one in session_ids if one in moved or isinstance(removal.problems.get(one), SessionNotFound)]
+
+
+def _moved_to_trash(engine: Engine, sessions: Mapping[str, list[int] | None], at: float) -> Removal:
+    """Move sessions to the trash; `at` is the time in their names there."""
     moved: list[Trashed] = []
     problems: dict[str, LocalstoreError | OSError] = {}
     waiting = deque(_parts(list(sessions)))
-    engine.index.scan()  # finds other documents with these ids
     while waiting:
         part = waiting.popleft()
         try:
-            _move_together(engine, {session_id: sessions[session_id] for session_id in part}, moved, problems)
+            _move_together(engine, {session_id: sessions[session_id] for session_id in part}, at, moved, problems)
         except LockTimeout as error:
             if len(part) > 1:  # the others are moved without the one that is locked
                 waiting.extendleft([session_id] for session_id in reversed(part))
@@ -113,6 +136,7 @@ def _parts(session_ids: list[str]) -> Iterator[list[str]]:
 def _move_together(
     engine: Engine,
     sessions: Mapping[str, list[int] | None],
+    at: float,
     moved: list[Trashed],
     problems: dict[str, LocalstoreError | OSError],
 ) -> None:
@@ -122,7 +146,7 @@ def _move_together(
     """
     for session_id in sessions:
         engine.load_format_of(session_id)
-    with engine.locks.sessions(sessions, engine.timeout), trash_folder.Intake(engine.root) as intake:
+    with engine.locks.sessions(sessions, engine.timeout), trash_folder.Intake(engine.root, at) as intake:
         intake.prepare(_documents(engine, sessions))
         for session_id, expected in sessions.items():
             move = partial(_move, engine, intake, expected, moved)
@@ -192,7 +216,7 @@ def put_back(store: Opened | Path | str, name: str, *, lock_timeout: float = 10.
 
 
 def restore(engine: Engine, name: str) -> Path:
-    """Move a document from the trash back to its former place, as `put_back` does."""
+    """Move a document from the trash back to its former place, as `put_back` does, and its sub-sessions with it."""
     done = restore_all(engine, [name])
     for error in done.problems.values():
         raise error
@@ -210,15 +234,18 @@ class Restoration:
 def restore_all(engine: Engine, names: Iterable[str]) -> Restoration:
     """Move documents from the trash back to their former places, many of them with few syncs.
 
-    If one cannot be restored, the others are. Of several documents of one session, the first one is.
+    If one cannot be restored, the others are. Of several documents of one session, the first one is. Sub-sessions that
+    were moved to the trash with one of the sessions are restored with it.
     """
     done = Restoration()
     items: list[tuple[str, Trashed]] = []
-    for name in names:
+    for name in dict.fromkeys(names):
         try:
             items.append((name, _item(engine, name)))
         except (LocalstoreError, OSError) as error:
             done.problems[name] = error
+    known = {name for name, _ in items}
+    items += [(one.name, one) for one in _sub_sessions(engine, [item for _, item in items]) if one.name not in known]
     waiting = deque(dict(items[at : at + _TOGETHER]) for at in range(0, len(items), _TOGETHER))
     while waiting:
         part = waiting.popleft()
@@ -230,6 +257,16 @@ def restore_all(engine: Engine, names: Iterable[str]) -> Restoration:
                 continue
             done.problems.update({name: error for name in part if name not in done.restored.keys() | done.problems})
     return done
+
+
+def _sub_sessions(engine: Engine, items: Iterable[Trashed]) -> Iterator[Trashed]:
+    """Yield the documents of sub-sessions that were moved to the trash with these sessions, at the same time."""
+    moved = {(item.session_id, item.trashed_at) for item in items}
+    for one in trash_folder.listing_of(engine.root, {trashed_at for _, trashed_at in moved}):
+        with contextlib.suppress(LocalstoreError, OSError), DocumentFile(one.path) as file:
+            header = parse_document(file.read_all(), file.layout, one.path).header
+            if (header.get("part_of"), one.trashed_at) in moved:
+                yield one
 
 
 def _restore_together(engine: Engine, items: Mapping[str, Trashed], done: Restoration) -> None:

@@ -39,6 +39,8 @@ class Filter:
         since: The newest entry is not older than this time. A day begins at midnight.
         until: The newest entry is older than this time. A day is included to its end.
         archived: True for sessions with the tag "archived", False for those without it.
+        part_of: The id of a session, or several ids: only the sub-sessions of one of them.
+        sub_sessions: True for sub-sessions, False for sessions that are not part of another one.
 
     Raises TypeError or ValueError for an argument that cannot match any session, such as a `since` that is not before
     `until`, and for an empty `name` or `model`.
@@ -55,6 +57,8 @@ class Filter:
     since: datetime | date | str | None = None
     until: datetime | date | str | None = None
     archived: bool | None = None
+    part_of: str | tuple[str, ...] | None = None
+    sub_sessions: bool | None = None
     since_text: str | None = field(init=False, compare=False, default=None)
     """`since` in the form used in documents, in UTC."""
     until_text: str | None = field(init=False, compare=False, default=None)
@@ -69,12 +73,14 @@ class Filter:
         for name in ("name", "model"):
             if getattr(self, name) == "":
                 raise ValueError(f"{name} is empty. Leave it out to select all sessions.")
-        tags = (self.tag,) if isinstance(self.tag, str) else self.tag
-        if tags is not None:
-            if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
-                raise TypeError(f"tag must be text, a tuple of texts, or None, not {shown(self.tag)}")
-            object.__setattr__(self, "tag", tuple(tags) or None)
-            _check_characters("tag", "".join(tags))
+        for name in ("tag", "part_of"):
+            value = getattr(self, name)
+            texts = (value,) if isinstance(value, str) else value
+            if texts is not None:
+                if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
+                    raise TypeError(f"{name} must be text, a tuple of texts, or None, not {shown(value)}")
+                object.__setattr__(self, name, tuple(texts) or None)
+                _check_characters(name, "".join(texts))
         for name, value, words in (
             ("kind", self.kind, KINDS),
             ("status", self.status, STATUSES),
@@ -82,8 +88,10 @@ class Filter:
         ):
             if value is not None and value not in words:
                 raise ValueError(f"{name} {not_one_of(value, words)}")
-        if self.archived is not None and not isinstance(self.archived, bool):
-            raise TypeError(f"archived must be True, False or None, not {shown(self.archived)}")
+        for name in ("archived", "sub_sessions"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise TypeError(f"{name} must be True, False or None, not {shown(value)}")
         if self.since is not None:
             object.__setattr__(self, "since_text", _time_text("since", self.since, is_end=False))
         if self.until is not None:
@@ -140,6 +148,8 @@ class Filter:
             and (self.name is None or self.name.casefold() in (row.get("name") or "").casefold())
             and (not self.tag or set(self.tag) <= set(row.get("tags", ())))
             and (self.archived is None or self.archived == (ARCHIVED in row.get("tags", ())))
+            and (self.part_of is None or row.get("part_of") in self.part_of)
+            and (self.sub_sessions is None or self.sub_sessions == ("part_of" in row))
         )
 
     def _matches_time(self, row: Mapping[str, Any], active_at: str | None) -> bool:
@@ -203,3 +213,7 @@ def _day(value: str | date) -> date | None:
         return date.fromisoformat(value)
     except ValueError:
         return None
+
+
+LISTED = Filter(archived=False, sub_sessions=False)
+"""The sessions that people choose from: without those that are archived, and those that are a part of another one."""

@@ -80,6 +80,7 @@ SHAPES: dict[RecordName, Shape] = {
             "tags": "list of text",
             "metadata": "mapping",
             "forked_from": "origin",
+            "part_of": "text, not empty",
             "removed": "times by id",
             "created_at": "time",
             "history": "list of entry",

@@ -366,6 +366,8 @@ class Session(Record):
     """Any JSON values that the application keeps with the session."""
     forked_from: Origin | None = None
     """The session that this one was forked from."""
+    part_of: str | None = None
+    """The id of the session to which this sub-session belongs; None if it is a session of its own."""
     removed: dict[str, Any] | None = None
     """The ids of the entries that were removed on purpose, each with the time of its last removal."""
     created_at: Time = current_time()

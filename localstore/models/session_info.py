@@ -35,6 +35,7 @@ _FIELDS = (
     "seconds",
     "ratings",
     "parent",
+    "part_of",
     "size",
     "schema_version",
     "path",
@@ -176,6 +177,11 @@ class SessionInfo:
     def parent(self) -> str | None:
         """The id of the session that this one was forked from."""
         return self._overview.get("parent")
+
+    @property
+    def part_of(self) -> str | None:
+        """The id of the session to which this sub-session belongs; None if it is a session of its own."""
+        return self._row.get("part_of")
 
     @property
     def size(self) -> int:

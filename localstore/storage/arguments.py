@@ -61,6 +61,14 @@ def check_text(name: str, value: str | None) -> None:
         raise TypeError(f"{name} must be text or None, not {type(value).__name__}: {shown(value)}. Use str(...).")
 
 
+def check_part_of(session_id: str, part_of: str | None) -> None:
+    """Raise TypeError or ValueError unless a session may be a part of this one."""
+    if part_of is not None:
+        check_id(part_of)
+    if part_of == session_id:
+        raise ValueError(f"session {session_id!r} cannot be a part of itself. Give the sub-session another id.")
+
+
 def require_text(text: object) -> None:
     """Raise TypeError unless `text`, what is searched for, is text."""
     if not isinstance(text, str):

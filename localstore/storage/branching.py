@@ -64,6 +64,7 @@ def forked(header: Entry, entries: list[Entry], run_id: str | None, target: str)
     origin = {"session_id": session_id} if last is None else {"session_id": session_id, "run_id": last}
     new = {**header, "session_id": target, "created_at": now(), "forked_from": origin}
     new.pop(REMOVED, None)
+    new.pop("part_of", None)  # a person goes on with it: it is a session of its own
     if new.get("name"):
         new["name"] = f"{new['name']} (fork)"
     return order_header(new), kept

@@ -146,11 +146,12 @@ class SessionStorage(WorkflowStorage, Protocol):
         ...
 
     def delete_session(self, session_id: str, *, user_id: str | None = None) -> bool:
-        """Delete a session permanently. Return False if it did not exist."""
+        """Delete a session and its sub-sessions permanently. Return False if it did not exist."""
         ...
 
     def trash(self, sessions: str | SessionInfo | Iterable[str | SessionInfo]) -> Removal:
-        """Move sessions to the trash. A row of a listing is moved only if its session did not change since."""
+        """Move sessions, with their sub-sessions, to the trash. A row of a listing is moved only if its session did not
+        change since."""
         ...
 
     def trashed(self, *, older_than: timedelta | str | None = None) -> list[Trashed]:
@@ -158,7 +159,7 @@ class SessionStorage(WorkflowStorage, Protocol):
         ...
 
     def restore(self, name: str, *, new_id: str | None = None) -> object:
-        """Move something from the trash back. It never replaces another session."""
+        """Move something from the trash back, with its sub-sessions. It never replaces another session."""
         ...
 
     def empty_trash(self, *, older_than: timedelta | str | None = None) -> list[Trashed]:
@@ -196,12 +197,14 @@ class SessionStorage(WorkflowStorage, Protocol):
         user_id: str | None = None,
         entity_id: str | None = None,
         kind: str | None = None,
+        part_of: str | None = None,
         expected_revision: str | None = None,
     ) -> str:
-        """Add items to a session, and create it if it does not exist. Return the new revision.
+        """Add items to a session, and create it if it does not exist: as a sub-session of `part_of`, if that is given.
 
-        All items are stored, or none. An item that is stored already is not stored twice. Raises Conflict if another
-        item is stored under the same id, or if the session has another revision than `expected_revision`.
+        Return the new revision. All items are stored, or none. An item that is stored already is not stored twice.
+        Raises Conflict if another item is stored under the same id, or if the session has another revision than
+        `expected_revision`.
         """
         ...
 
@@ -250,6 +253,13 @@ class SessionStorage(WorkflowStorage, Protocol):
 
     def sessions(self, where: Filter | None = None, *, newest_first: bool = True) -> Iterator[SessionInfo]:
         """Yield an overview of each session that matches, page by page."""
+        ...
+
+    def sub_sessions(self, session_id: str, *, user_id: str | None = None) -> list[SessionInfo]:
+        """Return an overview of each sub-session of a session, most recently updated first.
+
+        Sub-sessions are sessions of their own, and are deleted, restored and copied with the session.
+        """
         ...
 
     def search(

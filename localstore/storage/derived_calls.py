@@ -10,7 +10,7 @@ from localstore.models.filter import Filter
 from localstore.models.nearest import not_one_of
 from localstore.models.schema import Rating
 from localstore.models.session_info import SessionInfo
-from localstore.storage.arguments import check_filter, check_flag, check_limit
+from localstore.storage.arguments import check_filter, check_flag, check_id, check_limit
 from localstore.storage.async_twins import async_twin
 
 if TYPE_CHECKING:
@@ -87,6 +87,20 @@ class DerivedCalls:
         while page := await run_in_thread(next, pages, end, abandon=True):
             for info in page:
                 yield info
+
+    def sub_sessions(self, session_id: str, *, user_id: str | None = None) -> list[SessionInfo]:
+        """Return an overview of each sub-session of a session, most recently updated first.
+
+            >>> storage.sub_sessions("trip")
+            []
+
+        A sub-session is one that `append_items(..., part_of=...)` made, or another one with `part_of` in its header. It
+        is used like every session, and is deleted, moved to the trash, restored and copied with the one that it is a
+        part of. That one need not exist yet, and is not a sub-session itself. `user_id` selects those of a user.
+        `Filter(sub_sessions=False)` leaves all sub-sessions out of a listing, as `localstore ls` does.
+        """
+        check_id(session_id)
+        return self.list_sessions(user_id, where=Filter(part_of=session_id))
 
     def get_all_session_ids(
         self, user_id: str | None = None, entity_id: str | None = None, kind: str | None = None
@@ -220,7 +234,7 @@ class DerivedCalls:
 
         Args:
             other: The other storage, in a folder or a database.
-            where: Only sessions that match this filter.
+            where: Only sessions that match this filter, and their sub-sessions.
             dry_run: If True, nothing is written. The result says what a copy would do.
             progress: Called with the number of sessions done so far and the total.
 
@@ -253,3 +267,4 @@ class DerivedCalls:
     aget_recent_sessions = async_twin(get_recent_sessions, writes=False)
     aexamples = async_twin(examples, writes=False)
     acopy_to = async_twin(copy_to, writes=True)
+    asub_sessions = async_twin(sub_sessions, writes=False)

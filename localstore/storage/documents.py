@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from localstore.storage.arguments import check_count, check_id, check_kind, check_text, optional
+from localstore.storage.arguments import check_count, check_id, check_kind, check_part_of, check_text, optional
 from localstore.storage.async_twins import async_twin
 from localstore.storage.update import new_header
 from localstore.storage.writing import StorageWriting
@@ -114,6 +114,7 @@ class StorageDocuments(StorageWriting):
         user_id: str | None = None,
         entity_id: str | None = None,
         kind: str | None = None,
+        part_of: str | None = None,
         expected_revision: str | None = None,
     ) -> str:
         """Add items of another framework to a session, create it if it does not exist, and return its new revision.
@@ -132,6 +133,7 @@ class StorageDocuments(StorageWriting):
             user_id: The owner of a new session. If given, an existing session must belong to this user.
             entity_id: The id of the agent, team or workflow of a new session. Ignored for an existing one.
             kind: The kind of a new session; None means "agent". If given, an existing session must be of this kind.
+            part_of: The session of which a new one is a sub-session, see `sub_sessions`. Ignored for an existing one.
             expected_revision: The revision that the session must have, "" if it must be new; None accepts any.
 
         Raises Conflict if the session has another revision, or another item with one of the ids; OwnerMismatch,
@@ -143,6 +145,7 @@ class StorageDocuments(StorageWriting):
         check_kind(kind)
         check_text("user_id", user_id)
         check_text("entity_id", entity_id)
+        check_part_of(session_id, part_of)
         entries = entries_of(items)
         if not entries:
             return self.revision(session_id)
@@ -150,7 +153,8 @@ class StorageDocuments(StorageWriting):
             with attempt as document:
                 if document is None:
                     check_revision(session_id, "", expected_revision)
-                    header = new_header(session_id, kind or "agent", entity_id, user_id, entries[0]["created_at"])
+                    began = entries[0]["created_at"]
+                    header = new_header(session_id, kind or "agent", entity_id, user_id, began, part_of)
                     return revision_of(self._engine.create(header, entries, self._suffix)["fingerprint"])
                 self._check_access(document.row, user_id, kind)
                 revision = append_items(document, entries, expected_revision)

@@ -44,8 +44,9 @@ class StorageHousekeeping(StorageDocuments):
             >>> storage.trash("flow").moved[0].session_id
             'flow'
 
-        Documents move as they are, broken ones too. The trash is never emptied automatically. Sessions are moved in
-        groups; while a group is moved, writers of its sessions, and of some others, wait.
+        Documents move as they are, broken ones too, and sub-sessions behind their session. The trash is never emptied
+        automatically. Sessions are moved in groups; while a group is moved, writers of its sessions, and of some
+        others, wait.
 
         Args:
             sessions: Ids, or rows of a listing. Of a row, the session is moved only if its document did not change
@@ -81,7 +82,8 @@ class StorageHousekeeping(StorageDocuments):
             >>> storage.restore(one.name).name
             'gone.json'
 
-        The document goes back to its former place, and never replaces another one.
+        The document goes back to its former place, and never replaces another one. Sub-sessions that were moved to the
+        trash with it come back too, unless it gets another id.
 
         Args:
             name: The name of the document in the trash: `name` of what `trash` or `trashed` returned.

@@ -12,7 +12,12 @@ from localstore.storage.arguments import UNSET, check_update
 
 
 def new_header(
-    session_id: str, kind: str, entity_id: str | None, user_id: str | None, created_at: str
+    session_id: str,
+    kind: str,
+    entity_id: str | None,
+    user_id: str | None,
+    created_at: str,
+    part_of: str | None = None,
 ) -> dict[str, Any]:
     """Return the header for a new session, without the fields that are None.
 
@@ -24,6 +29,7 @@ def new_header(
         "kind": kind,
         f"{kind}_id": entity_id,
         "user_id": user_id,
+        "part_of": part_of,
         "created_at": created_at,
     }
     kept: dict[str, Any] = to_json_value({key: value for key, value in header.items() if value is not None})

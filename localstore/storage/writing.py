@@ -422,12 +422,16 @@ class StorageWriting(StorageReading):
             >>> storage.delete_session("nowhere")
             False
 
-        What was set aside from the session in `.localstore/rescue/` is deleted too. If `user_id` is given, the session
-        must belong to this user. Raises OwnerMismatch, NewerFormat.
+        What was set aside from the session in `.localstore/rescue/` is deleted too, and so are its sub-sessions. If
+        `user_id` is given, the session must belong to this user, and sub-sessions of others stay. Raises OwnerMismatch,
+        NewerFormat.
         """
         check_id(session_id)
         check_text("user_id", user_id)
-        return self._engine.delete(session_id, lambda row: self._check_access(row, user_id, None))
+        existed = self._engine.delete(session_id, lambda row: self._check_access(row, user_id, None))
+        for part in self._engine.index.sub_sessions([session_id], user_id):
+            self._engine.delete(part["session_id"], lambda row: self._check_access(row, user_id, None))
+        return existed
 
     # The same calls for async code
 

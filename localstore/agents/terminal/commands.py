@@ -18,7 +18,7 @@ from localstore.agents.terminal.screen import one_line
 from localstore.errors import SessionNotFound
 from localstore.format.control_characters import escaped
 from localstore.models.excerpt import one_line as shortened
-from localstore.models.filter import Filter
+from localstore.models.filter import LISTED
 from localstore.storage.session_names import beginning_with, exactly_named, similar_to
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _help(conversation: Conversation, _: str) -> None:
 
 def _sessions(conversation: Conversation, _: str) -> None:
     screen = conversation.screen
-    sessions = conversation.list_sessions(_MAX_LISTED + 1, where=Filter(archived=False))
+    sessions = conversation.list_sessions(_MAX_LISTED + 1, where=LISTED)
     listed = sessions[:_MAX_LISTED]
     conversation.listed = [session.session_id for session in listed]
     is_terminal = screen.console is not None

@@ -1,5 +1,6 @@
 """The trash folder: documents move in and out by renaming."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def moved_in(root: str) -> tuple[trash_folder.Trashed, Path, bytes]:
     """Move the document into the trash; return it, its former path and its bytes."""
     path = JsonStorage(root).path("s1")
     raw = path.read_bytes()
-    with trash_folder.Intake(root) as intake:
+    with trash_folder.Intake(root, time.time()) as intake:
         return intake.move(path.relative_to(root).as_posix(), "s1"), path, raw
 
 
