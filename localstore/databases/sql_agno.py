@@ -1,126 +1,127 @@
-"""Read the sessions of agno from tables that it made with SQLite or PostgreSQL."""
+"""The sessions of agno in tables that it made with SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from pydantic import ValidationError
-from sqlalchemy import JSON, Connection, Select, Text, cast, column, func, inspect, select, table
+import orjson
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Select,
+    Text,
+    cast,
+    column,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    table,
+    update,
+)
+from sqlalchemy.sql.expression import TableClause
 
-from localstore.format.document import check_entry, order_header
-from localstore.format.parse_error import ParseError
-from localstore.maintenance.importing.agno import RUN_COLUMNS, parsed_row, row_session
-from localstore.maintenance.importing.json_text import Unreadable
-from localstore.maintenance.importing.source import Skipped
-from localstore.maintenance.upgrade import Problem
-from localstore.models.session import Session
-from localstore.models.validation import first_problem
-
-Row = dict[str, Any]
-
-
-class Converted(NamedTuple):
-    """A session of agno. `session` is its header and its entries; None if it cannot be read.
-
-    `problems` has what could not be read of it.
-    """
-
-    session_id: str
-    session: tuple[Row, list[Row]] | None
-    problems: list[Problem]
-    old: Row
+from localstore.databases.agno_sessions import AgnoForm, OldSession, Row
+from localstore.maintenance.importing.agno import JSON_COLUMNS, RUN_COLUMNS
 
 
 class AgnoTables:
-    """A table of sessions, and the tables of runs beside it, which agno 3.x has."""
+    """The tables in an open transaction; see `AgnoSessions`. A key is the id of a session."""
 
-    def __init__(self, connection: Connection, name: str, schema: str | None, address: str) -> None:
-        """Look at the tables. `address` names the store in problems."""
-        self._address = address
+    def __init__(self, connection: Connection, name: str, schema: str | None) -> None:
+        self._connection = connection
         self._schema = schema
         self._inspector = inspect(connection)
+        self._name = name
         self._sessions = self._selected(name)
-        self._runs = [self._selected(name) for name in self.run_tables()]
-
-    @property
-    def version(self) -> str:
-        """The versions of agno that make such a table."""
-        return "agno 2.x and 3.x" if "session_type" in self._sessions.selected_columns else "agno 1.x"
-
-    def run_tables(self) -> list[str]:
-        """Return the names of the tables of runs."""
-        found = sorted(self._inspector.get_table_names(schema=self._schema))
-        columns = {name: self._inspector.get_columns(name, schema=self._schema) for name in found}
-        return [name for name, names in columns.items() if {one["name"] for one in names} >= RUN_COLUMNS]
+        self._run_tables = run_tables(connection, schema)
+        self._runs = [self._selected(name) for name in self._run_tables]
+        self.is_later = "session_type" in self._sessions.selected_columns
+        self.has_runs = bool(self._runs)
+        some = connection.execute(self._sessions.limit(1)).mappings().one_or_none() or {}
+        self.is_text = any(str(some.get(name)).startswith('"') for name in JSON_COLUMNS)
 
     def _selected(self, name: str) -> Select[Any]:
         """Return a query for all columns of a table, in which JSON is text."""
         columns = self._inspector.get_columns(name, schema=self._schema)
         source = table(name, *(column(one["name"]) for one in columns), schema=self._schema)
-        is_json = {one["name"] for one in columns if isinstance(one["type"], JSON)}
-        return select(
-            *(cast(one, Text).label(one.name) if one.name in is_json else one for one in source.c)
-        ).select_from(source)
+        kinds = {one["name"] for one in columns if isinstance(one["type"], JSON)}
+        return select(*(cast(one, Text).label(one.name) if one.name in kinds else one for one in source.c)).select_from(
+            source
+        )
 
-    def ids(self, connection: Connection, after: str | None, limit: int) -> list[str]:
-        """Return the ids of the first sessions after an id, in the order of the database."""
+    def keys(self, after: Any, limit: int) -> list[Any]:
         session_id = self._sessions.selected_columns["session_id"]
         statement = self._sessions.with_only_columns(session_id).order_by(session_id).limit(limit)
         where = session_id.is_not(None) if after is None else session_id > after
-        return [str(found) for found in connection.execute(statement.where(where)).scalars()]
+        return [str(found) for found in self._connection.execute(statement.where(where)).scalars()]
 
-    def count(self, connection: Connection) -> int:
-        """Return the number of sessions."""
-        found: int = connection.execute(self._sessions.with_only_columns(func.count())).scalar_one()
+    def count(self) -> int:
+        found: int = self._connection.execute(self._sessions.with_only_columns(func.count())).scalar_one()
         return found
 
-    def converted(self, connection: Connection, session_ids: Sequence[str]) -> Iterator[Converted]:
-        """Yield these sessions in the form of documents, one at a time. Those that are gone are left out."""
+    def without_id(self) -> int:
+        session_id = self._sessions.selected_columns["session_id"]
+        statement = self._sessions.with_only_columns(func.count()).where(session_id.is_(None))
+        found: int = self._connection.execute(statement).scalar_one()
+        return found
 
-        def runs_of(session_id: str) -> list[Row]:
-            found: list[Row] = []
-            for runs in self._runs:
-                columns = runs.selected_columns
-                order = [columns[name] for name in ("run_index", "created_at") if name in columns]
-                statement = runs.where(columns["session_id"] == session_id).order_by(*order)
-                found += map(dict, connection.execute(statement).mappings())
-            return found
+    def read(self, keys: Sequence[Any]) -> Iterator[OldSession]:
+        for session_id in keys:
+            statement = self._sessions.where(self._sessions.selected_columns["session_id"] == session_id)
+            for found in self._connection.execute(statement).mappings():
+                yield OldSession(session_id, dict(found), self._runs_of(session_id))
 
-        session_column = self._sessions.selected_columns["session_id"]
-        for session_id in session_ids:
-            statement = self._sessions.where(session_column == session_id)
-            for found in connection.execute(statement).mappings():
-                row = dict(found)
-                session, problems = None, []
-                for item in row_session(self._address, 0, row, runs_of):
-                    if isinstance(item, Skipped):
-                        problems.append(self._problem(session_id, item.problem))
-                    else:
-                        session = order_header(item.header), item.entries
-                if session is not None and (invalid := _invalid(*session)) is not None:
-                    session = None
-                    problems.append(self._problem(session_id, f"it is not a session of agno ({invalid})"))
-                yield Converted(session_id, session, problems, row)
+    def _runs_of(self, session_id: str) -> list[Row]:
+        found: list[Row] = []
+        for runs in self._runs:
+            columns = runs.selected_columns
+            order = [columns[name] for name in ("run_index", "created_at") if name in columns]
+            statement = runs.where(columns["session_id"] == session_id).order_by(*order)
+            found += map(dict, self._connection.execute(statement).mappings())
+        return found
 
-    def _problem(self, session_id: str, problem: str) -> Problem:
-        return Problem(f"{self._address}, session {session_id!r}", problem)
+    def fitting(self, row: Row) -> Row:
+        return {one.name: row.get(one.name) for one in self._sessions.selected_columns}
+
+    def store(self, session_id: str, form: AgnoForm) -> None:
+        sessions = self._table(self._name)
+        values = _values(sessions, form.row)
+        changed = self._connection.execute(update(sessions).where(sessions.c.session_id == session_id).values(values))
+        if not changed.rowcount:
+            self._connection.execute(insert(sessions).values(values))
+        if form.runs is None:
+            return
+        for name in self._run_tables:
+            runs = self._table(name)
+            self._connection.execute(delete(runs).where(runs.c.session_id == session_id))
+        runs = self._table(self._run_tables[0])
+        for row in form.runs:
+            self._connection.execute(insert(runs).values(_values(runs, row)))
+
+    def _table(self, name: str) -> TableClause:
+        """Return a table to write to."""
+        columns = self._inspector.get_columns(name, schema=self._schema)
+        kinds = {one["name"]: one["type"] for one in columns}
+        for key, kind in kinds.items():
+            if isinstance(kind, JSON):
+                kinds[key] = type(kind)(none_as_null=True)
+        return table(name, *(column(key, kind) for key, kind in kinds.items()), schema=self._schema)
 
 
-def old_values(row: Row) -> Row:
-    """Return a row of agno with the values in its JSON."""
-    try:
-        return parsed_row(row)
-    except Unreadable:
-        return row
+def _values(to: TableClause, row: Row) -> Row:
+    """Return the values of a row that a table has columns for. JSON is text in columns of another type."""
+    values: Row = {}
+    for key in row.keys() & to.c.keys():
+        is_text = isinstance(row[key], (dict, list)) and not isinstance(to.c[key].type, JSON)
+        values[key] = orjson.dumps(row[key]).decode() if is_text else row[key]
+    return values
 
 
-def _invalid(header: Row, entries: list[Row]) -> str | None:
-    """Return why this is no valid document, or None."""
-    try:
-        for number, entry in enumerate(entries):
-            check_entry(entry, f"history[{number}]")
-        Session.model_validate({**header, "history": entries})
-    except (ParseError, ValidationError) as error:
-        return error.problem if isinstance(error, ParseError) else first_problem(error)
-    return None
+def run_tables(connection: Connection, schema: str | None) -> list[str]:
+    """Return the names of the tables of runs of agno 3.x."""
+    inspector = inspect(connection)
+    columns = {name: inspector.get_columns(name, schema=schema) for name in sorted(inspector.get_table_names(schema))}
+    return [name for name, names in columns.items() if {one["name"] for one in names} >= RUN_COLUMNS]

@@ -16,6 +16,8 @@ from localstore.format.agno_db.runs import RunKind, in_order, names_owner, to_en
 from localstore.format.agno_db.sessions import to_fields
 from localstore.format.document import LAYOUTS, order_header, parse_document
 from localstore.format.versions import CannotUpgrade, upgraded
+from localstore.format.versions.agno_remainder import KEY as REMAINDER
+from localstore.format.versions.agno_remainder import is_remainder, restored
 from localstore.maintenance.importing import json_text
 from localstore.maintenance.importing.fields import NO_TIME, text, time
 from localstore.maintenance.importing.source import Entry, Items, Skipped, SourceSession
@@ -27,7 +29,7 @@ SESSION_COLUMNS = {"session_id", "session_data"}
 """The columns by which a table of agno's sessions is recognised."""
 RUN_COLUMNS = {"run_id", "session_id", "run_data"}
 """The columns by which a table of the runs of agno 3.x is recognised."""
-_JSON = (
+JSON_COLUMNS = (
     *(
         "memory",
         "session_data",
@@ -42,6 +44,8 @@ _JSON = (
     "run_data",
 )
 """The columns that hold JSON."""
+REMAINDERS = ("extra_data", "metadata")
+"""The columns of agno 1.x, and of 2.x and 3.x, in which an undo keeps what agno has no column for."""
 _JSON_DATABASE = ("agno_sessions.json", "agno_runs.json")
 
 
@@ -99,7 +103,8 @@ def _json_database(folder: Path) -> Items:
         if isinstance(item, Skipped):
             yield item
         else:
-            yield from _session(str(sessions), item[0], item[1], lambda session_id: by_session.get(session_id, []))
+            record = {"session_type": None, **item[1]}
+            yield from row_session(str(sessions), item[0], record, lambda session_id: by_session.get(session_id, []))
 
 
 def _database(path: Path, database: sqlite3.Connection) -> Items:
@@ -130,26 +135,41 @@ def row_session(path: str, number: int, row: Row, runs_of: RunsOf) -> Items:
         row: The values of all columns; JSON as text.
         runs_of: Returns the rows in the tables of runs for the id of a session, in order.
     """
-    if "session_type" in row:
-        yield from _session(path, number, row, runs_of)
-    else:
-        yield from _first_session(path, number, row)
-
-
-def _first_session(path: str, number: int, row: Row) -> Items:
-    """Yield the session in a row of agno 1.x."""
+    read = _session if "session_type" in row else _first_session
     try:
-        document = upgraded(parsed_row(row), 0)
-    except (json_text.Unreadable, CannotUpgrade) as error:
+        record, parts = _without_remainder(parsed_row(row))
+        for item in read(path, number, record, runs_of):
+            yield item if parts is None or isinstance(item, Skipped) else _with_remainder(item, parts)
+    except (json_text.Unreadable, LocalstoreError, CannotUpgrade) as error:
         yield Skipped(path, f"it is not a session of agno ({error})", number, text(row.get("session_id")))
-        return
+
+
+def _first_session(path: str, _: int, record: Row, runs_of: RunsOf) -> Items:  # noqa: ARG001 (it has its runs)
+    """Yield the session in a row of agno 1.x. Raises CannotUpgrade."""
+    document = upgraded(record, 0)
     history = document.pop("history")
     yield SourceSession(_without_schema(document), history, path)
 
 
+def _without_remainder(record: Row) -> tuple[Row, Row | None]:
+    """Return a row without what an undo kept in it that agno has no column for, and that; see `agno_back`."""
+    for name in REMAINDERS:
+        values = record.get(name)
+        if isinstance(values, dict) and is_remainder(values.get(REMAINDER)):
+            others = {key: value for key, value in values.items() if key != REMAINDER}
+            return {**record, name: others or None}, values[REMAINDER]
+    return record, None
+
+
+def _with_remainder(item: SourceSession, parts: Row) -> SourceSession:
+    document = restored({**item.header, "history": item.entries}, parts)
+    history = document.pop("history")
+    return SourceSession(order_header(document), history, item.path)
+
+
 def parsed_row(row: Row) -> Row:
     """Return a row with the values of the columns that hold JSON. Raises Unreadable."""
-    return {key: _value(value) if key in _JSON else value for key, value in row.items()}
+    return {key: _value(value) if key in JSON_COLUMNS else value for key, value in row.items()}
 
 
 def _value(value: Any) -> Any:
@@ -160,24 +180,19 @@ def _value(value: Any) -> Any:
     return value
 
 
-def _session(path: str, number: int, row: Row, runs_of: RunsOf) -> Items:
-    """Yield a session of agno 2.x or 3.x."""
-    session_id = text(row.get("session_id"))
-    try:
-        record = parsed_row(row)
-        kind = _kind(record.get("session_type"))
-        if session_id is None or kind is None:
-            raise json_text.Unreadable("it has no session_id, or an unknown session_type")
-        created_at = time(record.get("created_at")) or NO_TIME
-        fields = to_fields({key: value for key, value in record.items() if key != "runs"})
-        for key in ("user_id", "name", "agent_id", "team_id", "workflow_id"):
-            if not isinstance(fields.header.get(key, ""), str):
-                raise json_text.Unreadable(f"its {key} is not text")
-        if not isinstance(fields.header.get("metadata", {}), dict):
-            fields.header["agno_metadata"] = fields.header.pop("metadata")
-    except (json_text.Unreadable, LocalstoreError) as error:
-        yield Skipped(path, f"it is not a session of agno ({error})", number, session_id)
-        return
+def _session(path: str, number: int, record: Row, runs_of: RunsOf) -> Items:
+    """Yield a session of agno 2.x or 3.x. Raises Unreadable and UnstorableValue."""
+    session_id = text(record.get("session_id"))
+    kind = _kind(record.get("session_type"))
+    if session_id is None or kind is None:
+        raise json_text.Unreadable("it has no session_id, or an unknown session_type")
+    created_at = time(record.get("created_at")) or NO_TIME
+    fields = to_fields({key: value for key, value in record.items() if key != "runs"})
+    for key in ("user_id", "name", "agent_id", "team_id", "workflow_id"):
+        if not isinstance(fields.header.get(key, ""), str):
+            raise json_text.Unreadable(f"its {key} is not text")
+    if not isinstance(fields.header.get("metadata", {}), dict):
+        fields.header["agno_metadata"] = fields.header.pop("metadata")
     header = {"schema_version": 1, "session_id": session_id, "kind": kind, "created_at": created_at, **fields.header}
     stored = runs_of(session_id)
     parsed = list(_runs(path, number, session_id, stored, record.get("runs")))

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,16 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from localstore import JsonStorage, NewerFormat, OlderFormat, Run, SessionStorage, StoreNotFound, StoreUnavailable
+from localstore import (
+    JsonStorage,
+    Message,
+    NewerFormat,
+    OlderFormat,
+    Run,
+    SessionStorage,
+    StoreNotFound,
+    StoreUnavailable,
+)
 from localstore.databases.sql import SqlStorage, upgrade_of
 from localstore.databases.sql_connections import parsed_url
 from localstore.errors import BackupNotFound, Conflict
@@ -162,25 +170,64 @@ def test_an_undo_brings_the_table_of_agno_back_and_it_can_be_upgraded_again(tmp_
         assert query(path, "SELECT * FROM agno_sessions") == before
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda storage: storage.append("s001", Run(run_id="new")),
-        lambda storage: storage.append("s9", Run(run_id="new")),
-        lambda storage: storage.trash("s001"),
-    ],
-    ids=["changed", "added", "trashed"],
-)
-def test_an_undo_that_would_lose_something_is_refused(
-    change: Callable[[SessionStorage], object], tmp_path: Path
-) -> None:
+def change_sessions(storage: SessionStorage, session_id: str) -> dict[str, Any]:
+    """Change a session, add one, and return all sessions."""
+    storage.append(session_id, Run(run_id="new", messages=[Message(role="user", content="Where is Graz?")]))
+    storage.rate(session_id, "new", "good")
+    storage.update(session_id, name="Two towns", add_tags=["trip"], session_state={"towns": 2})
+    storage.append("added", Run(run_id="only"), user_id="bob", entity_id="travel", kind="agent")
+    return contents(storage)
+
+
+def test_an_undo_keeps_what_was_added_since_and_the_next_upgrade_brings_it_back(tmp_path: Path) -> None:
+    url, path = first(tmp_path)
+    with SqlStorage(url, auto_upgrade_schema=True) as storage:
+        expected = change_sessions(storage, "s001")
+    done = upgrade_of(url).undo()
+    assert (done.restored, done.changed) == (2, 2)
+    assert tables(path) - {"sqlite_sequence"} == {"agent_sessions"}
+    (memory, name) = query(path, "SELECT memory, session_data FROM agent_sessions WHERE session_id = 's001'")[0]
+    assert [run["run_id"] for run in json.loads(memory)["runs"]] == ["r1", "new"]
+    assert json.loads(name) == {"session_state": {"towns": 2}, "session_name": "Two towns"}
+    with SqlStorage(url, auto_upgrade_schema=True) as storage:
+        assert contents(storage) == expected
+    done = upgrade_of(url).undo()
+    assert (done.restored, done.changed) == (4, 0)
+
+
+def test_an_undo_keeps_what_was_added_to_sessions_of_agno_3(tmp_path: Path) -> None:
+    path = database(tmp_path / "agno.db", **later_tables())
+    url = f"sqlite:///{path}"
+    with SqlStorage(url, "agno_sessions", auto_upgrade_schema=True) as storage:
+        expected = change_sessions(storage, "s1")
+    done = upgrade_of(url, "agno_sessions").undo()
+    assert (done.restored, done.changed) == (1, 2)
+    runs = query(path, "SELECT run_id, run_index FROM agno_runs WHERE session_id = 's1' ORDER BY run_index")
+    assert runs == [("r1", 0), ("r2", 1), ("new", 2)]
+    with SqlStorage(url, "agno_sessions", auto_upgrade_schema=True) as storage:
+        assert contents(storage) == expected
+
+
+def test_an_undo_that_would_empty_the_trash_is_refused(tmp_path: Path) -> None:
     url, _ = first(tmp_path)
     with SqlStorage(url, auto_upgrade_schema=True) as storage:
-        change(storage)
+        storage.trash("s001")
         before = contents(storage)
         with pytest.raises(Conflict, match=r"An undo would lose that.*localstore copy"):
             upgrade_of(url).undo()
         assert contents(storage) == before
+
+
+def test_rows_without_an_id_are_named_each_time(tmp_path: Path) -> None:
+    """They were left out without a word."""
+    url, path = first(tmp_path)
+    query(path, "UPDATE agent_sessions SET session_id = NULL WHERE session_id = 's001'")
+    for documents in (2, 0):
+        done = upgrade_of(url).upgrade()
+        assert done.documents == documents
+        assert [str(one) for one in done.problems] == [
+            f"{url}, table agent_sessions, table agent_sessions_agno: 1 row has no session_id, and stays there"
+        ]
 
 
 def test_a_missing_store_another_program_and_a_newer_layout_are_one_error_each(tmp_path: Path) -> None:
@@ -203,7 +250,7 @@ def test_a_missing_store_another_program_and_a_newer_layout_are_one_error_each(t
 
 KILLED = """
 import os, signal, sys
-from localstore.databases import sql_upgrade
+from localstore.databases import upgrading
 from localstore.databases.sql import upgrade_of
 
 upgrade, steps = upgrade_of(sys.argv[1]), []
@@ -216,7 +263,7 @@ def until(work):
     return write(work)
 
 upgrade._connections.write = until
-sql_upgrade._AT_ONCE = 2
+upgrading.AT_ONCE = 2
 upgrade.upgrade()
 """
 
