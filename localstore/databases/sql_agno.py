@@ -40,8 +40,8 @@ class AgnoTables:
         self._runs = [self._selected(name) for name in self._run_tables]
         self.is_later = "session_type" in self._sessions.selected_columns
         self.has_runs = bool(self._runs)
-        some = connection.execute(self._sessions.limit(1)).mappings().one_or_none() or {}
-        self.is_text = any(str(some.get(name)).startswith('"') for name in JSON_COLUMNS)
+        some = connection.execute(self._sessions.limit(1)).mappings().one_or_none()
+        self.is_text = some is not None and any(str(some.get(name)).startswith('"') for name in JSON_COLUMNS)
 
     def _selected(self, name: str) -> Select[Any]:
         """Return a query for all columns of a table, in which JSON is text."""
