@@ -218,6 +218,13 @@ class Backend(Protocol):
         """Return those of these sessions that exist, with all entries and without `stateful`, as at one moment."""
         ...
 
+    def digests(self, session_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the digests of those of these sessions that exist, as they are stored.
+
+        The digest of a session is the SHA-256 of those of its header and each entry, as JSON texts.
+        """
+        ...
+
     def orphans(self) -> list[str]:
         """Return the ids of sessions that do not exist and have entries, as keys."""
         ...

@@ -70,7 +70,7 @@ class DatabaseSide:
         before = self._stored([*existing])
         for form in forms:
             if form.session_id in fresh and form.session_id not in existing:
-                yield replace(new(form), revision=fresh[form.session_id].row["fingerprint"])
+                yield new(form, fresh[form.session_id].row["fingerprint"])
                 continue
             if (stored := before.get(form.session_id)) is not None and stored.digest == form.digest:
                 yield Written("unchanged", 0, revision=stored.revision)
@@ -86,9 +86,13 @@ class DatabaseSide:
                 return _merge(locked, SessionChange(locked, locked.row, self._backend.address), form)
             if form.problem is not None:
                 raise form.problem
-            return replace(new(form), revision=create(locked, form.header, form.entries)["fingerprint"])
+            return new(form, create(locked, form.header, form.entries)["fingerprint"])
 
         return self._backend.change(form.session_id, change)
+
+    def digests(self, session_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the digests of those of these sessions that exist."""
+        return self._backend.digests(session_ids) if session_ids else {}
 
     def load_record(self, _: str, /) -> bytes | None:
         """Return None: a database has no records."""

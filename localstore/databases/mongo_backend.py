@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -40,6 +42,7 @@ from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, Term, WordQuery
 from localstore.index.selection import Place
+from localstore.maintenance.copying import digest_of
 from localstore.models.filter import ARCHIVED, Filter
 
 if TYPE_CHECKING:
@@ -179,6 +182,21 @@ class MongoBackend:
                     found[one["session_id"]].append(entry_of(one["content"]))
                 result |= {key: Stored(row, found[key][0], found[key][1:], {}) for key, row in rows.items()}
             return result
+
+        return self._client.read(read)
+
+    def digests(self, session_ids: Sequence[str]) -> dict[str, bytes]:
+        def read(database: Database[Document], snapshot: ClientSession) -> dict[str, bytes]:
+            of = Collections(database, self._name)
+            found: dict[str, bytes] = {}
+            for some in parts([*session_ids]):
+                entries = of.entries.find(
+                    {"session_id": {"$in": some}}, {"session_id": 1, "content": 1}, session=snapshot
+                )
+                ordered = entries.sort([("session_id", ASCENDING), ("position", ASCENDING)])
+                for session_id, own in groupby(ordered, itemgetter("session_id")):
+                    found[session_id] = digest_of(one["content"].encode() for one in own)
+            return found
 
         return self._client.read(read)
 

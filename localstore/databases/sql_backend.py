@@ -21,11 +21,12 @@ from localstore.databases.backend import (
     entry_of,
     store_not_found,
 )
+from localstore.databases.sql_bulk import create_many, digests
 from localstore.databases.sql_connections import Connections
 from localstore.databases.sql_layout import create as create_store
 from localstore.databases.sql_layout import is_ready
 from localstore.databases.sql_search import conditions, full_text, may_have
-from localstore.databases.sql_session import LockedSession, Statements, aside_of, create_many, forget
+from localstore.databases.sql_session import LockedSession, Statements, aside_of, forget
 from localstore.databases.sql_tables import Tables, hashed_keys, key, plain_start, start_of_key
 from localstore.errors import OlderFormat, StoreUnavailable
 from localstore.index.row import IndexRow
@@ -164,6 +165,9 @@ class SqlBackend:
             row["session_id"]: Stored(row, found[0], found[1:], {})
             for row, found in zip(rows, own.values(), strict=True)
         }
+
+    def digests(self, session_ids: Sequence[str]) -> dict[str, bytes]:
+        return self._connections.read(lambda connection: digests(connection, self._tables, session_ids))
 
     def orphans(self) -> list[str]:
         sessions, entries = self._tables.sessions.c, self._tables.entries.c

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    Insert,
-    Table,
-    Text,
-    bindparam,
-    cast,
-    column,
-    delete,
-    func,
-    insert,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.dialects.postgresql import JSON, TSVECTOR
+from sqlalchemy import Connection, Text, bindparam, cast, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import TSVECTOR
 
-from localstore.databases.backend import Aside, Change, StoredEntry, entry_of, text_of
+from localstore.databases.backend import Aside, Change, StoredEntry, entry_of
 from localstore.databases.sql_tables import Tables, key, optional_key
 from localstore.databases.words import words_of
 from localstore.format.words import spaced
@@ -34,8 +19,6 @@ LONGEST_WORD = 300
 """How many characters of a word PostgreSQL indexes."""
 _AT_ONCE = 500
 """How many values a statement gets at once."""
-_LARGEST_ARRAY = 16_000_000
-"""How many characters of JSON a statement gets at once, unless a single row has more."""
 
 
 class Statements:
@@ -67,11 +50,6 @@ class Statements:
             .group_by(entries.run_id)
         )
         self.last_run = select(func.max(entries.position)).where(of_session, entries.run_id.is_not(None))
-        self.existing = (
-            select(sessions.session_id)
-            .where(sessions.session_id.in_(bindparam("keys", expanding=True)))
-            .with_for_update()
-        )
         self.insert_session = insert(tables.sessions)
         self.update_session = update(tables.sessions).where(sessions.session_id == bindparam("key"))
         self.insert_entries = insert(tables.entries)
@@ -81,9 +59,6 @@ class Statements:
             }
             vector = cast(bindparam("words", type_=Text), TSVECTOR)
             self.insert_entries = self.insert_entries.values(**columns, words=vector)
-            self.from_json = {
-                table: _insert_from_json(table) for table in (tables.sessions, tables.entries, tables.labels)
-            }
         self.remove_entries = delete(tables.entries).where(
             of_session, entries.position.in_(bindparam("places", expanding=True))
         )
@@ -104,25 +79,10 @@ class Statements:
         if tables.is_sqlite:
             self.numbers = select(entries.number, entries.content, entries.position).where(of_session)
             self.numbers_at = self.numbers.where(entries.position.in_(bindparam("places", expanding=True)))
-            self.last_number = select(func.max(entries.number))
             self.insert_words = text(f"INSERT INTO {tables.words_table}(rowid, body) VALUES (:number, :body)")  # noqa: S608
             self.remove_words = text(
                 f"INSERT INTO {tables.words_table}({tables.words_table}, rowid, body) VALUES ('delete', :number, :body)"  # noqa: S608
             )
-
-
-def _insert_from_json(table: Table) -> Insert:
-    """Return the statement for PostgreSQL that inserts the rows of a JSON array.
-
-    It is parsed and planned once, where an INSERT for each row takes most of the time of a copy.
-    """
-    given = (
-        func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
-        .table_valued(*(column(one.name, BigInteger if isinstance(one.type, BigInteger) else Text) for one in table.c))
-        .render_derived(with_types=True)
-    )
-    values = [cast(given.c[one.name], TSVECTOR) if one.name == "words" else given.c[one.name] for one in table.c]
-    return insert(table).from_select([one.name for one in table.c], select(*values))
 
 
 class LockedSession:
@@ -147,7 +107,7 @@ class LockedSession:
     def positions(self, run_ids: Iterable[str]) -> dict[str, int]:
         by_key = {key(run_id): run_id for run_id in run_ids}
         found: dict[str, int] = {}
-        for some in _parts([*by_key]):
+        for some in parts([*by_key]):
             rows = self._connection.execute(self._statements.runs, {**self._key, "runs": some})
             found |= {by_key[run_key]: position for run_key, position in rows}
         return found
@@ -172,7 +132,7 @@ class LockedSession:
         """Remove entries. None of them may exist: the session may be new."""
         if self.row is None or not positions:
             return
-        for some in _parts(positions):
+        for some in parts(positions):
             values = {**self._key, "places": some}
             if self._statements.tables.is_sqlite:
                 self._remove_words([*self._connection.execute(self._statements.numbers_at, values)])
@@ -181,7 +141,7 @@ class LockedSession:
     def _remove_words(self, found: list[Any]) -> None:
         if found:
             values = [
-                {"number": number, "body": _body(StoredEntry(position, entry_of(content), content))}
+                {"number": number, "body": body(StoredEntry(position, entry_of(content), content))}
                 for number, content, position in found
             ]
             self._connection.execute(self._statements.remove_words, values)
@@ -195,7 +155,7 @@ class LockedSession:
             return
         for row, one in zip(rows, put, strict=True):
             number = self._connection.execute(self._statements.insert_entries, row).lastrowid
-            self._connection.execute(self._statements.insert_words, {"number": number, "body": _body(one)})
+            self._connection.execute(self._statements.insert_words, {"number": number, "body": body(one)})
 
     def _label(self, row: IndexRow) -> None:
         """Store the labels of a row: what sessions are selected by, and have several of."""
@@ -233,57 +193,6 @@ class LockedSession:
         forget(self._connection, self._statements, names)
 
 
-def create_many(connection: Connection, statements: Statements, new: Sequence[Change]) -> set[str]:
-    """Create sessions, and return the ids of those that exist already."""
-    by_key = {key(change.row["session_id"]): change for change in new}
-    existing: set[str] = set()
-    for some in _parts([*by_key]):
-        existing |= {found for (found,) in connection.execute(statements.existing, {"keys": some})}
-    fresh = {name: change for name, change in by_key.items() if name not in existing}
-    if fresh:
-        _insert_many(connection, statements, statements.tables.sessions, [*map(session_values, fresh.values())])
-        put = [(name, one) for name, change in fresh.items() for one in change.put]
-        rows = [entry_values(statements.tables, name, one) for name, one in put]
-        if statements.tables.is_sqlite:
-            number = connection.execute(statements.last_number).scalar_one() or 0
-            for row, (_, one) in zip(rows, put, strict=True):
-                number += 1
-                row["number"], row["body"] = number, _body(one)
-            connection.execute(
-                statements.insert_words, [{"number": row["number"], "body": row.pop("body")} for row in rows]
-            )
-        _insert_many(connection, statements, statements.tables.entries, rows)
-        labels = [
-            {"session_id": name, "kind": kind, "value": value}
-            for name, change in fresh.items()
-            for kind, value in sorted(labels_of(change.row))
-        ]
-        _insert_many(connection, statements, statements.tables.labels, labels)
-    return {by_key[name].row["session_id"] for name in existing}
-
-
-def _insert_many(connection: Connection, statements: Statements, table: Table, rows: list[dict[str, Any]]) -> None:
-    if rows and not statements.tables.is_postgres:
-        connection.execute(insert(table), rows)
-        return
-    for array in _json_arrays(rows):
-        connection.execute(statements.from_json[table], {"rows": array})
-
-
-def _json_arrays(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield the rows as JSON arrays, none of which is so large that PostgreSQL would refuse it."""
-    texts: list[str] = []
-    size = 0
-    for row in map(text_of, rows):
-        if texts and size + len(row) > _LARGEST_ARRAY:
-            yield f"[{','.join(texts)}]"
-            texts, size = [], 0
-        texts.append(row)
-        size += len(row)
-    if texts:
-        yield f"[{','.join(texts)}]"
-
-
 def session_values(change: Change) -> dict[str, Any]:
     """Return the values of the columns of a session."""
     row = change.row
@@ -316,7 +225,7 @@ def entry_values(tables: Tables, session_key: str, one: StoredEntry) -> dict[str
 
 def forget(connection: Connection, statements: Statements, names: Iterable[str]) -> None:
     """Delete what was set aside under these names."""
-    for some in _parts([*map(key, names)]):
+    for some in parts([*map(key, names)]):
         connection.execute(statements.forget, {"names": some})
 
 
@@ -337,7 +246,7 @@ def labels_of(row: IndexRow | None) -> set[tuple[str, str]]:
     return {(kind, key(value)) for kind, values in named.items() for value in values}
 
 
-def _body(one: StoredEntry) -> str:
+def body(one: StoredEntry) -> str:
     """Return the words of an entry for SQLite, which splits them at spaces and punctuation."""
     return "\n".join([spaced(found.text) for found in one.texts])
 
@@ -345,10 +254,11 @@ def _body(one: StoredEntry) -> str:
 def _vector(one: StoredEntry) -> str:
     """Return the words of an entry for PostgreSQL, as the text of a tsvector.
 
-    Words have only letters and digits, so nothing needs an escape.
+    Words have only letters and digits, so nothing needs a quote or an escape.
     """
-    return " ".join([f"'{word}'" for word in words_of(one, LONGEST_WORD)])
+    return " ".join(words_of(one, LONGEST_WORD))
 
 
-def _parts(values: list[Any]) -> list[list[Any]]:
+def parts(values: list[Any]) -> list[list[Any]]:
+    """Return the values in lists of as many as a statement gets at once."""
     return [values[at : at + _AT_ONCE] for at in range(0, len(values), _AT_ONCE)]

@@ -13,6 +13,8 @@ KELVIN = "\u212a"
 """The sign of Kelvin, which is a K when it is composed."""
 _MOST_BYTES = 800_000
 """How many bytes of words of an entry are indexed: what PostgreSQL takes, with some room."""
+_EXTRA = 8
+"""How many bytes PostgreSQL needs for a word besides its text."""
 _LONGEST_PATTERN = 500
 """How many characters of a literal text a database looks for: SQLite and MongoDB refuse long patterns."""
 _ASCII_WORD = re.compile("[A-Za-z0-9]+")
@@ -23,8 +25,15 @@ def words_of(one: StoredEntry, longest: int) -> list[str]:
 
     They are sorted.
     """
-    found = {form[:longest] for text in one.texts for form in words(composed(text.text)).forms}
-    return [ANYTHING] if sum(len(form.encode()) + 8 for form in found) > _MOST_BYTES else sorted(found)
+    found: set[str] = set()
+    for text in one.texts:
+        found.update(words(composed(text.text)).forms)
+    if max(map(len, found), default=0) > longest:
+        found = {form[:longest] for form in found}
+    may_be_too_many = len(found) * (4 * longest + _EXTRA) > _MOST_BYTES
+    if may_be_too_many and sum(len(form.encode()) + _EXTRA for form in found) > _MOST_BYTES:
+        return [ANYTHING]
+    return sorted(found)
 
 
 def longest_word(text: str) -> str:

@@ -80,6 +80,8 @@ def _mappings(value: Any) -> list[dict[str, Any]]:
 
 def _flat(value: Any) -> str:
     """Return a JSON value as text without quotes and brackets, one line for each item; "" for None."""
+    if value is None:
+        return ""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
@@ -88,4 +90,4 @@ def _flat(value: Any) -> str:
         return "\n".join([_flat(item) for item in value if item is not None])
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "" if value is None else str(value)
+    return str(value)

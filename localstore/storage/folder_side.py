@@ -13,7 +13,7 @@ from localstore.disk.store_identity import make_folders
 from localstore.engine.engine import Engine
 from localstore.engine.merged_rewrite import write_merged
 from localstore.errors import DocumentBroken, LocalstoreError
-from localstore.format.document import Layout, parse_document, parse_strictly
+from localstore.format.document import Layout, LayoutMismatch, parse_document, parse_strictly
 from localstore.index.row import IndexRow
 from localstore.maintenance.copying import (
     OF_ONE_SESSION,
@@ -45,6 +45,8 @@ class FolderSide:
     def __init__(self, engine: Engine, suffix: str | None) -> None:
         self._engine = engine
         self._suffix = suffix
+        self._in_layout: dict[str, tuple[str, list[int]]] = {}
+        """The path and the fingerprint of each document that was listed and is in our layout."""
 
     @property
     def name(self) -> str:
@@ -53,6 +55,8 @@ class FolderSide:
 
     def listed(self, where: Filter) -> Sequence[Listed]:
         """Return the sessions that match the filter, most recently updated first."""
+        rows = self._engine.rows(where)
+        self._in_layout = {row["session_id"]: (row["path"], row["fingerprint"]) for row in rows if _is_in_layout(row)}
         return [
             Listed(
                 row["session_id"],
@@ -60,7 +64,7 @@ class FolderSide:
                 row["fingerprint"][0] if row["fingerprint"] else 0,
                 row.get("problem"),
             )
-            for row in self._engine.rows(where)
+            for row in rows
         ]
 
     def unreadable(self) -> Mapping[str, str]:
@@ -78,9 +82,29 @@ class FolderSide:
         """Yield each of these sessions: None if there is none, or the error if it cannot be read."""
         for session_id in session_ids:
             try:
-                yield self._read(session_id)
+                yield self._read_as_listed(session_id) or self._read(session_id)
             except OF_ONE_SESSION as error:
                 yield error
+
+    def _read_as_listed(self, session_id: str) -> Form | None:
+        """Return a session whose document is in our layout and unchanged since it was listed, else None.
+
+        It is found without the index.
+        """
+        path, listed = self._in_layout.get(session_id, ("", None))
+        if listed is None:
+            return None
+        try:
+            with DocumentFile(f"{self._engine.root}/{path}") as file:
+                parsed = file.to_read()
+                form = Form(parsed.header, parsed.entries, fingerprint(file.status))
+                if form.revision != listed:
+                    return None
+                form = _with_document(form, parsed.raw, file.layout, file.path)
+        except (LayoutMismatch, LocalstoreError, OSError):
+            return None
+        self._engine.copies.warn(session_id)
+        return form
 
     def _read(self, session_id: str) -> Form | None:
         for _ in range(_ATTEMPTS):
@@ -129,6 +153,10 @@ class FolderSide:
             raise form.problem
         return self._engine.create(form.header, form.entries, suffix, raw)
 
+    def digests(self, _: Sequence[str]) -> dict[str, bytes]:
+        """Return {}: what is in a document is known once it is read."""
+        return {}
+
     def load_record(self, other: str) -> bytes | None:
         """Return what `save_record` stored under this name; None if there is nothing."""
         with contextlib.suppress(OSError):
@@ -152,6 +180,12 @@ def _revision(row: IndexRow) -> Revision | None:
     return None if "boot" in row or row.get("coarse_mtime") or "problem" in row else row["fingerprint"]
 
 
+def _is_in_layout(row: IndexRow) -> bool:
+    """Return whether a document was in our layout when the row was made, and the row tells every change."""
+    is_current = row["version"] == SCHEMA_VERSION and not row.get("other_layout") and not row.get("rewrite")
+    return is_current and _revision(row) is not None
+
+
 def _with_document(form: Form, raw: bytes, layout: Layout, path: str) -> Form:
     """Return `form`, which was read from the document `raw`, with these bytes.
 
@@ -164,7 +198,7 @@ def _with_document(form: Form, raw: bytes, layout: Layout, path: str) -> Form:
         parse_strictly(raw, layout, path)  # raises the error that says so
         raise
     if is_ours:
-        return replace(form, document=document)
+        return Form(form.header, form.entries, form.revision, document)
     problem = None
     try:
         parsed = parse_strictly(raw, layout, path)

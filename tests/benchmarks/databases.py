@@ -1,20 +1,28 @@
 """What a call costs in a database, beside the bare statements for it.
 
-    python -m tests.benchmarks.databases [--sessions 100000] [--rounds 400] [--url URL]
+    python -m tests.benchmarks.databases [--sessions 100000] [--rounds 400] [--copied 20000] [--url URL]
 
 Without `--url`, a PostgreSQL server of its own is started, which syncs each commit, and a file of SQLite is measured
-after it. The numbers are medians of the elapsed time in milliseconds, of calls in turn.
+after it. The numbers are medians of the elapsed time, of calls in turn. A copy of a folder to PostgreSQL is compared
+with a `COPY` of the bytes of its documents into a table with a key. A machine that does other work makes all of them
+longer, so the processor time of this process and of the server is measured as well.
 """
 
 import argparse
+import os
+import shutil
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from localstore import Message, Run
+from localstore import JsonStorage, Message, Run
 from localstore.databases.backend import Change, text_of
 from localstore.databases.session_change import new_session
 from localstore.databases.sql import SqlStorage
@@ -146,16 +154,83 @@ def _session(number: int) -> Change:
     return new_session(header, [entry])
 
 
+def copied(url: str, sessions: int, rounds: int = 3) -> None:
+    """Measure copies of a folder to PostgreSQL, in turn with a `COPY` of the bytes of the same documents."""
+    storage = SqlStorage(url, table="copied")
+    backend = storage._backend
+    assert isinstance(backend, SqlBackend)
+    with tempfile.TemporaryDirectory() as name:
+        folder = JsonStorage(name)
+        with folder.bulk():
+            for number in range(sessions):
+                folder.append(f"session-{number}", run(number), user_id=f"user-{number % 10}")
+        texts = {info.session_id: info.path.read_text() for info in folder.sessions()}
+        taken: dict[str, list[tuple[float, float, float]]] = {"copy": [], "COPY": []}
+
+        def copy() -> None:
+            assert len(JsonStorage(name).copy_to(storage).added) == sessions
+
+        def bare() -> None:
+            with backend._connections._open().connect() as connection:
+                cursor: Any = connection.connection.cursor()
+                with cursor.copy("COPY bare_copied FROM STDIN") as rows:
+                    for row in texts.items():
+                        rows.write_row(row)
+                connection.connection.commit()
+
+        for _ in range(rounds):
+            storage.drop()
+            shutil.rmtree(folder.root / ".localstore" / "copies", ignore_errors=True)
+            for statement in (
+                "DROP TABLE IF EXISTS bare_copied",
+                "CREATE TABLE bare_copied(id TEXT PRIMARY KEY, content TEXT)",
+            ):
+                backend._connections.write(partial(_execute, statement=statement))
+            for side, call in (("COPY", bare), ("copy", copy)):
+                taken[side].append(_times(call, backend))
+    found = {
+        side: [statistics.median(values) for values in zip(*rounds, strict=True)] for side, rounds in taken.items()
+    }
+    for side, (elapsed, own, server) in found.items():
+        rows = [("elapsed", elapsed * 1e3, "ms"), ("processor", own * 1e3, "ms"), ("server's", server * 1e3, "ms")]
+        table(f"{side} of {sessions:,} sessions", rows)
+    table("compared", [("copy / COPY", found["copy"][0] / found["COPY"][0], "times")])
+    storage.close()
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    connection.execute(text(statement))
+
+
+def _times(call: Callable[[], None], backend: SqlBackend) -> tuple[float, float, float]:
+    """Return the seconds that a call takes, those of the processor here, and those in the process of the server."""
+    ask = text("SELECT pg_backend_pid()")
+    pid: int = backend._connections.read(lambda connection: connection.execute(ask).scalar_one())
+    before = _of_process(pid)
+    begin, own = time.perf_counter(), time.process_time()
+    call()
+    return time.perf_counter() - begin, time.process_time() - own, _of_process(pid) - before
+
+
+def _of_process(pid: int) -> float:
+    """Return the seconds of the processor that another process took."""
+    numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=400)
+    parser.add_argument("--copied", type=int, default=20_000)
     parser.add_argument("--url")
     options = parser.parse_args()
     if options.url:
         measure(options.url, options.sessions, options.rounds)
         return
-    measure(PostgresServer(durable=True).url, options.sessions, options.rounds)
+    url = PostgresServer(durable=True).url
+    measure(url, options.sessions, options.rounds)
+    copied(url, options.copied)
     with tempfile.TemporaryDirectory() as folder:
         measure(f"sqlite:///{folder}/sessions.db", options.sessions, options.rounds)
 

@@ -11,7 +11,7 @@ import pytest
 
 from localstore import Filter, JsonStorage, Message, Run, YamlStorage
 from localstore.disk import filesystem
-from localstore.maintenance.copying import Copied
+from localstore.maintenance.copying import Copied, Form
 from tests.unit.raw import answered, parse, rescued, run_ids
 from tests.unit.watched_disk import WatchedDisk
 
@@ -138,6 +138,19 @@ def test_an_edit_by_hand_in_the_copy_is_seen(tmp_path: Path, storage: Storage) -
     other.delete_session("trip")
     assert storage.copy_to(other).added == ["trip"]
     assert run_ids(other.path("trip")) == ["r1", "r2"]
+
+
+def test_a_document_that_changes_after_it_was_listed_is_copied_as_it_is_now(storage: Storage) -> None:
+    """Documents are read without the index only as long as they are what was listed."""
+    side = filled(storage)._copy_side()
+    assert [one.session_id for one in side.listed(Filter(name="Trip to Linz"))] == ["trip"]
+    storage.append("trip", answered("later"))
+    for session_id in ("trip", "flow"):
+        (form,) = side.read([session_id])
+        assert isinstance(form, Form)
+        assert form.document == (storage.path(session_id).suffix, storage.path(session_id).read_bytes())
+    storage.trash("flow")
+    assert [*side.read(["flow"])] == [None]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, storage: Storage) -> None:
