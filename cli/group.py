@@ -23,7 +23,7 @@ _WHOLE = 1000
 """Longer than the first sentence of any help."""
 
 SECTIONS = {
-    "Look": ("ls", "search", "stats", "show", "diff", "pick", "path", "export"),
+    "Look": ("ls", "search", "stats", "show", "diff", "pick", "path", "export", "serve"),
     "Ask a model": ("chat", "ask", "replay"),
     "Change sessions": ("edit", "state", "rename", "tag", "rate", "archive", "unarchive", "redact"),
     "Bring in, copy, remove and bring back": ("import", "copy", "rm", "prune", "restore"),

@@ -13,12 +13,14 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import click
 import pytest
@@ -37,6 +39,7 @@ PAGES = (
     "localstore/agents/README.md",
     "localstore/integrations/README.md",
     "localstore/databases/README.md",
+    "localstore/viewer/README.md",
 )
 """The pages with examples."""
 SLOW = ("cli/README.md", "localstore/agents/README.md")
@@ -75,6 +78,7 @@ _CHANGING = (
     (re.compile(r"\bjust now\b|\b\d+ min ago\b|\byesterday\b"), "<recently>"),
     (re.compile(r'(duration_seconds"?:? )\d+\.\d+'), r"\1 0.0"),
     (re.compile(r"\d+\.\d s$", re.MULTILINE), "0.0 s"),
+    (re.compile(r"127\.0\.0\.1:\d+/\?token=\S+"), "<address>"),
     (re.compile(r"\b\d{1,3},\d{3}\b"), "<bytes>"),
     (re.compile(r"(undone|yaml|json) +\d+\b"), r"\1 <bytes>"),
     (re.compile(r"  +"), "  "),
@@ -148,6 +152,8 @@ class Reader:
         from tests.cli.pseudo_terminal import ChatSession
         from tests.terminal import drawn
 
+        if line.startswith("localstore serve"):
+            return self._served(line)
         if line.startswith("export "):
             name, _, value = line.removeprefix("export ").partition("=")
             self.environment[name] = shlex.split(value)[0]
@@ -156,6 +162,21 @@ class Reader:
         with ChatSession(*shell, cwd=self.folder, env=self.environment, columns=columns) as talk:
             assert talk.ended() == 0, talk.text
             return "\n".join(drawn(talk.raw, 1000, 1000)).replace(self.server, OLLAMA)
+
+    def _served(self, line: str) -> str:
+        """Start a server, look at its first page, stop it with Ctrl-C, and return what it printed."""
+        command = shlex.split(line)
+        with subprocess.Popen(
+            command, cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as server:
+            assert server.stdout is not None
+            address = server.stdout.readline()
+            opener = build_opener(HTTPCookieProcessor())
+            assert "<table" in opener.open(address.strip(), timeout=60).read().decode()
+            server.send_signal(signal.SIGINT)
+            rest, remarks = server.communicate(timeout=60)
+        assert server.returncode == 0
+        return f"{address}{rest}{remarks}"
 
     def chat(self, transcript: str, before: str) -> None:
         """Chat as a transcript shows it, with the command in its first line, or else with the script before it."""

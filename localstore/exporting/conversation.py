@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from localstore.exporting.characters import json_text
-from localstore.models.session import Message, Run, ToolCall
+from localstore.models.session import Entry, Message, Run, ToolCall
 
 
 class Turn(NamedTuple):
@@ -61,6 +61,18 @@ def messages_around_steps(run: Run) -> tuple[list[Message], list[Message]]:
         messages.append(Message(role="assistant", content=_text(result)))
     at = len(messages) - bool(run.steps and messages and messages[-1].role == "assistant")
     return messages[:at], messages[at:]
+
+
+def message_of_item(entry: Entry) -> Message | None:
+    """Return the chat message that an entry of another framework holds, or None if it holds none."""
+    data = (entry.model_extra or {}).get("data")
+    if entry.type != "item" or not isinstance(data, dict) or not isinstance(data.get("role"), str):
+        return None
+    content = data.get("content")
+    if isinstance(content, list):
+        texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
+        content = "\n".join(texts)
+    return Message.model_validate({"role": data["role"], "content": content}) if isinstance(content, str) else None
 
 
 def _text(value: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from localstore.exporting.characters import visible
+from localstore.exporting.html_code import highlighted
 from localstore.exporting.labels import is_safe_url
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def renderer() -> Callable[[str], str]:
     from markdown_it import MarkdownIt
 
     # Models intend their line breaks, so a single newline is one ("breaks").
-    parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
+    options = {"html": False, "breaks": True, "highlight": highlighted}
+    parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
     parser.validateLink = is_safe_url  # type: ignore[method-assign]
     parser.add_render_rule("image", _image)
     parser.add_render_rule("link_open", _link_open)

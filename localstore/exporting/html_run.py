@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from html import escape
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from localstore.exporting.characters import json_text, visible
-from localstore.exporting.conversation import Turn, messages_around_steps, turns
+from localstore.exporting.characters import json_text
+from localstore.exporting.conversation import Turn, message_of_item, messages_around_steps, turns
+from localstore.exporting.html_bars import span_bar
 from localstore.exporting.html_markdown import renderer
+from localstore.exporting.html_text import escaped as _text
+from localstore.exporting.html_text import preformatted as _pre
 from localstore.exporting.labels import (
     began,
+    embedded_image,
     ending,
     member_title,
     part_label_and_url,
     run_details,
     speaker,
+    state_changes,
     step_name,
 )
 from localstore.models.schema import SESSION_KEYS
@@ -52,71 +56,102 @@ class Anchors:
 class RunWriter:
     """Renders entries as HTML, with an anchor for each run. One `Anchors` serves a whole page."""
 
-    def __init__(self, anchors: Anchors) -> None:
+    def __init__(
+        self, anchors: Anchors, *, images: bool = False, controls: Callable[[Run, str], str] | None = None
+    ) -> None:
+        """Make a writer.
+
+        Args:
+            anchors: The anchors of the page.
+            images: Whether images that are embedded in a message are shown. The page's policy must allow `data:`.
+            controls: Returns the HTML that is added at the end of a run, which it gets with its anchor.
+        """
         self._anchors = anchors
+        self._images = images
+        self._controls = controls
         self._markdown = renderer()
 
-    def history(self, entries: Iterable[Run | Update | Entry]) -> Iterator[str]:
-        """Yield the HTML of the entries, in pieces. Runs are numbered from 1."""
-        number = 0
+    def history(self, entries: Iterable[Run | Update | Entry], *, runs_before: int = 0) -> Iterator[str]:
+        """Yield the HTML of the entries, one after the other. The first run has the number after `runs_before`."""
+        number = runs_before
+        state: dict[str, Any] | None = None if runs_before else {}
         for entry in entries:
             if isinstance(entry, Run):
                 number += 1
-                yield self._run(entry, f"Run {number}")
+                yield self._run(entry, f"Run {number}", state, is_nested=False)
             elif isinstance(entry, Update):
-                yield f'<div class="run"><p class="facts"><span>Update</span>{_facts([began(entry)])}</p>\n'
-                yield f"{''.join(self._state(entry))}</div>\n"
+                yield (
+                    f'<div class="run"><p class="facts"><span>Update</span>{_facts([began(entry)])}</p>\n'
+                    f"{''.join(self._state(entry, state))}</div>\n"
+                )
             else:
-                yield f'<div class="run"><p class="facts"><span><bdi>{_text(entry.type)}</bdi></span></p>\n'
-                yield f"{self.folded('Entry', json_text(entry, indent=2))}</div>\n"
+                yield self._entry(entry)
+                continue
+            state = state if entry.session_state is None else entry.session_state
+
+    def _entry(self, entry: Entry) -> str:
+        message = message_of_item(entry)
+        name = entry.type if message is None else str((entry.model_extra or {}).get("source", entry.type))
+        facts = f"<span><bdi>{_text(name)}</bdi></span>{_facts([began(entry)] if entry.created_at else [])}"
+        said = "" if message is None else "".join(self._messages([message]))
+        folded = self.folded("Entry", json_text(entry, indent=2))
+        return f'<div class="run"><p class="facts">{facts}</p>\n{said}{folded}</div>\n'
 
     def folded(self, summary: str, text: str) -> str:
         """Return the HTML of a block of text that is collapsed, with `summary` visible, until the reader opens it."""
         return f"<details><summary>{_text(summary)}</summary>{_pre(text)}</details>\n"
 
-    def _run(self, run: Run, name: str) -> str:
+    def _run(self, run: Run, name: str, state: dict[str, Any] | None = None, *, is_nested: bool = True) -> str:
         anchor = self._anchors.new("run", run.run_id)
         link = f'<a href="#{anchor}"><bdi>{_text(name)}</bdi></a>'
         facts = f"{link}{_facts(run_details(run))}{_ending(run)}{_rating(run)}"
         before, after = messages_around_steps(run)
         body = [
             f'<article class="run" id="{anchor}">\n<p class="facts">{facts}</p>\n',
-            *self._state(run),
+            *self._state(run, state),
             *self._messages(before),
-            *(self._step(step) for step in run.steps or ()),
+            *(self._step(step, run) for step in run.steps or ()),
             *self._messages(after),
-            *(self._member(member) for member in run.member_runs or ()),
+            *(self._member(member, run) for member in run.member_runs or ()),
             *_error(run.error),
         ]
         if run.status == "unfinished" and not run.answer:
             body.append('<p class="notice">There is no answer yet.</p>\n')
+        if self._controls is not None and not is_nested:
+            body.append(self._controls(run, anchor))
         return "".join([*body, "</article>\n"])
 
-    def _member(self, run: Run) -> str:
+    def _member(self, run: Run, whole: Run | Step) -> str:
         name = member_title(run)
-        summary = f"<summary><bdi>{_text(name)}</bdi>{_short_ending(run)}</summary>"
+        summary = f"<summary><bdi>{_text(name)}</bdi>{_short_ending(run)}{span_bar(run, whole)}</summary>"
         return f'<details class="nested">{summary}\n{self._run(run, name)}</details>\n'
 
-    def _step(self, step: Step) -> str:
-        summary = f"<summary>Step <bdi>{_text(step_name(step))}</bdi>{_short_ending(step)}</summary>"
+    def _step(self, step: Step, whole: Run) -> str:
+        name = f"Step <bdi>{_text(step_name(step))}</bdi>"
+        summary = f"<summary>{name}{_short_ending(step)}{span_bar(step, whole)}</summary>"
         body = [f'<p class="facts">{_facts(run_details(step))}</p>\n']
         if step.question:
             body.append(self._markdown_block(step.question))
         if step.messages:
-            body += [*self._messages(step.messages), *(self._member(member) for member in step.member_runs or ())]
+            body += [*self._messages(step.messages), *(self._member(member, step) for member in step.member_runs or ())]
         elif isinstance(step.output, str):
             body.append(self._markdown_block(step.output))
         elif step.output is not None:
             body.append(_pre(json_text(step.output, indent=2)))
         return f'<details class="nested">{summary}\n{"".join([*body, *_error(step.error)])}</details>\n'
 
-    def _state(self, entry: Run | Update) -> Iterator[str]:
+    def _state(self, entry: Run | Update, before: dict[str, Any] | None) -> Iterator[str]:
+        """Yield what the entry changed of the session. `before` is the state until then, None if it is not known."""
         if entry.instructions:
             yield self.folded("Instructions", entry.instructions)
         for name in SESSION_KEYS[1:]:
             value: Any = getattr(entry, name)
-            if value is not None:
-                yield self.folded(_TITLES[name], value if isinstance(value, str) else json_text(value, indent=2))
+            if value is None:
+                continue
+            title = _TITLES[name]
+            if name == "session_state" and before is not None:
+                title = f"{title}: {state_changes(before, value)}"
+            yield self.folded(title, value if isinstance(value, str) else json_text(value, indent=2))
 
     def _messages(self, messages: list[Message]) -> Iterator[str]:
         for turn in turns(messages):
@@ -154,6 +189,8 @@ class RunWriter:
     def _part(self, part: ContentPart, role: str) -> str:
         if part.type != "text" or part.text is None:
             label, url = part_label_and_url(part)
+            if self._images and (image := embedded_image(part)) is not None:
+                return f'<p class="part"><img src="{_text(image)}" alt="{_text(label)}" loading="lazy"></p>\n'
             if url is None:
                 return f'<p class="part">[<bdi>{_text(label)}</bdi>]</p>\n'
             return (
@@ -167,14 +204,6 @@ class RunWriter:
 
     def _markdown_block(self, text: str) -> str:
         return f'<div class="said" dir="auto" lang="">\n{self._markdown(text)}</div>\n'
-
-
-def _text(text: str) -> str:
-    return escape(visible(text))
-
-
-def _pre(text: str) -> str:
-    return f'<pre dir="auto">{_text(text)}</pre>'
 
 
 def _facts(facts: list[str]) -> str:

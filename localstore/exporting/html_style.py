@@ -5,11 +5,13 @@ STYLE = """
   color-scheme: light dark;
   --paper: #fdfcfa; --ink: #1f2328; --quiet: #62686f; --line: #e2dfd9; --asked: #eef3f8; --code: #f4f2ee;
   --link: #0b5cad; --good: #1a6e3c; --bad: #b3261e; --wait: #8a5a00;
+  --keyword: #8b2f7f; --string: #1a6540; --number: #8a4b00; --name: #0b5394;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #16181b; --ink: #dfe2e6; --quiet: #9aa1a9; --line: #30343a; --asked: #1f2a36; --code: #1f2226;
     --link: #7db4f0; --good: #72c894; --bad: #f2877f; --wait: #e0b15a;
+    --keyword: #dca0d6; --string: #8fcf9f; --number: #e3b07a; --name: #8fbdf2;
   }
 }
 * { box-sizing: border-box; }
@@ -61,6 +63,13 @@ code { background: var(--code); border-radius: .25rem; padding: .1em .3em; }
 pre { background: var(--code); border-radius: .4rem; padding: .7rem .9rem; margin: .6rem 0; overflow-x: auto;
   white-space: pre-wrap; tab-size: 4; }
 pre code { background: none; padding: 0; font-size: 1em; }
+code [class^="k"], code .ow { color: var(--keyword); }
+code [class^="s"] { color: var(--string); } code [class^="m"] { color: var(--number); }
+code .nf, code .nc, code .nt, code .na, code .nd { color: var(--name); }
+code [class^="c"] { color: var(--quiet); font-style: italic; }
+.bar { display: block; width: 100%; height: 4px; margin-top: .25rem; }
+.bar .track { fill: var(--line); } .bar .span { fill: var(--link); }
+.part img { max-width: 100%; height: auto; border-radius: .4rem; }
 details { margin-top: .6rem; font-size: .9rem; border: 1px solid var(--line); border-radius: .4rem; }
 details > :not(summary) { margin-inline: .7rem; }
 details > pre { margin-block: .5rem .7rem; }

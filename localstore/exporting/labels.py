@@ -1,10 +1,13 @@
 """Describe sessions, runs, steps and messages for people, in plain text. Nothing is escaped here."""
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from localstore.models.excerpt import one_line
-from localstore.models.session import ContentPart, Message, Run, Session, Step, Update
+from localstore.models.session import ContentPart, Entry, Message, Run, Session, Step, Update
 
+_EMBEDDED_IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+\Z", re.IGNORECASE)
 _SAFE_SCHEMES = ("http://", "https://", "mailto:")
 
 
@@ -76,7 +79,21 @@ def speaker(message: Message) -> str:
     return f"{role} ({message.name})" if message.name else role
 
 
-def began(record: Session | Run | Step | Update) -> str:
+def state_changes(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return which keys of a state changed, in words.
+
+    >>> state_changes({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 5, "d": 4})
+    'd added, b changed, c removed'
+    """
+    words = {
+        "added": [key for key in after if key not in before],
+        "changed": [key for key in after if key in before and after[key] != before[key]],
+        "removed": [key for key in before if key not in after],
+    }
+    return ", ".join(f"{', '.join(keys)} {word}" for word, keys in words.items() if keys) or "unchanged"
+
+
+def began(record: Session | Run | Step | Update | Entry) -> str:
     """Return when a record of a document began, in UTC as people write it, or its text if that is not a time."""
     time = record.created_at
     return str(record.__document__().get("created_at", "")) if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
@@ -92,6 +109,11 @@ def part_label_and_url(part: ContentPart) -> tuple[str, str | None]:
     if part.url is not None:
         return (f"{label}, embedded" if part.url[:5].lower() == "data:" else f"{label}: {part.url}"), None
     return label, None
+
+
+def embedded_image(part: ContentPart) -> str | None:
+    """Return the `data:` URL of an image that stands in the message itself; None if there is none, or another kind."""
+    return part.url if part.type == "image" and part.url and _EMBEDDED_IMAGE.match(part.url) else None
 
 
 def is_safe_url(url: str) -> bool:

@@ -30,6 +30,7 @@ LAYERS = [
     {"maintenance"},
     {"storage"},
     {"agents", "integrations", "databases"},
+    {"viewer"},
 ]
 """From the left to the right: a module imports only what stands to the left of it, or in its own folder."""
 

@@ -1,0 +1,85 @@
+"""Reads what the pages show, on any storage of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from localstore.errors import SessionNotFound
+from localstore.models.filter import Filter
+from localstore.models.session import HistoryEntry, Run
+from localstore.viewer.filters import Query
+from localstore.viewer.session_page import FIRST, MORE, Part
+
+if TYPE_CHECKING:
+    from localstore.models.search_hit import SearchHit
+    from localstore.models.session_info import SessionInfo
+    from localstore.storage.contract import SessionStorage
+
+PAGE = 50
+"""How many sessions a page of the list has."""
+MOST_HITS = 50
+_MOST_ENTRIES = 500
+"""How many of the last entries are shown of a session without runs."""
+
+
+def info_of(storage: SessionStorage, session_id: str) -> SessionInfo | None:
+    """Return the row of a session in a listing, or None if there is none."""
+    found = storage.find_sessions(session_id, limit=1)
+    return next((info for info in found if info.session_id == session_id), None)
+
+
+def read_part(storage: SessionStorage, session_id: str, before: int | None = None) -> Part:
+    """Return the newest runs of a session, or those before the run with a number.
+
+    The cost is that of the runs from the first one shown to the end. Raises SessionNotFound, and DocumentBroken if the
+    document cannot be read.
+    """
+    info = info_of(storage, session_id)
+    total = 0 if info is None else info.runs
+    last = total if before is None else min(total, max(1, before - 1))
+    first = max(0, last - (FIRST if before is None else MORE))
+    session = storage.read(session_id, last_runs=total - first if total else None)
+    if session is None:
+        raise SessionNotFound(
+            f"There is no session {session_id!r}. It may have been deleted or renamed.", session_id=session_id
+        )
+    runs = len(session.runs)
+    if runs > total - first:  # a run was added meanwhile
+        total = first + runs
+        last = total if before is None else last
+    if last < total:
+        session.history = list(_first_runs(session.history, last - first))
+    if not total:
+        session.history = session.history[-_MOST_ENTRIES:]
+    return Part(session, info, first, total - last)
+
+
+def _first_runs(history: Iterable[HistoryEntry], number: int) -> Iterator[HistoryEntry]:
+    """Yield the entries up to the next run after so many runs."""
+    for entry in history:
+        if isinstance(entry, Run):
+            if not number:
+                return
+            number -= 1
+        yield entry
+
+
+def page_of_sessions(storage: SessionStorage, query: Query, after: str, skip: int) -> tuple[list[SessionInfo], str]:
+    """Return a page of the list, and what the address of the next one has; "" if this is the last page.
+
+    `after` is the cursor of the last session before the page. Other orders than the usual one have no cursors: there,
+    `skip` sessions come before it.
+    """
+    if query.sort == "updated":
+        infos = storage.list_sessions(where=query.where, limit=PAGE + 1, after=after or None)
+        return infos[:PAGE], infos[PAGE - 1].cursor if len(infos) > PAGE else ""
+    infos = storage.list_sessions(where=query.where, limit=skip + PAGE + 1, sort=query.sort)
+    return infos[skip : skip + PAGE], str(skip + PAGE) if len(infos) > skip + PAGE else ""
+
+
+def hits_of(storage: SessionStorage, text: str, where: Filter, *, is_typing: bool) -> list[SearchHit]:
+    """Return what a search finds. While somebody types, the last word may be the beginning of one."""
+    if is_typing and text[-1].isalnum() and text.count('"') % 2 == 0:
+        text += "*"
+    return storage.search(text, where=where, limit=MOST_HITS, sweep=not is_typing)
