@@ -1,6 +1,5 @@
 """`LocalDb` works with the agents, teams and workflows of real releases of agno, each in its own environment."""
 
-import ast
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -14,24 +13,19 @@ from localstore import JsonStorage
 from tests.agno_db.environments import NEWEST, OLDEST, RELEASES, run_inside
 from tests.effort import ci_only
 from tests.environments import ROOT, NotThere
+from tests.run_cases import cases
 from tests.scripted_server import scripted_server, text
 
 pytestmark = ci_only
-FOLDER = Path(__file__).parent
-
-
-def cases(module: str) -> list[str]:
-    """Return the names of the cases of a module, without importing agno."""
-    body = ast.parse((FOLDER / f"{module}.py").read_text()).body
-    return [node.name for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("case_")]
 
 
 def modules(release: str) -> list[str]:
     """Return the modules to run in a release. The oldest one cannot read teams from its own JsonDb, so it has none."""
-    some = ["cases_store", "cases_memories", "cases_flow"]
-    some += ["cases_groups", "cases_shared"] if release != OLDEST else []
-    some += ["cases_runs"] if release.startswith("3.") else []
-    return [*some, "cases_os", "cases_random"] if release == NEWEST else some
+    some = ["store", "memories", "flow"]
+    some += ["groups", "shared"] if release != OLDEST else []
+    some += ["runs"] if release.startswith("3.") else []
+    some += ["os", "random"] if release == NEWEST else []
+    return [f"tests.agno_db.cases_{name}" for name in some]
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
     @cache
     def of(release: str) -> dict[str, str | None]:
         try:
-            done = run_inside(release, "tests.agno_db.run_cases", tmp_path_factory.mktemp(release), *modules(release))
+            done = run_inside(release, "tests.run_cases", tmp_path_factory.mktemp(release), *modules(release))
         except NotThere as error:
             pytest.skip(str(error))
         assert done.returncode == 0, done.stderr[-3000:]
