@@ -263,7 +263,7 @@ def _sub_sessions(engine: Engine, items: Iterable[Trashed]) -> Iterator[Trashed]
     """Yield the documents of sub-sessions that were moved to the trash with these sessions, at the same time."""
     moved = {(item.session_id, item.trashed_at) for item in items}
     for one in trash_folder.listing_of(engine.root, {trashed_at for _, trashed_at in moved}):
-        with contextlib.suppress(LocalstoreError, OSError), DocumentFile(one.path) as file:
+        with contextlib.suppress(LocalstoreError, FileNotFoundError), DocumentFile(one.path) as file:
             header = parse_document(file.read_all(), file.layout, one.path).header
             if (header.get("part_of"), one.trashed_at) in moved:
                 yield one

@@ -447,7 +447,7 @@ def _is_edited(found: dict[str, oracle.Document]) -> bool:
 
 
 def _put_back(scene: Scene) -> None:
-    (one,) = trashed(scene.root)
+    (one,) = (one for one in trashed(scene.root) if one.session_id == "s")
     put_back(scene.root, one.name, lock_timeout=1)
 
 
@@ -489,6 +489,16 @@ def _item(number: int) -> Item:
 def _with_item(scene: Scene) -> None:
     _with_runs(scene)
     scene.storage.append_items("s", [_item(1)])
+
+
+def _with_sub_session(scene: Scene) -> None:
+    _with_runs(scene)
+    scene.storage.append_items("s/a", [_item(1)], part_of="s")
+
+
+def _with_sub_session_in_the_trash(scene: Scene) -> None:
+    _with_sub_session(scene)
+    scene.storage.trash("s")
 
 
 def _has_items(*numbers: int) -> Callable[[dict[str, oracle.Document]], bool]:
@@ -554,6 +564,8 @@ OPERATIONS = [
               _has_items(1, 2)),
     Operation("append items to a new session", _empty, lambda s: s.storage.append_items("s", [_item(1)]),
               _has_items(1)),
+    Operation("append items to a sub-session", _with_runs,
+              lambda s: s.storage.append_items("s/a", [_item(1)], part_of="s"), lambda found: "s/a" in found),
     Operation("pop an item", _with_item, lambda s: s.storage.pop_item("s"), lambda found: _has_items()(found)),
     Operation("replace the items", _with_item, lambda s: s.storage.replace_items("s", [_item(2), _item(3)]),
               lambda found: _has_items(2, 3)(found) and _SAME(found)),
@@ -565,6 +577,8 @@ OPERATIONS = [
     Operation("upsert by appending", _read_and_extended, lambda s: s.storage.upsert(s.given[0]), _ONE_MORE),
     Operation("upsert by rewriting", _read_and_changed, lambda s: s.storage.upsert(s.given[0]), _changed),
     Operation("delete", _with_runs, lambda s: s.storage.delete_session("s"), lambda found: "s" not in found),
+    Operation("delete with a sub-session", _with_sub_session, lambda s: s.storage.delete_session("s"),
+              lambda found: not {"s", "s/a"} & {*found}),
     Operation("drop", _with_runs, lambda s: s.storage.drop(), lambda found: not found),
     Operation("recovery", _torn, lambda s: s.storage.append("s", run(5)), _has("r1", "r2", "r3", "r5")),
     Operation("rewrite a foreign layout", _foreign, lambda s: s.storage.append("s", run(4)), _ONE_MORE),
@@ -595,6 +609,10 @@ OPERATIONS = [
     Operation("move to the trash", _with_runs, _throw_away, lambda found: "s" not in found),
     Operation("move several to the trash", _with_runs, _throw_all_away, lambda found: not found),
     Operation("move a torn document to the trash", _torn, _throw_away, lambda found: "s" not in found),
+    Operation("move to the trash with a sub-session", _with_sub_session, _throw_away,
+              lambda found: not {"s", "s/a"} & {*found}),
+    Operation("put back from the trash with a sub-session", _with_sub_session_in_the_trash, _put_back,
+              lambda found: _SAME(found) and "s/a" in found),
     Operation("merge copies", _with_copies, _merge_copies, _has_merged_copies),
     Operation("merge copies relaxed", _with_copies, _merge_copies, _has_merged_copies, "relaxed"),
     Operation("name a copy that is alone", _with_a_copy_alone, _merge_copies, _is_named),
@@ -687,7 +705,7 @@ def _assert_acknowledged(
     before: dict[str, oracle.Document], operation: Operation, failure: BaseException | None, scene: Scene, where: str
 ) -> None:
     """Both the same handle and a new one see what was acknowledged and can write on."""
-    removing = operation.name in ("delete", "drop") or "to the trash" in operation.name
+    removing = operation.name.startswith(("delete", "drop")) or "to the trash" in operation.name
     fresh = type(scene.storage)(scene.root, lock_timeout=1)
     for storage, number in ((scene.storage, 21), (fresh, 22)):
         names = ["s", "other"]

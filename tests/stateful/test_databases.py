@@ -147,6 +147,19 @@ class LockstepMachine(RuleBasedStateMachine):
         items = [Item({"value": value}, item_id=f"i{value}", created_at=self.time()) for value in dict.fromkeys(values)]
         self.do(lambda storage: bool(storage.append_items(session_id, items)))
 
+    @rule(session_id=SESSIONS, parent=SESSIONS, user=USERS)
+    def append_to_a_sub_session(self, session_id: str, parent: str, user: str | None) -> None:
+        if parent != session_id:
+            item = Item({"value": 0}, item_id="i0", created_at=self.time())
+            self.do(lambda storage: bool(storage.append_items(session_id, [item], user_id=user, part_of=parent)))
+
+    @rule(session_id=SESSIONS, user=USERS)
+    def sub_sessions(self, session_id: str, user: str | None) -> None:
+        found = self.do(
+            lambda storage: sorted(info.session_id for info in storage.sub_sessions(session_id, user_id=user))
+        )
+        assert found[0] == found[1]
+
     @rule(session_id=SESSIONS)
     def pop_item(self, session_id: str) -> None:
         found = self.do(lambda storage: storage.pop_item(session_id))

@@ -29,7 +29,13 @@ def storage(tmp_path: Path) -> SqlStorage:
     storage.append_items("items", [Item(1), Item(2), Item(3)])
     storage.append("gone", answered("r1"))
     storage.trash("gone")
+    with_sub_session(storage)
     return storage
+
+
+def with_sub_session(storage: SqlStorage) -> None:
+    storage.append("main", answered("r1"))
+    storage.append_items("main/a", [Item(1)], part_of="main")
 
 
 @pytest.fixture
@@ -95,6 +101,9 @@ CALLS: dict[str, Callable[[SqlStorage], object]] = {
     "restore": lambda storage: storage.restore(storage.trashed()[0].name),
     "empty the trash": lambda storage: storage.empty_trash(),
     "delete": lambda storage: storage.delete_session("s1"),
+    "append items to a sub-session": lambda storage: storage.append_items("s1/a", [Item(4)], part_of="s1"),
+    "trash with a sub-session": lambda storage: storage.trash("main"),
+    "delete with a sub-session": lambda storage: storage.delete_session("main"),
     "drop": lambda storage: storage.drop(),
 }
 
@@ -126,6 +135,7 @@ def test_a_call_is_made_once(storage: SqlStorage, tmp_path: Path, breaks: Callab
         storage_copy(storage, other, session_id)
     other.append("gone", answered("r1"))
     other.trash("gone")
+    with_sub_session(other)
     expected = outcome(CALLS[call](other))
     breaks(2)
     assert outcome(CALLS[call](storage)) == expected
