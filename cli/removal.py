@@ -58,17 +58,22 @@ def remove(storage: SessionStorage, sessions: Sequence[SessionInfo] | Sequence[s
     if as_json:
         output.write_json([item.as_dict() for item in moved])
     elif moved:
-        output.write(f"{output.one_line(_summary(moved))}\n")
+        asked = {one if isinstance(one, str) else one.session_id for one in sessions}
+        output.write(f"{output.one_line(_summary(moved, asked))}\n")
     for error in errors[:-1]:
         output.note(message(error))
     if errors:
         raise errors[-1]
 
 
-def _summary(moved: list[Trashed]) -> str:
-    if len(moved) == 1:
-        name = moved[0].name
-        return f"{moved[0].session_id} is in the trash. Restore it with: localstore restore {name}"
-    number = len({item.session_id for item in moved})
+def _summary(moved: list[Trashed], asked: set[str]) -> str:
+    """Return what was done. `asked` are the sessions that were to be moved; sub-sessions go with them."""
+    chosen = [item for item in moved if item.session_id in asked]
+    number = len({item.session_id for item in chosen})
+    parts = len({item.session_id for item in moved}) - number
+    too = f", with {counted(parts, 'sub-session')}" if parts else ""
+    if len(chosen) == 1:
+        name = chosen[0].name
+        return f"{chosen[0].session_id} is in the trash{too}. Restore it with: localstore restore {name}"
     are = "is" if number == 1 else "are"
-    return f"{counted(number, 'session')} {are} in the trash. 'localstore restore' lists what is there."
+    return f"{counted(number, 'session')} {are} in the trash{too}. 'localstore restore' lists what is there."

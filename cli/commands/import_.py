@@ -13,7 +13,7 @@ from localstore.errors import StoreNotFound
 
 from .. import output
 from ..errors import FINDINGS
-from ..store_option import folder_of, open_or_make_store, open_store, store_option
+from ..store_option import open_or_make_store, open_store, store_option
 from ..transfer_summary import transfer_summary
 
 if TYPE_CHECKING:
@@ -51,9 +51,8 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
         raise click.UsageError(f"There is no file or folder '{path}'", click.get_current_context())
     with contextlib.ExitStack() as stack:
         storage = _store_to_look_at(store, stack) if dry_run else open_or_make_store(store)
-        folder = folder_of(storage)
         gc.disable()  # an import makes very many objects, none of them garbage that it would find
-        result = folder.import_from(kind, path, dry_run=dry_run)
+        result = storage.import_from(kind, path, dry_run=dry_run)
         gc.enable()
     for part in result.skipped:
         output.note(f"Not imported: {part}")

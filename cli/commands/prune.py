@@ -9,7 +9,7 @@ import click
 from .. import output
 from ..amounts import age, size
 from ..filter_options import archived_option, filter_options, without_archived
-from ..store_option import open_folder, store_option
+from ..store_option import open_store, store_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from localstore.models.filter import Filter
     from localstore.models.session_info import SessionInfo
-    from localstore.storage.storage import JsonStorage
+    from localstore.storage.contract import SessionStorage
 
 
 @click.command()
@@ -54,7 +54,7 @@ def command(
     if not where and older_than is None and keep is None and larger_than is None:
         problem = "Say what to prune, with --older-than, --keep, --larger-than or a filter"
         raise click.UsageError(problem, click.get_current_context())
-    storage = open_folder(store)
+    storage = open_store(store)
     from ..removal import remove_selected, sessions_and_bytes
 
     where = without_archived(where, archived)
@@ -68,7 +68,7 @@ def command(
         output.note(f"Would move {sessions_and_bytes(found.sessions)} to the trash.")
 
 
-def _list(storage: JsonStorage, infos: Sequence[SessionInfo]) -> None:
+def _list(storage: SessionStorage, infos: Sequence[SessionInfo]) -> None:
     if output.to_terminal():
         from ..session_table import print_sessions
 

@@ -51,9 +51,9 @@ def command(
         raise click.UsageError("Give --pattern REGEX, --secrets, or both", context)
     if dry_run and yes:
         raise click.UsageError("--dry-run and --yes cannot be combined", context)
+    storage = open_folder(store)
     if not dry_run and not yes and not output.can_ask():
         raise click.UsageError("No terminal to ask on. Add --yes to redact, or --dry-run to look first", context)
-    storage = open_folder(store)
     infos = find_sessions(storage, sessions, exact=yes)
     ids = [info.session_id for info in infos]
     try:

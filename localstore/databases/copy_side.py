@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from localstore.databases.backend import TRASH, Backend, Entry, Locked, text_of
+from localstore.databases.backend import TRASH, Backend, Locked, text_of
 from localstore.databases.session_change import SessionChange, aside, create, new_session
-from localstore.engine.merge import Merged
 from localstore.engine.merged_rewrite import loses_more, lost_entries
 from localstore.errors import LocalstoreError
-from localstore.format.document import order_header
-from localstore.format.values import json_equal
 from localstore.maintenance.copying import (
     OF_ONE_SESSION,
     REPLACED,
@@ -117,16 +114,5 @@ def _merge(locked: Locked, change: SessionChange, form: Form) -> Written:
         if loses_more(merged) or not all("run_id" in entry for entry in lost):
             texts = [text_of(stored.header), *(one.text for one in entries)]
             locked.set_aside(aside(form.session_id, TRASH, texts))
-        _rewrite(change, [one.position for one in entries], stored, merged)
+        change.rewrite(merged.header, merged.entries)
     return replace(done, revision=change.row["fingerprint"])
-
-
-def _rewrite(change: SessionChange, positions: list[int], stored: Form, merged: Merged) -> None:
-    """Write the merged session. From the first entry that was inserted on, the entries move to other positions."""
-    replaced: dict[int, Entry | None] = {}
-    for number, position in enumerate(positions):
-        entry = merged.entries[number] if number < len(merged.entries) else None
-        if entry is not stored.entries[number]:
-            replaced[position] = entry
-    header = None if json_equal(merged.header, stored.header) else order_header(merged.header)
-    change.change(header, replaced, merged.entries[len(positions) :])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -22,6 +23,7 @@ from localstore.models.session_info import SessionInfo
 from localstore.models.times import now, parse_time
 from localstore.storage.arguments import (
     check_age,
+    check_flag,
     check_id,
     check_part_of,
     check_text,
@@ -41,7 +43,11 @@ from localstore.storage.items import (
 from localstore.storage.update import new_header
 
 if TYPE_CHECKING:
+    import os
+
     from localstore.databases.checking import DatabaseCheck
+    from localstore.maintenance.importing import Imported
+    from localstore.maintenance.importing import Kind as ImportKind
 
 
 _AT_ONCE = 500
@@ -176,6 +182,14 @@ class DatabaseStorage(DatabaseWriter):
         self._backend.forget([one.name for one in found])
         return found
 
+    def import_from(self, kind: ImportKind, path: str | os.PathLike[str], *, dry_run: bool = False) -> Imported:
+        """Import the sessions of another program, and return what was imported and what was not."""
+        from localstore.databases.import_target import DatabaseTarget
+        from localstore.maintenance.importing import import_from
+
+        check_flag("dry_run", dry_run)
+        return import_from(DatabaseTarget(self._backend), kind, Path(path), dry_run=dry_run)
+
     # Items of other frameworks
 
     def append_items(
@@ -268,6 +282,7 @@ class DatabaseStorage(DatabaseWriter):
     atrash = async_twin(trash, writes=True)
     arestore = async_twin(restore, writes=True)
     aempty_trash = async_twin(empty_trash, writes=True)
+    aimport_from = async_twin(import_from, writes=True)
     adrop = async_twin(DatabaseWriter.drop, writes=True)
     aupgrade_schema = async_twin(DatabaseWriter.upgrade_schema, writes=True)
     aappend_items = async_twin(append_items, writes=True)

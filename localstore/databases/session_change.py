@@ -109,6 +109,20 @@ class SessionChange:
             row = self.row
         self._write(row, size, put + new, removed, new)
 
+    def rewrite(self, header: Entry, entries: Sequence[Entry]) -> None:
+        """Make this header and these entries the session. Entries that are the same objects as before are not written.
+
+        From the first entry that was inserted on, the entries move to other positions.
+        """
+        stored = self.entries()
+        replaced: dict[int, Entry | None] = {}
+        for number, one in enumerate(stored):
+            entry = entries[number] if number < len(entries) else None
+            if entry is not one.entry:
+                replaced[one.position] = entry
+        changed = None if json_equal(header, self.header()) else order_header(header)
+        self.change(changed, replaced, entries[len(stored) :])
+
     def _only_finishes(self, replaced: dict[int, Entry | None]) -> bool:
         """Return whether only the last entry is replaced, and is an unfinished run so far."""
         waiting = self.row.get("unfinished_offsets", {})

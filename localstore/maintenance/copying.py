@@ -190,8 +190,20 @@ class NotCopied:
         return {name: value for name, value in values.items() if value is not None}
 
 
+class Transferred:
+    """What the results of a copy and of a merge share. Both have `differences` and `skipped`."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        lists = {name: [one.as_dict() for one in values[name]] for name in ("differences", "skipped")}
+        return {**values, **lists}
+
+
 @dataclass(slots=True)
-class Copied:
+class Copied(Transferred):
     """The result of a copy.
 
     `added` and `extended` are the ids of the sessions that are new in the other store, and of those that got something
@@ -206,12 +218,6 @@ class Copied:
     runs: int = 0
     differences: list[Difference] = field(default_factory=list)
     skipped: list[NotCopied] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        lists = {name: [one.as_dict() for one in values[name]] for name in ("differences", "skipped")}
-        return {**values, **lists}
 
 
 def copy(

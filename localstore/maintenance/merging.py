@@ -2,20 +2,29 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from localstore.disk import trash_folder
 from localstore.disk.document_file import DocumentFile
 from localstore.engine.engine import Engine
 from localstore.engine.merge import Version, merge
 from localstore.errors import LocalstoreError
-from localstore.maintenance.copying import Difference, Form, Listed, NotCopied, Revision, Side, Source, copy
+from localstore.maintenance.copying import (
+    Difference,
+    Form,
+    Listed,
+    NotCopied,
+    Revision,
+    Side,
+    Source,
+    Transferred,
+    copy,
+)
 from localstore.models.filter import Filter
 from localstore.models.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class StoresMerged:
+class StoresMerged(Transferred):
     """The result of a merge of another store into this one.
 
     `added` and `extended` are the ids of the sessions that are new here, and of those that got something new.
@@ -38,12 +47,6 @@ class StoresMerged:
     returned: list[str]
     differences: list[Difference] = field(default_factory=list)
     skipped: list[NotCopied] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        lists = {name: [one.as_dict() for one in values[name]] for name in ("differences", "skipped")}
-        return {**values, **lists}
 
 
 def merge_from(

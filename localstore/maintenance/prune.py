@@ -1,11 +1,10 @@
 """Select the sessions that `prune` moves to the trash. Documents that cannot be read are never among them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from localstore.engine.engine import Engine
 from localstore.errors import LocalstoreError
-from localstore.index.row import IndexRow
 from localstore.maintenance.trash import Removal
 from localstore.models.filter import Filter
 from localstore.models.session_info import SessionInfo
@@ -33,12 +32,17 @@ class Pruned:
 
 
 def to_prune(
-    engine: Engine, where: Filter, *, older_than: timedelta | None, keep: int | None, larger_than: int | None
-) -> list[IndexRow]:
-    """Return the rows of the sessions to prune, newest activity first, with what is counted over their runs.
+    listed: Callable[[Filter, int | None], list[SessionInfo]],
+    where: Filter,
+    *,
+    older_than: timedelta | None,
+    keep: int | None,
+    larger_than: int | None,
+) -> tuple[SessionInfo, ...]:
+    """Return the sessions to prune, newest activity first.
 
     Args:
-        engine: The store.
+        listed: Returns the sessions that match a filter, newest activity first, at most so many.
         where: Only sessions that match this filter.
         older_than: Only sessions whose last activity is longer ago.
         keep: Not the N most recently active sessions of those that match the filter.
@@ -46,15 +50,14 @@ def to_prune(
     """
     if where.part_of is None and where.sub_sessions is None:  # a sub-session goes with its session, and not before
         where = replace(where, sub_sessions=False)
-    kept = set() if keep is None else {row["session_id"] for row in engine.rows(where, keep)}
-    rows = engine.rows(_until(where, older_than), counted=True)
-    return [
-        row
-        for row in rows
-        if "problem" not in row  # when it was last active is in doubt
-        and row["session_id"] not in kept
-        and (larger_than is None or (bool(row["fingerprint"]) and row["fingerprint"][0] > larger_than))
-    ]
+    kept = set() if keep is None else {info.session_id for info in listed(where, keep)}
+    return tuple(
+        info
+        for info in listed(_until(where, older_than), None)
+        if info.problem is None  # when it was last active is in doubt
+        and info.session_id not in kept
+        and (larger_than is None or info.size > larger_than)
+    )
 
 
 def _until(where: Filter, older_than: timedelta | None) -> Filter:

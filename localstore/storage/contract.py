@@ -7,6 +7,7 @@ of tests, `tests/contract/`, runs against every implementation.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -20,6 +21,9 @@ from localstore.storage.arguments import UNSET, Unset
 if TYPE_CHECKING:
     from localstore.disk.trash_folder import Trashed
     from localstore.maintenance.copying import Copied, Copyable, Side
+    from localstore.maintenance.importing import Imported
+    from localstore.maintenance.importing import Kind as ImportKind
+    from localstore.maintenance.prune import Pruned
     from localstore.maintenance.trash import Removal
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.progress import Progress
@@ -164,6 +168,22 @@ class SessionStorage(WorkflowStorage, Protocol):
 
     def empty_trash(self, *, older_than: timedelta | str | None = None) -> list[Trashed]:
         """Delete what is in the trash permanently, and return it."""
+        ...
+
+    def prune(
+        self,
+        where: Filter | None = None,
+        *,
+        older_than: timedelta | str | None = None,
+        keep: int | None = None,
+        larger_than: int | None = None,
+        dry_run: bool = False,
+    ) -> Pruned:
+        """Move the sessions that match all criteria to the trash, and return them."""
+        ...
+
+    def import_from(self, kind: ImportKind, path: str | os.PathLike[str], *, dry_run: bool = False) -> Imported:
+        """Import the sessions of another program, and return what was imported and what was not."""
         ...
 
     def drop(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,21 @@ from localstore.models.filter import Filter
 from localstore.models.nearest import not_one_of
 from localstore.models.schema import Rating
 from localstore.models.session_info import SessionInfo
-from localstore.storage.arguments import check_filter, check_flag, check_id, check_limit
+from localstore.storage.arguments import (
+    check_age,
+    check_count,
+    check_filter,
+    check_flag,
+    check_id,
+    check_limit,
+    optional,
+)
 from localstore.storage.async_twins import async_twin
 
 if TYPE_CHECKING:
     from localstore.maintenance.copying import Copied, Copyable, Side
+    from localstore.maintenance.prune import Pruned
+    from localstore.maintenance.trash import Removal
     from localstore.models.progress import Progress
     from localstore.models.session import Message, Session
     from localstore.models.session_info import SortKey
@@ -47,6 +58,8 @@ class DerivedCalls:
         ) -> Session | None: ...
 
         def count(self, where: Filter | None = None) -> int: ...
+
+        def trash(self, sessions: "str | SessionInfo | Iterable[str | SessionInfo]") -> "Removal": ...
 
         def unreadable_files(self) -> dict[Path, str]: ...
 
@@ -248,6 +261,52 @@ class DerivedCalls:
             raise TypeError(f"other must be a storage, not {type(other).__name__}")
         return copy(self._copy_side(), other._copy_side(), check_filter(where), dry_run=dry_run, progress=progress)
 
+    def prune(
+        self,
+        where: Filter | None = None,
+        *,
+        older_than: timedelta | str | None = None,
+        keep: int | None = None,
+        larger_than: int | None = None,
+        dry_run: bool = False,
+    ) -> "Pruned":
+        """Move the sessions that match all criteria to the trash, and return them.
+
+            >>> storage.prune(older_than="90d", keep=100, dry_run=True).sessions
+            ()
+
+        Nothing is ever pruned automatically. A session that is written to after it was selected stays, and so does a
+        document that cannot be read.
+
+        Args:
+            where: Only sessions that match this filter.
+            older_than: Only sessions whose last activity is longer ago: a `timedelta`, or text such as `12h`, `90d` or
+                `8w`.
+            keep: Not the N most recently active sessions of those that match the filter.
+            larger_than: Only sessions whose document has more bytes.
+            dry_run: If True, nothing is moved. The result says what would be.
+
+        Raises ValueError if there is no criterion, or one is not valid.
+        """
+        from localstore.maintenance.prune import Pruned, to_prune
+
+        check_flag("dry_run", dry_run)
+        age = check_age("older_than", older_than)
+        for name, value in (("keep", keep), ("larger_than", larger_than)):
+            optional(check_count)(name, value)
+        if keep == 0:
+            raise ValueError("keep must be a whole number from 1 on, not 0. Leave it out to keep none.")
+        if not check_filter(where) and age is None and keep is None and larger_than is None:
+            raise ValueError("prune needs a filter, older_than, keep or larger_than. Nothing was moved.")
+        selected = to_prune(
+            lambda chosen, limit: self.list_sessions(where=chosen, limit=limit),
+            check_filter(where),
+            older_than=age,
+            keep=keep,
+            larger_than=larger_than,
+        )
+        return Pruned(selected, None if dry_run else self.trash(selected))
+
     def __iter__(self) -> Iterator[str]:
         """Yield the ids of all sessions, most recently updated first."""
         return (info.session_id for info in self.sessions())
@@ -268,3 +327,4 @@ class DerivedCalls:
     aexamples = async_twin(examples, writes=False)
     acopy_to = async_twin(copy_to, writes=True)
     asub_sessions = async_twin(sub_sessions, writes=False)
+    aprune = async_twin(prune, writes=True)

@@ -6,17 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localstore.models.filter import Filter
 from localstore.models.nearest import shown
 from localstore.models.session_info import SessionInfo
 from localstore.storage.arguments import (
     check_age,
-    check_count,
-    check_filter,
     check_flag,
     check_id,
     expected_fingerprints,
-    optional,
 )
 from localstore.storage.async_twins import async_twin
 from localstore.storage.documents import StorageDocuments
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
     from localstore.maintenance.importing import Kind as ImportKind
     from localstore.maintenance.merge_copies import MergedSession
     from localstore.maintenance.merging import StoresMerged
-    from localstore.maintenance.prune import Pruned
     from localstore.maintenance.redact import Redacted
     from localstore.maintenance.trash import Removal, Restoration
     from localstore.maintenance.upgrade import Upgraded
@@ -127,47 +122,6 @@ class StorageHousekeeping(StorageDocuments):
 
         return empty(self, self.trashed(older_than=older_than))
 
-    def prune(
-        self,
-        where: Filter | None = None,
-        *,
-        older_than: timedelta | str | None = None,
-        keep: int | None = None,
-        larger_than: int | None = None,
-        dry_run: bool = False,
-    ) -> "Pruned":
-        """Move the sessions that match all criteria to the trash, and return them.
-
-            >>> storage.prune(older_than="90d", keep=100, dry_run=True).sessions
-            ()
-
-        Nothing is ever pruned automatically. A session that is written to after it was selected stays, and so does a
-        document that cannot be read.
-
-        Args:
-            where: Only sessions that match this filter.
-            older_than: Only sessions whose last activity is longer ago: a `timedelta`, or text such as `12h`, `90d` or
-                `8w`.
-            keep: Not the N most recently active sessions of those that match the filter.
-            larger_than: Only sessions whose document has more bytes.
-            dry_run: If True, nothing is moved. The result says what would be.
-
-        Raises ValueError if there is no criterion, or one is not valid.
-        """
-        from localstore.maintenance.prune import Pruned, to_prune
-
-        check_flag("dry_run", dry_run)
-        age = check_age("older_than", older_than)
-        for name, value in (("keep", keep), ("larger_than", larger_than)):
-            optional(check_count)(name, value)
-        if keep == 0:
-            raise ValueError("keep must be a whole number from 1 on, not 0. Leave it out to keep none.")
-        if not check_filter(where) and age is None and keep is None and larger_than is None:
-            raise ValueError("prune needs a filter, older_than, keep or larger_than. Nothing was moved.")
-        rows = to_prune(self._engine, check_filter(where), older_than=age, keep=keep, larger_than=larger_than)
-        selected = tuple(self._infos(rows))
-        return Pruned(selected, None if dry_run else self.trash(selected))
-
     def drop(self) -> None:
         """Delete all sessions of this store permanently, and what was set aside from them. Other files stay.
 
@@ -264,11 +218,11 @@ class StorageHousekeeping(StorageDocuments):
         for another kind, and OSError if the source cannot be opened. If the store cannot be written, OSError is raised,
         too; repeat the call to import the rest.
         """
-        from localstore.maintenance.importing import import_from
+        from localstore.maintenance.importing import FolderTarget, import_from
 
         check_flag("dry_run", dry_run)
         with self.bulk():
-            return import_from(self._engine, self._suffix, kind, Path(path), dry_run=dry_run)
+            return import_from(FolderTarget(self._engine, self._suffix), kind, Path(path), dry_run=dry_run)
 
     def merge_from(
         self, other: "Copyable | Path | str", *, dry_run: bool = False, progress: "Progress | None" = None
@@ -351,7 +305,6 @@ class StorageHousekeeping(StorageDocuments):
     arestore = async_twin(restore, writes=True)
     arestore_all = async_twin(restore_all, writes=True)
     aempty_trash = async_twin(empty_trash, writes=True)
-    aprune = async_twin(prune, writes=True)
     adrop = async_twin(drop, writes=True)
     aupgrade_schema = async_twin(upgrade_schema, writes=True)
     aredact = async_twin(redact, writes=True)

@@ -95,6 +95,27 @@ def test_sessions_go_to_the_trash_and_come_back(invoke: Invoke, url: str) -> Non
     assert len(done(invoke("ls", "--store", url)).splitlines()) == 2
 
 
+def test_old_sessions_are_pruned(invoke: Invoke, url: str, store: Path) -> None:
+    for args in (["--keep", "1", "--dry-run"], ["--user", "bob", "--dry-run", "--json"]):
+        found, expected = (invoke("prune", *args, "--store", one) for one in (url, store))
+        assert found.exit_code == expected.exit_code == 0
+        assert [line.split("\t")[0] for line in found.stdout.splitlines() if "\t" in line] == [
+            line.split("\t")[0] for line in expected.stdout.splitlines() if "\t" in line
+        ]
+    assert done(invoke("prune", "--keep", "1", "--yes", "--store", url)).startswith("2 sessions are in the trash.")
+    assert len(done(invoke("ls", "--store", url)).splitlines()) == 1
+
+
+def test_sessions_of_other_programs_are_imported(invoke: Invoke, url: str, store: Path, tmp_path: Path) -> None:
+    done(invoke("export", "--format", "atif", "--user", "alice", "--output", tmp_path / "atif.jsonl", "--store", store))
+    other = f"sqlite:///{tmp_path}/imported.db"
+    args = ["import", "atif", tmp_path / "atif.jsonl"]
+    assert invoke(*args, "--dry-run", "--store", other).stdout.startswith("Would import 2 new sessions")
+    assert done(invoke(*args, "--store", other)).startswith("Imported 2 new sessions")
+    assert done(invoke(*args, "--store", other)).startswith("Imported 0 new sessions")
+    assert len(done(invoke("ls", "--store", other)).splitlines()) == 2
+
+
 def test_it_is_checked_and_upgraded(invoke: Invoke, url: str) -> None:
     assert done(invoke("check", "--store", url)) == "3 sessions, no findings\n"
     assert done(invoke("check", "--json", "--store", url)) == "[]\n"
@@ -148,15 +169,15 @@ def test_no_command_shows_the_password(invoke: Invoke, store: Path, tmp_path: Pa
         ["path", "graz-1"],
         ["edit", "graz-1"],
         ["convert", "--to", "yaml"],
-        ["prune", "--keep", "1"],
         ["rescue"],
         ["backups"],
+        ["redact", "graz-1", "--secrets"],
         ["redact", "graz-1", "--secrets", "--dry-run"],
         ["restore", "--kind", "backup"],
         ["check", "--repair"],
         ["diff", "graz-1", "--backup", "x"],
     ],
-    ids=lambda args: args[0],
+    ids=" ".join,
 )
 def test_what_needs_files_says_so(invoke: Invoke, args: list[str], tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"

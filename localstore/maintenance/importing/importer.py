@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -61,12 +61,23 @@ def reader_of(kind: str) -> Reader:
     return reader
 
 
-def import_from(engine: Engine, suffix: str, kind: Kind, path: Path, *, dry_run: bool = False) -> Imported:
+class Target(Protocol):
+    """A store into which sessions are imported."""
+
+    def read(self, session_id: str) -> tuple[dict[str, Any], list[Entry]] | None:
+        """Return the header and the entries of a session, or None if there is none."""
+        ...
+
+    def store(self, source: SourceSession) -> Change | Skipped | None:
+        """Store what `planned` says of a session under its lock, and return it; None if the session is new."""
+        ...
+
+
+def import_from(target: Target, kind: Kind, path: Path, *, dry_run: bool = False) -> Imported:
     """Import what the store does not have yet of the sessions of a source, and return what was done.
 
     Args:
-        engine: The engine of the store.
-        suffix: The ending of new documents.
+        target: The store.
         kind: The program or format that the source is of.
         path: A file or folder.
         dry_run: If True, nothing is written.
@@ -94,7 +105,7 @@ def import_from(engine: Engine, suffix: str, kind: Kind, path: Path, *, dry_run:
         if any(fork.header["session_id"] not in stored_whole for fork in source.forks):
             source = replace(source, forks=())  # no run may leave the session for a fork that lacks it
         try:
-            change = _preview(engine, source) if dry_run else _store(engine, suffix, source)
+            change = _preview(target, source) if dry_run else target.store(source)
         except LocalstoreError as error:
             skipped.append(Skipped(source.path, str(error), session_id=session_id))
             continue
@@ -161,33 +172,41 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _preview(engine: Engine, source: SourceSession) -> Change | Skipped | None:
+def _preview(target: Target, source: SourceSession) -> Change | Skipped | None:
     """Return the changes to the stored session, None if there is none, or why the source cannot be imported."""
-    snapshot = engine.look(source.header["session_id"], lambda _: True, None)
-    if snapshot is None:
-        return None
-    return _plan(snapshot.header, snapshot.entries, source)
+    stored = target.read(source.header["session_id"])
+    return None if stored is None else planned(*stored, source)
 
 
-def _store(engine: Engine, suffix: str, source: SourceSession) -> Change | Skipped | None:
-    """Store a session, and return what `_preview` returns."""
-    change: Change | Skipped | None = None
-    session_id = source.header["session_id"]
-    for attempt in engine.edit(session_id):
-        with attempt as document:
-            if document is None:
-                engine.create(order_header(source.header), source.entries, suffix)
-                change = None
-                continue
-            change = _plan(document.whole().header, document.whole().entries, source)
-            if isinstance(change, Change):
-                if source.forks and change.moves:  # runs move to forks, whose names must not be lost in a power cut
-                    engine.sync_names([fork.header["session_id"] for fork in source.forks])
-                _apply(document, change)
-    return change
+class FolderTarget:
+    """A store in a folder into which sessions are imported. `suffix` is the ending of new documents."""
+
+    def __init__(self, engine: Engine, suffix: str) -> None:
+        self._engine = engine
+        self._suffix = suffix
+
+    def read(self, session_id: str) -> tuple[dict[str, Any], list[Entry]] | None:
+        snapshot = self._engine.look(session_id, lambda _: True, None)
+        return None if snapshot is None else (snapshot.header, snapshot.entries)
+
+    def store(self, source: SourceSession) -> Change | Skipped | None:
+        change: Change | Skipped | None = None
+        for attempt in self._engine.edit(source.header["session_id"]):
+            with attempt as document:
+                if document is None:
+                    self._engine.create(order_header(source.header), source.entries, self._suffix)
+                    change = None
+                    continue
+                change = planned(document.whole().header, document.whole().entries, source)
+                if isinstance(change, Change):
+                    if source.forks and change.moves:  # runs move to forks, whose names must survive a power cut
+                        self._engine.sync_names([fork.header["session_id"] for fork in source.forks])
+                    _apply(document, change)
+        return change
 
 
-def _plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> Change | Skipped:
+def planned(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> Change | Skipped:
+    """Return the changes to a stored session, or why the source cannot be imported."""
     if is_other_session(header, entries, source):
         problem = "the store has another session with this id, which was not changed"
         return Skipped(source.path, problem, session_id=source.header["session_id"])
