@@ -30,6 +30,7 @@ SECTIONS = {
     "Find and repair damage": ("check", "merge", "rescue"),
     "Use git": ("git", "merge-driver"),
     "Change the format": ("upgrade", "convert", "backups"),
+    "Serve": ("mcp",),
     "Get help": ("help", "completion"),
 }
 """The sections of the help and their commands. `localstore NAME` is `command` in the module `commands/NAME.py`, or
