@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import localstore
 from localstore.errors import LocalstoreError
 
 from .. import output
@@ -48,7 +49,7 @@ def command(folder: str | None, write: bool, port: int | None, store: str | None
             f"'localstore mcp' needs the package mcp, version 2, and there is no module {error.name}. "
             "Run: pip install 'localstore-sessions[mcp]'"
         ) from None
-    sessions = server.session_server(storage, write=write)
+    sessions = server.session_server(storage, write=write, version=localstore.__version__)
     if port is not None:
         with _listen(port) as listener:
             output.note(f"Serving {store_name(storage)} at {server.address(listener)} until Ctrl-C is pressed")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from localstore import Message, Run, SessionStorage, ToolCall, Update
+from localstore import Item, Message, Run, SessionStorage, ToolCall, Update
 from tests.contract.runs import read
 from tests.contract.storages import STORAGES
 from tests.effort import ci_only
@@ -105,6 +105,12 @@ def test_archived_sessions_are_listed_only_on_request(tools: Tools, storage: Ses
     storage.archive("trip")
     assert [one["session_id"] for one in tools("list_sessions")["sessions"]] == ["hello"]
     assert len(tools("list_sessions", archived=True)["sessions"]) == 2
+
+
+def test_parts_of_a_session_are_listed_only_on_request(tools: Tools, storage: SessionStorage) -> None:
+    storage.append_items("part", [Item({"role": "user", "content": "hi"})], part_of="trip")
+    assert [one["session_id"] for one in tools("list_sessions")["sessions"]] == ["hello", "trip"]
+    assert [one["session_id"] for one in tools("list_sessions", part_of="trip")["sessions"]] == ["part"]
 
 
 def test_a_search_finds_words_in_pages_and_leads_to_the_run(tools: Tools) -> None:

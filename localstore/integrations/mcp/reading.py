@@ -73,6 +73,9 @@ class ReadingTools:
         rating: Rated = None,
         since: Since = None,
         until: Until = None,
+        part_of: Annotated[
+            str | None, Field(description="Only the parts of the session with this id. Otherwise no parts are listed.")
+        ] = None,
         archived: Annotated[bool, Field(description="Archived sessions too.")] = False,
         limit: Limit = 20,
         cursor: Cursor = None,
@@ -83,8 +86,8 @@ class ReadingTools:
         status, ratings and tokens. All filters that are given must match.
         """
         where = _filter(user, entity, kind, name, tags, model, status, rating, since, until)
-        if not archived:
-            where = replace(where, archived=False)
+        where = replace(where, archived=None if archived else False)
+        where = replace(where, sub_sessions=False) if part_of is None else replace(where, part_of=part_of)
         if cursor is not None and position(cursor) is None:
             raise _no_cursor(cursor)
         found = self._storage.list_sessions(where=where, limit=limit + 1, after=cursor)

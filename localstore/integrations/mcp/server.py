@@ -12,7 +12,6 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import ToolAnnotations
 
-import localstore
 from localstore.integrations.mcp.naming import reporting
 from localstore.integrations.mcp.reading import ReadingTools
 from localstore.integrations.mcp.writing import WritingTools
@@ -27,12 +26,13 @@ _INSTRUCTIONS = (
 )
 
 
-def session_server(storage: SessionStorage, *, write: bool = False) -> MCPServer:
+def session_server(storage: SessionStorage, *, write: bool = False, version: str = "") -> MCPServer:
     """Return an MCP server with the tools for the sessions of a storage.
 
-    With `write`, clients may also rate runs, tag sessions and add notes; nothing can be deleted.
+    With `write`, clients may also rate runs, tag sessions and add notes; nothing can be deleted. `version` is
+    what clients show.
     """
-    server = MCPServer("localstore", instructions=_INSTRUCTIONS, version=localstore.__version__, log_level="CRITICAL")
+    server = MCPServer("localstore", instructions=_INSTRUCTIONS, version=version, log_level="CRITICAL")
     reading = ReadingTools(storage)
     tools: list[Callable[..., Any]] = [
         reading.list_sessions,
