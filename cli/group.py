@@ -23,14 +23,13 @@ _WHOLE = 1000
 """Longer than the first sentence of any help."""
 
 SECTIONS = {
-    "Look": ("ls", "search", "stats", "show", "diff", "pick", "path", "export", "serve"),
+    "Look": ("ls", "search", "stats", "show", "diff", "pick", "path", "export", "serve", "mcp"),
     "Ask a model": ("chat", "ask", "replay"),
     "Change sessions": ("edit", "state", "rename", "tag", "rate", "archive", "unarchive", "redact"),
     "Bring in, copy, remove and bring back": ("import", "copy", "rm", "prune", "restore"),
     "Find and repair damage": ("check", "merge", "rescue"),
     "Use git": ("git", "merge-driver"),
     "Change the format": ("upgrade", "convert", "backups"),
-    "Serve": ("mcp",),
     "Get help": ("help", "completion"),
 }
 """The sections of the help and their commands. `localstore NAME` is `command` in the module `commands/NAME.py`, or
