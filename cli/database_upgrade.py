@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from localstore.databases.opening import open_storage, upgrade_of, without_password
+from localstore.databases.opening import upgrade_of, without_password
 
 from . import output
 from .figures import counted
 from .rewrite_result import exit_with_problems, print_plan, print_undone, print_upgraded
-from .store_option import needs_folder
 
 if TYPE_CHECKING:
-    from localstore.databases.sql_upgrade import SqlUpgrade
+    from localstore.databases.upgrading import DatabaseUpgrade
 
 
 def upgrade_database(url: str, *, dry_run: bool, diff: bool, undoes: bool, as_json: bool) -> None:
-    """Upgrade the table, show what would be done, or undo an upgrade, and print the result."""
+    """Upgrade the table or the collection, show what would be done, or undo an upgrade, and print the result."""
     upgrade = upgrade_of(url)
-    if upgrade is None:
-        if dry_run or diff or undoes:
-            raise needs_folder(without_password(url))
-        with open_storage(url, create=False) as storage:
-            print_upgraded(storage.upgrade_schema(), "", "", as_json=as_json)
-        return
     if undoes:
         done = upgrade.undo()
-        print_undone(done, f"of table {done.backup}", as_json=as_json)
+        print_undone(done, f"of {upgrade.what} {done.backup}", as_json=as_json)
     elif dry_run or diff:
         _show(upgrade, diff=diff, as_json=as_json)
     else:
@@ -35,12 +28,12 @@ def upgrade_database(url: str, *, dry_run: bool, diff: bool, undoes: bool, as_js
 
         upgraded = upgrade.upgrade()
         undo = f"localstore upgrade --undo --store {shlex.quote(without_password(url))}"
-        old = f"The old documents are in table {upgraded.backup}. Undo with: {undo}"
+        old = f"The old documents are in {upgrade.what} {upgraded.backup}. Undo with: {undo}"
         summary = f"Upgraded {counted(upgraded.documents, 'document')} to version {SCHEMA_VERSION}."
         print_upgraded(upgraded, summary, old, as_json=as_json)
 
 
-def _show(upgrade: SqlUpgrade, *, diff: bool, as_json: bool) -> None:
+def _show(upgrade: DatabaseUpgrade[Any], *, diff: bool, as_json: bool) -> None:
     from localstore.maintenance.upgrade import Problem, unified_diff
 
     plan = upgrade.plan()

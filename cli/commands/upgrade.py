@@ -31,7 +31,7 @@ def command(
     """Upgrade old documents to the current schema version.
 
     DIR may also be a folder of session files that agno 1.x wrote: it becomes a store. So does a table of agno in SQLite
-    or PostgreSQL that --store names.
+    or PostgreSQL, or a collection in MongoDB, that --store names.
 
     Old documents are first copied to a backup; see 'localstore backups'. A document that cannot be upgraded is named
     and left unchanged, and the exit code is 1. Other processes may use the store meanwhile. If the command is

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import orjson
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Entry = dict[str, Any]
 _Result = TypeVar("_Result")
 
+State = Literal["missing", "agno", "unfinished", "ready"]
+"""What is where a store is to be opened: nothing, sessions of agno, some that are upgraded in part, or a store."""
+HOW_TO_UPGRADE = "Upgrade it with 'localstore upgrade --store URL', or open it with auto_upgrade_schema=True."
 HEADER = -1
 """The position of the header."""
 TRASH = "trash"

@@ -26,8 +26,9 @@ from localstore.databases.backend import (
     store_not_found,
 )
 from localstore.databases.mongo_client import Client, Document
+from localstore.databases.mongo_layout import create as create_store
+from localstore.databases.mongo_layout import is_ready
 from localstore.databases.mongo_session import (
-    BY_POSITION,
     LONGEST_WORD,
     Collections,
     LockedSession,
@@ -38,7 +39,7 @@ from localstore.databases.mongo_session import (
     text_of_aside,
 )
 from localstore.databases.words import ANYTHING, KELVIN, longest_word
-from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
+from localstore.errors import OlderFormat
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, Term, WordQuery
 from localstore.index.selection import Place
@@ -49,70 +50,34 @@ if TYPE_CHECKING:
     from localstore.maintenance.upgrade import Upgraded
 
 _Result = TypeVar("_Result")
-LAYOUT = "1"
-"""The version of the collections."""
 _FIRST, _LARGEST = 25, 1000
 """How many matches are read at first, and at most."""
 _END = "\U0010ffff"
-_OF_AGNO = ({"session_data"}, {"memory"}, {"runs"})
-"""Fields of a session that agno stored: it has one of these."""
 
 
 class MongoBackend:
     """The collections of one store; see `Backend`."""
 
-    def __init__(self, client: Client, collection: str, *, create: bool) -> None:
-        """Open the collections, and create them if they do not exist and `create` is true.
+    def __init__(self, client: Client, collection: str, *, create: bool, upgrade: bool) -> None:
+        """Open the collections: create them if they do not exist and `create` is true, upgrade them with `upgrade`.
 
         Raises StoreUnavailable, StoreNotFound, OlderFormat for a collection of agno, and NewerFormat.
         """
         self._client = client
         self._name = collection
         self.address = f"{client.address}, collection {collection}"
-        if not client.plain(self._is_ready):
+        check = partial(is_ready, name=collection, address=self.address)
+        try:
+            exists = client.plain(check)
+        except OlderFormat:
+            if not upgrade:
+                raise
+            self.upgrade()
+            exists = client.plain(check)
+        if not exists:
             if not create:
                 raise store_not_found(self.address)
-            client.plain(self._create)
-
-    def _is_ready(self, database: Database[Document]) -> bool:
-        """Return whether the collections exist. Raises an error if they are of another layout or another program."""
-        collections = Collections(database, self._name)
-        found = collections.info.find_one({"_id": "layout"})
-        if found is not None and found.get("value") != LAYOUT:
-            raise NewerFormat(
-                f"{self.address} has layout {found.get('value')}, but this localstore reads layout {LAYOUT}. Nothing "
-                "was changed. Update localstore.",
-                path=self.address,
-            )
-        if found is not None:
-            return True
-        other = collections.sessions.find_one()
-        if other is None or "facts" in other:
-            return False
-        if "session_id" in other and any(fields <= other.keys() for fields in _OF_AGNO):
-            raise OlderFormat(
-                f"{self.address} is a collection of agno. Nothing was changed. Use another collection name.",
-                path=self.address,
-            )
-        raise StoreUnavailable(
-            f"{self.address} is a collection of another program. Nothing was changed. Use another collection name.",
-            path=self.address,
-        )
-
-    def _create(self, database: Database[Document]) -> None:
-        of = Collections(database, self._name)
-        by_time = [("active_at", ASCENDING), ("_id", ASCENDING)]
-        of.sessions.create_index(by_time)
-        for field in ("user_id", "entity_id"):
-            of.sessions.create_index([(field, ASCENDING), *by_time])
-        of.sessions.create_index([("name", ASCENDING)])
-        of.sessions.create_index([("part_of", ASCENDING)])
-        of.entries.create_index(BY_POSITION, unique=True)
-        of.entries.create_index([("session_id", ASCENDING), ("run_id", ASCENDING), ("position", ASCENDING)])
-        of.entries.create_index([("words", ASCENDING)])
-        of.aside.create_index([("session_id", ASCENDING)])
-        of.aside_texts.create_index([("name", ASCENDING), ("number", ASCENDING)])
-        of.info.update_one({"_id": "layout"}, {"$set": {"value": LAYOUT}}, upsert=True)
+            client.plain(partial(create_store, name=collection))
 
     def close(self) -> None:
         self._client.close()
@@ -348,9 +313,9 @@ class MongoBackend:
         )
 
     def upgrade(self) -> Upgraded:
-        from localstore.maintenance.upgrade import Upgraded
+        from localstore.databases.mongo_upgrade import MongoUpgrade
 
-        return Upgraded()
+        return MongoUpgrade(self._client, self._name).upgrade()
 
     def drop(self) -> None:
         self.forget([one.name for one in self.asides() if one.reason != TRASH])

@@ -31,6 +31,7 @@ _LONGEST_WAIT = 0.1
 """The longest pause in seconds before a transaction that collided with another one is tried again."""
 _TRANSIENT, _UNKNOWN = "TransientTransactionError", "UnknownTransactionCommitResult"
 _NO_TRANSACTIONS = (20, 263)
+_NOT_VALID = 121
 _SHORTEST_SECRET = 3
 _OF_PARENTS: list[MongoClient[Document]] = []
 """Clients of the processes that this one was forked from. They are kept, because closing them would end connections
@@ -192,6 +193,11 @@ class Client:
             problem, advice = (
                 "the server has no transactions",
                 "Start mongod with --replSet, and run rs.initiate() once",
+            )
+        elif code == _NOT_VALID:
+            problem, advice = (
+                "the collection is not that of a store any more: it was upgraded, or an upgrade was undone",
+                "Open the store again",
             )
         else:
             problem = " ".join(str(error).split(", full error:")[0].split(", Timeout:")[0].split()).rstrip(".")

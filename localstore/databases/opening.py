@@ -2,13 +2,13 @@
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from localstore.errors import LocalstoreError, StoreNotFound
 
 if TYPE_CHECKING:
-    from localstore.databases.sql_upgrade import SqlUpgrade
+    from localstore.databases.upgrading import DatabaseUpgrade
     from localstore.models.progress import Progress
     from localstore.storage.contract import SessionStorage
 
@@ -76,7 +76,8 @@ def open_storage(
         if text.startswith(_MONGO):
             from localstore.databases.mongo import MongoDbStorage
 
-            return MongoDbStorage(options.get("collection", "agent_sessions"), address, create=create)
+            collection = options.get("collection", "agent_sessions")
+            return MongoDbStorage(collection, address, auto_upgrade_schema=auto_upgrade_schema, create=create)
         from localstore.databases.sql import SqlStorage
 
         table = options.get("table", "agent_sessions")
@@ -85,17 +86,19 @@ def open_storage(
         raise _no_store(text, error) from None
 
 
-def upgrade_of(url: str) -> "SqlUpgrade | None":
-    """Return the upgrade of the table at the URL of an SQL database, or None for a store in MongoDB.
+def upgrade_of(url: str) -> "DatabaseUpgrade[Any]":
+    """Return the upgrade of the table or the collection at the URL of a database.
 
     Raises StoreNotFound for a URL that is no database's, and StoreUnavailable if a package is missing.
     """
-    if url.startswith(_MONGO):
-        return None
-    from localstore.databases import sql
-
     try:
         address, options = _options_in(url)
+        if url.startswith(_MONGO):
+            from localstore.databases import mongo
+
+            return mongo.upgrade_of(address, options.get("collection", "agent_sessions"))
+        from localstore.databases import sql
+
         return sql.upgrade_of(address, options.get("table", "agent_sessions"), options.get("schema"))
     except ValueError as error:
         raise _no_store(url, error) from None

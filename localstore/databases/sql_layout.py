@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.schema import CreateSchema
 
+from localstore.databases.backend import HOW_TO_UPGRADE, State
 from localstore.databases.sql_tables import LAYOUT, Tables
 from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
 from localstore.maintenance.importing.agno import SESSION_COLUMNS
 
-State = Literal["missing", "agno", "unfinished", "ready"]
 UPGRADE = "upgrade"
 """The name in the table of information of how far an upgrade came, as JSON. It stays there for an undo."""
 UNFINISHED = "upgrading"
@@ -50,11 +48,12 @@ def state_of(connection: Connection, tables: Tables, address: str) -> State:
 def is_ready(connection: Connection, tables: Tables, address: str) -> bool:
     """Return whether the tables exist. Raises OlderFormat for a table of agno, and the errors of `state_of`."""
     state = state_of(connection, tables, address)
-    how = "Upgrade it with 'localstore upgrade --store URL', or open it with auto_upgrade_schema=True."
     if state == "agno":
-        raise OlderFormat(f"{address} is a table of agno. Nothing was changed. {how}", path=address)
+        raise OlderFormat(f"{address} is a table of agno. Nothing was changed. {HOW_TO_UPGRADE}", path=address)
     if state == "unfinished":
-        raise OlderFormat(f"{address} is being upgraded, or its upgrade was interrupted. {how}", path=address)
+        raise OlderFormat(
+            f"{address} is being upgraded, or its upgrade was interrupted. {HOW_TO_UPGRADE}", path=address
+        )
     return state == "ready"
 
 

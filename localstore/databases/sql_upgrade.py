@@ -11,14 +11,14 @@ from sqlalchemy import Table as AnyTable
 from sqlalchemy.schema import MetaData
 
 from localstore.databases.agno_sessions import Document
-from localstore.databases.backend import HEADER, Change, entry_of, store_not_found
+from localstore.databases.backend import HEADER, Change, State, entry_of, store_not_found
 from localstore.databases.sql_agno import AgnoTables, run_tables
 from localstore.databases.sql_bulk import create_many
 from localstore.databases.sql_connections import Connections
 from localstore.databases.sql_layout import UNFINISHED, UPGRADE, create_tables, drop_tables, state_of
 from localstore.databases.sql_session import Statements
 from localstore.databases.sql_tables import Tables, key
-from localstore.databases.upgrading import SUFFIX, Compared, DatabaseUpgrade, Progress, State, names_for
+from localstore.databases.upgrading import SUFFIX, Compared, DatabaseUpgrade, Progress, names_for
 from localstore.errors import Conflict, OlderFormat
 
 _Result = TypeVar("_Result")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 
@@ -26,7 +26,7 @@ from localstore.databases.agno_sessions import (
     old_values,
 )
 from localstore.databases.backend import Change as NewSession
-from localstore.databases.backend import store_not_found
+from localstore.databases.backend import State, store_not_found
 from localstore.databases.session_change import new_session
 from localstore.errors import BackupNotFound, Conflict, LocalstoreError
 from localstore.format.document import LAYOUTS
@@ -34,7 +34,6 @@ from localstore.format.values import json_equal
 from localstore.maintenance.upgrade import Change, Problem, Undone, Upgraded
 from localstore.models.schema import SCHEMA_VERSION
 
-State = Literal["missing", "agno", "unfinished", "ready"]
 AT_ONCE = 50
 """How many sessions a transaction converts at most."""
 _ENOUGH = 8_000_000
@@ -43,8 +42,6 @@ SUFFIX = "_agno"
 """What the names of the tables of agno end with after an upgrade."""
 _NAMED = 3
 _ONE_WITHOUT_ID = "1 row has no session_id, and stays there"
-HOW = "Upgrade it with 'localstore upgrade --store URL', or open it with auto_upgrade_schema=True."
-"""What to do about sessions of agno."""
 Handle = TypeVar("Handle")
 _Result = TypeVar("_Result")
 
@@ -345,6 +342,7 @@ class DatabaseUpgrade(ABC, Generic[Handle]):
         agno = self._old(handle)
         if state == "agno":
             raise BackupNotFound(f"{self._address} was not upgraded, so there is nothing to undo.")
+        digest = self._digest(handle)  # first: what changes while this compares is noticed
         if self._has_aside(handle):
             raise self._refused("Sessions are in the trash, or runs were taken out of sessions")
         kept: set[str] = set()
@@ -364,7 +362,7 @@ class DatabaseUpgrade(ABC, Generic[Handle]):
         if lost:
             named = ", ".join(map(repr, lost[:_NAMED])) + (" and others" if len(lost) > _NAMED else "")
             raise self._refused(f"agno has no form for what these sessions have now: {named}")
-        return Compared(self._digest(handle), changed, agno.count() - differing)
+        return Compared(digest, changed, agno.count() - differing)
 
     def _form(self, handle: Handle, agno: AgnoSessions, key: str) -> AgnoForm | None:
         stored = self._stored(handle, key)

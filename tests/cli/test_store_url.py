@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from click.testing import Result
+from pymongo import MongoClient
 
 from localstore import JsonStorage, Run, open_storage
 from tests.contract.storages import name_of
@@ -120,6 +122,10 @@ def test_it_is_checked_and_upgraded(invoke: Invoke, url: str) -> None:
     assert done(invoke("check", "--store", url)) == "3 sessions, no findings\n"
     assert done(invoke("check", "--json", "--store", url)) == "[]\n"
     assert done(invoke("upgrade", "--store", url)) == "Nothing to do.\n"
+    assert done(invoke("upgrade", "--dry-run", "--store", url)) == "version\t1\t3\n"
+    result = invoke("upgrade", "--undo", "--store", url)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "was not upgraded, so there is nothing to undo" in result.stderr
 
 
 def test_a_fork_is_compared(invoke: Invoke, url: str) -> None:
@@ -210,6 +216,23 @@ def test_a_table_of_agno_is_previewed_upgraded_and_brought_back(invoke: Invoke, 
     result = invoke("upgrade", "--undo", "--store", url)
     assert (result.exit_code, result.stdout) == (3, "")
     assert "nothing to undo" in result.stderr
+
+
+@ci_only
+def test_a_collection_of_agno_is_upgraded_and_brought_back(invoke: Invoke, tmp_path: Path) -> None:
+    url = f"{mongo_url()}/{name_of(tmp_path)}"
+    with MongoClient[dict[str, Any]](mongo_url()) as client:
+        client[name_of(tmp_path)]["agent_sessions"].insert_many(first_rows(2))
+    assert done(invoke("upgrade", "--dry-run", "--store", url)).startswith("version\t0\t2\nstep\t1\t")
+    assert '+  "schema_version": 1,' in done(invoke("upgrade", "--diff", "--store", url))
+    result = invoke("upgrade", "--store", url)
+    assert (result.exit_code, result.stdout) == (0, "Upgraded 2 documents to version 1.\n")
+    assert (
+        "are in collection agent_sessions_agno. Undo with: localstore upgrade --undo --store mongodb:" in result.stderr
+    )
+    undone = "Restored 2 documents of collection agent_sessions_agno.\n"
+    assert done(invoke("upgrade", "--undo", "--store", url)) == undone
+    assert invoke("upgrade", "--undo", "--store", url).exit_code == 3
 
 
 def test_the_environment_variable_takes_a_url(

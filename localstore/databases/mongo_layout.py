@@ -1,0 +1,90 @@
+"""What collections a store in MongoDB has, and how they are made."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from pymongo import ASCENDING, errors
+from pymongo.database import Database
+
+from localstore.databases.backend import HOW_TO_UPGRADE, State
+from localstore.databases.mongo_client import Document
+from localstore.databases.mongo_session import BY_POSITION, Collections
+from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
+
+LAYOUT = "1"
+"""The version of the collections."""
+UPGRADE = "upgrade"
+"""The `_id` in the collection of information of how far an upgrade came. It stays there for an undo."""
+OF_STORE = {"facts": {"$exists": True}}
+"""A condition that the sessions of a store meet, and those of agno do not. The server refuses others."""
+
+
+_FIELDS_OF_AGNO = ("memory", "session_data", "runs")
+"""Fields of a session that agno stored: it has one of these."""
+
+
+def state_of(database: Database[Document], name: str, address: str) -> State:
+    """Return whether the collections exist, agno made the collection, or an upgrade of it is not finished.
+
+    Raises StoreUnavailable if the collection is one of another program, NewerFormat, and OlderFormat if an undo was
+    interrupted.
+    """
+    of = Collections(database, name)
+    found = {one["_id"]: one for one in of.info.find({"_id": {"$in": ["layout", UPGRADE]}})}
+    layout, upgrade = found.get("layout"), found.get(UPGRADE)
+    if layout is not None and layout.get("value") != LAYOUT:
+        raise NewerFormat(
+            f"{address} has layout {layout.get('value')}, but this localstore reads layout {LAYOUT}. Nothing was "
+            "changed. Update localstore.",
+            path=address,
+        )
+    if upgrade is not None and upgrade.get("undoing"):
+        raise OlderFormat(
+            f"The undo of the upgrade of {address} was interrupted. Continue it with 'localstore upgrade --undo "
+            "--store URL'.",
+            path=address,
+        )
+    if upgrade is not None and upgrade.get("unfinished"):
+        return "unfinished"
+    if layout is not None:
+        return "ready"
+    other = of.sessions.find_one({"facts": {"$exists": False}})
+    if other is None:
+        return "missing"
+    if "session_id" in other and any(field in other for field in _FIELDS_OF_AGNO):
+        return "agno"
+    raise StoreUnavailable(
+        f"{address} is a collection of another program. Nothing was changed. Use another collection name.",
+        path=address,
+    )
+
+
+def is_ready(database: Database[Document], name: str, address: str) -> bool:
+    """Return whether the collections exist. Raises OlderFormat for one of agno, and the errors of `state_of`."""
+    state = state_of(database, name, address)
+    if state == "agno":
+        raise OlderFormat(f"{address} is a collection of agno. Nothing was changed. {HOW_TO_UPGRADE}", path=address)
+    if state == "unfinished":
+        raise OlderFormat(
+            f"{address} is being upgraded, or its upgrade was interrupted. {HOW_TO_UPGRADE}", path=address
+        )
+    return state == "ready"
+
+
+def create(database: Database[Document], name: str) -> None:
+    """Create the collections. They may exist: then what is missing is created."""
+    of = Collections(database, name)
+    with suppress(errors.CollectionInvalid):  # another client created it
+        database.create_collection(name, validator=OF_STORE)
+    by_time = [("active_at", ASCENDING), ("_id", ASCENDING)]
+    of.sessions.create_index(by_time)
+    for field in ("user_id", "entity_id"):
+        of.sessions.create_index([(field, ASCENDING), *by_time])
+    of.sessions.create_index([("name", ASCENDING)])
+    of.entries.create_index(BY_POSITION, unique=True)
+    of.entries.create_index([("session_id", ASCENDING), ("run_id", ASCENDING), ("position", ASCENDING)])
+    of.entries.create_index([("words", ASCENDING)])
+    of.aside.create_index([("session_id", ASCENDING)])
+    of.aside_texts.create_index([("name", ASCENDING), ("number", ASCENDING)])
+    of.info.update_one({"_id": "layout"}, {"$set": {"value": LAYOUT}}, upsert=True)
