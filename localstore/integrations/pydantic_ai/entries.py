@@ -1,0 +1,62 @@
+"""Records and entries of Pydantic AI's conversations as items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import TypeAdapter
+from pydantic_ai.conversation_store import ConversationEntry, ConversationRecord
+from pydantic_ai.messages import ModelMessagesTypeAdapter
+
+from localstore.storage.items import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SOURCE = "pydantic-ai"
+"""The `source` of the items."""
+_RECORDS: TypeAdapter[Any] = TypeAdapter(ConversationRecord)
+
+
+def record_item(record: ConversationRecord) -> Item:
+    """Return a record as an item. Each form of a record is an item of its own, and the last one counts."""
+    return Item(orjson.loads(_RECORDS.dump_json(record)), SOURCE)
+
+
+def entry_item(entry: ConversationEntry) -> Item:
+    """Return an entry as an item with its id."""
+    (message,) = orjson.loads(ModelMessagesTypeAdapter.dump_json([entry.message]))
+    return Item(
+        {"kind": entry.kind, "parent_id": entry.parent_id, "id": entry.id, "message": message}, SOURCE, entry.id
+    )
+
+
+def last_record(items: list[Item]) -> ConversationRecord | None:
+    """Return the record in the last item that is one, or None."""
+    for item in reversed(items):
+        if item.source == SOURCE and "conversation_id" in item.data:
+            return _RECORDS.validate_json(orjson.dumps(item.data))
+    return None
+
+
+def entries_by_id(items: Iterable[Item]) -> dict[str, Item]:
+    """Return the items that are entries, by their ids."""
+    return {item.item_id: item for item in items if item.source == SOURCE and "message" in item.data}
+
+
+def entry_of(item: Item) -> ConversationEntry:
+    """Return the entry that an item holds."""
+    data = item.data
+    (message,) = ModelMessagesTypeAdapter.validate_json(orjson.dumps([data["message"]]))
+    return ConversationEntry(id=item.item_id, parent_id=data["parent_id"], message=message, kind=data["kind"])
+
+
+def chain(stored: dict[str, Item], head: str | None, limit: int | None = None) -> list[Item]:
+    """Return the items of the entries up to `head`, oldest first, or only the last `limit`. Raises KeyError."""
+    found: list[Item] = []
+    while head is not None and (limit is None or len(found) < limit):
+        item = stored[head]
+        found.append(item)
+        head = item.data["parent_id"]
+    return found[::-1]
