@@ -189,8 +189,10 @@ class Backend(Protocol):
     address: str
     """Where the sessions are, for people. It never has a password."""
 
-    def change(self, session_id: str, work: Callable[[Locked], _Result]) -> _Result:
+    def change(self, session_id: str, work: Callable[[Locked], _Result], run_id: str | None = None) -> _Result:
         """Call `work` in a transaction that locks the session, and return its result once everything is durable.
+
+        `run_id` is the run whose position `work` asks for, if it asks for one, so that it can be found beforehand.
 
         If the connection breaks, or two clients create the session at once, `work` is called again, and must then
         recognise what an earlier call wrote. If it raises, nothing is written.

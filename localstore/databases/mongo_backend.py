@@ -84,7 +84,7 @@ class MongoBackend:
 
     # One session
 
-    def change(self, session_id: str, work: Callable[[Locked], _Result]) -> _Result:
+    def change(self, session_id: str, work: Callable[[Locked], _Result], _: str | None = None) -> _Result:
         return self._client.write(
             lambda database, transaction: work(
                 LockedSession(Collections(database, self._name), transaction, session_id)

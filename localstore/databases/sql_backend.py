@@ -91,8 +91,10 @@ class SqlBackend:
 
     # One session
 
-    def change(self, session_id: str, work: Callable[[Locked], _Result]) -> _Result:
-        return self._connections.write(lambda connection: work(LockedSession(connection, self._statements, session_id)))
+    def change(self, session_id: str, work: Callable[[Locked], _Result], run_id: str | None = None) -> _Result:
+        return self._connections.write(
+            lambda connection: work(LockedSession(connection, self._statements, session_id, run_id))
+        )
 
     def create_many(self, new: Sequence[Change]) -> set[str]:
         return self._connections.write(lambda connection: create_many(connection, self._statements, new))
@@ -175,7 +177,7 @@ class SqlBackend:
         return [found for (found,) in self._all(select(entries.session_id).where(~is_there).distinct())]
 
     def _all(self, statement: Any, values: dict[str, Any] | None = None) -> list[Any]:
-        return self._connections.read(lambda connection: [*connection.execute(statement, values or {})])
+        return self._connections.ask(lambda connection: [*connection.execute(statement, values or {})])
 
     # Many sessions
 

@@ -30,6 +30,12 @@ class Statements:
         of_session = entries.session_id == bindparam("key")
         self.row = select(sessions.facts, sessions.next_position).where(sessions.session_id == bindparam("key"))
         self.locked_row = self.row.with_for_update()
+        before = tables.sessions.alias("before")
+        as_before = select(before.c.facts).where(before.c.session_id == bindparam("key")).scalar_subquery()
+        position = select(func.max(entries.position)).where(of_session, entries.run_id == bindparam("run"))
+        self.locked_row_and_run = self.locked_row.add_columns(
+            position.scalar_subquery(), as_before == sessions.facts
+        ).with_for_update(of=tables.sessions)
         self.entry = select(entries.content).where(of_session, entries.position == bindparam("place"))
         self.entries = (
             select(entries.position, entries.content)
@@ -54,11 +60,13 @@ class Statements:
         self.update_session = update(tables.sessions).where(sessions.session_id == bindparam("key"))
         self.insert_entries = insert(tables.entries)
         if tables.is_postgres:
-            columns: dict[str, Any] = {
-                name: bindparam(name) for name in ("session_id", "position", "run_id", "created_at", "content")
+            self.insert_entries = self.insert_entries.values(_entry_columns(""))
+            own = sessions.session_id == bindparam("key")
+            new: dict[str, Any] = {
+                one.name: bindparam(f"new_{one.name}") for one in sessions if one.name != "session_id"
             }
-            vector = cast(bindparam("words", type_=Text), TSVECTOR)
-            self.insert_entries = self.insert_entries.values(**columns, words=vector)
+            changed = update(tables.sessions).where(own).values(new).cte("changed")
+            self.put_entry = insert(tables.entries).values(_entry_columns("entry_")).add_cte(changed)
         self.remove_entries = delete(tables.entries).where(
             of_session, entries.position.in_(bindparam("places", expanding=True))
         )
@@ -85,14 +93,31 @@ class Statements:
             )
 
 
+def _entry_columns(prefix: str) -> dict[str, Any]:
+    """Return the columns of an entry in PostgreSQL with their parameters, whose names begin with `prefix`."""
+    names = ("session_id", "position", "run_id", "created_at", "content")
+    vector = cast(bindparam(f"{prefix}words", type_=Text), TSVECTOR)
+    return {**{name: bindparam(f"{prefix}{name}") for name in names}, "words": vector}
+
+
 class LockedSession:
     """One session, whose row is locked if it exists; see `Locked`."""
 
-    def __init__(self, connection: Connection, statements: Statements, session_id: str) -> None:
+    def __init__(self, connection: Connection, statements: Statements, session_id: str, run_id: str | None) -> None:
+        """Lock the session. `run_id` is the run whose position is needed, if there is one: it costs no statement."""
         self._connection = connection
         self._statements = statements
         self._key = {"key": key(session_id)}
-        found = connection.execute(statements.locked_row, self._key).one_or_none()
+        self._position_of_run: tuple[str, int | None] | None = None
+        found: Any
+        if run_id is None or statements.tables.is_mysql:
+            found = connection.execute(statements.locked_row, self._key).one_or_none()
+        else:
+            values = {**self._key, "run": key(run_id)}
+            found = connection.execute(statements.locked_row_and_run, values).one_or_none()
+            # If it waited for the lock, the row is that of now, but the position is that of before.
+            if found is not None and found[3]:
+                self._position_of_run = run_id, found[2]
         self.row: IndexRow | None = None if found is None else orjson.loads(found[0])
         self.next: int = 0 if found is None else found[1]
 
@@ -106,6 +131,9 @@ class LockedSession:
 
     def positions(self, run_ids: Iterable[str]) -> dict[str, int]:
         by_key = {key(run_id): run_id for run_id in run_ids}
+        if self._position_of_run is not None and [*by_key.values()] == [self._position_of_run[0]]:
+            run_id, position = self._position_of_run
+            return {} if position is None else {run_id: position}
         found: dict[str, int] = {}
         for some in parts([*by_key]):
             rows = self._connection.execute(self._statements.runs, {**self._key, "runs": some})
@@ -119,12 +147,22 @@ class LockedSession:
     def write(self, change: Change) -> None:
         row = change.row
         values = session_values(change)
-        if self.row is None:
-            self._connection.execute(self._statements.insert_session, values)
+        new = {name: value for name, value in values.items() if name != "session_id"}
+        replaced = [*change.removed, *(one.position for one in change.put if one.position < self.next)]
+        self._position_of_run = None
+        if self._statements.tables.is_postgres and self.row is not None and not replaced and len(change.put) == 1:
+            # The usual case, an append, in one statement: each one waits for the server.
+            entry = entry_values(self._statements.tables, self._key["key"], change.put[0])
+            both = {f"new_{name}": value for name, value in new.items()}
+            both |= {f"entry_{name}": value for name, value in entry.items()}
+            self._connection.execute(self._statements.put_entry, {**self._key, **both})
         else:
-            self._connection.execute(self._statements.update_session, {**self._key, **values})
-        self._remove([*change.removed, *(one.position for one in change.put if one.position < self.next)])
-        self._put(change.put)
+            if self.row is None:
+                self._connection.execute(self._statements.insert_session, values)
+            else:
+                self._connection.execute(self._statements.update_session, {**self._key, **new})
+            self._remove(replaced)
+            self._put(change.put)
         self._label(row)
         self.row, self.next = row, change.next
 

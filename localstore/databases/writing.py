@@ -72,9 +72,11 @@ class DatabaseWriter(DatabaseReader):
         *,
         kind: str | None = None,
         make: Callable[[Locked], _Result] | None = None,
+        run_id: str | None = None,
     ) -> _Result:
         """Return the result of `work` on a session or, if there is no such session, that of `make`.
 
+        `run_id` is the run that `work` looks for, if it looks for one.
         Raises SessionNotFound without `make`, OwnerMismatch and KindMismatch.
         """
 
@@ -88,7 +90,7 @@ class DatabaseWriter(DatabaseReader):
             return work(SessionChange(locked, locked.row, self._backend.address))
 
         try:
-            return self._backend.change(session_id, change)
+            return self._backend.change(session_id, change, run_id)
         except KeptRun as kept:
             one = aside(session_id, _CONFLICT, [text_of(kept.entry)], run_id=kept.entry["run_id"])
             self._backend.change(session_id, lambda locked: locked.set_aside(one))
@@ -126,7 +128,7 @@ class DatabaseWriter(DatabaseReader):
             else:
                 change.append_run(*merge.entries(session_id, change.state()))
 
-        self._change(session_id, user_id, work, kind=kind, make=make)
+        self._change(session_id, user_id, work, kind=kind, make=make, run_id=entry["run_id"])
         if merge is not None:
             merge.update_run()
 
@@ -183,7 +185,7 @@ class DatabaseWriter(DatabaseReader):
         if type(number) is not int or number < 0:
             raise ValueError(f"number must be a whole number from 0 on, not {shown(number)}")
         added = step_of(step)
-        self._change(session_id, user_id, lambda change: change.add_step(run_id, number, added))
+        self._change(session_id, user_id, lambda change: change.add_step(run_id, number, added), run_id=run_id)
 
     def rate(
         self,
@@ -198,7 +200,9 @@ class DatabaseWriter(DatabaseReader):
         check_id(session_id)
         check_text("user_id", user_id)
         new = RatingChange.of(run_id, rating, note)
-        self._change(session_id, user_id, lambda change: change.rate(new.run_id, new.rating, new.note))
+        self._change(
+            session_id, user_id, lambda change: change.rate(new.run_id, new.rating, new.note), run_id=new.run_id
+        )
 
     def undo(self, session_id: str, run_id: str | None = None, *, user_id: str | None = None) -> Undone | None:
         """Remove the last run of a session and return it, or None if there is no run. It is kept aside."""
