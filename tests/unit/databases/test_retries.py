@@ -44,8 +44,8 @@ def breaks(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     once = Connections._once
     left = [0]
 
-    def broken(self: Connections, work: Callable[[Connection], Any], *, writes: bool) -> Any:
-        result = once(self, work, writes=writes)
+    def broken(self: Connections, work: Callable[[Connection], Any], *, writes: bool, **options: Any) -> Any:
+        result = once(self, work, writes=writes, **options)
         if writes and left[0]:
             left[0] -= 1
             raise Broken
