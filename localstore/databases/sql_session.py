@@ -14,6 +14,7 @@ from localstore.databases.sql_tables import Tables, key, optional_key
 from localstore.databases.words import words_of
 from localstore.format.words import spaced
 from localstore.index.row import IndexRow, activity, latest_plausible_time
+from localstore.storage.arguments import is_valid
 
 LONGEST_WORD = 300
 """How many characters of a word PostgreSQL indexes."""
@@ -110,7 +111,7 @@ class LockedSession:
         self._key = {"key": key(session_id)}
         self._position_of_run: tuple[str, int | None] | None = None
         found: Any
-        if run_id is None or statements.tables.is_mysql:
+        if run_id is None or not is_valid(run_id) or statements.tables.is_mysql:
             found = connection.execute(statements.locked_row, self._key).one_or_none()
         else:
             values = {**self._key, "run": key(run_id)}
