@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from localstore.format.item_messages import item_messages
+
 from .pieces import Piece
 from .transcript import STATUS_COLOURS, STEP, WHO, Transcript, compact
 
@@ -22,7 +24,10 @@ class Excerpts:
         self._tools = tools
 
     def entry(self, entry: dict[str, Any], number: int | None = None) -> Iterator[Piece]:
-        """Yield what is shown of an entry of the history: nothing if it is not a run, or has nothing to show."""
+        """Yield what is shown of a run or an item: nothing of another entry, or if there is nothing to show."""
+        if messages := item_messages(entry):
+            yield from self._texts(messages, 0, contents=self._messages)
+            return
         if entry["type"] != "run":
             return
         indent = 0 if self._messages else STEP

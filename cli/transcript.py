@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from localstore.format.item_messages import item_messages
 from localstore.models.times import time_text
 from localstore.storage.plain_session import PlainSession, plain_entry
 
@@ -72,6 +73,11 @@ class Transcript:
         """Yield one valid entry of the history, or, with `indent`, the run of a member inside it."""
         fields = dict(entry)
         is_run = fields.get("type") == "run"
+        if messages := item_messages(fields):
+            fields["messages"] = messages
+            del fields["data"]
+            if self.person:
+                del fields["item_id"]
         words = [str(fields.get("type", "entry")), *([f"{number}"] if number else [])]
         if indent:
             words = ["member", *(compact(fields.pop(name)) for name in WHO if name in fields)]
@@ -86,7 +92,7 @@ class Transcript:
         calls: dict[str, str] = {}
         for name, value in fields.items():
             if name not in IN_HEADING:
-                if is_run:
+                if is_run or (messages and name == "messages"):
                     yield from self.part(name, value, indent + STEP, calls, is_nested=indent > 0)
                 else:
                     yield from self.field(name, value, indent + STEP, "red" if name == "error" else "")

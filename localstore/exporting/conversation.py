@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from localstore.exporting.characters import json_text
-from localstore.models.session import Entry, Message, Run, ToolCall
+from localstore.format.item_messages import item_messages
+from localstore.models.session import Entry, Message, Run, Session, ToolCall, Update
 
 
 class Turn(NamedTuple):
@@ -63,16 +64,38 @@ def messages_around_steps(run: Run) -> tuple[list[Message], list[Message]]:
     return messages[:at], messages[at:]
 
 
-def message_of_item(entry: Entry) -> Message | None:
-    """Return the chat message that an entry of another framework holds, or None if it holds none."""
-    data = (entry.model_extra or {}).get("data")
-    if entry.type != "item" or not isinstance(data, dict) or not isinstance(data.get("role"), str):
-        return None
-    content = data.get("content")
-    if isinstance(content, list):
-        texts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
-        content = "\n".join(texts)
-    return Message.model_validate({"role": data["role"], "content": content}) if isinstance(content, str) else None
+def messages_of_item(entry: Entry) -> list[Message]:
+    """Return the chat messages that an entry of another framework holds; [] if it holds none."""
+    return [Message.model_validate(message) for message in item_messages(entry.__document__())]
+
+
+def with_items_as_runs(session: Session) -> Session:
+    """Return a copy of the session in which the chat messages of other frameworks are runs; itself if it has none.
+
+    A message of the user that does not follow another one begins a run. The copy is only for reading.
+    """
+    history: list[Run | Update | Entry] = []
+    current: Run | None = None
+    is_changed = False
+    for entry in session.history:
+        messages = messages_of_item(entry) if isinstance(entry, Entry) else []
+        if not messages:
+            history.append(entry)
+            current = None if isinstance(entry, Run) else current
+            continue
+        is_changed = True
+        if current is None or (messages[0].role == "user" and current.messages[-1].role not in ("user", "system")):
+            current = Run(run_id=str((entry.model_extra or {}).get("item_id", "")))
+            if entry.created_at is not None:
+                current.created_at = entry.created_at
+            history.append(current)
+        current.messages += messages
+    if not is_changed:
+        return session
+    copy = session.model_copy()
+    copy.history = history
+    copy._base = None
+    return copy
 
 
 def _text(value: object) -> str:

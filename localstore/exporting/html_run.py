@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from localstore.exporting.characters import json_text
-from localstore.exporting.conversation import Turn, message_of_item, messages_around_steps, turns
+from localstore.exporting.conversation import Turn, messages_around_steps, messages_of_item, turns
 from localstore.exporting.html_bars import span_bar
 from localstore.exporting.html_markdown import renderer
 from localstore.exporting.html_text import escaped as _text
@@ -90,10 +90,10 @@ class RunWriter:
             state = state if entry.session_state is None else entry.session_state
 
     def _entry(self, entry: Entry) -> str:
-        message = message_of_item(entry)
-        name = entry.type if message is None else str((entry.model_extra or {}).get("source", entry.type))
+        messages = messages_of_item(entry)
+        name = entry.type if not messages else str((entry.model_extra or {}).get("source", entry.type))
         facts = f"<span><bdi>{_text(name)}</bdi></span>{_facts([began(entry)] if entry.created_at else [])}"
-        said = "" if message is None else "".join(self._messages([message]))
+        said = "".join(self._messages(messages))
         folded = self.folded("Entry", json_text(entry, indent=2))
         return f'<div class="run"><p class="facts">{facts}</p>\n{said}{folded}</div>\n'
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from urllib.parse import quote as percent_encoded
 
 from localstore.exporting.characters import json_text, short_json, visible
-from localstore.exporting.conversation import Turn, messages_around_steps, turns
+from localstore.exporting.conversation import Turn, messages_around_steps, turns, with_items_as_runs
 from localstore.exporting.labels import (
     ending,
     member_title,
@@ -48,7 +48,7 @@ def markdown_text(sessions: Iterable[Session]) -> Iterator[str]:
 def _session(session: Session) -> Iterator[str]:
     yield f"# {_inline(title(session))}"
     yield " · ".join(map(_inline, session_details(session)))
-    for number, run in enumerate(session.runs, 1):
+    for number, run in enumerate(with_items_as_runs(session).runs, 1):
         yield from _run(run, f"Run {number}", 2)
 
 

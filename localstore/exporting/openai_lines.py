@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from localstore.exporting.characters import json_text
+from localstore.exporting.conversation import with_items_as_runs
 from localstore.exporting.labels import ending, is_safe_url
 from localstore.models.session import ContentPart, Message, Run, Session
 
@@ -60,7 +61,7 @@ def _line(messages: list[dict[str, Any]]) -> str:
 def _with_instructions(session: Session) -> Iterator[tuple[Run, str | None]]:
     """Yield each run of a session, in order, with the instructions in force during it, or None."""
     current: str | None = None
-    for entry in session.history:
+    for entry in with_items_as_runs(session).history:
         instructions = getattr(entry, "instructions", None)
         if isinstance(instructions, str):
             current = instructions

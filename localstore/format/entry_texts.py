@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+from localstore.format.item_messages import item_messages
+
 TextField = Literal[
     "content", "tool call", "input", "output", "member run", "step", "error", "rating note", "summary", "item", "name",
     "tags",
@@ -32,12 +34,15 @@ def entry_texts(entry: dict[str, Any]) -> list[FoundText]:
     """Return the texts of an entry that are not empty, in the order of the document.
 
     These are the messages with their tool calls and results, the input and the output, the texts of steps and of the
-    runs of members, errors, notes of ratings and summaries, and everything in an entry of an unknown type.
+    runs of members, errors, notes of ratings and summaries, the chat messages in an item, and everything in any other
+    entry.
     """
     if entry.get("type") == "run":
         texts = _run_texts(entry)
     elif entry.get("type") == "update":
         texts = iter([FoundText(_flat(entry.get("session_summary")), "summary")])
+    elif messages := item_messages(entry):
+        texts = (text._replace(message=None) for text in _message_texts(messages))
     else:
         other = {key: value for key, value in entry.items() if key not in ("type", "created_at", "item_id")}
         texts = iter([FoundText(_flat(other), "item")])

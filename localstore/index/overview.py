@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict
 
+from localstore.format.item_messages import item_messages
 from localstore.models.excerpt import one_line
 
 RUNS, FAILED, INPUT, OUTPUT, CACHED, MILLISECONDS = range(6)
@@ -153,6 +154,15 @@ def _numbers(run: Mapping[str, Any]) -> _Numbers:
 def _countable(value: Any) -> int:
     """Return a number that a document has, or 0 if it is none, is negative or is too large to be a count."""
     return value if type(value) is int and 0 <= value <= _MOST else 0
+
+
+def with_item(overview: Overview, entry: Mapping[str, Any]) -> Overview:
+    """Return the overview with an item of another framework: its chat message may be the first question."""
+    if "question" in overview or not (question := question_of({"messages": item_messages({**entry})})):
+        return overview
+    counted = overview.copy()
+    counted["question"] = question
+    return counted
 
 
 def question_of(run: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from localstore.disk.boot import boot_hash, boot_id, is_older_than_boot
 from localstore.disk.document_file import fingerprint
 from localstore.format.document import ParsedDocument
 from localstore.format.recovery import PowerCut, RecordedState
-from localstore.index.overview import Overview, is_overview, new_overview, with_header, with_run
+from localstore.index.overview import Overview, is_overview, new_overview, with_header, with_item, with_run
 from localstore.models.schema import SCHEMA_VERSION, SESSION_KEYS
 from localstore.models.times import CLOCK_TOLERANCE, is_time_text, time_text, utc_time, utc_time_of_ns
 
@@ -169,6 +169,8 @@ def _note_entry(row: IndexRow, entry: dict[str, Any], offset: int, *, is_new: bo
     if entry["type"] == "run" and (overview := row.get("overview")) is not None:
         created_at = utc_time(entry["created_at"])
         row["overview"] = with_run(overview, entry, created_at, replaces_unfinished=not is_new)
+    elif entry["type"] == "item" and "overview" in row:
+        row["overview"] = with_item(row["overview"], entry)
     if isinstance(entry.get("created_at"), str):
         row["updated_at"] = _time_of_activity(row, utc_time(entry["created_at"]))
     changed = {name: offset for name in SESSION_KEYS if entry.get(name) is not None}

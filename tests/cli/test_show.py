@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from localstore import JsonStorage, Message, Run, Step, YamlStorage
+from localstore import Item, JsonStorage, Message, Run, Step, YamlStorage
 from localstore.format.values import to_json_value
 from localstore.models.session import ContentPart, Metrics
 from localstore.storage.plain_session import plain_entry
@@ -451,3 +451,18 @@ def test_a_second_document_of_the_session_is_named(run_process: Command, store: 
             f"localstore: Session 'graz-1' has a copy, which is not read: {copy}. Unite them with "
             "'localstore merge' or storage.merge_copies().\n"
         )
+
+
+def test_the_chat_messages_of_another_framework_are_shown(run: Command, store: Path) -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "trains", "arguments": '{"to": "Wien"}'}
+    values: list[Any] = [{"role": "user", "content": "Which train?"}, call, {"beginning": 1}]
+    JsonStorage(store).append_items("s1", [Item(value, "openai-agents") for value in values])
+    lines = run("show", "s1", "--store", store).stdout.splitlines()
+    assert lines[lines.index("  user") + 1] == "    Which train?"
+    assert '    calls trains({"to": "Wien"})' in lines
+    assert '  data  {"beginning": 1}' in lines
+    assert run("show", "s1", "--messages", "--store", store).stdout == "user\n  Which train?\n"
+    assert (
+        run("show", "s1", "--tools", "--store", store).stdout.split()
+        == 'assistant calls trains({"to": "Wien"})'.split()
+    )

@@ -1,5 +1,7 @@
 """Items of other frameworks are stored once, in order, and come back exactly."""
 
+import json
+
 import pytest
 
 from localstore import Conflict, Item, KindMismatch, OwnerMismatch, SessionNotFound, SessionStorage
@@ -111,3 +113,23 @@ def test_items_are_found_by_their_words(storage: SessionStorage) -> None:
     storage.append_items("s1", [Item({"role": "user", "content": "zebra"})])
     (hit,) = storage.search("zebra")
     assert (hit.session_id, hit.entry, hit.run_id) == ("s1", 0, None)
+
+
+def test_the_first_question_in_an_item_is_the_title(storage: SessionStorage) -> None:
+    storage.append_items("s1", [Item({"role": "assistant", "content": "Hello!"})])
+    storage.append_items("s1", [Item({"role": "user", "content": [{"text": "Which train?"}]}), Item({"role": "user"})])
+    assert [info.title for info in storage.list_sessions()] == ["Which train?"]
+    storage.replace_items("s1", [Item({"role": "user", "content": "And back?"})])
+    assert [info.title for info in storage.list_sessions()] == ["And back?"]
+
+
+def test_items_are_exported_as_messages(storage: SessionStorage) -> None:
+    said = [("user", "Which train?"), ("assistant", "At 7:58."), ("user", "Sure?"), ("assistant", "Yes.")]
+    storage.append_items("s1", [Item({"role": role, "content": content}) for role, content in said])
+    (line,) = storage.export("openai-jsonl")
+    assert json.loads(line)["messages"] == [{"role": role, "content": content} for role, content in said]
+    page = "".join(storage.export("markdown"))
+    assert page.count("## Run") == 2
+    assert "At 7:58." in page
+    assert "At 7:58." in "".join(storage.export("html"))
+    assert [item.data["role"] for item in storage.items("s1")] == [role for role, _ in said]
