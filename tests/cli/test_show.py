@@ -462,7 +462,9 @@ def test_the_chat_messages_of_another_framework_are_shown(run: Command, store: P
     assert '    calls trains({"to": "Wien"})' in lines
     assert '  data  {"beginning": 1}' in lines
     assert run("show", "s1", "--messages", "--store", store).stdout == "user\n  Which train?\n"
-    assert (
-        run("show", "s1", "--tools", "--store", store).stdout.split()
-        == 'assistant calls trains({"to": "Wien"})'.split()
-    )
+    assert run("show", "s1", "--tools", "--store", store).stdout.split() == [
+        "assistant",
+        "calls",
+        'trains({"to":',
+        '"Wien"})',
+    ]
