@@ -250,18 +250,37 @@ class SqlBackend:
     # Searching
 
     def matches(self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool) -> Iterator[Match]:
-        begin, size = 0, _FIRST
-        if not rank and (cut := self._time_of_newest()) is not None:
+        for places in self._ranked(query, where) if rank else self._by_time(query, where):
+            yield from self._matches(self._entries_at(places), where)
+
+    def _by_time(self, query: WordQuery | LiteralQuery, where: Filter) -> Iterator[list[Any]]:
+        """Yield the places of the entries that may match, newest first. Each page begins behind the last place."""
+        entries = self._tables.entries.c
+        place: Any = tuple_(entries.created_at, entries.session_id, entries.position)
+        statement, size = self._search(query, where, rank=False), _FIRST
+        begin: Any = None
+        if (cut := self._time_of_newest()) is not None:
             places = self._all(self._search(query, where, rank=False, after=cut).limit(size))
-            yield from self._matches(self._entries_at(places), where)
-            begin = len(places)
-        statement = self._search(query, where, rank=rank)
+            yield places
+            begin = entries.created_at <= cut if len(places) < size else place < tuple(places[-1])
         while True:
-            places = self._all(statement.limit(size).offset(begin))
-            yield from self._matches(self._entries_at(places), where)
+            places = self._all((statement if begin is None else statement.where(begin)).limit(size))
+            yield places
             if len(places) < size:
                 return
-            begin, size = begin + size, _LARGEST
+            begin, size = place < tuple(places[-1]), _LARGEST
+
+    def _ranked(self, query: WordQuery | LiteralQuery, where: Filter) -> Iterator[list[Any]]:
+        """Yield the places of the entries that may match, best first: few, then all others."""
+        statement = self._search(query, where, rank=True)
+        first = self._all(statement.limit(_FIRST))
+        yield first
+        if len(first) < _FIRST:
+            return
+        known = {tuple(place) for place in first}
+        others = [place for place in self._all(statement) if tuple(place) not in known]
+        for at in range(0, len(others), _LARGEST):
+            yield others[at : at + _LARGEST]
 
     def _matches(self, rows: Iterable[Any], where: Filter) -> Iterator[Match]:
         for position, content, facts, following in rows:
@@ -285,7 +304,7 @@ class SqlBackend:
         """Return the statement for the places of the entries that may match, only those made after a time."""
         tables = self._tables
         entries = tables.entries.c
-        statement: Select[Any] = select(entries.session_id, entries.position)
+        statement: Select[Any] = select(entries.created_at, entries.session_id, entries.position)
         if chosen := conditions(tables, where):
             own = entries.session_id == tables.sessions.c.session_id
             statement = statement.join_from(tables.entries, tables.sessions, own).where(*chosen)
@@ -300,7 +319,7 @@ class SqlBackend:
     def _entries_at(self, places: Iterable[Any]) -> list[Any]:
         """Return the entries at places, with the rows of their sessions. What was removed meanwhile is missing."""
         entries, sessions = self._tables.entries.c, self._tables.sessions.c
-        keys = [tuple(place) for place in places]
+        keys = [(session_key, position) for _, session_key, position in places]
         columns = (entries.session_id, entries.position, entries.content, sessions.facts, sessions.next_position)
         own = entries.session_id == sessions.session_id
         statement = select(*columns).join_from(self._tables.entries, self._tables.sessions, own)
