@@ -166,6 +166,7 @@ _TYPES: dict[str, _Stored | _Place] = {
     "session": _SESSIONS,
     "other": _SESSIONS,
     "sessions": _SESSIONS,
+    "part_of": _SESSIONS,
     "user": _values(lambda info: [info.user_id]),
     "entity": _values(lambda info: [info.entity_id]),
     "model": _values(lambda info: info.models),

@@ -17,8 +17,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from localstore import JsonStorage, Message, Run, ToolCall, YamlStorage
-from tests.effort import rounds
+from localstore import JsonStorage, Message, Run, ToolCall, YamlStorage, open_storage
+from tests.effort import ci_only, rounds
+
+from .database_urls import URLS
 
 ENTRY_POINT = Path(sysconfig.get_path("scripts")) / ("localstore.exe" if sys.platform == "win32" else "localstore")
 Finished = subprocess.CompletedProcess[str]
@@ -87,6 +89,15 @@ def _run_in_a_process(args: list[str], cwd: Path, env: Mapping[str, str]) -> Fin
 def command_group() -> click.Group:
     group: click.Group = import_module("localstore_cli.group").cli  # the package's folder has another name
     return group
+
+
+@pytest.fixture(params=[pytest.param(name, marks=() if name == "sqlite" else ci_only) for name in URLS])
+def url(request: pytest.FixtureRequest, tmp_path: Path, store: Path) -> str:
+    """The URL of a database with the sessions of the folder `store`."""
+    found = URLS[request.param](tmp_path)
+    with open_storage(found) as storage:
+        JsonStorage(store).copy_to(storage)
+    return found
 
 
 @pytest.fixture

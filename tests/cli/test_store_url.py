@@ -6,42 +6,21 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from click.testing import Result
 from pymongo import MongoClient
 
-from localstore import JsonStorage, Run, open_storage
+from localstore import Run, open_storage
+from tests.cli.database_urls import postgres
 from tests.contract.storages import name_of
 from tests.effort import ci_only
 from tests.mongo import mongo_url
-from tests.postgres import PASSWORD, postgres_url
+from tests.postgres import PASSWORD
 from tests.unit.databases.test_sql_upgrade import first_rows
 from tests.unit.maintenance.importing.test_agno import database
 
 Invoke = Callable[..., Result]
-
-
-def _postgres(folder: Path) -> str:
-    url = postgres_url()
-    return f"{url}{'&' if '?' in url else '?'}{urlencode({'schema': name_of(folder)})}"
-
-
-URLS: dict[str, Callable[[Path], str]] = {
-    "sqlite": lambda folder: f"sqlite:///{folder}/sessions.db",
-    "postgres": _postgres,
-    "mongo": lambda folder: f"{mongo_url()}/{name_of(folder)}",
-}
-
-
-@pytest.fixture(params=[pytest.param(name, marks=() if name == "sqlite" else ci_only) for name in URLS])
-def url(request: pytest.FixtureRequest, tmp_path: Path, store: Path) -> str:
-    """The URL of a database with the sessions of the folder `store`."""
-    found = URLS[request.param](tmp_path)
-    with open_storage(found) as storage:
-        JsonStorage(store).copy_to(storage)
-    return found
 
 
 def done(result: Result) -> str:
@@ -146,7 +125,7 @@ def test_copies_go_in_all_directions(invoke: Invoke, url: str, store: Path, tmp_
 
 @ci_only
 def test_no_command_shows_the_password(invoke: Invoke, store: Path, tmp_path: Path) -> None:
-    url = _postgres(tmp_path)
+    url = postgres(tmp_path)
     shown = ""
     for args in (
         ["copy", store, url, "--dry-run"],

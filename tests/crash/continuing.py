@@ -1,4 +1,6 @@
-"""Processes that run agents and workflows until they are killed: `python -m tests.crash.continuing KIND ROOT SUFFIX`.
+"""Processes that run agents and workflows until they are killed: `python -m tests.crash.continuing KIND ROOT WHERE`.
+
+WHERE is the suffix of the documents in the folder ROOT, or the URL of a database.
 
 For each line on its standard input it forks one that goes on with what the last one left, and says its number. What
 they do and what was acknowledged they write to the file `log` beside the store, a line at once.
@@ -21,11 +23,13 @@ from localstore import (
     Message,
     Parallel,
     RunContext,
+    SessionStorage,
     StepContext,
     Task,
     Team,
     ToolCall,
     Workflow,
+    open_storage,
 )
 from localstore.agents.events import RunFinished, StepFinished
 from tests.crash.writer import SESSION, STORAGES
@@ -33,6 +37,11 @@ from tests.crash.writer import SESSION, STORAGES
 WORDS = [f"word{number} " for number in range(30)]
 """What an agent says, in pieces."""
 LOG = "log"
+
+
+def opened(root: Path, where: str) -> SessionStorage:
+    """Open the store in a folder or a database."""
+    return STORAGES[where](root, lock_timeout=60) if where in STORAGES else open_storage(where)
 
 
 def log(root: Path, *words: str) -> None:
@@ -128,7 +137,7 @@ def do_agent(root: Path, one: Agent) -> None:
         log(root, "ok", run.run_id)
 
 
-def main(kind: str, root: Path, suffix: str) -> None:
+def main(kind: str, root: Path, where: str) -> None:
     for _ in sys.stdin:
         pid = os.fork()
         if pid:
@@ -139,7 +148,7 @@ def main(kind: str, root: Path, suffix: str) -> None:
             sys.stdout.flush()
             continue
         try:
-            storage = STORAGES[suffix](root, lock_timeout=60)
+            storage = opened(root, where)
             if kind == "workflow":
                 do_workflow(root, storage)
             else:

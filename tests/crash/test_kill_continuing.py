@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ import pytest
 
 from localstore.format.values import to_json_value
 from tests import oracle
-from tests.crash.continuing import LOG, WORDS, agent
+from tests.cli.database_urls import URLS
+from tests.crash.continuing import LOG, WORDS, agent, opened
 from tests.crash.writer import SESSION, STORAGES
 from tests.effort import ci_only, rounds
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks and kills")
 _HOME = Path(__file__).parents[2]
 _log = logging.getLogger(__name__)
+STORES = [".json", ".yaml", *(pytest.param(name, marks=ci_only) for name in ("sqlite", "postgres"))]
 _PATIENCE = 120.0
 """Seconds after which a process that makes no progress fails the test."""
 
@@ -69,22 +71,35 @@ class Victims:
 
 
 @contextmanager
-def victims(kind: str, root: Path, suffix: str) -> Iterator[Victims]:
-    command = [sys.executable, "-m", "tests.crash.continuing", kind, str(root), suffix]
+def victims(kind: str, root: Path, where: str) -> Iterator[Victims]:
+    command = [sys.executable, "-m", "tests.crash.continuing", kind, str(root), where]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_HOME) as process:
         yield Victims(process, root)
         process.communicate()
 
 
-def stored(root: Path, suffix: str) -> list[dict[str, Any]]:
-    """The runs of the session, as another parser reads them; of a document that was torn, as we do."""
-    try:
-        found = oracle.sessions(root).get(SESSION)
-    except ValueError:
-        session = STORAGES[suffix](root).read(SESSION)
-        assert session is not None
-        return [to_json_value(run) for run in session.runs]
-    return [] if found is None else [entry for entry in found.history if entry["type"] == "run"]
+def stored(root: Path, where: str) -> list[dict[str, Any]]:
+    """The runs of the session, as another parser reads them; in a torn document or a database, as we do."""
+    if where in STORAGES:
+        with suppress(ValueError):
+            found = oracle.sessions(root).get(SESSION)
+            return [] if found is None else [entry for entry in found.history if entry["type"] == "run"]
+    with closing(opened(root, where)) as storage:
+        session = storage.read(SESSION)
+    assert session is not None or where not in STORAGES
+    return [] if session is None else [to_json_value(run) for run in session.runs]
+
+
+def made(root: Path, name: str) -> str:
+    """Make the store, and return what `opened` takes."""
+    where = name if name in STORAGES else URLS[name](root.parent)
+    opened(root, where).close()
+    return where
+
+
+def how_often(name: str, default: int, ci: int, long: int) -> int:
+    """The number of rounds; a quarter of it for databases."""
+    return rounds(default, ci, long) // (1 if name in STORAGES else 4)
 
 
 def places(run: dict[str, Any]) -> list[str]:
@@ -92,19 +107,19 @@ def places(run: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_no_finished_step_is_lost_and_none_is_done_again(suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", STORES)
+def test_no_finished_step_is_lost_and_none_is_done_again(name: str, tmp_path: Path) -> None:
     """Kills between and inside of steps: a workflow that did a step twice would pay twice."""
     root = tmp_path.resolve() / "store"
-    STORAGES[suffix](root)
-    chance = random.Random(suffix)
+    where = made(root, name)
+    chance = random.Random(name)
     steps = 0
     known: dict[str, list[str]] = {}
-    with victims("workflow", root, suffix) as process:
-        for _ in range(rounds(12, 60, 1000)):
+    with victims("workflow", root, where) as process:
+        for _ in range(how_often(name, 12, 60, 1000)):
             told = process.kill_one(chance.choice((0, 1, 5, 25)), chance.uniform(0, 0.006))
             steps += len([line for line in told if line[0] == "does"])
-            runs = {run["run_id"]: run for run in stored(root, suffix)}
+            runs = {run["run_id"]: run for run in stored(root, where)}
             for run_id, before in known.items():
                 now = places(runs[run_id])
                 assert now[: len(before)] == before, f"a step of run {run_id} was lost"
@@ -123,7 +138,7 @@ def test_no_finished_step_is_lost_and_none_is_done_again(suffix: str, tmp_path: 
             last = list(runs.values())[-1:]
             known = {run["run_id"]: places(run) for run in last}
     _log.info("%s steps, %s runs", steps, len(runs))
-    assert len(runs) > rounds(2, 12, 200)  # a run writes some 23 lines
+    assert len(runs) > how_often(name, 2, 12, 200)  # a run writes some 23 lines
     complete = [run for run in runs.values() if run["status"] == "completed"]
     assert {len(places(run)) for run in complete} == {11}
     assert {run["steps"][-1]["output"] for run in complete} == {f"last of {run['run_id']}" for run in complete}
@@ -132,19 +147,19 @@ def test_no_finished_step_is_lost_and_none_is_done_again(suffix: str, tmp_path: 
 @ci_only
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["agent", "team"])
-@pytest.mark.parametrize("suffix", [".json", ".yaml"])
-def test_a_killed_agent_loses_nothing_that_was_acknowledged(suffix: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", STORES)
+def test_a_killed_agent_loses_nothing_that_was_acknowledged(name: str, kind: str, tmp_path: Path) -> None:
     """At most the last run is unfinished; it has its question, and of its answer what had been stored."""
     root = tmp_path.resolve() / "store"
-    STORAGES[suffix](root)
-    chance = random.Random(f"{suffix} {kind}")
+    where = made(root, name)
+    chance = random.Random(f"{name} {kind}")
     acknowledged: list[str] = []
     partial = 0
-    with victims(kind, root, suffix) as process:
-        for _ in range(rounds(8, 30, 300)):
+    with victims(kind, root, where) as process:
+        for _ in range(how_often(name, 8, 30, 300)):
             told = process.kill_one(chance.choice((0, 0, 1, 2)), chance.choice((0.003, 0.03)) * chance.random())
             acknowledged += [line[1] for line in told if line[0] == "ok"]
-            runs = stored(root, suffix)
+            runs = stored(root, where)
             assert [run["status"] for run in runs[:-1]] == ["completed"] * (len(runs) - 1)
             finished = [run["run_id"] for run in runs if run["status"] == "completed"]
             assert [run_id for run_id in acknowledged if run_id not in finished] == []
@@ -155,10 +170,10 @@ def test_a_killed_agent_loses_nothing_that_was_acknowledged(suffix: str, kind: s
                 assert run["status"] == "unfinished" or answer == "".join(WORDS)
                 partial += run["status"] == "unfinished" and bool(answer)
     _log.info("%s acknowledged, %s partial answers", len(acknowledged), partial)
-    assert len(acknowledged) >= rounds(3, 12, 120)
-    storage = STORAGES[suffix](root)
+    assert len(acknowledged) >= how_often(name, 3, 12, 120)
     if kind == "agent":
-        agent(storage).resume()
-        session = storage.read(SESSION)
+        with closing(opened(root, where)) as storage:
+            agent(storage).resume()
+            session = storage.read(SESSION)
         assert session is not None
         assert session.session_state == {"count": len(session.runs)}

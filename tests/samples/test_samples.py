@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from tests.cli.test_store_url import URLS
+from tests.cli.database_urls import URLS
 from tests.effort import ci_only
 from tests.scripted_server import error, scripted_server, stream, text
 

@@ -12,7 +12,7 @@ from localstore import JsonStorage, StoreNotFound, StoreUnavailable, open_storag
 from localstore.databases import opening
 from localstore.databases.opening import is_url, without_password
 from localstore.databases.sql import SqlStorage
-from tests.cli.test_store_url import URLS
+from tests.cli.database_urls import URLS
 from tests.effort import ci_only
 
 
