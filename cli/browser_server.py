@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 from collections.abc import Callable, Collection
@@ -15,8 +16,11 @@ from localstore.viewer import app
 from localstore.viewer.safety import LOOPBACK
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from localstore.models.stats import Prices
     from localstore.storage.contract import SessionStorage
+    from localstore.viewer.application import Viewer
 
 _GRACE = 1
 """How many seconds open pages have to finish when the server stops."""
@@ -24,6 +28,18 @@ _GRACE = 1
 
 class PortTaken(LocalstoreError, OSError):
     """The port cannot be listened on."""
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams of open pages as soon as it is asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, pages: Viewer) -> None:
+        super().__init__(config)
+        self._pages = pages
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._pages.close()
+        super().handle_exit(sig, frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +93,12 @@ def serve(
     pages = app(storage, read_only=read_only, token=token, hosts=[*LOOPBACK, *allowed], prices=prices)
     config = uvicorn.Config(
         pages,
-        log_config=None,
+        log_level="critical",
         access_log=False,
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
     )
     ready(Address(next(iter(allowed), host), port, token))
-    uvicorn.Server(config).run(sockets=[listening])
+    with contextlib.suppress(KeyboardInterrupt):  # it is how a server ends
+        _Server(config, pages).run(sockets=[listening])

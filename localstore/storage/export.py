@@ -70,17 +70,22 @@ class Export:
             json_array,
             markdown_text,
             openai_lines,
-            without_secrets,
         )
 
-        self.exported, self.left_out = 0, []
-        for path, problem in self._unreadable().items():
-            self._leave_out(NotExported(problem, path=path))
-        sessions = map(without_secrets, self._selected()) if self._redact else self._selected()
+        sessions = self.sessions()
         if self._form == "openai-jsonl":
             return openai_lines(sessions, self._leave_out_run, per_run=self._rating is not None)
         writers = {"markdown": markdown_text, "html": html_page, "json": json_array, "atif": atif_lines}
         return writers[self._form](sessions)
+
+    def sessions(self) -> Iterator[Session]:
+        """Yield the sessions of the export as they are read, for what writes them in a way of its own."""
+        from localstore.exporting import without_secrets
+
+        self.exported, self.left_out = 0, []
+        for path, problem in self._unreadable().items():
+            self._leave_out(NotExported(problem, path=path))
+        return map(without_secrets, self._selected()) if self._redact else self._selected()
 
     def _selected(self) -> Iterator[Session]:
         from localstore.exporting import only_rated

@@ -30,6 +30,18 @@ MOST_BYTES = 32_000_000
 """How long the body of a request may be. A state that somebody edits may be long."""
 
 
+class Viewer(Guard):
+    """The app, which can end its open streams before the server stops."""
+
+    def __init__(self, inner: Starlette, live: Live, *, token: str | None, hosts: Collection[str] | None) -> None:
+        super().__init__(inner, token=token, hosts=hosts)
+        self._live = live
+
+    def close(self) -> None:
+        """End the streams of pages that are open. A server would wait for them."""
+        self._live.is_closed = True
+
+
 def app(
     storage: SessionStorage,
     *,
@@ -38,7 +50,7 @@ def app(
     hosts: Collection[str] | None = None,
     prices: Prices | None = None,
     name: str | None = None,
-) -> Guard:
+) -> Viewer:
     """Return an ASGI app with the pages of a storage, to serve alone or to mount into another app.
 
         >>> from localstore.viewer import app
@@ -84,14 +96,23 @@ def app(
         LocalstoreError: _handler(pages, 409),
         OSError: _handler(pages, 503),
         HTTPException: _http_error(pages),
+        Exception: _bug(pages),
     }
     inner = Starlette(routes=routes, exception_handlers=handlers, max_body_size=MOST_BYTES)
-    return Guard(inner, token=token, hosts=hosts)
+    return Viewer(inner, live, token=token, hosts=hosts)
 
 
 def _handler(pages: Pages, status: int) -> Callable[[Request, Exception], Response]:
     def answer(request: Request, error: Exception) -> Response:
         return pages.problem(request, error, status)
+
+    return answer
+
+
+def _bug(pages: Pages) -> Callable[[Request, Exception], Response]:
+    def answer(request: Request, error: Exception) -> Response:
+        text = f"A bug in localstore ({type(error).__name__}: {error}). Please report this line."
+        return pages.say(request, text, 500)
 
     return answer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localstore.exporting.html_text import escaped
 from localstore.models.filter import ARCHIVED, STATUSES, Filter
@@ -11,7 +11,14 @@ from localstore.models.schema import KINDS, RATINGS
 from localstore.models.session_info import SORT_KEYS, SortKey
 from localstore.viewer.frame import View
 
-_TEXTS = {"user": "User", "entity": "Agent, team or workflow", "name": "Name", "model": "Model", "tag": "Tag"}
+_TEXTS = {
+    "user": "User",
+    "entity": "Agent, team or workflow",
+    "name": "Name",
+    "model": "Model",
+    "tag": "Tag",
+    "part_of": "Part of",
+}
 _CHOICES: dict[str, tuple[str, Sequence[str]]] = {
     "status": ("Last run", STATUSES),
     "kind": ("Kind", KINDS),
@@ -54,9 +61,14 @@ def read_query(pairs: Iterable[tuple[str, str]]) -> Query:
     fields = {name: value for name, value in given.items() if name not in ("q", "archived", "sort")}
     archived = None if "archived" in given or fields.get("tag") == ARCHIVED else False
     try:
-        return Query(given, Filter(**{**fields, "archived": archived}))  # type: ignore[arg-type]
+        return Query(given, _without_sub_sessions(Filter(**{**fields, "archived": archived})))  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
-        return Query(given, Filter(archived=archived), str(error))
+        return Query(given, _without_sub_sessions(Filter(archived=archived)), str(error))
+
+
+def _without_sub_sessions(where: Filter) -> Filter:
+    """Return the filter of a list: sub-sessions stand with the session that they belong to."""
+    return where if where.part_of else replace(where, sub_sessions=False)
 
 
 def filter_bar(view: View, query: Query, page: str, *, has_search: bool = True) -> str:

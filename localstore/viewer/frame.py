@@ -28,6 +28,7 @@ class View:
     """Whether the page offers changes of the sessions."""
     is_static: bool = False
     """Whether the page is a file: there is no server to ask."""
+    has_dashboard: bool = True
     scripts: tuple[str, ...] = ("htmx.min.js", "viewer.js")
 
 
@@ -56,7 +57,9 @@ def page(
         policy: A content security policy, for a page that has no server to send one.
     """
     links = view.links
-    places = {"": "Sessions", "dashboard": "Dashboard"} | ({} if view.is_static else {"problems": "Problems"})
+    places = {"": "Sessions"}
+    places |= {"dashboard": "Dashboard"} if view.has_dashboard else {}
+    places |= {} if view.is_static else {"problems": "Problems"}
     navigation = "".join(
         f'<a href="{escaped(links.page(name))}"{" aria-current=page" if name == place else ""}>{label}</a>'
         for name, label in places.items()

@@ -1,6 +1,7 @@
 """The addresses of the pages, on a server and in a folder of static files."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 
@@ -36,15 +37,15 @@ class Links:
 class SiteLinks(Links):
     """The addresses in a folder of static files, relative to the page that has them."""
 
-    files: dict[str, str] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     """The file of each session that is in the folder."""
 
-    def query(self, name: str, pairs: list[tuple[str, str]]) -> str:  # noqa: ARG002 (files take no values)
-        return f"{self.base}{name or 'index'}.html"
+    def query(self, name: str, pairs: list[tuple[str, str]]) -> str:
+        words = urlencode([("q", " ".join(value for _, value in pairs))], quote_via=quote) if pairs else ""
+        return f"{self.base}{name or 'index'}.html{'#' if words else ''}{words}"
 
     def session(self, session_id: str, anchor: str = "", *, before: int | None = None) -> str:  # noqa: ARG002
-        file = (self.files or {}).get(session_id)
-        return "" if file is None else f"{self.base}{file}" + (f"#{anchor}" if anchor else "")
+        return f"{self.base}{self.files[session_id]}" + (f"#{anchor}" if anchor else "")
 
     def asset(self, name: str) -> str:
         return f"{self.base}static/{name}"

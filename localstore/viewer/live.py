@@ -41,15 +41,17 @@ class Live:
     def __init__(self, storage: SessionStorage, pages: Pages) -> None:
         self._storage = storage
         self._pages = pages
+        self.is_closed = False
+        """Whether the streams end, because the server stops."""
         self._pause = _PAUSE if isinstance(storage, Storage) else _DATABASE_PAUSE
 
     async def session(self, request: Request) -> Response:
-        """What happens to a session. It begins with the last run that the page shows, and all after it."""
+        """What happens to a session, beginning with the run that has the number `from`."""
         view, session_id = self._pages.view(request), request.query_params.get("id", "")
-        shown = request.query_params.get("shown", "0")
-        last = int(shown) if shown.isascii() and shown.isdigit() and len(shown) < 15 else 0
-        following = await run_in_threadpool(SessionEvents, self._storage, view, session_id, last)
-        return _stream(following.poll, self._pause)
+        given = request.query_params.get("from", "")
+        first = int(given) if given.isascii() and given.isdigit() and len(given) < 15 else 1
+        following = await run_in_threadpool(SessionEvents, self._storage, view, session_id, first)
+        return self._stream(following.poll, self._pause)
 
     async def sessions(self, request: Request) -> Response:
         """Whether the list of sessions changed."""
@@ -67,31 +69,51 @@ class Live:
             known[0] = now
             return [_event("changed", {})]
 
-        return _stream(poll, _LIST_PAUSE)
+        return self._stream(poll, _LIST_PAUSE)
+
+    def _stream(self, poll: Callable[[], list[str]], pause: float) -> Response:
+        async def events() -> AsyncIterator[bytes]:
+            silent_since = time.monotonic()
+            while not self.is_closed:
+                began = time.monotonic()
+                try:
+                    found = await run_in_threadpool(poll)
+                except (LocalstoreError, OSError) as error:
+                    found = [_event("say", {"text": str(error)})]
+                if not found and began - silent_since > _SILENCE:
+                    found = [": still here\n\n"]
+                if found:
+                    silent_since = time.monotonic()
+                    yield "".join(found).encode()
+                await anyio.sleep(max(pause, _SHARE * (time.monotonic() - began)))
+
+        return StreamingResponse(
+            events(), media_type="text/event-stream", headers={"x-accel-buffering": "no", "cache-control": "no-store"}
+        )
 
 
 class SessionEvents:
     """Turns the changes of a session into events."""
 
-    def __init__(self, storage: SessionStorage, view: View, session_id: str, shown: int) -> None:
-        """Begin with the run number `shown`. Raises SessionNotFound, and DocumentBroken if it cannot be read."""
+    def __init__(self, storage: SessionStorage, view: View, session_id: str, first: int) -> None:
+        """Begin with the run number `first`. Raises SessionNotFound, and DocumentBroken if it cannot be read."""
         from pydantic import TypeAdapter
 
         self._view = view
         self._session_id = session_id
         self._adapter: TypeAdapter[Any] = TypeAdapter(HistoryEntry)
         self._follower = Follower(storage, session_id, last_runs=_MOST_CAUGHT_UP)
-        self._first = self._caught_up(shown)
+        self._first = self._caught_up(first)
 
-    def _caught_up(self, shown: int) -> list[str]:
+    def _caught_up(self, first: int) -> list[str]:
         history, total = self._follower.session.history, self._follower.runs
         number = total - sum(entry["type"] == "run" for entry in history)
         events = [": open\n\n"]
         for entry in history:
             is_run = entry["type"] == "run"
             number += is_run
-            if is_run and number >= shown:
-                events.append(self._entry(entry, number, is_known=number <= shown))
+            if is_run and number >= first:
+                events.append(self._entry(entry, number))
         return events
 
     def poll(self) -> list[str]:
@@ -101,7 +123,7 @@ class SessionEvents:
 
     def _event_of(self, change: Change) -> str:
         if change.entry is not None:
-            return self._entry(change.entry, change.number or 0, is_known=change.kind == "changed")
+            return self._entry(change.entry, change.number or 0)
         texts = {
             "gone": "The session was deleted.",
             "back": "",
@@ -110,10 +132,10 @@ class SessionEvents:
         }
         return _event("say", {"text": texts[change.kind]}) if change.kind in texts else ""
 
-    def _entry(self, entry: dict[str, Any], number: int, *, is_known: bool) -> str:
+    def _entry(self, entry: dict[str, Any], number: int) -> str:
         record = self._adapter.validate_python(entry)
         html = entry_html(self._view, self._session_id, record, number)
-        data: dict[str, Any] = {"html": html, "known": is_known}
+        data: dict[str, Any] = {"html": html}
         if entry["type"] == "run":
             anchor = html.partition(' id="')[2].partition('"')[0]
             data |= {"anchor": anchor, "item": run_item(record, number, anchor, 0.0)}
@@ -122,24 +144,3 @@ class SessionEvents:
 
 def _event(name: str, data: dict[str, Any]) -> str:
     return f"event: {name}\ndata: {json_text(data)}\n\n"
-
-
-def _stream(poll: Callable[[], list[str]], pause: float) -> Response:
-    async def events() -> AsyncIterator[bytes]:
-        silent_since = time.monotonic()
-        while True:
-            began = time.monotonic()
-            try:
-                found = await run_in_threadpool(poll)
-            except (LocalstoreError, OSError) as error:
-                found = [_event("say", {"text": str(error)})]
-            if not found and began - silent_since > _SILENCE:
-                found = [": still here\n\n"]
-            if found:
-                silent_since = time.monotonic()
-                yield "".join(found).encode()
-            await anyio.sleep(max(pause, _SHARE * (time.monotonic() - began)))
-
-    return StreamingResponse(
-        events(), media_type="text/event-stream", headers={"x-accel-buffering": "no", "cache-control": "no-store"}
-    )

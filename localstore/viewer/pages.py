@@ -105,7 +105,7 @@ class Pages:
         body = session_body(view, part, origin, typed_state=typed_state)
         attributes = ""
         if not part.runs_after:
-            live = view.links.page("session/live", id=session_id, shown=part.last_number)
+            live = view.links.page("session/live", id=session_id)
             attributes = f' data-live="{escaped(live)}"'
         said = f'<p class="error" role="alert">{escaped(problem)}</p>' if problem else ""
         said = said or notice(view, request.query_params)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from localstore.maintenance.finding import Finding
     from localstore.storage.contract import SessionStorage
 
+_NEWEST = 500
+"""How many of the newest sessions are looked at without a check."""
 _MOST = 500
 """How many lines each list shows."""
 
@@ -22,12 +24,14 @@ _MOST = 500
 def problems_body(view: View, storage: SessionStorage, *, is_full: bool) -> Iterator[str]:
     """Yield the main part of the page. With `is_full`, every document is checked."""
     yield "<h1>Problems</h1>\n"
+    problems = {info.session_id: info.problem for info in storage.list_sessions(limit=_NEWEST) if info.problem}
+    if problems:
+        yield _list(f"Sessions that cannot be read ({len(problems):,})", list(problems.items()))
     if isinstance(storage, Storage):
-        storage.list_sessions(limit=0)
         copies = storage.duplicate_files()
         unreadable = {path: why for path, why in storage.unreadable_files().items() if path not in copies}
         ignored = storage.ignored_files()
-        yield from _files("Documents that cannot be read", storage, unreadable)
+        yield from _files("Files that cannot be read", storage, unreadable)
         yield from _files(
             "Copies of sessions, which are not read",
             storage,
@@ -35,8 +39,8 @@ def problems_body(view: View, storage: SessionStorage, *, is_full: bool) -> Iter
         )
         yield from _files("Files that are not read", storage, ignored)
         yield from _rescued(storage)
-        if not (unreadable or copies or ignored):
-            yield "<p>Every file is a session that can be read.</p>\n"
+        if not (problems or unreadable or copies or ignored):
+            yield "<p>No problem is known. A check reads every document.</p>\n"
     yield '<section aria-labelledby="check"><h2 id="check">Check every document</h2>\n'
     if is_full:
         yield from _checked(storage)

@@ -52,7 +52,7 @@ def read_part(storage: SessionStorage, session_id: str, before: int | None = Non
         session.history = list(_first_runs(session.history, last - first))
     if not total:
         session.history = session.history[-_MOST_ENTRIES:]
-    return Part(session, info, first, total - last)
+    return Part(session, info, first, total - last, tuple(storage.sub_sessions(session_id)))
 
 
 def _first_runs(history: Iterable[HistoryEntry], number: int) -> Iterator[HistoryEntry]:

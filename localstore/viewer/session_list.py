@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from localstore.exporting.html_text import escaped
 from localstore.models.excerpt import one_line
@@ -14,7 +15,6 @@ from localstore.viewer.frame import View, amount, counted, duration, moment
 
 if TYPE_CHECKING:
     from localstore.models.search_hit import SearchHit
-    from localstore.models.session_info import SessionInfo
 
 MARKS = {
     "completed": ("✓", "completed"),
@@ -32,6 +32,41 @@ EXPORTS = {
 _COLUMNS = ("Title", "User", "Tags", "Runs", "Tokens", "Time", "Activity", "Last active")
 
 
+class Listed(Protocol):
+    """What the list shows of a session; a `SessionInfo` has all of it."""
+
+    @property
+    def session_id(self) -> str: ...
+    @property
+    def title(self) -> str | None: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def entity_id(self) -> str | None: ...
+    @property
+    def user_id(self) -> str | None: ...
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+    @property
+    def runs(self) -> int: ...
+    @property
+    def failures(self) -> int: ...
+    @property
+    def status(self) -> str | None: ...
+    @property
+    def input_tokens(self) -> int: ...
+    @property
+    def output_tokens(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def ratings(self) -> dict[str, int]: ...
+    @property
+    def updated_at(self) -> datetime | None: ...
+    @property
+    def problem(self) -> str | None: ...
+
+
 def status_mark(status: str | None) -> str:
     """Return how a run ended as a mark with a text for screen readers; "" for a session without runs."""
     if status is None:
@@ -41,7 +76,7 @@ def status_mark(status: str | None) -> str:
     return f'<span class="mark is-{kind}" role="img" aria-label="{escaped(word)}" title="{escaped(word)}">{mark}</span>'
 
 
-def session_table(view: View, infos: Sequence[SessionInfo], more: str) -> Iterator[str]:
+def session_table(view: View, infos: Sequence[Listed], more: str) -> Iterator[str]:
     """Yield a table of sessions. `more` is the address of the rest of the list, "" if this is the end."""
     if not infos:
         yield '<p class="notice">No sessions match.</p>\n'
@@ -53,7 +88,7 @@ def session_table(view: View, infos: Sequence[SessionInfo], more: str) -> Iterat
     yield "</tbody></table>\n"
 
 
-def session_rows(view: View, infos: Sequence[SessionInfo], more: str) -> Iterator[str]:
+def session_rows(view: View, infos: Sequence[Listed], more: str) -> Iterator[str]:
     """Yield the rows of a table of sessions, and one that loads the next ones."""
     for info in infos:
         yield _row(view, info)
@@ -65,7 +100,7 @@ def session_rows(view: View, infos: Sequence[SessionInfo], more: str) -> Iterato
         )
 
 
-def _row(view: View, info: SessionInfo) -> str:
+def _row(view: View, info: Listed) -> str:
     address = view.links.session(info.session_id)
     title = escaped(info.title or info.session_id)
     tags = "".join(
@@ -169,7 +204,7 @@ def selection_bar(view: View) -> str:
 def results(
     view: View,
     query: Query,
-    listed: Sequence[SessionInfo],
+    listed: Sequence[Listed],
     hits: Sequence[SearchHit] | None,
     more: str,
     total: int | None,

@@ -37,6 +37,7 @@ class Part:
     runs_before: int
     """How many runs come before the part."""
     runs_after: int = 0
+    sub_sessions: tuple[SessionInfo, ...] = ()
 
     @property
     def last_number(self) -> int:
@@ -180,6 +181,12 @@ def _head(view: View, part: Part, origin: str | None) -> Iterator[str]:
         facts += [escaped(one_line(model, 40)) for model in info.models]
     yield "".join(f"<span>{fact}</span>" for fact in facts)
     yield "</p>\n"
+    if (part_of := session.part_of) and not view.is_static:
+        whole = escaped(links.session(part_of))
+        yield f'<p class="tags">Part of <a href="{whole}"><bdi>{escaped(part_of)}</bdi></a></p>\n'
+    if part.sub_sessions:
+        address = escaped(links.page("", part_of=session_id))
+        yield f'<p class="tags"><a href="{address}">{counted(len(part.sub_sessions), "sub-session")}</a></p>\n'
     if session.tags:
         tags = (
             f'<a class="tag" href="{escaped(links.page("", tag=tag))}"><bdi>{escaped(tag)}</bdi></a>'

@@ -110,8 +110,11 @@
 
   function followSession(address) {
     const live = new URL(address, location.href);
-    const last = all("#run-list .number").pop();
-    if (last) live.searchParams.set("shown", last.textContent.replace(/\D/g, ""));
+    const last = all("#run-list li").pop();
+    if (last) { // begin with the last run if it may have grown, else after it
+      const number = Number($(".number", last).textContent.replace(/\D/g, ""));
+      live.searchParams.set("from", $(".is-unfinished", last) ? number : number + 1);
+    }
     source = new EventSource(live);
     source.addEventListener("entry", (event) => show(JSON.parse(event.data)));
     source.addEventListener("say", (event) => { $("#live").textContent = JSON.parse(event.data).text; });
