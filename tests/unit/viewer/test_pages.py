@@ -17,7 +17,8 @@ from localstore.storage.items import Item
 from localstore.viewer import app
 from localstore.viewer.counting import Counting, Remembered
 from localstore.viewer.filters import read_query
-from localstore.viewer.reading import FIRST, MORE, read_part
+from localstore.viewer.reading import read_part
+from localstore.viewer.session_page import FIRST, MORE
 from localstore.viewer.site import write_site
 
 from .conftest import answered
