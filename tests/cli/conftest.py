@@ -55,9 +55,9 @@ def run(tmp_path: Path, request: pytest.FixtureRequest) -> Command:
     """Return a function that runs the command, in `tmp_path` unless `cwd` is given.
 
     It runs in this process at the default level of effort. At the level `ci` the first test of each module, and every
-    fourth after it, start processes instead, and at the level `long` all of them."""
+    eighth after it, start processes instead, and at the level `long` all of them."""
     number = request.node.stash.get(_NUMBER, 0)
-    run_command = _run_in_a_process if number % 4 < rounds(0, 1, 4) else _run_here
+    run_command = _run_in_a_process if number % 8 < rounds(0, 1, 8) else _run_here
 
     def call(*args: str | Path, cwd: Path = tmp_path, env: Mapping[str, str] = {}) -> Finished:
         return run_command([str(arg) for arg in args], cwd, clean_environment(**env))

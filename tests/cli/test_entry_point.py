@@ -139,8 +139,9 @@ def test_a_reader_that_stops_early_ends_the_command_quietly(
     store: Path, args: tuple[str, ...], unbuffered: str
 ) -> None:
     """`localstore ls | head -1` prints no complaint."""
+    storage = localstore.JsonStorage(store, durability="relaxed")
     for number in range(300):  # more than a pipe holds
-        _append(store, "long-" + "x" * 80 + f"-{number}", name="n" * 300)
+        storage.upsert(localstore.Session(session_id="long-" + "x" * 80 + f"-{number}", kind="agent", name="n" * 300))
     _append(store, "vienna-trip", text="y" * 200_000)
     process = subprocess.Popen(
         [ENTRY_POINT, *args, "--store", store],

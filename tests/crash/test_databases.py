@@ -113,14 +113,14 @@ def _kill_writers(storage: Callable[[], SqlStorage], writers: Writers, times: in
 @ci_only
 def test_killed_clients_lose_nothing_in_sqlite(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sessions.db"
-    _kill_writers(lambda: SqlStorage(url), Writers(tmp_path, url), rounds(2, 20, 100))
+    _kill_writers(lambda: SqlStorage(url), Writers(tmp_path, url), rounds(2, 8, 100))
 
 
 @ci_only
 def test_killed_clients_lose_nothing_in_postgres(tmp_path: Path) -> None:
     url = postgres_url()
     writers = Writers(tmp_path, url, "killed")
-    _kill_writers(lambda: SqlStorage(url, schema="killed"), writers, rounds(2, 10, 100))
+    _kill_writers(lambda: SqlStorage(url, schema="killed"), writers, rounds(2, 6, 100))
 
 
 @ci_only
@@ -159,7 +159,7 @@ def test_a_network_that_cuts_connections_loses_and_doubles_nothing(tmp_path: Pat
         while storage is None:
             with suppress(StoreUnavailable):
                 storage = SqlStorage(server.url.replace(str(server.folder), str(folder)))
-        for number in range(rounds(10, 150, 2000)):
+        for number in range(rounds(10, 60, 2000)):
             run = Run(run_id=f"writer-{number}", messages=[Message(role="user", content=str(number))])
             while True:
                 with suppress(StoreUnavailable):
@@ -168,7 +168,7 @@ def test_a_network_that_cuts_connections_loses_and_doubles_nothing(tmp_path: Pat
             acknowledged.append(("s1", run.run_id))
         proxy.is_cutting = False
         assert_all_there(storage, acknowledged)
-        assert proxy.cuts > rounds(1, 10, 100)
+        assert proxy.cuts > rounds(1, 4, 100)
         _log.info("%s connections cut, %s runs acknowledged", proxy.cuts, len(acknowledged))
     finally:
         if storage is not None:

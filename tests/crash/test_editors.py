@@ -23,13 +23,13 @@ HOME = Path(__file__).parents[2]
 def test_every_save_during_rewrites_is_kept(
     kind: type[JsonStorage] | type[YamlStorage], how: str, tmp_path: Path
 ) -> None:
-    _race(kind(tmp_path / "store"), how, size=10_000, count=rounds(10, 150, 3000), pause=0.02)
+    _race(kind(tmp_path / "store"), how, size=10_000, count=rounds(10, 60, 3000), pause=0.02)
 
 
 @ci_only
 @pytest.mark.parametrize("how", HOWS)
 def test_every_save_during_rewrites_of_a_large_document_is_kept(how: str, tmp_path: Path) -> None:
-    _race(JsonStorage(tmp_path / "store"), how, size=5_000_000, count=rounds(5, 30, 300), pause=0.2)
+    _race(JsonStorage(tmp_path / "store"), how, size=5_000_000, count=rounds(5, 12, 300), pause=0.2)
 
 
 def _race(storage: JsonStorage | YamlStorage, how: str, *, size: int, count: int, pause: float) -> None:

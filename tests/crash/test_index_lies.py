@@ -254,7 +254,7 @@ def test_a_flipped_bit_anywhere_is_an_error_or_harmless(tmp_path: Path) -> None:
         path = _settled(root / ".localstore")
         sound = path.read_bytes()
         choose = random.Random(7)
-        for _ in range(rounds(10, 60, 2000)):
+        for _ in range(rounds(10, 30, 2000)):
             raw = bytearray(sound)
             raw[choose.randrange(len(raw))] ^= 1 << choose.randrange(8)
             _delete(path.parent, path)
@@ -284,7 +284,7 @@ for count in range(int(number), int(number) + 12):
 def test_processes_that_fold_and_compact_at_once_agree(tmp_path: Path) -> None:
     root = tmp_path / "store"
     STORAGES[".json"](root)
-    count = rounds(4, 16, 64)
+    count = rounds(4, 10, 64)
     processes = [subprocess.Popen([sys.executable, "-c", _FOLDING, str(root), str(number)]) for number in range(count)]
     assert [process.wait() for process in processes] == [0] * len(processes)
     now = answers(STORAGES[".json"](root))
@@ -297,7 +297,7 @@ def test_processes_that_are_killed_while_they_fold_leave_right_answers(tmp_path:
     root = tmp_path / "store"
     STORAGES[".json"](root)
     choose = random.Random(5)
-    for number in range(rounds(6, 16, 300)):
+    for number in range(rounds(6, 10, 300)):
         process = subprocess.Popen([sys.executable, "-c", _FOLDING, str(root), str(number)])
         deadline = time.monotonic() + 60
         while not (root / "sessions").exists() or not any(root.glob(f"sessions/*/own-{number}.json")):

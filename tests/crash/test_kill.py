@@ -28,7 +28,7 @@ from tests.crash.writer import SESSION, STORAGES, is_sound, sealed
 from tests.effort import rounds, sampled
 
 Storage = JsonStorage | YamlStorage
-KILLS = rounds(5, 25, 400)
+KILLS = rounds(4, 12, 400)
 _HOME = Path(__file__).parents[2]
 _LARGE = 40_000_000
 _log = logging.getLogger(__name__)

@@ -116,7 +116,7 @@ def test_no_finished_step_is_lost_and_none_is_done_again(name: str, tmp_path: Pa
     steps = 0
     known: dict[str, list[str]] = {}
     with victims("workflow", root, where) as process:
-        for _ in range(how_often(name, 12, 60, 1000)):
+        for _ in range(how_often(name, 12, 40, 1000)):
             told = process.kill_one(chance.choice((0, 1, 5, 25)), chance.uniform(0, 0.006))
             steps += len([line for line in told if line[0] == "does"])
             runs = {run["run_id"]: run for run in stored(root, where)}

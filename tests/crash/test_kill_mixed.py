@@ -33,8 +33,8 @@ from tests.crash.sealed_runs import Item, items_of, made
 from tests.crash.writer import STORAGES
 from tests.effort import ci_only, rounds
 
-KILLS = rounds(10, 40, 2000)
-LARGE_KILLS = rounds(1, 3, 80)
+KILLS = rounds(5, 20, 2000)
+LARGE_KILLS = rounds(1, 2, 80)
 _A_STORE = 15
 """So many kills are made in one store, before its documents get long."""
 _A_STORM = 4

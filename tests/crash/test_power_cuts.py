@@ -30,7 +30,7 @@ Value = dict[str, Any] | None
 """A session as plain values, None where there is none."""
 Versions = dict[str, list[Value]]
 """By id, what a session may be after a power cut: what was made durable last, and everything since."""
-STATES = rounds(1, 4, 300)
+STATES = rounds(1, 2, 300)
 """How many states are tried at each moment, besides the corners."""
 _IDS = ("s", "other", "t")
 _QUESTION = re.compile(rb"question [0-9]+")
@@ -343,7 +343,7 @@ PIECES = (
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("number", range(rounds(2, 10, 400)))
+@pytest.mark.parametrize("number", range(rounds(2, 6, 400)))
 @pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
 def test_a_run_that_grows_keeps_what_it_had_when_the_power_fails(
     kind: type[Storage], number: int, tmp_path: Path

@@ -19,7 +19,7 @@ def test_hostile_documents_of_another_store_are_merged_or_named(tmp_path: Path) 
     """This store has the good form of each session, and one more run."""
     found = corpora(tmp_path / "corpora")
     counts: Counter[str] = Counter()
-    for number in range(rounds(3, 30, 1000)):
+    for number in range(rounds(3, 12, 1000)):
         rng = Random(number)
         storage, other = (JsonStorage(tmp_path / f"{name}-{number}") for name in ("here", "there"))
         before = {}

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, settings
 
 _SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much)
 
-for level, examples, steps in (("default", 20, 30), ("ci", 150, 40), ("long", 1500, 60)):
+for level, examples, steps in (("default", 20, 30), ("ci", 80, 40), ("long", 1500, 60)):
     settings.register_profile(
         f"stateful at level {level}",
         max_examples=examples,

@@ -220,5 +220,5 @@ def _info(info: Any) -> dict[str, Any]:
 
 TestLockstep = LockstepMachine.TestCase
 TestLockstep.settings = settings(
-    max_examples={"default": 4, "ci": 60, "long": 1500}[LEVEL], stateful_step_count=20, deadline=None
+    max_examples={"default": 4, "ci": 30, "long": 1500}[LEVEL], stateful_step_count=20, deadline=None
 )

@@ -89,7 +89,7 @@ def test_indented_text_keeps_its_indentation() -> None:
     assert "> ````\n> def f():\n>     return 1\n> ```\n> ````" in text
 
 
-@settings(max_examples=rounds(60, 300, 3000), deadline=None)
+@settings(max_examples=rounds(40, 150, 3000), deadline=None)
 @given(texts, texts, texts)
 @example(HOSTILE, HOSTILE, HOSTILE)
 @example("", "", " #")
@@ -106,7 +106,7 @@ def test_nothing_breaks_the_structure(asked: str, said: str, name: str) -> None:
     assert speakers == ["User", "Assistant", "User", *(["Error"] if asked else [])]
 
 
-@settings(max_examples=rounds(40, 200, 2000), deadline=None)
+@settings(max_examples=rounds(30, 100, 2000), deadline=None)
 @given(texts)
 def test_a_question_is_shown_as_it_was_typed(asked: str) -> None:
     text = text_of(session(run("r", user(asked))))

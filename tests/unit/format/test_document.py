@@ -281,7 +281,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=rounds(60, 300, 3000), deadline=None)
+@settings(max_examples=rounds(40, 150, 3000), deadline=None)
 @given(value=VALUES, said=TEXTS)
 def test_values_that_pyyaml_wrote_read_back_unchanged(value: Any, said: str) -> None:
     """PyYAML follows YAML 1.1: it writes the text `1e3` without quotes, which is a number in YAML 1.2."""

@@ -354,7 +354,7 @@ def outcome(raw: bytes, *, strict: bool) -> ParseError | None:
     return None
 
 
-@settings(max_examples=rounds(120, 600, 6000), deadline=None)
+@settings(max_examples=rounds(80, 300, 6000), deadline=None)
 @given(EDITS, st.booleans())
 def test_a_damaged_document_is_read_or_refused_and_nothing_else(
     edits: list[tuple[int, int, bytes]], strict: bool
@@ -370,7 +370,7 @@ def test_a_damaged_document_is_read_or_refused_and_nothing_else(
         assert 1 <= error.column <= len(raw) + 1
 
 
-@settings(max_examples=rounds(60, 300, 3000), deadline=None)
+@settings(max_examples=rounds(40, 150, 3000), deadline=None)
 @given(st.lists(st.sampled_from(TOKENS) | st.binary(max_size=4), max_size=12).map(b"".join))
 def test_any_bytes_are_read_or_refused_and_nothing_else(raw: bytes) -> None:
     error = outcome(raw, strict=True)

@@ -297,7 +297,7 @@ def test_stores_with_random_histories_become_equal(tmp_path: Path) -> None:
     A run that was undone in one of them is in none. Once both directions were merged, names, states and ratings agree,
     and another merge writes nothing.
     """
-    for number in range(rounds(4, 60, 600)):
+    for number in range(rounds(4, 20, 600)):
         random = Random(number)
         kinds = [random.choice([JsonStorage, YamlStorage]) for _ in range(2)]
         stores = [kind(tmp_path / f"{number}-{side}", durability="relaxed") for side, kind in enumerate(kinds)]

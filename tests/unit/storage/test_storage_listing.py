@@ -285,7 +285,7 @@ def test_no_session_is_called_broken_beside_writing_processes(storage: Storage) 
     command = [sys.executable, "-c", code, type(storage).__name__, str(storage.root)]
     writers = [subprocess.Popen(command) for _ in range(2)]
     try:
-        end = time.monotonic() + rounds(0, 10, 60)
+        end = time.monotonic() + rounds(0, 3, 60)
         while time.monotonic() < end:
             problems = [info.problem for info in type(storage)(storage.root).list_sessions() if info.problem]
             assert problems == []

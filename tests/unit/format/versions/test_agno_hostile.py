@@ -125,7 +125,7 @@ FROZEN = frozen()
 
 
 @seed(1)
-@settings(max_examples=rounds(100, 800, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(60, 300, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**64))
 def test_a_changed_session_becomes_a_valid_document_or_an_error(number: int) -> None:
     rng = Random(number)
@@ -135,7 +135,7 @@ def test_a_changed_session_becomes_a_valid_document_or_an_error(number: int) -> 
 
 
 @seed(2)
-@settings(max_examples=rounds(100, 800, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(60, 300, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**64))
 def test_a_changed_session_that_was_ours_becomes_a_valid_document_or_an_error(number: int) -> None:
     rng = Random(number)
@@ -154,7 +154,7 @@ OURS = [upgraded(raw, 0) for raw in FROZEN] + [
 
 
 @seed(4)
-@settings(max_examples=rounds(100, 800, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=rounds(60, 300, 20_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**64))
 def test_any_document_of_version_1_survives_the_round_trip(number: int) -> None:
     rng = Random(number)
@@ -169,7 +169,7 @@ def test_any_document_of_version_1_survives_the_round_trip(number: int) -> None:
 
 
 @seed(3)
-@settings(max_examples=rounds(40, 300, 20_000), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=rounds(30, 150, 20_000), deadline=None, suppress_health_check=list(HealthCheck))
 @given(sessions)
 def test_a_generated_session_survives_the_round_trip(raw: Any) -> None:
     document = upgraded_or_not(raw)
