@@ -643,7 +643,7 @@ def test_an_operation_survives_any_single_failure(
 ) -> None:
     """At the level `ci` the formats share the places of failures with errors: JSON takes every second one, YAML the
     others."""
-    offset, step = OPERATIONS.index(operation) + FORMATS.index(kind), rounds(6, 2 if "EIO" in faults else 1, 1)
+    offset, step = OPERATIONS.index(operation) + FORMATS.index(kind), rounds(9, 2 if "EIO" in faults else 1, 1)
     fail_at, tried = 1 + offset % step, 0
     with installed(UnsyncedSystem()):
         while _try(kind, operation, turn(faults, fail_at + offset), fail_at, tmp_path / str(fail_at)):

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from localstore import JsonStorage, LocalstoreError, Run, YamlStorage
 from localstore.errors import UnstorableValue
+from tests.effort import sampled
 from tests.unit.raw import Storage, question
 
 
@@ -110,7 +111,7 @@ def refused(storage: Storage, call: Callable[[], object], kind: Any = (TypeError
     assert content(storage.root) == before
 
 
-@pytest.mark.parametrize("name", UNSTORABLE)
+@pytest.mark.parametrize("name", sampled(UNSTORABLE, 3))
 def test_a_value_without_a_form_is_refused_everywhere(storage: Storage, name: str) -> None:
     """What an object of the caller's raised when it was looked at came out as it was."""
     value = UNSTORABLE[name]()
