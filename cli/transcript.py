@@ -47,6 +47,7 @@ class Transcript:
         about += [info.user_id] if info.user_id else []
         about.append(counted(info.runs, "run"))
         about += [] if info.updated_at is None else [when(time_text(info.updated_at))]
+        about += [f"part of {info.part_of}"] if info.part_of else []
         about += [f"#{tag}" for tag in info.tags]
         yield Piece(compact(" · ".join(about)), style="dim")
 

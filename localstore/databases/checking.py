@@ -11,7 +11,7 @@ from localstore.databases.backend import Backend, Stored
 from localstore.format.document import check_entry
 from localstore.format.parse_error import ParseError
 from localstore.index.row import IndexRow, after_append, header_row
-from localstore.maintenance.finding import Finding
+from localstore.maintenance.finding import Finding, part_without_session
 from localstore.models.filter import Filter
 from localstore.models.schema import SCHEMA_VERSION
 from localstore.models.session import Session
@@ -50,6 +50,11 @@ class DatabaseCheck:
                 self.sessions += 1
                 if (problem := _problem(stored)) is not None:
                     yield self._error(f"session {session_id!r}", problem, _ADVICE)
+        known = {row["session_id"] for row in rows}
+        for row in rows:
+            if "part_of" in row and row["part_of"] not in known:
+                name = f"{self._backend.address}, session {row['session_id']!r}"
+                yield Finding("note", name, None, *part_without_session(row["session_id"], row["part_of"]))
         for session_id in self._backend.orphans():
             problem = "has entries, and no session to which they belong: a deletion was interrupted"
             yield self._error(f"session {session_id!r}", problem, "Nothing reads them. Store a session with this id.")

@@ -25,7 +25,7 @@ from localstore.index.row_reader import rank
 from localstore.index.whole_document import parse_whole
 from localstore.maintenance import copy_checks, git
 from localstore.maintenance.document_checks import future_times, repeated_runs, unwritable, wrong_fields
-from localstore.maintenance.finding import Finding, Kind, Reporter
+from localstore.maintenance.finding import Finding, Kind, Reporter, part_without_session
 from localstore.maintenance.git_merge import unite_in_file
 from localstore.maintenance.manifest_checks import ManifestCheck
 from localstore.maintenance.tree_checks import TreeCheck
@@ -95,6 +95,7 @@ class Check:
             yield from self._document(path)
         yield from self._duplicates()
         yield from self._names()
+        yield from self._parts()
         yield from copy_checks.returned_sessions(self.root, self.rows)
         yield from self.manifest.findings()
         yield from self._interrupted_migrations()
@@ -259,6 +260,13 @@ class Check:
                     holds = f"{expected} holds session {taken['session_id']!r}"
                     advice = f"{holds}. To find both faster, first give that file a free name, then rename this one."
                 yield self._report.note(path, "is not named after its session_id", advice)
+
+    def _parts(self) -> Iterator[Finding]:
+        ids = {row["session_id"] for row in self.rows.values()}
+        for path, row in self.rows.items():
+            whole = row.get("part_of")
+            if whole is not None and whole not in ids and self._engine.manifest.get(whole) is None:
+                yield self._report.note(path, *part_without_session(row["session_id"], whole))
 
     # Interrupted work
 

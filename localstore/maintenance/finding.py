@@ -1,5 +1,6 @@
 """Findings: what `check` and `repair` report to a person."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,3 +55,9 @@ class Reporter:
     def note(self, path: str, problem: str, advice: str, line: int | None = None, kind: Kind | None = None) -> Finding:
         """Return a note about the file at `path`. The arguments are those of `Finding`."""
         return Finding("note", store_tree.full_path(self.root, path), line, problem, advice, kind)
+
+
+def part_without_session(session_id: str, part_of: str) -> tuple[str, str]:
+    """Return the problem of a sub-session whose session does not exist, and what to do."""
+    advice = f"Listings leave it out. If nothing needs it, remove it: localstore rm {shlex.quote(session_id)}"
+    return f"is a sub-session of {part_of!r}, which does not exist", advice

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from localstore import JsonStorage, Message, Run, YamlStorage
+from localstore import Item, JsonStorage, Message, Run, YamlStorage
 from localstore.disk.backup_folder import make
 from tests.crashes import restart_machine, tear
 from tests.effort import ci_only
@@ -734,3 +734,16 @@ def test_two_documents_with_swapped_names_are_not_to_be_renamed_over_each_other(
     for name, session in ((path.name, "vienna-trip"), (other.name, "graz-1")):
         advice = f"{name} holds session '{session}'. To find both faster, first give that file a free name, then rename"
         assert advice in done
+
+
+def test_a_sub_session_without_its_session_is_a_note(check: Check, store: Path) -> None:
+    """Listings leave it out, so nobody would see it. A session whose document is broken exists."""
+    storage = JsonStorage(store)
+    storage.append_items("s/a", [Item(1)], part_of="s")
+    finding = only(check())
+    assert (finding["severity"], finding["problem"]) == ("note", "is a sub-session of 's', which does not exist")
+    assert finding["advice"].endswith("localstore rm s/a")
+    storage.append("s", Run())
+    assert check() == []
+    storage.path("s").write_text("{")
+    assert "sub-session" not in str(check())

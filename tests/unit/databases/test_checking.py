@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from localstore import Item
 from localstore.databases.database_storage import DatabaseStorage
 from localstore.databases.mongo import MongoDbStorage
 from localstore.databases.sql import SqliteStorage
@@ -37,6 +38,15 @@ def test_a_sound_store_has_no_findings(tmp_path: Path) -> None:
         found = storage.check()
         assert list(found) == []
         assert found.sessions == len(storage) == 5
+
+
+def test_a_sub_session_without_its_session_is_a_note(tmp_path: Path) -> None:
+    """Listings leave it out, so nobody would see it."""
+    with SqliteStorage(db_file=tmp_path / "a.db") as storage:
+        storage.append_items("s/a", [Item(1)], part_of="s")
+        assert problems(storage) == [("session 's/a'", "is a sub-session of 's', which does not exist")]
+        storage.append("s", answered("r1"))
+        assert problems(storage) == []
 
 
 @pytest.mark.parametrize(
