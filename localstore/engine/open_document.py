@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -113,10 +113,18 @@ class OpenDocument:
             state = None
         return state if isinstance(state, dict) else {}
 
-    def newest(self, count: int) -> list[dict[str, Any]]:
-        """Return the last `count` entries, oldest first; fewer if there are fewer. Raises LayoutMismatch."""
+    def newest(self, count: int, words: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Return the last `count` entries, oldest first; fewer if there are fewer. Raises LayoutMismatch.
+
+        With `words` of letters, digits, `_` and `-`, the result is empty if no entry has any of them.
+        """
         if self._parsed is not None or not self.row["entries"]:
             return self.whole().entries[-count:]
+        if words:
+            usual = self.file.size // self.row["entries"]
+            end, _ = self.file.tail_bytes(count, usual * (count + 1))
+            if not any(word.encode() in end for word in words):
+                return []
         try:
             return [self.file.layout.parse_entry(piece) for _, piece in self.file.tail(count)]
         except ParseError:

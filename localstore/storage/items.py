@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,10 @@ Entry = dict[str, Any]
 
 REMEMBERED_ITEMS = 64
 """How many of the newest entries are searched for a repeated item_id, besides as many as are added."""
+_FEW = 8
+"""For how many new items the stored entries are searched for their ids before they are parsed."""
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+"""An id that every format writes as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,9 @@ def revision_of(fingerprint: Sequence[int]) -> str:
 def append_items(document: Transaction, entries: list[Entry], expected: str | None) -> str:
     """Add items to a document, and return its new revision. Only the newest entries are searched for their ids."""
     session_id = document.row["session_id"]
-    newest = document.newest(REMEMBERED_ITEMS + len(entries))
+    ids = [entry["item_id"] for entry in entries]
+    words = ids if len(ids) <= _FEW and all(map(_PLAIN.fullmatch, ids)) else ()
+    newest = document.newest(REMEMBERED_ITEMS + len(entries), words)
     if new := new_items(session_id, newest, entries):
         check_revision(session_id, revision_of(document.row["fingerprint"]), expected)
         document.append(new)
