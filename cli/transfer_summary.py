@@ -23,11 +23,16 @@ class Transferred(Protocol):
     def runs(self) -> int: ...
 
 
-def transfer_summary(result: Transferred, done: str, would: str) -> str:
-    """Return the line. It begins with the word `done` or, for a dry run, with `would`."""
+def transfer_summary(result: Transferred, done: str, would: str, *, items: int = 0) -> str:
+    """Return the line. It begins with the word `done` or, for a dry run, with `would`.
+
+    `items` is the number of items of other frameworks among what came.
+    """
     parts = [counted(len(result.added), "new session")]
     if len(result.extended):
         parts.append(f"what is new in {counted(len(result.extended), 'session')}")
     there = f" {counted(result.unchanged, 'session')} had nothing new." if result.unchanged else ""
     verb = would if result.dry_run else done
-    return f"{verb} {' and '.join(parts)} ({counted(result.runs, 'run')}).{there}"
+    what = [counted(result.runs, "run")] if result.runs or not items else []
+    what += [counted(items, "item")] if items else []
+    return f"{verb} {' and '.join(parts)} ({', '.join(what)}).{there}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from localstore.maintenance.importing import Kind
     from localstore.storage.contract import SessionStorage
 
-KINDS: tuple[Kind, ...] = ("claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno", "atif")
+KINDS: tuple[Kind, ...] = ("claude-code", "codex", "llm", "chatgpt", "openai-agents", "adk", "agno", "atif")
 """The kinds of the library, which is not imported for `--help`."""
 
 
@@ -40,6 +40,7 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
     llm            logs.db of the command llm; 'llm logs path' prints where it is
     chatgpt        conversations.json of an export, or the folder of the export
     openai-agents  a database of the OpenAI Agents SDK (SQLiteSession)
+    adk            a SQLite database of Google's ADK (DatabaseSessionService, SqliteSessionService)
     agno           a SQLite database of agno 1.x, 2.x or 3.x, or a folder of its JSON files
     atif           trajectories in ATIF, as 'localstore export --format atif' writes them
 
@@ -59,7 +60,7 @@ def command(kind: Kind, path: str, dry_run: bool, as_json: bool, store: str | No
     if as_json:
         output.write_json(result.as_dict())
     else:
-        output.write(f"{transfer_summary(result, 'Imported', 'Would import')}\n")
+        output.write(f"{transfer_summary(result, 'Imported', 'Would import', items=result.items)}\n")
     if result.skipped:
         click.get_current_context().exit(FINDINGS)
 

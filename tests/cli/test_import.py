@@ -76,6 +76,7 @@ def test_json_has_the_ids(invoke: Invoke, source: Path, target: Path) -> None:
         "unchanged": 0,
         "runs": 1,
         "skipped": [],
+        "items": 0,
     }
 
 

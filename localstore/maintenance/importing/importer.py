@@ -34,7 +34,7 @@ class Imported:
 
     `added` and `extended` are the ids of the sessions that are new, and of those that got something new. `unchanged` is
     the number of sessions of which the store had everything. `runs` is the number of runs that are new or longer than
-    before. `skipped` says what was not imported, and why.
+    before, and `items` that of new items of another framework. `skipped` says what was not imported, and why.
     """
 
     kind: Kind
@@ -44,6 +44,7 @@ class Imported:
     unchanged: int
     runs: int
     skipped: tuple[Skipped, ...]
+    items: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
@@ -90,7 +91,7 @@ def import_from(target: Target, kind: Kind, path: Path, *, dry_run: bool = False
     added: list[str] = []
     extended: list[str] = []
     skipped: list[Skipped] = []
-    unchanged = runs = 0
+    unchanged = runs = items = 0
     seen: set[str] = set()
     stored_whole: set[str] = set()
     for item in read(path):
@@ -120,16 +121,18 @@ def import_from(target: Target, kind: Kind, path: Path, *, dry_run: bool = False
         ]
         if change is None:
             runs += sum(entry["type"] == "run" for entry in source.entries)
+            items += sum(entry["type"] == "item" for entry in source.entries)
             if session_id not in seen:
                 added.append(session_id)
         elif change.is_empty:
             unchanged += session_id not in seen
         else:
             runs += change.runs
+            items += change.items
             if session_id not in seen:
                 extended.append(session_id)
         seen.add(session_id)
-    return Imported(kind, dry_run, tuple(added), tuple(extended), unchanged, runs, tuple(skipped))
+    return Imported(kind, dry_run, tuple(added), tuple(extended), unchanged, runs, tuple(skipped), items)
 
 
 def _checked(source: SourceSession) -> tuple[SourceSession | None, list[Skipped]]:

@@ -1,23 +1,30 @@
 """Sessions of the OpenAI Agents SDK: the databases of `SQLiteSession`, `AdvancedSQLiteSession` and `SQLAlchemySession`.
 
-The names of the tables are chosen by the program, so they are found by their columns.
+The names of the tables are chosen by the program, so they are found by their columns. The items stay as they are, so
+that `localstore.integrations.openai_agents` continues the sessions.
 """
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from localstore.maintenance.importing import json_text
-from localstore.maintenance.importing.fields import count, mapping, text, time
-from localstore.maintenance.importing.openai_items import ItemReader
-from localstore.maintenance.importing.runs import Turn, group
-from localstore.maintenance.importing.source import Items, Skipped, SourceSession, fork_header, new_header
+from localstore.maintenance.importing.fields import NO_TIME, count, text, time
+from localstore.maintenance.importing.source import (
+    Items,
+    Skipped,
+    SourceSession,
+    fork_header,
+    item_entry,
+    new_header,
+)
 from localstore.maintenance.importing.sqlite_file import DATABASE_ERRORS, columns, opened, rows, tables
 from localstore.maintenance.importing.tree import fork_id
 
 Row = dict[str, Any]
+SOURCE = "openai-agents"
+"""The source of the items, as the adapter names it."""
 _MAIN = "main"
 """The branch with which the SDK opens a session."""
 
@@ -59,72 +66,41 @@ def _session(path: Path, database: sqlite3.Connection, table: str, session_id: s
             items[row.get("id")] = row, item
     if not items:
         return
-    created_at = next((moment for row, _ in items.values() if (moment := time(row.get("created_at")))), None)
+    created_at = next((moment for row, _ in items.values() if (moment := time(row.get("created_at")))), NO_TIME)
+    header = new_header("openai-agents", session_id, created_at)
     branches = _branches(database, session_id, list(items))
-    main = group(session_id, _turns(session_id, items, branches.pop(_MAIN)))
-    header = new_header("openai-agents", session_id, created_at or main[0]["created_at"])
-    forks: list[SourceSession] = []
-    shared = {entry["run_id"] for entry in main}
-    for name, parts in branches.items():
-        target = fork_id(session_id, name)
-        entries = group(target, _turns(session_id, items, parts))
-        own = next((entry for entry in entries if entry["run_id"] not in shared), None)
+    main = branches.pop(_MAIN)
+    for name, ids in branches.items():
+        own = next((one for one in ids if one not in main), None)
         if own is not None:
-            forks.append(
-                SourceSession(fork_header(header, target, own["created_at"], main, entries), entries, str(path))
-            )
-            yield forks[-1]
-    yield SourceSession(header, main, str(path), forks)
+            begun_at = time(items[own][0].get("created_at"))
+            fork = fork_header(header, fork_id(session_id, name), begun_at, [], [])
+            yield SourceSession(fork, [_entry(session_id, *items[one], created_at) for one in ids], str(path))
+    yield SourceSession(header, [_entry(session_id, *items[one], created_at) for one in main], str(path))
 
 
-def _branches(database: sqlite3.Connection, session_id: str, ids: list[Any]) -> dict[str, list[tuple[Any, Row]]]:
-    """Return the ids of the items of each branch, in order, with the tokens of the turns that they begin.
+def _entry(session_id: str, row: Row, item: dict[str, Any], created_at: str) -> dict[str, Any]:
+    """Return an item as the adapter `localstore.integrations.openai_agents` stores it."""
+    name = f"localstore:{session_id}:item:{row.get('id')}:{row.get('created_at')}:{row['message_data']}"
+    return item_entry(SOURCE, str(uuid5(NAMESPACE_URL, name)), time(row.get("created_at")) or created_at, item)
+
+
+def _branches(database: sqlite3.Connection, session_id: str, ids: list[Any]) -> dict[str, list[Any]]:
+    """Return the ids of the items of each branch, in order.
 
     Without the table of branches, the main branch has all items.
     """
-    usage = {
-        (row.get("branch_id"), row.get("user_turn_number")): row
-        for row in rows(database, "turn_usage", where="session_id = ?", values=(session_id,))
-    }
-    branches: dict[str, list[tuple[Any, Row]]] = {}
+    branches: dict[str, list[Any]] = {}
     known = set(ids)
     structure = rows(
         database, "message_structure", where="session_id = ?", values=(session_id,), order="sequence_number"
     )
     for row in structure:
         if row.get("message_id") in known and text(row.get("branch_id")):
-            cost = usage.get((row["branch_id"], row.get("user_turn_number")), {})
-            branches.setdefault(row["branch_id"], []).append((row["message_id"], cost))
+            branches.setdefault(row["branch_id"], []).append(row["message_id"])
     if _MAIN not in branches:
-        others = {message_id for parts in branches.values() for message_id, _ in parts}
-        branches[_MAIN] = [(message_id, {}) for message_id in ids if message_id not in others or len(branches) == 0]
+        others = {message_id for parts in branches.values() for message_id in parts}
+        branches[_MAIN] = [message_id for message_id in ids if message_id not in others or len(branches) == 0]
         if not branches[_MAIN]:
             branches[_MAIN] = branches.pop(next(iter(branches)))
     return branches
-
-
-def _turns(session_id: str, items: dict[Any, tuple[Row, Row]], parts: list[tuple[Any, Row]]) -> Iterator[Turn]:
-    """Yield the turns of a branch."""
-    reader = ItemReader(lambda _: False)
-    for message_id, cost in parts:
-        row, item = items[message_id]
-        turn = reader.turn(item)
-        turn.created_at = time(row.get("created_at"))
-        name = f"localstore:{session_id}:item:{message_id}:{row.get('created_at')}"
-        turn.id = str(uuid5(NAMESPACE_URL, name))
-        if turn.is_question:
-            details = mapping(_details(cost.get("input_tokens_details")))
-            turn.metrics = {
-                "input_tokens": count(cost.get("input_tokens")),
-                "output_tokens": count(cost.get("output_tokens")),
-                "cached_tokens": count(details.get("cached_tokens")),
-                "reasoning_tokens": count(mapping(_details(cost.get("output_tokens_details"))).get("reasoning_tokens")),
-            }
-        yield turn
-
-
-def _details(value: Any) -> Any:
-    try:
-        return json_text.parse(value) if isinstance(value, str) else None
-    except json_text.Unreadable:
-        return None

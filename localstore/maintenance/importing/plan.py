@@ -1,5 +1,6 @@
 """Decide how a session of a source changes a document. Nothing here touches a file."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from localstore.models.schema import SESSION_KEYS
 
 _HEADER = ("name", "user_id", "metadata", "tags", "agent_id", "team_id", "workflow_id", "forked_from")
 """Keys of the header that are added if the document lacks them."""
+ID_OF = {"run": "run_id", "item": "item_id"}
+"""The key of the id of each type of entry that has one."""
 _ENDING = (
     *("metrics", "error", "finish_reason", "status", "model", "session_summary"),
     *("content", "output", "agno_status", "agno_absent", "agno_session_state"),
@@ -26,8 +29,8 @@ class Change:
 
     `header` and `entries` are those of the document afterwards; entries that do not change are the same objects as
     before. `is_empty` says whether nothing changes, and `moves` whether a run leaves the document, because it is now
-    part of a fork. `runs` is the number of runs that are added or changed. `conflicts` lists the ids of the runs that
-    differ in the document and the source, and so stay as they are.
+    part of a fork. `runs` is the number of runs that are added or changed, and `items` that of added items.
+    `conflicts` lists the ids of the runs that differ in the document and the source, and so stay as they are.
     """
 
     header: dict[str, Any]
@@ -35,29 +38,34 @@ class Change:
     is_empty: bool = True
     moves: bool = False
     runs: int = 0
+    items: int = 0
     conflicts: list[str] = field(default_factory=list)
 
 
 def is_other_session(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> bool:
     """Return whether a document holds another session than the source, which happens to have the same id.
 
-    It does if its kind or its owner is another one, or if both have runs, and none in common.
+    It does if its kind or its owner is another one, or if both have runs or items, and none in common.
     """
     if any(header.get(key) != source.header.get(key) for key in ("kind", "user_id")):
         return True
-    stored = {entry.get("run_id") for entry in entries if entry["type"] == "run"}
-    histories = [source.entries, *(fork.entries for fork in source.forks)]
-    runs = {entry["run_id"] for history in histories for entry in history if entry["type"] == "run"}
-    return bool(stored and runs) and not stored & runs
+    stored = _ids(entries)
+    ids = _ids(entry for history in (source.entries, *(fork.entries for fork in source.forks)) for entry in history)
+    return bool(stored and ids) and not stored & ids
+
+
+def _ids(entries: Iterable[Entry]) -> set[str]:
+    """Return the ids of the runs and the items among entries."""
+    return {entry[key] for entry in entries if (key := ID_OF.get(entry["type"], "")) in entry}
 
 
 def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) -> Change:
     """Return the changes that add to a document what only the source has.
 
-    Runs are compared by their id, other entries by their content. A run that goes on in the source is replaced, but
-    nothing that the document has is dropped: if a run says something else there, it stays. A run that is now only in a
-    fork of the source is removed from the document, unless a person has changed it. A run that was removed from the
-    document on purpose stays removed.
+    Runs and items are compared by their ids, other entries by their content. A run that goes on in the source is
+    replaced, but nothing that the document has is dropped: if a run says something else there, it stays. A run that is
+    now only in a fork of the source is removed from the document, unless a person has changed it. A run or an item that
+    was removed from the document on purpose stays removed.
     """
     change = Change(header)
     replaced: dict[int, Entry | None] = {}
@@ -85,13 +93,14 @@ def plan(header: dict[str, Any], entries: list[Entry], source: SourceSession) ->
             else:
                 change.conflicts.append(run_id)
     state = newest_state(entries)
-    known = stored.keys() | removals(header).keys()
+    known = _ids(entries) | removals(header).keys()
     missing = [entry for entry in source.entries if _is_missing(entry, known, state)]
     kept = [form for index, entry in enumerate(entries) if (form := replaced.get(index, entry)) is not None]
     before = set(map(id, entries))
     change.entries = in_order_of_both(kept, missing)
     change.moves = None in replaced.values()
     change.runs = sum(entry["type"] == "run" and id(entry) not in before for entry in change.entries)
+    change.items = sum(entry["type"] == "item" for entry in missing)
     empty: tuple[Any, ...] = (None, [], {})
     added = {key: value for key, value in source.header.items() if key in _HEADER and value not in empty}
     added = {key: value for key, value in added.items() if header.get(key) in empty}
@@ -107,9 +116,9 @@ def _holds(form: Entry, stored: Entry) -> bool:
 
 
 def _is_missing(entry: Entry, known: set[str], state: dict[str, Any]) -> bool:
-    """Return whether a document lacks an entry: a run by its id, an update if it says something new."""
-    if entry["type"] == "run":
-        return entry["run_id"] not in known
+    """Return whether a document lacks an entry: a run or an item by its id, an update if it says something new."""
+    if (key := ID_OF.get(entry["type"], "")) in entry:
+        return entry[key] not in known
     if entry["type"] == "update":
         return any(not json_equal(state.get(key), entry[key]) for key in SESSION_KEYS if key in entry)
     return True

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from localstore.format.values import json_equal
 
-Kind = Literal["claude-code", "codex", "llm", "chatgpt", "openai-agents", "agno", "atif"]
+Kind = Literal["claude-code", "codex", "llm", "chatgpt", "openai-agents", "adk", "agno", "atif"]
 """The programs and formats whose sessions can be imported."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -79,6 +79,15 @@ def new_header(
     header["metadata"] = {"imported_from": kind, **known}
     header["created_at"] = created_at
     return header
+
+
+def item_entry(source: str, item_id: str, created_at: str, data: Any, state: dict[str, Any] | None = None) -> Entry:
+    """Return the entry for a value of another framework, in the form in which its adapter stores it.
+
+    `state` is the state of the session from then on; None leaves it unchanged.
+    """
+    entry: Entry = {"type": "item", "item_id": item_id, "created_at": created_at, "source": source}
+    return entry | ({} if state is None else {"session_state": state}) | {"data": data}
 
 
 def fork_header(

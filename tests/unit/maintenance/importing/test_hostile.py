@@ -19,6 +19,7 @@ from localstore.maintenance.importing.source import SourceSession
 from tests.effort import rounds
 from tests.unit.exporting.conversations import full
 from tests.unit.maintenance.importing import (
+    test_adk,
     test_agno,
     test_atif,
     test_chatgpt,
@@ -189,7 +190,22 @@ def agno(path: Path) -> None:
     )
 
 
-DATABASES: dict[Kind, Callable[[Path], None]] = {"llm": llm, "openai-agents": openai_agents, "agno": agno}
+def adk(path: Path) -> None:
+    source = test_adk.Adk(path)
+    with closing(source.database):
+        source.session("s1", "One?", "Two?", state={"n": 1, "seen": ["a"]})
+        source.session("s2", "Three?")
+        source.session("s1", "Four?", user="bob")
+        source.database.execute("INSERT INTO app_states VALUES ('travel', '{\"a\": 1}', 1)")
+        source.database.execute("INSERT INTO user_states VALUES ('travel', 'alice', '{\"b\": {}}', 1)")
+
+
+DATABASES: dict[Kind, Callable[[Path], None]] = {
+    "llm": llm,
+    "openai-agents": openai_agents,
+    "adk": adk,
+    "agno": agno,
+}
 
 
 def spoil(path: Path, chance: random.Random) -> None:
@@ -250,7 +266,7 @@ def test_wrong_values_are_left_out_and_named(kind: Kind, tmp_path: Path) -> None
                 assert result == {**expected, "dry_run": False}, seed
             documents = {path: path.read_bytes() for path in store.root.glob("sessions/*/*")}
             again = store.import_from(kind, folder / name)
-            assert (again.added, again.extended, again.runs) == ((), (), 0), seed
+            assert (again.added, again.extended, again.runs, again.items) == ((), (), 0, 0), seed
             assert {path: path.read_bytes() for path in store.root.glob("sessions/*/*")} == documents, seed
         with storage_class(folder / "store") as store:
             assert {info.session_id for info in store.list_sessions()} == set(result["added"]), seed

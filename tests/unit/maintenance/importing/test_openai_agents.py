@@ -24,10 +24,6 @@ CREATE TABLE message_structure (
     id INTEGER PRIMARY KEY, session_id TEXT, message_id INTEGER, branch_id TEXT, sequence_number INTEGER,
     user_turn_number INTEGER
 );
-CREATE TABLE turn_usage (
-    session_id TEXT, branch_id TEXT, user_turn_number INTEGER, input_tokens INTEGER, output_tokens INTEGER,
-    input_tokens_details JSON
-);
 """
 
 
@@ -73,34 +69,34 @@ def says(text: str) -> dict[str, Any]:
     return {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": content}
 
 
-def test_items_become_messages(items: Items, store: JsonStorage, import_twice: Import) -> None:
-    items.add(
-        "user_1",
+def test_items_stay_as_they_are(items: Items, store: JsonStorage, import_twice: Import) -> None:
+    """So that the adapter gives the SDK what its own session would."""
+    given = [
         asks("Which train?"),
         {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "Look."}]},
         {"type": "function_call", "call_id": "c1", "name": "trains", "arguments": '{"to": "Linz"}', "id": "fc_1"},
         {"type": "function_call_output", "call_id": "c1", "output": "7:58"},
         says("7:58."),
-        {"role": "user", "content": [{"type": "input_image", "image_url": "https://e.com/x.png", "detail": "auto"}]},
-    )
+    ]
+    items.add("user_1", *given)
     result = import_twice("openai-agents", items.path)
-    assert (result.added, result.runs) == (("user_1",), 2)
-    first, second = read(store, "user_1").runs
-    assert [message.role for message in first.messages] == ["user", "assistant", "tool", "assistant"]
-    assert [(call.id, call.arguments) for call in first.messages[1].tool_calls or ()] == [("c1", {"to": "Linz"})]
-    assert (first.messages[1].model_extra or {})["reasoning"] == "Look."
-    assert (first.question, first.answer, first.status) == ("Which train?", "7:58.", "completed")
-    assert isinstance(second.messages[0].content, list)
-    assert second.messages[0].content[0].url == "https://e.com/x.png"
-    items.add("user_1", says("A train."))
+    assert (result.added, result.runs, result.items) == (("user_1",), 0, 5)
+    assert [(item.source, item.data) for item in store.items("user_1")] == [("openai-agents", data) for data in given]
+    items.add("user_1", asks("And back?"))
     result = import_twice("openai-agents", items.path)
-    assert (result.extended, result.runs) == (("user_1",), 1)
-    assert read(store, "user_1").runs[1].answer == "A train."
+    assert (result.extended, result.items) == (("user_1",), 1)
+    assert [item.data for item in store.items("user_1", 2)] == [says("7:58."), asks("And back?")]
 
 
-def test_branches_become_forks_and_the_tokens_are_those_of_the_turns(
-    items: Items, store: JsonStorage, import_twice: Import
-) -> None:
+def test_an_item_that_was_removed_stays_removed(items: Items, store: JsonStorage, import_twice: Import) -> None:
+    items.add("s1", asks("One?"), says("1"))
+    import_twice("openai-agents", items.path)
+    store.pop_item("s1")
+    assert import_twice("openai-agents", items.path).unchanged == 1
+    assert [item.data for item in store.items("s1")] == [asks("One?")]
+
+
+def test_branches_become_forks(items: Items, store: JsonStorage, import_twice: Import) -> None:
     items.add("s1", asks("One?"), says("1"), asks("Two?"), says("2"), asks("Three?"), says("3"))
     items.database.executescript(BRANCHES)
     main, other = [(1, 1), (2, 1), (3, 2), (4, 2)], [(1, 1), (2, 1), (5, 2), (6, 2), (99, 3)]
@@ -108,18 +104,16 @@ def test_branches_become_forks_and_the_tokens_are_those_of_the_turns(
     for number, (branch, message, turn) in enumerate(links):
         link = (number, "s1", message, branch, number, turn)
         items.database.execute("INSERT INTO message_structure VALUES (?, ?, ?, ?, ?, ?)", link)
-    row = ("s1", "main", 2, 10, 5, '{"cached_tokens": 4}')
-    items.database.execute("INSERT INTO turn_usage VALUES (?, ?, ?, ?, ?, ?)", row)
     result = import_twice("openai-agents", items.path)
     assert len(result.added) == 2
-    session = read(store, "s1")
-    assert [run.question for run in session.runs] == ["One?", "Two?"]
-    assert session.runs[1].metrics is not None
-    assert (session.runs[1].metrics.input_tokens, session.runs[1].metrics.cached_tokens) == (10, 4)
-    (fork,) = [read(store, name) for name in result.added if name != "s1"]
-    assert [run.question for run in fork.runs] == ["One?", "Three?"]
-    assert fork.forked_from is not None
-    assert fork.forked_from.run_id == session.runs[0].run_id
+    (fork,) = [name for name in result.added if name != "s1"]
+    questions = {
+        name: [one.data["content"] for one in store.items(name) if one.data["role"] == "user"] for name in ("s1", fork)
+    }
+    assert questions == {"s1": ["One?", "Two?"], fork: ["One?", "Three?"]}
+    forked_from = read(store, fork).forked_from
+    assert forked_from is not None
+    assert forked_from.session_id == "s1"
 
 
 def test_rows_that_cannot_be_read_are_named(items: Items, store: JsonStorage, import_twice: Import) -> None:
@@ -134,7 +128,7 @@ def test_rows_that_cannot_be_read_are_named(items: Items, store: JsonStorage, im
         (6, "s1"),
         (8, "s2"),
     ]
-    assert read(store, "s1").runs[0].answer == "half \\ud83d"
+    assert store.items("s1")[-1].data["content"] == "half \\ud83d"
 
 
 def test_sessions_of_two_databases_with_one_id_are_not_mixed(
@@ -150,7 +144,7 @@ def test_sessions_of_two_databases_with_one_id_are_not_mixed(
     assert [part.problem for part in result.skipped] == [
         "the store has another session with this id, which was not changed"
     ]
-    assert [run.question for run in read(store, "user_1").runs] == ["One?"]
+    assert [item.data for item in store.items("user_1")] == [asks("One?"), says("1")]
 
 
 def test_a_database_of_another_program_is_named(tmp_path: Path, store: JsonStorage) -> None:
