@@ -358,3 +358,25 @@ async def case_a_runner_goes_on_in_another_process(folder: Path) -> None:
         assert texts(session) == ["When", "When? (1)", "Where", "Where? (2)"]
         (hit,) = storage.search("where", user_id="alice", limit=1)
         assert hit.session_id == "travel/alice/trip"
+
+
+async def case_sessions_of_the_stock_service_are_imported_and_continued(folder: Path) -> None:
+    from google.adk.sessions.sqlite_session_service import SqliteSessionService
+
+    stock = SqliteSessionService(str(folder / "adk.db"))
+    state = {"city": "Linz", "user:seat": 4, "app:currency": "EUR"}
+    session = await stock.create_session(**TRIP, state=state)
+    for number in range(3):
+        await stock.append_event(session, said(f"q{number}", state_delta={"n": number}))
+    expected = await stock.get_session(**TRIP)
+    for storage in both(folder):
+        assert not storage.import_from("adk", folder / "adk.db").skipped
+        service = LocalSessionService(storage)
+        found = await service.get_session(**TRIP)
+        assert found is not None
+        assert expected is not None
+        assert (found.state, found.events) == (expected.state, expected.events)
+        await service.append_event(found, said("q3"))
+        assert storage.import_from("adk", folder / "adk.db").items == 0
+        assert texts(await service.get_session(**TRIP)) == ["q0", "q1", "q2", "q3"]
+        assert [one.id for one in (await service.list_sessions(app_name="travel")).sessions] == ["trip"]

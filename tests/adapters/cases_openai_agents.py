@@ -198,3 +198,19 @@ async def case_a_compaction_replaces_the_end_unless_it_changed(folder: Path) -> 
         assert await snapshot.replace_suffix(0, [ANSWER])
         assert await session.get_items() == [CALL, ANSWER]
         assert not await snapshot.replace_suffix(1, [ANSWER])
+
+
+async def case_sessions_of_the_sdk_are_imported_and_continued(folder: Path) -> None:
+    from agents import SQLiteSession
+
+    stock = SQLiteSession("trip", folder / "sdk.db")
+    given: list[Any] = [QUESTION, CALL, RESULT, ANSWER]
+    await stock.add_items(given)
+    stock.close()
+    for storage in both(folder):
+        assert not storage.import_from("openai-agents", folder / "sdk.db").skipped
+        session = LocalSession("trip", storage)
+        assert await session.get_items() == given
+        await session.add_items([QUESTION])
+        assert storage.import_from("openai-agents", folder / "sdk.db").items == 0
+        assert await session.get_items() == [*given, QUESTION]

@@ -8,7 +8,7 @@ from tests.adapters.framework import Framework, results
 from tests.effort import ci_only
 from tests.environments import ROOT
 
-ADK = Framework("google-adk", newest="2.13.0", oldest="2.7.0")
+ADK = Framework("google-adk", newest="2.13.0", oldest="2.7.0", needs=("pytest",))
 CASES = "tests.adapters.cases_adk"
 
 

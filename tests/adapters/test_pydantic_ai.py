@@ -8,7 +8,7 @@ from tests.adapters.framework import Framework, results
 from tests.effort import ci_only
 from tests.environments import ROOT
 
-PYDANTIC_AI = Framework("pydantic-ai-slim", newest="2.68.0", oldest="2.66.0")
+PYDANTIC_AI = Framework("pydantic-ai-slim", newest="2.68.0", oldest="2.66.0", needs=("pytest",))
 CASES = "tests.adapters.cases_pydantic_ai"
 
 
