@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -25,36 +26,44 @@ _PATIENCE = 60.0
 class MongoServer:
     """A server with a folder of its own, on a free port of this machine."""
 
-    def __init__(self, *, durable: bool = False) -> None:
-        """Make the folder and start the server. Without `durable`, it waits for no disk."""
+    def __init__(self, *, durable: bool = False, prepare: Callable[[], None] | None = None) -> None:
+        """Make the folder and start the server. Without `durable`, it waits for no disk.
+
+        `prepare` is called in the process of the server before it starts.
+        """
         python = interpreter_or_skip("secantusdb", ["SecantusDB==0.7.0b3"])
         self._program = str(python.parent / "secantusd-py")
         self.folder = Path(tempfile.mkdtemp(prefix="localstore-mongo-"))
-        self._options = ["--sync-on-commit"] if durable else []
+        self.options = ["--sync-on-commit"] if durable else []
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
-            self._port = one.getsockname()[1]
-        self._process: subprocess.Popen[bytes] | None = None
+            self.port = one.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.prepare = prepare
         self.start()
         atexit.register(self.remove)
 
     @property
     def url(self) -> str:
-        return f"mongodb://127.0.0.1:{self._port}"
+        return f"mongodb://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start the server, and wait until it takes connections."""
         with (self.folder / "log").open("ab") as log:
-            command = [self._program, "--host", "127.0.0.1", "--port", str(self._port), "--storage-path"]
-            self._process = subprocess.Popen(
-                [*command, str(self.folder / "data"), *self._options], stdout=log, stderr=log, cwd=self.folder
+            command = [self._program, "--host", "127.0.0.1", "--port", str(self.port), "--storage-path"]
+            self.process = subprocess.Popen(
+                [*command, str(self.folder / "data"), *self.options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                preexec_fn=self.prepare,
             )
         end = time.monotonic() + _PATIENCE
         while True:
-            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert self.process.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < end
             try:
-                socket.create_connection(("127.0.0.1", self._port), 1).close()
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
                 time.sleep(0.02)
             else:
@@ -62,15 +71,15 @@ class MongoServer:
 
     def kill(self) -> None:
         """Kill the server as a crash does."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def remove(self) -> None:
         """Stop the server and remove its folder."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

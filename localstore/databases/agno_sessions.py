@@ -80,7 +80,7 @@ class AgnoSessions(Protocol):
         ...
 
     def without_id(self) -> int:
-        """Return the number of rows that `keys` leaves out, because they have no session_id."""
+        """Return the number of rows without a session_id. In a table, `keys` leaves them out."""
         ...
 
     def fitting(self, row: Row) -> Row:

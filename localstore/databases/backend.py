@@ -53,6 +53,11 @@ def store_not_found(address: str) -> StoreNotFound:
     )
 
 
+def counted_rows(count: int) -> str:
+    """Return a number of rows for people, as in "1 row"."""
+    return f"{count:,} {'row' if count == 1 else 'rows'}"
+
+
 class StoredEntry(NamedTuple):
     """An entry, or a header, as it is stored."""
 
@@ -232,6 +237,10 @@ class Backend(Protocol):
 
     def orphans(self) -> list[str]:
         """Return the ids of sessions that do not exist and have entries, as keys."""
+        ...
+
+    def without_id(self) -> dict[str, int]:
+        """Return how many rows of which table belong to no session, because they lack its id."""
         ...
 
     def page(

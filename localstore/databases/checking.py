@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from localstore.databases.backend import Backend, Stored
+from localstore.databases.backend import Backend, Stored, counted_rows
 from localstore.format.document import check_entry
 from localstore.format.parse_error import ParseError
 from localstore.index.row import IndexRow, after_append, header_row
@@ -58,6 +58,10 @@ class DatabaseCheck:
         for session_id in self._backend.orphans():
             problem = "has entries, and no session to which they belong: a deletion was interrupted"
             yield self._error(f"session {session_id!r}", problem, "Nothing reads them. Store a session with this id.")
+
+        for table, count in self._backend.without_id().items():
+            problem = f"has {counted_rows(count)} without the id of a session"
+            yield self._error(table, problem, "Nothing reads them. Give them an id and upgrade again, or delete them.")
 
     def _error(self, what: str, problem: str, advice: str) -> Finding:
         return Finding("error", f"{self._backend.address}, {what}", None, problem, advice)

@@ -17,6 +17,8 @@ from localstore.maintenance.importing.agno import JSON_COLUMNS, RUN_COLUMNS
 from localstore.maintenance.importing.json_text import storable
 from localstore.models.times import time_text
 
+NO_TEXT = {"$not": {"$type": "string"}}
+"""A condition for a value that is missing, or no text."""
 _BY_ID = [("_id", ASCENDING)]
 _OF_DATABASE = ("_id", "_version")
 """Fields that are not the session's own."""
@@ -46,7 +48,7 @@ class AgnoCollections:
         return self._sessions.count_documents({}, session=self._session)
 
     def without_id(self) -> int:
-        return 0  # they have an `_id`
+        return self._sessions.count_documents({"session_id": NO_TEXT}, session=self._session)
 
     def read(self, keys: Sequence[Any]) -> Iterator[OldSession]:
         for found in self._sessions.find({"_id": {"$in": [*keys]}}, session=self._session).sort(_BY_ID):

@@ -18,6 +18,7 @@ from localstore.databases.backend import (
     TRASH,
     Aside,
     Change,
+    Entry,
     Locked,
     Match,
     Stored,
@@ -34,7 +35,7 @@ from localstore.databases.mongo_session import (
     LockedSession,
     aside_of,
     create_many,
-    last_runs_of,
+    entries_at,
     parts,
     text_of_aside,
 )
@@ -104,26 +105,35 @@ class MongoBackend:
                 return None
             row: IndexRow = orjson.loads(found["facts"])
             stateful = [*row.get("offsets", {}).values()]
-            condition: Document = {"session_id": session_id}
-            begin = HEADER
-            if last_entries is not None:
-                begin = found["next"] - last_entries
-            elif last_runs == 0:
-                begin = found["next"]
-            elif last_runs is not None:
-                runs = last_runs_of(of, snapshot, session_id, found["next"], last_runs)
-                begin = runs[0] if len(runs) == last_runs else 0
-            values: dict[int, Any] = {}
-            others = [] if begin == HEADER else [{"$in": [HEADER, *stateful]}]
-            for positions in ({"$gte": begin}, *others):
-                entries = of.entries.find(
-                    {**condition, "position": positions}, {"position": 1, "content": 1}, session=snapshot
-                )
-                values |= {one["position"]: entry_of(one["content"]) for one in entries.sort("position")}
-            chosen = [entry for position, entry in values.items() if position >= max(begin, 0)]
+            end, others = found["next"], [HEADER, *stateful]
+            if not last_runs:
+                count = last_entries if last_runs is None else 0
+                begin = HEADER if count is None else max(0, end - count)
+                values = entries_at(of, snapshot, session_id, (begin, end), others)
+            else:
+                begin, values = self._last_runs(of, snapshot, session_id, end, last_runs, others)
+            chosen = [entry for position, entry in sorted(values.items()) if position >= max(begin, 0)]
             return Stored(row, values[HEADER], chosen, {position: values[position] for position in stateful})
 
         return self._client.read(stored)
+
+    @staticmethod
+    def _last_runs(
+        of: Collections, snapshot: ClientSession, session_id: str, end: int, count: int, others: list[int]
+    ) -> tuple[int, dict[int, Entry]]:
+        """Return the entries from the last `count` runs on, and `others`, and the position of the first of these runs.
+
+        The entries are asked for by their positions, because not every server finds the last runs without looking at
+        all of them.
+        """
+        wanted = count
+        while True:
+            begin = max(0, end - wanted)
+            values = entries_at(of, snapshot, session_id, (begin, end), others)
+            runs = sorted(at for at, entry in values.items() if at >= begin and entry.get("type") == "run")
+            if len(runs) >= count or not begin:
+                return (runs[-count] if len(runs) >= count else 0), values
+            wanted *= 4
 
     def row(self, session_id: str) -> IndexRow | None:
         found = self._rows({"_id": session_id})
@@ -140,12 +150,16 @@ class MongoBackend:
                 sessions = of.sessions.find({"_id": {"$in": some}}, {"facts": 1}, session=snapshot)
                 rows: dict[str, IndexRow] = {one["_id"]: orjson.loads(one["facts"]) for one in sessions}
                 found: dict[str, list[Any]] = {session_id: [] for session_id in rows}
-                entries = of.entries.find(
+                entries_of = of.entries.find(
                     {"session_id": {"$in": [*rows]}}, {"session_id": 1, "content": 1}, session=snapshot
                 )
-                for one in entries.sort([("session_id", ASCENDING), ("position", ASCENDING)]):
+                for one in entries_of.sort([("session_id", ASCENDING), ("position", ASCENDING)]):
                     found[one["session_id"]].append(entry_of(one["content"]))
-                result |= {key: Stored(row, found[key][0], found[key][1:], {}) for key, row in rows.items()}
+                # Without any entry, not even a header, a session is broken, which a check says.
+                result |= {
+                    key: Stored(row, found[key][0] if found[key] else {}, found[key][1:], {})
+                    for key, row in rows.items()
+                }
             return result
 
         return self._client.read(read)
@@ -172,21 +186,38 @@ class MongoBackend:
             there: set[str] = set()
             for some in parts(ids):
                 there |= {one["_id"] for one in of.sessions.find({"_id": {"$in": some}}, {"_id": 1})}
-            return sorted(session_id for session_id in ids if session_id not in there)
+            return sorted(one for one in ids if isinstance(one, str) and one not in there)
 
         return self._client.plain(found)
+
+    def without_id(self) -> dict[str, int]:
+        from localstore.databases.mongo_agno import NO_TEXT
+        from localstore.databases.mongo_upgrade import MongoUpgrade
+
+        def counts(database: Database[Document]) -> dict[str, int]:
+            of = Collections(database, self._name)
+            no_session = {"$or": [{"_id": NO_TEXT}, {"facts": NO_TEXT}]}
+            found = {of.sessions.name: of.sessions.count_documents(no_session)}
+            return found | {of.entries.name: of.entries.count_documents({"session_id": NO_TEXT})}
+
+        found = self._client.plain(counts) | MongoUpgrade(self._client, self._name).without_id()
+        return {name: count for name, count in found.items() if count}
 
     def _rows(
         self, condition: Document, order: list[tuple[str, int]] | None = None, limit: int = 0
     ) -> list[tuple[str, IndexRow]]:
         """Return the rows of sessions, with the times by which they are sorted. A `limit` of 0 is none."""
+        found = self._sessions(condition, order, limit)
+        return [(one["active_at"], orjson.loads(one["facts"])) for one in found if "facts" in one]
 
-        def rows(database: Database[Document]) -> list[tuple[str, IndexRow]]:
+    def _sessions(self, condition: Document, order: list[tuple[str, int]] | None, limit: int) -> list[Document]:
+        """Return documents of sessions. A program may have stored others beside them, which have no facts."""
+
+        def documents(database: Database[Document]) -> list[Document]:
             found = Collections(database, self._name).sessions.find(condition, {"active_at": 1, "facts": 1})
-            found = found.sort(order) if order else found
-            return [(one["active_at"], orjson.loads(one["facts"])) for one in found.limit(limit)]
+            return [*(found.sort(order) if order else found).limit(limit)]
 
-        return self._client.plain(rows)
+        return self._client.plain(documents)
 
     # Many sessions
 
@@ -202,11 +233,12 @@ class MongoBackend:
             if after is not None:
                 same = {"active_at": after[0], "_id": {beyond: after[1]}}
                 parts_of_condition.append({"$or": [{"active_at": {beyond: after[0]}}, same]})
-            rows = self._rows(all_of(parts_of_condition), order, size or 0)
+            some = self._sessions(all_of(parts_of_condition), order, size or 0)
+            rows = [(one["active_at"], orjson.loads(one["facts"])) for one in some if "facts" in one]
             found += [(active_at, row) for active_at, row in rows if where.matches(row, active_at)]
-            if size is None or len(rows) < size:
+            if size is None or len(some) < size:
                 break
-            after, size = (rows[-1][0], rows[-1][1]["session_id"]), min(2 * size, max(size, _LARGEST))
+            after, size = (some[-1].get("active_at", ""), some[-1]["_id"]), min(2 * size, max(size, _LARGEST))
         return found[:limit]
 
     def count(self, where: Filter) -> int:

@@ -27,11 +27,19 @@ _Result = TypeVar("_Result")
 DEFAULT_DATABASE = "localstore"
 _PAUSES = (0.0, 0.1, 0.3, 1.0, 2.0)
 """Seconds before each further try after a connection broke: a server needs a moment to start again."""
+_LONGEST_ANSWER = 60_000
+"""How many milliseconds to wait for an answer at least: a search for a common word may take its time."""
 _LONGEST_WAIT = 0.1
 """The longest pause in seconds before a transaction that collided with another one is tried again."""
 _TRANSIENT, _UNKNOWN = "TransientTransactionError", "UnknownTransactionCommitResult"
 _NO_TRANSACTIONS = (20, 263)
 _NOT_VALID = 121
+_ADVICE = {
+    13: "Give the user the role readWrite for the database",
+    14031: "Make room on the disk of the server",
+    18: "Correct the user and the password in the URL, or name the database of the users: authSource=admin",
+}
+"""What to do about the errors with these codes: the user may not do that, and the user or the password is wrong."""
 _SHORTEST_SECRET = 3
 _OF_PARENTS: list[MongoClient[Document]] = []
 """Clients of the processes that this one was forked from. They are kept, because closing them would end connections
@@ -81,12 +89,17 @@ class Client:
 
     def _new_client(self) -> MongoClient[Document]:
         milliseconds = max(1000, round(self.timeout * 1000))
+        # A network that drops everything breaks no connection: without a limit, an answer is waited for without an end.
+        limits: dict[str, Any] = {}
+        if "sockettimeoutms=" not in self._url.lower():
+            limits["socketTimeoutMS"] = max(_LONGEST_ANSWER, milliseconds)
         try:
             client: MongoClient[Document] = MongoClient(
                 self._url,
                 serverSelectionTimeoutMS=milliseconds,
                 connectTimeoutMS=milliseconds,
                 appname="localstore",
+                **limits,
                 tz_aware=True,
             )
         except (errors.PyMongoError, ValueError) as error:  # the name of a server in DNS, an option
@@ -194,17 +207,23 @@ class Client:
                 "the server has no transactions",
                 "Start mongod with --replSet, and run rs.initiate() once",
             )
+        elif code in _ADVICE:
+            problem, advice = _words_of(error), _ADVICE[code]
         elif code == _NOT_VALID:
             problem, advice = (
                 "the collection is not that of a store any more: it was upgraded, or an upgrade was undone",
                 "Open the store again",
             )
         else:
-            problem = " ".join(str(error).split(", full error:")[0].split(", Timeout:")[0].split()).rstrip(".")
+            problem = _words_of(error)
             advice = "Check the address and the server, and repeat the call: no run is stored twice"
         for secret in self._secrets:
             problem = problem.replace(secret, "***")
         return StoreUnavailable(f"{self.address}: {problem}. {advice}.", path=self.address)
+
+
+def _words_of(error: Exception) -> str:
+    return " ".join(str(error).split(", full error:")[0].split(", Timeout:")[0].split()).rstrip(".")
 
 
 def _close(client: MongoClient[Document], process: int) -> None:

@@ -10,7 +10,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from localstore.databases.backend import Aside, Change, StoredEntry, entry_of
+from localstore.databases.backend import HEADER, Aside, Change, Entry, StoredEntry, entry_of
 from localstore.databases.words import words_of
 from localstore.errors import UnstorableValue
 from localstore.index.row import IndexRow, activity, latest_plausible_time
@@ -22,6 +22,8 @@ LONGEST_WORD = 100
 _LARGEST = 15_000_000
 """How many bytes of JSON an entry may have: MongoDB stores 16 MB, with all that is beside them."""
 _AT_ONCE = 1000
+_FEW = 100
+"""How many positions one query lists."""
 BY_POSITION = [("session_id", ASCENDING), ("position", ASCENDING)]
 """The keys of the index of entries."""
 _LONGEST_TEXT = 4_000_000
@@ -143,6 +145,25 @@ def last_runs_of(
         if len(runs) >= count or not begin:
             return runs[-count:]
         span *= 4
+
+
+def entries_at(
+    collections: Collections, transaction: ClientSession, session_id: str, span: tuple[int, int], others: list[int]
+) -> dict[int, Entry]:
+    """Return the entries from one position up to before another one, and those at other positions, by position."""
+    begin, end = span
+    at: list[Any] = [{"$gte": begin}, {"$in": others}]
+    if begin == HEADER:
+        del at[1]
+    elif end - begin <= _FEW:
+        at = [{"$in": sorted({*others, *range(begin, end)})}]
+    found: dict[int, Entry] = {}
+    for positions in at:
+        entries = collections.entries.find(
+            {"session_id": session_id, "position": positions}, {"position": 1, "content": 1}, session=transaction
+        )
+        found |= {one["position"]: entry_of(one["content"]) for one in entries}
+    return found
 
 
 def create_many(collections: Collections, transaction: ClientSession, new: Sequence[Change]) -> set[str]:

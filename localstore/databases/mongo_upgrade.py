@@ -22,7 +22,7 @@ from localstore.databases.mongo_layout import OF_STORE, UPGRADE, create, state_o
 from localstore.databases.mongo_session import Collections, create_many
 from localstore.databases.upgrading import SUFFIX, Compared, DatabaseUpgrade, Progress, names_for
 from localstore.errors import Conflict
-from localstore.maintenance.upgrade import Undone
+from localstore.maintenance.upgrade import Problem, Undone
 
 _Result = TypeVar("_Result")
 _NOT_THERE, _IS_THERE = 26, 48
@@ -137,6 +137,9 @@ class MongoUpgrade(DatabaseUpgrade[Handle]):
     def _create(self, handle: Handle, new: Sequence[Change]) -> set[str]:
         assert handle.session is not None  # noqa: S101 (for the type checker)
         return create_many(self._of(handle), handle.session, new) if new else set()
+
+    def _without_id(self) -> list[Problem]:
+        return []  # they have a key, and are named as what cannot be converted
 
     # What is in the store
 

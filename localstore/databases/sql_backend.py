@@ -164,7 +164,7 @@ class SqlBackend:
             for session_key, content in connection.execute(statement.order_by(entries.session_id, entries.position)):
                 own[session_key].append(entry_of(content))
         return {
-            row["session_id"]: Stored(row, found[0], found[1:], {})
+            row["session_id"]: Stored(row, found[0] if found else {}, found[1:], {})  # without any, a check says so
             for row, found in zip(rows, own.values(), strict=True)
         }
 
@@ -175,6 +175,15 @@ class SqlBackend:
         sessions, entries = self._tables.sessions.c, self._tables.entries.c
         is_there = exists(select(sessions.session_id).where(sessions.session_id == entries.session_id))
         return [found for (found,) in self._all(select(entries.session_id).where(~is_there).distinct())]
+
+    def without_id(self) -> dict[str, int]:
+        from localstore.databases.sql_upgrade import SqlUpgrade
+
+        counts = {}
+        for one in (self._tables.sessions, self._tables.entries, self._tables.labels):
+            counts[one.name] = self._all(select(func.count()).select_from(one).where(one.c.session_id.is_(None)))[0][0]
+        counts |= SqlUpgrade(self._connections, self._tables).without_id()
+        return {name: count for name, count in counts.items() if count}
 
     def _all(self, statement: Any, values: dict[str, Any] | None = None) -> list[Any]:
         return self._connections.ask(lambda connection: [*connection.execute(statement, values or {})])

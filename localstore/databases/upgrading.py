@@ -26,7 +26,7 @@ from localstore.databases.agno_sessions import (
     old_values,
 )
 from localstore.databases.backend import Change as NewSession
-from localstore.databases.backend import State, store_not_found
+from localstore.databases.backend import State, counted_rows, store_not_found
 from localstore.databases.session_change import new_session
 from localstore.errors import BackupNotFound, Conflict, LocalstoreError
 from localstore.format.document import LAYOUTS
@@ -41,7 +41,6 @@ _ENOUGH = 8_000_000
 SUFFIX = "_agno"
 """What the names of the tables of agno end with after an upgrade."""
 _NAMED = 3
-_ONE_WITHOUT_ID = "1 row has no session_id, and stays there"
 Handle = TypeVar("Handle")
 _Result = TypeVar("_Result")
 
@@ -214,7 +213,7 @@ class DatabaseUpgrade(ABC, Generic[Handle]):
         while (step := self._write(self._step)) is not None:
             documents += step.documents
             problems += step.problems
-        problems += self._read(self._without_id)
+        problems += self._without_id()
         is_idle = not documents and not problems and not is_new
         return Upgraded(documents, problems, None if is_idle else progress.tables[self._name])
 
@@ -264,13 +263,23 @@ class DatabaseUpgrade(ABC, Generic[Handle]):
             problems.append(Problem(f"{self._address}, session {session_id!r}", problem))
         return _Step(len(changes) - len(existing), problems, done, left)
 
-    def _without_id(self, handle: Handle) -> list[Problem]:
-        progress = self._progress(handle)
-        count = 0 if progress is None else self._agno(handle, progress.tables[self._name]).without_id()
-        if not count or progress is None:
-            return []
-        problem = f"{count:,} rows have no session_id, and stay there" if count > 1 else _ONE_WITHOUT_ID
-        return [Problem(f"{self._address}, {self.what} {progress.tables[self._name]}", problem)]
+    def _without_id(self) -> list[Problem]:
+        """Return what names the rows that have no key, because they have no session_id."""
+        return [
+            Problem(f"{self._address}, {self.what} {name}", f"has {counted_rows(count)} without a session_id")
+            for name, count in self.without_id().items()
+            if count
+        ]
+
+    def without_id(self) -> dict[str, int]:
+        """Return how many rows of the table of agno have no session_id, by the name of the table."""
+
+        def count(handle: Handle) -> dict[str, int]:
+            progress = self._progress(handle)
+            name = None if progress is None else progress.tables[self._name]
+            return {} if name is None else {name: self._agno(handle, name).without_id()}
+
+        return self._read(count)
 
     # Preview
 

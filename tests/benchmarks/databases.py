@@ -136,13 +136,14 @@ def fill(storage: SqlStorage, sessions: int) -> None:
     begin = time.perf_counter()
     for first in range(0, sessions, 1000):
         numbers = range(first, min(first + 1000, sessions))
-        assert not backend.create_many([_session(number) for number in numbers])
+        assert not backend.create_many([new_session_of(number) for number in numbers])
     if backend._connections.dialect == "postgresql":
         backend._connections.write(lambda connection: connection.execute(text("ANALYZE")))
     print(f"{sessions:,} sessions stored in {time.perf_counter() - begin:.0f} s")
 
 
-def _session(number: int) -> Change:
+def new_session_of(number: int) -> Change:
+    """Return a new session of one run, of one of ten users."""
     entry = to_json_value(run(number, f"common rare{number % 100}" if number % 1000 < 100 else "common"))
     header = {
         "schema_version": 1,

@@ -68,6 +68,7 @@ def test_a_sub_session_without_its_session_is_a_note(tmp_path: Path) -> None:
             "UPDATE agent_sessions SET facts = replace(facts, '\"version\":1', '\"version\":9')",
             "has schema version 9, and this localstore reads versions up to 1",
         ),
+        ("DELETE FROM agent_sessions_entries", "has 0 entries, and its row says 2"),
         ("DELETE FROM agent_sessions", "has entries, and no session to which they belong: a deletion was interrupted"),
     ],
 )
@@ -94,3 +95,21 @@ def test_mongo_is_checked_too(tmp_path: Path) -> None:
             ("session 'trip'", "has 2 entries, and its row says 3"),
             ("session 'flow'", "has entries, and no session to which they belong: a deletion was interrupted"),
         ]
+
+
+@ci_only
+def test_documents_without_an_id_are_named_and_read_by_nothing(tmp_path: Path) -> None:
+    """An entry without the id of its session ended the check with a traceback, and a document in a listing too."""
+    with MongoDbStorage(db_url=mongo_url(), db_name=name_of(tmp_path)) as storage:
+        fill(storage)
+        expected = storage.list_sessions()
+        with MongoClient[dict[str, Any]](mongo_url()) as client:
+            database = client[name_of(tmp_path)]
+            database.command("collMod", "agent_sessions", validator={})
+            database["agent_sessions"].insert_many([{"what": "ever"}, {"session_id": "s", "memory": {}}])
+            database["agent_sessions_entries"].insert_one({"position": 1, "content": "{}"})
+        assert problems(storage) == [
+            ("agent_sessions", "has 2 rows without the id of a session"),
+            ("agent_sessions_entries", "has 1 row without the id of a session"),
+        ]
+        assert storage.list_sessions() == expected

@@ -225,9 +225,14 @@ def test_rows_without_an_id_are_named_each_time(tmp_path: Path) -> None:
     for documents in (2, 0):
         done = upgrade_of(url).upgrade()
         assert done.documents == documents
+        problem = "has 1 row without a session_id"
         assert [str(one) for one in done.problems] == [
-            f"{url}, table agent_sessions, table agent_sessions_agno: 1 row has no session_id, and stays there"
+            f"{url}, table agent_sessions, table agent_sessions_agno: {problem}"
         ]
+    with SqlStorage(url) as storage:
+        (finding,) = storage.check()
+    assert finding.path.endswith("table agent_sessions, agent_sessions_agno")
+    assert finding.problem == "has 1 row without the id of a session"
 
 
 def test_a_missing_store_another_program_and_a_newer_layout_are_one_error_each(tmp_path: Path) -> None:
