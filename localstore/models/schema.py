@@ -80,7 +80,7 @@ SHAPES: dict[RecordName, Shape] = {
             "tags": "list of text",
             "metadata": "mapping",
             "forked_from": "origin",
-            "part_of": "text, not empty",
+            "part_of": "text",
             "removed": "times by id",
             "created_at": "time",
             "history": "list of entry",

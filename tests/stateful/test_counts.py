@@ -78,6 +78,7 @@ class Chance(random.Random):
             "since": since,
             "until": since + timedelta(days=self.randint(1, 60)),  # a filter without a period is an error
             "archived": self.choice((True, False)),
+            "sub_sessions": self.choice((True, False)),
         }
         return Filter(**{name: fields[name] for name in self.sample(sorted(fields), self.choice((1, 1, 2, 3)))})
 
@@ -123,6 +124,7 @@ def matches(document: oracle.Document, where: Filter) -> bool:
         and where.kind in (None, header["kind"])
         and (where.name is None or where.name.casefold() in header.get("name", "").casefold())
         and set(where.tag or ()) <= set(header.get("tags", []))
+        and where.sub_sessions in (None, "part_of" in header)
         and where.archived in (None, "archived" in header.get("tags", []))
         and (where.model is None or where.model in models)
         and where.status in (None, _status(document))

@@ -263,6 +263,13 @@ def test_the_index_selects_what_the_filter_matches(tmp_path: Path, monkeypatch: 
         for archived in (None, True, False)
     ]
 
+    of_parts = [
+        Filter(part_of="s0"),
+        Filter(part_of=("s0", "s1"), archived=False),
+        Filter(sub_sessions=True, tag="a"),
+        Filter(sub_sessions=False),
+    ]
+
     def change(session_id: str) -> None:
         run = answered(f"run-{chance.random()}")
         run.model, run.status = chance.choice(("m1", "m2")), chance.choice(("completed", "error"))
@@ -271,11 +278,15 @@ def test_the_index_selects_what_the_filter_matches(tmp_path: Path, monkeypatch: 
         storage.update(session_id, tags=tags, name=chance.choice(("A trip", "other")))
         if chance.random() < 0.5:
             storage.rate(session_id, run.run_id, chance.choice(("good", "bad")))
+        session = storage.read(session_id)
+        assert session is not None
+        session.part_of = chance.choice((None, "s0", "s1", "nowhere"))
+        storage.upsert(session)
 
     for number in range(12):
         change(f"s{number}")
     for turn in range(3):
-        for where in sampled(filters[turn:], 3):
+        for where in [*of_parts, *sampled(filters[turn:], 3)]:
             rows = storage._engine.rows(Filter())
             expected = [row["session_id"] for row in rows if where.matches(row)]
             for opened in (storage, JsonStorage(storage.root)) if where == filters[turn] else (storage,):
