@@ -249,6 +249,13 @@ class Backend(Protocol):
         """Return rows with the time by which they are sorted, in this order, those after a place, at most `limit`."""
         ...
 
+    def fold(self, where: Filter, work: Callable[[Iterator[IndexRow]], _Result]) -> _Result:
+        """Return the result of `work` on the rows that match, in any order. They need not fit into memory.
+
+        If the connection breaks, `work` is called again.
+        """
+        ...
+
     def count(self, where: Filter) -> int:
         """Return the number of sessions that match."""
         ...

@@ -241,6 +241,9 @@ class MongoBackend:
             after, size = (some[-1].get("active_at", ""), some[-1]["_id"]), min(2 * size, max(size, _LARGEST))
         return found[:limit]
 
+    def fold(self, where: Filter, work: Callable[[Iterator[IndexRow]], _Result]) -> _Result:
+        return work(row for _, row in self.page(where, None, None, newest_first=True))
+
     def count(self, where: Filter) -> int:
         if where.name is not None:
             return len(self.page(where, None, None, newest_first=True))

@@ -217,9 +217,10 @@ class DatabaseReader(DerivedCalls):
 
         names = check_grouping(by)
         table = None if prices is None else check_prices(prices)
-        rows = (row for _, row in self._backend.page(check_filter(where), None, None, newest_first=True))
+        chosen = check_filter(where)
         if "day" not in names:
-            return stats_of(tally_of(rows, names), names, table)
+            return stats_of(self._backend.fold(chosen, lambda rows: tally_of(rows, names)), names, table)
+        rows = (row for _, row in self._backend.page(chosen, None, None, newest_first=True))
         periods = ((row, usage_by_day(row, self._entries(row["session_id"]))) for row in rows)
         return stats_of(tally_of_periods(periods, names), names, table)
 

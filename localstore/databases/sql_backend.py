@@ -213,6 +213,17 @@ class SqlBackend:
             begin, size = tuple(rows[-1][:2]), min(2 * size, max(size, _LARGEST))
         return found[:limit]
 
+    def fold(self, where: Filter, work: Callable[[Iterator[IndexRow]], _Result]) -> _Result:
+        sessions = self._tables.sessions.c
+        statement = select(sessions.active_at, sessions.facts).where(*conditions(self._tables, where))
+
+        def read(connection: Connection) -> _Result:
+            found = connection.execute(statement, execution_options={"yield_per": _LARGEST})
+            rows = ((active_at, orjson.loads(facts)) for active_at, facts in found)
+            return work(row for active_at, row in rows if where.matches(row, active_at))
+
+        return self._connections.read(read)
+
     def count(self, where: Filter) -> int:
         if where.name is not None:
             return len(self.page(where, None, None, newest_first=True))
