@@ -100,9 +100,12 @@ class SqlBackend:
         return self._connections.write(lambda connection: create_many(connection, self._statements, new))
 
     def read(self, session_id: str, last_runs: int | None = None, last_entries: int | None = None) -> Stored | None:
-        return self._connections.read(
-            lambda connection: self._stored(connection, key(session_id), last_runs, last_entries)
-        )
+        session_key = key(session_id)
+        if last_runs is not None and 0 < last_runs <= _FIRST:  # in one statement, if its answer is enough
+            found = self._all(self._statements.end, {"key": session_key, "count": last_runs})
+            if not found or (stored := _stored_end(found, last_runs)) is not None:
+                return stored if found else None
+        return self._connections.read(lambda connection: self._stored(connection, session_key, last_runs, last_entries))
 
     def _stored(
         self, connection: Connection, session_key: str, last_runs: int | None, last_entries: int | None
@@ -392,6 +395,20 @@ class SqlBackend:
             connection.execute(delete(table))
         if tables.is_sqlite:
             connection.execute(text(f"INSERT INTO {tables.words_table}({tables.words_table}) VALUES ('delete-all')"))  # noqa: S608
+
+
+def _stored_end(found: list[Any], count: int) -> Stored | None:
+    """Return the end of a session: its last `count` entries, each with the row and the header.
+
+    Return None if fewer of them are runs, or a newest value of the state is in none of them.
+    """
+    row: IndexRow = orjson.loads(found[0][0])
+    entries = {position: entry_of(content) for _, _, position, content, _ in found if position is not None}
+    runs = sum(run_id is not None for *_, run_id in found)
+    stateful = row.get("offsets", {}).values()
+    if (runs < count and len(entries) < row["entries"]) or not entries.keys() >= {*stateful}:
+        return None
+    return Stored(row, entry_of(found[0][1]), [*entries.values()], {place: entries[place] for place in stateful})
 
 
 def _newest_first(entries: Any) -> list[Any]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Text, bindparam, cast, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Text, and_, bindparam, cast, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
-from localstore.databases.backend import Aside, Change, StoredEntry, entry_of
+from localstore.databases.backend import HEADER, Aside, Change, StoredEntry, entry_of
 from localstore.databases.sql_tables import Tables, key, optional_key
 from localstore.databases.words import words_of
 from localstore.format.words import spaced
@@ -46,6 +46,16 @@ class Statements:
         self.tail = (
             select(entries.position, entries.content, entries.run_id)
             .where(of_session, entries.position >= bindparam("begin"))
+            .order_by(entries.position)
+        )
+        top = tables.entries.alias("top")
+        header = select(top.c.content).where(top.c.session_id == bindparam("key"), top.c.position == HEADER)
+        own, first = entries.session_id == sessions.session_id, sessions.next_position - bindparam("count")
+        end = tables.sessions.outerjoin(tables.entries, and_(own, entries.position >= 0, entries.position >= first))
+        self.end = (
+            select(sessions.facts, header.scalar_subquery(), entries.position, entries.content, entries.run_id)
+            .select_from(end)
+            .where(sessions.session_id == bindparam("key"))
             .order_by(entries.position)
         )
         self.entries_at = select(entries.position, entries.content).where(

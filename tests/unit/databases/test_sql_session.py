@@ -27,7 +27,8 @@ def backend_of(storage: PostgresStorage) -> SqlBackend:
     [
         (lambda storage: storage.append("s1", answered("r2")), ["SELECT", "WITH"]),
         (lambda storage: storage.list_sessions("alice", limit=20), ["SELECT"]),
-        (lambda storage: storage.read("s1", last_runs=1), ["SELECT"] * 3),
+        (lambda storage: storage.read("s1", last_runs=1), ["SELECT"]),
+        (lambda storage: storage.read("s1"), ["SELECT"] * 3),
     ],
 )
 def test_a_call_takes_few_statements(call: Callable[[PostgresStorage], object], expected: list[str]) -> None:
