@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from localstore.index import sqlite_file
+from tests import environments
 from tests.effort import IS_LONG, LEVEL, rounds
 
 settings.register_profile("localstore", deadline=None, derandomize=not IS_LONG, max_examples=rounds(30, 100, 1000))
@@ -16,6 +17,11 @@ settings.load_profile("localstore")
 # Processes that the tests start take twice as long if they may not keep the compiled modules.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Each client of a model server reads the certificates that the system trusts, which takes longer than most tests. The
+# servers of the tests are on this machine, and have none.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = str(environments.no_certificates())
 
 if not IS_LONG:
     # The process of the tests waits for no disk: nothing in it depends on what a power cut would leave. The models of

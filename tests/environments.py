@@ -16,6 +16,15 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
+ENVIRONMENT = dict(os.environ)
+"""The variables before the tests change any: pip needs the certificates that the system trusts."""
+
+
+def no_certificates() -> Path:
+    """A folder without certificates, for `SSL_CERT_DIR`."""
+    folder = Path(tempfile.gettempdir(), f"localstore-tests-{getattr(os, 'getuid', lambda: 'me')()}-no-certificates")
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 class NotThere(Exception):
@@ -53,7 +62,7 @@ def _made(name: str, packages: tuple[str, ...]) -> Path | str:
         if not complete.exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
             command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
             if done.returncode != 0:
                 return f"{name} could not be installed: {done.stderr.strip().splitlines()[-1:]}"
             complete.touch()

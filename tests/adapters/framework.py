@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from tests.effort import IS_LONG
-from tests.environments import ROOT, interpreter_or_skip, without_settings
+from tests.environments import ENVIRONMENT, ROOT, interpreter_or_skip, without_settings
 from tests.run_cases import cases
 
 _NEEDS = ("click", "filelock", "openai", "orjson", "pydantic", "PyYAML", "rich", "sqlalchemy")
@@ -64,7 +64,9 @@ class Framework:
             if not list(kept.glob("*.tar.gz")):
                 command = [str(python), "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d"]
                 command += [str(kept), f"{self.package}=={self.newest}"]
-                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+                done = subprocess.run(
+                    command, capture_output=True, text=True, check=False, timeout=300, env=ENVIRONMENT
+                )
                 if done.returncode != 0:
                     pytest.skip(f"the sources of {self.package} could not be downloaded: {done.stderr[-300:]}")
         (archive,) = kept.glob("*.tar.gz")

@@ -32,17 +32,20 @@ def other_process() -> Iterator[OtherProcess]:
 
 
 WRITERS = ("open storage", "new process")
-"""Who writes after the change; at the default level they take turns."""
+"""Who writes after the change."""
 
 
 @pytest.mark.parametrize(
     ("way", "suffix", "writer"),
-    [
-        pytest.param(way, suffix, writer, id=f"{way.name}, {suffix[1:]}, {writer}")
-        for number, way in enumerate(WAYS)
-        for turn, suffix in enumerate(way.suffixes)
-        for writer in sampled(WRITERS[:: -1 if (number + turn) % 2 else 1], 2)
-    ],
+    sampled(
+        (
+            pytest.param(way, suffix, writer, id=f"{way.name}, {suffix[1:]}, {writer}")
+            for number, way in enumerate(WAYS)
+            for turn, suffix in enumerate(way.suffixes)
+            for writer in WRITERS[:: -1 if (number + turn) % 2 else 1]
+        ),
+        5,
+    ),
 )
 def test_a_change_is_seen_at_once_and_nothing_is_lost(
     way: Way, suffix: str, writer: str, tmp_path: Path, other_process: OtherProcess
