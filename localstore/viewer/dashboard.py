@@ -83,17 +83,18 @@ def _tiles(figures: Figures) -> Iterator[str]:
     total = figures.total
     spans = sorted(timed.seconds for timed in figures.durations)
     share = 100 * total.failures / total.runs if total.runs else 0.0
+    cached = f"{amount(total.cached_tokens)} cached" if total.cached_tokens else ""
     tiles = [
         ("Sessions", f"{total.sessions:,}", ""),
         ("Runs", f"{total.runs:,}", ""),
         ("Failed", f"{total.failures:,}", f"{share:.1f}% of the runs"),
-        ("Tokens in", amount(total.input_tokens), f"{amount(total.cached_tokens)} cached"),
+        ("Tokens in", amount(total.input_tokens), cached),
         ("Tokens out", amount(total.output_tokens), ""),
     ]
     if total.cost is not None:
         tiles.append(("Cost", _money(total.cost), ""))
     if spans:
-        tiles.append(("Half of the runs within", duration(quantile(spans, 0.5)), f"95% in {_p95(spans)}"))
+        tiles.append(("Median run", duration(quantile(spans, 0.5)), f"95% within {_p95(spans)}"))
     yield '<dl class="tiles">'
     yield "".join(
         f"<div><dt>{label}</dt><dd><strong>{escaped(value)}</strong> <small>{escaped(note)}</small></dd></div>"
@@ -192,4 +193,4 @@ def _whole(number: float) -> str:
 
 
 def _money(number: float) -> str:
-    return f"{number:,.2f}" if number >= 0.995 or not number else f"{number:.4f}"
+    return f"{number:,.2f}" if number >= 0.01 or not number else f"{number:.4f}"

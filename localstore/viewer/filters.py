@@ -80,7 +80,7 @@ def filter_bar(view: View, query: Query, page: str, *, has_search: bool = True) 
     """Return the form of a filter. It works without JavaScript; with it, the results follow what is typed."""
     live = (
         f' hx-get="{escaped(view.links.page(page))}" hx-target="#results" hx-push-url="true" hx-sync="this:replace"'
-        ' hx-trigger="submit, change, input changed delay:150ms from:find input"'
+        ' hx-trigger="submit, input delay:150ms"'
     )
     search = (
         '<label class="search"><span>Search</span><input type="search" name="q" id="q" autocomplete="off" '

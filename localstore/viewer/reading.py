@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localstore.errors import SessionNotFound
 from localstore.models.filter import Filter
-from localstore.models.session import HistoryEntry, Run
+from localstore.models.session import HistoryEntry
+from localstore.storage.plain_session import read_plain
 from localstore.viewer.filters import Query
 from localstore.viewer.session_page import FIRST, MORE, Part
 
@@ -39,26 +40,31 @@ def read_part(storage: SessionStorage, session_id: str, before: int | None = Non
     total = 0 if info is None else info.runs
     last = total if before is None else min(total, max(1, before - 1))
     first = max(0, last - (FIRST if before is None else MORE))
-    session = storage.read(session_id, last_runs=total - first if total else None)
+    is_tail = last == total
+    session = storage.read(session_id, last_runs=0 if total and not is_tail else total - first if total else None)
     if session is None:
         raise SessionNotFound(
             f"There is no session {session_id!r}. It may have been deleted or renamed.", session_id=session_id
         )
-    runs = len(session.runs)
-    if runs > total - first:  # a run was added meanwhile
-        total = first + runs
-        last = total if before is None else last
-    if last < total:
-        session.history = list(_first_runs(session.history, last - first))
+    if not is_tail:  # the models are made of what is shown alone
+        stored = read_plain(storage, session_id, last_runs=total - first)
+        session.history = _entries(_first_runs([] if stored is None else stored.history, last - first))
     if not total:
         session.history = session.history[-_MOST_ENTRIES:]
     return Part(session, info, first, total - last, tuple(storage.sub_sessions(session_id)))
 
 
-def _first_runs(history: Iterable[HistoryEntry], number: int) -> Iterator[HistoryEntry]:
+def _entries(history: Iterable[dict[str, Any]]) -> list[HistoryEntry]:
+    from pydantic import TypeAdapter
+
+    adapter: TypeAdapter[list[HistoryEntry]] = TypeAdapter(list[HistoryEntry])
+    return adapter.validate_python(list(history))
+
+
+def _first_runs(history: Iterable[dict[str, Any]], number: int) -> Iterator[dict[str, Any]]:
     """Yield the entries up to the next run after so many runs."""
     for entry in history:
-        if isinstance(entry, Run):
+        if entry["type"] == "run":
             if not number:
                 return
             number -= 1
