@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 _FIRST, _LARGEST = 25, 1000
 """How many matches are read at first, and at most."""
+_MOST = 10_000
+"""How many matches a command returns after the first one: only their keys."""
 _END = "\U0010ffff"
 
 
@@ -282,22 +284,35 @@ class MongoBackend:
 
     def matches(self, query: WordQuery | LiteralQuery, where: Filter, *, rank: bool) -> Iterator[Match]:  # noqa: ARG002 (MongoDB does not rank)
         """Yield the entries that may match, newest first, also with `rank`."""
-        found = self._client.plain(lambda database: self._found(database, query))
-        begin, size = 0, _FIRST
-        while begin < len(found):
-            yield from self._client.plain(partial(self._matches, ids=found[begin : begin + size], where=where))
-            begin, size = begin + size, _LARGEST
+        last: list[Document] = []
+        size = _FIRST
+        while True:
+            found = self._client.plain(partial(self._found, query=query, after=last, size=size))
+            for some in parts([one["_id"] for one in found]):
+                yield from self._client.plain(partial(self._matches, ids=some, where=where))
+            if len(found) < size:
+                return
+            last, size = found[-1:], _MOST
 
-    def _found(self, database: Database[Document], query: WordQuery | LiteralQuery) -> list[Any]:
-        """Return the keys of the entries that may match, newest first."""
+    def _found(
+        self, database: Database[Document], query: WordQuery | LiteralQuery, after: list[Document], size: int
+    ) -> list[Document]:
+        """Return the keys of the first entries that may match, newest first; those after one, if there is one."""
         fields = ("created_at", "session_id", "position")
-        pipeline = [
-            {"$match": may_have(query)},
-            {"$project": dict.fromkeys(fields, 1)},
+        condition = may_have(query)
+        for one in after:
+            begins = [
+                {**{same: one[same] for same in fields[:number]}, field: {"$lt": one[field]}}
+                for number, field in enumerate(fields)
+            ]
+            condition = {"$and": [condition, {"created_at": {"$lte": one["created_at"]}}, {"$or": begins}]}
+        pipeline: list[Document] = [
+            {"$match": condition},
             {"$sort": dict.fromkeys(fields, DESCENDING)},
+            {"$limit": size},
+            {"$project": dict.fromkeys(fields, 1)},
         ]
-        entries = Collections(database, self._name).entries
-        return [one["_id"] for one in entries.aggregate(pipeline, allowDiskUse=True)]
+        return [*Collections(database, self._name).entries.aggregate(pipeline, allowDiskUse=True)]
 
     def _matches(self, database: Database[Document], ids: list[Any], where: Filter) -> list[Match]:
         of = Collections(database, self._name)
@@ -407,6 +422,8 @@ def all_of(found: list[Document]) -> Document:
 def may_have(query: WordQuery | LiteralQuery) -> Document:
     """Return a condition for the entries that may match a query."""
     if isinstance(query, WordQuery):
+        if len(query.terms) == 1 and len(query.terms[0].words) == 1 and not query.terms[0].is_prefix:
+            return {"words": {"$in": [query.terms[0].words[0][:LONGEST_WORD], ANYTHING]}}
         wanted = [_has(word, term, at) for term in query.terms for at, word in enumerate(term.words)]
         return {"$or": [{"$and": wanted}, {"words": ANYTHING}]}
     word = longest_word(query.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pymongo import ASCENDING, errors
+from pymongo import ASCENDING, DESCENDING, errors
 from pymongo.database import Database
 
 from localstore.databases.backend import HOW_TO_UPGRADE, State
@@ -84,7 +84,8 @@ def create(database: Database[Document], name: str) -> None:
     of.sessions.create_index([("name", ASCENDING)])
     of.entries.create_index(BY_POSITION, unique=True)
     of.entries.create_index([("session_id", ASCENDING), ("run_id", ASCENDING), ("position", ASCENDING)])
-    of.entries.create_index([("words", ASCENDING)])
+    newest_first = [(field, DESCENDING) for field in ("created_at", "session_id", "position")]
+    of.entries.create_index([("words", ASCENDING), *newest_first])
     of.aside.create_index([("session_id", ASCENDING)])
     of.aside_texts.create_index([("name", ASCENDING), ("number", ASCENDING)])
     of.info.update_one({"_id": "layout"}, {"$set": {"value": LAYOUT}}, upsert=True)

@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -188,3 +189,17 @@ def test_a_child_has_a_connection_of_its_own(database: Any) -> None:
         assert os.waitpid(child, 0)[1] == 0
         storage.append("s", answered("r3"))
         assert run_ids(storage, "s") == ["r1", "r2", "r3"]
+
+
+@ci_only
+def test_a_search_goes_on_over_pages_of_matches_of_the_same_time(
+    database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localstore.databases.mongo_backend._FIRST", 3)
+    monkeypatch.setattr("localstore.databases.mongo_backend._MOST", 4)
+    created_at = datetime(2026, 1, 2, tzinfo=UTC)
+    with opened(database) as storage:
+        for name in ("a", "b"):
+            storage.append_many(name, [answered(f"r{number}", created_at=created_at) for number in range(10)])
+        found = [(hit.session_id, hit.run_id) for hit in storage.search("hello", limit=100)]
+        assert found == [(name, f"r{number}") for name in ("b", "a") for number in reversed(range(10))]
