@@ -1,7 +1,8 @@
 """The chat messages in the items of other frameworks, for those who show, search and export them.
 
 A message is recognised by its shape: Chat Completions, items of OpenAI's Responses API, content blocks of Anthropic,
-Amazon Bedrock and Google, and the parts of Pydantic AI. What is stored stays as the framework gave it.
+Amazon Bedrock and Google, the parts of Pydantic AI, and what a checkpoint of LangGraph adds to a list of messages. What
+is stored stays as the framework gave it.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ Message = dict[str, Any]
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input", "local_shell_call": "action"}
 """The items of the Responses API that are tool calls, with the key of the arguments."""
 _RESULTS = ("function_call_output", "custom_tool_call_output", "local_shell_call_output")
+_LANGCHAIN = ("human", "ai", "system", "tool", "chat")
+"""The types of LangChain's messages."""
 _ROLES = {"model": "assistant", "human": "user", "ai": "assistant"}
 _KINDS = {"request": "user", "response": "assistant"}
 
@@ -32,6 +35,8 @@ def item_messages(entry: dict[str, Any]) -> list[Message]:
         return [_with_calls({"role": "assistant"}, [_call(data, "call_id", data.get("name", kind), _CALLS[kind])])]
     if kind in _RESULTS:
         return [_result(data.get("call_id"), data.get("output"))]
+    if kind == "checkpoint":
+        return list(_added_messages(data))
     inner = data.get("message")
     message = inner if isinstance(inner, dict) else data
     content = message.get("content", message.get("parts"))
@@ -43,6 +48,20 @@ def item_messages(entry: dict[str, Any]) -> list[Message]:
     return list(_split(_ROLES.get(role, role), message, content))
 
 
+def _added_messages(checkpoint: dict[str, Any]) -> Iterator[Message]:
+    """Yield the messages that a checkpoint of LangGraph adds to the lists in its channels."""
+    values = checkpoint.get("values")
+    for value in _mappings([*values.values()] if isinstance(values, dict) else []):
+        added = value.get("added", value)
+        items = added.get("json") if isinstance(added, dict) else None
+        for item in _mappings(items):
+            parts = item.get("value")
+            message = parts[2] if isinstance(parts, list) and len(parts) > 2 else item
+            role = message.get("role", message.get("type")) if isinstance(message, dict) else None
+            if isinstance(role, str) and "content" in message and (role in _LANGCHAIN or "role" in message):
+                yield from _split(_ROLES.get(role, role), message, message["content"])
+
+
 def _split(role: str, message: dict[str, Any], content: Any) -> Iterator[Message]:
     """Yield the results of tools among the blocks of a message, and then the message with the others."""
     if role == "tool":
@@ -52,7 +71,7 @@ def _split(role: str, message: dict[str, Any], content: Any) -> Iterator[Message
     texts, calls = (
         [],
         [
-            _call(call.get("function", call), "", None, "arguments") | _id(call.get("id"))
+            _call(call.get("function", call), "", None, "args" if "args" in call else "arguments") | _id(call.get("id"))
             for call in _mappings(message.get("tool_calls"))
             if isinstance(call.get("function", call), dict)
         ],

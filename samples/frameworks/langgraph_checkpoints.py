@@ -2,7 +2,7 @@
 
 pip install '.[langgraph]' langgraph
 python samples/frameworks/langgraph_checkpoints.py
-localstore show trip --store tmp/sessions
+localstore show train-graph --store tmp/sessions
 """
 
 import operator
@@ -29,7 +29,7 @@ builder.add_node("answer", answer)
 builder.add_edge(START, "answer")
 graph = builder.compile(checkpointer=LocalCheckpointSaver(JsonStorage("tmp/sessions")))
 
-config: Any = {"configurable": {"thread_id": "trip"}}
+config: Any = {"configurable": {"thread_id": "train-graph"}}
 for question in ("Which train goes to Vienna?", "And back?"):
     state = graph.invoke({"messages": [{"role": "user", "content": question}]}, config)
     print(f"> {question}\n{state['messages'][-1]['content']}")

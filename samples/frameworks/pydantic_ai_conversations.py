@@ -2,7 +2,7 @@
 
 pip install '.[pydantic-ai]'
 python samples/frameworks/pydantic_ai_conversations.py
-localstore show trip --store tmp/sessions
+localstore show train-chat --store tmp/sessions
 """
 
 import asyncio
@@ -25,7 +25,7 @@ def answer(messages: list[ModelMessage], _info: AgentInfo) -> ModelResponse:
 async def main() -> None:
     store = LocalConversationStore(JsonStorage("tmp/sessions"))
     agent = Agent(FunctionModel(answer))
-    conversation = await store.load("trip") or Conversation(conversation_id="trip")
+    conversation = await store.load("train-chat") or Conversation(conversation_id="train-chat")
     for question in ("Which train goes to Vienna?", "And back?"):
         result = await agent.run(question, conversation=conversation)
         await store.save(result, scope="alice")

@@ -8,7 +8,7 @@ from tests.adapters.framework import Framework, results
 from tests.effort import ci_only
 from tests.environments import ROOT
 
-NEEDS = ("langgraph", "langgraph-checkpoint-conformance==0.0.2", "langgraph-checkpoint-sqlite")
+NEEDS = ("pytest", "langgraph", "langgraph-checkpoint-conformance==0.0.2", "langgraph-checkpoint-sqlite")
 LANGGRAPH = Framework("langgraph-checkpoint", newest="4.3.2", oldest="4.1.0", needs=NEEDS)
 CASES = "tests.adapters.cases_langgraph"
 

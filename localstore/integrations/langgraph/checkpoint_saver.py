@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import (
 
 from localstore.errors import Conflict, SessionNotFound
 from localstore.integrations.langgraph.encoding import serialised, stored
-from localstore.integrations.langgraph.thread_log import SOURCE, Key, ThreadLog, writes_data
+from localstore.integrations.langgraph.thread_log import SOURCE, Key, ThreadLog, run_item, writes_data
 from localstore.storage.items import Item
 from localstore.storage.threads import run_in_thread
 
@@ -135,7 +135,7 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
             "ns": ns,
             "id": checkpoint["id"],
             "parent": config["configurable"].get("checkpoint_id"),
-            "run_id": known.get("run_id"),
+            "run_id": None if known.get("run_id") is None else str(known["run_id"]),
             "metadata": stored(self.serde.dumps_typed(known)),
             "checkpoint": stored(self.serde.dumps_typed(body)),
             "versions": versions,
@@ -154,7 +154,10 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
                     named = {"version": versions[channel]} if channel in versions else {}
                     forms[channel] = named | stored(self.serde.dumps_typed(values[channel]))
             new = {**data, "values": forms}
-            return [] if log.checkpoints.get((ns, checkpoint["id"])) == new else [Item(new, SOURCE)]
+            if log.checkpoints.get((ns, checkpoint["id"])) == new:
+                return []
+            run_id = new["run_id"]
+            return [*([run_item(run_id)] if run_id and run_id not in log.runs else []), Item(new, SOURCE)]
 
         log = self._append(thread_id, items)
         with log.lock:

@@ -43,7 +43,7 @@ class Value:
 class ThreadLog:
     """The content of a thread, as far as `refresh` read it. Use it while holding `lock`.
 
-    An item is a checkpoint with the values that changed in it, or the writes of one task.
+    An item is a checkpoint with the values that changed in it, the writes of one task, or the id of a run.
     """
 
     lock: RLock = field(default_factory=RLock)
@@ -57,6 +57,8 @@ class ThreadLog:
     """By checkpoint the values that are stored with it, by channel."""
     values: dict[ValueKey, Value] = field(default_factory=dict)
     """The values by their versions; the one that was stored last if there are several."""
+    runs: set[str] = field(default_factory=set)
+    """The ids of runs for which there is an item."""
     newest: dict[str, str] = field(default_factory=dict)
     """By namespace the id of the newest checkpoint."""
     whole: dict[tuple[str, str], tuple[Value, Typed]] = field(default_factory=dict)
@@ -87,6 +89,9 @@ class ThreadLog:
         self.revision = revision
 
     def _add(self, data: dict[str, Any]) -> None:
+        if data["type"] == "run":
+            self.runs.add(data["run_id"])
+            return
         key = data["ns"], data["id"]
         if data["type"] == "checkpoint":
             self.checkpoints[key] = data
@@ -105,7 +110,7 @@ class ThreadLog:
                     known[place] = {**write, "task_path": data["task_path"], "task_id": data["task_id"]}
 
     def _clear(self) -> None:
-        for content in (self.checkpoints, self.writes, self.own, self.values, self.newest, self.whole):
+        for content in (self.checkpoints, self.writes, self.own, self.values, self.runs, self.newest, self.whole):
             content.clear()
         self.last = None
 
@@ -194,6 +199,7 @@ class ThreadLog:
                 if "version" in form:
                     there[key[0], channel, form["version"]] = value
             items.append(Item({**data, "values": forms}, SOURCE))
+        items += map(run_item, {self.checkpoints[key]["run_id"] for key in chosen} & self.runs)
         for key in self.writes.keys() & chosen:
             tasks: dict[tuple[str, str], list[dict[str, Any]]] = {}
             for write in self.ordered_writes(key):
@@ -202,6 +208,11 @@ class ThreadLog:
             for (task_id, task_path), writes in tasks.items():
                 items.append(Item(writes_data(key, {"task_id": task_id, "task_path": task_path}, writes), SOURCE))
         return items
+
+
+def run_item(run_id: str) -> Item:
+    """Return the item that says that a thread has checkpoints of a run: a search finds it by the id."""
+    return Item({"type": "run", "run_id": run_id}, SOURCE)
 
 
 def writes_data(key: Key, task: dict[str, str], writes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -121,7 +121,8 @@ class LocalConversationStore(ConversationStore):  # type: ignore[misc] # Pydanti
             if (None if stored is None else stored.revision) != expected:
                 raise ConversationConflict(conversation_id)
             shared = self._shared(record, stored, new)
-            items = [*shared, *map(entry_item, new), record_item(record)]
+            items = [*shared, *map(entry_item, new)]
+            items.append(record_item(record, [item.item_id for item in items]))
             try:
                 self.storage.append_items(conversation_id, items, user_id=record.scope, expected_revision=revision)
             except Conflict:

@@ -19,9 +19,12 @@ SOURCE = "pydantic-ai"
 _RECORDS: TypeAdapter[Any] = TypeAdapter(ConversationRecord)
 
 
-def record_item(record: ConversationRecord) -> Item:
-    """Return a record as an item. Each form of a record is an item of its own, and the last one counts."""
-    return Item(orjson.loads(_RECORDS.dump_json(record)), SOURCE)
+def record_item(record: ConversationRecord, entry_ids: list[str]) -> Item:
+    """Return a record as an item, with the ids of the entries that are stored with it: a search finds them here.
+
+    Each form of a record is an item of its own, and the last one counts.
+    """
+    return Item({**orjson.loads(_RECORDS.dump_json(record)), "entry_ids": entry_ids}, SOURCE)
 
 
 def entry_item(entry: ConversationEntry) -> Item:
@@ -36,7 +39,8 @@ def last_record(items: list[Item]) -> ConversationRecord | None:
     """Return the record in the last item that is one, or None."""
     for item in reversed(items):
         if item.source == SOURCE and "conversation_id" in item.data:
-            return _RECORDS.validate_json(orjson.dumps(item.data))
+            record = {name: value for name, value in item.data.items() if name != "entry_ids"}
+            return _RECORDS.validate_json(orjson.dumps(record))
     return None
 
 

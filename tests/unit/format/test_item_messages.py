@@ -114,3 +114,21 @@ def test_any_value_becomes_valid_messages_or_none(data: Any) -> None:
 
     for message in messages(data):
         Message.model_validate(message)
+
+
+def test_what_a_checkpoint_of_langgraph_adds_to_a_list_is_messages() -> None:
+    human = {
+        "$ext": 5,
+        "value": ["langchain_core.messages.human", "HumanMessage", {"content": "When?", "type": "human"}],
+    }
+    call = {"type": "ai", "content": "", "tool_calls": [{"id": "c", "name": "trains", "args": {"to": "Wien"}}]}
+    added = {"json": [human, ANSWER, {"$ext": 5, "value": ["m", "AIMessage", call, "f"]}, {"n": 1}, "text"]}
+    values = {
+        "messages": {"version": "2", "base": "1", "keep": 2, "added": added},
+        "count": {"version": "1", "json": 3},
+    }
+    said = messages({"type": "checkpoint", "ns": "", "id": "c1", "values": values})
+    assert said == [USER, ANSWER, {"role": "assistant", "content": "", "tool_calls": [{"id": "c", **CALL}]}]
+    assert messages({"type": "checkpoint", "values": {"messages": {"version": "1", "json": [USER]}}}) == [USER]
+    assert messages({"type": "checkpoint", "values": {"__start__": {"json": {"messages": [USER]}}}}) == []
+    assert messages({"type": "checkpoint"}) == []
