@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -59,11 +59,16 @@ class DatabaseReader(DerivedCalls):
         check_id(session_id)
         check_text("user_id", user_id)
         check_limit(last_runs, "last_runs")
+        snapshot = self._look(session_id, lambda row: user_id is None or row.get("user_id") == user_id, last_runs)
+        return None if snapshot is None else session_of(snapshot)
+
+    def _look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
+        """Return a session as it is stored, or None if there is none or if `matches` is false for its row."""
         stored = self._backend.read(session_id, last_runs)
-        if stored is None or (user_id is not None and stored.row.get("user_id") != user_id):
+        if stored is None or not matches(stored.row):
             return None
         check_version(stored.row, self._backend.address)
-        return session_of(self._snapshot(stored, is_whole=last_runs is None))
+        return self._snapshot(stored, is_whole=last_runs is None)
 
     def _snapshot(self, stored: Stored, *, is_whole: bool) -> Snapshot:
         if is_whole:

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from localstore.integrations.agno.storage import JsonStorage, YamlStorage
+    from localstore.integrations.agno.storage import JsonStorage, LocalStorage, YamlStorage
 
-__all__ = ["JsonStorage", "YamlStorage"]
+__all__ = ["JsonStorage", "LocalStorage", "YamlStorage"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from localstore.engine.transaction import Transaction
 from localstore.errors import UnstorableValue
 from localstore.format.document import newest_state
 from localstore.format.in_place import is_prefix_of
@@ -35,6 +34,7 @@ from localstore.integrations.agno.session_cache import (
 )
 from localstore.integrations.agno.session_fields import OLD_MEMORY, STATE_KEYS, SessionFields, baseline_of
 from localstore.integrations.agno.tool_calls import with_lost_fields
+from localstore.integrations.documents import OpenSession
 from localstore.models.times import now
 
 
@@ -115,7 +115,7 @@ def _continues(new: Document, old: Document) -> bool:
 class EntryBuilder:
     """Builds the entries of one write. Call `record_written` after the write to update the cached session."""
 
-    def __init__(self, cached: CachedSession, header: Document, transaction: Transaction | None) -> None:
+    def __init__(self, cached: CachedSession, header: Document, transaction: OpenSession | None) -> None:
         """`header` is the header to be written; `transaction` is the open document, or None for a new session."""
         self._cached = cached
         self._header = header

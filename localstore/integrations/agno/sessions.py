@@ -8,7 +8,6 @@ from threading import Lock
 from typing import Any
 
 from localstore.engine.snapshot import Snapshot
-from localstore.engine.transaction import Transaction
 from localstore.errors import KindMismatch
 from localstore.format.document import order_header
 from localstore.format.values import json_equal
@@ -33,7 +32,8 @@ from localstore.integrations.agno.session_fields import (
     to_fields,
     to_session,
 )
-from localstore.storage.storage import Storage
+from localstore.integrations.documents import Create, OpenSession, documents_of
+from localstore.storage.contract import SessionStorage
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _REMEMBERED_SESSIONS = 64
@@ -45,9 +45,9 @@ class Sessions:
     """Reads and writes the sessions of agno in a store, and caches the ones used last. Safe for many threads and
     processes."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: SessionStorage) -> None:
         self._storage = storage
-        self._engine = storage._engine
+        self._documents = documents_of(storage)
         self._cache: OrderedDict[str, CachedSession] = OrderedDict()
         self._lock = Lock()
 
@@ -95,22 +95,32 @@ class Sessions:
         unseen = unseen_runs(cached, runs, session_id)
         fields = to_fields(session, kind, is_first=is_first)
 
-        created_at = ""
-        for attempt in self._engine.edit(session_id):
-            with attempt as transaction, cached.lock:
-                if transaction is None:
-                    created_at = self._create(cached, fields, unseen)
-                    continue
-                self._check_access(transaction, session.get("user_id"), kind, is_first=is_first)
-                if cached.fingerprint != transaction.row["fingerprint"]:
-                    parsed = transaction.whole()
+        def update(document: OpenSession) -> str:
+            with cached.lock:
+                self._check_access(document, session.get("user_id"), kind, is_first=is_first)
+                if cached.fingerprint != document.row["fingerprint"]:
+                    parsed = document.whole()
                     newest = bare_runs(parsed.header, parsed.entries, REMEMBERED_RUNS)
-                    cached.load(parsed.header, parsed.entries, newest, transaction.row["fingerprint"])
-                self._update(cached, transaction, fields, unseen)
-                created_at = transaction.row["created_at"]
+                    cached.load(parsed.header, parsed.entries, newest, document.row["fingerprint"])
+                self._update(cached, document, fields, unseen)
+                return document.row["created_at"]
+
+        def make(create: Create) -> str:
+            with cached.lock:
+                return self._create(create, cached, fields, unseen)
+
+        seen = dict(cached.seen)
+        try:
+            created_at = self._documents.edit(session_id, update, make)
+        except BaseException:
+            with cached.lock:  # what a failed transaction of a database wrote is not stored, and must be written again
+                cached.seen, cached.last_data = seen, {}
+                cached.forget_document()
+            raise
         return int(seconds_of(created_at) or 0)
 
-    def _create(self, cached: CachedSession, fields: SessionFields, runs: list[PassedRun]) -> str:
+    @staticmethod
+    def _create(create: Create, cached: CachedSession, fields: SessionFields, runs: list[PassedRun]) -> str:
         """Create the document, update `cached`, and return the creation time of the session."""
         cached.forget_document()
         header = fields.header
@@ -119,19 +129,19 @@ class Sessions:
         entries = builder.entries(runs, state, fields.interactions)
         times = [header["created_at"], *(entry["created_at"] for entry in entries if entry["type"] == "run")]
         header = order_header({**header, "created_at": min(times)})
-        row = self._engine.create(header, entries, self._storage._suffix)
+        row = create(header, entries)
         builder.record_written(row["fingerprint"], fields)
         created_at: str = header["created_at"]
         return created_at
 
     def _update(
-        self, cached: CachedSession, transaction: Transaction, fields: SessionFields, runs: list[PassedRun]
+        self, cached: CachedSession, document: OpenSession, fields: SessionFields, runs: list[PassedRun]
     ) -> None:
         """Write new runs, changed runs and changed fields to the open document, and update `cached`."""
-        before = transaction.header()
+        before = document.header()
         header = changed_header(cached, before, fields)
         changes = changed_state(cached, fields.state)
-        builder = EntryBuilder(cached, header, transaction)
+        builder = EntryBuilder(cached, header, document)
         builder.keep_shared_fields(before)
         new_runs = []
         for run in runs:
@@ -143,16 +153,16 @@ class Sessions:
                 new_runs.append(run)
         entries = builder.entries(new_runs, changes, fields.interactions)
         if builder.replaced or not json_equal(header, before):
-            transaction.change(order_header(header), {**builder.replaced}, entries)
+            document.change(order_header(header), {**builder.replaced}, entries)
         else:
             for entry in entries:
-                transaction.append([entry])
-        builder.record_written(transaction.row["fingerprint"], fields)
+                document.append([entry])
+        builder.record_written(document.row["fingerprint"], fields)
 
-    def _check_access(self, transaction: Transaction, user_id: str | None, kind: str, *, is_first: bool) -> None:
-        self._storage._check_access(transaction.row, user_id, kind)
+    def _check_access(self, document: OpenSession, user_id: str | None, kind: str, *, is_first: bool) -> None:
+        self._documents.check_access(document.row, user_id, kind)
         if kind == "workflow":
-            _check_mode(transaction.header(), is_first=is_first)
+            _check_mode(document.header(), is_first=is_first)
 
     # Reading
 
@@ -164,12 +174,12 @@ class Sessions:
         Raises KindMismatch if the session is of another kind or of the other form of workflows, DocumentBroken if its
         file cannot be parsed, and may raise NewerFormat, OlderFormat or OSError.
         """
-        storage = self._storage
+        documents = self._documents
 
         def matches(row: IndexRow) -> bool:
             if user_id is not None and row.get("user_id") != user_id:
                 return False
-            storage._check_access(row, None, kind)
+            documents.check_access(row, None, kind)
             return True
 
         cached = self._cached(session_id)
@@ -178,7 +188,7 @@ class Sessions:
             runs = parse_ready(content.runs)
         else:
             fingerprint = cached.fingerprint
-            snapshot = self._engine.look(session_id, matches, None)
+            snapshot = self._documents.look(session_id, matches, None)
             if snapshot is None:
                 return None
             header = snapshot.header
@@ -205,7 +215,7 @@ class Sessions:
             fingerprint = cached.fingerprint
             interactions = list(cached.interactions.values())
             content = SessionContent(cached.ready_runs, cached.state, interactions, cached.updated_at)
-        snapshot = self._engine.look(session_id, matches, 0)
+        snapshot = self._documents.look(session_id, matches, 0)
         if snapshot is None or snapshot.fingerprint != fingerprint:
             return None
         with cached.lock:
@@ -233,7 +243,7 @@ class Sessions:
                 yield info.session_id
 
     def _is_of_mode(self, session_id: str, is_first: bool) -> bool:
-        snapshot = self._engine.look(session_id, lambda _: True, 0)
+        snapshot = self._documents.look(session_id, lambda _: True, 0)
         return snapshot is not None and (snapshot.header.get(MODE) == FIRST_WORKFLOWS) is is_first
 
 

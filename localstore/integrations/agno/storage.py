@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from localstore.format.versions import Document
 from localstore.integrations.agno.sessions import Sessions
 from localstore.storage import storage as stores
+from localstore.storage.contract import SessionStorage
 
 Mode = Literal["agent", "team", "workflow", "workflow_v2"]
 _KINDS = {"agent": "agent", "team": "team", "workflow": "workflow", "workflow_v2": "workflow"}
@@ -96,24 +97,11 @@ class _Storage(AgnoStorage):
     cannot be read is never treated as missing.
     """
 
-    _store_class: type[stores.Storage]
-
-    def __init__(self, dir_path: str | os.PathLike[str], mode: Mode | None = "agent", **options: Any) -> None:
-        """Open the store in the folder `dir_path`.
-
-        Args:
-            dir_path: The folder. It is created if it is missing.
-            mode: The kind of agno sessions to read and write. agno sets it.
-            options: `durability`, `lock_timeout`, `create` and `auto_upgrade_schema`, as in `localstore.JsonStorage`.
-
-        Raises OlderFormat for a folder that agno itself wrote, unless `auto_upgrade_schema` is true: then the folder is
-        upgraded, as `localstore upgrade` does. May also raise what `localstore.JsonStorage` raises.
-        """
+    def __init__(self, store: SessionStorage, mode: Mode | None = "agent") -> None:
         super().__init__(mode)
-        self.store = self._store_class(dir_path, **options)
+        self.store = store
         """The localstore storage, for operations that agno does not offer: paths, listings, tags."""
-        self.dir_path = self.store.root
-        self._sessions = Sessions(self.store)
+        self._sessions = Sessions(store)
         self._finished: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Storage":
@@ -126,7 +114,7 @@ class _Storage(AgnoStorage):
         self.__dict__.update(state, _finished=WeakValueDictionary())
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.store.root)!r}, mode={self.mode!r})"
+        return f"{type(self).__name__}({self.store!r}, mode={self.mode!r})"
 
     def create(self) -> None:
         """Do nothing: the store is created when it is opened."""
@@ -231,7 +219,41 @@ class _Storage(AgnoStorage):
         return session_class(self.mode).from_dict(session)
 
 
-class JsonStorage(_Storage):
+class LocalStorage(_Storage):
+    """Stores agno's sessions in any storage of localstore, such as a database.
+
+        from localstore.databases.sql import PostgresStorage
+        from localstore.integrations.agno import LocalStorage
+
+        agent = Agent(model=..., storage=LocalStorage(PostgresStorage(db_url="postgresql://...")), session_id="trip")
+
+    Everything else is as in `JsonStorage`. Raises TypeError if `store` is no storage of localstore.
+    """
+
+
+class _FolderStorage(_Storage):
+    _store_class: type[stores.Storage]
+    store: stores.Storage
+
+    def __init__(self, dir_path: str | os.PathLike[str], mode: Mode | None = "agent", **options: Any) -> None:
+        """Open the store in the folder `dir_path`.
+
+        Args:
+            dir_path: The folder. It is created if it is missing.
+            mode: The kind of agno sessions to read and write. agno sets it.
+            options: `durability`, `lock_timeout`, `create` and `auto_upgrade_schema`, as in `localstore.JsonStorage`.
+
+        Raises OlderFormat for a folder that agno itself wrote, unless `auto_upgrade_schema` is true: then the folder is
+        upgraded, as `localstore upgrade` does. May also raise what `localstore.JsonStorage` raises.
+        """
+        super().__init__(self._store_class(dir_path, **options), mode)
+        self.dir_path = self.store.root
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.store.root)!r}, mode={self.mode!r})"
+
+
+class JsonStorage(_FolderStorage):
     """Stores agno's sessions as JSON documents. Existing YAML documents stay YAML.
 
         from localstore.integrations.agno import JsonStorage
@@ -251,7 +273,7 @@ class JsonStorage(_Storage):
     _store_class = stores.JsonStorage
 
 
-class YamlStorage(_Storage):
+class YamlStorage(_FolderStorage):
     """Stores agno's sessions as YAML documents. Existing JSON documents stay JSON.
 
         agent = Agent(model=..., storage=YamlStorage("tmp/sessions"), session_id="trip")
