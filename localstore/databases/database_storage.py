@@ -12,6 +12,7 @@ import orjson
 from localstore.databases.backend import TRASH, Aside, Locked
 from localstore.databases.reading import DatabaseReader
 from localstore.databases.session_change import SessionChange, create
+from localstore.databases.session_edit import DatabaseDocuments
 from localstore.databases.writing import DatabaseWriter
 from localstore.disk.trash_folder import Trashed
 from localstore.engine.removal import with_removal
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from localstore.databases.checking import DatabaseCheck
     from localstore.maintenance.importing import Imported
     from localstore.maintenance.importing import Kind as ImportKind
+    from localstore.storage.session_edit import Documents
 
 
 _AT_ONCE = 500
@@ -69,6 +71,10 @@ class DatabaseStorage(DatabaseWriter):
         from localstore.databases.checking import DatabaseCheck
 
         return DatabaseCheck(self._backend)
+
+    def _documents(self) -> Documents:
+        """Return what changes one session under its lock."""
+        return DatabaseDocuments(self)
 
     # The trash
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from localstore.storage.export import Export, ExportFormat, NotExported
     from localstore.storage.items import Item
     from localstore.storage.run_removal import Undone
+    from localstore.storage.session_edit import Documents
 
 
 class AgentStorage(Protocol):
@@ -202,6 +203,8 @@ class SessionStorage(WorkflowStorage, Protocol):
         ...
 
     def _copy_side(self) -> Side: ...
+
+    def _documents(self) -> Documents: ...
 
     def upgrade_schema(self) -> Upgraded:
         """Upgrade everything that is stored in an older schema version, and return the result."""

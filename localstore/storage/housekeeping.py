@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from localstore.maintenance.trash import Removal, Restoration
     from localstore.maintenance.upgrade import Upgraded
     from localstore.models.progress import Progress
+    from localstore.storage.session_edit import Documents
 
 
 class StorageHousekeeping(StorageDocuments):
@@ -297,6 +298,11 @@ class StorageHousekeeping(StorageDocuments):
         from localstore.storage.folder_side import FolderSide
 
         return FolderSide(self._engine, self._suffix)
+
+    def _documents(self) -> "Documents":
+        from localstore.storage.folder_documents import FolderDocuments
+
+        return FolderDocuments(self)
 
     # The same calls for async code
 

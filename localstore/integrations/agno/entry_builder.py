@@ -34,8 +34,8 @@ from localstore.integrations.agno.session_cache import (
 )
 from localstore.integrations.agno.session_fields import OLD_MEMORY, STATE_KEYS, SessionFields, baseline_of
 from localstore.integrations.agno.tool_calls import with_lost_fields
-from localstore.integrations.documents import OpenSession
 from localstore.models.times import now
+from localstore.storage.session_edit import OpenSession
 
 
 @dataclass

@@ -32,8 +32,8 @@ from localstore.integrations.agno.session_fields import (
     to_fields,
     to_session,
 )
-from localstore.integrations.documents import Create, OpenSession, documents_of
 from localstore.storage.contract import SessionStorage
+from localstore.storage.session_edit import Create, OpenSession
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _REMEMBERED_SESSIONS = 64
@@ -47,7 +47,10 @@ class Sessions:
 
     def __init__(self, storage: SessionStorage) -> None:
         self._storage = storage
-        self._documents = documents_of(storage)
+        if not hasattr(storage, "_documents"):
+            kind = type(storage).__name__
+            raise TypeError(f"store must be a storage of localstore, such as JsonStorage(...), not {kind}")
+        self._documents = storage._documents()
         self._cache: OrderedDict[str, CachedSession] = OrderedDict()
         self._lock = Lock()
 

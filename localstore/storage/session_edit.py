@@ -1,0 +1,77 @@
+"""Change one session under its lock, in a folder or in a database: what the adapters for agno need of a storage.
+
+agno passes whole sessions and runs, of which only what is new is written. So its adapters read what they compare with,
+and write the difference, in one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from localstore.engine.snapshot import Snapshot
+    from localstore.index.row import IndexRow
+
+Entry = dict[str, Any]
+Result = TypeVar("Result")
+Create = Callable[[Entry, list[Entry]], "IndexRow"]
+"""Creates the session with this header and these entries, and returns its row."""
+
+
+class Whole(Protocol):
+    """All of a session. `starts` has the place of each entry."""
+
+    @property
+    def header(self) -> Entry: ...
+    @property
+    def entries(self) -> list[Entry]: ...
+    @property
+    def starts(self) -> list[int]: ...
+
+
+class OpenSession(Protocol):
+    """A session whose lock is held."""
+
+    @property
+    def row(self) -> IndexRow:
+        """Its row, as the changes so far leave it."""
+        ...
+
+    def header(self) -> Entry:
+        """Return the header."""
+        ...
+
+    def whole(self) -> Whole:
+        """Return the header and all entries."""
+        ...
+
+    def append(self, entries: list[Entry]) -> None:
+        """Add entries."""
+        ...
+
+    def change(self, header: Entry, replaced: dict[int, Entry | None], added: list[Entry]) -> None:
+        """Replace the header, and entries by their places, where None removes one; then add entries."""
+        ...
+
+
+class Documents(Protocol):
+    """The sessions of a storage. Methods raise the errors of the storage."""
+
+    def edit(self, session_id: str, work: Callable[[OpenSession], Result], make: Callable[[Create], Result]) -> Result:
+        """Return the result of `work` on a session or, if there is no such session, that of `make`.
+
+        Both may be called several times, and all but the last have written nothing then.
+        """
+        ...
+
+    def look(self, session_id: str, matches: Callable[[IndexRow], bool], last_runs: int | None) -> Snapshot | None:
+        """Return a session, or None if there is none or if `matches` is false for its row.
+
+        `last_runs` is the number of newest runs, with the entries after the first of them; None returns all entries.
+        """
+        ...
+
+    def check_access(self, row: IndexRow, user_id: str | None, kind: str | None) -> None:
+        """Raise OwnerMismatch or KindMismatch if a session has another owner or kind. None matches any."""
+        ...
