@@ -351,6 +351,10 @@ def test_tables_in_postgresql_become_a_store(version: str, tmp_path: Path) -> No
     assert upgrade_of(address, name, schema).undo().restored == len(made[name])
     with SqlStorage(address, name, schema, auto_upgrade_schema=True) as storage:
         assert contents(storage) == expected
+        expected = change_sessions(storage, "s001" if version == "1" else "s1")
+    assert upgrade_of(address, name, schema).undo().changed == 2
+    with SqlStorage(address, name, schema, auto_upgrade_schema=True) as storage:
+        assert contents(storage) == expected
     engine.dispose()
 
 
