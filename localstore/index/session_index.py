@@ -197,11 +197,15 @@ class SessionIndex:
     def _rows(
         self, where: Filter, limit: int | None, after: Place | None, newest_first: bool
     ) -> tuple[list[IndexRow], bool]:
-        """Return the matching rows, and whether any of them changed its position in the order or its session id."""
+        """Return the matching rows, and whether they must be listed again, because they changed meanwhile.
+
+        One that was at the beginning of a listing, and has moved further to its beginning, is one of the first still.
+        """
         self._folders.scan()
         self._sweep.run_if_due()
         rows: list[IndexRow] = []
-        moved = False
+        moved = is_newer = False
+        is_beginning = newest_first and after is None
         latest = latest_plausible_time()
         selection = self._selection(where)
         for active_at, row in self._in_order(selection, after, limit, newest_first) if limit != 0 else ():
@@ -211,7 +215,9 @@ class SessionIndex:
             if current is None:
                 continue
             current_time = activity(current, latest)
-            moved = moved or current_time != active_at  # lines of other processes were read since
+            if current_time != active_at:  # lines of other processes were read since
+                is_newer = is_newer or (is_beginning and current_time > active_at)
+                moved = moved or not (is_beginning and current_time > active_at)
             if current["session_id"] != row["session_id"]:  # two documents have swapped their file names
                 self._folders.forget_scans()
                 moved = True
@@ -222,6 +228,8 @@ class SessionIndex:
                 rows.append(current)
                 if len(rows) == limit:
                     break  # now, before the next rows are read
+        if is_newer:
+            rows = in_order(rows, newest_first=True)
         return rows, moved or self._folders.is_outdated()
 
     def beginning_with(self, text: str, limit: int | None = None) -> list[IndexRow]:

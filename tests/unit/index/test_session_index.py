@@ -3,13 +3,16 @@
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from localstore import DocumentBroken, Filter, JsonStorage, YamlStorage
+from localstore.index.row import IndexRow
+from localstore.index.session_index import SessionIndex
 from localstore.models.session_info import SORT_KEYS
 from tests.effort import sampled
 from tests.unit.raw import Storage, answered, edit, parse, run_ids
@@ -212,6 +215,28 @@ def test_links_and_other_kinds_of_files_are_no_documents(
         with pytest.raises((DocumentBroken, OSError)):
             opened.append(name, answered("next"))
     assert outside.read_bytes() == raw
+
+
+def test_a_session_that_is_written_to_during_a_listing_comes_first_and_nothing_is_listed_again(
+    storage: Storage, later: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen processes that kept writing made each other list everything twice or three times."""
+    storage, other = later(), type(storage)(storage.root)
+    before = [info.session_id for info in storage.list_sessions()]
+    listings: list[object] = []
+    in_order = SessionIndex._in_order
+
+    def meanwhile(self: SessionIndex, *args: Any) -> Iterator[tuple[str, IndexRow]]:
+        found = list(in_order(self, *args))
+        listings.append(found)
+        other.append(before[-1], answered(f"next-{len(listings)}"))
+        return iter(found)
+
+    monkeypatch.setattr(SessionIndex, "_in_order", meanwhile)
+    assert [info.session_id for info in storage.list_sessions(limit=3)] == [before[-1], *before[:-1]]
+    assert len(listings) == 1
+    after = [info.session_id for info in storage.list_sessions(newest_first=False)]
+    assert after == [*before[-2::-1], before[-1]]
 
 
 def test_listing_opens_no_document(storage: Storage, later: Callable[[], Storage], disk: WatchedDisk) -> None:
