@@ -208,6 +208,7 @@ def is_overview(value: Any) -> bool:
 
 
 _INTEGERS = {int}
+_SIX_INTEGERS: list[type] = [int] * (MILLISECONDS + 1)
 
 
 def _are_usages(usage: dict[str, Any]) -> bool:
@@ -215,8 +216,6 @@ def _are_usages(usage: dict[str, Any]) -> bool:
         if type(models) is not dict:
             return False
         for numbers in models.values():
-            if type(numbers) is not list or len(numbers) != MILLISECONDS + 1:
-                return False
-            if not _INTEGERS.issuperset(map(type, numbers)):
+            if type(numbers) is not list or list(map(type, numbers)) != _SIX_INTEGERS:
                 return False
     return True

@@ -301,7 +301,7 @@ def is_row(value: Any) -> bool:
             and type(value["entries"]) is int
             and type(value["runs"]) is int
             and type(numbers) is list
-            and [type(number) for number in numbers] == _FINGERPRINT
+            and list(map(type, numbers)) == _FINGERPRINT
             and PATH.match(value["path"]) is not None
             and (len(value) == _LEAST_KEYS or _are_valid(value))
         )

@@ -6,7 +6,7 @@ An index is made when a listing is first sorted by its value: most stores need n
 import sqlite3
 from typing import NamedTuple
 
-from localstore.index.overview import INPUT, OUTPUT
+from localstore.index.overview import INPUT, OUTPUT, Overview
 from localstore.index.row import IndexRow
 from localstore.index.sqlite_file import transaction
 from localstore.models.excerpt import one_line
@@ -44,22 +44,27 @@ class OrderValues(NamedTuple):
 
 def order_values(row: IndexRow) -> OrderValues:
     """Return the values of a row."""
-    overview = row.get("overview", {})
-    title = one_line(row.get("name", "")) or overview.get("question")
-    tokens = sum(
-        numbers[INPUT] + numbers[OUTPUT] for models in overview.get("usage", {}).values() for numbers in models.values()
-    )
+    overview = row.get("overview", _NOTHING)
+    title = (one_line(row["name"]) if "name" in row else "") or overview.get("question")
+    created, runs, tokens, size = row["created_at"], row["runs"], 0, row["fingerprint"][0] if row["fingerprint"] else 0
+    for models in overview.get("usage", _NO_USAGE).values():
+        for numbers in models.values():
+            tokens += numbers[INPUT] + numbers[OUTPUT]
     return OrderValues(
-        row["created_at"] if is_time_text(row["created_at"]) else "",
-        _stored(row["runs"]),
-        _stored(tokens),
-        _stored(row["fingerprint"][0] if row["fingerprint"] else 0),
+        created if is_time_text(created) else "",
+        runs if -_MOST <= runs <= _MOST else _stored(runs),
+        tokens if -_MOST <= tokens <= _MOST else _stored(tokens),
+        size if -_MOST <= size <= _MOST else _stored(size),
         f"0{title.casefold()}" if title else "1",
     )
 
 
 def _stored(number: int) -> int:
     return max(-_MOST, min(number, _MOST))
+
+
+_NOTHING: Overview = {}
+_NO_USAGE: dict[str, dict[str, list[int]]] = {}
 
 
 def order_by(sort: str, *, is_reversed: bool) -> str:
