@@ -171,7 +171,7 @@ class Manifest:
         from localstore.index import row_queries
 
         with self._reader.mutex:
-            self._reader.parse_all_lines()
+            self._reader.settle_paths()
             present = len(self._recent.present())
             most = number + len(self._recent.rows) - present  # the index may still have those that were removed
             return present > number or self._reader.ask(partial(row_queries.has_more_than, number=most), False)
@@ -212,18 +212,21 @@ class Manifest:
     ) -> tuple[list[tuple[str, IndexRow]], bool]:
         from localstore.index import row_queries
 
-        self._reader.parse_all_lines()
+        self._reader.parse_lines_with(where.text(), where.fits)
         latest = latest_plausible_time()
-        mine = self._recent.rows
         no_rows: list[IndexRow] = []
         come_due = self._reader.ask(partial(row_queries.due_rows, latest=latest), no_rows)
-        if come_due:
-            mine = {row["session_id"]: row for row in come_due} | mine
         page = partial(row_queries.page, where=where, after=after, limit=limit, newest_first=newest_first)
         nothing: list[tuple[str, IndexRow]] = []
         found = self._reader.ask(page, nothing)
         has_more = limit is not None and len(found) == limit
         last = _place(*found[-1]) if has_more else None
+        for session_id in [row["session_id"] for row in come_due] + [row["session_id"] for _, row in found]:
+            if session_id in self._recent.pending:
+                self._reader.get(session_id)
+        mine = self._recent.rows
+        if come_due:
+            mine = {row["session_id"]: row for row in come_due} | mine
         if mine:
             found = [(active_at, row) for active_at, row in found if row["session_id"] not in mine]
         own = [(activity(row, latest), row) for row in mine.values() if row is not DELETED and where.fits(row)]
@@ -297,7 +300,7 @@ class Manifest:
 
     def sessions_at(self, paths: Collection[str]) -> dict[str, str]:
         """Return the ids of the sessions whose rows have one of these paths. The caller must hold `mutex`."""
-        self._reader.parse_all_lines()
+        self._reader.settle_paths()
         found: dict[str, str] = {}
         if self._index.folded:
             from localstore.index import row_queries
@@ -309,7 +312,7 @@ class Manifest:
 
     def folders(self) -> list[str]:
         """Return the folders in which rows have their paths. The caller must hold `mutex`."""
-        self._reader.parse_all_lines()
+        self._reader.settle_paths()
         found = {path.rpartition("/")[0] for path in self._recent.paths}
         if self._index.folded:
             from localstore.index import row_queries
@@ -349,7 +352,7 @@ class Manifest:
 
     def paths_in(self, folder: str) -> dict[str, str]:
         """Return a mapping from path to session id for the rows in a folder. The caller must hold `mutex`."""
-        self._reader.parse_all_lines()
+        self._reader.settle_paths()
         found: dict[str, str] = {}
         if self._index.folded:
             from localstore.index import row_queries

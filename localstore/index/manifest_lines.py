@@ -11,6 +11,8 @@ from localstore.index.row import IndexRow, is_row
 
 _LINE = re.compile(rb'^((?:\{"session_id":"([^"\n]*)")?.*)$', re.MULTILINE)
 """A line and its session id. The id is found only in the form that localstore writes, and may have escapes."""
+_PATH = re.compile(rb'\{"session_id":"[^"\\]*","path":"([^"\\]*)",')
+"""The beginning of a line as localstore writes it, with its path, if neither this nor the session id has escapes."""
 DELETED = cast(IndexRow, {})
 """The row of a line that removes its session."""
 _FOLDER_NOTE = b'{"folder":'
@@ -67,6 +69,17 @@ def last_usable_line(session_id: str, lines: bytes | list[bytes]) -> tuple[Index
         if is_row(value):
             return cast(IndexRow, value), line
     return None
+
+
+def path_in(lines: bytes | list[bytes]) -> str | None:
+    """Return the path in the lines of a session, or None if they have several, or if they must be parsed to find it."""
+    matches = map(_PATH.match, (lines,) if isinstance(lines, bytes) else lines)
+    found = {None if match is None else match[1] for match in matches}
+    path = found.pop() if len(found) == 1 else None
+    try:
+        return None if path is None else path.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def split_lines(data: bytes) -> list[tuple[bytes, str | None]]:

@@ -245,7 +245,7 @@ class ManifestReader:
 
     def session_at(self, path: str) -> str | None:
         """Return the id of the session whose row has this path, or None. The caller must hold `mutex`."""
-        self.parse_all_lines()
+        self.settle_paths()
         return self._session_at(path)
 
     def _session_at(self, path: str) -> str | None:
@@ -267,7 +267,7 @@ class ManifestReader:
         from localstore.index import row_queries
 
         with self.mutex:
-            self.parse_all_lines()
+            self.settle_paths()
             number = self.ask(row_queries.count, 0)
             nothing: dict[str, str] = {}
             in_both = self.ask(partial(row_queries.paths_of, session_ids=self.recent.rows.keys()), nothing)
@@ -303,7 +303,7 @@ class ManifestReader:
 
     def folders_left(self) -> set[str]:
         """Return what `take_left` will return. The caller must hold `mutex`."""
-        self.parse_all_lines()
+        self.settle_paths()
         return self.recent.left
 
     def take_left(self) -> set[str]:
@@ -313,7 +313,7 @@ class ManifestReader:
         """
         with self.mutex:
             status = self.file.current()
-            if status is not None and self.recent.unparsed > _SHORT:  # to fold them once costs all processes less
+            if status is not None and self.recent.unparsed() > _SHORT:  # to fold them once costs all processes less
                 self.fold(status.st_size, waits=False)
             left, self.recent.left = self.folders_left(), set()
             return left
@@ -325,12 +325,48 @@ class ManifestReader:
         lines = self.recent.pending.get(session_id)
         if lines is None or isinstance(lines, dict):
             return
+        if session_id in self.recent.settled and self.recent.parse_settled(session_id):
+            return
         row, old = last_usable(session_id, lines), self._known(session_id)
         is_current = self.recent.pending.get(session_id) is lines
         if is_current and row is not None and row is not DELETED and old is not None and self._set_again(row, old):
             self.recent.pending[session_id] = row  # keep its place: older lines may give this path to another session
         else:
             self.parse_all_lines()
+
+    def settle_paths(self) -> None:
+        """Parse the pending lines if any of them changes where the document of a session is, as few do.
+
+        Then the paths of all sessions are known. The caller must hold `mutex`.
+        """
+        if self.recent.pending and self.index.folded:
+            self.skip_folded_lines()
+        recent, rows = self.recent, self.recent.rows
+        unknown = recent.unsettled()
+        if unknown:
+            known = self._paths_in_index(unknown, ()).of_sessions
+            if recent.rows is rows and known == unknown:
+                recent.settled.update(unknown)
+                return
+        if unknown is None or unknown:
+            self.parse_all_lines()
+
+    def parse_lines_with(self, text: bytes | None, is_meant: Callable[[IndexRow], bool]) -> None:
+        """Parse the pending lines with a text; all lines if it is None. Then all rows that may be meant are known.
+
+        Of the other sessions, the index or an earlier line may have a row that is meant: it must be compared with that
+        of `get`. The caller must hold `mutex`.
+        """
+        self.settle_paths()
+        if text is None:
+            self.parse_all_lines()
+            return
+        for session_id in list(self.recent.settled):
+            if session_id not in self.recent.settled:
+                break  # all lines had to be parsed
+            row = self.recent.rows.get(session_id)
+            if self.recent.may_have(session_id, text) or (row is not None and is_meant(row)):
+                self._parse_lines_of(session_id)
 
     def parse_all_lines(self) -> None:
         """Parse all pending lines, in their order. The caller must hold `mutex`.
@@ -341,14 +377,19 @@ class ManifestReader:
         if self.recent.pending and self.index.folded:
             self.skip_folded_lines()
         while self.recent.pending:
-            unread, self.recent.pending, self.recent.unparsed = self.recent.pending, {}, 0
+            unread, self.recent.pending = self.recent.pending, {}
+            settled, self.recent.settled = self.recent.settled, {}
             parsed: dict[str, IndexRow] = {}
             for session_id, lines in unread.items():
                 row = lines if isinstance(lines, dict) else last_usable(session_id, lines)
                 if row is not None:
                     parsed[session_id] = row
             rows = self.recent.rows
-            paths = self._paths_in_index(parsed, (row["path"] for row in parsed.values() if row is not DELETED))
+            others = {session_id: row for session_id, row in parsed.items() if session_id not in settled}
+            paths = self._paths_in_index(others, (row["path"] for row in others.values() if row is not DELETED))
+            if settled:
+                at_paths = {path: session_id for session_id, path in settled.items()}
+                paths = _Paths(settled | paths.of_sessions, at_paths | paths.sessions)
             if self.recent.rows is not rows:
                 continue  # all rows were forgotten
             for session_id, row in parsed.items():

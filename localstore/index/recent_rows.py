@@ -1,10 +1,11 @@
 """The rows in memory: those of the lines at the end of the manifest, and those that are true in this process alone.
 
 Most lines belong to sessions that the process never uses, or are soon superseded by later ones, so a line is parsed
-only when its session is requested.
+only when its session is requested. Before that, only its path is looked at: a line may move a session to another path,
+or give its path to another session.
 """
 
-from localstore.index.manifest_lines import DELETED, split_lines
+from localstore.index.manifest_lines import DELETED, last_usable, path_in, split_lines
 from localstore.index.row import IndexRow
 
 _PARSED: dict[str, None] = {}
@@ -30,8 +31,8 @@ class RecentRows:
         self.pending: dict[str, bytes | list[bytes] | IndexRow] = {}
         """By session, lines that have not been parsed yet, or the row that was parsed from them. The session with the
         newest line comes last."""
-        self.unparsed = 0
-        """About how many bytes of lines have not been parsed yet."""
+        self.settled: dict[str, str] = {}
+        """Those of the sessions in `pending` whose lines change no path, with this path."""
         self.left: set[str] = set()
         """Folders in which rows left their paths."""
         self.asked: tuple[int, IndexRow] | None = None
@@ -39,7 +40,6 @@ class RecentRows:
 
     def add_lines(self, data: bytes, end: int) -> None:
         """Add lines to parse later. `end` is the offset behind the last one."""
-        self.unparsed += len(data)
         for line, session_id in split_lines(data):
             if session_id is None:
                 continue
@@ -52,6 +52,51 @@ class RecentRows:
             else:
                 self.pending[session_id] = line
             self.ends[session_id] = end
+            self.settled.pop(session_id, None)
+
+    def unsettled(self) -> dict[str, str] | None:
+        """Return the sessions whose lines change no path if the index has the paths that are returned.
+
+        Those whose paths are known here are settled. Return None if a line changes a path, or may change one.
+        """
+        unknown: dict[str, str] = {}
+        for session_id, lines in self.pending.items():
+            if isinstance(lines, dict) or session_id in self.settled:
+                continue
+            path = path_in(lines)
+            if path is None:
+                return None
+            row = self.rows.get(session_id)
+            if row is None:
+                unknown[session_id] = path
+            elif row is DELETED or row["path"] != path:
+                return None
+            else:
+                self.settled[session_id] = path
+        return unknown
+
+    def parse_settled(self, session_id: str) -> bool:
+        """Parse the lines of a settled session. Return False, and change nothing, if all lines must be parsed."""
+        lines, path = self.pending[session_id], self.settled[session_id]
+        row = None if isinstance(lines, dict) else last_usable(session_id, lines)
+        if row is None or row is DELETED or row["path"] != path or self.paths.get(path, session_id) != session_id:
+            return False
+        del self.settled[session_id]
+        self.paths[path] = session_id
+        self.rows[session_id] = row
+        self.pending[session_id] = row  # keep its place: older lines may give this path to another session
+        return True
+
+    def may_have(self, session_id: str, text: bytes) -> bool:
+        """Return whether the bytes of a session's lines that were not parsed have a text."""
+        lines = self.pending[session_id]
+        if isinstance(lines, list):
+            return any(text in line for line in lines)
+        return not isinstance(lines, dict) and text in lines
+
+    def unparsed(self) -> int:
+        """Return about how many bytes of lines have not been parsed yet."""
+        return sum(len(lines[-1] if isinstance(lines, list) else lines) for lines in self.pending.values())
 
     def remove(self, session_id: str) -> None:
         """Note that there is no such session, whatever the index says."""
@@ -75,9 +120,8 @@ class RecentRows:
         for session_id in [session_id for session_id, end in self.ends.items() if end <= offset]:
             del self.ends[session_id]
             has_unparsed |= not isinstance(self.pending.pop(session_id, _PARSED), dict)
+            self.settled.pop(session_id, None)
             self.forget(session_id)
-        if not self.pending:
-            self.unparsed = 0
         return has_unparsed
 
     def hidden(self) -> list[str]:

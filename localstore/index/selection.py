@@ -1,10 +1,13 @@
 """Which rows to ask the index for, and what it remembers about the month folders."""
 
+import re
 from typing import Any, Literal, NamedTuple
 
 from localstore.index.overview import Overview
 from localstore.index.row import IndexRow
 
+_PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")
+"""Matches text in ASCII that no writer of JSON escapes."""
 Place = tuple[str, str]
 """A place in the order of activity: (time of the last activity, session_id)."""
 ExceptionKind = Literal["unreadable", "broken", "duplicate", "ignored"]
@@ -38,6 +41,14 @@ class Selection(NamedTuple):
     """The session is a sub-session of one of these."""
     is_part: bool | None = None
     """Whether the session is a sub-session."""
+
+    def text(self) -> bytes | None:
+        """Return bytes that each line of the manifest has whose row fits, or None if there are none.
+
+        They are those of an id that needs no escapes.
+        """
+        selected = self.user_id or self.entity_id
+        return None if selected is None or not _PLAIN.fullmatch(selected) else f'"{selected}"'.encode()
 
     def fits(self, row: IndexRow) -> bool:
         """Return whether everything but the time of a row is as selected."""

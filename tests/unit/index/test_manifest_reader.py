@@ -5,12 +5,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localstore.disk.locks import pool_of
+from localstore.disk.store_tree import MANIFEST
 from localstore.index.manifest import Manifest
 from localstore.index.row import is_row
 from tests.effort import rounds
@@ -184,6 +186,41 @@ def test_lines_cost_nothing_until_somebody_asks_for_their_session(
     assert len(looked) == 1
 
 
+@pytest.mark.parametrize("folding", ["lines in memory"], indirect=True)
+def test_a_listing_of_a_user_parses_no_lines_that_name_others(
+    open_manifest: Callable[[], Manifest], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, follower = open_manifest(), open_manifest()
+    rows = [row(f"s{number}", user_id=f"u{number % 10}") for number in range(100)]
+    with monkeypatch.context() as patch:
+        patch.setattr("localstore.index.manifest_reader._SHORT", 0)
+        manifest.record(rows)
+        follower.refresh()
+    manifest.record([{**one, "runs": 2} for one in rows[:50]])
+    manifest.record([row("s8", user_id="u7")])
+    with file.open("ab") as other:
+        other.write(json.dumps(rows[17], separators=(",", ":")).encode()[:-20] + b"}\n")
+    looked: list[Any] = []
+
+    def look(value: Any) -> bool:
+        looked.append(value)
+        return is_row(value)
+
+    monkeypatch.setattr("localstore.index.manifest_lines.is_row", look)
+    follower.refresh()
+    expected = sorted(["s8", *(f"s{number}" for number in range(7, 100, 10))])
+    assert ordered(follower, "u7") == expected
+    assert len(looked) <= 6
+    with file.open("ab") as other:  # lines that name the user, and none of which can be used
+        other.writelines(json.dumps(rows[number], separators=(",", ":")).encode() + b"!\n" for number in (57, 67))
+    follower.refresh()
+    assert ordered(follower, "u7") == expected
+    assert follower.session_at(row("s8")["path"]) == "s8"
+    manifest.record([row("s20", path=row("s21")["path"], user_id="u0")])
+    follower.refresh()
+    assert "s21" not in ordered(follower, "u1"), "its document is that of another session now"
+
+
 @pytest.mark.parametrize("first", ["a", "b", ""])
 def test_documents_that_took_each_others_ids_are_told_by_the_order_of_all_lines(
     open_manifest: Callable[[], Manifest], first: str
@@ -215,7 +252,7 @@ def test_a_follower_that_asks_now_and_then_knows_what_one_knows_that_always_asks
         manifests = [Manifest(folder, pool_of(root), 1.0) for _ in range(3)]
         writer, always, seldom = manifests
         for number in range(data.draw(st.integers(1, 25))):
-            match data.draw(st.sampled_from(["record", "record", "delete", "get", "user", "at"])):
+            match data.draw(st.sampled_from(["record", "record", "delete", "get", "user", "at", "fold", "garbage"])):
                 case "record":
                     name = data.draw(names)
                     path = f"sessions/{data.draw(folders)}/{name}.json"
@@ -228,6 +265,13 @@ def test_a_follower_that_asks_now_and_then_knows_what_one_knows_that_always_asks
                 case "user":
                     seldom.refresh()
                     ordered(seldom, data.draw(users), None)
+                case "fold":
+                    with mock.patch("localstore.index.manifest_reader._SHORT", 0):
+                        always.refresh(thorough=True)
+                case "garbage":
+                    line = json.dumps(row(data.draw(names)), separators=(",", ":")).encode()
+                    with (root / MANIFEST).open("ab") as other:
+                        other.write(line[: data.draw(st.integers(0, len(line)))] + b"\n")
                 case _:
                     seldom.refresh()
                     seldom.session_at(f"sessions/{data.draw(folders)}/{data.draw(names)}.json")
