@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from localstore.disk import filesystem
 from localstore.disk.locks import LockPool
@@ -21,7 +21,7 @@ from localstore.disk.store_tree import MANIFEST
 from localstore.index.manifest_file import ManifestFile
 from localstore.index.manifest_index import ManifestIndex, Replaced
 from localstore.index.manifest_lines import DELETED, last_usable
-from localstore.index.recent_rows import RecentRows
+from localstore.index.recent_rows import NO_PATHS, KnownPaths, RecentRows
 from localstore.index.row import IndexRow
 
 if TYPE_CHECKING:
@@ -38,16 +38,6 @@ _ATTEMPTS = 3
 _Result = TypeVar("_Result")
 
 
-class _Paths(NamedTuple):
-    """What the index says of some sessions and paths."""
-
-    of_sessions: dict[str, str]
-    """By session, its path."""
-    sessions: dict[str, str]
-    """By path, the session whose row has it."""
-
-
-_NO_PATHS = _Paths({}, {})
 _readers: "weakref.WeakSet[ManifestReader]" = weakref.WeakSet()
 
 
@@ -288,7 +278,7 @@ class ManifestReader:
         session_id = row["session_id"]
         rows, lines = self.recent.rows, self.recent.pending.get(session_id)
         old = self._known(session_id) if lines is None or isinstance(lines, dict) else None
-        if self.recent.rows is not rows or old is None or not self._set_again(row, old):
+        if self.recent.rows is not rows or old is None or not self.recent.set_again(row, old):
             self.put(row)
             return
         self.recent.ends.pop(session_id, None)
@@ -329,7 +319,13 @@ class ManifestReader:
             return
         row, old = last_usable(session_id, lines), self._known(session_id)
         is_current = self.recent.pending.get(session_id) is lines
-        if is_current and row is not None and row is not DELETED and old is not None and self._set_again(row, old):
+        if (
+            is_current
+            and row is not None
+            and row is not DELETED
+            and old is not None
+            and self.recent.set_again(row, old)
+        ):
             self.recent.pending[session_id] = row  # keep its place: older lines may give this path to another session
         else:
             self.parse_all_lines()
@@ -389,28 +385,28 @@ class ManifestReader:
             paths = self._paths_in_index(others, (row["path"] for row in others.values() if row is not DELETED))
             if settled:
                 at_paths = {path: session_id for session_id, path in settled.items()}
-                paths = _Paths(settled | paths.of_sessions, at_paths | paths.sessions)
+                paths = KnownPaths(settled | paths.of_sessions, at_paths | paths.sessions)
             if self.recent.rows is not rows:
                 continue  # all rows were forgotten
             for session_id, row in parsed.items():
                 if row is DELETED:
-                    self._remove(session_id, paths)
+                    self.recent.drop(session_id, paths)
                 else:
-                    self._set(row, paths)
+                    self.recent.set(row, paths)
 
-    def _paths_in_index(self, session_ids: Iterable[str], paths: Iterable[str]) -> _Paths:
+    def _paths_in_index(self, session_ids: Iterable[str], paths: Iterable[str]) -> KnownPaths:
         """Return what the index says of these sessions and paths, as far as the rows in memory do not."""
         unknown_ids = [session_id for session_id in session_ids if session_id not in self.recent.rows]
         unknown_paths = [path for path in paths if path not in self.recent.paths]
         if not unknown_ids and not unknown_paths:
-            return _NO_PATHS
+            return NO_PATHS
 
-        def work(connection: "sqlite3.Connection") -> _Paths:
+        def work(connection: "sqlite3.Connection") -> KnownPaths:
             from localstore.index.row_queries import paths_of, sessions_at
 
-            return _Paths(paths_of(connection, unknown_ids), sessions_at(connection, unknown_paths))
+            return KnownPaths(paths_of(connection, unknown_ids), sessions_at(connection, unknown_paths))
 
-        return self.ask(work, _NO_PATHS)
+        return self.ask(work, NO_PATHS)
 
     def skip_folded_lines(self) -> None:
         """Drop the lines that another process has folded: the index no longer says which rows they replaced.
@@ -424,55 +420,11 @@ class ManifestReader:
         if offset is not None and offset > self.index.folded:
             self.advance(offset)
 
-    def _remove(self, session_id: str, paths: _Paths) -> None:
-        """Remove a row. `paths` are those of the index."""
-        path = self._path_of(session_id, paths)
-        if path is not None:
-            self.recent.left.add(path.rpartition("/")[0])
-        self.recent.remove(session_id)
-
-    def _path_of(self, session_id: str, paths: _Paths) -> str | None:
-        row = self.recent.rows.get(session_id)
-        if row is None:
-            return paths.of_sessions.get(session_id)
-        return None if row is DELETED else row["path"]
-
-    def _set_again(self, row: IndexRow, old: IndexRow) -> bool:
-        """Set a row that has the path of the `old` one. Return False, and change nothing, if it has another one."""
-        session_id, path = row["session_id"], row["path"]
-        if path != old["path"] or self.recent.paths.get(path, session_id) != session_id:
-            return False
-        self.recent.paths[path] = session_id
-        self.recent.rows[session_id] = row
-        self.recent.changes += 1
-        return True
-
     def _set_row(self, row: IndexRow) -> bool:
         """Set a row. Return False, and change nothing, if all rows were forgotten meanwhile."""
         rows = self.recent.rows
         paths = self._paths_in_index([row["session_id"]], [row["path"]])
         if self.recent.rows is not rows:
             return False
-        self._set(row, paths)
+        self.recent.set(row, paths)
         return True
-
-    def _set(self, row: IndexRow, paths: _Paths) -> None:
-        """Set a row. `paths` are those of the index."""
-        session_id, path = row["session_id"], row["path"]
-        recent = self.recent
-        old_path = self._path_of(session_id, paths)
-        if old_path != path or session_id not in recent.rows:
-            replaced = recent.paths.get(path)
-            if replaced is None:
-                replaced = paths.sessions.get(path)
-                if replaced in recent.rows:
-                    replaced = None  # its row in memory has another path, or it was deleted
-            if old_path is not None and old_path != path:
-                recent.left.add(old_path.rpartition("/")[0])
-            if replaced is not None and replaced != session_id:  # the file was given another id
-                recent.remove(replaced)
-            if old_path is not None and session_id in recent.rows:
-                recent.paths.pop(old_path, None)
-            recent.paths[path] = session_id
-        recent.rows[session_id] = row
-        recent.changes += 1

@@ -5,10 +5,24 @@ only when its session is requested. Before that, only its path is looked at: a l
 or give its path to another session.
 """
 
+from typing import NamedTuple
+
 from localstore.index.manifest_lines import DELETED, last_usable, path_in, split_lines
 from localstore.index.row import IndexRow
 
 _PARSED: dict[str, None] = {}
+
+
+class KnownPaths(NamedTuple):
+    """What the index says of some sessions and paths."""
+
+    of_sessions: dict[str, str]
+    """By session, its path."""
+    sessions: dict[str, str]
+    """By path, the session whose row has it."""
+
+
+NO_PATHS = KnownPaths({}, {})
 
 
 class RecentRows:
@@ -97,6 +111,49 @@ class RecentRows:
     def unparsed(self) -> int:
         """Return about how many bytes of lines have not been parsed yet."""
         return sum(len(lines[-1] if isinstance(lines, list) else lines) for lines in self.pending.values())
+
+    def set(self, row: IndexRow, paths: KnownPaths) -> None:
+        """Set a row. `paths` are those of the index."""
+        session_id, path = row["session_id"], row["path"]
+        old_path = self._path_of(session_id, paths)
+        if old_path != path or session_id not in self.rows:
+            replaced = self.paths.get(path)
+            if replaced is None:
+                replaced = paths.sessions.get(path)
+                if replaced in self.rows:
+                    replaced = None  # its row in memory has another path, or it was deleted
+            if old_path is not None and old_path != path:
+                self.left.add(old_path.rpartition("/")[0])
+            if replaced is not None and replaced != session_id:  # the file was given another id
+                self.remove(replaced)
+            if old_path is not None and session_id in self.rows:
+                self.paths.pop(old_path, None)
+            self.paths[path] = session_id
+        self.rows[session_id] = row
+        self.changes += 1
+
+    def set_again(self, row: IndexRow, old: IndexRow) -> bool:
+        """Set a row that has the path of the `old` one. Return False, and change nothing, if it has another one."""
+        session_id, path = row["session_id"], row["path"]
+        if path != old["path"] or self.paths.get(path, session_id) != session_id:
+            return False
+        self.paths[path] = session_id
+        self.rows[session_id] = row
+        self.changes += 1
+        return True
+
+    def _path_of(self, session_id: str, paths: KnownPaths) -> str | None:
+        row = self.rows.get(session_id)
+        if row is None:
+            return paths.of_sessions.get(session_id)
+        return None if row is DELETED else row["path"]
+
+    def drop(self, session_id: str, paths: KnownPaths) -> None:
+        """Remove a row, and note the folder that it leaves. `paths` are those of the index."""
+        path = self._path_of(session_id, paths)
+        if path is not None:
+            self.left.add(path.rpartition("/")[0])
+        self.remove(session_id)
 
     def remove(self, session_id: str) -> None:
         """Note that there is no such session, whatever the index says."""
