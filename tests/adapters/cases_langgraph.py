@@ -24,7 +24,7 @@ from langgraph.types import Command, interrupt
 
 from localstore import JsonStorage, SessionStorage, YamlStorage
 from localstore.databases.sql import SqlStorage
-from localstore.integrations.langgraph import LocalCheckpointSaver
+from localstore.integrations.langgraph import LocalCheckpointSaver, replay
 from tests.effort import rounds
 
 TRIP: Any = {"configurable": {"thread_id": "trip"}}
@@ -342,3 +342,28 @@ def case_encrypted_values_are_stored_and_not_readable(folder: Path) -> None:
         assert len(state["messages"]) == 4
         assert storage.search("secret") == []
     assert os.path.exists(folder / "files")
+
+
+def case_the_checkpoints_of_sqlite_are_replayed_and_continued(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "checkpoints.db", check_same_thread=False)) as connection:
+        source = SqliteSaver(connection)
+        ask(source, "one")
+        ask(source, "two")
+        ask(source, "other", {"configurable": {"thread_id": "other"}})
+        expected = [list(source.list({"configurable": {"thread_id": name}})) for name in ("trip", "other")]
+        for storage in both(folder):
+            saver = LocalCheckpointSaver(storage)
+            assert replay(source, saver) == sum(map(len, expected))
+            found = [list(saver.list({"configurable": {"thread_id": name}})) for name in ("trip", "other")]
+            assert [[(one.checkpoint, one.metadata, one.parent_config) for one in thread] for thread in found] == [
+                [(one.checkpoint, one.metadata, one.parent_config) for one in thread] for thread in expected
+            ]
+            assert [[sorted(one.pending_writes or (), key=str) for one in thread] for thread in found] == [
+                [sorted(one.pending_writes or (), key=str) for one in thread] for thread in expected
+            ]
+            before = [storage.revision(name) for name in ("trip", "other")]
+            replay(source, LocalCheckpointSaver(storage))
+            assert [storage.revision(name) for name in ("trip", "other")] == before
+            messages = graph(LocalCheckpointSaver(storage)).get_state(TRIP).values["messages"]
+            assert [message.content for message in messages][::2] == ["one", "two"]
+            ask(LocalCheckpointSaver(storage), "three")

@@ -1,5 +1,6 @@
 """Checkpoints of LangGraph in a storage of localstore."""
 
 from localstore.integrations.langgraph.checkpoint_saver import LocalCheckpointSaver
+from localstore.integrations.langgraph.replay import replay
 
-__all__ = ["LocalCheckpointSaver"]
+__all__ = ["LocalCheckpointSaver", "replay"]
