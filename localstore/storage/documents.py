@@ -125,7 +125,8 @@ class StorageDocuments(StorageWriting):
             True
 
         All items are stored with one write, or none. An item that is among the last 64 entries already is not stored
-        again, and its revision is not compared: a call can be repeated. The cost is proportional to the items.
+        again, and its revision is not compared: a call can be repeated. One item costs its own size; several are
+        written with the whole document.
 
         Args:
             session_id: The session.
