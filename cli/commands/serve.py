@@ -51,7 +51,7 @@ def command(where: str | None, store: str | None, **options: Any) -> None:
     try:
         from ..browser_server import listen, serve
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn"):
             raise
         raise click.UsageError(
             "The pages need the extra 'serve'. Run: pip install 'localstore-sessions[serve]'", context
