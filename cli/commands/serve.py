@@ -17,14 +17,14 @@ PORT = 8470
 """The port without `--port`, if it is free."""
 
 
-def _database(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def _not_empty(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value == "":
         raise click.BadParameter("it is empty")
     return value
 
 
 @click.command()
-@click.argument("where", metavar="[STORE|URL]", required=False, callback=_database)
+@click.argument("where", metavar="[STORE|URL]", required=False, callback=_not_empty)
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Listen on this port; 0 takes a free one. [{PORT}]")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser of this desktop.")
 @click.option("--read-only", is_flag=True, help="Show the sessions, and offer no changes.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,7 @@ def test_a_run_is_rated_by_keyboard_alone(opened: Open, address: str, filled: Pa
     page = opened(address)
     page.keyboard.press("/")
     page.keyboard.type("rated")
+    page.wait_for_url(re.compile(r"q=rated(&|$)"))  # that of the last letter
     expect(page.locator(".hits > li")).to_have_count(1)
     page.keyboard.press("Escape")
     page.keyboard.press("j")
