@@ -1,11 +1,10 @@
 """The files that the pages refer to: the style sheet, the scripts and the icon."""
 
 from functools import lru_cache
-from pathlib import Path
+from importlib.resources import files
 
 from localstore.exporting.html_style import STYLE
 
-_FOLDER = Path(__file__).parent / "static"
 TYPES = {
     "style.css": "text/css; charset=utf-8",
     "viewer.js": "text/javascript; charset=utf-8",
@@ -20,5 +19,5 @@ TYPES = {
 @lru_cache
 def asset(name: str) -> bytes:
     """Return the content of a file. The style sheet is that of exported pages, and what only the pages here need."""
-    content = (_FOLDER / name).read_bytes()
+    content = files("localstore.viewer").joinpath("static", name).read_bytes()
     return STYLE.encode() + content if name == "style.css" else content
