@@ -32,7 +32,7 @@ Versions = dict[str, list[Value]]
 """By id, what a session may be after a power cut: what was made durable last, and everything since."""
 STATES = rounds(1, 2, 300)
 """How many states are tried at each moment, besides the corners."""
-_IDS = ("s", "other", "t")
+_IDS = ("s", "other", "t", "s/a")
 _QUESTION = re.compile(rb"question [0-9]+")
 _log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Cuts:
     ) -> None:
         """Sessions are written to as if nothing had happened, and what cannot stay is set aside."""
         left = {path.stem for path in before}
-        written = [one for one in _IDS if one != "t" or found["t"] is not None or "t" in left]
+        written = [one for one in _IDS if one in ("s", "other") or found[one] is not None or one in left]
         for number, session_id in enumerate(written, 30):
             try:
                 storage.append(session_id, run(number))
