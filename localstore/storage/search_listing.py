@@ -33,6 +33,8 @@ class _Listing:
     """The state of the document of each session; see `state_of`."""
     manifest: list[int]
     """The fingerprint of the manifest before that moment, empty if there was none. Every writer changes it."""
+    stamp: tuple[int, ...]
+    """The stamp of the rows before that moment, for a search without a sweep; see `Manifest.stamp`."""
     due: float
     """When the status of the documents is compared again."""
 
@@ -57,19 +59,24 @@ class SearchListing:
                 program edited in place then keeps its old state until something looks at it.
         """
         started_at = time.monotonic()
+        stamp: tuple[int, ...] = ()
+        if not sweep:
+            self._engine.index.scan()
+            stamp = self._engine.manifest.stamp()
         manifest = filesystem.status_or_none(self._manifest)
         written = [] if manifest is None else fingerprint(manifest)
         last = self._last
-        if last is None or started_at >= last.due:
+        if last is None or (sweep and started_at >= last.due):
             states = self._all(known(), sweep=sweep)
             lasts = _FRESH if sweep and len(states) > _MANY else 0.0
-            self._last = _Listing(states, written, started_at + lasts)
+            self._last = _Listing(states, written, stamp, started_at + lasts)
             return states
-        if last.manifest == written:
+        is_as_before = last.manifest == written
+        if is_as_before and (sweep or last.stamp == stamp):
             return last.states
-        changed = self._recorded(last.manifest, written)
+        changed = None if is_as_before else self._recorded(last.manifest, written)
         states = self._all(known(), sweep=sweep) if changed is None else self._updated(last.states, changed)
-        self._last = _Listing(states, written, last.due)
+        self._last = _Listing(states, written, stamp, last.due)
         return states
 
     def removed(self, states: Mapping[str, str]) -> list[str]:

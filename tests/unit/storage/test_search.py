@@ -291,6 +291,35 @@ def test_a_search_without_a_sweep_looks_at_no_document_but_those_that_changed(
     assert set(looked_at) == {"s2"}
 
 
+def test_searches_without_a_sweep_list_the_sessions_once(
+    storage: Storage, reopen: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each letter that a person typed into the search of the browser listed all sessions again."""
+    other = reopen()
+    for number in range(3):
+        storage.append(f"s{number}", question("r1", f"word{number}"))
+    assert len(found(storage, "word*", sweep=False)) == 3
+    listed: list[bool] = []
+    listing = search_listing.SearchListing._all
+
+    def note(self: search_listing.SearchListing, known: dict[str, str], *, sweep: bool) -> dict[str, str]:
+        listed.append(sweep)
+        return listing(self, known, sweep=sweep)
+
+    monkeypatch.setattr(search_listing.SearchListing, "_all", note)
+    assert found(storage, "word1", sweep=False) == [("s1", "r1")]
+    other.append("s1", question("r2", "added"))
+    assert found(storage, "added", sweep=False) == [("s1", "r2")]
+    other.delete_session("s0")
+    assert found(storage, "word0", sweep=False) == []
+    assert listed == []
+    copy = storage.path("s1").with_name(f"copied{storage.path('s1').suffix}")
+    copy.write_bytes(storage.path("s1").read_bytes().replace(b"s1", b"s9"))
+    assert sorted(found(storage, "added", sweep=False)) == [("s1", "r2"), ("s9", "r2")]
+    storage.path("s2").unlink()
+    assert found(storage, "word2", sweep=False) == []
+
+
 def test_what_localstore_writes_is_found_at_once_among_many_sessions(
     storage: Storage, reopen: Callable[[], Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
