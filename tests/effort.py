@@ -36,6 +36,6 @@ def rounds(default: int, ci: int, long: int) -> int:
     return {"default": default, "ci": ci, "long": long}[LEVEL]
 
 
-def sampled(values: Iterable[Value], step: int) -> list[Value]:
-    """Return the values, at the default level every `step`-th of them."""
-    return list(values)[:: step if IS_DEFAULT else 1]
+def sampled(values: Iterable[Value], step: int, ci: int = 1) -> list[Value]:
+    """Return the values: at the default level every `step`-th of them, at the level `ci` every `ci`-th."""
+    return list(values)[:: rounds(step, ci, 1)]

@@ -216,7 +216,7 @@ def storage_session(session_id: str) -> Any:
 
 
 async def case_random_calls_agree_with_the_store_in_memory(folder: Path) -> None:
-    for seed in range(rounds(2, 8, 100)):
+    for seed in range(rounds(2, 3, 100)):
         ours: ConversationStore = LocalConversationStore(both(folder / str(seed))[seed % 2])
         await compare(random.Random(seed), ours, InMemoryConversationStore())
 

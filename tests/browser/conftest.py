@@ -23,9 +23,11 @@ Open = Callable[..., Page]
 expect.set_options(timeout=30_000)  # the machine may be busy
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Return headless Chromium. Where there is none, the tests are skipped, but not if `CI` is set."""
+    """Return headless Chromium, which ends with the module: until then, no other test can run an event loop.
+
+    Where there is none, the tests are skipped, but not if `CI` is set."""
     if CHROMIUM is None:
         if os.environ.get("CI"):
             pytest.fail("There is no chromium. .ci/run installs it.")

@@ -641,9 +641,9 @@ OPERATIONS_AND_FORMATS: list[tuple[Operation, type[Storage]]] = [
 def test_an_operation_survives_any_single_failure(
     kind: type[Storage], operation: Operation, faults: tuple[Fault, ...], tmp_path: Path
 ) -> None:
-    """At the level `ci` the formats share the places of failures with errors: JSON takes every second one, YAML the
+    """At the level `ci` the formats share the places of failures with errors: JSON takes every third one, YAML
     others."""
-    offset, step = OPERATIONS.index(operation) + FORMATS.index(kind), rounds(9, 2 if "EIO" in faults else 1, 1)
+    offset, step = OPERATIONS.index(operation) + FORMATS.index(kind), rounds(9, 3 if "EIO" in faults else 1, 1)
     fail_at, tried = 1 + offset % step, 0
     with installed(UnsyncedSystem()):
         while _try(kind, operation, turn(faults, fail_at + offset), fail_at, tmp_path / str(fail_at)):

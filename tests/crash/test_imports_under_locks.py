@@ -116,7 +116,7 @@ def prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return root, request.param.__name__
 
 
-@pytest.mark.parametrize("name", sampled(OPERATIONS, 5))
+@pytest.mark.parametrize("name", sampled(OPERATIONS, 5, 3))
 def test_nothing_is_imported_while_a_lock_is_held(prepared: tuple[Path, str], tmp_path: Path, name: str) -> None:
     """Regression: `filelock`, PyYAML and others were imported inside the first lock of a process. A child that was
     forked meanwhile waited for ever at its own first write.

@@ -116,7 +116,7 @@ def test_no_finished_step_is_lost_and_none_is_done_again(name: str, tmp_path: Pa
     steps = 0
     known: dict[str, list[str]] = {}
     with victims("workflow", root, where) as process:
-        for _ in range(how_often(name, 12, 40, 1000)):
+        for _ in range(how_often(name, 12, 30, 1000)):
             told = process.kill_one(chance.choice((0, 1, 5, 25)), chance.uniform(0, 0.006))
             steps += len([line for line in told if line[0] == "does"])
             runs = {run["run_id"]: run for run in stored(root, where)}
@@ -138,7 +138,7 @@ def test_no_finished_step_is_lost_and_none_is_done_again(name: str, tmp_path: Pa
             last = list(runs.values())[-1:]
             known = {run["run_id"]: places(run) for run in last}
     _log.info("%s steps, %s runs", steps, len(runs))
-    assert len(runs) > how_often(name, 2, 12, 200)  # a run writes some 23 lines
+    assert len(runs) > how_often(name, 2, 4, 200)  # a run writes some 23 lines
     complete = [run for run in runs.values() if run["status"] == "completed"]
     assert {len(places(run)) for run in complete} == {11}
     assert {run["steps"][-1]["output"] for run in complete} == {f"last of {run['run_id']}" for run in complete}
@@ -156,7 +156,7 @@ def test_a_killed_agent_loses_nothing_that_was_acknowledged(name: str, kind: str
     acknowledged: list[str] = []
     partial = 0
     with victims(kind, root, where) as process:
-        for _ in range(how_often(name, 8, 30, 300)):
+        for _ in range(how_often(name, 8, 20, 300)):
             told = process.kill_one(chance.choice((0, 0, 1, 2)), chance.choice((0.003, 0.03)) * chance.random())
             acknowledged += [line[1] for line in told if line[0] == "ok"]
             runs = stored(root, where)
@@ -170,7 +170,7 @@ def test_a_killed_agent_loses_nothing_that_was_acknowledged(name: str, kind: str
                 assert run["status"] == "unfinished" or answer == "".join(WORDS)
                 partial += run["status"] == "unfinished" and bool(answer)
     _log.info("%s acknowledged, %s partial answers", len(acknowledged), partial)
-    assert len(acknowledged) >= how_often(name, 3, 12, 120)
+    assert len(acknowledged) >= (how_often(name, 3, 6, 120) if name in STORAGES else 1)
     if kind == "agent":
         with closing(opened(root, where)) as storage:
             agent(storage).resume()

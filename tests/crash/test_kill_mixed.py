@@ -31,7 +31,7 @@ from tests.crash.mixed_reader import raw_items
 from tests.crash.mixed_writer import DELETED, LARGE, OWNERS, SHARED, Doomed, Orders
 from tests.crash.sealed_runs import Item, items_of, made
 from tests.crash.writer import STORAGES
-from tests.effort import ci_only, rounds
+from tests.effort import ci_only, rounds, sampled
 
 KILLS = rounds(5, 20, 2000)
 LARGE_KILLS = rounds(1, 2, 80)
@@ -439,7 +439,7 @@ def test_nothing_acknowledged_is_lost_when_writers_and_readers_are_killed_under_
 
 
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("suffix", sorted(STORAGES))
+@pytest.mark.parametrize("suffix", sampled(sorted(STORAGES), 2, 2))
 def test_a_writer_killed_inside_40_mb_harms_nothing_under_mixed_load(suffix: str, tmp_path: Path) -> None:
     chance = random.Random(f"large {suffix}")
     total: Counter[str] = Counter()

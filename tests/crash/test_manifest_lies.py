@@ -121,7 +121,7 @@ LIES: dict[str, Callable[[bytes, bytes], bytes | None]] = {
     [
         (lie, saved)
         for number, lie in enumerate(LIES)
-        for saved in sampled(("in place", "by rename")[:: -1 if number % 2 else 1], 2)
+        for saved in sampled(("in place", "by rename")[:: -1 if number % 2 else 1], 2, 2)
     ],
 )
 def test_whatever_the_manifest_says_the_answers_are_those_of_a_rebuild(

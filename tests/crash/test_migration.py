@@ -46,9 +46,9 @@ pytestmark = ci_only
 _log = logging.getLogger(__name__)
 STATES = rounds(1, 1, 100)
 """How many mixed states are tried at each moment of a power cut."""
-_CORNERS = rounds(1, 2, len(HOW) - 1)
+_CORNERS = rounds(1, 1, len(HOW) - 1)
 """How many of the corners are tried at each moment: others at the next one."""
-_STRIDE = rounds(8, 8, 1)
+_STRIDE = rounds(16, 16, 1)
 """Each way to fail is tried with every so many-th operation: each operation fails in one way, or in all."""
 _STOPS = rounds(4, 2, 1)
 """The process is stopped before, or after, every so many-th change: each change is stopped on one side, or on both."""

@@ -65,7 +65,7 @@ def test_a_killed_server_loses_and_doubles_no_run() -> None:
         writers = [Writer(server.url, f"w{number}") for number in range(WRITERS)]
         for writer in writers:
             writer.start()
-        for number in range(rounds(1, 4, 20)):
+        for number in range(rounds(1, 1, 20)):
             wait_for_more(writers, 1 + number % 2)
             server.kill()
             server.start()

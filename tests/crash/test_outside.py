@@ -187,7 +187,7 @@ def _judge_save(
 def _judge(root: Path, suffix: str, operation: Operation, before: dict[str, oracle.Document], where: str) -> None:
     """Check with a new handle that everything acknowledged is there, once and in order, and can be continued."""
     storage = STORAGES[suffix](root, lock_timeout=5)
-    removing = operation.name in ("delete", "drop") or "to the trash" in operation.name
+    removing = operation.name.startswith(("delete", "drop")) or "to the trash" in operation.name
     storage.list_sessions()
     known = [] if removing or "s" not in before else before["s"].run_ids
     session = storage.read("s")

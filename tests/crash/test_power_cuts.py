@@ -82,7 +82,7 @@ class Cuts:
 
     def cut(self, system: RecordingSystem, versions: Versions) -> None:
         """Cut the power in every moment that was recorded since the last call, and try what is left."""
-        for number, (disk, what) in sampled(enumerate(zip(system.moments, system.trace, strict=True)), 10):
+        for number, (disk, what) in sampled(enumerate(zip(system.moments, system.trace, strict=True)), 10, 2):
             for turn in range(len(HOW) - 1 + STATES):
                 how = HOW[min(turn, len(HOW) - 1)]
                 where = f"after {number} ({what}), {how}, turn {turn}"
