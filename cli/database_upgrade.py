@@ -6,9 +6,9 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from localstore.databases.opening import upgrade_of, without_password
+from localstore.models.figures import counted
 
 from . import output
-from .figures import counted
 from .rewrite_result import exit_with_problems, print_plan, print_undone, print_upgraded
 
 if TYPE_CHECKING:

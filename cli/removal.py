@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localstore.models.figures import counted
+
 from . import output
 from .errors import message
-from .figures import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

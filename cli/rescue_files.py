@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from localstore.errors import LocalstoreError, LockTimeout
+from localstore.models.figures import counted
 
 from .errors import Ambiguous, candidates
-from .figures import counted
 from .local_times import local_time
 from .output import note, one_line, write, write_json
 from .pieces import Piece

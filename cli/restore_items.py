@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from localstore.models.figures import counted
+
 from .errors import Ambiguous, candidates
-from .figures import counted
 from .output import one_line
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localstore.models.figures import counted
+
 from . import output
 from .errors import FINDINGS
-from .figures import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .figures import count_with_share, short_count, short_time
+from localstore.models.figures import count_with_share, short_count, short_time
+
 from .table import print_table
 
 if TYPE_CHECKING:

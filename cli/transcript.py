@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from localstore.format.item_messages import item_messages
+from localstore.models.figures import counted
 from localstore.models.times import time_text
 from localstore.storage.plain_session import PlainSession, plain_entry
 
-from .figures import counted
 from .local_times import local_time, when
 from .pieces import Piece, folded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Protocol
 
-from .figures import counted
+from localstore.models.figures import counted
 
 
 class Transferred(Protocol):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localstore.models.figures import counted
+
 from .. import output
-from ..figures import counted
 from ..local_times import when
 from ..store_option import find_store, store_option
 

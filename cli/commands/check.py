@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from localstore.models.figures import counted
+
 from .. import output
 from ..errors import FINDINGS
-from ..figures import counted
 from ..store_option import database_of, find_store, store_option
 
 if TYPE_CHECKING:

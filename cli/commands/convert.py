@@ -7,7 +7,8 @@ from typing import Literal
 
 import click
 
-from ..figures import counted
+from localstore.models.figures import counted
+
 from ..rewrite_result import print_result
 from ..store_option import open_folder, store_option
 

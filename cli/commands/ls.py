@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localstore.models.figures import counted
 from localstore.models.session_info import SORT_KEYS
 from localstore.models.times import time_text
 
 from .. import output
-from ..figures import counted
 from ..filter_options import archived_option, filter_options, limit_option, without_archived
 from ..store_option import open_store, store_name, store_option
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from localstore.models.figures import counted
+
 from .. import output
 from ..errors import FINDINGS
-from ..figures import counted
 from ..store_option import find_store, open_folder, open_named, store_option
 from ..transfer_summary import transfer_summary
 from .git import set_up_repository

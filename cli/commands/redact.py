@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localstore.models.figures import counted
+
 from .. import output
 from ..arguments import find_sessions
-from ..figures import counted
 from ..rewrite_result import exit_with_problems
 from ..store_option import open_folder, store_option
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localstore.models.figures import counted
+
 from .. import output
 from ..amounts import age
 from ..arguments import find_sessions
-from ..figures import counted
 from ..filter_options import archived_option, filter_options, without_archived
 from ..store_option import open_store, store_option
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localstore.models.figures import counted
+
 from .. import output
-from ..figures import counted
 from ..filter_options import filter_options
 from ..price_file import read_prices
 from ..store_option import open_store, store_name, store_option

@@ -9,10 +9,10 @@ import os
 import click
 
 from localstore.errors import BackupNotFound, Conflict, StoreNotFound
+from localstore.models.figures import counted
 
 from .. import output
 from ..database_upgrade import upgrade_database
-from ..figures import counted
 from ..rewrite_result import exit_with_problems, print_plan, print_result, undo_and_print_result
 from ..store_option import find_store, store_option, url_of
 

@@ -9,9 +9,10 @@ from localstore.errors import SessionNotFound
 from localstore.exporting.characters import short_json
 from localstore.exporting.html_run import Anchors, RunWriter
 from localstore.exporting.html_text import escaped, preformatted
+from localstore.models.figures import counted
 from localstore.storage.comparing import Pair, compare
 from localstore.storage.plain_session import PlainSession, read_plain
-from localstore.viewer.frame import View, counted
+from localstore.viewer.frame import View
 
 if TYPE_CHECKING:
     from localstore.storage.contract import SessionStorage

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from localstore.exporting.html_bars import bar
 from localstore.exporting.html_text import escaped
+from localstore.models.figures import counted, short_time
 from localstore.viewer.charts import bar_chart
 from localstore.viewer.filters import Query
-from localstore.viewer.frame import View, amount, counted, duration
+from localstore.viewer.frame import View, amount
 
 if TYPE_CHECKING:
     from localstore.models.stats import Counts, Stats
@@ -51,7 +52,7 @@ def dashboard_body(view: View, query: Query, figures: Figures) -> Iterator[str]:
             "p95": [quantile(spans.get(label, []), 0.95) for label in labels],
             "p50": [quantile(spans.get(label, []), 0.5) for label in labels],
         }
-        yield bar_chart("Duration of a run", labels, quantiles, duration, stacked=False)
+        yield bar_chart("Duration of a run", labels, quantiles, short_time, stacked=False)
     yield "</div>\n"
     if figures.unit == "month":
         address = view.links.query("dashboard", [*query.pairs, ("by", "day")])
@@ -94,7 +95,7 @@ def _tiles(figures: Figures) -> Iterator[str]:
     if total.cost is not None:
         tiles.append(("Cost", _money(total.cost), ""))
     if spans:
-        tiles.append(("Median run", duration(quantile(spans, 0.5)), f"95% within {_p95(spans)}"))
+        tiles.append(("Median run", short_time(quantile(spans, 0.5)), f"95% within {_p95(spans)}"))
     yield '<dl class="tiles">'
     yield "".join(
         f"<div><dt>{label}</dt><dd><strong>{escaped(value)}</strong> <small>{escaped(note)}</small></dd></div>"
@@ -104,7 +105,7 @@ def _tiles(figures: Figures) -> Iterator[str]:
 
 
 def _p95(spans: list[float]) -> str:
-    return duration(quantile(spans, 0.95))
+    return short_time(quantile(spans, 0.95))
 
 
 def _table(
@@ -136,7 +137,7 @@ def _table(
             amount(counts.input_tokens),
             amount(counts.output_tokens),
             *([_money(counts.cost or 0.0)] if figures.has_prices else []),
-            duration(quantile(of, 0.5)) if of else "",
+            short_time(quantile(of, 0.5)) if of else "",
             _p95(of) if of else "",
         ]
         drawn = bar(0.0, counts.runs / most)

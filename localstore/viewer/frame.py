@@ -138,20 +138,3 @@ def amount(number: float) -> str:
         power += 1
     scaled = number / 1000**power
     return f"{scaled:.1f}{_UNITS[power - 1]}" if scaled < 99.95 else f"{scaled:,.0f}{_UNITS[power - 1]}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in the unit that suits it.
-
-    >>> duration(3.75), duration(250), duration(100_226)
-    ('3.8 s', '4.2 min', '27.8 h')
-    """
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
-    minutes = seconds / 60
-    return f"{minutes:.1f} min" if minutes < 99.95 else f"{minutes / 60:,.1f} h"
-
-
-def counted(number: int, one: str) -> str:
-    """Return a number with its word."""
-    return f"{number:,} {one if number == 1 else one + 's'}"

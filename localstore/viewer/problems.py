@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from localstore.databases.database_storage import DatabaseStorage
 from localstore.exporting.html_text import escaped
+from localstore.models.figures import counted
 from localstore.storage.storage import Storage
-from localstore.viewer.frame import View, counted
+from localstore.viewer.frame import View
 
 if TYPE_CHECKING:
     from localstore.maintenance.finding import Finding

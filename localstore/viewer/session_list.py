@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from localstore.exporting.html_text import escaped
 from localstore.models.excerpt import one_line
+from localstore.models.figures import counted, short_time
 from localstore.viewer.controls import hidden_csrf
 from localstore.viewer.filters import Query
-from localstore.viewer.frame import View, amount, counted, duration, moment
+from localstore.viewer.frame import View, amount, moment
 
 if TYPE_CHECKING:
     from localstore.models.search_hit import SearchHit
@@ -125,7 +126,7 @@ def _row(view: View, info: Listed) -> str:
         "runs": f"{info.runs:,}"
         + (f' <span class="failed" title="failed">({info.failures:,} ✗)</span>' if info.failures else ""),
         "tokens": amount(tokens) if tokens else "",
-        "time": duration(info.seconds) if info.seconds else "",
+        "time": short_time(info.seconds) if info.seconds else "",
         "activity": ""
         if view.is_static or not info.runs
         else f'<img src="{escaped(view.links.page("spark.svg", id=info.session_id))}" width="96" height="20" alt="" '

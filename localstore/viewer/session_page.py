@@ -13,10 +13,11 @@ from localstore.exporting.html_run import Anchors, RunWriter
 from localstore.exporting.html_text import escaped, preformatted
 from localstore.exporting.labels import title
 from localstore.models.excerpt import one_line
+from localstore.models.figures import counted, short_time
 from localstore.models.filter import ARCHIVED
 from localstore.models.session import Entry, Run, Session, Update
 from localstore.viewer.controls import rate_form, session_controls, state_form
-from localstore.viewer.frame import View, amount, counted, duration, moment
+from localstore.viewer.frame import View, amount, moment
 from localstore.viewer.session_list import EXPORTS, status_mark
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def run_item(run: Run, number: int, anchor: str, longest: float) -> str:
     drawn = bar(0.0, seconds / longest) if longest and seconds else ""
     return (
         f'<li data-run="{anchor}"><a href="#{anchor}">{status_mark(run.status)}<span class="number">{number:,}</span> '
-        f'<bdi>{question}</bdi></a><span class="hidden">{duration(seconds) if seconds else ""}</span>{drawn}</li>\n'
+        f'<bdi>{question}</bdi></a><span class="hidden">{short_time(seconds) if seconds else ""}</span>{drawn}</li>\n'
     )
 
 
@@ -177,7 +178,7 @@ def _head(view: View, part: Part, origin: str | None) -> Iterator[str]:
         if tokens := info.input_tokens + info.output_tokens:
             facts.append(f"{amount(tokens)} tokens")
         if info.seconds:
-            facts.append(duration(info.seconds))
+            facts.append(short_time(info.seconds))
         facts += [escaped(one_line(model, 40)) for model in info.models]
     yield "".join(f"<span>{fact}</span>" for fact in facts)
     yield "</p>\n"

@@ -233,12 +233,12 @@ def table(storage: JsonStorage, by: tuple[GroupKey, ...], columns: int, prices: 
     ],
 )
 def test_large_numbers_have_three_digits_and_a_unit(function: str, values: tuple[float, ...], expected: str) -> None:
-    call = getattr(import_module("localstore_cli.figures"), function)
+    call = getattr(import_module("localstore.models.figures"), function)
     assert [call(value) for value in values] == expected.split(", " if ", " in expected else None)
 
 
 def test_failures_have_a_share_of_the_runs() -> None:
-    call = import_module("localstore_cli.figures").count_with_share
+    call = import_module("localstore.models.figures").count_with_share
     assert [call(0, 5), call(14, 174), call(1, 500), call(1200, 1200)] == ["0", "14 (8%)", "1 (<1%)", "1,200 (100%)"]
 
 
