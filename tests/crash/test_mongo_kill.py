@@ -65,7 +65,7 @@ def test_a_killed_server_loses_and_doubles_no_run() -> None:
         writers = [Writer(server.url, f"w{number}") for number in range(WRITERS)]
         for writer in writers:
             writer.start()
-        for number in range(rounds(1, 1, 20)):
+        for number in range(rounds(1, 2, 20)):
             wait_for_more(writers, 1 + number % 2)
             server.kill()
             server.start()
@@ -106,7 +106,7 @@ def test_a_killed_client_leaves_every_acknowledged_run_once() -> None:
     server = MongoServer()
     try:
         acknowledged: dict[str, int] = {}
-        for number in range(rounds(1, 2, 20)):
+        for number in range(rounds(1, 1, 20)):
             names = [f"c{number}x", f"c{number}y"]
             clients = [
                 subprocess.Popen(

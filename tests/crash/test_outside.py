@@ -58,7 +58,7 @@ def test_a_system_call_that_fails_loses_nothing(victim: Victim, suffix: str, tmp
     for operation in OPERATIONS:
         folder = tmp_path / operation.name
         folder.mkdir()
-        for call, number in _attacks(victim, operation, suffix, folder, rounds(40, 30, 1)):
+        for call, number in _attacks(victim, operation, suffix, folder, rounds(80, 60, 1)):
             error, root = next(errors), folder / f"{call}-{number}"
             where = f"{operation.name}, {error} at {call} {number}"
             assert victim.ask(prepare=operation.name, root=str(root), suffix=suffix) == {}, where
@@ -85,7 +85,7 @@ def test_a_process_killed_at_a_system_call_loses_nothing(suffix: str, tmp_path: 
         for operation in OPERATIONS:
             folder = tmp_path / operation.name
             folder.mkdir()
-            for call, number in _attacks(victim, operation, suffix, folder, rounds(200, 150, 3)):
+            for call, number in _attacks(victim, operation, suffix, folder, rounds(400, 300, 3)):
                 root = folder / f"{call}-{number}"
                 where = f"{operation.name}, killed at {call} {number}"
                 assert victim.ask(prepare=operation.name, root=str(root), suffix=suffix) == {}, where
@@ -129,7 +129,7 @@ def test_a_save_while_a_system_call_waits_is_kept(victim: Victim, suffix: str, t
                 _judge_save(root, suffix, operation, answer, where, is_over=is_over)
                 attacks += 1
     _log.info("%s saves", attacks)
-    assert attacks > rounds(10, 12, 200)
+    assert attacks > rounds(5, 6, 200)
 
 
 def _save(path: Path, opened: str, how: Save) -> None:

@@ -258,7 +258,7 @@ _STEPS: dict[str, Callable[[Storage, int], object]] = {
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("number", range(rounds(1, 5, 60)))
+@pytest.mark.parametrize("number", range(rounds(1, 3, 60)))
 @pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
 def test_a_power_cut_in_a_row_of_operations_keeps_the_synced_ones_and_what_came_before_them(
     kind: type[Storage], number: int, tmp_path: Path
@@ -343,7 +343,7 @@ PIECES = (
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("number", range(rounds(2, 6, 400)))
+@pytest.mark.parametrize("number", range(rounds(2, 3, 400)))
 @pytest.mark.parametrize("kind", FORMATS, ids=["json", "yaml"])
 def test_a_run_that_grows_keeps_what_it_had_when_the_power_fails(
     kind: type[Storage], number: int, tmp_path: Path

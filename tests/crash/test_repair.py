@@ -18,7 +18,7 @@ from localstore.maintenance.rescue import rescued, restore
 from tests import oracle
 from tests.crash.faults import FaultySystem, UnsyncedSystem, installed
 from tests.crashes import leave_mark
-from tests.effort import IS_DEFAULT, ci_only, sampled
+from tests.effort import IS_LONG, ci_only, sampled
 
 pytestmark = ci_only
 
@@ -123,9 +123,9 @@ def _restore_all(root: Path) -> None:
 
 
 _FAULTS: tuple[tuple[str, ...], ...] = (
-    (("EIO", "EACCES", "killed"), ("torn write",), ("synced not",))
-    if IS_DEFAULT
-    else (("EIO",), ("EACCES",), ("torn write",), ("synced not",), ("killed",))
+    (("EIO",), ("EACCES",), ("torn write",), ("synced not",), ("killed",))
+    if IS_LONG
+    else (("EIO", "EACCES", "killed"), ("torn write",), ("synced not",))
 )
 """In turn, one at each place (see `ROTATIONS` in `faults.py`)."""
 
