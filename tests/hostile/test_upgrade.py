@@ -184,7 +184,7 @@ def judge(root: Path, path: Path, found: list[Problem], before: bytes | None) ->
 
 @pytest.mark.parametrize("suffix", [".json", ".yaml"])
 @pytest.mark.parametrize("where", ["flat", "in a month"])
-@pytest.mark.parametrize("kind", sampled(KINDS, 6))
+@pytest.mark.parametrize("kind", sampled(KINDS, 6, 2))
 def test_every_kind_of_content(tmp_path: Path, kind: str, where: str, suffix: str) -> None:
     """Dry run, diff, list, read, conversion, upgrade and the way back."""
     before = KINDS[kind](suffix)
