@@ -41,7 +41,10 @@ _REFUSED = (
 )
 """What SQLite says if the system does not let it use a file that may be sound."""
 _Result = TypeVar("_Result")
-_MOST_WAITS = 10_000
+_MOST_WAITS = 200
+_WAIT = 0.05
+"""For how many seconds a fork waits for one lock, and how often for all. A lock that is only tried may never be free
+among threads that take it all the time."""
 _gate = threading.RLock()
 """Held while a connection is opened or closed, which also happens without the lock of a file: a file that is no longer
 used is closed by whichever thread drops it."""
@@ -60,7 +63,7 @@ def _before_fork() -> None:
     for _ in range(_MOST_WAITS):
         held: list[Any] = []
         for lock in [_gate, *(file.lock for file in list(_files))]:
-            if not lock.acquire(blocking=False):
+            if not lock.acquire(timeout=_WAIT):
                 break
             held.append(lock)
         else:
@@ -68,7 +71,7 @@ def _before_fork() -> None:
             for file in list(_files):
                 file.close_file()
             return
-        for lock in held:
+        for lock in held:  # in another order, threads may hold one and wait for another
             lock.release()
         time.sleep(0.001)
 

@@ -271,7 +271,7 @@ storage.append("s1", Run())
 @pytest.mark.parametrize("code", [FORKING, HOLDING], ids=["while threads are busy", "while a thread holds all"])
 def test_a_fork_neither_waits_for_ever_nor_frees_the_parents_locks(tmp_path: Path, code: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "store"), str(rounds(3, 5, 100))],
+        [sys.executable, "-c", code, str(tmp_path / "store"), str(rounds(3, 3, 100))],
         capture_output=True,
         text=True,
         check=False,
