@@ -44,11 +44,6 @@ class Query:
         return self.given.get("q", "").strip()
 
     @property
-    def listed(self) -> Filter:
-        """The filter of a listing: it leaves out the parts of sessions, which a search and the figures have."""
-        return replace(self.where, sub_sessions=False)
-
-    @property
     def sort(self) -> SortKey:
         """The order of a listing."""
         sort = self.given.get("sort", "updated")

@@ -55,7 +55,7 @@ class Live:
 
     async def sessions(self, request: Request) -> Response:
         """Whether the list of sessions changed."""
-        where = read_query(request.query_params.multi_items()).listed
+        where = read_query(request.query_params.multi_items()).where
         known: list[Any] = []
 
         def poll() -> list[str]:

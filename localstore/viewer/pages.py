@@ -69,7 +69,7 @@ class Pages:
             infos, following = page_of_sessions(self._storage, query, after, _number(skip) or 0)
             name = "after" if query.sort == "updated" else "skip"
             more = view.links.query("", [*query.pairs, (name, following)]) if following else ""
-            total = None if after or skip else self._counting.number(query.listed)
+            total = None if after or skip else self._counting.number(query.where)
         found = "".join(results(view, query, infos, hits, more, total))
         if is_typing:
             return HTMLResponse(found)

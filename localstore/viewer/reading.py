@@ -78,9 +78,9 @@ def page_of_sessions(storage: SessionStorage, query: Query, after: str, skip: in
     `skip` sessions come before it.
     """
     if query.sort == "updated":
-        infos = storage.list_sessions(where=query.listed, limit=PAGE + 1, after=after or None)
+        infos = storage.list_sessions(where=query.where, limit=PAGE + 1, after=after or None)
         return infos[:PAGE], infos[PAGE - 1].cursor if len(infos) > PAGE else ""
-    infos = storage.list_sessions(where=query.listed, limit=skip + PAGE + 1, sort=query.sort)
+    infos = storage.list_sessions(where=query.where, limit=skip + PAGE + 1, sort=query.sort)
     return infos[skip : skip + PAGE], str(skip + PAGE) if len(infos) > skip + PAGE else ""
 
 

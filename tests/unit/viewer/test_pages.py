@@ -46,6 +46,15 @@ def test_every_page_works_on_every_kind_of_storage(tmp_path: Path, make: Callabl
         assert client.get("/spark.svg?id=trip").headers["content-type"] == "image/svg+xml"
 
 
+def test_a_session_leads_to_its_sub_sessions(client: TestClient, storage: JsonStorage) -> None:
+    """The list that the link opens was empty."""
+    storage.append_items("trip/hotel", [Item({"role": "user", "content": "Which?"}, source="other")], part_of="trip")
+    page = client.get("/session?id=trip").text
+    assert '<a href="/?part_of=trip">1 sub-session</a>' in page
+    assert rows(client.get("/?part_of=trip").text) == ["trip%2Fhotel"]
+    assert set(rows(client.get("/").text)) == {"trip", "tea"}
+
+
 def test_the_filter_is_that_of_the_command_line(client: TestClient) -> None:
     assert rows(client.get("/?user=alice").text) == ["trip"]
     assert rows(client.get("/?status=error").text) == ["tea"]
