@@ -1,8 +1,5 @@
 """Write a merged session to its document."""
 
-from functools import cache
-from typing import Any
-
 from localstore.disk import rescue_folder
 from localstore.engine.merge import Entry, Merged, Version, keyed
 from localstore.engine.plan import Rewrite
@@ -42,7 +39,7 @@ def refuse_invalid(before: Version, merged: Merged, name: str) -> None:
     """
     from pydantic import ValidationError
 
-    from localstore.models.session import Session
+    from localstore.models.session import Session, entry_adapter
     from localstore.models.validation import first_problem
 
     known = set(map(id, before.entries))
@@ -53,7 +50,7 @@ def refuse_invalid(before: Version, merged: Merged, name: str) -> None:
         for entry in merged.entries:
             if id(entry) not in known:
                 where = f"history[{entry.get('run_id') or entry['type']}]"
-                _entry_model().validate_python(entry)
+                entry_adapter().validate_python(entry)
     except ValidationError as error:
         problem = first_problem(error, where)
         raise DocumentBroken(
@@ -61,15 +58,6 @@ def refuse_invalid(before: Version, merged: Merged, name: str) -> None:
             problem=problem,
             session_id=merged.header["session_id"],
         ) from None
-
-
-@cache
-def _entry_model() -> Any:
-    from pydantic import TypeAdapter
-
-    from localstore.models.session import HistoryEntry
-
-    return TypeAdapter(HistoryEntry)
 
 
 def rewrite_of(parsed: ParsedDocument, merged: Merged) -> Rewrite | None:

@@ -7,11 +7,12 @@ is None.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, Generic, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, Discriminator, Field, PrivateAttr, Tag
+from pydantic import BaseModel, Discriminator, Field, PrivateAttr, Tag, TypeAdapter
 from typing_extensions import TypeVar  # with a default, which the one of `typing` has from Python 3.13 on
 
 from localstore.models.excerpt import bare, excerpt, session_repr
@@ -321,6 +322,12 @@ HistoryEntry = Annotated[
     Annotated[Run, Tag("run")] | Annotated[Update, Tag("update")] | Annotated[Entry, Tag("entry")],
     Discriminator(_entry_type),
 ]
+
+
+@cache
+def entry_adapter() -> TypeAdapter[Any]:
+    """Return what makes an entry of a history of its JSON value, and checks it. It takes long to make, once."""
+    return TypeAdapter(HistoryEntry)
 
 
 class Origin(Record):

@@ -10,6 +10,7 @@ from localstore.errors import LocalstoreError, LockTimeout, SessionNotFound
 from localstore.storage.arguments import check_id
 from localstore.storage.contract import SessionStorage
 from localstore.storage.plain_session import read_plain
+from localstore.storage.session_row import info_of
 from localstore.storage.storage import Storage
 
 ChangeKind = Literal["added", "changed", "removed", "gone", "back", "moved", "unreadable"]
@@ -129,8 +130,8 @@ class Follower:
         if isinstance(self._storage, Storage):
             row = self._storage._engine.locate(self.session_id)
             return None if row is None else row["runs"]
-        found = self._storage.find_sessions(self.session_id)
-        return next((info.runs for info in found if info.session_id == self.session_id), None)
+        info = info_of(self._storage, self.session_id)
+        return None if info is None else info.runs
 
     def _failed(self, problem: Literal["gone", "unreadable"], text: str) -> list[Change]:
         """Return the problem as a change, unless it was returned before."""

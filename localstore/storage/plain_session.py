@@ -57,14 +57,13 @@ def plain_entry(entry: dict[str, Any]) -> dict[str, Any] | None:
     """Return an entry in the form in which its model would be written, or None if it is not a valid one."""
     if isinstance(entry.get("type"), str) and fits(_record_of(entry), entry):
         return _in_order(_record_of(entry), entry)
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    from localstore.models.session import HistoryEntry
+    from localstore.models.session import entry_adapter
     from localstore.models.validation import as_mappings
 
-    adapter: TypeAdapter[Any] = TypeAdapter(HistoryEntry)
     try:
-        written: dict[str, Any] = as_mappings(adapter.validate_python(entry))
+        written: dict[str, Any] = as_mappings(entry_adapter().validate_python(entry))
     except ValidationError:
         return None
     return written

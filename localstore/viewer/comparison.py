@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from localstore.errors import SessionNotFound
 from localstore.exporting.characters import short_json
 from localstore.exporting.html_run import Anchors, RunWriter
 from localstore.exporting.html_text import escaped, preformatted
 from localstore.models.figures import counted
+from localstore.models.session import entry_adapter
 from localstore.storage.comparing import Pair, compare
-from localstore.storage.plain_session import PlainSession, read_plain
 from localstore.viewer.frame import View
+from localstore.viewer.reading import read_existing
 
 if TYPE_CHECKING:
     from localstore.storage.contract import SessionStorage
@@ -23,7 +23,7 @@ _MOST = 200
 
 def comparison_body(view: View, storage: SessionStorage, old_id: str, new_id: str) -> Iterator[str]:
     """Yield the main part of the page. Raises SessionNotFound."""
-    old, new = _read(storage, old_id), _read(storage, new_id)
+    old, new = read_existing(storage, old_id), read_existing(storage, new_id)
     difference = compare(old, new)
     yield "<h1>Compare</h1>\n"
     yield '<div class="pair heads">'
@@ -51,13 +51,6 @@ def comparison_body(view: View, storage: SessionStorage, old_id: str, new_id: st
         yield f'<p class="notice">and {len(difference.entries) - _MOST:,} more entries that differ</p>\n'
 
 
-def _read(storage: SessionStorage, session_id: str) -> PlainSession:
-    stored = read_plain(storage, session_id)
-    if stored is None:
-        raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
-    return stored
-
-
 def _title(pair: Pair) -> str:
     number = pair.new_number or pair.old_number
     name = "Entry" if number is None else f"Run {number}"
@@ -75,9 +68,4 @@ def _value(value: Any) -> str:
 def _entry(writer: RunWriter, entry: Mapping[str, Any] | None, number: int | None) -> str:
     if entry is None:
         return '<p class="notice">not there</p>'
-    from pydantic import TypeAdapter
-
-    from localstore.models.session import HistoryEntry
-
-    adapter: TypeAdapter[Any] = TypeAdapter(HistoryEntry)
-    return "".join(writer.history([adapter.validate_python(entry)], runs_before=(number or 1) - 1))
+    return "".join(writer.history([entry_adapter().validate_python(entry)], runs_before=(number or 1) - 1))

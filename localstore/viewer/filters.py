@@ -66,6 +66,11 @@ def read_query(pairs: Iterable[tuple[str, str]]) -> Query:
         return Query(given, _without_sub_sessions(Filter(archived=archived)), str(error))
 
 
+def number_in(text: str) -> int | None:
+    """Return the whole number that a value of an address is, or None."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None
+
+
 def _without_sub_sessions(where: Filter) -> Filter:
     """Return the filter of a list: sub-sessions stand with the session that they belong to."""
     return where if where.part_of else replace(where, sub_sessions=False)

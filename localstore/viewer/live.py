@@ -13,10 +13,10 @@ from starlette.responses import Response, StreamingResponse
 
 from localstore.errors import LocalstoreError
 from localstore.exporting.characters import json_text
-from localstore.models.session import HistoryEntry
+from localstore.models.session import entry_adapter
 from localstore.storage.following import Change, Follower
 from localstore.storage.storage import Storage
-from localstore.viewer.filters import read_query
+from localstore.viewer.filters import number_in, read_query
 from localstore.viewer.frame import View
 from localstore.viewer.session_page import entry_html, run_item
 
@@ -48,8 +48,8 @@ class Live:
     async def session(self, request: Request) -> Response:
         """What happens to a session, beginning with the run that has the number `from`."""
         view, session_id = self._pages.view(request), request.query_params.get("id", "")
-        given = request.query_params.get("from", "")
-        first = int(given) if given.isascii() and given.isdigit() and len(given) < 15 else 1
+        given = number_in(request.query_params.get("from", ""))
+        first = 1 if given is None else given
         following = await run_in_threadpool(SessionEvents, self._storage, view, session_id, first)
         return self._stream(following.poll, self._pause)
 
@@ -97,11 +97,8 @@ class SessionEvents:
 
     def __init__(self, storage: SessionStorage, view: View, session_id: str, first: int) -> None:
         """Begin with the run number `first`. Raises SessionNotFound, and DocumentBroken if it cannot be read."""
-        from pydantic import TypeAdapter
-
         self._view = view
         self._session_id = session_id
-        self._adapter: TypeAdapter[Any] = TypeAdapter(HistoryEntry)
         self._follower = Follower(storage, session_id, last_runs=_MOST_CAUGHT_UP)
         self._first = self._caught_up(first)
 
@@ -133,7 +130,7 @@ class SessionEvents:
         return _event("say", {"text": texts[change.kind]}) if change.kind in texts else ""
 
     def _entry(self, entry: dict[str, Any], number: int) -> str:
-        record = self._adapter.validate_python(entry)
+        record = entry_adapter().validate_python(entry)
         html = entry_html(self._view, self._session_id, record, number)
         data: dict[str, Any] = {"html": html}
         if entry["type"] == "run":

@@ -14,17 +14,19 @@ from localstore.errors import LocalstoreError, RunNotFound, SessionNotFound
 from localstore.exporting.characters import json_text
 from localstore.exporting.html_run import Anchors
 from localstore.exporting.html_text import escaped, preformatted
+from localstore.storage.plain_session import read_plain
+from localstore.storage.session_row import info_of
 from localstore.viewer.assets import TYPES, asset
 from localstore.viewer.charts import spark
 from localstore.viewer.comparison import comparison_body
 from localstore.viewer.counting import Counting
 from localstore.viewer.dashboard import dashboard_body
-from localstore.viewer.filters import Query, filter_bar, read_query
+from localstore.viewer.filters import Query, filter_bar, number_in, read_query
 from localstore.viewer.frame import View, page
 from localstore.viewer.links import Links
 from localstore.viewer.notices import notice
 from localstore.viewer.problems import problems_body
-from localstore.viewer.reading import hits_of, info_of, page_of_sessions, read_part
+from localstore.viewer.reading import hits_of, page_of_sessions, read_existing, read_part
 from localstore.viewer.session_list import EXPORTS, results, selection_bar
 from localstore.viewer.session_page import earlier_fragment, session_body
 
@@ -66,7 +68,7 @@ class Pages:
                 query = Query(query.given, query.where, str(error))
         if hits is None:
             after, skip = request.query_params.get("after", ""), request.query_params.get("skip", "")
-            infos, following = page_of_sessions(self._storage, query, after, _number(skip) or 0)
+            infos, following = page_of_sessions(self._storage, query, after, number_in(skip) or 0)
             name = "after" if query.sort == "updated" else "skip"
             more = view.links.query("", [*query.pairs, (name, following)]) if following else ""
             total = None if after or skip else self._counting.number(query.where)
@@ -86,7 +88,7 @@ class Pages:
     def session(self, request: Request) -> Response:
         """One session: its newest runs, or those before a run."""
         view, session_id = self.view(request), _needed(request, "id")
-        before = _number(request.query_params.get("before", ""))
+        before = number_in(request.query_params.get("before", ""))
         return self.session_answer(view, request, session_id, before)
 
     def session_answer(
@@ -115,7 +117,6 @@ class Pages:
 
     def _origin(self, session_id: str) -> str | None:
         from localstore.storage.comparing import origin_of
-        from localstore.storage.plain_session import read_plain
 
         stored = read_plain(self._storage, session_id, last_runs=0)
         origin = None if stored is None else origin_of(stored)
@@ -123,7 +124,7 @@ class Pages:
 
     def earlier(self, request: Request) -> Response:
         """The runs before a run, to be added to a page."""
-        part = read_part(self._storage, _needed(request, "id"), _number(_needed(request, "before")))
+        part = read_part(self._storage, _needed(request, "id"), number_in(_needed(request, "before")))
         return HTMLResponse("".join(earlier_fragment(self.view(request), part)))
 
     def run(self, request: Request) -> Response:
@@ -136,12 +137,10 @@ class Pages:
 
     def _run_number(self, session_id: str, run_id: str) -> tuple[int, int]:
         """Return the number of a run and how many there are. Raises SessionNotFound and RunNotFound."""
-        from localstore.storage.plain_session import read_plain
-
         for last in (20, None):
-            stored = read_plain(self._storage, session_id, last_runs=last)
+            stored = read_existing(self._storage, session_id, last_runs=last)
             info = info_of(self._storage, session_id)
-            if stored is None or info is None:
+            if info is None:  # it was deleted meanwhile
                 raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
             ids = [entry["run_id"] for entry in stored.history if entry["type"] == "run"]
             if run_id in ids:
@@ -150,12 +149,8 @@ class Pages:
 
     def raw(self, request: Request) -> Response:
         """The document of a session or one of its runs, as JSON."""
-        from localstore.storage.plain_session import read_plain
-
         session_id, run_id = _needed(request, "id"), request.query_params.get("run")
-        stored = read_plain(self._storage, session_id)
-        if stored is None:
-            raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
+        stored = read_existing(self._storage, session_id)
         value: Any = {**stored.header, "history": stored.history}
         if run_id is not None:
             value = next((entry for entry in stored.history if entry.get("run_id") == run_id), None)
@@ -177,8 +172,6 @@ class Pages:
 
     def spark(self, request: Request) -> Response:
         """A picture of the newest runs of a session: their tokens, or their durations."""
-        from localstore.storage.plain_session import read_plain
-
         stored = read_plain(self._storage, _needed(request, "id"), last_runs=_SPARK_RUNS)
         runs = [] if stored is None else [entry for entry in stored.history if entry["type"] == "run"]
         answer = Response(spark(runs), media_type="image/svg+xml")
@@ -255,10 +248,6 @@ def _needed(request: Request, name: str) -> str:
     if not value:
         raise HTTPException(400, f"The address has no {name}.")
     return value
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 15 else None
 
 
 def _os_error(error: Exception) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from localstore.errors import SessionNotFound
 from localstore.models.filter import Filter
-from localstore.models.session import HistoryEntry
-from localstore.storage.plain_session import read_plain
+from localstore.models.session import entry_adapter
+from localstore.storage.plain_session import PlainSession, read_plain
+from localstore.storage.session_row import info_of
 from localstore.viewer.filters import Query
 from localstore.viewer.session_page import FIRST, MORE, Part
 
@@ -24,10 +25,12 @@ _MOST_ENTRIES = 500
 """How many of the last entries are shown of a session without runs."""
 
 
-def info_of(storage: SessionStorage, session_id: str) -> SessionInfo | None:
-    """Return the row of a session in a listing, or None if there is none."""
-    found = storage.find_sessions(session_id, limit=1)
-    return next((info for info in found if info.session_id == session_id), None)
+def read_existing(storage: SessionStorage, session_id: str, *, last_runs: int | None = None) -> PlainSession:
+    """Return what `read_plain` returns. Raises SessionNotFound if the session does not exist."""
+    stored = read_plain(storage, session_id, last_runs=last_runs)
+    if stored is None:
+        raise SessionNotFound(f"There is no session {session_id!r}.", session_id=session_id)
+    return stored
 
 
 def read_part(storage: SessionStorage, session_id: str, before: int | None = None) -> Part:
@@ -48,17 +51,11 @@ def read_part(storage: SessionStorage, session_id: str, before: int | None = Non
         )
     if not is_tail:  # the models are made of what is shown alone
         stored = read_plain(storage, session_id, last_runs=total - first)
-        session.history = _entries(_first_runs([] if stored is None else stored.history, last - first))
+        shown = _first_runs([] if stored is None else stored.history, last - first)
+        session.history = [entry_adapter().validate_python(entry) for entry in shown]
     if not total:
         session.history = session.history[-_MOST_ENTRIES:]
     return Part(session, info, first, total - last, tuple(storage.sub_sessions(session_id)))
-
-
-def _entries(history: Iterable[dict[str, Any]]) -> list[HistoryEntry]:
-    from pydantic import TypeAdapter
-
-    adapter: TypeAdapter[list[HistoryEntry]] = TypeAdapter(list[HistoryEntry])
-    return adapter.validate_python(list(history))
 
 
 def _first_runs(history: Iterable[dict[str, Any]], number: int) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from localstore.errors import RunNotFound
 from localstore.models.session_info import SessionInfo
 from localstore.storage.contract import SessionStorage
 from localstore.storage.plain_session import read_plain
+from localstore.storage.session_row import info_of
 
 Entry = dict[str, Any]
 Detail = Literal["conversation", "full"]
@@ -37,9 +38,9 @@ def read_page(storage: SessionStorage, session_id: str, limit: int, before: int 
     A session without runs is read by entries. Return None if there is no such session.
     """
     while True:
-        info = _info(storage, session_id)
+        info = info_of(storage, session_id)
         page = None if info is None else _page(storage, info, limit, before)
-        again = None if page is None else _info(storage, session_id)
+        again = None if page is None else info_of(storage, session_id)
         if info is None or again is None or again.runs == info.runs:
             return None if again is None else page  # otherwise a run was added, and the numbers are not those of now
 
@@ -55,11 +56,6 @@ def number_of(storage: SessionStorage, session_id: str, run_id: str) -> int:
             run_id=run_id,
         )
     return len(runs) - runs[::-1].index(run_id)
-
-
-def _info(storage: SessionStorage, session_id: str) -> SessionInfo | None:
-    found = storage.find_sessions(session_id, limit=1)
-    return found[0] if found and found[0].session_id == session_id else None
 
 
 def _page(storage: SessionStorage, info: SessionInfo, limit: int, before: int | None) -> Page | None:

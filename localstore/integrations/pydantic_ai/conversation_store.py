@@ -18,6 +18,7 @@ from localstore.integrations.pydantic_ai.entries import (
     record_item,
 )
 from localstore.models.filter import Filter
+from localstore.storage.session_row import info_of
 from localstore.storage.threads import run_in_thread
 
 if TYPE_CHECKING:
@@ -155,11 +156,11 @@ class LocalConversationStore(ConversationStore):  # type: ignore[misc] # Pydanti
 
     def _delete(self, conversation_id: str, expected: str) -> None:
         while True:
-            found = [info for info in self.storage.find_sessions(conversation_id) if info.session_id == conversation_id]
+            found = info_of(self.storage, conversation_id)
             record = self._record(conversation_id)
-            if record is None or record.revision != expected or not found:
+            if record is None or record.revision != expected or found is None:
                 raise ConversationConflict(conversation_id)
-            problem = self.storage.trash(found).problems.get(conversation_id)
+            problem = self.storage.trash([found]).problems.get(conversation_id)
             if problem is None:
                 return
             if not isinstance(problem, Conflict):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from localstore.engine.engine import Engine
 from localstore.engine.merge import Merged
@@ -22,10 +22,8 @@ from localstore.maintenance.importing.json_text import storable
 from localstore.maintenance.importing.plan import Change, is_other_session, plan
 from localstore.maintenance.importing.source import KINDS, Entry, Kind, Reader, Skipped, SourceSession
 from localstore.models.nearest import not_one_of
-from localstore.models.session import HistoryEntry, Session
+from localstore.models.session import Session, entry_adapter
 from localstore.models.validation import first_problem
-
-_entry: TypeAdapter[Any] = TypeAdapter(HistoryEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +151,7 @@ def _checked(source: SourceSession) -> tuple[SourceSession | None, list[Skipped]
     for entry in source.entries:
         try:
             value = _storable(entry)
-            _entry.validate_python(value)
+            entry_adapter().validate_python(value)
             check_entry(value, "it")
             entries.append(value)
         except (ValidationError, UnstorableValue, ParseError) as error:
