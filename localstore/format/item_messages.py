@@ -68,14 +68,12 @@ def _split(role: str, message: dict[str, Any], content: Any) -> Iterator[Message
         yield _result(message.get("tool_call_id"), content)
         return
     blocks = content if isinstance(content, list) else [] if content is None else [content]
-    texts, calls = (
-        [],
-        [
-            _call(call.get("function", call), "", None, "args" if "args" in call else "arguments") | _id(call.get("id"))
-            for call in _mappings(message.get("tool_calls"))
-            if isinstance(call.get("function", call), dict)
-        ],
-    )
+    texts: list[Message] = []
+    calls = [
+        _call(call.get("function", call), "", None, "args" if "args" in call else "arguments") | _id(call.get("id"))
+        for call in _mappings(message.get("tool_calls"))
+        if isinstance(call.get("function", call), dict)
+    ]
     for block in blocks:
         result, call = _result_in(block), _call_in(block)
         if result is not None:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localstore.errors import Conflict
+from localstore.integrations.item_state import State, state_of
 from localstore.models.filter import Filter
+from localstore.models.joined_names import escaped_name, plain_name
 from localstore.storage.items import REMEMBERED_ITEMS, Item
 
 if TYPE_CHECKING:
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from localstore.storage.contract import SessionStorage
 
 Entry = dict[str, Any]
-State = dict[str, Any]
 
 
 class TranscriptKey(NamedTuple):
@@ -33,12 +34,12 @@ class TranscriptKey(NamedTuple):
     @property
     def main(self) -> str:
         """The id of the main transcript's session in localstore."""
-        return f"{project_name(self.framework, self.project_key)}{_escaped(self.session_id)}"
+        return f"{project_name(self.framework, self.project_key)}{escaped_name(self.session_id)}"
 
 
 def project_name(framework: str, project_key: str) -> str:
     """Return how the ids of all sessions of a project begin."""
-    return f"{_escaped(framework)}/{_escaped(project_key)}/"
+    return f"{escaped_name(framework)}/{escaped_name(project_key)}/"
 
 
 class Transcripts:
@@ -99,15 +100,14 @@ class Transcripts:
 
     def state(self, key: TranscriptKey) -> State:
         """Return the state of a transcript's session."""
-        session = self._storage.read(key.name, user_id=self._user_id, last_runs=0)
-        return {} if session is None else dict(session.session_state or {})
+        return state_of(self._storage, key.name, self._user_id)
 
     def sessions(self, framework: str, project_key: str) -> list[tuple[str, SessionInfo]]:
         """Return the ids of the sessions of a project that have a main transcript, with what a listing says of them."""
         begins = project_name(framework, project_key)
         where = Filter(entity=project_key, sub_sessions=False, user=self._user_id)
         found = self._storage.list_sessions(where=where)
-        return [(_plain(one.session_id[len(begins) :]), one) for one in found if one.session_id.startswith(begins)]
+        return [(plain_name(one.session_id[len(begins) :]), one) for one in found if one.session_id.startswith(begins)]
 
     def subpaths(self, key: TranscriptKey) -> list[str]:
         """Return the paths of the subagents' transcripts of a session."""
@@ -138,11 +138,3 @@ def milliseconds(info: SessionInfo) -> int:
 def _item(key: TranscriptKey, entry: Entry) -> Item:
     uuid = entry.get("uuid")
     return Item(entry, key.framework, uuid) if isinstance(uuid, str) and uuid else Item(entry, key.framework)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("/", "%2F")
-
-
-def _plain(text: str) -> str:
-    return text.replace("%2F", "/").replace("%25", "%")

@@ -8,6 +8,7 @@ from google.adk.events.event import Event
 from google.adk.sessions.state import State
 from pydantic_core import to_jsonable_python
 
+from localstore.models.joined_names import escaped_name
 from localstore.models.times import now
 from localstore.storage.items import Item
 
@@ -48,21 +49,17 @@ def session_key(app_name: str, user_id: str, session_id: str) -> str:
     >>> session_key("travel", "alice", "trip")
     'travel/alice/trip'
     """
-    return f"{_quoted(app_name)}/{_quoted(user_id)}/{session_id}"
+    return f"{escaped_name(app_name)}/{escaped_name(user_id)}/{session_id}"
 
 
 def app_key(app_name: str) -> str:
     """Return the id under which the state that all sessions of an app share is stored."""
-    return f"{_quoted(app_name)}/"
+    return f"{escaped_name(app_name)}/"
 
 
 def user_key(app_name: str, user_id: str) -> str:
     """Return the id under which the state that all sessions of a user of an app share is stored."""
     return session_key(app_name, user_id, "")
-
-
-def _quoted(name: str) -> str:
-    return name.replace("%", "%25").replace("/", "%2F")
 
 
 def split_state(state: dict[str, Any] | None) -> Split:

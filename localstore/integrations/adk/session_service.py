@@ -26,6 +26,7 @@ from localstore.integrations.adk.events import (
     split_state,
     user_key,
 )
+from localstore.integrations.item_state import State, change_state, state_of
 from localstore.models.filter import Filter
 from localstore.models.times import parse_time
 from localstore.storage.items import Item
@@ -236,18 +237,13 @@ class LocalSessionService(BaseSessionService):  # type: ignore[misc] # the ADK m
             self._merge(app_key(app_name), app, app_name, None)
 
     def _merge(self, key: str, delta: dict[str, Any], app_name: str, user_id: str | None) -> None:
-        while True:
-            revision = self.storage.revision(key)
-            item = Item({"state_delta": delta}, SOURCE, session_state={**self._state(key), **delta})
-            try:
-                self.storage.append_items(key, [item], user_id=user_id, entity_id=app_name, expected_revision=revision)
-            except Conflict:
-                continue  # somebody else changed the state meanwhile
-            return
+        def item_after(state: State) -> Item:
+            return Item({"state_delta": delta}, SOURCE, session_state={**state, **delta})
+
+        change_state(self.storage, key, item_after, user_id=user_id, entity_id=app_name)
 
     def _state(self, key: str) -> dict[str, Any]:
-        stored = self.storage.read(key, last_runs=0)
-        return {} if stored is None else dict(stored.session_state or {})
+        return state_of(self.storage, key)
 
 
 def _marker(revision: str, last: str) -> str:

@@ -69,8 +69,7 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
 
     def get_tuple(self, config: Config) -> CheckpointTuple | None:
         """Return the checkpoint that the configuration names, or the newest of its namespace; None if there is none."""
-        thread_id = str(config["configurable"]["thread_id"])
-        ns = config["configurable"].get("checkpoint_ns", "")
+        thread_id, ns = _place(config)
         log = self._log(thread_id)
         with log.lock:
             log.refresh(self.storage, thread_id)
@@ -98,7 +97,7 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
 
     def get_delta_channel_history(self, *, config: Config, channels: Sequence[str]) -> dict[str, Any]:
         """Return the writes to channels since the last checkpoint that has their value, and that value as `seed`."""
-        thread_id, ns = str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
+        thread_id, ns = _place(config)
         found: dict[str, Any] = {channel: {"writes": []} for channel in channels}
         log = self._log(thread_id)
         with log.lock:
@@ -123,7 +122,7 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
 
     def put(self, config: Config, checkpoint: Any, metadata: Any, new_versions: dict[str, Any]) -> Config:
         """Store a checkpoint with the values that are new in it. Return its configuration."""
-        thread_id, ns = str(config["configurable"]["thread_id"]), config["configurable"].get("checkpoint_ns", "")
+        thread_id, ns = _place(config)
         body = dict(checkpoint)
         values, versions = body.pop("channel_values", {}), body.pop("channel_versions", {})
         serial = {
@@ -387,6 +386,12 @@ class LocalCheckpointSaver(BaseCheckpointSaver[str]):  # type: ignore[misc] # La
 
     def _write(self, write: dict[str, Any]) -> tuple[str, str, Any]:
         return write["task_id"], write["channel"], self.serde.loads_typed(serialised(write))
+
+
+def _place(config: Config) -> tuple[str, str]:
+    """Return the thread and the namespace that a configuration names."""
+    settings = config["configurable"]
+    return str(settings["thread_id"]), settings.get("checkpoint_ns", "")
 
 
 def _config(thread_id: Any, key: Key) -> Config:

@@ -10,6 +10,7 @@ from strands.types.exceptions import SessionException
 from strands.types.session import Session, SessionAgent, SessionMessage
 
 from localstore.errors import Conflict
+from localstore.integrations.item_state import State, change_state, state_of
 from localstore.storage.items import Item
 
 if TYPE_CHECKING:
@@ -173,12 +174,8 @@ class LocalSessionRepository(SessionRepository):  # type: ignore[misc] # Strands
     def _items(self, session_id: str) -> list[Item]:
         return self.storage.items(session_id, user_id=self._user_id)
 
-    def _state(self, session_id: str) -> dict[str, Any]:
-        session = self.storage.read(session_id, user_id=self._user_id, last_runs=0)
-        return {} if session is None else dict(session.session_state or {})
-
     def _records(self, session_id: str) -> Records:
-        return _records_in(self._state(session_id))
+        return _records_in(state_of(self.storage, session_id, self._user_id))
 
     def _put(self, session_id: str, kind: str, key: str, record: Any) -> None:
         """Store a record below its kind and its key."""
@@ -190,15 +187,11 @@ class LocalSessionRepository(SessionRepository):  # type: ignore[misc] # Strands
 
     def _change(self, session_id: str, data: dict[str, Any], change: Callable[[Records], Records]) -> None:
         """Add an item that sets the records to what `change` makes of them; again, if somebody else wrote meanwhile."""
-        while True:
-            revision = self.storage.revision(session_id)
-            state = self._state(session_id)
-            item = Item(data, SOURCE, session_state={**state, SOURCE: change(_records_in(state))})
-            try:
-                self.storage.append_items(session_id, [item], user_id=self._user_id, expected_revision=revision)
-            except Conflict:
-                continue
-            return
+
+        def item_after(state: State) -> Item:
+            return Item(data, SOURCE, session_state={**state, SOURCE: change(_records_in(state))})
+
+        change_state(self.storage, session_id, item_after, user_id=self._user_id)
 
 
 def _records_in(state: dict[str, Any]) -> Records:

@@ -21,6 +21,7 @@ from localstore.maintenance.importing.source import (
     new_header,
 )
 from localstore.maintenance.importing.sqlite_file import DATABASE_ERRORS, columns, opened, rows
+from localstore.models.joined_names import escaped_name
 
 Row = dict[str, Any]
 SOURCE = "adk"
@@ -54,7 +55,7 @@ def read(path: Path) -> Items:
 
 def _key(*names: str) -> str:
     """Return the id under which the adapter stores a session, or the state of an app or a user."""
-    return "".join(f"{name.replace('%', '%25').replace('/', '%2F')}/" for name in names)
+    return "".join(f"{escaped_name(name)}/" for name in names)
 
 
 def _header(row: Row, session_id: str, created_at: str) -> dict[str, Any]:
