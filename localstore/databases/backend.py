@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import orjson
 
-from localstore.errors import StoreNotFound
+from localstore.errors import OlderFormat, StoreNotFound
 from localstore.format.entry_texts import FoundText, entry_texts, header_texts
 from localstore.index.row import IndexRow
 from localstore.index.search_query import LiteralQuery, WordQuery
@@ -44,6 +44,20 @@ def entry_of(text: str) -> Entry:
     """Return the entry or the header in a JSON text."""
     entry: Entry = orjson.loads(text)
     return entry
+
+
+def is_store(state: State, address: str, what: str) -> bool:
+    """Return whether a store is there, where `state` is what is there. `what` is what the database calls a table.
+
+    Raises OlderFormat for sessions of agno, also if their upgrade is unfinished.
+    """
+    if state == "agno":
+        raise OlderFormat(f"{address} is a {what} of agno. Nothing was changed. {HOW_TO_UPGRADE}", path=address)
+    if state == "unfinished":
+        raise OlderFormat(
+            f"{address} is being upgraded, or its upgrade was interrupted. {HOW_TO_UPGRADE}", path=address
+        )
+    return state == "ready"
 
 
 def store_not_found(address: str) -> StoreNotFound:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pymongo import ASCENDING, DESCENDING, errors
 from pymongo.database import Database
 
-from localstore.databases.backend import HOW_TO_UPGRADE, State
+from localstore.databases.backend import State, is_store
 from localstore.databases.mongo_client import Document
 from localstore.databases.mongo_session import BY_POSITION, Collections
 from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
@@ -62,18 +62,11 @@ def state_of(database: Database[Document], name: str, address: str) -> State:
 
 def is_ready(database: Database[Document], name: str, address: str) -> bool:
     """Return whether the collections exist. Raises OlderFormat for one of agno, and the errors of `state_of`."""
-    state = state_of(database, name, address)
-    if state == "agno":
-        raise OlderFormat(f"{address} is a collection of agno. Nothing was changed. {HOW_TO_UPGRADE}", path=address)
-    if state == "unfinished":
-        raise OlderFormat(
-            f"{address} is being upgraded, or its upgrade was interrupted. {HOW_TO_UPGRADE}", path=address
-        )
-    return state == "ready"
+    return is_store(state_of(database, name, address), address, "collection")
 
 
 def create(database: Database[Document], name: str) -> None:
-    """Create the collections. They may exist: then what is missing is created."""
+    """Create the collections and indexes that do not exist yet."""
     of = Collections(database, name)
     with suppress(errors.CollectionInvalid):  # another client created it
         database.create_collection(name, validator=OF_STORE)

@@ -82,8 +82,8 @@ class MongoUpgrade(DatabaseUpgrade[Handle]):
             others = [one.name for one in (of.entries, of.aside, of.aside_texts) if one.name in there]
             if others:
                 raise Conflict(
-                    f"{self._address} is a collection of agno, and the collection {min(others)} is in the way. Nothing "
-                    "was changed. Rename or delete it."
+                    f"{self._address} is a collection of agno, and the collection {min(others)} is in the way of its "
+                    f"upgrade. Nothing was changed. Rename or delete {min(others)}."
                 )
             runs = self._agno(handle, self._name)
             later = run_collections(handle.database) if runs.is_later else []
@@ -97,7 +97,6 @@ class MongoUpgrade(DatabaseUpgrade[Handle]):
         for name, renamed in progress.tables.items():
             _rename(handle.database, name, renamed)
         create(handle.database, self._name)
-        _allow(handle.database, self._name, OF_STORE)  # a program may have created it with agno
         _allow(handle.database, self._name, OF_STORE)  # a program may have created it with agno
         self._move_latecomers(handle, progress.tables[self._name])
         return state == "agno"
@@ -186,7 +185,9 @@ class MongoUpgrade(DatabaseUpgrade[Handle]):
             taken = [name for name, new in progress.tables.items() if name != self._name and {name, new} <= there]
             if taken:
                 self._note(handle, undoing=False)
-                raise Conflict(f"The collection {taken[0]} is in the way. Nothing was undone. Rename or delete it.")
+                raise Conflict(
+                    f"The collection {taken[0]} is in the way of the undo. Nothing was undone. Rename or delete it."
+                )
             _allow(handle.database, self._name, _NOTHING)
             self._check_unchanged(handle, compared)
             for key in compared.changed:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, inspect, select, text
 from sqlalchemy.schema import CreateSchema
 
-from localstore.databases.backend import HOW_TO_UPGRADE, State
+from localstore.databases.backend import State, is_store
 from localstore.databases.sql_tables import LAYOUT, Tables
-from localstore.errors import NewerFormat, OlderFormat, StoreUnavailable
+from localstore.errors import NewerFormat, StoreUnavailable
 from localstore.maintenance.importing.agno import SESSION_COLUMNS
 
 UPGRADE = "upgrade"
@@ -47,14 +47,7 @@ def state_of(connection: Connection, tables: Tables, address: str) -> State:
 
 def is_ready(connection: Connection, tables: Tables, address: str) -> bool:
     """Return whether the tables exist. Raises OlderFormat for a table of agno, and the errors of `state_of`."""
-    state = state_of(connection, tables, address)
-    if state == "agno":
-        raise OlderFormat(f"{address} is a table of agno. Nothing was changed. {HOW_TO_UPGRADE}", path=address)
-    if state == "unfinished":
-        raise OlderFormat(
-            f"{address} is being upgraded, or its upgrade was interrupted. {HOW_TO_UPGRADE}", path=address
-        )
-    return state == "ready"
+    return is_store(state_of(connection, tables, address), address, "table")
 
 
 def create(connection: Connection, tables: Tables, address: str, timeout: float) -> None:

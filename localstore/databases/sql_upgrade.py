@@ -70,8 +70,8 @@ class SqlUpgrade(DatabaseUpgrade[Connection]):
         taken = there & {one.name for one in tables.metadata.tables.values()} - {tables.name}
         if taken:
             raise Conflict(
-                f"{self._address} is a table of agno, and the table {min(taken)} is in the way. Nothing was changed. "
-                "Rename or delete it."
+                f"{self._address} is a table of agno, and the table {min(taken)} is in the way of its upgrade. Nothing "
+                f"was changed. Rename or delete {min(taken)}."
             )
         runs = run_tables(connection, tables.schema)
         is_later = "session_type" in {

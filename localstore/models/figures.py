@@ -24,12 +24,29 @@ def short_count(number: int) -> str:
     """
     if number < _WHOLE:
         return f"{number:,}"
+    scaled, unit = _in_thousands(number)
+    decimals = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+    return f"{scaled:,.{decimals}f}{unit}"
+
+
+def amount(number: float) -> str:
+    """Return a number in at most four digits and a unit, for charts and for tables that have little room.
+
+    >>> amount(950), amount(12_345), amount(7_800_000)
+    ('950', '12.3k', '7.8M')
+    """
+    if number < 1000:
+        return f"{number:,.0f}"
+    scaled, unit = _in_thousands(number)
+    return f"{scaled:.1f}{unit}" if scaled < 99.95 else f"{scaled:,.0f}{unit}"
+
+
+def _in_thousands(number: float) -> tuple[float, str]:
+    """Return a number of at least 1000 as less than 1000 of a unit, with the unit."""
     power = 1
     while power < len(_UNITS) and number >= 999.5 * 1000**power:
         power += 1
-    scaled = number / 1000**power
-    decimals = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
-    return f"{scaled:,.{decimals}f}{_UNITS[power - 1]}"
+    return number / 1000**power, _UNITS[power - 1]
 
 
 def short_time(seconds: float) -> str:

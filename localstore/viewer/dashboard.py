@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from localstore.exporting.html_bars import bar
 from localstore.exporting.html_text import escaped
-from localstore.models.figures import counted, short_time
+from localstore.models.figures import amount, counted, short_time
 from localstore.viewer.charts import bar_chart
 from localstore.viewer.filters import Query
-from localstore.viewer.frame import View, amount
+from localstore.viewer.frame import View
 
 if TYPE_CHECKING:
     from localstore.models.stats import Counts, Stats

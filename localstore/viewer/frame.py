@@ -32,9 +32,6 @@ class View:
     scripts: tuple[str, ...] = ("htmx.min.js", "viewer.js")
 
 
-_UNITS = "kMB"
-
-
 def page(
     view: View,
     title: str,
@@ -123,18 +120,3 @@ def ago(seconds: float, local: datetime) -> str:
         if seconds < unit * most:
             return f"{seconds // unit:.0f} {name} ago"
     return f"{local:%Y-%m-%d}"
-
-
-def amount(number: float) -> str:
-    """Return a number in at most four digits and a unit.
-
-    >>> amount(950), amount(12_345), amount(7_800_000)
-    ('950', '12.3k', '7.8M')
-    """
-    if number < 1000:
-        return f"{number:,.0f}"
-    power = 1
-    while power < len(_UNITS) and number >= 999.5 * 1000**power:
-        power += 1
-    scaled = number / 1000**power
-    return f"{scaled:.1f}{_UNITS[power - 1]}" if scaled < 99.95 else f"{scaled:,.0f}{_UNITS[power - 1]}"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from localstore.exporting.html_text import escaped
 from localstore.models.excerpt import one_line
-from localstore.models.figures import counted, short_time
+from localstore.models.figures import amount, counted, short_time
 from localstore.viewer.controls import hidden_csrf
 from localstore.viewer.filters import Query
-from localstore.viewer.frame import View, amount, moment
+from localstore.viewer.frame import View, moment
 
 if TYPE_CHECKING:
     from localstore.models.search_hit import SearchHit

@@ -13,11 +13,11 @@ from localstore.exporting.html_run import Anchors, RunWriter
 from localstore.exporting.html_text import escaped, preformatted
 from localstore.exporting.labels import title
 from localstore.models.excerpt import one_line
-from localstore.models.figures import counted, short_time
+from localstore.models.figures import amount, counted, short_time
 from localstore.models.filter import ARCHIVED
 from localstore.models.session import Entry, Run, Session, Update
 from localstore.viewer.controls import rate_form, session_controls, state_form
-from localstore.viewer.frame import View, amount, moment
+from localstore.viewer.frame import View, moment
 from localstore.viewer.session_list import EXPORTS, status_mark
 
 if TYPE_CHECKING:
