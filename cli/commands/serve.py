@@ -35,9 +35,9 @@ def _not_empty(_: click.Context, __: click.Parameter, value: str | None) -> str 
 def command(where: str | None, store: str | None, **options: Any) -> None:
     """Show the sessions in a browser: list, search, read, rate and edit them, and see what they cost.
 
-    STORE is the folder of the store, or URL the database. The printed address has a token, without which nobody gets
-    in: whoever has the address can read every session and, without --read-only, change them. Pages of running sessions
-    grow by themselves. Ctrl-C stops the server.
+    STORE is the folder of the store, or URL the database. The printed address has a token: whoever has the address can
+    read every session and, without --read-only, change it, and nobody else can. Pages of running sessions grow by
+    themselves. Ctrl-C stops the server.
 
     The server listens for this machine alone. With --host, others on the network can reach it too, over plain HTTP, so
     put it behind a proxy with TLS. Every name by which browsers may ask then has to be given with --allow-host.

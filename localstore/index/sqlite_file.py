@@ -41,10 +41,10 @@ _REFUSED = (
 )
 """What SQLite says if the system does not let it use a file that may be sound."""
 _Result = TypeVar("_Result")
-_MOST_WAITS = 200
 _WAIT = 0.05
-"""For how many seconds a fork waits for one lock, and how often for all. A lock that is only tried may never be free
-among threads that take it all the time."""
+"""How many seconds a fork waits for one lock. If it only tried, it might never get one that threads take constantly."""
+_MOST_WAITS = 200
+"""How often a fork tries to get all locks."""
 _gate = threading.RLock()
 """Held while a connection is opened or closed, which also happens without the lock of a file: a file that is no longer
 used is closed by whichever thread drops it."""

@@ -1,6 +1,7 @@
 """Releases of a framework, each in an environment of its own, which is made once on this machine."""
 
 import json
+import re
 import subprocess
 import tarfile
 from dataclasses import dataclass
@@ -74,6 +75,14 @@ class Framework:
             members.extractall(folder, filter="data")
         (found,) = (path for path in folder.iterdir() if path.is_dir())
         return found
+
+
+def example_of(package: str) -> str:
+    """Return the example of the page about integrations that needs a package."""
+    page = (ROOT / "localstore" / "integrations" / "README.md").read_text(encoding="utf-8")
+    example = re.search(rf"<!-- needs {re.escape(package)} -->\n```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert example is not None
+    return example[1]
 
 
 @cache

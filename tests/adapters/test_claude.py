@@ -1,11 +1,10 @@
 """`LocalSessionStore` under real releases of the Claude Agent SDK."""
 
-import re
 from pathlib import Path
 
 import pytest
 
-from tests.adapters.framework import Framework, results
+from tests.adapters.framework import Framework, example_of, results
 from tests.effort import ci_only
 from tests.environments import ROOT
 
@@ -28,10 +27,8 @@ def test_in_the_sdk(folder: Path, release: str, case: str) -> None:
 @ci_only
 def test_the_options_of_the_page_are_accepted(tmp_path: Path) -> None:
     """The rest of the example needs a key."""
-    page = (ROOT / "localstore" / "integrations" / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"<!-- needs claude-agent-sdk -->\n```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert example is not None
-    options = example[1].partition("\n\n\n")[0]
+    example = example_of("claude-agent-sdk")
+    options = example.partition("\n\n\n")[0]
     done = SDK.run_inside(SDK.newest, "-c", f"{options}\nprint(options.session_store)", cwd=tmp_path)
     assert done.stdout.startswith("LocalSessionStore("), done.stderr
 

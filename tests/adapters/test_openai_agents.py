@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.framework import Framework, results
+from tests.adapters.framework import Framework, example_of, results
 from tests.effort import ci_only, long_only
 from tests.environments import ROOT
 from tests.scripted_server import scripted_server, text
@@ -49,14 +49,12 @@ def test_in_the_sdk(folder: Path, release: str, case: str) -> None:
 
 @ci_only
 def test_the_example_of_the_page_remembers_its_first_run(tmp_path: Path) -> None:
-    page = (ROOT / "localstore" / "integrations" / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"<!-- needs openai-agents -->\n```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert example is not None
+    example = example_of("openai-agents")
     before = "import agents; agents.set_default_openai_api('chat_completions'); agents.set_tracing_disabled(True)\n"
     with scripted_server(text("At 7:58."), text("As I said.")) as server:
         for answer in ("At 7:58.\n", "As I said.\n"):
             environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "none"}
-            done = SDK.run_inside(SDK.newest, "-c", before + example[1], cwd=tmp_path, env=environment)
+            done = SDK.run_inside(SDK.newest, "-c", before + example, cwd=tmp_path, env=environment)
             assert done.stdout == answer, done.stderr
         question = "Which train goes to Vienna?"
         assert [message["content"] for message in server.requests[1]["messages"]][::2] == [question, question]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.framework import Framework, results
+from tests.adapters.framework import Framework, example_of, results
 from tests.effort import ci_only, long_only
 from tests.environments import ROOT
 from tests.scripted_server import scripted_server, stream
@@ -51,13 +51,11 @@ def test_in_strands(folder: Path, release: str, case: str) -> None:
 
 @ci_only
 def test_the_example_of_the_page_remembers_its_first_run(tmp_path: Path) -> None:
-    page = (ROOT / "localstore" / "integrations" / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"<!-- needs strands-agents -->\n```py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert example is not None
+    example = example_of("strands-agents")
     with scripted_server(stream("At 7:58."), stream("As I said.")) as server:
         for _ in range(2):
             environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "none"}
-            done = STRANDS.run_inside(STRANDS.newest, "-c", example[1], cwd=tmp_path, env=environment)
+            done = STRANDS.run_inside(STRANDS.newest, "-c", example, cwd=tmp_path, env=environment)
             assert done.returncode == 0, done.stderr
         assert str(server.requests[1]["messages"]).count("Which train goes to Vienna?") == 2
 

@@ -28,6 +28,7 @@ from localstore.databases.session_change import new_session
 from localstore.databases.sql import SqlStorage
 from localstore.databases.sql_backend import SqlBackend
 from localstore.format.values import to_json_value
+from localstore.storage.contract import SessionStorage
 from tests.benchmarks.timing import interleave, table
 from tests.postgres import PostgresServer
 
@@ -88,25 +89,32 @@ class Bare:
         self.raw.rollback()
 
 
+def appends_and_reads(
+    append: Callable[[int], object], last: Callable[[int], object], storage: SessionStorage, rounds: int
+) -> dict[str, float]:
+    """Measure appends, and reads of the last three runs, beside the bare commands `append` and `last`."""
+    for number in range(_FEW):
+        append(-1 - number)
+    found = interleave(
+        {
+            "bare transaction": append,
+            "append at 10": lambda number: storage.append("few", run(_MANY + number)),
+            "append at 10,000": lambda number: storage.append("many", run(_MANY + number)),
+        },
+        rounds,
+    )
+    return found | interleave(
+        {"bare last three": last, "read last three": lambda _: storage.read("many", last_runs=3)}, rounds
+    )
+
+
 def measure(url: str, sessions: int, rounds: int) -> None:
     storage = SqlStorage(url)
     storage.drop()
     for name, count in (("few", _FEW), ("many", _MANY)):
         storage.append_many(name, [run(number) for number in range(count)])
     bare = Bare(storage)
-    for number in range(_FEW):
-        bare.append(-1 - number)
-    found = interleave(
-        {
-            "bare transaction": bare.append,
-            "append at 10": lambda number: storage.append("few", run(_MANY + number)),
-            "append at 10,000": lambda number: storage.append("many", run(_MANY + number)),
-        },
-        rounds,
-    )
-    found |= interleave(
-        {"bare last three": bare.last, "read last three": lambda _: storage.read("many", last_runs=3)}, rounds
-    )
+    found = appends_and_reads(bare.append, bare.last, storage, rounds)
     fill(storage, sessions)
     found |= interleave(
         {

@@ -18,7 +18,7 @@ from pymongo.write_concern import WriteConcern
 from localstore.databases.backend import text_of
 from localstore.databases.mongo import MongoDbStorage
 from localstore.format.values import to_json_value
-from tests.benchmarks.databases import new_session_of, run
+from tests.benchmarks.databases import appends_and_reads, new_session_of, run
 from tests.benchmarks.timing import interleave, table
 from tests.mongo import MongoServer
 
@@ -79,19 +79,7 @@ def measure(url: str, sessions: int, rounds: int) -> None:
         for first in range(0, count, 500):
             storage.append_many(name, [run(number) for number in range(first, min(first + 500, count))])
     bare = Bare(url)
-    for number in range(_FEW):
-        bare.append(-1 - number)
-    found = interleave(
-        {
-            "bare transaction": bare.append,
-            "append at 10": lambda number: storage.append("few", run(_MANY + number)),
-            "append at 10,000": lambda number: storage.append("many", run(_MANY + number)),
-        },
-        rounds,
-    )
-    found |= interleave(
-        {"bare last three": bare.last, "read last three": lambda _: storage.read("many", last_runs=3)}, rounds
-    )
+    found = appends_and_reads(bare.append, bare.last, storage, rounds)
     begin = time.perf_counter()
     for first in range(0, sessions, 1000):
         numbers = range(first, min(first + 1000, sessions))
