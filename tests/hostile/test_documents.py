@@ -39,7 +39,7 @@ def _worker(folder: Path, number: int, batches: int) -> Iterator[subprocess.Pope
 
 @pytest.mark.timeout(24 * 3600 if IS_LONG else 3600)
 def test_a_hostile_document_is_read_right_or_refused_by_name(tmp_path: Path) -> None:
-    documents = rounds(100, 2_000, 1_000_000)
+    documents = rounds(150, 3_000, 1_000_000)
     batches = -(-documents // (SIZE * WORKERS))
     counts: Counter[str] = Counter()
     failures: list[str] = []

@@ -1,7 +1,6 @@
 """What a tool returns is bounded, and says what was cut off."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localstore.integrations.mcp.bounds import cut, newest_that_fit, size_of
+from tests.environments import ROOT
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=200),
@@ -53,7 +53,7 @@ def test_one_value_that_is_too_large_alone_is_cut_further() -> None:
 
 def test_the_configurations_of_the_page_start_the_command() -> None:
     """Each block of the page that registers the server is JSON, or a command line, that names `localstore mcp`."""
-    page = Path("localstore/integrations/README.md").read_text(encoding="utf-8")
+    page = (ROOT / "localstore/integrations/README.md").read_text(encoding="utf-8")
     section = page.partition("\n## AI clients (MCP)\n")[2].partition("\n## ")[0]
     blocks = [block for block in section.split("```")[1::2] if block.startswith("\n{")]
     assert len(blocks) == 3
