@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import (
     JSON,
     Connection,
+    Integer,
     Select,
     Text,
     cast,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.sql.expression import TableClause
+from sqlalchemy.types import TypeEngine
 
 from localstore.databases.agno_sessions import AgnoForm, OldSession, Row
 from localstore.maintenance.importing.agno import JSON_COLUMNS, RUN_COLUMNS
@@ -84,7 +86,9 @@ class AgnoTables:
         return found
 
     def fitting(self, row: Row) -> Row:
-        return {one.name: row.get(one.name) for one in self._sessions.selected_columns}
+        """Times lose their milliseconds in a column of integers, where SQLite would keep them and PostgreSQL round."""
+        kinds = {one["name"]: one["type"] for one in self._inspector.get_columns(self._name, schema=self._schema)}
+        return {name: _fitting(row.get(name), kind) for name, kind in kinds.items()}
 
     def store(self, session_id: str, form: AgnoForm) -> None:
         sessions = self._table(self._name)
@@ -111,12 +115,16 @@ class AgnoTables:
         return table(name, *(column(key, kind) for key, kind in kinds.items()), schema=self._schema)
 
 
+def _fitting(value: Any, kind: TypeEngine[Any]) -> Any:
+    return int(value) if isinstance(value, float) and isinstance(kind, Integer) else value
+
+
 def _values(to: TableClause, row: Row) -> Row:
     """Return the values of a row that a table has columns for. JSON is text in columns of another type."""
     values: Row = {}
     for key in row.keys() & to.c.keys():
         is_text = isinstance(row[key], (dict, list)) and not isinstance(to.c[key].type, JSON)
-        values[key] = orjson.dumps(row[key]).decode() if is_text else row[key]
+        values[key] = orjson.dumps(row[key]).decode() if is_text else _fitting(row[key], to.c[key].type)
     return values
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
@@ -92,26 +93,14 @@ class Connections:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         elif self.dialect == "postgresql":
-            event.listen(engine, "connect", self._prepare_postgres)
+            event.listen(engine, "connect", partial(_prepare_postgres, self.timeout))
         elif self.dialect in MYSQL:
-            event.listen(engine, "connect", self._prepare_mysql)
+            event.listen(engine, "connect", partial(_prepare_mysql, self.timeout))
         return engine
 
     def has_no_file(self) -> bool:
         """Return whether this is SQLite and the file does not exist. A look at the database would create it."""
         return self.dialect == "sqlite" and self.url.database is not None and not os.path.exists(self.url.database)
-
-    def _prepare_postgres(self, connection: Any, _: Any) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET lock_timeout = {max(1, round(self.timeout * 1000))}")
-            # By default, a server may read all sessions in their order to find those of one user: on a disk that
-            # spins, it is faster than to read each row from another place.
-            cursor.execute("SET random_page_cost = 1.1")
-        connection.commit()
-
-    def _prepare_mysql(self, connection: Any, _: Any) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(self.timeout))}")
 
     def close(self) -> None:
         """Close the connections that are not in use. The next call opens new ones."""
@@ -192,6 +181,23 @@ def parsed_url(url: str | URL) -> URL:
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise ValueError("url names no file, so nothing would be kept. Use sqlite:///file.db.")
     return parsed
+
+
+# An engine that is not disposed of yet must not hold its `Connections`, or nothing would ever dispose of it.
+
+
+def _prepare_postgres(timeout: float, connection: Any, _: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {max(1, round(timeout * 1000))}")
+        # By default, a server may read all sessions in their order to find those of one user: on a disk that
+        # spins, it is faster than to read each row from another place.
+        cursor.execute("SET random_page_cost = 1.1")
+    connection.commit()
+
+
+def _prepare_mysql(timeout: float, connection: Any, _: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(timeout))}")
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from localstore import JsonStorage, StoreNotFound, StoreUnavailable, open_storag
 from localstore.databases import opening
 from localstore.databases.opening import is_url, without_password
 from localstore.databases.sql import SqlStorage
+from localstore.databases.sql_connections import Connections
 from tests.cli.database_urls import URLS
 from tests.effort import ci_only
 
@@ -52,6 +55,16 @@ def test_a_server_without_the_store_is_not_changed_by_a_look(tmp_path: Path, oth
             open_storage(url, create=False)
     open_storage(url).close()
     open_storage(url, create=False).close()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}/a.db", "postgresql://nobody@localhost/nothing"])
+def test_connections_that_nobody_uses_any_more_are_freed(tmp_path: Path, url: str) -> None:
+    """Those to PostgreSQL were held by their own engine, and stayed open until the process ended."""
+    connections = Connections(url.format(tmp_path), 1.0)
+    found = weakref.ref(connections)
+    del connections
+    gc.collect()
+    assert found() is None
 
 
 def test_options_of_ours_are_not_given_to_the_driver(tmp_path: Path) -> None:

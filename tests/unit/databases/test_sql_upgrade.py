@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 
 from localstore import (
     JsonStorage,
@@ -208,6 +208,19 @@ def test_an_undo_keeps_what_was_added_to_sessions_of_agno_3(tmp_path: Path) -> N
         assert contents(storage) == expected
 
 
+def test_an_undo_keeps_the_milliseconds_of_a_session_beside_a_column_of_whole_seconds(tmp_path: Path) -> None:
+    """PostgreSQL rounded them, up or down, and then a session was no longer what it had been."""
+    url, path = first(tmp_path)
+    query(path, "ALTER TABLE agent_sessions DROP COLUMN created_at")
+    query(path, "ALTER TABLE agent_sessions ADD COLUMN created_at BIGINT")
+    with SqlStorage(url, auto_upgrade_schema=True) as storage:
+        expected = change_sessions(storage, "s001")
+    upgrade_of(url).undo()
+    assert query(path, "SELECT typeof(created_at) FROM agent_sessions WHERE session_id = 'added'") == [("integer",)]
+    with SqlStorage(url, auto_upgrade_schema=True) as storage:
+        assert contents(storage) == expected
+
+
 def test_an_undo_that_would_empty_the_trash_is_refused(tmp_path: Path) -> None:
     url, _ = first(tmp_path)
     with SqlStorage(url, auto_upgrade_schema=True) as storage:
@@ -329,7 +342,7 @@ def test_tables_in_postgresql_become_a_store(version: str, tmp_path: Path) -> No
     name = next(iter(made))
     path = database(tmp_path / "agents.db", **made)
     expected = imported(path, tmp_path / "imported")
-    engine = create_engine(parsed_url(postgres_url()))
+    engine = create_engine(parsed_url(postgres_url()), poolclass=NullPool)  # a test that fails leaves no connection
     with engine.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
         for table, rows in made.items():
@@ -355,7 +368,6 @@ def test_tables_in_postgresql_become_a_store(version: str, tmp_path: Path) -> No
     assert upgrade_of(address, name, schema).undo().changed == 2
     with SqlStorage(address, name, schema, auto_upgrade_schema=True) as storage:
         assert contents(storage) == expected
-    engine.dispose()
 
 
 def _kind(values: list[Any]) -> str:
